@@ -1,0 +1,98 @@
+"""Sample: the one flat table that passes from reading to training and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Candidates in rows: n of them, d features, k classes.
+
+    Attributes:
+        x: (n, d) float32, the features in their own units; NaN where a value is missing.
+        y: (n,) int64, index into `classes`.
+        weight: (n,) float64, any sign.
+        event: (n,) uint64, hash of the event key; candidates of one event share it.
+        features: d names.
+        classes: k names.
+        signal: index of the signal in `classes`.
+        spectators: name to (n,) float64, carried along and never trained on.
+        columns: branches that `expression` and `score` models read, by name; (n,) numpy or awkward arrays.
+        file: (n,) int32, index of the input (file, tree) that the row came from.
+        row: (n,) int64, the candidate's number in that input (the entry number where one row is one event).
+    """
+
+    x: FloatArray
+    y: IntArray
+    weight: FloatArray
+    event: NDArray[np.uint64]
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    signal: int
+    spectators: Mapping[str, FloatArray]
+    columns: Mapping[str, Any]
+    file: IntArray
+    row: IntArray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def is_signal(self) -> BoolArray:
+        """(n,) true where the candidate is of the signal class."""
+        return np.asarray(self.y == self.signal)
+
+    def take(self, rows: IntArray | BoolArray) -> Sample:
+        """The candidates of `rows` (indices or a mask), in that order."""
+        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        return replace(
+            self,
+            x=self.x[rows],
+            y=self.y[rows],
+            weight=self.weight[rows],
+            event=self.event[rows],
+            spectators={name: values[rows] for name, values in self.spectators.items()},
+            columns={name: values[rows] for name, values in self.columns.items()},
+            file=self.file[rows],
+            row=self.row[rows],
+        )
+
+    def with_x(self, x: FloatArray) -> Sample:
+        """The same candidates with other feature values, (n, d)."""
+        return replace(self, x=x)
+
+
+def concatenate(samples: Sequence[Sample]) -> Sample:
+    """One sample from several with the same features and classes, in their order."""
+    first = samples[0]
+    if len(samples) == 1:
+        return first
+
+    def joined(arrays: Sequence[Any]) -> Any:
+        if all(isinstance(a, np.ndarray) for a in arrays):
+            return np.concatenate(arrays)
+        import awkward as ak
+
+        return ak.concatenate(arrays)
+
+    return replace(
+        first,
+        x=np.concatenate([s.x for s in samples]),
+        y=np.concatenate([s.y for s in samples]),
+        weight=np.concatenate([s.weight for s in samples]),
+        event=np.concatenate([s.event for s in samples]),
+        spectators={name: np.concatenate([s.spectators[name] for s in samples]) for name in first.spectators},
+        columns={name: joined([s.columns[name] for s in samples]) for name in first.columns},
+        file=np.concatenate([s.file for s in samples]),
+        row=np.concatenate([s.row for s in samples]),
+    )
