@@ -1,0 +1,1 @@
+"""The configuration: its sections (`schema`) and how it is read (`load`)."""

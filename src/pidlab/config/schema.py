@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field
 
 Expression = Annotated[str, Field(min_length=1, max_length=10_000)]
 Number = int | float
@@ -18,7 +18,7 @@ Edges = Annotated[list[float], Field(min_length=2)]
 class Section(BaseModel):
     """A section of the configuration: unknown keys are mistakes, values are not coerced from strings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Data(Section):
@@ -26,7 +26,7 @@ class Data(Section):
 
     files: str | list[str] | None = Field(None, description="path, glob or file.root:tree, or a list of them")
     tree: str | None = Field(None, description="may be left out where a file holds one tree")
-    per: str | None = Field(None, description="one row a candidate of this jagged collection; left out: one row an event")
+    per: str | None = Field(None, description="one row a candidate of this jagged collection")
     event_id: list[str] = Field(default_factory=list, description="integer branches that identify an event")
     weight: Expression = "1"
     aliases: dict[Name, Expression] = Field(default_factory=dict)
@@ -54,7 +54,7 @@ class Feature(Section):
 class Split(Section):
     """How the events are divided."""
 
-    test: Fraction | Expression = Field(0.25, description="share of all events, or an expression that is true for test events")
+    test: Fraction | Expression = Field(0.25, description="share of all events, or an expression true for test")
     validation: Fraction = Field(0.15, description="share of what is left after test")
     seed: int = 1
 
@@ -80,7 +80,7 @@ class CutsModel(Section):
     nested: bool = True
     search: Literal["archive", "genetic", "annealing", "monte-carlo"] = "archive"
     sides: dict[str, Literal["auto", "min", "max", "both"]] = Field(default_factory=dict)
-    ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
     min_width: dict[str, Positive] = Field(default_factory=dict)
     features: list[str] | None = Field(None, description="the features to cut on; left out: all")
 
@@ -101,7 +101,7 @@ class LogisticModel(Section):
 class BdtModel(BaseModel):
     """Boosted decision trees by xgboost; any xgboost parameter is passed on, checked by name."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     type: Literal["bdt"]
     n_estimators: PositiveInt = 500
@@ -124,7 +124,7 @@ class MlpModel(Section):
     schedule: Literal["constant", "one_cycle", "cosine", "exponential", "step"] | None = None
     batch_size: PositiveInt | None = None
     epochs: PositiveInt | None = None
-    patience: PositiveInt | None = Field(None, description="epochs without a better validation loss before training stops")
+    patience: PositiveInt | None = Field(None, description="epochs without improvement before stopping")
     dropout: Fraction = 0.0
     batch_norm: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -184,12 +184,6 @@ class Config(Section):
     negative_weights: Literal["abs", "drop", "zero"] = "abs"
     seed: int = 1
     output: str | None = None
-
-    @model_validator(mode="after")
-    def _names_agree(self) -> Self:
-        if self.signal is not None and self.signal not in self.classes:
-            raise ValueError(f"signal: {self.signal!r} is none of the classes {', '.join(self.classes)}")
-        return self
 
     @property
     def signal_class(self) -> str:

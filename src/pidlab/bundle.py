@@ -1,0 +1,133 @@
+"""Bundle: a finished run as `apply` and `export` need it — recipe, models, thresholds — and how it is written."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pidlab.config.load import LoadedConfig, load_config
+from pidlab.config.schema import Config
+from pidlab.errors import ModelError, UsageError, nearest
+from pidlab.evaluate.results import ModelResult
+from pidlab.models.base import read_json, write_json
+from pidlab.models.contender import Contender
+from pidlab.recipe import Recipe, compile_recipe, without_models
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A working point of one model: passed where score > threshold."""
+
+    name: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Models that can score any file.
+
+    Attributes:
+        decisions: model to its working points.
+        fingerprint: a hash of configuration, models and thresholds.
+    """
+
+    recipe: Recipe
+    contenders: Mapping[str, Contender]
+    decisions: Mapping[str, tuple[Decision, ...]]
+    fingerprint: str
+
+
+def decisions_of(results: Mapping[str, ModelResult]) -> dict[str, tuple[Decision, ...]]:
+    """The working points of evaluated models."""
+    return {name: tuple(Decision(w.name, w.threshold) for w in r.working_points) for name, r in results.items()}
+
+
+def save_bundle(
+    folder: Path, recipe: Recipe, contenders: Mapping[str, Contender], results: Mapping[str, ModelResult]
+) -> Bundle:
+    """Write `config.yaml` and `models/` into the folder of a run."""
+    (folder / "config.yaml").write_text(config_yaml(recipe.loaded), encoding="utf-8")
+    decisions = decisions_of(results)
+    for name, contender in contenders.items():
+        directory = folder / "models" / name
+        directory.mkdir(parents=True)
+        contender.save(directory)
+        content = {
+            "schema": SCHEMA,
+            "type": contender.kind,
+            "classes": list(recipe.classes),
+            "signal": recipe.classes[recipe.signal],
+            "features": [f.name for f, _ in recipe.features],
+            "working_points": [{"name": d.name, "threshold": d.threshold} for d in decisions[name]],
+        }
+        write_json(directory / "model.json", content)
+    return Bundle(recipe, contenders, decisions, _fingerprint(folder))
+
+
+def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
+    """The bundle of a finished run, or of some of its models.
+
+    Raises:
+        UsageError: this is not the folder of a run, or it has no such model.
+        ModelError: something in it is damaged.
+    """
+    if not (run / "config.yaml").is_file() or not (run / "models").is_dir():
+        raise UsageError(
+            f"{run}: is not the folder of a run; it has no config.yaml and models (name what `pidlab run` wrote)"
+        )
+    loaded = load_config(run / "config.yaml")
+    wanted = list(models) or list(loaded.config.models)
+    for name in wanted:
+        if name not in loaded.config.models:
+            raise UsageError(f"{run}: has no model {name!r}; {nearest(name, loaded.config.models)}")
+    recipe = without_models(compile_recipe(loaded), wanted)
+    contenders, decisions = {}, {}
+    for name in wanted:
+        directory = run / "models" / name
+        content = read_json(directory / "model.json")
+        if content.get("schema") != SCHEMA:
+            raise ModelError(f"{directory}: written by another version of pidlab (schema {content.get('schema')})")
+        decisions[name] = tuple(Decision(w["name"], w["threshold"]) for w in content["working_points"])
+        contenders[name] = Contender.load(directory, name, recipe)
+    return Bundle(recipe, contenders, decisions, _fingerprint(run))
+
+
+def _fingerprint(run: Path) -> str:
+    """BLAKE2b-128 of everything that decides a score."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in [run / "config.yaml", *sorted(p for p in (run / "models").rglob("*") if p.is_file())]:
+        digest.update(path.relative_to(run).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def config_yaml(loaded: LoadedConfig) -> str:
+    """The configuration with every default filled in and every path absolute, as YAML."""
+    content = _resolved(loaded.config, loaded.folder)
+    stream = io.StringIO()
+    yaml = YAML(typ="rt", pure=True)
+    yaml.default_flow_style = None
+    yaml.width = 110
+    yaml.dump(content, stream)
+    return stream.getvalue()
+
+
+def _resolved(config: Config, folder: Path) -> dict[str, Any]:
+    content = config.model_dump(mode="json", exclude_none=True)
+    for section in [content["data"], *content["classes"].values()]:
+        if isinstance(section, dict) and section.get("files") is not None:
+            files = section["files"]
+            section["files"] = [_absolute(f, folder) for f in ([files] if isinstance(files, str) else files)]
+    return content
+
+
+def _absolute(file: str, folder: Path) -> str:
+    return file if "://" in file else str(folder / file)

@@ -1,0 +1,299 @@
+"""From a YAML file to a checked `Config`: all mistakes at once, each with its place."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, ScalarEvent
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from pidlab.config.schema import Config, CutsModel, Feature, json_schema
+from pidlab.errors import ConfigError, Mistake, UsageError, nearest
+
+KeyPath = tuple[str | int, ...]
+_MAX_BYTES = 1_000_000
+_PLAIN_TAGS = {"null", "bool", "int", "float", "str", "seq", "map"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A checked configuration and where each of its keys stands.
+
+    Attributes:
+        config: the typed sections.
+        content: the same as plain dicts and lists, as written (after `--set`).
+        folder: what relative paths in it are relative to.
+        places: key path to `file.yaml:line:column`.
+        name: the file's name without its ending.
+    """
+
+    config: Config
+    content: Mapping[str, Any]
+    folder: Path
+    places: Mapping[KeyPath, str]
+    name: str
+
+    def mistake(self, path: KeyPath, message: str) -> Mistake:
+        """A mistake at `path`, or at the nearest key above it that stands in the file."""
+        return Mistake(_place(self.places, path), dotted(path), message)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Read and check a configuration; `overrides` are `KEY=VALUE` with dotted keys and YAML values.
+
+    Raises:
+        UsageError: the file cannot be read.
+        ConfigError: it holds mistakes; all are listed.
+    """
+    content, places = _read_yaml(_text_of(path), str(path))
+    if not isinstance(content, dict):
+        raise ConfigError([Mistake(f"{path}:1:1", "", "expected keys such as data, classes, features and models")])
+    for override in overrides:
+        _apply_override(content, places, override)
+    return check_config(content, places, path)
+
+
+def check_config(content: dict[str, Any], places: Mapping[KeyPath, str], path: Path) -> LoadedConfig:
+    """Check plain content that was read from `path`.
+
+    Raises:
+        ConfigError: it holds mistakes; all are listed.
+    """
+    places = {(): f"{path}:1:1", **places}
+    try:
+        config = Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, content, places)) from None
+    disagreements = [Mistake(_place(places, key), dotted(key), message) for key, message in _disagreements(config)]
+    if disagreements:
+        raise ConfigError(disagreements)
+    return LoadedConfig(config, content, path.resolve().parent, places, path.stem)
+
+
+def dotted(path: KeyPath) -> str:
+    """`models.mlp.hidden[0]` for ("models", "mlp", "hidden", 0)."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise UsageError(f"{path}: larger than {_MAX_BYTES:,} bytes, which no configuration is; name a YAML file")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; `pidlab init FILE` writes a configuration to start from") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as a configuration ({error})") from error
+
+
+def _read_yaml(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
+    try:
+        for event in YAML(typ="safe", pure=True).parse(text):
+            if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+                message = "YAML anchors and aliases are not read; repeat the value"
+                raise ConfigError([Mistake(_mark(name, event), "", message)])
+            if isinstance(event, ScalarEvent) and len(event.value) > _MAX_BYTES // 10:
+                raise ConfigError([Mistake(_mark(name, event), "", "this value is too long")])
+        node = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        raise ConfigError([Mistake(place, "", f"not valid YAML: {error.problem or error.context}")]) from None
+    except (YAMLError, RecursionError) as error:
+        raise ConfigError([Mistake(f"{name}:1:1", "", f"not valid YAML: {error}")]) from None
+    places: dict[KeyPath, str] = {}
+    return (None if node is None else _value(node, (), places, name)), places
+
+
+def _mark(name: str, marked: Any) -> str:
+    return f"{name}:{marked.start_mark.line + 1}:{marked.start_mark.column + 1}"
+
+
+def _value(node: Node, path: KeyPath, places: dict[KeyPath, str], name: str) -> Any:
+    places.setdefault(path, _mark(name, node))
+    tag = str(node.tag).rsplit(":", 1)[-1]
+    if tag not in _PLAIN_TAGS:
+        message = f"the YAML tag {node.tag} is not read; quote the value"
+        raise ConfigError([Mistake(_mark(name, node), dotted(path), message)])
+    if isinstance(node, SequenceNode):
+        return [_value(item, (*path, i), places, name) for i, item in enumerate(node.value)]
+    if isinstance(node, MappingNode):
+        return _mapping(node, path, places, name)
+    assert isinstance(node, ScalarNode)
+    return YAML(typ="safe", pure=True).constructor.construct_object(node) if tag != "str" else node.value
+
+
+def _mapping(node: MappingNode, path: KeyPath, places: dict[KeyPath, str], name: str) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, ScalarNode):
+            raise ConfigError([Mistake(_mark(name, key_node), dotted(path), "a key must be a plain word")])
+        key = str(key_node.value)
+        if key in content:
+            raise ConfigError([Mistake(_mark(name, key_node), dotted((*path, key)), "this key stands here twice")])
+        places[(*path, key)] = _mark(name, key_node)
+        content[key] = _value(value_node, (*path, key), places, name)
+    return content
+
+
+def _apply_override(content: dict[str, Any], places: dict[KeyPath, str], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set {override}: expected KEY=VALUE, for example --set models.mlp.epochs=20")
+    name = f"--set {key}"
+    value, _ = _read_yaml(text, name)
+    parts = key.split(".")
+    section: Any = content
+    for part in parts[:-1]:
+        section = section.setdefault(part, {}) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            raise UsageError(f"--set {override}: {part!r} is not a section; keys are separated by dots")
+    section[parts[-1]] = value
+    prefix = tuple(parts)
+    for path in [p for p in places if p[: len(prefix)] == prefix]:
+        del places[path]
+    places[prefix] = name
+
+
+def _place(places: Mapping[KeyPath, str], path: KeyPath) -> str:
+    while path and path not in places:
+        path = path[:-1]
+    return places.get(path, "")
+
+
+def _explain(error: ValidationError, content: Any, places: Mapping[KeyPath, str]) -> list[Mistake]:
+    """Pydantic's errors as mistakes, with the alternatives of a union folded into one."""
+    found = [(*_where(tuple(e["loc"]), content, e["type"] == "missing"), e) for e in error.errors()]
+    messages: dict[KeyPath, list[str]] = {}
+    for path, value, e in found:
+        deeper = any(len(other) > len(path) and other[: len(path)] == path for other, _, _ in found)
+        wants_scalar = str(e["type"]).endswith("_type") and e["type"] not in ("model_type", "dict_type")
+        if isinstance(value, dict | list) and wants_scalar and deeper:
+            continue
+        message = _message(dict(e), path, content)
+        if message not in messages.setdefault(path, []):
+            messages[path].append(message)
+    return [Mistake(_place(places, path), dotted(path), "; or ".join(texts)) for path, texts in messages.items()]
+
+
+def _where(loc: tuple[str | int, ...], content: Any, is_missing: bool) -> tuple[KeyPath, Any]:
+    """The key path that a pydantic location means, and what stands there: names of union members are left out."""
+    path: list[str | int] = []
+    value = content
+    for part in loc:
+        if _holds(value, part):
+            value = value[part]
+            path.append(part)
+    if is_missing:
+        return (*path, loc[-1]), None
+    return tuple(path), value
+
+
+def _holds(value: Any, part: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(part, int) and 0 <= part < len(value)
+    return isinstance(value, dict) and part in value
+
+
+def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"unknown key; {nearest(str(path[-1]), _known_keys(path[:-1], content))}"
+    if kind == "missing":
+        return "missing; this key is needed"
+    if kind in ("literal_error", "union_tag_invalid"):
+        expected = str(context.get("expected") or context.get("expected_tags"))
+        given = context.get("tag", error["input"])
+        options = [o.strip(" '") for o in expected.replace(" or ", ",").split(",")]
+        return f"must be one of {', '.join(options)}, not {given!r}; {nearest(str(given), options)}"
+    if kind == "union_tag_not_found":
+        return "missing the key 'type' (expression, score, cuts, fisher, logistic, bdt or mlp)"
+    if kind == "string_pattern_mismatch":
+        return "a name must be letters, digits and underscores, and not start with a digit"
+    text = str(error["msg"]).replace("Input should be", "must be")
+    given = error["input"]
+    return f"{text}, not {given!r}" if isinstance(given, str | int | float | bool) or given is None else text
+
+
+def _known_keys(path: KeyPath, content: Any) -> list[str]:
+    """The keys that the section at `path` may hold, from the JSON schema."""
+    whole = json_schema()
+    node: dict[str, Any] = whole
+    value = content
+    for part in path:
+        value = value[part] if _holds(value, part) else None
+        node = _object_of(_step(_resolved(node, whole), part), whole, value)
+    return list(_resolved(node, whole).get("properties", {}))
+
+
+def _step(node: dict[str, Any], part: str | int) -> dict[str, Any]:
+    if isinstance(part, int):
+        return dict(node.get("items", {}))
+    named = next(iter(node.get("patternProperties", {}).values()), None) or node.get("additionalProperties")
+    return dict(node.get("properties", {}).get(part) or named or {})
+
+
+def _object_of(node: dict[str, Any], whole: dict[str, Any], value: Any) -> dict[str, Any]:
+    """Of a union, the member that `value` was meant to be."""
+    node = _resolved(node, whole)
+    if "discriminator" in node and isinstance(value, dict):
+        return _resolved({"$ref": node["discriminator"]["mapping"].get(value.get("type"), "")}, whole)
+    for member in node.get("anyOf", []):
+        resolved = _resolved(member, whole)
+        if resolved.get("type") == ("array" if isinstance(value, list) else "object"):
+            return resolved
+    return node
+
+
+def _resolved(node: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    reference = node.get("$ref")
+    return dict(whole["$defs"].get(reference.rsplit("/", 1)[-1], {})) if reference is not None else node
+
+
+def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """What no single section can see: names that must be known elsewhere."""
+    if config.signal is not None and config.signal not in config.classes:
+        yield ("signal",), f"{config.signal!r} is none of the classes; {nearest(config.signal, config.classes)}"
+    for name in config.evaluate.abundance or {}:
+        if name not in config.classes:
+            yield ("evaluate", "abundance", name), f"is none of the classes; {nearest(name, config.classes)}"
+    yield from _table_disagreements(config)
+    names = [f.name for f in config.feature_list]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            yield ("features", i), f"the feature {name!r} stands here twice"
+    for model_name, model in config.models.items():
+        if isinstance(model, CutsModel):
+            for key in ("sides", "ranges", "min_width", "features"):
+                for name in getattr(model, key) or ():
+                    if name not in names:
+                        yield ("models", model_name, key, name), f"is none of the features; {nearest(name, names)}"
+    yield from _map_disagreements(config)
+
+
+def _table_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    for name, spec in config.classes.items():
+        if config.data.files is None and (isinstance(spec, str) or (spec.files is None and spec.tree is None)):
+            yield ("classes", name), "has no files of its own, and data.files is missing"
+
+
+def _map_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    for i, each in enumerate(config.evaluate.maps):
+        for axis, edges in (("bins", each.bins), ("y_bins", each.y_bins)):
+            if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
+                yield ("evaluate", "maps", i, axis), "bin edges must rise"
+
+
+def feature_key(index: int, feature: str | Feature) -> KeyPath:
+    """The key path of a feature's expression."""
+    return ("features", index) if isinstance(feature, str) else ("features", index, "expression")

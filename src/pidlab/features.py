@@ -1,0 +1,93 @@
+"""Features: the columns that models and evaluation read, from the selected rows of a chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.errors import DataError
+from pidlab.expressions import evaluate
+from pidlab.read import Chunk
+from pidlab.recipe import Recipe, Stated
+from pidlab.sample import Sample
+from pidlab.split import Keys, event_hash, name_hash
+
+
+def values_of(stated: Stated, chunk: Chunk) -> NDArray[np.float64]:
+    """(n,) float64, one number a row."""
+    return np.asarray(evaluate(stated.expression, chunk.arrays, chunk.n_rows), np.float64)
+
+
+def feature_matrix(recipe: Recipe, chunk: Chunk) -> NDArray[np.float32]:
+    """(n, d) float32; NaN where a value is missing, by the feature's `missing` or because it is not finite."""
+    x = np.empty((chunk.n_rows, len(recipe.features)), np.float32, order="F")
+    for j, (feature, stated) in enumerate(recipe.features):
+        values = evaluate(stated.expression, chunk.arrays, chunk.n_rows)
+        with np.errstate(over="ignore"):
+            x[:, j] = values
+        for code in feature.missing:
+            x[np.equal(values, code), j] = np.nan
+        x[np.isinf(x[:, j]), j] = np.nan
+    return x
+
+
+def spectator_values(recipe: Recipe, chunk: Chunk) -> dict[str, NDArray[np.float64]]:
+    """Name to (n,) float64."""
+    return {name: values_of(stated, chunk) for name, stated in recipe.spectators}
+
+
+def given_columns(recipe: Recipe, chunk: Chunk) -> dict[str, Any]:
+    """The branches that `expression` and `score` models read."""
+    return {name: chunk.arrays[name] for name in sorted(recipe.given_branches)}
+
+
+def given_scores(recipe: Recipe, name: str, columns: Mapping[str, Any], n: int) -> NDArray[np.float32]:
+    """(n,) float32, the signal's score by an `expression` (1 or 0) or `score` model."""
+    from pidlab.config.schema import ExpressionModel
+    from pidlab.expressions import selects
+
+    expression = recipe.given[name].expression
+    if isinstance(recipe.loaded.config.models[name], ExpressionModel):
+        return selects(expression, columns, n).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return np.asarray(evaluate(expression, columns, n), np.float32)
+
+
+def given_values_changed(recipe: Recipe, sample: Sample) -> dict[str, Any]:
+    """The columns of a sample whose features were changed, with the change carried over.
+
+    A column follows the feature that is just this branch; where the feature has its nominal value, so has the column.
+    """
+    columns = dict(sample.columns)
+    for j, (feature, stated) in enumerate(recipe.features):
+        branch = next(iter(stated.expression.branches), "")
+        if branch not in columns or stated.expression.text.strip() != branch:
+            continue
+        nominal = np.asarray(columns[branch], np.float32)
+        for code in feature.missing:
+            nominal = np.where(columns[branch] == code, np.float32(np.nan), nominal)
+        x = sample.x[:, j]
+        changed = (x != nominal) & ~(np.isnan(x) & np.isnan(nominal))
+        columns[branch] = np.where(changed, x, columns[branch])
+    return columns
+
+
+def event_keys(recipe: Recipe, chunk: Chunk, input_name: str) -> Keys:
+    """(n,) the hash of the event key: the `event_id` branches, or the input's name and the entry number.
+
+    Raises:
+        DataError: a branch of `event_id` does not hold integers.
+    """
+    if not recipe.event_id:
+        return event_hash([np.full(chunk.n_rows, name_hash(input_name)), chunk.entry])
+    for name in recipe.event_id:
+        if chunk.arrays[name].dtype.kind not in "iub":
+            kind = chunk.arrays[name].dtype
+            raise DataError(
+                f"{input_name}: event_id: {name!r} holds {kind}; event keys must be integers "
+                "(as float32, events above 2^24 become the same)"
+            )
+    return event_hash([chunk.arrays[name] for name in recipe.event_id])

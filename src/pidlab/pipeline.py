@@ -1,0 +1,265 @@
+"""Pipeline: one run, load → preprocess → train → evaluate, left behind whole or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.apply import apply, parts_of
+from pidlab.bundle import save_bundle
+from pidlab.config.load import LoadedConfig
+from pidlab.errors import DataError
+from pidlab.evaluate import (
+    compare_models,
+    correlations,
+    evaluate_model,
+    input_histograms,
+    measure_robustness,
+)
+from pidlab.evaluate.results import ModelResult, Results, Robustness
+from pidlab.features import given_values_changed
+from pidlab.load import Events, load
+from pidlab.models.contender import Contender, Resources, Scores, fit_contender
+from pidlab.progress import Watcher
+from pidlab.recipe import Recipe, compile_recipe
+from pidlab.record import manifest_of, whole_folder, write_record
+from pidlab.sample import IntArray, Sample
+from pidlab.split import Part, fold_of, is_validation, split
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The rows of a sample by what they are for.
+
+    Attributes:
+        part: (n,) the `Part` of each row; with folds every row is a test row.
+        fold: (n,) the fold whose model must not see the row; None without folds.
+        watched: (n,) true for rows that validate, in whatever is not test.
+    """
+
+    part: NDArray[np.int8]
+    fold: NDArray[np.int8] | None
+    watched: NDArray[np.bool_]
+
+    def training(self) -> Iterator[tuple[IntArray, IntArray]]:
+        """Rows to train on and rows to watch, once or once a fold."""
+        if self.fold is None:
+            yield np.flatnonzero(self.part == Part.TRAIN), np.flatnonzero(self.part == Part.VALIDATION)
+            return
+        for fold in range(int(self.fold.max()) + 1):
+            seen = self.fold != fold
+            yield np.flatnonzero(seen & ~self.watched), np.flatnonzero(seen & self.watched)
+
+    def quoted(self) -> dict[str, IntArray]:
+        """Sample name to the rows that it is made of."""
+        if self.fold is None:
+            return {p.name.lower(): np.flatnonzero(self.part == p) for p in (Part.TRAIN, Part.VALIDATION, Part.TEST)}
+        rows = {"train": np.flatnonzero(~self.watched), "validation": np.flatnonzero(self.watched)}
+        return {**rows, "test": np.arange(len(self.part))}
+
+
+def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watcher) -> Results:
+    """Run a configuration and leave behind, at `output`, everything that DESIGN calls a run.
+
+    Raises:
+        PidlabError: whatever is wrong, in a sentence; `output` is then as it was before.
+    """
+    started = time.time()
+    with whole_folder(output) as folder:
+        notes = _Notes(watcher)
+        recipe = compile_recipe(loaded)
+        notes.stage("load")
+        events = load(recipe, notes)
+        notes.stage("preprocess")
+        events, parts = preprocess(recipe, events, notes)
+        notes.stage("train")
+        contenders = train(recipe, events.sample, parts, resources, notes)
+        notes.stage("evaluate")
+        results = evaluate(recipe, events, parts, contenders, notes)
+        bundle = save_bundle(folder, recipe, contenders, results.models)
+        results = replace(results, notes=tuple(notes.sentences))
+        manifest = manifest_of(loaded, events, resources, started)
+        write_record(folder, results, bundle, manifest)
+        notes.stage("apply")
+        sources = [i.source for i in events.inputs]
+        known = parts_of(sources, [i.n_rows for i in events.inputs], events.sample.file, events.sample.row, parts.part)
+        apply(bundle, sources, folder / "friends", watcher, known)
+    return results
+
+
+class _Notes(Watcher):
+    """Passes everything on and keeps the notes for the report."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self.sentences: list[str] = []
+        self.stage = watcher.stage  # type: ignore[method-assign]  # a pure pass-through
+        self.task = watcher.task  # type: ignore[method-assign]  # a pure pass-through
+
+    def note(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+        self._watcher.note(sentence)
+
+
+def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events, Parts]:
+    """Check the features and decide what each row is for.
+
+    Raises:
+        DataError: a feature tells nothing, or a part has no events of a class.
+    """
+    sample, config = events.sample, recipe.loaded.config
+    _check_features(sample)
+    if not recipe.event_id:
+        watcher.note("Events are identified by file and entry number, since data.event_id names no branches.")
+    negative = sample.weight < 0
+    if negative.any():
+        share = np.abs(sample.weight[negative]).sum() / np.abs(sample.weight).sum()
+        policy = f"training takes negative_weights: {config.negative_weights}, evaluation keeps the sign"
+        watcher.note(
+            f"{negative.mean():.1%} of the rows have negative weights ({share:.1%} of the sum of |w|); {policy}."
+        )
+    watched = is_validation(sample.event, config.split.validation, config.split.seed)
+    if config.folds:
+        fold = fold_of(sample.event, config.folds, config.split.seed)
+        parts = Parts(np.full(len(sample), Part.TEST, np.int8), fold, watched)
+    else:
+        test = events.declared_test if events.declared_test is not None else config.split.test
+        assert not isinstance(test, str)
+        part = split(sample.event, test, config.split.validation, config.split.seed)
+        parts = Parts(part, None, watched)
+    _check_parts(sample, parts, wants_validation=config.split.validation > 0)
+    if config.split.validation == 0:
+        watcher.note("There is no validation sample: thresholds come from the training sample.")
+    return events, parts
+
+
+def _check_features(sample: Sample) -> None:
+    for j, name in enumerate(sample.features):
+        finite = sample.x[:, j][np.isfinite(sample.x[:, j])]
+        if not len(finite):
+            raise DataError(
+                f"the feature {name!r} is missing (NaN) in all {len(sample):,} selected events; leave it out"
+            )
+        if finite.min() == finite.max() and len(finite) == len(sample):
+            raise DataError(
+                f"the feature {name!r} is {finite[0]:g} in all {len(sample):,} selected events; leave it out"
+            )
+
+
+def _check_parts(sample: Sample, parts: Parts, wants_validation: bool) -> None:
+    for train, validation in parts.training():
+        needed = {"train": train, "validation": validation} if wants_validation else {"train": train}
+        for name, rows in {**needed, "test": parts.quoted()["test"]}.items():
+            counts = np.bincount(sample.y[rows], minlength=len(sample.classes))
+            if not counts.all():
+                empty = sample.classes[int(np.argmin(counts))]
+                total = int((sample.y == sample.classes.index(empty)).sum())
+                advice = "give more events or change split (share or seed)"
+                raise DataError(f"no event of the class {empty!r} ({total:,} in all) is in the {name} sample; {advice}")
+
+
+def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, watcher: Watcher) -> dict[str, Contender]:
+    """Train every model of the configuration."""
+    contenders: dict[str, Contender] = {}
+    samples = [(sample.take(train), sample.take(validation)) for train, validation in parts.training()]
+    for name, spec in recipe.loaded.config.models.items():
+        with watcher.task(f"training {name}", 0) as task:
+
+            def progress(done: int, total: int, numbers: Mapping[str, float], task: Any = task) -> None:
+                task.reach(done, total, numbers)
+
+            contenders[name] = fit_contender(name, spec, recipe, samples, resources, progress)
+    return contenders
+
+
+def evaluate(
+    recipe: Recipe, events: Events, parts: Parts, contenders: Mapping[str, Contender], watcher: Watcher
+) -> Results:
+    """Score every sample with every model and measure."""
+    config = recipe.loaded.config
+    samples = {name: events.sample.take(rows) for name, rows in parts.quoted().items()}
+    scores = {
+        name: {part: c.scores(s, parted_from=int(part != "test")) for part, s in samples.items()}
+        for name, c in contenders.items()
+    }
+    models: dict[str, ModelResult] = {}
+    robustness: dict[str, Robustness] = {}
+    with watcher.task("evaluating", len(contenders) * 2 + 1) as task:
+        for name, c in contenders.items():
+            models[name] = evaluate_model(
+                name,
+                c.kind,
+                scores[name],
+                samples,
+                config.evaluate,
+                single_point=c.single_point,
+                training=c.training,
+                cut_string=cut_string(c),
+                seed=config.seed,
+            )
+            task.advance()
+        aside = "validation" if len(samples["validation"]) else "train"
+        on_test, on_aside = ({n: s[part] for n, s in scores.items()} for part in ("test", aside))
+        comparisons = compare_models(on_test, samples["test"], on_aside, samples[aside], models)
+        task.advance()
+        if config.evaluate.robustness is not None:
+            spread = signal_spread(samples["train"])
+            for name, c in contenders.items():
+                robustness[name] = measure_robustness(
+                    scorer(c),
+                    samples["test"],
+                    models[name],
+                    spread,
+                    config.evaluate.robustness,
+                    seed=config.seed,
+                )
+                task.advance()
+    return Results(
+        signal=recipe.classes[recipe.signal],
+        classes=recipe.classes,
+        features=events.sample.features,
+        n={part: {c: int((s.y == i).sum()) for i, c in enumerate(recipe.classes)} for part, s in samples.items()},
+        cutflow=events.cutflow,
+        models=models,
+        comparisons=comparisons,
+        robustness=robustness,
+        inputs=input_histograms(samples["test"]),
+        correlation=correlations(samples["test"]),
+    )
+
+
+def cut_string(contender: Contender) -> str:
+    """The decision as a ROOT cut string, for models that are cuts."""
+    if contender.kind == "expression":
+        return contender.recipe.given[contender.name].expression.text
+    return ""
+
+
+def signal_spread(sample: Sample) -> NDArray[np.float64]:
+    """(d,) half the central 68.3 % range of each feature in the signal: its standard deviation without the outliers."""
+    x = sample.x[sample.is_signal]
+    spread = np.zeros(x.shape[1])
+    for j in range(x.shape[1]):
+        values = x[:, j][~np.isnan(x[:, j])].astype(np.float64)
+        if len(values):
+            low, high = np.quantile(values, [0.1587, 0.8413])
+            spread[j] = (high - low) / 2
+    return spread
+
+
+def scorer(contender: Contender) -> Any:
+    """A function of a sample whose features were changed: given models see the change of plain branches."""
+
+    def score(sample: Sample) -> Scores:
+        if contender.fitted:
+            return contender.scores(sample)
+        columns = given_values_changed(contender.recipe, sample)
+        return contender.scores(replace(sample, columns=columns))
+
+    return score

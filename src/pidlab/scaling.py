@@ -1,0 +1,128 @@
+"""Scaling and imputation for models that need finite numbers of order one: network, Fisher, logistic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from pidlab.sample import FloatArray
+
+Method = Literal["none", "minmax", "standard", "robust", "quantile"]
+_N_KNOTS = 257
+
+
+@dataclass(frozen=True, slots=True)
+class Scaler:
+    """A fitted scaling of d features; each is a straight or broken line through its knots.
+
+    A missing value (NaN) is first replaced by the feature's median in training. Each feature that had missing values
+    in training adds one indicator column, 1 where the value is missing and 0 elsewhere, after the d scaled ones.
+
+    Attributes:
+        knots, values: d arrays each, rising: a value at `knots[j][i]` becomes `values[j][i]`, linear between.
+        clamp: whether values outside the knots take the value of the last one (quantile) or follow the line on.
+        fill: (d,) what replaces a missing value.
+        indicators: the features that get an indicator column.
+    """
+
+    knots: tuple[NDArray[np.float64], ...]
+    values: tuple[NDArray[np.float64], ...]
+    clamp: bool
+    fill: NDArray[np.float64]
+    indicators: tuple[int, ...]
+
+    def transform(self, x: FloatArray) -> NDArray[np.float32]:
+        """(n, d) features with NaN to (n, d + m) finite float32, m the number of indicators."""
+        n, d = x.shape
+        scaled = np.empty((n, d + len(self.indicators)), np.float32)
+        for j in range(d):
+            column = x[:, j].astype(np.float64)
+            missing = np.isnan(column)
+            if missing.any():
+                column[missing] = self.fill[j]
+            scaled[:, j] = self._line(j, column)
+        for i, j in enumerate(self.indicators):
+            scaled[:, d + i] = np.isnan(x[:, j])
+        return scaled
+
+    def _line(self, j: int, column: NDArray[np.float64]) -> NDArray[np.float64]:
+        knots, values = self.knots[j], self.values[j]
+        if self.clamp:
+            return np.interp(column, knots, values)
+        slope = (values[-1] - values[0]) / (knots[-1] - knots[0])
+        return (column - knots[0]) * slope + values[0]
+
+    def names(self, features: tuple[str, ...]) -> tuple[str, ...]:
+        """The d + m names of the columns of `transform`."""
+        return (*features, *(f"{features[j]} is missing" for j in self.indicators))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything in JSON's types."""
+        return {
+            "knots": [k.tolist() for k in self.knots],
+            "values": [v.tolist() for v in self.values],
+            "clamp": self.clamp,
+            "fill": self.fill.tolist(),
+            "indicators": list(self.indicators),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Scaler:
+        """The scaler that `to_json` described."""
+        return cls(
+            tuple(np.asarray(k, np.float64) for k in content["knots"]),
+            tuple(np.asarray(v, np.float64) for v in content["values"]),
+            bool(content["clamp"]),
+            np.asarray(content["fill"], np.float64),
+            tuple(content["indicators"]),
+        )
+
+
+def fit_scaler(x: FloatArray, method: Method) -> Scaler:
+    """Fit to training features (n, d), NaN where missing.
+
+    `minmax` maps the range to [0, 1]; `standard` mean and standard deviation to 0 and 1; `robust` median and
+    interquartile range to 0 and 1; `quantile` the ranks to a standard normal distribution, by a broken line through
+    at most 257 quantiles.
+    """
+    lines, fill = [], []
+    for j in range(x.shape[1]):
+        column = x[:, j].astype(np.float64)
+        column = column[np.isfinite(column)]
+        fill.append(float(np.median(column)) if len(column) else 0.0)
+        lines.append(_fit_line(column, method) if len(column) else (np.array([0.0, 1.0]), np.array([0.0, 1.0])))
+    indicators = tuple(int(j) for j in np.flatnonzero(np.isnan(x).any(axis=0)))
+    knots, values = zip(*lines, strict=True)
+    return Scaler(knots, values, method == "quantile", np.array(fill), indicators)
+
+
+def _fit_line(column: NDArray[np.float64], method: Method) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if method == "quantile":
+        return _quantile_line(column)
+    zero, one = {
+        "none": lambda: (0.0, 1.0),
+        "minmax": lambda: (column.min(), column.max()),
+        "standard": lambda: (column.mean(), column.mean() + column.std()),
+        "robust": lambda: (np.median(column), np.median(column) + np.subtract(*np.percentile(column, [75, 25]))),
+    }[method]()
+    if not one > zero:
+        one = zero + 1.0
+    return np.array([zero, one], np.float64), np.array([0.0, 1.0])
+
+
+def _quantile_line(column: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Knots at quantiles; a value that fills several of them (an integer feature) gets their mean rank."""
+    ranks = np.linspace(0.0, 1.0, _N_KNOTS)
+    quantiles = np.quantile(column, ranks)
+    knots, group = np.unique(quantiles, return_inverse=True)
+    mean_rank = np.bincount(group, weights=ranks) / np.bincount(group)
+    tail = max(0.5 / len(column), 1e-4)
+    values = ndtri(np.clip(mean_rank, tail, 1 - tail))
+    if len(knots) == 1:
+        knots, values = np.array([knots[0], knots[0] + 1.0]), np.array([0.0, 1.0])
+    return knots, values

@@ -1,0 +1,62 @@
+"""Selection: the named cuts of a recipe on a chunk, and the cut flow that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.evaluate.results import CutStep
+from pidlab.expressions import selects
+from pidlab.read import Chunk
+from pidlab.recipe import Recipe
+from pidlab.sample import BoolArray, IntArray
+
+
+def cut_masks(recipe: Recipe, chunk: Chunk) -> list[BoolArray]:
+    """One mask a cut, each (n,): true where the row passes this cut and all before it."""
+    masks: list[BoolArray] = []
+    for _, stated in recipe.selection:
+        passed = selects(stated.expression, chunk.arrays, chunk.n_rows)
+        masks.append(passed & masks[-1] if masks else passed)
+    return masks
+
+
+def selected(recipe: Recipe, chunk: Chunk) -> BoolArray:
+    """(n,) true where the row passes the whole selection."""
+    masks = cut_masks(recipe, chunk)
+    return masks[-1] if masks else np.ones(chunk.n_rows, bool)
+
+
+@dataclass(slots=True)
+class CutFlow:
+    """Numbers and sums of weights by cut (rows) and class (columns); chunks are added with `fill`."""
+
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    n: NDArray[np.int64] = field(init=False)
+    weight: NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.n = np.zeros((len(self.names), len(self.classes)), np.int64)
+        self.weight = np.zeros(self.n.shape)
+
+    def fill(self, y: IntArray, weight: NDArray[np.float64], masks: Sequence[BoolArray]) -> None:
+        """Count rows by class `y` (n,), -1 where a row is of none, before the first cut and after each of `masks`."""
+        labelled = y >= 0
+        for step, mask in enumerate([labelled, *(labelled & m for m in masks)]):
+            self.n[step] += np.bincount(y[mask], minlength=len(self.classes))
+            self.weight[step] += np.bincount(y[mask], weights=weight[mask], minlength=len(self.classes))
+
+    def steps(self) -> tuple[CutStep, ...]:
+        """The cut flow as results."""
+        return tuple(
+            CutStep(
+                name,
+                {c: int(n) for c, n in zip(self.classes, self.n[i], strict=True)},
+                {c: float(w) for c, w in zip(self.classes, self.weight[i], strict=True)},
+            )
+            for i, name in enumerate(self.names)
+        )

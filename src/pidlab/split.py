@@ -1,0 +1,74 @@
+"""Splitting by a hash of the event key: merging, shuffling or skimming files moves no event to another sample."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.sample import BoolArray, IntArray
+
+Keys = NDArray[np.uint64]
+
+
+class Part(IntEnum):
+    """Where an event went; the numbers are those of the branch `pid_split`."""
+
+    UNUSED = -1
+    TRAIN = 0
+    VALIDATION = 1
+    TEST = 2
+
+
+def _mix(z: Keys) -> Keys:
+    """The finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014): every input bit reaches every output bit."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def event_hash(keys: Sequence[IntArray]) -> Keys:
+    """(n,) hash of the integer columns `keys`, each (n,); the same numbers give the same hash in any integer type."""
+    result = np.full(len(keys[0]), 0x9E3779B97F4A7C15, np.uint64)
+    for key in keys:
+        bits = key.astype(np.int64).view(np.uint64) if key.dtype.kind == "i" else key.astype(np.uint64)
+        result = _mix((result ^ bits) + np.uint64(0x9E3779B97F4A7C15))
+    return result
+
+
+def name_hash(name: str) -> int:
+    """A signed 64-bit number for an input's name, to stand in for the key where events have none."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _uniform(event: Keys, salt: str, seed: int) -> NDArray[np.float64]:
+    """(n,) numbers in [0, 1) that depend on the event, the purpose and the seed alone."""
+    offset = np.uint64(name_hash(f"{salt} {seed}") % 2**64)
+    return (_mix(event ^ offset) >> np.uint64(11)) * 2.0**-53
+
+
+def split(event: Keys, test: float | BoolArray, validation: float, seed: int) -> NDArray[np.int8]:
+    """(n,) the `Part` of each event.
+
+    Args:
+        event: (n,) event hashes.
+        test: share of the events, or (n,) true for test events.
+        validation: share of what is left.
+        seed: another seed, another split.
+    """
+    is_test = test if isinstance(test, np.ndarray) else _uniform(event, "test", seed) < test
+    rest = np.where(is_validation(event, validation, seed), Part.VALIDATION, Part.TRAIN)
+    return np.where(is_test, Part.TEST, rest).astype(np.int8)
+
+
+def fold_of(event: Keys, n_folds: int, seed: int) -> NDArray[np.int8]:
+    """(n,) the fold, 0 … n_folds - 1, whose model must not see the event."""
+    return (_uniform(event, "fold", seed) * n_folds).astype(np.int8)
+
+
+def is_validation(event: Keys, share: float, seed: int) -> BoolArray:
+    """(n,) true for the events that validate, within whatever is not test."""
+    return np.asarray(_uniform(event, "validation", seed) < share)

@@ -1,0 +1,150 @@
+"""The house rules that a machine can check: imports go one way, heavy libraries come in by their door."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "pidlab"
+
+# A module may import from rows above its own in this list, and from its own package.
+ROWS: list[set[str]] = [
+    {"errors"},
+    {"sample", "progress", "config", "config.schema", "evaluate.results"},
+    {"expressions", "models.base", "evaluate.intervals", "config.load", "split", "scaling"},
+    {"read", "models.cuts", "models.fisher", "models.logistic", "models.bdt", "models.mlp", "rootio", "simulate"},
+    {"models", "evaluate", "plots", "recipe"},
+    {"selection", "features"},
+    {"load", "models.contender"},
+    {"bundle", "report"},
+    {"apply", "export", "record"},
+    {"pipeline", "terminal"},
+    {"cli", ""},
+]
+PARTS_OF = {
+    "models.cut_": "models.cuts",
+    "models.mlp_": "models.mlp",
+    "models.tree_tables": "models.bdt",
+    "evaluate.": "evaluate",
+    "plots.": "plots",
+    "rootio.": "rootio",
+    "expressions.": "expressions",
+    "export.": "export",
+    "simulate.": "simulate",
+}
+DOORS = {
+    "uproot": {"read", "rootio", "simulate"},
+    "awkward": {"read", "expressions", "selection", "features", "rootio", "simulate", "load", "sample"},
+    "xgboost": {"models.bdt"},
+    "torch": {"models.mlp"},
+    "onnx": {"export"},
+    "matplotlib": {"plots"},
+    "mplhep": {"plots"},
+    "dask": {"apply"},
+    "numba": {"models.cuts", "models.bdt", "models.mlp"},
+    "jinja2": {"report"},
+    "rich": {"terminal", "cli"},
+    "click": {"cli"},
+    "ruamel": {"config.load", "bundle"},
+}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name below pidlab, "" for the package itself, to file."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def place(module: str) -> str:
+    """The name under which a module stands in ROWS."""
+    if any(module in row for row in ROWS):
+        return module
+    return next((whole for prefix, whole in PARTS_OF.items() if module.startswith(prefix)), module)
+
+
+def row(module: str) -> int:
+    return next((i for i, names in enumerate(ROWS) if place(module) in names), -1)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports, at any depth of its code."""
+    known = modules()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner.removeprefix("pidlab.") in known and node.module != "pidlab" else node.module
+        elif isinstance(node, ast.ImportFrom):
+            yield "a relative import"
+
+
+def mistakes(module: str, path: Path) -> Iterator[str]:
+    if row(module) < 0:
+        yield f"{module} stands in no row"
+        return
+    for name in imports(path):
+        top = name.split(".")[0]
+        if top == "pidlab":
+            yield from upward(module, name.removeprefix("pidlab").lstrip("."))
+        elif top in DOORS and place(module) not in DOORS[top]:
+            yield f"{module} imports {top}, whose doors are {sorted(DOORS[top])}"
+        elif name == "a relative import":
+            yield f"{module} imports relatively"
+
+
+def upward(module: str, imported: str) -> Iterator[str]:
+    if imported in ("", module):
+        return  # the version lives in the package itself
+    same_house = place(imported) == place(module) or (module and imported.startswith(f"{module}."))
+    if not same_house and row(imported) >= row(module):
+        yield f"{module} (row {row(module)}) imports {imported} (row {row(imported)})"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_imports_only_what_stands_above_it(module: str) -> None:
+    assert list(mistakes(module, modules()[module])) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "said"),
+    [
+        ("evaluate.curves", "from pidlab.pipeline import run", "imports pipeline"),
+        ("sample", "from pidlab.read import Source", "imports read"),
+        ("read", "import torch", "doors"),
+        ("report", "from . import errors", "relatively"),
+        ("somewhere", "import os", "stands in no row"),
+    ],
+)
+def test_a_planted_mistake_is_found(module: str, line: str, said: str, tmp_path: Path) -> None:
+    planted = tmp_path / "planted.py"
+    planted.write_text(f"def f():\n    {line}\n")
+    assert any(said in mistake for mistake in mistakes(module, planted))
+
+
+def test_no_file_is_long_and_no_function_is() -> None:
+    long_files = [m for m, path in modules().items() if len(path.read_text().splitlines()) > 400]
+    long_functions = [
+        f"{m}.{node.name}"
+        for m, path in modules().items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno and node.end_lineno - node.lineno >= 60
+    ]
+    assert (long_files, long_functions) == ([], [])
+
+
+def test_help_imports_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, pidlab.cli; print([m for m in sys.modules if m.split('.')[0] in set(sys.argv[1].split())])"
+    heavy = "numpy torch xgboost uproot awkward sklearn matplotlib pydantic rich numba scipy"
+    answer = subprocess.run([sys.executable, "-c", code, heavy], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

@@ -1,0 +1,69 @@
+"""Scaling: monotone, finite, and the same after a round trip through JSON."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from pidlab.scaling import Method, Scaler, fit_scaler
+
+METHODS: list[Method] = ["none", "minmax", "standard", "robust", "quantile"]
+RNG = np.random.default_rng(5)
+X = np.column_stack([RNG.exponential(size=5000), RNG.integers(0, 4, 5000), np.full(5000, 7.0)]).astype("f4")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scaling_keeps_the_order_and_is_finite(method: Method) -> None:
+    scaler = fit_scaler(X, method)
+    wild = np.array([[-1e30, -5, 7], [0, 0, 7], [0.5, 1, 7], [1e30, 9, 8]], "f4")
+    scaled = scaler.transform(wild)
+    assert np.isfinite(scaled).all()
+    assert (np.diff(scaled[:, :2], axis=0) >= 0).all()
+
+
+def test_known_answers() -> None:
+    column = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]], "f4")
+    assert fit_scaler(column, "minmax").transform(column)[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert fit_scaler(column, "robust").transform(column)[:, 0].tolist() == [-1, -0.5, 0, 0.5, 1]
+    standard = fit_scaler(column, "standard").transform(column)[:, 0]
+    np.testing.assert_allclose(standard, (column[:, 0] - 2) / np.sqrt(2), rtol=1e-6, atol=1e-7)
+
+
+def test_quantile_scaling_gives_a_normal_distribution() -> None:
+    scaled = fit_scaler(X, "quantile").transform(X)[:, 0]
+    assert stats.kstest(scaled, "norm").pvalue > 0.01
+
+
+def test_one_wild_outlier_does_not_flatten_the_rest() -> None:
+    x = np.append(RNG.normal(5, 1, 2000), 796).astype("f4")[:, None]
+    assert fit_scaler(x, "quantile").transform(x)[:-1].std() > 0.9
+    assert fit_scaler(x, "minmax").transform(x)[:-1].std() < 0.01
+
+
+def test_missing_values_become_the_median_and_an_indicator() -> None:
+    x = X.copy()
+    x[::10, 0] = np.nan
+    scaler = fit_scaler(x, "quantile")
+    scaled = scaler.transform(x)
+    assert scaled.shape == (5000, 4)
+    assert np.array_equal(scaled[:, 3], np.isnan(x[:, 0]))
+    assert np.abs(scaled[::10, 0]).max() < 0.02
+    assert scaler.names(("a", "b", "c"))[-1] == "a is missing"
+
+
+def test_a_feature_without_any_value_is_scaled_to_nothing_bad() -> None:
+    x = np.full((10, 1), np.nan, "f4")
+    assert np.isfinite(fit_scaler(x, "quantile").transform(x)).all()
+
+
+@given(st.sampled_from(METHODS), st.integers(0, 2**32 - 1))
+def test_json_keeps_every_bit(method: Method, seed: int) -> None:
+    x = np.random.default_rng(seed).normal(size=(50, 2)).astype("f4")
+    scaler = fit_scaler(x, method)
+    again = Scaler.from_json(json.loads(json.dumps(scaler.to_json())))
+    assert np.array_equal(scaler.transform(x), again.transform(x))
