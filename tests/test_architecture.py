@@ -15,12 +15,13 @@ ROWS: list[set[str]] = [
     {"errors"},
     {"sample", "progress", "config", "config.schema", "evaluate.results"},
     {"expressions", "models.base", "evaluate.intervals", "config.load", "split", "scaling"},
+    {"candidates"},
     {"read", "models.cuts", "models.fisher", "models.logistic", "models.bdt", "models.mlp", "rootio", "simulate"},
     {"models", "evaluate", "plots", "recipe"},
     {"selection", "features"},
     {"load", "models.contender"},
-    {"bundle", "report"},
-    {"apply", "export", "record"},
+    {"bundle", "report", "inspect"},
+    {"apply", "export", "record", "starter"},
     {"pipeline", "terminal"},
     {"cli", ""},
 ]
@@ -37,7 +38,7 @@ PARTS_OF = {
 }
 DOORS = {
     "uproot": {"read", "rootio", "simulate"},
-    "awkward": {"read", "expressions", "selection", "features", "rootio", "simulate", "load", "sample"},
+    "awkward": {"read", "candidates", "expressions", "selection", "features", "rootio", "simulate", "load", "sample", "apply"},
     "xgboost": {"models.bdt"},
     "torch": {"models.mlp"},
     "onnx": {"export"},

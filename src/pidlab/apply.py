@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +58,7 @@ def apply(
     names = input_names(sources)
     total = 0
     for source in sources:
-        with Table(source) as table:
+        with Table(source, bundle.recipe.per) as table:
             check_table(bundle.recipe, table)
             total += table.n_entries
     summaries = []
@@ -111,32 +112,38 @@ def _score(
 ) -> Summary:
     recipe = bundle.recipe
     part = known.part(source) if known else None
-    n_selected, n_passed = 0, dict.fromkeys(bundle.contenders, 0)
-    with Table(source) as table:
-        types = friend_branches(bundle, table, with_split=known is not None)
-        tree = file.tree(f"{source.tree.rsplit('/', 1)[-1]}_pid", types)
+    n_rows, n_selected, n_passed = 0, 0, dict.fromkeys(bundle.contenders, 0)
+    with Table(source, recipe.per) as table:
+        types = friend_branches(bundle, with_split=known is not None)
+        keys = {key: table.dtype(key) for key in recipe.event_id}
+        friend = f"{source.tree.rsplit('/', 1)[-1]}_pid"
+        if table.collection is None:
+            tree = file.tree(friend, types | keys)
+        else:
+            tree = file.tree(friend, keys, jagged=types, counter=table.collection.counter)
         for chunk in table.chunks(branches_read(recipe)):
             kept = np.flatnonzero(selected(recipe, chunk))
             columns = _chunk_columns(bundle, chunk, kept, name, known is not None)
             if part is not None:
                 columns["pid_split"] = part[chunk.first_row : chunk.first_row + chunk.n_rows]
-            tree.extend(columns)
+            tree.extend(_by_entry(columns, chunk) | {key: chunk.entries[key] for key in recipe.event_id})
+            n_rows += chunk.n_rows
             n_selected += len(kept)
             for model, decisions in bundle.decisions.items():
                 n_passed[model] += int(columns[f"pid_{model}_{decisions[0].name}"].sum()) if decisions else 0
-            advance(chunk.n_rows)
-        return Summary(source, target, table.n_entries, n_selected, n_passed)
+            advance(chunk.n_entries)
+        return Summary(source, target, n_rows, n_selected, n_passed)
 
 
-def friend_branches(bundle: Bundle, table: Table, with_split: bool) -> dict[str, np.dtype[Any]]:
-    """The branches of a friend tree and their types."""
+def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]]:
+    """The branches of a friend tree, besides the event key, and their types."""
     types: dict[str, np.dtype[Any]] = {"pid_selected": np.dtype(bool)}
     for name, contender in bundle.contenders.items():
         types |= dict.fromkeys(score_branches(name, contender), np.dtype(np.float32))
         types |= dict.fromkeys((f"pid_{name}_{d.name}" for d in bundle.decisions[name]), np.dtype(bool))
     if with_split:
         types["pid_split"] = np.dtype(np.int8)
-    return types | {name: table.dtype(name) for name in bundle.recipe.event_id}
+    return types
 
 
 def score_branches(name: str, contender: Contender) -> dict[str, int]:
@@ -165,7 +172,14 @@ def _chunk_columns(
             passed = np.zeros(chunk.n_rows, bool)
             passed[kept] = scores[:, recipe.signal] > np.float32(decision.threshold)
             columns[f"pid_{model}_{decision.name}"] = passed
-    return columns | {name: chunk.arrays[name] for name in recipe.event_id}
+    return columns
+
+
+def _by_entry(columns: dict[str, Any], chunk: Chunk) -> dict[str, Any]:
+    """Columns of rows as columns of entries: lists where a row is a candidate."""
+    if chunk.counts is None:
+        return columns
+    return {name: ak.unflatten(values, chunk.counts) for name, values in columns.items()}
 
 
 def _spread(scores: NDArray[np.float32], kept: NDArray[np.int64], n: int) -> Scores:

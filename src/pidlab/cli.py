@@ -57,7 +57,7 @@ def run(
 
     loaded = load_config(config, overrides)
     target = output or Path(loaded.config.output or f"runs/{loaded.name}")
-    from pidlab.pipeline import Resources
+    from pidlab.models.contender import Resources
     from pidlab.pipeline import run as run_pipeline
     from pidlab.terminal import results_table, sentences
 
@@ -90,6 +90,41 @@ def apply(run: Path, files: Sequence[str], output: Path, models: Sequence[str], 
 
 
 @cli.command()
+@click.argument("file")
+@click.option("--ranges", is_flag=True, help="Look at the values: ranges, NaN, missing codes, outliers, duplicates.")
+def inspect(file: str, ranges: bool) -> None:
+    """Show the trees of FILE[:TREE], their branches, types and entries."""
+    from pidlab.inspect import inspect as inspect_table
+    from pidlab.read import Table, find_all
+    from pidlab.terminal import inspection
+
+    with _terminal(quiet=False) as (console, _):
+        for source in find_all(file):
+            with Table(source) as table:
+                for part in inspection(inspect_table(table, ranges), ranges):
+                    console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
+
+
+@cli.command()
+@click.argument("file")
+@click.option("-o", "--output", type=_PATH, default="analysis.yaml", show_default=True, help="The file to write.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def init(file: str, output: Path, force: bool) -> None:
+    """Write a starter configuration for this very FILE[:TREE]."""
+    from pidlab.inspect import inspect as inspect_table
+    from pidlab.read import Table, find_sources
+    from pidlab.starter import starter_configuration
+
+    if output.exists() and not force:
+        raise OutputError(f"{output}: is there already; name another file with -o, or replace it with --force")
+    (source,) = find_sources([file], None, Path())
+    with Table(source) as table:
+        text = starter_configuration(str(Path(source.path).resolve()), source.tree, inspect_table(table))
+    output.write_text(text, encoding="utf-8")
+    click.echo(f"wrote {output}; look it over, then: pidlab run {output}")
+
+
+@cli.command()
 def schema() -> None:
     """Print the JSON schema of the configuration, for editors."""
     import json
@@ -106,6 +141,8 @@ def _terminal(quiet: bool) -> Iterator[tuple[Any, Terminal]]:
     from pidlab.terminal import Terminal
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
     yield console, Terminal(Console(stderr=True), quiet)
 
 

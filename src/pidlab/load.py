@@ -60,7 +60,7 @@ def load(recipe: Recipe, watcher: Watcher) -> Events:
     loader = _Loader(recipe)
     with watcher.task("reading", _total_entries(recipe, rules), "entries") as task:
         for i, (source, class_rules) in enumerate(rules.items()):
-            with Table(source) as table:
+            with Table(source, recipe.per) as table:
                 loader.read(i, names[source], table, class_rules, task.advance)
     return loader.events()
 
@@ -79,7 +79,7 @@ def _total_entries(recipe: Recipe, rules: Mapping[Source, list[ClassRule]]) -> i
     """Number of entries of all inputs; all expressions are checked on each, before the first event is read."""
     total = 0
     for source, class_rules in rules.items():
-        with Table(source) as table:
+        with Table(source, recipe.per) as table:
             check_table(recipe, table, class_rules)
             total += table.n_entries
     return total
@@ -121,12 +121,12 @@ class _Loader:
         digests: dict[str, Any] = {}
         n_rows = 0
         for chunk in table.chunks(branches_read(self.recipe, rules)):
-            for branch, values in chunk.arrays.items():
+            for branch, values in chunk.entries.items():
                 if branch != "Entry$":
                     _update(digests.setdefault(branch, hashlib.blake2b(digest_size=16)), values)
             self._add(index, name, chunk, rules)
             n_rows += chunk.n_rows
-            advance(chunk.n_rows)
+            advance(chunk.n_entries)
         hashes = {branch: digest.hexdigest() for branch, digest in sorted(digests.items())}
         self.inputs.append(Input(table.source, table.n_entries, n_rows, hashes))
 

@@ -14,6 +14,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
+from pidlab.candidates import Collection, find_collection, row_kinds
 from pidlab.errors import DataError, nearest
 from pidlab.expressions import Kind, kind_from_array
 from pidlab.sample import IntArray
@@ -49,12 +50,15 @@ class Chunk:
             `Entry$` is the entry number.
         first_row: the number of the first row in this input.
         n_rows: how many there are.
+        entries: branch name to an array of n_entries, before candidates were made of them; the same as `arrays`
+            where a row is an entry.
         counts: (n_entries,) rows from each entry where a row is a candidate; None where a row is an entry.
     """
 
     arrays: Mapping[str, Any]
     first_row: int
     n_rows: int
+    entries: Mapping[str, Any]
     counts: IntArray | None = None
 
     @property
@@ -62,10 +66,15 @@ class Chunk:
         """(n,) entry numbers in the tree."""
         return np.asarray(self.arrays["Entry$"])
 
+    @property
+    def n_entries(self) -> int:
+        """How many entries the rows come from."""
+        return len(self.entries["Entry$"])
+
     def take(self, rows: IntArray) -> Chunk:
         """The rows `rows` (indices into this chunk) of every array."""
         taken = {name: values[rows] for name, values in self.arrays.items()}
-        return replace(self, arrays=taken, n_rows=len(rows), counts=None)
+        return replace(self, arrays=taken, n_rows=len(rows), entries=taken, counts=None)
 
 
 def split_tree(text: str) -> tuple[str, str | None]:
@@ -149,6 +158,21 @@ def trees_in(path: str) -> dict[str, int]:
             raise DataError(f"{path}: its contents cannot be listed; it is damaged or was cut short") from error
 
 
+def find_all(text: str) -> list[Source]:
+    """Every tree of the files that `FILE[:TREE]` means, or the one tree that it names.
+
+    Raises:
+        DataError: a file is missing or is no ROOT file, or there is no such tree.
+    """
+    pattern, tree = split_tree(text)
+    if tree is not None:
+        return find_sources([text], None, Path())
+    sources = [Source(path, name) for path in _paths(pattern, text) for name in trees_in(path)]
+    if not sources:
+        raise DataError(f"{text}: holds no tree")
+    return sources
+
+
 def _choose_tree(path: str, tree: str | None) -> str:
     known = trees_in(path)
     if not known:
@@ -165,10 +189,14 @@ def _choose_tree(path: str, tree: str | None) -> str:
 
 
 class Table:
-    """One open tree: its branches, and their values in chunks. Use as a context manager."""
+    """One open tree: its branches, and their values in chunks. Use as a context manager.
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    With `per`, a row is a candidate of that collection (see `pidlab.candidates`); otherwise a row is an entry.
+    """
+
+    def __init__(self, source: Source, per: str | Sequence[str] | None = None) -> None:
+        self.source, self._per = source, per
+        self.collection: Collection | None = None
         self._context = _opened(source.path)
         self._kinds: dict[str, Kind] = {}
 
@@ -176,6 +204,8 @@ class Table:
         self._tree = self._context.__enter__()[self.source.tree]
         self.n_entries = int(self._tree.num_entries)
         self._branches = {name: self._tree[name] for name in self._tree.keys(full_paths=False)}
+        if self._per is not None:
+            self.collection = find_collection(self._per, self._entry_kinds(self._branches))
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -188,10 +218,15 @@ class Table:
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """The type of a flat branch."""
-        return np.dtype(self._values(name, 0, 0).dtype)
+        dtype: np.dtype[Any] = self._values(name, 0, 0).dtype
+        return dtype
 
     def kinds(self, names: Iterable[str]) -> dict[str, Kind]:
-        """What each of the branches `names` holds; those that do not exist or cannot be used are left out."""
+        """What a row of each of the branches `names` holds; those that do not exist or cannot be used are left out."""
+        kinds = self._entry_kinds(names)
+        return row_kinds(kinds, self.collection) if self.collection else kinds
+
+    def _entry_kinds(self, names: Iterable[str]) -> dict[str, Kind]:
         for name in names:
             if name in self._branches and name not in self._kinds:
                 try:
@@ -206,15 +241,39 @@ class Table:
         Raises:
             DataError: a basket cannot be read; names file, branch and entries.
         """
-        wanted = sorted(set(names))
+        wanted = sorted({*names, self.collection.reference} if self.collection else set(names))
         chunks = self._iterate(set(wanted), step) if wanted else None
+        first_row = 0
         for start in range(0, self.n_entries, step):
             stop = min(start + step, self.n_entries)
             try:
                 arrays = {name: _flat(array) for name, array in next(chunks).items()} if chunks else {}
             except Exception as error:
                 raise self._damage(wanted, start, stop) from error
-            yield Chunk({**arrays, "Entry$": np.arange(start, stop)}, start, stop - start)
+            chunk = self._chunk({**arrays, "Entry$": np.arange(start, stop)}, start, first_row)
+            yield chunk
+            first_row += chunk.n_rows
+
+    def _chunk(self, arrays: Mapping[str, Any], start: int, first_row: int) -> Chunk:
+        if self.collection is None:
+            return Chunk(arrays, first_row, len(arrays["Entry$"]), arrays)
+        try:
+            rows, counts = self.collection.flatten(arrays, start)
+        except DataError as error:
+            raise DataError(f"{self.source}: {error}") from error
+        return Chunk(rows, first_row, int(counts.sum()), arrays, counts)
+
+    def flat_values(self, name: str, stop: int) -> Any:
+        """(n,) all numbers that a branch holds in the entries before `stop`, arrays of any shape flattened.
+
+        Raises:
+            DataError: the branch cannot be read.
+        """
+        try:
+            values = self._values(name, 0, stop)
+        except Exception as error:
+            raise self._damage([name], 0, stop) from error
+        return values.reshape(-1) if isinstance(values, np.ndarray) else ak.to_numpy(ak.flatten(values, axis=None))
 
     def _iterate(self, names: set[str], step: int) -> Iterator[dict[str, Any]]:
         flat = all(isinstance(getattr(self._branches[n], "interpretation", None), uproot.AsDtype) for n in names)
@@ -245,10 +304,16 @@ class Table:
 def _flat(array: Any) -> Any:
     """Numpy where the array is regular, in this machine's byte order; awkward where it is jagged."""
     if isinstance(array, ak.Array):
-        try:
-            array = ak.to_numpy(array, allow_missing=False)
-        except ValueError:
+        if not _is_regular(array.type.content):
             return array
+        array = ak.to_numpy(array, allow_missing=False)
     if array.dtype.kind in "iuf" and not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array
+
+
+def _is_regular(content: Any) -> bool:
+    """True for numbers, and for lists of one length by their type."""
+    while isinstance(content, ak.types.RegularType):
+        content = content.content
+    return isinstance(content, ak.types.NumpyType)

@@ -9,7 +9,7 @@ from pidlab.config.load import KeyPath, LoadedConfig, feature_key
 from pidlab.config.schema import ClassTable, ExpressionModel, Feature, ScoreModel
 from pidlab.config.schema import Expression as Text
 from pidlab.errors import ConfigError, DataError, ExpressionError, Mistake
-from pidlab.expressions import Expression, Kind, check, parse
+from pidlab.expressions import Expression, Kind, Number, check, parse
 from pidlab.read import Source, Table, find_sources
 
 
@@ -61,6 +61,11 @@ class Recipe:
         if not labelling:
             return scoring
         return scoring + labelling + [s for _, s in self.spectators] + ([self.test] if self.test else [])
+
+    @property
+    def per(self) -> str | list[str] | None:
+        """The collection whose candidates are the rows; None where a row is an entry."""
+        return self.loaded.config.data.per
 
     @property
     def given_branches(self) -> set[str]:
@@ -121,7 +126,7 @@ def _check(expression: Expression, kinds: Mapping[str, Kind], table: Table) -> N
     for name in expression.branches:
         if name in table.names and name not in kinds:
             raise DataError(f"the branch {name!r} holds objects or text; expressions take numbers")
-    unread: dict[str, Kind] = {name: Kind.FLOAT for name in table.names if name not in kinds}
+    unread = dict.fromkeys(table.names, Kind(Number.FLOAT))
     check(expression, {**unread, **kinds})
 
 

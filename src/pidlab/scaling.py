@@ -53,9 +53,9 @@ class Scaler:
     def _line(self, j: int, column: NDArray[np.float64]) -> NDArray[np.float64]:
         knots, values = self.knots[j], self.values[j]
         if self.clamp:
-            return np.interp(column, knots, values)
+            return np.asarray(np.interp(column, knots, values))
         slope = (values[-1] - values[0]) / (knots[-1] - knots[0])
-        return (column - knots[0]) * slope + values[0]
+        return np.asarray((column - knots[0]) * slope + values[0])
 
     def names(self, features: tuple[str, ...]) -> tuple[str, ...]:
         """The d + m names of the columns of `transform`."""
@@ -104,15 +104,22 @@ def fit_scaler(x: FloatArray, method: Method) -> Scaler:
 def _fit_line(column: NDArray[np.float64], method: Method) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if method == "quantile":
         return _quantile_line(column)
-    zero, one = {
-        "none": lambda: (0.0, 1.0),
-        "minmax": lambda: (column.min(), column.max()),
-        "standard": lambda: (column.mean(), column.mean() + column.std()),
-        "robust": lambda: (np.median(column), np.median(column) + np.subtract(*np.percentile(column, [75, 25]))),
-    }[method]()
+    zero, one = _unit(column, method)
     if not one > zero:
         one = zero + 1.0
     return np.array([zero, one], np.float64), np.array([0.0, 1.0])
+
+
+def _unit(column: NDArray[np.float64], method: Method) -> tuple[float, float]:
+    """The values that become 0 and 1."""
+    if method == "minmax":
+        return float(column.min()), float(column.max())
+    if method == "standard":
+        return float(column.mean()), float(column.mean() + column.std())
+    if method == "robust":
+        low, middle, high = np.percentile(column, [25, 50, 75])
+        return float(middle), float(middle + high - low)
+    return 0.0, 1.0
 
 
 def _quantile_line(column: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -47,7 +47,7 @@ def name_hash(name: str) -> int:
 def _uniform(event: Keys, salt: str, seed: int) -> NDArray[np.float64]:
     """(n,) numbers in [0, 1) that depend on the event, the purpose and the seed alone."""
     offset = np.uint64(name_hash(f"{salt} {seed}") % 2**64)
-    return (_mix(event ^ offset) >> np.uint64(11)) * 2.0**-53
+    return np.asarray((_mix(event ^ offset) >> np.uint64(11)) * 2.0**-53, np.float64)
 
 
 def split(event: Keys, test: float | BoolArray, validation: float, seed: int) -> NDArray[np.int8]:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pidlab.apply import Summary
 from pidlab.evaluate.results import Measured, ModelResult, Results
+from pidlab.inspect import TableSummary
 from pidlab.progress import Task, Watcher
 
 
@@ -104,6 +105,28 @@ def sentences(results: Results) -> list[str]:
     """What a physicist asks first: the hand-made cuts against every other model at their own efficiency."""
     hand = {name for name, m in results.models.items() if m.single_point}
     return [p.verdict for c in results.comparisons if {c.a, c.b} & hand for p in c.working_points if p.verdict]
+
+
+def inspection(summary: TableSummary, with_ranges: bool) -> Iterator[str | Table]:
+    """What `pidlab inspect` shows of one tree."""
+    yield f"{summary.name}: {summary.n_entries:,} entries, {len(summary.branches)} branches"
+    table = Table(box=None, pad_edge=False)
+    for name in ("branch", "type", *(("low", "1 %", "median", "99 %", "high", "remarks") if with_ranges else ())):
+        is_text = name in ("branch", "type", "remarks")
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=name != "remarks")
+    for b in summary.branches:
+        numbers = (b.low, *b.quantiles, b.high)
+        cells = [f"{v:.4g}" if math.isfinite(v) else "–" for v in numbers] + ["; ".join(b.remarks)]
+        table.add_row(b.name, b.kind, *(cells if with_ranges else ()))
+    yield table
+    if summary.n_read < summary.n_entries and with_ranges:
+        yield f"Ranges are those of the first {summary.n_read:,} entries."
+    if summary.n_duplicates:
+        share = summary.n_duplicates / summary.n_read
+        yield (
+            f"{summary.n_duplicates:,} rows ({share:.2%}) repeat an earlier row exactly; "
+            "across a random split they leak from training into test: give data.event_id, or remove them."
+        )
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:

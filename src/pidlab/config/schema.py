@@ -26,7 +26,9 @@ class Data(Section):
 
     files: str | list[str] | None = Field(None, description="path, glob or file.root:tree, or a list of them")
     tree: str | None = Field(None, description="may be left out where a file holds one tree")
-    per: str | None = Field(None, description="one row a candidate of this jagged collection")
+    per: str | Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="one row a candidate of this jagged collection"
+    )
     event_id: list[str] = Field(default_factory=list, description="integer branches that identify an event")
     weight: Expression = "1"
     aliases: dict[Name, Expression] = Field(default_factory=dict)

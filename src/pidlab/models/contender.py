@@ -200,9 +200,8 @@ def training_weights(sample: Sample, config: Config) -> NDArray[np.float64]:
         if not (sums > 0).all():
             empty = sample.classes[int(np.argmin(sums))]
             raise ModelError(f"the class {empty!r} has no positive weight to train on; check data.weight")
-        weight = weight * (len(weight) / len(sums) / sums)[sample.y]
-        return weight
-    return weight * (len(weight) / weight.sum())
+        return np.asarray(weight * (len(weight) / len(sums) / sums)[sample.y])
+    return np.asarray(weight * (len(weight) / weight.sum()))
 
 
 def trainable(sample: Sample, config: Config) -> Sample:

@@ -1,0 +1,81 @@
+"""Candidates: from one row an event to one row a candidate of a jagged collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.errors import DataError, UsageError, nearest
+from pidlab.expressions import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A jagged collection: `members` are the branches with one value a candidate; `name` is what the user called it."""
+
+    name: str
+    members: frozenset[str]
+
+    @property
+    def counter(self) -> str:
+        """The name of the counter that jagged friend branches share."""
+        return f"n{self.name}"
+
+    @property
+    def reference(self) -> str:
+        """The member that tells how many candidates an event has, whichever branches are read."""
+        return min(self.members)
+
+    def flatten(self, arrays: Mapping[str, Any], first_entry: int) -> tuple[dict[str, Any], NDArray[np.int64]]:
+        """Arrays of n entries to arrays of n rows, one a candidate, and the (n,) numbers of candidates.
+
+        Members are flattened; every other branch is repeated for each candidate of its event.
+
+        Raises:
+            DataError: the members differ in length in some event.
+        """
+        counts = ak.to_numpy(ak.num(arrays[self.reference], axis=1)).astype(np.int64)
+        entry = np.repeat(np.arange(len(counts)), counts)
+        rows: dict[str, Any] = {}
+        for name, values in arrays.items():
+            if name not in self.members:
+                rows[name] = values[entry]
+                continue
+            own = ak.to_numpy(ak.num(values, axis=1))
+            if not np.array_equal(own, counts):
+                i = int(np.flatnonzero(own != counts)[0])
+                lengths = f"{name!r} has {own[i]} and {self.reference!r} has {counts[i]}"
+                where = f"in entry {first_entry + i:,} {lengths}"
+                raise DataError(f"{where}; branches of one collection must be equally long")
+            rows[name] = ak.to_numpy(ak.flatten(values, axis=1))
+        return rows, counts
+
+
+def find_collection(per: str | Sequence[str], kinds: Mapping[str, Kind]) -> Collection:
+    """The collection that `per` means: a prefix (`Electron` for `Electron_pt`), a jagged branch, or a list of them.
+
+    Raises:
+        UsageError: no jagged branch is meant.
+    """
+    jagged = {name for name, kind in kinds.items() if kind.shape == (None,)}
+    if not isinstance(per, str):
+        for name in per:
+            if name not in jagged:
+                raise UsageError(f"data.per: {name!r} is no jagged branch; {nearest(name, jagged)}")
+        return Collection("pid", frozenset(per))
+    members = {name for name in jagged if name == per or name.startswith((f"{per}_", f"{per}."))}
+    if not members:
+        prefixes = {name.split("_")[0] for name in jagged} | jagged
+        what = f"no jagged branch is called {per!r} or begins with '{per}_'"
+        raise UsageError(f"data.per: {what}; {nearest(per, prefixes)}")
+    return Collection(per, frozenset(members))
+
+
+def row_kinds(kinds: Mapping[str, Kind], collection: Collection) -> dict[str, Kind]:
+    """What a row holds once a row is a candidate."""
+    return {name: Kind(kind.number) if name in collection.members else kind for name, kind in kinds.items()}

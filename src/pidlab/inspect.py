@@ -1,0 +1,154 @@
+"""Inspect: what a table holds, and what in it will bite — ranges, missing codes, outliers, constants, duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.read import Table
+from pidlab.split import event_hash
+
+MAX_ENTRIES = 1_000_000
+_CODES = (-9999.0, -999.0, -99.0, -9.0, -1.0, 999.0, 9999.0)
+_MAX_LABELS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class BranchSummary:
+    """One branch.
+
+    Attributes:
+        kind: `float`, `int[]` and so on; "not usable" for objects and text.
+        n, n_nan: values looked at, and how many of them are NaN.
+        low, high: smallest and largest finite value.
+        quantiles: at 1 %, 50 % and 99 %.
+        codes: values that look like "not measured", with their share.
+        labels: the values of an integer branch that has few of them; empty otherwise.
+        remarks: what a user should know, in sentences.
+    """
+
+    name: str
+    kind: str
+    n: int = 0
+    n_nan: int = 0
+    low: float = np.nan
+    high: float = np.nan
+    quantiles: tuple[float, float, float] = (np.nan, np.nan, np.nan)
+    codes: tuple[tuple[float, float], ...] = ()
+    labels: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def is_constant(self) -> bool:
+        """True where every value is the same, or none is finite."""
+        return not self.low < self.high
+
+
+@dataclass(frozen=True, slots=True)
+class TableSummary:
+    """One tree: `n_read` entries were looked at; `n_duplicates` rows repeat an earlier one in every flat branch."""
+
+    name: str
+    n_entries: int
+    n_read: int
+    branches: tuple[BranchSummary, ...]
+    n_duplicates: int
+
+
+def inspect(table: Table, with_ranges: bool = True) -> TableSummary:
+    """Summarise a tree from its first million entries; without ranges only the types are looked at."""
+    kinds = table.kinds(table.names)
+    if not with_ranges:
+        plain = tuple(BranchSummary(n, str(kinds.get(n, "not usable"))) for n in table.names)
+        return TableSummary(str(table.source), table.n_entries, 0, plain, 0)
+    n_read = min(table.n_entries, MAX_ENTRIES)
+    columns: dict[str, NDArray[np.generic]] = {}
+    branches = []
+    for name in table.names:
+        if name not in kinds:
+            branches.append(
+                BranchSummary(name, "not usable", remarks=("holds objects or text; expressions take numbers",))
+            )
+            continue
+        values = table.flat_values(name, n_read)
+        if kinds[name].is_scalar:
+            columns[name] = values
+        branches.append(summarise(name, str(kinds[name]), values))
+    return TableSummary(str(table.source), table.n_entries, n_read, tuple(branches), count_duplicates(columns))
+
+
+def summarise(name: str, kind: str, values: NDArray[np.generic]) -> BranchSummary:
+    """Summarise the values (n,) of one branch."""
+    numbers = values.astype(np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    n_nan = int(np.isnan(numbers).sum())
+    if not len(finite):
+        remark = "has no finite value" if len(numbers) else "has no entries"
+        return BranchSummary(name, kind, len(numbers), n_nan, remarks=(remark,))
+    low, high = float(finite.min()), float(finite.max())
+    codes = find_codes(finite) if kind.startswith("float") else ()
+    q01, q50, q99 = (float(q) for q in np.quantile(finite, [0.01, 0.5, 0.99]))
+    labels = _labels(values) if kind in ("int", "unsigned", "bool") else ()
+    remarks = _remarks(finite, codes, n_nan, len(numbers))
+    return BranchSummary(name, kind, len(numbers), n_nan, low, high, (q01, q50, q99), codes, labels, tuple(remarks))
+
+
+def find_codes(finite: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    """Values that stand apart from all others and are repeated: (value, share of the entries), the most frequent first.
+
+    A value counts as a code where at least 0.1 % of the entries hold exactly it and nothing lies between it and the
+    rest over a stretch as wide as the rest's central 98 %; the usual codes (-999, -1, …) need only lie apart.
+    """
+    found = []
+    values, counts = np.unique(finite, return_counts=True)
+    for end in (0, -1):
+        while len(values) > 2 and counts[end] >= max(3, 1e-3 * len(finite)):
+            rest = values[1:] if end == 0 else values[:-1]
+            low, high = np.quantile(rest, [0.01, 0.99])
+            gap = rest[0] - values[0] if end == 0 else values[-1] - rest[-1]
+            if gap < high - low and not (values[end] in _CODES and gap > 0.05 * (high - low)):
+                break
+            found.append((float(values[end]), float(counts[end] / len(finite))))
+            values, counts = (values[1:], counts[1:]) if end == 0 else (values[:-1], counts[:-1])
+    return tuple(sorted(found, key=lambda code: -code[1]))
+
+
+def _labels(values: NDArray[np.generic]) -> tuple[int, ...]:
+    unique = np.unique(values)
+    return tuple(int(v) for v in unique) if 2 <= len(unique) <= _MAX_LABELS else ()
+
+
+def _remarks(finite: NDArray[np.float64], codes: Sequence[tuple[float, float]], n_nan: int, n: int) -> list[str]:
+    remarks = []
+    if n_nan:
+        remarks.append(f"NaN in {n_nan / n:.2%}")
+    if finite.min() == finite.max():
+        remarks.append(f"is {finite[0]:g} everywhere")
+    for value, share in codes:
+        remarks.append(f"{value:g} in {share:.2%} looks like a code for missing")
+    rest = finite[~np.isin(finite, [value for value, _ in codes])]
+    if len(rest) > 100:
+        low, middle, high = np.quantile(rest, [0.01, 0.5, 0.99])
+        wild = rest[np.abs(rest - middle) > 20 * (high - low)] if high > low else rest[:0]
+        if len(wild):
+            extreme = wild[np.argmax(np.abs(wild - middle))]
+            remarks.append(f"{len(wild)} wild outliers, up to {extreme:.4g}")
+    most = np.unique(rest, return_counts=True) if len(rest) else (rest, rest)
+    if len(rest) and len(most[0]) > _MAX_LABELS and most[1].max() > 0.5 * len(finite):
+        remarks.append(f"{most[1].max() / len(finite):.0%} of the values are {most[0][np.argmax(most[1])]:g}")
+    return remarks
+
+
+def count_duplicates(columns: dict[str, NDArray[np.generic]]) -> int:
+    """Number of rows that repeat an earlier row exactly in every column; 0 where there are fewer than two columns."""
+    if len(columns) < 2:
+        return 0
+    bits = [
+        np.asarray(c, np.float64).view(np.int64) if c.dtype.kind == "f" else np.asarray(c, np.int64)
+        for c in columns.values()
+    ]
+    hashes = event_hash(bits)
+    return len(hashes) - len(np.unique(hashes))

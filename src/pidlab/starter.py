@@ -1,0 +1,137 @@
+"""Starter: a commented configuration written for one very file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pidlab.inspect import BranchSummary, TableSummary
+
+_LABEL_NAMES = (
+    "species",
+    "label",
+    "class",
+    "target",
+    "pid",
+    "particle",
+    "issignal",
+    "is_signal",
+    "type",
+    "pdg",
+    "truth",
+)
+_RUN_NAMES = ("run", "runnumber", "run_number", "runno")
+_EVENT_NAMES = ("event", "eventnumber", "event_number", "evt", "evtnum", "eventid", "event_id")
+_WEIGHT_NAMES = ("w", "weight", "weights", "genweight", "evtweight", "eventweight", "event_weight")
+_NUMBERS = ("float", "int", "unsigned", "bool")
+_PLAIN_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
+
+
+def starter_configuration(file: str, tree: str, summary: TableSummary) -> str:
+    """The text of a configuration; it runs as it is where a label-like branch was found."""
+    usable = [b for b in summary.branches if b.kind in _NUMBERS]
+    keys = _named(usable, _RUN_NAMES)[:1] + _named(usable, _EVENT_NAMES)[:1]
+    event_id = [b.name for b in keys if not b.kind.startswith("float")]
+    weight = next((b.name for b in _named(usable, _WEIGHT_NAMES) if not b.is_constant), None)
+    label = _label(usable, event_id)
+    taken = {*event_id, weight, label.name if label else None}
+    features = [b for b in usable if b.name not in taken and not b.is_constant and "weight" not in b.name.lower()]
+    lines = [
+        f"# Written for {Path(file).name}, tree {tree}: {summary.n_entries:,} entries.",
+        "# Every key is explained in the reference; unknown keys are refused with their place.",
+        "data:",
+        f"  files: {json.dumps(file)}",
+        f"  tree: {json.dumps(tree)}",
+        *_data_lines(event_id, weight),
+        "",
+        *_class_lines(label),
+        "",
+        "# selection:                      # named cuts, in order: the cut flow",
+        '#   acceptance: "abs(dp) < 15"',
+        "",
+        "features:                         # what the models may look at; delete what is not known before the PID",
+        *(line for b in features for line in _feature_lines(b)),
+        *_left_out(summary, taken, {b.name for b in features}),
+        "# spectators: [p]                 # carried along for efficiency maps, never trained on",
+        "",
+        "models:",
+        "  cuts: {type: cuts}",
+        "  fisher: {type: fisher}",
+        "  bdt: {type: bdt}",
+        "  mlp: {type: mlp}",
+        '  # hand: {type: expression, cut: "a > 0.75 && b > 2"}     # your own cuts, as they are',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _named(branches: Sequence[BranchSummary], names: Sequence[str]) -> list[BranchSummary]:
+    """The branches whose last dotted part is one of `names`, in the order of the names."""
+    last = {b.name.rsplit(".", 1)[-1].lower(): b for b in reversed(branches)}
+    return [last[name] for name in names if name in last]
+
+
+def _label(branches: Sequence[BranchSummary], event_id: Sequence[str]) -> BranchSummary | None:
+    """The branch that most looks like the true class: named so, or the only integer branch with a few values."""
+    candidates = [b for b in branches if b.labels and b.name not in event_id]
+    named = _named(candidates, _LABEL_NAMES)
+    if named:
+        return named[0]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _data_lines(event_id: Sequence[str], weight: str | None) -> list[str]:
+    lines = []
+    if event_id:
+        lines.append(
+            f"  event_id: {json.dumps(event_id)}      # decides the split: the same event always falls on the same side"
+        )
+    else:
+        lines.append("  # event_id: [run, event]        # integer branches; left out: file and entry number")
+    lines.append(f"  weight: {json.dumps(_quoted(weight))}" if weight else '  # weight: "w"')
+    return lines
+
+
+def _class_lines(label: BranchSummary | None) -> list[str]:
+    if label is None:
+        return [
+            "# No branch looks like the true class. Name the classes by expressions, or give each its own files.",
+            "classes:",
+            '#  electron: "species == 0"',
+            "#  pion: {files: pions.root}",
+        ]
+    lines = [f"classes:                          # {label.name} has the values {', '.join(map(str, label.labels))}"]
+    stem = re.sub(r"[^A-Za-z0-9_]", "_", label.name)
+    for value in label.labels:
+        name = f"{stem}_{value}".replace("-", "minus_")
+        lines.append(f"  {name}: {json.dumps(f'{_quoted(label.name)} == {value}')}")
+    return [*lines, "# signal:                         # left out: the first class"]
+
+
+def _feature_lines(branch: BranchSummary) -> list[str]:
+    remark = f"   # {'; '.join(branch.remarks)}" if branch.remarks else ""
+    if branch.codes:
+        codes = ", ".join(f"{value:g}" for value, _ in branch.codes)
+        expression = json.dumps(_quoted(branch.name))
+        return [f"  - {{name: {json.dumps(branch.name)}, expression: {expression}, missing: [{codes}]}}{remark}"]
+    if _PLAIN_NAME.match(branch.name):
+        return [f"  - {branch.name}{remark}"]
+    return [f"  - {{name: {json.dumps(branch.name)}, expression: {json.dumps(_quoted(branch.name))}}}{remark}"]
+
+
+def _left_out(summary: TableSummary, taken: set[str | None], features: set[str]) -> list[str]:
+    lines = []
+    for b in summary.branches:
+        if b.name in taken or b.name in features:
+            continue
+        why = b.kind if b.kind not in _NUMBERS else "constant" if b.is_constant else "a weight, by its name"
+        advice = "; take an element x[0], a reduction such as Max$(x), or `per:`" if "[" in b.kind else ""
+        lines.append(f"# left out: {b.name} ({why}{advice})")
+    return lines
+
+
+def _quoted(name: str | None) -> str:
+    """A branch name as an expression."""
+    assert name is not None
+    return name if _PLAIN_NAME.match(name) else f"`{name}`"
