@@ -38,7 +38,18 @@ PARTS_OF = {
 }
 DOORS = {
     "uproot": {"read", "rootio", "simulate"},
-    "awkward": {"read", "candidates", "expressions", "selection", "features", "rootio", "simulate", "load", "sample", "apply"},
+    "awkward": {
+        "read",
+        "candidates",
+        "expressions",
+        "selection",
+        "features",
+        "rootio",
+        "simulate",
+        "load",
+        "sample",
+        "apply",
+    },
     "xgboost": {"models.bdt"},
     "torch": {"models.mlp"},
     "onnx": {"export"},

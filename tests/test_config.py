@@ -61,7 +61,11 @@ def test_all_mistakes_are_told_at_once_with_place_and_nearest_name(tmp_path: Pat
         ("type: bdt", "type: btd", "models.bdt: must be one of expression, score, cuts, fisher, logistic, bdt, mlp"),
         ("hidden: [20, 20]", 'hidden: ["20"]', "9:29: models.mlp.hidden[0]: must be a valid integer, not '20'"),
         ("learning_rate: 1e-4", "learning_rate: -1", "must be greater than 0, not -1"),
-        ("features:", "signal: electrn\nfeatures:", "signal: 'electrn' is none of the classes; did you mean 'electron'?"),
+        (
+            "features:",
+            "signal: electrn\nfeatures:",
+            "signal: 'electrn' is none of the classes; did you mean 'electron'?",
+        ),
         ("  - eop", "  - log_npe", "the feature 'log_npe' stands here twice"),
         ("pion:", "electron:", "stands here twice"),
         ("  pion:", "  pi-on:", "letters, digits and underscores"),
@@ -71,7 +75,11 @@ def test_all_mistakes_are_told_at_once_with_place_and_nearest_name(tmp_path: Pat
         ("a.root}", "a.root", "not valid YAML"),
         ("models:", "evaluate: {abundance: {muon: 1}}\nmodels:", "evaluate.abundance.muon: is none of the classes"),
         ("models:", "evaluate: {maps: [{x: p, bins: [3, 2]}]}\nmodels:", "bin edges must rise"),
-        ("type: bdt, subsample: 0.5", "type: cuts, sides: {eopp: min}", "models.bdt.sides.eopp: is none of the features"),
+        (
+            "type: bdt, subsample: 0.5",
+            "type: cuts, sides: {eopp: min}",
+            "models.bdt.sides.eopp: is none of the features",
+        ),
     ],
 )
 def test_a_mistake_is_explained(tmp_path: Path, before: str, after: str, said: str) -> None:

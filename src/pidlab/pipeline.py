@@ -200,9 +200,9 @@ def evaluate(
                 config.evaluate,
                 single_point=c.single_point,
                 training=c.training,
-                cut_string=cut_string(c),
                 seed=config.seed,
             )
+            models[name] = with_cut_string(models[name], c)
             task.advance()
         aside = "validation" if len(samples["validation"]) else "train"
         on_test, on_aside = ({n: s[part] for n, s in scores.items()} for part in ("test", aside))
@@ -234,11 +234,10 @@ def evaluate(
     )
 
 
-def cut_string(contender: Contender) -> str:
-    """The decision as a ROOT cut string, for models that are cuts."""
-    if contender.kind == "expression":
-        return contender.recipe.given[contender.name].expression.text
-    return ""
+def with_cut_string(result: ModelResult, contender: Contender) -> ModelResult:
+    """The result with its first working point as a ROOT cut string, for models that are cuts."""
+    threshold = result.working_points[0].threshold if result.working_points else 0.5
+    return replace(result, cut_string=contender.cut_string(threshold))
 
 
 def signal_spread(sample: Sample) -> NDArray[np.float64]:

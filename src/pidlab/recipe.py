@@ -204,7 +204,7 @@ def _refuse_leaks(recipe: Recipe) -> None:
     labels: dict[str, str] = {}
     for name, spec in config.classes.items():
         cut = spec if isinstance(spec, str) else spec.cut if spec.files is None and spec.tree is None else "1"
-        labels |= dict.fromkeys(parse(cut, aliases).branches, name)
+        labels = dict.fromkeys(parse(cut, aliases).branches, name) | labels
     mistakes = []
     for feature, stated in recipe.features:
         for branch in sorted(stated.expression.branches & labels.keys()):

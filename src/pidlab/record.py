@@ -23,6 +23,7 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.results import ModelResult, Results, plain
 from pidlab.load import Events
 from pidlab.models.contender import Resources
+from pidlab.plots.gallery import write as write_gallery
 from pidlab.report import write_report
 from pidlab.rootio.results import write_results
 
@@ -82,11 +83,10 @@ def _git_state(folder: Path) -> dict[str, Any] | None:
 
 def write_record(folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any]) -> None:
     """Everything of a run but its models and friends."""
-    from pidlab.plots.gallery import write_gallery
-
     (folder / "metrics.json").write_text(json.dumps(metrics(results), indent=1, allow_nan=False) + "\n")
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     write_results(folder / "results.root", results, json.dumps(manifest))
+    (folder / "plots").mkdir()
     pictures = write_gallery(results, folder / "plots")
     loaded = bundle.recipe.loaded
     write_report(
@@ -95,7 +95,7 @@ def write_record(folder: Path, results: Results, bundle: Bundle, manifest: Mappi
         title=loaded.name,
         config_yaml=config_yaml(loaded),
         manifest=manifest,
-        pictures=pictures,
+        figures=pictures,
     )
 
 

@@ -274,6 +274,8 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("features", i), f"the feature {name!r} stands here twice"
     for model_name, model in config.models.items():
         if isinstance(model, CutsModel):
+            if not model.nested:
+                yield ("models", model_name, "nested"), "a run needs nested cuts, since others have no score"
             for key in ("sides", "ranges", "min_width", "features"):
                 for name in getattr(model, key) or ():
                     if name not in names:

@@ -1,0 +1,15 @@
+"""Scores and samples in, results with intervals out."""
+
+from pidlab.evaluate.compare import compare_models
+from pidlab.evaluate.histograms import correlations, histogram, input_histograms
+from pidlab.evaluate.model import evaluate_model
+from pidlab.evaluate.robustness import measure_robustness
+
+__all__ = [
+    "compare_models",
+    "correlations",
+    "evaluate_model",
+    "histogram",
+    "input_histograms",
+    "measure_robustness",
+]

@@ -10,12 +10,18 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from pidlab.errors import ModelError
 from pidlab.sample import FloatArray, IntArray
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 """Called as `progress(done, total, {"loss": …, "validation_auc": …})` while a model trains."""
+
+
+class TrainingDataError(ModelError, ValueError):
+    """Data that a model cannot be trained on; a ValueError too, which is what scikit-learn's callers expect."""
 
 
 class Holdout(NamedTuple):
@@ -94,3 +100,50 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path}: holds no JSON object; make the run again")
     return content
+
+
+def training_data(
+    model: Classifier, X: Any, y: Any, sample_weight: Any, *, dtype: type[np.floating[Any]], missing: bool = False
+) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.float64]]:
+    """The checked input of a fit, rows of weight zero left out; sets `classes_` and `n_features_in_` of `model`.
+
+    With `missing`, NaN stand for missing values and infinities are let through.
+
+    Returns:
+        x: (m, d) of `dtype`, contiguous.
+        label: (m,) index into `classes_`.
+        weight: (m,) positive, of mean 1: only the ratios of weights matter.
+
+    Raises:
+        TrainingDataError: negative or non-finite weights, or fewer than two classes.
+        ValueError: shapes or types that scikit-learn refuses.
+    """
+    X, y = validate_data(model, X, y, dtype=dtype, order="C", ensure_all_finite=not missing)
+    check_classification_targets(y)
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    if (weight < 0).any():
+        raise TrainingDataError(
+            f"{(weight < 0).sum()} of {len(weight)} training weights are negative; "
+            "choose what becomes of them first (negative_weights: abs, drop or zero)"
+        )
+    used = np.flatnonzero(weight)
+    if len(used) < len(weight):
+        X, y, weight = X[used], y[used], weight[used]
+    model.classes_, label = np.unique(y, return_inverse=True)
+    if len(model.classes_) < 2:
+        raise TrainingDataError(f"{len(model.classes_)} class is left to train on; two classes or more are needed")
+    return X, label.astype(np.int64), weight / weight.mean()
+
+
+def posterior(margins: FloatArray) -> FloatArray:
+    """Class probabilities (n, k) from margins, of their type.
+
+    (n, 1) margins are the log-odds of the second of two classes: the logistic function of them and of their
+    opposites, so that small probabilities of either class keep their precision. (n, k) margins: softmax.
+    """
+    if margins.shape[1] == 1:
+        margins = np.concatenate([-margins, margins], axis=1)
+        small = np.exp(-np.abs(margins))
+        return np.asarray(np.where(margins < 0, small, 1) / (1 + small))
+    powers = np.exp(margins - margins.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -124,6 +124,21 @@ class Contender:
             result[rows] = model.scores(x[rows])
         return result
 
+    def cut_string(self, threshold: float) -> str:
+        """The decision `score > threshold` as a ROOT cut string; empty for a model that is no cut, or one a fold."""
+        if self.single_point:
+            return self.recipe.given[self.name].expression.text
+        if self.kind != "cuts" or len(self.fitted) != 1:
+            return ""
+        used = [self.recipe.features[j] for j in self.fitted[0].columns]
+        names = [_in_brackets(stated.expression.text) for _, stated in used]
+        text: str = self.fitted[0].estimator.threshold_cut_string(threshold, names)
+        terms = text.split(" && ")
+        for (feature, _), name in zip(used, names, strict=True):
+            if any(term.startswith(f"{name} ") for term in terms):
+                terms += [f"{name} != {code:g}" for code in feature.missing]
+        return " && ".join(terms)
+
     def _given(self, columns: Mapping[str, Any], n: int) -> Scores:
         """The signal's score in its column; the others hold its opposite for two classes, and nothing for more."""
         signal = given_scores(self.recipe, self.name, columns, n)
@@ -146,6 +161,11 @@ class Contender:
         n = 0 if name in recipe.given else config.folds or 1
         fitted = tuple(Fitted.load(directory / f"fold{i}", kind) for i in range(n))
         return cls(name, kind, recipe, fitted, config.split.seed if config.folds else None, None)
+
+
+def _in_brackets(text: str) -> str:
+    """An expression as one operand: a plain name as it is."""
+    return text if text.replace(".", "").replace("_", "").isalnum() else f"({text})"
 
 
 def estimator_class(kind: str) -> type[Classifier]:

@@ -1,0 +1,28 @@
+"""ROOT objects and files without ROOT: histograms, graphs, efficiencies, friend trees and results."""
+
+from pidlab.rootio.efficiency import Efficiency, read_efficiency, tefficiency
+from pidlab.rootio.friends import FriendFile, FriendTree, FriendWriter, read_marker
+from pidlab.rootio.graphs import tgraph, tgraph_asymm_errors, tgraph_errors
+from pidlab.rootio.histograms import Bins, fill, from_cells, th1, th2, th3, tprofile
+from pidlab.rootio.results import write_results
+
+__all__ = [
+    "Bins",
+    "Efficiency",
+    "FriendFile",
+    "FriendTree",
+    "FriendWriter",
+    "fill",
+    "from_cells",
+    "read_efficiency",
+    "read_marker",
+    "tefficiency",
+    "tgraph",
+    "tgraph_asymm_errors",
+    "tgraph_errors",
+    "th1",
+    "th2",
+    "th3",
+    "tprofile",
+    "write_results",
+]

@@ -1,0 +1,333 @@
+"""The network against the loop of PyTorch's tutorial, scikit-learn and TMVA's figures; on a GPU too where there is one.
+
+    python benchmarks/network.py [--only NAME] [--json FILE]
+
+Prints a table of ratios with the least that is asked of each; FILE gets a list of {name, value, bar, holds}, null where
+nothing was measured. Rates on the CPU are per CPU second of one thread, so that a busy machine changes them little, and
+are measured in turns. TMVA's figures were recorded on another machine: training is carried over by the tutorial's loop,
+which did 784 steps of 128 events a second there; scoring is compared as recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import multivariate_normal
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import roc_auc_score
+from sklearn.neural_network import MLPClassifier
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from pidlab.models.base import Holdout
+from pidlab.models.mlp import MLP
+
+BATCH = 128
+N_TRAIN = 216_000
+TMVA_TRAINING = 144_000 / 2.2  # events a second, MLP 20-20 by BP
+TMVA_READER = 212_000  # events a second
+TUTORIAL_THERE = 784 * BATCH  # events a second on the machine that TMVA ran on
+ROUNDS = 3
+CLOSE = 5e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; value and holds are None where nothing was measured."""
+
+    name: str
+    value: float | None
+    bar: float | None
+    holds: bool | None
+    detail: str = ""
+
+
+def at_least(name: str, value: float, bar: float, detail: str = "") -> Row:
+    return Row(name, float(value), bar, bool(value >= bar), detail)
+
+
+def toy(seed: int = 20240607) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """288,000 events, 72,000 of them signal: x (n, 3) float32 standardised, y, and the exact log likelihood ratio.
+
+    Gaussian classes behind an invertible shear of volume one.
+    """
+    rng = np.random.default_rng(seed)
+    correlations = [[1, 0.45, -0.3], [0.45, 1, 0.2], [-0.3, 0.2, 1]], [[1, -0.2, 0.35], [-0.2, 1, 0.3], [0.35, 0.3, 1]]
+    widths = 0.6 * np.array([1.35, 1.15, 1.25]), np.array([0.8, 0.85, 0.9])
+    means = 0.8 * np.array([1.9, 1.5, -1.3]), np.zeros(3)
+    covariances = [np.array(c) * np.outer(w, w) for c, w in zip(correlations, widths, strict=True)]
+    counts = (72_000, 216_000)
+    parts = [rng.multivariate_normal(m, c, n) for m, c, n in zip(means, covariances, counts, strict=True)]
+    z, y = np.concatenate(parts), np.repeat([1, 0], counts)
+    log_ratio = np.subtract(*(multivariate_normal(m, c).logpdf(z) for m, c in zip(means, covariances, strict=True)))
+    x = z.copy()
+    x[:, 1] += 0.35 * (z[:, 0] - 0.5) ** 2
+    x[:, 2] += 0.5 * np.sin(1.3 * z[:, 0]) + 0.25 * z[:, 1]
+    x = (x - x.mean(0)) / x.std(0)
+    order = rng.permutation(len(y))
+    return x[order].astype(np.float32), y[order], log_ratio[order]
+
+
+def network(sizes: tuple[int, ...]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes):
+        layers += [nn.Linear(n_in, n_out), nn.Tanh()]
+    return nn.Sequential(*layers[:-1], nn.Sigmoid())
+
+
+def tutorial(
+    x: np.ndarray, y: np.ndarray, sizes: tuple[int, ...], batch: int, device: str = "cpu"
+) -> tuple[nn.Module, Iterator[int]]:
+    """The model, and the loop as tutorials write it: each `next` is one step and gives the epoch's number."""
+    model = network(sizes).to(device)
+    loader = DataLoader(TensorDataset(torch.from_numpy(x), torch.from_numpy(y).float()[:, None]), batch, shuffle=True)
+    loss_function = nn.BCELoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+
+    def steps() -> Iterator[int]:
+        epoch = 0
+        while True:
+            running = 0.0
+            for inputs, labels in loader:
+                optimizer.zero_grad()
+                loss = loss_function(model(inputs.to(device)), labels.to(device))
+                loss.backward()
+                optimizer.step()
+                running += loss.item()
+                yield epoch
+            epoch += 1
+
+    return model, steps()
+
+
+def tutorial_rate(x: np.ndarray, y: np.ndarray, sizes: tuple[int, ...], batch: int, device: str = "cpu") -> float:
+    """Steps a second of the tutorial's loop."""
+    _, steps = tutorial(x, y, sizes, batch, device)
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    for _ in range(20):
+        next(steps)
+    n_steps, start = 1000 if device == "cpu" else 500, clock()
+    for _ in range(n_steps):
+        next(steps)
+    return n_steps / (clock() - start)
+
+
+def own_rate(
+    x: np.ndarray, y: np.ndarray, members: int, epochs: int, batch: int = BATCH, **parameters: object
+) -> float:
+    """Member-steps a second of a whole `fit`, everything counted; on a GPU after a first fit that warms it up."""
+    model = MLP(preset="workshop", members=members, epochs=epochs, batch_size=batch, **parameters)
+    clock = time.perf_counter if parameters.get("device") == "cuda" else time.process_time
+    if parameters.get("device") == "cuda":
+        model.fit(x[: 4 * batch], y[: 4 * batch])
+    start = clock()
+    model.fit(x, y)
+    return members * epochs * (len(y) // batch) / (clock() - start)
+
+
+def scikit_learn_rate(x: np.ndarray, y: np.ndarray) -> float:
+    model = MLPClassifier((20, 20), activation="tanh", batch_size=BATCH, learning_rate_init=1e-4, max_iter=1)
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(x, y)
+    return math.ceil(len(y) / BATCH) / (time.process_time() - start)
+
+
+def training() -> list[Row]:
+    x, y, _ = toy()
+    x, y = x[:N_TRAIN], y[:N_TRAIN]
+    own_rate(x[:5000], y[:5000], 1, 1)
+    rates = np.array(
+        [
+            (
+                tutorial_rate(x, y, (3, 20, 20, 1), BATCH),
+                scikit_learn_rate(x, y),
+                own_rate(x, y, 1, 5, device="cpu"),
+                own_rate(x, y, 8, 2, device="cpu"),
+            )
+            for _ in range(ROUNDS)
+        ]
+    )
+    reference, scikit, one, eight = np.median(rates, axis=0)
+    against = np.median(rates[:, 2:] / rates[:, :1], axis=0)
+    tmva = against[0] * TUTORIAL_THERE / TMVA_TRAINING
+    steps = f"{one:,.0f} steps/s against {reference:,.0f}"
+    return [
+        at_least("training against the tutorial's loop", against[0], 12, steps),
+        at_least("training against scikit-learn", np.median(rates[:, 2] / rates[:, 1]), 3.5, f"{scikit:,.0f} steps/s"),
+        at_least("training against TMVA's BP", tmva, 15, "carried over by the tutorial's loop"),
+        at_least("eight members against the tutorial's loop", against[1], 20, f"{eight:,.0f} member-steps/s"),
+    ]
+
+
+def time_to_auc() -> list[Row]:
+    """CPU seconds until the AUC on the test sample is within 5e-4 of what the default preset ends with."""
+    x, y, _ = toy()
+    train, test = slice(0, N_TRAIN), slice(N_TRAIN, None)
+    areas: list[tuple[float, float]] = []
+    watched = Holdout(x[test], y[test], np.ones(len(y[test])))
+    model = MLP(hidden=[20, 20], activation="tanh", device="cpu")
+    start = time.process_time()
+    model.fit(
+        x[train],
+        y[train],
+        validation=watched,
+        progress=lambda done, total, told: areas.append((time.process_time() - start, told["validation_auc"])),
+    )
+    final = roc_auc_score(y[test], model.scores(x[test])[:, 1])
+    own = next(seconds for seconds, area in areas if area >= final - CLOSE)
+    seconds, epochs, reached = _tutorial_until(x, y, train, test, final - CLOSE)
+    detail = f"{own:.2f} s against {seconds:.0f} s, {epochs} epochs" + ("" if reached else " (not reached yet)")
+    return [at_least("time to the final AUC against the tutorial's loop", seconds / own, 100, detail)]
+
+
+def _tutorial_until(
+    x: np.ndarray, y: np.ndarray, train: slice, test: slice, area: float, most: int = 60
+) -> tuple[float, int, bool]:
+    """CPU seconds and epochs that the tutorial's loop trains until it has `area`; evaluation is not counted."""
+    model, steps = tutorial(x[train], y[train], (3, 20, 20, 1), BATCH)
+    per_epoch, seconds = math.ceil(len(y[train]) / BATCH), 0.0
+    for epoch in range(1, most + 1):
+        start = time.process_time()
+        for _ in range(per_epoch):
+            next(steps)
+        seconds += time.process_time() - start
+        with torch.inference_mode():
+            score = model(torch.from_numpy(x[test])).numpy()[:, 0]
+        if roc_auc_score(y[test], score) >= area:
+            return seconds, epoch, True
+    return seconds, most, False
+
+
+def likelihood() -> list[Row]:
+    """Half of the toy to train (a tenth of it to watch), half to test, as TMVA had it."""
+    x, y, log_ratio = toy()
+    half, watch = len(y) // 2, len(y) // 20
+    watched = Holdout(x[:watch], y[:watch], np.ones(watch))
+    model = MLP(device="cpu").fit(x[watch:half], y[watch:half], validation=watched)
+    best = roc_auc_score(y[half:], log_ratio[half:])
+    missing = best - roc_auc_score(y[half:], model.scores(x[half:])[:, 1])
+    return [
+        Row("AUC short of the exact likelihood ratio", float(missing), CLOSE, bool(missing <= CLOSE), f"of {best:.4f}")
+    ]
+
+
+def scoring() -> list[Row]:
+    x, y, _ = toy()
+    model = MLP(preset="workshop", epochs=2, device="cpu").fit(x[:20_000], y[:20_000])
+    events = np.tile(x, (8, 1))
+    model.scores(events[:1000])
+    seconds = []
+    for _ in range(2 * ROUNDS):
+        start = time.process_time()
+        model.scores(events)
+        seconds.append(time.process_time() - start)
+    rate = len(events) / np.median(seconds)
+    return [
+        at_least("scoring against TMVA's Reader as recorded", rate / TMVA_READER, 50, f"{rate / 1e6:.1f} M events/s")
+    ]
+
+
+GPU_CASES = [(members, batch) for batch in (128, 4096) for members in (1, 8, 64)]
+WIDE = (20, 256, 256, 256, 1)
+
+
+def gpu() -> list[Row]:
+    names = [f"GPU against CPU, {m} members, batch {b}" for m, b in GPU_CASES]
+    last = "GPU against the tutorial's loop on it, batch 128"
+    wide = "20-256-256-256-1 at 1 M events, batch 4096: "
+    if not torch.cuda.is_available():
+        missing = [*names, wide + "GPU against CPU", wide + "share of the GPU's arithmetic", last]
+        return [Row(name, None, 10 if name == last else None, None, "not measured: no GPU") for name in missing]
+    x, y, _ = toy()
+    x, y = x[:N_TRAIN], y[:N_TRAIN]
+    rows = []
+    for name, (members, batch) in zip(names, GPU_CASES, strict=True):
+        on_gpu = own_rate(x, y, members, max(2, batch // 128), batch, device="cuda")
+        on_cpu = own_rate(x[: 40 * batch], y[: 40 * batch], members, 2, batch, device="cpu")
+        rows.append(Row(name, on_gpu / on_cpu, None, None, f"{on_gpu:,.0f} member-steps/s"))
+    reference = tutorial_rate(x, y, (3, 20, 20, 1), BATCH, "cuda")
+    own = own_rate(x, y, 1, 4, device="cuda")
+    return [
+        *rows,
+        *_wide_rows(wide),
+        at_least(last, own / reference, 10, f"{own:,.0f} against {reference:,.0f} steps/s"),
+    ]
+
+
+def _wide_rows(prefix: str) -> list[Row]:
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 1_000_000)
+    x = rng.normal(0, 1, (len(y), WIDE[0])).astype(np.float32) + 0.3 * y[:, None].astype(np.float32)
+    batch, hidden = 4096, list(WIDE[1:-1])
+    on_gpu = own_rate(x, y, 1, 4, batch, hidden=hidden, device="cuda")
+    part = slice(0, 10 * batch)
+    on_cpu = own_rate(x[part], y[part], 1, 1, batch, hidden=hidden, device="cpu")
+    weights = sum((n_in + 1) * n_out for n_in, n_out in pairwise(WIDE))
+    share = on_gpu * 6 * weights * batch / _matrix_product_rate()
+    return [
+        Row(prefix + "GPU against CPU", on_gpu / on_cpu, None, None, f"{on_gpu:,.0f} steps/s"),
+        Row(prefix + "share of the GPU's arithmetic", share, None, None, "against a large single-precision product"),
+    ]
+
+
+def _matrix_product_rate(size: int = 8192, repeats: int = 10) -> float:
+    """Floating-point operations a second of a large matrix product, at the precision torch is set to."""
+    a, b = (torch.randn(size, size, device="cuda") for _ in range(2))
+    torch.mm(a, b)
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        torch.mm(a, b)
+    torch.cuda.synchronize()
+    return repeats * 2 * size**3 / (time.perf_counter() - start)
+
+
+PARTS: dict[str, Callable[[], list[Row]]] = {
+    "training": training,
+    "time-to-auc": time_to_auc,
+    "likelihood": likelihood,
+    "scoring": scoring,
+    "gpu": gpu,
+}
+
+
+def show(row: Row) -> str:
+    value = "not measured" if row.value is None else f"{row.value:.3g}"
+    bar = "" if row.bar is None else f"{row.bar:g}"
+    verdict = {None: "", True: "holds", False: "MISSED"}[row.holds]
+    return f"{row.name:60} {value:>12} {bar:>8}  {verdict:6}  {row.detail}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=PARTS, help="measure this part only")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    arguments = parser.parse_args()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows: list[Row] = []
+    for name, part in PARTS.items():
+        if arguments.only in (None, name):
+            for row in part():
+                print(show(row), flush=True)
+                rows.append(row)
+    torch.set_num_threads(threads)
+    if arguments.json:
+        kept = [{key: asdict(row)[key] for key in ("name", "value", "bar", "holds")} for row in rows]
+        arguments.json.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

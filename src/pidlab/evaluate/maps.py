@@ -1,0 +1,83 @@
+"""Maps: what passes a working point, in bins of one or two spectators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from pidlab.config.schema import Map
+from pidlab.errors import UsageError, nearest
+from pidlab.evaluate.intervals import efficiency, sums_by
+from pidlab.evaluate.ranking import Score
+from pidlab.evaluate.results import Array, EfficiencyMap, WorkingPoint
+from pidlab.evaluate.working_points import passes
+from pidlab.sample import FloatArray, IntArray, Sample
+
+_OUTSIDE = -1
+
+
+def efficiency_maps(
+    score: Score, points: Sequence[WorkingPoint], sample: Sample, asked: Sequence[Map]
+) -> tuple[EfficiencyMap, ...]:
+    """For each map, working point and class the fraction that passes, with bounds for independent candidates.
+
+    Spectators that no map names get one of their own with 10 equally populated bins. Candidates outside the edges, or
+    without the spectator, are in no bin; the last bin holds its upper edge. Empty bins are NaN.
+
+    Raises:
+        UsageError: a map names something that is no spectator.
+    """
+    named = {name for m in asked for name in (m.x, m.y) if name is not None}
+    for name in named - set(sample.spectators):
+        raise UsageError(
+            f"evaluate.maps: {name!r} is no spectator; {nearest(name, sample.spectators) or 'name it in spectators'}"
+        )
+    maps = [*asked, *(Map(x=name) for name in sample.spectators if name not in named)]
+    decisions = [(point.name, passes(score, point.threshold)) for point in points]
+    return tuple(result for m in maps for result in _one_map(m, decisions, sample))
+
+
+def _one_map(m: Map, decisions: list[tuple[str, np.ndarray]], sample: Sample) -> Iterable[EfficiencyMap]:
+    asked = [(m.x, m.bins)] if m.y is None else [(m.x, m.bins), (m.y, m.y_bins)]
+    names = tuple(name for name, _ in asked)
+    edges = tuple(map_edges(sample.spectators[name], bins) for name, bins in asked)
+    shape = tuple(len(e) - 1 for e in edges)
+    bin_of = _flat_bins([sample.spectators[name] for name in names], edges)
+    k, size = len(sample.classes), int(np.prod(shape))
+    rows = np.flatnonzero(bin_of != _OUTSIDE)
+    cell, weight = sample.y[rows] * size + bin_of[rows], sample.weight[rows]
+    total, total2 = _sums(cell, weight, k * size)
+    for point, passing in decisions:
+        passed, passed2 = _sums(cell, np.where(passing[rows], weight, 0.0), k * size)
+        sums = [s.reshape(k, *shape) for s in (passed, total, passed2, total2)]
+        rates = efficiency(*sums)
+        for c, particle in enumerate(sample.classes):
+            yield EfficiencyMap(point, particle, names, edges, *(s[c] for s in sums), *(part[c] for part in rates))
+
+
+def _sums(cell: IntArray, weight: FloatArray, size: int) -> tuple[Array, Array]:
+    return sums_by(cell, weight, size), sums_by(cell, weight * weight, size)
+
+
+def map_edges(values: FloatArray, bins: Sequence[float] | int) -> Array:
+    """Given edges as they are; for a number, that many bins of equally many candidates, fewer where values repeat."""
+    if not isinstance(bins, int):
+        return np.asarray(bins, np.float64)
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return np.array([0.0, 1.0])
+    edges = np.asarray(np.unique(np.quantile(finite, np.linspace(0, 1, bins + 1))), dtype=np.float64)
+    return edges if len(edges) > 1 else np.array([edges[0] - 0.5, edges[0] + 0.5])
+
+
+def _flat_bins(axes: list[FloatArray], edges: tuple[Array, ...]) -> IntArray:
+    """(n,) index into the flattened bins, or -1 outside."""
+    flat = np.zeros(len(axes[0]), np.int64)
+    inside = np.ones(len(axes[0]), np.bool_)
+    for values, e in zip(axes, edges, strict=True):
+        index = np.searchsorted(e, values, side="right") - 1
+        index[values == e[-1]] = len(e) - 2
+        inside &= (index >= 0) & (index < len(e) - 1)
+        flat = flat * (len(e) - 1) + index
+    return np.where(inside, flat, _OUTSIDE)

@@ -1,0 +1,71 @@
+"""One model on one sample: areas, accuracies, the confusion matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.evaluate.curves import separation
+from pidlab.evaluate.intervals import mixture, proportion, sums_by
+from pidlab.evaluate.ranking import auc, groups_of, signal_score
+from pidlab.evaluate.results import UNDEFINED, Array, Measured, SampleMetrics
+from pidlab.evaluate.working_points import passes
+from pidlab.sample import FloatArray, IntArray, Sample
+
+UNDECIDED = -1
+
+
+def sample_metrics(
+    scores: NDArray[np.floating[Any]], sample: Sample, groups: IntArray | None, threshold: float, *, single_point: bool
+) -> SampleMetrics:
+    """The metrics of scores (n, k) on a sample; `auc` and `separation` are signal against the rest.
+
+    With two classes, and for a model that scores only the signal (the other columns are NaN), the decision is
+    signal score > threshold; `classes` are then (signal, "rest") where there are more than two. Otherwise the largest
+    column decides, `threshold` is NaN, and a candidate without any score is decided nowhere but counts in all totals.
+    """
+    score = signal_score(scores, sample)
+    one_sided = len(sample.classes) > 2 and bool(np.isnan(np.delete(scores, sample.signal, axis=1)).all())
+    by_argmax = len(sample.classes) > 2 and not one_sided
+    if by_argmax:
+        classes, true, decided, threshold = sample.classes, sample.y, _largest(scores), float("nan")
+    else:
+        classes, true, positive = _two_sided(sample)
+        decided = np.where(passes(score, threshold), positive, 1 - positive)
+        threshold = float(np.float32(threshold))
+    recalls = [_recall(decided, true, c, sample.weight, groups) for c in range(len(classes))]
+    return SampleMetrics(
+        auc=UNDEFINED if single_point else auc(score, sample.is_signal, sample.weight, groups),
+        balanced_accuracy=mixture([(1 / len(recalls), recall) for recall in recalls]),
+        accuracy=proportion(decided == true, sample.weight, groups),
+        separation=separation(score, sample, groups),
+        threshold=threshold,
+        classes=classes,
+        confusion=_confusion(decided, true, sample.weight, len(classes)),
+    )
+
+
+def _two_sided(sample: Sample) -> tuple[tuple[str, ...], IntArray, int]:
+    """Names, true classes (n,) and the signal's index where a candidate is signal or not."""
+    if len(sample.classes) == 2:
+        return sample.classes, sample.y, sample.signal
+    return (sample.classes[sample.signal], "rest"), np.where(sample.is_signal, 0, 1), 0
+
+
+def _largest(scores: NDArray[np.floating[Any]]) -> IntArray:
+    """(n,) the column of the largest score, NaN below all."""
+    filled = np.where(np.isnan(scores), -np.inf, scores)
+    return np.where(np.isnan(scores).all(axis=1), UNDECIDED, np.argmax(filled, axis=1))
+
+
+def _recall(decided: IntArray, true: IntArray, index: int, weight: FloatArray, groups: IntArray | None) -> Measured:
+    rows = true == index
+    return proportion(decided[rows] == index, weight[rows], groups_of(groups, rows))
+
+
+def _confusion(decided: IntArray, true: IntArray, weight: FloatArray, k: int) -> Array:
+    """(k, k) sums of weights by true and decided class."""
+    known = decided != UNDECIDED
+    return sums_by(true[known] * k + decided[known], weight[known], k * k).reshape(k, k)

@@ -1,0 +1,155 @@
+"""Does the expression fit the branches? One pass over the steps finds unknown names, arrays and types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pidlab.errors import ExpressionError, nearest
+from pidlab.expressions.kinds import Kind, Number
+from pidlab.expressions.operations import OPERATIONS
+from pidlab.expressions.reductions import REDUCTIONS
+from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, Step
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """The kind of an intermediate result, the branch that makes it an array, and the `Alt$` that is in it."""
+
+    kind: Kind
+    source: Branch | None = None
+    alternate: Apply | None = None
+
+
+def check(expression: Expression, branches: Mapping[str, Kind]) -> Kind:
+    """The kind of the result, one number a row.
+
+    Arithmetic on integers keeps the kind INT, though its values are computed as doubles.
+
+    Args:
+        expression: what is to be evaluated.
+        branches: what each branch of the tree holds.
+
+    Raises:
+        ExpressionError: a branch is unknown or holds no numbers, an array stands where one number a row is
+            needed, an index is out of range, or a bit operator meets a float.
+    """
+    stack: list[_Item] = []
+    for step in expression.steps:
+        if not isinstance(step, Apply):
+            stack.append(_leaf(expression.text, step, branches))
+            continue
+        arguments = stack[len(stack) - step.arity :]
+        del stack[len(stack) - step.arity :]
+        stack.append(_reduced(expression.text, step, arguments) or _applied(expression.text, step, arguments))
+    _require_scalar(expression.text, stack[-1])
+    return stack[-1].kind
+
+
+def _leaf(text: str, step: Step, branches: Mapping[str, Kind]) -> _Item:
+    if isinstance(step, Entry):
+        return _Item(Kind(Number.INT))
+    if isinstance(step, Constant):
+        number = {bool: Number.BOOL, int: Number.INT, float: Number.FLOAT}[type(step.value)]
+        return _Item(Kind(number))
+    assert isinstance(step, Branch)
+    if step.name not in branches:
+        hint = nearest(step.name, branches)
+        raise ExpressionError(f"unknown branch {step.name!r}", text, step.position, step.length, _sentence(hint))
+    kind = branches[step.name]
+    if kind.number is Number.OTHER:
+        message = f"branch {step.name!r} does not hold plain numbers"
+        raise ExpressionError(message, text, step.position, step.length, "Numbers, fixed arrays and lists can be used.")
+    item = Kind(kind.number, _remaining(text, step, kind))
+    return _Item(item, None if item.is_scalar else step)
+
+
+def _sentence(hint: str) -> str:
+    return hint[:1].upper() + hint[1:]
+
+
+def _remaining(text: str, step: Branch, kind: Kind) -> tuple[int | None, ...]:
+    """The dimensions that the indices leave over."""
+    if len(step.indices) > len(kind.shape):
+        held = f"{len(kind.shape)} dimension{'s' * (len(kind.shape) != 1)}" if kind.shape else "one number a row"
+        message = f"branch {step.name!r} holds {held}, {len(step.indices)} indices given"
+        raise ExpressionError(message, text, step.position, step.length)
+    for index, size in zip(step.indices, kind.shape, strict=False):
+        if size is not None and index >= size:
+            hint = f"Its elements are counted from 0 to {size - 1}."
+            message = f"index {index} is beyond the {size} elements of branch {step.name!r}"
+            raise ExpressionError(message, text, step.position, step.length, hint)
+    return kind.shape[len(step.indices) :]
+
+
+def _reduced(text: str, step: Apply, arguments: list[_Item]) -> _Item | None:
+    """The result of a reduction; None where the step is no reduction."""
+    if step.name not in REDUCTIONS:
+        return None
+    if step.name == "Alt$":
+        for argument in arguments:
+            _require_scalar(text, argument)
+        return _Item(Kind(_result("same", arguments)), None, step)
+    _common_array(text, step, arguments)
+    return _Item(Kind(_result(REDUCTIONS[step.name].result, arguments[:1])))
+
+
+def _applied(text: str, step: Apply, arguments: list[_Item]) -> _Item:
+    operation = OPERATIONS[step.name]
+    if operation.integers and not all(a.kind.number.is_integer for a in arguments):
+        hint = "Use '&&', '||' or '!' for conditions, 'int(x)' for the bits of a whole number held as a float."
+        message = f"bit operator {step.name!r} needs integers, not floats"
+        raise ExpressionError(message, text, step.position, step.length, hint)
+    array = _common_array(text, step, arguments)
+    number = _result(operation.result, arguments[1:] if step.name == "?:" else arguments)
+    if array is None:
+        return _Item(Kind(number), None, _alternate(arguments))
+    return replace(array, kind=Kind(number, array.kind.shape))
+
+
+def _alternate(arguments: list[_Item]) -> Apply | None:
+    return next((a.alternate for a in arguments if a.alternate is not None), None)
+
+
+def _result(rule: str, arguments: list[_Item]) -> Number:
+    if rule == "same":
+        return Number.INT if all(a.kind.number.is_integer for a in arguments) else Number.FLOAT
+    return Number(rule)
+
+
+def _common_array(text: str, step: Apply, arguments: list[_Item]) -> _Item | None:
+    """The first array among the arguments, after a look whether they can be walked side by side."""
+    arrays = [a for a in arguments if a.source is not None]
+    if not arrays:
+        return None
+    if alternate := _alternate(arguments):
+        hint = "ROOT takes the alternate for every element but the first; move the 'Alt$' out of the reduction."
+        raise ExpressionError("'Alt$' beside an array", text, alternate.position, alternate.length, hint)
+    first = arrays[0]
+    for other in arrays[1:]:
+        flat = len(first.kind.shape) == len(other.kind.shape) == 1
+        same = first.kind.shape == other.kind.shape and (not first.kind.is_jagged or _same_branch(first, other))
+        if not (flat or same):
+            message = f"arrays of different dimensions, {first.kind} and {other.kind}, cannot be walked side by side"
+            raise ExpressionError(message, text, step.position, step.length, "Choose a row with an index: m[0].")
+    return first
+
+
+def _same_branch(a: _Item, b: _Item) -> bool:
+    return a.source is not None and b.source is not None and a.source.name == b.source.name
+
+
+def _require_scalar(text: str, item: _Item) -> None:
+    if item.source is None:
+        return
+    name = item.source.name
+    if item.kind.is_jagged:
+        held = f"branch {name!r} holds a list in each row"
+    else:
+        held = f"branch {name!r} holds an array {item.kind} in each row"
+    collection = name.partition("_")[0]
+    hint = (
+        f"Three ways out: one element '{name}[0]', a reduction such as 'Max$({name})' or 'Sum$({name} > 0) > 0', "
+        f"or 'per: {collection}' in the configuration, which makes a row of each element."
+    )
+    raise ExpressionError(f"{held}, and one number is needed", text, item.source.position, item.source.length, hint)

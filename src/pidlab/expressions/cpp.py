@@ -1,0 +1,96 @@
+"""The expression as C++17 text with the same meaning, for one number a row; needs <cmath> and <limits>."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pidlab.errors import ExpressionError
+from pidlab.expressions.operations import OPERATIONS
+from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, Step
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A C++ expression of `type` double, bool, bits (unsigned long long), or any (a variable, a whole constant)."""
+
+    text: str
+    type: str
+
+
+_RESULTS = {"bool": "bool", "unsigned": "bits"}
+
+
+def to_cpp(expression: Expression, variable: Callable[[str], str]) -> str:
+    """C++ for the value of the expression in one row: a double, a bool, or an unsigned 64-bit integer of bits.
+
+    Integers are compared as doubles, so beyond 2^53 the result can differ from `evaluate`.
+
+    Args:
+        expression: without reductions, `Alt$` and `Entry$`.
+        variable: gives the C++ name of a branch; an element of an array becomes `name[i]`.
+
+    Raises:
+        ExpressionError: a part has no meaning for a single row.
+    """
+    stack: list[_Text] = []
+    for step in expression.steps:
+        if isinstance(step, Apply):
+            arguments = stack[len(stack) - step.arity :]
+            del stack[len(stack) - step.arity :]
+            stack.append(_applied(expression.text, step, arguments))
+        else:
+            stack.append(_leaf(expression.text, step, variable))
+    return _double(stack[-1]) if stack[-1].type == "any" else stack[-1].text
+
+
+def _leaf(text: str, step: Step, variable: Callable[[str], str]) -> _Text:
+    if isinstance(step, Branch):
+        return _Text(variable(step.name) + "".join(f"[{i}]" for i in step.indices), "any")
+    if isinstance(step, Constant):
+        return _constant(step.value)
+    assert isinstance(step, Entry)
+    raise ExpressionError("'Entry$' has no meaning in C++ for one row", text, step.position, step.length)
+
+
+def _constant(value: float | int | bool) -> _Text:
+    if isinstance(value, bool):
+        return _Text(str(value).lower(), "bool")
+    if isinstance(value, int):
+        return _Text(f"{value}ull", "any")
+    if math.isnan(value):
+        return _Text("std::numeric_limits<double>::quiet_NaN()", "double")
+    if math.isinf(value):
+        return _Text("std::numeric_limits<double>::infinity()", "double")
+    return _Text(repr(value), "double")
+
+
+def _applied(text: str, step: Apply, arguments: list[_Text]) -> _Text:
+    operation = OPERATIONS.get(step.name)
+    if operation is None:
+        hint = "Compute it as a feature of its own when the file is read."
+        raise ExpressionError(f"{step.name} has no C++ for one row", text, step.position, step.length, hint)
+    written = [_AS[letter](a) for letter, a in zip(operation.takes, arguments, strict=True)]
+    filled = re.sub(r"\{([0-2])\}", lambda match: written[int(match[1])], operation.cpp)
+    return _Text(filled, _RESULTS.get(operation.result, "double"))
+
+
+def _double(value: _Text) -> str:
+    return value.text if value.type == "double" else f"double({value.text})"
+
+
+def _bits(value: _Text) -> str:
+    """The 64 bits; negative doubles go through a signed integer, where the conversion is defined."""
+    if value.type == "bits":
+        return value.text
+    inner = f"(long long)({value.text})" if value.type == "double" else f"({value.text})"
+    return f"(unsigned long long){inner}"
+
+
+def _truth(value: _Text) -> str:
+    return value.text if value.type == "bool" else f"({value.text} != 0)"
+
+
+_AS: dict[str, Callable[[_Text], str]] = {"d": _double, "u": _bits, "b": _truth}

@@ -1,0 +1,341 @@
+"""The parser: precedence climbing over the tokens, with ROOT's precedence, straight into postfix steps.
+
+From loose to tight: `?:`, `||`, `&&`, `not`, `|`, `&`, comparisons, `+`, `-`, `%`, `*`, `/`, shifts, unary `- + ! ~`,
+`^`. ROOT computes `a*b/c` as `a*(b/c)`, which matters where c is 0, and `a*b*c` from the right.
+Where ROOT reads a line in another way than C and Python do, the line is refused and the brackets are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from pidlab.errors import ExpressionError, nearest
+from pidlab.expressions.operations import CONSTANT_FUNCTIONS, CONSTANTS, FUNCTIONS
+from pidlab.expressions.reductions import REDUCTIONS
+from pidlab.expressions.tokens import Token, tokens
+from pidlab.expressions.tree import MAX_STEPS, Apply, Branch, Constant, Entry, Expression, Step
+
+MAX_DEPTH = 200
+"""Readings within readings; a pair of brackets is two or more of them."""
+
+COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_SHIFTS = frozenset({"<<", ">>"})
+_BESIDE_SHIFTS = frozenset({"&&", "||", "&", "|", "<<", ">>"})
+_SPELLINGS = {"and": "&&", "or": "||", "**": "^"}
+_PREFIXES = {"-": "unary -", "+": "unary +", "!": "!", "~": "~"}
+_LEVELS = {
+    "||": 1, "&&": 2, "|": 4, "&": 5, **dict.fromkeys(COMPARISONS, 6), "+": 7, "-": 8, "%": 9, "*": 10, "/": 11,
+    "<<": 12, ">>": 12, "^": 14,
+}  # fmt: skip
+_NOT, _UNARY = 3, 13
+_FROM_THE_RIGHT = frozenset({"*"})
+
+
+def parse(text: str, aliases: Mapping[str, str] | None = None) -> Expression:
+    """The expression that `text` spells; a name in `aliases` stands for its own expression, in brackets.
+
+    Raises:
+        ExpressionError: the text is no expression, has two readings, or is too long or too deep.
+    """
+    return Expression(text, _Parser(text, aliases or {}, {}, (), 0).whole())
+
+
+@dataclass(frozen=True, slots=True)
+class _Operand:
+    """The place of a parsed piece, and the operator (with its place) that no bracket hides."""
+
+    start: int
+    stop: int
+    top: str = ""
+    top_stop: int = 0
+
+
+class _Parser:
+    """Reads one text; aliases are read by parsers of their own, `expanded` keeps their steps."""
+
+    def __init__(
+        self,
+        text: str,
+        aliases: Mapping[str, str],
+        expanded: dict[str, tuple[Step, ...]],
+        within: tuple[str, ...],
+        depth: int,
+    ) -> None:
+        self._text, self._aliases, self._expanded, self._within, self._depth = text, aliases, expanded, within, depth
+        self._tokens = tokens(text)
+        self._index = 0
+        self._steps: list[Step] = []
+
+    def whole(self) -> tuple[Step, ...]:
+        """The steps of the whole text."""
+        self._ternary()
+        if self._next.kind != "end":
+            raise self._unexpected("an operator")
+        return tuple(self._steps)
+
+    @property
+    def _next(self) -> Token:
+        return self._tokens[self._index]
+
+    def _take(self) -> Token:
+        token = self._next
+        self._index += token.kind != "end"
+        return token
+
+    def _at(self, *operators: str) -> bool:
+        return self._next.kind == "operator" and self._next.text in operators
+
+    def _expect(self, operator: str, after: Token) -> Token:
+        if not self._at(operator):
+            hint = f"The {after.text!r} at column {after.position + 1} is open."
+            raise self._unexpected(repr(operator), hint)
+        return self._take()
+
+    def _refuse(self, message: str, place: Token, hint: str = "") -> ExpressionError:
+        return ExpressionError(message, self._text, place.position, place.length, hint)
+
+    def _unexpected(self, wanted: str, hint: str = "") -> ExpressionError:
+        token = self._next
+        found = "the end of the expression" if token.kind == "end" else repr(token.text)
+        return self._refuse(f"expected {wanted}, found {found}", token, hint)
+
+    def _source(self, operand: _Operand) -> str:
+        return self._text[operand.start : operand.stop]
+
+    def _emit(self, steps: Iterable[Step], place: Token) -> None:
+        self._steps.extend(steps)
+        if len(self._steps) > MAX_STEPS:
+            raise self._refuse(f"the expression has more than {MAX_STEPS} parts", place, "Cut it into several.")
+
+    def _join(self, name: str, arity: int, start: int, stop: int, place: Token) -> _Operand:
+        """The operation on what was read last; its operands are already among the steps."""
+        self._emit([Apply(name, arity, place.position, place.length)], place)
+        return _Operand(start, stop, name, place.stop)
+
+    def _nested(self, read: Callable[[], _Operand]) -> _Operand:
+        """What `read` reads, one level deeper."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            hint = "Give its parts names in data.aliases."
+            raise self._refuse("the expression is nested too deeply", self._next, hint)
+        operand = read()
+        self._depth -= 1
+        return operand
+
+    def _ternary(self) -> _Operand:
+        condition = self._nested(lambda: self._binary(1))
+        if not self._at("?"):
+            return condition
+        mark = self._take()
+        self._nested(self._ternary)
+        self._expect(":", mark)
+        no = self._nested(self._ternary)
+        return self._join("?:", 3, condition.start, no.stop, mark)
+
+    def _binary(self, level: int) -> _Operand:
+        left = self._unary(level)
+        while (name := self._operator()) and _LEVELS[name] >= level:
+            chain: list[tuple[_Operand, Token]] = []
+            while self._operator() == name and (not chain or name in _FROM_THE_RIGHT):
+                mark = self._take()
+                read = self._exponent if name == "^" else partial(self._binary, _LEVELS[name] + 1)
+                right = self._nested(read)
+                self._check_reading(name, mark, left, right)
+                chain.append((left, mark))
+                left = right
+            for operand, mark in reversed(chain):
+                left = self._join(name, 2, operand.start, left.stop, mark)
+        return left
+
+    def _operator(self) -> str:
+        token = self._next
+        if token.kind not in ("operator", "name"):
+            return ""
+        name = _SPELLINGS.get(token.text, token.text)
+        return name if name in _LEVELS else ""
+
+    def _unary(self, level: int) -> _Operand:
+        token = self._next
+        if token.kind == "name" and token.text == "not":
+            if level > _NOT:
+                raise self._refuse("'not' binds looser than what stands before it", token, "Write it in brackets.")
+            self._take()
+            operand = self._nested(lambda: self._binary(_NOT))
+            return replace(self._join("!", 1, token.position, operand.stop, token), top="not")
+        if not self._at(*_PREFIXES):
+            return self._primary()
+        self._take()
+        operand = self._nested(lambda: self._binary(_UNARY))
+        return self._join(_PREFIXES[token.text], 1, token.position, operand.stop, token)
+
+    def _exponent(self) -> _Operand:
+        """What stands behind `^`: signs and a single operand, so that a chain of powers is seen by the caller."""
+        token = self._next
+        if not self._at(*_PREFIXES):
+            return self._primary()
+        self._take()
+        operand = self._nested(self._exponent)
+        return self._join(_PREFIXES[token.text], 1, token.position, operand.stop, token)
+
+    def _check_reading(self, name: str, token: Token, left: _Operand, right: _Operand) -> None:
+        """Refuse what ROOT reads in another way than C or Python."""
+        tops = {left.top, right.top} - {""}
+        if not tops:
+            return
+        if name in COMPARISONS and left.top in COMPARISONS:
+            a, b = self._source(left), self._source(right)
+            middle = self._text[left.top_stop : left.stop].strip()
+            fix = f"Write '{a} && {middle} {token.text} {b}', or put brackets around '{a}'."
+            raise self._refuse("comparisons cannot be chained: ROOT compares the 0 or 1 of the first", token, fix)
+        if name in ("&", "|") and tops & COMPARISONS:
+            fix = f"Write '{2 * token.text}' to join conditions, or put brackets around the bits: '(flags & 4) != 0'."
+            raise self._refuse(f"bit operator {name!r} beside a comparison without brackets", token, fix)
+        if (name in _SHIFTS and tops - _SHIFTS) or (name not in _BESIDE_SHIFTS and tops & _SHIFTS):
+            fix = f"Write '({self._source(left)}) {token.text} ({self._source(right)})', or bracket the shift."
+            raise self._refuse("ROOT and C bind a shift differently: it needs brackets here", token, fix)
+        if name == "%" and right.top in ("*", "/"):
+            fix = f"Write '{self._source(left)} % ({self._source(right)})', as ROOT reads it, or bracket the remainder."
+            raise self._refuse("ROOT and C read '%' before '*' or '/' differently: brackets are needed", token, fix)
+        if name == "^" and left.top == "^" and "**" in self._source(left) + token.text:
+            fix = f"Write '({self._source(left)})**{self._source(right)}'."
+            raise self._refuse("ROOT and Python read a chain of powers differently", token, fix)
+
+    def _primary(self) -> _Operand:
+        token = self._next
+        if token.kind == "number":
+            self._take()
+            return self._leaf(Constant(self._number(token), token.position, token.length), token)
+        if token.kind == "quoted":
+            self._take()
+            return self._element(token)
+        if token.kind == "name" and token.text not in ("and", "or", "not"):
+            self._take()
+            return self._named(token)
+        if self._at("("):
+            self._take()
+            self._nested(self._ternary)
+            close = self._expect(")", token)
+            return _Operand(token.position, close.stop)
+        raise self._unexpected("a number, a branch or '('", _operand_hint(token))
+
+    def _leaf(self, step: Step, token: Token) -> _Operand:
+        self._emit([step], token)
+        return _Operand(token.position, token.stop)
+
+    def _number(self, token: Token) -> float | int:
+        """The number; whole ones stay integers as long as they fit into 64 bits."""
+        text = token.text
+        if text[:2] in ("0x", "0X"):
+            if len(text) > 18:
+                raise self._refuse("the number does not fit into 64 bits", token)
+            return int(text, 16)
+        whole = int(text) if text.isdecimal() and len(text) <= 20 else 2**64
+        return whole if whole < 2**64 else float(text)
+
+    def _named(self, token: Token) -> _Operand:
+        name = token.text
+        if self._at("("):
+            return self._call(token)
+        if name == "Entry$":
+            return self._leaf(Entry(token.position, token.length), token)
+        if name in self._aliases:
+            return self._alias(token)
+        if name in CONSTANTS:
+            return self._leaf(Constant(CONSTANTS[name], token.position, token.length), token)
+        if "$" in name or "::" in name:
+            raise self._unknown_function(token)
+        return self._element(token)
+
+    def _call(self, token: Token) -> _Operand:
+        name, opening = token.text, self._take()
+        given = 0
+        while not self._at(")"):
+            if given:
+                self._expect("," if self._at(",") else ")", opening)
+            self._nested(self._ternary)
+            given += 1
+        stop = self._take().stop
+        self._check_arity(token, given)
+        if name in CONSTANT_FUNCTIONS:
+            self._leaf(Constant(CONSTANT_FUNCTIONS[name], token.position, token.length), token)
+        else:
+            self._join(name, given, token.position, stop, token)
+        return _Operand(token.position, stop)
+
+    def _check_arity(self, token: Token, given: int) -> None:
+        name = token.text
+        if name in REDUCTIONS:
+            wanted = REDUCTIONS[name].arity
+        elif name in FUNCTIONS:
+            wanted = len(FUNCTIONS[name].takes)
+        elif name in CONSTANT_FUNCTIONS:
+            wanted = 0
+        else:
+            raise self._unknown_function(token)
+        if wanted != given:
+            raise self._refuse(f"{name} takes {wanted} argument{'s' * (wanted != 1)}, {given} given", token)
+
+    def _unknown_function(self, token: Token) -> ExpressionError:
+        name = token.text
+        if name in CONSTANT_FUNCTIONS:
+            return self._refuse(f"{name} is a function", token, f"Write '{name}()'.")
+        if name in REDUCTIONS:
+            return self._refuse(f"{name} needs an argument", token, f"Write '{name}(x)'.")
+        known = [*FUNCTIONS, *REDUCTIONS, *CONSTANT_FUNCTIONS, "Entry$"]
+        hint = nearest(name, known)
+        hint = hint if hint.startswith("did") else "docs/cuts.md lists the functions."
+        return self._refuse(f"unknown function {name!r}", token, hint[:1].upper() + hint[1:])
+
+    def _alias(self, token: Token) -> _Operand:
+        name = token.text
+        if name in self._within:
+            circle = " -> ".join((*self._within[self._within.index(name) :], name))
+            raise self._refuse(
+                f"alias {name!r} refers to itself ({circle})", token, "An alias needs branches to end at."
+            )
+        if name not in self._expanded:
+            self._expanded[name] = self._expand(name)
+        steps = self._expanded[name]
+        self._emit((replace(s, position=token.position, length=token.length) for s in steps), token)
+        return self._indexed(token, len(steps))
+
+    def _expand(self, name: str) -> tuple[Step, ...]:
+        within = (*self._within, name)
+        try:
+            parser = _Parser(self._aliases[name], self._aliases, self._expanded, within, self._depth + 4)
+            return parser.whole()
+        except ExpressionError as error:
+            message = f"alias {name!r}: {error.message}"
+            raise ExpressionError(message, error.text, error.position, error.length, error.hint) from None
+
+    def _element(self, token: Token) -> _Operand:
+        self._emit([Branch(token.text, (), token.position, token.length)], token)
+        return self._indexed(token, 1)
+
+    def _indexed(self, token: Token, n_steps: int) -> _Operand:
+        """The branch or alias of the last `n_steps` steps, with the `[i][j]` behind it, if there are any."""
+        indices: list[int] = []
+        stop = token.stop
+        while self._at("["):
+            opening = self._take()
+            number = self._take()
+            if number.kind != "number" or not number.text.isdecimal():
+                hint = "An index is a whole number, counted from 0: x[0]. To use all elements: Sum$(x), Max$(x)."
+                raise self._refuse("an index has to be a whole number", number, hint)
+            indices.append(min(int(number.text[:19]), 2**62))
+            stop = self._expect("]", opening).stop
+        if indices:
+            branch = self._steps[-1]
+            if n_steps > 1 or not isinstance(branch, Branch):
+                raise self._refuse("only a branch can take an index", token, "Put the index into the alias.")
+            place = {"position": token.position, "length": stop - token.position}
+            self._steps[-1] = Branch(branch.name, (*branch.indices, *indices), **place)
+        return _Operand(token.position, stop)
+
+
+def _operand_hint(token: Token) -> str:
+    if token.text in COMPARISONS | {"*", "/", "%", "&", "|", "&&", "||", "^", "**", "and", "or"}:
+        return f"{token.text!r} needs a value on both sides."
+    return ""

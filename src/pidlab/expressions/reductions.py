@@ -1,0 +1,153 @@
+"""From many numbers a row to one: `Sum$ Max$ Min$ Length$ MinIf$ MaxIf$ Alt$`, as TTreeFormula has them.
+
+Arrays in one argument are walked side by side up to the end of the shortest one. A row without elements gives 0.
+NaN follows ROOT's loop: it is the result where it comes first, and is passed over elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An intermediate result on n rows.
+
+    Attributes:
+        data: a constant, (n,) one number a row, or the elements of all rows one after the other.
+        valid: (n,) false where an element that was asked for does not exist; None where all exist.
+        counts: (n,) the number of elements in each row; None where a row holds one number.
+    """
+
+    data: Any
+    valid: NDArray[np.bool_] | None = None
+    counts: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """One row of the table: `result` as for operations, `apply` takes the arguments and the number of rows."""
+
+    arity: int
+    result: str
+    apply: Callable[..., Value]
+
+
+def elementwise(function: Callable[..., Any], arguments: list[Value]) -> Value:
+    """The function of the arguments, element by element where one of them has several a row."""
+    if all(a.counts is None for a in arguments):
+        return Value(function(*(a.data for a in arguments)), _both([a.valid for a in arguments]))
+    counts = _shortest(arguments)
+    return Value(function(*(_elements(a, counts) for a in arguments)), None, counts)
+
+
+def _both(masks: list[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
+    result: NDArray[np.bool_] | None = None
+    for mask in masks:
+        if mask is not None:
+            result = mask if result is None else result & mask
+    return result
+
+
+def _shortest(arguments: list[Value]) -> NDArray[np.int64]:
+    """(n,) the elements that all arguments have in each row; none where a single number is missing."""
+    counts: NDArray[np.int64] | None = None
+    for a in arguments:
+        if a.counts is not None:
+            counts = a.counts if counts is None or counts is a.counts else np.minimum(counts, a.counts)
+    if counts is None:
+        raise ValueError("no argument has elements")
+    for a in arguments:
+        if a.valid is not None:
+            counts = np.where(a.valid, counts, 0)
+    return counts
+
+
+def _elements(argument: Value, counts: NDArray[np.int64]) -> Any:
+    """The first `counts` elements of each row, one after the other; constants stay as they are."""
+    if argument.counts is None:
+        return argument.data if np.ndim(argument.data) == 0 else np.repeat(argument.data, counts)
+    if argument.counts is counts or np.array_equal(argument.counts, counts):
+        return argument.data
+    start = np.cumsum(argument.counts) - argument.counts
+    within = np.arange(len(argument.data)) - np.repeat(start, argument.counts)
+    return argument.data[within < np.repeat(counts, argument.counts)]
+
+
+def _listed(argument: Value, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Elements and counts; one number a row is a list of one, or of none where it is missing."""
+    if argument.counts is not None:
+        return np.asarray(argument.data), argument.counts
+    counts = np.ones(n, np.int64) if argument.valid is None else argument.valid.astype(np.int64)
+    return np.broadcast_to(argument.data, (n,))[counts > 0], counts
+
+
+def _spread(argument: Value, counts: NDArray[np.int64]) -> Any:
+    """As `_elements`, with constants repeated too."""
+    return np.broadcast_to(_elements(argument, counts), (int(counts.sum()),))
+
+
+def _length(argument: Value, n: int) -> Value:
+    return Value(_listed(argument, n)[1])
+
+
+def _sum(argument: Value, n: int) -> Value:
+    elements, counts = _listed(argument, n)
+    return Value(np.bincount(np.repeat(np.arange(n), counts), weights=elements, minlength=n))
+
+
+def _extreme(ufunc: Any) -> Callable[[Value, int], Value]:
+    """The largest or smallest element of each row; `ufunc` is fmax or fmin."""
+    return lambda argument, n: Value(_extreme_of(ufunc, *_listed(argument, n), n))
+
+
+def _extreme_if(ufunc: Any) -> Callable[[Value, Value, int], Value]:
+    """The same among the elements for which the condition is not zero."""
+
+    def apply(argument: Value, condition: Value, n: int) -> Value:
+        if argument.counts is None and condition.counts is None:
+            argument = Value((listed := _listed(argument, n))[0], None, listed[1])
+        counts = _shortest([argument, condition])
+        wanted = np.not_equal(_spread(condition, counts), 0)
+        rows = np.repeat(np.arange(n), counts)[wanted]
+        kept = np.bincount(rows, minlength=n).astype(np.int64)
+        return Value(_extreme_of(ufunc, _spread(argument, counts)[wanted], kept, n))
+
+    return apply
+
+
+def _extreme_of(ufunc: Any, elements: NDArray[Any], counts: NDArray[np.int64], n: int) -> NDArray[Any]:
+    """(n,) extremes of consecutive runs of `counts` elements, 0 for empty runs, NaN where the first is NaN."""
+    elements = elements.astype(np.int64) if elements.dtype == np.bool_ else elements
+    result = np.zeros(n, elements.dtype)
+    filled = counts > 0
+    if filled.any():
+        start = (np.cumsum(counts) - counts)[filled]
+        first = elements[start]
+        result[filled] = np.where(np.isnan(first), first, ufunc.reduceat(elements, start))
+    return result
+
+
+def _alternative(primary: Value, other: Value, n: int) -> Value:
+    """The first, or where it does not exist, the second."""
+    if primary.valid is None:
+        return primary
+    a, b = (np.broadcast_to(v.data, (n,)) for v in (primary, other))
+    valid = None if other.valid is None else primary.valid | other.valid
+    return Value(np.where(primary.valid, a, b), valid)
+
+
+REDUCTIONS: dict[str, Reduction] = {
+    "Sum$": Reduction(1, "same", _sum),
+    "Max$": Reduction(1, "same", _extreme(np.fmax)),
+    "Min$": Reduction(1, "same", _extreme(np.fmin)),
+    "Length$": Reduction(1, "int", _length),
+    "MaxIf$": Reduction(2, "same", _extreme_if(np.fmax)),
+    "MinIf$": Reduction(2, "same", _extreme_if(np.fmin)),
+    "Alt$": Reduction(2, "same", _alternative),
+}

@@ -1,0 +1,101 @@
+"""Text into tokens: numbers, names, quoted names and operators; everything else is refused with its place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pidlab.errors import ExpressionError
+
+MAX_LENGTH = 10_000
+"""Characters in an expression."""
+
+_PATTERN = re.compile(
+    r"""
+    (?P<space>[ \t\r\n]+)
+  | (?P<number>0[xX][0-9a-fA-F]+ | (?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
+  | (?P<name>[A-Za-z_][A-Za-z0-9_]*(?:(?:::[A-Za-z_]|\.[A-Za-z0-9_])[A-Za-z0-9_]*)*\$?)
+  | (?P<quoted>`[^`]*` | "[^"]*" | '[^']*')
+  | (?P<operator>\*\*|&&|\|\||==|!=|<=|>=|<<|>>|[-+*/%^<>!&|~?:()\[\],])
+    """,
+    re.VERBOSE,
+)
+
+_ADVICE = {
+    "=": "Use '==' to compare.",
+    ";": "One expression is one cut; join conditions with '&&'.",
+    "@": "'@' is not supported; use 'Length$(x)' for the number of elements.",
+    "{": "Use round brackets.",
+    "}": "Use round brackets.",
+    "`": "The quote is not closed.",
+    '"': "The quote is not closed.",
+    "'": "The quote is not closed.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of the text: `kind` is number, name, quoted, operator or end; `text` is without quotes."""
+
+    kind: str
+    text: str
+    position: int
+    length: int
+
+    @property
+    def stop(self) -> int:
+        """The position behind the token."""
+        return self.position + self.length
+
+
+def tokens(text: str) -> list[Token]:
+    """The tokens of `text`, closed by one of kind `end`.
+
+    Raises:
+        ExpressionError: the text is too long, or a character has no meaning here.
+    """
+    if len(text) > MAX_LENGTH:
+        message = f"the expression has {len(text)} characters, {MAX_LENGTH} are allowed"
+        raise ExpressionError(message, text[:200], hint="Give its parts names in data.aliases.")
+    found: list[Token] = []
+    position = 0
+    while position < len(text):
+        match = _PATTERN.match(text, position)
+        if match is None or match.lastgroup is None:
+            raise _unknown_character(text, position)
+        if match.lastgroup != "space":
+            found.append(_token(match.lastgroup, match[0], position, text))
+        position = match.end()
+    found.append(Token("end", "", len(text), 1))
+    return found
+
+
+def _token(kind: str, word: str, position: int, text: str) -> Token:
+    stop = position + len(word)
+    if kind == "number" and re.match(r"[A-Za-z0-9_.$]", text[stop : stop + 1]):
+        raise ExpressionError(
+            f"{text[position : stop + 1]!r} is not a number",
+            text,
+            position,
+            len(word) + 1,
+            "Numbers are written 12, 0.5, 1e-3 or 0x1F, without a suffix; put odd branch names in backquotes.",
+        )
+    if kind == "quoted":
+        return _quoted(word, position, text)
+    return Token(kind, word, position, len(word))
+
+
+def _quoted(word: str, position: int, text: str) -> Token:
+    name = word[1:-1]
+    if not name.strip() or not name.isprintable():
+        raise ExpressionError(
+            "a quoted name holds nothing printable", text, position, len(word), "Quote a branch name."
+        )
+    return Token("quoted", name, position, len(word))
+
+
+def _unknown_character(text: str, position: int) -> ExpressionError:
+    character = text[position]
+    shown = repr(character) if character.isprintable() else f"character U+{ord(character):04X}"
+    advice = _ADVICE.get(character, "Put a branch name that holds such a character in backquotes.")
+    return ExpressionError(f"{shown} has no meaning in an expression", text, position, 1, advice)

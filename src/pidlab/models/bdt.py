@@ -1,0 +1,384 @@
+"""Boosted decision trees by xgboost, which is imported nowhere else."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from pidlab.errors import ModelError
+from pidlab.evaluate.results import plain
+from pidlab.models.base import (
+    Classifier,
+    Holdout,
+    Progress,
+    TrainingDataError,
+    posterior,
+    read_json,
+    training_data,
+    write_json,
+)
+from pidlab.models.bdt_settings import check_parameters, feature_index, monotone_signs, reason_of, training_device
+from pidlab.sample import FloatArray
+
+if TYPE_CHECKING:
+    import xgboost
+
+    from pidlab.models.tree_tables import Forest, LeafTables
+
+_CHUNK = 50_000  # rows that inplace_predict scores fastest
+_LARGEST = np.finfo(np.float32).max
+_SECONDS_BETWEEN_REPORTS = 0.05
+
+
+class BDT(Classifier):
+    """Gradient-boosted decision trees (T. Chen, C. Guestrin, KDD 2016), by xgboost.
+
+    Missing values are NaN, and each node learns where they go; infinities count as the largest numbers. Only the ratios
+    of weights matter: they are scaled to a mean of one, since xgboost compares their sums with `min_child_weight` and
+    `lambda`. (So an integer weight is the same as repeated rows only up to this regularisation.) With a validation
+    sample training stops when its loss has not fallen for `early_stopping_rounds`, and the trees after the best round
+    are dropped. Scores do not depend on `n_jobs` or on how many rows are scored at once.
+
+    Args:
+        n_estimators: largest number of rounds; one tree a round, or one a class for k > 2.
+        max_depth: of a tree.
+        learning_rate: the share of each tree that is added.
+        early_stopping_rounds: None trains all rounds.
+        parameters: any further parameters of xgboost's trees by name, such as `subsample` or `min_child_weight`.
+            `monotone_constraints` may be {feature name or index: -1, 0 or 1} or one number a feature.
+        feature_names: d names for `monotone_constraints` and `interaction_constraints`.
+        seed: of row and column sampling.
+        n_jobs: threads; None for as many as this process may run on.
+        device: auto, cpu, cuda or cuda:N, for training; scoring is on the CPU.
+
+    Attributes:
+        booster_: the xgboost booster, its last round the best one.
+        best_iteration_: that round, from 0.
+        history_: loss and, with validation, validation_loss a round (log loss), and any `eval_metric` asked for.
+    """
+
+    def __init__(
+        self,
+        n_estimators: int = 500,
+        max_depth: int = 4,
+        learning_rate: float = 0.1,
+        early_stopping_rounds: int | None = 25,
+        parameters: Mapping[str, Any] | None = None,
+        feature_names: Sequence[str] | None = None,
+        seed: int = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.n_estimators = n_estimators
+        self.max_depth = max_depth
+        self.learning_rate = learning_rate
+        self.early_stopping_rounds = early_stopping_rounds
+        self.parameters = parameters
+        self.feature_names = feature_names
+        self.seed = seed
+        self.n_jobs = n_jobs
+        self.device = device
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: Holdout | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Train on X (n, d) with NaN where missing, y (n,) and weights (n,) that are not negative.
+
+        Raises:
+            UsageError: a parameter that xgboost's trees do not have, or that belongs elsewhere.
+            TrainingDataError: negative weights, fewer than two classes, or other classes in `validation`.
+            ModelError: xgboost refuses a value, or there is no CUDA device where one is asked for.
+        """
+        import xgboost
+
+        check_parameters(self.parameters or {})
+        with np.errstate(over="ignore"):  # beyond float32 counts as infinite
+            x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, missing=True)
+        settings = self._settings(x.shape[1])
+        try:
+            train = self._matrix(_bounded(x), label, weight, settings, None)
+            watched = [(train, "")]
+            if validation is not None:
+                watched.append((self._holdout(validation, settings, train), "validation_"))
+            history: dict[str, dict[str, list[float]]] = {}
+            booster = xgboost.train(
+                settings,
+                train,
+                self.n_estimators,
+                evals=watched,
+                evals_result=history,
+                verbose_eval=False,
+                callbacks=self._callbacks(progress, stopping=validation is not None),
+            )
+        except (xgboost.core.XGBoostError, TypeError) as error:
+            raise ModelError(f"xgboost refuses to train: {reason_of(error)}") from error
+        self.history_ = {
+            part + ("loss" if metric in ("logloss", "mlogloss") else metric): list(map(float, values))
+            for part, metrics in history.items()
+            for metric, values in metrics.items()
+        }
+        stopped = validation is not None and self.early_stopping_rounds is not None
+        self.best_iteration_ = booster.best_iteration if stopped else self.n_estimators - 1
+        self._keep(booster[: self.best_iteration_ + 1])
+        return self
+
+    def _settings(self, n_features: int) -> dict[str, Any]:
+        """xgboost's parameters."""
+        n_classes = len(self.classes_)
+        metric, objective = ("logloss", "binary:logistic") if n_classes == 2 else ("mlogloss", "multi:softprob")
+        further = dict(self.parameters or {})
+        asked = further.pop("eval_metric", [])
+        names = list(getattr(self, "feature_names_in_", self.feature_names or range(n_features)))
+        if (monotone := further.pop("monotone_constraints", None)) is not None:
+            further["monotone_constraints"] = monotone_signs(monotone, names)
+        if (groups := further.pop("interaction_constraints", None)) is not None:
+            further["interaction_constraints"] = json.dumps(
+                [[feature_index(name, names) for name in g] for g in groups]
+            )
+        return {
+            "objective": objective,
+            "eval_metric": [metric, *([asked] if isinstance(asked, str) else asked)],
+            "max_depth": self.max_depth,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "nthread": self._n_threads(),
+            "device": training_device(self.device),
+            "verbosity": 0,
+            **({"num_class": n_classes} if n_classes > 2 else {}),
+            **further,
+        }
+
+    def _n_threads(self) -> int:
+        """Said to xgboost each time: left to itself it takes what torch has set for the whole process."""
+        return self.n_jobs or len(os.sched_getaffinity(0))
+
+    def _matrix(
+        self,
+        x: FloatArray,
+        label: NDArray[np.int64],
+        weight: FloatArray,
+        settings: Mapping[str, Any],
+        reference: xgboost.DMatrix | None,
+    ) -> xgboost.DMatrix:
+        """The events as xgboost wants them; bins of a validation sample are those of `reference`."""
+        import xgboost
+
+        if settings.get("tree_method") in ("exact", "approx"):
+            return xgboost.DMatrix(x, label, weight=weight, nthread=settings["nthread"])
+        return xgboost.QuantileDMatrix(
+            x,
+            label,
+            weight=weight,
+            nthread=settings["nthread"],
+            max_bin=settings.get("max_bin", 256),
+            ref=reference,
+        )
+
+    def _holdout(self, validation: Holdout, settings: Mapping[str, Any], train: xgboost.DMatrix) -> xgboost.DMatrix:
+        x, y, weight = _bounded(np.asarray(validation.x, np.float32)), np.asarray(validation.y), validation.weight
+        label = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
+        if (unknown := self.classes_[label] != y).any():
+            raise TrainingDataError(
+                f"the validation sample has the class {y[unknown][0]!r}, the training sample has not"
+            )
+        if (np.asarray(weight) < 0).any():
+            raise TrainingDataError("the validation sample has negative weights, which xgboost refuses")
+        return self._matrix(x, label, weight, settings, train)
+
+    def _callbacks(self, progress: Progress | None, stopping: bool) -> list[Any]:
+        import xgboost
+
+        callbacks: list[Any] = []
+        if stopping and self.early_stopping_rounds is not None:
+            callbacks.append(xgboost.callback.EarlyStopping(rounds=self.early_stopping_rounds))
+        if progress is not None:
+            callbacks.append(_reporter(progress, self.n_estimators))
+        return callbacks
+
+    def _keep(self, booster: xgboost.Booster) -> None:
+        booster.set_param({"device": "cpu"})
+        self.booster_ = booster
+        self._scorer = _Scorer(booster)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """The margins as scikit-learn wants them: (n,) log-odds for two classes, (n, k) for more."""
+        margins = self._margins(self._checked(X)).astype(np.float64)
+        return margins[:, 0] if margins.shape[1] == 1 else margins
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """(n, k) class probabilities; rows sum to 1."""
+        return np.asarray(posterior(self._margins(self._checked(X)).astype(np.float64)), np.float64)
+
+    def scores(self, X: FloatArray) -> NDArray[np.float32]:
+        """(n, k) float32 class probabilities of (n, d) features, NaN where missing.
+
+        Raises:
+            ModelError: another number of features.
+        """
+        if X.shape[1] != self.n_features_in_:
+            raise ModelError(f"the BDT was trained on {self.n_features_in_} features; {X.shape[1]} were given to score")
+        return np.asarray(posterior(self._margins(np.asarray(X, np.float32))), np.float32)
+
+    def _checked(self, X: Any) -> FloatArray:
+        check_is_fitted(self)
+        with np.errstate(over="ignore"):
+            return np.asarray(validate_data(self, X, dtype=np.float32, ensure_all_finite=False, reset=False))
+
+    def _margins(self, x: FloatArray) -> NDArray[np.float32]:
+        return self._scorer.margins(_bounded(x), self._n_threads())
+
+    def contributions(self, X: Any) -> NDArray[np.float32]:
+        """Exact Shapley values of the margins (S. Lundberg et al., Nature Machine Intelligence 2 (2020) 56).
+
+        Returns:
+            (n, m, d + 1): what each feature adds to each margin, the last one the mean of all; the sum over the last
+            axis is the margin. m = 1, the log-odds of the second of two classes, or m = k.
+        """
+        import xgboost
+
+        matrix = xgboost.DMatrix(_bounded(self._checked(X)), nthread=self._n_threads())
+        self.booster_.set_param({"nthread": self._n_threads()})
+        return np.asarray(self.booster_.predict(matrix, pred_contribs=True, strict_shape=True), np.float32)
+
+    def importance(self) -> NDArray[np.float64]:
+        """(d,) each feature's share of the loss that all splits together took away; zeros where there is no split."""
+        check_is_fitted(self)
+        gain = np.zeros(self.n_features_in_)
+        for name, value in self.booster_.get_score(importance_type="total_gain").items():
+            gain[int(name[1:])] = value
+        return gain / (gain.sum() or 1)
+
+    def forest(self) -> Forest:
+        """The trees as arrays, for those who write them in another language.
+
+        Raises:
+            ModelError: the trees are weighted (booster: dart).
+        """
+        check_is_fitted(self)
+        if (forest := self._scorer.forest) is None:
+            raise ModelError("only plain trees (booster: gbtree) can be written out")
+        return forest
+
+    def save(self, directory: Path) -> None:
+        """Write the trees as xgboost's UBJ and the rest as JSON."""
+        check_is_fitted(self)
+        content = {
+            "type": "bdt",
+            "parameters": plain(self.get_params(deep=False)),
+            "classes": self.classes_.tolist(),
+            "n_features": self.n_features_in_,
+            "best_iteration": self.best_iteration_,
+            "history": plain(self.history_),
+        }
+        write_json(directory / "model.json", content)
+        self.booster_.save_model(directory / "model.ubj")
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """The model that `save` wrote; it scores on the CPU.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another model.
+        """
+        content = read_json(directory / "model.json")
+        if content.get("type") != "bdt":
+            raise ModelError(f"{directory / 'model.json'}: holds a model of type {content.get('type')!r}, not 'bdt'")
+        try:
+            model = cls(**content["parameters"])
+            model.classes_ = np.asarray(content["classes"])
+            model.n_features_in_ = int(content["n_features"])
+            model.best_iteration_ = int(content["best_iteration"])
+            model.history_ = dict(content["history"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{directory / 'model.json'}: is not a whole BDT ({error}); make the run again") from error
+        model._keep(_read_booster(directory / "model.ubj", model.n_features_in_))
+        return model
+
+
+class _Scorer:
+    """How a booster scores, decided from its trees when it is first asked."""
+
+    def __init__(self, booster: xgboost.Booster) -> None:
+        self._booster = booster
+
+    @cached_property
+    def forest(self) -> Forest | None:
+        from pidlab.models.tree_tables import read_forest
+
+        return read_forest(json.loads(bytes(self._booster.save_raw("json"))))
+
+    @cached_property
+    def tables(self) -> LeafTables | None:
+        from pidlab.models.tree_tables import build_tables, worth_while
+
+        return build_tables(self.forest) if self.forest is not None and worth_while(self.forest) else None
+
+    def margins(self, x: FloatArray, n_threads: int) -> NDArray[np.float32]:
+        """(n, d) float32 to (n, m)."""
+        if len(x) == 0:
+            return np.empty((0, 1 if self.forest is None else len(self.forest.base)), np.float32)
+        if self.tables is not None:
+            return self.tables.margins(x, n_threads)
+        self._booster.set_param({"nthread": n_threads})
+        parts = [
+            self._booster.inplace_predict(x[start : start + _CHUNK], predict_type="margin", strict_shape=True)
+            for start in range(0, len(x), _CHUNK)
+        ]
+        return np.concatenate(parts)
+
+
+def _reporter(progress: Progress, total: int) -> Any:
+    """A callback of xgboost that reports a round, at most twenty times a second, and the last one always."""
+    import xgboost
+
+    class Reporter(xgboost.callback.TrainingCallback):
+        reported = 0.0
+
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            if epoch + 1 == total or time.monotonic() - self.reported > _SECONDS_BETWEEN_REPORTS:
+                self.reported = time.monotonic()
+                losses = {f"{part}loss": float(next(iter(metrics.values()))[-1]) for part, metrics in evals_log.items()}
+                progress(epoch + 1, total, losses)
+            return False
+
+    return Reporter()
+
+
+def _bounded(x: FloatArray) -> FloatArray:
+    """`x` with infinities moved to the largest float32, since xgboost refuses them."""
+    return np.clip(x, -_LARGEST, _LARGEST) if np.isinf(x).any() else x
+
+
+def _read_booster(path: Path, n_features: int) -> xgboost.Booster:
+    import xgboost
+
+    if not path.is_file():
+        raise ModelError(f"{path}: is missing; make the run again")
+    booster = xgboost.Booster({"verbosity": 0})
+    try:
+        booster.load_model(path)
+    except (xgboost.core.XGBoostError, ValueError) as error:
+        raise ModelError(f"{path}: is not a whole xgboost model ({reason_of(error)}); make the run again") from error
+    if booster.num_features() != n_features:
+        raise ModelError(f"{path}: has {booster.num_features()} features, not {n_features}; make the run again")
+    return booster

@@ -1,0 +1,292 @@
+"""Boxes on binned columns: where a window may have its faces, and how many candidates lie inside, counted by numba."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.sample import FloatArray
+
+Side = Literal["auto", "min", "max", "both"]
+Levels = NDArray[np.int64]
+Codes = NDArray[np.uint16]
+Array = NDArray[np.float64]
+
+BLOCK = 512  # candidates: small enough to lie on one side of most faces, large enough to pay for asking
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a user allows the window of one feature.
+
+    Attributes:
+        side: "min" has only a low face, "max" only a high one, "both" always has both, "auto" is free.
+        low, high: faces lie in this range, in the feature's unit.
+        min_width: a window with two faces is at least this wide, in the feature's unit.
+    """
+
+    side: Side = "auto"
+    low: float = -math.inf
+    high: float = math.inf
+    min_width: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where each window may have its faces: d features, each with at most L levels between its edges.
+
+    A window is a pair of levels (low, high), both inside; level 0 as low and the last level as high mean "not cut".
+
+    Attributes:
+        n_levels: (d,) levels of each feature, one more than it has edges; its code for NaN.
+        low_value, high_value: (d, L) the cut that a face at this level means; infinite where it is none.
+        first_low, last_low, first_high, last_high: (d,) the levels allowed to the two faces.
+        min_width: (d,) in the features' units.
+    """
+
+    n_levels: Levels
+    low_value: Array
+    high_value: Array
+    first_low: Levels
+    last_low: Levels
+    first_high: Levels
+    last_high: Levels
+    min_width: Array
+
+    @classmethod
+    def of(cls, edges: Sequence[Array], allowed: Sequence[Allowed]) -> Self:
+        """The grid of these edges (ascending, one array a feature) under what is allowed."""
+        n_levels = np.array([len(e) + 1 for e in edges], dtype=np.int64)
+        low_value = np.full((len(edges), n_levels.max()), -math.inf)
+        high_value = np.full((len(edges), n_levels.max()), math.inf)
+        for j, cuts in enumerate(edges):
+            low_value[j, 1 : len(cuts) + 1] = cuts
+            high_value[j, : len(cuts)] = cuts
+        last = n_levels - 1
+        only_low = np.array([a.side == "min" for a in allowed])
+        only_high = np.array([a.side == "max" for a in allowed])
+        both = np.array([a.side == "both" for a in allowed]) & (n_levels >= 3)
+        return cls(
+            n_levels=n_levels,
+            low_value=low_value,
+            high_value=high_value,
+            first_low=both.astype(np.int64),
+            last_low=np.where(only_high, 0, last),
+            first_high=np.where(only_low, last, 0),
+            last_high=last - both,
+            min_width=np.array([a.min_width for a in allowed]),
+        )
+
+    @property
+    def loosest(self) -> tuple[Levels, Levels]:
+        """(d,) levels of the box that cuts as little as is allowed."""
+        return self.first_low.copy(), self.last_high.copy()
+
+    def repaired(self, low: Levels, high: Levels) -> tuple[Levels, Levels]:
+        """(K, d) boxes moved into what is allowed; windows too narrow are opened."""
+        low, high = np.minimum(low, high), np.maximum(low, high)
+        low = np.clip(low, self.first_low, self.last_low)
+        high = np.clip(high, self.first_high, self.last_high)
+        bad = low > high
+        if self.min_width.any():
+            low_cut, high_cut = self.values(low, high)
+            bad |= high_cut - low_cut < self.min_width
+        return np.where(bad, self.first_low, low), np.where(bad, self.last_high, high)
+
+    def values(self, low: Levels, high: Levels) -> tuple[Array, Array]:
+        """(K, d) cuts of (K, d) boxes: a candidate passes where low < x < high, strictly."""
+        features = np.arange(len(self.n_levels))
+        return self.low_value[features, low], self.high_value[features, high]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """One class as binned columns, neighbours in space side by side, in blocks of BLOCK.
+
+    Attributes:
+        codes: (d, n) levels.
+        weight: (n,), or empty where all weigh the same.
+        total: sum of weights, n where all weigh the same.
+        first, last: (blocks, d) the range of levels in each block.
+        block_weight: (blocks,) sum of weights.
+    """
+
+    codes: Codes
+    weight: Array
+    total: float
+    first: Codes
+    last: Codes
+    block_weight: Array
+
+    @classmethod
+    def of(cls, x: FloatArray, weight: Array, edges: Sequence[Array]) -> Self:
+        """Bin x (n, d) with weights (n,); NaN gets the code after the last level."""
+        codes = np.empty((x.shape[1], len(x)), dtype=np.uint16)
+        for j, cuts in enumerate(edges):
+            codes[j] = np.searchsorted(cuts, x[:, j], side="left")
+            codes[j, np.isnan(x[:, j])] = len(cuts) + 1
+        return cls.from_codes(codes, np.empty(0) if np.all(weight == weight[0]) else weight)
+
+    @classmethod
+    def from_codes(cls, codes: Codes, weight: Array) -> Self:
+        """Sort codes (d, n) and weights (n,) or empty into blocks."""
+        order = _in_blocks(codes)
+        codes = np.ascontiguousarray(codes[:, order])
+        starts = np.arange(0, codes.shape[1], BLOCK)
+        weight = weight[order] if len(weight) else weight
+        block_weight = np.add.reduceat(weight if len(weight) else np.ones(codes.shape[1]), starts)
+        first = np.ascontiguousarray(np.minimum.reduceat(codes, starts, axis=1).T)
+        last = np.ascontiguousarray(np.maximum.reduceat(codes, starts, axis=1).T)
+        return cls(codes, weight, float(block_weight.sum()), first, last, block_weight)
+
+    def take(self, rows: Levels) -> Columns:
+        """The candidates of these row numbers."""
+        return Columns.from_codes(self.codes[:, rows], self.weight[rows] if len(self.weight) else self.weight)
+
+    def inside(self, n_levels: Levels, low: Levels, high: Levels) -> Array:
+        """(K,) the share of the weight inside each of (K, d) boxes."""
+        blocks = (self.first, self.last, self.block_weight)
+        inside = count_inside(self.codes, self.weight, *blocks, n_levels, low, high)
+        return np.asarray(inside / self.total)
+
+
+def _in_blocks(codes: Codes) -> Levels:
+    """(n,) an order in which each block is a cell of a k-d tree: halved, again and again, where it is widest.
+
+    Bentley, "Multidimensional binary search trees used for associative searching", Commun. ACM 18 (1975) 509.
+    """
+    order = np.arange(codes.shape[1])
+    cells = [(0, len(order))]
+    while cells:
+        start, stop = cells.pop()
+        n_blocks = -(-(stop - start) // BLOCK)
+        if n_blocks <= 1:
+            continue
+        rows = order[start:stop]
+        cell = codes[:, rows]
+        widest = int(np.argmax(cell[:, :: max(1, len(rows) // 1000)].std(axis=1)))
+        middle = (n_blocks + 1) // 2 * BLOCK
+        order[start:stop] = rows[np.argpartition(cell[widest], middle)]
+        cells += [(start, start + middle), (start + middle, stop)]
+    return order
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Signal and background on one grid: what every search asks."""
+
+    grid: Grid
+    signal: Columns
+    background: Columns
+
+    def rates(self, low: Levels, high: Levels) -> tuple[Array, Array]:
+        """(K,) signal efficiency and (K,) background efficiency of (K, d) boxes."""
+        low, high = np.ascontiguousarray(low), np.ascontiguousarray(high)
+        n_levels = self.grid.n_levels
+        return self.signal.inside(n_levels, low, high), self.background.inside(n_levels, low, high)
+
+    def faces(self, low: Levels, high: Levels) -> tuple[Array, Array]:
+        """Two (d, L + 1) tables, signal and background: the share that window j alone decides, by level."""
+        tables = [face_shares(c.codes, c.weight, self.grid.n_levels, low, high) for c in self._classes]
+        return tables[0] / self.signal.total, tables[1] / self.background.total
+
+    def subsample(self, n: int, rng: np.random.Generator) -> Counter:
+        """At most n candidates of each class, for a first look."""
+
+        def some(columns: Columns) -> Columns:
+            size = columns.codes.shape[1]
+            return columns if size <= n else columns.take(rng.choice(size, n, replace=False))
+
+        return Counter(self.grid, some(self.signal), some(self.background))
+
+    @property
+    def _classes(self) -> tuple[Columns, Columns]:
+        return self.signal, self.background
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def count_inside(
+    codes: Codes, weight: Array, first: Codes, last: Codes, block_weight: Array,
+    n_levels: Levels, low: Levels, high: Levels,
+) -> Array:  # fmt: skip
+    """(K,) weight inside each of (K, d) boxes; a window that does not cut lets NaN pass.
+
+    A window is compared, without branches, only in blocks that its faces cross.
+    """
+    n_features, n = codes.shape
+    inside = np.zeros(low.shape[0])
+    mask = np.empty(BLOCK, np.uint8)
+    crossed = np.empty(n_features, np.int64)
+    for block in range(block_weight.size):
+        start = block * BLOCK
+        size = min(BLOCK, n - start)
+        for k in range(low.shape[0]):
+            n_crossed = 0
+            for j in range(n_features):
+                bottom, top = np.int64(first[block, j]), np.int64(last[block, j])
+                if top <= high[k, j] and bottom >= low[k, j]:
+                    continue
+                if low[k, j] == 0 and high[k, j] == n_levels[j] - 1:
+                    continue
+                if bottom > high[k, j] or top < low[k, j]:
+                    n_crossed = -1
+                    break
+                crossed[n_crossed] = j
+                n_crossed += 1
+            if n_crossed < 0:
+                continue
+            if n_crossed == 0:
+                inside[k] += block_weight[block]
+                continue
+            mask[:size] = 1
+            for c in range(n_crossed):
+                j = crossed[c]
+                column = codes[j, start : start + size]
+                least, width = np.uint16(low[k, j]), np.uint16(high[k, j] - low[k, j])
+                for i in range(size):
+                    mask[i] &= np.uint8(np.uint16(column[i] - least) <= width)
+            if weight.size == 0:
+                n_inside = 0
+                for i in range(size):
+                    n_inside += mask[i]
+                inside[k] += n_inside
+            else:
+                sum_inside = 0.0
+                for i in range(size):
+                    sum_inside += weight[start + i] * mask[i]
+                inside[k] += sum_inside
+    return inside
+
+
+@numba.njit(cache=True, nogil=True)
+def face_shares(codes: Codes, weight: Array, n_levels: Levels, low: Levels, high: Levels) -> Array:
+    """(d, L + 1) weight, by level of feature j, of what passes the other windows of one box (d,); NaN comes last."""
+    n_features, n = codes.shape
+    table = np.zeros((n_features, n_levels.max() + 1))
+    failed = np.empty(BLOCK, np.uint8)
+    for start in range(0, n, BLOCK):
+        size = min(BLOCK, n - start)
+        failed[:size] = 0
+        for j in range(n_features):
+            if low[j] > 0 or high[j] < n_levels[j] - 1:
+                column = codes[j, start : start + size]
+                first, width = np.uint16(low[j]), np.uint16(high[j] - low[j])
+                for i in range(size):
+                    failed[i] += np.uint8(np.uint16(column[i] - first) > width)
+        for i in range(size):
+            w = 1.0 if weight.size == 0 else weight[start + i]
+            if failed[i] == 0:
+                for j in range(n_features):
+                    table[j, codes[j, start + i]] += w
+            elif failed[i] == 1:
+                for j in range(n_features):
+                    level = codes[j, start + i]
+                    if (low[j] > 0 or high[j] < n_levels[j] - 1) and (level < low[j] or level > high[j]):
+                        table[j, level] += w
+    return table

@@ -1,0 +1,284 @@
+"""The training loop: all members in step, each with its own events, order, schedule and early stopping."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pidlab.errors import ModelError
+from pidlab.models import mlp_checkpoint
+from pidlab.models.mlp_batches import Batches, Member, Watched
+from pidlab.models.mlp_layers import Architecture, Network, Operation, initial_parameters, split_flat
+from pidlab.models.mlp_losses import LOSSES, probabilities, weighted_auc
+from pidlab.models.mlp_network import DenseNetwork, as_dense, folded_layers, forward
+from pidlab.models.mlp_optimizers import FusedAdam, learning_rates, make_optimizer
+from pidlab.models.mlp_replay import Replay
+
+WIDE = 256
+"""Layers from this width on are faster on all threads; smaller ones on one."""
+
+Report = Callable[[int, int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to train; the names are those of the configuration. `patience` None: no early stopping."""
+
+    loss: str
+    optimizer: str
+    momentum: float
+    weight_decay: float
+    learning_rate: float
+    schedule: str
+    batch_size: int
+    epochs: int
+    patience: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One member after training: its network, and one number an epoch in each list of `history`."""
+
+    network: DenseNetwork
+    history: dict[str, list[float]]
+
+
+@contextmanager
+def quiet_torch(widest: int) -> Iterator[None]:
+    """Inference mode, and one thread for small networks; torch is left as it was found."""
+    threads = torch.get_num_threads()
+    try:
+        if widest < WIDE:
+            torch.set_num_threads(1)
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Trainer:
+    """Trains members of one architecture together.
+
+    Args:
+        table: (n, d + 3) on the device, as `as_table` makes it; its type is the type of everything.
+        members: who trains; each has at least `plan.batch_size` events.
+        architecture: the network of each.
+        plan: how.
+    """
+
+    def __init__(self, table: Tensor, members: Sequence[Member], architecture: Architecture, plan: Plan) -> None:
+        self.members, self.architecture, self.plan, self.device = members, architecture, plan, table.device
+        starts = [torch.Generator().manual_seed(member.seed) for member in members]
+        self.parameters = initial_parameters(architecture, starts, table.dtype, table.device)
+        self.network = Network(architecture, self.parameters, plan.batch_size)
+        self.batches = Batches(table, members, architecture, plan.batch_size)
+        self._loss = LOSSES[plan.loss]
+        self._make_optimizer()
+        self._make_state()
+        self._program = [self._operations(step) for step in range(self.batches.n_steps)]
+        self._replay = Replay(self._steps, table.device)
+
+    def _make_optimizer(self) -> None:
+        plan, flat, steps = self.plan, self.parameters.flat, self.batches.steps
+        self._in_step = len(set(steps.tolist())) == 1
+        fused = self._in_step and FusedAdam.available(self.device)
+        names = {"momentum": plan.momentum, "weight_decay": plan.weight_decay}
+        self.optimizer = make_optimizer(plan.optimizer, **names, fused=fused)
+        self._buffers = [torch.zeros_like(flat) for _ in range(self.optimizer.n_buffers)]
+        self._scratch = torch.empty_like(flat)
+        columns = 1 if self._in_step else len(self.members)
+        self._scalars = flat.new_zeros(self.batches.n_steps, self.optimizer.n_scalars, columns)
+        self._expanded = flat.new_zeros(self.optimizer.n_scalars, len(flat))
+        self._epoch_scalars = self._scalars
+
+    def _make_state(self) -> None:
+        n_members, k = len(self.members), self.architecture.n_outputs
+        shape = (n_members, self.batches.n_steps, k, self.plan.batch_size)
+        self._logits = self.parameters.flat.new_zeros(shape)
+        self._logits_of = self._logits.unbind(1)
+        self._output_grad = torch.zeros_like(self._logits_of[0])
+        self._loss_sum = torch.zeros(n_members, dtype=torch.float64, device=self.device)
+        self._model = [*self.parameters.views, *self.network.running()]
+        self._best = [tensor.clone() for tensor in self._model]
+        flats = [split_flat(buffer, self.architecture, n_members) for buffer in self._buffers]
+        self._moving = [*self._model, *(view for views in flats for view in views), self._loss_sum]
+        self._active = np.ones(n_members, bool)
+        self._best_loss = np.full(n_members, np.inf)
+        self._best_epoch = np.zeros(n_members, np.int64)
+        self._history = np.full((self.plan.epochs, n_members, 3), np.nan)
+        self._done = 0
+
+    def run(self, report: Report | None = None, checkpoint: Path | None = None) -> list[Trained]:
+        """Train to the end, or from where `checkpoint` stands.
+
+        Raises:
+            ModelError: the loss is no longer a number, or the checkpoint is of another training.
+        """
+        fingerprint = "" if checkpoint is None else self._fingerprint()
+        if checkpoint is not None and os.path.lexists(checkpoint):
+            self._restore(mlp_checkpoint.read(checkpoint, fingerprint))
+        while self._done < self.plan.epochs and self._active.any():
+            self._epoch()
+            if checkpoint is not None:
+                mlp_checkpoint.write(checkpoint, self._saved(), fingerprint)
+            if report is not None:
+                report(self._done, self.plan.epochs, self._summary())
+        return [self._trained(member) for member in range(len(self.members))]
+
+    def _epoch(self) -> None:
+        steps = self.batches.steps
+        self.batches.shuffle()
+        self._prepare_scalars()
+        self._loss_sum.zero_()
+        kept: dict[int, list[Tensor]] = {}
+        for chunk, first, last in self._pieces():
+            begin = chunk * self.batches.n_steps
+            for finished in np.flatnonzero(steps == begin + first):
+                member = int(finished)
+                kept[member] = [tensor[member].clone() for tensor in self._moving]
+            if first == 0:
+                self.batches.fill(chunk)
+                part = self._epoch_scalars[begin : begin + self.batches.n_steps]
+                self._scalars[: len(part)].copy_(part)
+            self._replay(first, last)
+        for member, tensors in kept.items():
+            for tensor, value in zip(self._moving, tensors, strict=True):
+                tensor[member].copy_(value)
+        self._close_epoch(self._loss_sum.cpu().numpy() / steps)
+
+    def _pieces(self) -> list[tuple[int, int, int]]:
+        """(chunk, first step, last step) in the order of an epoch; cut where a member has no more steps."""
+        size = self.batches.n_steps
+        total = int(self.batches.steps.max())
+        cuts = sorted({*range(0, total, size), *self.batches.steps.tolist(), total})
+        return [(a // size, a % size, b - a // size * size) for a, b in pairwise(cuts)]
+
+    def _prepare_scalars(self) -> None:
+        steps = self.batches.steps[:1] if self._in_step else self.batches.steps
+        within = np.arange(1.0, steps.max() + 1.0)[:, None]
+        number = np.minimum(within, steps) + self._done * steps
+        rate = learning_rates(self.plan.schedule, self.plan.learning_rate, number, steps * float(self.plan.epochs))
+        scalars = np.stack(self.optimizer.scalars(number, rate), 1)
+        self._epoch_scalars = torch.from_numpy(scalars).to(self._scalars)
+
+    def _operations(self, step: int) -> list[Operation]:
+        """One training step on the prepared batch number `step`."""
+        inputs, masks = self.batches.inputs[step], self.batches.masks[step]
+        logits, grad = self._logits_of[step], self._output_grad
+        targets, weights = self.batches.targets[step], self.batches.weights[step]
+        operations = self.network.forward(inputs, masks, logits)
+        operations.append(partial(self._loss.gradient, logits, targets, weights, grad))
+        operations += self.network.backward(inputs, masks, grad)
+        if self._in_step:
+            scalars: Sequence[Tensor] = self._scalars[step, :, 0].unbind(0)
+        else:
+            scalars = self._expanded.unbind(0)
+            spread = partial(torch.index_select, self._scalars[step], 1, self.parameters.member_of, out=self._expanded)
+            operations.append(spread)
+        flats = (self.parameters.flat, self.parameters.grad, self._buffers, self._scratch)
+        return [*operations, partial(self.optimizer.update, *flats, scalars)]
+
+    def _steps(self, first: int, last: int) -> None:
+        """Train on the prepared batches from `first` to before `last`."""
+        for operations in self._program[first:last]:
+            for operation in operations:
+                operation()
+        part = slice(first, last)
+        losses = self._loss.value(self._logits[:, part], self.batches.all_targets[:, part])
+        self._loss_sum += losses.mul_(self.batches.all_weights[:, part]).sum((1, 2, 3), dtype=torch.float64)
+
+    def _close_epoch(self, losses: NDArray[np.float64]) -> None:
+        if not np.isfinite(losses[self._active]).all():
+            raise ModelError(
+                f"training diverged: the loss is not finite after epoch {self._done + 1}; lower learning_rate "
+                f"(now {self.plan.learning_rate:g}), or look for extreme feature values or weights"
+            )
+        for index in np.flatnonzero(self._active):
+            member = int(index)
+            watched = self.members[member].watched
+            row = (
+                (losses[member], np.nan, np.nan) if watched is None else (losses[member], *self._watch(member, watched))
+            )
+            self._history[self._done, member] = row
+            self._judge(member, row[1])
+        self._done += 1
+
+    def _watch(self, member: int, watched: Watched) -> tuple[float, float]:
+        """Validation loss and AUC; with more than two classes the mean of each class against the rest."""
+        logits = forward(folded_layers(self.network, member), self.architecture.activation, watched.x)
+        k = len(logits)
+        is_class = watched.label == torch.arange(k, device=self.device)[:, None] + (k == 1)
+        losses = self._loss.value(logits, is_class.to(logits.dtype))[0]
+        loss = float((losses.double() * watched.weight).sum() / watched.weight.sum())
+        scores = (logits if k == 1 else probabilities(logits)).cpu()
+        weight, is_class = watched.weight.cpu(), is_class.cpu()
+        areas = [weighted_auc(scores[i], is_class[i], weight) for i in range(k)]
+        return loss, float(np.mean(areas))
+
+    def _judge(self, member: int, loss: float) -> None:
+        """Keep the weights where the validation loss is best, and stop a member that waited long enough."""
+        if self.plan.patience is None or np.isnan(loss):
+            self._best_epoch[member] = self._done
+            return
+        if loss < self._best_loss[member]:
+            self._best_loss[member], self._best_epoch[member] = loss, self._done
+            for best, tensor in zip(self._best, self._model, strict=True):
+                best[member].copy_(tensor[member])
+        elif self._done - self._best_epoch[member] >= self.plan.patience:
+            self._active[member] = False
+
+    def _trained(self, member: int) -> Trained:
+        if np.isfinite(self._best_loss[member]):
+            for best, tensor in zip(self._best, self._model, strict=True):
+                tensor[member].copy_(best[member])
+        rows = self._history[: self._done, member]
+        rows = rows[np.isfinite(rows[:, 0])]
+        names = ("loss", "validation_loss", "validation_auc")
+        history = {name: rows[:, i].tolist() for i, name in enumerate(names) if np.isfinite(rows[:, i]).any()}
+        layers = folded_layers(self.network, member)
+        return Trained(as_dense(layers, self.architecture.activation), history)
+
+    def _summary(self) -> dict[str, float]:
+        rows = self._history[self._done - 1]
+        values = {name: rows[:, i] for i, name in enumerate(("loss", "validation_loss", "validation_auc"))}
+        return {name: float(np.nanmean(value)) for name, value in values.items() if np.isfinite(value).any()}
+
+    def _fingerprint(self) -> str:
+        members = [(member.seed, member.rows is None) for member in self.members]
+        table = mlp_checkpoint.content_hash([self.batches.table, *self._watched_tensors()])
+        return repr((self.architecture, self.plan, members, table, self.device.type))
+
+    def _watched_tensors(self) -> list[Tensor]:
+        watched = {id(m.watched): m.watched for m in self.members if m.watched is not None}
+        return [tensor for sample in watched.values() for tensor in (sample.x, sample.label, sample.weight)]
+
+    def _saved(self) -> dict[str, Tensor]:
+        """Everything that the next epoch depends on, by name; writing into these tensors restores it."""
+        tensors = {f"moving{i}": tensor for i, tensor in enumerate(self._moving)}
+        tensors |= {f"best{i}": tensor for i, tensor in enumerate(self._best)}
+        tensors |= {f"generator{i}": g.get_state() for i, g in enumerate(self.batches.generators)}
+        arrays: dict[str, NDArray[Any]] = {
+            "active": self._active,
+            "best_loss": self._best_loss,
+            "best_epoch": self._best_epoch,
+        }
+        arrays |= {"history": self._history, "done": np.array([self._done])}
+        return tensors | {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def _restore(self, stored: Mapping[str, Tensor]) -> None:
+        for name, tensor in self._saved().items():
+            tensor.copy_(stored[name])
+        for i, generator in enumerate(self.batches.generators):
+            generator.set_state(stored[f"generator{i}"])
+        self._done = int(stored["done"][0])

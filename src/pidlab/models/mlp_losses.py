@@ -1,0 +1,101 @@
+"""Losses on logits with their gradients by hand: one sigmoid output for two classes, softmax for more.
+
+Shapes: logits and targets (…, k, batch), weights (…, 1, batch). k = 1 means two classes, with target 1 for the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+FOCAL_GAMMA = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One loss.
+
+    Attributes:
+        gradient: `gradient(logits, target, weight, out)` writes weight · dL/dlogits.
+        value: `value(logits, target)` gives (…, 1, batch), the loss of each event.
+    """
+
+    gradient: Callable[[Tensor, Tensor, Tensor, Tensor], object]
+    value: Callable[[Tensor, Tensor], Tensor]
+
+
+def probabilities(logits: Tensor, out: Tensor | None = None) -> Tensor:
+    """Sigmoid of one output, softmax over several: (…, k, batch)."""
+    if logits.shape[-2] == 1:
+        return torch.sigmoid(logits, out=out)
+    return torch.softmax(logits, dim=-2, out=out)
+
+
+def _log_true(logits: Tensor, target: Tensor) -> Tensor:
+    """(…, 1, batch) log-probability of the true class."""
+    if logits.shape[-2] == 1:
+        return functional.logsigmoid((2.0 * target - 1.0) * logits)
+    return (torch.log_softmax(logits, dim=-2) * target).sum(-2, keepdim=True)
+
+
+def _cross_entropy_gradient(logits: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
+    probabilities(logits, out=out).sub_(target).mul_(weight)
+
+
+def _through_link(slope: Tensor, p: Tensor) -> Tensor:
+    """dL/dlogits from `slope` = dL/dp, by the derivative of sigmoid or softmax."""
+    if p.shape[-2] == 1:
+        return slope * p * (1.0 - p)
+    return p * (slope - (slope * p).sum(-2, keepdim=True))
+
+
+def _squared_gradient(logits: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
+    p = probabilities(logits)
+    torch.mul(_through_link(2.0 * (p - target), p), weight, out=out)
+
+
+def _absolute_gradient(logits: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
+    p = probabilities(logits)
+    torch.mul(_through_link((p - target).sign(), p), weight, out=out)
+
+
+def _focal_gradient(logits: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
+    p, log_true = probabilities(logits), _log_true(logits, target)
+    true = log_true.exp()
+    rest = 1.0 - true
+    factor = FOCAL_GAMMA * rest ** (FOCAL_GAMMA - 1.0) * true * log_true - rest**FOCAL_GAMMA
+    torch.mul((target - p) * factor, weight, out=out)
+
+
+def _focal_value(logits: Tensor, target: Tensor) -> Tensor:
+    log_true = _log_true(logits, target)
+    return -((1.0 - log_true.exp()) ** FOCAL_GAMMA) * log_true
+
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": Loss(_cross_entropy_gradient, lambda z, t: -_log_true(z, t)),
+    "squared": Loss(_squared_gradient, lambda z, t: (probabilities(z) - t).square().sum(-2, keepdim=True)),
+    "absolute": Loss(_absolute_gradient, lambda z, t: (probabilities(z) - t).abs().sum(-2, keepdim=True)),
+    "focal": Loss(_focal_gradient, _focal_value),
+}
+"""`focal` is −(1 − p)² log p of the true class's probability (Lin et al. 2017, arXiv:1708.02002)."""
+
+
+def weighted_auc(score: Tensor, is_signal: Tensor, weight: Tensor) -> float:
+    """Area under the ROC curve, ties counted half; score, is_signal (bool), weight (n,). NaN with one class only.
+
+    The share of weighted (signal, background) pairs that the score orders rightly (Mann–Whitney).
+    """
+    order = torch.argsort(score)
+    score, is_signal, weight = score[order], is_signal[order], weight[order].double()
+    signal, background = weight * is_signal, weight * ~is_signal
+    below = torch.cumsum(background, 0)
+    first = torch.searchsorted(score, score)
+    last = torch.searchsorted(score, score, right=True)
+    padded = torch.cat([below.new_zeros(1), below])
+    pairs = signal.sum() * background.sum()
+    return float((signal * (padded[first] + padded[last])).sum() / (2.0 * pairs))

@@ -1,0 +1,145 @@
+"""A trained network as plain matrices, its reference forward pass, and its place on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from pidlab.errors import ModelError
+from pidlab.models.mlp_layers import ACTIVATIONS, BATCH_NORM_EPS, Network
+
+Matrices = NDArray[np.floating[Any]]
+_ROWS_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 18}
+
+
+@dataclass(frozen=True, slots=True)
+class DenseNetwork:
+    """A network for inference: batch norm is folded into the matrices, dropout is gone.
+
+    Attributes:
+        weights: one matrix (outputs, inputs) a layer; a maxout layer has its first pieces' rows, then its second ones'.
+        biases: one vector (outputs,) a layer.
+        activation: what stands between the layers; the last layer gives logits, one for two classes, else k.
+    """
+
+    weights: tuple[Matrices, ...]
+    biases: tuple[Matrices, ...]
+    activation: str
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of features d."""
+        return int(self.weights[0].shape[1])
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of logits: 1 for two classes, else k."""
+        return int(self.weights[-1].shape[0])
+
+
+Layers = Sequence[tuple[Tensor, Tensor]]
+
+
+def folded_layers(network: Network, member: int) -> list[tuple[Tensor, Tensor]]:
+    """(weight (out, in), bias (out, 1)) of each layer of one member, as they are used outside training."""
+    layers = []
+    n_in = network.architecture.n_inputs
+    for layer in network.layers:
+        weight = layer.weight[member]
+        if layer.norm is None:
+            layers.append((weight[:, :n_in], weight[:, n_in:]))
+        else:
+            norm = layer.norm
+            scale = norm.scale[member] / torch.sqrt(norm.running_variance[member] + BATCH_NORM_EPS)
+            layers.append((weight[:, :n_in] * scale, norm.shift[member] - scale * norm.running_mean[member]))
+        n_in = layer.grad.shape[1]
+    weight = network.weight[member]
+    return [*layers, (weight[:, :n_in], weight[:, n_in:])]
+
+
+def forward(layers: Layers, activation: str, x: Tensor) -> Tensor:
+    """Logits (k, n) of x (n, d), in pieces that stay in the cache: the reference for every faster pass."""
+    function = ACTIVATIONS[activation]
+    logits = x.new_empty(layers[-1][0].shape[0], len(x))
+    step = _ROWS_AT_ONCE.get(x.device.type, 1 << 14)
+    for start in range(0, len(x), step):
+        values = x[start : start + step].T
+        for weight, bias in layers[:-1]:
+            linear = torch.addmm(bias, weight, values)
+            values = linear.new_empty(len(linear) // function.pieces, linear.shape[1])
+            function.forward(linear, values)
+        weight, bias = layers[-1]
+        logits[:, start : start + step] = torch.addmm(bias, weight, values)
+    return logits
+
+
+def as_dense(layers: Layers, activation: str) -> DenseNetwork:
+    """The layers as numpy matrices of their own."""
+    weights = tuple(weight.cpu().contiguous().numpy().copy() for weight, _ in layers)
+    biases = tuple(bias.cpu().reshape(-1).numpy().copy() for _, bias in layers)
+    return DenseNetwork(weights, biases, activation)
+
+
+def as_layers(
+    network: DenseNetwork, device: torch.device, dtype: torch.dtype | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """The matrices as tensors, ready for `forward`."""
+    pairs = zip(network.weights, network.biases, strict=True)
+    return [
+        (torch.tensor(w, device=device, dtype=dtype), torch.tensor(b[:, None], device=device, dtype=dtype))
+        for w, b in pairs
+    ]
+
+
+def write_networks(path: Path, networks: Sequence[DenseNetwork]) -> None:
+    """All members' matrices into one safetensors file, stacked: `layer0.weight` (members, out, in), `layer0.bias` …"""
+    tensors = {}
+    for index in range(len(networks[0].weights)):
+        tensors[f"layer{index}.weight"] = np.stack([network.weights[index] for network in networks])
+        tensors[f"layer{index}.bias"] = np.stack([network.biases[index] for network in networks])
+    save_file(tensors, path)
+
+
+def read_networks(path: Path, activation: str) -> tuple[DenseNetwork, ...]:
+    """What `write_networks` wrote.
+
+    Raises:
+        ModelError: the file is missing, damaged, or its matrices don't fit together.
+    """
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as safetensors ({error}); make the run again") from error
+    n_layers = len(tensors) // 2
+    try:
+        weights = [tensors[f"layer{index}.weight"] for index in range(n_layers)]
+        biases = [tensors[f"layer{index}.bias"] for index in range(n_layers)]
+    except KeyError as error:
+        raise ModelError(f"{path}: has no tensor {error}; make the run again") from error
+    _check_shapes(path, weights, biases, activation)
+    return tuple(
+        DenseNetwork(tuple(w[m] for w in weights), tuple(b[m] for b in biases), activation)
+        for m in range(len(weights[0]))
+    )
+
+
+def _check_shapes(path: Path, weights: list[Matrices], biases: list[Matrices], activation: str) -> None:
+    pieces = ACTIVATIONS[activation].pieces
+    fits = bool(weights) and all(w.ndim == 3 and b.shape == w.shape[:2] for w, b in zip(weights, biases, strict=True))
+    if fits:
+        members = {len(w) for w in weights}
+        chained = all(a.shape[1] == pieces * b.shape[2] for a, b in pairwise(weights))
+        kinds = {w.dtype for w in [*weights, *biases]}
+        fits = len(members) == 1 and min(members) > 0 and chained and len(kinds) == 1 and kinds.pop().kind == "f"
+    if not fits:
+        raise ModelError(f"{path}: the matrices do not fit together; make the run again")

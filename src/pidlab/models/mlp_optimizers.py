@@ -1,0 +1,239 @@
+"""Optimisers on flat tensors, and learning-rate schedules.
+
+What changes from step to step (learning rate, bias corrections) is worked out on the host for a whole epoch and handed
+to `update` as tensors, so that a captured CUDA graph can be replayed. The formulae are those of torch.optim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float64]
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+RMSPROP_DECAY = 0.99
+NADAM_MOMENTUM_DECAY = 4e-3
+ONE_CYCLE_START, ONE_CYCLE_END, ONE_CYCLE_RISE = 1 / 25, 1 / 25e4, 0.3
+
+
+class Optimizer(Protocol):
+    """Turns gradients into steps; stateless: the state is handed in.
+
+    Attributes:
+        n_buffers: flat tensors of state, zero at the start.
+        n_scalars: numbers a step and member.
+    """
+
+    n_buffers: int
+    n_scalars: int
+
+    def scalars(self, step: Array, rate: Array) -> list[Array]:
+        """The step's numbers, `n_scalars` arrays shaped like step (counted from 1) and rate."""
+
+    def update(
+        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
+    ) -> None:
+        """One step on flat tensors, in place; `grad` may be overwritten. Scalars are 0-d or shaped like `param`."""
+
+
+class Sgd:
+    """Stochastic gradient descent with momentum."""
+
+    n_buffers, n_scalars = 1, 1
+
+    def __init__(self, weight_decay: float, momentum: float) -> None:
+        self.weight_decay, self.momentum = weight_decay, momentum
+
+    def scalars(self, step: Array, rate: Array) -> list[Array]:
+        """The rate."""
+        return [rate]
+
+    def update(
+        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
+    ) -> None:
+        """v ← μ v + g; p ← p − rate · v."""
+        _decay_into(grad, param, self.weight_decay)
+        buffers[0].mul_(self.momentum).add_(grad)
+        param.addcmul_(buffers[0], scalars[0], value=-1.0)
+
+
+class RmsProp:
+    """RMSprop, without momentum."""
+
+    n_buffers, n_scalars = 1, 1
+
+    def __init__(self, weight_decay: float) -> None:
+        self.weight_decay = weight_decay
+
+    def scalars(self, step: Array, rate: Array) -> list[Array]:
+        """The rate."""
+        return [rate]
+
+    def update(
+        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
+    ) -> None:
+        """v ← α v + (1 − α) g²; p ← p − rate · g / (√v + ε)."""
+        _decay_into(grad, param, self.weight_decay)
+        buffers[0].mul_(RMSPROP_DECAY).addcmul_(grad, grad, value=1.0 - RMSPROP_DECAY)
+        torch.sqrt(buffers[0], out=scratch).add_(EPS)
+        torch.div(grad, scratch, out=scratch)
+        param.addcmul_(scratch, scalars[0], value=-1.0)
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) where `decoupled`, by public operations."""
+
+    n_buffers, n_scalars = 2, 3
+
+    def __init__(self, weight_decay: float, *, decoupled: bool = False) -> None:
+        self.weight_decay, self.decoupled = weight_decay, decoupled
+
+    def scalars(self, step: Array, rate: Array) -> list[Array]:
+        """rate √c₂ / c₁, ε √c₂ and 1 − rate · decay, with the bias corrections c = 1 − βᵗ."""
+        root = np.sqrt(1.0 - BETA2**step)
+        return [rate * root / (1.0 - BETA1**step), EPS * root, 1.0 - rate * self.weight_decay]
+
+    def update(
+        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
+    ) -> None:
+        """m, v ← running means of g, g²; p ← p − rate · (m/c₁) / (√(v/c₂) + ε)."""
+        if self.decoupled and self.weight_decay:
+            param.mul_(scalars[2])
+        elif self.weight_decay:
+            _decay_into(grad, param, self.weight_decay)
+        buffers[0].lerp_(grad, 1.0 - BETA1)
+        buffers[1].mul_(BETA2).addcmul_(grad, grad, value=1.0 - BETA2)
+        torch.sqrt(buffers[1], out=scratch).add_(scalars[1])
+        torch.div(buffers[0], scratch, out=scratch)
+        param.addcmul_(scratch, scalars[0], value=-1.0)
+
+
+class FusedAdam:
+    """Adam or AdamW in one kernel, by a private operation of torch; needs one rate for all members."""
+
+    n_buffers, n_scalars = 2, 2
+
+    def __init__(self, weight_decay: float, *, decoupled: bool = False) -> None:
+        self.weight_decay = weight_decay
+        self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+
+    @staticmethod
+    def available(device: torch.device) -> bool:
+        """Whether this torch has the operation, with the signature used here, on this device."""
+        try:
+            tensors = [torch.ones(2, device=device) for _ in range(4)]
+            rate, step = (torch.ones((), device=device) for _ in range(2))
+            FusedAdam(0.0).update(tensors[0], tensors[1], tensors[2:], tensors[0], (rate, step))
+        except (AttributeError, TypeError, RuntimeError, NotImplementedError):
+            return False
+        return bool((tensors[0] != 1.0).all())
+
+    def scalars(self, step: Array, rate: Array) -> list[Array]:
+        """The rate and the step's number; the kernel does the rest."""
+        return [rate, step]
+
+    def update(
+        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
+    ) -> None:
+        """As `Adam.update`."""
+        self._kernel(
+            [param],
+            [grad],
+            [buffers[0]],
+            [buffers[1]],
+            [],
+            [scalars[1]],
+            lr=scalars[0],
+            beta1=BETA1,
+            beta2=BETA2,
+            weight_decay=self.weight_decay,
+            eps=EPS,
+            amsgrad=False,
+            maximize=False,
+            grad_scale=None,
+            found_inf=None,
+        )
+
+
+class NAdam:
+    """Adam with Nesterov momentum (Dozat 2016)."""
+
+    n_buffers, n_scalars = 2, 3
+
+    def __init__(self, weight_decay: float) -> None:
+        self.weight_decay = weight_decay
+
+    def scalars(self, step: Array, rate: Array) -> list[Array]:
+        """The factors of g and of m, and the bias correction of v as a root."""
+        if not step.size:
+            return [rate, rate, rate]
+        momenta = _nadam_momentum(np.arange(1.0, step.max() + 2.0))
+        product = np.cumprod(momenta)
+        at = step.astype(np.int64)
+        of_gradient = rate * (1.0 - momenta[at - 1]) / (1.0 - product[at - 1])
+        of_momentum = rate * momenta[at] / (1.0 - product[at])
+        return [of_gradient, of_momentum, np.sqrt(1.0 - BETA2**step)]
+
+    def update(
+        self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
+    ) -> None:
+        """p ← p − (a · g + b · m) / (√(v/c₂) + ε)."""
+        _decay_into(grad, param, self.weight_decay)
+        buffers[0].lerp_(grad, 1.0 - BETA1)
+        buffers[1].mul_(BETA2).addcmul_(grad, grad, value=1.0 - BETA2)
+        torch.sqrt(buffers[1], out=scratch).div_(scalars[2]).add_(EPS)
+        grad.mul_(scalars[0]).addcmul_(buffers[0], scalars[1])
+        param.addcdiv_(grad, scratch, value=-1.0)
+
+
+def _nadam_momentum(step: Array) -> Array:
+    return np.asarray(BETA1 * (1.0 - 0.5 * 0.96 ** (step * NADAM_MOMENTUM_DECAY)))
+
+
+def _decay_into(grad: Tensor, param: Tensor, weight_decay: float) -> None:
+    if weight_decay:
+        grad.add_(param, alpha=weight_decay)
+
+
+OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "nadam")
+
+
+def make_optimizer(name: str, *, momentum: float, weight_decay: float, fused: bool) -> Optimizer:
+    """The optimiser `name`; `fused` allows the one-kernel Adam."""
+    if name in ("adam", "adamw"):
+        kind = FusedAdam if fused else Adam
+        return kind(weight_decay, decoupled=name == "adamw")
+    if name == "sgd":
+        return Sgd(weight_decay, momentum)
+    return RmsProp(weight_decay) if name == "rmsprop" else NAdam(weight_decay)
+
+
+def _one_cycle(index: Array, total: Array) -> Array:
+    top = np.maximum(ONE_CYCLE_RISE * total - 1.0, 0.0)
+    rising = index < top
+    share = np.where(rising, index / np.maximum(top, 1.0), (index - top) / np.maximum(total - 1.0 - top, 1.0))
+    start = np.where(rising, ONE_CYCLE_START, 1.0)
+    end = np.where(rising, 1.0, ONE_CYCLE_END)
+    return np.asarray(end + (start - end) * 0.5 * (1.0 + np.cos(np.pi * share)))
+
+
+SCHEDULES: dict[str, Callable[[Array, Array], Array]] = {
+    "constant": lambda index, total: np.ones_like(index),
+    "one_cycle": _one_cycle,
+    "cosine": lambda index, total: np.asarray(0.5 * (1.0 + np.cos(np.pi * index / total))),
+    "exponential": lambda index, total: np.asarray(0.01 ** (index / total)),
+    "step": lambda index, total: np.asarray(0.1 ** np.floor(index / np.ceil(total / 3.0))),
+}
+"""Factor of the learning rate at step `index` (from 0) of `total`, as torch.optim.lr_scheduler has them. One-cycle
+rises from 1/25 in the first 30 % of the steps and falls to 1/250,000, each as half a cosine (Smith & Topin 2017);
+cosine falls to 0; exponential to 1 %; step divides by ten after each third."""
+
+
+def learning_rates(schedule: str, peak: float, step: Array, total: Array) -> Array:
+    """Rate at each step (counted from 1) of `total` steps."""
+    return np.asarray(peak * SCHEDULES[schedule](step - 1.0, np.broadcast_to(total, step.shape)))

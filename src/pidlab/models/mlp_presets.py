@@ -1,0 +1,131 @@
+"""From the parameters as the user gave them to a network and a plan of training."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pidlab.errors import ModelError, nearest
+from pidlab.models.mlp_engine import Plan
+from pidlab.models.mlp_layers import ACTIVATIONS, Architecture
+from pidlab.models.mlp_losses import LOSSES
+from pidlab.models.mlp_optimizers import OPTIMIZERS, SCHEDULES
+
+_EPOCHS = (10, 20, 50, 100, 200)
+_STEPS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What stands in for parameters that are None; batch sizes are limits where they depend on the sample."""
+
+    hidden: tuple[int, ...]
+    activation: str
+    learning_rate: float
+    schedule: str
+    smallest_batch: int
+    largest_batch: int
+    epochs: int | None
+    stops_early: bool
+
+    def batch_size_for(self, n: int) -> int:
+        """The power of two that gives 32 batches an epoch or a few more, inside the limits."""
+        power = 1 << (max(n // 32, 1).bit_length() - 1)
+        return min(max(power, self.smallest_batch), self.largest_batch)
+
+    def epochs_for(self, steps: int) -> int:
+        """The fewest of 10, 20, 50, 100, 200 that make 4000 steps, at `steps` an epoch; 200 where none does."""
+        if self.epochs is not None:
+            return self.epochs
+        return next((epochs for epochs in _EPOCHS if epochs * steps >= _STEPS), _EPOCHS[-1])
+
+
+PRESETS = {
+    "default": Preset((64, 64), "silu", 1e-2, "one_cycle", 64, 512, None, True),
+    "workshop": Preset((20, 20), "tanh", 1e-4, "constant", 128, 128, 50, False),
+}
+_CHOICES: dict[str, tuple[Collection[str], bool]] = {
+    "preset": (PRESETS, False),
+    "activation": (ACTIVATIONS, True),
+    "loss": (LOSSES, False),
+    "optimizer": (OPTIMIZERS, False),
+    "schedule": (SCHEDULES, True),
+    "device": (("auto", "cpu", "cuda"), False),
+}
+_COUNTS = {"batch_size": True, "epochs": True, "patience": True, "members": False}
+_REALS = {"momentum": (0.0, 1.0), "dropout": (0.0, 1.0), "weight_decay": (0.0, float("inf"))}
+
+
+def check(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that make no sense.
+
+    Raises:
+        ModelError: which parameter, what was expected, what was given.
+    """
+    for name, (choices, optional) in _CHOICES.items():
+        value = parameters[name]
+        if not (optional and value is None) and (not isinstance(value, str) or value not in choices):
+            hint = nearest(value, choices) if isinstance(value, str) else "known: " + ", ".join(choices)
+            raise ModelError(f"MLP: {name} {value!r} is not known; {hint}")
+    for name, optional in _COUNTS.items():
+        value = parameters[name]
+        _require((optional and value is None) or _is_count(value), name, value, "a whole number above 0")
+    for name, (low, high) in _REALS.items():
+        value = parameters[name]
+        fits = _is_real(value) and low <= value < high
+        _require(fits, name, value, f"a number from {low:g} up to, not including, {high:g}")
+    rate, hidden, seed = parameters["learning_rate"], parameters["hidden"], parameters["seed"]
+    _require(rate is None or (_is_real(rate) and 0 < rate < float("inf")), "learning_rate", rate, "a number above 0")
+    fits = hidden is None or (isinstance(hidden, list | tuple) and all(_is_count(width) for width in hidden))
+    _require(fits, "hidden", hidden, "a list of whole numbers above 0")
+    _require(seed == 0 or _is_count(seed), "seed", seed, "a whole number from 0")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) > 0
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _require(fits: bool, name: str, value: object, expected: str) -> None:
+    if not fits:
+        raise ModelError(f"MLP: {name} must be {expected}. Got {value!r}.")
+
+
+def architecture_for(parameters: Mapping[str, Any], n_features: int, n_classes: int) -> Architecture:
+    """The network for d features and k classes."""
+    preset = PRESETS[parameters["preset"]]
+    hidden = preset.hidden if parameters["hidden"] is None else tuple(int(width) for width in parameters["hidden"])
+    return Architecture(
+        n_inputs=n_features,
+        hidden=hidden,
+        n_outputs=1 if n_classes == 2 else n_classes,
+        activation=parameters["activation"] or preset.activation,
+        batch_norm=bool(parameters["batch_norm"]),
+        dropout=float(parameters["dropout"]),
+    )
+
+
+def plan_for(parameters: Mapping[str, Any], n: int) -> Plan:
+    """How to train on n events."""
+    preset = PRESETS[parameters["preset"]]
+    batch_size = min(int(parameters["batch_size"] or preset.batch_size_for(n)), n)
+    epochs = int(parameters["epochs"] or preset.epochs_for(n // batch_size))
+    patience = parameters["patience"]
+    if patience is None and preset.stops_early:
+        patience = max(10, epochs // 3)
+    return Plan(
+        loss=parameters["loss"],
+        optimizer=parameters["optimizer"],
+        momentum=float(parameters["momentum"]),
+        weight_decay=float(parameters["weight_decay"]),
+        learning_rate=float(parameters["learning_rate"] or preset.learning_rate),
+        schedule=parameters["schedule"] or preset.schedule,
+        batch_size=batch_size,
+        epochs=epochs,
+        patience=None if patience is None else int(patience),
+    )

@@ -1,0 +1,47 @@
+"""Efficiency and misidentification against one spectator, each working point with its intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from pidlab.evaluate.results import EfficiencyMap
+from pidlab.plots.style import Look, arms, label_axes, legend, log_scale, nothing_to_draw, shown, visible_edges
+
+
+def efficiency(
+    maps: Sequence[EfficiencyMap], ax: Axes, *, looks: Mapping[str, Look], signal: str, title: str = ""
+) -> Axes:
+    """Draw the fraction of one class that passes, in bins of one spectator, for each working point.
+
+    Misidentification, of any class that is not `signal`, has a log axis.
+
+    Args:
+        maps: of one class and one spectator, one for each working point.
+        ax: where to draw.
+        looks: one for each working point.
+        signal: the signal's name.
+        title: written above the legend; the legend is left out where it is empty.
+    """
+    entries = []
+    remark = ""
+    for one in maps:
+        look = looks[one.working_point]
+        edges, remark = visible_edges(one.edges[0])
+        bars = ax.errorbar(
+            (edges[1:] + edges[:-1]) / 2, one.value, xerr=np.diff(edges) / 2, yerr=arms(one.value, one.low, one.high),
+            color=look.colour, marker=look.marker, markersize=4.5, linestyle="none", elinewidth=1.2,
+        )  # fmt: skip
+        entries.append((bars, one.working_point))
+    particle = maps[0].particle
+    if all(np.isnan(one.value).all() for one in maps):
+        nothing_to_draw(ax, f"no {shown(particle)} in any bin")
+    elif particle != signal:
+        log_scale(ax, np.concatenate([np.concatenate([one.value, one.high]) for one in maps]), below=1.5, above=1.5)
+    quantity = "efficiency" if particle == signal else "misid"
+    label_axes(ax, shown(maps[0].names[0]) + remark, f"{quantity} of {shown(particle, 20)}")
+    if title:
+        legend(ax, entries, title=title)
+    return ax

@@ -1,0 +1,40 @@
+"""The input features by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
+
+from pidlab.evaluate.results import Histogram
+from pidlab.plots.style import Look, draw_density, label_axes, log_scale, nothing_to_draw, shown
+
+
+def feature(name: str, by_class: Mapping[str, Histogram], ax: Axes, *, looks: Mapping[str, Look]) -> Axes:
+    """Draw one feature by class with unit area on a log axis.
+
+    A triangle at an edge says that candidates lie beyond it.
+    """
+    heights = []
+    for particle, histogram in by_class.items():
+        look = looks[particle]
+        drawn = draw_density(histogram, ax, errors=False, histtype="step", color=look.colour, linestyle=look.line)
+        if drawn is not None:
+            heights.append(np.asarray(drawn.stairs.get_data().values))
+    if not heights:
+        nothing_to_draw(ax, "no values")
+    log_scale(ax, np.concatenate([np.array([]), *heights]), least=30.0)
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    _hint_flows(by_class, ax)
+    label_axes(ax, shown(name), "density")
+    return ax
+
+
+def _hint_flows(by_class: Mapping[str, Histogram], ax: Axes) -> None:
+    for flow, x, marker in ((0, 0.0, 5), (-1, 1.0, 4)):
+        if any(histogram.sumw[flow] for histogram in by_class.values()):
+            ax.plot(
+                [x], [0.06], marker=marker, markersize=7, color="black", transform=ax.transAxes, clip_on=False, zorder=6
+            )

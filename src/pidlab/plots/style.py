@@ -1,0 +1,236 @@
+"""How every figure looks: mplhep's ROOT style made smaller, the same colours everywhere, names drawn verbatim."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import mplhep
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from pidlab.evaluate.results import Array, Histogram, Measured
+
+GREY = "#5f6368"
+
+# Okabe and Ito's colours for classes (https://jfly.uni-koeln.de/color/) and Petroff's for models (arXiv:2107.02270):
+# both were made for colour-blind readers, and two sets keep a class from being taken for a model.
+_CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+_MODEL_COLOURS = (
+    "#3f90da", "#bd1f01", "#832db6", "#e76300", "#717581", "#a96b59", "#00a0a0", "#b9ac70", "#94a4a2", "#d6a000",
+)  # fmt: skip
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+
+_SMALLER: dict[str, Any] = {
+    "font.sans-serif": ["TeX Gyre Heros", "DejaVu Sans"],
+    "font.size": 12.0,
+    "legend.fontsize": 11.0,
+    "axes.linewidth": 1.0,
+    "lines.linewidth": 1.6,
+    "axes.unicode_minus": True,
+    "xtick.minor.visible": False,
+    "ytick.minor.visible": False,
+    **{f"{axis}tick.major.size": 5.0 for axis in "xy"},
+    **{f"{axis}tick.minor.size": 2.5 for axis in "xy"},
+    **{f"{axis}tick.major.pad": 4.0 for axis in "xy"},
+    "figure.facecolor": "white",
+    "figure.dpi": 72.0,  # as PDF and SVG have: text measured once serves both
+    "text.usetex": False,
+    "svg.fonttype": "path",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one model, class or working point is drawn in every figure."""
+
+    colour: str
+    marker: str
+    line: Any
+
+
+@contextmanager
+def context(salt: str = "pidlab") -> Iterator[None]:
+    """pidlab's style for as long as the block lasts; figures are made, drawn and saved inside it.
+
+    The reader's own matplotlibrc is left out, and `salt` makes the identifiers of an SVG the same each time.
+    """
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        settings: dict[Any, Any] = {**mplhep.style.ROOT, **_SMALLER, "svg.hashsalt": salt}
+        mpl.rcParams.update(settings)
+        # A branch or class may be named in a script that neither font has: it is drawn as boxes, not refused.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of width x height inches that pyplot does not know of."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def class_looks(classes: Sequence[str], signal: str) -> dict[str, Look]:
+    """A look for each class; the signal's is always the first."""
+    ordered = [signal, *(name for name in classes if name != signal)]
+    return {name: _look(i, _CLASS_COLOURS) for i, name in enumerate(ordered)}
+
+
+def model_looks(models: Sequence[str]) -> dict[str, Look]:
+    """A look for each model, in the order of the configuration."""
+    return {name: _look(i, _MODEL_COLOURS) for i, name in enumerate(models)}
+
+
+def point_looks(working_points: Sequence[str]) -> dict[str, Look]:
+    """A look for each working point: one hue, darker where the cut is tighter."""
+    shades = mpl.colormaps["viridis"](np.linspace(0.05, 0.75, max(len(working_points), 1)))
+    colours = tuple(mpl.colors.to_hex(shade) for shade in shades)
+    return {name: _look(i, colours) for i, name in enumerate(working_points)}
+
+
+def _look(i: int, colours: Sequence[str]) -> Look:
+    return Look(colours[i % len(colours)], _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)])
+
+
+def shown(name: str, limit: int = 40) -> str:
+    """`name` on one line, its middle left out where it is longer than `limit`."""
+    line = "".join(c if c.isprintable() else " " for c in name)
+    if len(line) <= limit:
+        return line
+    half = (limit - 1) // 2
+    return f"{line[:half]}…{line[-half:]}"
+
+
+def label_axes(ax: Axes, x: str, y: str) -> None:
+    """Axis labels as they are: no character of a name is read as mathematics."""
+    ax.set_xlabel(x, parse_math=False)
+    ax.set_ylabel(y, parse_math=False)
+
+
+def name_ticks(ax: Axes, axis: str, names: Sequence[str], **text: Any) -> None:
+    """One tick for each name, at 0, 1, 2 … along `axis` ("x" or "y"), drawn verbatim."""
+    which = ax.xaxis if axis == "x" else ax.yaxis
+    which.set_ticks(range(len(names)), [shown(name) for name in names], parse_math=False, **text)
+    ax.tick_params(axis=axis, which="both", length=0)  # type: ignore[arg-type]  # "x" or "y"
+
+
+def write(ax: Axes, x: float, y: float, text: str, **properties: Any) -> None:
+    """`text` verbatim at (x, y) in the axes' data."""
+    ax.text(x, y, text, parse_math=False, **properties)
+
+
+def legend(
+    ax: Axes, entries: Sequence[tuple[Artist | Any, str]], title: str = "", width: int = 76, above: float = 1.0
+) -> Legend | None:
+    """A legend above the axes, where it hides no data.
+
+    Args:
+        ax: the axes, one unit high.
+        entries: what was drawn and its name.
+        title: stands over the entries.
+        width: how many characters fit in a row.
+        above: where the legend begins, in units of the axes' height.
+    """
+    if not entries and not title:
+        return None
+    texts = [shown(text) for _, text in entries]
+    n_columns = max(1, min(len(texts) or 1, width // (max(map(len, texts), default=0) + 5)))
+    # matplotlib leaves out labels with a leading underscore: the text is put in afterwards.
+    made = ax.legend(
+        [handle for handle, _ in entries], ["entry"] * len(entries), loc="lower left", bbox_to_anchor=(0.0, above),
+        ncols=n_columns, title=title and shown(title, width), alignment="left", borderaxespad=0.3, borderpad=0.2,
+        columnspacing=1.4, title_fontproperties={"weight": "bold"},
+    )  # fmt: skip
+    for drawn, text in zip(made.get_texts(), texts, strict=True):
+        drawn.set_text(text)
+        drawn.set_parse_math(False)
+    made.get_title().set_parse_math(False)
+    return made
+
+
+def samples_of(looks: Mapping[str, Look], names: Iterable[str], *, marker: bool) -> list[tuple[Artist, str]]:
+    """A piece of line for each of `names`, with its marker or without, as `legend` takes them."""
+    return [
+        (
+            Line2D(
+                [], [], color=looks[n].colour, linestyle=looks[n].line, marker=looks[n].marker if marker else "", ms=4
+            ),
+            n,
+        )
+        for n in names
+    ]
+
+
+def visible_edges(edges: Array) -> tuple[Array, str]:
+    """The edges to draw, and a remark: an outer bin that would flatten all others is cut off and its end is said.
+
+    Bins of equal population reach out to the wildest outlier; one that is more than three times as wide as all the
+    inner ones together is drawn as wide as they are on average.
+    """
+    drawn = edges.copy()
+    remarks = []
+    inner = float(edges[-2] - edges[1])
+    if len(edges) > 3:
+        width = inner / (len(edges) - 3)
+        if edges[1] - edges[0] > 3 * inner:
+            drawn[0] = edges[1] - width
+            remarks.append(f"first bin from {edges[0]:.4g}")
+        if edges[-1] - edges[-2] > 3 * inner:
+            drawn[-1] = edges[-2] + width
+            remarks.append(f"last bin to {edges[-1]:.4g}")
+    return drawn, f"  ({', '.join(remarks)})" if remarks else ""
+
+
+def arms(value: Array, low: Array, high: Array) -> NDArray[np.float64]:
+    """(2, m) lengths of the error bars down to `low` and up to `high`; none where `value` lies beyond a bound."""
+    return np.stack([np.fmax(value - low, 0.0), np.fmax(high - value, 0.0)])
+
+
+def columns(numbers: Sequence[Measured]) -> tuple[Array, Array, Array]:
+    """(m,) values, lower and upper bounds of `numbers`."""
+    table = np.array([number[:3] for number in numbers], dtype=np.float64).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]
+
+
+def draw_density(histogram: Histogram, ax: Axes, *, errors: bool, **properties: Any) -> Any:
+    """`histogram` by mplhep with unit area inside its axis range; None where that holds nothing positive.
+
+    `errors` are the roots of the sums of squared weights.
+    """
+    sumw = histogram.sumw[1:-1]
+    if not np.sum(sumw) > 0:
+        return None
+    bars = {"w2": histogram.sumw2[1:-1], "w2method": "sqrt"} if errors else {"yerr": False}
+    return mplhep.histplot(sumw, bins=histogram.edges, density=True, flow="none", ax=ax, **bars, **properties)[0]
+
+
+def log_scale(ax: Axes, values: Array, below: float = 2.0, above: float = 2.0, least: float = 1.0) -> None:
+    """A logarithmic y axis around the positive `values`; left linear where there are none.
+
+    `below` and `above` are factors of room, `least` the smallest factor between the ends.
+    """
+    positive = values[np.isfinite(values) & (values > 0)]
+    if len(positive):
+        top = float(positive.max()) * above
+        ax.set_yscale("log")
+        ax.set_ylim(min(float(positive.min()) / below, top / least), top)
+
+
+def nothing_to_draw(ax: Axes, reason: str) -> None:
+    """Say in the middle of the axes why they are empty."""
+    ax.text(0.5, 0.5, reason, transform=ax.transAxes, ha="center", va="center", color=GREY)
+
+
+Draw = Callable[[], Figure]

@@ -1,0 +1,100 @@
+"""ROOT files that appear whole or not at all: written beside their target and moved there at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import uuid
+from collections.abc import Iterator
+from os import fsync
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Literal
+
+import uproot
+
+from pidlab.errors import OutputError
+
+Compression = Literal["zstd", "lz4", "zlib"]
+
+_COMPRESSION: Final = {"zstd": uproot.ZSTD(1), "lz4": uproot.LZ4(1), "zlib": uproot.ZLIB(1)}
+_ADVICE: Final = {
+    errno.ENOSPC: "free some space there or choose another place",
+    errno.EDQUOT: "free some of your quota or choose another place",
+    errno.EFBIG: "files this large are not allowed there; raise the limit or choose another place",
+    errno.ENOENT: "make the directory first",
+    errno.ENOTDIR: "a part of the path is a file; choose another place",
+    errno.EISDIR: "this is a directory; give the name of a file in it",
+    errno.EACCES: "you may not write there; choose another place",
+    errno.EPERM: "you may not write there; choose another place",
+    errno.EROFS: "you may not write there; choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into one that names `path` and says what to do.
+
+    Raises:
+        OutputError: the disk is full, or the place cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "look at the disk or choose another place")
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}): {advice}") from error
+
+
+class WholeFile:
+    """A ROOT file under construction: `with WholeFile(path, "zlib") as directory:` gives uproot's writable directory.
+
+    The bytes go to a hidden file beside `path`, which replaces `path` when the block ends well and is removed
+    when it does not. A killed process leaves `path` as it was.
+
+    Raises:
+        OutputError: the file cannot be made, finished, or moved.
+    """
+
+    def __init__(self, path: Path, compression: Compression) -> None:
+        self.path = path
+        self._compression = _COMPRESSION[compression]
+        self._beside = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}.part")
+        self._handle: IO[bytes] | None = None
+
+    def __enter__(self) -> Any:
+        with writing(self.path):
+            if self.path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a directory")
+            self._handle = self._beside.open("x+b")
+            try:
+                return uproot.recreate(self._handle, compression=self._compression)
+            except BaseException:
+                self._discard()
+                raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._finish()
+        else:
+            self._discard()
+
+    def _finish(self) -> None:
+        assert self._handle is not None
+        try:
+            with writing(self.path):
+                self._handle.flush()
+                fsync(self._handle.fileno())
+                self._handle.close()
+                self._beside.replace(self.path)
+        except BaseException:
+            self._discard()
+            raise
+
+    def _discard(self) -> None:
+        if self._handle is not None:
+            with contextlib.suppress(OSError):  # a full disk refuses the last buffer once more
+                self._handle.close()
+        self._beside.unlink(missing_ok=True)

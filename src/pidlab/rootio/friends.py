@@ -1,0 +1,283 @@
+"""Friend trees: TTrees that run beside an input entry by entry, written in blocks, marked when they are whole."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import awkward as ak
+import numpy as np
+import uproot
+from numpy.typing import DTypeLike, NDArray
+
+from pidlab.errors import OutputError
+from pidlab.rootio.files import Compression, WholeFile, writing
+
+MARKER: Final = "pidlab_complete"
+ROWS_PER_BASKET: Final = 50_000
+
+_CANDIDATES: Final = "candidates of pidlab"
+"""Uproot's name for the group of branches that share a counter; it does not appear in the file."""
+
+
+class FriendFile:
+    """A file of friend trees under construction; it appears when the block ends well, and not at all otherwise.
+
+    ```
+    with FriendFile(Path("a_pid.root"), metadata={"input": "a.root"}) as file:
+        tree = file.tree("T_pid", {"pid_mlp": "float32", "pid_mlp_eff90": "bool"})
+        tree.extend({"pid_mlp": scores, "pid_mlp_eff90": scores > threshold})
+    ```
+
+    The key `pidlab_complete` is written last: `metadata` and the number of entries of each tree; see `read_marker`.
+
+    Attributes:
+        metadata: what goes into the marker; may be changed until the block ends.
+    """
+
+    def __init__(
+        self, path: Path, metadata: Mapping[str, Any] | None = None, compression: Compression = "zstd"
+    ) -> None:
+        self.metadata = dict(metadata or {})
+        self._path = path
+        self._whole = WholeFile(path, compression)
+        self._trees: dict[str, FriendTree] = {}
+
+    def __enter__(self) -> Self:
+        self._file = self._whole.__enter__()
+        return self
+
+    def tree(
+        self,
+        name: str,
+        branches: Mapping[str, DTypeLike],
+        jagged: Mapping[str, DTypeLike] | None = None,
+        counter: str | None = None,
+    ) -> FriendTree:
+        """A new tree with branches of bool, (u)int8 to (u)int64, float32 or float64.
+
+        With `jagged` branches an entry is an event, `counter` counts its candidates for all of them, and `branches`
+        hold one value an event.
+
+        Raises:
+            OutputError: a type that a TTree cannot hold, a name used twice, jagged branches without a counter, or
+                the file cannot be written.
+        """
+        if name in self._trees:
+            raise OutputError(f"{self._path}: two trees would be called {name!r}: write them into files of their own")
+        self._trees[name] = FriendTree(self._file, self._path, name, branches, jagged or {}, counter)
+        return self._trees[name]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self._complete()
+            except BaseException as failure:
+                self._whole.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        self._whole.__exit__(kind, error, trace)
+
+    def _complete(self) -> None:
+        for tree in self._trees.values():
+            tree.flush()
+        marker = {**self.metadata, "trees": {name: tree.entries for name, tree in self._trees.items()}}
+        with writing(self._path):
+            self._file[MARKER] = json.dumps(marker)
+
+
+class FriendTree:
+    """A tree of a `FriendFile`. Rows are buffered so that a basket holds some 50,000 entries.
+
+    Attributes:
+        entries: the number of entries given so far.
+    """
+
+    def __init__(
+        self,
+        file: Any,
+        path: Path,
+        name: str,
+        branches: Mapping[str, DTypeLike],
+        jagged: Mapping[str, DTypeLike],
+        counter: str | None,
+    ) -> None:
+        """Make the tree in uproot's writable `file`, which will be `path`; see `FriendFile.tree`."""
+        self.entries = 0
+        self._path, self._counter = path, counter
+        self._scalar = {branch: _branch_type(path, branch, kind) for branch, kind in branches.items()}
+        self._jagged = {branch: _branch_type(path, branch, kind) for branch, kind in jagged.items()}
+        self._buffer: list[dict[str, NDArray[Any]]] = []
+        self._buffered = 0
+        self._check_names(name)
+        with writing(path):
+            self._tree = self._make(file, name)
+
+    def _check_names(self, name: str) -> None:
+        if bool(self._jagged) != (self._counter is not None):
+            raise OutputError(
+                f"{self._path}: {name!r}: jagged branches need a counter's name, and a counter needs them"
+            )
+        if not self._scalar and not self._jagged:
+            raise OutputError(f"{self._path}: {name!r}: a tree needs at least one branch")
+        twice = ({self._counter} & (self._scalar.keys() | self._jagged.keys())) | (self._scalar.keys() & self._jagged)
+        if twice:
+            raise OutputError(
+                f"{self._path}: two branches would be called {min(map(str, twice))!r}: rename one of them"
+            )
+
+    def _make(self, file: Any, name: str) -> Any:
+        types: dict[str, Any] = dict(self._scalar)
+        if self._jagged:
+            record = ak.types.RecordType([ak.types.NumpyType(t.name) for t in self._jagged.values()], [*self._jagged])
+            types[_CANDIDATES] = ak.types.ListType(record)
+        return file.mktree(
+            name,
+            types,
+            counter_name=lambda counted: self._counter,
+            field_name=lambda outer, inner: inner,
+            initial_basket_capacity=100,
+        )
+
+    def extend(self, arrays: Mapping[str, Any]) -> None:
+        """Append rows: for every scalar branch an array (n,), for every jagged branch a jagged array of n lists.
+
+        Raises:
+            OutputError: a branch is missing or unknown, lengths differ, a value does not fit its branch, or the
+                file cannot be written.
+        """
+        block = self._checked(arrays)
+        n = len(block[next(name for name in block if name not in self._jagged)])
+        self._buffer.append(block)
+        self._buffered += n
+        self.entries += n
+        if self._buffered >= ROWS_PER_BASKET:
+            self.flush()
+
+    def _checked(self, arrays: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """The block as flat arrays: the scalar branches, the number of candidates, the jagged branches' content."""
+        if arrays.keys() != self._scalar.keys() | self._jagged.keys():
+            wrong = sorted(arrays.keys() ^ (self._scalar.keys() | self._jagged.keys()))
+            raise OutputError(f"{self._path}: every block needs exactly the declared branches; at odds: {wrong}")
+        block = {name: self._converted(name, arrays[name], kind) for name, kind in self._scalar.items()}
+        for name, kind in self._jagged.items():
+            assert self._counter is not None
+            counts = ak.to_numpy(ak.num(arrays[name], axis=1))
+            if not np.array_equal(counts, block.setdefault(self._counter, counts)):
+                raise OutputError(f"{self._path}: {name!r} has other numbers of candidates than the other branches")
+            block[name] = self._converted(name, ak.flatten(arrays[name], axis=1), kind)
+        if len({len(block[name]) for name in block if name not in self._jagged}) != 1:
+            lengths = {name: len(block[name]) for name in block if name not in self._jagged}
+            raise OutputError(f"{self._path}: the branches of a block must be equally long, not {lengths}")
+        return block
+
+    def _converted(self, name: str, values: Any, kind: np.dtype[Any]) -> NDArray[Any]:
+        """`values` as `kind` in memory of its own; floats may be rounded, integers and booleans must be kept."""
+        try:
+            if isinstance(values, ak.Array):
+                values = ak.to_numpy(values, allow_missing=False) if len(values) else np.zeros(0, kind)
+            values = np.asarray(values)
+            with np.errstate(invalid="ignore", over="ignore"):
+                converted: NDArray[Any] = values.astype(kind, copy=True)
+        except (ValueError, TypeError) as error:
+            raise OutputError(f"{self._path}: branch {name!r} is {kind}; its values are not ({error})") from error
+        if values.ndim != 1 or (values.dtype != kind and not _kept(values, converted)):
+            raise OutputError(
+                f"{self._path}: branch {name!r} is {kind}; its values do not fit (they are {values.dtype}, "
+                f"shape {values.shape})"
+            )
+        return converted
+
+    def flush(self) -> None:
+        """Write what is buffered, in baskets of 50,000 to 100,000 rows, or fewer at the end."""
+        if not self._buffered:
+            return
+        columns = {name: np.concatenate([block[name] for block in self._buffer]) for name in self._buffer[0]}
+        rows = self._buffered
+        self._buffer, self._buffered = [], 0
+        entries: dict[str, Any] = {name: columns[name] for name in self._scalar}
+        if self._counter is not None:
+            entries[_CANDIDATES] = _candidates(columns[self._counter], {name: columns[name] for name in self._jagged})
+        n_baskets = max(1, rows // ROWS_PER_BASKET)
+        edges = np.linspace(0, rows, n_baskets + 1).astype(int)
+        with writing(self._path):
+            for start, stop in itertools.pairwise(edges):
+                self._tree.extend({name: values[start:stop] for name, values in entries.items()})
+
+
+class FriendWriter:
+    """A file of one friend tree: `with FriendWriter(path, tree, branches, …) as friend: friend.extend(arrays)`.
+
+    The arguments are those of `FriendFile` and `FriendFile.tree`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        tree: str,
+        branches: Mapping[str, DTypeLike],
+        jagged: Mapping[str, DTypeLike] | None = None,
+        counter: str | None = None,
+        compression: Compression = "zstd",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._file = FriendFile(path, metadata, compression)
+        self._declared = (tree, branches, jagged, counter)
+
+    def __enter__(self) -> FriendTree:
+        self._file.__enter__()
+        try:
+            return self._file.tree(*self._declared)
+        except BaseException as error:
+            self._file.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.__exit__(kind, error, trace)
+
+
+def read_marker(path: Path) -> dict[str, Any] | None:
+    """What the marker of a finished friend file holds; None where there is no such file, or no whole one."""
+    try:
+        with uproot.open(str(path), object_cache=None) as file:
+            if path.stat().st_size < file.file.fEND:  # a copy that broke off
+                return None
+            content = json.loads(str(file[MARKER]))
+    except (OSError, ValueError, KeyError, AssertionError, uproot.DeserializationError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _branch_type(path: Path, name: str, kind: DTypeLike) -> np.dtype[Any]:
+    """`kind` as a dtype that a TTree can hold."""
+    try:
+        dtype = np.dtype(kind)
+    except TypeError:
+        dtype = np.dtype("V")
+    if dtype.kind in "biu" or dtype in (np.float32, np.float64):
+        return dtype.newbyteorder("=")
+    raise OutputError(
+        f"{path}: branch {name!r} cannot be {kind!r}: a TTree holds bool, int8 to int64, uint8 to uint64, "
+        "float32 and float64"
+    )
+
+
+def _kept(values: NDArray[Any], converted: NDArray[Any]) -> bool:
+    """Whether a conversion kept integers and booleans, or, of floats, what is finite."""
+    if converted.dtype.kind == "f":
+        return bool(np.array_equal(np.isfinite(values), np.isfinite(converted)))
+    return bool(np.array_equal(values, converted))
+
+
+def _candidates(counts: NDArray[Any], content: Mapping[str, NDArray[Any]]) -> ak.Array:
+    """A jagged array of records from its counts (n,) and contents (sum of counts,)."""
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    record = ak.contents.RecordArray([ak.contents.NumpyArray(c) for c in content.values()], [*content])
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), record))

@@ -1,0 +1,85 @@
+"""TStreamerInfo records: how a file tells ROOT what the classes of its objects are made of.
+
+The layout is that of ROOT's documentation (io/doc/TFile/dobject.md and TStreamerInfo): every object is preceded by its
+length with bit 30 set, and by its class name where it is pointed to.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from uproot.const import kByteCountMask
+from uproot.serialization import numbytes_version, string
+
+BASE: Final = 0
+DOUBLE: Final = 8
+ENUM: Final = 3
+STL: Final = 500
+OBJECT_ALWAYS: Final = 63
+"""A pointer that is never null (`->` in the class's comment): the object stands in its place, without its name."""
+OBJECT_POINTER: Final = 64
+
+_TNAMED: Final = 67
+_SIZES: Final = {BASE: 0, _TNAMED: 0, DOUBLE: 8, ENUM: 4, STL: 24, OBJECT_ALWAYS: 8, OBJECT_POINTER: 8}
+_CLASSES: Final = {
+    BASE: "TStreamerBase",
+    _TNAMED: "TStreamerBase",
+    STL: "TStreamerSTL",
+    OBJECT_ALWAYS: "TStreamerObjectPointer",
+    OBJECT_POINTER: "TStreamerObjectPointer",
+}
+_VERSIONS: Final = {"TStreamerBase": 3, "TStreamerSTL": 3}
+_VECTOR_OF_CLASS: Final = struct.pack(">ii", 1, 61)
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A base class or member: `kind` is one of this module's constants, `comment` the one in the class's header.
+
+    `type_name` is the C++ type; of a base class, `version` and `checksum` are those of its own description.
+    """
+
+    name: str
+    comment: str
+    kind: int
+    type_name: str = "BASE"
+    version: int = 0
+    checksum: int = 0
+
+
+def streamer_info(name: str, version: int, checksum: int, elements: Sequence[Element]) -> bytes:
+    """The TStreamerInfo of a class as it stands in a file's list of them."""
+    array = _TOBJECT + string("") + struct.pack(">ii", len(elements), 0) + b"".join(map(_element, elements))
+    content = _named(name, "") + struct.pack(">Ii", checksum, version) + _pointed_to("TObjArray", _versioned(3, array))
+    return _pointed_to("TStreamerInfo", _versioned(9, content)) + b"\x00"
+
+
+_TOBJECT: Final = struct.pack(">hII", 1, 0, 0x02000000)
+
+
+def _element(element: Element) -> bytes:
+    kind = _TNAMED if element.name == "TNamed" else element.kind
+    cls = _CLASSES.get(kind, "TStreamerBasicType")
+    common = _named(element.name, element.comment)
+    # type, size, array length and dimension, then five array bounds, the second of which holds a base's checksum
+    common += struct.pack(">iiii", kind, _SIZES[kind], 0, 0)
+    common += struct.pack(">iIiii", 0, element.checksum, 0, 0, 0) + string(element.type_name)
+    tail = {"TStreamerBase": struct.pack(">i", element.version), "TStreamerSTL": _VECTOR_OF_CLASS}.get(cls, b"")
+    return _pointed_to(cls, _versioned(_VERSIONS.get(cls, 2), _versioned(4, common) + tail))
+
+
+def _named(name: str, title: str) -> bytes:
+    return _versioned(1, _TOBJECT + string(name) + string(title))
+
+
+def _versioned(version: int, content: bytes) -> bytes:
+    return bytes(numbytes_version(len(content), version)) + content
+
+
+def _pointed_to(name: str, content: bytes) -> bytes:
+    """An object after a pointer: its length, the mark of a class not named before, the class's name, the object."""
+    named = struct.pack(">I", 0xFFFFFFFF) + name.encode() + b"\x00" + content
+    return struct.pack(">I", len(named) | int(kByteCountMask)) + named

@@ -1,0 +1,55 @@
+"""What tests share: files made on the spot, the public tables where they are, and the command line in a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of public tables."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the public tables are not at {SHARED}")
+    return SHARED
+
+
+def write_tree(path: Path, arrays: Mapping[str, Any], tree: str = "T", step: int | None = None) -> Path:
+    """A ROOT file with one TTree, in baskets of `step` entries."""
+    n = len(next(iter(arrays.values())))
+    with uproot.recreate(path) as file:
+        types = {
+            k: v.dtype
+            if isinstance(v, np.ndarray) and v.ndim == 1
+            else v.type.content
+            if not isinstance(v, np.ndarray)
+            else np.dtype((v.dtype, v.shape[1:]))
+            for k, v in arrays.items()
+        }
+        made = file.mktree(tree, types)
+        for start in range(0, n, step or max(n, 1)):
+            made.extend({k: v[start : start + (step or n)] for k, v in arrays.items()})
+    return path
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def pidlab(tmp_path: Path) -> Run:
+    """Run the command line in a process of its own, in an empty folder."""
+
+    def run(*words: Any, cwd: Path = tmp_path, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-m", "pidlab.cli", *map(str, words)]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
+
+    return run

@@ -1,0 +1,405 @@
+"""One model: working points, metrics, maps, overtraining, and what the note says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
+
+from evaluate_samples import (
+    WEIGHTS,
+    both_features,
+    gaussians,
+    hand_cuts,
+    one_feature,
+    probabilities,
+    sample_of,
+    weights,
+)
+from pidlab.config.schema import Evaluate, Map
+from pidlab.errors import DataError, UsageError
+from pidlab.evaluate import evaluate_model
+from pidlab.evaluate.maps import efficiency_maps
+from pidlab.evaluate.overtraining import ks_distance, ks_p_value
+from pidlab.evaluate.ranking import signal_score
+from pidlab.evaluate.results import plain
+from pidlab.evaluate.working_points import passes, point_name, threshold_at
+
+
+def three_samples(n=2000, seed=1, **how):
+    rng = np.random.default_rng(seed)
+    return {name: gaussians(n, rng, **how) for name in ("train", "validation", "test")}
+
+
+def evaluated(model=both_features, samples=None, kind="mlp", options=None, **how):
+    samples = samples or three_samples()
+    scores = {name: model(sample) for name, sample in samples.items()}
+    return evaluate_model("m", kind, scores, samples, options or Evaluate(), **how)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return evaluated()
+
+
+def fraction(passed, weight):
+    return np.sum(weight[passed]) / np.sum(weight)
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [(0.9, "eff90"), (0.995, "eff99_5"), (0.29, "eff29"), (0.9999, "eff99_99")]
+)
+def test_working_points_are_named_by_their_efficiency(target, name):
+    assert point_name(target) == name
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=60), st.floats(0.01, 0.999), st.booleans())
+def test_the_threshold_is_the_largest_that_reaches_the_target(levels, target, heavy):
+    score = np.array(levels, np.float32) / 10
+    weight = np.arange(1, len(levels) + 1) / 7 if heavy else np.ones(len(levels))
+    threshold = threshold_at(score, weight, target)
+    assert threshold == np.float32(threshold)
+    assert fraction(passes(score, threshold), weight) >= target * (1 - 1e-9)
+    higher = np.nextafter(np.float32(threshold), np.float32(np.inf))
+    while 0 < abs(higher) < np.finfo(np.float32).tiny:  # subnormal thresholds are avoided
+        higher = np.float32(0) if higher < 0 else np.float32(np.finfo(np.float32).tiny)
+    if not np.any(score == 0) or threshold > 0:
+        assert fraction(passes(score, higher), weight) < target
+
+
+def test_a_score_of_zero_can_be_reached():
+    threshold = threshold_at(np.zeros(5, np.float32), np.ones(5), 0.9)
+    assert -1.2e-38 < threshold < 0
+
+
+def test_out_of_reach_the_loosest_threshold_is_taken_and_said():
+    samples = three_samples()
+
+    def often_blind(sample):
+        scores = both_features(sample)
+        scores[::10] = np.nan
+        return scores
+
+    found = evaluated(often_blind, samples)
+    eff99 = found.working_points[2]
+    assert 0.79 < eff99.efficiency.value < 0.91  # every tenth candidate is every fifth electron
+    assert "eff99 is out of reach" in found.note
+    assert "200 of 2000 test candidates have no score" in found.note
+    assert evaluated(lambda s: np.full((len(s), 2), np.nan, np.float32)).working_points[0].efficiency.value == 0
+
+
+def test_thresholds_come_from_validation_and_rates_from_test(result):
+    samples = three_samples()
+    score = {name: both_features(s)[:, 0] for name, s in samples.items()}
+    for point, target in zip(result.working_points, (0.9, 0.95, 0.99), strict=True):
+        rows = samples["validation"].is_signal
+        assert point.threshold == threshold_at(score["validation"][rows], np.ones(rows.sum()), target)
+        passed, y = score["test"] > np.float32(point.threshold), samples["test"].y
+        np.testing.assert_allclose(point.efficiency.value, passed[y == 0].mean(), rtol=1e-12)
+        np.testing.assert_allclose(point.misid["pion"].value, passed[y == 1].mean(), rtol=1e-12)
+        np.testing.assert_allclose(point.rejection["pion"].value, 1 / passed[y == 1].mean(), rtol=1e-12)
+        np.testing.assert_allclose(point.purity.value, np.mean(y[passed] == 0), rtol=1e-12)
+        assert point.efficiency.low < point.efficiency.value < point.efficiency.high
+        assert point.efficiency.n == 1000
+    assert set(result.working_points[0].misid) == {"pion"}
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_without_validation_thresholds_come_from_train_and_the_note_says_so(absent):
+    samples = three_samples()
+    samples["validation"] = samples["validation"].take(np.zeros(0, np.int64))
+    if absent:
+        del samples["validation"]
+    found = evaluated(samples=samples)
+    assert "Thresholds come from the training sample" in found.note
+    assert set(found.samples) == set(found.response) == {"train", "test"}
+    rows = samples["train"].is_signal
+    expected = threshold_at(both_features(samples["train"])[rows, 0], np.ones(rows.sum()), 0.9)
+    assert found.working_points[0].threshold == expected
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_efficiencies_are_unbiased_whatever_the_weights(kind):
+    """Closure: the same electrons, with weights, against their unit-weight truth."""
+    rng, pulls = np.random.default_rng(3), []
+    samples = three_samples(20_000)
+    unit = evaluated(samples=samples).working_points[0]
+    for _ in range(8):
+        n = len(samples["test"])
+        weight, background = weights(kind, n, rng)
+        test = dataclasses.replace(samples["test"], weight=weight)
+        # What sWeights take off are candidates of the other class, mislabelled.
+        x = np.where(background[:, None], gaussians(n, rng).x[rng.permutation(n)], test.x)
+        found = evaluated(samples=samples | {"test": test.with_x(x.astype(np.float32))}).working_points[0]
+        for a, b in ((found.efficiency, unit.efficiency), (found.misid["pion"], unit.misid["pion"])):
+            pulls.append((a.value - b.value) / (a.high - a.low) * 2)
+    assert np.max(np.abs(pulls)) < 4.5
+    assert abs(np.mean(pulls)) < 1
+
+
+def test_abundances_decide_purity():
+    found = evaluated(options=Evaluate(abundance={"pion": 100, "electron": 1})).working_points[0]
+    expected = found.efficiency.value / (found.efficiency.value + 100 * found.misid["pion"].value)
+    np.testing.assert_allclose(found.purity.value, expected, rtol=1e-12)
+    assert found.purity.low < expected < found.purity.high
+
+
+@pytest.mark.parametrize(
+    ("abundance", "message"), [({"pion": 1.0}, "give a number for electron"), ({"pions": 1.0}, "did you mean 'pion'")]
+)
+def test_abundances_that_do_not_fit_are_refused(abundance, message):
+    with pytest.raises(UsageError, match=message):
+        evaluated(options=Evaluate(abundance=abundance))
+
+
+def test_metrics_are_scikit_learns(result):
+    test = three_samples()["test"]
+    decided = np.where(both_features(test)[:, 0] > 0.5, 0, 1)
+    metrics = result.samples["test"]
+    np.testing.assert_allclose(metrics.accuracy.value, accuracy_score(test.y, decided), rtol=1e-12)
+    np.testing.assert_allclose(metrics.balanced_accuracy.value, balanced_accuracy_score(test.y, decided), rtol=1e-12)
+    np.testing.assert_array_equal(metrics.confusion, confusion_matrix(test.y, decided))
+    assert metrics.threshold == 0.5
+    assert metrics.accuracy.low < metrics.accuracy.value < metrics.accuracy.high
+
+
+def test_negative_weights_keep_their_sign_everywhere():
+    samples = three_samples(kind="negative")
+    found, test = evaluated(samples=samples), samples["test"]
+    np.testing.assert_allclose(found.samples["test"].confusion.sum(), test.weight.sum(), rtol=1e-12)
+    filled = sum(h.sumw.sum() for h in found.response["test"].values())
+    np.testing.assert_allclose(filled, test.weight.sum(), rtol=1e-12)
+    assert found.working_points[0].efficiency.n == pytest.approx(
+        test.weight[test.y == 0].sum() ** 2 / np.sum(test.weight[test.y == 0] ** 2)
+    )
+
+
+def test_an_efficiency_above_1_is_said():
+    n = 400
+    y, x = np.arange(n) % 2, np.random.default_rng(1).normal(size=(n, 1))
+    weight = np.where((y == 0) & (np.arange(n) % 20 == 0), -1.0, 1.0)
+    x[:, 0] += np.where(weight < 0, -20, 3 - 3 * y)  # the negative electrons never pass
+    samples = {name: sample_of(y, x=x, weight=weight) for name in ("train", "validation", "test")}
+    found = evaluated(one_feature, samples, options=Evaluate(working_points=[0.999]))
+    assert found.samples["test"].auc.value > 0.5
+    loose = threshold_at(np.array([3, 2, 1], np.float32), np.array([1.0, 1.0, -0.5]), 0.99)
+    assert loose < 2  # the first crossing, beyond which the efficiency falls to 1 again
+    tight = evaluate_model(
+        "m",
+        "mlp",
+        {s: one_feature(v) for s, v in samples.items()},
+        samples | {"test": sample_of(y, x=x, weight=np.where(weight < 0, -3.0, 1.0))},
+        Evaluate(working_points=[0.999]),
+    )
+    assert tight.working_points[0].efficiency.value > 1
+    assert "efficiency at eff99_9 is 1." in tight.note
+    assert "outside [0, 1]" in tight.note
+
+
+def test_somebodys_cuts_are_one_point():
+    samples = three_samples()
+    found = evaluated(hand_cuts, samples, kind="expression", single_point=True, cut_string="a > 0.2 && b > -0.6")
+    (point,) = found.working_points
+    validation, test = samples["validation"], samples["test"]
+    assert (point.name, point.threshold) == ("hand", 0.5)
+    np.testing.assert_allclose(point.target, hand_cuts(validation)[validation.y == 0, 0].mean(), rtol=1e-6)
+    np.testing.assert_allclose(point.efficiency.value, hand_cuts(test)[test.y == 0, 0].mean(), rtol=1e-6)
+    assert found.roc == {}
+    assert np.isnan(found.samples["test"].auc.value)
+    assert np.isnan(found.overtraining.delta_auc.value)
+    assert found.cut_string == "a > 0.2 && b > -0.6"
+
+
+def test_a_discriminant_of_any_range_is_cut_like_a_probability():
+    def scaled(sample):
+        logit = 1.5 * sample.x[:, 0] + 0.6 * sample.x[:, 1] - 1
+        return np.stack([logit * 40, -logit * 40], axis=1).astype(np.float32)
+
+    samples = three_samples()
+    as_score, as_probability = evaluated(scaled, samples, kind="score"), evaluated(samples=samples)
+    for a, b in zip(as_score.working_points, as_probability.working_points, strict=True):
+        np.testing.assert_allclose(a.misid["pion"], b.misid["pion"], rtol=1e-12)
+    np.testing.assert_allclose(as_score.samples["test"].auc, as_probability.samples["test"].auc, rtol=1e-6)
+    assert as_score.samples["test"].threshold == as_score.working_points[0].threshold
+    assert "threshold of eff90" in as_score.note
+    edges = as_score.response["test"]["pion"].edges
+    assert edges[0] < -40
+    np.testing.assert_array_equal(as_score.response["train"]["electron"].edges, edges)
+
+
+def three_classes(n=1500, seed=4, blind=False):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, n)
+    x = rng.normal(size=(n, 3)) + 1.5 * np.eye(3)[y]
+    sample = sample_of(y, x=x, classes=("pion", "electron", "kaon"), signal=1)
+    scores = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    if blind:
+        scores[:, [0, 2]] = np.nan
+    return sample, scores.astype(np.float32)
+
+
+def test_several_classes_are_decided_by_the_largest_column():
+    pairs = {name: three_classes(seed=i) for i, name in enumerate(("train", "validation", "test"))}
+    found = evaluate_model(
+        "m", "bdt", {s: p[1] for s, p in pairs.items()}, {s: p[0] for s, p in pairs.items()}, Evaluate()
+    )
+    sample, scores = pairs["test"]
+    metrics = found.samples["test"]
+    np.testing.assert_array_equal(metrics.confusion, confusion_matrix(sample.y, scores.argmax(axis=1)))
+    expected = balanced_accuracy_score(sample.y, scores.argmax(axis=1))
+    np.testing.assert_allclose(metrics.balanced_accuracy.value, expected, rtol=1e-12)
+    assert set(found.roc) == {"pion", "kaon", "rest"}
+    assert metrics.auc == found.roc["rest"].auc
+    assert set(found.working_points[0].misid) == {"pion", "kaon"}
+
+
+def test_a_discriminant_of_the_signal_only_decides_signal_or_rest():
+    pairs = {name: three_classes(seed=i, blind=True) for i, name in enumerate(("train", "validation", "test"))}
+    found = evaluate_model(
+        "m", "score", {s: p[1] for s, p in pairs.items()}, {s: p[0] for s, p in pairs.items()}, Evaluate()
+    )
+    metrics = found.samples["test"]
+    assert metrics.classes == ("electron", "rest")
+    assert metrics.confusion.shape == (2, 2)
+    np.testing.assert_allclose(metrics.confusion.sum(), 1500)
+
+
+def test_without_any_score_a_candidate_is_decided_nowhere_but_counts():
+    pairs = {name: three_classes(seed=i) for i, name in enumerate(("train", "test"))}
+    scores = {s: p[1] for s, p in pairs.items()}
+    scores["test"][:300] = np.nan
+    metrics = evaluate_model("m", "bdt", scores, {s: p[0] for s, p in pairs.items()}, Evaluate()).samples["test"]
+    np.testing.assert_allclose(metrics.confusion.sum(), 1200)
+    np.testing.assert_allclose(metrics.accuracy.value, np.trace(metrics.confusion) / 1500)
+
+
+def test_candidates_of_one_event_count_as_one_event():
+    alone = evaluated(samples=three_samples())
+    samples = three_samples()
+    copies = {s: v.take(np.repeat(np.arange(len(v)), 3)) for s, v in samples.items()}
+    together = evaluated(samples=copies)
+    a, b = alone.samples["test"].auc, together.samples["test"].auc
+    np.testing.assert_allclose(a.value, b.value, rtol=1e-9)
+    np.testing.assert_allclose(a.high - a.low, b.high - b.low, rtol=2e-3)  # n/(n - 1) differs
+    a, b = (r.working_points[0].misid["pion"] for r in (alone, together))
+    np.testing.assert_allclose(a.high - a.low, b.high - b.low, rtol=0.06)  # Fieller against Clopper-Pearson
+
+
+def test_maps_count_what_passes_in_each_bin():
+    rng = np.random.default_rng(5)
+    samples = three_samples()
+    test = dataclasses.replace(
+        samples["test"],
+        weight=rng.exponential(size=2000),
+        spectators={"p": rng.uniform(0, 10, 2000), "th": rng.normal(size=2000)},
+    )
+    maps = [Map(x="p", bins=[2, 4, 6, 20, 30], y="th", y_bins=[-1, 0, 1])]
+    found = evaluated(samples=samples | {"test": test}, options=Evaluate(maps=maps))
+    assert len(found.maps) == 3 * 2
+    one = next(m for m in found.maps if (m.working_point, m.particle) == ("eff95", "pion"))
+    assert one.value.shape == (4, 2)
+    passed = passes(signal_score(both_features(test), test), found.working_points[1].threshold)
+    p, th = test.spectators["p"], test.spectators["th"]
+    rows = (test.y == 1) & (p >= 4) & (p < 6) & (th >= 0) & (th < 1)
+    np.testing.assert_allclose(one.value[1, 1], fraction(passed[rows], test.weight[rows]), rtol=1e-12)
+    np.testing.assert_allclose(one.total2[1, 1], np.sum(test.weight[rows] ** 2), rtol=1e-12)
+    assert np.isnan([one.value[3], one.low[3], one.high[3]]).all()
+    assert np.all(one.n[3] == 0)
+
+
+def test_spectators_without_a_map_get_equally_populated_bins():
+    rng = np.random.default_rng(6)
+    sample = dataclasses.replace(
+        gaussians(5000, rng),
+        spectators={"p": rng.exponential(size=5000), "run": np.full(5000, 3.0), "hole": np.full(5000, np.nan)},
+    )
+    found = evaluated(samples=three_samples() | {"test": sample})
+    by_name = {m.names[0]: m for m in found.maps if m.working_point == "eff90" and m.particle == "electron"}
+    assert set(by_name) == {"p", "run", "hole"}
+    counts = np.histogram(sample.spectators["p"], by_name["p"].edges[0])[0]
+    assert np.all(np.abs(counts - 500) <= 1)
+    assert by_name["p"].total.sum() == 2500  # the largest value too
+    assert by_name["run"].total.tolist() == [2500]
+    assert np.isnan(by_name["hole"].value).all()
+
+
+def test_a_map_of_what_is_no_spectator_is_refused():
+    sample = dataclasses.replace(gaussians(10, np.random.default_rng(1)), spectators={"momentum": np.zeros(10)})
+    with pytest.raises(UsageError, match="did you mean 'momentum'"):
+        efficiency_maps(np.zeros(10, np.float32), [], sample, [Map(x="momentun")])
+
+
+@pytest.mark.parametrize("how", [{}, {"kind": "exponential"}, {"per_event": 3}])
+def test_p_values_are_uniform_when_train_and_test_are_alike(how):
+    rng, p = np.random.default_rng(7), []
+    for _ in range(60):
+        a, b = gaussians(240, rng, **how), gaussians(240, rng, **how)
+        groups = (None, None) if "per_event" not in how else (a.event.astype(int), b.event.astype(int))
+        p.append(ks_p_value(a.x[:, 0], b.x[:, 0], a.weight, b.weight, groups=groups))
+    assert abs(np.mean(p) - 0.5) < 4.5 / np.sqrt(12 * 60)
+    assert np.mean(np.array(p) < 0.1) < 0.25
+
+
+def test_an_overtrained_model_is_found_out():
+    samples = three_samples()
+
+    def memory(sample):
+        right = np.where(sample.is_signal, 1.0, -1.0) if sample is samples["train"] else 0.0
+        return probabilities(sample.x[:, 0] + right)
+
+    found = evaluated(memory, samples).overtraining
+    assert found.ks_p["electron"] < 1e-6
+    assert found.delta_auc.low > 0.05
+    fair = evaluated(both_features, samples).overtraining
+    assert fair.ks_p["electron"] > 1e-3
+    assert abs(fair.delta_auc.value) < 5 * (fair.delta_auc.high - fair.delta_auc.low)
+
+
+def test_the_weighted_distance_is_that_of_repeated_events():
+    rng = np.random.default_rng(8)
+    a, b, w = np.round(rng.normal(size=50), 1), np.round(rng.normal(size=70), 1), rng.integers(1, 4, 50)
+    expected = ks_distance(np.repeat(a, w), b, np.ones(w.sum()), np.ones(70))
+    np.testing.assert_allclose(ks_distance(a, b, w.astype(float), np.ones(70)), expected, rtol=1e-12)
+
+
+def test_large_weighted_samples_use_effective_numbers():
+    rng = np.random.default_rng(9)
+    a, b = rng.normal(size=20_000), rng.normal(size=20_000)
+    flat, exponential = np.full(20_000, 0.5), rng.exponential(size=20_000)
+    np.testing.assert_allclose(ks_p_value(a, b, flat, flat), ks_2samp(a, b, method="asymp").pvalue, rtol=0.05)
+    assert ks_p_value(a, b + 0.1, exponential, exponential) < 1e-6
+
+
+def test_a_class_without_events_has_no_p_value():
+    assert np.isnan(ks_p_value(np.empty(0), np.ones(3), np.empty(0), np.ones(3)))
+
+
+def test_mistakes_of_the_caller_are_named():
+    samples = three_samples(20)
+    with pytest.raises(DataError, match="the test sample is empty"):
+        evaluated(samples={"train": samples["train"]})
+    with pytest.raises(DataError, match=r"scores of the train sample should have shape \(20, 2\), found \(20, 3\)"):
+        evaluate_model("m", "mlp", {s: np.zeros((20, 3), np.float32) for s in samples}, samples, Evaluate())
+    pions = {s: v.take(v.y == 1) for s, v in samples.items()}
+    with pytest.raises(DataError, match="no threshold can be set"):
+        evaluated(samples=pions)
+
+
+def test_results_go_into_json(result):
+    text = json.dumps(plain(result), allow_nan=False)
+    assert json.loads(text)["samples"]["test"]["auc"]["value"] == result.samples["test"].auc.value
+    cuts = evaluated(hand_cuts, kind="expression", single_point=True)
+    assert plain(cuts)["samples"]["test"]["auc"]["value"] is None
+
+
+def test_scores_of_one_value_are_measured_without_a_warning():
+    found = evaluated(lambda s: np.full((len(s), 2), 0.5, np.float32))
+    assert found.samples["test"].auc.value == 0.5
+    assert found.working_points[0].efficiency.value == 1
+    assert found.working_points[0].misid["pion"].value == 1

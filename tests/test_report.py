@@ -1,0 +1,257 @@
+"""The report tells every number it is given, needs nothing from outside, and shows text as text."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from example_results import example
+from pidlab.errors import OutputError
+from pidlab.evaluate.results import UNDEFINED, Measured, Results
+from pidlab.plots import Picture
+from pidlab.report import by_auc, format_measured, format_number, render, verdict, write_report
+
+TWO = example()
+THREE = example(("electron", "pion", "kaon"))
+SVG = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 1 1'><path id='p' d='M0 0h1'/></svg>"
+PICTURES = [
+    Picture(name, f"Title of {name}", f"What {name} <shows>", SVG)
+    for name in ("roc", "roc_pion", "inputs", "response_mlp", "efficiency_p_mlp", "robustness_smear", "odd_one")
+]
+CONFIG = "models:\n  mlp: {type: mlp} # <script>alert('x')</script> & more\n"
+MANIFEST = {
+    "versions": {"numpy": "2.1", "torch": "2.13"},
+    "inputs": [{"file": "a<b>.root", "sha256": "f00"}],
+    "seed": 7,
+}
+
+
+def page(results=TWO, **changes):
+    given = {"title": "A & B", "config_yaml": CONFIG, "manifest": MANIFEST, "figures": PICTURES} | changes
+    return render(results, **given)
+
+
+class Outline(HTMLParser):
+    """What a browser would build: tags with attributes, text, and whether all tags close."""
+
+    void = frozenset(("meta", "img", "br", "link", "input"))
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.text, self.mistakes = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.mistakes.append(tag)
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return re.sub(r"\s+", " ", " ".join(self.text))
+
+    def attributes(self, name):
+        return [attrs[name] for _, attrs in self.tags if name in attrs]
+
+
+# numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.9912, 0.9906, 0.9917, "0.9912 +0.0005 −0.0006"),
+        (0.99123, 0.99077, 0.99169, "0.9912 ± 0.0005"),
+        (0.5, 0.498, 0.502, "0.5000 ± 0.0020"),
+        (12345.0, 11645.0, 13045.0, "12300 ± 700"),
+        (118.2, 97.9, 142.4, "118 +24 −20"),
+        (-0.00214, -0.00264, -0.00164, "−0.0021 ± 0.0005"),
+        (3.14e-5, 2.9e-5, 3.4e-5, "(3.14 +0.26 −0.24)×10⁻⁵"),
+        (2.5e7, 2.4e7, 2.6e7, "(2.50 ± 0.10)×10⁷"),
+        (0.0, 0.0, 0.0005, "(0.0 +5.0 −0.0)×10⁻⁴"),
+        (math.inf, 830.4, math.inf, "> 830"),
+        (math.inf, math.nan, math.inf, "∞"),
+        (120.0, 80.0, math.inf, "120 [80, ∞]"),
+        (1.02, 0.97, 1.0, "1.02 [0.97, 1]"),
+        (0.25, 0.25, 0.25, "0.25"),
+        (math.nan, math.nan, math.nan, "–"),
+    ],
+)
+def test_measured_numbers_are_rounded_by_their_errors(value, low, high, text):
+    assert format_measured(Measured(value, low, high, 100.0)) == text
+
+
+def test_numbers_without_errors():
+    assert [format_number(v) for v in (0.123456, -2.0, math.nan, math.inf, -math.inf, None)] == [
+        "0.1235", "−2", "–", "∞", "−∞", "–",
+    ]  # fmt: skip
+
+
+# the verdict
+
+
+def with_lead(delta):
+    """TWO, with the comparison of cuts and mlp (a, b) replaced."""
+    pairs = tuple(
+        dataclasses.replace(c, delta_auc=delta) if (c.a, c.b) == ("cuts", "mlp") else c for c in TWO.comparisons
+    )
+    return dataclasses.replace(TWO, comparisons=pairs)
+
+
+def test_the_verdict_names_the_best_model_and_its_lead():
+    assert [model.name for model in by_auc(TWO)] == ["mlp", "cuts"]
+    text = verdict(with_lead(Measured(0.0300, 0.0290, 0.0312, 9.0)))
+    assert text.startswith(
+        f"mlp separates electron best: AUC {format_measured(TWO.models['mlp'].samples['test'].auc)} on test."
+    )
+    assert "over cuts, ΔAUC = 0.0300 +0.0012 −0.0010 on the same events, is significant (30.0 standard errors)." in text
+
+
+@pytest.mark.parametrize(("low", "significant"), [(0.0011, True), (0.0009, False), (-0.003, False)])
+def test_a_lead_is_significant_from_two_standard_errors_on(low, significant):
+    text = verdict(with_lead(Measured(0.002, low + 1e-9, 0.003, 9.0)))
+    assert ("is significant" in text, "is not significant" in text) == (significant, not significant)
+
+
+def test_the_lead_is_turned_round_where_the_best_model_is_a():
+    turned = tuple(
+        dataclasses.replace(c, a=c.b, b=c.a, delta_auc=Measured(-0.03, -0.0312, -0.029, 9.0))
+        for c in TWO.comparisons[-1:]
+    )
+    assert "ΔAUC = 0.0300 +0.0012 −0.0010" in verdict(dataclasses.replace(TWO, comparisons=turned))
+
+
+def test_the_verdict_without_comparison_curve_or_rival():
+    assert "was not compared event by event" in verdict(dataclasses.replace(TWO, comparisons=()))
+    assert "was not compared" in verdict(with_lead(UNDEFINED))
+    hand = dataclasses.replace(TWO, models={"hand": TWO.models["hand"]})
+    assert verdict(hand) == "No model here has a curve, so none can be called best."
+    alone = dataclasses.replace(TWO, models={"mlp": TWO.models["mlp"]})
+    assert verdict(alone).endswith("No other model has an AUC to compare with.")
+
+
+# the page
+
+
+@pytest.mark.parametrize("results", [TWO, THREE])
+def test_every_model_and_number_is_there(results):
+    words = Outline(page(results)).words
+    for model in results.models.values():
+        numbers = [
+            m for metrics in model.samples.values() for m in (metrics.auc, metrics.accuracy, metrics.balanced_accuracy)
+        ]
+        for point in model.working_points:
+            numbers += [point.efficiency, *point.misid.values(), *point.rejection.values(), point.purity]
+        assert [format_measured(m) for m in numbers if format_measured(m) not in words] == []
+        assert model.name in words
+        assert model.cut_string in words
+        assert model.note in words
+    for pair in results.comparisons:
+        assert format_measured(pair.delta_auc) in words
+        for point in pair.working_points:
+            assert format_measured(point.delta_misid) in words
+    for step in results.cutflow:
+        assert f"{step.name} {step.passed['electron']:,}" in words
+    assert all(note in words for note in results.notes)
+
+
+def test_the_sentences_against_the_hand_cuts_are_the_measured_ones():
+    words = Outline(page()).words
+    by_hand = [p.verdict for pair in TWO.comparisons if pair.a == "hand" for p in pair.working_points]
+    assert by_hand
+    assert all(sentence in words for sentence in by_hand)
+
+
+def test_robustness_is_told_for_each_change_and_model():
+    words = Outline(page()).words
+    assert "Change cuts mlp smear all 0.02 0.02 shift all holds holds drop log_npe breaks breaks" in words
+
+
+def test_text_is_shown_as_text():
+    text = page()
+    assert "<script" not in text
+    outline = Outline(text)
+    assert "<script>alert('x')</script> & more" in outline.words
+    assert "a<b>.root" in outline.words
+    assert "What roc <shows>" in outline.attributes("alt")
+    assert "step 2 <2" in outline.words
+
+
+def test_nothing_is_fetched_from_outside():
+    text = page()
+    outline = Outline(text)
+    for attribute in ("src", "href", "srcset", "data", "action", "poster"):
+        assert all(value.startswith(("data:image/svg+xml;base64,", "#")) for value in outline.attributes(attribute))
+    assert {tag for tag, _ in outline.tags}.isdisjoint({"script", "link", "iframe", "object", "base"})
+    assert "url(" not in text
+    assert "@import" not in text
+    policy = next(
+        attrs["content"] for tag, attrs in outline.tags if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize("results", [TWO, THREE])
+def test_the_page_is_well_formed_and_accessible(results):
+    outline = Outline(page(results))
+    assert (outline.mistakes, outline.open) == ([], [])
+    identifiers = outline.attributes("id")
+    assert len(identifiers) == len(set(identifiers))
+    assert {value.removeprefix("#") for value in outline.attributes("href")} <= set(identifiers)
+    assert {attrs["aria-labelledby"] for tag, attrs in outline.tags if tag == "section"} <= set(identifiers)
+    assert all(attrs.get("alt") for tag, attrs in outline.tags if tag == "img")
+    assert [tag for tag, _ in outline.tags].count("h1") == 1
+    assert dict(outline.tags)["html"] == {"lang": "en"}
+    assert all("scope" in attrs for tag, attrs in outline.tags if tag == "th")
+
+
+def test_every_picture_is_shown_once_and_the_roc_comes_first():
+    alts = Outline(page()).attributes("alt")
+    assert sorted(alts) == sorted(p.alt for p in PICTURES)
+    assert alts[0] == "What roc <shows>"
+
+
+def test_light_dark_and_print():
+    text = page()
+    assert "@media (prefers-color-scheme: dark)" in text
+    assert "@media print" in text
+
+
+def test_what_has_no_content_is_absent():
+    empty = Results("e", ("e", "pi"), ("x",), {}, (), {}, (), {}, {}, {})
+    outline = Outline(page(empty, figures=[], manifest={}))
+    assert (outline.mistakes, outline.open) == ([], [])
+    assert [i for i in outline.attributes("id") if not i.endswith("-heading")] == ["models", "configuration"]
+
+
+def test_the_same_input_gives_the_same_bytes():
+    assert page() == page()
+
+
+def test_figures_are_drawn_where_none_are_given(tmp_path):
+    few = dataclasses.replace(TWO, models={}, comparisons=(), robustness={}, inputs={}, correlation={})
+    path = tmp_path / "report.html"
+    write_report(path, few, title="t", config_yaml="", manifest={})
+    assert Outline(path.read_text(encoding="utf-8")).attributes("alt") == [
+        "Number of candidates of each class after step 1 <1, step 2 <2, step 3 <3."
+    ]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    path: Path = tmp_path / "missing" / "report.html"
+    with pytest.raises(OutputError, match=r"report\.html: the report cannot be written \(No such file"):
+        write_report(path, TWO, title="t", config_yaml="", manifest={}, figures=PICTURES)
