@@ -16,7 +16,8 @@ ROWS: list[set[str]] = [
     {"sample", "progress", "config", "config.schema", "evaluate.results"},
     {"expressions", "models.base", "evaluate.intervals", "config.load", "split", "scaling"},
     {"candidates"},
-    {"read", "models.cuts", "models.fisher", "models.logistic", "models.bdt", "models.mlp", "rootio", "simulate"},
+    {"models.linear", "rootio"},
+    {"read", "models.cuts", "models.fisher", "models.logistic", "models.bdt", "models.mlp", "simulate"},
     {"models", "evaluate", "plots", "recipe"},
     {"selection", "features"},
     {"load", "models.contender"},
@@ -28,9 +29,11 @@ ROWS: list[set[str]] = [
 PARTS_OF = {
     "models.cut_": "models.cuts",
     "models.mlp_": "models.mlp",
+    "models.bdt_": "models.bdt",
     "models.tree_tables": "models.bdt",
     "evaluate.": "evaluate",
     "plots.": "plots",
+    "read.": "read",
     "rootio.": "rootio",
     "expressions.": "expressions",
     "export.": "export",
@@ -50,6 +53,8 @@ DOORS = {
         "sample",
         "apply",
     },
+    "pyarrow": {"read"},
+    "sqlalchemy": {"read"},
     "xgboost": {"models.bdt"},
     "torch": {"models.mlp"},
     "onnx": {"export"},
@@ -141,13 +146,19 @@ def test_a_planted_mistake_is_found(module: str, line: str, said: str, tmp_path:
     assert any(said in mistake for mistake in mistakes(module, planted))
 
 
+def body_lines(function: ast.FunctionDef) -> int:
+    """The lines of a function behind its signature and docstring."""
+    first = function.body[1] if ast.get_docstring(function) and len(function.body) > 1 else function.body[0]
+    return (function.end_lineno or first.lineno) - first.lineno + 1
+
+
 def test_no_file_is_long_and_no_function_is() -> None:
     long_files = [m for m, path in modules().items() if len(path.read_text().splitlines()) > 400]
     long_functions = [
         f"{m}.{node.name}"
         for m, path in modules().items()
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef) and node.end_lineno and node.end_lineno - node.lineno >= 60
+        if isinstance(node, ast.FunctionDef) and body_lines(node) > 50
     ]
     assert (long_files, long_functions) == ([], [])
 

@@ -128,7 +128,7 @@ def test_without_validation_thresholds_come_from_train_and_the_note_says_so(abse
 def test_efficiencies_are_unbiased_whatever_the_weights(kind):
     """Closure: the same electrons, with weights, against their unit-weight truth."""
     rng, pulls = np.random.default_rng(3), []
-    samples = three_samples(20_000)
+    samples = three_samples(20_000) | {"train": gaussians(200, rng)}
     unit = evaluated(samples=samples).working_points[0]
     for _ in range(8):
         n = len(samples["test"])
@@ -403,3 +403,15 @@ def test_scores_of_one_value_are_measured_without_a_warning():
     assert found.samples["test"].auc.value == 0.5
     assert found.working_points[0].efficiency.value == 1
     assert found.working_points[0].misid["pion"].value == 1
+
+
+@pytest.mark.parametrize("only", [0, 1])
+def test_a_test_sample_of_one_class_is_measured_as_far_as_it_goes(only):
+    samples = three_samples()
+    found = evaluated(samples=samples | {"test": samples["test"].take(samples["test"].y == only)})
+    assert np.isnan(found.samples["test"].auc.value)
+    assert found.roc == {}
+    point = found.working_points[0]
+    assert np.isnan((point.misid["pion"] if only == 0 else point.efficiency).value)
+    assert np.isfinite((point.efficiency if only == 0 else point.misid["pion"]).value)
+    json.dumps(plain(found), allow_nan=False)

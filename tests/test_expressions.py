@@ -150,7 +150,7 @@ REFUSALS = [
     ("a < b == c", 6, "chained", "'a < b && b == c'"),
     ("i == 1 & b > 0", 7, "bit operator '&'", "'&&'"),
     ("flags & 4 != 0", 6, "bit operator '&'", "(flags & 4) != 0"),
-    ("1 << 2 + 1", 7, "shift", "brackets"),
+    ("1 << 2 + 1", 7, "shift", "bracket the shift"),
     ("-8 >> 1", 3, "shift", "'(-8) >> (1)'"),
     ("20 % 6 * 4", 3, "'%'", "'20 % (6 * 4)'"),
     ("x**2**3", 4, "chain of powers", "'(x**2)**3'"),
@@ -175,10 +175,10 @@ REFUSALS = [
     ("x[i]", 2, "whole number", "Sum$(x)"),
     ("x[-1]", 2, "whole number", ""),
     ("1 + not b", 4, "'not'", "brackets"),
-    ("x.eta > 1 && etа > 1", 13, "'е'" if False else "no meaning", "backquotes"),
+    ("x.eta > 1 && etа > 1", 15, "no meaning", "backquotes"),
     ("jet_p[0]", 0, "unknown branch 'jet_p'", "'jet_pt'"),
     ("1 + jet_pt > 3", 4, "holds a list in each row", "'per: jet'"),
-    ("v > 3", 0, "holds an array float[3]", "'v[0]'"),
+    ("v > 3", 0, "holds 3 numbers in each row", "'v[0]'"),
     ("v[3]", 0, "beyond the 3 elements", "from 0 to 2"),
     ("y[0]", 0, "holds one number a row, 1 indices given", ""),
     ("x & 1", 2, "needs integers, not floats", "int(x)"),
@@ -269,12 +269,9 @@ def test_results_have_the_wide_types_and_constants_fill_the_rows() -> None:
 
 def test_no_rows_give_no_results() -> None:
     empty = {name: column[:0] for name, column in COLUMNS.items()}
-    for text in ("x > 1 && i & 1", "Max$(jet_pt)", "jet_k[0]", "MaxIf$(jet_k, jet_pt > 0)", "Sum$(v)", "cells[0][0]"):
-        try:
-            expression = parse(text)
-        except ExpressionError:
-            expression = parse("x > 1 && (i & 1)")
-        assert len(selects(expression, empty, 0)) == 0
+    for text in ("x > 1 && (i & 1)", "Max$(jet_pt)", "jet_k[0]", "MaxIf$(jet_k, jet_pt > 0)", "Sum$(v)", "cells[0][0]"):
+        assert len(selects(parse(text), empty, 0)) == 0
+        assert len(evaluate(parse(text), empty, 0)) == 0
 
 
 def test_a_bare_column_is_not_copied() -> None:
@@ -286,8 +283,8 @@ def test_blocks_do_not_show() -> None:
     n = 2 * _BLOCK + 17
     random = np.random.default_rng(1)
     columns = {"p": random.normal(size=n).astype(np.float32), "q": random.normal(size=n)}
-    expected = np.sqrt(columns["q"] ** 2 + columns["p"].astype(np.float64)) + np.arange(n)
-    result = evaluate(parse("TMath::Sqrt(q^2 + p) + Entry$"), columns, n)
+    expected = np.sqrt(columns["q"] ** 2 + np.abs(columns["p"]).astype(np.float64)) + np.arange(n)
+    result = evaluate(parse("TMath::Sqrt(q^2 + abs(p)) + Entry$"), columns, n)
     np.testing.assert_array_equal(result, expected)
 
 
@@ -320,12 +317,15 @@ def _in_python(c: int, text: str) -> float:
 
 
 ESCAPES = [
-    "().__class__.__bases__[0].__subclasses__()", "__import__('os').system('true')", "(lambda: 1)()", "lambda x: x", "9**9**9",
-    "9^9^9^9^9^9", "f'{x}'", "x.__class__", "x.__class__()", "[x for x in (1,)]", "{x}", "x := 1", "x if y else z", "@x", "x\x00y",
-    "exec(x)", "eval('x')", "open('/etc/passwd')", "print(1)", "getattr(x, y)", "x; y", "$(true)", "`true`", "x\\n", "%s%n", "１ + １",
-    "ｅval(x)", "x\u202e > 1", "\ufeffx", "gROOT->ProcessLine(1)", "std::system(x)", "gSystem.Exec(x)", "(" * 50_000 + ")" * 50_000,
-    "(" * 4_999 + "x", "!" * 9_999, "x?" * 4_000, "a[" * 4_999, "1" * 9_999, "1e" + "9" * 9_000, "x" * 100_000, "'" * 9_999, "-" * 9_999,
-    "abs(" * 2_000, "x+" * 4_999 + "x", "x*" * 4_999 + "x", "x<" * 4_999 + "x", "x^" * 4_999 + "x", "x[0]" * 2_400, "1<<2" * 2_000,
+    "().__class__.__bases__[0].__subclasses__()", "__import__('os').system('true')", "(lambda: 1)()", "lambda x: x",
+    "9**9**9", "9^9^9^9^9^9", "f'{x}'", "x.__class__", "x.__class__()", "[x for x in (1,)]", "{x}", "x := 1", "@x",
+    "x; y", "x if y else z", "x\x00y", "exec(x)", "eval('x')", "open('/etc/passwd')", "print(1)", "getattr(x, y)",
+    "$(true)", "`true`", "x\\n", "%s%n", "１ + １", "ｅval(x)", "x\u202e > 1", "\ufeffx", "gROOT->ProcessLine(1)",
+    "std::system(x)", "gSystem.Exec(x)", "(" * 50_000 + ")" * 50_000, "(" * 4_999 + "x", "!" * 9_999, "x?" * 4_000,
+    "a[" * 4_999, "1" * 9_999, "1e" + "9" * 9_000, "x" * 100_000, "'" * 9_999, "-" * 9_999, "abs(" * 2_000,
+    "x+" * 4_999 + "x", "x*" * 4_999 + "x", "x*" * 1_999 + "x", "x/" * 1_999 + "x", "x<" * 4_999 + "x",
+    "x^" * 4_999 + "x", "x[0]" * 2_400, "1<<2" * 2_000, "x?x:" * 2_400 + "x",
+    "(x+" * 60 + "x" + ")" * 60, "x||x&&x|x&x<x+x-x%x*x/x^(" * 300,
 ]  # fmt: skip
 
 
@@ -333,13 +333,15 @@ ESCAPES = [
 def test_no_text_runs_code_hangs_or_breaks(text: str) -> None:
     started = time.perf_counter()
     for aliases in (None, {"alias": text}):
+        shown = 0
         try:
             expression = parse("alias" if aliases else text, aliases)
             check(expression, {"x": Kind(Number.FLOAT)})
             evaluate(expression, {"x": np.ones(3)}, 3)
             to_cpp(expression, lambda name: name)
         except ExpressionError as error:
-            assert len(str(error)) < 2_000
+            shown = len(str(error))
+        assert shown < 2_000
     assert time.perf_counter() - started < 1
 
 
@@ -359,7 +361,7 @@ def test_aliases_cannot_blow_up() -> None:
     chain = {f"a{k}": f"(((a{k + 1})))" for k in range(900)} | {"a900": "x"}
     for aliases in (doubling, chain):
         started = time.perf_counter()
-        with pytest.raises(ExpressionError, match="parts|nested"):
+        with pytest.raises(ExpressionError, match=r"parts|nested"):
             parse("a0", aliases)
         assert time.perf_counter() - started < 1
 

@@ -115,7 +115,7 @@ def lists(draw: st.DrawFn) -> str:
     array = draw(st.sampled_from(["jet_pt", "jet_k", "hit", "solo", "v", "m[0]"]))
     single = st.one_of(st.sampled_from(["v", "x", "i", "hit[0]"]), CONSTANTS)
     other = draw(single if array == "solo" else st.one_of(st.sampled_from(["jet_pt", "jet_k", "hit"]), single))
-    operator = draw(st.sampled_from(["", "+", "-", "*", ">", "<="]))
+    operator = draw(st.sampled_from(["", "+", "-", "*", ">", "<=", "&&", "||"]))
     return draw(st.sampled_from([array, f"abs({array})"])) + (operator + other if operator else "")
 
 

@@ -16,7 +16,7 @@ from pidlab.config.schema import MlpModel
 from pidlab.errors import ModelError
 from pidlab.models.base import Holdout
 from pidlab.models.mlp import MLP
-from pidlab.models.mlp_presets import PRESETS, plan_for
+from pidlab.models.mlp_presets import PRESETS, architecture_for, plan_for
 
 QUICK = {"hidden": [8], "epochs": 4, "batch_size": 64}
 
@@ -43,13 +43,13 @@ def test_parameters_are_those_of_the_configuration_in_order():
 
 
 def test_presets_are_what_their_names_promise():
-    workshop = plan_for(MLP(preset="workshop").get_params(), 216_000)
+    workshop = plan_for(MLP(preset="workshop").get_params(), 216_000, 3)
     assert PRESETS["workshop"].hidden == (20, 20)
     assert PRESETS["workshop"].activation == "tanh"
     assert (workshop.batch_size, workshop.epochs, workshop.learning_rate) == (128, 50, 1e-4)
     assert (workshop.schedule, workshop.patience) == ("constant", None)
     assert PRESETS["default"].hidden == (64, 64)
-    default = plan_for(MLP().get_params(), 216_000)
+    default = plan_for(MLP().get_params(), 216_000, 3)
     assert (default.batch_size, default.epochs, default.schedule) == (512, 10, "one_cycle")
 
 
@@ -57,13 +57,21 @@ def test_presets_are_what_their_names_promise():
     ("n", "batch", "epochs"), [(50, 50, 200), (1000, 64, 200), (9000, 256, 200), (99_000, 512, 50)]
 )
 def test_small_samples_get_small_batches_and_enough_steps(n, batch, epochs):
-    plan = plan_for(MLP().get_params(), n)
+    plan = plan_for(MLP().get_params(), n, 3)
     assert (plan.batch_size, plan.epochs) == (batch, epochs)
+
+
+@pytest.mark.parametrize(("n", "d", "dropout", "rate"), [(12_700, 28, 0.2, 5e-3), (216_000, 3, 0.0, 1e-2)])
+def test_samples_small_for_their_features_are_regularised(n, d, dropout, rate):
+    assert architecture_for(MLP().get_params(), n, d, 2).dropout == dropout
+    assert plan_for(MLP().get_params(), n, d).learning_rate == rate
+    assert architecture_for(MLP(preset="workshop").get_params(), n, d, 2).dropout == 0
+    assert architecture_for(MLP(dropout=0.0).get_params(), n, d, 2).dropout == 0
 
 
 def test_what_the_user_says_goes_before_the_preset():
     said = MLP(learning_rate=0.5, epochs=3, batch_size=10, schedule="cosine", patience=2)
-    plan = plan_for(said.get_params(), 1000)
+    plan = plan_for(said.get_params(), 1000, 3)
     assert (plan.learning_rate, plan.epochs, plan.batch_size) == (0.5, 3, 10)
     assert (plan.schedule, plan.patience) == ("cosine", 2)
 
@@ -132,6 +140,16 @@ def test_fast_scores_are_the_probabilities(activation, members):
     np.testing.assert_allclose(scores, model.predict_proba(x), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
+def test_missing_values_score_as_missing(activation):
+    x, y = _blobs()
+    model = MLP(activation=activation, **QUICK).fit(x, y)
+    x[5, 0] = np.nan
+    scores = model.scores(x)
+    assert np.isnan(scores[5]).all()
+    assert np.isfinite(np.delete(scores, 5, axis=0)).all()
+
+
 def test_weights_shift_the_balance():
     """With signal weighted by r, the odds are r times larger everywhere."""
     x, y = np.zeros((4000, 1), np.float32), np.arange(4000) % 2
@@ -158,7 +176,7 @@ def test_same_seed_same_bits_other_seed_other_network():
 def test_ensemble_is_the_mean_of_its_members_and_its_spread_theirs():
     x, y = _blobs()
     model = MLP(members=4, **QUICK).fit(x, y)
-    assert len(model.networks_) == 4
+    assert len({network.weights[0].tobytes() for network in model.networks_}) == 4
     first = MLP(**QUICK).fit(x, y)
     np.testing.assert_allclose(model.networks_[0].weights[0], first.networks_[0].weights[0], rtol=1e-4, atol=1e-5)
     each = []
@@ -290,7 +308,7 @@ def test_damaged_models_are_refused(changes, message, tmp_path):
         ({"preset": None}, "preset None is not known; known: default, workshop"),
         ({"hidden": [3, 0]}, r"hidden must be a list of whole numbers above 0. Got \[3, 0\]"),
         ({"hidden": 20}, "hidden must be a list"),
-        ({"dropout": 1.0}, "dropout must be a number from 0 up to, not including, 1. Got 1.0"),
+        ({"dropout": 1.0}, "dropout must be a number from 0 up to 1. Got 1.0"),
         ({"learning_rate": 0.0}, "learning_rate must be a number above 0"),
         ({"epochs": 2.5}, "epochs must be a whole number above 0"),
         ({"members": None}, "members must be a whole number above 0"),

@@ -123,6 +123,15 @@ def test_folds_of_different_size_train_as_if_alone(variant, optimizer, monkeypat
         _same(found, alone, rtol=1e-8)
 
 
+def test_folds_of_different_size_do_so_in_single_precision():
+    """Where one-kernel Adam would be taken, were there one rate for all."""
+    table = _table(dtype=torch.float32)
+    members = [Member(seed, torch.arange(size), None) for seed, size in enumerate((230, 130))]
+    for seed, found in enumerate(_train(table, members)):
+        alone = _train(table[: (230, 130)[seed]].clone(), [Member(seed, None, None)])[0]
+        _same(found, alone, rtol=1e-4)
+
+
 def test_every_epoch_has_an_order_of_its_own_and_no_event_twice():
     table = torch.arange(N, dtype=torch.float64)[:, None].expand(N, D + 3).contiguous()
     architecture = Architecture(D, (), 1, "tanh")

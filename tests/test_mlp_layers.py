@@ -16,6 +16,7 @@ from pidlab.models.mlp_layers import (
     dropout_mask,
     initial_parameters,
 )
+from pidlab.models.mlp_network import folded_layers, forward
 
 MEMBERS, BATCH, D = 3, 17, 5
 CPU = torch.device("cpu")
@@ -117,6 +118,23 @@ def test_running_averages_are_those_of_batch_norm_1d():
     mean, variance = network.running()
     torch.testing.assert_close(mean[1].flatten(), reference.running_mean)
     torch.testing.assert_close(variance[1].flatten(), reference.running_var)
+
+
+def test_folded_layers_are_the_network_with_its_running_averages():
+    architecture = Architecture(D, (6, 4), 1, "maxout", batch_norm=True)
+    parameters, network = _built(architecture)
+    generator = torch.Generator().manual_seed(3)
+    for tensor in [*parameters.views, *network.running()]:
+        tensor.copy_(torch.rand(tensor.shape, generator=generator, dtype=torch.float64) + 0.1)
+    x = torch.randn(50, D, generator=generator, dtype=torch.float64)
+    leaves, averages, values = [view[1] for view in parameters.views], [a[1].flatten() for a in network.running()], x
+    for layer in range(2):
+        weight, scale, shift = leaves[3 * layer : 3 * layer + 3]
+        mean, variance = averages[2 * layer : 2 * layer + 2]
+        values = functional.batch_norm(values @ weight.T, mean, variance, scale.flatten(), shift.flatten())
+        values = AUTOGRAD["maxout"](values.T).T
+    expected = values @ leaves[-1][:, :-1].T + leaves[-1][:, -1]
+    torch.testing.assert_close(forward(folded_layers(network, 1), "maxout", x).T, expected)
 
 
 def test_fast_tanh_is_tanh_to_a_few_units_of_single_precision():

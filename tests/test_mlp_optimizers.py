@@ -25,7 +25,7 @@ TORCH = {
     "nadam": torch.optim.NAdam,
 }
 CPU = torch.device("cpu")
-needs_fused = pytest.mark.skipif(not FusedAdam.available(CPU), reason="this torch has no fused Adam for the CPU")
+needs_fused = pytest.mark.skipif(not FusedAdam.available(CPU, torch.float32), reason="this torch has no fused Adam")
 
 
 def _gradients(dtype=torch.float64):
@@ -77,7 +77,7 @@ def test_fused_adam_is_adam(name, weight_decay):
 
 def test_without_the_private_operation_there_is_no_fused_adam(monkeypatch):
     monkeypatch.delattr(torch, "_fused_adam_", raising=False)
-    assert not FusedAdam.available(CPU)
+    assert not FusedAdam.available(CPU, torch.float32)
 
 
 def test_scalars_can_differ_from_number_to_number():

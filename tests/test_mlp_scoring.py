@@ -84,6 +84,22 @@ def test_scores_do_not_depend_on_the_company(activation):
         np.testing.assert_array_equal(fast_logits(network, np.ascontiguousarray(x[rows])), whole[rows])
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh", "silu"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_gives_nan_and_leaves_the_others_alone(activation, bad):
+    network, x = _network(activation), _events(300)
+    whole = fast_logits(network, x)
+    x[7, 2] = bad
+    found = fast_logits(network, x)
+    assert np.isnan(found[7, 0])
+    np.testing.assert_array_equal(np.delete(found, 7, axis=0), np.delete(whole, 7, axis=0))
+
+
+def test_another_number_of_features_is_refused():
+    with pytest.raises(ModelError, match=r"takes \(n, 5\) features. Got \(3, 4\)"):
+        fast_logits(_network("tanh"), _events(3, d=4))
+
+
 def test_wide_networks_and_gelu_go_the_other_way():
     assert not has_fast_path(_network("gelu"))
     assert not has_fast_path(_network("tanh", (5, 300, 1)))

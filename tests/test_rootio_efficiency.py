@@ -93,6 +93,8 @@ def test_equal_weights_are_counts_with_a_weight(tmp_path: Path) -> None:
     ]
     assert not weighted
     np.testing.assert_allclose(weight, 0.3, rtol=1e-12)
+    read = read_efficiency(tmp_path / "ours.root", "model/equal")
+    np.testing.assert_array_equal([read.passed, read.total, read.total2], [passed, total, total])
     low, _ = clopper_pearson(passed[0], total[0])
     np.testing.assert_allclose(numbers[0][0] - numbers[0][1], low, rtol=0, atol=1e-9)
 

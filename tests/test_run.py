@@ -298,7 +298,7 @@ def test_folds_score_every_event_by_a_model_that_never_saw_it(tmp_path: Path) ->
         "classes": {"s": "label == 1", "b": "label == 0"},
         "features": ["a", "b"],
         "folds": 3,
-        "models": {"bdt": {"type": "bdt", "n_estimators": 300, "max_depth": 8, "early_stopping_rounds": None}},
+        "models": {"bdt": {"type": "bdt", "n_estimators": 100, "max_depth": 6, "early_stopping_rounds": None}},
         "evaluate": {"robustness": None},
     }
     test, train = (

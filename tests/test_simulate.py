@@ -15,6 +15,7 @@ import pytest
 import uproot
 from numpy.typing import NDArray
 from scipy.special import expit
+from scipy.stats import multivariate_normal
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
@@ -184,6 +185,32 @@ def test_workshop_likelihood_ratio_is_the_true_one(workshop: tuple[NDArray[Any],
             assert_calibrated(log_odds[part], signal[part])
 
 
+MEANS = ([1.5, 1.2, -1.05], [0.0, 0.0, 0.0])
+WIDTHS = ([0.69, 0.65, 0.69], [1.00, 1.05, 1.10])
+CORRELATIONS = ([0.05, 0.15, 0.25], [-0.20, 0.35, 0.30])
+
+
+def test_workshop_is_gaussian_behind_the_map_of_the_docstring(
+    workshop: tuple[NDArray[Any], NDArray[np.bool_]],
+) -> None:
+    x, signal = workshop[0].astype(float), workshop[1]
+    s = np.array([0.5, 0.8, 0.0]) + np.array([1.6, 1.92, 1.6]) * x / np.sqrt(1 - x**2)
+    z2 = s[:, 1] - 0.35 * (s[:, 0] - 0.5) ** 2
+    z = np.stack([s[:, 0], z2, s[:, 2] - 0.25 * z2], axis=1)
+    densities = []
+    for species, mean, width, correlation in zip((signal, ~signal), MEANS, WIDTHS, CORRELATIONS, strict=True):
+        g = (z[species] - mean) / width
+        for i in range(3):
+            assert_mean(g[:, i], 0.0)
+            assert_mean(g[:, i] ** 2, 1.0)
+        for (i, j), expected in zip(((0, 1), (0, 2), (1, 2)), correlation, strict=True):
+            assert_mean(g[:, i] * g[:, j], expected)
+        r = np.eye(3)
+        r[np.triu_indices(3, 1)] = r.T[np.triu_indices(3, 1)] = correlation
+        densities.append(multivariate_normal(mean, r * np.outer(width, width)).logpdf(z))
+    np.testing.assert_allclose(log_likelihood_ratio(x), densities[0] - densities[1], rtol=1e-9, atol=1e-9)
+
+
 def test_workshop_optimum_and_straight_border_are_as_stated(
     workshop: tuple[NDArray[Any], NDArray[np.bool_]],
 ) -> None:
@@ -211,7 +238,7 @@ def test_gaussian_toy_knows_its_likelihood_ratio() -> None:
 
 @pytest.fixture(scope="module")
 def nano() -> Events:
-    return SAMPLES["nano"].events(60_000, 9)
+    return SAMPLES["nano"].events(120_000, 9)
 
 
 def test_nano_counts_candidates_as_stated(nano: Events) -> None:

@@ -84,10 +84,12 @@ def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:
     """
     unique = list(dict.fromkeys(paths))
     folders = [p.rsplit("/", 1)[0] if "://" in p else str(Path(p).resolve().parent) for p in unique]
-    common = os.path.commonpath(folders) if len({f.partition("://")[0] for f in folders if "://" in f}) <= 1 else ""
+    one_place = len({f.partition("://")[0] if "://" in f else "" for f in folders}) <= 1
+    common = os.path.commonpath(folders) if one_place else ""
     targets: dict[str, Path] = {}
     for path, folder in zip(unique, folders, strict=True):
-        target = output / os.path.relpath(folder, common) / f"{Path(path).stem}_pid.root"
+        below = os.path.relpath(folder, common) if one_place else ""
+        target = output / below / f"{Source(path, '').stem}_pid.root"
         if target in targets.values():
             other = next(p for p, t in targets.items() if t == target)
             raise OutputError(

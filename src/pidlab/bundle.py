@@ -17,6 +17,7 @@ from pidlab.errors import ModelError, UsageError, nearest
 from pidlab.evaluate.results import ModelResult
 from pidlab.models.base import read_json, write_json
 from pidlab.models.contender import Contender
+from pidlab.read import absolute
 from pidlab.recipe import Recipe, compile_recipe, without_models
 
 SCHEMA = 1
@@ -125,9 +126,6 @@ def _resolved(config: Config, folder: Path) -> dict[str, Any]:
     for section in [content["data"], *content["classes"].values()]:
         if isinstance(section, dict) and section.get("files") is not None:
             files = section["files"]
-            section["files"] = [_absolute(f, folder) for f in ([files] if isinstance(files, str) else files)]
+            section["files"] = [absolute(f, folder) for f in ([files] if isinstance(files, str) else files)]
+    content["data"]["friends"] = [absolute(f, folder) for f in content["data"]["friends"]]
     return content
-
-
-def _absolute(file: str, folder: Path) -> str:
-    return file if "://" in file else str(folder / file)

@@ -80,11 +80,10 @@ def apply(run: Path, files: Sequence[str], output: Path, models: Sequence[str], 
     """Score FILES with the models of RUN and write a friend tree for each."""
     from pidlab.apply import apply as apply_bundle
     from pidlab.bundle import load_bundle
-    from pidlab.read import find_sources
     from pidlab.terminal import summary_table
 
     bundle = load_bundle(run, models)
-    sources = find_sources(list(files), tree or bundle.recipe.loaded.config.data.tree, Path())
+    sources = bundle.recipe.inputs(list(files), tree)
     with _terminal(quiet) as (console, terminal):
         console.print(summary_table(apply_bundle(bundle, sources, output, terminal)))
 
@@ -112,14 +111,15 @@ def inspect(file: str, ranges: bool) -> None:
 def init(file: str, output: Path, force: bool) -> None:
     """Write a starter configuration for this very FILE[:TREE]."""
     from pidlab.inspect import inspect as inspect_table
-    from pidlab.read import Table, find_sources
+    from pidlab.read import Table, find_one
     from pidlab.starter import starter_configuration
 
     if output.exists() and not force:
         raise OutputError(f"{output}: is there already; name another file with -o, or replace it with --force")
-    (source,) = find_sources([file], None, Path())
+    source = find_one(file)
+    path = source.path if "://" in source.path else str(Path(source.path).resolve())
     with Table(source) as table:
-        text = starter_configuration(str(Path(source.path).resolve()), source.tree, inspect_table(table))
+        text = starter_configuration(path, source.tree, inspect_table(table), source.columns)
     output.write_text(text, encoding="utf-8")
     click.echo(f"wrote {output}; look it over, then: pidlab run {output}")
 

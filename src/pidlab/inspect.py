@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.expressions import Number
 from pidlab.read import Table
 from pidlab.split import event_hash
 
@@ -21,12 +22,13 @@ class BranchSummary:
     """One branch.
 
     Attributes:
-        kind: `float`, `int[]` and so on; "not usable" for objects and text.
+        kind: `float`, `int[]`, `text` and so on; "not usable" for objects.
         n, n_nan: values looked at, and how many of them are NaN.
         low, high: smallest and largest finite value.
         quantiles: at 1 %, 50 % and 99 %.
         codes: values that look like "not measured", with their share.
         labels: the values of an integer branch that has few of them; empty otherwise.
+        words: the values of a text branch that has few of them; empty otherwise.
         remarks: what a user should know, in sentences.
     """
 
@@ -39,6 +41,7 @@ class BranchSummary:
     quantiles: tuple[float, float, float] = (np.nan, np.nan, np.nan)
     codes: tuple[tuple[float, float], ...] = ()
     labels: tuple[int, ...] = ()
+    words: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property
@@ -69,14 +72,13 @@ def inspect(table: Table, with_ranges: bool = True) -> TableSummary:
     branches = []
     for name in table.names:
         if name not in kinds:
-            branches.append(
-                BranchSummary(name, "not usable", remarks=("holds objects or text; expressions take numbers",))
-            )
+            branches.append(BranchSummary(name, "not usable", remarks=(table.reason(name),)))
             continue
         values = table.flat_values(name, n_read)
         if kinds[name].is_scalar:
             columns[name] = values
-        branches.append(summarise(name, str(kinds[name]), values))
+        is_text = kinds[name].number is Number.TEXT
+        branches.append(summarise_text(name, values) if is_text else summarise(name, str(kinds[name]), values))
     return TableSummary(str(table.source), table.n_entries, n_read, tuple(branches), count_duplicates(columns))
 
 
@@ -94,6 +96,16 @@ def summarise(name: str, kind: str, values: NDArray[np.generic]) -> BranchSummar
     labels = _labels(values) if kind in ("int", "unsigned", "bool") else ()
     remarks = _remarks(finite, codes, n_nan, len(numbers))
     return BranchSummary(name, kind, len(numbers), n_nan, low, high, (q01, q50, q99), codes, labels, tuple(remarks))
+
+
+def summarise_text(name: str, values: NDArray[np.generic]) -> BranchSummary:
+    """Summarise a branch of text, from its values (n,)."""
+    words, counts = np.unique(values, return_counts=True)
+    if len(words) > _MAX_LABELS:
+        return BranchSummary(name, "text", len(values), remarks=(f"{len(words):,} different texts",))
+    told = ", ".join(f"{str(word)!r} in {n / len(values):.1%}" for word, n in zip(words, counts, strict=True))
+    labels = tuple(map(str, words)) if len(words) > 1 else ()
+    return BranchSummary(name, "text", len(values), words=labels, remarks=(told or "has no entries",))
 
 
 def find_codes(finite: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
@@ -146,9 +158,12 @@ def count_duplicates(columns: dict[str, NDArray[np.generic]]) -> int:
     """Number of rows that repeat an earlier row exactly in every column; 0 where there are fewer than two columns."""
     if len(columns) < 2:
         return 0
-    bits = [
-        np.asarray(c, np.float64).view(np.int64) if c.dtype.kind == "f" else np.asarray(c, np.int64)
-        for c in columns.values()
-    ]
-    hashes = event_hash(bits)
+    hashes = event_hash([_bits(column) for column in columns.values()])
     return len(hashes) - len(np.unique(hashes))
+
+
+def _bits(column: NDArray[np.generic]) -> NDArray[np.int64]:
+    """(n,) a whole number for each value, the same for the same value."""
+    if column.dtype.kind == "T":
+        return np.unique(column, return_inverse=True)[1].astype(np.int64)
+    return np.asarray(column, np.float64).view(np.int64) if column.dtype.kind == "f" else np.asarray(column, np.int64)

@@ -191,6 +191,10 @@ def _label(
 
 def _update(digest: Any, values: Any) -> None:
     """Add values to a digest: the same content in other chunks gives the same digest."""
+    if isinstance(values, np.ndarray) and values.dtype.kind == "T":
+        words = [str(word).encode() for word in values]
+        digest.update(b"".join(len(word).to_bytes(8, "little") + word for word in words))
+        return
     if isinstance(values, np.ndarray):
         digest.update(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
         return

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pidlab.config.load import KeyPath, LoadedConfig, feature_key
 from pidlab.config.schema import ClassTable, ExpressionModel, Feature, ScoreModel
 from pidlab.config.schema import Expression as Text
-from pidlab.errors import ConfigError, DataError, ExpressionError, Mistake
+from pidlab.errors import ConfigError, DataError, ExpressionError, Mistake, UsageError
 from pidlab.expressions import Expression, Kind, Number, check, parse
-from pidlab.read import Source, Table, find_sources
+from pidlab.read import Source, Table, find_sources, has_place, with_friends
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +96,35 @@ class Recipe:
             for source in self._sources(table, files_key):
                 found.setdefault(source, []).append(ClassRule(index, cut, weight))
         compiler.finish()
-        return found
+        befriended = with_friends(list(found), config.data.friends, self.loaded.folder)
+        return {befriended[source]: rules for source, rules in found.items()}
+
+    def inputs(self, files: Sequence[str], tree: str | None) -> list[Source]:
+        """Other inputs (relative to the working folder), with the names of columns and the friends that these need.
+
+        Raises:
+            UsageError: `data.friends` names files that belong to the inputs of the configuration only.
+            DataError: an input or a friend cannot be found.
+        """
+        data = self.loaded.config.data
+        sources = find_sources(files, tree or data.tree, Path(), data.columns)
+        fixed = next((friend for friend in data.friends if not has_place(friend)), None)
+        if fixed is None:
+            befriended = with_friends(sources, data.friends, self.loaded.folder)
+            return [befriended[source] for source in sources]
+        own = {_identity(source): source for source in self.rules()}
+        for source in sources:
+            if _identity(source) not in own:
+                what = f"data.friends names {fixed!r}, which belongs to the inputs of the configuration; {source}"
+                raise UsageError(f"{what} needs one of its own: write {{stem}} for the input's name in data.friends")
+        return [own[_identity(source)] for source in sources]
 
     def _sources(self, table: ClassTable, key: KeyPath) -> list[Source]:
         config = self.loaded.config
         files = table.files if table.files is not None else config.data.files
         if files is None:
             raise ConfigError([self.loaded.mistake(key, "no files are named for this class")])
-        return find_sources(files, table.tree or config.data.tree, self.loaded.folder)
+        return find_sources(files, table.tree or config.data.tree, self.loaded.folder, config.data.columns)
 
     def check(self, table: Table, stated: Iterable[Stated]) -> None:
         """Check expressions against the branches of `table`.
@@ -122,10 +144,15 @@ class Recipe:
             raise ConfigError(dict.fromkeys(mistakes))
 
 
+def _identity(source: Source) -> tuple[str, str]:
+    """What tells two inputs apart, however they were named."""
+    return source.path if "://" in source.path else str(Path(source.path).resolve()), source.tree
+
+
 def _check(expression: Expression, kinds: Mapping[str, Kind], table: Table) -> None:
     for name in expression.branches:
         if name in table.names and name not in kinds:
-            raise DataError(f"the branch {name!r} holds objects or text; expressions take numbers")
+            raise DataError(f"the branch {name!r} {table.reason(name)}; expressions take numbers and text")
     unread = dict.fromkeys(table.names, Kind(Number.FLOAT))
     check(expression, {**unread, **kinds})
 

@@ -48,7 +48,7 @@ def manifest_of(loaded: LoadedConfig, events: Events, resources: Resources, star
         "seconds": round(time.time() - started, 2),
         "inputs": [
             {
-                "file": i.source.path,
+                "file": i.source.place,
                 "tree": i.source.tree,
                 "entries": i.n_entries,
                 "rows": i.n_rows,

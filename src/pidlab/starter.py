@@ -29,13 +29,20 @@ _NUMBERS = ("float", "int", "unsigned", "bool")
 _PLAIN_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
 
 
-def starter_configuration(file: str, tree: str, summary: TableSummary) -> str:
-    """The text of a configuration; it runs as it is where a label-like branch was found."""
+def starter_configuration(file: str, tree: str, summary: TableSummary, columns: Sequence[str] = ()) -> str:
+    """The text of a configuration; it runs as it is where a label-like branch was found.
+
+    Args:
+        file: what is to be read.
+        tree: the tree or table of it.
+        summary: what the table holds.
+        columns: the invented names of columns that the file does not name.
+    """
     usable = [b for b in summary.branches if b.kind in _NUMBERS]
     keys = _named(usable, _RUN_NAMES)[:1] + _named(usable, _EVENT_NAMES)[:1]
     event_id = [b.name for b in keys if not b.kind.startswith("float")]
     weight = next((b.name for b in _named(usable, _WEIGHT_NAMES) if not b.is_constant), None)
-    label = _label(usable, event_id)
+    label = _label([b for b in summary.branches if b in usable or b.words], event_id)
     taken = {*event_id, weight, label.name if label else None}
     features = [b for b in usable if b.name not in taken and not b.is_constant and "weight" not in b.name.lower()]
     lines = [
@@ -44,6 +51,7 @@ def starter_configuration(file: str, tree: str, summary: TableSummary) -> str:
         "data:",
         f"  files: {json.dumps(file)}",
         f"  tree: {json.dumps(tree)}",
+        *([f"  columns: {json.dumps(list(columns))}      # invented: the file names none"] if columns else ()),
         *_data_lines(event_id, weight),
         "",
         *_class_lines(label),
@@ -73,8 +81,8 @@ def _named(branches: Sequence[BranchSummary], names: Sequence[str]) -> list[Bran
 
 
 def _label(branches: Sequence[BranchSummary], event_id: Sequence[str]) -> BranchSummary | None:
-    """The branch that most looks like the true class: named so, or the only integer branch with a few values."""
-    candidates = [b for b in branches if b.labels and b.name not in event_id]
+    """The branch that most looks like the true class: named so, or the only one with a few integers or words."""
+    candidates = [b for b in branches if (b.labels or b.words) and b.name not in event_id]
     named = _named(candidates, _LABEL_NAMES)
     if named:
         return named[0]
@@ -101,11 +109,14 @@ def _class_lines(label: BranchSummary | None) -> list[str]:
             '#  electron: "species == 0"',
             "#  pion: {files: pions.root}",
         ]
-    lines = [f"classes:                          # {label.name} has the values {', '.join(map(str, label.labels))}"]
+    values = label.labels or label.words
+    lines = [f"classes:                          # {label.name} has the values {', '.join(map(str, values))}"]
     stem = re.sub(r"[^A-Za-z0-9_]", "_", label.name)
-    for value in label.labels:
-        name = f"{stem}_{value}".replace("-", "minus_")
-        lines.append(f"  {name}: {json.dumps(f'{_quoted(label.name)} == {value}')}")
+    for i, value in enumerate(values):
+        name = re.sub(r"[^A-Za-z0-9_]", "_", f"{stem}_{value}".replace("-", "minus_"))
+        name = name if f"  {name}:" not in "\n".join(lines) else f"{name}_{i}"
+        written = value if isinstance(value, int) else f"'{value}'" if "'" not in value else f'"{value}"'
+        lines.append(f"  {name}: {json.dumps(f'{_quoted(label.name)} == {written}')}")
     return [*lines, "# signal:                         # left out: the first class"]
 
 

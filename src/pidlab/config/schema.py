@@ -26,6 +26,13 @@ class Data(Section):
 
     files: str | list[str] | None = Field(None, description="path, glob or file.root:tree, or a list of them")
     tree: str | None = Field(None, description="may be left out where a file holds one tree")
+    columns: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="names for the columns of csv and npy files that do not name them"
+    )
+    friends: list[str] = Field(
+        default_factory=list,
+        description="trees with one entry for each entry of the input; {stem}, {folder} and {tree} are the input's",
+    )
     per: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="one row a candidate of this jagged collection"
     )
@@ -127,7 +134,7 @@ class MlpModel(Section):
     batch_size: PositiveInt | None = None
     epochs: PositiveInt | None = None
     patience: PositiveInt | None = Field(None, description="epochs without improvement before stopping")
-    dropout: Fraction = 0.0
+    dropout: Fraction | None = Field(None, description="left out: 0.2 for samples small for their features, else 0")
     batch_norm: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     members: PositiveInt = 1

@@ -116,6 +116,8 @@ def _slopes(score: Score, threshold: float, sample: Sample) -> Array:
     least.
     """
     signal, w = score[sample.is_signal], sample.weight[sample.is_signal]
+    if not w.sum() > 0:
+        return np.zeros(len(sample.classes))
     at = _deviates(_pass_rates(score, threshold, sample), sample)
     width = 0.5 * (len(w) / 400) ** -0.2
     targets = special.ndtr(at[sample.signal] + width * np.array([-1, 1]))

@@ -13,7 +13,7 @@ from pidlab.evaluate.results import UNDEFINED, Array, Measured, Overtraining
 from pidlab.sample import FloatArray, IntArray, Sample
 
 _PERMUTATIONS = 499
-_PERMUTED_AT_MOST = 20_000
+_PERMUTED_AT_MOST = 10_000
 _EXACT_AT_MOST = 10_000
 
 
@@ -72,7 +72,7 @@ def ks_p_value(
     """The probability of a distance at least this large if a and b, with their weights, are of one distribution.
 
     Unit weights and distinct events: scipy's two-sample test, exact up to 10,000 events. Otherwise 499 permutations
-    of whole events between the samples (p is then (1 + as large) / 500), or, above 20,000 candidates, Kolmogorov's
+    of whole events between the samples (p is then (1 + as large) / 500), or, above 10,000 candidates, Kolmogorov's
     distribution with effective numbers of events. NaN where a sample is empty or its weights do not sum to more than
     zero.
     """

@@ -55,7 +55,7 @@ class Finding:
             return Measured(1.0, 1.0, 1.0, self.misid[0].n)
         a, b = self.wide if wide else self.misid
         if not math.isnan(self.log_deviation):
-            factor = math.exp((_Z95 if wide else 1.0) * self.log_deviation)
+            factor = math.exp(min((_Z95 if wide else 1.0) * self.log_deviation, 700.0))
             return Measured(a.value / b.value, a.value / b.value / factor, a.value / b.value * factor, a.n)
         return Measured(_quotient(a.value, b.value), _quotient(a.low, b.high), _quotient(a.high, b.low), a.n)
 

@@ -51,9 +51,10 @@ def threshold_at(score: Score, weight: FloatArray, target: float) -> float:
 
 
 def signal_efficiency(score: Score, sample: Sample, threshold: float) -> float:
-    """The weighted fraction of the signal of `sample` that passes."""
+    """The weighted fraction of the signal of `sample` that passes; NaN without signal."""
     weight = np.where(sample.is_signal, sample.weight, 0.0)
-    return float(weight[passes(score, threshold)].sum() / weight.sum())
+    total = float(weight.sum())
+    return float(weight[passes(score, threshold)].sum()) / total if total else float("nan")
 
 
 def choose(score: Score, sample: Sample, targets: list[float], *, single_point: bool) -> list[tuple[str, float, float]]:

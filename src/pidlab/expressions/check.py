@@ -146,7 +146,7 @@ def _require_scalar(text: str, item: _Item) -> None:
     if item.kind.is_jagged:
         held = f"branch {name!r} holds a list in each row"
     else:
-        held = f"branch {name!r} holds an array {item.kind} in each row"
+        held = f"branch {name!r} holds {'x'.join(map(str, item.kind.shape))} numbers in each row"
     collection = name.partition("_")[0]
     hint = (
         f"Three ways out: one element '{name}[0]', a reduction such as 'Max$({name})' or 'Sum$({name} > 0) > 0', "

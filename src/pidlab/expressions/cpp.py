@@ -14,9 +14,9 @@ from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A C++ expression of `type` double, bool, bits (unsigned long long), or any (a variable, a whole constant)."""
+    """A C++ expression in pieces; its `type` is double, bool, bits (unsigned long long), or any (as for a variable)."""
 
-    text: str
+    pieces: tuple[str | _Text, ...]
     type: str
 
 
@@ -43,12 +43,12 @@ def to_cpp(expression: Expression, variable: Callable[[str], str]) -> str:
             stack.append(_applied(expression.text, step, arguments))
         else:
             stack.append(_leaf(expression.text, step, variable))
-    return _double(stack[-1]) if stack[-1].type == "any" else stack[-1].text
+    return _written(_double(stack[-1]) if stack[-1].type == "any" else stack[-1])
 
 
 def _leaf(text: str, step: Step, variable: Callable[[str], str]) -> _Text:
     if isinstance(step, Branch):
-        return _Text(variable(step.name) + "".join(f"[{i}]" for i in step.indices), "any")
+        return _Text((variable(step.name), *(f"[{i}]" for i in step.indices)), "any")
     if isinstance(step, Constant):
         return _constant(step.value)
     assert isinstance(step, Entry)
@@ -57,14 +57,14 @@ def _leaf(text: str, step: Step, variable: Callable[[str], str]) -> _Text:
 
 def _constant(value: float | int | bool) -> _Text:
     if isinstance(value, bool):
-        return _Text(str(value).lower(), "bool")
+        return _Text((str(value).lower(),), "bool")
     if isinstance(value, int):
-        return _Text(f"{value}ull", "any")
+        return _Text((f"{value}ull",), "any")
     if math.isnan(value):
-        return _Text("std::numeric_limits<double>::quiet_NaN()", "double")
+        return _Text(("std::numeric_limits<double>::quiet_NaN()",), "double")
     if math.isinf(value):
-        return _Text("std::numeric_limits<double>::infinity()", "double")
-    return _Text(repr(value), "double")
+        return _Text(("std::numeric_limits<double>::infinity()",), "double")
+    return _Text((repr(value),), "double")
 
 
 def _applied(text: str, step: Apply, arguments: list[_Text]) -> _Text:
@@ -73,24 +73,38 @@ def _applied(text: str, step: Apply, arguments: list[_Text]) -> _Text:
         hint = "Compute it as a feature of its own when the file is read."
         raise ExpressionError(f"{step.name} has no C++ for one row", text, step.position, step.length, hint)
     written = [_AS[letter](a) for letter, a in zip(operation.takes, arguments, strict=True)]
-    filled = re.sub(r"\{([0-2])\}", lambda match: written[int(match[1])], operation.cpp)
-    return _Text(filled, _RESULTS.get(operation.result, "double"))
+    between = re.split(r"\{([0-2])\}", operation.cpp)
+    pieces = tuple(written[int(piece)] if k % 2 else piece for k, piece in enumerate(between))
+    return _Text(pieces, _RESULTS.get(operation.result, "double"))
 
 
-def _double(value: _Text) -> str:
-    return value.text if value.type == "double" else f"double({value.text})"
+def _written(value: _Text) -> str:
+    """The pieces joined, once and without recursion, so that a long expression takes no time."""
+    found: list[str] = []
+    waiting: list[str | _Text] = [value]
+    while waiting:
+        piece = waiting.pop()
+        if isinstance(piece, str):
+            found.append(piece)
+        else:
+            waiting.extend(reversed(piece.pieces))
+    return "".join(found)
 
 
-def _bits(value: _Text) -> str:
+def _double(value: _Text) -> _Text:
+    return value if value.type == "double" else _Text(("double(", value, ")"), "double")
+
+
+def _bits(value: _Text) -> _Text:
     """The 64 bits; negative doubles go through a signed integer, where the conversion is defined."""
     if value.type == "bits":
-        return value.text
-    inner = f"(long long)({value.text})" if value.type == "double" else f"({value.text})"
-    return f"(unsigned long long){inner}"
+        return value
+    through = "(unsigned long long)(long long)(" if value.type == "double" else "(unsigned long long)("
+    return _Text((through, value, ")"), "bits")
 
 
-def _truth(value: _Text) -> str:
-    return value.text if value.type == "bool" else f"({value.text} != 0)"
+def _truth(value: _Text) -> _Text:
+    return value if value.type == "bool" else _Text(("(", value, " != 0)"), "bool")
 
 
-_AS: dict[str, Callable[[_Text], str]] = {"d": _double, "u": _bits, "b": _truth}
+_AS: dict[str, Callable[[_Text], _Text]] = {"d": _double, "u": _bits, "b": _truth}

@@ -28,7 +28,7 @@ def evaluate(expression: Expression, arrays: Mapping[str, Any], n: int, first_en
         expression: what to compute.
         arrays: the branches it reads, n rows each: numpy (n, ...) or awkward.
         n: number of rows.
-        first_entry: the number of the first row, for `Entry$`.
+        first_entry: the number of the first row, for `Entry$`; not used where `arrays` has the numbers as "Entry$".
 
     Raises:
         ExpressionError: the expression does not fit the arrays; see `check`.
@@ -91,7 +91,7 @@ def _run(expression: Expression, arrays: Mapping[str, Any], n: int, first_entry:
             elif isinstance(step, Branch):
                 stack.append(_branch(step, arrays[step.name], n))
             elif isinstance(step, Entry):
-                stack.append(Value(np.arange(first_entry, first_entry + n)))
+                stack.append(Value(arrays["Entry$"] if "Entry$" in arrays else np.arange(first_entry, first_entry + n)))
             else:
                 stack.append(Value(_constant(step)))
     return stack[-1]

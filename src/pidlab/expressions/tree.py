@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-MAX_STEPS = 10_000
+MAX_STEPS = 4_000
 """Nodes in an expression, aliases expanded."""
 
 

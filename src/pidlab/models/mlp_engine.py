@@ -92,7 +92,7 @@ class Trainer:
     def _make_optimizer(self) -> None:
         plan, flat, steps = self.plan, self.parameters.flat, self.batches.steps
         self._in_step = len(set(steps.tolist())) == 1
-        fused = self._in_step and FusedAdam.available(self.device)
+        fused = self._in_step and FusedAdam.available(self.device, flat.dtype)
         names = {"momentum": plan.momentum, "weight_decay": plan.weight_decay}
         self.optimizer = make_optimizer(plan.optimizer, **names, fused=fused)
         self._buffers = [torch.zeros_like(flat) for _ in range(self.optimizer.n_buffers)]

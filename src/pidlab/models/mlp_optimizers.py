@@ -123,11 +123,13 @@ class FusedAdam:
         self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
 
     @staticmethod
-    def available(device: torch.device) -> bool:
-        """Whether this torch has the operation, with the signature used here, on this device."""
+    def available(device: torch.device, dtype: torch.dtype) -> bool:
+        """Whether this torch has the operation, with the signature used here, for this device and type."""
+        if dtype is not torch.float32:  # on CUDA it reads the step's number as single precision, whatever it is
+            return False
         try:
-            tensors = [torch.ones(2, device=device) for _ in range(4)]
-            rate, step = (torch.ones((), device=device) for _ in range(2))
+            tensors = [torch.ones(2, device=device, dtype=dtype) for _ in range(4)]
+            rate, step = (torch.ones((), device=device, dtype=dtype) for _ in range(2))
             FusedAdam(0.0).update(tensors[0], tensors[1], tensors[2:], tensors[0], (rate, step))
         except (AttributeError, TypeError, RuntimeError, NotImplementedError):
             return False

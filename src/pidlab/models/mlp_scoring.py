@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pidlab.errors import ModelError
 from pidlab.models.mlp_layers import ACTIVATIONS, LEAKY_SLOPE
 from pidlab.models.mlp_network import DenseNetwork
 
@@ -33,7 +34,15 @@ def has_fast_path(network: DenseNetwork) -> bool:
 
 
 def fast_logits(network: DenseNetwork, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, k) float32 logits of x (n, d) float32, C-contiguous; k = 1 for two classes."""
+    """(n, k) float32 logits of x (n, d) float32, C-contiguous; k = 1 for two classes.
+
+    Where a feature is not finite the logits are NaN.
+
+    Raises:
+        ModelError: x has another number of features.
+    """
+    if x.ndim != 2 or x.shape[1] != network.n_inputs:
+        raise ModelError(f"the network takes (n, {network.n_inputs}) features. Got {x.shape}.")
     parts = [np.hstack([b[:, None], w]).ravel() for w, b in zip(network.weights, network.biases, strict=True)]
     parameters = np.concatenate(parts).astype(np.float32)
     outputs = np.array([len(weight) for weight in network.weights])
@@ -123,18 +132,20 @@ def _linear(parameters: Any, n_in: int, n_out: int, source: Any, target: Any) ->
 
 @_compiled
 def _forward(x: Any, parameters: Any, outputs: Any, pieces: int, kind: int, out: Any) -> None:
-    """Logits of x (n, d) into out (n, k), block by block; the last block is filled up with zeros."""
+    """Logits of x (n, d) into out (n, k), block by block; what the last block has too much is thrown away."""
     n, d = x.shape
     widest = max(d, outputs.max())
     source, target = np.zeros((widest, _BLOCK), np.float32), np.zeros((widest, _BLOCK), np.float32)
     kept, power_bits = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.int32)
+    spoiled = np.empty(_BLOCK, np.float32)
     power = power_bits.view(np.float32)
     for start in range(0, n, _BLOCK):
         size = min(_BLOCK, n - start)
+        spoiled[:] = _ZERO
         for j in range(d):
             for i in range(size):
                 source[j, i] = x[start + i, j]
-            source[j, size:] = _ZERO
+                spoiled[i] += x[start + i, j] * _ZERO
         n_in, offset = d, 0
         for layer in range(len(outputs)):
             n_out = outputs[layer]
@@ -146,4 +157,4 @@ def _forward(x: Any, parameters: Any, outputs: Any, pieces: int, kind: int, out:
             source, target = target, source
         for j in range(n_in):
             for i in range(size):
-                out[start + i, j] = source[j, i]
+                out[start + i, j] = source[j, i] + spoiled[i]

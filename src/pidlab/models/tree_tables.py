@@ -70,8 +70,8 @@ class Forest:
 
     @property
     def mask_bits(self) -> int:
-        """The bits that a leaf mask needs, 8 to 64; 0 where the trees have too many leaves for masks."""
-        most = max((tree.n_leaves for tree in self.trees), default=0)
+        """The bits that a leaf mask needs, 8 to 64; 0 where there is no tree or one with too many leaves."""
+        most = max((tree.n_leaves for tree in self.trees), default=65)
         return next((bits for bits in (8, 16, 32, 64) if bits >= most), 0)
 
     @property
@@ -143,6 +143,7 @@ class LeafTables:
 
     def margins(self, x: FloatArray, n_threads: int = 1) -> NDArray[np.float32]:
         """(n, d) float32 features, NaN where missing, to (n, m) margins; each row's result is its own."""
+        x = np.ascontiguousarray(x)  # of one layout, so that one version is compiled
         out = np.empty((len(x), len(self.base)), np.float32)
         chunks = [slice(start, start + _CHUNK) for start in range(0, len(x), _CHUNK)]
         if n_threads == 1 or len(chunks) == 1:

@@ -222,7 +222,7 @@ def read_efficiency(file_path: Path, key: str) -> Efficiency:
         DataError: there is no such file or key, it is no TEfficiency, or one of another class version.
     """
     try:
-        with uproot.open(str(file_path), custom_classes={**uproot.classes, "TEfficiency": Model_TEfficiency}) as file:
+        with uproot.open(file_path, custom_classes={**uproot.classes, "TEfficiency": Model_TEfficiency}) as file:
             name = file.classname_of(key)
             model = file[key] if name == "TEfficiency" else None
     except (OSError, ValueError, KeyError) as error:

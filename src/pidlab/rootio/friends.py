@@ -246,7 +246,7 @@ class FriendWriter:
 def read_marker(path: Path) -> dict[str, Any] | None:
     """What the marker of a finished friend file holds; None where there is no such file, or no whole one."""
     try:
-        with uproot.open(str(path), object_cache=None) as file:
+        with uproot.open(path, object_cache=None) as file:
             if path.stat().st_size < file.file.fEND:  # a copy that broke off
                 return None
             content = json.loads(str(file[MARKER]))

@@ -172,8 +172,7 @@ def find_bins(values: Array, edges: Array) -> NDArray[np.int64]:
     TAxis::FindFixBin of ROOT 6.40 does the same; earlier ones divide where the bins are equally wide, and may put a
     value that lies on an edge beside it.
     """
-    bins = np.searchsorted(edges, values, side="right")
-    return np.asarray(np.where(np.isnan(values), len(edges), bins), dtype=np.int64)
+    return np.asarray(np.searchsorted(edges, values, side="right"), dtype=np.int64)
 
 
 def _is_regular(edges: Array) -> bool:

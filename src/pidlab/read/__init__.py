@@ -1,0 +1,20 @@
+"""Reading: which inputs a configuration means, and their branches in chunks of entries, whatever the format."""
+
+from pidlab.read.formats import Source, trees_in
+from pidlab.read.sources import absolute, find_all, find_one, find_sources, has_place, split_tree, with_friends
+from pidlab.read.table import STEP, Chunk, Table
+
+__all__ = [
+    "STEP",
+    "Chunk",
+    "Source",
+    "Table",
+    "absolute",
+    "find_all",
+    "find_one",
+    "find_sources",
+    "has_place",
+    "split_tree",
+    "trees_in",
+    "with_friends",
+]

@@ -1,0 +1,233 @@
+"""ROOT files: TTrees and RNTuples through uproot, which sees names of branches but never an expression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uproot
+
+from pidlab.errors import DataError
+from pidlab.expressions import Number, kind_from_array
+from pidlab.read.backend import Arrays, joined, plain
+
+_TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
+_NEEDED = {"http": "aiohttp", "https": "aiohttp", "root": "fsspec-xrootd", "roots": "fsspec-xrootd"}
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """An open ROOT file.
+
+    Raises:
+        DataError: it cannot be opened; says why.
+    """
+    try:
+        options = {} if "://" in path else {"handler": uproot.MemmapSource}
+        file = uproot.open({path: None}, object_cache=None, array_cache=None, **options)
+    except Exception as error:
+        raise DataError(f"{path}: {_why_not(path, error)}") from error
+    with file:
+        yield file
+
+
+def _why_not(path: str, error: Exception) -> str:
+    if "://" in path:
+        return _why_not_remote(path.partition("://")[0], error)
+    if isinstance(error, PermissionError):
+        return "may not be read; check its permissions"
+    if Path(path).stat().st_size == 0:
+        return "is an empty file (0 bytes); was it written to its end?"
+    with Path(path).open("rb") as file:
+        if file.read(4) != b"root":
+            return "is not a ROOT file"
+    return "cannot be opened as a ROOT file; it is damaged or was cut short"
+
+
+def _why_not_remote(scheme: str, error: Exception) -> str:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, ImportError) or "Protocol not known" in said:
+        package = _NEEDED.get(scheme)
+        if package is None:
+            return f"addresses that begin with {scheme}:// are not known ({said})"
+        extra = "`pip install 'pidlab[remote]'` brings it"
+        return f"reading {scheme}:// needs the package {package}, which is not installed; {extra}"
+    return f"cannot be opened ({said}); check the address, and that the server answers"
+
+
+def trees_of(path: str) -> dict[str, int]:
+    """The trees of a file, in nested directories too, and their number of entries; of several cycles the highest.
+
+    Raises:
+        DataError: the file cannot be opened, or its contents cannot be listed.
+    """
+    with opened(path) as file:
+        try:
+            classes = file.classnames(recursive=True, cycle=False)
+            return {name: int(file[name].num_entries) for name, kind in classes.items() if kind in _TREE_CLASSES}
+        except Exception as error:
+            raise DataError(f"{path}: its contents cannot be listed; it is damaged or was cut short") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """One branch of a TTree, or one leaf of it.
+
+    Attributes:
+        offsets: (n_baskets + 1,) the entries at which baskets begin, and the end.
+    """
+
+    branch: Any
+    leaf: str | None
+    offsets: Any
+
+    @property
+    def type(self) -> str:
+        """The type's name in C++."""
+        return str(self.branch.typename)
+
+    @property
+    def is_object(self) -> bool:
+        """True for an object whose members uproot could only give together."""
+        return isinstance(self.branch.interpretation, uproot.AsStridedObjects)
+
+    def read(self, start: int, stop: int) -> Any:
+        """The entries from `start` to before `stop`."""
+        numbers = uproot.interpretation.numerical.Numerical
+        flat = isinstance(self.branch.interpretation, numbers | uproot.AsStrings)
+        array = self.branch.array(entry_start=start, entry_stop=stop, library="np" if flat else "ak")
+        return plain(array if self.leaf is None else array[self.leaf])
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """One field of an RNTuple that has no fields below it."""
+
+    ntuple: Any
+    field: Any
+    offsets: Any
+
+    @property
+    def type(self) -> str:
+        """The type's name in C++."""
+        return str(self.field.typename)
+
+    @property
+    def is_object(self) -> bool:
+        """False: a field without fields below it is no object."""
+        return False
+
+    def read(self, start: int, stop: int) -> Any:
+        """The entries from `start` to before `stop`."""
+        chosen = self.field
+        array = self.ntuple.arrays(filter_field=lambda f: f is chosen, entry_start=start, entry_stop=stop)
+        while len(array.fields) == 1:
+            array = array[array.fields[0]]
+        return plain(array)
+
+
+@dataclass(slots=True)
+class _Ahead:
+    """Reads a branch forwards in any steps, and every basket once.
+
+    Attributes:
+        held: what was read and not yet given, the entries from `start` to before `stop`.
+    """
+
+    branch: _Branch | _Field
+    held: list[Any] = field(default_factory=list)
+    start: int = 0
+    stop: int = 0
+
+    def next(self, stop: int) -> Any:
+        """The entries from where the last call ended to before `stop`."""
+        if stop > self.stop:
+            basket = int(np.searchsorted(self.branch.offsets, stop))
+            end = int(self.branch.offsets[basket]) if basket < len(self.branch.offsets) else stop
+            self.held.append(self.branch.read(self.stop, end))
+            self.stop = end
+        whole = joined(self.held)
+        given, rest = whole[: stop - self.start], whole[stop - self.start :]
+        self.held, self.start = [rest] if len(rest) else [], stop
+        return given
+
+
+class RootTree:
+    """One tree of a ROOT file."""
+
+    def __init__(self, path: str, tree: str) -> None:
+        self._place = f"{path}:{tree}"
+        self._context = opened(path)
+        found = self._context.__enter__()[tree]
+        self.n_entries = int(found.num_entries)
+        self._branches = _tree_branches(found) if hasattr(found, "branches") else _fields(found)
+
+    @property
+    def names(self) -> list[str]:
+        """All branches."""
+        return list(self._branches)
+
+    def place(self, name: str) -> str:
+        """The file and the tree."""
+        return self._place
+
+    def reason(self, name: str) -> str:
+        """Why a branch cannot be used: it holds objects."""
+        branch = self._branches[name]
+        if branch.is_object:
+            return f"holds objects of the type {branch.type}"
+        try:
+            kind = kind_from_array(branch.read(0, 0))
+        except Exception:  # whatever uproot says of a type that it cannot read
+            return f"holds objects of the type {branch.type or 'unknown'}"
+        return f"holds objects of the type {branch.type}" if kind.number is Number.OTHER else ""
+
+    def empty(self, name: str) -> Any:
+        """A branch without entries."""
+        return self._branches[name].read(0, 0)
+
+    def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
+        """The branches in pieces; each basket is read and decompressed once."""
+        ahead = {name: _Ahead(self._branches[name]) for name in names}
+        for start in range(0, self.n_entries, step):
+            stop = min(start + step, self.n_entries)
+            yield {name: each.next(stop) for name, each in ahead.items()}
+
+    def values(self, name: str, start: int, stop: int) -> Any:
+        """A part of a branch."""
+        return self._branches[name].read(start, stop)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._context.__exit__(None, None, None)
+
+
+def _tree_branches(tree: Any) -> dict[str, _Branch]:
+    """The branches that hold values, by the names that ROOT's cut strings use: the last part of the path."""
+    found: dict[str, _Branch] = {}
+    ends = [(path, branch) for path, branch in tree.iteritems(recursive=True, full_paths=True) if not branch.branches]
+    short = [_short(path) for path, _ in ends]
+    for (path, branch), name in zip(ends, short, strict=True):
+        unique = name if short.count(name) == 1 else path.replace("/", ".")
+        dtype = getattr(branch.interpretation, "from_dtype", None)
+        is_leaf_list = type(branch.interpretation) is uproot.AsDtype and dtype is not None and dtype.names
+        leaves = [(f"{unique}.{leaf}", leaf) for leaf in dtype.names] if is_leaf_list else [(unique, None)]
+        found |= {full: _Branch(branch, leaf, np.asarray(branch.entry_offsets)) for full, leaf in leaves}
+    return found
+
+
+def _short(path: str) -> str:
+    """`I16` for `evt/I16`, `x` for `x[10]`, `P3.Px` for `evt/P3/P3.Px`."""
+    return path.rsplit("/", 1)[-1].split("[")[0]
+
+
+def _fields(ntuple: Any) -> dict[str, _Field]:
+    """The fields of an RNTuple that have none below them, by their paths."""
+    starts = [int(c.num_first_entry) for c in ntuple.cluster_summaries]
+    offsets = np.asarray([*starts, int(ntuple.num_entries)])
+    fields = ntuple.iteritems(recursive=True, full_paths=True)
+    return {path: _Field(ntuple, each, offsets) for path, each in fields if not each.keys()}

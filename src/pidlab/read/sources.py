@@ -1,0 +1,172 @@
+"""Sources: which inputs the paths, patterns and addresses of a configuration mean."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pidlab.errors import DataError, UsageError, nearest
+from pidlab.read.formats import Source, format_of, invented_columns, is_database, takes_columns, trees_in
+
+_ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*://")
+_WITH_TREE = re.compile(r"^(?P<path>.+\.[A-Za-z0-9]+):(?P<tree>[^:]+)$")
+_HOST = re.compile(r"^[a-z][a-z0-9+.-]*://[^/]*")
+_PLACES = ("{stem}", "{folder}", "{tree}")
+
+
+def split_tree(text: str) -> tuple[str, str | None]:
+    """`file.root:tree` as ("file.root", "tree"); without a tree, (text, None)."""
+    if not _ADDRESS.match(text) and Path(text).exists():
+        return text, None
+    host = match[0] if (match := _HOST.match(text)) else ""
+    rest = text[len(host) :]
+    if is_database(text):
+        path, colon, tree = rest.rpartition(":")
+        return (host + path, tree) if colon and path.strip("/") else (text, None)
+    parts = _WITH_TREE.match(rest)
+    return (host + parts["path"], parts["tree"]) if parts else (text, None)
+
+
+def find_sources(
+    files: str | Sequence[str], tree: str | None, folder: Path, columns: Sequence[str] | None = None
+) -> list[Source]:
+    """The trees that `files` (paths, globs, `file.root:tree`, addresses, relative to `folder`) mean, in order.
+
+    Args:
+        files: what to read.
+        tree: the tree or table, where a file holds several.
+        folder: what relative paths are relative to.
+        columns: names for the columns of files that do not name them.
+
+    Raises:
+        DataError: a file is missing or cannot be read, or it is not clear which of its trees is meant.
+    """
+    sources = []
+    for text in [files] if isinstance(files, str) else files:
+        pattern, own_tree = split_tree(absolute(text, folder))
+        for path in _paths(pattern, text):
+            names = tuple(columns or ()) if takes_columns(path) else ()
+            sources.append(Source(path, _choose_tree(path, own_tree, tree, names), names))
+    doubled = {s for s in sources if sources.count(s) > 1}
+    if doubled:
+        raise DataError(f"{min(doubled)}: named twice; its events would count double. Name each input once")
+    return sources
+
+
+def absolute(text: str, folder: Path) -> str:
+    """A path or address of a configuration in `folder` that means the same from everywhere."""
+    if text.startswith("sqlite:///") and not text.startswith("sqlite:////"):
+        return f"sqlite:///{(folder / text.removeprefix('sqlite:///')).absolute()}"
+    return text if _ADDRESS.match(text) or text.startswith("{folder}") else str(folder / text)
+
+
+def find_all(text: str) -> list[Source]:
+    """Every tree of the files that `FILE[:TREE]` means, or the one tree that it names.
+
+    The columns of a file that does not name them are called column_1, column_2, …
+
+    Raises:
+        DataError: a file is missing or cannot be read, or there is no such tree.
+    """
+    pattern, tree = split_tree(absolute(text, Path()))
+    sources = []
+    for path in _paths(pattern, text):
+        columns = invented_columns(path)
+        names = [_choose_tree(path, tree, None, columns)] if tree is not None else list(trees_in(path, columns))
+        sources += [Source(path, name, columns) for name in names]
+    if not sources:
+        raise DataError(f"{text}: holds no tree")
+    return sources
+
+
+def find_one(text: str) -> Source:
+    """The one tree that `FILE[:TREE]` means; its columns may have invented names.
+
+    Raises:
+        DataError: a file is missing or cannot be read, or there are several trees.
+    """
+    sources = find_all(text)
+    if len(sources) > 1:
+        raise DataError(f"{text}: means several trees: {', '.join(map(str, sources[:8]))}; name one, as FILE:TREE")
+    return sources[0]
+
+
+def with_friends(sources: Sequence[Source], friends: Sequence[str], folder: Path) -> dict[Source, Source]:
+    """Each source with the friend trees that `data.friends` names for it.
+
+    `{stem}`, `{folder}` and `{tree}` in a friend stand for those of the input. Without them, one input has all of the
+    friends, and several inputs have one each, in order.
+
+    Raises:
+        UsageError: it is not clear which friend belongs to which input.
+        DataError: a friend is missing, or holds several trees.
+    """
+    fixed = [text for text in friends if not has_place(text)]
+    by_order = bool(fixed) and len(sources) > 1
+    if by_order and (len(fixed) < len(friends) or len(fixed) != len(sources)):
+        where = f"{fixed[0]!r} would be the friend of {len(sources)} inputs"
+        raise UsageError(f"data.friends: {where}; write {{stem}} for the input's name, or name one friend an input")
+    given: Mapping[Source, Sequence[str]] = {
+        source: [friends[i]] if by_order else friends for i, source in enumerate(sources)
+    }
+    return {s: replace(s, friends=tuple(_friend(text, s, folder) for text in texts)) for s, texts in given.items()}
+
+
+def has_place(friend: str) -> bool:
+    """True where the friend's name depends on the input's."""
+    return any(place in friend for place in _PLACES)
+
+
+def _friend(text: str, source: Source, folder: Path) -> Source:
+    own_folder = str(Path(source.path).absolute().parent) if "://" not in source.path else source.path.rsplit("/", 1)[0]
+    filled = text.replace("{stem}", source.stem).replace("{folder}", own_folder)
+    filled = filled.replace("{tree}", source.tree.rsplit("/", 1)[-1])
+    try:
+        found = find_sources([filled], None, folder)
+    except DataError as error:
+        raise DataError(f"data.friends: {text!r} for {source}: {error}") from error
+    if len(found) != 1:
+        raise DataError(f"data.friends: {text!r} for {source}: means {len(found)} files; name one")
+    return found[0]
+
+
+def _paths(pattern: str, written: str) -> list[str]:
+    if _ADDRESS.match(pattern):
+        if "*" in pattern and not is_database(pattern):
+            raise DataError(f"{pattern}: patterns are for files on this machine; name each address")
+        return [pattern]
+    if Path(pattern).is_dir():
+        raise DataError(f"{pattern}: is a folder; name its files, for example {written.rstrip('/')}/*.root")
+    if Path(pattern).exists():
+        return [pattern]
+    if glob.has_magic(pattern):
+        found = sorted(glob.glob(pattern, recursive=True))
+        if found:
+            return found
+        raise DataError(f"{pattern}: no file matches this pattern")
+    parent = Path(pattern).parent
+    if not parent.is_dir():
+        raise DataError(f"{pattern}: no such file; the folder {parent} does not exist either")
+    hint = nearest(Path(pattern).name, [p.name for p in parent.iterdir() if p.is_file()])
+    raise DataError(f"{pattern}: no such file" + (f"; {hint}" if hint else ""))
+
+
+def _choose_tree(path: str, own: str | None, default: str | None, columns: Sequence[str] | None) -> str:
+    """The tree that is meant by `file:own`, or by the configuration's `tree`, which only formats with trees look at."""
+    tree = own or (default if format_of(path) in ("root", "sql", "sqlite") else None)
+    known = trees_in(path, columns)
+    shown = Source(path, "").place
+    if not known:
+        raise DataError(f"{shown}: holds no tree")
+    if tree is not None:
+        wanted = tree.split(";")[0].strip("/")
+        if wanted not in known:
+            raise DataError(f"{shown}: no tree {tree!r}; {nearest(wanted, known)}")
+        return wanted
+    if len(known) > 1:
+        listed = ", ".join(f"{name} ({n:,} entries)" for name, n in sorted(known.items()))
+        raise DataError(f"{shown}: holds several trees: {listed}; say which with `tree:` or {shown}:TREE")
+    return next(iter(known))

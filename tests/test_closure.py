@@ -1,0 +1,72 @@
+"""Closure: where the best possible answer is known, a whole run finds it; real tables need no tuning."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+from sklearn.metrics import roc_auc_score
+
+from conftest import write_tree
+from pidlab.config.load import check_config
+from pidlab.models.contender import Resources
+from pidlab.pipeline import run
+from pidlab.progress import Watcher
+from pidlab.simulate import gaussian_toy
+
+LEARNERS = {"bdt": {"type": "bdt"}, "mlp": {"type": "mlp"}}
+
+
+def metrics_of(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
+    loaded = check_config({**content, "evaluate": {"robustness": None}}, {}, folder / "analysis.yaml")
+    run(loaded, folder / "run", Resources("cpu"), Watcher())
+    metrics: dict[str, Any] = json.loads((folder / "run" / "metrics.json").read_text())
+    return metrics
+
+
+def test_bdt_and_network_reach_the_exact_likelihood_ratio(tmp_path: Path) -> None:
+    x, y, llr = gaussian_toy(80_000, seed=5)
+    arrays = {f"x{i}": x[:, i] for i in range(3)} | {"y": y, "llr": llr, "event": np.arange(len(y))}
+    write_tree(tmp_path / "toy.root", arrays)
+    content = {
+        "data": {"files": "toy.root", "event_id": ["event"]},
+        "classes": {"one": "y == 1", "zero": "y == 0"},
+        "features": ["x0", "x1", "x2"],
+        "models": {**LEARNERS, "best": {"type": "score", "expression": "llr"}},
+    }
+    models = metrics_of(tmp_path, content)["models"]
+    best = models["best"]["test"]["auc"]["value"]
+    with uproot.open(tmp_path / "run" / "friends" / "toy_pid.root") as file:
+        test = file["T_pid"]["pid_split"].array(library="np") == 2
+    assert best == pytest.approx(roc_auc_score(y[test], llr[test]), rel=1e-6)
+    for name in LEARNERS:
+        assert models[name]["test"]["auc"]["value"] > best - 0.002
+        assert models[name]["test"]["auc"]["value"] < best + 0.001
+
+
+@pytest.mark.parametrize(
+    ("file", "trees", "least"),
+    [
+        ("tmva_class_example/inputdata_regression.root", ("TreeS", "TreeB"), 0.924),
+        ("tmva_higgs/Higgs_data.root", ("sig_tree", "bkg_tree"), 0.795),
+    ],
+)
+def test_real_tables_need_no_tuning(
+    shared: Path, tmp_path: Path, file: str, trees: tuple[str, str], least: float
+) -> None:
+    with uproot.open(shared / file) as opened:
+        features = opened[trees[0]].keys()
+    content = {
+        "data": {"files": str(shared / file)},
+        "classes": {"signal": {"tree": trees[0]}, "background": {"tree": trees[1]}},
+        "features": features,
+        "models": LEARNERS,
+    }
+    models = metrics_of(tmp_path, content)["models"]
+    auc = {name: models[name]["test"]["auc"]["value"] for name in LEARNERS}
+    assert max(auc.values()) >= least, auc
+    assert min(auc.values()) >= max(auc.values()) - 0.02, auc
