@@ -49,7 +49,7 @@ def test_all_mistakes_are_told_at_once_with_place_and_nearest_name(tmp_path: Pat
     text = GOOD.replace("hidden:", "hiden:").replace("files:", "fils:").replace("expression:", "expresion:")
     said = mistakes(tmp_path, text).splitlines()
     path = tmp_path / "analysis.yaml"
-    assert f"{path}:1:8: data.fils: unknown key; did you mean 'files'?" in said
+    assert f"{path}:1:8: data.fils: unknown key; did you mean 'files' or 'friends'?" in said
     assert f"{path}:7:21: features[1].expresion: unknown key; did you mean 'expression'?" in said
     assert f"{path}:9:20: models.mlp.hiden: unknown key; did you mean 'hidden'?" in said
     assert f"{path}:7:5: features[1].expression: missing; this key is needed" in said

@@ -110,7 +110,7 @@ def test_preshower_share_of_electrons_is_the_shower_profile(
 
     def mean_share(p: float) -> float:
         a = 1 + 0.5 * (np.log(p / 0.015) - 0.5)
-        shower = quad(lambda d: np.exp(-d / 1.5) / 1.5 * gammainc(a, 0.5 * (depth - d)), 0, depth)[0]
+        shower = quad(lambda d: np.exp(-d / 1.2) / 1.2 * gammainc(a, 0.5 * (depth - d)), 0, depth)[0]
         return float(shower + (1 - shower) * 0.06 / p)  # 10 cm of 6 MeV/cm by the track itself
 
     p = shms["P.gtr.p"]

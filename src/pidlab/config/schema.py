@@ -113,10 +113,12 @@ class BdtModel(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     type: Literal["bdt"]
-    n_estimators: PositiveInt = 500
-    max_depth: PositiveInt = 4
-    learning_rate: Positive = 0.1
-    early_stopping_rounds: PositiveInt | None = 25
+    n_estimators: PositiveInt = 1000
+    max_depth: PositiveInt = 5
+    learning_rate: Positive = 0.05
+    early_stopping_rounds: PositiveInt | None = 50
+    subsample: Annotated[float, Field(gt=0, le=1)] = 0.7
+    colsample_bynode: Annotated[float, Field(gt=0, le=1)] = 0.8
 
 
 class MlpModel(Section):

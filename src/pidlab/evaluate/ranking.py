@@ -26,6 +26,7 @@ from pidlab.evaluate.results import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 Score = NDArray[np.float32]
+_ONE_EVENT = 1 + 1e-9  # the effective number of one event, as sums of weights round it
 
 
 class Influence(NamedTuple):
@@ -41,7 +42,7 @@ class Influence(NamedTuple):
 
     def deviation(self, groups: IntArray | None = None) -> float:
         """The standard deviation for events in `groups`; infinite where it cannot be measured."""
-        return float(np.sqrt(variance(self.parts, groups))) if self.smallest > 1 else float("inf")
+        return float(np.sqrt(variance(self.parts, groups))) if self.smallest > _ONE_EVENT else float("inf")
 
 
 class Falling(NamedTuple):
@@ -112,7 +113,7 @@ def auc_influence(score: Score, is_signal: BoolArray, weight: FloatArray) -> Inf
 
 
 def _delong_factor(n: float) -> float:
-    return float(np.sqrt(n / (n - 1))) if n > 1 else 1.0
+    return float(np.sqrt(n / (n - 1))) if n > _ONE_EVENT else 1.0
 
 
 def auc(score: Score, is_signal: BoolArray, weight: FloatArray, groups: IntArray | None = None) -> Measured:
@@ -127,8 +128,10 @@ def auc(score: Score, is_signal: BoolArray, weight: FloatArray, groups: IntArray
     deviation = influence.deviation(groups)
     if np.isinf(deviation):
         return Measured(influence.value, min(0.0, influence.value), max(1.0, influence.value), influence.n)
-    if influence.value in (0.0, 1.0) and not deviation:
-        low, high = clopper_pearson(influence.value * influence.smallest, influence.smallest)
+    perfect = round(influence.value)
+    # Sums of weights round: a perfect separation may come out as 1 - 1e-16.
+    if abs(influence.value - perfect) < 1e-9 and deviation < 1e-9:
+        low, high = clopper_pearson(perfect * influence.smallest, influence.smallest)
         return Measured(influence.value, float(low), float(high), influence.n)
     if np.any(weight < 0):
         return symmetric(influence.value, deviation, influence.n)

@@ -12,6 +12,9 @@ from pidlab.expressions.reductions import REDUCTIONS
 from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, Step
 
 
+_TEXT_HINT = "A branch of text is compared as in 'class == \"g\"'; a branch with an odd name stands in backquotes."
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     """The kind of an intermediate result, the branch that makes it an array, and the `Alt$` that is in it."""
@@ -41,8 +44,12 @@ def check(expression: Expression, branches: Mapping[str, Kind]) -> Kind:
             continue
         arguments = stack[len(stack) - step.arity :]
         del stack[len(stack) - step.arity :]
+        _check_text(expression.text, step, arguments)
         stack.append(_reduced(expression.text, step, arguments) or _applied(expression.text, step, arguments))
     _require_scalar(expression.text, stack[-1])
+    if stack[-1].kind.number is Number.TEXT:
+        message = f"{expression.text.strip()!r} holds text, and a number is needed"
+        raise ExpressionError(message, expression.text, 0, len(expression.text), _TEXT_HINT)
     return stack[-1].kind
 
 
@@ -50,7 +57,7 @@ def _leaf(text: str, step: Step, branches: Mapping[str, Kind]) -> _Item:
     if isinstance(step, Entry):
         return _Item(Kind(Number.INT))
     if isinstance(step, Constant):
-        number = {bool: Number.BOOL, int: Number.INT, float: Number.FLOAT}[type(step.value)]
+        number = {bool: Number.BOOL, int: Number.INT, float: Number.FLOAT, str: Number.TEXT}[type(step.value)]
         return _Item(Kind(number))
     assert isinstance(step, Branch)
     if step.name not in branches:
@@ -105,6 +112,17 @@ def _applied(text: str, step: Apply, arguments: list[_Item]) -> _Item:
     if array is None:
         return _Item(Kind(number), None, _alternate(arguments))
     return replace(array, kind=Kind(number, array.kind.shape))
+
+
+def _check_text(text: str, step: Apply, arguments: list[_Item]) -> None:
+    """Text is compared with text, and nothing else is done with it."""
+    held = [a.kind.number is Number.TEXT for a in arguments]
+    if not any(held) or (all(held) and step.name in ("==", "!=")):
+        return
+    message = f"{step.name!r} takes numbers, and text is given"
+    if step.name in ("==", "!="):
+        message = "a number is compared with text"
+    raise ExpressionError(message, text, step.position, step.length, _TEXT_HINT)
 
 
 def _alternate(arguments: list[_Item]) -> Apply | None:

@@ -1,4 +1,4 @@
-"""The expression as C++17 text with the same meaning, for one number a row; needs <cmath> and <limits>."""
+"""The expression as C++17 text with the same meaning, for one number a row; needs <cmath>, <limits> and <string>."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A C++ expression in pieces; its `type` is double, bool, bits (unsigned long long), or any (as for a variable)."""
+    """A C++ expression in pieces; its `type` is double, bool, text, bits (unsigned long long), or any (a variable)."""
 
     pieces: tuple[str | _Text, ...]
     type: str
@@ -55,7 +55,10 @@ def _leaf(text: str, step: Step, variable: Callable[[str], str]) -> _Text:
     raise ExpressionError("'Entry$' has no meaning in C++ for one row", text, step.position, step.length)
 
 
-def _constant(value: float | int | bool) -> _Text:
+def _constant(value: float | int | bool | str) -> _Text:
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return _Text((f'"{escaped}"',), "text")
     if isinstance(value, bool):
         return _Text((str(value).lower(),), "bool")
     if isinstance(value, int):
@@ -72,6 +75,8 @@ def _applied(text: str, step: Apply, arguments: list[_Text]) -> _Text:
     if operation is None:
         hint = "Compute it as a feature of its own when the file is read."
         raise ExpressionError(f"{step.name} has no C++ for one row", text, step.position, step.length, hint)
+    if any(a.type == "text" for a in arguments):
+        return _Text(("(std::string(", arguments[0], f") {step.name} std::string(", arguments[1], "))"), "bool")
     written = [_AS[letter](a) for letter, a in zip(operation.takes, arguments, strict=True)]
     between = re.split(r"\{([0-2])\}", operation.cpp)
     pieces = tuple(written[int(piece)] if k % 2 else piece for k, piece in enumerate(between))

@@ -115,10 +115,10 @@ def _apply(name: str, arguments: list[Value], n: int) -> Value:
 
 
 def _constant(step: Constant) -> Any:
-    """Floats and truth values as numpy's, which keep their precision beside float32; integers as Python's."""
+    """Floats and truth values as numpy's, which keep their precision beside float32; integers and text as Python's."""
     if isinstance(step.value, bool):
         return np.bool_(step.value)
-    return step.value if isinstance(step.value, int) else np.float64(step.value)
+    return step.value if isinstance(step.value, int | str) else np.float64(step.value)
 
 
 def _branch(step: Branch, array: Any, n: int) -> Value:

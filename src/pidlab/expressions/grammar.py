@@ -145,9 +145,22 @@ class _Parser:
                 self._check_reading(name, mark, left, right)
                 chain.append((left, mark))
                 left = right
+            if name in ("==", "!="):
+                self._read_text(chain[0][0], left)
             for operand, mark in reversed(chain):
                 left = self._join(name, 2, operand.start, left.stop, mark)
         return left
+
+    def _read_text(self, left: _Operand, right: _Operand) -> None:
+        """Of two names that are compared, one in quotation marks beside one without them is a text."""
+        sides = self._steps[-2:]
+        quoted = [self._text[operand.start] in "\"'" for operand in (left, right)]
+        if len(sides) < 2 or not all(isinstance(s, Branch) and not s.indices for s in sides) or sum(quoted) != 1:
+            return
+        place = -2 if quoted[0] else -1
+        word = self._steps[place]
+        assert isinstance(word, Branch)
+        self._steps[place] = Constant(word.name, word.position, word.length)
 
     def _operator(self) -> str:
         token = self._next

@@ -1,4 +1,4 @@
-"""What a branch holds in each row: one number, a fixed array, or a list of varying length; and of which type."""
+"""What a branch holds in each row: one number or text, a fixed array, or a list of varying length; of which type."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Number(Enum):
     INT = "int"
     UNSIGNED = "unsigned"
     BOOL = "bool"
+    TEXT = "text"
     OTHER = "no number"
 
     @property
@@ -50,7 +51,7 @@ class Kind:
         return self.number.value + "".join("[]" if n is None else f"[{n}]" for n in self.shape)
 
 
-_NUMBERS = {"f": Number.FLOAT, "i": Number.INT, "u": Number.UNSIGNED, "b": Number.BOOL}
+_NUMBERS = {"f": Number.FLOAT, "i": Number.INT, "u": Number.UNSIGNED, "b": Number.BOOL, "T": Number.TEXT, "U": Number.TEXT}
 
 
 def kind_from_numpy(dtype: Any, shape: tuple[int | None, ...] = ()) -> Kind:

@@ -10,9 +10,9 @@ MAX_STEPS = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A number or truth value. Integers fit into 64 bits."""
+    """A number, a truth value or a text. Integers fit into 64 bits."""
 
-    value: float | int | bool
+    value: float | int | bool | str
     position: int
     length: int
 

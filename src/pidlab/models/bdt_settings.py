@@ -17,6 +17,8 @@ _OWN_ARGUMENTS = {
     "learning_rate": "learning_rate",
     "eta": "learning_rate",
     "early_stopping_rounds": "early_stopping_rounds",
+    "subsample": "subsample",
+    "colsample_bynode": "colsample_bynode",
     "seed": "seed",
     "random_state": "seed",
     "nthread": "n_jobs",
@@ -27,10 +29,10 @@ _OWN_ARGUMENTS = {
 _FIXED = frozenset({"objective", "num_class", "process_type", "updater", "multi_strategy"})
 _TREE_PARAMETERS = frozenset(
     {
-        *("alpha", "base_score", "booster", "colsample_bylevel", "colsample_bynode", "colsample_bytree", "eval_metric"),
+        *("alpha", "base_score", "booster", "colsample_bylevel", "colsample_bytree", "eval_metric"),
         *("gamma", "grow_policy", "interaction_constraints", "lambda", "max_bin", "max_cached_hist_node"),
         *("max_delta_step", "max_leaves", "min_child_weight", "min_split_loss", "monotone_constraints"),
-        *("num_parallel_tree", "reg_alpha", "reg_lambda", "sampling_method", "scale_pos_weight", "subsample"),
+        *("num_parallel_tree", "reg_alpha", "reg_lambda", "sampling_method", "scale_pos_weight"),
         *("tree_method", "verbosity"),
     }
 )

@@ -239,10 +239,9 @@ def count_inside(
                     break
                 crossed[n_crossed] = j
                 n_crossed += 1
-            if n_crossed < 0:
-                continue
             if n_crossed == 0:
                 inside[k] += block_weight[block]
+            if n_crossed <= 0:
                 continue
             mask[:size] = 1
             for c in range(n_crossed):

@@ -17,11 +17,11 @@ x = 1.4 cm/% dp + 200 cm th + 1 cm g, y = 700 cm ph + 4 cm g, with g standard no
 
 **Calorimeter.** Lead glass, 10 cm of preshower before 50 cm of shower blocks, 9 cm wide [M]; radiation length 2.74 cm,
 critical energy 15 MeV, interaction length of pions 40 cm [c, near P].
-*Electrons*: E/p is normal about 1 with σ/E = 6 %/√(E/GeV) ⊕ 2 % [first term as M, c]; 8 % of them lose a further exponential
-share of mean 0.12 by radiation and leakage [c]. The preshower holds the track's ionisation (as that of pions, below)
-and, of the rest, the share Γ(a, t/2) of the longitudinal profile of an electromagnetic shower, a = 1 + t_max/2,
-t_max = ln(E/E_c) - 0.5 [P], where t is 3.65 + 0.4 radiation lengths (glass and matter before it) less an exponential
-delay of mean 1.5 [c].
+*Electrons*: E/p is normal about 1 with σ/E = 6 %/√(E/GeV) ⊕ 2 % [the first term as M; c]; 8 % of them lose a further
+exponential share of mean 0.12 by radiation and leakage [c]. The preshower holds the track's ionisation (as that of
+pions, below) and, of the rest, the share Γ(a, t/2) of the longitudinal profile of an electromagnetic shower,
+a = 1 + t_max/2, t_max = ln(E/E_c) - 0.5 [P], where t is 3.65 + 0.4 radiation lengths (glass and matter before it) less
+an exponential delay of mean 1.2 [c].
 *Pions* interact at a depth drawn from their interaction length, less 5 cm for the matter before the glass; 20 % pass
 through. Up to there they leave 6 MeV/cm with a Moyal fluctuation of width 12 % [c]. An interaction makes visible a
 share Beta(1.5, 2.6) of the momentum, deposited exponentially with length 30 cm [c]; in 6 % of them, charge exchange
@@ -32,11 +32,11 @@ how it rejects them [M].
 borders as soft as the shower is wide (2 cm) [c]. `P.cal.etottracknorm` and `P.cal.eprtracknorm` are all energy and
 that of the preshower, divided by the momentum.
 
-**Heavy-gas Cherenkov.** C4F8O at 1 atm, n - 1 = 1.39e-3 [c, near S]: pions give light above p_th = m_π / √(n² - 1) = 2.65 GeV. The
-mean number of photo-electrons is 11 for β = 1 [c] and goes as 1 - p_th²/p² [P]. Light collection varies by 25 % and
-dips by 60 % where the mirrors meet, a band about x = 0 of σ = 3 cm [c]. 3 % of the pions knock on an electron that
-radiates along a uniform part of the path [c]. `P.hgcer.npeSum` is Poisson, smeared by 0.4 √N (the width of one
-photo-electron) and a pedestal of 0.1 [c].
+**Heavy-gas Cherenkov.** C4F8O at 1 atm, n - 1 = 1.39e-3 [c, near S]: pions give light above p_th = m_π / √(n² - 1),
+2.65 GeV. The mean number of photo-electrons is 11 for β = 1 [c] and goes as 1 - p_th²/p² [P]. Light collection varies
+by 25 % and dips by 60 % where the mirrors meet, a band about x = 0 of σ = 3 cm [c]. 3 % of the pions knock on an
+electron that radiates along a uniform part of the path [c]. `P.hgcer.npeSum` is Poisson, smeared by 0.4 √N (the width
+of one photo-electron) and a pedestal of 0.1 [c].
 
 **Time of flight.** `P.gtr.beta` is p/√(p² + m²), smeared by 0.02, for 5 % of the events by 0.1 [c]: at these momenta
 pions are slower by 0.0004 to 0.003, so it says little.
@@ -130,7 +130,7 @@ def _electrons(rng: np.random.Generator, p: Array) -> _Deposit:
     n = len(p)
     lost = np.where(rng.random(n) < 0.08, rng.exponential(0.12, n), 0.0)
     energy = p * _resolution(rng, p) * np.maximum(1 - lost, 0.05)
-    depth = _PRESHOWER / _RADIATION_LENGTH + _MATTER_BEFORE - rng.exponential(1.5, n)
+    depth = _PRESHOWER / _RADIATION_LENGTH + _MATTER_BEFORE - rng.exponential(1.2, n)
     share = _shower_share(p, depth, -0.5)
     track = np.minimum(_PRESHOWER * _ionisation(rng, n), energy)
     preshower = track + share * (energy - track)
