@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pidlab.config.schema import Evaluate
+from pidlab.evaluate import evaluate_model
 from pidlab.sample import Sample
 
 WEIGHTS = ("unit", "exponential", "negative", "sweights")
@@ -82,3 +84,18 @@ def _sweights(n, rng, share=0.6):
     mixed = np.mean(grid / density)
     inverse = np.linalg.inv([[np.mean(grid**2 / density), mixed], [mixed, np.mean(1 / density)]])
     return (inverse[0, 0] * peak(mass) + inverse[0, 1]) / (share * peak(mass) + 1 - share), background
+
+
+def three_samples(n=2000, seed=1, **how):
+    rng = np.random.default_rng(seed)
+    return {name: gaussians(n, rng, **how) for name in ("train", "validation", "test")}
+
+
+def evaluated(model=both_features, samples=None, kind="mlp", options=None, **how):
+    samples = samples or three_samples()
+    scores = {name: model(sample) for name, sample in samples.items()}
+    return evaluate_model("m", kind, scores, samples, options or Evaluate(), **how)
+
+
+def fraction(passed, weight):
+    return np.sum(weight[passed]) / np.sum(weight)

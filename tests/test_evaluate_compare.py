@@ -176,9 +176,13 @@ def test_cuts_that_are_a_threshold_of_the_model_are_not_beaten_by_it():
         passes = sample.x[:, 0] > 0.5
         return np.stack([passes, ~passes], axis=1).astype(np.float32)
 
-    for seed in range(5):
-        found = compared(three_samples(8000, np.random.default_rng(seed)), {"cut": cut, "bdt": one_feature})
-        assert found["cut", "bdt"].working_points[0].verdict.startswith("no difference shown")
+    beaten = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        samples = {name: gaussians(n, rng) for name, n in (("train", 20), ("validation", 400), ("test", 8000))}
+        verdict = compared(samples, {"cut": cut, "bdt": one_feature})["cut", "bdt"].working_points[0].verdict
+        beaten += not verdict.startswith("no difference shown")
+    assert beaten <= 10
 
 
 def test_equal_models_with_independent_noise_are_seldom_told_apart():

@@ -9,47 +9,30 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ks_2samp
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
 from evaluate_samples import (
     WEIGHTS,
     both_features,
+    evaluated,
+    fraction,
     gaussians,
     hand_cuts,
     one_feature,
-    probabilities,
     sample_of,
+    three_samples,
     weights,
 )
-from pidlab.config.schema import Evaluate, Map
+from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate import evaluate_model
-from pidlab.evaluate.maps import efficiency_maps
-from pidlab.evaluate.overtraining import ks_distance, ks_p_value
-from pidlab.evaluate.ranking import signal_score
 from pidlab.evaluate.results import plain
 from pidlab.evaluate.working_points import passes, point_name, threshold_at
-
-
-def three_samples(n=2000, seed=1, **how):
-    rng = np.random.default_rng(seed)
-    return {name: gaussians(n, rng, **how) for name in ("train", "validation", "test")}
-
-
-def evaluated(model=both_features, samples=None, kind="mlp", options=None, **how):
-    samples = samples or three_samples()
-    scores = {name: model(sample) for name, sample in samples.items()}
-    return evaluate_model("m", kind, scores, samples, options or Evaluate(), **how)
 
 
 @pytest.fixture(scope="module")
 def result():
     return evaluated()
-
-
-def fraction(passed, weight):
-    return np.sum(weight[passed]) / np.sum(weight)
 
 
 @pytest.mark.parametrize(
@@ -289,95 +272,6 @@ def test_candidates_of_one_event_count_as_one_event():
     np.testing.assert_allclose(a.high - a.low, b.high - b.low, rtol=2e-3)  # n/(n - 1) differs
     a, b = (r.working_points[0].misid["pion"] for r in (alone, together))
     np.testing.assert_allclose(a.high - a.low, b.high - b.low, rtol=0.06)  # Fieller against Clopper-Pearson
-
-
-def test_maps_count_what_passes_in_each_bin():
-    rng = np.random.default_rng(5)
-    samples = three_samples()
-    test = dataclasses.replace(
-        samples["test"],
-        weight=rng.exponential(size=2000),
-        spectators={"p": rng.uniform(0, 10, 2000), "th": rng.normal(size=2000)},
-    )
-    maps = [Map(x="p", bins=[2, 4, 6, 20, 30], y="th", y_bins=[-1, 0, 1])]
-    found = evaluated(samples=samples | {"test": test}, options=Evaluate(maps=maps))
-    assert len(found.maps) == 3 * 2
-    one = next(m for m in found.maps if (m.working_point, m.particle) == ("eff95", "pion"))
-    assert one.value.shape == (4, 2)
-    passed = passes(signal_score(both_features(test), test), found.working_points[1].threshold)
-    p, th = test.spectators["p"], test.spectators["th"]
-    rows = (test.y == 1) & (p >= 4) & (p < 6) & (th >= 0) & (th < 1)
-    np.testing.assert_allclose(one.value[1, 1], fraction(passed[rows], test.weight[rows]), rtol=1e-12)
-    np.testing.assert_allclose(one.total2[1, 1], np.sum(test.weight[rows] ** 2), rtol=1e-12)
-    assert np.isnan([one.value[3], one.low[3], one.high[3]]).all()
-    assert np.all(one.n[3] == 0)
-
-
-def test_spectators_without_a_map_get_equally_populated_bins():
-    rng = np.random.default_rng(6)
-    sample = dataclasses.replace(
-        gaussians(5000, rng),
-        spectators={"p": rng.exponential(size=5000), "run": np.full(5000, 3.0), "hole": np.full(5000, np.nan)},
-    )
-    found = evaluated(samples=three_samples() | {"test": sample})
-    by_name = {m.names[0]: m for m in found.maps if m.working_point == "eff90" and m.particle == "electron"}
-    assert set(by_name) == {"p", "run", "hole"}
-    counts = np.histogram(sample.spectators["p"], by_name["p"].edges[0])[0]
-    assert np.all(np.abs(counts - 500) <= 1)
-    assert by_name["p"].total.sum() == 2500  # the largest value too
-    assert by_name["run"].total.tolist() == [2500]
-    assert np.isnan(by_name["hole"].value).all()
-
-
-def test_a_map_of_what_is_no_spectator_is_refused():
-    sample = dataclasses.replace(gaussians(10, np.random.default_rng(1)), spectators={"momentum": np.zeros(10)})
-    with pytest.raises(UsageError, match="did you mean 'momentum'"):
-        efficiency_maps(np.zeros(10, np.float32), [], sample, [Map(x="momentun")])
-
-
-@pytest.mark.parametrize("how", [{}, {"kind": "exponential"}, {"per_event": 3}])
-def test_p_values_are_uniform_when_train_and_test_are_alike(how):
-    rng, p = np.random.default_rng(7), []
-    for _ in range(60):
-        a, b = gaussians(240, rng, **how), gaussians(240, rng, **how)
-        groups = (None, None) if "per_event" not in how else (a.event.astype(int), b.event.astype(int))
-        p.append(ks_p_value(a.x[:, 0], b.x[:, 0], a.weight, b.weight, groups=groups))
-    assert abs(np.mean(p) - 0.5) < 4.5 / np.sqrt(12 * 60)
-    assert np.mean(np.array(p) < 0.1) < 0.25
-
-
-def test_an_overtrained_model_is_found_out():
-    samples = three_samples()
-
-    def memory(sample):
-        right = np.where(sample.is_signal, 1.0, -1.0) if sample is samples["train"] else 0.0
-        return probabilities(sample.x[:, 0] + right)
-
-    found = evaluated(memory, samples).overtraining
-    assert found.ks_p["electron"] < 1e-6
-    assert found.delta_auc.low > 0.05
-    fair = evaluated(both_features, samples).overtraining
-    assert fair.ks_p["electron"] > 1e-3
-    assert abs(fair.delta_auc.value) < 5 * (fair.delta_auc.high - fair.delta_auc.low)
-
-
-def test_the_weighted_distance_is_that_of_repeated_events():
-    rng = np.random.default_rng(8)
-    a, b, w = np.round(rng.normal(size=50), 1), np.round(rng.normal(size=70), 1), rng.integers(1, 4, 50)
-    expected = ks_distance(np.repeat(a, w), b, np.ones(w.sum()), np.ones(70))
-    np.testing.assert_allclose(ks_distance(a, b, w.astype(float), np.ones(70)), expected, rtol=1e-12)
-
-
-def test_large_weighted_samples_use_effective_numbers():
-    rng = np.random.default_rng(9)
-    a, b = rng.normal(size=20_000), rng.normal(size=20_000)
-    flat, exponential = np.full(20_000, 0.5), rng.exponential(size=20_000)
-    np.testing.assert_allclose(ks_p_value(a, b, flat, flat), ks_2samp(a, b, method="asymp").pvalue, rtol=0.05)
-    assert ks_p_value(a, b + 0.1, exponential, exponential) < 1e-6
-
-
-def test_a_class_without_events_has_no_p_value():
-    assert np.isnan(ks_p_value(np.empty(0), np.ones(3), np.empty(0), np.ones(3)))
 
 
 def test_mistakes_of_the_caller_are_named():

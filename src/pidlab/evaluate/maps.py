@@ -22,7 +22,8 @@ def efficiency_maps(
 ) -> tuple[EfficiencyMap, ...]:
     """For each map, working point and class the fraction that passes, with bounds for independent candidates.
 
-    Spectators that no map names get one of their own with 10 equally populated bins. Candidates outside the edges, or
+    Spectators that no map has for itself get one: in the bins of a map of two spectators that names them, else in 10
+    equally populated ones. Candidates outside the edges, or
     without the spectator, are in no bin; the last bin holds its upper edge. Empty bins are NaN.
 
     Raises:
@@ -33,9 +34,16 @@ def efficiency_maps(
         raise UsageError(
             f"evaluate.maps: {name!r} is no spectator; {nearest(name, sample.spectators) or 'name it in spectators'}"
         )
-    maps = [*asked, *(Map(x=name) for name in sample.spectators if name not in named)]
+    maps = [*asked, *_along_one(sample, asked)]
     decisions = [(point.name, passes(score, point.threshold)) for point in points]
     return tuple(result for m in maps for result in _one_map(m, decisions, sample))
+
+
+def _along_one(sample: Sample, asked: Sequence[Map]) -> Iterable[Map]:
+    """A map along each spectator that has none of its own, in the bins of a map of two where it has any."""
+    bins = {m.y: m.y_bins for m in asked if m.y is not None} | {m.x: m.bins for m in asked}
+    alone = {m.x for m in asked if m.y is None}
+    return [Map(x=name, bins=bins.get(name, 10)) for name in sample.spectators if name not in alone]
 
 
 def _one_map(m: Map, decisions: list[tuple[str, np.ndarray]], sample: Sample) -> Iterable[EfficiencyMap]:

@@ -24,8 +24,9 @@ from pidlab.sample import FloatArray
 
 _BLOCK = 1024  # events whose bins and sums stay in the first-level cache while a group of trees passes over them
 _GROUP_BYTES = 1 << 18  # of masks of one group of trees, to stay in the second-level cache
-# Measured with 300 trees against xgboost's inplace_predict, one thread, CPU time: 3 features of 64-bit masks 4.9 times as
-# fast, 6 of 64 2.4, 12 of 16 1.6, 12 of 32 1.5, 20 of 16 1.1; 12 of 64 1.0 to 1.4 and 20 of 32 0.3 to 1 as the cache allows.
+# Measured with 300 trees against xgboost's inplace_predict, one thread, CPU time: 3 features of 64-bit masks 4.9 times
+# as fast, 6 of 64 2.4, 12 of 16 1.6, 12 of 32 1.5, 20 of 16 1.1; 12 of 64 1.0 to 1.4 and 20 of 32 0.3 to 1 as the
+# cache allows.
 _MASK_BITS_WORTH_WHILE = 384  # features used times bits of a mask
 _CHUNK = 65_536  # events a thread takes at a time
 

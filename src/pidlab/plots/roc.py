@@ -39,6 +39,10 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, looks: Mapping
     return ax
 
 
+_SMALLEST_RATIO = 0.05
+"""Where a curve falls below this share of the reference, it leaves the panel rather than flatten the others."""
+
+
 def roc_ratio(
     models: Sequence[ModelResult], against: str, ax: Axes, *, reference: ModelResult, looks: Mapping[str, Look]
 ) -> Axes:
@@ -56,9 +60,11 @@ def roc_ratio(
                 drawn.append(_ratio_marker(point, against, base, ax, look))
         elif against in model.roc:
             drawn.append(_ratio_curve(model.roc[against], base, ax, look))
-    log_scale(ax, np.concatenate(drawn) if drawn else np.array([]), below=1.3, above=1.3)
+    ratios = np.concatenate(drawn) if drawn else np.array([])
+    log_scale(ax, ratios[~(ratios < _SMALLEST_RATIO)], below=1.3, above=1.3)
     if ax.get_yscale() == "log":
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+        low, high = ax.get_ylim()
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 50 * low else (1.0,), numticks=8))
         ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         ax.yaxis.set_minor_formatter(NullFormatter())
     label_axes(ax, "signal efficiency", f"ratio to {shown(reference.name, 16)}")

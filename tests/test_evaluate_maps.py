@@ -1,0 +1,72 @@
+"""Maps: what passes a working point in bins of spectators, and which bins there are."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from evaluate_samples import both_features, evaluated, fraction, gaussians, three_samples
+from pidlab.config.schema import Evaluate, Map
+from pidlab.errors import UsageError
+from pidlab.evaluate.maps import efficiency_maps
+from pidlab.evaluate.ranking import signal_score
+from pidlab.evaluate.working_points import passes
+
+
+def test_maps_count_what_passes_in_each_bin():
+    rng = np.random.default_rng(5)
+    samples = three_samples()
+    test = dataclasses.replace(
+        samples["test"],
+        weight=rng.exponential(size=2000),
+        spectators={"p": rng.uniform(0, 10, 2000), "th": rng.normal(size=2000)},
+    )
+    maps = [Map(x="p", bins=[2, 4, 6, 20, 30], y="th", y_bins=[-1, 0, 1])]
+    found = evaluated(samples=samples | {"test": test}, options=Evaluate(maps=maps))
+    assert len(found.maps) == 3 * 3 * 2  # the map of both and one along each, by working point and class
+    one = next(m for m in found.maps if (m.working_point, m.particle) == ("eff95", "pion"))
+    assert one.value.shape == (4, 2)
+    passed = passes(signal_score(both_features(test), test), found.working_points[1].threshold)
+    p, th = test.spectators["p"], test.spectators["th"]
+    rows = (test.y == 1) & (p >= 4) & (p < 6) & (th >= 0) & (th < 1)
+    np.testing.assert_allclose(one.value[1, 1], fraction(passed[rows], test.weight[rows]), rtol=1e-12)
+    np.testing.assert_allclose(one.total2[1, 1], np.sum(test.weight[rows] ** 2), rtol=1e-12)
+    assert np.isnan([one.value[3], one.low[3], one.high[3]]).all()
+    assert np.all(one.n[3] == 0)
+
+
+def test_spectators_without_a_map_get_equally_populated_bins():
+    rng = np.random.default_rng(6)
+    sample = dataclasses.replace(
+        gaussians(5000, rng),
+        spectators={"p": rng.exponential(size=5000), "run": np.full(5000, 3.0), "hole": np.full(5000, np.nan)},
+    )
+    found = evaluated(samples=three_samples() | {"test": sample})
+    by_name = {m.names[0]: m for m in found.maps if m.working_point == "eff90" and m.particle == "electron"}
+    assert set(by_name) == {"p", "run", "hole"}
+    counts = np.histogram(sample.spectators["p"], by_name["p"].edges[0])[0]
+    assert np.all(np.abs(counts - 500) <= 1)
+    of_p = [m for m in found.maps if m.names == ("p",) and m.working_point == "eff90"]
+    assert sum(m.total.sum() for m in of_p) == 5000  # the largest value too
+    assert by_name["run"].total.tolist() == [2500]
+    assert np.isnan(by_name["hole"].value).all()
+
+
+def test_a_map_of_two_spectators_comes_with_one_along_each():
+    sample = dataclasses.replace(
+        gaussians(500, np.random.default_rng(7)), spectators={"p": np.arange(500.0), "q": np.zeros(500)}
+    )
+    options = Evaluate(maps=[Map(x="p", bins=[0.0, 100.0, 500.0], y="q", y_bins=[-1.0, 1.0])])
+    found = evaluated(samples=three_samples() | {"test": sample}, options=options)
+    along_p = next(m for m in found.maps if m.names == ("p",))
+    both = next(m for m in found.maps if m.names == ("p", "q"))
+    assert along_p.edges[0].tolist() == [0, 100, 500]
+    assert along_p.total.tolist() == both.total[:, 0].tolist()
+
+
+def test_a_map_of_what_is_no_spectator_is_refused():
+    sample = dataclasses.replace(gaussians(10, np.random.default_rng(1)), spectators={"momentum": np.zeros(10)})
+    with pytest.raises(UsageError, match="did you mean 'momentum'"):
+        efficiency_maps(np.zeros(10, np.float32), [], sample, [Map(x="momentun")])
