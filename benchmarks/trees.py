@@ -3,11 +3,11 @@
     python benchmarks/trees.py [--json FILE] [--events N]
 
 Scoring: 300 trees of depth 6 on 3 and 12 variables, one thread; `inplace_predict` in chunks of 50,000 rows against
-`BDT.scores`, which decides between leaf tables and xgboost by the trees. Where it takes xgboost the two are one call, so
-"not slower" is asked to 5 %, the noise of the clock.
-Training: the BDT as it is by default, 15 % of the sample held out for early stopping, one thread. TMVA took 86 CPU s for
-850 trees of depth 3 (AdaBoost, AUC .9841) and 126 for its gradient boosting (AUC .9845) where xgboost took 4.1 for 850
-trees of depth 3: the shorter time is compared, scaled by xgboost's in this run.
+`BDT.scores`, which decides between leaf tables and xgboost by the trees. Where it takes xgboost the two are one call,
+so "not slower" is asked to 5 %, the noise of the clock.
+Training: the BDT as it is by default, 15 % of the sample held out for early stopping, one thread. TMVA took 86 CPU s
+for 850 trees of depth 3 (AdaBoost, AUC .9841) and 126 for its gradient boosting (AUC .9845) where xgboost took 4.1 for
+850 trees of depth 3; both are scaled by xgboost's time in this run.
 All times are CPU seconds, which other processes on the machine disturb less than the clock.
 """
 
@@ -31,7 +31,8 @@ from pidlab.models.base import Holdout
 from pidlab.models.bdt import BDT
 
 FloatArray = NDArray[np.floating]
-TMVA_SECONDS, TMVA_XGBOOST_SECONDS, TMVA_AUC = 86.0, 4.1, 0.9845
+TMVA_SECONDS = {"AdaBoost": 86.0, "gradient boosting": 126.0}
+TMVA_XGBOOST_SECONDS, TMVA_AUC = 4.1, 0.9845
 CHUNK = 50_000
 
 
@@ -116,9 +117,9 @@ def training() -> Iterator[Figure]:
     yield Figure("TMVA toy: BDT, rounds kept", model.best_iteration_ + 1, None)
     yield Figure("TMVA toy: BDT, training CPU s", own, None)
     yield Figure("TMVA toy: xgboost 850 x depth 3, training CPU s", theirs, None)
-    yield Figure(
-        "TMVA toy: TMVA's BDT over the BDT, training time", TMVA_SECONDS * theirs / TMVA_XGBOOST_SECONDS / own, 20
-    )
+    for method, seconds in TMVA_SECONDS.items():
+        scaled = seconds * theirs / TMVA_XGBOOST_SECONDS
+        yield Figure(f"TMVA toy: TMVA's {method} over the BDT, training time", scaled / own, 20)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ ROWS: list[set[str]] = [
     {"selection", "features"},
     {"load", "models.contender"},
     {"bundle", "report", "inspect"},
-    {"apply", "export", "record", "starter"},
+    {"apply", "record", "starter"},
     {"pipeline", "terminal"},
     {"cli", ""},
 ]
@@ -36,7 +36,6 @@ PARTS_OF = {
     "read.": "read",
     "rootio.": "rootio",
     "expressions.": "expressions",
-    "export.": "export",
     "simulate.": "simulate",
 }
 DOORS = {
@@ -57,7 +56,6 @@ DOORS = {
     "sqlalchemy": {"read"},
     "xgboost": {"models.bdt"},
     "torch": {"models.mlp"},
-    "onnx": {"export"},
     "matplotlib": {"plots"},
     "mplhep": {"plots"},
     "dask": {"apply"},

@@ -76,7 +76,12 @@ def refused(pidlab: Run, folder: Path, code: int, *words: Any, **options: Any) -
         ("tree: T", "tree: T, event_id: [evnt]", 2, "no branch 'evnt'; did you mean 'event'"),
         ("tree: T", "tree: T, event_id: [a]", 1, "event_id: 'a' holds float64; event keys must be integers"),
         ("tree: T", "tree: T, weight: none", 1, "the weight 'none' is nan in entry 0; weights must be finite"),
-        ("type: fisher", "type: bdt, subsampel: 0.5", 1, "subsample"),
+        (
+            "type: fisher",
+            "type: bdt, subsampel: 0.5",
+            2,
+            "models.fisher: xgboost's trees have no parameter",
+        ),
         ("models:", "split: {test: 0.001}\nmodels:", 1, "is in the test sample"),
     ],
 )

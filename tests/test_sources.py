@@ -347,7 +347,7 @@ class _Ranged(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *words: Any) -> None:
         """Say nothing."""
 
-    def do_GET(self) -> None:  # noqa: N802  # the name that http.server asks for
+    def do_GET(self) -> None:  # the name that http.server asks for
         path = Path(self.translate_path(self.path))
         if not path.is_file() or "Range" not in self.headers:
             return super().do_GET()
@@ -506,7 +506,9 @@ def analysis(data: dict[str, Any], classes: dict[str, Any], features: list[str])
 
 def test_text_runs_from_inspect_to_friend_trees(pidlab: Run, tmp_path: Path) -> None:
     p = np.where(COLUMNS["species"] == "g", 1.0, -1.0) + RNG.normal(size=N)
-    lines = [f"{a!r},{b!r},{s}" for a, b, s in zip(p.tolist(), RNG.normal(size=N).tolist(), COLUMNS["species"], strict=True)]
+    lines = [
+        f"{a!r},{b!r},{s}" for a, b, s in zip(p.tolist(), RNG.normal(size=N).tolist(), COLUMNS["species"], strict=True)
+    ]
     (tmp_path / "bare.data").write_text("\n".join(lines) + "\n")
     assert "'g' in" in pidlab("inspect", "bare.data", "--ranges").stdout
     assert pidlab("init", "bare.data").returncode == 0
@@ -532,7 +534,8 @@ def test_friends_of_the_input_feed_models_and_apply(pidlab: Run, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     done = pidlab("apply", "run", "b.root", "-o", "out")
     assert done.returncode == 0, done.stderr
-    assert uproot.open(tmp_path / "out/b_pid.root:T_pid").num_entries == N
+    with uproot.open(tmp_path / "out/b_pid.root") as file:
+        assert file["T_pid"].num_entries == N
     config["friends"] = ["f/a_pid.root"]
     (tmp_path / "c.yaml").write_text(analysis(config, {"s": "y == 1", "b": "y == 0"}, ["x", "T_pid.score"]))
     assert pidlab("run", "c.yaml", "-o", "run").returncode == 0

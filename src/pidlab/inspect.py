@@ -94,8 +94,9 @@ def summarise(name: str, kind: str, values: NDArray[np.generic]) -> BranchSummar
     codes = find_codes(finite) if kind.startswith("float") else ()
     q01, q50, q99 = (float(q) for q in np.quantile(finite, [0.01, 0.5, 0.99]))
     labels = _labels(values) if kind in ("int", "unsigned", "bool") else ()
-    remarks = _remarks(finite, codes, n_nan, len(numbers))
-    return BranchSummary(name, kind, len(numbers), n_nan, low, high, (q01, q50, q99), codes, labels, tuple(remarks))
+    remarks = tuple(_remarks(finite, codes, n_nan, len(numbers)))
+    quantiles = (q01, q50, q99)
+    return BranchSummary(name, kind, len(numbers), n_nan, low, high, quantiles, codes, labels, remarks=remarks)
 
 
 def summarise_text(name: str, values: NDArray[np.generic]) -> BranchSummary:

@@ -156,7 +156,7 @@ class _Loader:
 
     def events(self) -> Events:
         steps = self.cutflow.steps()
-        _refuse_empty(self.recipe, steps)
+        _refuse_empty(self.recipe, steps, [i.source for i in self.inputs if not i.n_entries])
         declared = np.concatenate(self.declared) if self.recipe.test else None
         return Events(concatenate(self.samples), declared, steps, tuple(self.inputs))
 
@@ -204,7 +204,7 @@ def _update(digest: Any, values: Any) -> None:
     digest.update(np.ascontiguousarray(ak.to_numpy(ak.flatten(values, axis=None))).data)
 
 
-def _refuse_empty(recipe: Recipe, steps: Sequence[CutStep]) -> None:
+def _refuse_empty(recipe: Recipe, steps: Sequence[CutStep], empty: Sequence[Source]) -> None:
     """Every class must have events, before and after the selection.
 
     Raises:
@@ -213,8 +213,9 @@ def _refuse_empty(recipe: Recipe, steps: Sequence[CutStep]) -> None:
     for name in recipe.classes:
         if not steps[0].passed[name]:
             total = ", ".join(f"{c} {n:,}" for c, n in steps[0].passed.items())
+            told = f"; {', '.join(map(str, empty))}: has no entries" if empty else ""
             raise DataError(
-                f"the class {name!r} has no events before any cut ({total}); check its expression and files"
+                f"the class {name!r} has no events before any cut ({total}); check its expression and files{told}"
             )
         for before, after in itertools.pairwise(steps):
             if before.passed[name] and not after.passed[name]:

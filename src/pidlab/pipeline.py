@@ -24,13 +24,16 @@ from pidlab.evaluate import (
 )
 from pidlab.evaluate.results import ModelResult, Results, Robustness
 from pidlab.features import given_values_changed
+from pidlab.inspect import find_codes
 from pidlab.load import Events, load
-from pidlab.models.contender import Contender, Resources, Scores, fit_contender
+from pidlab.models.contender import Contender, Resources, Scores, check_models, fit_contender
 from pidlab.progress import Watcher
 from pidlab.recipe import Recipe, compile_recipe
 from pidlab.record import manifest_of, whole_folder, write_record
 from pidlab.sample import IntArray, Sample
 from pidlab.split import Part, fold_of, is_validation, split
+
+_N_LOOKED_AT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watch
     with whole_folder(output) as folder:
         notes = _Notes(watcher)
         recipe = compile_recipe(loaded)
+        check_models(loaded)
         notes.stage("load")
         events = load(recipe, notes)
         notes.stage("preprocess")
@@ -114,7 +118,7 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
         DataError: a feature tells nothing, or a part has no events of a class.
     """
     sample, config = events.sample, recipe.loaded.config
-    _check_features(sample)
+    _check_features(sample, watcher)
     if not recipe.event_id:
         watcher.note("Events are identified by file and entry number, since data.event_id names no branches.")
     negative = sample.weight < 0
@@ -139,7 +143,7 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
     return events, parts
 
 
-def _check_features(sample: Sample) -> None:
+def _check_features(sample: Sample, watcher: Watcher) -> None:
     for j, name in enumerate(sample.features):
         finite = sample.x[:, j][np.isfinite(sample.x[:, j])]
         if not len(finite):
@@ -149,6 +153,11 @@ def _check_features(sample: Sample) -> None:
         if finite.min() == finite.max() and len(finite) == len(sample):
             raise DataError(
                 f"the feature {name!r} is {finite[0]:g} in all {len(sample):,} selected events; leave it out"
+            )
+        for value, share in find_codes(finite[:_N_LOOKED_AT].astype(np.float64)):
+            watcher.note(
+                f"The feature {name!r} is {value:g} in {share:.1%} of the events, far from all others; "
+                f"if that means not measured, say `missing: [{value:g}]`."
             )
 
 

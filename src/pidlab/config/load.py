@@ -267,6 +267,9 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     for name in config.evaluate.abundance or {}:
         if name not in config.classes:
             yield ("evaluate", "abundance", name), f"is none of the classes; {nearest(name, config.classes)}"
+    if config.evaluate.abundance is not None:
+        for name in config.classes.keys() - config.evaluate.abundance.keys():
+            yield ("evaluate", "abundance"), f"says nothing of the class {name!r}; give every class its abundance"
     yield from _table_disagreements(config)
     names = [f.name for f in config.feature_list]
     for i, name in enumerate(names):

@@ -151,9 +151,9 @@ Model = Annotated[
 class Map(Section):
     """Efficiency in bins of one or two spectators: edges, or a number of equally populated bins."""
 
-    x: str
+    x: Expression
     bins: Edges | PositiveInt = 10
-    y: str | None = None
+    y: Expression | None = None
     y_bins: Edges | PositiveInt = 10
 
 
@@ -184,8 +184,8 @@ class Config(Section):
     classes: Annotated[dict[Name, Expression | ClassTable], Field(min_length=2)]
     signal: str | None = Field(None, description="left out: the first class")
     selection: dict[str, Expression] = Field(default_factory=dict, description="named and ordered: the cut flow")
-    features: Annotated[list[str | Feature], Field(min_length=1)]
-    spectators: list[str] = Field(default_factory=list)
+    features: Annotated[list[Expression | Feature], Field(min_length=1)]
+    spectators: list[Expression] = Field(default_factory=list)
     split: Split = Field(default_factory=Split)
     folds: Annotated[int, Field(ge=2, le=100)] | None = None
     scaling: Literal["none", "minmax", "standard", "robust", "quantile"] = "quantile"

@@ -11,7 +11,6 @@ from pidlab.expressions.operations import OPERATIONS
 from pidlab.expressions.reductions import REDUCTIONS
 from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, Step
 
-
 _TEXT_HINT = "A branch of text is compared as in 'class == \"g\"'; a branch with an odd name stands in backquotes."
 
 

@@ -51,7 +51,14 @@ class Kind:
         return self.number.value + "".join("[]" if n is None else f"[{n}]" for n in self.shape)
 
 
-_NUMBERS = {"f": Number.FLOAT, "i": Number.INT, "u": Number.UNSIGNED, "b": Number.BOOL, "T": Number.TEXT, "U": Number.TEXT}
+_NUMBERS = {
+    "f": Number.FLOAT,
+    "i": Number.INT,
+    "u": Number.UNSIGNED,
+    "b": Number.BOOL,
+    "T": Number.TEXT,
+    "U": Number.TEXT,
+}
 
 
 def kind_from_numpy(dtype: Any, shape: tuple[int | None, ...] = ()) -> Kind:

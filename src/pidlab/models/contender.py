@@ -11,11 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.config.load import LoadedConfig
 from pidlab.config.schema import BdtModel, Config, CutsModel, FisherModel, LogisticModel, MlpModel, Model
-from pidlab.errors import ModelError
+from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.evaluate.results import Training
 from pidlab.features import given_scores
 from pidlab.models.base import Classifier, Holdout, Progress, read_json, write_json
+from pidlab.models.bdt_settings import check_parameters
 from pidlab.recipe import Recipe
 from pidlab.sample import FloatArray, Sample
 from pidlab.scaling import Scaler, fit_scaler
@@ -193,6 +195,23 @@ def estimator_class(kind: str) -> type[Classifier]:
     raise ModelError(f"the model type {kind!r} cannot be trained")
 
 
+def check_models(loaded: LoadedConfig) -> None:
+    """Refuse, before anything is read, what only a model's own library knows to be wrong.
+
+    Raises:
+        ConfigError: a parameter that xgboost does not have.
+    """
+    mistakes = []
+    for name, spec in loaded.config.models.items():
+        if isinstance(spec, BdtModel):
+            try:
+                check_parameters(spec.model_extra or {})
+            except UsageError as error:
+                mistakes.append(loaded.mistake(("models", name), str(error)))
+    if mistakes:
+        raise ConfigError(mistakes)
+
+
 def build_estimator(
     spec: TrainedModel, features: Sequence[str], signal: int, seed: int, resources: Resources
 ) -> Classifier:
@@ -203,7 +222,13 @@ def build_estimator(
     elif isinstance(spec, BdtModel):
         extra = dict(spec.model_extra or {})
         options = {name: value for name, value in options.items() if name not in extra}
-        options |= {"parameters": extra or None, "seed": seed, "device": resources.device, "n_jobs": resources.n_jobs}
+        options |= {
+            "parameters": extra or None,
+            "feature_names": list(features),
+            "seed": seed,
+            "device": resources.device,
+            "n_jobs": resources.n_jobs,
+        }
     elif isinstance(spec, MlpModel):
         options |= {"seed": seed, "device": resources.device}
     return estimator_class(spec.type)(**options)

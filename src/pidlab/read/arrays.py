@@ -192,7 +192,7 @@ class NpzFile(Columns):
     def __init__(self, path: str, columns: Sequence[str] = ()) -> None:
         fields, left_out = {}, {}
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 for name in archive.files:
                     try:
                         fields[name] = archive[name]

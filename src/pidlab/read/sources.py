@@ -15,6 +15,7 @@ _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _WITH_TREE = re.compile(r"^(?P<path>.+\.[A-Za-z0-9]+):(?P<tree>[^:]+)$")
 _HOST = re.compile(r"^[a-z][a-z0-9+.-]*://[^/]*")
 _PLACES = ("{stem}", "{folder}", "{tree}")
+_LONGEST_NAME = 255
 
 
 def split_tree(text: str) -> tuple[str, str | None]:
@@ -46,6 +47,8 @@ def find_sources(
     """
     sources = []
     for text in [files] if isinstance(files, str) else files:
+        if max(map(len, text.split("/"))) > _LONGEST_NAME:
+            raise DataError(f"{text[:60]}…: a name of so many characters is none; name a file, glob or address")
         pattern, own_tree = split_tree(absolute(text, folder))
         for path in _paths(pattern, text):
             names = tuple(columns or ()) if takes_columns(path) else ()
@@ -162,7 +165,7 @@ def _choose_tree(path: str, own: str | None, default: str | None, columns: Seque
     if not known:
         raise DataError(f"{shown}: holds no tree")
     if tree is not None:
-        wanted = tree.split(";")[0].strip("/")
+        wanted = tree.split(";")[0].strip("/") if format_of(path) == "root" else tree
         if wanted not in known:
             raise DataError(f"{shown}: no tree {tree!r}; {nearest(wanted, known)}")
         return wanted
