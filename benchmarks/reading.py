@@ -70,12 +70,12 @@ def seconds(function: Callable[[Path], Any], path: Path) -> float:
 
 
 def peak_megabytes(path: Path) -> float:
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import reading; reading.tell_peak({str(path)!r})"
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    command = [sys.executable, __file__, "--peak", path]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def tell_peak(path: str) -> None:
-    by_pidlab(Path(path))
+def tell_peak(path: Path) -> None:
+    by_pidlab(path)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
@@ -107,7 +107,11 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--peak", type=Path, help="only read this file and tell the peak memory, in MB")
     arguments = parser.parse_args()
+    if arguments.peak:
+        tell_peak(arguments.peak)
+        return
     results = measure(arguments.events, arguments.rounds)
     for each in results:
         print(f"{each['name']:40} {each['value']:8.3f}  {each['bar']:8} {'holds' if each['holds'] else 'MISSED'}")

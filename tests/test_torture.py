@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,13 @@ def test_a_tree_without_entries_answers_in_a_sentence(torture: Path, pidlab: Run
         summary = inspect(table)
         assert {b.name: b.remarks for b in summary.branches} == dict.fromkeys("xyz", ("has no entries",))
         assert list(table.chunks("xy")) == []
-    config = f'{{data: {{files: "{source.path}"}}, classes: {{a: "x == 1", b: "x == 2"}}, features: [y], models: {{f: {{type: fisher}}}}}}'
-    (tmp_path / "c.yaml").write_text(config)
+    config = {
+        "data": {"files": source.path},
+        "classes": {"a": "x == 1", "b": "x == 2"},
+        "features": ["y"],
+        "models": {"f": {"type": "fisher"}},
+    }
+    (tmp_path / "c.yaml").write_text(json.dumps(config))
     done = pidlab("run", "c.yaml", "-o", "run")
     assert done.returncode == 1
     assert "uproot-empty.root:tree: has no entries" in done.stderr
@@ -122,7 +128,7 @@ def test_numbers_of_hepdata_are_read_from_an_ntuple(torture: Path) -> None:
 
 
 def test_a_file_of_histograms_holds_no_tree(torture: Path, pidlab: Run) -> None:
-    with pytest.raises(DataError, match="uproot-histograms.root: holds no tree"):
+    with pytest.raises(DataError, match=r"uproot-histograms\.root: holds no tree"):
         find_sources(str(torture / "uproot-histograms.root"), None, Path())
     done = pidlab("inspect", torture / "uproot-histograms.root")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

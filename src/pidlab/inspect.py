@@ -166,5 +166,5 @@ def count_duplicates(columns: dict[str, NDArray[np.generic]]) -> int:
 def _bits(column: NDArray[np.generic]) -> NDArray[np.int64]:
     """(n,) a whole number for each value, the same for the same value."""
     if column.dtype.kind == "T":
-        return np.unique(column, return_inverse=True)[1].astype(np.int64)
+        return np.asarray(np.unique(column, return_inverse=True)[1], np.int64)
     return np.asarray(column, np.float64).view(np.int64) if column.dtype.kind == "f" else np.asarray(column, np.int64)

@@ -109,7 +109,7 @@ def _class_lines(label: BranchSummary | None) -> list[str]:
             '#  electron: "species == 0"',
             "#  pion: {files: pions.root}",
         ]
-    values = label.labels or label.words
+    values: Sequence[int | str] = label.labels or label.words
     lines = [f"classes:                          # {label.name} has the values {', '.join(map(str, values))}"]
     stem = re.sub(r"[^A-Za-z0-9_]", "_", label.name)
     for i, value in enumerate(values):

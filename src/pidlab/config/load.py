@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, ScalarEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pidlab.config.schema import Config, CutsModel, Feature, json_schema
@@ -19,6 +19,7 @@ from pidlab.errors import ConfigError, Mistake, UsageError, nearest
 
 KeyPath = tuple[str | int, ...]
 _MAX_BYTES = 1_000_000
+_MAX_DEPTH = 20
 _PLAIN_TAGS = {"null", "bool", "int", "float", "str", "seq", "map"}
 
 
@@ -98,7 +99,11 @@ def _text_of(path: Path) -> str:
 
 def _read_yaml(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
     try:
+        depth = 0
         for event in YAML(typ="safe", pure=True).parse(text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                raise ConfigError([Mistake(_mark(name, event), "", f"brackets nest more than {_MAX_DEPTH} deep")])
             if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
                 message = "YAML anchors and aliases are not read; repeat the value"
                 raise ConfigError([Mistake(_mark(name, event), "", message)])

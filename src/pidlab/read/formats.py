@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,7 +159,7 @@ def _address(path: str, kind: str) -> str:
     return path if kind == "sql" else f"sqlite:///{Path(path).resolve()}"
 
 
-_FILES: Mapping[str, type[Backend]] = {
+_FILES: Mapping[str, Callable[[str, Sequence[str]], Backend]] = {
     "parquet": arrays.ParquetFile,
     "npy": arrays.NpyFile,
     "npz": arrays.NpzFile,

@@ -135,7 +135,8 @@ class _Ahead:
     """Reads a branch forwards in any steps, and every basket once.
 
     Attributes:
-        held: what was read and not yet given, the entries from `start` to before `stop`.
+        held: what was read and not yet given, the entries from `start` to before `stop`; a step inside one basket
+            is a view of it, and only what lies in several is copied.
     """
 
     branch: _Branch | _Field
@@ -150,10 +151,15 @@ class _Ahead:
             end = int(self.branch.offsets[basket]) if basket < len(self.branch.offsets) else stop
             self.held.append(self.branch.read(self.stop, end))
             self.stop = end
-        whole = joined(self.held)
-        given, rest = whole[: stop - self.start], whole[stop - self.start :]
-        self.held, self.start = [rest] if len(rest) else [], stop
-        return given
+        given = []
+        while self.held and self.start < stop:
+            part = self.held.pop(0)
+            wanted = stop - self.start
+            given.append(part[:wanted])
+            if len(part) > wanted:
+                self.held.insert(0, part[wanted:])
+            self.start += len(given[-1])
+        return joined(given)
 
 
 class RootTree:
@@ -213,11 +219,18 @@ def _tree_branches(tree: Any) -> dict[str, _Branch]:
     short = [_short(path) for path, _ in ends]
     for (path, branch), name in zip(ends, short, strict=True):
         unique = name if short.count(name) == 1 else path.replace("/", ".")
-        dtype = getattr(branch.interpretation, "from_dtype", None)
-        is_leaf_list = type(branch.interpretation) is uproot.AsDtype and dtype is not None and dtype.names
-        leaves = [(f"{unique}.{leaf}", leaf) for leaf in dtype.names] if is_leaf_list else [(unique, None)]
-        found |= {full: _Branch(branch, leaf, np.asarray(branch.entry_offsets)) for full, leaf in leaves}
+        offsets = np.asarray(branch.entry_offsets)
+        leaves = _leaves(branch)
+        named: dict[str, str | None] = {f"{unique}.{leaf}": leaf for leaf in leaves} if leaves else {unique: None}
+        found |= {full: _Branch(branch, leaf, offsets) for full, leaf in named.items()}
     return found
+
+
+def _leaves(branch: Any) -> Sequence[str]:
+    """The names in a leaf list; empty for a branch of one leaf."""
+    if type(branch.interpretation) is not uproot.AsDtype:
+        return ()
+    return branch.interpretation.from_dtype.names or ()
 
 
 def _short(path: str) -> str:

@@ -179,12 +179,10 @@ def _type_of(kind: Any) -> str:
     """float, int, bool or text for a type of SQLAlchemy; "" for others."""
     from sqlalchemy import types
 
-    for name, families in {
-        "bool": types.Boolean,
-        "int": types.Integer,
-        "float": (types.Numeric, types.Float),
-        "text": types.String,
-    }.items():
-        if isinstance(kind, families):
-            return name
-    return ""
+    if isinstance(kind, types.Boolean):
+        return "bool"
+    if isinstance(kind, types.Integer):
+        return "int"
+    if isinstance(kind, types.Numeric | types.Float):
+        return "float"
+    return "text" if isinstance(kind, types.String) else ""

@@ -52,7 +52,10 @@ class Chunk:
 
     def take(self, rows: IntArray) -> Chunk:
         """The rows `rows` (indices into this chunk) of every array."""
-        taken = {name: values[rows] for name, values in self.arrays.items()}
+        taken = {
+            name: values.take(rows, axis=0) if isinstance(values, np.ndarray) else values[rows]
+            for name, values in self.arrays.items()
+        }
         return replace(self, arrays=taken, n_rows=len(rows), entries=taken, counts=None)
 
 

@@ -26,7 +26,9 @@ _EXACT = 2.0**53
 def _open(path: str) -> TextIO:
     with Path(path).open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    return (gzip.open if packed else open)(path, "rt", encoding="utf-8-sig")  # type: ignore[return-value,operator]  # text mode, both
+    if packed:
+        return gzip.open(path, "rt", encoding="utf-8-sig")
+    return Path(path).open(encoding="utf-8-sig")
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
@@ -160,7 +162,7 @@ def _narrow(types: list[str], lines: Sequence[str], delimiter: str | None) -> No
         if kind == "text":
             continue
         try:
-            values = _floats(lines, delimiter, i)
+            values = _floats(lines, delimiter, i)[:, 0]
         except ValueError:
             types[i] = "text"
             continue
@@ -171,19 +173,18 @@ def _narrow(types: list[str], lines: Sequence[str], delimiter: str | None) -> No
 
 
 def _floats(lines: Sequence[str], delimiter: str | None, *columns: int) -> Any:
-    """(n,) or (n, columns) float64, NaN where a cell is missing.
+    """(n, columns) float64, NaN where a cell is missing.
 
     Raises:
         ValueError: a cell is neither a number nor missing.
     """
     options: dict[str, Any] = {"delimiter": delimiter, "usecols": columns, "comments": None, "quotechar": '"'}
     try:
-        values = np.loadtxt(lines, np.float64, ndmin=2, **options)
+        return np.loadtxt(lines, np.float64, ndmin=2, **options)
     except ValueError:
         rows = _cells(lines, delimiter)
-        number = [[np.nan if row[i].lower() in _MISSING else float(row[i]) for i in columns] for row in rows]
-        values = np.array(number, np.float64)
-    return values[:, 0] if len(columns) == 1 else values
+        numbers = [[np.nan if row[i].lower() in _MISSING else float(row[i]) for i in columns] for row in rows]
+        return np.array(numbers, np.float64)
 
 
 class CsvFile:
@@ -221,11 +222,11 @@ class CsvFile:
         arrays: dict[str, Any] = {}
         wanted = [name for name in names if layout.types[name] != "text"]
         try:
-            values = _floats(lines, layout.delimiter, *map(order.index, wanted)) if wanted else None
+            values = _floats(lines, layout.delimiter, *map(order.index, wanted)) if wanted else np.empty((0, 0))
         except (ValueError, IndexError) as error:
             raise DataError(f"something in lines {numbers[0]} to {numbers[-1]} is no number any more") from error
         for i, name in enumerate(wanted):
-            column = np.ascontiguousarray(values if len(wanted) == 1 else values[:, i])
+            column = np.ascontiguousarray(values[:, i])
             arrays[name] = column.astype(np.int64) if layout.types[name] == "int" else column
         if len(wanted) < len(names):
             rows = _cells(lines, layout.delimiter)
