@@ -30,6 +30,7 @@ from conftest import Run, write_tree
 from pidlab.errors import DataError, UsageError
 from pidlab.expressions import evaluate, parse, selects
 from pidlab.read import Source, Table, find_all, find_sources, split_tree, trees_in, with_friends
+from real_root import ask_root
 
 N = 1000
 RNG = np.random.default_rng(4)
@@ -176,6 +177,83 @@ def test_only_the_branches_asked_for_are_read_from_root(tmp_path: Path, monkeypa
     monkeypatch.setattr(uproot.models.TBasket.Model_TBasket, "read", classmethod(counted))
     read(Source(str(tmp_path / "x.root"), "T"), "b", step=70)
     assert asked == [("b", 0), ("b", 1), ("b", 2)], "each basket once, whatever the step"
+
+
+JAGGED = ak.Array([[1.5, 2.5], [], [3.5], [4.5, 5.5, 6.5]])
+NESTED = {
+    "P.gtr.p": np.arange(4.0),
+    "hits": JAGGED,
+    "box": np.arange(8.0).reshape(4, 2),
+    "ok": np.array([True, False, True, False]),
+    "name": ak.Array(["a", "", "ccc", "d"]),
+}
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> tuple[Source, Source]:
+    """The same content as a TTree and as an RNTuple, the latter in two clusters."""
+    with uproot.recreate(tmp_path / "both.root") as file:
+        types = {
+            n: v.type.content if isinstance(v, ak.Array) else np.dtype((v.dtype, v.shape[1:]))
+            for n, v in NESTED.items()
+        }
+        file.mktree("tree", types).extend(NESTED)
+        made = file.mkrntuple("ntuple", {n: v[:3] for n, v in NESTED.items()})
+        made.extend({n: v[3:] for n, v in NESTED.items()})
+    tree, ntuple = (find_sources(f"both.root:{name}", None, tmp_path)[0] for name in ("tree", "ntuple"))
+    return tree, ntuple
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 100])
+def test_an_rntuple_is_the_same_table_as_a_tree(both: tuple[Source, Source], step: int) -> None:
+    chunks = []
+    for source in both:
+        with Table(source, per="hits") as table:
+            assert {n: str(k) for n, k in table.kinds(NESTED).items()} == {
+                "P.gtr.p": "float", "hits": "float", "box": "float[2]", "ok": "bool", "name": "text",
+            }  # fmt: skip
+            chunks.append(list(table.chunks(NESTED, step)))
+    for a, b in zip(*chunks, strict=True):
+        assert {n: v.tolist() for n, v in a.arrays.items()} == {n: v.tolist() for n, v in b.arrays.items()}
+    assert sum(c.n_rows for c in chunks[1]) == 6
+
+
+def test_no_name_reaches_the_expression_language_of_uproot(
+    both: tuple[Source, Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*words: Any, **options: Any) -> Any:
+        raise AssertionError(f"an expression was compiled: {words}")
+
+    monkeypatch.setattr("uproot.language.python._expression_to_function", refuse)
+    monkeypatch.setattr("uproot.language.python.PythonLanguage.free_symbols", refuse)
+    for source in both:
+        assert len(read(source, *(n for n in NESTED if n != "hits"))["ok"]) == 4
+        for name in ("x); __import__('os').system('true'", "().__class__", "P.gtr.p + 1", "box[0]", "*"):
+            with pytest.raises(DataError, match="no branch"):
+                read(source, name)
+
+
+def test_text_is_compared_as_root_compares_it(tmp_path: Path) -> None:
+    if importlib.util.find_spec("ROOT") is None:
+        pytest.skip("ROOT is not installed: pip install -e '.[root]'")
+    write = """
+file = ROOT.TFile(given["path"], "RECREATE")
+tree = ROOT.TTree("T", "")
+word, letters = ROOT.std.string(), bytearray(8)
+tree.Branch("word", word)
+for text in ("g", "h", "gg", "", "g"):
+    word.assign(text)
+    tree.Fill()
+tree.Write()
+answer = {cut: columns(tree, ["Entry$"], cut)[0].tolist() for cut in given["cuts"]}
+file.Close()
+"""
+    cuts = ['word == "g"', 'word != "g"', '"gg" == word', 'word == "g" || Entry$ == 1']
+    answer = ask_root(write, path=tmp_path / "text.root", cuts=cuts)
+    (source,) = find_sources("text.root", None, tmp_path)
+    with Table(source) as table:
+        (chunk,) = table.chunks(["word"])
+    assert {cut: np.flatnonzero(selects(parse(cut), chunk.arrays, 5)).tolist() for cut in cuts} == answer
 
 
 def test_numbers_in_text_that_are_missing_are_nan(tmp_path: Path) -> None:
