@@ -70,3 +70,39 @@ def test_real_tables_need_no_tuning(
     auc = {name: models[name]["test"]["auc"]["value"] for name in LEARNERS}
     assert max(auc.values()) >= least, auc
     assert min(auc.values()) >= max(auc.values()) - 0.02, auc
+
+
+MAGIC = ["length", "width", "size", "conc", "conc1", "asymmetry", "m3_long", "m3_trans", "alpha", "distance"]
+DPLUS = ["d_len", "d_len_xy", "norm_dl_xy", "cos_p", "cos_p_xy", "imp_par_xy", "sig_vert", "max_norm_d0d0exp"]
+DPLUS += [f"nsigComb_{particle}_{i}" for i in range(3) for particle in ("Pi", "K")]
+STARS = {"cuts": {"type": "cuts"}, "fisher": {"type": "fisher"}, **LEARNERS}
+
+
+def test_magic_from_its_csv_needs_no_tuning(shared: Path, tmp_path: Path) -> None:
+    content = {
+        "data": {"files": str(shared / "magic" / "magic04.data"), "columns": [*MAGIC, "class"]},
+        "classes": {"gamma": "class == 'g'", "hadron": "class == 'h'"},
+        "features": MAGIC,
+        "models": LEARNERS,
+    }
+    models = metrics_of(tmp_path, content)["models"]
+    assert max(m["test"]["auc"]["value"] for m in models.values()) >= 0.930
+
+
+def test_alice_gives_the_same_from_root_and_from_parquet(shared: Path, tmp_path: Path) -> None:
+    found = []
+    for ending in ("root", "parquet.gzip"):
+        files = {
+            kind: str(shared / "alice_dplus" / f"{kind}_Dpluspp7TeV_pT_1_50.{ending}")
+            for kind in ("Prompt", "FD", "Bkg")
+        }
+        content = {
+            "classes": {"dplus": {"files": [files["Prompt"], files["FD"]]}, "background": {"files": files["Bkg"]}},
+            "features": DPLUS,
+            "models": STARS,
+        }
+        (tmp_path / ending).mkdir()
+        models = metrics_of(tmp_path / ending, content)["models"]
+        found.append({name: model["test"]["auc"]["value"] for name, model in models.items()})
+        assert max(found[-1].values()) >= 0.88, found[-1]
+    assert found[0] == found[1]

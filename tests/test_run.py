@@ -286,28 +286,34 @@ def test_several_files_tables_of_their_own_and_three_classes(tmp_path: Path) -> 
     assert np.array_equal(kaons["pid_split"] >= 0, p > 2)
 
 
-def test_folds_score_every_event_by_a_model_that_never_saw_it(tmp_path: Path) -> None:
-    """Random labels that a memorising model learns by heart give an out-of-fold AUC of one half."""
-    rng = np.random.default_rng(7)
-    n = 3000
-    x = rng.normal(size=(n, 2))
-    content = {"a": x[:, 0], "b": x[:, 1], "label": rng.integers(0, 2, n), "event": np.arange(n)}
-    write_tree(tmp_path / "noise.root", content)
+def folds_on_noise(folder: Path, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The test and train metrics of a memorising model on random labels, in three folds."""
+    rng = np.random.default_rng(seed)
+    x, label = rng.normal(size=(3000, 2)), rng.integers(0, 2, 3000)
+    folder.mkdir()
+    write_tree(folder / "noise.root", {"a": x[:, 0], "b": x[:, 1], "label": label, "event": np.arange(3000)})
+    forest = {"type": "bdt", "n_estimators": 100, "max_depth": 12, "learning_rate": 0.5, "early_stopping_rounds": None}
     config = {
         "data": {"files": "noise.root", "event_id": ["event"]},
         "classes": {"s": "label == 1", "b": "label == 0"},
         "features": ["a", "b"],
         "folds": 3,
-        "models": {"bdt": {"type": "bdt", "n_estimators": 100, "max_depth": 6, "early_stopping_rounds": None}},
+        "models": {"bdt": forest},
         "evaluate": {"robustness": None},
     }
-    test, train = (
-        json.loads((go(tmp_path, config) / "metrics.json").read_text())["models"]["bdt"][s] for s in ("test", "train")
-    )
-    half_width = (test["auc"]["high"] - test["auc"]["low"]) / 2
-    assert abs(test["auc"]["value"] - 0.5) < 3 * half_width
-    assert train["auc"]["value"] > 0.9
-    assert test["auc"]["n"] > 0.9 * n
+    model = json.loads((go(folder, config) / "metrics.json").read_text())["models"]["bdt"]
+    return model["test"], model["train"]
+
+
+def test_folds_score_every_event_by_a_model_that_never_saw_it(tmp_path: Path) -> None:
+    """Random labels that a memorising model learns by heart give an out-of-fold AUC of one half."""
+    pulls = []
+    for seed in range(4):
+        test, train = folds_on_noise(tmp_path / str(seed), seed)
+        pulls.append((test["auc"]["value"] - 0.5) / ((test["auc"]["high"] - test["auc"]["low"]) / 2))
+        assert train["auc"]["value"] > 0.99
+        assert test["auc"]["n"] > 2700
+    assert abs(np.mean(pulls)) < 3 / np.sqrt(len(pulls))
 
 
 def test_a_declared_test_sample_is_used(sample: Path) -> None:

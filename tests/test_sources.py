@@ -646,3 +646,19 @@ def test_magic_is_read_by_the_names_that_are_given(shared: Path) -> None:
     assert int(selects(parse('class == "g"'), chunk.arrays, chunk.n_rows).sum()) == 12_332
     first = evaluate(parse("alpha"), chunk.arrays, chunk.n_rows)[0]
     assert first == 40.092
+
+
+def test_alice_gives_the_same_results_from_root_and_from_parquet(shared: Path, pidlab: Run, tmp_path: Path) -> None:
+    """Events without an id are told apart by stem and entry: the split does not depend on the format."""
+    pytest.importorskip("pyarrow")
+    results = []
+    for ending in ("root", "parquet.gzip"):
+        files = {n: str(shared / f"alice_dplus/{n}_Dpluspp7TeV_pT_1_50.{ending}") for n in ("Bkg", "FD", "Prompt")}
+        classes = {"prompt": {"files": [files["Prompt"], files["FD"]]}, "background": {"files": files["Bkg"]}}
+        content = json.loads(analysis({}, classes, ["d_len_xy", "norm_dl_xy", "cos_p", "imp_par_xy", "sig_vert"]))
+        (tmp_path / "c.yaml").write_text(json.dumps(content))
+        done = pidlab("run", "c.yaml", "-o", ending)
+        assert done.returncode == 0, done.stderr
+        metrics = json.loads((tmp_path / ending / "metrics.json").read_text())
+        results.append({name: (m["test"]["auc"], m["test"]["working_points"]) for name, m in metrics["models"].items()})
+    assert results[0] == results[1]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pidlab.bundle import Bundle
 from pidlab.errors import OutputError
 from pidlab.features import event_keys, feature_matrix, given_columns
-from pidlab.load import branches_read, check_table, input_names
+from pidlab.load import branches_read, check_table, input_keys
 from pidlab.models.contender import Contender, Scores
 from pidlab.progress import Watcher
 from pidlab.read import Chunk, Source, Table
@@ -55,7 +55,7 @@ def apply(
         OutputError: a friend file cannot be written, or would replace an input.
     """
     targets = friend_paths([s.path for s in sources], output)
-    names = input_names(sources)
+    names = input_keys(sources)
     total = 0
     for source in sources:
         with Table(source, bundle.recipe.per) as table:

@@ -57,7 +57,7 @@ def load(recipe: Recipe, watcher: Watcher) -> Events:
     """
     rules = recipe.rules()
     names = input_names(list(rules))
-    loader = _Loader(recipe)
+    loader = _Loader(recipe, input_keys(list(rules)))
     with watcher.task("reading", _total_entries(recipe, rules), "entries") as task:
         for i, (source, class_rules) in enumerate(rules.items()):
             with Table(source, recipe.per) as table:
@@ -67,11 +67,23 @@ def load(recipe: Recipe, watcher: Watcher) -> Events:
 
 def input_names(sources: Sequence[Source]) -> dict[Source, str]:
     """A name for each input that does not depend on the folder: `file.root:tree`, numbered where several share it."""
+    return _numbered({s: f"{s.path.replace(chr(92), '/').rsplit('/', 1)[-1]}:{s.tree}" for s in sources})
+
+
+def input_keys(sources: Sequence[Source]) -> dict[Source, str]:
+    """What tells the entries of each input from those of the others: the source's key, numbered where several share it.
+
+    It depends neither on the folder nor on the format.
+    """
+    return _numbered({s: s.key for s in sources})
+
+
+def _numbered(plain: Mapping[Source, str]) -> dict[Source, str]:
+    """The names, with ` #2`, ` #3`, … behind those that stand there already."""
     names: dict[Source, str] = {}
-    for source in sources:
-        plain = f"{source.path.replace(chr(92), '/').rsplit('/', 1)[-1]}:{source.tree}"
-        repeats = sum(name == plain or name.startswith(f"{plain} #") for name in names.values())
-        names[source] = plain if not repeats else f"{plain} #{repeats + 1}"
+    for source, name in plain.items():
+        repeats = sum(other == name or other.startswith(f"{name} #") for other in names.values())
+        names[source] = name if not repeats else f"{name} #{repeats + 1}"
     return names
 
 
@@ -108,6 +120,7 @@ class _Loader:
     """Collects chunks; one `read` an input."""
 
     recipe: Recipe
+    keys: Mapping[Source, str]
     samples: list[Sample] = field(default_factory=list)
     declared: list[BoolArray] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
@@ -124,13 +137,13 @@ class _Loader:
             for branch, values in chunk.entries.items():
                 if branch != "Entry$":
                     _update(digests.setdefault(branch, hashlib.blake2b(digest_size=16)), values)
-            self._add(index, name, chunk, rules)
+            self._add(index, name, self.keys[table.source], chunk, rules)
             n_rows += chunk.n_rows
             advance(chunk.n_entries)
         hashes = {branch: digest.hexdigest() for branch, digest in sorted(digests.items())}
         self.inputs.append(Input(table.source, table.n_entries, n_rows, hashes))
 
-    def _add(self, index: int, name: str, chunk: Chunk, rules: Sequence[ClassRule]) -> None:
+    def _add(self, index: int, name: str, key: str, chunk: Chunk, rules: Sequence[ClassRule]) -> None:
         y, weight = _label(self.recipe, name, chunk, rules)
         masks = cut_masks(self.recipe, chunk)
         self.cutflow.fill(y, weight, masks)
@@ -141,7 +154,7 @@ class _Loader:
             x=feature_matrix(recipe, kept),
             y=y[rows],
             weight=weight[rows],
-            event=event_keys(recipe, kept, name),
+            event=event_keys(recipe, kept, key),
             features=tuple(f.name for f, _ in recipe.features),
             classes=recipe.classes,
             signal=recipe.signal,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pidlab.errors import DataError
@@ -51,12 +51,14 @@ class Source:
         tree: the tree or table; of a file that has no names for its tables, the file's stem.
         columns: names for the columns of a file that does not name them.
         friends: sources with one entry for each entry of this one, whose branches stand beside its own.
+        is_alone: False for one of several tables of a file.
     """
 
     path: str
     tree: str
     columns: tuple[str, ...] = ()
     friends: tuple[Source, ...] = ()
+    is_alone: bool = field(default=True, compare=False)
 
     def __str__(self) -> str:
         return f"{self.place}:{self.tree}" if format_of(self.path) in _TABLES_OF_THEIR_OWN else self.place
@@ -65,6 +67,15 @@ class Source:
     def place(self) -> str:
         """The path as it may be shown: without the password of a database."""
         return _PASSWORD.sub(r"\1:***@", self.path)
+
+    @property
+    def key(self) -> str:
+        """A name that depends neither on the folder nor on the format: the stem, and the tree where there are several.
+
+        Where no branches identify events, they are told apart by this and the entry number, so that the same entries
+        fall on the same side of a split wherever they lie and in whatever format.
+        """
+        return self.stem if self.is_alone else f"{self.stem}:{self.tree}"
 
     @property
     def stem(self) -> str:

@@ -52,7 +52,9 @@ def find_sources(
         pattern, own_tree = split_tree(absolute(text, folder))
         for path in _paths(pattern, text):
             names = tuple(columns or ()) if takes_columns(path) else ()
-            sources.append(Source(path, _choose_tree(path, own_tree, tree, names), names))
+            known = trees_in(path, names)
+            chosen = _choose_tree(path, own_tree, tree, known)
+            sources.append(Source(path, chosen, names, is_alone=len(known) == 1))
     doubled = {s for s in sources if sources.count(s) > 1}
     if doubled:
         raise DataError(f"{min(doubled)}: named twice; its events would count double. Name each input once")
@@ -78,8 +80,9 @@ def find_all(text: str) -> list[Source]:
     sources = []
     for path in _paths(pattern, text):
         columns = invented_columns(path)
-        names = [_choose_tree(path, tree, None, columns)] if tree is not None else list(trees_in(path, columns))
-        sources += [Source(path, name, columns) for name in names]
+        known = trees_in(path, columns)
+        names = [_choose_tree(path, tree, None, known)] if tree is not None else list(known)
+        sources += [Source(path, name, columns, is_alone=len(known) == 1) for name in names]
     if not sources:
         raise DataError(f"{text}: holds no tree")
     return sources
@@ -157,10 +160,9 @@ def _paths(pattern: str, written: str) -> list[str]:
     raise DataError(f"{pattern}: no such file" + (f"; {hint}" if hint else ""))
 
 
-def _choose_tree(path: str, own: str | None, default: str | None, columns: Sequence[str] | None) -> str:
+def _choose_tree(path: str, own: str | None, default: str | None, known: Mapping[str, int]) -> str:
     """The tree that is meant by `file:own`, or by the configuration's `tree`, which only formats with trees look at."""
     tree = own or (default if format_of(path) in ("root", "sql", "sqlite") else None)
-    known = trees_in(path, columns)
     shown = Source(path, "").place
     if not known:
         raise DataError(f"{shown}: holds no tree")
