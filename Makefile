@@ -7,6 +7,7 @@ STAMP = $(VENV)/.installed
 
 # The sample, the comparison, the table of results, and where the report is.
 demo: $(STAMP)
+	mkdir -p runs
 	$(BIN)/pidlab simulate shms --events 200000 -o runs/shms_demo.root
 	$(BIN)/pidlab run data/shms.yaml --set data.files=../runs/shms_demo.root
 

@@ -32,7 +32,7 @@ class Holdout(NamedTuple):
     weight: FloatArray
 
 
-class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Base of the models: k classes, d features.
 
     A fitted model has `classes_` (k,), `n_features_in_` = d, and `history_`, a dict of lists with one entry an
