@@ -23,10 +23,8 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.group(context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="pidlab")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def cli(context: click.Context, debug: bool) -> None:
+def cli(debug: bool) -> None:
     """Particle identification on ROOT files: hand-made cuts, optimised cuts, BDT and network compared fairly."""
-    context.obj = debug
 
 
 @cli.command()

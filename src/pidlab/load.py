@@ -73,7 +73,7 @@ def input_names(sources: Sequence[Source]) -> dict[Source, str]:
 def input_keys(sources: Sequence[Source]) -> dict[Source, str]:
     """What tells the entries of each input from those of the others: the source's key, numbered where several share it.
 
-    It does not depend on the folder; see `Source.key`.
+    It depends neither on the folder nor on the format.
     """
     return _numbered({s: s.key for s in sources})
 

@@ -70,14 +70,12 @@ class Source:
 
     @property
     def key(self) -> str:
-        """A name that does not depend on the folder: the stem of a file with one table, which is the same in any
-        format; `file.root:tree` where a file holds several.
+        """A name that depends neither on the folder nor on the format: the stem, and the tree where there are several.
 
         Where no branches identify events, they are told apart by this and the entry number, so that the same entries
         fall on the same side of a split wherever they lie and in whatever format.
         """
-        name = self.path.replace("\\", "/").rsplit("/", 1)[-1]
-        return self.stem if self.is_alone else f"{name}:{self.tree}"
+        return self.stem if self.is_alone else f"{self.stem}:{self.tree}"
 
     @property
     def stem(self) -> str:
