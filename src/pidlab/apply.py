@@ -172,7 +172,7 @@ def _chunk_columns(
             columns[branch] = _spread(scores[:, column], kept, chunk.n_rows)
         for decision in bundle.decisions[model]:
             passed = np.zeros(chunk.n_rows, bool)
-            passed[kept] = scores[:, recipe.signal] > np.float32(decision.threshold)
+            passed[kept] = decision.passed(scores[:, recipe.signal], {})
             columns[f"pid_{model}_{decision.name}"] = passed
     return columns
 

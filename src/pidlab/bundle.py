@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
 from pidlab.config.load import LoadedConfig, load_config
 from pidlab.config.schema import Config
 from pidlab.errors import ModelError, UsageError, nearest
-from pidlab.evaluate.results import ModelResult
+from pidlab.evaluate.flat import thresholds_at
+from pidlab.evaluate.results import FlatThreshold, ModelResult
 from pidlab.models.base import read_json, write_json
 from pidlab.models.contender import Contender
 from pidlab.read import absolute
@@ -25,10 +28,20 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A working point of one model: passed where score > threshold."""
+    """A working point of one model: passed where score > threshold; with `flat` the threshold follows spectators."""
 
     name: str
     threshold: float
+    flat: FlatThreshold | None = None
+
+    def passed(
+        self, score: NDArray[np.float32], spectators: Mapping[str, NDArray[np.floating[Any]]]
+    ) -> NDArray[np.bool_]:
+        """(n,) the decision on the signal's score (n,); `spectators` holds those that `flat` names, (n,) each."""
+        threshold = np.float32(self.threshold)
+        if self.flat is None:
+            return np.asarray(score > threshold)
+        return np.asarray(score > thresholds_at(self.flat, spectators).astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +61,7 @@ class Bundle:
 
 def decisions_of(results: Mapping[str, ModelResult]) -> dict[str, tuple[Decision, ...]]:
     """The working points of evaluated models."""
-    return {name: tuple(Decision(w.name, w.threshold) for w in r.working_points) for name, r in results.items()}
+    return {name: tuple(Decision(w.name, w.threshold, w.flat) for w in r.working_points) for name, r in results.items()}
 
 
 def save_bundle(

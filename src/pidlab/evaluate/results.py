@@ -87,8 +87,28 @@ class SampleMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class FlatThreshold:
+    """A threshold that depends on one or two spectators, so that the efficiency is the same everywhere.
+
+    Between the nodes it is linear (bilinear for two), beyond the outermost ones constant.
+
+    Attributes:
+        names: the spectators' expressions, one or two.
+        nodes: for each spectator its (m,) rising nodes.
+        values: (m[, m2]) thresholds at the nodes.
+    """
+
+    names: tuple[str, ...]
+    nodes: tuple[Array, ...]
+    values: Array
+
+
+@dataclass(frozen=True, slots=True)
 class WorkingPoint:
-    """One threshold, chosen on validation for the `target` signal efficiency and quoted on test."""
+    """One threshold, chosen on validation for the `target` signal efficiency and quoted on test.
+
+    With `flat` the threshold depends on spectators, and `threshold` is the one constant threshold of that efficiency.
+    """
 
     name: str
     target: float
@@ -97,6 +117,7 @@ class WorkingPoint:
     misid: Mapping[str, Measured]
     rejection: Mapping[str, Measured]
     purity: Measured
+    flat: FlatThreshold | None = None
 
 
 @dataclass(frozen=True, slots=True)
