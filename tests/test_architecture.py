@@ -21,7 +21,7 @@ ROWS: list[set[str]] = [
     {"models", "evaluate", "plots", "recipe"},
     {"selection", "features"},
     {"load", "models.contender"},
-    {"bundle", "report", "inspect"},
+    {"bundle", "report", "inspect", "scored"},
     {"apply", "record", "starter"},
     {"pipeline", "terminal"},
     {"cli", ""},

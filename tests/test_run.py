@@ -92,7 +92,8 @@ def events(sample: Path) -> Any:
 def test_everything_that_a_run_promises_is_there(done: Path) -> None:
     names = {p.name for p in done.iterdir()}
     assert names == {
-        *("config.yaml", "manifest.json", "metrics.json", "results.root", "report.html", "plots", "models", "friends")
+        *("config.yaml", "manifest.json", "metrics.json", "results.json", "results.root", "report.html"),
+        *("events.safetensors", "plots", "models", "friends"),
     }
     assert {p.name for p in (done / "models").iterdir()} == set(MODELS)
     pictures = {p.stem for p in (done / "plots").glob("*.png")}

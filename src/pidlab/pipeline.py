@@ -31,6 +31,7 @@ from pidlab.progress import Watcher
 from pidlab.recipe import Recipe, compile_recipe
 from pidlab.record import manifest_of, whole_folder, write_record
 from pidlab.sample import IntArray, Sample
+from pidlab.scored import ScoredEvents, write_events
 from pidlab.split import Part, fold_of, is_validation, split
 
 _N_LOOKED_AT = 100_000
@@ -66,6 +67,11 @@ class Parts:
         rows = {"train": np.flatnonzero(~self.watched), "validation": np.flatnonzero(self.watched)}
         return {**rows, "test": np.arange(len(self.part))}
 
+    @property
+    def aside(self) -> str:
+        """The sample that decides thresholds: "validation", or "train" without it."""
+        return "validation" if len(self.quoted()["validation"]) else "train"
+
 
 def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watcher) -> Results:
     """Run a configuration and leave behind, at `output`, everything that DESIGN calls a run.
@@ -85,8 +91,10 @@ def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watch
         notes.stage("train")
         contenders = train(recipe, events.sample, parts, resources, notes)
         notes.stage("evaluate")
-        results = evaluate(recipe, events, parts, contenders, notes)
+        scores = score(events.sample, parts, contenders)
+        results = evaluate(recipe, events, parts, contenders, scores, notes)
         bundle = save_bundle(folder, recipe, contenders, results.models)
+        write_events(folder, scored_events(events.sample, parts, scores))
         results = replace(results, notes=tuple(notes.sentences))
         manifest = manifest_of(loaded, events, resources, started)
         write_record(folder, results, bundle, manifest)
@@ -187,16 +195,26 @@ def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, wa
     return contenders
 
 
-def evaluate(
-    recipe: Recipe, events: Events, parts: Parts, contenders: Mapping[str, Contender], watcher: Watcher
-) -> Results:
-    """Score every sample with every model and measure."""
-    config = recipe.loaded.config
-    samples = {name: events.sample.take(rows) for name, rows in parts.quoted().items()}
-    scores = {
+def score(sample: Sample, parts: Parts, contenders: Mapping[str, Contender]) -> dict[str, dict[str, Scores]]:
+    """Model, then sample name, to the (n, k) scores of its candidates."""
+    samples = {name: sample.take(rows) for name, rows in parts.quoted().items()}
+    return {
         name: {part: c.scores(s, parted_from=int(part != "test")) for part, s in samples.items()}
         for name, c in contenders.items()
     }
+
+
+def evaluate(
+    recipe: Recipe,
+    events: Events,
+    parts: Parts,
+    contenders: Mapping[str, Contender],
+    scores: Mapping[str, Mapping[str, Scores]],
+    watcher: Watcher,
+) -> Results:
+    """Measure every model on every sample, from the scores that `score` gave."""
+    config = recipe.loaded.config
+    samples = {name: events.sample.take(rows) for name, rows in parts.quoted().items()}
     models: dict[str, ModelResult] = {}
     robustness: dict[str, Robustness] = {}
     with watcher.task("evaluating", len(contenders) * 2 + 1) as task:
@@ -213,7 +231,7 @@ def evaluate(
             )
             models[name] = with_cut_string(models[name], c)
             task.advance()
-        aside = "validation" if len(samples["validation"]) else "train"
+        aside = parts.aside
         on_test, on_aside = ({n: s[part] for n, s in scores.items()} for part in ("test", aside))
         comparisons = compare_models(on_test, samples["test"], on_aside, samples[aside], models)
         task.advance()
@@ -240,6 +258,17 @@ def evaluate(
         robustness=robustness,
         inputs=input_histograms(samples["test"]),
         correlation=correlations(samples["test"]),
+    )
+
+
+def scored_events(sample: Sample, parts: Parts, scores: Mapping[str, Mapping[str, Scores]]) -> ScoredEvents:
+    """What the run keeps of its events."""
+    return ScoredEvents(
+        sample,
+        parts.part,
+        parts.quoted()[parts.aside],
+        {name: by_part["test"] for name, by_part in scores.items()},
+        {name: by_part[parts.aside] for name, by_part in scores.items()},
     )
 
 

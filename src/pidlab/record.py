@@ -21,6 +21,7 @@ from pidlab.bundle import Bundle, config_yaml
 from pidlab.config.load import LoadedConfig
 from pidlab.errors import OutputError
 from pidlab.evaluate.results import ModelResult, Results, plain
+from pidlab.evaluate.stored import write_results as write_results_json
 from pidlab.load import Events
 from pidlab.models.contender import Resources
 from pidlab.plots.gallery import write as write_gallery
@@ -84,6 +85,7 @@ def _git_state(folder: Path) -> dict[str, Any] | None:
 def write_record(folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any]) -> None:
     """Everything of a run but its models and friends."""
     (folder / "metrics.json").write_text(json.dumps(metrics(results), indent=1, allow_nan=False) + "\n")
+    write_results_json(folder / "results.json", results)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     write_results(folder / "results.root", results, json.dumps(manifest))
     (folder / "plots").mkdir()

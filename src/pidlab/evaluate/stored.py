@@ -1,0 +1,98 @@
+"""Results as a file: every value of a run's `Results` in `results.json`, and the same `Results` back again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pidlab.errors import DataError
+from pidlab.evaluate.results import Measured, Results
+
+SCHEMA = 1
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write `results` as JSON: floats exactly, NaN and infinities as strings."""
+    content = {"schema": SCHEMA, "results": _encoded(results)}
+    path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_results(path: Path) -> Results:
+    """The `Results` that `write_results` wrote; what an older version did not know of takes its default.
+
+    Raises:
+        DataError: the file is missing, damaged, or of a version to come.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema, results = content["schema"], content["results"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read as the results of a run ({error}); make the run again") from error
+    if schema != SCHEMA:
+        raise DataError(f"{path}: written by another version of pidlab (schema {schema}); make the run again")
+    try:
+        decoded: Results = _decoded(results, Results)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: does not hold the results of a run ({error}); make the run again") from error
+    return decoded
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, Measured):
+        return [_encoded(number) for number in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _encoded(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _encoded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encoded(inner) for inner in value]
+    if isinstance(value, np.ndarray):
+        return _encoded(value.tolist())
+    if isinstance(value, np.generic):
+        return _encoded(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _decoded(value: Any, kind: Any) -> Any:
+    """`value` of JSON as the annotated type `kind`."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        inner = next(a for a in arguments if a is not types.NoneType)
+        return None if value is None else _decoded(value, inner)
+    if origin is np.ndarray:
+        return np.asarray(_numbers(value), arguments[1].__args__[0] if arguments[1].__args__ else np.float64)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {key: _decoded(inner, arguments[1]) for key, inner in value.items()}
+    if origin is tuple:
+        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        return tuple(_decoded(inner, each) for inner, each in zip(value, kinds, strict=True))
+    if origin is list:
+        return [_decoded(inner, arguments[0]) for inner in value]
+    if kind is Measured:
+        return Measured(*(_decoded(number, float) for number in value))
+    if dataclasses.is_dataclass(kind):
+        return _decoded_fields(value, kind)
+    return float(value) if kind is float else value
+
+
+def _decoded_fields(value: Mapping[str, Any], kind: Any) -> Any:
+    hints = typing.get_type_hints(kind)
+    known = {name: _decoded(value[name], hints[name]) for name in hints if name in value}
+    return kind(**known)
+
+
+def _numbers(value: Any) -> Any:
+    """Nested lists of numbers, the non-finite ones back from their names."""
+    if isinstance(value, list):
+        return [_numbers(inner) for inner in value]
+    return float(value) if isinstance(value, str) else value

@@ -1,0 +1,114 @@
+"""The events of a run as it scored them: kept so that other runs can be compared event by event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from pidlab.errors import ModelError
+from pidlab.sample import IntArray, Sample
+from pidlab.split import Keys, Part
+
+FILE = "events.safetensors"
+SCHEMA = 1
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredEvents:
+    """The candidates that a run used, and the scores behind its numbers.
+
+    Attributes:
+        sample: all candidates, without their features and spectators.
+        part: (n,) the `Part` of each.
+        aside: (m,) rows of the candidates that decided the thresholds.
+        on_test: model to (n_test, k) scores of the test candidates, in the order of their rows.
+        on_aside: model to (m, k) scores of the candidates of `aside`.
+    """
+
+    sample: Sample
+    part: NDArray[np.int8]
+    aside: IntArray
+    on_test: Mapping[str, Scores]
+    on_aside: Mapping[str, Scores]
+
+    @property
+    def test(self) -> IntArray:
+        """(n_test,) rows of the test candidates."""
+        return np.flatnonzero(self.part == Part.TEST)
+
+
+def write_events(run: Path, scored: ScoredEvents) -> None:
+    """Write `events.safetensors` into the folder of a run."""
+    sample = scored.sample
+    arrays = {
+        "event": sample.event,
+        "class": sample.y.astype(np.int16),
+        "weight": sample.weight,
+        "file": sample.file,
+        "row": sample.row,
+        "part": scored.part,
+        "aside": scored.aside.astype(np.int64),
+        **{f"test.{name}": values for name, values in scored.on_test.items()},
+        **{f"aside.{name}": values for name, values in scored.on_aside.items()},
+    }
+    about = {"schema": SCHEMA, "classes": list(sample.classes), "signal": sample.signal}
+    contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    save_file(contiguous, run / FILE, {"pidlab": json.dumps(about)})
+
+
+def read_events(run: Path) -> ScoredEvents:
+    """What `write_events` wrote.
+
+    Raises:
+        ModelError: the file is missing, damaged, or of another version.
+    """
+    path = run / FILE
+    try:
+        with safe_open(path, "numpy") as file:
+            about = json.loads((file.metadata() or {}).get("pidlab", "{}"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); make the run again") from error
+    if about.get("schema") != SCHEMA:
+        raise ModelError(f"{path}: written by another version of pidlab; make the run again")
+    n = len(arrays["event"])
+    sample = Sample(
+        x=np.empty((n, 0), np.float32),
+        y=arrays["class"].astype(np.int64),
+        weight=arrays["weight"],
+        event=arrays["event"],
+        features=(),
+        classes=tuple(about["classes"]),
+        signal=about["signal"],
+        spectators={},
+        columns={},
+        file=arrays["file"],
+        row=arrays["row"],
+    )
+    return ScoredEvents(sample, arrays["part"], arrays["aside"], _scores(arrays, "test."), _scores(arrays, "aside."))
+
+
+def _scores(arrays: Mapping[str, NDArray[np.float32]], prefix: str) -> dict[str, Scores]:
+    return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
+
+
+def read_training_keys(run: Path) -> Keys:
+    """(m,) sorted: the hashes of all events that a run used for training, validation or test.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(run / FILE, "numpy") as file:
+            keys: Keys = np.unique(file.get_tensor("event"))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{run / FILE}: cannot be read ({error}); make the run again") from error
+    return keys

@@ -1,0 +1,54 @@
+"""Results that were written come back as they were."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from example_results import example
+from pidlab.errors import DataError
+from pidlab.evaluate.results import Results
+from pidlab.evaluate.stored import read_results, write_results
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal in type and in every bit, NaN equal to NaN."""
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    if dataclasses.is_dataclass(a):
+        return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, tuple | list):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b or (a != a and b != b))
+
+
+def test_results_come_back_as_they_were(tmp_path: Path) -> None:
+    results = example()
+    write_results(tmp_path / "results.json", results)
+    assert same(read_results(tmp_path / "results.json"), results)
+
+
+def test_what_an_older_version_did_not_write_takes_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    write_results(path, example())
+    content = json.loads(path.read_text())
+    for field in dataclasses.fields(Results):
+        if field.default is not dataclasses.MISSING:
+            del content["results"][field.name]
+    for model in content["results"]["models"].values():
+        del model["cut_string"]
+    path.write_text(json.dumps(content))
+    assert read_results(path).notes == ()
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"schema": 1, "results": {}}', '{"schema": 99, "results": {}}'])
+def test_a_damaged_file_is_told_in_a_sentence(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(damage)
+    with pytest.raises(DataError, match=r"results\.json: .*make the run again"):
+        read_results(path)
