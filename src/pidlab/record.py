@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pidlab.config.load import LoadedConfig
 from pidlab.errors import OutputError
 from pidlab.evaluate.results import ModelResult, Results, plain
 from pidlab.evaluate.stored import write_results as write_results_json
-from pidlab.load import Events
+from pidlab.load import Input
 from pidlab.models.contender import Resources
 from pidlab.plots.gallery import write as write_gallery
 from pidlab.report import write_report
@@ -32,7 +32,9 @@ SCHEMA = 1
 _PACKAGES = ("awkward", "numba", "numpy", "scikit-learn", "scipy", "torch", "uproot", "xgboost")
 
 
-def manifest_of(loaded: LoadedConfig, events: Events, resources: Resources, started: float) -> dict[str, Any]:
+def manifest_of(
+    loaded: LoadedConfig, inputs: Sequence[Input], resources: Resources, started: float
+) -> dict[str, Any]:
     """What a run was made with: versions, seeds, hardware, git state, and the content of its inputs."""
     return {
         "schema": SCHEMA,
@@ -55,7 +57,7 @@ def manifest_of(loaded: LoadedConfig, events: Events, resources: Resources, star
                 "rows": i.n_rows,
                 "hashes": dict(i.hashes),
             }
-            for i in events.inputs
+            for i in inputs
         ],
     }
 
@@ -129,6 +131,7 @@ def _model_metrics(model: ModelResult) -> dict[str, Any]:
     content["training"] = plain(model.training)
     content["cut_string"] = model.cut_string
     content["note"] = model.note
+    content["scoring"] = plain(model.scoring)
     return content
 
 
