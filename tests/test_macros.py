@@ -98,8 +98,64 @@ def test_what_a_friend_does_not_hold_is_said(scored: tuple[Path, Path, dict[str,
     assert run_macro("draw_friend", source, "other", friend, "mlp", tmp_path / "out.pdf")[0] == -1
 
 
-@pytest.mark.parametrize("macro", sorted(MACROS.glob("draw_*.C")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("macro", sorted(MACROS.glob("*.C")), ids=lambda path: path.stem)
 def test_the_head_says_how_to_run_it(macro: Path) -> None:
     head = macro.read_text().split("\n\n", 1)[0]
     assert all(line.startswith("///") for line in head.splitlines() if line)
     assert f"root -l -b -q '{macro.name}(" in macro.read_text()
+
+
+def cut_file(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(["# the cuts of the test", "", *lines]) + "\n")
+    return path
+
+
+def test_a_cut_flow_counts_what_numpy_counts(scored: tuple[Path, Path, dict[str, np.ndarray]], tmp_path: Path) -> None:
+    source, _, _ = scored
+    with uproot.open(source) as file:
+        p = file["in/T"]["P.gtr.p"].array(library="np")
+    cuts = cut_file(tmp_path / "cuts.txt", "slow: P.gtr.p < 6", "  early : event % 3 == 0 || event < 10")
+    returned, lines = run_macro("cutflow", source, "in/T", cuts, tmp_path / "out.root", "P.gtr.p")
+    events = np.arange(len(p))
+    steps = [np.ones(len(p), bool), p < 6, (p < 6) & ((events % 3 == 0) | (events < 10))]
+    assert returned == steps[-1].sum()
+    with uproot.open(tmp_path / "out.root") as file:
+        np.testing.assert_allclose(file["cutflow"].values(), [p[s].sum() for s in steps], rtol=1e-12, atol=0)
+        assert list(file["cutflow"].axis().labels()) == ["all", "slow", "early"]
+    code = """
+file = ROOT.TFile(given["path"])
+flow = file.Get("cutflow_efficiency")
+answer = [[flow.GetEfficiency(i), flow.GetEfficiencyErrorLow(i)] for i in (1, 2)]
+"""
+    found = ask_root(code, path=tmp_path / "out.root")
+    expected = [steps[i + 1].sum() / steps[i].sum() for i in range(2)]
+    np.testing.assert_allclose([f[0] for f in found], expected, rtol=1e-12, atol=0)
+    assert all(f[1] > 0 for f in found)
+    assert [line.split()[0] for line in lines[1:4]] == ["all", "slow", "early"]
+
+
+def test_a_cut_flow_that_cannot_be_made_is_said(
+    scored: tuple[Path, Path, dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    source, _, _ = scored
+    good = cut_file(tmp_path / "good.txt", "slow: P.gtr.p < 6")
+    assert run_macro("cutflow", source, "no_tree", good)[0] == -1
+    assert run_macro("cutflow", source, "in/T", tmp_path / "missing.txt")[0] == -1
+    assert run_macro("cutflow", source, "in/T", cut_file(tmp_path / "bare.txt", "P.gtr.p < 6"))[0] == -1
+
+
+def test_two_runs_are_compared_where_both_have_a_curve(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        write_results(tmp_path / f"{name}.root", example(seed=seed), "{}")
+    with uproot.open(tmp_path / "a.root") as file, uproot.open(tmp_path / "b.root") as other:
+        x, y = file["mlp/roc"].values()
+        first, last = other["mlp/roc"].values()[0][[0, -1]]
+    inside = int(((y > 0) & (x >= first) & (x <= last)).sum())
+    returned, lines = run_macro(
+        "compare_runs", *(tmp_path / f for f in ("a.root", "b.root")), "mlp", tmp_path / "c.pdf"
+    )
+    assert 0 < returned <= inside
+    assert sum("efficiency 0." in line for line in lines) == 6
+    assert n_pages(tmp_path / "c.pdf") == 1
+    missing = (tmp_path / "a.root", tmp_path / "b.root", "hand", tmp_path / "c.pdf")
+    assert run_macro("compare_runs", *missing)[0] == -1

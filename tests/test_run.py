@@ -15,7 +15,7 @@ import uproot
 from conftest import write_tree
 from pidlab.apply import apply
 from pidlab.bundle import load_bundle
-from pidlab.config.load import check_config
+from pidlab.config.load import check_config, load_config
 from pidlab.errors import DataError, OutputError
 from pidlab.models.contender import Resources
 from pidlab.pipeline import run
@@ -330,3 +330,14 @@ def test_an_event_in_two_classes_is_refused(sample: Path) -> None:
     content = CONTENT | {"classes": {"electron": "species == 0", "any": "species <= 1"}}
     with pytest.raises(DataError, match=r"rows of shms.root:T, the first in entry \d+, are in two classes"):
         go(sample, content, "overlap")
+
+
+def test_what_was_switched_off_stays_off_in_the_configuration_left_behind(sample: Path) -> None:
+    switched_off = {
+        **CONTENT,
+        "models": {"bdt": {"type": "bdt", "n_estimators": 5, "early_stopping_rounds": None, "max_bin": 64}},
+        "evaluate": {"robustness": None},
+    }
+    left = load_config(go(sample, switched_off, "switched_off") / "config.yaml").config
+    assert left.evaluate.robustness is None
+    assert (left.models["bdt"].early_stopping_rounds, left.models["bdt"].model_extra) == (None, {"max_bin": 64})

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from pidlab.config.load import LoadedConfig, load_config
 from pidlab.config.schema import Config
-from pidlab.errors import ModelError, UsageError, nearest
-from pidlab.evaluate.flat import thresholds_at
+from pidlab.errors import DataError, ModelError, UsageError, nearest
+from pidlab.evaluate.flat import flat_from_json, flat_to_json, thresholds_at
 from pidlab.evaluate.results import FlatThreshold, ModelResult
 from pidlab.models.base import read_json, write_json
 from pidlab.models.contender import Contender
@@ -80,7 +81,7 @@ def save_bundle(
             "classes": list(recipe.classes),
             "signal": recipe.classes[recipe.signal],
             "features": [f.name for f, _ in recipe.features],
-            "working_points": [{"name": d.name, "threshold": d.threshold} for d in decisions[name]],
+            "working_points": [_decision_json(d) for d in decisions[name]],
         }
         write_json(directory / "model.json", content)
     return Bundle(recipe, contenders, decisions, _fingerprint(folder))
@@ -109,9 +110,22 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
         content = read_json(directory / "model.json")
         if content.get("schema") != SCHEMA:
             raise ModelError(f"{directory}: written by another version of pidlab (schema {content.get('schema')})")
-        decisions[name] = tuple(Decision(w["name"], w["threshold"]) for w in content["working_points"])
+        decisions[name] = tuple(_decision(w, directory) for w in content["working_points"])
         contenders[name] = Contender.load(directory, name, recipe)
     return Bundle(recipe, contenders, decisions, _fingerprint(run))
+
+
+def _decision_json(decision: Decision) -> dict[str, Any]:
+    content: dict[str, Any] = {"name": decision.name, "threshold": decision.threshold}
+    return content if decision.flat is None else content | {"flat": flat_to_json(decision.flat)}
+
+
+def _decision(content: Mapping[str, Any], directory: Path) -> Decision:
+    try:
+        flat = flat_from_json(content["flat"]) if content.get("flat") is not None else None
+        return Decision(content["name"], content["threshold"], flat)
+    except (KeyError, DataError) as error:
+        raise ModelError(f"{directory / 'model.json'}: {error}") from error
 
 
 def _fingerprint(run: Path) -> str:
@@ -134,8 +148,22 @@ def config_yaml(loaded: LoadedConfig) -> str:
     return stream.getvalue()
 
 
+def _said(value: Any) -> Any:
+    """A section as plain values; null only where it was said and means something else than leaving the key out."""
+    if isinstance(value, BaseModel):
+        fields, extra = type(value).model_fields, value.model_extra or {}
+        defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+        said = {name: getattr(value, name) for name in fields} | extra
+        return {n: _said(inner) for n, inner in said.items() if inner is not None or defaults.get(n) is not None}
+    if isinstance(value, Mapping):
+        return {name: _said(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_said(inner) for inner in value]
+    return value
+
+
 def _resolved(config: Config, folder: Path) -> dict[str, Any]:
-    content = config.model_dump(mode="json", exclude_none=True)
+    content: dict[str, Any] = _said(config)
     for section in [content["data"], *content["classes"].values()]:
         if isinstance(section, dict) and section.get("files") is not None:
             files = section["files"]

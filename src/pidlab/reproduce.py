@@ -1,0 +1,163 @@
+"""Reproduce: a finished run made again, every number compared, and what differs between then and now."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pidlab.config.load import load_config
+from pidlab.errors import DataError, UsageError
+from pidlab.models.contender import Resources
+from pidlab.pipeline import analyse
+from pidlab.progress import Watcher
+from pidlab.record import manifest_of, metrics
+
+_TIMING = frozenset({"seconds", "scoring_seconds", "events_per_second"})
+"""Keys of `metrics.json` that tell how long something took: no two runs agree in these."""
+
+_ABOUT = ("pidlab", "python", "platform", "processor", "device", "seeds")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A number that is not what it was.
+
+    Attributes:
+        name: its path in `metrics.json`, with dots.
+        before, after: the values; None where there was none, or is none now.
+        errors: the change in units of the number's standard error; None where it has none.
+    """
+
+    name: str
+    before: Any
+    after: Any
+    errors: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """What came out: how many numbers were compared, those that moved, and in words what differs from then."""
+
+    n_compared: int
+    moved: tuple[Moved, ...]
+    differences: tuple[str, ...]
+
+    @property
+    def identical(self) -> bool:
+        """True where every number came out as it was, to the last bit."""
+        return not self.moved
+
+
+def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction:
+    """Make a finished run again, in memory, and compare every number of `metrics.json`.
+
+    Raises:
+        UsageError: this is not the folder of a run.
+        DataError: its record is damaged, or an input cannot be read.
+    """
+    if not (run / "config.yaml").is_file() or not (run / "metrics.json").is_file():
+        raise UsageError(f"{run}: is not the folder of a run; name what `pidlab run` wrote")
+    before, manifest = _record(run / "metrics.json"), _record(run / "manifest.json")
+    loaded = load_config(run / "config.yaml")
+    started = time.time()
+    done = analyse(loaded, resources, watcher)
+    after = json.loads(json.dumps(metrics(done.results)))
+    now = json.loads(json.dumps(manifest_of(loaded, done.inputs, resources, started)))
+    moved = tuple(sorted(_moved("", before, after), key=lambda m: -(m.errors or 0.0)))
+    return Reproduction(_count(before), moved, tuple(_differences(manifest, now)))
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    return content
+
+
+def _is_measured(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"value", "low", "high", "n"}
+
+
+def _items(value: Any) -> Iterator[tuple[str, Any]]:
+    """The members of a mapping or list by name; those of a list by their own names where they have any."""
+    if isinstance(value, Mapping):
+        yield from ((key, inner) for key, inner in value.items() if key not in _TIMING)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            named = isinstance(inner, Mapping) and isinstance(inner.get("name"), str)
+            yield (inner["name"] if named else str(i)), inner
+
+
+def _count(value: Any) -> int:
+    """How many numbers there are in `value`; one with its interval is one."""
+    if _is_measured(value) or not isinstance(value, Mapping | list):
+        return int(_is_measured(value) or (isinstance(value, int | float) and not isinstance(value, bool)))
+    return sum(_count(inner) for _, inner in _items(value))
+
+
+def _moved(name: str, before: Any, after: Any) -> Iterator[Moved]:
+    if _is_measured(before) and _is_measured(after):
+        if before != after:
+            yield Moved(name, before["value"], after["value"], _in_errors(before, after))
+        return
+    if isinstance(before, Mapping | list) and type(before) is type(after):
+        old, new = list(_items(before)), list(_items(after))
+        if isinstance(before, Mapping):
+            keys = dict.fromkeys([k for k, _ in old] + [k for k, _ in new])
+            pairs = [(key, dict(old).get(key), dict(new).get(key)) for key in keys]
+        else:
+            longest = max(len(old), len(new))
+            filled = [(x + [("", None)] * longest)[:longest] for x in (old, new)]
+            pairs = [(a[0] or b[0], a[1], b[1]) for a, b in zip(*filled, strict=True)]
+        for key, a, b in pairs:
+            yield from _moved(f"{name}.{key}" if name else key, a, b)
+        return
+    if before != after:
+        yield Moved(name, before, after, None)
+
+
+def _in_errors(before: Mapping[str, Any], after: Mapping[str, Any]) -> float | None:
+    """The change of a value over half the width of its 68.3 % interval; None where either is not known."""
+    values = before["value"], after["value"], before["low"], before["high"]
+    if any(v is None or not math.isfinite(v) for v in values) or not before["high"] > before["low"]:
+        return None
+    return float(abs(after["value"] - before["value"]) / (before["high"] - before["low"]) * 2)
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Inputs, versions, hardware and seeds that are not what they were, in words."""
+    yield from _input_differences(then.get("inputs", []), now.get("inputs", []))
+    packages = then.get("packages", {}), now.get("packages", {})
+    for name in dict.fromkeys([*packages[0], *packages[1]]):
+        old, new = (p.get(name, "none") for p in packages)
+        if old != new:
+            yield f"version of {name}: {old} then, {new} now"
+    for key in _ABOUT:
+        if then.get(key) != now.get(key):
+            yield f"{key}: {_told(then.get(key))} then, {_told(now.get(key))} now"
+    if then.get("n_cores") != now.get("n_cores"):
+        yield f"number of cores: {then.get('n_cores')} then, {now.get('n_cores')} now"
+
+
+def _told(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+
+
+def _input_differences(then: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if len(then) != len(now):
+        yield f"inputs: {len(then)} then, {len(now)} now"
+    for old, new in zip(then, now, strict=False):
+        place = f"{new['file']}:{new['tree']}"
+        if (old["file"], old["tree"]) != (new["file"], new["tree"]):
+            yield f"input: {old['file']}:{old['tree']} then, {place} now"
+        if old["entries"] != new["entries"]:
+            yield f"{place}: {old['entries']:,} entries then, {new['entries']:,} now"
+        for branch in dict.fromkeys([*old["hashes"], *new["hashes"]]):
+            if old["hashes"].get(branch) != new["hashes"].get(branch):
+                yield f"{place}: the values of branch {branch!r} are not what they were"
