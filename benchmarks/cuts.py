@@ -1,6 +1,6 @@
 """Optimised cuts beside scipy's differential evolution and a genetic search: rejection at equal signal efficiency.
 
-    python benchmarks/cuts.py [--json FILE] [--variables 3 10] [--times 10] [--seed S]
+    python benchmarks/cuts.py [--only NAME] [--json FILE] [--times 10] [--seed S]
 
 The rivals ask for six efficiencies one by one, count boxes with the same compiled code, and get `--times` the CPU time
 that the cuts took for their whole curve. Rejections are on test, at exactly the wanted signal efficiency there: a box
@@ -14,17 +14,16 @@ xgboost (850 trees of depth 3, one thread) took 4.1.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rows import Part, Row, arguments_of, at_least, at_most, run
 from scipy.optimize import differential_evolution
+from toy import BACKGROUND, N_BACKGROUND, N_SIGNAL, SIGNAL, gaussian, sheared
 from xgboost import XGBClassifier
 
 from pidlab.models.cut_boxes import Allowed, Columns, Counter, Grid, Levels
@@ -48,18 +47,15 @@ class Sample(NamedTuple):
     y_test: NDArray[np.int64]
 
 
-def toy(n_variables: int, seed: int = 20240607) -> Sample:
+def halves(n_variables: int, seed: int = 20240607) -> Sample:
     """72,000 signal and 216,000 background events, halved: correlated Gaussians under a shear.
 
     Three variables are those of the TMVA table; ten add seven that separate less and less.
     """
     rng = np.random.default_rng(seed)
-    signal, background = 72_000, 216_000
-    z = np.concatenate([_gaussian(rng, signal, *_SIGNAL), _gaussian(rng, background, *_BACKGROUND)])
-    y = np.repeat([1, 0], [signal, background])
-    x = z.copy()
-    x[:, 1] += 0.35 * (z[:, 0] - 0.5) ** 2
-    x[:, 2] += 0.5 * np.sin(1.3 * z[:, 0]) + 0.25 * z[:, 1]
+    z = np.concatenate([gaussian(rng, N_SIGNAL, *SIGNAL), gaussian(rng, N_BACKGROUND, *BACKGROUND)])
+    y = np.repeat([1, 0], [N_SIGNAL, N_BACKGROUND])
+    x = sheared(z)
     if n_variables == 10:
         x = np.concatenate([0.6 * x + rng.normal(0, 0.8, x.shape), _weaker(rng, y)], axis=1)
     order = rng.permutation(len(y))
@@ -69,14 +65,6 @@ def toy(n_variables: int, seed: int = 20240607) -> Sample:
         rows = np.flatnonzero(y == label)
         test[rows[len(rows) // 2 :]] = True
     return Sample(x[~test], y[~test], x[test], y[test])
-
-
-_SIGNAL = ([1.52, 1.2, -1.04], [0.81, 0.69, 0.75], [[1, 0.45, -0.3], [0.45, 1, 0.2], [-0.3, 0.2, 1]])
-_BACKGROUND = ([0.0, 0.0, 0.0], [0.8, 0.85, 0.9], [[1, -0.2, 0.35], [-0.2, 1, 0.3], [0.35, 0.3, 1]])
-
-
-def _gaussian(rng: np.random.Generator, n: int, mean: Any, width: Any, correlation: Any) -> Array:
-    return rng.multivariate_normal(mean, np.array(correlation) * np.outer(width, width), n)
 
 
 def _weaker(rng: np.random.Generator, y: NDArray[np.int64]) -> Array:
@@ -194,12 +182,7 @@ def rival_rejections(rival: Rival, curve: Windows, sample: Sample, seconds: floa
     return np.array(rejected)
 
 
-def row(name: str, value: float, bar: float, at_least: bool = True) -> dict[str, Any]:
-    """One line of the table."""
-    return {"name": name, "value": value, "bar": bar, "holds": bool(value >= bar if at_least else value <= bar)}
-
-
-def against_rivals(sample: Sample, times: float) -> list[dict[str, Any]]:
+def against_rivals(sample: Sample, times: float) -> list[Row]:
     """Rows: own optima against the better rival, and the nested chain against the own optima."""
     label = f"cuts, {sample.x.shape[1]} variables"
     is_signal = sample.y_test == 1
@@ -214,47 +197,54 @@ def against_rivals(sample: Sample, times: float) -> list[dict[str, Any]]:
     rows = []
     for name, rejected in rivals.items():
         error = standard_errors(rejected, curve, is_signal)
-        rows.append(row(f"{label}: against {name}, worst point, standard errors", ((own - rejected) / error).min(), -1))
-        rows.append(row(f"{label}: against {name}, sum of rejections", float((own - rejected).sum()), 0))
-    rows.append(row(f"{label}: nested against own optima, worst point", float((chained - own).min()), -0.01))
+        rows.append(
+            at_least(f"{label}: against {name}, worst point, standard errors", ((own - rejected) / error).min(), -1)
+        )
+        rows.append(at_least(f"{label}: against {name}, sum of rejections", float((own - rejected).sum()), 0))
+    rows.append(at_least(f"{label}: nested against own optima, worst point", float((chained - own).min()), -0.01))
     return rows
 
 
-def against_tmva(sample: Sample) -> list[dict[str, Any]]:
+def against_tmva(sample: Sample) -> list[Row]:
     """Rows: time against TMVA's genetic search as recorded, and background at 90 % signal."""
     start = time.process_time()
     XGBClassifier(n_estimators=850, max_depth=3, learning_rate=0.1, n_jobs=1).fit(sample.x, sample.y)
     scale = (time.process_time() - start) / TMVA_XGBOOST_SECONDS
     model, seconds = fitted(sample)
     return [
-        row("cuts, TMVA toy: times faster than TMVA's genetic search", TMVA_SECONDS * scale / seconds, 50),
-        row(
+        at_least("cuts, TMVA toy: times faster than TMVA's genetic search", TMVA_SECONDS * scale / seconds, 50),
+        at_most(
             "cuts, TMVA toy: background at 90 % signal (TMVA .124)",
             1 - rejections(model, model.boxes_, sample)[3],
             0.098,
-            False,
         ),
     ]
 
 
+def parts(times: float = 10.0, seed: int = 20240607) -> dict[str, Part]:
+    """The parts, with rivals that have `times` the CPU time of the cuts, on samples of this seed."""
+
+    def warm(part: Part) -> Part:
+        def measured() -> Iterable[Row]:
+            small = halves(3)
+            Cuts(generations=1).fit(small.x[:2000], small.y[:2000])  # compiles, or loads what was compiled
+            return part()
+
+        return measured
+
+    return {
+        "cuts-tmva": warm(lambda: against_tmva(halves(3))),
+        "cuts-3": warm(lambda: against_rivals(halves(3, seed), times)),
+        "cuts-10": warm(lambda: against_rivals(halves(10, seed), times)),
+    }
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write the table here")
-    parser.add_argument("--variables", type=int, nargs="+", default=[3, 10], choices=[3, 10])
+    parser = arguments_of(__doc__, parts())
     parser.add_argument("--times", type=float, default=10.0, help="CPU time of each rival, in units of the cuts'")
     parser.add_argument("--seed", type=int, default=20240607, help="of the samples against the rivals")
-    arguments = parser.parse_args()
-    small = toy(3)
-    Cuts(generations=1).fit(small.x[:2000], small.y[:2000])  # compiles, or loads what was compiled
-    rows = against_tmva(small)
-    for n_variables in arguments.variables:
-        rows += against_rivals(toy(n_variables, arguments.seed), arguments.times)
-    for line in rows:
-        print(
-            f"{line['name']:75s} {line['value']:10.4f}  bar {line['bar']:7.3f}  {'holds' if line['holds'] else 'FAILS'}"
-        )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    options = parser.parse_args()
+    run(parts(options.times, options.seed), options)
 
 
 if __name__ == "__main__":

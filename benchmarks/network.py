@@ -2,32 +2,28 @@
 
     python benchmarks/network.py [--only NAME] [--json FILE]
 
-Prints a table of ratios with the least that is asked of each; FILE gets a list of {name, value, bar, holds}, null where
-nothing was measured. Rates on the CPU are per CPU second of one thread, so that a busy machine changes them little, and
+Rates on the CPU are per CPU second of one thread, so that a busy machine changes them little, and
 are measured in turns. TMVA's figures were recorded on another machine: training is carried over by the tutorial's loop,
 which did 784 steps of 128 events a second there; scoring is compared as recorded.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import multivariate_normal
+from rows import Part, Row, at_least, at_most, measure
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from toy import toy
 
 from pidlab.models.base import Holdout
 from pidlab.models.mlp import MLP
@@ -41,41 +37,10 @@ ROUNDS = 3
 CLOSE = 5e-4
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table; value and holds are None where nothing was measured."""
-
-    name: str
-    value: float | None
-    bar: float | None
-    holds: bool | None
-    detail: str = ""
-
-
-def at_least(name: str, value: float, bar: float, detail: str = "") -> Row:
-    return Row(name, float(value), bar, bool(value >= bar), detail)
-
-
-def toy(seed: int = 20240607) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """288,000 events, 72,000 of them signal: x (n, 3) float32 standardised, y, and the exact log likelihood ratio.
-
-    Gaussian classes behind an invertible shear of volume one.
-    """
-    rng = np.random.default_rng(seed)
-    correlations = [[1, 0.45, -0.3], [0.45, 1, 0.2], [-0.3, 0.2, 1]], [[1, -0.2, 0.35], [-0.2, 1, 0.3], [0.35, 0.3, 1]]
-    widths = 0.6 * np.array([1.35, 1.15, 1.25]), np.array([0.8, 0.85, 0.9])
-    means = 0.8 * np.array([1.9, 1.5, -1.3]), np.zeros(3)
-    covariances = [np.array(c) * np.outer(w, w) for c, w in zip(correlations, widths, strict=True)]
-    counts = (72_000, 216_000)
-    parts = [rng.multivariate_normal(m, c, n) for m, c, n in zip(means, covariances, counts, strict=True)]
-    z, y = np.concatenate(parts), np.repeat([1, 0], counts)
-    log_ratio = np.subtract(*(multivariate_normal(m, c).logpdf(z) for m, c in zip(means, covariances, strict=True)))
-    x = z.copy()
-    x[:, 1] += 0.35 * (z[:, 0] - 0.5) ** 2
-    x[:, 2] += 0.5 * np.sin(1.3 * z[:, 0]) + 0.25 * z[:, 1]
-    x = (x - x.mean(0)) / x.std(0)
-    order = rng.permutation(len(y))
-    return x[order].astype(np.float32), y[order], log_ratio[order]
+def standardised() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The toy with features of mean 0 and deviation 1."""
+    x, y, log_ratio = toy()
+    return ((x - x.mean(0)) / x.std(0)).astype(np.float32), y, log_ratio
 
 
 def network(sizes: tuple[int, ...]) -> nn.Sequential:
@@ -145,7 +110,7 @@ def scikit_learn_rate(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def training() -> list[Row]:
-    x, y, _ = toy()
+    x, y, _ = standardised()
     x, y = x[:N_TRAIN], y[:N_TRAIN]
     own_rate(x[:5000], y[:5000], 1, 1)
     rates = np.array(
@@ -164,16 +129,21 @@ def training() -> list[Row]:
     tmva = against[0] * TUTORIAL_THERE / TMVA_TRAINING
     steps = f"{one:,.0f} steps/s against {reference:,.0f}"
     return [
-        at_least("training against the tutorial's loop", against[0], 12, steps),
-        at_least("training against scikit-learn", np.median(rates[:, 2] / rates[:, 1]), 3.5, f"{scikit:,.0f} steps/s"),
-        at_least("training against TMVA's BP", tmva, 15, "carried over by the tutorial's loop"),
-        at_least("eight members against the tutorial's loop", against[1], 20, f"{eight:,.0f} member-steps/s"),
+        at_least("network: training against the tutorial's loop", against[0], 12, steps),
+        at_least(
+            "network: training against scikit-learn",
+            np.median(rates[:, 2] / rates[:, 1]),
+            3.5,
+            f"{scikit:,.0f} steps/s",
+        ),
+        at_least("network: training against TMVA's BP", tmva, 15, "carried over by the tutorial's loop"),
+        at_least("network: eight members against the tutorial's loop", against[1], 20, f"{eight:,.0f} member-steps/s"),
     ]
 
 
 def time_to_auc() -> list[Row]:
     """CPU seconds until the AUC on the test sample is within 5e-4 of what the default preset ends with."""
-    x, y, _ = toy()
+    x, y, _ = standardised()
     train, test = slice(0, N_TRAIN), slice(N_TRAIN, None)
     areas: list[tuple[float, float]] = []
     watched = Holdout(x[test], y[test], np.ones(len(y[test])))
@@ -189,7 +159,7 @@ def time_to_auc() -> list[Row]:
     own = next(seconds for seconds, area in areas if area >= final - CLOSE)
     seconds, epochs, reached = _tutorial_until(x, y, train, test, final - CLOSE)
     detail = f"{own:.2f} s against {seconds:.0f} s, {epochs} epochs" + ("" if reached else " (not reached yet)")
-    return [at_least("time to the final AUC against the tutorial's loop", seconds / own, 100, detail)]
+    return [at_least("network: time to the final AUC against the tutorial's loop", seconds / own, 100, detail)]
 
 
 def _tutorial_until(
@@ -212,19 +182,17 @@ def _tutorial_until(
 
 def likelihood() -> list[Row]:
     """Half of the toy to train (a tenth of it to watch), half to test, as TMVA had it."""
-    x, y, log_ratio = toy()
+    x, y, log_ratio = standardised()
     half, watch = len(y) // 2, len(y) // 20
     watched = Holdout(x[:watch], y[:watch], np.ones(watch))
     model = MLP(device="cpu").fit(x[watch:half], y[watch:half], validation=watched)
     best = roc_auc_score(y[half:], log_ratio[half:])
     missing = best - roc_auc_score(y[half:], model.scores(x[half:])[:, 1])
-    return [
-        Row("AUC short of the exact likelihood ratio", float(missing), CLOSE, bool(missing <= CLOSE), f"of {best:.4f}")
-    ]
+    return [at_most("network, TMVA toy: AUC short of the exact likelihood ratio", missing, CLOSE, f"of {best:.4f}")]
 
 
 def scoring() -> list[Row]:
-    x, y, _ = toy()
+    x, y, _ = standardised()
     model = MLP(preset="workshop", epochs=2, device="cpu").fit(x[:20_000], y[:20_000])
     events = np.tile(x, (8, 1))
     model.scores(events[:1000])
@@ -235,7 +203,9 @@ def scoring() -> list[Row]:
         seconds.append(time.process_time() - start)
     rate = len(events) / np.median(seconds)
     return [
-        at_least("scoring against TMVA's Reader as recorded", rate / TMVA_READER, 50, f"{rate / 1e6:.1f} M events/s")
+        at_least(
+            "network: scoring against TMVA's Reader as recorded", rate / TMVA_READER, 50, f"{rate / 1e6:.1f} M events/s"
+        )
     ]
 
 
@@ -244,13 +214,13 @@ WIDE = (20, 256, 256, 256, 1)
 
 
 def gpu() -> list[Row]:
-    names = [f"GPU against CPU, {m} members, batch {b}" for m, b in GPU_CASES]
-    last = "GPU against the tutorial's loop on it, batch 128"
-    wide = "20-256-256-256-1 at 1 M events, batch 4096: "
+    names = [f"network: GPU against CPU, {m} members, batch {b}" for m, b in GPU_CASES]
+    last = "network: GPU against the tutorial's loop on it, batch 128"
+    wide = "network, 20-256-256-256-1 at 1 M events, batch 4096: "
     if not torch.cuda.is_available():
         missing = [*names, wide + "GPU against CPU", wide + "share of the GPU's arithmetic", last]
         return [Row(name, None, 10 if name == last else None, None, "not measured: no GPU") for name in missing]
-    x, y, _ = toy()
+    x, y, _ = standardised()
     x, y = x[:N_TRAIN], y[:N_TRAIN]
     rows = []
     for name, (members, batch) in zip(names, GPU_CASES, strict=True):
@@ -294,40 +264,24 @@ def _matrix_product_rate(size: int = 8192, repeats: int = 10) -> float:
     return repeats * 2 * size**3 / (time.perf_counter() - start)
 
 
-PARTS: dict[str, Callable[[], list[Row]]] = {
-    "training": training,
-    "time-to-auc": time_to_auc,
-    "likelihood": likelihood,
-    "scoring": scoring,
-    "gpu": gpu,
+def _on_one_thread(part: Part) -> Part:
+    def measured() -> Iterator[Row]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield from part()
+        torch.set_num_threads(threads)
+
+    return measured
+
+
+PARTS: dict[str, Part] = {
+    "network-training": _on_one_thread(training),
+    "network-time-to-auc": _on_one_thread(time_to_auc),
+    "network-likelihood": _on_one_thread(likelihood),
+    "network-scoring": _on_one_thread(scoring),
+    "network-gpu": _on_one_thread(gpu),
 }
 
 
-def show(row: Row) -> str:
-    value = "not measured" if row.value is None else f"{row.value:.3g}"
-    bar = "" if row.bar is None else f"{row.bar:g}"
-    verdict = {None: "", True: "holds", False: "MISSED"}[row.holds]
-    return f"{row.name:60} {value:>12} {bar:>8}  {verdict:6}  {row.detail}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=PARTS, help="measure this part only")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    arguments = parser.parse_args()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    rows: list[Row] = []
-    for name, part in PARTS.items():
-        if arguments.only in (None, name):
-            for row in part():
-                print(show(row), flush=True)
-                rows.append(row)
-    torch.set_num_threads(threads)
-    if arguments.json:
-        kept = [{key: asdict(row)[key] for key in ("name", "value", "bar", "holds")} for row in rows]
-        arguments.json.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    measure(__doc__, PARTS)

@@ -28,7 +28,7 @@
 
 namespace pidlab_compare_runs {
 
-/// A copy of the ROC curve of a model; null, and a line on stderr, where there is none.
+/// A copy of the ROC curve of a model where misidentification is positive; null, and a line on stderr, where there is none.
 std::unique_ptr<TGraphAsymmErrors> curve(const char* path, const TString& model)
 {
    std::unique_ptr<TFile> file(TFile::Open(path));
@@ -49,7 +49,10 @@ std::unique_ptr<TGraphAsymmErrors> curve(const char* path, const TString& model)
          printf("%s %s %s: efficiency %.4f, misid %.5g -%.2g +%.2g\n", path, model.Data(), key->GetName(),
                 points->GetPointX(i), points->GetPointY(i), points->GetErrorYlow(i), points->GetErrorYhigh(i));
    }
-   return std::unique_ptr<TGraphAsymmErrors>(static_cast<TGraphAsymmErrors*>(roc->Clone()));
+   auto positive = std::unique_ptr<TGraphAsymmErrors>(static_cast<TGraphAsymmErrors*>(roc->Clone()));
+   for (int i = positive->GetN() - 1; i >= 0; --i)
+      if (positive->GetPointY(i) <= 0) positive->RemovePoint(i); // a logarithmic axis has no place for them
+   return positive;
 }
 
 /// Misidentification of the second over that of the first, at the efficiencies of the first where both are positive.
