@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from pidlab.models.cut_boxes import Array, Counter, Grid, Levels
+from pidlab.models.cut_polish import polish
 
 Report = Callable[[int, int, "Archive"], None]
 """Called as `report(done, total, archive)` after each generation."""
@@ -18,6 +19,7 @@ FIRST_LOOK = 20_000  # candidates a class: the start only has to be near, and co
 _BATCH = 400
 _NEAR = 4.0  # steps: how far from a wanted target its parents are drawn
 _PATIENCE, _STANDSTILL = 25, 2e-6  # generations, and how much mean background they must gain
+_STARTS, _STARTS_WITHIN = 12, 21  # boxes that are polished for a wanted target, out of so many steps above it
 _NEIGHBOURS = 0.04  # of the archive: how far apart two parents may be in efficiency
 
 
@@ -90,7 +92,11 @@ class Archive:
 def search_archive(
     counter: Counter, scan: Scan, rng: np.random.Generator, generations: int, report: Report | None = None
 ) -> Archive:
-    """The best box for every target: peel, sweep best intervals, then refine for at most this many generations."""
+    """The best box for every target: peel, sweep best intervals, then refine for at most this many generations.
+
+    Where efficiencies are wanted, half of the generations do: their boxes are polished in the end.
+    """
+    generations = generations if len(scan.wanted) == 0 else (generations + 1) // 2
     archive = Archive(scan, counter)
     first_look = counter.subsample(FIRST_LOOK, rng)
     start = peel(first_look, *counter.grid.loosest, floor=float(scan.targets[0]))
@@ -105,7 +111,21 @@ def search_archive(
         means.append(archive.mean_background())
         if report is not None:
             report(done + 1, generations, archive)
+    _polish_wanted(archive)
     return archive
+
+
+def _polish_wanted(archive: Archive) -> None:
+    """Polish, for each wanted target, its best box and boxes of somewhat more signal: one way down from each."""
+    for target in archive.scan.wanted:
+        step = int(np.searchsorted(archive.targets, target - 1e-12))
+        best = archive.frontier()[step]
+        if best < 0:
+            continue
+        near = archive.filled[archive.filled >= step][:_STARTS_WITHIN]
+        starts = np.unique(np.append(near[np.linspace(0, len(near) - 1, _STARTS).astype(np.int64)], best))
+        boxes = [polish(archive.counter, archive.low[i], archive.high[i], archive.targets[step]) for i in starts]
+        archive.try_boxes(*stacked(boxes))
 
 
 def stacked(boxes: list[tuple[Levels, Levels]]) -> tuple[Levels, Levels]:
