@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from pidlab.config.schema import Evaluate
@@ -87,8 +89,13 @@ def _sweights(n, rng, share=0.6):
 
 
 def three_samples(n=2000, seed=1, **how):
+    """Three samples that share no event."""
     rng = np.random.default_rng(seed)
-    return {name: gaussians(n, rng, **how) for name in ("train", "validation", "test")}
+    samples = {name: gaussians(n, rng, **how) for name in ("train", "validation", "test")}
+    return {
+        name: dataclasses.replace(sample, event=sample.event + np.uint64(i * n))
+        for i, (name, sample) in enumerate(samples.items())
+    }
 
 
 def evaluated(model=both_features, samples=None, kind="mlp", options=None, **how):

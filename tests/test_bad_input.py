@@ -142,12 +142,15 @@ def test_an_output_that_cannot_be_written_is_said_so(folder: Path, pidlab: Run) 
         assert "cannot be written" in refused(pidlab, folder, 1, "run", "c.yaml", "-o", "closed/out")
 
 
-def test_apply_names_the_file_that_lacks_a_branch_and_writes_no_friend(folder: Path, pidlab: Run) -> None:
+def test_apply_names_the_file_that_lacks_a_branch_and_scores_the_others(folder: Path, pidlab: Run) -> None:
     assert pidlab("run", "c.yaml", "-o", "done", cwd=folder).returncode == 0
     write_tree(folder / "other.root", {"a": np.ones(5), "c": np.ones(5)})
-    said = refused(pidlab, folder, 2, "apply", "done", "a.root", "other.root", "-o", "out")
-    assert "other.root:T" in said
-    assert "'b'" in said
+    answer = pidlab("apply", "done", "a.root", "other.root", "-o", "out", cwd=folder)
+    assert answer.returncode == 1
+    assert "1 of 2 inputs could not be scored:" in answer.stderr
+    assert "other.root:T" in answer.stderr
+    assert "unknown branch 'b'" in answer.stderr
+    assert {p.name for p in (folder / "out").iterdir()} == {"a_pid.root", "attach.C", "attach.py"}
 
 
 def test_debug_shows_the_traceback(folder: Path, pidlab: Run) -> None:

@@ -285,7 +285,7 @@ def finding(rates, log_deviation=0.1, wide=None, fixed=(True, False)):
 
 def test_cuts_that_are_better_are_said_to_be():
     text = sentence(finding((0.01, 0.03)))
-    assert text == "at the efficiency of hand (0.912), mlp lets through 3 [2.47, 3.65] times more pion, 95 % interval"
+    assert text == "at the efficiency of hand (0.912), mlp lets through 3.00 [2.47, 3.65] times more pion, 95 % interval"
 
 
 def test_nothing_let_through_by_either_is_no_difference():
@@ -299,4 +299,4 @@ def test_nothing_let_through_by_either_is_no_difference():
 def test_a_rate_of_zero_leaves_the_ratio_open_above():
     wide = (Measured(0.2, 0.15, 0.25, 100.0), Measured(0.0, 0.0, 0.03, 100.0))
     text = sentence(finding((0.2, 0.0), float("nan"), wide))
-    assert "mlp lets through inf [5, inf] times fewer pion" in text
+    assert "mlp lets through ∞ [5, ∞] times fewer pion" in text

@@ -205,7 +205,7 @@ def test_a_discriminant_of_any_range_is_cut_like_a_probability():
         return np.stack([logit * 40, -logit * 40], axis=1).astype(np.float32)
 
     samples = three_samples()
-    as_score, as_probability = evaluated(scaled, samples, kind="score"), evaluated(samples=samples)
+    as_score, as_probability = evaluated(scaled, samples, probability=False), evaluated(samples=samples)
     for a, b in zip(as_score.working_points, as_probability.working_points, strict=True):
         np.testing.assert_allclose(a.misid["pion"], b.misid["pion"], rtol=1e-12)
     np.testing.assert_allclose(as_score.samples["test"].auc, as_probability.samples["test"].auc, rtol=1e-6)
@@ -244,10 +244,8 @@ def test_several_classes_are_decided_by_the_largest_column():
 
 def test_a_discriminant_of_the_signal_only_decides_signal_or_rest():
     pairs = {name: three_classes(seed=i, blind=True) for i, name in enumerate(("train", "validation", "test"))}
-    found = evaluate_model(
-        "m", "score", {s: p[1] for s, p in pairs.items()}, {s: p[0] for s, p in pairs.items()}, Evaluate()
-    )
-    metrics = found.samples["test"]
+    scores, samples = {s: p[1] for s, p in pairs.items()}, {s: p[0] for s, p in pairs.items()}
+    metrics = evaluate_model("m", "score", scores, samples, Evaluate(), probability=False).samples["test"]
     assert metrics.classes == ("electron", "rest")
     assert metrics.confusion.shape == (2, 2)
     np.testing.assert_allclose(metrics.confusion.sum(), 1500)

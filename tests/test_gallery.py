@@ -199,9 +199,9 @@ def test_matplotlib_is_left_as_it_was(tmp_path):
 
 def test_the_readers_own_settings_do_not_change_the_figures():
     small = dataclasses.replace(TWO, models={}, comparisons=(), robustness={}, inputs={}, correlation={})
-    plain = gallery.pictures(gallery.figures(small))
+    plain = gallery.pictures(small)
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "black", "text.parse_math": False}):
-        assert gallery.pictures(gallery.figures(small)) == plain
+        assert gallery.pictures(small) == plain
 
 
 def test_what_has_no_content_is_absent():

@@ -15,7 +15,7 @@ import pytest
 from conftest import write_tree
 from pidlab.config.load import check_config, load_config
 from pidlab.errors import PidlabError
-from pidlab.load import load
+from pidlab.events import load
 from pidlab.progress import Watcher
 from pidlab.recipe import compile_recipe
 

@@ -170,10 +170,20 @@ def test_efficiency_draws_each_bin_with_its_interval_and_leaves_empty_bins_out(a
 def test_map_draws_the_values_and_writes_them_where_there_is_room(ax):
     one = next(m for m in TWO.models["mlp"].maps if len(m.names) == 2)
     plots.efficiency_map(one, ax)
-    np.testing.assert_allclose(np.ma.filled(ax.collections[0].get_array(), np.nan), one.value.T, rtol=1e-15)
-    roomy = one.value[1:][np.isfinite(one.value[1:])]
-    assert {f"{value:.3g}" for value in roomy} <= texts(ax.figure)
+    np.testing.assert_allclose(np.ma.filled(ax.collections[0].get_array(), np.nan), 100 * one.value.T, rtol=1e-12)
+    roomy = 100 * one.value[1:][np.isfinite(one.value[1:])]
+    written = [float(text.get_text()) for text in ax.texts]
+    assert all(any(abs(number - value) <= 0.05 for number in written) for value in roomy)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("P.gtr.p", "P.gtr.th")
+
+
+def test_bins_of_a_map_too_uneven_to_read_are_drawn_alike_and_say_their_edges(ax):
+    one = next(m for m in TWO.models["mlp"].maps if len(m.names) == 2)
+    uneven = dataclasses.replace(one, edges=(np.array([2.0, 3, 4.5, 6, 8, 796]), one.edges[1]))
+    plots.efficiency_map(uneven, ax)
+    assert ax.get_xlim() == (0.0, 5.0)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["2", "3", "4.5", "6", "8", "796"]
+    assert ax.get_ylim() == (one.edges[1][0], one.edges[1][-1])
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import gzip
+import hashlib
 import math
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from example_results import example
+from pidlab import report
 from pidlab.errors import OutputError
-from pidlab.evaluate.results import UNDEFINED, Measured, Results
+from pidlab.evaluate.results import UNDEFINED, Measured, Results, Scoring
 from pidlab.plots import Picture
-from pidlab.report import by_auc, format_measured, format_number, render, verdict, write_report
+from pidlab.plots.tables import Table
+from pidlab.report import by_auc, render, verdict, write_report
+from pidlab.report_objects import objects_of
+from pidlab.rootio.results import write_results
+from pidlab.rounding import format_measured, format_number
 
 TWO = example()
 THREE = example(("electron", "pion", "kaon"))
@@ -57,7 +66,7 @@ class Outline(HTMLParser):
             self.mistakes.append(tag)
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.text.append(data)
 
     @property
@@ -86,7 +95,7 @@ class Outline(HTMLParser):
         (math.inf, 830.4, math.inf, "> 830"),
         (math.inf, math.nan, math.inf, "∞"),
         (120.0, 80.0, math.inf, "120 [80, ∞]"),
-        (1.02, 0.97, 1.0, "1.02 [0.97, 1]"),
+        (1.02, 0.97, 1.0, "1.020 [0.970, 1.000]"),
         (0.25, 0.25, 0.25, "0.25"),
         (math.nan, math.nan, math.nan, "–"),
     ],
@@ -183,7 +192,7 @@ def test_robustness_is_told_for_each_change_and_model():
 
 def test_text_is_shown_as_text():
     text = page()
-    assert "<script" not in text
+    assert text.count("<script") == 1, "the page's own"
     outline = Outline(text)
     assert "<script>alert('x')</script> & more" in outline.words
     assert "a<b>.root" in outline.words
@@ -195,14 +204,17 @@ def test_nothing_is_fetched_from_outside():
     text = page()
     outline = Outline(text)
     for attribute in ("src", "href", "srcset", "data", "action", "poster"):
-        assert all(value.startswith(("data:image/svg+xml;base64,", "#")) for value in outline.attributes(attribute))
-    assert {tag for tag, _ in outline.tags}.isdisjoint({"script", "link", "iframe", "object", "base"})
+        allowed = ("data:image/svg+xml;base64,", "data:text/csv;base64,", "#")
+        assert all(value.startswith(allowed) for value in outline.attributes(attribute))
+    assert {tag for tag, _ in outline.tags}.isdisjoint({"link", "iframe", "object", "base"})
     assert "url(" not in text
     assert "@import" not in text
     policy = next(
         attrs["content"] for tag, attrs in outline.tags if attrs.get("http-equiv") == "Content-Security-Policy"
     )
-    assert policy.startswith("default-src 'none'")
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+    assert "'unsafe-inline'" not in policy.partition("script-src")[2].partition(";")[0]
 
 
 @pytest.mark.parametrize("results", [TWO, THREE])
@@ -255,3 +267,80 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     path: Path = tmp_path / "missing" / "report.html"
     with pytest.raises(OutputError, match=r"report\.html: the report cannot be written \(No such file"):
         write_report(path, TWO, title="t", config_yaml="", manifest={}, figures=PICTURES)
+
+
+# numbers and objects of figures
+
+
+def test_the_numbers_of_a_figure_are_a_file_in_the_page():
+    table = Table(("cut", "e, all"), (("a,b", 3), ('say "x"', math.nan), ("µ", 0.1 + 0.2)))
+    text = page(figures=[Picture("roc", "T", "What it shows", SVG, table)])
+    source = next(href for href in Outline(text).attributes("href") if href.startswith("data:text/csv"))
+    content = base64.b64decode(source.partition(",")[2]).decode()
+    assert content == 'cut,"e, all"\r\n"a,b",3\r\n"say ""x""",\r\nµ,0.30000000000000004\r\n'
+    assert "(3 rows)" in Outline(text).words
+
+
+@pytest.mark.parametrize(
+    ("figure", "section"),
+    [
+        ("calibration_mlp", "calibration"), ("importance_bdt", "importance"), ("merit_mlp", "merit"),
+        ("roc_pairs_mlp", "pairs"), ("matrix_mlp", "response"), ("flat_p_mlp", "flat"), ("roc_pion", "points"),
+        ("overtraining_mlp", "overtraining"), ("something_else", "more"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_figure_has_its_section_and_a_place_in_the_navigation(figure, section):
+    text = page(figures=[Picture(figure, "T", "What it shows", SVG)])
+    inside = text[text.index(f'<section id="{section}"') :]
+    assert f'id="figure-{figure}"' in inside[: inside.index("</section>")]
+    assert f'<a href="#{section}">' in text
+    assert Outline(text).mistakes == []
+
+
+@pytest.mark.parametrize(
+    ("figure", "objects"),
+    [
+        ("roc", ["mlp/rejection", "mlp/roc"]),
+        ("roc_kaon", ["mlp/rejection_kaon", "mlp/roc_kaon"]),
+        ("response_mlp", ["mlp/score_electron", "mlp/score_pion"]),
+        (
+            "efficiency_P_gtr_p_mlp",
+            ["mlp/efficiency_p_eff90_graph", "mlp/efficiency_p_eff90", "mlp/misid_pion_p_eff90"],
+        ),
+        ("map_P_gtr_p_P_gtr_th_mlp", ["maps/mlp/efficiency_p_th_eff90_value", "maps/mlp/efficiency_p_th_eff90"]),
+        ("unheard_of", []),
+    ],
+)
+def test_a_figure_knows_the_objects_that_show_the_same(figure, objects):
+    others = ["cuts/score_electron", "inputs/x_electron", "cuts/efficiency_p_eff90", "maps/cuts/efficiency_p_th_eff90"]
+    known = sorted({*others, *objects})
+    assert sorted(objects_of(figure, THREE, known)) == sorted(objects)
+    assert objects_of(figure, THREE, known)[:1] == objects[:1]
+
+
+def test_the_page_carries_the_root_file_and_jsroot_or_says_that_it_is_too_large(tmp_path, monkeypatch):
+    few = dataclasses.replace(TWO, models={}, comparisons=(), robustness={}, inputs={}, correlation={})
+    write_results(tmp_path / "results.root", few, "{}")
+    text = page(few, root_file=tmp_path / "results.root")
+    held = re.search(r'id="results-root">([^<]*)<', text)
+    assert base64.b64decode(held[1]) == (tmp_path / "results.root").read_bytes()
+    monkeypatch.setattr(report, "MOST_BYTES", 10)
+    without = page(few, root_file=tmp_path / "results.root")
+    assert "too large to be carried by this page" in Outline(without).words
+    assert 'id="jsroot"' not in without
+    assert "cutflow/electron" in Outline(without).words
+
+
+def test_the_vendored_jsroot_is_the_file_that_its_licence_names():
+    assets = files("pidlab").joinpath("assets")
+    content = gzip.decompress(assets.joinpath("jsroot.min.js.gz").read_bytes())
+    licence = assets.joinpath("jsroot.LICENSE").read_text(encoding="utf-8")
+    assert hashlib.sha256(content).hexdigest() in licence
+    assert "Permission is hereby granted, free of charge" in licence
+    assert content.startswith(b"// https://root.cern/js/ v7.11.2")
+
+
+def test_scoring_and_training_time_stand_in_the_first_table():
+    models = {name: dataclasses.replace(m, scoring=Scoring(50_000, 0.04)) for name, m in TWO.models.items()}
+    words = Outline(page(dataclasses.replace(TWO, models=models))).words
+    assert "12.3 s 1.2 M/s" in words

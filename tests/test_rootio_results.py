@@ -294,7 +294,7 @@ def test_a_run_of_somebodys_cuts_only(tmp_path: Path) -> None:
 
 
 def test_labels_become_tlatex() -> None:
-    assert root_text(r"$\theta_{\mathrm{lab}}$ [deg]") == "#theta_{#mathrm{lab}} [deg]"
+    assert root_text(r"$\theta_{\mathrm{lab}}$ [deg]") == "#theta_{lab} [deg]"
     assert root_text("a;b") == "a#;b"
 
 

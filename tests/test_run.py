@@ -17,11 +17,14 @@ from pidlab.apply import apply
 from pidlab.bundle import load_bundle
 from pidlab.config.load import check_config, load_config
 from pidlab.errors import DataError, OutputError
-from pidlab.models.contender import Resources
+from pidlab.events import load
+from pidlab.models.contender import Resources, fit_parts
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.read import Source
+from pidlab.recipe import compile_recipe
 from pidlab.simulate import simulate
+from pidlab.split import fold_of, is_validation
 
 CONTENT: dict[str, Any] = {
     "data": {
@@ -204,6 +207,7 @@ def test_a_second_run_gives_the_same_numbers(sample: Path, metrics: Any) -> None
     again = json.loads((go(sample, CONTENT, "again") / "metrics.json").read_text())
     for content in (metrics, again):
         for model in content["models"].values():
+            model["scoring"] = None
             if model["training"]:
                 model["training"]["seconds"] = 0
     assert again == metrics
@@ -341,3 +345,18 @@ def test_what_was_switched_off_stays_off_in_the_configuration_left_behind(sample
     left = load_config(go(sample, switched_off, "switched_off") / "config.yaml").config
     assert left.evaluate.robustness is None
     assert (left.models["bdt"].early_stopping_rounds, left.models["bdt"].model_extra) == (None, {"max_bin": 64})
+
+
+def test_networks_of_folds_that_train_together_are_those_that_train_alone(sample: Path) -> None:
+    content = {**CONTENT, "folds": 3, "models": {"mlp": {"type": "mlp", "hidden": [8], "epochs": 4, "batch_size": 64}}}
+    loaded = check_config(content, {}, sample / "analysis.yaml")
+    recipe = compile_recipe(loaded)
+    events = load(recipe, Watcher()).sample
+    fold = fold_of(events.event, 3, loaded.config.split.seed)
+    watched = is_validation(events.event, 0.15, loaded.config.split.seed)
+    pairs = [(events.take((fold != i) & ~watched), events.take((fold != i) & watched)) for i in range(3)]
+    given = loaded.config.models["mlp"], loaded.config, Resources("cpu", 1), None
+    together = fit_parts(given[0], pairs, *given[1:])
+    for model, pair in zip(together, pairs, strict=True):
+        (alone,) = fit_parts(given[0], [pair], *given[1:])
+        np.testing.assert_allclose(model.scores(events.x), alone.scores(events.x), rtol=1e-4, atol=0)

@@ -259,10 +259,10 @@ def test_nano_candidates_fall_in_pt_and_lie_in_the_tracker(nano: Events) -> None
     assert ak.all(pt[:, :-1] >= pt[:, 1:])
     assert abs(fields["eta"]).max() <= 2.5
     assert abs(fields["phi"]).max() <= np.float32(np.pi)
-    assert {key: values.dtype.name for key, values in fields.items() if key != "genPartFlav"} == dict.fromkeys(
-        ("pt", "eta", "phi", "sieie", "hoe", "r9", "eInvMinusPInv", "dxy"), "float32"
-    )
-    assert fields["genPartFlav"].dtype == np.uint8
+    floats = ("pt", "eta", "phi", "mass", "sieie", "hoe", "r9", "eInvMinusPInv", "dxy")
+    types = dict.fromkeys(floats, "float32") | {"genPartFlav": "uint8", "charge": "int32"}
+    assert {key: values.dtype.name for key, values in fields.items()} == types
+    assert set(np.unique(fields["charge"])) == {-1, 1}
 
 
 def test_nano_event_branches_have_their_types_and_moments(nano: Events) -> None:

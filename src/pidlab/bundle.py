@@ -52,12 +52,14 @@ class Bundle:
     Attributes:
         decisions: model to its working points.
         fingerprint: a hash of configuration, models and thresholds.
+        folder: the run's, absolute, from which other processes load it; None while the run is being made.
     """
 
     recipe: Recipe
     contenders: Mapping[str, Contender]
     decisions: Mapping[str, tuple[Decision, ...]]
     fingerprint: str
+    folder: Path | None = None
 
 
 def decisions_of(results: Mapping[str, ModelResult]) -> dict[str, tuple[Decision, ...]]:
@@ -112,7 +114,7 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
             raise ModelError(f"{directory}: written by another version of pidlab (schema {content.get('schema')})")
         decisions[name] = tuple(_decision(w, directory) for w in content["working_points"])
         contenders[name] = Contender.load(directory, name, recipe)
-    return Bundle(recipe, contenders, decisions, _fingerprint(run))
+    return Bundle(recipe, contenders, decisions, _fingerprint(run), run.resolve())
 
 
 def _decision_json(decision: Decision) -> dict[str, Any]:
@@ -168,5 +170,8 @@ def _resolved(config: Config, folder: Path) -> dict[str, Any]:
         if isinstance(section, dict) and section.get("files") is not None:
             files = section["files"]
             section["files"] = [absolute(f, folder) for f in ([files] if isinstance(files, str) else files)]
+    for model in content["models"].values():
+        if "file" in model:
+            model["file"] = str(folder / model["file"])
     content["data"]["friends"] = [absolute(f, folder) for f in content["data"]["friends"]]
     return content

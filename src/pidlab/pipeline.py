@@ -13,19 +13,25 @@ from numpy.typing import NDArray
 
 from pidlab.apply import apply, parts_of
 from pidlab.bundle import save_bundle
+from pidlab.calibrate import calibrated
 from pidlab.config.load import LoadedConfig
+from pidlab.config.schema import CutsModel
 from pidlab.errors import DataError
 from pidlab.evaluate import (
     compare_models,
     correlations,
+    evaluate_decisions,
     evaluate_model,
     input_histograms,
     measure_robustness,
 )
+from pidlab.evaluate.merit import Merit
 from pidlab.evaluate.results import ModelResult, Results, Robustness, Scoring
+from pidlab.evaluate.results_quality import Importance
+from pidlab.explain import explained
 from pidlab.features import given_values_changed
 from pidlab.inspect import find_codes
-from pidlab.load import Events, Input, load
+from pidlab.events import Events, Input, load
 from pidlab.models.contender import Contender, Resources, Scores, check_models, fit_contender
 from pidlab.progress import Watcher
 from pidlab.recipe import Recipe, compile_recipe
@@ -89,7 +95,8 @@ def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watch
         watcher.stage("apply")
         sources = [i.source for i in done.inputs]
         sample = done.scored.sample
-        known = parts_of(sources, [i.n_rows for i in done.inputs], sample.file, sample.row, done.scored.part)
+        n_rows = [i.n_rows for i in done.inputs]
+        known = parts_of(sources, n_rows, sample.file, sample.row, done.scored.part, sample.event)
         apply(bundle, sources, folder / "friends", watcher, known)
     return done.results
 
@@ -113,7 +120,7 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     """
     notes = _Notes(watcher)
     recipe = compile_recipe(loaded)
-    check_models(loaded)
+    check_models(loaded, resources.allow_import)
     notes.stage("load")
     events = load(recipe, notes)
     notes.stage("preprocess")
@@ -213,7 +220,8 @@ def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, wa
             def progress(done: int, total: int, numbers: Mapping[str, float], task: Any = task) -> None:
                 task.reach(done, total, numbers)
 
-            contenders[name] = fit_contender(name, spec, recipe, samples, resources, progress)
+            fitted = fit_contender(name, spec, recipe, samples, resources, progress)
+            contenders[name] = calibrated(fitted, sample.take(parts.quoted()["validation"]))
     return contenders
 
 
@@ -239,18 +247,10 @@ def evaluate(
     samples = {name: events.sample.take(rows) for name, rows in parts.quoted().items()}
     models: dict[str, ModelResult] = {}
     robustness: dict[str, Robustness] = {}
-    with watcher.task("evaluating", len(contenders) * 2 + 1) as task:
+    importance: dict[str, Importance] = {}
+    with watcher.task("evaluating", len(contenders) * 3 + 1) as task:
         for name, c in contenders.items():
-            models[name] = evaluate_model(
-                name,
-                c.kind,
-                scores[name],
-                samples,
-                config.evaluate,
-                single_point=c.single_point,
-                training=c.training,
-                seed=config.seed,
-            )
+            models[name] = measured(c, scores[name], samples)
             models[name] = replace(with_cut_string(models[name], c), scoring=timed(c, samples["test"]))
             task.advance()
         aside = parts.aside
@@ -269,6 +269,10 @@ def evaluate(
                     seed=config.seed,
                 )
                 task.advance()
+        if config.evaluate.importance:
+            for name, c in contenders.items():
+                importance[name] = explained(c, scorer(c), samples["test"], models[name], seed=config.seed)
+                task.advance()
     return Results(
         signal=recipe.classes[recipe.signal],
         classes=recipe.classes,
@@ -281,7 +285,32 @@ def evaluate(
         inputs=input_histograms(samples["test"]),
         correlation=correlations(samples["test"]),
         labels=config.axis_labels,
+        importance=importance,
     )
+
+
+def measured(contender: Contender, scores: Mapping[str, Scores], samples: Mapping[str, Sample]) -> ModelResult:
+    """What one model does on each sample."""
+    config, c = contender.recipe.loaded.config, contender
+    common: dict[str, Any] = {"training": c.training, "seed": config.seed}
+    if c.boxes:
+        return evaluate_decisions(c.name, c.kind, scores, samples, config.evaluate, c.boxes, **common)
+    spec = config.models[c.name]
+    merit = None
+    if isinstance(spec, CutsModel) and spec.figure_of_merit is not None:
+        expected = config.evaluate.expected or sums_of_weights(samples, apart=config.folds is None)
+        merit = Merit(spec.figure_of_merit, expected, config.evaluate.punzi)
+    common |= {"single_point": c.single_point, "merit": merit, "balanced": config.balance == "equal"}
+    common |= {"probability": c.probability, "notes": c.notes}
+    common["calibration"] = c.calibration.method if c.calibration else "none"
+    return evaluate_model(c.name, c.kind, scores, samples, config.evaluate, **common)
+
+
+def sums_of_weights(samples: Mapping[str, Sample], *, apart: bool) -> dict[str, float]:
+    """Class to the sum of weights of all events: of test, and of the other samples where they are `apart` from it."""
+    parts = list(samples.values()) if apart else [samples["test"]]
+    classes = samples["test"].classes
+    return {c: sum(float(s.weight[s.y == i].sum()) for s in parts) for i, c in enumerate(classes)}
 
 
 def scored_events(sample: Sample, parts: Parts, scores: Mapping[str, Mapping[str, Scores]]) -> ScoredEvents:
@@ -304,9 +333,13 @@ def timed(contender: Contender, sample: Sample) -> Scoring:
 
 
 def with_cut_string(result: ModelResult, contender: Contender) -> ModelResult:
-    """The result with its first working point as a ROOT cut string, for models that are cuts."""
-    threshold = result.working_points[0].threshold if result.working_points else 0.5
-    return replace(result, cut_string=contender.cut_string(threshold))
+    """The result with each working point, and the first as a whole, as a ROOT cut string, for models that are cuts."""
+    points = tuple(
+        p if p.flat else replace(p, cut_string=contender.cut_string(p.threshold, i))
+        for i, p in enumerate(result.working_points)
+    )
+    first = points[0].cut_string if points else contender.cut_string(0.5)
+    return replace(result, working_points=points, cut_string=first)
 
 
 def signal_spread(sample: Sample) -> NDArray[np.float64]:

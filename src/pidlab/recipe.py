@@ -39,7 +39,7 @@ class Recipe:
         classes, signal: names, and the signal's index.
         selection: the cut flow, in order.
         features: with the values that mean "missing".
-        spectators: what is carried along, axes of maps included.
+        spectators: what is carried along, axes of maps and of flat working points included.
         given: name of an `expression` or `score` model to its expression.
         event_id: branches that identify an event; empty where file and entry number do.
         test: true for test events, where the configuration says so by an expression.
@@ -218,10 +218,11 @@ def _given_text(model: ExpressionModel | ScoreModel) -> Text:
 def _spectator_names(loaded: LoadedConfig) -> dict[str, KeyPath]:
     config = loaded.config
     names: dict[str, KeyPath] = {name: ("spectators", i) for i, name in enumerate(config.spectators)}
-    for i, each in enumerate(config.evaluate.maps):
-        names.setdefault(each.x, ("evaluate", "maps", i, "x"))
-        if each.y is not None:
-            names.setdefault(each.y, ("evaluate", "maps", i, "y"))
+    for section, asked in (("maps", config.evaluate.maps), ("flat", config.evaluate.flat)):
+        for i, each in enumerate(asked):
+            names.setdefault(each.x, ("evaluate", section, i, "x"))
+            if each.y is not None:
+                names.setdefault(each.y, ("evaluate", section, i, "y"))
     return names
 
 

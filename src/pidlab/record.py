@@ -20,9 +20,9 @@ from pidlab import __version__
 from pidlab.bundle import Bundle, config_yaml
 from pidlab.config.load import LoadedConfig
 from pidlab.errors import OutputError
-from pidlab.evaluate.results import ModelResult, Results, plain
+from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, plain
 from pidlab.evaluate.stored import write_results as write_results_json
-from pidlab.load import Input
+from pidlab.events import Input
 from pidlab.models.contender import Resources
 from pidlab.plots.gallery import write as write_gallery
 from pidlab.report import write_report
@@ -91,8 +91,8 @@ def write_record(folder: Path, results: Results, bundle: Bundle, manifest: Mappi
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     write_results(folder / "results.root", results, json.dumps(manifest))
     (folder / "plots").mkdir()
-    pictures = write_gallery(results, folder / "plots")
     loaded = bundle.recipe.loaded
+    pictures = write_gallery(results, folder / "plots", loaded.config.style)
     write_report(
         folder / "report.html",
         results,
@@ -100,6 +100,7 @@ def write_record(folder: Path, results: Results, bundle: Bundle, manifest: Mappi
         config_yaml=config_yaml(loaded),
         manifest=manifest,
         figures=pictures,
+        root_file=folder / "results.root",
     )
 
 
@@ -115,6 +116,7 @@ def metrics(results: Results) -> dict[str, Any]:
         "comparisons": plain(results.comparisons),
         "robustness": {name: plain(r.points) for name, r in results.robustness.items()},
         "breaks_at": {name: plain(r.breaks_at) for name, r in results.robustness.items()},
+        "importance": plain(results.importance),
         "notes": list(results.notes),
     }
     return content
@@ -132,6 +134,45 @@ def _model_metrics(model: ModelResult) -> dict[str, Any]:
     content["cut_string"] = model.cut_string
     content["note"] = model.note
     content["scoring"] = plain(model.scoring)
+    content["flatness"] = [_flatness_metrics(f) for f in model.flatness]
+    content["maps"] = [_map_metrics(m) for m in model.maps]
+    content |= _quality_metrics(model)
+    return content
+
+
+def _flatness_metrics(found: Flatness) -> dict[str, Any]:
+    content = {name: plain(getattr(found, name)) for name in ("working_point", "ndf")}
+    for name in ("chi2", "spread"):
+        content[name] = {when: plain(getattr(found, f"{name}_{when}")) for when in ("before", "after")}
+    return content | {"before": _map_metrics(found.before), "after": _map_metrics(found.after)}
+
+
+def _map_metrics(one: EfficiencyMap) -> dict[str, Any]:
+    """Value and bounds by bin: null where a bin is empty; `thin` marks bins below `least` effective events."""
+    names = ("working_point", "particle", "names", "edges", "value", "low", "high", "n", "least", "thin")
+    return {name: plain(getattr(one, name)) for name in names}
+
+
+def _quality_metrics(model: ModelResult) -> dict[str, Any]:
+    """Calibration, the best threshold of each figure of merit, pairs of classes, the matrix: what there is of them."""
+    content: dict[str, Any] = {}
+    if model.calibration is not None:
+        content["calibration"] = plain(model.calibration)
+    if model.scan is not None:
+        best = {
+            name: {"threshold": plain(m.best), "value": plain(m.at_best), "efficiency": plain(m.efficiency)}
+            for name, m in model.scan.merits.items()
+            if m.best is not None
+        }
+        about = {name: plain(getattr(model.scan, name)) for name in ("expected", "basis", "sigma")}
+        content["figures_of_merit"] = {**about, "best": best}
+    if model.matrix is not None:
+        content["matrix"] = plain(model.matrix)
+    if model.roc_pairs:
+        areas = {one: {c: r.auc for c, r in others.items()} for one, others in model.roc_pairs.items()}
+        content["auc_pairs"] = plain(areas)
+    if model.class_points:
+        content["class_points"] = plain(model.class_points)
     return content
 
 

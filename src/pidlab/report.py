@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
@@ -13,25 +16,48 @@ import jinja2
 
 from pidlab.errors import OutputError
 from pidlab.evaluate.results import Comparison, Measured, ModelResult, PairedPoint, Results
-from pidlab.plots.gallery import Picture, figures, pictures
+from pidlab.plots.gallery import Picture, pictures
+from pidlab.report_objects import kind_of, objects_of
+from pidlab.rootio.results import object_names
+from pidlab.rounding import format_measured, format_number, format_rate
 
 SIGNIFICANT = 2.0
 """A difference counts as significant from this many standard errors on."""
 
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+MOST_BYTES = 20_000_000
+"""A larger results.root is not put into the page."""
+
 _SECTION_OF = {
     "inputs": "inputs", "correlation": "inputs", "response": "response", "confusion": "response", "roc": "points",
-    "compare": "points", "efficiency": "efficiency", "map": "efficiency", "robustness": "robustness",
-    "learning": "learning", "cutflow": "cutflow",
+    "compare": "points", "merit": "merit", "roc_pairs": "pairs", "matrix": "response", "efficiency": "efficiency",
+    "map": "efficiency", "flat": "flat", "robustness": "robustness", "overtraining": "overtraining",
+    "calibration": "calibration", "importance": "importance", "learning": "learning", "cutflow": "cutflow",
+}  # fmt: skip
+_TITLES = {
+    "models": "Models", "inputs": "Inputs", "response": "Response", "points": "Working points",
+    "merit": "Figure of merit", "pairs": "Pairs of classes", "efficiency": "Efficiency", "flat": "Flat efficiency",
+    "robustness": "Robustness", "overtraining": "Overtraining", "calibration": "Calibration",
+    "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "cuts": "Cut string",
+    "more": "More figures", "objects": "ROOT objects", "configuration": "Configuration", "provenance": "Provenance",
 }  # fmt: skip
 
 
 class Shown(NamedTuple):
-    """A picture in the page: `source` is the SVG as a data URI."""
+    """A picture in the page.
 
+    Attributes:
+        source: the SVG as a data URI.
+        csv: its numbers as a data URI, empty where there are none, and `n_rows` of them.
+        objects: JSON list of the names of ROOT objects that show the same; empty where there are none.
+    """
+
+    name: str
     title: str
     alt: str
     source: str
+    csv: str
+    n_rows: int
+    objects: str
 
 
 def write_report(
@@ -42,6 +68,7 @@ def write_report(
     config_yaml: str,
     manifest: Mapping[str, Any],
     figures: Iterable[Picture] | None = None,
+    root_file: Path | None = None,
 ) -> None:
     """Write the report of a run to `path`.
 
@@ -52,11 +79,14 @@ def write_report(
         config_yaml: the configuration, shown as it is.
         manifest: provenance; mappings and lists may be nested.
         figures: from `pidlab.plots.write`; left out: drawn here.
+        root_file: results.root in ZLIB or LZ4, to be drawn interactively; left out where it is very large.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    page = render(results, title=title, config_yaml=config_yaml, manifest=manifest, figures=figures)
+    page = render(
+        results, title=title, config_yaml=config_yaml, manifest=manifest, figures=figures, root_file=root_file
+    )
     try:
         path.write_text(page, encoding="utf-8", newline="\n")
     except OSError as error:
@@ -73,17 +103,26 @@ def render(
     config_yaml: str,
     manifest: Mapping[str, Any],
     figures: Iterable[Picture] | None = None,
+    root_file: Path | None = None,
 ) -> str:
     """The report as HTML; the same for the same input."""
-    drawn = list(_drawn(results) if figures is None else figures)
+    objects = object_names(root_file) if root_file is not None else ()
+    root = root_file.read_bytes() if root_file is not None and root_file.stat().st_size <= MOST_BYTES else b""
     by_section: dict[str, list[Shown]] = {}
-    for picture in drawn:
-        section = "first" if picture.name == "roc" else _SECTION_OF.get(picture.name.split("_")[0], "more")
-        by_section.setdefault(section, []).append(Shown(picture.title, picture.alt, data_uri(picture.svg)))
-    template = files("pidlab").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    page = _environment().from_string(template)
+    for picture in pictures(results) if figures is None else figures:
+        shown = _shown(picture, objects_of(picture.name, results, objects) if root else [])
+        by_section.setdefault(_section(picture.name), []).append(shown)
+    script, jsroot = _asset("report.js").decode(), _asset("jsroot.min.js.gz") if root else b""
+    page = _environment().from_string(files("pidlab").joinpath("report.html.jinja").read_text(encoding="utf-8"))
     return page.render(
         title=title,
+        titles=_TITLES,
+        style=_asset("report.css").decode(),
+        policy=_policy(script.encode(), gzip.decompress(jsroot) if jsroot else b""),
+        script=script,
+        jsroot=_base64(jsroot),
+        root=_base64(root),
+        objects=_by_folder(objects),
         results=results,
         verdict=verdict(results),
         best=next((model.name for model in by_auc(results)), ""),
@@ -91,20 +130,83 @@ def render(
         points=_point_names(results.models.values()),
         others=[name for name in results.classes if name != results.signal],
         figures=by_section,
+        broken=_broken(results),
+        present=_present(results, by_section, with_objects=bool(objects), with_manifest=bool(manifest)),
         config_yaml=config_yaml,
         manifest=manifest,
     )
 
 
-def _drawn(results: Results) -> Iterable[Picture]:
-    return pictures(figures(results))
+def _section(figure: str) -> str:
+    return "first" if figure == "roc" else _SECTION_OF.get(kind_of(figure, [*_SECTION_OF]), "more")
+
+
+def _broken(results: Results) -> list[str]:
+    """The models of which is known where a change breaks them."""
+    by_hand = {name for name, model in results.models.items() if model.single_point}
+    return [name for name, robust in results.robustness.items() if robust.breaks_at and name not in by_hand]
+
+
+def _present(
+    results: Results, figures: Mapping[str, Sequence[Shown]], *, with_objects: bool, with_manifest: bool
+) -> list[str]:
+    """The sections with content, in their order."""
+    models = results.models.values()
+    filled = {
+        "models": True,
+        "inputs": bool(results.n),
+        "response": bool(models),
+        "points": bool(models),
+        "robustness": bool(_broken(results)),
+        "overtraining": any(model.overtraining for model in models),
+        "learning": any(model.training for model in models),
+        "cutflow": bool(results.cutflow),
+        "cuts": any(model.cut_string for model in models),
+        "objects": with_objects,
+        "configuration": True,
+        "provenance": with_manifest,
+    }
+    return [section for section in _TITLES if filled.get(section) or figures.get(section)]
+
+
+def _shown(picture: Picture, objects: Sequence[str]) -> Shown:
+    table = picture.table
+    csv = f"data:text/csv;base64,{_base64(table.as_csv().encode())}" if table is not None and table.rows else ""
+    n_rows = len(table.rows) if table is not None else 0
+    listed = json.dumps(objects) if objects else ""
+    return Shown(picture.name, picture.title, picture.alt, data_uri(picture.svg), csv, n_rows, listed)
+
+
+def _asset(name: str) -> bytes:
+    return files("pidlab").joinpath("assets", name).read_bytes()
+
+
+def _policy(*scripts: bytes) -> str:
+    """A Content-Security-Policy under which only these scripts run, and nothing is fetched."""
+    hashes = " ".join(f"'sha256-{_base64(hashlib.sha256(script).digest())}'" for script in scripts if script)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _by_folder(objects: Sequence[str]) -> dict[str, list[str]]:
+    """Names of objects by the directory that holds them."""
+    found: dict[str, list[str]] = {}
+    for name in objects:
+        found.setdefault(name.partition("/")[0] if "/" in name else "", []).append(name)
+    return found
 
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(measured=format_measured, number=format_number)
+    environment.filters.update(measured=format_measured, number=format_number, rate=format_rate, json=json.dumps)
     environment.tests["nested"] = lambda value: isinstance(value, Mapping)
     environment.tests["listed"] = lambda value: isinstance(value, list | tuple)
     return environment
@@ -112,7 +214,7 @@ def _environment() -> jinja2.Environment:
 
 def data_uri(svg: str) -> str:
     """`svg` as the source of an image: nothing in it can clash with the page or with another figure."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    return f"data:image/svg+xml;base64,{_base64(svg.encode())}"
 
 
 def by_auc(results: Results) -> list[ModelResult]:
@@ -158,60 +260,3 @@ def against_hand_cuts(results: Results) -> list[PairedPoint]:
 
 def _point_names(models: Iterable[ModelResult]) -> list[str]:
     return list(dict.fromkeys(p.name for model in models if not model.single_point for p in model.working_points))
-
-
-def format_number(value: float | None, digits: int = 4) -> str:
-    """`value` to some significant digits; "–" where there is none."""
-    if value is None or math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:.{digits}g}".replace("-", "−")
-
-
-def format_measured(measured: Measured) -> str:
-    """A number with its error as the Particle Data Group rounds (Review of Particle Physics, introduction, 5.3).
-
-    "0.9912 ± 0.0005", "0.9912 +0.0005 −0.0006", "(3.1 ± 0.2)×10⁻⁴", "> 830" where only a lower bound exists, and
-    "–" for what is undefined.
-    """
-    value, low, high, _ = measured
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return f"> {format_number(low, 3)}" if value > 0 and math.isfinite(low) else format_number(value)
-    if not (math.isfinite(low) and math.isfinite(high)) or low > value or high < value:
-        return f"{format_number(value)} [{format_number(low, 3)}, {format_number(high, 3)}]"
-    up, down = high - value, value - low
-    if up == 0 and down == 0:
-        return format_number(value)
-    power = _power(max(abs(value), up, down))
-    text = _with_errors(value / 10.0**power, up / 10.0**power, down / 10.0**power)
-    return f"({text})×10{str(power).translate(_SUPERSCRIPTS)}" if power else text
-
-
-def _power(size: float) -> int:
-    """The power of ten to take out: none for sizes that read well as they are."""
-    return 0 if 1e-3 <= size < 1e6 else math.floor(math.log10(size))
-
-
-def _with_errors(value: float, up: float, down: float) -> str:
-    places = _places(up, down)
-    plus, minus = _fixed(up, places), _fixed(down, places)
-    central = _fixed(value, places)
-    return f"{central} ± {plus}" if plus == minus else f"{central} +{plus} −{minus}"
-
-
-def _places(up: float, down: float) -> int:
-    """Decimal places: two digits of the smaller error up to 3.54 (in its own power of ten), else one.
-
-    An error under a tenth of the other does not add digits.
-    """
-    error = max(min(up, down), 0.1 * max(up, down))
-    exponent = math.floor(math.log10(error))
-    return min((1 if error / 10.0**exponent <= 3.54 else 0) - exponent, 10)
-
-
-def _fixed(value: float, places: int) -> str:
-    rounded = round(value, places) + 0.0
-    return f"{rounded:.{max(places, 0)}f}".replace("-", "−")

@@ -17,7 +17,7 @@ from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.record import manifest_of, metrics
 
-_TIMING = frozenset({"seconds", "scoring_seconds", "events_per_second"})
+_TIMING = frozenset({"seconds", "scoring"})
 """Keys of `metrics.json` that tell how long something took: no two runs agree in these."""
 
 _ABOUT = ("pidlab", "python", "platform", "processor", "device", "seeds")

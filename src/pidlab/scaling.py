@@ -45,17 +45,20 @@ class Scaler:
             missing = np.isnan(column)
             if missing.any():
                 column[missing] = self.fill[j]
-            scaled[:, j] = self._line(j, column)
+            self._line(j, column, scaled[:, j])
         for i, j in enumerate(self.indicators):
             scaled[:, d + i] = np.isnan(x[:, j])
         return scaled
 
-    def _line(self, j: int, column: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _line(self, j: int, column: NDArray[np.float64], out: NDArray[np.float32]) -> None:
         knots, values = self.knots[j], self.values[j]
         if self.clamp:
-            return np.asarray(np.interp(column, knots, values))
+            from pidlab.scaling_lines import broken_line
+
+            broken_line(column, knots, values, out)
+            return
         slope = (values[-1] - values[0]) / (knots[-1] - knots[0])
-        return np.asarray((column - knots[0]) * slope + values[0])
+        out[:] = (column - knots[0]) * slope + values[0]
 
     def names(self, features: tuple[str, ...]) -> tuple[str, ...]:
         """The d + m names of the columns of `transform`."""

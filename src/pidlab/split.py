@@ -72,3 +72,8 @@ def fold_of(event: Keys, n_folds: int, seed: int) -> NDArray[np.int8]:
 def is_validation(event: Keys, share: float, seed: int) -> BoolArray:
     """(n,) true for the events that validate, within whatever is not test."""
     return np.asarray(_uniform(event, "validation", seed) < share)
+
+
+def share_of(event: Keys, share: float, seed: int) -> BoolArray:
+    """(n,) true for about this share of the events, whatever they are for."""
+    return np.asarray(_uniform(event, "share", seed) < share)

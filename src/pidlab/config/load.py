@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pidlab.config.schema import Config, CutsModel, Feature, json_schema
+from pidlab.config.schema import Config, CutsModel, Feature, SklearnModel, json_schema
 from pidlab.errors import ConfigError, Mistake, UsageError, nearest
 
 KeyPath = tuple[str | int, ...]
@@ -84,6 +84,15 @@ def dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+def plain_value(text: str) -> Any:
+    """What `text` says in YAML, as plain numbers, texts, lists and dicts.
+
+    Raises:
+        ConfigError: it is no YAML value.
+    """
+    return _read_yaml(text, "value")[0]
 
 
 def _text_of(path: Path) -> str:
@@ -222,7 +231,7 @@ def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
         options = [o.strip(" '") for o in expected.replace(" or ", ",").split(",")]
         return f"must be one of {', '.join(options)}, not {given!r}; {nearest(str(given), options)}"
     if kind == "union_tag_not_found":
-        return "missing the key 'type' (expression, score, cuts, fisher, logistic, bdt or mlp)"
+        return "missing the key 'type' (expression, score, cuts, fisher, logistic, bdt, mlp, onnx, tmva or sklearn)"
     if kind == "string_pattern_mismatch":
         return "a name must be letters, digits and underscores, and not start with a digit"
     text = str(error["msg"]).replace("Input should be", "must be")
@@ -275,6 +284,7 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if config.evaluate.abundance is not None:
         for name in config.classes.keys() - config.evaluate.abundance.keys():
             yield ("evaluate", "abundance"), f"says nothing of the class {name!r}; give every class its abundance"
+    yield from _quality_disagreements(config)
     yield from _table_disagreements(config)
     names = [f.name for f in config.feature_list]
     for i, name in enumerate(names):
@@ -282,13 +292,54 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("features", i), f"the feature {name!r} stands here twice"
     for model_name, model in config.models.items():
         if isinstance(model, CutsModel):
-            if not model.nested:
-                yield ("models", model_name, "nested"), "a run needs nested cuts, since others have no score"
+            yield from _merit_disagreements(config, model_name, model)
             for key in ("sides", "ranges", "min_width", "features"):
                 for name in getattr(model, key) or ():
                     if name not in names:
                         yield ("models", model_name, key, name), f"is none of the features; {nearest(name, names)}"
+        if isinstance(model, SklearnModel):
+            for i, name in enumerate(model.features or ()):
+                if name not in names:
+                    wrong = f"{name!r} is none of the features; {nearest(name, names)}"
+                    yield ("models", model_name, "features", i), wrong
     yield from _map_disagreements(config)
+    for name in (n for n in config.tune or {} if n not in config.models):
+        yield ("tune", name), f"is none of the models; {nearest(name, config.models)}"
+    known = {*names, *(f.expression for f in config.feature_list), *_axes(config)}
+    for name in (n for n in config.labels if n not in known):
+        yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"
+
+
+def _quality_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """What stands against the numbers of candidates expected, and against calibration."""
+    asked = config.evaluate
+    for name in (asked.expected or {}).keys() - config.classes.keys():
+        yield ("evaluate", "expected", name), f"is none of the classes; {nearest(name, config.classes)}"
+    if asked.expected is not None:
+        for name in config.classes.keys() - asked.expected.keys():
+            yield ("evaluate", "expected"), f"says nothing of the class {name!r}; give every class its number"
+        if asked.abundance is not None:
+            yield ("evaluate", "expected"), "gives the abundances too; leave evaluate.abundance out"
+    if asked.calibration != "none" and config.split.validation == 0:
+        yield ("evaluate", "calibration"), "is fitted on validation: give split.validation a share"
+
+
+def _axes(config: Config) -> set[str]:
+    """The spectators, and the axes of maps and of flat working points."""
+    asked = (*config.evaluate.maps, *config.evaluate.flat)
+    return {*config.spectators, *(axis for each in asked for axis in (each.x, each.y) if axis is not None)}
+
+
+def _merit_disagreements(config: Config, name: str, model: CutsModel) -> Iterator[tuple[KeyPath, str]]:
+    merit, key = model.figure_of_merit, ("models", name, "figure_of_merit")
+    if not model.nested and not config.evaluate.working_points:
+        yield ("models", name, "nested"), "cuts without nesting need evaluate.working_points, each of which gets a box"
+    if merit is None:
+        return
+    if not model.nested:
+        yield key, "needs nested: true; without nesting there are only the boxes of evaluate.working_points"
+    if merit.name == "purity" and merit.efficiency == 0:
+        yield key, "purity needs the least signal efficiency too, such as efficiency: 0.5; alone it is best at none"
 
 
 def _table_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
@@ -298,10 +349,11 @@ def _table_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _map_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    for i, each in enumerate(config.evaluate.maps):
-        for axis, edges in (("bins", each.bins), ("y_bins", each.y_bins)):
-            if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
-                yield ("evaluate", "maps", i, axis), "bin edges must rise"
+    for section, asked in (("maps", config.evaluate.maps), ("flat", config.evaluate.flat)):
+        for i, each in enumerate(asked):
+            for axis, edges in (("bins", each.bins), ("y_bins", each.y_bins)):
+                if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
+                    yield ("evaluate", section, i, axis), "bin edges must rise"
 
 
 def feature_key(index: int, feature: str | Feature) -> KeyPath:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 Expression = Annotated[str, Field(min_length=1, max_length=10_000)]
 Number = int | float
@@ -13,6 +14,23 @@ Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Edges = Annotated[list[float], Field(min_length=2)]
+
+
+def _is_label(text: str) -> str:
+    r"""A text with TeX between dollars: `$\theta$ [deg]`.
+
+    Raises:
+        ValueError: a dollar without a partner, or ROOT's way to write TeX.
+    """
+    if text.count("$") % 2:
+        raise ValueError("has a dollar without a partner; TeX stands between two")
+    word = re.search(r"#([A-Za-z]{2,})", text)
+    if word:
+        raise ValueError(rf"holds {word[0]}; write $\{word[1]}$, from which ROOT's way is made")
+    return text
+
+
+Label = Annotated[str, Field(max_length=200), AfterValidator(_is_label)]
 
 
 class Section(BaseModel):
@@ -37,27 +55,27 @@ class Data(Section):
         None, description="one row a candidate of this jagged collection"
     )
     event_id: list[str] = Field(default_factory=list, description="integer branches that identify an event")
-    weight: Expression = "1"
-    aliases: dict[Name, Expression] = Field(default_factory=dict)
+    weight: Expression = Field("1", description="of each row, of any sign; training and every number use it")
+    aliases: dict[Name, Expression] = Field(default_factory=dict, description="short names, for all expressions")
 
 
 class ClassTable(Section):
     """A class with a table of its own, or with a cut and a weight of its own."""
 
-    files: str | list[str] | None = None
-    tree: str | None = None
-    cut: Expression = "1"
-    weight: Expression | None = None
+    files: str | list[str] | None = Field(None, description="its files; left out: those of data")
+    tree: str | None = Field(None, description="in its files; left out: that of data")
+    cut: Expression = Field("1", description="which rows are of this class")
+    weight: Expression | None = Field(None, description="of its rows; left out: that of data")
 
 
 class Feature(Section):
     """One input of the models."""
 
-    name: str = Field(min_length=1)
-    expression: Expression
+    name: str = Field(min_length=1, description="what it is called everywhere")
+    expression: Expression = Field(description="its value")
     missing: list[Number] = Field(default_factory=list, description="values that mean: not measured")
-    unit: str = ""
-    label: str = ""
+    unit: str = Field("", description="stands in brackets behind the label on every axis")
+    label: Label = Field("", description="text for an axis; TeX between dollars, as in $E_{tot}/p$; left out: the name")
 
 
 class Split(Section):
@@ -65,33 +83,64 @@ class Split(Section):
 
     test: Fraction | Expression = Field(0.25, description="share of all events, or an expression true for test")
     validation: Fraction = Field(0.15, description="share of what is left after test")
-    seed: int = 1
+    seed: int = Field(1, description="another one divides the events in another way")
 
 
 class ExpressionModel(Section):
     """Somebody's cuts, as they are."""
 
     type: Literal["expression"]
-    cut: Expression
+    cut: Expression = Field(description="true for what is taken as signal")
 
 
 class ScoreModel(Section):
     """A discriminant that the file already holds; larger means more like the signal."""
 
     type: Literal["score"]
-    expression: Expression
+    expression: Expression = Field(description="its value")
+
+
+class FigureOfMerit(Section):
+    """What the working point `best` of cuts maximises, among their boxes on the validation sample.
+
+    With S and B the expected numbers of candidates that pass, of the signal and of all other classes:
+    `significance` is S / sqrt(S + B), `punzi` efficiency / (a / 2 + sqrt(B)), `purity` S / (S + B). How many
+    are expected before the cuts is `evaluate.expected` (left out: the sums of weights of all selected events), and a is
+    `evaluate.punzi`.
+    """
+
+    name: Literal["significance", "punzi", "purity"] = Field(description="what is made largest")
+    efficiency: Fraction = Field(
+        0.0, description="the least signal efficiency; needed for purity, which is largest where nothing is left"
+    )
 
 
 class CutsModel(Section):
     """Rectangular cuts, one window a feature, optimised together."""
 
     type: Literal["cuts"]
-    nested: bool = True
-    search: Literal["archive", "genetic", "annealing", "monte-carlo"] = "archive"
-    sides: dict[str, Literal["auto", "min", "max", "both"]] = Field(default_factory=dict)
-    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
-    min_width: dict[str, Positive] = Field(default_factory=dict)
+    nested: bool = Field(
+        True,
+        description="each box inside the looser ones, so that there is a score; "
+        "false: a box of its own at each of evaluate.working_points, and no score, curve or AUC",
+    )
+    search: Literal["archive", "genetic", "annealing", "monte-carlo"] = Field(
+        "archive", description="archive: all efficiencies at once; the others to compare"
+    )
+    sides: dict[str, Literal["auto", "min", "max", "both"]] = Field(
+        default_factory=dict, description="feature to min (x > cut only), max (x < cut only), both, or auto: a search"
+    )
+    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
+        default_factory=dict, description="feature to [low, high], where its cuts may lie"
+    )
+    min_width: dict[str, Positive] = Field(default_factory=dict, description="feature to the least width of its window")
     features: list[str] | None = Field(None, description="the features to cut on; left out: all")
+    efficiencies: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] | None = Field(
+        None, description="signal efficiencies that get half of the search; left out: a scan, none before another"
+    )
+    figure_of_merit: FigureOfMerit | None = Field(
+        None, description="adds the working point `best`, where this is largest on the validation sample"
+    )
 
 
 class FisherModel(Section):
@@ -104,7 +153,7 @@ class LogisticModel(Section):
     """Logistic regression, as a linear baseline."""
 
     type: Literal["logistic"]
-    C: Positive = 1.0
+    C: Positive = Field(1.0, description="inverse strength of the L2 penalty")
 
 
 class BdtModel(BaseModel):
@@ -113,37 +162,96 @@ class BdtModel(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     type: Literal["bdt"]
-    n_estimators: PositiveInt = 1000
-    max_depth: PositiveInt = 5
-    learning_rate: Positive = 0.05
-    early_stopping_rounds: PositiveInt | None = 50
-    subsample: Annotated[float, Field(gt=0, le=1)] = 0.7
-    colsample_bynode: Annotated[float, Field(gt=0, le=1)] = 0.8
+    n_estimators: PositiveInt = Field(1000, description="rounds of boosting, at most")
+    max_depth: PositiveInt = Field(5, description="of a tree")
+    learning_rate: Positive = Field(0.05, description="the share of each tree that is added")
+    early_stopping_rounds: PositiveInt | None = Field(
+        50, description="rounds without a better validation loss before it stops; null: all rounds"
+    )
+    subsample: Annotated[float, Field(gt=0, le=1)] = Field(0.7, description="share of rows drawn for a tree")
+    colsample_bynode: Annotated[float, Field(gt=0, le=1)] = Field(0.8, description="share of features for a node")
 
 
 class MlpModel(Section):
     """A fully connected network. `preset: workshop` is batch 128 at a constant 1e-4, without early stopping."""
 
     type: Literal["mlp"]
-    preset: Literal["default", "workshop"] = "default"
-    hidden: list[PositiveInt] | None = Field(None, description="left out: [64, 64]; workshop: [20, 20]")
-    activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "silu", "gelu"] | None = None
-    loss: Literal["cross_entropy", "squared", "absolute", "focal"] = "cross_entropy"
-    optimizer: Literal["sgd", "rmsprop", "adam", "adamw", "nadam"] = "adam"
-    momentum: Fraction = 0.9
-    learning_rate: Positive | None = None
-    schedule: Literal["constant", "one_cycle", "cosine", "exponential", "step"] | None = None
-    batch_size: PositiveInt | None = None
-    epochs: PositiveInt | None = None
+    preset: Literal["default", "workshop"] = Field("default", description="what stands for keys left out")
+    hidden: list[PositiveInt] | None = Field(
+        None, description="widths of the layers; left out: [64, 64]; workshop: [20, 20]"
+    )
+    activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "silu", "gelu"] | None = Field(
+        None, description="of the hidden layers; left out: silu; workshop: tanh"
+    )
+    loss: Literal["cross_entropy", "squared", "absolute", "focal"] = Field("cross_entropy", description="minimised")
+    optimizer: Literal["sgd", "rmsprop", "adam", "adamw", "nadam"] = Field("adam", description="of the weights")
+    momentum: Fraction = Field(0.9, description="of sgd")
+    learning_rate: Positive | None = Field(None, description="the largest; left out: 0.01; workshop: 0.0001")
+    schedule: Literal["constant", "one_cycle", "cosine", "exponential", "step"] | None = Field(
+        None, description="of the learning rate; left out: one_cycle; workshop: constant"
+    )
+    batch_size: PositiveInt | None = Field(None, description="left out: 64 to 512, by the sample; workshop: 128")
+    epochs: PositiveInt | None = Field(None, description="at most; left out: 10 to 200, by the sample; workshop: 50")
     patience: PositiveInt | None = Field(None, description="epochs without improvement before stopping")
-    dropout: Fraction | None = Field(None, description="left out: 0.2 for samples small for their features, else 0")
-    batch_norm: bool = False
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    members: PositiveInt = 1
+    dropout: Fraction | None = Field(
+        None, description="share of units dropped in a step; left out: 0.2 for samples small for their features, else 0"
+    )
+    batch_norm: bool = Field(False, description="normalise before each activation")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled with adamw")
+    members: PositiveInt = Field(1, description="networks, whose mean probability is the score")
+
+
+class OnnxModel(Section):
+    """A model trained elsewhere (Keras, TensorFlow, PyTorch, scikit-learn, hipe4ml) and saved as ONNX; not trained."""
+
+    type: Literal["onnx"]
+    file: str = Field(min_length=1, description="relative to this file; its content is copied into the run")
+    features: list[str] | None = Field(
+        None, description="the features in the model's order; left out: by the names of its inputs, else all in order"
+    )
+    output: str | int | None = Field(None, description="name or number, where several outputs could be the scores")
+    classes: list[str] | None = Field(
+        None,
+        description="what each column of the output is; left out: the classes in order; one column is the signal's",
+    )
+    gives: Literal["probability", "logit", "score"] = Field(
+        "probability", description="logit: a sigmoid or softmax follows; score: any other discriminant"
+    )
+    missing: Number | None = Field(None, description="stands in for missing values; left out: NaN goes in")
+
+
+class TmvaModel(Section):
+    """A BDT, MLP, Fisher or LD trained by TMVA: its weights XML; not trained."""
+
+    type: Literal["tmva"]
+    file: str = Field(min_length=1, description="relative to this file; its content is copied into the run")
+    features: list[str] | None = Field(
+        None, description="the features in the order of TMVA's variables; left out: by name or expression"
+    )
+    missing: Number | None = Field(None, description="stands in for missing values; left out: NaN goes in")
+
+
+class SklearnModel(Section):
+    """Any classifier of scikit-learn, xgboost or lightgbm that can be converted to ONNX, in which it is saved."""
+
+    type: Literal["sklearn"]
+    estimator: str = Field(min_length=1, description="import path, such as sklearn.ensemble.RandomForestClassifier")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="of that class, by name")
+    scaled: bool = Field(True, description="as for the network; false: features in their units, as trees may have them")
+    features: list[str] | None = Field(None, description="the features to train on; left out: all")
 
 
 Model = Annotated[
-    ExpressionModel | ScoreModel | CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel,
+    ExpressionModel
+    | ScoreModel
+    | CutsModel
+    | FisherModel
+    | LogisticModel
+    | BdtModel
+    | MlpModel
+    | OnnxModel
+    | TmvaModel
+    | SklearnModel,
     Discriminator("type"),
 ]
 
@@ -151,50 +259,104 @@ Model = Annotated[
 class Map(Section):
     """Efficiency in bins of one or two spectators: edges, or a number of equally populated bins."""
 
-    x: Expression
-    bins: Edges | PositiveInt = 10
-    y: Expression | None = None
-    y_bins: Edges | PositiveInt = 10
+    x: Expression = Field(description="a spectator")
+    bins: Edges | PositiveInt = Field(10, description="edges, or how many bins of equal population")
+    y: Expression | None = Field(None, description="a second spectator")
+    y_bins: Edges | PositiveInt = Field(10, description="as bins, of y")
+
+
+class Flat(Map):
+    """A threshold that follows one or two spectators, so that the signal efficiency is the same in every bin."""
 
 
 class Robustness(Section):
     """Changes of the test sample: sizes are in units of the feature's spread in the signal of the training sample
     (smear, shift) or factors (scale)."""
 
-    smear: list[Positive] = Field(default_factory=lambda: [0.01, 0.02, 0.05, 0.1])
-    scale: list[Positive] = Field(default_factory=lambda: [0.98, 1.02])
-    shift: list[float] = Field(default_factory=lambda: [-0.05, 0.05])
-    drop: bool = True
+    smear: list[Positive] = Field(
+        default_factory=lambda: [0.01, 0.02, 0.05, 0.1], description="widths of Gaussian noise on a feature"
+    )
+    scale: list[Positive] = Field(default_factory=lambda: [0.98, 1.02], description="factors on a feature")
+    shift: list[float] = Field(default_factory=lambda: [-0.05, 0.05], description="offsets of a feature")
+    drop: bool = Field(True, description="one feature missing at a time")
 
 
 class Evaluate(Section):
     """What is asked of the models."""
 
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    working_points: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=lambda: [0.90, 0.95, 0.99])
-    maps: list[Map] = Field(default_factory=list)
-    abundance: dict[str, Positive] | None = None
-    robustness: Robustness | None = Field(default_factory=Robustness)
+    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="of accuracy and confusion matrix")
+    working_points: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=lambda: [0.90, 0.95, 0.99], description="signal efficiencies: eff90, eff95, eff99"
+    )
+    maps: list[Map] = Field(default_factory=list, description="efficiency in bins of spectators")
+    flat: list[Flat] = Field(
+        default_factory=list, description="spectators that thresholds follow: eff90_flat and so on"
+    )
+    thin: Annotated[float, Field(ge=0)] = Field(
+        10.0, description="bins of maps below so many effective events are marked"
+    )
+    abundance: dict[str, Positive] | None = Field(
+        None, description="class to its share, for purity, in any unit; left out: as in the sample"
+    )
+    expected: dict[str, Positive] | None = Field(
+        None, description="candidates of each class before the decision, for S/sqrt(S+B) and Punzi's figure of merit"
+    )
+    punzi: Positive = Field(3.0, description="standard deviations that a discovery takes, Punzi's a")
+    calibration: Literal["none", "temperature", "isotonic"] = Field(
+        "none", description="what probabilities go through, fitted on validation"
+    )
+    importance: bool = Field(True, description="shuffle each feature of test and measure what is lost")
+    robustness: Robustness | None = Field(default_factory=Robustness, description="what if; null: not asked")
+
+
+class Style(Section):
+    """How figures are labelled, and in whose style they are drawn (mplhep's)."""
+
+    experiment: Literal["CMS", "ATLAS", "LHCb", "ALICE", "DUNE", "ROOT", "none"] = Field(
+        "none", description="whose style and name"
+    )
+    label: str = Field("", max_length=60, description="beside the experiment's name, such as Preliminary")
+    com: Positive | None = Field(None, description="centre-of-mass energy in TeV")
+    lumi: Positive | None = Field(None, description="integrated luminosity in inverse femtobarn")
+    data: bool = Field(False, description="false: the experiment's name is followed by Simulation")
 
 
 class Config(Section):
     """A whole configuration."""
 
-    data: Data = Field(default_factory=Data)
-    classes: Annotated[dict[Name, Expression | ClassTable], Field(min_length=2)]
-    signal: str | None = Field(None, description="left out: the first class")
+    data: Data = Field(default_factory=Data, description="where the events are")
+    classes: Annotated[dict[Name, Expression | ClassTable], Field(min_length=2)] = Field(
+        description="two or more: name to a cut, or to a table of its own"
+    )
+    signal: str | None = Field(None, description="the class that is looked for; left out: the first")
     selection: dict[str, Expression] = Field(default_factory=dict, description="named and ordered: the cut flow")
-    features: Annotated[list[Expression | Feature], Field(min_length=1)]
-    spectators: list[Expression] = Field(default_factory=list)
-    split: Split = Field(default_factory=Split)
-    folds: Annotated[int, Field(ge=2, le=100)] | None = None
-    scaling: Literal["none", "minmax", "standard", "robust", "quantile"] = "quantile"
-    models: Annotated[dict[Name, Model], Field(min_length=1)]
-    evaluate: Evaluate = Field(default_factory=Evaluate)
-    balance: Literal["equal", "none"] = "equal"
-    negative_weights: Literal["abs", "drop", "zero"] = "abs"
-    seed: int = 1
-    output: str | None = None
+    features: Annotated[list[Expression | Feature], Field(min_length=1)] = Field(description="what models see")
+    spectators: list[Expression] = Field(default_factory=list, description="carried along, never trained on")
+    split: Split = Field(default_factory=Split, description="train, validation and test")
+    folds: Annotated[int, Field(ge=2, le=100)] | None = Field(
+        None, description="every event is scored by a model that never saw it; left out: one split"
+    )
+    scaling: Literal["none", "minmax", "standard", "robust", "quantile"] = Field(
+        "quantile", description="of the features, for models that need it; fitted on train"
+    )
+    models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(description="name to model")
+    evaluate: Evaluate = Field(default_factory=Evaluate, description="what is asked of the models")
+    balance: Literal["equal", "none"] = Field(
+        "equal", description="in training the weights of each class sum to the same; none: as in the sample"
+    )
+    negative_weights: Literal["abs", "drop", "zero"] = Field(
+        "abs", description="what training takes for them; evaluation keeps the sign"
+    )
+    labels: dict[str, Label] = Field(
+        default_factory=dict,
+        description="axis text, with its unit, of a feature (by name) or a spectator (by expression): $p$ [GeV]",
+    )
+    style: Style = Field(default_factory=Style, description="of the figures")
+    tune: dict[Name, dict[str, str | Number | list[Any]]] | None = Field(
+        None, description="what `pidlab tune` tries, by model and parameter: log:0.005:0.3, int:3:8, or a list"
+    )
+    seed: int = Field(1, description="of everything random but the split")
+    output: str | None = Field(None, description="folder of the run; left out: runs/ and the name of this file")
 
     @property
     def signal_class(self) -> str:
@@ -205,6 +367,19 @@ class Config(Section):
     def feature_list(self) -> list[Feature]:
         """The features, each with its name and expression."""
         return [f if isinstance(f, Feature) else Feature(name=f, expression=f) for f in self.features]
+
+    @property
+    def axis_labels(self) -> dict[str, str]:
+        """Features and spectators to the text of their axes, unit included, where one was given.
+
+        `labels` comes first, then a feature's own `label` and `unit`, which serve its expression too.
+        """
+        texts: dict[str, str] = {}
+        for f in self.feature_list:
+            if f.label or f.unit:
+                text = f"{f.label or f.name} [{f.unit}]" if f.unit else f.label
+                texts |= {f.expression: text, f.name: text}
+        return texts | self.labels
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Scores and samples in, results with intervals out."""
 
 from pidlab.evaluate.compare import compare_models
+from pidlab.evaluate.decisions import evaluate_decisions, with_decisions
 from pidlab.evaluate.histograms import correlations, histogram, input_histograms
 from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.robustness import measure_robustness
@@ -8,8 +9,10 @@ from pidlab.evaluate.robustness import measure_robustness
 __all__ = [
     "compare_models",
     "correlations",
+    "evaluate_decisions",
     "evaluate_model",
     "histogram",
     "input_histograms",
     "measure_robustness",
+    "with_decisions",
 ]

@@ -9,13 +9,15 @@ cover training again on other events.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pidlab.evaluate.decisions import one_by_one, pair_name, put_together
+from pidlab.evaluate.flat import decided_by
 from pidlab.evaluate.intervals import LEVEL, inner, proportion, sums_by
 from pidlab.evaluate.ranking import (
     Influence,
@@ -27,9 +29,9 @@ from pidlab.evaluate.ranking import (
     signal_score,
     variance,
 )
-from pidlab.evaluate.results import UNDEFINED, Array, Comparison, Measured, ModelResult, PairedPoint
+from pidlab.evaluate.results import UNDEFINED, Array, Comparison, Measured, ModelResult, PairedPoint, WorkingPoint
 from pidlab.evaluate.verdicts import WIDE, Finding, sentence
-from pidlab.evaluate.working_points import HAND, HAND_THRESHOLD, passes, signal_efficiency, threshold_at
+from pidlab.evaluate.working_points import HAND_THRESHOLD, passes, signal_efficiency, threshold_at
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 Scores = NDArray[np.floating[Any]]
@@ -83,8 +85,20 @@ def compare_models(
     deciding = sample_validation if len(sample_validation) else None
     groups = None if deciding is None else event_groups(deciding)
     events = _Events(sample_test, event_groups(sample_test), deciding, groups)
-    models = [_model(results[name], scores[name], scores_validation.get(name), events) for name in scores]
-    return tuple(_compare(*_cuts_first(a, b), events) for a, b in itertools.combinations(models, 2))
+    models = [
+        [_model(*each, events) for each in one_by_one(results[name], own, scores_validation.get(name), sample_test)]
+        for name, own in scores.items()
+    ]
+    return tuple(_compare_all(a, b, events) for a, b in itertools.combinations(models, 2))
+
+
+def _compare_all(a: Sequence[_Model], b: Sequence[_Model], events: _Events) -> Comparison:
+    """Two models; of one without a score each decision, with that of the other at the point of the same name."""
+    both = min(len(a), len(b)) > 1
+    pairs = [(x, y) for x in a for y in b if not both or x.decisions.keys() == y.decisions.keys()]
+    if not pairs:
+        return Comparison(a[0].result.name, b[0].result.name, UNDEFINED, ())
+    return put_together([_compare(*_cuts_first(x, y), events) for x, y in pairs])
 
 
 def _model(result: ModelResult, scores: Scores, deciding: Scores | None, events: _Events) -> _Model:
@@ -93,10 +107,16 @@ def _model(result: ModelResult, scores: Scores, deciding: Scores | None, events:
     decided = empty if events.deciding is None or deciding is None else signal_score(deciding, events.deciding)
     area = None if result.single_point else auc_influence(test, events.test.is_signal, events.test.weight)
     points = {
-        p.name: _decide(test, decided, p.threshold, events.test, fixed=result.single_point)
+        p.name: _decide(*_distances(p, test, decided, events), events.test, fixed=result.single_point)
         for p in result.working_points
     }
     return _Model(result, test, decided, area, points)
+
+
+def _distances(point: WorkingPoint, test: Score, deciding: Score, events: _Events) -> tuple[Score, Score, float]:
+    """Scores on test and on the deciding sample, and the threshold on both, that make the point's decision."""
+    score, threshold = decided_by(point, test, events.test)
+    return score, deciding if events.deciding is None else decided_by(point, deciding, events.deciding)[0], threshold
 
 
 def _cuts_first(a: _Model, b: _Model) -> tuple[_Model, _Model]:
@@ -149,9 +169,12 @@ def _compare(a: _Model, b: _Model, events: _Events) -> Comparison:
     area = UNDEFINED if a.area is None or b.area is None else difference(a.area, b.area, events.test_groups)
     if a.result.single_point:
         efficiency = signal_efficiency(a.test, events.test, HAND_THRESHOLD)
-        points = _paired((a, b), HAND, efficiency, (a.decisions[HAND], _at_cuts(a, b, events)), events)
+        (own,) = a.decisions.values()
+        name = pair_name(a.result, b.result)
+        points = _paired((a, b), name, efficiency, (own, _at_cuts(a, b, events)), events)
     else:
-        common = [p for p in a.result.working_points if p.name in b.decisions]
+        theirs = {p.name: p.target for p in b.result.working_points}
+        common = [p for p in a.result.working_points if theirs.get(p.name) == p.target]
         pairs = [(p, (a.decisions[p.name], b.decisions[p.name])) for p in common]
         points = [point for p, pair in pairs for point in _paired((a, b), p.name, p.target, pair, events)]
     return Comparison(a.result.name, b.result.name, area, tuple(points))
@@ -160,7 +183,7 @@ def _compare(a: _Model, b: _Model, events: _Events) -> Comparison:
 def _at_cuts(cuts: _Model, other: _Model, events: _Events) -> _Decision:
     """The other model at the efficiency that the cuts have where thresholds are decided; other cuts as they are."""
     if other.result.single_point:
-        return other.decisions[HAND]
+        return next(iter(other.decisions.values()))
     sample, own, score = events.deciding, cuts.deciding, other.deciding
     if sample is None:
         sample, own, score = events.test, cuts.test, other.test

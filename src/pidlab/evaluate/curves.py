@@ -23,11 +23,11 @@ def roc_curves(score: Score, sample: Sample, groups: IntArray | None) -> dict[st
     others = {name: sample.y == c for c, name in enumerate(sample.classes) if c != sample.signal}
     if len(others) > 1:
         others["rest"] = ~sample.is_signal
-    curves = {name: _roc(score, rows, sample, groups, name) for name, rows in others.items()}
+    curves = {name: roc_curve(score, rows, sample, groups, name) for name, rows in others.items()}
     return {name: curve for name, curve in curves.items() if curve is not None}
 
 
-def _roc(score: Score, other: BoolArray, sample: Sample, groups: IntArray | None, against: str) -> Roc | None:
+def roc_curve(score: Score, other: BoolArray, sample: Sample, groups: IntArray | None, against: str) -> Roc | None:
     """At most 400 points of the exact curve; without a score a candidate passes nowhere, so it ends below 1."""
     rows = np.flatnonzero(sample.is_signal | other)
     s, w, part = sample.is_signal[rows], sample.weight[rows], score[rows]
@@ -39,12 +39,12 @@ def _roc(score: Score, other: BoolArray, sample: Sample, groups: IntArray | None
     thresholds = np.append(steps.values, np.float32(just_below(float(steps.values[-1])))).astype(np.float64)
     sums = [np.concatenate([[0.0], total]) for total in steps.sums]
     totals = [float(t.sum()) for t in (signal, signal**2, rest, rest**2)]
-    keep = _chosen(sums[0] / totals[0], sums[2] / totals[2], 1 / max(effective_number(w[~s]), 1.0))
+    keep = chosen_points(sums[0] / totals[0], sums[2] / totals[2], 1 / max(effective_number(w[~s]), 1.0))
     passed, failed = (efficiency(sums[i][keep], totals[i], sums[i + 1][keep], totals[i + 1]) for i in (0, 2))
     return Roc(against, thresholds[keep], *passed[:3], *failed[:3], area)
 
 
-def _chosen(passed: Array, misid: Array, smallest: float) -> IntArray:
+def chosen_points(passed: Array, misid: Array, smallest: float) -> IntArray:
     """Indices of at most 400 points: even in efficiency, in log misidentification, and in log inefficiency near 1."""
     if len(passed) <= 400:
         return np.arange(len(passed))
@@ -85,20 +85,21 @@ def separation(score: Score, sample: Sample, groups: IntArray | None) -> Measure
         return UNDEFINED
     scaled = w / np.where(is_signal, totals[0], totals[1])
     index = np.zeros(len(score), np.int64)  # what has no score shares a bin of its own
-    index[usable] = 1 + _equal_shares(
+    index[usable] = 1 + equal_shares(
         score[usable], np.abs(scaled[usable]), int(np.clip(min(n) / 12, 5, _SEPARATION_BINS))
     )
     return _binned_separation(index, scaled, is_signal, groups, sum(n))
 
 
-def _equal_shares(score: Score, share: FloatArray, bins: int) -> IntArray:
+def equal_shares(score: Score, share: FloatArray, bins: int) -> IntArray:
     """(n,) the bin of each score among `bins` that hold equal shares; equal scores fall into one bin."""
     if not len(score):
         return np.empty(0, np.int64)
     steps = falling(score, share)
-    ends = np.searchsorted(steps.sums[0], np.linspace(0, 1, bins + 1)[1:-1] * steps.sums[0][-1])
+    wanted = np.linspace(0, 1, bins + 1)[1:-1] * steps.sums[0][-1] * (1 - 1e-12)
+    ends = np.searchsorted(steps.sums[0], wanted)
     edges = np.unique(steps.values[np.minimum(ends, len(steps.values) - 1)])
-    return np.searchsorted(edges, score, side="left")
+    return np.searchsorted(edges, score, side="right")
 
 
 def _binned_separation(

@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from pidlab.config.schema import Map
-from pidlab.errors import UsageError, nearest
+from pidlab.evaluate.flat import check_spectators, decided_by
 from pidlab.evaluate.intervals import efficiency, sums_by
 from pidlab.evaluate.ranking import Score
 from pidlab.evaluate.results import Array, EfficiencyMap, WorkingPoint
 from pidlab.evaluate.working_points import passes
-from pidlab.sample import FloatArray, IntArray, Sample
+from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
-_OUTSIDE = -1
+OUTSIDE = -1
+_MEASURED = ("passed", "total", "passed2", "total2", "value", "low", "high", "n")
 
 
 def efficiency_maps(
-    score: Score, points: Sequence[WorkingPoint], sample: Sample, asked: Sequence[Map]
+    score: Score, points: Sequence[WorkingPoint], sample: Sample, asked: Sequence[Map], least: float = 10.0
 ) -> tuple[EfficiencyMap, ...]:
     """For each map, working point and class the fraction that passes, with bounds for independent candidates.
 
     Spectators that no map has for itself get one: in the bins of a map of two spectators that names them, else in 10
     equally populated ones. Candidates outside the edges, or
-    without the spectator, are in no bin; the last bin holds its upper edge. Empty bins are NaN.
+    without the spectator, are in no bin; the last bin holds its upper edge. Empty bins are NaN, those with fewer
+    than `least` effective events are thin.
 
     Raises:
         UsageError: a map names something that is no spectator.
     """
-    named = {name for m in asked for name in (m.x, m.y) if name is not None}
-    for name in named - set(sample.spectators):
-        raise UsageError(
-            f"evaluate.maps: {name!r} is no spectator; {nearest(name, sample.spectators) or 'name it in spectators'}"
-        )
+    check_spectators("maps", {name for m in asked for name in (m.x, m.y) if name is not None}, sample)
     maps = [*asked, *_along_one(sample, asked)]
-    decisions = [(point.name, passes(score, point.threshold)) for point in points]
-    return tuple(result for m in maps for result in _one_map(m, decisions, sample))
+    decisions = [(point.name, passes(*decided_by(point, score, sample))) for point in points]
+    return tuple(result for m in maps for result in maps_in(m, decisions, sample, least))
 
 
 def _along_one(sample: Sample, asked: Sequence[Map]) -> Iterable[Map]:
@@ -46,22 +45,25 @@ def _along_one(sample: Sample, asked: Sequence[Map]) -> Iterable[Map]:
     return [Map(x=name, bins=bins.get(name, 10)) for name in sample.spectators if name not in alone]
 
 
-def _one_map(m: Map, decisions: list[tuple[str, np.ndarray]], sample: Sample) -> Iterable[EfficiencyMap]:
+def maps_in(m: Map, decisions: list[tuple[str, BoolArray]], sample: Sample, least: float) -> Iterable[EfficiencyMap]:
+    """For each named decision (n,) and class the fraction that passes, in the bins of one map."""
     asked = [(m.x, m.bins)] if m.y is None else [(m.x, m.bins), (m.y, m.y_bins)]
     names = tuple(name for name, _ in asked)
     edges = tuple(map_edges(sample.spectators[name], bins) for name, bins in asked)
     shape = tuple(len(e) - 1 for e in edges)
-    bin_of = _flat_bins([sample.spectators[name] for name in names], edges)
+    bin_of = bins_of([sample.spectators[name] for name in names], edges)
     k, size = len(sample.classes), int(np.prod(shape))
-    rows = np.flatnonzero(bin_of != _OUTSIDE)
+    rows = np.flatnonzero(bin_of != OUTSIDE)
     cell, weight = sample.y[rows] * size + bin_of[rows], sample.weight[rows]
     total, total2 = _sums(cell, weight, k * size)
     for point, passing in decisions:
         passed, passed2 = _sums(cell, np.where(passing[rows], weight, 0.0), k * size)
         sums = [s.reshape(k, *shape) for s in (passed, total, passed2, total2)]
-        rates = efficiency(*sums)
+        rates = efficiency(sums[0], sums[1], sums[2], sums[3])
         for c, particle in enumerate(sample.classes):
-            yield EfficiencyMap(point, particle, names, edges, *(s[c] for s in sums), *(part[c] for part in rates))
+            counts, bounds = [s[c] for s in sums], [part[c] for part in rates]
+            found: dict[str, Any] = dict(zip(_MEASURED, counts + bounds, strict=True))
+            yield EfficiencyMap(point, particle, names, edges, **found, least=least)
 
 
 def _sums(cell: IntArray, weight: FloatArray, size: int) -> tuple[Array, Array]:
@@ -79,7 +81,7 @@ def map_edges(values: FloatArray, bins: Sequence[float] | int) -> Array:
     return edges if len(edges) > 1 else np.array([edges[0] - 0.5, edges[0] + 0.5])
 
 
-def _flat_bins(axes: list[FloatArray], edges: tuple[Array, ...]) -> IntArray:
+def bins_of(axes: list[FloatArray], edges: tuple[Array, ...]) -> IntArray:
     """(n,) index into the flattened bins, or -1 outside."""
     flat = np.zeros(len(axes[0]), np.int64)
     inside = np.ones(len(axes[0]), np.bool_)
@@ -88,4 +90,4 @@ def _flat_bins(axes: list[FloatArray], edges: tuple[Array, ...]) -> IntArray:
         index[values == e[-1]] = len(e) - 2
         inside &= (index >= 0) & (index < len(e) - 1)
         flat = flat * (len(e) - 1) + index
-    return np.where(inside, flat, _OUTSIDE)
+    return np.where(inside, flat, OUTSIDE)

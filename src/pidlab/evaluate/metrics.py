@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,15 @@ from pidlab.sample import FloatArray, IntArray, Sample
 UNDECIDED = -1
 
 
+class Decided(NamedTuple):
+    """The names of k classes, the true and the decided one of each candidate (n,), the threshold that decided."""
+
+    classes: tuple[str, ...]
+    true: IntArray
+    decided: IntArray
+    threshold: float
+
+
 def sample_metrics(
     scores: NDArray[np.floating[Any]], sample: Sample, groups: IntArray | None, threshold: float, *, single_point: bool
 ) -> SampleMetrics:
@@ -27,14 +36,7 @@ def sample_metrics(
     column decides, `threshold` is NaN, and a candidate without any score is decided nowhere but counts in all totals.
     """
     score = signal_score(scores, sample)
-    one_sided = len(sample.classes) > 2 and bool(np.isnan(np.delete(scores, sample.signal, axis=1)).all())
-    by_argmax = len(sample.classes) > 2 and not one_sided
-    if by_argmax:
-        classes, true, decided, threshold = sample.classes, sample.y, _largest(scores), float("nan")
-    else:
-        classes, true, positive = _two_sided(sample)
-        decided = np.where(passes(score, threshold), positive, 1 - positive)
-        threshold = float(np.float32(threshold))
+    classes, true, decided, threshold = decide(scores, sample, threshold)
     recalls = [_recall(decided, true, c, sample.weight, groups) for c in range(len(classes))]
     return SampleMetrics(
         auc=UNDEFINED if single_point else auc(score, sample.is_signal, sample.weight, groups),
@@ -45,6 +47,16 @@ def sample_metrics(
         classes=classes,
         confusion=_confusion(decided, true, sample.weight, len(classes)),
     )
+
+
+def decide(scores: NDArray[np.floating[Any]], sample: Sample, threshold: float) -> Decided:
+    """True and decided class of each candidate, as `sample_metrics` has it."""
+    one_sided = len(sample.classes) > 2 and bool(np.isnan(np.delete(scores, sample.signal, axis=1)).all())
+    if len(sample.classes) > 2 and not one_sided:
+        return Decided(sample.classes, sample.y, _largest(scores), float("nan"))
+    classes, true, positive = _two_sided(sample)
+    decided = np.where(passes(signal_score(scores, sample), threshold), positive, 1 - positive)
+    return Decided(classes, true, decided, float(np.float32(threshold)))
 
 
 def _two_sided(sample: Sample) -> tuple[tuple[str, ...], IntArray, int]:

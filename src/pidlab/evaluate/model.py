@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError
 from pidlab.evaluate.curves import response, response_edges, roc_curves
+from pidlab.evaluate.flat_fit import flat_points
 from pidlab.evaluate.maps import efficiency_maps
+from pidlab.evaluate.merit import Merit, best_point
 from pidlab.evaluate.metrics import sample_metrics
 from pidlab.evaluate.overtraining import overtraining
+from pidlab.evaluate.quality import with_quality
 from pidlab.evaluate.ranking import Score, event_groups, signal_score
-from pidlab.evaluate.results import ModelResult, Training, WorkingPoint
+from pidlab.evaluate.results import Flatness, ModelResult, Training, WorkingPoint
 from pidlab.evaluate.working_points import HAND_THRESHOLD, check_abundance, choose, measure, signal_efficiency
 from pidlab.sample import IntArray, Sample
 
@@ -42,6 +45,11 @@ def evaluate_model(
     training: Training | None = None,
     cut_string: str = "",
     seed: int = 1,
+    merit: Merit | None = None,
+    balanced: bool = True,
+    calibration: str = "none",
+    probability: bool = True,
+    notes: Sequence[str] = (),
 ) -> ModelResult:
     """Measure a model on "train", "test" and, where there is one, "validation".
 
@@ -51,7 +59,7 @@ def evaluate_model(
 
     Args:
         name: the model's name.
-        kind: the `type` of the configuration; a "score" may take any real value, all others give probabilities.
+        kind: the `type` of the configuration.
         scores: sample to (n, k) scores, larger is more like that class; NaN never passes and counts in totals.
         samples: sample to the candidates behind the scores.
         options: what is asked.
@@ -59,25 +67,37 @@ def evaluate_model(
         training: what training took.
         cut_string: the decision as a ROOT cut string.
         seed: of permutations.
+        merit: adds the working point that it is largest at.
+        balanced: the scores are probabilities for equal abundances of the classes.
+        calibration: what the scores went through: none, temperature or isotonic.
+        probability: scores lie in [0, 1] and are decided at `threshold`; otherwise they may take any value.
+        notes: what else a reader must know, in sentences.
 
     Raises:
         DataError: a sample is missing, or scores and candidates do not match, or no signal decides thresholds.
         UsageError: the abundances or maps name what is not there.
     """
     _check(name, scores, samples)
-    check_abundance(options.abundance, samples["test"].classes)
+    check_abundance(options.abundance or options.expected, samples["test"].classes)
     scored = {
         s: _scored(scores[s], samples[s]) for s in ("train", "validation", "test") if s in samples and len(samples[s])
     }
     source = "validation" if "validation" in scored else "train"
     deciding, test = scored[source], scored["test"]
     chosen = choose(deciding.score, deciding.sample, options.working_points, single_point=single_point)
-    points = tuple(measure(p, test.score, test.sample, test.groups, options.abundance) for p in chosen)
+    chosen += [best_point(deciding.score, deciding.sample, merit)] if merit is not None else []
+    abundance = options.abundance or options.expected
+    points = tuple(measure(p, test.score, test.sample, test.groups, abundance) for p in chosen)
+    followed: tuple[list[WorkingPoint], list[Flatness]] = ([], [])
+    if not single_point:
+        asked = chosen[: len(options.working_points)]
+        followed = flat_points(asked, (deciding.score, deciding.sample), test[1:], options)
+    points += tuple(followed[0])
     threshold = HAND_THRESHOLD if single_point else options.threshold
-    if kind == "score" and points:
+    if not probability and points:
         threshold = points[0].threshold
-    edges = response_edges({s: part.score for s, part in scored.items()}, probability=kind != "score")
-    return ModelResult(
+    edges = response_edges({s: part.score for s, part in scored.items()}, probability=probability)
+    result = ModelResult(
         name=name,
         kind=kind,
         single_point=single_point,
@@ -88,12 +108,15 @@ def evaluate_model(
         working_points=points,
         response={s: response(part.score, part.sample, edges) for s, part in scored.items()},
         roc={} if single_point else roc_curves(test.score, test.sample, test.groups),
-        maps=efficiency_maps(test.score, points, test.sample, options.maps),
+        maps=efficiency_maps(test.score, points, test.sample, options.maps, options.thin),
         overtraining=overtraining(scored["train"][1:], test[1:], single_point=single_point, seed=seed),
         training=training,
         cut_string=cut_string,
-        note=" ".join(_notes(kind, source, deciding, test, points, options)),
+        note=" ".join([*notes, *_notes(probability, source, deciding, test, points, options)]),
+        flatness=tuple(followed[1]),
     )
+    how: dict[str, Any] = {"threshold": threshold, "balanced": balanced, "calibration": calibration}
+    return with_quality(result, deciding, test, options, probability=probability, **how)
 
 
 def _scored(scores: Scores, sample: Sample) -> _Scored:
@@ -114,19 +137,19 @@ def _check(name: str, scores: Mapping[str, Scores], samples: Mapping[str, Sample
 
 
 def _notes(
-    kind: str, source: str, deciding: _Scored, test: _Scored, points: Sequence[WorkingPoint], options: Evaluate
+    probability: bool, source: str, deciding: _Scored, test: _Scored, points: Sequence[WorkingPoint], options: Evaluate
 ) -> list[str]:
     """What a reader must know, in sentences."""
     notes = []
     if source == "train":
         notes.append("Thresholds come from the training sample: there is no validation sample.")
-    if kind == "score" and points:
+    if not probability and points:
         notes.append(
             f"Accuracy and confusion matrix are at the threshold of {points[0].name}: the score is no probability."
         )
     for point in points:
         reached = signal_efficiency(deciding.score, deciding.sample, point.threshold)
-        if reached < point.target * (1 - 1e-9):
+        if point.flat is None and reached < point.target * (1 - 1e-9):
             notes.append(f"{point.name} is out of reach: the loosest threshold passes {reached:.4g} of the signal.")
         rates = {"efficiency": point.efficiency, **{f"misid of {c}": m for c, m in point.misid.items()}}
         notes += [
@@ -134,11 +157,23 @@ def _notes(
             for what, rate in rates.items()
             if rate.value < 0 or rate.value > 1
         ]
+    notes += _missing_spectators(points, test)
     without = int(np.isnan(test.score).sum())
     if without:
         notes.append(
             f"{without} of {len(test.score)} test candidates have no score; they pass nothing and count in totals."
         )
-    if options.abundance is None:
+    if options.abundance is None and options.expected is None:
         notes.append("Purity is for the abundances of the test sample.")
     return notes
+
+
+def _missing_spectators(points: Sequence[WorkingPoint], test: _Scored) -> list[str]:
+    """One sentence for each spectator that a flat point follows and candidates lack."""
+    followed = dict.fromkeys(name for point in points if point.flat for name in point.flat.names)
+    missing = {name: int(np.isnan(test.sample.spectators[name]).sum()) for name in followed}
+    return [
+        f"{n} of {len(test.score)} test candidates have no {name}; they pass no flat working point and count in totals."
+        for name, n in missing.items()
+        if n
+    ]

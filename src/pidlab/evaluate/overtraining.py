@@ -5,52 +5,73 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from pidlab.evaluate.intervals import effective_number, sums_by, symmetric
-from pidlab.evaluate.ranking import Score, auc_influence, groups_of
+from pidlab.evaluate.intervals import symmetric
+from pidlab.evaluate.ranking import Score, auc_influence, groups_of, variance
 from pidlab.evaluate.results import UNDEFINED, Array, Measured, Overtraining
-from pidlab.sample import FloatArray, IntArray, Sample
+from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
+from pidlab.split import share_of
 
 _PERMUTATIONS = 499
 _PERMUTED_AT_MOST = 10_000
 _EXACT_AT_MOST = 10_000
+_THINNED_TO = 20_000
+_PATHS, _STEPS = 999, 2000
+
+Part = tuple[Score, Sample, IntArray | None]
 
 
-def overtraining(
-    train: tuple[Score, Sample, IntArray | None],
-    test: tuple[Score, Sample, IntArray | None],
-    *,
-    single_point: bool,
-    seed: int,
-) -> Overtraining:
+def overtraining(train: Part, test: Part, *, single_point: bool, seed: int) -> Overtraining:
     """A Kolmogorov-Smirnov p-value for each class, and AUC(train) - AUC(test), from (score, sample, groups) of each.
 
-    NaN for a class that one of the samples lacks.
+    With folds both samples hold the same events, scored by models that saw them and that did not: the two scores of an
+    event are then compared as a pair. NaN for a class that one of the samples lacks.
     """
-    sample = test[1]
-    p = {name: _class_p(train, test, c, seed) for c, name in enumerate(sample.classes)}
-    return Overtraining(p, UNDEFINED if single_point else _delta_auc(train, test))
+    paired = share_events(train[1], test[1])
+    p = {name: class_p(train, test, c, seed, paired=paired) for c, name in enumerate(test[1].classes)}
+    return Overtraining(p, UNDEFINED if single_point else _delta_auc(train, test, paired=paired))
 
 
-def _class_p(
-    train: tuple[Score, Sample, IntArray | None], test: tuple[Score, Sample, IntArray | None], index: int, seed: int
-) -> float:
-    scores, weights, groups = [], [], []
-    for score, sample, events in (train, test):
-        rows = sample.y == index
-        scores.append(score[rows])
-        weights.append(sample.weight[rows])
-        groups.append(groups_of(events, rows))
-    return ks_p_value(scores[0], scores[1], weights[0], weights[1], groups=(groups[0], groups[1]), seed=seed)
+def share_events(train: Sample, test: Sample) -> bool:
+    """Whether some events stand in both samples, from a few of them."""
+    some = [_some(sample.event) for sample in (train, test)]
+    return len(np.intersect1d(train.event[some[0]], test.event[some[1]])) > 0
 
 
-def _delta_auc(train: tuple[Score, Sample, IntArray | None], test: tuple[Score, Sample, IntArray | None]) -> Measured:
-    """Two independent samples: the variances add."""
+def _some(event: NDArray[np.uint64]) -> BoolArray:
+    """(n,) true for about 20,000 candidates at most, whole events, the same ones in every sample of that size."""
+    return share_of(event, _THINNED_TO / max(len(event), _THINNED_TO), 1)
+
+
+def class_p(train: Part, test: Part, index: int, seed: int, *, paired: bool) -> float:
+    """The p-value of one class, alike in train and test; `paired` where they share events (`share_events`)."""
+    rows = [sample.y == index for _, sample, _ in (train, test)]
+    grouped = any(groups_of(part[2], r) is not None for part, r in zip((train, test), rows, strict=True))
+    events = None
+    if paired or grouped:
+        keys = [sample.event for _, sample, _ in (train, test)]
+        share = _THINNED_TO / max(sum(int(r.sum()) for r in rows), _THINNED_TO)
+        rows = [r & share_of(key, share, seed) for r, key in zip(rows, keys, strict=True)]
+        both = np.concatenate([key[r] for r, key in zip(rows, keys, strict=True)])
+        numbers = np.unique(both, return_inverse=True)[1].astype(np.int64)
+        events = (numbers[: int(rows[0].sum())], numbers[int(rows[0].sum()) :])
+    (a, w_a), (b, w_b) = (
+        (score[r], sample.weight[r]) for (score, sample, _), r in zip((train, test), rows, strict=True)
+    )
+    return ks_p_value(a, b, w_a, w_b, events=events, seed=seed)
+
+
+def _delta_auc(train: Part, test: Part, *, paired: bool) -> Measured:
+    """The variances of two independent samples add; of one event in both the difference counts."""
     parts = [auc_influence(score, sample.is_signal, sample.weight) for score, sample, _ in (train, test)]
     if parts[0] is None or parts[1] is None:
         return UNDEFINED
     spread = float(np.hypot(parts[0].deviation(train[2]), parts[1].deviation(test[2])))
+    if paired and np.isfinite(spread):
+        events = np.unique(np.concatenate([train[1].event, test[1].event]), return_inverse=True)[1].astype(np.int64)
+        spread = float(np.sqrt(variance(np.concatenate([parts[0].parts, -parts[1].parts]), events)))
     return symmetric(parts[0].value - parts[1].value, spread, min(parts[0].n, parts[1].n))
 
 
@@ -66,25 +87,27 @@ def ks_p_value(
     weight_a: FloatArray,
     weight_b: FloatArray,
     *,
-    groups: tuple[IntArray | None, IntArray | None] = (None, None),
+    events: tuple[IntArray, IntArray] | None = None,
     seed: int = 1,
 ) -> float:
     """The probability of a distance at least this large if a and b, with their weights, are of one distribution.
 
-    Unit weights and distinct events: scipy's two-sample test, exact up to 10,000 events. Otherwise 499 permutations
-    of whole events between the samples (p is then (1 + as large) / 500), or, above 10,000 candidates, Kolmogorov's
-    distribution with effective numbers of events. NaN where a sample is empty or its weights do not sum to more than
-    zero.
+    Equal weights and distinct events: scipy's two-sample test, exact up to 10,000 events. Other weights may go with
+    the score and have any sign: 499 permutations of whole events with their candidates and weights between the samples
+    (p is then (1 + as large) / 500), or, above 10,000 candidates, paths of the limiting process (`_by_paths`). `events`
+    numbers the events of both where some hold several candidates, or stand in both samples; the latter are exchanged
+    as pairs. NaN where a sample is empty or its weights do not sum to more than zero.
     """
     if not len(a) or not len(b) or weight_a.sum() <= 0 or weight_b.sum() <= 0:
         return float("nan")
-    unit = bool(np.all(weight_a == 1) and np.all(weight_b == 1))
-    if unit and groups[0] is None and groups[1] is None:
+    if events is not None:
+        return _permuted(a, b, weight_a, weight_b, events, seed)
+    if np.all(weight_a == weight_a[0]) and np.all(weight_b == weight_b[0]):
         return _unweighted(np.nan_to_num(a, nan=-np.inf), np.nan_to_num(b, nan=-np.inf))
     if len(a) + len(b) <= _PERMUTED_AT_MOST:
-        return _permuted(a, b, weight_a, weight_b, groups, seed)
-    n_a, n_b = (_events(w, g) for w, g in ((weight_a, groups[0]), (weight_b, groups[1])))
-    return float(stats.kstwobign.sf(np.sqrt(n_a * n_b / (n_a + n_b)) * ks_distance(a, b, weight_a, weight_b)))
+        alone = np.arange(len(a) + len(b))
+        return _permuted(a, b, weight_a, weight_b, (alone[: len(a)], alone[len(a) :]), seed)
+    return _by_paths(a, b, weight_a, weight_b, seed)
 
 
 def _unweighted(a: FloatArray, b: FloatArray) -> float:
@@ -95,9 +118,26 @@ def _unweighted(a: FloatArray, b: FloatArray) -> float:
         return float(stats.ks_2samp(a, b, method=method).pvalue)
 
 
-def _events(weight: FloatArray, groups: IntArray | None) -> float:
-    """The effective number of events: candidates of one event count together."""
-    return effective_number(weight if groups is None else sums_by(groups, weight))
+def _by_paths(a: FloatArray, b: FloatArray, weight_a: FloatArray, weight_b: FloatArray, seed: int) -> float:
+    """The weighted distance among 999 paths of its limit: B(V(t)) - F(t) B(V(inf)), B a Brownian motion.
+
+    F is the common distribution and V(t) the sum of squared normalised weights up to t, so that weights which go with
+    the score have their effect; for equal weights it is the Brownian bridge (van der Vaart, Asymptotic Statistics,
+    1998, chapter 19). Distance and paths are taken at the same 2000 scores.
+    """
+    order, ends, in_a = _merged(a, b)
+    share_a, share_b = weight_a / weight_a.sum(), weight_b / weight_b.sum()
+    shares = np.concatenate([share_a, share_b])[order]
+    at = ends[np.unique(np.linspace(0, len(ends) - 1, _STEPS).astype(np.int64))]
+    side, squares = in_a[order], np.cumsum(shares**2)[at]
+    difference = np.cumsum(np.where(side > 0, shares, -shares))[at]
+    pooled = np.cumsum(shares)[at] / 2
+    rng = np.random.default_rng(seed)
+    steps = np.sqrt(np.diff(squares, prepend=0.0)).astype(np.float32)
+    paths = np.cumsum(rng.standard_normal((_PATHS, len(at)), np.float32) * steps, axis=1)
+    paths -= paths[:, -1:] * pooled.astype(np.float32)
+    largest = np.abs(paths).max(axis=1)
+    return float((1 + np.sum(largest >= np.abs(difference).max())) / (1 + _PATHS))
 
 
 def _merged(a: FloatArray, b: FloatArray) -> tuple[IntArray, IntArray, Array]:
@@ -114,21 +154,23 @@ def _permuted(
     b: FloatArray,
     weight_a: FloatArray,
     weight_b: FloatArray,
-    groups: tuple[IntArray | None, IntArray | None],
+    events: tuple[IntArray, IntArray],
     seed: int,
 ) -> float:
-    """Events change sides together with their candidates and weights."""
+    """Events of one sample change sides among each other, those of both swap their two; candidates go along."""
     order, ends, in_a = _merged(a, b)
-    weight = np.concatenate([weight_a, weight_b])[order]
-    first = groups[0] if groups[0] is not None else np.arange(len(a))
-    second = groups[1] if groups[1] is not None else np.arange(len(b))
-    _, event = np.unique(np.concatenate([first, second + first.max() + 1]), return_inverse=True)
-    side = np.empty(int(event.max()) + 1)
-    side[event] = in_a
-    event, rng = event[order], np.random.default_rng(seed)
-    distances = [_distance(weight, rng.permutation(side)[event], ends) for _ in range(_PERMUTATIONS)]
-    observed = _distance(weight, side[event], ends)
-    return (1 + sum(d >= observed * (1 - 1e-12) for d in distances)) / (1 + _PERMUTATIONS)
+    weight, event = np.concatenate([weight_a, weight_b])[order], np.concatenate(events)[order]
+    now, n = in_a[order], int(max(e.max() for e in events)) + 1
+    stands_in = [np.bincount(e, minlength=n) > 0 for e in events]
+    shared, alone = stands_in[0] & stands_in[1], np.flatnonzero(stands_in[0] ^ stands_in[1])
+    side, swaps, rng = stands_in[0].astype(np.float64), shared[event], np.random.default_rng(seed)
+    observed, larger = _distance(weight, now, ends), 0
+    for _ in range(_PERMUTATIONS):
+        side[alone] = rng.permutation(side[alone])
+        side[shared] = rng.integers(0, 2, int(shared.sum()))
+        moved = side[event]
+        larger += _distance(weight, np.where(swaps, np.abs(now - moved), moved), ends) >= observed * (1 - 1e-12)
+    return (1 + larger) / (1 + _PERMUTATIONS)
 
 
 def _distance(weight: FloatArray, in_a: FloatArray, ends: IntArray) -> float:

@@ -6,27 +6,15 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-
-
-class Measured(NamedTuple):
-    """A number with its 68.3 % interval and the effective number of events that it rests on."""
-
-    value: float
-    low: float
-    high: float
-    n: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
-
-
-UNDEFINED = Measured(math.nan, math.nan, math.nan, 0.0)
+from pidlab.evaluate.results_numbers import UNDEFINED as UNDEFINED
+from pidlab.evaluate.results_numbers import Array as Array
+from pidlab.evaluate.results_numbers import Measured as Measured
+from pidlab.evaluate.results_quality import Calibration, DecisionMatrix, Importance, Scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +96,7 @@ class WorkingPoint:
     """One threshold, chosen on validation for the `target` signal efficiency and quoted on test.
 
     With `flat` the threshold depends on spectators, and `threshold` is the one constant threshold of that efficiency.
+    `cut_string` is the decision as a ROOT cut string, where the model is one.
     """
 
     name: str
@@ -118,6 +107,7 @@ class WorkingPoint:
     rejection: Mapping[str, Measured]
     purity: Measured
     flat: FlatThreshold | None = None
+    cut_string: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +120,7 @@ class EfficiencyMap:
         passed, total, passed2, total2: (bx[, by]) sums of w and of w².
         value, low, high: (bx[, by]) with 68.3 % bounds; NaN where a bin is empty.
         n: (bx[, by]) effective number of events.
+        least: bins with fewer effective events than this are `thin`.
     """
 
     working_point: str
@@ -144,6 +135,35 @@ class EfficiencyMap:
     low: Array
     high: Array
     n: Array
+    least: float = 10.0
+
+    @property
+    def thin(self) -> NDArray[np.bool_]:
+        """(bx[, by]) true where a bin has events, but too few to lean on."""
+        return np.asarray((self.n > 0) & (self.n < self.least))
+
+
+@dataclass(frozen=True, slots=True)
+class Flatness:
+    """How even the signal efficiency is on test, in the bins of a flat working point.
+
+    Attributes:
+        working_point: its name.
+        before, after: the signal's map at the one constant threshold, and at the thresholds that follow spectators.
+        chi2_before, chi2_after: the distances of the bins, not thin ones, to their common mean in units of their
+            intervals on test, squared and summed.
+        ndf: bins less one.
+        spread_before, spread_after: standard deviation of the efficiency over bins, beyond what test fluctuates.
+    """
+
+    working_point: str
+    before: EfficiencyMap
+    after: EfficiencyMap
+    chi2_before: float
+    chi2_after: float
+    ndf: int
+    spread_before: float
+    spread_after: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +184,19 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
+class Scoring:
+    """How long it took to score `n` candidates of the test sample, in one go."""
+
+    n: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Candidates a second; NaN where no time passed."""
+        return self.n / self.seconds if self.seconds > 0 else math.nan
+
+
+@dataclass(frozen=True, slots=True)
 class ModelResult:
     """Everything measured of one model.
 
@@ -175,6 +208,14 @@ class ModelResult:
         roc: against each other class, and against "rest" where there are several.
         cut_string: the decision at the first working point as a ROOT cut string, where the model is one.
         note: what a reader must know of these numbers; empty otherwise.
+        working_points: the flat ones stand behind the others.
+        flatness: one for each flat working point.
+        calibration: of a model that gives probabilities.
+        scan: figures of merit against threshold; None for a single point.
+        roc_pairs: class, then another, to the curve of the two alone; empty for two classes.
+        matrix: decided against true class.
+        class_points: each class as the signal in turn, on its own score; empty for two classes.
+        scoring: how fast it scores; None where that was not measured.
     """
 
     name: str
@@ -189,6 +230,13 @@ class ModelResult:
     training: Training | None
     cut_string: str = ""
     note: str = ""
+    scoring: Scoring | None = None
+    calibration: Calibration | None = None
+    scan: Scan | None = None
+    roc_pairs: Mapping[str, Mapping[str, Roc]] = field(default_factory=dict)
+    matrix: DecisionMatrix | None = None
+    class_points: Mapping[str, tuple[WorkingPoint, ...]] = field(default_factory=dict)
+    flatness: tuple[Flatness, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +306,8 @@ class Results:
         inputs: feature, then class, to its histogram in the test sample.
         correlation: class to (d, d) linear correlation of the features, NaN where a feature is constant.
         notes: what every reader must know, in sentences.
+        importance: model to what its features are worth.
+        labels: feature or spectator to the text of its axis, with unit; TeX between dollars. Others go by their names.
     """
 
     signal: str
@@ -271,6 +321,22 @@ class Results:
     inputs: Mapping[str, Mapping[str, Histogram]]
     correlation: Mapping[str, Array]
     notes: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    importance: Mapping[str, Importance] = field(default_factory=dict)
+
+    @property
+    def flat_points(self) -> frozenset[str]:
+        """The names of working points whose thresholds follow spectators."""
+        return frozenset(p.name for model in self.models.values() for p in model.working_points if p.flat is not None)
+
+    @property
+    def ordinary_comparisons(self) -> tuple[Comparison, ...]:
+        """The comparisons without flat working points, which stand at the same efficiencies as the ordinary ones."""
+        flat = self.flat_points
+        return tuple(
+            dataclasses.replace(c, working_points=tuple(p for p in c.working_points if p.name not in flat))
+            for c in self.comparisons
+        )
 
 
 def plain(value: Any) -> Any:

@@ -58,7 +58,7 @@ def measure_robustness(
         options: the sizes.
         seed: of noise and choice of events.
     """
-    sample = _reduced(sample, seed)
+    sample = reduced(sample, seed)
     groups = event_groups(sample)
     noise = _noise(sample, seed)
 
@@ -121,14 +121,14 @@ def _noise(sample: Sample, seed: int) -> Array:
     return np.stack([rng.standard_normal(len(sample)) for rng in columns], axis=1)
 
 
-def _reduced(sample: Sample, seed: int) -> Sample:
-    """About 20,000 candidates at most: the events whose key, hashed once more, is small."""
-    if len(sample) <= _CANDIDATES:
+def reduced(sample: Sample, seed: int, most: int = _CANDIDATES) -> Sample:
+    """About 20,000 candidates at most, or `most`: the events whose key, hashed once more, is small."""
+    if len(sample) <= most:
         return sample
     mixed = (sample.event ^ np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     share = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
-    return sample.take(share < _CANDIDATES / len(sample))
+    return sample.take(share < most / len(sample))
 
 
 def _point(

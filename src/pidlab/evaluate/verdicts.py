@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pidlab.evaluate.intervals import deviations
 from pidlab.evaluate.results import Measured
+from pidlab.rounding import format_alike, format_interval
 
 WIDE = 0.95
 _Z95 = deviations(WIDE)
@@ -78,20 +79,21 @@ def _at_point(finding: Finding) -> str:
     a, b = finding.names
     if finding.alike:
         return f"no difference shown: {a} and {b} decide alike at {finding.point}"
-    low, high = finding.delta - _Z95 * finding.deviation, finding.delta + _Z95 * finding.deviation
+    wide = _Z95 * finding.deviation
+    low, high = finding.delta - wide, finding.delta + wide
     rates = (finding.misid[0].value, finding.misid[1].value)
     if low <= 0 <= high:
+        rate_a, rate_b, least, most = _percents((*rates, low, high), wide)
         return (
-            f"no difference shown: misid of {finding.particle} at {finding.point} is {_percent(rates[1])} % with {b} "
-            f"and {_percent(rates[0])} % with {a}, "
-            f"95 % interval of the difference {_percent(low)} to {_percent(high)} %"
+            f"no difference shown: misid of {finding.particle} at {finding.point} is {rate_b} % with {b} "
+            f"and {rate_a} % with {a}, 95 % interval of the difference {least} to {most} %"
         )
     winner, loser = (b, a) if finding.delta < 0 else (a, b)
     nearer, further = sorted((abs(low), abs(high)))
+    told = _percents((abs(finding.delta), nearer, further, min(rates), max(rates)), wide)
     return (
         f"{winner} beats {loser} at {finding.point}: misid of {finding.particle} "
-        f"{_percent(abs(finding.delta))} % lower, 95 % interval {_percent(nearer)} to {_percent(further)} % "
-        f"({_percent(min(rates))} % against {_percent(max(rates))} %)"
+        f"{told[0]} % lower, 95 % interval {told[1]} to {told[2]} % ({told[3]} % against {told[4]} %)"
     )
 
 
@@ -110,7 +112,7 @@ def _at_cuts(finding: Finding) -> str:
 
 
 def _times(value: float, low: float, high: float) -> str:
-    return f"{value:.3g} [{low:.3g}, {high:.3g}] times"
+    return f"{format_interval(value, low, high)} times"
 
 
 def _two_cuts(finding: Finding) -> str:
@@ -122,8 +124,9 @@ def _two_cuts(finding: Finding) -> str:
 
 
 def _bounds(rate: Measured) -> str:
-    return f"{_percent(rate.value)} [{_percent(rate.low)}, {_percent(rate.high)}] %"
+    return f"{format_interval(100 * rate.value, 100 * rate.low, 100 * rate.high)} %"
 
 
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2g}" if abs(fraction) < 0.1 else f"{100 * fraction:.3g}"
+def _percents(fractions: tuple[float, ...], error: float) -> list[str]:
+    """Fractions in per cent, all with the decimal places that the error supports."""
+    return format_alike(tuple(100 * fraction for fraction in fractions), 100 * error)

@@ -43,6 +43,21 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     n_features_in_: int
     history_: dict[str, list[float]]
 
+    @property
+    def probability(self) -> bool:
+        """Whether scores are probabilities; otherwise they are discriminants of any range."""
+        return True
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether, of more than two classes, only the signal has a score; the others have NaN."""
+        return False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its numbers must know of its training, in sentences."""
+        return ()
+
     def fit(
         self,
         X: Any,

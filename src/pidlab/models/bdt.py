@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +28,7 @@ from pidlab.models.base import (
     write_json,
 )
 from pidlab.models.bdt_settings import check_parameters, feature_index, monotone_signs, reason_of, training_device
+from pidlab.models.threads import allowed_threads
 from pidlab.sample import FloatArray
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ _CHUNK = 50_000  # rows that inplace_predict scores fastest
 _VALUES_A_THREAD = 2_000_000
 _LARGEST = np.finfo(np.float32).max
 _SECONDS_BETWEEN_REPORTS = 0.05
+_ONE_AT_A_TIME = threading.Lock()  # setting a booster's parameters while another thread predicts with it is not safe
 
 
 class BDT(Classifier):
@@ -259,7 +262,7 @@ class BDT(Classifier):
             return np.asarray(validate_data(self, X, dtype=np.float32, ensure_all_finite=False, reset=False))
 
     def _margins(self, x: FloatArray) -> NDArray[np.float32]:
-        return self._scorer.margins(_bounded(x), self._n_threads())
+        return self._scorer.margins(_bounded(x), min(self._n_threads(), allowed_threads()))
 
     def contributions(self, X: Any) -> NDArray[np.float32]:
         """Exact Shapley values of the margins (S. Lundberg et al., Nature Machine Intelligence 2 (2020) 56).
@@ -353,23 +356,22 @@ class _Scorer:
             return np.empty((0, 1 if self.forest is None else len(self.forest.base)), np.float32)
         if self.tables is not None:
             return self.tables.margins(x, n_threads)
-        self._booster.set_param({"nthread": n_threads})
-        parts = [
-            self._booster.inplace_predict(x[start : start + _CHUNK], predict_type="margin", strict_shape=True)
-            for start in range(0, len(x), _CHUNK)
-        ]
-        return np.concatenate(parts)
+        predict = partial(self._booster.inplace_predict, predict_type="margin", strict_shape=True)
+        with _ONE_AT_A_TIME:
+            self._booster.set_param({"nthread": n_threads})
+            return np.concatenate([predict(x[start : start + _CHUNK]) for start in range(0, len(x), _CHUNK)])
 
 
 def _reporter(progress: Progress, total: int) -> Any:
-    """A callback of xgboost that reports a round, at most twenty times a second, and the last one always."""
+    """A callback of xgboost that reports a round, at most twenty times a second; each twentieth of all always."""
     import xgboost
 
     class Reporter(xgboost.callback.TrainingCallback):
         reported = 0.0
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            if epoch + 1 == total or time.monotonic() - self.reported > _SECONDS_BETWEEN_REPORTS:
+            is_due = (epoch + 1) * 20 // total > epoch * 20 // total
+            if is_due or time.monotonic() - self.reported > _SECONDS_BETWEEN_REPORTS:
                 self.reported = time.monotonic()
                 losses = {f"{part}loss": float(next(iter(metrics.values()))[-1]) for part, metrics in evals_log.items()}
                 progress(epoch + 1, total, losses)

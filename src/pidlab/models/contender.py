@@ -6,33 +6,45 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.config.load import LoadedConfig
-from pidlab.config.schema import BdtModel, Config, CutsModel, FisherModel, LogisticModel, MlpModel, Model
-from pidlab.errors import ConfigError, ModelError, UsageError
+from pidlab.config.schema import Config, CutsModel, MlpModel, Model, SklearnModel
+from pidlab.errors import ModelError
+from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.results import Training
+from pidlab.evaluate.working_points import point_name
 from pidlab.features import given_scores
-from pidlab.models.base import Classifier, Holdout, Progress, read_json, write_json
-from pidlab.models.bdt_settings import check_parameters
+from pidlab.models.base import Classifier, Progress, read_json, write_json
+from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
+from pidlab.models.estimators import BroughtModel, TrainedModel, build_estimator, estimator_class
+from pidlab.models.estimators import Resources as Resources
+from pidlab.models.estimators import check_models as check_models
+from pidlab.models.external import notes_of, open_model, takes_missing
+from pidlab.models.prepared import prepare
 from pidlab.recipe import Recipe
-from pidlab.sample import FloatArray, Sample
-from pidlab.scaling import Scaler, fit_scaler
+from pidlab.sample import BoolArray, FloatArray, Sample
+from pidlab.scaling import Scaler
 from pidlab.split import Keys, fold_of
 
 Scores = NDArray[np.float32]
-TrainedModel = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What training may use."""
+class _Box(Protocol):
+    def passes(self, X: FloatArray) -> BoolArray: ...
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    n_jobs: int | None = None
+    def cut_string(self, names: Sequence[str]) -> str: ...
+
+
+@runtime_checkable
+class _HasBoxes(Protocol):
+    """Cuts, which are imported only where they are used."""
+
+    def box(self, efficiency: float) -> _Box: ...
+
+    def threshold_box(self, threshold: float) -> _Box: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +64,22 @@ class Fitted:
         """(n, d) features to (n, k) scores."""
         if len(x) == 0:
             return np.empty((0, len(self.estimator.classes_)), np.float32)
-        own = x if len(self.columns) == x.shape[1] else x[:, list(self.columns)]
+        own = x if self.columns == tuple(range(x.shape[1])) else x[:, list(self.columns)]
         return self.estimator.scores(self.scaler.transform(own) if self.scaler else own)
+
+    def decisions(self, x: FloatArray, efficiencies: Sequence[float]) -> Scores:
+        """(n, d) features to (n, p): 1 where cuts pass the box of each efficiency, else 0."""
+        own = x[:, list(self.columns)]
+        assert isinstance(self.estimator, _HasBoxes)
+        boxes = [self.estimator.box(efficiency) for efficiency in efficiencies]
+        return np.stack([box.passes(own) for box in boxes], axis=1).astype(np.float32)
+
+    def cut_string(self, threshold: float, efficiency: float | None, names: Sequence[str]) -> str:
+        """The cuts `score > threshold`, or the box of this efficiency, as a ROOT cut string; `names` of the columns."""
+        assert isinstance(self.estimator, _HasBoxes)
+        cuts = self.estimator
+        box: _Box = cuts.threshold_box(threshold) if efficiency is None else cuts.box(efficiency)
+        return box.cut_string(names)
 
     def save(self, directory: Path) -> None:
         """Write everything `load` needs into a new directory."""
@@ -78,6 +104,8 @@ class Contender:
         kind: the `type` of the configuration.
         fitted: empty for `expression` and `score`; one; or one a fold, in order.
         fold_seed: decides the fold of an event; None without folds.
+        calibration: what each fitted model's scores go through, before the mean over folds.
+        notes: what a reader of its numbers must know of its training, in sentences.
     """
 
     name: str
@@ -86,55 +114,96 @@ class Contender:
     fitted: tuple[Fitted, ...]
     fold_seed: int | None
     training: Training | None
+    calibration: Calibrator | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def probability(self) -> bool:
+        """Whether scores lie in [0, 1] and are decided at `evaluate.threshold`; else they may take any value."""
+        return self.fitted[0].estimator.probability if self.fitted else self.single_point
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether only the signal has a score of its own."""
+        return len(self.recipe.classes) == 2 or not self.fitted or self.fitted[0].estimator.one_sided
 
     @property
     def single_point(self) -> bool:
         """True for somebody's cuts as they are."""
         return self.kind == "expression"
 
-    def scores(self, sample: Sample, parted_from: int = 0) -> Scores:
-        """(n, k) scores; with folds, each event by the model `parted_from` places after the one that must not see it.
+    @property
+    def boxes(self) -> tuple[tuple[str, float], ...]:
+        """Name and efficiency of the working points of cuts without a score, each with a box of its own; else empty."""
+        config = self.recipe.loaded.config
+        spec = config.models[self.name]
+        if not isinstance(spec, CutsModel) or spec.nested:
+            return ()
+        return tuple((point_name(target), target) for target in config.evaluate.working_points)
 
-        With 0 that is the model that never saw the event; with 1, for an event that is not of that model's test fold,
-        the next one, which trained or validated on it.
+    def decision_column(self, number: int) -> int:
+        """The column of the scores that working point `number` decides by."""
+        return len(self.recipe.classes) + number if self.boxes else self.recipe.signal
+
+    def scores(self, sample: Sample, parted_from: int = 0) -> Scores:
+        """(n, k) scores, and for cuts without a score (n, k + p): see `evaluate.decisions`.
+
+        With folds, each event is scored by the model `parted_from` places after the one that must not see it. With 0
+        that is the model that never saw the event; with 1, for an event that is not of that model's test fold, the
+        next one, which trained or validated on it.
         """
         if not self.fitted:
             return self._given(sample.columns, len(sample))
         if self.fold_seed is None:
-            return self.fitted[0].scores(sample.x)
+            return self._scores_by(self.fitted[0], sample.x)
         folds = (fold_of(sample.event, len(self.fitted), self.fold_seed) + parted_from) % len(self.fitted)
-        result = np.empty((len(sample), len(sample.classes)), np.float32)
+        result = np.empty((len(sample), len(sample.classes) + len(self.boxes)), np.float32)
         for i, model in enumerate(self.fitted):
             rows = np.flatnonzero(folds == i)
-            result[rows] = model.scores(sample.x[rows])
+            result[rows] = self._scores_by(model, sample.x[rows])
         return result
 
-    def scores_of(self, x: FloatArray, columns: Mapping[str, Any], event: Keys | None = None) -> Scores:
-        """(n, k) scores of rows of any file.
+    def scores_of(
+        self, x: FloatArray, columns: Mapping[str, Any], event: Keys | None = None, known: BoolArray | None = None
+    ) -> Scores:
+        """(n, k) or (n, k + p) scores of rows of any file.
 
         With folds, the mean over the fold models; rows whose hash is in `event` order (n,) take the model that did
-        not see them.
+        not see them: all rows, or those where `known` (n,) is true.
         """
         if not self.fitted:
             return self._given(columns, len(x))
         if event is None or self.fold_seed is None:
-            return np.asarray(np.mean([f.scores(x) for f in self.fitted], axis=0), np.float32)
+            return np.asarray(np.mean([self._scores_by(f, x) for f in self.fitted], axis=0), np.float32)
         folds = fold_of(event, len(self.fitted), self.fold_seed)
-        result = np.empty((len(x), len(self.recipe.classes)), np.float32)
+        result = np.empty((len(x), len(self.recipe.classes) + len(self.boxes)), np.float32)
+        if known is not None:
+            folds = np.where(known, folds, -1)
+            rows = np.flatnonzero(~known)
+            result[rows] = np.mean([self._scores_by(f, x[rows]) for f in self.fitted], axis=0)
         for i, model in enumerate(self.fitted):
             rows = np.flatnonzero(folds == i)
-            result[rows] = model.scores(x[rows])
+            result[rows] = self._scores_by(model, x[rows])
         return result
 
-    def cut_string(self, threshold: float) -> str:
-        """The decision `score > threshold` as a ROOT cut string; empty for a model that is no cut, or one a fold."""
+    def _scores_by(self, fitted: Fitted, x: FloatArray) -> Scores:
+        if not self.boxes:
+            return self.calibration.apply(fitted.scores(x)) if self.calibration else fitted.scores(x)
+        decisions = fitted.decisions(x, [target for _, target in self.boxes])
+        return np.asarray(with_decisions(decisions, len(self.recipe.classes), self.recipe.signal), np.float32)
+
+    def cut_string(self, threshold: float, number: int = 0) -> str:
+        """The decision `score > threshold` as a ROOT cut string; empty for a model that is no cut, or one a fold.
+
+        Cuts without a score have no threshold: theirs is the box of working point `number`.
+        """
         if self.single_point:
             return self.recipe.given[self.name].expression.text
         if self.kind != "cuts" or len(self.fitted) != 1:
             return ""
         used = [self.recipe.features[j] for j in self.fitted[0].columns]
         names = [_in_brackets(stated.expression.text) for _, stated in used]
-        text: str = self.fitted[0].estimator.threshold_cut_string(threshold, names)
+        text = self.fitted[0].cut_string(threshold, self.boxes[number][1] if self.boxes else None, names)
         terms = text.split(" && ")
         for (feature, _), name in zip(used, names, strict=True):
             if any(term.startswith(f"{name} ") for term in terms):
@@ -154,104 +223,24 @@ class Contender:
         """Write the fitted models, one directory a fold, into `directory`."""
         for i, fitted in enumerate(self.fitted):
             fitted.save(directory / f"fold{i}")
+        if self.calibration is not None:
+            save_calibration(directory, self.calibration)
 
     @classmethod
     def load(cls, directory: Path, name: str, recipe: Recipe) -> Contender:
         """What `save` wrote."""
         config = recipe.loaded.config
         kind = config.models[name].type
-        n = 0 if name in recipe.given else config.folds or 1
+        brought = isinstance(config.models[name], BroughtModel)
+        n = 0 if name in recipe.given else 1 if brought else config.folds or 1
         fitted = tuple(Fitted.load(directory / f"fold{i}", kind) for i in range(n))
-        return cls(name, kind, recipe, fitted, config.split.seed if config.folds else None, None)
+        seed = config.split.seed if n > 1 else None
+        return cls(name, kind, recipe, fitted, seed, None, load_calibration(directory))
 
 
 def _in_brackets(text: str) -> str:
     """An expression as one operand: a plain name as it is."""
     return text if text.replace(".", "").replace("_", "").isalnum() else f"({text})"
-
-
-def estimator_class(kind: str) -> type[Classifier]:
-    """The estimator of a trained model's type; its library is imported only now."""
-    if kind == "cuts":
-        from pidlab.models.cuts import Cuts
-
-        return Cuts
-    if kind == "fisher":
-        from pidlab.models.fisher import Fisher
-
-        return Fisher
-    if kind == "logistic":
-        from pidlab.models.logistic import Logistic
-
-        return Logistic
-    if kind == "bdt":
-        from pidlab.models.bdt import BDT
-
-        return BDT
-    if kind == "mlp":
-        from pidlab.models.mlp import MLP
-
-        return MLP
-    raise ModelError(f"the model type {kind!r} cannot be trained")
-
-
-def check_models(loaded: LoadedConfig) -> None:
-    """Refuse, before anything is read, what only a model's own library knows to be wrong.
-
-    Raises:
-        ConfigError: a parameter that xgboost does not have.
-    """
-    mistakes = []
-    for name, spec in loaded.config.models.items():
-        if isinstance(spec, BdtModel):
-            try:
-                check_parameters(spec.model_extra or {})
-            except UsageError as error:
-                mistakes.append(loaded.mistake(("models", name), str(error)))
-    if mistakes:
-        raise ConfigError(mistakes)
-
-
-def build_estimator(
-    spec: TrainedModel, features: Sequence[str], signal: int, seed: int, resources: Resources
-) -> Classifier:
-    """The untrained estimator that a section of the configuration describes."""
-    options = spec.model_dump(exclude={"type", "features"})
-    if isinstance(spec, CutsModel):
-        options |= {"feature_names": list(features), "signal": signal, "seed": seed}
-    elif isinstance(spec, BdtModel):
-        extra = dict(spec.model_extra or {})
-        options = {name: value for name, value in options.items() if name not in extra}
-        options |= {
-            "parameters": extra or None,
-            "feature_names": list(features),
-            "seed": seed,
-            "device": resources.device,
-            "n_jobs": resources.n_jobs,
-        }
-    elif isinstance(spec, MlpModel):
-        options |= {"seed": seed, "device": resources.device}
-    return estimator_class(spec.type)(**options)
-
-
-def training_weights(sample: Sample, config: Config) -> NDArray[np.float64]:
-    """(n,) weights for training: never negative, by `negative_weights`; with `balance: equal` each class sums to n / k.
-
-    Without balance they are scaled to a mean of one.
-    """
-    weight = np.abs(sample.weight) if config.negative_weights == "abs" else np.clip(sample.weight, 0, None)
-    if config.balance == "equal":
-        sums = np.bincount(sample.y, weights=weight, minlength=len(sample.classes))
-        if not (sums > 0).all():
-            empty = sample.classes[int(np.argmin(sums))]
-            raise ModelError(f"the class {empty!r} has no positive weight to train on; check data.weight")
-        return np.asarray(weight * (len(weight) / len(sums) / sums)[sample.y])
-    return np.asarray(weight * (len(weight) / weight.sum()))
-
-
-def trainable(sample: Sample, config: Config) -> Sample:
-    """The rows that training may use: all, or without the negative weights where they are to be dropped."""
-    return sample.take(sample.weight >= 0) if config.negative_weights == "drop" else sample
 
 
 def fit(
@@ -263,25 +252,38 @@ def fit(
     progress: Progress | None,
 ) -> Fitted:
     """Train one model on `train`; it may watch `validation`, which may be empty."""
-    train, validation = trainable(train, config), trainable(validation, config)
-    columns = _columns_of(spec, train.features)
-    x, x_validation = train.x[:, list(columns)], validation.x[:, list(columns)]
-    scaler = None
-    if isinstance(spec, MlpModel | FisherModel | LogisticModel):
-        scaler = fit_scaler(x, config.scaling)
-        x, x_validation = scaler.transform(x), scaler.transform(x_validation)
-    holdout = None
-    if len(np.unique(validation.y)) == len(train.classes):
-        holdout = Holdout(x_validation, validation.y, training_weights(validation, config))
-    names = [train.features[j] for j in columns]
-    estimator = build_estimator(spec, names, train.signal, config.seed, resources)
-    estimator.fit(x, train.y, training_weights(train, config), validation=holdout, progress=progress)
-    return Fitted(columns, scaler, estimator)
+    fills = isinstance(spec, SklearnModel) and not takes_missing(spec, resources.allow_import)
+    given = prepare(spec, train, validation, config, fills_missing=fills)
+    targets = config.evaluate.working_points
+    estimator = build_estimator(spec, given.names, train.signal, config.seed, resources, targets)
+    estimator.fit(given.x, given.y, given.weight, validation=given.holdout, progress=progress)
+    if isinstance(spec, CutsModel) and not spec.nested:
+        assert isinstance(estimator, _HasBoxes)
+        for target in targets:
+            estimator.box(target)  # says at once that none keeps so much
+    return Fitted(given.columns, given.scaler, estimator)
 
 
-def _columns_of(spec: TrainedModel, features: Sequence[str]) -> tuple[int, ...]:
-    chosen = getattr(spec, "features", None)
-    return tuple(features.index(name) for name in chosen) if chosen else tuple(range(len(features)))
+def fit_parts(
+    spec: TrainedModel,
+    parts: Iterable[tuple[Sample, Sample]],
+    config: Config,
+    resources: Resources,
+    progress: Progress | None,
+) -> tuple[Fitted, ...]:
+    """Train one model on each (train, validation) pair; the networks of several train together."""
+    pairs = list(parts)
+    if len(pairs) == 1 or not isinstance(spec, MlpModel):
+        return tuple(fit(spec, train, validation, config, resources, progress) for train, validation in pairs)
+    given = [prepare(spec, train, validation, config) for train, validation in pairs]
+    pieces = [(piece.x, piece.y, piece.weight) for g in given for piece in (g, g.holdout) if piece is not None]
+    ends = np.cumsum([len(y) for _, y, _ in pieces]).tolist()
+    rows = iter(np.arange(first, last) for first, last in zip([0, *ends], ends, strict=False))
+    folds = [(next(rows), None if g.holdout is None else next(rows)) for g in given]
+    x, y, weight = (np.concatenate([piece[i] for piece in pieces]) for i in range(3))
+    network: Any = build_estimator(spec, given[0].names, pairs[0][0].signal, config.seed, resources)
+    trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
+    return tuple(Fitted(g.columns, g.scaler, model) for g, model in zip(given, trained, strict=True))
 
 
 def fit_contender(
@@ -297,14 +299,18 @@ def fit_contender(
     fold_seed = config.split.seed if config.folds else None
     if name in recipe.given:
         return Contender(name, spec.type, recipe, (), None, None)
-    assert isinstance(spec, TrainedModel)
     start = time.perf_counter()
     try:
-        fitted = tuple(fit(spec, train, validation, config, resources, progress) for train, validation in parts)
+        if isinstance(spec, BroughtModel):
+            columns, estimator = open_model(name, recipe.loaded)
+            notes = notes_of(columns, estimator, next(iter(parts))[0])
+            return Contender(name, spec.type, recipe, (Fitted(columns, None, estimator),), None, None, notes=notes)
+        assert isinstance(spec, TrainedModel)
+        fitted = fit_parts(spec, parts, config, resources, progress)
     except ModelError as error:
         raise ModelError(f"models.{name}: {error}") from error
     histories = [f.estimator.history_ for f in fitted]
     epochs = max((len(v) for h in histories for v in h.values()), default=0)
-    return Contender(
-        name, spec.type, recipe, fitted, fold_seed, Training(time.perf_counter() - start, epochs, histories[0])
-    )
+    training = Training(time.perf_counter() - start, epochs, histories[0])
+    notes = tuple(dict.fromkeys(note for f in fitted for note in f.estimator.notes))
+    return Contender(name, spec.type, recipe, fitted, fold_seed, training, notes=notes)

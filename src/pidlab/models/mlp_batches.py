@@ -32,11 +32,14 @@ class Member:
         seed: decides its start, the order of its events and its dropout, whoever trains beside it.
         rows: (n,) the rows of the table it trains on; None for all.
         watched: its validation sample, if it has one.
+        learning_rate, weight_decay: its own; None for those of the plan.
     """
 
     seed: int
     rows: Tensor | None
     watched: Watched | None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
 
     def count(self, table: Tensor) -> int:
         """Number of training events."""

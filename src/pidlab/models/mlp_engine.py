@@ -29,6 +29,9 @@ WIDE = 256
 """Layers from this width on are faster on all threads; smaller ones on one."""
 
 Report = Callable[[int, int, Mapping[str, float]], None]
+Judge = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]
+"""Called after each epoch as `judge(done, total, validation AUC)`, NaN for a member that no longer trains; says which
+members are to stop, (members,) each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One member after training: its network, and one number an epoch in each list of `history`."""
+    """One member after training: its network, and one number an epoch in each list of `history`.
+
+    `diverged` is true where its loss was no number in the end, which is let pass only where somebody judges.
+    """
 
     network: DenseNetwork
     history: dict[str, list[float]]
+    diverged: bool = False
 
 
 @contextmanager
@@ -65,6 +72,14 @@ def quiet_torch(widest: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+def diverged(epoch: int, learning_rate: float) -> str:
+    """What to say of a training whose loss is no longer a number."""
+    return (
+        f"training diverged: the loss is not finite after epoch {epoch}; lower learning_rate "
+        f"(now {learning_rate:g}), or look for extreme feature values or weights"
+    )
 
 
 class Trainer:
@@ -91,16 +106,28 @@ class Trainer:
 
     def _make_optimizer(self) -> None:
         plan, flat, steps = self.plan, self.parameters.flat, self.batches.steps
-        self._in_step = len(set(steps.tolist())) == 1
+        own = [plan.learning_rate if m.learning_rate is None else m.learning_rate for m in self.members]
+        self._peaks = np.array(own, dtype=np.float64)
+        self._in_step = len(set(steps.tolist())) == len(set(own)) == 1
         fused = self._in_step and FusedAdam.available(self.device, flat.dtype)
-        names = {"momentum": plan.momentum, "weight_decay": plan.weight_decay}
-        self.optimizer = make_optimizer(plan.optimizer, **names, fused=fused)
+        self.optimizer = make_optimizer(
+            plan.optimizer, momentum=plan.momentum, weight_decay=self._weight_decay(), fused=fused
+        )
         self._buffers = [torch.zeros_like(flat) for _ in range(self.optimizer.n_buffers)]
         self._scratch = torch.empty_like(flat)
         columns = 1 if self._in_step else len(self.members)
         self._scalars = flat.new_zeros(self.batches.n_steps, self.optimizer.n_scalars, columns)
         self._expanded = flat.new_zeros(self.optimizer.n_scalars, len(flat))
         self._epoch_scalars = self._scalars
+
+    def _weight_decay(self) -> float | Tensor:
+        """The members' common weight decay, or one for each parameter."""
+        decays = [self.plan.weight_decay if m.weight_decay is None else m.weight_decay for m in self.members]
+        if len(set(decays)) == 1:
+            return decays[0]
+        if self.plan.optimizer == "adamw":
+            raise ValueError("adamw takes one weight decay for all members")
+        return self.parameters.flat.new_tensor(decays)[self.parameters.member_of]
 
     def _make_state(self) -> None:
         n_members, k = len(self.members), self.architecture.n_outputs
@@ -113,14 +140,16 @@ class Trainer:
         self._best = [tensor.clone() for tensor in self._model]
         flats = [split_flat(buffer, self.architecture, n_members) for buffer in self._buffers]
         self._moving = [*self._model, *(view for views in flats for view in views), self._loss_sum]
-        self._active = np.ones(n_members, bool)
+        self._active, self._diverged = np.ones(n_members, bool), np.zeros(n_members, bool)
         self._best_loss = np.full(n_members, np.inf)
         self._best_epoch = np.zeros(n_members, np.int64)
         self._history = np.full((self.plan.epochs, n_members, 3), np.nan)
         self._done = 0
 
-    def run(self, report: Report | None = None, checkpoint: Path | None = None) -> list[Trained]:
-        """Train to the end, or from where `checkpoint` stands.
+    def run(
+        self, report: Report | None = None, checkpoint: Path | None = None, judge: Judge | None = None
+    ) -> list[Trained]:
+        """Train to the end, or from where `checkpoint` stands; with `judge`, members that diverge stop alone.
 
         Raises:
             ModelError: the loss is no longer a number, or the checkpoint is of another training.
@@ -129,14 +158,16 @@ class Trainer:
         if checkpoint is not None and os.path.lexists(checkpoint):
             self._restore(mlp_checkpoint.read(checkpoint, fingerprint))
         while self._done < self.plan.epochs and self._active.any():
-            self._epoch()
+            self._epoch(forgiving=judge is not None)
+            if judge is not None:
+                self._active &= ~judge(self._done, self.plan.epochs, self._history[self._done - 1, :, 2])
             if checkpoint is not None:
                 mlp_checkpoint.write(checkpoint, self._saved(), fingerprint)
             if report is not None:
                 report(self._done, self.plan.epochs, self._summary())
         return [self._trained(member) for member in range(len(self.members))]
 
-    def _epoch(self) -> None:
+    def _epoch(self, *, forgiving: bool) -> None:
         steps = self.batches.steps
         self.batches.shuffle()
         self._prepare_scalars()
@@ -155,7 +186,7 @@ class Trainer:
         for member, tensors in kept.items():
             for tensor, value in zip(self._moving, tensors, strict=True):
                 tensor[member].copy_(value)
-        self._close_epoch(self._loss_sum.cpu().numpy() / steps)
+        self._close_epoch(self._loss_sum.cpu().numpy() / steps, forgiving=forgiving)
 
     def _pieces(self) -> list[tuple[int, int, int]]:
         """(chunk, first step, last step) in the order of an epoch; cut where a member has no more steps."""
@@ -168,7 +199,8 @@ class Trainer:
         steps = self.batches.steps[:1] if self._in_step else self.batches.steps
         within = np.arange(1.0, steps.max() + 1.0)[:, None]
         number = np.minimum(within, steps) + self._done * steps
-        rate = learning_rates(self.plan.schedule, self.plan.learning_rate, number, steps * float(self.plan.epochs))
+        peaks = self._peaks[: len(steps)]
+        rate = learning_rates(self.plan.schedule, peaks, number, steps * float(self.plan.epochs))
         scalars = np.stack(self.optimizer.scalars(number, rate), 1)
         self._epoch_scalars = torch.from_numpy(scalars).to(self._scalars)
 
@@ -198,12 +230,12 @@ class Trainer:
         losses = self._loss.value(self._logits[:, part], self.batches.all_targets[:, part])
         self._loss_sum += losses.mul_(self.batches.all_weights[:, part]).sum((1, 2, 3), dtype=torch.float64)
 
-    def _close_epoch(self, losses: NDArray[np.float64]) -> None:
-        if not np.isfinite(losses[self._active]).all():
-            raise ModelError(
-                f"training diverged: the loss is not finite after epoch {self._done + 1}; lower learning_rate "
-                f"(now {self.plan.learning_rate:g}), or look for extreme feature values or weights"
-            )
+    def _close_epoch(self, losses: NDArray[np.float64], *, forgiving: bool) -> None:
+        lost = self._active & ~np.isfinite(losses)
+        if lost.any() and not forgiving:
+            raise ModelError(diverged(self._done + 1, float(self._peaks[lost][0])))
+        self._diverged |= lost
+        self._active &= ~lost
         for index in np.flatnonzero(self._active):
             member = int(index)
             watched = self.members[member].watched
@@ -247,7 +279,7 @@ class Trainer:
         names = ("loss", "validation_loss", "validation_auc")
         history = {name: rows[:, i].tolist() for i, name in enumerate(names) if np.isfinite(rows[:, i]).any()}
         layers = folded_layers(self.network, member)
-        return Trained(as_dense(layers, self.architecture.activation), history)
+        return Trained(as_dense(layers, self.architecture.activation), history, bool(self._diverged[member]))
 
     def _summary(self) -> dict[str, float]:
         rows = self._history[self._done - 1]
@@ -255,7 +287,7 @@ class Trainer:
         return {name: float(np.nanmean(value)) for name, value in values.items() if np.isfinite(value).any()}
 
     def _fingerprint(self) -> str:
-        members = [(member.seed, member.rows is None) for member in self.members]
+        members = [(m.seed, m.rows is None, m.learning_rate, m.weight_decay) for m in self.members]
         table = mlp_checkpoint.content_hash([self.batches.table, *self._watched_tensors()])
         return repr((self.architecture, self.plan, members, table, self.device.type))
 

@@ -24,6 +24,8 @@ ONE_CYCLE_START, ONE_CYCLE_END, ONE_CYCLE_RISE = 1 / 25, 1 / 25e4, 0.3
 class Optimizer(Protocol):
     """Turns gradients into steps; stateless: the state is handed in.
 
+    A weight decay is one number, or shaped like the parameters (not in `FusedAdam`, nor decoupled in `Adam`).
+
     Attributes:
         n_buffers: flat tensors of state, zero at the start.
         n_scalars: numbers a step and member.
@@ -46,7 +48,7 @@ class Sgd:
 
     n_buffers, n_scalars = 1, 1
 
-    def __init__(self, weight_decay: float, momentum: float) -> None:
+    def __init__(self, weight_decay: float | Tensor, momentum: float) -> None:
         self.weight_decay, self.momentum = weight_decay, momentum
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
@@ -67,7 +69,7 @@ class RmsProp:
 
     n_buffers, n_scalars = 1, 1
 
-    def __init__(self, weight_decay: float) -> None:
+    def __init__(self, weight_decay: float | Tensor) -> None:
         self.weight_decay = weight_decay
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
@@ -90,22 +92,23 @@ class Adam:
 
     n_buffers, n_scalars = 2, 3
 
-    def __init__(self, weight_decay: float, *, decoupled: bool = False) -> None:
+    def __init__(self, weight_decay: float | Tensor, *, decoupled: bool = False) -> None:
         self.weight_decay, self.decoupled = weight_decay, decoupled
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
-        """rate √c₂ / c₁, ε √c₂ and 1 − rate · decay, with the bias corrections c = 1 − βᵗ."""
+        """rate √c₂ / c₁, ε √c₂ and, decoupled, 1 − rate · decay, with the bias corrections c = 1 − βᵗ."""
         root = np.sqrt(1.0 - BETA2**step)
-        return [rate * root / (1.0 - BETA1**step), EPS * root, 1.0 - rate * self.weight_decay]
+        kept = 1.0 - rate * float(self.weight_decay) if self.decoupled else np.ones_like(rate)
+        return [rate * root / (1.0 - BETA1**step), EPS * root, kept]
 
     def update(
         self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
     ) -> None:
         """m, v ← running means of g, g²; p ← p − rate · (m/c₁) / (√(v/c₂) + ε)."""
-        if self.decoupled and self.weight_decay:
-            param.mul_(scalars[2])
-        elif self.weight_decay:
+        if not self.decoupled:
             _decay_into(grad, param, self.weight_decay)
+        elif self.weight_decay:
+            param.mul_(scalars[2])
         buffers[0].lerp_(grad, 1.0 - BETA1)
         buffers[1].mul_(BETA2).addcmul_(grad, grad, value=1.0 - BETA2)
         torch.sqrt(buffers[1], out=scratch).add_(scalars[1])
@@ -167,7 +170,7 @@ class NAdam:
 
     n_buffers, n_scalars = 2, 3
 
-    def __init__(self, weight_decay: float) -> None:
+    def __init__(self, weight_decay: float | Tensor) -> None:
         self.weight_decay = weight_decay
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
@@ -197,19 +200,22 @@ def _nadam_momentum(step: Array) -> Array:
     return np.asarray(BETA1 * (1.0 - 0.5 * 0.96 ** (step * NADAM_MOMENTUM_DECAY)))
 
 
-def _decay_into(grad: Tensor, param: Tensor, weight_decay: float) -> None:
-    if weight_decay:
+def _decay_into(grad: Tensor, param: Tensor, weight_decay: float | Tensor) -> None:
+    if isinstance(weight_decay, Tensor):
+        grad.addcmul_(param, weight_decay)
+    elif weight_decay:
         grad.add_(param, alpha=weight_decay)
 
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "nadam")
 
 
-def make_optimizer(name: str, *, momentum: float, weight_decay: float, fused: bool) -> Optimizer:
-    """The optimiser `name`; `fused` allows the one-kernel Adam."""
+def make_optimizer(name: str, *, momentum: float, weight_decay: float | Tensor, fused: bool) -> Optimizer:
+    """The optimiser `name`; `fused` allows the one-kernel Adam, for one weight decay."""
     if name in ("adam", "adamw"):
-        kind = FusedAdam if fused else Adam
-        return kind(weight_decay, decoupled=name == "adamw")
+        if fused and not isinstance(weight_decay, Tensor):
+            return FusedAdam(weight_decay, decoupled=name == "adamw")
+        return Adam(weight_decay, decoupled=name == "adamw")
     if name == "sgd":
         return Sgd(weight_decay, momentum)
     return RmsProp(weight_decay) if name == "rmsprop" else NAdam(weight_decay)
@@ -236,6 +242,6 @@ rises from 1/25 in the first 30 % of the steps and falls to 1/250,000, each as h
 cosine falls to 0; exponential to 1 %; step divides by ten after each third."""
 
 
-def learning_rates(schedule: str, peak: float, step: Array, total: Array) -> Array:
-    """Rate at each step (counted from 1) of `total` steps."""
+def learning_rates(schedule: str, peak: float | Array, step: Array, total: Array) -> Array:
+    """Rate at each step (counted from 1; (n,) or (n, members)) of `total` steps, for one peak or one a member."""
     return np.asarray(peak * SCHEDULES[schedule](step - 1.0, np.broadcast_to(total, step.shape)))

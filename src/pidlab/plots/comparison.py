@@ -40,7 +40,7 @@ def _forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hin
     ax.errorbar(value, range(len(rows)), xerr=arms(value, low, high), **style)
     name_ticks(ax, "y", rows)
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.xaxis.set_major_locator(MaxNLocator(4, symmetric=False))
+    ax.xaxis.set_major_locator(MaxNLocator(3, symmetric=False))
     form = ScalarFormatter(useMathText=True)
     form.set_powerlimits((-2, 3))
     ax.xaxis.set_major_formatter(form)

@@ -8,11 +8,28 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import EfficiencyMap
-from pidlab.plots.style import Look, arms, label_axes, legend, log_scale, nothing_to_draw, shown, visible_edges
+from pidlab.plots.style import (
+    NO_LABELS,
+    Look,
+    arms,
+    caption,
+    label_axes,
+    legend,
+    log_scale,
+    nothing_to_draw,
+    shown,
+    visible_edges,
+)
 
 
 def efficiency(
-    maps: Sequence[EfficiencyMap], ax: Axes, *, looks: Mapping[str, Look], signal: str, title: str = ""
+    maps: Sequence[EfficiencyMap],
+    ax: Axes,
+    *,
+    looks: Mapping[str, Look],
+    signal: str,
+    title: str = "",
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
     """Draw the fraction of one class that passes, in bins of one spectator, for each working point.
 
@@ -24,6 +41,7 @@ def efficiency(
         looks: one for each working point.
         signal: the signal's name.
         title: written above the legend; the legend is left out where it is empty.
+        labels: spectator to the text of its axis, for those that have one.
     """
     entries = []
     remark = ""
@@ -35,13 +53,22 @@ def efficiency(
             color=look.colour, marker=look.marker, markersize=4.5, linestyle="none", elinewidth=1.2,
         )  # fmt: skip
         entries.append((bars, one.working_point))
+    remark += _hatch_thin(maps[0], ax)
     particle = maps[0].particle
     if all(np.isnan(one.value).all() for one in maps):
         nothing_to_draw(ax, f"no {shown(particle)} in any bin")
     elif particle != signal:
         log_scale(ax, np.concatenate([np.concatenate([one.value, one.high]) for one in maps]), below=1.5, above=1.5)
     quantity = "efficiency" if particle == signal else "misid"
-    label_axes(ax, shown(maps[0].names[0]) + remark, f"{quantity} of {shown(particle, 20)}")
+    label_axes(ax, caption(maps[0].names[0], labels, remark=remark), f"{quantity} of {shown(particle, 20)}")
     if title:
         legend(ax, entries, title=title)
     return ax
+
+
+def _hatch_thin(one: EfficiencyMap, ax: Axes) -> str:
+    """Hatch the bins with too few effective events to lean on; the remark that says so."""
+    edges, _ = visible_edges(one.edges[0])
+    for i in np.flatnonzero(one.thin):
+        ax.axvspan(edges[i], edges[i + 1], facecolor="none", hatch="////", edgecolor="0.8", linewidth=0, zorder=0)
+    return f"  (hatched: n < {one.least:g})" if one.thin.any() else ""

@@ -1,52 +1,90 @@
-"""Every figure of a run, made from its results: names, titles, descriptions, and the files."""
+"""Every figure of a run, made from its results: names, titles, descriptions, numbers, and the files."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from pidlab.config.schema import Style
 from pidlab.errors import OutputError
 from pidlab.evaluate.results import Results
 from pidlab.plots import sheets, style
+from pidlab.plots.experiment import put_label
+from pidlab.plots.sheet import Sheet
+from pidlab.plots.tables import Table
 
 DPI = 120
+PLAIN = Style()
 
 
 class Picture(NamedTuple):
-    """A figure as the report takes it: `name` is its file's stem, `alt` says in words what it shows."""
+    """A figure as the report takes it.
+
+    `name` is its file's stem, `alt` says in words what it shows, `table` holds its numbers where it has some.
+    """
 
     name: str
     title: str
     alt: str
     svg: str
+    table: Table | None = None
 
 
-def figures(results: Results) -> Iterator[tuple[str, str, str, Figure]]:
-    """The name, title, description and figure of everything there is to draw, in the order of the analysis.
+def catalogue(results: Results) -> dict[str, Sheet]:
+    """Everything there is to draw, by name, in the order of the analysis; nothing is drawn yet.
 
     What has no content is absent. Names are file names without a suffix, unique also where case does not count.
     """
+    found: dict[str, Sheet] = {}
     taken: set[str] = set()
     for sheet in chain.from_iterable(make(results) for make in sheets.ALL):
-        name = _unique(sanitised(sheet.name), taken)
-        with style.context(name):
-            figure = sheet.draw()
-        yield name, sheet.title, sheet.alt, figure
+        found[_unique(sanitised(sheet.name), taken)] = sheet
+    return found
 
 
-def write(results: Results, directory: Path) -> list[Picture]:
-    """Write NAME.png and NAME.pdf of every figure into an existing `directory`; the same as SVG comes back.
+def drawn(sheet: Sheet, name: str, look: Style = PLAIN) -> Figure:
+    """The figure of one sheet."""
+    with style.context(name, look.experiment):
+        figure = sheet.draw()
+        put_label(figure, look)
+    return figure
+
+
+def figures(results: Results, look: Style = PLAIN) -> Iterator[tuple[str, str, str, Figure]]:
+    """The name, title, description and figure of everything there is to draw, in the order of the analysis."""
+    for name, sheet in catalogue(results).items():
+        yield name, sheet.title, sheet.alt, drawn(sheet, name, look)
+
+
+def write(
+    results: Results,
+    directory: Path,
+    look: Style = PLAIN,
+    *,
+    formats: Collection[str] = ("png", "pdf"),
+    only: Collection[str] | None = None,
+) -> list[Picture]:
+    """Write NAME.FORMAT of every figure, or of those named in `only`, into an existing `directory`.
+
+    The same figures as SVG come back.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    return [_written(drawing, directory) for drawing in figures(results)]
+    made = []
+    for name, sheet in catalogue(results).items():
+        if only is None or name in only:
+            files = rendered(drawn(sheet, name, look), name, *{*formats, "svg"}, experiment=look.experiment)
+            for suffix in formats:
+                _save(directory / f"{name}.{suffix}", files[suffix])
+            made.append(_picture(name, sheet, files["svg"]))
+    return made
 
 
 def save_plots(results: Results, directory: Path) -> list[Path]:
@@ -59,18 +97,18 @@ def save_plots(results: Results, directory: Path) -> list[Path]:
     return [directory / f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")]
 
 
-def pictures(drawings: Iterable[tuple[str, str, str, Figure]]) -> list[Picture]:
-    """`drawings`, as `figures` yields them, in SVG alone."""
+def pictures(results: Results, look: Style = PLAIN) -> list[Picture]:
+    """Every figure in SVG alone."""
     return [
-        Picture(name, title, alt, rendered(figure, name, "svg")["svg"].decode())
-        for name, title, alt, figure in drawings
+        _picture(name, sheet, rendered(drawn(sheet, name, look), name, "svg", experiment=look.experiment)["svg"])
+        for name, sheet in catalogue(results).items()
     ]
 
 
-def rendered(figure: Figure, name: str, *formats: str) -> dict[str, bytes]:
+def rendered(figure: Figure, name: str, *formats: str, experiment: str = "none") -> dict[str, bytes]:
     """The bytes of `figure` in each of `formats` ("png", "pdf", "svg"), the same each time: no dates, no random ids."""
     files: dict[str, bytes] = {}
-    with style.context(name):
+    with style.context(name, experiment):
         # bbox_inches="tight" lays the figure out again for each format; once is enough.
         box = figure.get_tightbbox().padded(0.08)
         for suffix in formats:
@@ -101,16 +139,15 @@ def _unique(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _written(drawing: tuple[str, str, str, Figure], directory: Path) -> Picture:
-    name, title, alt, figure = drawing
-    files = rendered(figure, name, "png", "pdf", "svg")
-    for suffix in ("png", "pdf"):
-        path = directory / f"{name}.{suffix}"
-        try:
-            path.write_bytes(files[suffix])
-        except OSError as error:
-            raise OutputError(
-                f"{path}: the figure cannot be written ({error.strerror or error}); "
-                "choose a place with room where you may write, by `-o`"
-            ) from error
-    return Picture(name, title, alt, files["svg"].decode())
+def _picture(name: str, sheet: Sheet, svg: bytes) -> Picture:
+    return Picture(name, sheet.title, sheet.alt, svg.decode(), sheet.numbers() if sheet.numbers else None)
+
+
+def _save(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: the figure cannot be written ({error.strerror or error}); "
+            "choose a place with room where you may write, by `-o`"
+        ) from error

@@ -9,10 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from pidlab.evaluate.results import Histogram
-from pidlab.plots.style import Look, draw_density, label_axes, log_scale, nothing_to_draw, shown
+from pidlab.plots.style import NO_LABELS, Look, caption, draw_density, label_axes, log_scale, nothing_to_draw
 
 
-def feature(name: str, by_class: Mapping[str, Histogram], ax: Axes, *, looks: Mapping[str, Look]) -> Axes:
+def feature(
+    name: str,
+    by_class: Mapping[str, Histogram],
+    ax: Axes,
+    *,
+    looks: Mapping[str, Look],
+    labels: Mapping[str, str] = NO_LABELS,
+) -> Axes:
     """Draw one feature by class with unit area on a log axis.
 
     A triangle at an edge says that candidates lie beyond it.
@@ -28,7 +35,7 @@ def feature(name: str, by_class: Mapping[str, Histogram], ax: Axes, *, looks: Ma
     log_scale(ax, np.concatenate([np.array([]), *heights]), least=30.0)
     ax.yaxis.set_minor_formatter(NullFormatter())
     _hint_flows(by_class, ax)
-    label_axes(ax, shown(name), "density")
+    label_axes(ax, caption(name, labels, 30), "density")
     return ax
 
 

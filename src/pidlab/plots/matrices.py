@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
 
 from pidlab.evaluate.results import Array, EfficiencyMap, SampleMetrics
-from pidlab.plots.style import label_axes, name_ticks, shown, visible_edges, write
+from pidlab.evaluate.results_quality import DecisionMatrix
+from pidlab.plots.style import NO_LABELS, caption, label_axes, name_ticks, shown, write
+from pidlab.rounding import fixed
 
 _MOST_NUMBERS = 25
 
 
-def correlation(matrix: Array, features: Sequence[str], ax: Axes) -> Axes:
+def correlation(matrix: Array, features: Sequence[str], ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> Axes:
     """Draw (d, d) linear correlations from -1 to 1, written in per cent; grey and blank where undefined."""
     _colours(matrix, ax, "RdBu_r", -1.0, 1.0)
     if len(features) <= _MOST_NUMBERS:
         _numbers(matrix, [[_percent(r) for r in row] for row in matrix], ax, "RdBu_r", -1.0, 1.0)
-    name_ticks(ax, "x", features, rotation=45, ha="right", rotation_mode="anchor")
-    name_ticks(ax, "y", features)
+    names = [caption(name, labels) for name in features]
+    name_ticks(ax, "x", names, rotation=45, ha="right", rotation_mode="anchor")
+    name_ticks(ax, "y", names)
     return ax
 
 
@@ -39,23 +43,76 @@ def confusion(metrics: SampleMetrics, ax: Axes) -> Axes:
     return ax
 
 
-def efficiency_map(one: EfficiencyMap, ax: Axes) -> Axes:
-    """Draw the passing fraction of one class in bins of two spectators, in their own units; grey where empty."""
-    (x, x_remark), (y, y_remark) = (visible_edges(edges) for edges in one.edges)
-    finite = one.value[np.isfinite(one.value)]
+def decisions(matrix: DecisionMatrix, ax: Axes) -> Axes:
+    """Draw the share of each true class (rows) by decision, in per cent with its 68.3 % interval."""
+    _colours(matrix.rate, ax, "Blues", 0.0, 1.0)
+    table = np.stack([matrix.rate, matrix.low, matrix.high], axis=-1)
+    texts = [[_interval(*map(float, cell)) for cell in row] for row in table]
+    _numbers(matrix.rate, texts, ax, "Blues", 0.0, 1.0)
+    name_ticks(ax, "x", matrix.classes)
+    name_ticks(ax, "y", matrix.classes, rotation=90, va="center")
+    label_axes(ax, "decided", "true class")
+    return ax
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    """A share in per cent, its two errors on a second line."""
+    if not np.isfinite(value):
+        return "–"
+    up, down = 100 * (high - value), 100 * (value - low)
+    places = int(np.clip(1 - np.floor(np.log10(max(up, down, 1e-4))), 0, 4))
+    plus, minus = f"{up:.{places}f}", f"{down:.{places}f}"
+    return f"{100 * value:.{places}f}\n" + (f"±{plus}" if plus == minus else f"+{plus} −{minus}")
+
+
+def efficiency_map(one: EfficiencyMap, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> Axes:
+    """Draw the passing fraction of one class in per cent, in bins of two spectators.
+
+    Empty bins are grey and thin ones hatched.
+    Bins have their own widths, or the same where these differ too much to be read.
+    """
+    x, y = (_drawn_edges(edges) for edges in one.edges)
+    finite = 100 * one.value[np.isfinite(one.value)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    high = high if high > low else low + 1e-6
+    high = high if high > low else low + 1e-4
     ax.set_facecolor("0.88")
-    mesh = ax.pcolormesh(x, y, one.value.T, cmap="Blues", vmin=low, vmax=high)
+    mesh = ax.pcolormesh(x, y, 100 * one.value.T, cmap="Blues", vmin=low, vmax=high)
     ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=28).ax.tick_params(labelsize=9)
-    for (i, j), value in np.ndenumerate(one.value):
-        if np.isfinite(value) and _roomy(x, i, 0.13) and _roomy(y, j, 0.06):
+    for (i, j), value in np.ndenumerate(100 * one.value):
+        if np.isfinite(value) and _roomy(x, i, 0.11) and _roomy(y, j, 0.06):
             place = (x[i] + x[i + 1]) / 2, (y[j] + y[j + 1]) / 2
             colour = _ink(value, "Blues", low, high)
-            write(ax, *place, f"{value:.3g}", ha="center", va="center", fontsize=8, color=colour)
-    label_axes(ax, shown(one.names[0]) + x_remark, shown(one.names[1]) + y_remark)
-    ax.set_title(f"{shown(one.particle, 24)}, {shown(one.working_point, 24)}", fontsize=11, parse_math=False)
+            write(ax, *place, _short(value), ha="center", va="center", fontsize=7.5, color=colour)
+    for axis, drawn, edges in ((ax.xaxis, x, one.edges[0]), (ax.yaxis, y, one.edges[1])):
+        if drawn is not edges:
+            axis.set_ticks(drawn, [f"{edge:.3g}".replace("-", "−") for edge in edges], fontsize=9)
+            if axis is ax.xaxis and len(edges) > 6:
+                ax.tick_params(axis="x", labelrotation=90)
+    _hatch(one, x, y, ax)
+    label_axes(ax, *(caption(name, labels) for name in one.names))
+    remark = f"; hatched: n < {one.least:g}" if one.thin.any() else ""
+    title = f"{shown(one.particle, 24)}, {shown(one.working_point, 24)} (%){remark}"
+    ax.set_title(title, fontsize=11, parse_math=False)
     return ax
+
+
+def _hatch(one: EfficiencyMap, x: Array, y: Array, ax: Axes) -> None:
+    """Hatch the bins with too few effective events to lean on."""
+    for i, j in np.argwhere(one.thin):
+        size = x[i + 1] - x[i], y[j + 1] - y[j]
+        ax.add_patch(Rectangle((x[i], y[j]), *size, fill=False, hatch="////", edgecolor="0.45", linewidth=0))
+
+
+def _drawn_edges(edges: Array) -> Array:
+    """The edges as they are, or 0, 1, 2 … where the widest bin is more than three times the narrowest."""
+    widths = np.diff(edges)
+    return edges if widths.max() <= 3 * widths.min() else np.arange(len(edges), dtype=np.float64)
+
+
+def _short(percent: float) -> str:
+    """A percentage in up to four characters."""
+    places = 2 if abs(percent) < 9.995 else 1 if abs(percent) < 99.95 else 0
+    return fixed(percent, places)
 
 
 def _roomy(edges: Array, i: int, share: float) -> bool:
@@ -95,4 +152,5 @@ def _signed(r: float) -> str:
 
 
 def _share(share: float, count: float) -> str:
-    return f"{100 * share:.1f} %\n{count:,.6g}" if np.isfinite(share) else f"–\n{count:,.6g}"
+    weight = f"{count:,.0f}" if abs(count) >= 1000 else f"{count:.4g}"
+    return f"{100 * share:.1f} %\n{weight}" if np.isfinite(share) else f"–\n{weight}"

@@ -59,10 +59,11 @@ def _heights(drawn: Any) -> list[float]:
 def _thresholds(model: ModelResult, ax: Axes) -> None:
     low, high = ax.get_xlim()
     # A working point out of reach has a threshold beyond every score: it would stretch the axis.
-    inside = [point for point in model.working_points if low <= point.threshold <= high]
+    inside = [p for p in model.working_points if p.flat is None and low <= p.threshold <= high]
     for i, point in enumerate(inside):
         ax.axvline(point.threshold, color=GREY, linestyle="--", linewidth=1.0)
         ax.text(
             point.threshold, 0.98 - 0.1 * (i % 6), f"{shown(point.name)} ", rotation=90, fontsize=9, color=GREY,
             transform=ax.get_xaxis_transform(), ha="right", va="top", parse_math=False,
+            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6},
         )  # fmt: skip

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results import Measured, Robustness
-from pidlab.plots.style import GREY, Look, arms, columns, label_axes, name_ticks, shown
+from pidlab.plots.style import GREY, NO_LABELS, Caption, Look, arms, caption, columns, label_axes, name_ticks
 
 UNCHANGED = {"scale": 1.0}
 """The size that changes nothing, where it is not 0."""
@@ -26,6 +26,7 @@ def robustness(
     *,
     looks: Mapping[str, Look],
     unchanged: Mapping[str, Measured],
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
     """Draw AUC against the size of `change` of `feature`, all models.
 
@@ -36,6 +37,7 @@ def robustness(
         ax: where to draw.
         looks: one for each model.
         unchanged: model to AUC of the sample as it is.
+        labels: feature to its text, for those that have one.
     """
     neutral = UNCHANGED.get(change, 0.0)
     for model, changes in by_model.items():
@@ -55,12 +57,19 @@ def robustness(
     ax.axvline(neutral, color=GREY, linewidth=0.8, linestyle=":")
     ax.xaxis.set_major_locator(MaxNLocator(5))
     label_axes(ax, _AXIS.get(change, change), "AUC")
-    named = "all features at once" if feature == "all" else shown(feature, 30)
-    ax.set_title(named, fontsize=11, parse_math=False)
+    named = Caption("all features at once") if feature == "all" else caption(feature, labels, 30)
+    ax.set_title(named.text, fontsize=11, parse_math=named.tex)
     return ax
 
 
-def dropped(without: Mapping[str, Measured], unchanged: Measured, ax: Axes, *, look: Look) -> Axes:
+def dropped(
+    without: Mapping[str, Measured],
+    unchanged: Measured,
+    ax: Axes,
+    *,
+    look: Look,
+    labels: Mapping[str, str] = NO_LABELS,
+) -> Axes:
     """Draw, for each feature taken away, a bar from the AUC with it to the AUC without it.
 
     Args:
@@ -68,13 +77,14 @@ def dropped(without: Mapping[str, Measured], unchanged: Measured, ax: Axes, *, l
         unchanged: AUC with every feature.
         ax: where to draw.
         look: the model's.
+        labels: feature to its text, for those that have one.
     """
     value, low, high = columns(list(without.values()))
     rows = np.arange(len(without))
     ax.barh(rows, value - unchanged.value, left=unchanged.value, height=0.62, color=look.colour, alpha=0.55)
     ax.errorbar(value, rows, xerr=arms(value, low, high), color="black", marker="", linestyle="none", elinewidth=1.2)
     ax.axvline(unchanged.value, color=look.colour, linewidth=1.2)
-    name_ticks(ax, "y", list(without))
+    name_ticks(ax, "y", [caption(name, labels) for name in without])
     ax.set_ylim(len(without) - 0.5, -0.5)
     ax.use_sticky_edges = False
     ax.margins(x=0.08)

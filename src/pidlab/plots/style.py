@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import mplhep
@@ -15,13 +17,16 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.mathtext import MathTextParser
 from numpy.typing import NDArray
 
 from pidlab.evaluate.results import Array, Histogram, Measured
 
 GREY = "#5f6368"
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 # Okabe and Ito's colours for classes (https://jfly.uni-koeln.de/color/) and Petroff's for models (arXiv:2107.02270):
 # both were made for colour-blind readers, and two sets keep a class from being taken for a model.
@@ -33,7 +38,6 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 
 _SMALLER: dict[str, Any] = {
-    "font.sans-serif": ["TeX Gyre Heros", "DejaVu Sans"],
     "font.size": 12.0,
     "legend.fontsize": 11.0,
     "axes.linewidth": 1.0,
@@ -60,19 +64,47 @@ class Look:
     line: Any
 
 
+# What makes an experiment's style its own at our sizes: its letters, its ticks, and where its axes are named.
+_OWN = ("font.family", "mathtext.", "xtick.", "ytick.", "xaxis.", "yaxis.", "axes.label")
+_STYLES = {"LHCb": "LHCb2", "none": "ROOT"}
+_LETTERS = {"sans-serif": ("TeX Gyre Heros", "DejaVu Sans"), "serif": ("TeX Gyre Termes", "DejaVu Serif")}
+
+
 @contextmanager
-def context(salt: str = "pidlab") -> Iterator[None]:
+def context(salt: str = "pidlab", experiment: str = "none") -> Iterator[None]:
     """pidlab's style for as long as the block lasts; figures are made, drawn and saved inside it.
 
-    The reader's own matplotlibrc is left out, and `salt` makes the identifiers of an SVG the same each time.
+    The reader's own matplotlibrc is left out, `salt` makes the identifiers of an SVG the same each time, and
+    `experiment` chooses letters and ticks, as in `config.schema.Style`.
     """
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
-        settings: dict[Any, Any] = {**mplhep.style.ROOT, **_SMALLER, "svg.hashsalt": salt}
+        theirs = getattr(mplhep.style, _STYLES.get(experiment, experiment))
+        own = {
+            key: value for key, value in theirs.items() if key.startswith(_OWN) and not key.endswith(("size", "width"))
+        }
+        settings: dict[Any, Any] = {**mplhep.style.ROOT, **own, **_SMALLER, **_letters(own), "svg.hashsalt": salt}
         mpl.rcParams.update(settings)
         # A branch or class may be named in a script that neither font has: it is drawn as boxes, not refused.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
+
+
+@cache
+def families(kind: str) -> list[str]:
+    """The letters to use for "serif" or "sans-serif": those of `_LETTERS` that this machine has."""
+    present = {name.lower() for name in get_font_names()}
+    return [name for name in _LETTERS[kind] if name.lower() in present]
+
+
+def _letters(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the letters; matplotlib's own for mathematics where those of the style are absent."""
+    settings: dict[str, Any] = {f"font.{kind}": families(kind) for kind in _LETTERS}
+    family = own.get("font.family", "sans-serif")
+    kind = family if isinstance(family, str) else family[0]
+    if own.get("mathtext.fontset") == "custom" and len(families(kind)) < len(_LETTERS[kind]):
+        settings["mathtext.fontset"] = "dejavuserif" if kind == "serif" else "dejavusans"
+    return settings
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -113,16 +145,50 @@ def shown(name: str, limit: int = 40) -> str:
     return f"{line[:half]}…{line[-half:]}"
 
 
-def label_axes(ax: Axes, x: str, y: str) -> None:
-    """Axis labels as they are: no character of a name is read as mathematics."""
-    ax.set_xlabel(x, parse_math=False)
-    ax.set_ylabel(y, parse_math=False)
+class Caption(NamedTuple):
+    """A text of a figure; with `tex` what stands between dollars is mathematics, else every character is itself."""
+
+    text: str
+    tex: bool = False
 
 
-def name_ticks(ax: Axes, axis: str, names: Sequence[str], **text: Any) -> None:
-    """One tick for each name, at 0, 1, 2 … along `axis` ("x" or "y"), drawn verbatim."""
+def caption(name: str, labels: Mapping[str, str], limit: int = 40, remark: str = "") -> Caption:
+    """What to call a feature or spectator: its label where there is one, else its name verbatim, then `remark`."""
+    label = labels.get(name)
+    if label is None:
+        return Caption(shown(name, limit) + remark)
+    return Caption(label + remark, tex=True) if is_tex(label) else Caption(shown(label, limit) + remark)
+
+
+@cache
+def is_tex(text: str) -> bool:
+    """Whether `text` holds mathematics that matplotlib can set; else it is shown as it is written."""
+    if "$" not in text:
+        return False
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _as_caption(text: str | Caption) -> Caption:
+    return Caption(text) if isinstance(text, str) else text
+
+
+def label_axes(ax: Axes, x: str | Caption, y: str | Caption) -> None:
+    """Axis labels; no character of a plain name is read as mathematics."""
+    for put, text in ((ax.set_xlabel, _as_caption(x)), (ax.set_ylabel, _as_caption(y))):
+        put(text.text, parse_math=text.tex)
+
+
+def name_ticks(ax: Axes, axis: str, names: Sequence[str | Caption], **text: Any) -> None:
+    """One tick for each name, at 0, 1, 2 … along `axis` ("x" or "y")."""
     which = ax.xaxis if axis == "x" else ax.yaxis
-    which.set_ticks(range(len(names)), [shown(name) for name in names], parse_math=False, **text)
+    captions = [_as_caption(shown(name) if isinstance(name, str) else name) for name in names]
+    which.set_ticks(range(len(names)), [c.text for c in captions], parse_math=False, **text)
+    for tick, each in zip(which.get_major_ticks(), captions, strict=True):
+        tick.label1.set_parse_math(each.tex)
     ax.tick_params(axis=axis, which="both", length=0)  # type: ignore[arg-type]  # "x" or "y"
 
 

@@ -1,7 +1,16 @@
 """Reading: which inputs a configuration means, and their branches in chunks of entries, whatever the format."""
 
-from pidlab.read.formats import Source, trees_in
-from pidlab.read.sources import absolute, find_all, find_one, find_sources, has_place, split_tree, with_friends
+from pidlab.read.formats import Source, identity_of, trees_in
+from pidlab.read.sources import (
+    absolute,
+    each_path,
+    find_all,
+    find_one,
+    find_sources,
+    has_place,
+    split_tree,
+    with_friends,
+)
 from pidlab.read.table import STEP, Chunk, Table
 
 __all__ = [
@@ -10,10 +19,12 @@ __all__ = [
     "Source",
     "Table",
     "absolute",
+    "each_path",
     "find_all",
     "find_one",
     "find_sources",
     "has_place",
+    "identity_of",
     "split_tree",
     "trees_in",
     "with_friends",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import awkward as ak
 import numpy as np
@@ -44,6 +44,17 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give back the file."""
+
+
+@runtime_checkable
+class Seekable(Backend, Protocol):
+    """A table that can be read from any entry on."""
+
+    def offsets(self, name: str) -> Any:
+        """(m,) the entries at which pieces of the branch begin that are read as a whole, and the end."""
+
+    def span(self, names: Sequence[str], start: int, stop: int) -> Arrays:
+        """The branches `names` in the entries from `start` to before `stop`."""
 
 
 def plain(array: Any) -> Any:

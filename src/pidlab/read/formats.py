@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pidlab.errors import DataError
 from pidlab.read import arrays, root, sql, text
@@ -67,6 +68,11 @@ class Source:
     def place(self) -> str:
         """The path as it may be shown: without the password of a database."""
         return _PASSWORD.sub(r"\1:***@", self.path)
+
+    @property
+    def is_root(self) -> bool:
+        """True for a tree of a ROOT file."""
+        return format_of(self.path) == "root"
 
     @property
     def key(self) -> str:
@@ -152,6 +158,29 @@ def open_source(source: Source) -> Backend:
     if "://" in path:
         raise DataError(f"{path}: only ROOT files are read from an address; fetch this file first")
     return _FILES[kind](path, source.columns)
+
+
+def identity_of(source: Source) -> dict[str, Any] | None:
+    """What tells this content of the source from another, without reading it; None where nothing does (a database).
+
+    ROOT files state it themselves: UUID, length and time of last change. Other files have length and time.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
+    kind, path = format_of(source.path), source.path
+    friends = [identity_of(friend) for friend in source.friends]
+    if kind in ("sql", "sqlite") or None in friends:
+        return None
+    if kind == "root":
+        own: dict[str, Any] = root.identity_of(path)
+    else:
+        try:
+            status = Path(path).stat()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+        own = {"size": status.st_size, "changed": status.st_mtime_ns}
+    return own | {"stem": source.stem, "tree": source.tree} | ({"friends": friends} if friends else {})
 
 
 def takes_columns(path: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pidlab.errors import DataError
-from pidlab.read.backend import Arrays, Backend
+from pidlab.read.backend import Arrays, Backend, Seekable
 from pidlab.read.formats import Source, open_source
 
 
@@ -28,7 +28,10 @@ def open_with_friends(source: Source) -> Backend:
         for backend in (main, *opened):
             backend.close()
         raise
-    return _Joined(main, source.friends, opened) if opened else main
+    if not opened:
+        return main
+    can_seek = all(isinstance(backend, Seekable) for backend in (main, *opened))
+    return (_JoinedSeekable if can_seek else _Joined)(main, source.friends, opened)
 
 
 class _Joined:
@@ -67,17 +70,20 @@ class _Joined:
 
     def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
         """The branches in pieces, side by side."""
-        streams = []
-        for backend in self._backends:
-            asked = {name: own for name in names for owner, own in [self._owners[name]] if owner is backend}
-            if asked:
-                streams.append((asked, backend.iterate(sorted(set(asked.values())), step)))
+        streams = [(asked, backend.iterate(sorted(set(asked.values())), step)) for backend, asked in self._asked(names)]
         for _ in range(0, self.n_entries, step):
             arrays: dict[str, Any] = {}
             for asked, stream in streams:
                 part = next(stream)
                 arrays |= {name: part[own] for name, own in asked.items()}
             yield arrays
+
+    def _asked(self, names: Sequence[str]) -> Iterator[tuple[Any, dict[str, str]]]:
+        """The backends that hold some of the branches, with these names and the backend's own for them."""
+        for backend in self._backends:
+            asked = {name: own for name in names for owner, own in [self._owners[name]] if owner is backend}
+            if asked:
+                yield backend, asked
 
     def values(self, name: str, start: int, stop: int) -> Any:
         """A part of a branch."""
@@ -88,3 +94,21 @@ class _Joined:
         """Close all of them."""
         for backend in self._backends:
             backend.close()
+
+
+class _JoinedSeekable(_Joined):
+    """Trees that can all be read from any entry on."""
+
+    def offsets(self, name: str) -> Any:
+        """The entries at which the pieces of a branch begin, and the end."""
+        backend, own = self._owners[name]
+        assert isinstance(backend, Seekable)
+        return backend.offsets(own)
+
+    def span(self, names: Sequence[str], start: int, stop: int) -> Arrays:
+        """The branches in some entries, side by side."""
+        arrays: dict[str, Any] = {}
+        for backend, asked in self._asked(names):
+            part = backend.span(sorted(set(asked.values())), start, stop)
+            arrays |= {name: part[own] for name, own in asked.items()}
+        return arrays

@@ -61,6 +61,16 @@ def find_sources(
     return sources
 
 
+def each_path(text: str, folder: Path) -> list[str]:
+    """What a path, pattern or `file.root:tree` means, one text a file; whether it can be read is not looked at.
+
+    Raises:
+        DataError: there is no such file, or none matches the pattern.
+    """
+    pattern, tree = split_tree(absolute(text, folder))
+    return [f"{path}:{tree}" if tree is not None else path for path in _paths(pattern, text)]
+
+
 def absolute(text: str, folder: Path) -> str:
     """A path or address of a configuration in `folder` that means the same from everywhere."""
     if text.startswith("sqlite:///") and not text.startswith("sqlite:////"):

@@ -12,7 +12,8 @@ import numpy as np
 from pidlab.candidates import Collection, find_collection, row_kinds
 from pidlab.errors import DataError, nearest
 from pidlab.expressions import Kind, kind_from_array
-from pidlab.read.backend import Backend
+from pidlab.read.backend import Backend, Seekable
+from pidlab.read.clusters import edges
 from pidlab.read.formats import Source
 from pidlab.read.friends import open_with_friends
 from pidlab.sample import IntArray
@@ -117,10 +118,7 @@ class Table:
         Raises:
             DataError: there is no such branch, or a basket cannot be read; names file, branch and entries.
         """
-        wanted = sorted({*names, self.collection.reference} if self.collection else set(names))
-        for name in wanted:
-            if name not in self._known:
-                raise DataError(f"{self.source}: no branch {name!r}; {nearest(name, self._known)}")
+        wanted = self._wanted(names)
         pieces = self._backend.iterate(wanted, step) if wanted else None
         first_row = 0
         for start in range(0, self.n_entries, step):
@@ -133,6 +131,49 @@ class Table:
             chunk = self._chunk({**arrays, "Entry$": np.arange(start, stop)}, start, first_row)
             yield chunk
             first_row += chunk.n_rows
+
+    def edges(self, names: Iterable[str], step: int = STEP) -> list[int] | None:
+        """Entry numbers, about `step` apart and where baskets begin, at which to cut the table for `span`.
+
+        None for a format that can only be read from its beginning.
+
+        Raises:
+            DataError: there is no such branch.
+        """
+        wanted = self._wanted(names)
+        if not isinstance(self._backend, Seekable):
+            return None
+        offsets = [self._backend.offsets(name) for name in wanted] or [np.array([0, self.n_entries])]
+        return edges(offsets, self.n_entries, step)
+
+    def span(self, names: Iterable[str], start: int, stop: int) -> Chunk:
+        """The branches `names` in the entries from `start` to before `stop`; rows are counted from there.
+
+        Spans that follow each other read each basket once. Only for tables that have `edges`.
+
+        Raises:
+            DataError: as `chunks`.
+        """
+        wanted = self._wanted(names)
+        assert isinstance(self._backend, Seekable)
+        try:
+            arrays = self._backend.span(wanted, start, stop)
+        except Exception as error:
+            raise self._damage(wanted, start, stop, error) from error
+        self._account(arrays, start, stop)
+        return self._chunk({**arrays, "Entry$": np.arange(start, stop)}, start, 0)
+
+    def _wanted(self, names: Iterable[str]) -> list[str]:
+        """The branches to read for `names`, sorted.
+
+        Raises:
+            DataError: there is no such branch.
+        """
+        wanted = sorted({*names, self.collection.reference} if self.collection else set(names))
+        for name in wanted:
+            if name not in self._known:
+                raise DataError(f"{self.source}: no branch {name!r}; {nearest(name, self._known)}")
+        return wanted
 
     def _account(self, arrays: Mapping[str, Any], start: int, stop: int) -> None:
         """See that each branch gave every entry."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import glob
+import os
 import uuid
 from collections.abc import Iterator
-from os import fsync
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Literal
@@ -46,11 +48,43 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}): {advice}") from error
 
 
+def _hidden(path: Path) -> str:
+    """How the names of files begin that are to become `path`."""
+    return f".{path.name[:100]}."
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """A new file that this process holds a lock on for as long as it is open: it is being written."""
+    while True:
+        handle = path.open("x+b")
+        with contextlib.suppress(OSError):  # a file system without locks: nobody can take the file for a leftover
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+                return handle
+        handle.close()  # it was swept away between its making and its lock
+
+
+def sweep(path: Path) -> int:
+    """Remove what killed processes left of their attempts to write `path`; returns how many files.
+
+    What another process is writing now is locked, on this machine and on others, and stays. So does everything on a
+    file system without locks.
+    """
+    n_removed = 0
+    for name in glob.glob(f"{glob.escape(str(path.with_name(_hidden(path))))}*.part"):
+        with contextlib.suppress(OSError), Path(name).open("rb+") as leftover:
+            fcntl.flock(leftover, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            Path(name).unlink()
+            n_removed += 1
+    return n_removed
+
+
 class WholeFile:
     """A ROOT file under construction: `with WholeFile(path, "zlib") as directory:` gives uproot's writable directory.
 
     The bytes go to a hidden file beside `path`, which replaces `path` when the block ends well and is removed
-    when it does not. A killed process leaves `path` as it was.
+    when it does not. A killed process leaves `path` as it was, and the hidden file for `sweep`.
 
     Raises:
         OutputError: the file cannot be made, finished, or moved.
@@ -59,14 +93,14 @@ class WholeFile:
     def __init__(self, path: Path, compression: Compression) -> None:
         self.path = path
         self._compression = _COMPRESSION[compression]
-        self._beside = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}.part")
+        self._beside = path.with_name(f"{_hidden(path)}{uuid.uuid4().hex[:12]}.part")
         self._handle: IO[bytes] | None = None
 
     def __enter__(self) -> Any:
         with writing(self.path):
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a directory")
-            self._handle = self._beside.open("x+b")
+            self._handle = _locked(self._beside)
             try:
                 return uproot.recreate(self._handle, compression=self._compression)
             except BaseException:
@@ -86,9 +120,9 @@ class WholeFile:
         try:
             with writing(self.path):
                 self._handle.flush()
-                fsync(self._handle.fileno())
-                self._handle.close()
+                os.fsync(self._handle.fileno())
                 self._beside.replace(self.path)
+                self._handle.close()
         except BaseException:
             self._discard()
             raise

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
+import uproot
 from numpy.typing import NDArray
 
 from pidlab.evaluate.results import (
@@ -27,21 +28,16 @@ from pidlab.evaluate.results import (
 )
 from pidlab.rootio.efficiency import tefficiency
 from pidlab.rootio.files import WholeFile, writing
-from pidlab.rootio.graphs import tgraph, tgraph_asymm_errors
+from pidlab.rootio.flat import flat_objects
+from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th1, th2
+from pidlab.rootio.placed import Column, Placed, bounds, graph_of, labelled
+from pidlab.rootio.results_quality import importances, quality
 
 Array = NDArray[np.float64]
-_Column = tuple[Array, Array, Array]
 
 
 _TOP: Final = ("maps", "compare", "inputs", "robustness", "cutflow", "notes", "provenance")
-
-
-class _Object(NamedTuple):
-    """A ROOT object, None where there is nothing to show, and its place: directories and name as the results say."""
-
-    place: tuple[str, ...]
-    content: Any
 
 
 def write_results(path: Path, results: Results, provenance: str, labels: Mapping[str, str] | None = None) -> None:
@@ -49,23 +45,35 @@ def write_results(path: Path, results: Results, provenance: str, labels: Mapping
 
     One directory a model, then `maps/`, `compare/`, `inputs/`, `robustness/`, `cutflow/` and the TObjStrings
     `notes` and `provenance`, the latter last. `labels` gives features and spectators their axis titles, such as
-    `p [GeV]` or `#theta [deg]`; left out, they are called by their names.
+    `p [GeV]` or `$\\theta$ [deg]`; left out, those of the results.
 
     Raises:
         OutputError: the file cannot be written.
     """
     used: set[str] = set()
     with WholeFile(path, "zlib") as file, writing(path):
-        for place, content in _objects(results, _Titles(labels or {})):
+        for place, content in _objects(results, _Titles(results.labels if labels is None else labels)):
             if content is not None:
                 file[_key(place, used)] = content
         file["notes"] = "\n".join(results.notes)
         file["provenance"] = provenance
 
 
+def object_names(path: Path) -> tuple[str, ...]:
+    """The names of all objects in a file that `write_results` wrote, directories left out, in their order."""
+    with uproot.open(path) as file:
+        kinds = file.classnames(cycle=False)
+    return tuple(name for name, kind in kinds.items() if not kind.startswith("TDirectory"))
+
+
 def root_text(label: str) -> str:
-    r"""A label for ROOT's TLatex from one that may be written for TeX: `$\theta$ [deg]` becomes `#theta [deg]`."""
-    return re.sub(r"\\(?=[A-Za-z])", "#", label.replace("$", "")).replace(";", "#;")
+    r"""A label for ROOT's TLatex from one with TeX between dollars: `$\theta$ [deg]` becomes `#theta [deg]`.
+
+    TLatex has no `\mathrm{x}`, since it writes letters upright anyway, and no thin spaces.
+    """
+    plain = re.sub(r"\\(?:mathrm|mathit|text|rm)\s*\{([^{}]*)\}", r"\1", label)
+    plain = re.sub(r"\\[,;:! ]", " ", plain).replace(r"\%", "%")
+    return re.sub(r"\\(?=[A-Za-z])", "#", plain.replace("$", "")).replace(";", "#;")
 
 
 class _Titles:
@@ -89,14 +97,18 @@ def _key(place: Sequence[str], used: set[str]) -> str:
     return key
 
 
-def _objects(results: Results, titles: _Titles) -> Iterator[_Object]:
+def _objects(results: Results, titles: _Titles) -> Iterator[Placed]:
     spectators = {name for model in results.models.values() for m in model.maps for name in m.names}
     short = _short_names(spectators)
     for model in map(_beside_ours, results.models.values()):
         yield from _model(model, results)
+        yield from quality(model, results.signal)
         for efficiency_map in model.maps:
             yield from _map(model.name, efficiency_map, results.signal, short, titles)
-    yield from _comparisons(results.comparisons)
+        yield from flat_objects(model, results.signal, titles)
+    for name, importance in results.importance.items():
+        yield from importances(_beside_ours(results.models[name]).name, importance)
+    yield from _comparisons(results.ordinary_comparisons)
     yield from _inputs(results, titles)
     for name, robustness in results.robustness.items():
         yield from _robustness(name, robustness)
@@ -115,28 +127,28 @@ def _short_names(names: Iterable[str]) -> dict[str, str]:
     return {name: end if ends[end := name.rpartition(".")[2]] == 1 else name for name in names}
 
 
-def _model(model: ModelResult, results: Results) -> Iterator[_Object]:
+def _model(model: ModelResult, results: Results) -> Iterator[Placed]:
     yield from _rocs(model, results.signal)
     yield from _working_points(model, results.signal)
     for sample, classes in model.response.items():
         suffix = () if sample == "test" else (sample,)
         for name, histogram in classes.items():
             title = f"{model.name}, {name}, {sample} sample;score of {results.signal};weighted candidates"
-            yield _Object((model.name, "_".join(("score", name, *suffix))), th1(histogram, title))
+            yield Placed((model.name, "_".join(("score", name, *suffix))), th1(histogram, title))
     if "test" in model.samples:
         test = model.samples["test"]
         edges = np.arange(len(test.classes) + 1.0)
         n = sum(results.n.get("test", {}).values())
         bins = from_cells(test.confusion, (edges, edges), entries=n)
         title = f"{model.name}: confusion matrix, test sample;true class;decided class;weighted candidates"
-        yield _Object((model.name, "confusion"), th2(bins, title, test.classes, test.classes))
+        yield Placed((model.name, "confusion"), th2(bins, title, test.classes, test.classes))
     if model.training is not None:
         for quantity, values in model.training.history.items():
             graph = tgraph(np.arange(1, len(values) + 1), values, f"{model.name};epoch;{root_text(quantity)}")
-            yield _Object((model.name, f"history_{quantity}"), graph)
+            yield Placed((model.name, f"history_{quantity}"), graph)
 
 
-def _rocs(model: ModelResult, signal: str) -> Iterator[_Object]:
+def _rocs(model: ModelResult, signal: str) -> Iterator[Placed]:
     """`roc` against all others together, or the first other class; `roc_CLASS` against each of several."""
     if not model.roc:
         return
@@ -147,85 +159,85 @@ def _rocs(model: ModelResult, signal: str) -> Iterator[_Object]:
             yield from _roc(model.name, model.roc[against], signal, f"_{against}")
 
 
-def _roc(model: str, roc: Roc, signal: str, suffix: str) -> Iterator[_Object]:
+def _roc(model: str, roc: Roc, signal: str, suffix: str) -> Iterator[Placed]:
     other = "misidentification" if roc.against == "rest" else f"{roc.against} misidentification"
     title = f"{model}: {signal} against {roc.against};{signal} efficiency;"
-    x: _Column = (roc.efficiency, roc.efficiency_low, roc.efficiency_high)
-    yield _Object((model, "roc" + suffix), _graph(x, (roc.misid, roc.misid_low, roc.misid_high), title + other))
+    x: Column = (roc.efficiency, roc.efficiency_low, roc.efficiency_high)
+    yield Placed((model, "roc" + suffix), graph_of(x, (roc.misid, roc.misid_low, roc.misid_high), title + other))
     with np.errstate(divide="ignore"):  # where nothing passes, the rejection has no upper bound and no point
         value, low, high = (np.asarray(1 / m, dtype=np.float64) for m in (roc.misid, roc.misid_high, roc.misid_low))
-    yield _Object((model, "rejection" + suffix), _graph(x, (value, low, high), f"{title}1 / {other}"))
+    yield Placed((model, "rejection" + suffix), graph_of(x, (value, low, high), f"{title}1 / {other}"))
 
 
-def _working_points(model: ModelResult, signal: str) -> Iterator[_Object]:
+def _working_points(model: ModelResult, signal: str) -> Iterator[Placed]:
     particles = {particle: None for point in model.working_points for particle in point.misid}
     for particle in particles:
-        points = [point for point in model.working_points if particle in point.misid]
-        x = _bounds([point.efficiency for point in points])
+        points = [point for point in model.working_points if particle in point.misid and point.flat is None]
+        x = bounds([point.efficiency for point in points])
         title = f"{model.name}, working points;{signal} efficiency;{particle} misidentification"
-        graph = _graph(x, _bounds([point.misid.get(particle, UNDEFINED) for point in points]), title)
-        yield _Object((model.name, f"working_points_{particle}"), graph)
+        graph = graph_of(x, bounds([point.misid.get(particle, UNDEFINED) for point in points]), title)
+        yield Placed((model.name, f"working_points_{particle}"), graph)
 
 
-def _map(
-    model: str, result: EfficiencyMap, signal: str, short: Mapping[str, str], titles: _Titles
-) -> Iterator[_Object]:
+def _map(model: str, result: EfficiencyMap, signal: str, short: Mapping[str, str], titles: _Titles) -> Iterator[Placed]:
     rate = "efficiency" if result.particle == signal else f"misid_{result.particle}"
     name = "_".join([rate, *(short[n] for n in result.names), result.working_point])
     word = "efficiency" if result.particle == signal else "misidentification"
     axes = ";".join([*(titles[n] for n in result.names), f"{result.particle} {word}"])
-    title = f"{model}, {result.working_point};{axes}"
+    n_thin = int(result.thin.sum())
+    thin = f", {n_thin} bins below {result.least:g} effective events" if n_thin else ""
+    title = f"{model}, {result.working_point}{thin};{axes}"
     cells = [np.nan_to_num(c, nan=0.0) for c in (result.passed, result.total, result.passed2, result.total2)]
     content = tefficiency(cells[0], cells[1], result.edges, title, cells[2], cells[3])
     if len(result.names) == 1:
-        yield _Object((model, name), content)
+        yield Placed((model, name), content)
         centres, half = _centres(result.edges[0])
         x = (centres, centres - half, centres + half)
-        graph = _graph(x, (result.value, result.low, result.high), title)
-        yield _Object((model, f"{name}_graph"), graph)
+        graph = graph_of(x, (result.value, result.low, result.high), title)
+        yield Placed((model, f"{name}_graph"), graph)
         return
-    yield _Object(("maps", model, name), content)
+    yield Placed(("maps", model, name), content)
     error = (result.high - result.low) / 2
     bins = from_cells(np.nan_to_num(result.value), result.edges, np.nan_to_num(error) ** 2, float(np.nansum(result.n)))
-    yield _Object(("maps", model, f"{name}_value"), th2(bins, title))
+    yield Placed(("maps", model, f"{name}_value"), th2(bins, title))
 
 
-def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[_Object]:
+def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[Placed]:
     curves = [c for c in comparisons if np.isfinite(c.delta_auc).all()]
     pairs = [f"{c.b} - {c.a}" for c in curves]
     deltas = [c.delta_auc for c in curves]
     place: Array = (
         np.arange(len(pairs), dtype=np.float64) + 0.5
     )  # the centres of the labelled histogram's bins, to draw one over the other
-    graph = _graph((place, place, place), _bounds(deltas), "AUC(b) - AUC(a);pair;#Delta AUC")
-    yield _Object(("compare", "delta_auc"), graph)
-    yield _Object(("compare", "pairs"), _labelled(pairs, deltas, "AUC(b) - AUC(a);;#Delta AUC"))
+    graph = graph_of((place, place, place), bounds(deltas), "AUC(b) - AUC(a);pair;#Delta AUC")
+    yield Placed(("compare", "delta_auc"), graph)
+    yield Placed(("compare", "pairs"), labelled(pairs, deltas, "AUC(b) - AUC(a);;#Delta AUC"))
     for c in comparisons:
         for particle in {point.particle: None for point in c.working_points}:
             points = [point for point in c.working_points if point.particle == particle]
             x = np.array([point.efficiency for point in points])
             axes = f"signal efficiency;#Delta {particle} misidentification"
-            graph = _graph((x, x, x), _bounds([p.delta_misid for p in points]), f"{c.b} - {c.a};{axes}")
-            yield _Object(("compare", f"{c.a}_vs_{c.b}", f"delta_misid_{particle}"), graph)
+            graph = graph_of((x, x, x), bounds([p.delta_misid for p in points]), f"{c.b} - {c.a};{axes}")
+            yield Placed(("compare", f"{c.a}_vs_{c.b}", f"delta_misid_{particle}"), graph)
             axes = f"signal efficiency;{particle} misidentification, {c.a} / {c.b}"
-            graph = _graph((x, x, x), _bounds([p.ratio for p in points]), f"{c.a} / {c.b};{axes}")
-            yield _Object(("compare", f"{c.a}_vs_{c.b}", f"misid_ratio_{particle}"), graph)
+            graph = graph_of((x, x, x), bounds([p.ratio for p in points]), f"{c.a} / {c.b};{axes}")
+            yield Placed(("compare", f"{c.a}_vs_{c.b}", f"misid_ratio_{particle}"), graph)
 
 
-def _inputs(results: Results, titles: _Titles) -> Iterator[_Object]:
+def _inputs(results: Results, titles: _Titles) -> Iterator[Placed]:
     for feature, classes in results.inputs.items():
         for name, histogram in classes.items():
             title = f"{root_text(feature)}, {name}, test sample;{titles[feature]};weighted candidates"
-            yield _Object(("inputs", f"{feature}_{name}"), th1(histogram, title))
+            yield Placed(("inputs", f"{feature}_{name}"), th1(histogram, title))
     edges = np.arange(len(results.features) + 1.0)
     for name, matrix in results.correlation.items():
         n = results.n.get("test", {}).get(name, 0)
         bins = from_cells(np.nan_to_num(matrix), (edges, edges), np.zeros_like(matrix), entries=n)
         title = f"linear correlation, {name} (0 where a feature is constant)"
-        yield _Object(("inputs", f"correlation_{name}"), th2(bins, title, results.features, results.features))
+        yield Placed(("inputs", f"correlation_{name}"), th2(bins, title, results.features, results.features))
 
 
-def _robustness(model: str, robustness: Robustness) -> Iterator[_Object]:
+def _robustness(model: str, robustness: Robustness) -> Iterator[Placed]:
     """Graphs against the size of each change, the unchanged sample at its neutral size; dropped features have no
     size and stand in labelled histograms, the unchanged sample first.
     """
@@ -235,7 +247,7 @@ def _robustness(model: str, robustness: Robustness) -> Iterator[_Object]:
         names = [point.feature for point in (*nominal, *dropped)]
         for quantity, values in _quantities([*nominal, *dropped]).items():
             title = f"{model} without one feature;;{quantity}"
-            yield _Object(("robustness", model, f"{quantity}_drop"), _labelled(names, values, title))
+            yield Placed(("robustness", model, f"{quantity}_drop"), labelled(names, values, title))
     rest = [point for point in robustness.points if point.change != "drop"]
     rest.sort(key=lambda point: (point.change, point.feature))
     for (change, feature), group in groupby(rest, key=lambda point: (point.change, point.feature)):
@@ -244,8 +256,8 @@ def _robustness(model: str, robustness: Robustness) -> Iterator[_Object]:
         x = np.array([point.size for point in points])
         for quantity, values in _quantities(points).items():
             title = f"{model}: {change} {root_text(feature)};{change};{quantity}"
-            graph = _graph((x, x, x), _bounds(values), title)
-            yield _Object(("robustness", model, f"{quantity}_{change}_{feature}"), graph)
+            graph = graph_of((x, x, x), bounds(values), title)
+            yield Placed(("robustness", model, f"{quantity}_{change}_{feature}"), graph)
 
 
 def _quantities(points: Sequence[RobustnessPoint]) -> dict[str, list[Measured]]:
@@ -257,45 +269,15 @@ def _quantities(points: Sequence[RobustnessPoint]) -> dict[str, list[Measured]]:
     }
 
 
-def _cutflow(steps: Sequence[CutStep]) -> Iterator[_Object]:
+def _cutflow(steps: Sequence[CutStep]) -> Iterator[Placed]:
     labels = [step.name for step in steps]
     edges = (np.arange(len(steps) + 1.0),)
     for name in {name: None for step in steps for name in step.passed}:
         passed = np.array([step.passed.get(name, 0) for step in steps], dtype=np.float64)
-        yield _Object(("cutflow", name), th1(from_cells(passed, edges), f"{name};;candidates", labels))
+        yield Placed(("cutflow", name), th1(from_cells(passed, edges), f"{name};;candidates", labels))
         weighted = np.array([step.weighted.get(name, 0.0) for step in steps])
         bins = from_cells(weighted, edges, np.zeros_like(weighted), entries=float(passed.sum()))
-        yield _Object(("cutflow", f"{name}_weighted"), th1(bins, f"{name};;weighted candidates", labels))
-
-
-def _labelled(labels: Sequence[str], values: Sequence[Measured], title: str) -> Any:
-    """A histogram with one labelled bin a value; its error is half the interval. None where no value is defined."""
-    centre, low, high = _bounds(values)
-    if not np.isfinite(centre).any():
-        return None
-    variances = np.nan_to_num((high - low) / 2) ** 2
-    edges = (np.arange(len(values) + 1.0),)
-    return th1(from_cells(np.nan_to_num(centre), edges, variances, entries=len(values)), title, labels)
-
-
-def _graph(x: _Column, y: _Column, title: str) -> Any:
-    """A graph of (value, low, high) against (value, low, high), (n,) each, without the points that are not finite.
-
-    None where no point is left: ROOT cannot draw it.
-    """
-    columns = np.array([*x, *y], dtype=np.float64)
-    columns = columns[:, np.isfinite(columns).all(axis=0)]
-    if not columns.size:
-        return None
-    xs, x_low, x_high, ys, y_low, y_high = columns
-    exl, exh, eyl, eyh = (np.maximum(e, 0.0) for e in (xs - x_low, x_high - xs, ys - y_low, y_high - ys))
-    return tgraph_asymm_errors(xs, ys, exl, exh, eyl, eyh, title)
-
-
-def _bounds(values: Sequence[Measured]) -> _Column:
-    """Value, low and high of n numbers, (n,) each."""
-    table = np.array([[v.value, v.low, v.high] for v in values], dtype=np.float64).reshape(-1, 3)
-    return table[:, 0], table[:, 1], table[:, 2]
+        yield Placed(("cutflow", f"{name}_weighted"), th1(bins, f"{name};;weighted candidates", labels))
 
 
 def _centres(edges: Array) -> tuple[Array, Array]:

@@ -23,7 +23,7 @@ W → eν, 40 % multijet; `MET_pt` (GeV) is Gamma(2) of scale 8, plus 25 times a
 | `dxy` (cm) | σ .003, 5 % with .012 | Laplace .012 | σ .02 |
 | `r9` | 1 - Beta(1.2, 12) | 1 - Beta(1.5, 8) | 1 - Beta(2, 5) |
 
-Pile-up adds .0003 PV_npvs to every `hoe` that is not 0. The barrel ends at |eta| = 1.479.
+`charge` (int32) is -1 or 1, `mass` .000511 GeV. Pile-up adds .0003 PV_npvs to every `hoe` that is not 0. The barrel ends at |eta| = 1.479.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ _EVENTS_PER_RUN: Final = 20_000
 _EVENTS_PER_BLOCK: Final = 100
 _FIRST_EVENT: Final = 4_300_000_000
 _BARREL_END: Final = 1.479
+_ELECTRON_MASS: Final = 0.000511
 
 # Three columns everywhere below: prompt, heavy flavour, unmatched.
 
@@ -103,6 +104,8 @@ def _electrons(rng: np.random.Generator, n_true: Integers, npvs: Integers) -> Co
     falling = np.lexsort((-fields["pt"], event))
     columns: dict[str, NDArray[Any]] = {name: values[falling].astype(np.float32) for name, values in fields.items()}
     columns["genPartFlav"] = _flavour(rng, origin)[falling]
+    columns["charge"] = rng.choice(np.array([-1, 1], np.int32), len(falling))
+    columns["mass"] = np.full(len(falling), _ELECTRON_MASS, np.float32)
     return Collection(np.bincount(event, minlength=len(n_true)), columns)
 
 

@@ -1,4 +1,4 @@
-"""Load: every input of a recipe, streamed through labels, selection and features into one Sample."""
+"""Events: every input of a recipe, streamed through labels, selection and features into one Sample."""
 
 from __future__ import annotations
 

@@ -1,0 +1,114 @@
+"""Inputs: what the words of a command line mean, file by file, and how each input is cut into pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pidlab.apply.scoring import Piece, Scorer
+from pidlab.errors import DataError, UsageError
+from pidlab.read import STEP, Source, Table, each_path
+from pidlab.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An input that was named and cannot be opened, and why."""
+
+    name: str
+    reason: str
+
+
+def find_inputs(recipe: Recipe, words: Sequence[str], tree: str | None) -> tuple[list[Source], list[Lost]]:
+    """The inputs that `words` mean: paths, patterns, addresses, `file.root:tree`, and `@LIST` for a file of such lines.
+
+    An input that is named twice is taken once. What cannot be opened stops nothing.
+
+    Raises:
+        UsageError: a list cannot be read, or `data.friends` names files of the configuration's own inputs only.
+    """
+    found: dict[Source, None] = {}
+    lost = []
+    for word in (line for each in words for line in (_listed(each) if each.startswith("@") else [each])):
+        try:
+            paths = each_path(word, Path())
+        except DataError as error:
+            lost.append(Lost(word, str(error)))
+            continue
+        for path in paths:
+            try:
+                found |= dict.fromkeys(recipe.inputs([path], tree))
+            except DataError as error:
+                lost.append(Lost(path, str(error)))
+    return list(found), lost
+
+
+def _listed(word: str) -> list[str]:
+    """The lines of `@LIST`, without empty ones and those that begin with #."""
+    path = Path(word.removeprefix("@"))
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"{path}: this list of inputs cannot be read ({why}); it has one path a line") from error
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An input that was looked at.
+
+    Attributes:
+        name: what stands for it in the hash of the event key.
+        keys: the `event_id` branches and their types.
+        counter: of candidates in an entry; None where a row is an entry.
+        edges: the entries at which to cut it; None where it can only be read from its beginning.
+    """
+
+    source: Source
+    name: str
+    n_entries: int
+    keys: dict[str, np.dtype[Any]]
+    counter: str | None
+    edges: list[int] | None
+
+
+def look_at(source: Source, name: str, scorer: Scorer) -> Plan:
+    """Open an input and see that all expressions fit it.
+
+    Raises:
+        DataError: it cannot be read.
+        ConfigError, UsageError: it lacks a branch, or one is of another kind.
+    """
+    recipe = scorer.bundle.recipe
+    with Table(source, recipe.per) as table:
+        scorer.check(table)
+        return Plan(
+            source=source,
+            name=name,
+            n_entries=table.n_entries,
+            keys={key: table.dtype(key) for key in recipe.event_id},
+            counter=table.collection.counter if table.collection else None,
+            edges=table.edges(scorer.branches, STEP),
+        )
+
+
+def pieces_of(plan: Plan, scorer: Scorer, call: str) -> Iterator[Piece]:
+    """The pieces of one input, in order and at least one; where an input is read here, a piece brings its entries."""
+    if plan.edges is not None or not plan.n_entries:
+        edges = plan.edges or [0]
+        for start, stop in zip(edges, edges[1:] or [0], strict=False):
+            yield Piece(plan.source, plan.name, start, stop, call)
+        return
+    start = 0
+    try:
+        with Table(plan.source, scorer.bundle.recipe.per) as table:
+            for chunk in table.chunks(scorer.branches, STEP):
+                yield Piece(plan.source, plan.name, start, start + chunk.n_entries, call, chunk)
+                start += chunk.n_entries
+    except DataError as error:
+        yield Piece(plan.source, plan.name, start, start, call, failure=str(error))

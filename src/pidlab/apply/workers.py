@@ -1,0 +1,155 @@
+"""Workers: threads, processes or a cluster that score pieces, with a few of them under way and answers in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pidlab.apply.scoring import Failed, Order, Piece, Scored, Scorer, score_elsewhere, score_piece
+from pidlab.errors import UsageError
+
+_MOST_THREADS = 4
+"""Beyond this, threads wait for each other in Python's own part of the work; processes do not."""
+
+_AHEAD = 2
+"""Pieces under way beyond one a worker: enough to keep every worker busy while one is written."""
+
+Work = Callable[[Piece], Scored | Failed]
+
+
+@dataclass(slots=True)
+class Crew:
+    """An executor, and how many pieces may be under way in it.
+
+    Attributes:
+        executor: where pieces are scored.
+        work: what is done to each.
+        n_workers: how many work at the same time.
+        fresh: makes another such executor, of that many workers; None where it is not ours to make.
+    """
+
+    executor: Executor
+    work: Work
+    n_workers: int
+    fresh: Callable[[int], Executor] | None = None
+
+    def run(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Scored | Failed]]:
+        """Each piece with its answer, in order; only as many pieces are taken as are under way or done next.
+
+        A piece whose worker died, or failed in a way that is not the input's, is tried once more.
+        """
+        under_way: deque[tuple[Piece, Future[Scored | Failed]]] = deque()
+        for piece in pieces:
+            under_way.append((piece, self._submit(piece)))
+            if len(under_way) >= self.n_workers + _AHEAD:
+                yield self._answer(*under_way.popleft())
+        while under_way:
+            yield self._answer(*under_way.popleft())
+
+    def _submit(self, piece: Piece) -> Future[Scored | Failed]:
+        try:
+            return self.executor.submit(self.work, piece)
+        except BrokenExecutor as error:
+            if self.fresh is not None:
+                self.executor.shutdown(wait=False, cancel_futures=True)
+                self.executor = self.fresh(self.n_workers)
+                return self.executor.submit(self.work, piece)
+            broken: Future[Scored | Failed] = Future()
+            broken.set_exception(error)
+            return broken
+
+    def _answer(self, piece: Piece, future: Future[Scored | Failed]) -> tuple[Piece, Scored | Failed]:
+        try:
+            return piece, future.result()
+        except Exception:  # whatever befell the worker, it was not told as an answer
+            return piece, self._second_try(piece)
+
+    def _second_try(self, piece: Piece) -> Scored | Failed:
+        """Alone with a worker of its own, where that can be made: then it is to blame if that one dies too."""
+        executor = self.fresh(1) if self.fresh is not None else self.executor
+        try:
+            return executor.submit(self.work, piece).result()
+        except BrokenExecutor:
+            return Failed(f"{piece}: the worker that scored them died, twice; is there enough memory?")
+        except Exception as error:
+            return Failed(f"{piece}: cannot be scored, tried twice ({type(error).__name__}: {error})")
+        finally:
+            if executor is not self.executor:
+                executor.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def crew_for(scorer: Scorer, jobs: int | None, executor: Executor | None, dask: str) -> Iterator[Crew]:
+    """Those who score: `executor` as given, a dask cluster, `jobs` processes, or threads of this process.
+
+    Raises:
+        UsageError: other processes are wanted and there is no finished run for them to load, or dask is not installed.
+    """
+    if executor is not None:
+        n_workers = getattr(executor, "_max_workers", None) or len(os.sched_getaffinity(0))
+        yield Crew(executor, partial(score_elsewhere, _order(scorer)), n_workers)
+    elif dask:
+        with _cluster(dask) as (cluster, n_workers):
+            yield Crew(cluster, partial(score_elsewhere, _order(scorer)), n_workers)
+    elif jobs is not None and jobs > 1:
+        yield from _dismissed(Crew(_processes(jobs), partial(score_elsewhere, _order(scorer)), jobs, _processes))
+    else:
+        n_threads = jobs or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+        yield from _dismissed(Crew(ThreadPoolExecutor(n_threads), partial(score_piece, scorer), n_threads))
+
+
+def _dismissed(crew: Crew) -> Iterator[Crew]:
+    try:
+        yield crew
+    finally:
+        crew.executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _order(scorer: Scorer) -> Order:
+    if scorer.bundle.folder is None:
+        raise UsageError("other processes load the models from the folder of a finished run; apply in threads, jobs=1")
+    return Order(str(scorer.bundle.folder), tuple(scorer.bundle.contenders), scorer.bundle.fingerprint)
+
+
+def _processes(n: int) -> ProcessPoolExecutor:
+    """Started by spawn: a process that is forked after xgboost or torch were used hangs."""
+    return ProcessPoolExecutor(n, multiprocessing.get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    """A worker leaves Ctrl-C to the process that started it, and does not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
+    try:
+        from dask.distributed import Client
+    except ModuleNotFoundError as error:
+        raise UsageError("--dask needs dask and distributed: pip install 'pidlab[dask]'") from error
+    try:
+        client: Any = Client(address, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--dask {address}: no scheduler answers there ({error}); is the address right?") from error
+    with client:
+        n_workers = sum(client.nthreads().values())
+        if not n_workers:
+            raise UsageError(f"--dask {address}: the scheduler has no workers; start some with `dask worker {address}`")
+        yield client.get_executor(), n_workers

@@ -1,0 +1,159 @@
+"""Arrays: a finished run that scores what is in memory, inside whatever loop an analysis has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+
+from pidlab.apply.scoring import Scored, Scorer, score_branches, training_keys
+from pidlab.bundle import load_bundle
+from pidlab.candidates import find_collection, row_kinds
+from pidlab.errors import DataError, UsageError, nearest
+from pidlab.expressions import Kind, check, kind_from_array
+from pidlab.read import Chunk
+
+Columns = Mapping[str, Any]
+"""Arrays of one length by branch name: a dict of numpy or awkward arrays, an awkward record array, a pandas
+DataFrame, or the events of a coffea processor."""
+
+
+class LoadedRun:
+    """The models of a finished run, for arrays in memory.
+
+    Where the run has folds, events that it used are recognised if the arrays hold the branches of `data.event_id`, and
+    scored by the model that did not see them; all others get the mean of the fold models.
+
+    Attributes:
+        models: names.
+        branches: what the arrays must hold.
+        working_points: model to the names of its decisions.
+    """
+
+    def __init__(self, run: str | Path, models: Sequence[str] = ()) -> None:
+        """Load the run in the folder `run`, or some of its `models`.
+
+        Raises:
+            UsageError: this is not the folder of a run, or it has no such model.
+            ModelError: something in it is damaged.
+        """
+        self._bundle = load_bundle(Path(run), models)
+        anywhere = replace(self._bundle, recipe=replace(self._bundle.recipe, event_id=()))
+        self._by_key, self._by_values = Scorer(self._bundle, training_keys(self._bundle)), Scorer(anywhere)
+        self.models = tuple(self._bundle.contenders)
+        self.branches = self._by_values.branches
+        self.working_points = {name: tuple(d.name for d in found) for name, found in self._bundle.decisions.items()}
+
+    def scores(self, arrays: Columns) -> dict[str, Any]:
+        """The signal's score of each model, by its name; with more than two classes each class's as `MODEL_CLASS`.
+
+        Arrays are (n,) float32, or lists of candidates as the run has them; NaN where the selection fails. They are
+        those of the friend trees.
+
+        Raises:
+            DataError: a branch is missing, or of another length or type.
+        """
+        scored = self._scored(arrays)
+        names = [b for m, c in self._bundle.contenders.items() for b in score_branches(m, c)]
+        return {name.removeprefix("pid_"): _as_given(scored, name) for name in names}
+
+    def decide(self, arrays: Columns, working_point: str) -> dict[str, Any]:
+        """What each model decides at a working point: true where it is passed, (n,) bool or lists of candidates.
+
+        Models that do not have the working point (somebody's cuts have "hand" only) are left out.
+
+        Raises:
+            UsageError: no model has this working point.
+            DataError: a branch is missing, or of another length or type.
+        """
+        deciding = [name for name, points in self.working_points.items() if working_point in points]
+        if not deciding:
+            known = {point for points in self.working_points.values() for point in points}
+            raise UsageError(f"no model has the working point {working_point!r}; {nearest(working_point, known)}")
+        scored = self._scored(arrays)
+        return {name: _as_given(scored, f"pid_{name}_{working_point}") for name in deciding}
+
+    def selected(self, arrays: Columns) -> Any:
+        """Whether the selection of the run is passed: (n,) bool or lists of candidates.
+
+        Raises:
+            DataError: a branch is missing, or of another length or type.
+        """
+        return _as_given(self._scored(arrays), "pid_selected")
+
+    def _scored(self, arrays: Columns) -> Scored:
+        event_id = self._bundle.recipe.event_id
+        by_key = self._by_key.knows_events and all(_find(arrays, name) is not None for name in event_id)
+        scorer = self._by_key if by_key and event_id else self._by_values
+        columns = {name: _column(arrays, name) for name in sorted(scorer.branches)}
+        return scorer(self._chunk(columns), "")
+
+    def _chunk(self, columns: dict[str, Any]) -> Chunk:
+        recipe = self._bundle.recipe
+        lengths = {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} {n:,}" for name, n in lengths.items())
+            raise DataError(f"the arrays differ in length: {told}")
+        n = next(iter(lengths.values()), 0)
+        kinds = {name: kind_from_array(values) for name, values in columns.items()}
+        columns["Entry$"] = np.arange(n)
+        if recipe.per is None:
+            self._check(kinds)
+            return Chunk(columns, 0, n, columns)
+        collection = find_collection(recipe.per, kinds)
+        self._check(row_kinds(kinds, collection))
+        rows, counts = collection.flatten(columns, 0)
+        return Chunk(rows, 0, int(counts.sum()), columns, counts)
+
+    def _check(self, kinds: Mapping[str, Kind]) -> None:
+        for stated in self._bundle.recipe.stated():
+            check(stated.expression, kinds)
+
+
+def load(run: str | Path, models: Sequence[str] = ()) -> LoadedRun:
+    """The models of a finished run (or those named), ready to score arrays in memory.
+
+    Raises:
+        UsageError: this is not the folder of a run, or it has no such model.
+        ModelError: something in it is damaged.
+    """
+    return LoadedRun(run, models)
+
+
+def _as_given(scored: Scored, name: str) -> Any:
+    values = scored.columns[name]
+    return values if scored.counts is None else ak.unflatten(values, scored.counts)
+
+
+def _find(arrays: Columns, name: str) -> Any:
+    """The array of a branch; `Electron_pt` and `Electron.pt` are also `pt` of a record `Electron`; None: not there."""
+    names = _names(arrays)
+    if name in names:
+        return arrays[name]
+    for separator in ("_", "."):
+        record, _, member = name.partition(separator)
+        if member and record in names and member in _names(arrays[record]):
+            return arrays[record][member]
+    return None
+
+
+def _names(arrays: Any) -> frozenset[str]:
+    if isinstance(arrays, ak.Array):
+        return frozenset(arrays.fields)
+    columns = getattr(arrays, "columns", None)
+    return frozenset(arrays.keys() if columns is None else map(str, columns))
+
+
+def _column(arrays: Columns, name: str) -> Any:
+    found = _find(arrays, name)
+    if found is None:
+        raise DataError(f"the arrays have no {name!r}; {nearest(name, _names(arrays))}")
+    if isinstance(found, ak.Array):
+        plain = ak.without_parameters(found) if found.ndim > 1 else found
+        return ak.to_numpy(plain, allow_missing=False) if plain.ndim == 1 else ak.Array(ak.to_packed(plain).layout)
+    values = np.asarray(found)
+    return values.astype(np.dtypes.StringDType()) if values.dtype.kind in "OU" else values

@@ -1,0 +1,165 @@
+"""Domain: can a classifier tell the events of a run from the rows of files to be scored, and by what?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.bundle import load_bundle
+from pidlab.errors import DataError, OutputError
+from pidlab.evaluate.domain import measure_shift
+from pidlab.evaluate.results import plain
+from pidlab.evaluate.results_domain import Shift
+from pidlab.features import event_keys, feature_matrix
+from pidlab.events import branches_read, check_table, input_keys, load
+from pidlab.models.estimators import estimator_class
+from pidlab.progress import Watcher
+from pidlab.read import Table
+from pidlab.recipe import Recipe
+from pidlab.sample import Sample, concatenate
+from pidlab.selection import selected
+from pidlab.split import fold_of, share_of
+
+CLASSES = ("run", "files")
+_FOLDS = 5
+_ROWS_AT_MOST = 200_000
+_BDT: Mapping[str, Any] = {
+    "n_estimators": 150,
+    "max_depth": 4,
+    "learning_rate": 0.1,
+    "early_stopping_rounds": None,
+}
+
+
+def compare_domain(
+    run: Path,
+    files: Sequence[str],
+    output: Path,
+    watcher: Watcher,
+    *,
+    tree: str | None = None,
+    n_jobs: int | None = None,
+) -> Shift:
+    """Tell the events that a run used from the selected rows of `files`; `domain.json` and figures go to `output`.
+
+    The events of the run count with their weights; where its configuration states `evaluate.abundance`, its classes
+    are mixed in that ratio. Of more than 200,000 rows about that many are taken, whole events, on either side. A BDT
+    is trained five times, each time without a fifth of the events by the hash of their key, and scores that fifth.
+
+    Raises:
+        UsageError: `run` is no run.
+        ConfigError: an expression does not fit the branches of a file.
+        DataError: an input cannot be read, or no row is selected.
+        OutputError: the result cannot be written.
+    """
+    recipe = load_bundle(run).recipe
+    watcher.stage("load")
+    theirs = selected_rows(recipe, files, tree, watcher)
+    ours = as_mixture(load(recipe, watcher).sample, recipe.loaded.config.evaluate.abundance)
+    sample = labelled(ours, theirs)
+    watcher.stage("train")
+    score = OutOfFold(sample, recipe.loaded.config.seed, n_jobs, watcher)
+    watcher.stage("evaluate")
+    shift = measure_shift(score, sample, seed=recipe.loaded.config.seed)
+    _write(shift, output, recipe)
+    return shift
+
+
+def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watcher: Watcher) -> Sample:
+    """The rows of `files` that pass the selection, each with weight 1, of one class.
+
+    Raises:
+        DataError: there is none.
+    """
+    sources = recipe.inputs(list(files), tree)
+    keys, x, event = input_keys(sources), [], []
+    with watcher.task("reading", 0, "entries") as task:
+        for source in sources:
+            with Table(source, recipe.per) as table:
+                check_table(recipe, table)
+                for chunk in table.chunks(branches_read(recipe)):
+                    rows = chunk.take(np.flatnonzero(selected(recipe, chunk)))
+                    x.append(feature_matrix(recipe, rows))
+                    event.append(event_keys(recipe, rows, keys[source]))
+                    task.advance(chunk.n_entries)
+    n = sum(map(len, x))
+    if not n:
+        raise DataError(f"{', '.join(files)}: no row passes the selection of the run; look at its cut flow")
+    return Sample(
+        x=np.concatenate(x), y=np.zeros(n, np.int64), weight=np.ones(n), event=np.concatenate(event),
+        features=tuple(f.name for f, _ in recipe.features), classes=CLASSES, signal=1, spectators={}, columns={},
+        file=np.zeros(n, np.int32), row=np.arange(n),
+    )  # fmt: skip
+
+
+def as_mixture(sample: Sample, abundance: Mapping[str, float] | None) -> Sample:
+    """The sample with its classes in the ratio of `abundance`; left out: as its weights have them."""
+    if abundance is None:
+        return sample
+    sums = np.bincount(sample.y, sample.weight, len(sample.classes))
+    wanted = np.array([abundance[name] for name in sample.classes])
+    factor = np.divide(wanted, sums, out=np.zeros_like(sums), where=sums > 0)
+    return replace(sample, weight=sample.weight * factor[sample.y] * sums.sum() / wanted.sum())
+
+
+def labelled(ours: Sample, theirs: Sample) -> Sample:
+    """One sample of two classes, "run" and "files"; the latter is the signal."""
+    parts = []
+    for index, part in enumerate((ours, theirs)):
+        some = part.take(share_of(part.event, _ROWS_AT_MOST / max(len(part), _ROWS_AT_MOST), 1))
+        y = np.full(len(some), index, np.int64)
+        parts.append(replace(some, y=y, classes=CLASSES, signal=1, spectators={}, columns={}))
+    return concatenate(parts)
+
+
+class OutOfFold:
+    """A BDT a fold, trained on the other folds with the two classes at equal weight; it scores what it did not see."""
+
+    def __init__(self, sample: Sample, seed: int, n_jobs: int | None, watcher: Watcher) -> None:
+        self._fold = fold_of(sample.event, _FOLDS, seed)
+        weight = np.abs(sample.weight)
+        weight = weight / np.bincount(sample.y, weight)[sample.y]
+        self._models = []
+        with watcher.task("training", _FOLDS) as task:
+            for fold in range(_FOLDS):
+                rows = self._fold != fold
+                model = estimator_class("bdt")(**_BDT, seed=seed, n_jobs=n_jobs, device="cpu")
+                self._models.append(model.fit(sample.x[rows], sample.y[rows], weight[rows]))
+                task.advance()
+
+    def __call__(self, sample: Sample) -> NDArray[np.float32]:
+        """(n, 2) scores of the sample, or of the same candidates with other features."""
+        result = np.empty((len(sample), 2), np.float32)
+        for fold, model in enumerate(self._models):
+            rows = np.flatnonzero(self._fold == fold)
+            if len(rows):
+                result[rows] = model.scores(sample.x[rows])
+        return result
+
+
+def as_json(shift: Shift) -> dict[str, Any]:
+    """`domain.json`, schema 1: the histograms are left to the figures."""
+    content = plain(shift)
+    return {"schema": 1} | {name: content[name] for name in ("sentence", "n", "auc", "features")}
+
+
+def _write(shift: Shift, output: Path, recipe: Recipe) -> None:
+    from pidlab.plots.domain import domain_figures
+    from pidlab.plots.gallery import rendered
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "domain.json").write_text(json.dumps(as_json(shift), indent=1, allow_nan=False) + "\n")
+        for name, figure in domain_figures(shift, recipe.loaded.config.axis_labels):
+            for suffix, content in rendered(figure, name, "png", "pdf").items():
+                (output / f"{name}.{suffix}").write_bytes(content)
+    except OSError as error:
+        raise OutputError(
+            f"{output}: cannot be written ({error.strerror or error}); choose another place with -o"
+        ) from error

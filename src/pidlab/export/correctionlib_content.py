@@ -1,0 +1,186 @@
+"""The corrections of a run as correctionlib's schema has them: categories, bins and formulas, in JSON's types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Any
+
+import numpy as np
+
+from pidlab import __version__
+from pidlab.evaluate.results import Array, EfficiencyMap, FlatThreshold, Measured, ModelResult, Results, WorkingPoint
+
+SYSTEMATICS = ("nominal", "low", "high")
+
+Node = dict[str, Any]
+_UNDEFINED: Node = {"nodetype": "category", "input": "systematic", "content": []}  # raises, whatever is asked
+_MARGIN, _SMALLEST = Decimal("2e-15"), Decimal("1e-300")
+_LINE = "[0]+[1]*(min(max(x,[2]),[3])-[2])"
+_SURFACE = "[0]+[1]*(min(max(x,[2]),[3])-[2])+(min(max(y,[4]),[5])-[4])*([6]+[7]*(min(max(x,[2]),[3])-[2]))"
+
+
+def corrections(results: Results, models: Sequence[ModelResult], fingerprint: str) -> Node:
+    """A CorrectionSet of schema 2 in JSON's types."""
+    signal = f"signal {results.signal}, classes {', '.join(results.classes)}"
+    found = [
+        correction
+        for model in models
+        for point in model.working_points
+        for correction in _of_point(results, model, point)
+    ]
+    return {
+        "schema_version": 2,
+        "description": f"Efficiencies measured by pidlab {__version__}; {signal}; fingerprint {fingerprint}.",
+        "corrections": found,
+    }
+
+
+def _of_point(results: Results, model: ModelResult, point: WorkingPoint) -> Iterator[Node]:
+    """The corrections of one working point."""
+    name = correction_name(model, point)
+    told = f"{model.name} ({model.kind}) at {point.name}, {_decision(point)}. On the test sample"
+    content = {c: _by_systematic(rate_of(results, point, c)[:3], _leaf) for c in results.classes}
+    yield _correction(name, f"{told}, all of it.", ["particle", "systematic"], _category("particle", content))
+    for key, maps in grouped(model, point).items():
+        content = {m.particle: _map_content(m) for m in maps}
+        inputs = ["particle", *maps[0].names, "systematic"]
+        told_of_map = f"{told}, in bins of {' and '.join(maps[0].names)}.{_empty_bins(maps)}"
+        yield _correction(f"{name}{key}", told_of_map, inputs, _category("particle", content))
+    if point.flat is not None:
+        yield _threshold(f"{name}:threshold", f"The threshold of {model.name} at {point.name}.", point.flat)
+
+
+def rate_of(results: Results, point: WorkingPoint, particle: str) -> Measured:
+    """The efficiency of the signal, or the misidentification of another class."""
+    return point.efficiency if particle == results.signal else point.misid[particle]
+
+
+def correction_name(model: ModelResult, point: WorkingPoint) -> str:
+    """What the correction of a working point is called; maps and thresholds add to it."""
+    return f"{model.name}_{point.name}"
+
+
+def grouped(model: ModelResult, point: WorkingPoint) -> dict[str, list[EfficiencyMap]]:
+    """The maps of a working point by what they add to its name, the classes together; " #2" is a second binning."""
+    found: dict[str, list[EfficiencyMap]] = {}
+    for m in (m for m in model.maps if m.working_point == point.name):
+        key = plain = f"[{', '.join(m.names)}]"
+        number = 1
+        while key in found and not all(map(np.array_equal, found[key][0].edges, m.edges)):
+            number += 1
+            key = f"{plain} #{number}"
+        found.setdefault(key, []).append(m)
+    return found
+
+
+def _decision(point: WorkingPoint) -> str:
+    if point.flat is None:
+        return f"score > {point.threshold!r}"
+    return f"score > a threshold that follows {' and '.join(point.flat.names)}"
+
+
+def _empty_bins(maps: Sequence[EfficiencyMap]) -> str:
+    """A sentence about the bins that have no number; empty where all have one."""
+    found = []
+    for m in maps:
+        for place in np.argwhere(~np.isfinite(m.value)):
+            sides = [f"{name} {e[i]:g} to {e[i + 1]:g}" for name, e, i in zip(m.names, m.edges, place, strict=True)]
+            found.append(f"{m.particle} in {', '.join(sides)}")
+    return f" No candidates, so no number: {'; '.join(found)}." if found else ""
+
+
+def _correction(name: str, told: str, inputs: Sequence[str], data: Node, **further: Any) -> Node:
+    words = {"particle": "the true class", "systematic": "nominal, or low and high of the 68.3 % interval"}
+    variables = [
+        {"name": i, "type": "string" if i in words else "real", "description": words.get(i, "a spectator")}
+        for i in inputs
+    ]
+    output = {"name": "threshold" if further else "fraction that passes", "type": "real"}
+    return {
+        "name": name,
+        "description": told,
+        "version": 1,
+        "inputs": variables,
+        "output": output,
+        "data": data,
+        **further,
+    }
+
+
+def _category(name: str, content: Mapping[str, Any]) -> Node:
+    items = [{"key": key, "value": value} for key, value in content.items()]
+    return {"nodetype": "category", "input": name, "content": items}
+
+
+def _by_systematic(bounds: Sequence[Any], node: Callable[[Any], Any]) -> Node:
+    """Nominal, low and high, each as `node` of its bounds."""
+    return _category("systematic", {s: node(values) for s, values in zip(SYSTEMATICS, bounds, strict=True)})
+
+
+def _leaf(value: float) -> float | Node:
+    return float(value) if np.isfinite(value) else _UNDEFINED
+
+
+def _map_content(m: EfficiencyMap) -> Node:
+    edges = [[*(_just_below(e) for e in each[:-1]), _just_above(each[-1])] for each in m.edges]
+    return _by_systematic(
+        (m.value, m.low, m.high), lambda values: _binning(m.names, edges, [_leaf(v) for v in values.ravel()], "error")
+    )
+
+
+def _just_below(edge: float) -> float:
+    """An edge that correctionlib reads as it is, or as a number below the edge by a few parts in 10^15.
+
+    Its parser is exact for up to 15 digits and powers of ten up to 22, and wrong by up to three units in the last place
+    beyond. A quantile of float32 values has 17 digits, and the event it comes from must stay on its side.
+    """
+    number = Decimal(repr(float(edge)))
+    if not number.is_finite() or (len(number.as_tuple().digits) <= 15 and abs(int(number.as_tuple().exponent)) <= 22):
+        return float(edge)
+    return float(Context(15, ROUND_FLOOR).create_decimal(number - abs(number) * _MARGIN))
+
+
+def _just_above(edge: float) -> float:
+    """The end of a last bin that holds its edge, by the same few parts."""
+    number = Decimal(repr(float(edge)))
+    beyond = number + max(abs(number) * _MARGIN, _SMALLEST) if number.is_finite() else number
+    return float(Context(15, ROUND_CEILING).create_decimal(beyond))
+
+
+def _binning(names: Sequence[str], edges: Sequence[Sequence[float] | Array], content: list[Any], flow: str) -> Node:
+    """Bins of one or two inputs; `content` runs over the last one first."""
+    sides = [[float(e) if np.isfinite(e) else str(e) for e in each] for each in edges]
+    if len(names) == 1:
+        return {"nodetype": "binning", "input": names[0], "edges": sides[0], "content": content, "flow": flow}
+    return {"nodetype": "multibinning", "inputs": list(names), "edges": sides, "content": content, "flow": flow}
+
+
+def _threshold(name: str, told: str, flat: FlatThreshold) -> Node:
+    """A formula in each cell between the nodes, whose arguments stop at the cell's sides: so it holds outside too."""
+    nodes = [np.append(n, n + 1 + np.abs(n)) if len(n) == 1 else n for n in flat.nodes]
+    values = np.asarray(flat.values)
+    for axis, (own, stretched) in enumerate(zip(flat.nodes, nodes, strict=True)):
+        values = values if len(own) == len(stretched) else np.repeat(values, 2, axis)
+    cells = _surface(nodes, values) if len(nodes) == 2 else _line(nodes[0], values)
+    refs = [{"nodetype": "formularef", "index": 0, "parameters": cell.tolist()} for cell in cells]
+    expression = _SURFACE if len(nodes) == 2 else _LINE
+    formula = {"nodetype": "formula", "expression": expression, "parser": "TFormula", "variables": list(flat.names)}
+    return _correction(name, told, flat.names, _binning(flat.names, nodes, refs, "clamp"), generic_formulas=[formula])
+
+
+def _line(nodes: Array, values: Array) -> Array:
+    """(cells, 4) parameters of `_LINE`."""
+    return np.stack([values[:-1], np.diff(values) / np.diff(nodes), nodes[:-1], nodes[1:]], axis=1)
+
+
+def _surface(nodes: Sequence[Array], values: Array) -> Array:
+    """(cells, 8) parameters of `_SURFACE`, the cells of the last axis first."""
+    x, y = np.diff(nodes[0])[:, None], np.diff(nodes[1])[None, :]
+    corner = values[:-1, :-1]
+    along_x, along_y = values[1:, :-1] - corner, values[:-1, 1:] - corner
+    twist = values[1:, 1:] - values[1:, :-1] - along_y
+    x_low, y_low = np.meshgrid(nodes[0][:-1], nodes[1][:-1], indexing="ij")
+    x_high, y_high = np.meshgrid(nodes[0][1:], nodes[1][1:], indexing="ij")
+    parts = [corner, along_x / x, x_low, x_high, y_low, y_high, along_y / y, twist / x / y]
+    return np.stack([p.ravel() for p in parts], axis=1)

@@ -1,0 +1,156 @@
+"""correctionlib: what models do at their working points, as one `corrections.json` (schema 2) for analyses.
+
+For a model `bdt` with a working point `eff90` the file holds
+
+    bdt_eff90(particle, systematic)                          efficiency or misidentification of the whole test sample
+    bdt_eff90[P.gtr.p](particle, P.gtr.p, systematic)        the same in the bins of each map
+    bdt_eff90_flat:threshold(P.gtr.p)                        a threshold that follows spectators
+
+where `particle` is a class and `systematic` is nominal, low or high, the bounds of the 68.3 % interval. A decision is
+score > threshold, strictly, both float32. Inputs are in the order of `inputs`, spectators under the names and in the
+units of the configuration.
+
+The bins are those of pidlab: [low, high), the last one with its upper edge. The file's edges are lower by 10^-15 of
+themselves where they have more than 15 digits, which correctionlib does not read exactly, and the last one is higher,
+so that an event on an edge is in the same bin. Beyond the bins, and for a spectator that is NaN, correctionlib raises:
+there is no number to give. Nor is there in a bin without candidates. JSON has no NaN and 0 would be wrong, so such a
+bin holds a category without keys, which raises too ("Index not available in Category"); the description names these
+bins. Look up only what lies in the range, or widen the map's bins.
+
+A flat threshold is a formula in each cell between the nodes, bilinear there and constant beyond the outermost: the same
+function as pidlab's, and not a histogram of it. Where a spectator is NaN it is NaN, which nothing passes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from pidlab.bundle import Bundle
+from pidlab.errors import ModelError, UsageError
+from pidlab.evaluate.flat import thresholds_at
+from pidlab.evaluate.results import Array, EfficiencyMap, FlatThreshold, ModelResult, Results
+from pidlab.evaluate.stored import read_results
+from pidlab.export.correctionlib_content import SYSTEMATICS, correction_name, corrections, grouped, rate_of
+from pidlab.export.parity import Exported, ParityEvents, largest_difference
+
+FILE = "corrections.json"
+_LIMIT = 1e-9
+
+
+def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEvents, run: Path) -> list[Exported]:
+    """`corrections.json` into the folder `output`, read back and held against the results of the run.
+
+    Every bin is looked up inside and at its lower edges; flat thresholds at and between their nodes, beyond them, and
+    at the spectators of `events`.
+
+    Raises:
+        UsageError: correctionlib is not installed.
+        DataError: the results of the run cannot be read.
+        ModelError: correctionlib refuses the file, or finds other numbers in it.
+    """
+    library = _correctionlib()
+    results = read_results(run / "results.json")
+    chosen = [results.models[name] for name in models]
+    content = corrections(results, chosen, bundle.fingerprint)
+    path = output / FILE
+    try:
+        valid = library.schemav2.CorrectionSet.model_validate(content)
+        path.write_text(valid.model_dump_json(exclude_unset=True, indent=1) + "\n", encoding="utf-8")
+        written = library.CorrectionSet.from_file(str(path))
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{path.name}: correctionlib refuses it ({error}); nothing was exported") from error
+    difference = max(_differences(written, results, chosen, events), default=0.0)
+    return [Exported(path, "correctionlib", tuple(models), difference, len(events.x))]
+
+
+def _correctionlib() -> ModuleType:
+    try:
+        import correctionlib
+        import correctionlib.schemav2
+    except ImportError as error:
+        raise UsageError(
+            f"this format needs the package correctionlib ({error}): pip install 'pidlab[correctionlib]'"
+        ) from error
+    return correctionlib
+
+
+def _differences(
+    written: Any, results: Results, models: Sequence[ModelResult], events: ParityEvents
+) -> Iterator[float]:
+    """What the file answers, held against what was measured, everywhere.
+
+    Raises:
+        ModelError: there is a difference, or an answer where there is no number.
+    """
+    for model, point in [(m, p) for m in models for p in m.working_points]:
+        name = correction_name(model, point)
+        for c in results.classes:
+            expected = np.array(rate_of(results, point, c)[:3])[:, None]
+            yield _compared(written, name, c, np.empty((1, 0)), expected)
+        for key, maps in grouped(model, point).items():
+            for m in maps:
+                yield _compared(written, name + key, m.particle, *_answers(m))
+        if point.flat is not None:
+            places = _places(point.flat, events)
+            found = written[f"{name}:threshold"].evaluate(*places.values())
+            what = f"{FILE}: {name}:threshold"
+            yield largest_difference(what, found, thresholds_at(point.flat, places), _LIMIT)
+
+
+def _compared(written: Any, name: str, particle: str, places: Array, expected: Array) -> float:
+    """Places (n, spectators) with their nominal, low and high (3, n), NaN where the file must not answer."""
+    worst = 0.0
+    for systematic, numbers in zip(SYSTEMATICS, expected, strict=True):
+        defined = np.isfinite(numbers)
+        found = [_answer(written[name], particle, place, systematic) for place in places[~defined]]
+        if any(answer is not None for answer in found):
+            raise ModelError(f"{FILE}: {name} gives a number for {particle} in a bin without candidates")
+        if defined.any():
+            rows = places[defined]
+            answers = written[name].evaluate(particle, *rows.T, systematic) * np.ones(len(rows))
+            what = f"{FILE}: {name}, {particle}, {systematic}"
+            worst = max(worst, largest_difference(what, answers, numbers[defined], _LIMIT))
+    return worst
+
+
+def _answer(correction: Any, particle: str, place: Array, systematic: str) -> float | None:
+    try:
+        return float(correction.evaluate(particle, *map(float, place), systematic))
+    except IndexError:
+        return None
+
+
+def _answers(m: EfficiencyMap) -> tuple[Array, Array]:
+    """Places (n, spectators) inside each bin and on its edges, and nominal, low and high (3, n) there."""
+    both = list(itertools.product(*(_places_along(e) for e in m.edges)))
+    index = tuple(np.array([[i for _, i in place] for place in both]).T)
+    places = np.array([[x for x, _ in place] for place in both])
+    return places, np.stack([bound[index] for bound in (m.value, m.low, m.high)])
+
+
+def _places_along(edges: Array) -> list[tuple[float, int]]:
+    """The finite edges and a place between each two of them, each with its bin."""
+    finite = np.clip(edges, -1e300, 1e300)
+    inside = finite[:-1] + (finite[1:] - finite[:-1]) / 2
+    n = len(inside)
+    places = [*zip(inside, range(n), strict=True), *zip(edges[:-1], range(n), strict=True), (edges[-1], n - 1)]
+    return [(float(x), i) for x, i in places if np.isfinite(x)]
+
+
+def _places(flat: FlatThreshold, events: ParityEvents) -> dict[str, Array]:
+    """Spectators at the nodes, between and beyond them, NaN, and those of the events."""
+    axes = []
+    for nodes in flat.nodes:
+        between = (nodes[1:] + nodes[:-1]) / 2
+        axes.append(np.concatenate([nodes, between, nodes[:1] - 1, nodes[-1:] + 1, [np.nan]]))
+    grid = np.meshgrid(*axes, indexing="ij")
+    return {
+        name: np.concatenate([own.ravel(), events.spectators.get(name, np.empty(0))])
+        for name, own in zip(flat.names, grid, strict=True)
+    }

@@ -1,0 +1,225 @@
+"""What a header knows of an event in C++: its branches, the selection, the features and other expressions of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pidlab.bundle import Bundle
+from pidlab.errors import ExpressionError, UsageError
+from pidlab.export.cpp_text import comment, identifier, number, quoted
+from pidlab.export.parity import ParityEvents
+from pidlab.expressions import Expression, Kind, Number, kind_from_array, to_cpp
+from pidlab.expressions.tree import Apply, Branch, Constant, Step
+
+_TYPES = {
+    Number.FLOAT: "double",
+    Number.INT: "std::int64_t",
+    Number.UNSIGNED: "std::uint64_t",
+    Number.BOOL: "bool",
+    Number.TEXT: "std::string",
+}
+_COMPARISONS = ("<", ">", "<=", ">=", "==", "!=")
+_RESERVED = ("event", "value", "x")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A branch as a member of `Event`: its name in the tree, its name in C++, and what it holds."""
+
+    branch: str
+    name: str
+    kind: Kind
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it holds a list of numbers."""
+        return bool(self.kind.shape)
+
+    @property
+    def number_type(self) -> str:
+        """The C++ type of each number in it."""
+        return "std::int64_t" if self.is_list and self.kind.number is Number.BOOL else _TYPES[self.kind.number]
+
+    @property
+    def type(self) -> str:
+        """The C++ type."""
+        return f"std::vector<{self.number_type}>" if self.is_list else self.number_type
+
+    def declaration(self) -> str:
+        """The line in `struct Event`."""
+        start = {"double": " = std::numeric_limits<double>::quiet_NaN()", "bool": " = false"}.get(self.type, " = 0")
+        start = "" if self.is_list or self.type == "std::string" else start
+        return f"   {self.type} {self.name}{start}; // {comment(self.branch)}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class EventText:
+    """The members of `Event`, and the C++ of expressions of them."""
+
+    members: tuple[Member, ...]
+
+    def members_of(self, expressions: Sequence[Expression]) -> list[Member]:
+        """The members that the expressions read."""
+        names = {name for expression in expressions for name in expression.branches}
+        return [m for m in self.members if m.branch in names]
+
+    def value(self, where: str, expression: Expression) -> str:
+        """C++ for the number that an expression of `event` is; NaN where an element that it reads does not exist.
+
+        Raises:
+            UsageError: it has no meaning for a single row.
+        """
+        only = expression.steps[0] if len(expression.steps) == 1 else None
+        if isinstance(only, Branch) and not only.indices:
+            return f"event.{self._by_branch()[only.name].name}"
+        text, exists = self._text(where, expression)
+        return f"({exists} ? double({text}) : std::numeric_limits<double>::quiet_NaN())" if exists else text
+
+    def truth(self, where: str, expression: Expression) -> str:
+        """C++ for the truth of an expression of `event`; false where an element that it reads does not exist.
+
+        Raises:
+            UsageError: it has no meaning for a single row.
+        """
+        text, exists = self._text(where, expression)
+        return f"({exists} && detail::holds({text}))" if exists else f"detail::holds({text})"
+
+    def _by_branch(self) -> dict[str, Member]:
+        return {m.branch: m for m in self.members}
+
+    def _text(self, where: str, expression: Expression) -> tuple[str, str]:
+        """The C++ of the expression, and the condition that its elements exist (empty where there are none)."""
+        members = self._by_branch()
+        exact = dict(_exact(expression.steps, members))
+        steps = tuple(_shortened(expression.steps, exact))
+        elements = [s for s in expression.steps if isinstance(s, Branch) and s.indices]
+        if any(len(s.indices) > 1 for s in elements):
+            raise UsageError(_refusal(where, expression, "an array of several dimensions has no place in Event"))
+        texts = {branch: f"event.{m.name}" for branch, m in members.items()} | {t: t for t in exact.values()}
+        try:
+            text = to_cpp(Expression(expression.text, steps), texts.__getitem__)
+        except ExpressionError as error:
+            raise UsageError(_refusal(where, expression, error.message)) from error
+        exists = [f"event.{members[s.name].name}.size() > {s.indices[0]}" for s in elements]
+        return text, " && ".join(dict.fromkeys(exists))
+
+
+def _refusal(where: str, expression: Expression, why: str) -> str:
+    advice = "score with `pidlab apply`, or train a run without this expression"
+    return f"{where}: {expression.text!r} cannot be written into a C++ header: {why}; {advice}"
+
+
+def event_text(expressions: Sequence[Expression], events: ParityEvents) -> EventText:
+    """The members for all branches that are read, of the types that they have in the run's inputs."""
+    members: list[Member] = []
+    for branch in sorted({name for expression in expressions for name in expression.branches}):
+        kind = kind_from_array(events.branches[branch])
+        members.append(Member(branch, identifier(branch, [*_RESERVED, *(m.name for m in members)]), kind))
+    return EventText(tuple(members))
+
+
+def _exact(steps: Sequence[Step], members: Mapping[str, Member]) -> Iterator[tuple[int, str]]:
+    """Comparisons of whole numbers, which doubles would round: the place of each in `steps`, and its C++."""
+    for i, step in enumerate(steps):
+        if isinstance(step, Apply) and step.name in _COMPARISONS and i >= 2:
+            sides = [_whole(s, members) for s in steps[i - 2 : i]]
+            if all(sides) and any(isinstance(s, Branch) for s in steps[i - 2 : i]):
+                yield i, _compared(step.name, *sides)  # type: ignore[arg-type]  # none is None
+
+
+def _whole(step: Step, members: Mapping[str, Member]) -> tuple[str, str] | None:
+    """The C++ of a whole number and its sort (signed, unsigned, or any: a constant that fits both); None for others."""
+    if isinstance(step, Constant) and isinstance(step.value, int) and not isinstance(step.value, bool):
+        return (f"{step.value}ull", "unsigned") if step.value >= 2**63 else (f"{step.value}ll", "any")
+    if not isinstance(step, Branch) or not members[step.name].kind.number.is_integer:
+        return None
+    sort = "unsigned" if members[step.name].kind.number is Number.UNSIGNED else "signed"
+    index = "".join(f"[{i}]" for i in step.indices)
+    kind = "std::uint64_t" if sort == "unsigned" else "std::int64_t"
+    return f"{kind}(event.{members[step.name].name}{index})", sort
+
+
+def _compared(operator: str, left: tuple[str, str], right: tuple[str, str]) -> str:
+    (a, sort), (b, other) = left, right
+    if {sort, other} == {"signed", "unsigned"}:
+        less_than_all = f"{a if sort == 'signed' else b} < 0"
+        on_the_left = operator in ("<", "<=", "!=") if sort == "signed" else operator in (">", ">=", "!=")
+        return f"({less_than_all} ? {str(on_the_left).lower()} : std::uint64_t({a}) {operator} std::uint64_t({b}))"
+    if "unsigned" in (sort, other):
+        return f"(std::uint64_t({a}) {operator} std::uint64_t({b}))"
+    return f"({a} {operator} {b})"
+
+
+def _shortened(steps: Sequence[Step], exact: Mapping[int, str]) -> Iterator[Step]:
+    """The steps with each exact comparison as a branch, whose name is its C++."""
+    inside = {i - k for i in exact for k in (1, 2)}
+    for i, step in enumerate(steps):
+        if i in exact:
+            yield Branch(exact[i], (), step.position, step.length)
+        elif i not in inside:
+            yield step
+
+
+def selection_text(bundle: Bundle, event: EventText) -> str:
+    """The function `selected`."""
+    cuts = [
+        f"   if (!{event.truth(f'selection.{name}', stated.expression)}) return false; // {comment(name)}\n"
+        for name, stated in bundle.recipe.selection
+    ]
+    return (
+        "/// Whether the event passes the selection of the run.\n"
+        f"inline bool selected([[maybe_unused]] const Event& event)\n{{\n{''.join(cuts)}   return true;\n}}\n"
+    )
+
+
+def features_text(bundle: Bundle, event: EventText) -> str:
+    """The function `features`: float32, NaN where missing."""
+    lines = []
+    for j, (feature, stated) in enumerate(bundle.recipe.features):
+        value = event.value(f"features.{feature.name}", stated.expression)
+        codes = " || ".join(f"value == {_code(code)}" for code in feature.missing)
+        missing = f"{codes} ? std::numeric_limits<float>::quiet_NaN() : " if codes else ""
+        lines.append(
+            f"   {{ const auto value = {value}; x[{j}] = {missing}detail::narrowed(value); }}"
+            f" // {comment(feature.name)}\n"
+        )
+    n = len(bundle.recipe.features)
+    return (
+        f"/// The {n} features, NaN where one is missing.\n"
+        f"inline std::array<float, {n}> features([[maybe_unused]] const Event& event)\n{{\n"
+        f"   std::array<float, {n}> x;\n{''.join(lines)}   return x;\n}}\n"
+    )
+
+
+def _code(code: float) -> str:
+    return number(float(code))
+
+
+def struct_text(event: EventText) -> str:
+    """`struct Event`, and `branches`, which shows a visitor the name of each branch beside its member."""
+    shown = "".join(f"   visit({quoted(m.branch)}, event.{m.name});\n" for m in event.members)
+    return (
+        "/// The branches that scores are computed from, with the values of one row.\n"
+        f"struct Event {{\n{''.join(m.declaration() for m in event.members)}}};\n\n"
+        '/// Calls visit("branch", member) for every branch.\n'
+        "template <class Visitor>\n"
+        "inline void branches([[maybe_unused]] Event& event, [[maybe_unused]] Visitor&& visit)\n"
+        f"{{\n{shown}}}\n"
+    )
+
+
+def arguments(members: Sequence[Member]) -> tuple[str, str, str]:
+    """A function of the plain values: its template line (for lists), its parameters, and the `Event` made from them."""
+    lists = [m for m in members if m.is_list]
+    template = f"template <{', '.join(f'class L{i}' for i in range(len(lists)))}>\n" if lists else ""
+    types = {m.branch: f"const L{i}&" for i, m in enumerate(lists)}
+    written = {
+        m.branch: types.get(m.branch, "const std::string&" if m.type == "std::string" else m.type) for m in members
+    }
+    parameters = ", ".join(f"{written[m.branch]} {m.name}" for m in members)
+    filled = "".join(
+        f"   event.{m.name} = {f'detail::copied<{m.number_type}>({m.name})' if m.is_list else m.name};\n"
+        for m in members
+    )
+    return template, parameters, f"   Event event;\n{filled}"

@@ -1,0 +1,249 @@
+"""The trained models as C++: tables of numbers and a function that hands them to the pieces in `pieces.h`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from pidlab.errors import UsageError
+from pidlab.export.cpp_event import EventText
+from pidlab.export.cpp_text import number, records, table
+from pidlab.models.calibration import Calibrator, Temperature
+from pidlab.models.contender import Contender, Fitted
+from pidlab.scaling import Scaler
+
+_ACTIVATIONS = {
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "relu": "Relu",
+    "leaky_relu": "LeakyRelu",
+    "elu": "Elu",
+    "silu": "Silu",
+    "gelu": "Gelu",
+}
+
+
+def model_text(name: str, contender: Contender, event: EventText) -> str:
+    """The function `scores_NAME(event, x)` and all that it needs; x is a pointer to the features.
+
+    Raises:
+        UsageError: the model is of a type that cannot be written in C++, or its expression cannot.
+    """
+    n = n_scores(contender)
+    head = f"inline std::array<float, {n}> scores_{name}("
+    if not contender.fitted:
+        return f"{head}const Event& event, const float*)\n{{\n{_given(contender, event)}}}\n"
+    if contender.kind not in ESTIMATORS:
+        others = "export it with --format onnx, or name the other models with --model"
+        raise UsageError(f"models.{contender.name}: a model of type {contender.kind!r} has no C++; {others}")
+    folds = [f"{name}_fold{i}" for i in range(len(contender.fitted))]
+    text = "".join(_fold(fold, fitted, contender) for fold, fitted in zip(folds, contender.fitted, strict=True))
+    calls = [f"{fold}(x)" for fold in folds]
+    if contender.calibration is not None:
+        text += _calibration(f"calibrated_{name}", contender.calibration, n)
+        calls = [f"calibrated_{name}({call})" for call in calls]
+    if len(calls) > 1:
+        calls = [f"mean(std::array<std::array<float, {n}>, {len(calls)}>{{{{{', '.join(calls)}}}}})"]
+    return f"{text}{head}const Event&, const float* x)\n{{\n   return {calls[0]};\n}}\n"
+
+
+def n_scores(contender: Contender) -> int:
+    """The number of columns of a model's scores: the classes, and the decisions of cuts without a score."""
+    return len(contender.recipe.classes) + len(contender.boxes)
+
+
+def _given(contender: Contender, event: EventText) -> str:
+    """The body for somebody's cuts or score, as `Contender` has them."""
+    recipe, n_classes = contender.recipe, len(contender.recipe.classes)
+    expression, where = recipe.given[contender.name].expression, f"models.{contender.name}"
+    if contender.single_point:
+        value, other = f"{event.truth(where, expression)} ? 1.0f : 0.0f", "1 - signal"
+    else:
+        value, other = f"single(double({event.value(where, expression)}))", "-signal"
+    other = other if n_classes == 2 else "std::numeric_limits<float>::quiet_NaN()"
+    scores = ", ".join("signal" if i == recipe.signal else other for i in range(n_classes))
+    return f"   const float signal = {value};\n   return {{{{{scores}}}}};\n"
+
+
+def _calibration(name: str, calibration: Calibrator, n: int) -> str:
+    """The function `NAME(scores)` of a calibration."""
+    if isinstance(calibration, Temperature):
+        tables, body = "", f"   return at_temperature(scores, {number(calibration.temperature)});\n"
+    else:
+        tables, heights = "", []
+        for column, x, y in zip(calibration.columns, calibration.x, calibration.y, strict=True):
+            tables += table(f"{name}_x{column}", x) + table(f"{name}_y{column}", y)
+            heights.append(f"mapped({name}_x{column}, {name}_y{column}, scores[{column}])")
+        one, other = "static_cast<float>(height)", "static_cast<float>(1 - height)"
+        pair = f"{other}, {one}" if calibration.columns[0] == 1 else f"{one}, {other}"
+        body = f"   const double height = {heights[0]};\n   return {{{{{pair}}}}};\n"
+        if len(heights) > 1:
+            body = f"   return shares(std::array<double, {n}>{{{{{', '.join(heights)}}}}});\n"
+    kind = f"std::array<float, {n}>"
+    return f"{tables}inline {kind} {name}(const {kind}& scores)\n{{\n{body}}}\n"
+
+
+def _fold(name: str, fitted: Fitted, contender: Contender) -> str:
+    """The function `NAME(x)` of one fitted model: its own features, scaled, through the estimator."""
+    d = len(fitted.columns)
+    lines = [f"   const float own[] = {{{', '.join(f'x[{j}]' for j in fitted.columns)}}};\n"]
+    tables, source = "", "own"
+    if fitted.scaler is not None:
+        tables, scaled = _scaling(name, fitted.scaler)
+        lines += scaled
+        source, d = "scaled", d + len(fitted.scaler.indicators)
+    if contender.boxes:
+        own_tables, body = "", _boxes(fitted.estimator, contender, source)
+    else:
+        own_tables, body = ESTIMATORS[contender.kind](name, fitted.estimator, source, d)
+    signature = f"inline std::array<float, {n_scores(contender)}> {name}(const float* x)"
+    return f"{tables}{own_tables}{signature}\n{{\n{''.join(lines)}{body}}}\n"
+
+
+def _scaling(name: str, scaler: Scaler) -> tuple[str, list[str]]:
+    tables, d = "", len(scaler.knots)
+    lines = [f"   float scaled[{d + len(scaler.indicators)}];\n"]
+    line = "on_broken_line" if scaler.clamp else "on_straight_line"
+    for j, (knots, values) in enumerate(zip(scaler.knots, scaler.values, strict=True)):
+        tables += table(f"{name}_knots{j}", knots) + table(f"{name}_values{j}", values)
+        filled = f"std::isnan(own[{j}]) ? {number(scaler.fill[j])} : own[{j}]"
+        lines.append(f"   scaled[{j}] = single({line}({name}_knots{j}, {name}_values{j}, {len(knots)}, {filled}));\n")
+    lines += [f"   scaled[{d + i}] = std::isnan(own[{j}]) ? 1.0f : 0.0f;\n" for i, j in enumerate(scaler.indicators)]
+    return tables, lines
+
+
+def _linear(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+    tables = table(f"{name}_coefficients", model.coefficients_) + table(f"{name}_intercept", model.intercept_)
+    return tables, f"   return posterior(linear_margins({name}_coefficients, {name}_intercept, {x}));\n"
+
+
+def _cuts(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+    tables, scores = "", []
+    for k, windows in enumerate(model.windows_):
+        cut = [j for j in range(d) if np.isfinite(windows.low[-1, j]) or np.isfinite(windows.high[-1, j])]
+        levels = [f"std::size_t({len(windows)})"]
+        for j in cut:
+            own = f"{name}_class{k}_feature{j}"
+            tables += table(f"{own}_low", windows.low[:, j].copy()) + table(f"{own}_high", windows.high[:, j].copy())
+            levels.append(f"windows_passed({own}_low, {own}_high, {len(windows)}, {x}[{j}])")
+        tables += table(f"{name}_class{k}_scores", windows.level_score.astype(np.float32))
+        scores.append(f"{name}_class{k}_scores[std::min({{{', '.join(levels)}}})]")
+    unused = "" if "_feature" in tables else f"   static_cast<void>({x});\n"
+    if len(model.classes_) > 2:
+        return tables, f"{unused}   return {{{{{', '.join(scores)}}}}};\n"
+    signal = int(np.flatnonzero(model.classes_ == model.signal)[0])
+    pair = "1 - signal, signal" if signal else "signal, 1 - signal"
+    return tables, f"{unused}   const float signal = {scores[0]};\n   return {{{{{pair}}}}};\n"
+
+
+def _boxes(model: Any, contender: Contender, x: str) -> str:
+    """The decisions of cuts without a score, behind the first one as scores of the classes."""
+    recipe, decisions, body = contender.recipe, [], f"   static_cast<void>({x});\n"
+    for i, (_, efficiency) in enumerate(contender.boxes):
+        box = model.box(efficiency)
+        faces = [f"{x}[{j}] > {number(v)}" for j, v in enumerate(box.low) if np.isfinite(v)]
+        faces += [f"{x}[{j}] < {number(v)}" for j, v in enumerate(box.high) if np.isfinite(v)]
+        body += f"   const float box{i} = {' && '.join(faces) or 'true'} ? 1.0f : 0.0f;\n"
+        decisions.append(f"box{i}")
+    other = "1 - box0" if len(recipe.classes) == 2 else "std::numeric_limits<float>::quiet_NaN()"
+    classes = ["box0" if i == recipe.signal else other for i in range(len(recipe.classes))]
+    return f"{body}   return {{{{{', '.join([*classes, *decisions])}}}}};\n"
+
+
+def _bdt(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+    from pidlab.models.tree_tables import Tree, worth_while
+
+    forest = model.forest()
+    trees: list[Tree] = sorted(forest.trees, key=lambda tree: tree.margin)
+    flat = [_breadth_first(tree, d) for tree in trees]
+    widest = max((max(slot, step) for nodes, _ in flat for _, slot, step in nodes), default=0)
+    index = "std::uint16_t" if widest <= 0xFFFF else "std::uint32_t"
+    sizes = np.array([len(nodes) for nodes, _ in flat], np.int64)
+    nodes = (f"{{{number(value)}, {slot}, {step}}}" for own, _ in flat for value, slot, step in own)
+    tables = records(f"Node<{index}>", f"{name}_nodes", nodes)
+    tables += table(f"{name}_roots", (np.cumsum(sizes) - sizes).astype(np.uint32))
+    tables += table(f"{name}_depths", np.array([depth for _, depth in flat], np.uint8))
+    ends = np.searchsorted([tree.margin for tree in trees], np.arange(len(forest.base) + 1))
+    # leaf tables add up in double precision, xgboost one tree after the other in single precision
+    kind = "double" if worth_while(forest) else "float"
+    tree_tables = ", ".join(f"{name}_{each}" for each in ("nodes", "roots", "depths"))
+    margins = ", ".join(
+        f"double(float(walked<{kind}>({tree_tables}, {first}, {last}, all.data(), {number(base)})))"
+        for first, last, base in zip(ends[:-1], ends[1:], forest.base, strict=True)
+    )
+    body = f"   const auto all = slots<{d}>({x});\n"
+    return tables, f"{body}   return posterior(std::array<double, {len(forest.base)}>{{{{{margins}}}}});\n"
+
+
+def _breadth_first(tree: Any, d: int) -> tuple[list[tuple[np.float32, int, int]], int]:
+    """(value or threshold, slot, step to the left child) of each node, children side by side; and the depth."""
+    waiting, nodes, depth = [(0, 0)], [], 0
+    for place, (node, level) in enumerate(waiting):  # grows while it is walked
+        depth = max(depth, level)
+        if tree.left[node] < 0:
+            nodes.append((np.float32(tree.value[node]), 2 * d, 0))
+            continue
+        slot = int(tree.feature[node]) + (0 if tree.missing_left[node] else d)
+        nodes.append((np.float32(tree.threshold[node]), slot, len(waiting) - place))
+        waiting += [(int(tree.left[node]), level + 1), (int(tree.right[node]), level + 1)]
+    return nodes, depth
+
+
+def _mlp(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+    from pidlab.models.mlp_scoring import has_fast_path
+
+    networks = model.networks_
+    first = networks[0]
+    shapes = [w.shape for w in first.weights]
+    widest = max(out for out, _ in shapes)
+    spoiled = f" + spoiled(x, {d})" if has_fast_path(first) else ""
+    k = shapes[-1][0]
+    tables, results, source = "", [], x
+    x, body = "x", f"   float a[{widest}], b[{widest}];\n"
+    for m, network in enumerate(networks):
+        own = f"{name}_member{m}"
+        tables += "".join(_matrices(own, network.weights, network.biases))
+        body += _passed_on(own, shapes, first.activation, x)
+        last = "ab"[(len(shapes) - 1) % 2]
+        logits = ", ".join(f"double({last}[{i}]{spoiled})" for i in range(k))
+        body += f"   const auto member{m} = posterior(std::array<double, {k}>{{{{{logits}}}}});\n"
+        results.append(f"member{m}")
+    answer, kind = results[0], f"std::array<float, {max(k, 2)}>"
+    if len(results) > 1:
+        answer = f"mean(std::array<{kind}, {len(results)}>{{{{{', '.join(results)}}}}})"
+    scores = (
+        f"   template <class Math>\n   static {kind} scores(const float* x)\n   {{\n{body}   return {answer};\n   }}\n"
+    )
+    return f"{tables}struct {name}_network {{\n{scores}}};\n", f"   return fastest<{name}_network>({source});\n"
+
+
+def _matrices(name: str, weights: Any, biases: Any) -> Iterator[str]:
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        yield table(f"{name}_bias{i}", np.asarray(bias, np.float32))
+        yield table(f"{name}_weights{i}", np.ascontiguousarray(np.asarray(weight, np.float32).T))
+
+
+def _passed_on(name: str, shapes: list[tuple[int, int]], activation: str, x: str) -> str:
+    """All layers of one network, from `x` through the buffers a and b by turns."""
+    text, source = "", x
+    for i, (n_out, _) in enumerate(shapes):
+        target = "ab"[i % 2]
+        text += f"   layer<Math>({name}_bias{i}, {name}_weights{i}, {source}, {target});\n"
+        if i < len(shapes) - 1 and activation == "maxout":
+            text += f"   maxout({target}, {n_out // 2});\n"
+        elif i < len(shapes) - 1:
+            text += f"   activate<{_ACTIVATIONS[activation]}<Math>>({target}, {n_out});\n"
+        source = target
+    return text
+
+
+ESTIMATORS: dict[str, Callable[[str, Any, str, int], tuple[str, str]]] = {
+    "cuts": _cuts,
+    "fisher": _linear,
+    "logistic": _linear,
+    "bdt": _bdt,
+    "mlp": _mlp,
+}
+"""Model type to its tables and the end of its function, which reads d inputs at `x`."""

@@ -1,0 +1,120 @@
+"""Cuts as ROOT cut strings: a line a working point, with the selection in front.
+
+pidlab cuts on features in single precision, ROOT on expressions in double precision. The strings are exact: their
+faces lie where a double rounds to a float on the other side, and what pidlab takes for missing (codes, and what is
+not finite as a float) passes no face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pidlab.bundle import Bundle, Decision
+from pidlab.errors import ModelError, UsageError
+from pidlab.export.parity import Exported, ParityEvents
+from pidlab.expressions import parse, selects
+from pidlab.expressions.tokens import tokens
+from pidlab.models.contender import Contender
+
+_TOO_LARGE = 3.4028235677973366e38  # from here on a double is infinite as a float
+
+
+def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEvents, run: Path) -> list[Exported]:
+    """Write `NAME.txt` for each model that is a cut; where all models are asked for, the others are passed over.
+
+    Raises:
+        UsageError: no model is a cut, or one that is named is none.
+        ModelError: a string decides differently from pidlab.
+    """
+    strings = {name: dict(cut_strings(bundle, name)) for name in models}
+    wanted = [name for name in models if strings[name]]
+    if not wanted or (len(wanted) < len(models) and len(models) < len(bundle.recipe.loaded.config.models)):
+        other = next(name for name in models if not strings[name])
+        raise UsageError(
+            f"{run}: models.{other} is no cut that a string can hold (types expression and cuts, without folds and "
+            "calibration); export it with --format header"
+        )
+    return [_written(name, strings[name], output, events) for name in wanted]
+
+
+def cut_strings(bundle: Bundle, model: str) -> Iterator[tuple[str, str]]:
+    """(working point, the whole decision as a cut string) of one model; nothing where it is no cut."""
+    recipe, contender = bundle.recipe, bundle.contenders[model]
+    aliases = dict(recipe.loaded.config.data.aliases)
+    boxes = contender.kind == "cuts" and len(contender.fitted) == 1 and contender.calibration is None
+    for number, decision in enumerate(bundle.decisions[model]):
+        if contender.single_point:
+            terms = [_whole(recipe.given[model].expression.text, aliases)]
+        elif boxes and decision.flat is None:
+            terms = list(_faces(contender, number, decision, aliases))
+        else:
+            continue
+        cuts = [_whole(stated.expression.text, aliases) for _, stated in recipe.selection]
+        yield decision.name, " && ".join([*cuts, *terms]) or "1"
+
+
+def with_aliases(text: str, aliases: Mapping[str, str]) -> str:
+    """An expression with every alias written out, in brackets."""
+    written, end = "", 0
+    for token in tokens(text):
+        if token.kind == "name" and token.text in aliases:
+            written += f"{text[end : token.position]}({with_aliases(aliases[token.text], aliases)})"
+            end = token.stop
+    return written + text[end:]
+
+
+def _whole(text: str, aliases: Mapping[str, str]) -> str:
+    """An expression as one operand."""
+    text = with_aliases(text, aliases)
+    is_name = text.replace(".", "").replace("_", "").isalnum() and not text[0].isdigit()
+    return text if is_name else f"({text})"
+
+
+def _faces(contender: Contender, number: int, decision: Decision, aliases: Mapping[str, str]) -> Iterator[str]:
+    """The terms of the box of one working point."""
+    fitted = contender.fitted[0]
+    cuts: Any = fitted.estimator
+    box = cuts.box(contender.boxes[number][1]) if contender.boxes else cuts.threshold_box(decision.threshold)
+    if np.any(box.low >= box.high):
+        yield "0"
+        return
+    for column, low, high in zip(fitted.columns, box.low, box.high, strict=True):
+        feature, stated = contender.recipe.features[column]
+        name = _whole(stated.expression.text, aliases)
+        if np.isinf(low) and np.isinf(high):
+            continue
+        yield f"{name} > {-_TOO_LARGE!r}" if np.isinf(low) else f"{name} {_above(low)}"
+        yield f"{name} < {_TOO_LARGE!r}" if np.isinf(high) else f"{name} {_below(high)}"
+        yield from (f"{name} != {float(code)!r}" for code in feature.missing)
+
+
+def _above(face: float) -> str:
+    """The condition on a double that, as a float, it is larger than `face`: > or >= the middle between two floats."""
+    first = np.float32(face)
+    if not float(first) > face:
+        first = np.nextafter(first, np.float32(np.inf))
+    last = np.nextafter(first, np.float32(-np.inf))
+    middle = (float(first) + float(last)) / 2
+    return f"{'>=' if np.float32(middle) == first else '>'} {middle!r}"
+
+
+def _below(face: float) -> str:
+    """The condition on a double that, as a float, it is smaller than `face`."""
+    operator, middle = _above(-face).split()
+    return f"{operator.replace('>', '<')} {-float(middle)!r}"
+
+
+def _written(model: str, strings: dict[str, str], output: Path, events: ParityEvents) -> Exported:
+    path = output / f"{model}.txt"
+    for point, text in strings.items():
+        passed = selects(parse(text), events.branches, len(events))
+        differ = np.flatnonzero(passed != events.passed[model][point])
+        if len(differ):
+            counted = f"decides {len(differ):,} of {len(events):,} events differently from pidlab"
+            raise ModelError(f"{path.name}: {point}: the cut string {counted}; nothing was exported")
+    path.write_text("".join(f"{point}: {text}\n" for point, text in strings.items()), encoding="utf-8")
+    return Exported(path, "cuts", (model,), 0.0, len(events))

@@ -1,0 +1,137 @@
+"""ONNX: a model from raw features to scores in one graph, for onnxruntime in any language.
+
+Input `features`, (batch, d) float32 in the recipe's order, NaN (or an infinity) where a value is missing; output
+`scores`, (batch, k) float32 in the order of the classes. Scaling, the rule for missing values, the members of an
+ensemble, the calibration and the models of the folds (their mean) are in the graph. What a reader needs besides is in
+the model's metadata, lists and tables as JSON: `features` with their expressions and missing codes, `classes`,
+`signal`, `thresholds` by working point (a decision is score > threshold, strictly), `flat_thresholds`, `fingerprint`.
+
+Operator set 11 (ONNX 1.6, 2019), with version 1 of the tree operators. Graphs of networks and linear models hold only
+operators that ROOT's SOFIE lists as supported (README of tmva/sofie): Abs, Add, Cast, Concat, Div, Elu, Equal, Erf,
+Gather, Gemm, Identity, LeakyRelu, Less, Log, MatMul, Max, Mean, Min, Mul, ReduceSum, Relu, Sigmoid, Softmax, Sub, Tanh,
+Where. Those of trees (TreeEnsembleRegressor) and cuts (ReduceMin) do not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pidlab.bundle import Bundle
+from pidlab.errors import ModelError, UsageError
+from pidlab.export.choice import choose, description
+from pidlab.export.onnx_calibration import calibrated
+from pidlab.export.onnx_models import SCORES, fitted_scores
+from pidlab.export.onnx_nodes import Graph, onnx_package
+from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
+from pidlab.models.contender import Contender, Scores
+from pidlab.sample import FloatArray
+
+_ROWS_AT_ONCE = 10_000
+
+
+def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEvents, run: Path) -> list[Exported]:
+    """One NAME.onnx a model into the folder `output`, each held against pidlab on `events`.
+
+    Raises:
+        UsageError: a model cannot be a graph, or onnx or onnxruntime is not installed.
+        ModelError: a graph is not valid, or disagrees with pidlab.
+    """
+    onnx = onnx_package()
+    names, note = choose(bundle, models, SCORES, "onnx")
+    exported = []
+    for name in names:
+        path = output / f"{name}.onnx"
+        contender = bundle.contenders[name]
+        try:
+            onnx.save_model(graph_of(contender, metadata(bundle, name)), path)
+        except onnx.checker.ValidationError as error:
+            raise ModelError(f"{path.name}: is not a valid graph ({error}); nothing was exported") from error
+        found = run_graph(path, events.x)
+        if contender.calibration is None:
+            difference, told = largest_difference(path.name, found, events.scores[name]), ""
+        else:
+            difference = _difference_in_steps(path.name, found, contender, events.x)
+            told = _after_calibration(found, events.scores[name])
+        exported.append(Exported(path, "onnx", (name,), difference, len(events.x), f"{note} {told}".strip()))
+        note = ""
+    return exported
+
+
+def _difference_in_steps(what: str, found: Scores, contender: Contender, x: FloatArray) -> float:
+    """The largest difference before the calibration, and of the calibration of what came before it.
+
+    Where a calibration is steep, the last digit before it becomes any digit behind it: so each step is held against
+    pidlab's with one input.
+    """
+    assert contender.calibration is not None
+    worst, expected = 0.0, []
+    for fitted in contender.fitted:
+        raw = run_graph(graph_of(replace(contender, fitted=(fitted,), calibration=None), {}).SerializeToString(), x)
+        worst = max(worst, largest_difference(f"{what} before its calibration", raw, fitted.scores(x)))
+        expected.append(contender.calibration.apply(raw))
+    return max(worst, largest_difference(what, found, np.mean(expected, axis=0)))
+
+
+def _after_calibration(found: Scores, expected: Scores) -> str:
+    """A sentence about scores that are apart although both steps are right; empty where there are none."""
+    apart = np.nan_to_num(np.abs(found.astype(np.float64) - expected)).max(axis=1)
+    if not (apart > LIMIT).any():
+        return ""
+    told = f"{(apart > LIMIT).sum():,} of {len(apart):,} scores by more than {LIMIT:g}, at most {apart.max():.2g}"
+    return f"The calibration is steep in places: there the last digit before it changes {told}."
+
+
+def graph_of(contender: Contender, properties: Mapping[str, str]) -> Any:
+    """The checked onnx.ModelProto of a trained model, with `properties` as its metadata; folds give their mean.
+
+    Raises:
+        UsageError: onnx is not installed.
+        ModelError: the trees are weighted (booster: dart).
+    """
+    graph = Graph()
+    d, k = len(contender.recipe.features), len(contender.recipe.classes)
+    scores = [fitted_scores(graph, fitted, contender.kind, d) for fitted in contender.fitted]
+    if contender.calibration is not None:
+        scores = [calibrated(graph, each, contender.calibration, k) for each in scores]
+    return graph.model(graph.mean(scores), (d, k), properties)
+
+
+def metadata(bundle: Bundle, name: str) -> dict[str, str]:
+    """What a reader of the graph needs to know; lists and tables as JSON."""
+    items = description(bundle, name).items()
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in items}
+
+
+def run_graph(model: Path | bytes, x: FloatArray) -> Scores:
+    """(n, k) scores of (n, d) features, by onnxruntime from a file or its content.
+
+    Raises:
+        UsageError: onnxruntime is not installed.
+        ModelError: onnxruntime refuses the graph.
+    """
+    try:
+        import onnxruntime  # type: ignore[import-untyped]  # it has no types
+    except ImportError as error:
+        raise UsageError(
+            f"checking ONNX graphs needs the package onnxruntime ({error}): pip install 'pidlab[onnx]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    try:
+        session = onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+        )
+        parts = [
+            session.run(["scores"], {"features": np.ascontiguousarray(x[start : start + _ROWS_AT_ONCE], np.float32)})[0]
+            for start in range(0, max(len(x), 1), _ROWS_AT_ONCE)
+        ]
+    except Exception as error:  # onnxruntime's own classes have no common base
+        name = "a graph" if isinstance(model, bytes) else model.name
+        raise ModelError(f"{name}: onnxruntime refuses it ({error}); nothing was exported") from error
+    return np.concatenate(parts)

@@ -1,0 +1,218 @@
+"""Models as ONNX nodes: scaling, network, trees, linear discriminants and cuts, from features to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.export.onnx_nodes import DOUBLE, FLOAT, TREES_DOMAIN, Graph, broken_line, look_up, padded, slots_for
+from pidlab.models.contender import Fitted
+from pidlab.scaling import Scaler
+
+_FAR = 1e4  # log-odds beyond this are certainty, infinite ones too
+
+if TYPE_CHECKING:
+    from pidlab.models.cut_windows import Windows
+    from pidlab.models.cuts import Cuts
+    from pidlab.models.linear import LinearClassifier
+    from pidlab.models.mlp import MLP
+    from pidlab.models.mlp_network import DenseNetwork
+    from pidlab.models.tree_tables import Forest
+
+
+def fitted_scores(graph: Graph, fitted: Fitted, kind: str, n_features: int) -> str:
+    """The scores (batch, k) of one trained model of a type in `SCORES`, from the graph's features (batch, n_features).
+
+    A feature that is NaN or infinite is missing.
+
+    Raises:
+        ModelError: the trees are weighted (booster: dart).
+    """
+    finite = graph.add("Less", graph.add("Abs", graph.features), _number(np.inf))
+    x = graph.add("Where", finite, graph.features, _number(np.nan))  # as pidlab reads a feature
+    if fitted.columns != tuple(range(n_features)):
+        x = graph.add("Gather", x, np.array(fitted.columns, np.int64), axis=1)
+    return SCORES[kind](graph, scaled(graph, x, fitted.scaler) if fitted.scaler else x, fitted.estimator)
+
+
+def _number(value: float) -> NDArray[np.float32]:
+    return np.array([value], np.float32)
+
+
+def scaled(graph: Graph, x: str, scaler: Scaler) -> str:
+    """`Scaler.transform`: (batch, d) with NaN to (batch, d + m), all of it float32, with lines in double precision."""
+    wide = graph.add("Cast", x, to=DOUBLE)
+    knots, values = scaler.knots, scaler.values
+    line = broken_line(graph, wide, knots, values) if scaler.clamp else _straight_line(graph, wide, scaler)
+    line = graph.add("Cast", line, to=FLOAT)
+    d, indicators = len(scaler.fill), np.array(scaler.indicators, np.int64)
+    filled = scaler.transform(np.full((1, d), np.nan))[0, :d]
+    whole = graph.add("Where", graph.add("Equal", wide, wide), line, filled)
+    if not len(indicators):
+        return whole
+    asked = graph.add("Gather", wide, indicators, axis=1)
+    missing = graph.add("Where", graph.add("Equal", asked, asked), _number(0), _number(1))
+    return graph.add("Concat", whole, missing, axis=1)
+
+
+def _straight_line(graph: Graph, x: str, scaler: Scaler) -> str:
+    start, end, low, high = (
+        np.array([line[side] for line in lines]) for lines in (scaler.knots, scaler.values) for side in (0, -1)
+    )
+    return graph.add("Add", graph.add("Mul", graph.add("Sub", x, start), (high - low) / (end - start)), low)
+
+
+def posterior(graph: Graph, margins: str, n_margins: int) -> str:
+    """Class probabilities (batch, k) from margins: the log-odds of the second of two classes, or k for a softmax.
+
+    Log-odds too go through a softmax, of one half of them and of its opposite: Sigmoid rounds small probabilities away.
+    """
+    if n_margins == 1:
+        margins = graph.add("Mul", margins, np.array([[-0.5, 0.5]], np.float32))
+    return graph.add("Softmax", margins, axis=1)
+
+
+def _leaky_relu(graph: Graph, z: str) -> str:
+    from pidlab.models.mlp_layers import LEAKY_SLOPE
+
+    return graph.add("LeakyRelu", z, alpha=LEAKY_SLOPE)
+
+
+def _gelu(graph: Graph, z: str) -> str:
+    """½ z (1 + erf(z / √2))."""
+    error = graph.add("Erf", graph.add("Mul", z, _number(np.sqrt(0.5))))
+    return graph.add("Mul", graph.add("Mul", z, _number(0.5)), graph.add("Add", error, _number(1)))
+
+
+_ACTIVATIONS: Mapping[str, Callable[[Graph, str], str]] = {
+    "sigmoid": lambda graph, z: graph.add("Sigmoid", z),
+    "tanh": lambda graph, z: graph.add("Tanh", z),
+    "relu": lambda graph, z: graph.add("Relu", z),
+    "leaky_relu": _leaky_relu,
+    "elu": lambda graph, z: graph.add("Elu", z, alpha=1.0),
+    "silu": lambda graph, z: graph.add("Mul", z, graph.add("Sigmoid", z)),
+    "gelu": _gelu,
+}
+
+
+def network_scores(graph: Graph, x: str, mlp: MLP) -> str:
+    """The mean over the members' probabilities; NaN where an input is not finite, as a far value unclamped can be."""
+    members = [posterior(graph, _logits(graph, x, network), network.n_outputs) for network in mlp.networks_]
+    nothing = graph.add("ReduceSum", graph.add("Mul", x, _number(0)), axes=[1], keepdims=1)
+    return graph.add("Add", graph.mean(members), nothing)
+
+
+def _logits(graph: Graph, x: str, network: DenseNetwork) -> str:
+    layers = list(zip(network.weights, network.biases, strict=True))
+    for weight, bias in layers[:-1]:
+        if network.activation == "maxout":
+            halves = zip(np.split(weight, 2), np.split(bias, 2), strict=True)
+            x = graph.add("Max", *(_linear(graph, x, *half) for half in halves))
+        else:
+            x = _ACTIVATIONS[network.activation](graph, _linear(graph, x, weight, bias))
+    return _linear(graph, x, *layers[-1])
+
+
+def _linear(graph: Graph, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
+    return graph.add("Gemm", x, weight.astype(np.float32), bias.astype(np.float32), transB=1)
+
+
+def linear_scores(graph: Graph, x: str, model: LinearClassifier) -> str:
+    """Margins in double precision: coefficients of features that nearly repeat each other are large and cancel."""
+    product = graph.add("MatMul", graph.add("Cast", x, to=DOUBLE), model.coefficients_.T)
+    margins = graph.add("Cast", graph.add("Add", product, model.intercept_), to=FLOAT)
+    if len(model.intercept_) == 1:
+        margins = graph.add("Max", graph.add("Min", margins, _number(_FAR)), _number(-_FAR))
+    return posterior(graph, margins, len(model.intercept_))
+
+
+def tree_scores(graph: Graph, x: str, model: Any) -> str:
+    """Boosted trees as one TreeEnsembleRegressor whose targets are the margins."""
+    forest: Forest = model.forest()
+    margins = graph.add("TreeEnsembleRegressor", x, domain=TREES_DOMAIN, **_tree_attributes(forest))
+    return posterior(graph, margins, len(forest.base))
+
+
+def _tree_attributes(forest: Forest) -> dict[str, Any]:
+    """The trees as lists of nodes: an event goes to the true side where x < threshold, or where it is told to."""
+    sizes = [len(tree.left) for tree in forest.trees]
+    tree_of = np.repeat(np.arange(len(sizes)), sizes)
+    node_of = np.concatenate([np.arange(size) for size in sizes])
+    left, right, feature, threshold, missing_left, value = (
+        np.concatenate([getattr(tree, name) for tree in forest.trees])
+        for name in ("left", "right", "feature", "threshold", "missing_left", "value")
+    )
+    leaf = left < 0
+    margin_of = np.repeat([tree.margin for tree in forest.trees], sizes)
+    return {
+        "n_targets": len(forest.base),
+        "base_values": forest.base.tolist(),
+        "aggregate_function": "SUM",
+        "post_transform": "NONE",
+        "nodes_treeids": tree_of.tolist(),
+        "nodes_nodeids": node_of.tolist(),
+        "nodes_modes": np.where(leaf, "LEAF", "BRANCH_LT").tolist(),
+        "nodes_featureids": np.where(leaf, 0, feature).tolist(),
+        "nodes_values": np.where(leaf, np.float32(0), threshold).tolist(),
+        "nodes_truenodeids": np.where(leaf, 0, left).tolist(),
+        "nodes_falsenodeids": np.where(leaf, 0, right).tolist(),
+        "nodes_missing_value_tracks_true": (missing_left & ~leaf).astype(int).tolist(),
+        "target_treeids": tree_of[leaf].tolist(),
+        "target_nodeids": node_of[leaf].tolist(),
+        "target_ids": margin_of[leaf].tolist(),
+        "target_weights": value[leaf].tolist(),
+    }
+
+
+def cut_scores(graph: Graph, x: str, cuts: Cuts) -> str:
+    """The score of the tightest box that an event passes; for two classes the other one has one minus the signal's."""
+    wide = graph.add("Cast", x, to=DOUBLE)
+    own = [_box_score(graph, wide, windows) for windows in cuts.windows_]
+    if len(cuts.classes_) > 2:
+        return graph.add("Concat", *own, axis=1)
+    signal = cuts.classes_[-1] if cuts.signal is None else cuts.signal
+    pair = [graph.add("Sub", _number(1), own[0]), own[0]]
+    return graph.add("Concat", *(pair if signal == cuts.classes_[1] else reversed(pair)), axis=1)
+
+
+def _box_score(graph: Graph, x: str, windows: Windows) -> str:
+    """(batch, 1): each feature lets an event into so many boxes of the chain, and the least of them counts.
+
+    Between two neighbouring faces of a feature that number stays the same, so it is looked up; scores rise with it.
+    """
+    pairs = list(zip(windows.low.T, windows.high.T, strict=True))
+    keys = [_faces(low, high) for low, high in pairs]
+    n_slots = slots_for(max(len(k) for k in keys) + 1)
+    slot = look_up(graph, x, padded(keys, n_slots, np.inf))
+    open_ = [np.count_nonzero((low == -np.inf) & (high == np.inf)) for low, high in pairs]
+    levels = [_boxes_passed(k, low, high) for k, (low, high) in zip(keys, pairs, strict=True)]
+    table = np.stack([padded([row], n_slots, float(missing))[0] for row, missing in zip(levels, open_, strict=True)])
+    scores = windows.level_score[table.astype(np.int64)].astype(np.float32)
+    return graph.add("ReduceMin", graph.add("Gather", scores.ravel(), slot, axis=0), axes=[1], keepdims=1)
+
+
+def _faces(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One feature's keys: the smallest number above each low face, and each high face; an unused one before them."""
+    faces = np.concatenate([np.nextafter(low[np.isfinite(low)], np.inf), high[np.isfinite(high)]])
+    return np.concatenate([[-np.inf], np.unique(faces)])
+
+
+def _boxes_passed(
+    keys: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How many of the windows (low, high) (m,) let a value of each slot pass."""
+    value = np.concatenate([np.nextafter(keys[1:2], -np.inf), keys[1:]]) if len(keys) > 1 else np.zeros(1)
+    return np.asarray(np.count_nonzero((low < value[:, None]) & (value[:, None] < high), axis=1), np.float64)
+
+
+SCORES: Mapping[str, Callable[[Graph, str, Any], str]] = {
+    "mlp": network_scores,
+    "bdt": tree_scores,
+    "fisher": linear_scores,
+    "logistic": linear_scores,
+    "cuts": cut_scores,
+}
+"""Type of a model to what writes its scores (batch, k) from its input (batch, d)."""

@@ -1,0 +1,140 @@
+"""The nodes of an ONNX graph: a builder, and the look-up in sorted tables that scaling and cuts share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab import __version__
+from pidlab.errors import UsageError
+
+if TYPE_CHECKING:
+    import onnx
+
+# The oldest that compares floats by Equal, which tells a missing value from others; read by onnxruntime since 1.0.
+OPSET, TREES_OPSET, IR_VERSION = 11, 1, 6
+TREES_DOMAIN = "ai.onnx.ml"
+FLOAT, DOUBLE = 1, 11  # onnx.TensorProto.FLOAT, .DOUBLE
+
+
+def onnx_package() -> ModuleType:
+    """The package onnx.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise UsageError(f"ONNX graphs need the package onnx ({error}): pip install 'pidlab[onnx]'") from error
+    return onnx
+
+
+Value = str | NDArray[Any] | np.generic
+"""The name of a node's output, or a constant."""
+
+
+class Graph:
+    """A graph under construction, from `features` (batch, d) float32 to `scores` (batch, k) float32.."""
+
+    features = "features"
+
+    def __init__(self) -> None:
+        self._onnx = onnx_package()
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+
+    def add(self, operator: str, *inputs: Value, domain: str = "", **attributes: Any) -> str:
+        """Append a node with one output; the output's name."""
+        names = [value if isinstance(value, str) else self._constant(value) for value in inputs]
+        name = f"{operator.lower()}_{len(self._nodes)}"
+        node = self._onnx.helper.make_node(operator, names, [name], name=name, domain=domain, **attributes)
+        self._nodes.append(node)
+        return name
+
+    def _constant(self, value: NDArray[Any] | np.generic) -> str:
+        name = f"constant_{len(self._constants)}"
+        self._constants.append(self._onnx.numpy_helper.from_array(np.array(value, order="C"), name))
+        return name
+
+    def mean(self, values: Sequence[str]) -> str:
+        """The mean of values of one shape."""
+        return values[0] if len(values) == 1 else self.add("Mean", *values)
+
+    def model(self, scores: str, shape: tuple[int, int], metadata: Mapping[str, str]) -> onnx.ModelProto:
+        """The whole, checked; `scores` is the name of the last value, shape (d, k)."""
+        helper = self._onnx.helper
+        nodes = [*self._nodes, helper.make_node("Identity", [scores], ["scores"], name="scores")]
+        ends = [
+            [helper.make_tensor_value_info(name, FLOAT, ["batch", columns])]
+            for name, columns in zip((self.features, "scores"), shape, strict=True)
+        ]
+        graph = helper.make_graph(nodes, metadata.get("model", "pidlab"), *ends, initializer=self._constants)
+        versions = {"": OPSET} | ({TREES_DOMAIN: TREES_OPSET} if any(n.domain == TREES_DOMAIN for n in nodes) else {})
+        model: onnx.ModelProto = helper.make_model(
+            graph,
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_operatorsetid(domain, version) for domain, version in versions.items()],
+            producer_name="pidlab",
+            producer_version=__version__,
+        )
+        helper.set_model_props(model, dict(metadata))
+        self._onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def look_up(graph: Graph, x: str, keys: NDArray[np.float64]) -> Value:
+    """The slot of each value of `x` (batch, d), float64, in d sorted tables, by bisection.
+
+    Args:
+        graph: takes the nodes.
+        x: the value's name.
+        keys: (d, 2^s) rising; a value is in the last slot whose key is not above it, or in slot 0. A value that is NaN
+            is in the last slot.
+
+    Returns:
+        (batch, d) int64, or (d,) for s = 0: the index into the tables, one behind the other.
+    """
+    d, n_slots = keys.shape
+    slot: Value = np.arange(d, dtype=np.int64) * n_slots
+    step = n_slots // 2
+    while step:
+        ahead = graph.add("Add", slot, np.array(step, np.int64))
+        below = graph.add("Less", x, graph.add("Gather", keys.ravel(), ahead, axis=0))
+        slot = graph.add("Where", below, slot, ahead)
+        step //= 2
+    return slot
+
+
+def padded(rows: Sequence[NDArray[np.float64]], n_slots: int, beyond: float | None = None) -> NDArray[np.float64]:
+    """(d, n_slots) from d rows of different lengths: filled up with `beyond`, or with each row's last value."""
+    result = np.empty((len(rows), n_slots))
+    for target, row in zip(result, rows, strict=True):
+        target[: len(row)], target[len(row) :] = row, row[-1] if beyond is None else beyond
+    return result
+
+
+def slots_for(n: int) -> int:
+    """The power of two that holds n entries."""
+    return 1 << (n - 1).bit_length()
+
+
+def broken_line(
+    graph: Graph, x: str, knots: Sequence[NDArray[np.float64]], values: Sequence[NDArray[np.float64]]
+) -> str:
+    """(batch, d) float64 to (batch, d): column j through its rising knots (m,) to values (m,), constant beyond them.
+
+    What comes of a NaN is not defined.
+    """
+    inside = graph.add("Max", x, np.array([k[0] for k in knots]))
+    inside = graph.add("Min", inside, np.array([k[-1] for k in knots]))
+    starts, lows = [k[: max(1, len(k) - 1)] for k in knots], [v[: max(1, len(v) - 1)] for v in values]
+    slopes = [np.diff(v) / np.diff(k) if len(k) > 1 else np.zeros(1) for k, v in zip(knots, values, strict=True)]
+    n_slots = slots_for(max(map(len, starts)))
+    slot = look_up(graph, inside, padded(starts, n_slots, np.inf))
+    start, slope, low = (graph.add("Gather", padded(t, n_slots).ravel(), slot, axis=0) for t in (starts, slopes, lows))
+    return graph.add("Add", graph.add("Mul", graph.add("Sub", inside, start), slope), low)

@@ -1,0 +1,93 @@
+"""Which features a model from elsewhere reads, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pidlab.errors import ModelError, nearest
+
+Columns = tuple[int, ...]
+
+
+class MisfitError(ModelError):
+    """A model from elsewhere that does not go with the configuration; `key` is the option of its section to look at."""
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key = key
+        super().__init__(message)
+
+
+def read_content(path: Path, largest: int) -> bytes:
+    """The bytes of a model's file.
+
+    Raises:
+        MisfitError: it is not there, cannot be read, or is larger than `largest` bytes.
+    """
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise MisfitError("file", f"{path}: is no file; name the one that holds the model")
+        if size > largest:
+            raise MisfitError(
+                "file", f"{path}: {size:,} bytes are more than the {largest:,} that are read of one model"
+            )
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise MisfitError("file", f"{path}: no such file; the path is relative to the configuration") from None
+    except OSError as error:
+        raise MisfitError("file", f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def listed(asked: Sequence[str], n: int | None, features: Sequence[str]) -> Columns:
+    """The columns of the features `asked`, of which the model takes `n` (None: any number).
+
+    Raises:
+        MisfitError: one is unknown, or their number is another.
+    """
+    for name in asked:
+        if name not in features:
+            raise MisfitError("features", f"{name!r} is none of the features; {nearest(name, features)}")
+    if n is not None and len(asked) != n:
+        raise MisfitError("features", f"the model takes {n} features; {len(asked)} are listed")
+    return tuple(features.index(name) for name in asked)
+
+
+def in_order(n: int | None, features: Sequence[str]) -> Columns:
+    """All features in their order.
+
+    Raises:
+        MisfitError: the model takes another number of them.
+    """
+    if n is not None and n != len(features):
+        raise MisfitError(
+            "features",
+            f"the model takes {n} features, the configuration has {len(features)} ({', '.join(features)}); "
+            "say which ones, in the model's order: features: [...]",
+        )
+    return tuple(range(len(features)))
+
+
+def named(wanted: Sequence[Sequence[str]], features: Mapping[str, str]) -> Columns:
+    """The columns of inputs that each go by one or more names; `features` is name to expression.
+
+    A name of a feature comes before its expression; blanks do not count.
+
+    Raises:
+        MisfitError: an input goes by no name that a feature has.
+    """
+    places: dict[str, int] = {}
+    for texts in (features.keys(), features.values()):
+        for column, text in enumerate(texts):
+            places.setdefault("".join(text.split()), column)
+    columns = []
+    for names in wanted:
+        found = [places[text] for name in names if (text := "".join(name.split())) in places]
+        if not found:
+            raise MisfitError(
+                "features",
+                f"the model's input {names[0]!r} is neither name nor expression of a feature; "
+                f"{nearest(names[0], features)}; or say which is which, in the model's order: features: [...]",
+            )
+        columns.append(found[0])
+    return tuple(columns)

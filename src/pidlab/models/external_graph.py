@@ -1,0 +1,253 @@
+"""ONNX files from elsewhere: what goes in, what comes out, and running them; nothing of a file is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.errors import ModelError, UsageError
+from pidlab.models.external_columns import MisfitError
+from pidlab.models.threads import allowed_threads
+from pidlab.sample import FloatArray
+
+LARGEST = 500_000_000  # bytes of a file
+# onnxruntime sums over trees, and cuts matrices, differently for batches of different sizes. All events go through in
+# batches of one size, the last one filled up, so that a score does not depend on what is scored beside it.
+_BATCH = 4096
+# Operators of other domains come from libraries that a file could only ask for.
+_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+_FLOATS = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output: `dtype` as numpy calls it, "" for what is no tensor; None for a free dimension or shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph that may be run.
+
+    Attributes:
+        content: the graph, without the ZipMap with which scikit-learn's end.
+        labels: output to the labels of its columns, where a ZipMap named them.
+    """
+
+    content: bytes
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    labels: Mapping[str, tuple[str, ...]]
+
+    @property
+    def n_features(self) -> int | None:
+        """How many features go in; None where the one input leaves it open."""
+        if len(self.inputs) > 1:
+            return len(self.inputs)
+        shape = self.inputs[0].shape
+        return None if shape is None else shape[1] if len(shape) == 2 else 1
+
+    @property
+    def batch(self) -> int | None:
+        """The fixed number of events that go in at once; None where it is free."""
+        fixed = [port.shape[0] for port in self.inputs if port.shape is not None and port.shape[0] is not None]
+        return fixed[0] if fixed else None
+
+
+def packages() -> tuple[Any, Any]:
+    """The packages onnx and onnxruntime.
+
+    Raises:
+        UsageError: one of them is not installed.
+    """
+    try:
+        import onnx
+        import onnxruntime  # type: ignore[import-untyped]  # it has no types
+    except ImportError as error:
+        raise UsageError(f"models in ONNX need onnx and onnxruntime ({error}): pip install 'pidlab[onnx]'") from error
+    return onnx, onnxruntime
+
+
+def read_graph(content: bytes) -> Graph:
+    """The graph in the bytes of an ONNX file.
+
+    Raises:
+        MisfitError: they are no ONNX file, refer to other files or to operators outside ONNX, or take what is no (n, d)
+            or (n,) floats.
+        UsageError: onnx is not installed.
+    """
+    onnx, _ = packages()
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except Exception as error:  # protobuf's implementations raise different ones
+        raise MisfitError("file", f"is not a whole ONNX file ({error})") from error
+    if not model.graph.output:
+        raise MisfitError("file", "is not a whole ONNX file (it has no output)")
+    _refuse_foreign(onnx, model)
+    labels = _take_off_zipmaps(onnx, model)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    graph = Graph(
+        model.SerializeToString(),
+        tuple(_port(onnx, value) for value in model.graph.input if value.name not in constants),
+        tuple(_port(onnx, value) for value in model.graph.output),
+        labels,
+    )
+    _check_inputs(graph)
+    return graph
+
+
+def _refuse_foreign(onnx: Any, model: Any) -> None:
+    own = {function.domain for function in model.functions}
+    for message in _messages(model):
+        if isinstance(message, onnx.TensorProto) and (message.data_location or message.external_data):
+            raise MisfitError(
+                "file",
+                "keeps its weights in another file, which is not read; save it as one file "
+                "(onnx.save_model(onnx.load(FILE), FILE, save_as_external_data=False))",
+            )
+        if isinstance(message, onnx.NodeProto) and message.domain not in _DOMAINS | own:
+            raise MisfitError(
+                "file",
+                f"uses the operator {message.op_type!r} of {message.domain!r}; only ONNX's own operators are run",
+            )
+
+
+def _messages(message: Any) -> Iterator[Any]:
+    """A protobuf message and all that it holds, subgraphs and functions among them."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for child in [value] if hasattr(value, "ListFields") else value:
+                yield from _messages(child)
+
+
+def _take_off_zipmaps(onnx: Any, model: Any) -> dict[str, tuple[str, ...]]:
+    """Replace outputs that are lists of {label: value} by the matrix of the values; output to its labels."""
+    labels: dict[str, tuple[str, ...]] = {}
+    graph = model.graph
+    for node in [n for n in graph.node if n.op_type == "ZipMap" and n.domain == "ai.onnx.ml"]:
+        place = next((i for i, value in enumerate(graph.output) if value.name in node.output), None)
+        if place is None:
+            continue
+        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        texts = [text.decode() for text in given.get("classlabels_strings", [])]
+        name = graph.output[place].name
+        labels[name] = tuple(texts or map(str, given.get("classlabels_int64s", [])))
+        # The matrix goes out by the output's own name.
+        same = onnx.helper.make_node("Identity", [node.input[0]], [name])
+        matrix = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, len(labels[name])])
+        node.CopyFrom(same)
+        graph.output[place].CopyFrom(matrix)
+    return labels
+
+
+def _port(onnx: Any, value: Any) -> Port:
+    kind = value.type
+    if not kind.HasField("tensor_type"):
+        return Port(value.name, "", None)
+    tensor = kind.tensor_type
+    try:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    except KeyError:
+        dtype = ""
+    if not tensor.HasField("shape"):
+        return Port(value.name, dtype, None)
+    return Port(value.name, dtype, tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim))
+
+
+def _check_inputs(graph: Graph) -> None:
+    if not graph.inputs:
+        raise MisfitError("file", "has no input")
+    for port in graph.inputs:
+        if port.dtype not in _FLOATS:
+            what = port.dtype or "no tensor"
+            raise MisfitError("file", f"its input {port.name!r} is {what}; float32, float64 and float16 are fed")
+        shape = port.shape
+        fits = shape is None or (len(shape) in (1, 2) and 0 not in shape)
+        if fits and len(graph.inputs) > 1:
+            fits = shape is not None and (len(shape) == 1 or shape[1] in (1, None))
+        if not fits:
+            one = "(n, 1) or (n,) is one feature" if len(graph.inputs) > 1 else "(n, d) is d features"
+            raise MisfitError("file", f"its input {port.name!r} has the shape {_shown(shape)}; {one}")
+    if len({port.shape[0] for port in graph.inputs if port.shape is not None}) > 1:
+        raise MisfitError("file", "its inputs take different numbers of events at once")
+
+
+def _shown(shape: tuple[int | None, ...] | None) -> str:
+    return "(" + ", ".join("n" if size is None else str(size) for size in shape or ()) + ")"
+
+
+class Runner:
+    """Runs a graph on the CPU, as many threads as the process may use; other libraries' threads are not touched."""
+
+    def __init__(self, graph: Graph, output: str) -> None:
+        self.graph, self.output = graph, output
+        self._sessions: dict[int, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_sessions": {}}
+
+    def __call__(self, x: FloatArray) -> NDArray[np.floating[Any]]:
+        """(n, d) features in the model's order to its output, (n, m).
+
+        Raises:
+            ModelError: onnxruntime refuses the graph or fails, or gives something else than m numbers an event.
+        """
+        size = self.graph.batch or _BATCH
+        parts = [self._batch(x[start : start + size], size) for start in range(0, len(x), size)]
+        return np.concatenate(parts)
+
+    def _batch(self, x: FloatArray, size: int) -> NDArray[np.floating[Any]]:
+        n = len(x)
+        whole = x if n == size else x[np.minimum(np.arange(size), n - 1)]
+        n_threads = allowed_threads()
+        if n_threads not in self._sessions:
+            self._sessions[n_threads] = _session(self.graph.content, n_threads)
+        try:
+            (values,) = self._sessions[n_threads].run([self.output], self._fed(whole))
+        except Exception as error:  # onnxruntime's have no common base
+            raise ModelError(f"onnxruntime fails ({_first_line(error)})") from error
+        if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.ndim not in (1, 2):
+            raise ModelError(f"the output {self.output!r} is not one row of numbers an event; name another: output:")
+        if len(values) != size:
+            raise ModelError(f"the output {self.output!r} has {len(values)} rows for {size} events")
+        return values[:n].reshape(n, -1)
+
+    def _fed(self, x: FloatArray) -> dict[str, FloatArray]:
+        """Input to its values for the events of `x`."""
+        with np.errstate(over="ignore"):
+            if len(self.graph.inputs) == 1:
+                (port,) = self.graph.inputs
+                own = np.ascontiguousarray(x, _FLOATS[port.dtype])
+                return {port.name: own[:, 0] if port.shape is not None and len(port.shape) == 1 else own}
+            return {
+                port.name: np.ascontiguousarray(
+                    x[:, j] if len(port.shape or ()) == 1 else x[:, [j]], _FLOATS[port.dtype]
+                )
+                for j, port in enumerate(self.graph.inputs)
+            }
+
+
+def _session(content: bytes, n_threads: int) -> Any:
+    _, onnxruntime = packages()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what is wrong is raised, too
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores alone
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's have no common base
+        raise ModelError(f"onnxruntime refuses the graph ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,116 @@
+"""From an import path in a configuration to a classifier's class: what may be imported, and nothing else is run."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import warnings
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from pidlab.errors import nearest
+from pidlab.models.external_columns import MisfitError
+
+PACKAGES = ("sklearn", "xgboost", "lightgbm")
+_PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
+_NOT_FOR_USE = frozenset({"tests", "testing", "conftest", "setup"})
+_LONGEST = 200
+# Parameters that a class takes by keyword without naming them.
+_FURTHER = {"lightgbm": frozenset({"verbosity", "max_bin", "deterministic", "force_row_wise", "force_col_wise"})}
+
+
+def classifier_class(path: str, allowed: Collection[str] = ()) -> type[Any]:
+    """The class that `package.module.Class` names.
+
+    Only modules of `PACKAGES`, and of the packages `allowed`, are imported; only a class of such a package that is a
+    classifier with class probabilities is given back.
+
+    Raises:
+        MisfitError: the path is none, leads elsewhere, or to something else.
+    """
+    if len(path) > _LONGEST or not _PATH.fullmatch(path):
+        raise MisfitError(
+            "estimator", f"{path[:_LONGEST]!r} is no import path such as sklearn.ensemble.RandomForestClassifier"
+        )
+    *modules, name = path.split(".")
+    packages = {*PACKAGES, *allowed}
+    if modules[0] not in packages:
+        raise MisfitError(
+            "estimator",
+            f"{path!r} is not of {', '.join(PACKAGES)}, and importing a package runs its code; if you trust it, say "
+            f"so on the command line: pidlab run --allow-import {modules[0]}",
+        )
+    if _NOT_FOR_USE & set(modules):
+        raise MisfitError("estimator", f"{path!r} is for testing its package")
+    known = vars(_module(".".join(modules), path))
+    found = known.get(name)
+    if found is None:
+        near = nearest(name, [n for n, value in known.items() if _is_classifier(value)])
+        raise MisfitError("estimator", f"{'.'.join(modules)} has no {name!r}; {near}")
+    if not _is_classifier(found) or found.__module__.split(".")[0] not in packages:
+        raise MisfitError(
+            "estimator", f"{path!r} is no classifier of that package; name a class that has classes to tell apart"
+        )
+    return found  # type: ignore[no-any-return]  # a class, as was just checked
+
+
+def _module(name: str, path: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name + ".").startswith(error.name + "."):
+            what = f"pip install {error.name}" if "." not in error.name else "look up where the class is documented"
+            raise MisfitError("estimator", f"{path!r}: there is no module {error.name!r}; {what}") from None
+        raise MisfitError("estimator", f"{path!r} needs what is not installed ({error})") from error
+    except Exception as error:  # whatever a package does while it is imported
+        raise MisfitError("estimator", f"{name} cannot be imported ({type(error).__name__}: {error})") from error
+
+
+def _is_classifier(value: Any) -> bool:
+    return (
+        isinstance(value, type)
+        and issubclass(value, ClassifierMixin)
+        and issubclass(value, BaseEstimator)
+        and not value.__name__.startswith("_")
+    )
+
+
+def build(path: str, parameters: Mapping[str, Any], allowed: Collection[str] = ()) -> Any:
+    """The untrained estimator with these parameters.
+
+    Raises:
+        MisfitError: the class, a parameter's name, or its value is refused.
+    """
+    cls = classifier_class(path, allowed)
+    known = parameter_names(cls)
+    for name in parameters:
+        if name not in known:
+            raise MisfitError("parameters", f"{cls.__name__} has no parameter {name!r}; {nearest(name, known)}")
+    try:
+        estimator = cls(**parameters)
+        if hasattr(estimator, "_parameter_constraints"):  # scikit-learn's own check, which it makes in fit
+            estimator._validate_params()
+    except Exception as error:  # whatever a constructor raises
+        raise MisfitError("parameters", f"{cls.__name__} refuses its parameters ({_one_line(error)})") from error
+    if not hasattr(estimator, "predict_proba"):
+        raise MisfitError(
+            "estimator", f"{cls.__name__} gives no class probabilities (predict_proba) with these parameters"
+        )
+    return estimator
+
+
+def parameter_names(cls: type[Any]) -> set[str]:
+    """The names of a class's parameters, those that it passes on by keyword (xgboost) included."""
+    further = _FURTHER.get(cls.__module__.split(".")[0], frozenset())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return {*cls().get_params(), *further}
+    except TypeError:  # a parameter that must be given
+        return {*cls._get_param_names(), *further}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]

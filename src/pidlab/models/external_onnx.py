@@ -1,0 +1,211 @@
+"""Models trained elsewhere and saved as ONNX: they are scored beside the others, not trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.config.schema import OnnxModel
+from pidlab.errors import ModelError, nearest
+from pidlab.models.base import Classifier, posterior, read_json, write_json
+from pidlab.models.external_columns import Columns, MisfitError, in_order, listed, named
+from pidlab.models.external_graph import Graph, Port, Runner, read_graph
+from pidlab.sample import FloatArray
+
+FILE, _DESCRIPTION = "model.onnx", "model.json"
+_ROUNDING = 1e-5  # by which float32 probabilities may leave [0, 1]
+
+
+class OnnxClassifier(Classifier):
+    """A graph as a classifier of k classes.
+
+    Args:
+        content: the bytes of the file.
+        output: the graph's output that is read.
+        order: for each class its column of that output; empty where one column is the signal's alone.
+        n_classes: k.
+        signal: the signal's index.
+        gives: probabilities; logits, which go through the logistic function (one column) or softmax; or scores of any
+            range, larger for what is more like the class.
+        missing: replaces NaN; None lets NaN in.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        output: str,
+        order: tuple[int, ...],
+        n_classes: int,
+        signal: int,
+        gives: Literal["probability", "logit", "score"] = "probability",
+        missing: float | None = None,
+    ) -> None:
+        self.content = content
+        self.output = output
+        self.order = order
+        self.n_classes = n_classes
+        self.signal = signal
+        self.gives = gives
+        self.missing = missing
+        self.classes_ = np.arange(n_classes)
+        self.history_: dict[str, list[float]] = {}
+        self._run = Runner(read_graph(content), output)
+
+    @property
+    def probability(self) -> bool:
+        """Whether scores are probabilities."""
+        return self.gives != "score"
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether, of more than two classes, only the signal has a score."""
+        return not self.order and self.n_classes > 2
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """(n, k) as `scores`."""
+        return self.scores(np.asarray(X)).astype(np.float64)
+
+    def scores(self, X: FloatArray) -> NDArray[np.float32]:
+        """(n, d) features in the model's order to (n, k) scores; NaN where the model gives it.
+
+        Raises:
+            ModelError: the model fails, or gives what are no probabilities where these are expected.
+        """
+        x = X if self.missing is None else np.where(np.isnan(X), self.missing, X)
+        values = self._run(x)
+        if self.gives == "logit":
+            values = posterior(values.astype(np.float64))[:, -values.shape[1] :]
+        elif self.gives == "probability":
+            self._check(values)
+        if self.order:
+            return np.asarray(values[:, list(self.order)], np.float32)
+        return self._signal_only(values[:, 0].astype(np.float32))
+
+    def _signal_only(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The signal's score in its column; the other one of two holds its opposite, others nothing."""
+        result = np.full((len(signal), self.n_classes), np.nan, np.float32)
+        if self.n_classes == 2:
+            result[:] = (1 - signal if self.probability else -signal)[:, None]
+        result[:, self.signal] = signal
+        return result
+
+    def _check(self, values: NDArray[np.floating[Any]]) -> None:
+        known = values[~np.isnan(values)]
+        if len(known) and (known.min() < -_ROUNDING or known.max() > 1 + _ROUNDING):
+            raise ModelError(
+                f"gives values from {known.min():.4g} to {known.max():.4g}, which are no probabilities; "
+                "say gives: logit for what a sigmoid or softmax should follow, gives: score for any other discriminant"
+            )
+
+    def save(self, directory: Path) -> None:
+        """Write the file as it was given, and how it is read as JSON."""
+        (directory / FILE).write_bytes(self.content)
+        content = {"type": "onnx", **self.get_params(deep=False), "order": list(self.order)}
+        del content["content"]
+        write_json(directory / _DESCRIPTION, content)
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """The model that `save` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another model.
+        """
+        path = directory / _DESCRIPTION
+        content = read_json(path)
+        if content.pop("type", None) != "onnx":
+            raise ModelError(f"{path}: does not describe a model in ONNX; make the run again")
+        try:
+            content["order"] = tuple(content["order"])
+            return cls(content=(directory / FILE).read_bytes(), **content)
+        except (OSError, KeyError, TypeError, MisfitError) as error:
+            raise ModelError(f"{directory}: holds no whole model in ONNX ({error}); make the run again") from error
+
+
+def open_onnx(
+    spec: OnnxModel, content: bytes, features: Mapping[str, str], classes: Sequence[str], signal: int
+) -> tuple[Columns, OnnxClassifier]:
+    """The features that a model reads, in its order, and the model.
+
+    Args:
+        spec: its section of the configuration.
+        content: its file.
+        features: name to expression.
+        classes: k names.
+        signal: the signal's index.
+
+    Raises:
+        MisfitError: it does not go with the configuration.
+        ModelError: onnxruntime cannot run it.
+    """
+    graph = read_graph(content)
+    columns = _columns(spec, graph, features)
+    output = _output(spec.output, graph)
+    n_columns = Runner(graph, output)(np.zeros((1, len(columns)), np.float32)).shape[1]
+    order = _order(spec.classes, graph.labels.get(output, ()), n_columns, classes)
+    return columns, OnnxClassifier(content, output, order, len(classes), signal, spec.gives, spec.missing)
+
+
+def _columns(spec: OnnxModel, graph: Graph, features: Mapping[str, str]) -> Columns:
+    """The features by `features:`, by the names of the inputs where all are known, else in their order."""
+    if spec.features is not None:
+        return listed(spec.features, graph.n_features, list(features))
+    if len(graph.inputs) > 1:
+        names = [[port.name, port.name.removesuffix(":0")] for port in graph.inputs]
+        try:
+            return named(names, features)
+        except MisfitError:
+            if len(names) != len(features):
+                raise
+    return in_order(graph.n_features, list(features))
+
+
+def _output(asked: str | int | None, graph: Graph) -> str:
+    """The output that holds the scores: the one asked for, or the only one of floats."""
+    names = [port.name for port in graph.outputs]
+    if isinstance(asked, int):
+        if not 0 <= asked < len(names):
+            raise MisfitError("output", f"the model's outputs are numbered 0 to {len(names) - 1} ({', '.join(names)})")
+        return names[asked]
+    if asked is not None:
+        if asked not in names:
+            raise MisfitError("output", f"the model has no output {asked!r}; {nearest(asked, names)}")
+        return asked
+    fit = [port.name for port in graph.outputs if _is_score(port)]
+    if len(fit) != 1:
+        what = "several outputs could be the scores" if fit else "no output is one row of numbers an event"
+        raise MisfitError("output" if fit else "file", f"{what} ({', '.join(fit or names)}); say which: output: NAME")
+    return fit[0]
+
+
+def _is_score(port: Port) -> bool:
+    return port.dtype.startswith("float") and (port.shape is None or len(port.shape) in (1, 2))
+
+
+def _order(
+    said: Sequence[str] | None, labels: Sequence[str], n_columns: int, classes: Sequence[str]
+) -> tuple[int, ...]:
+    """For each class its column; empty where there is one column, which is the signal's."""
+    if n_columns == 1:
+        if said is not None and len(said) > 1:
+            raise MisfitError("classes", f"the model gives one column, the signal's; {len(said)} are named")
+        return ()
+    names = said if said is not None else labels if set(classes) <= set(labels) else None
+    if names is None:
+        if n_columns != len(classes):
+            raise MisfitError(
+                "classes",
+                f"the model gives {n_columns} columns for {len(classes)} classes; say what each is: classes: [...] "
+                "(names that are no class of the configuration are left aside)",
+            )
+        return tuple(range(n_columns))
+    if len(names) != n_columns:
+        raise MisfitError("classes", f"the model gives {n_columns} columns; {len(names)} are named")
+    for name in classes:
+        if list(names).count(name) != 1:
+            raise MisfitError("classes", f"the class {name!r} must be the name of one of the {n_columns} columns")
+    return tuple(list(names).index(name) for name in classes)

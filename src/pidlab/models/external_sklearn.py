@@ -1,0 +1,222 @@
+"""Any classifier of scikit-learn, xgboost or lightgbm: trained here, and scored as the ONNX it is saved as."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import has_fit_parameter
+
+from pidlab.config.schema import SklearnModel
+from pidlab.errors import ModelError
+from pidlab.models.base import Classifier, Holdout, Progress, read_json, training_data, write_json
+from pidlab.models.external_columns import MisfitError
+from pidlab.models.external_convert import PROBABILITIES, converted, keeps_missing, refuse_unconvertible
+from pidlab.models.external_graph import Runner, read_graph
+from pidlab.models.external_import import build, parameter_names
+from pidlab.models.threads import one_thread
+from pidlab.sample import FloatArray
+
+FILE, _DESCRIPTION = "model.onnx", "model.json"
+TOLERANCE = 1e-4
+"""By which a probability of the ONNX graph, which reckons in float32, may differ from the estimator's."""
+_N_COMPARED = 10_000
+_N_WARNINGS = 3
+_THREADED = ("sklearn.ensemble.RandomForest", "sklearn.ensemble.ExtraTrees", "xgboost.", "lightgbm.")
+_VALUES_A_THREAD = 2_000_000  # as for pidlab's own trees: small samples gain nothing, and lose much on a busy machine
+
+
+class SklearnClassifier(Classifier):
+    """A classifier by its import path.
+
+    After training it is converted to ONNX, compared with the estimator on up to 10,000 training rows, and scored by
+    onnxruntime only: what is evaluated is what is saved.
+
+    Args:
+        estimator: import path of a class in scikit-learn, xgboost, lightgbm or a package of `allowed`.
+        parameters: of that class, by name.
+        seed: its `random_state`, where it has one that `parameters` do not say.
+        n_jobs: threads of ensembles; None for as many as this process may run on.
+        allowed: further packages that may be imported.
+    """
+
+    def __init__(
+        self,
+        estimator: str,
+        parameters: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        n_jobs: int | None = None,
+        allowed: Collection[str] = (),
+    ) -> None:
+        self.estimator = estimator
+        self.parameters = parameters
+        self.seed = seed
+        self.n_jobs = n_jobs
+        self.allowed = allowed
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether the estimator, and its ONNX graph alike, take NaN for missing values."""
+        return keeps_missing(self.build())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its numbers must know, in sentences."""
+        return getattr(self, "notes_", ())
+
+    def build(self, n_values: int = 0) -> Any:
+        """The untrained estimator, with seed and threads where its parameters leave them open.
+
+        `n_values` of training data are to be shared by the threads.
+
+        Raises:
+            MisfitError: its path or a parameter is refused.
+        """
+        asked = dict(self.parameters or {})
+        known = parameter_names(type(build(self.estimator, asked, self.allowed)))
+        settings: dict[str, Any] = {"random_state": self.seed} if "random_state" in known else {}
+        if self.estimator.startswith(_THREADED):
+            settings["n_jobs"] = self._n_threads(n_values)
+        if self.estimator.startswith("lightgbm."):
+            settings["verbosity"] = -1
+        return build(self.estimator, settings | asked, self.allowed)
+
+    def _n_threads(self, n_values: int) -> int:
+        return self.n_jobs or min(len(os.sched_getaffinity(0)), 1 + n_values // _VALUES_A_THREAD)
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: Holdout | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Train on X (n, d), y (n,) and weights (n,); `validation` and `progress` play no part.
+
+        Raises:
+            TrainingDataError: negative weights, or fewer than two classes.
+            ModelError: the estimator refuses, or cannot be converted faithfully.
+        """
+        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, missing=True)
+        estimator = self.build(x.size)
+        refuse_unconvertible(estimator)
+        name = type(estimator).__name__
+        weighted = has_fit_parameter(estimator, "sample_weight")
+        said: list[warnings.WarningMessage] = []
+        try:
+            alone = one_thread() if self._n_threads(x.size) == 1 else contextlib.nullcontext()
+            with alone, warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                estimator.fit(x, label, **({"sample_weight": weight} if weighted else {}))
+        except Exception as error:  # whatever the estimator raises
+            raise ModelError(f"{name} refuses to train ({' '.join(str(error).split())[:400]})") from error
+        self.notes_ = _notes(name, said, weighted or bool((weight == weight[0]).all()))
+        self.history_ = {}
+        self._keep(_checked_graph(estimator, x))
+        return self
+
+    def _keep(self, content: bytes) -> None:
+        graph = read_graph(content)
+        floats = [p.name for p in graph.outputs if p.dtype.startswith("float")]
+        self.content_ = content
+        self._run = Runner(graph, PROBABILITIES if PROBABILITIES in floats else floats[-1])
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """(n, k) class probabilities by the ONNX graph."""
+        return self.scores(np.asarray(X)).astype(np.float64)
+
+    def scores(self, X: FloatArray) -> NDArray[np.float32]:
+        """(n, k) float32 class probabilities of (n, d) features."""
+        return np.asarray(self._run(np.asarray(X, np.float32)), np.float32)
+
+    def save(self, directory: Path) -> None:
+        """Write the ONNX graph, and the settings as JSON."""
+        (directory / FILE).write_bytes(self.content_)
+        content = {
+            "type": "sklearn",
+            "estimator": self.estimator,
+            "parameters": self.parameters,
+            "seed": self.seed,
+            "classes": self.classes_.tolist(),
+            "n_features": self.n_features_in_,
+        }
+        write_json(directory / _DESCRIPTION, content)
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """The model that `save` wrote; the estimator's own package is not imported.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another model.
+        """
+        path = directory / _DESCRIPTION
+        content = read_json(path)
+        if content.get("type") != "sklearn":
+            raise ModelError(f"{path}: does not describe a model of type sklearn; make the run again")
+        try:
+            model = cls(content["estimator"], content["parameters"], content["seed"])
+            model.classes_ = np.asarray(content["classes"])
+            model.n_features_in_ = int(content["n_features"])
+            model._keep((directory / FILE).read_bytes())
+        except (OSError, KeyError, TypeError, ValueError, IndexError, MisfitError) as error:
+            raise ModelError(f"{directory}: holds no whole model ({error}); make the run again") from error
+        model.history_ = {}
+        return model
+
+
+def _checked_graph(estimator: Any, x: NDArray[np.float32]) -> bytes:
+    """The estimator as ONNX, which must give its probabilities.
+
+    Raises:
+        ModelError: it cannot be converted, or differs by more than `TOLERANCE`.
+    """
+    name = type(estimator).__name__
+    content = converted(estimator, x.shape[1])
+    graph = read_graph(content)
+    floats = [p.name for p in graph.outputs if p.dtype.startswith("float")]
+    rows = x[np.linspace(0, len(x) - 1, min(len(x), _N_COMPARED)).astype(np.int64)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they were heard in training
+        expected = np.asarray(estimator.predict_proba(rows), np.float64)
+    found = Runner(graph, PROBABILITIES if PROBABILITIES in floats else floats[-1])(rows)
+    if found.shape != expected.shape:
+        raise ModelError(f"{name} as ONNX gives {found.shape[1]} columns for {expected.shape[1]} classes")
+    worst = float(np.nan_to_num(np.abs(found - expected), nan=np.inf).max())
+    if worst > TOLERANCE:
+        raise ModelError(
+            f"{name} as ONNX differs from the estimator by up to {worst:.2g} on {len(rows):,} training rows, and "
+            f"{TOLERANCE:g} is let pass: its converter is at fault, and what would be saved is not what was trained; "
+            "take another estimator"
+        )
+    return content
+
+
+def _notes(name: str, said: list[warnings.WarningMessage], weights_count: bool) -> tuple[str, ...]:
+    heard = dict.fromkeys(" ".join(str(w.message).split())[:300].rstrip(".") for w in said)
+    notes = [f"{name} warns: {text}." for text in list(heard)[:_N_WARNINGS]]
+    if not weights_count:
+        notes.append(f"{name} takes no weights of events: all counted the same in its training.")
+    return tuple(notes)
+
+
+def check_sklearn(spec: SklearnModel, allowed: Collection[str]) -> None:
+    """Refuse what can be seen without training.
+
+    Raises:
+        MisfitError: the class or a parameter.
+        ModelError: no converter to ONNX knows the class.
+    """
+    refuse_unconvertible(SklearnClassifier(spec.estimator, spec.parameters, allowed=allowed).build())

@@ -1,0 +1,297 @@
+"""TMVA's weight files: XML as the Factory writes it, read without trust, and what happens to variables before a method.
+
+Sources: TMVA Users Guide, arXiv:physics/0703039, "Preprocessing"; and what TMVA::Reader does with such a file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+from xml.parsers import expat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.models.external_columns import MisfitError
+from pidlab.sample import FloatArray
+
+LARGEST = 300_000_000  # bytes of a file
+_DEEPEST = 300
+_TRUE = frozenset({"true", "1", "t", "yes"})
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """x → 2 (x - low) / (high - low) - 1 for the variables at `places`, (m,) each: section "Normalisation"."""
+
+    places: NDArray[np.int64]
+    low: Float32
+    high: Float32
+
+    def __call__(self, x: Float32) -> Float32:
+        """(n, d) float32, in which TMVA reckons too."""
+        result = x.copy()
+        scale = np.float32(1) / (self.high - self.low)
+        result[:, self.places] = (x[:, self.places] - self.low) * scale * np.float32(2) - np.float32(1)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Decorrelation:
+    """x → C^(-1/2) x for the variables at `places`, by the (m, m) matrix of the file: section "Decorrelation"."""
+
+    places: NDArray[np.int64]
+    matrix: NDArray[np.float64]
+
+    def __call__(self, x: Float32) -> Float32:
+        """(n, d) float32; sums in float64, one variable after the other as TMVA has it."""
+        result = x.copy()
+        own = x[:, self.places].astype(np.float64)
+        rotated = np.zeros_like(own)
+        for j in range(len(self.places)):
+            rotated += own[:, [j]] * self.matrix[:, j]
+        result[:, self.places] = rotated
+        return result
+
+
+Transformation = Normalisation | Decorrelation
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """A method as TMVA saved it.
+
+    Attributes:
+        method: "BDT", "MLP" and so on, without the name its user gave.
+        version: TMVA's version code, 256² major + 256 minor + patch; 0 where it is not said.
+        options: name to text.
+        variables: for each variable its names: expression, label, title and internal name.
+        transformations: what variables go through, in order.
+        weights: the element that holds the method's own numbers.
+    """
+
+    method: str
+    version: int
+    options: dict[str, str]
+    variables: tuple[tuple[str, ...], ...]
+    transformations: tuple[Transformation, ...]
+    weights: Element
+
+    def option(self, name: str, left_out: str = "") -> str:
+        """The text of an option."""
+        return self.options.get(name, left_out)
+
+    def is_on(self, name: str, left_out: bool = False) -> bool:
+        """Whether an option is true."""
+        return self.options[name].lower() in _TRUE if name in self.options else left_out
+
+
+def transformed(x: FloatArray, transformations: Sequence[Transformation]) -> Float32:
+    """(n, d) variables as the method sees them."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.ascontiguousarray(x, np.float32)
+        for transformation in transformations:
+            values = transformation(values)
+    return values
+
+
+def read_weight_file(content: bytes) -> WeightFile:
+    """The weight file in `content`.
+
+    Raises:
+        MisfitError: it is no whole weight file, or holds what is not read.
+    """
+    root = _parsed(content)
+    if root.tag != "MethodSetup" or "::" not in root.get("Method", ""):
+        raise MisfitError(
+            "file", f"is no weight file of TMVA: it begins with <{root.tag}>, not <MethodSetup Method=...>"
+        )
+    info = {e.get("name", ""): e.get("value", "") for e in root.iterfind("GeneralInfo/Info")}
+    if info.get("AnalysisType", "Classification").lower() != "classification":
+        raise MisfitError(
+            "file", f"is for TMVA's {info['AnalysisType']}; only Classification has signal and background"
+        )
+    n_classes = whole(root.find("Classes"), "NClass") if root.find("Classes") is not None else 2
+    if n_classes != 2:
+        raise MisfitError("file", f"tells {n_classes} classes apart; only signal and background are read")
+    variables = tuple(_names(element) for element in _in_turn(root, "Variables", "Variable", "VarIndex", "NVar"))
+    if not variables:
+        raise MisfitError("file", "has no <Variables>")
+    return WeightFile(
+        method=root.get("Method", "").split("::")[0],
+        version=_version(info.get("TMVA Release", "")),
+        options={e.get("name", ""): (e.text or "").strip() for e in root.iterfind("Options/Option")},
+        variables=variables,
+        transformations=tuple(_transformations(root, variables)),
+        weights=child(root, "Weights"),
+    )
+
+
+def _parsed(content: bytes) -> Element:
+    """The root of an XML document without DOCTYPE, so without entities of its own, and not too deep."""
+    builder, depth = ElementTree.TreeBuilder(), 0
+
+    def refuse(*_: Any) -> None:
+        raise MisfitError("file", "has a DOCTYPE, which no weight file of TMVA has; it is not read")
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST:
+            raise MisfitError("file", f"nests elements more than {_DEEPEST} deep")
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = builder.data
+    try:
+        parser.Parse(content, True)
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        raise MisfitError("file", f"is not a whole weight file of TMVA: no XML ({error})") from error
+    return builder.close()
+
+
+def child(element: Element, tag: str) -> Element:
+    """The one child of that name.
+
+    Raises:
+        MisfitError: there is none.
+    """
+    found = element.find(tag)
+    if found is None:
+        raise MisfitError("file", f"is not a whole weight file of TMVA: <{element.tag}> has no <{tag}>")
+    return found
+
+
+def number(element: Element | None, name: str) -> float:
+    """A finite attribute.
+
+    Raises:
+        MisfitError: it is missing or no finite number.
+    """
+    text = None if element is None else element.get(name)
+    try:
+        value = float(text if text is not None else "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        tag = "?" if element is None else element.tag
+        raise MisfitError("file", f"is not a whole weight file of TMVA: {name}={text!r} of <{tag}> is no number")
+    return value
+
+
+def whole(element: Element | None, name: str) -> int:
+    """An attribute that is an integer.
+
+    Raises:
+        MisfitError: it is missing or no integer.
+    """
+    value = number(element, name)
+    if value != int(value):
+        tag = "?" if element is None else element.tag
+        raise MisfitError("file", f"is not a whole weight file of TMVA: {name}={value!r} of <{tag}> is no integer")
+    return int(value)
+
+
+def numbers(element: Element, n: int) -> NDArray[np.float64]:
+    """(n,) the numbers in the text of an element.
+
+    Raises:
+        MisfitError: there are not exactly n finite numbers.
+    """
+    words = (element.text or "").split()
+    try:
+        values = np.array([float(word) for word in words])
+    except ValueError:
+        values = np.array([math.nan])
+    if len(words) != n or not np.isfinite(values).all():
+        raise MisfitError("file", f"is not a whole weight file of TMVA: <{element.tag}> should hold {n} numbers")
+    return values
+
+
+def _in_turn(root: Element, group: str, tag: str, index: str, count: str) -> list[Element]:
+    """The elements of a group in the order of their index, which runs from 0 without a gap."""
+    holder = root.find(group)
+    found = [] if holder is None else sorted(holder.iterfind(tag), key=lambda e: whole(e, index))
+    told = 0 if holder is None else whole(holder, count)
+    if [whole(e, index) for e in found] != list(range(told)):
+        raise MisfitError("file", f"is not a whole weight file of TMVA: {told} of <{tag}> are announced")
+    return found
+
+
+def _names(variable: Element) -> tuple[str, ...]:
+    texts = [variable.get(key, "") for key in ("Expression", "Label", "Title", "Internal")]
+    return tuple(dict.fromkeys(text for text in texts if text)) or ("?",)
+
+
+def _version(release: str) -> int:
+    """The version code that `4.2.1 [262657]` ends with."""
+    digits = release.partition("[")[2].partition("]")[0]
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
+
+
+def _transformations(root: Element, variables: tuple[tuple[str, ...], ...]) -> Iterator[Transformation]:
+    """What the Reader applies: of the parameters for each class and for all, always the last, those for all."""
+    for element in root.iterfind("Transformations/Transform"):
+        name = element.get("Name", "")
+        places = _places(element, variables)
+        if name == "Normalize":
+            yield _normalisation(element, places)
+        elif name == "Decorrelation":
+            yield _decorrelation(element, places)
+        else:
+            raise MisfitError(
+                "file", f"puts its variables through the transformation {name!r}; Normalize and Decorrelation are read"
+            )
+
+
+def _places(element: Element, variables: tuple[tuple[str, ...], ...]) -> NDArray[np.int64]:
+    """The variables that a transformation takes, all where it does not say; it gives back the same ones."""
+    sides: list[list[str]] = []
+    for side in ("Input", "Output"):
+        inputs = element.findall(f"Selection/{side}/{side}")
+        if any(e.get("Type") != "Variable" for e in inputs):
+            raise MisfitError("file", "transforms what is no variable, which is not read")
+        sides.append([e.get("Expression") or e.get("Label") or "" for e in inputs])
+    if sides == [[], []]:
+        return np.arange(len(variables))
+    if sides[0] != sides[1]:
+        raise MisfitError(
+            "file", "has a transformation whose output is in other variables than its input; it is not read"
+        )
+    known = {name: i for i, names in reversed(list(enumerate(variables))) for name in names}
+    if unknown := [name for name in sides[0] if name not in known]:
+        raise MisfitError("file", f"transforms {unknown[0]!r}, which is none of its variables")
+    return np.array([known[name] for name in sides[0]], np.int64)
+
+
+def _normalisation(element: Element, places: NDArray[np.int64]) -> Normalisation:
+    classes = sorted(element.iterfind("Class"), key=lambda e: whole(e, "ClassIndex"))
+    ranges = sorted(classes[-1].iterfind("Ranges/Range"), key=lambda e: whole(e, "Index")) if classes else []
+    if len(ranges) != len(places):
+        raise MisfitError("file", f"normalises {len(places)} variables by {len(ranges)} ranges; it is damaged")
+    low = np.array([number(e, "Min") for e in ranges], np.float32)
+    high = np.array([number(e, "Max") for e in ranges], np.float32)
+    if not (high > low).all():
+        raise MisfitError("file", "normalises a variable whose range is empty; train it without that variable")
+    return Normalisation(places, low, high)
+
+
+def _decorrelation(element: Element, places: NDArray[np.int64]) -> Decorrelation:
+    matrices = element.findall("Matrix")
+    n = len(places)
+    if not matrices or any(whole(matrices[-1], key) != n for key in ("Rows", "Columns")):
+        raise MisfitError("file", f"has no {n} x {n} matrix to decorrelate {n} variables; it is damaged")
+    return Decorrelation(places, numbers(matrices[-1], n * n).reshape(n, n))

@@ -1,0 +1,306 @@
+"""TMVA's methods as functions of (n, d) float32 variables, already transformed, to (n,) float64 values.
+
+Sources: A. Hoecker et al., TMVA Users Guide, arXiv:physics/0703039, the section named at each method; where the guide
+leaves a choice, what TMVA::Reader does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.models.external_columns import MisfitError
+from pidlab.models.external_tmva_file import WeightFile, child, number, numbers, whole
+from pidlab.models.threads import allowed_threads
+
+Values = NDArray[np.float64]
+Variables = NDArray[np.float32]
+_CHUNK = 16_384  # events a thread takes at a time
+_FAST_TANH_SINCE = 262_657  # 4.2.1
+_MOST_NEURONS = 10_000
+_DAMAGED = "is not a whole weight file of TMVA:"
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _add_trees(x: Any, variable: Any, cut: Any, below: Any, at_least: Any, value: Any, roots: Any, total: Any) -> None:
+    """total (n,) += the value of the leaf that each tree leads an event to; a comparison with NaN is false."""
+    for i in range(len(x)):
+        for root in roots:
+            node = root
+            while variable[node] >= 0:
+                node = at_least[node] if x[i, variable[node]] >= cut[node] else below[node]
+            total[i] += value[node]
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Boosted decision trees: section "Boosted Decision and Regression Trees".
+
+    AdaBoost and bagging: the mean of the leaves' values, weighted with ln α of each tree (1 for bagging), in [-1, 1]
+    where a leaf says -1 or 1 (UseYesNoLeaf), else its purity, in [0, 1]. Gradient boosting: 2 / (1 + exp(-2 F)) - 1
+    of the sum F of the leaves' responses. An event goes to a node's right side where the variable is at or above the
+    cut (cType 1), or is not (cType 0), both as float32.
+
+    Attributes:
+        variable: (m,) int32, the variable asked by a node; -1 in a leaf.
+        cut: (m,) float32.
+        below, at_least: (m,) int32, the nodes where the variable is below the cut (or NaN), and where it is not.
+        value: (m,) float64, a leaf's value times its tree's weight.
+        roots: (trees,) int32.
+        norm: the sum of the trees' weights; None for gradient boosting.
+    """
+
+    variable: NDArray[np.int32]
+    cut: NDArray[np.float32]
+    below: NDArray[np.int32]
+    at_least: NDArray[np.int32]
+    value: Values
+    roots: NDArray[np.int32]
+    norm: float | None
+
+    def __call__(self, x: Variables) -> Values:
+        """(n, d) to (n,), on as many threads as the process may use."""
+        total = np.zeros(len(x))
+
+        def add(start: int) -> None:
+            rows = slice(start, start + _CHUNK)
+            nodes = (self.variable, self.cut, self.below, self.at_least, self.value, self.roots)
+            _add_trees(x[rows], *nodes, total[rows])
+
+        with ThreadPoolExecutor(allowed_threads()) as threads:
+            list(threads.map(add, range(0, len(x), _CHUNK)))
+        if self.norm is None:
+            with np.errstate(over="ignore"):
+                return np.asarray(2 / (1 + np.exp(-2 * total)) - 1)
+        return total / self.norm if self.norm > np.finfo(float).eps else np.zeros_like(total)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The multilayer perceptron: section "The MLP neural network".
+
+    Each neuron applies its activation to the sum of what its synapses bring; the last neuron of every layer but the
+    output is 1, for the bias. The output neuron is a sigmoid for cross entropy, and linear for squared errors.
+
+    Attributes:
+        weights: for each layer but the output (neurons + 1, neurons of the next), the bias last.
+        activation, output: of hidden neurons and of the output.
+    """
+
+    weights: tuple[Values, ...]
+    activation: Callable[[Values], Values]
+    output: Callable[[Values], Values]
+
+    def __call__(self, x: Variables) -> Values:
+        """(n, d) to (n,)."""
+        result = np.empty(len(x))
+        for start in range(0, len(x), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            result[rows] = self._value(x[rows].astype(np.float64))
+        return result
+
+    def _value(self, values: Values) -> Values:
+        with np.errstate(over="ignore", invalid="ignore"):
+            for layer, weights in enumerate(self.weights):
+                sums = np.zeros((len(values), weights.shape[1]))
+                for j in range(values.shape[1]):  # in TMVA's order, and the same however many events there are
+                    sums += values[:, [j]] * weights[j]
+                sums += weights[-1]
+                last = layer == len(self.weights) - 1
+                values = self.output(sums) if last else self.activation(sums)
+        return values[:, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Fisher's discriminant F0 + Σ F x (section "Fisher discriminants") and LD ("Linear discriminant analysis")."""
+
+    offset: float
+    coefficients: Values
+
+    def __call__(self, x: Variables) -> Values:
+        """(n, d) to (n,)."""
+        total = np.full(len(x), self.offset)
+        for j, coefficient in enumerate(self.coefficients):
+            total += coefficient * x[:, j].astype(np.float64)
+        return total
+
+
+Method = Trees | Network | Linear
+
+
+def read_method(file: WeightFile) -> Method:
+    """The method of a weight file.
+
+    Raises:
+        MisfitError: it is none that is read, or is damaged.
+    """
+    readers: dict[str, Callable[[WeightFile], Method]] = {
+        "BDT": _read_trees,
+        "MLP": _read_network,
+        "Fisher": _read_linear,
+        "LD": _read_linear,
+    }
+    if file.method not in readers:
+        raise MisfitError("file", f"holds TMVA's method {file.method!r}; {', '.join(readers)} are read")
+    return readers[file.method](file)
+
+
+def _read_trees(file: WeightFile) -> Trees:
+    boost = file.option("BoostType", "AdaBoost")
+    if boost not in ("AdaBoost", "Bagging", "Grad"):
+        raise MisfitError("file", f"is boosted by {boost!r}; AdaBoost, Bagging and Grad are read")
+    if file.is_on("DoPreselection"):
+        raise MisfitError("file", "was trained with DoPreselection, whose cuts are not read; train it without")
+    elements = file.weights.findall("BinaryTree")
+    if not elements or len(elements) != whole(file.weights, "NTrees"):
+        raise MisfitError("file", f"{_DAMAGED} {len(elements)} trees of {file.weights.get('NTrees')} are there")
+    leaf = "res" if boost == "Grad" else "nType" if file.is_on("UseYesNoLeaf", left_out=True) else "purity"
+    nodes = _Nodes(len(file.variables), leaf)
+    weighted = boost != "Grad" and file.is_on("UseWeightedTrees", left_out=True)
+    weights = [float(np.float32(number(e, "boostWeight"))) if weighted else 1.0 for e in elements]
+    roots = [nodes.add(child(e, "Node"), weight) for e, weight in zip(elements, weights, strict=True)]
+    return nodes.trees(roots, None if boost == "Grad" else sum(weights))
+
+
+class _Nodes:
+    """Collects the nodes of all trees in one table."""
+
+    def __init__(self, n_variables: int, leaf: str) -> None:
+        self._n_variables, self._leaf = n_variables, leaf
+        self._rows: list[list[float]] = []
+
+    def add(self, root: Element, weight: float) -> int:
+        """The index of a tree's root after the tree is added."""
+        first = len(self._rows)
+        waiting: list[tuple[Element, int, int]] = [(root, -1, 0)]
+        while waiting:
+            element, parent, side = waiting.pop()
+            if parent >= 0:
+                self._rows[parent][side] = len(self._rows)
+            if whole(element, "NCoef") if "NCoef" in element.attrib else 0:
+                raise MisfitError(
+                    "file", "has nodes that cut on a Fisher discriminant (UseFisherCuts), which are not read"
+                )
+            if whole(element, "nType") != 0:
+                self._rows.append([-1, 0.0, -1, -1, weight * self._leaf_value(element)])
+                continue
+            waiting += self._inner(element)
+        return first
+
+    def _inner(self, element: Element) -> list[tuple[Element, int, int]]:
+        """Add a node; what comes below it, with the node's index and the column of its own index there."""
+        variable = whole(element, "IVar")
+        sides = {e.get("pos"): e for e in element.iterfind("Node")}
+        if not 0 <= variable < self._n_variables or sides.keys() != {"l", "r"}:
+            raise MisfitError(
+                "file", f"{_DAMAGED} a node of a tree asks variable {variable} and has sides {sorted(map(str, sides))}"
+            )
+        own = len(self._rows)
+        self._rows.append([variable, number(element, "Cut"), -1, -1, 0.0])
+        right = 3 if whole(element, "cType") else 2
+        return [(sides["r"], own, right), (sides["l"], own, 5 - right)]
+
+    def _leaf_value(self, element: Element) -> float:
+        if self._leaf == "purity" and "purity" not in element.attrib:
+            signal, background = number(element, "nS"), number(element, "nB")
+            return float(np.float32(signal / (signal + background))) if signal + background else 0.5
+        return float(np.float32(number(element, self._leaf)))
+
+    def trees(self, roots: list[int], norm: float | None) -> Trees:
+        """All trees that were added."""
+        columns = np.array(self._rows, np.float64).T
+        with np.errstate(over="ignore"):
+            cut = columns[1].astype(np.float32)
+        ints = [np.ascontiguousarray(columns[i], np.int32) for i in (0, 2, 3)]
+        value = np.ascontiguousarray(columns[4])
+        return Trees(ints[0], cut, ints[1], ints[2], value, np.array(roots, np.int32), norm)
+
+
+def _read_network(file: WeightFile) -> Network:
+    if (how := file.option("NeuronInputType", "sum")) != "sum":
+        raise MisfitError("file", f"has neurons whose input is {how!r}; sum is read")
+    estimator = file.option("EstimatorType", "MSE")
+    if estimator not in ("MSE", "CE"):
+        raise MisfitError("file", f"has the estimator {estimator!r}; MSE and CE are read")
+    kind = file.option("NeuronType", "sigmoid")
+    activations: dict[str, Callable[[Values], Values]] = {
+        "sigmoid": _sigmoid,
+        "tanh": np.tanh,
+        "linear": _same,
+        "radial": _radial,
+        "ReLU": _relu,
+    }
+    if kind not in activations:
+        raise MisfitError("file", f"has neurons of type {kind!r}; {', '.join(activations)} are read")
+    if kind == "tanh" and file.version >= _FAST_TANH_SINCE:
+        activations["tanh"] = _fast_tanh
+    layout = file.weights if file.weights.find("Layout") is None else child(file.weights, "Layout")
+    layers = sorted(layout.iterfind("Layer"), key=lambda e: whole(e, "Index"))
+    sizes = [whole(layer, "NNeurons") for layer in layers]
+    inner = [len(file.variables) + 1, *sizes[1:-1], 1]
+    if (
+        len(sizes) != whole(layout, "NLayers")
+        or len(sizes) < 2
+        or sizes != inner
+        or not 0 < max(sizes) <= _MOST_NEURONS
+    ):
+        raise MisfitError(
+            "file", f"{_DAMAGED} layers of {sizes} neurons do not go with {len(file.variables)} variables"
+        )
+    weights = tuple(
+        _synapses(layer, size, following - (i < len(sizes) - 2))
+        for i, (layer, size, following) in enumerate(zip(layers, sizes, sizes[1:], strict=False))
+    )
+    return Network(weights, activations[kind], _sigmoid if estimator == "CE" else _same)
+
+
+def _synapses(layer: Element, n_neurons: int, n_following: int) -> Values:
+    """(neurons, neurons of the next layer without its bias), rounded to float32 as the Reader does."""
+    neurons = layer.findall("Neuron")
+    if len(neurons) != n_neurons or any(whole(e, "NSynapses") != n_following for e in neurons):
+        raise MisfitError(
+            "file", f"{_DAMAGED} a layer of {n_neurons} neurons leads to {n_following}, which do not match"
+        )
+    return np.array([numbers(e, n_following) for e in neurons], np.float32).astype(np.float64)
+
+
+def _read_linear(file: WeightFile) -> Linear:
+    index = "Index" if file.method == "Fisher" else "IndexCoeff"
+    found = sorted(file.weights.iterfind("Coefficient"), key=lambda e: whole(e, index))
+    if [whole(e, index) for e in found] != list(range(len(file.variables) + 1)):
+        raise MisfitError("file", f"{_DAMAGED} {len(found)} coefficients for {len(file.variables)} variables")
+    values = np.array([number(e, "Value") for e in found])
+    return Linear(float(values[0]), values[1:])
+
+
+def _same(x: Values) -> Values:
+    return x
+
+
+def _sigmoid(x: Values) -> Values:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def _radial(x: Values) -> Values:
+    return np.asarray(np.exp(-x * x / 2))
+
+
+def _relu(x: Values) -> Values:
+    return np.where(x > 0, x, 0.0)
+
+
+def _fast_tanh(x: Values) -> Values:
+    """TMVA's tanh since 4.2.1: a continued fraction in float32, within 1e-4 of the true one, and ±1 beyond ±4.97."""
+    square = (x * x).astype(np.float32)
+    c = [np.float32(v) for v in (135135, 17325, 378, 62370, 3150, 28)]
+    above = (x * (c[0] + square * (c[1] + square * (c[2] + square)))).astype(np.float32)
+    under = c[0] + square * (c[3] + square * (c[4] + square * c[5]))
+    return np.where(x > 4.97, 1.0, np.where(x < -4.97, -1.0, (above / under).astype(np.float64)))

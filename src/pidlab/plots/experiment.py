@@ -1,0 +1,66 @@
+"""The experiment's name, label, luminosity and energy above a figure, in the way of mplhep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import mplhep
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from mplhep.label import exp_label
+
+from pidlab.config.schema import Style
+from pidlab.plots.style import families
+
+_SIZES = (15.0, 12.0, 11.0, 9.0)
+_GAP = 10.0
+
+
+def put_label(figure: Figure, style: Style) -> None:
+    """Write the label of `style` above everything on `figure`, from its leftmost to its rightmost axes.
+
+    What was drawn stays where it is; a label wider than the figure is made smaller. Within `style.context`.
+    """
+    if style.experiment in ("none", "ROOT") and not (style.label or style.com or style.lumi):
+        return
+    ax = _strip(figure)
+    texts = _written(ax, style, 1.0)
+    width = sum(t.get_window_extent().width for t in texts) + _GAP * (len(texts) - 1)
+    room = ax.get_window_extent().width
+    if width > room:
+        for text in texts:
+            text.remove()
+        _written(ax, style, room / width)
+
+
+def _strip(figure: Figure) -> Axes:
+    """Axes without height or lines on top of the figure."""
+    box = figure.get_tightbbox()
+    spans = [ax.get_position() for ax in figure.axes]
+    left, right = min(s.x0 for s in spans), max(s.x1 for s in spans)
+    top = (box.y1 + 0.04) / figure.get_figheight()
+    strip = figure.add_axes((left, top, right - left, 1e-3), frameon=False)
+    strip.set(xticks=[], yticks=[], label="experiment")
+    return strip
+
+
+def _written(ax: Axes, style: Style, scale: float) -> list[Text]:
+    sizes = tuple(size * scale for size in _SIZES)
+    com, lumi = (f"{number:g}" if number is not None else None for number in (style.com, style.lumi))
+    options: dict[str, Any] = {"data": style.data, "com": com, "lumi": lumi, "fontsize": sizes, "loc": 0}
+    made = _labeller(style)(text=style.label, rlabel=None, scilocator_adjust=False, ax=ax, **options)
+    return [text for text in made if text is not None and text.get_text()]
+
+
+def _labeller(style: Style) -> Callable[..., tuple[Text | None, ...]]:
+    """mplhep's way of the experiment; without one the label alone, since only experiments say "Simulation"."""
+    modules = {
+        "CMS": mplhep.cms, "ATLAS": mplhep.atlas, "ALICE": mplhep.alice, "LHCb": mplhep.lhcb, "DUNE": mplhep.dune,
+    }  # fmt: skip
+    if style.experiment not in modules:
+        return partial(exp_label, exp="", llabel=style.label)
+    chosen: Callable[..., tuple[Text | None, ...]] = modules[style.experiment].label
+    return partial(chosen, fontname=families("serif")) if style.experiment == "LHCb" else chosen

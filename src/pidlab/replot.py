@@ -1,0 +1,67 @@
+"""Replot: figures of a finished run made again, with other labels, in another style or format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pidlab.config.load import load_config
+from pidlab.config.schema import Config
+from pidlab.errors import OutputError, UsageError, nearest
+from pidlab.evaluate.results import Results
+from pidlab.evaluate.stored import read_results
+from pidlab.plots.gallery import catalogue, write
+
+FORMATS = ("pdf", "png", "svg")
+_MAY_CHANGE = ("style", "labels")
+
+
+def replot(
+    run: Path, names: Sequence[str], directory: Path, formats: Sequence[str], overrides: Sequence[str] = ()
+) -> list[Path]:
+    """Write figures of the finished `run` as `directory`/NAME.FORMAT; the paths come back.
+
+    Args:
+        run: the folder that `pidlab run` left behind.
+        names: of figures, as `figure_titles` has them.
+        directory: made where it is not there.
+        formats: some of `FORMATS`.
+        overrides: `KEY=VALUE` of the sections `style` and `labels`.
+
+    Raises:
+        UsageError: this is no run, it has no such figure, or something else is to be changed.
+        OutputError: a figure cannot be written.
+    """
+    for override in overrides:
+        if override.partition("=")[0].partition(".")[0] not in _MAY_CHANGE:
+            raise UsageError(f"--set {override}: a figure made again changes only in {' and '.join(_MAY_CHANGE)}")
+    config, results = _finished(run, overrides)
+    known = catalogue(results)
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{run}: has no figure {name!r}; {nearest(name, known)}")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{directory}: cannot be made ({error.strerror or error}); choose another by `-o`") from error
+    made = write(results, directory, config.style, formats=formats, only=names)
+    return [directory / f"{picture.name}.{suffix}" for picture in made for suffix in formats]
+
+
+def figure_titles(run: Path) -> dict[str, str]:
+    """The figures of a finished run: name to title.
+
+    Raises:
+        UsageError: this is no run.
+    """
+    return {name: sheet.title for name, sheet in catalogue(_finished(run)[1]).items()}
+
+
+def _finished(run: Path, overrides: Sequence[str] = ()) -> tuple[Config, Results]:
+    if not (run / "config.yaml").is_file() or not (run / "results.json").is_file():
+        raise UsageError(
+            f"{run}: is not the folder of a run; it has no config.yaml and results.json (name what `pidlab run` wrote)"
+        )
+    config = load_config(run / "config.yaml", overrides).config
+    return config, replace(read_results(run / "results.json"), labels=config.axis_labels)

@@ -1,0 +1,107 @@
+"""Numbers as text: as many digits as their errors support, the same in the report, the terminal and the verdicts."""
+
+from __future__ import annotations
+
+import math
+
+from pidlab.evaluate.results import Measured
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def format_number(value: float | None, digits: int = 4) -> str:
+    """`value` to some significant digits; "–" where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.{digits}g}".replace("-", "−")
+
+
+def format_measured(measured: Measured) -> str:
+    """A number with its error as the Particle Data Group rounds (Review of Particle Physics, introduction, 5.3).
+
+    "0.9912 ± 0.0005", "0.9912 +0.0005 −0.0006", "(3.1 ± 0.2)×10⁻⁴", "> 830" where only a lower bound exists, and
+    "–" for what is undefined.
+    """
+    value, low, high, _ = measured
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return f"> {format_number(low, 3)}" if value > 0 and math.isfinite(low) else format_number(value)
+    if not (math.isfinite(low) and math.isfinite(high)) or low > value or high < value:
+        return format_interval(value, low, high)
+    up, down = high - value, value - low
+    if up == 0 and down == 0:
+        return format_number(value)
+    power = _power(max(abs(value), up, down))
+    text = _with_errors(value / 10.0**power, up / 10.0**power, down / 10.0**power)
+    return f"({text})×10{str(power).translate(_SUPERSCRIPTS)}" if power else text
+
+
+def format_symmetric(measured: Measured, factor: float = 1.0) -> str:
+    """A number and the larger side of its interval, both times `factor`: "0.99898 ± 0.00020"."""
+    value, low, high, _ = measured
+    error = factor * max(high - value, value - low)
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return format_number(factor * value)
+    places = decimal_places(error, error)
+    return f"{fixed(factor * value, places)} ± {fixed(error, places)}"
+
+
+def format_interval(value: float, low: float, high: float) -> str:
+    """A number and its bounds with the same number of decimal places: "1.14 [1.00, 1.30]"."""
+    texts = format_alike((value, low, high), _narrowest(value, low, high))
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def format_alike(numbers: tuple[float, ...], error: float) -> list[str]:
+    """Numbers with the decimal places of two digits of `error`; three significant digits each without one."""
+    if not (math.isfinite(error) and error > 0):
+        return [format_number(number, 3) for number in numbers]
+    places = min(1 - math.floor(math.log10(error)), 10)
+    return [fixed(number, places) if math.isfinite(number) else format_number(number) for number in numbers]
+
+
+def _narrowest(value: float, low: float, high: float) -> float:
+    arms = [arm for arm in (high - value, value - low) if math.isfinite(arm) and arm > 0]
+    return max(min(arms), 0.1 * max(arms)) if arms else math.nan
+
+
+def _power(size: float) -> int:
+    """The power of ten to take out: none for sizes that read well as they are."""
+    return 0 if 1e-3 <= size < 1e6 else math.floor(math.log10(size))
+
+
+def _with_errors(value: float, up: float, down: float) -> str:
+    places = decimal_places(up, down)
+    plus, minus = fixed(up, places), fixed(down, places)
+    central = fixed(value, places)
+    return f"{central} ± {plus}" if plus == minus else f"{central} +{plus} −{minus}"
+
+
+def decimal_places(up: float, down: float) -> int:
+    """Decimal places: two digits of the smaller error up to 3.54 (in its own power of ten), else one.
+
+    An error under a tenth of the other does not add digits.
+    """
+    error = max(min(up, down), 0.1 * max(up, down))
+    exponent = math.floor(math.log10(error))
+    return min((1 if error / 10.0**exponent <= 3.54 else 0) - exponent, 10)
+
+
+def fixed(value: float, places: int) -> str:
+    """`value` rounded to so many decimal places, which may be negative."""
+    rounded = round(value, places) + 0.0
+    return f"{rounded:.{max(places, 0)}f}".replace("-", "−")
+
+
+def format_rate(rate: float) -> str:
+    """So many a second, to two digits: "850", "21 k", "1.4 M"."""
+    if not math.isfinite(rate) or rate <= 0:
+        return "–"
+    for factor, suffix in ((1e6, " M"), (1e3, " k"), (1.0, "")):
+        if rate >= 0.995 * factor:
+            scaled = rate / factor
+            return f"{scaled:.1f}{suffix}" if scaled < 9.95 else f"{scaled:.0f}{suffix}"
+    return f"{rate:.2g}"

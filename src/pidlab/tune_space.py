@@ -1,0 +1,211 @@
+"""What a tuner may try: the values that each parameter of a model can take, as text and as suggestions of a trial."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pidlab.config.load import LoadedConfig, check_config, plain_value
+from pidlab.errors import ConfigError, UsageError, nearest
+from pidlab.models.estimators import check_models
+
+DEFAULTS: dict[str, dict[str, str]] = {
+    "bdt": {
+        "max_depth": "int:3:10",
+        "learning_rate": "log:0.01:0.3",
+        "min_child_weight": "log:0.1:100",
+        "subsample": "float:0.5:1",
+        "colsample_bynode": "float:0.4:1",
+        "lambda": "log:0.001:100",
+    },
+    "mlp": {
+        "hidden": "[32,32]|[64,64]|[128,128]|[64,64,64]|[128,128,128]",
+        "activation": "silu|relu|tanh",
+        "batch_size": "128|256|512|1024",
+        "dropout": "0.0|0.1|0.2|0.3",
+        "learning_rate": "log:0.0003:0.05",
+        "weight_decay": "log:0.0000001:0.01",
+    },
+    "logistic": {"C": "log:0.0001:10000"},
+    "cuts": {"search": "archive|genetic|annealing|monte-carlo"},
+}
+"""By type of model; `--search` and the section `tune` add to them and replace them."""
+
+_RANGES = ("log", "float", "int", "logint")
+_DIGITS = 4  # of a number tried: more is noise, and hard to read in a configuration
+
+
+class Suggests(Protocol):
+    """A trial of optuna."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = ...) -> float:
+        """A number of the range."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = ...) -> int:
+        """A whole number of the range."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any:
+        """One of the choices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """The values of one parameter.
+
+    Attributes:
+        text: as it is written.
+        kind: log, float, int, logint or choice.
+        low, high: the ends of a range.
+        choices: plain values otherwise; of one value there is nothing to choose.
+    """
+
+    text: str
+    kind: str
+    low: float = math.nan
+    high: float = math.nan
+    choices: tuple[Any, ...] = ()
+
+    @property
+    def examples(self) -> tuple[Any, ...]:
+        """Values that are allowed exactly where all are: the ends, or every choice."""
+        if self.kind == "choice":
+            return self.choices
+        return (int(self.low), int(self.high)) if "int" in self.kind else (self.low, self.high)
+
+    def suggest(self, name: str, trial: Suggests) -> Any:
+        """The value that a trial takes."""
+        if self.kind == "choice":
+            if len(self.choices) == 1:
+                return self.choices[0]
+            return json.loads(trial.suggest_categorical(name, [json.dumps(c) for c in self.choices]))
+        is_log = self.kind.startswith("log")
+        if "int" in self.kind:
+            return trial.suggest_int(name, int(self.low), int(self.high), log=is_log)
+        return rounded(trial.suggest_float(name, self.low, self.high, log=is_log))
+
+
+def rounded(value: float) -> float:
+    """`value` to four significant digits."""
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def dimension(text: str) -> Dimension:
+    """What `text`, of the grammar, stands for.
+
+    Raises:
+        UsageError: a range without two rising numbers, or a logarithm of what is not positive.
+    """
+    kind, *ends = text.split(":")
+    if kind not in _RANGES:
+        if ends and "|" not in text and kind.isalpha():
+            raise UsageError(f"{kind!r} is no range; {nearest(kind, _RANGES)}")
+        return Dimension(text, "choice", choices=tuple(plain_value(part) for part in _split(text)))
+    numbers = [plain_value(end) for end in ends]
+    whole = "int" in kind
+    types = (int,) if whole else (int, float)
+    if len(numbers) != 2 or not all(isinstance(n, types) and not isinstance(n, bool) for n in numbers):
+        what = "whole numbers" if whole else "numbers"
+        raise UsageError(f"a range is {kind}:LOW:HIGH, with two {what}")
+    low, high = numbers
+    if not low < high:
+        raise UsageError(f"the range from {low} to {high} does not rise")
+    if kind.startswith("log") and low <= 0:
+        raise UsageError(f"{low} has no logarithm; begin above 0")
+    return Dimension(text, kind, low, high)
+
+
+def _split(text: str) -> list[str]:
+    """The parts between the bars that stand outside brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "[{") - (character in "]}")
+        if character == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def search_space(
+    loaded: LoadedConfig, model: str, asked: Sequence[str], allow_import: Collection[str] = ()
+) -> dict[str, Dimension]:
+    """Parameter to its values: the defaults of the model's type, the section `tune`, then `asked` (KEY=SPEC).
+
+    `allow_import` names packages that models of type sklearn may import besides the usual.
+
+    Raises:
+        UsageError: something asked for is no parameter of the model, or no value that it takes.
+    """
+    kind = loaded.config.models[model].type
+    texts = [(key, text, f"{key}={text}") for key, text in DEFAULTS.get(kind, {}).items()]
+    for key, values in ((loaded.config.tune or {}).get(model) or {}).items():
+        text = "|".join(json.dumps(v) for v in values) if isinstance(values, list) else str(values)
+        texts.append((key, text, f"tune.{model}.{key}"))
+    for word in asked:
+        key, equals, text = word.partition("=")
+        if not (key and equals and text):
+            raise UsageError(f"--search {word}: say KEY=SPEC, such as learning_rate=log:0.005:0.3")
+        texts.append((key, text, f"--search {word}"))
+    space: dict[str, Dimension] = {}
+    for key, text, said in texts:
+        space.pop(key, None)
+        if text != "keep":
+            space[key] = _checked(loaded, model, (key, text, said), allow_import)
+    if not any(len(d.choices) != 1 for d in space.values()):
+        raise UsageError(
+            f"models.{model}: there is nothing to search in a {kind}; name parameters by --search KEY=SPEC"
+        )
+    return space
+
+
+def _checked(loaded: LoadedConfig, model: str, asked: tuple[str, str, str], allow_import: Collection[str]) -> Dimension:
+    key, text, said = asked
+    try:
+        found = dimension(text)
+        for value in found.examples:
+            check_models(with_parameters(loaded, model, {key: value}), allow_import)
+    except ConfigError as error:
+        raise UsageError(f"{said}: {'; '.join(m.message for m in error.mistakes)}") from error
+    except UsageError as error:
+        raise UsageError(f"{said}: {error}") from error
+    return found
+
+
+def with_parameters(loaded: LoadedConfig, model: str, parameters: Mapping[str, Any]) -> LoadedConfig:
+    """The configuration of one model alone, with other parameters; `sides.x` is the key x of the parameter `sides`.
+
+    Raises:
+        ConfigError: a parameter is not known, or does not take the value.
+    """
+    content = {key: value for key, value in copy.deepcopy(dict(loaded.content)).items() if key != "tune"}
+    section = content["models"][model]
+    content["models"] = {model: section}
+    for key, value in parameters.items():
+        if key == "type":
+            raise UsageError("the type of a model cannot be searched; tune another model")
+        outer, dot, inner = key.partition(".")
+        if dot:
+            within = section.get(outer) or {}
+            if not isinstance(within, dict):
+                raise UsageError(f"{outer} holds no keys of its own")
+            section[outer] = {**within, inner: value}
+        else:
+            section[key] = value
+    return check_config(content, loaded.places, loaded.folder / f"{loaded.name}.yaml")
+
+
+Suggestion = Callable[[Suggests], dict[str, Any]]
+
+
+def suggestion(space: Mapping[str, Dimension]) -> Suggestion:
+    """A function from a trial to the parameters that it takes."""
+    return lambda trial: {key: each.suggest(key, trial) for key, each in space.items()}
+
+
+def described(space: Mapping[str, Dimension]) -> dict[str, str]:
+    """The space as text, which tells one study from another."""
+    return {key: each.text for key, each in sorted(space.items())}

@@ -1,0 +1,120 @@
+"""Data against simulation: a like sample is not told apart, an unlike one is, and by the feature that was changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+
+from conftest import Run, write_tree
+from evaluate_samples import sample_of
+from pidlab.config.load import check_config
+from pidlab.domain import OutOfFold, as_mixture, compare_domain, labelled
+from pidlab.errors import ConfigError, DataError, UsageError
+from pidlab.evaluate.domain import measure_shift
+from pidlab.models.contender import Resources
+from pidlab.pipeline import run
+from pidlab.progress import Watcher
+
+CONTENT: dict[str, Any] = {
+    "data": {"files": "mc.root", "event_id": ["event"], "weight": "w"},
+    "classes": {"electron": "kind == 0", "pion": "kind == 1"},
+    "selection": {"some": "a > -3"},
+    "features": ["a", "b", {"name": "c", "expression": "c", "missing": [-999]}],
+    "models": {"fisher": {"type": "fisher"}},
+    "evaluate": {"robustness": None},
+}
+
+
+def table(path: Path, n: int, seed: int, *, scale: float = 1.0, pions: float = 0.5, first: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    kind = (rng.random(n) < pions).astype(np.int32)
+    a, b, c = (rng.normal(size=n) + shift * (kind == 0) for shift in (1.0, 0.5, 0.0))
+    c[rng.random(n) < 0.1] = -999
+    arrays = {"a": a, "b": b * scale, "c": c, "kind": kind, "event": np.arange(first, first + n)}
+    return write_tree(path, arrays | {"w": np.where(rng.random(n) < 0.1, -1.0, 1.0)})
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("domain")
+    table(folder / "mc.root", 4000, 1)
+    run(check_config(CONTENT, {}, folder / "a.yaml"), folder / "run", Resources("cpu", 1), Watcher())
+    return folder / "run"
+
+
+def test_files_like_the_run_are_not_told_apart(done: Path, tmp_path: Path) -> None:
+    data = table(tmp_path / "data.root", 4000, 2, first=10**6)
+    shift = compare_domain(done, [str(data)], tmp_path / "out", Watcher(), n_jobs=1)
+    assert abs(shift.auc.value - 0.5) < 3.5 * (shift.auc.high - shift.auc.low) / 2
+    assert "cannot tell" in shift.sentence.split(":")[0]
+    assert min(s.ks_p for s in shift.features) > 1e-3
+
+
+def test_a_feature_of_another_scale_is_found_and_named(done: Path, tmp_path: Path, pidlab: Run) -> None:
+    table(tmp_path / "data.root", 3000, 3, scale=1.5, first=10**6)
+    answer = pidlab("domain", done, "data.root", "-o", "out", "--jobs", 1, "-q")
+    assert answer.returncode == 0, answer.stderr
+    assert "A BDT tells the" in answer.stdout
+    content = json.loads((tmp_path / "out" / "domain.json").read_text())
+    assert content["auc"]["low"] > 0.55
+    assert content["features"][0]["name"] == "b"
+    assert content["features"][0]["ks_p"] < 0.01
+    with uproot.open(tmp_path / "data.root") as file:
+        assert content["n"]["files"] == int((file["T"]["a"].array(library="np") > -3).sum())
+    np.testing.assert_allclose(content["features"][-1]["missing"], 0.1, atol=0.03)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "domain.json", "domain.png", "domain.pdf", "domain_inputs.png", "domain_inputs.pdf"
+    }  # fmt: skip
+
+
+def test_the_runs_own_file_is_never_told_apart_although_a_bdt_could_remember_it(done: Path, tmp_path: Path) -> None:
+    shift = compare_domain(done, [str(done.parent / "mc.root")], tmp_path / "out", Watcher(), n_jobs=1)
+    assert abs(shift.auc.value - 0.5) < 0.03
+
+
+def test_the_stated_abundance_is_what_the_files_are_held_against() -> None:
+    rng = np.random.default_rng(4)
+    y = (rng.random(6000) < 0.5).astype(int)
+    ours = sample_of(y, x=rng.normal(size=(6000, 1)) + 2 * y[:, None], classes=("electron", "pion"))
+    mostly = (rng.random(6000) < 0.8).astype(int)
+    theirs = sample_of(mostly, x=rng.normal(size=(6000, 1)) + 2 * mostly[:, None], event=np.arange(6000) + 6000)
+    found = {}
+    for name, abundance in (("as weighted", None), ("as stated", {"electron": 1.0, "pion": 4.0})):
+        sample = labelled(as_mixture(ours, abundance), theirs)
+        found[name] = measure_shift(OutOfFold(sample, 1, 1, Watcher()), sample, seed=1)
+    assert found["as weighted"].auc.low > 0.55
+    error = found["as stated"].auc.high - found["as stated"].auc.value
+    assert abs(found["as stated"].auc.value - 0.5) < 4 * error
+
+
+def test_the_interval_of_the_auc_covers_a_half_where_there_is_no_difference() -> None:
+    """Out of fold, by events of several candidates and weights of both signs."""
+    rng, away = np.random.default_rng(5), []
+    for i in range(8):
+        sides = []
+        for first in (0, 10**6):
+            event = np.repeat(np.arange(200), 2) + first
+            x = (rng.normal(size=(400, 2)) + rng.normal(size=(200, 2))[event - first]).astype(np.float32)
+            sides.append(sample_of(np.zeros(400), x=x, event=event, weight=np.where(rng.random(400) < 0.15, -1.0, 1.0)))
+        sample = labelled(*sides)
+        area = measure_shift(OutOfFold(sample, i, 1, Watcher()), sample, seed=i).auc
+        away.append((area.value - 0.5) / ((area.high - area.low) / 2))
+    # The squares of eight standard deviates add to 24 at most, but for one time in five hundred.
+    assert np.sum(np.square(away)) < 24
+
+
+def test_what_cannot_be_compared_is_said(done: Path, tmp_path: Path) -> None:
+    write_tree(tmp_path / "far.root", {"a": np.full(9, -9.0), "b": np.ones(9), "c": np.ones(9), "event": np.arange(9)})
+    with pytest.raises(DataError, match="no row passes the selection of the run"):
+        compare_domain(done, [str(tmp_path / "far.root")], tmp_path / "out", Watcher())
+    write_tree(tmp_path / "less.root", {"a": np.ones(9), "b": np.ones(9), "event": np.arange(9)})
+    with pytest.raises(ConfigError, match="'c'"):
+        compare_domain(done, [str(tmp_path / "less.root")], tmp_path / "out", Watcher())
+    with pytest.raises(UsageError, match="is not the folder of a run"):
+        compare_domain(tmp_path, [str(tmp_path / "far.root")], tmp_path / "out", Watcher())
+    assert not (tmp_path / "out").exists()
