@@ -156,29 +156,22 @@ def test_threads_of_libraries_are_set_and_restored() -> None:
         return allowed_threads(), torch.get_num_threads(), *(each["num_threads"] for each in threadpool_info())
 
     torch.set_num_threads(3)
-    before, ends = state(), [threading.Event(), threading.Event()]
+    before, inside, go = state(), threading.Event(), threading.Event()
 
-    def other(end: threading.Event, ready: threading.Event) -> None:
+    def work() -> None:
         with one_thread():
-            ready.set()
-            end.wait()
+            inside.set()
+            go.wait()
 
-    ready = [threading.Event(), threading.Event()]
-    others = [threading.Thread(target=other, args=pair) for pair in zip(ends, ready, strict=True)]
+    other = threading.Thread(target=work)
     with one_thread():
-        others[0].start()
-        ready[0].wait()
+        other.start()
+        inside.wait()
         assert set(state()) == {1}
-        ends[0].set()
-        others[0].join()
+        go.set()
+        other.join()
+        assert set(state()) == {1}
     assert state() == before
-    with one_thread():
-        others[1].start()
-        ready[1].wait()
-    assert state()[:2] == (1, 1)
-    ends[1].set()
-    others[1].join()
-    assert state()[:2] == before[:2]
 
 
 def cluster_command(code: str, *words: str) -> subprocess.Popen[str]:

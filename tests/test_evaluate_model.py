@@ -43,17 +43,20 @@ def test_working_points_are_named_by_their_efficiency(target, name):
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=60), st.floats(0.01, 0.999), st.booleans())
-def test_the_threshold_is_the_largest_that_reaches_the_target(levels, target, heavy):
+def test_the_threshold_reaches_the_target_with_no_candidate_to_spare(levels, target, heavy):
     score = np.array(levels, np.float32) / 10
     weight = np.arange(1, len(levels) + 1) / 7 if heavy else np.ones(len(levels))
     threshold = threshold_at(score, weight, target)
     assert threshold == np.float32(threshold)
-    assert fraction(passes(score, threshold), weight) >= target * (1 - 1e-9)
-    higher = np.nextafter(np.float32(threshold), np.float32(np.inf))
-    while 0 < abs(higher) < np.finfo(np.float32).tiny:  # subnormal thresholds are avoided
-        higher = np.float32(0) if higher < 0 else np.float32(np.finfo(np.float32).tiny)
-    if not np.any(score == 0) or threshold > 0:
-        assert fraction(passes(score, higher), weight) < target
+    passed = passes(score, threshold)
+    assert fraction(passed, weight) >= target * (1 - 1e-9)
+    assert fraction(passes(score, score[passed].min()), weight) < target
+
+
+def test_no_candidate_that_decides_a_threshold_lies_near_it():
+    score = np.array([0.2, 0.5, 0.7, 0.9], np.float32)
+    for target, between in ((0.25, (0.7, 0.9)), (0.5, (0.5, 0.7)), (0.75, (0.2, 0.5))):
+        np.testing.assert_allclose(threshold_at(score, np.ones(4), target), np.mean(between), rtol=1e-6, atol=0)
 
 
 def test_a_score_of_zero_can_be_reached():

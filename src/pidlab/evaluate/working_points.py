@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.intervals import inverse, mixture, proportion, share
@@ -27,12 +29,13 @@ def passes(score: Score, threshold: float) -> BoolArray:
 
 
 def threshold_at(score: Score, weight: FloatArray, target: float) -> float:
-    """The largest threshold at which the signal (score and weight (n,)) still has an efficiency of `target`.
+    """The threshold at which the signal (score and weight (n,)) still has an efficiency of `target`.
 
-    It is the float32 next below the score of the last signal candidate that has to pass, so that with ties or
-    discrete scores the efficiency is at least the target. Weights of both signs let the efficiency rise and fall: the
-    first crossing counts. Candidates without a score count in the total; where they keep the target out of reach the
-    threshold lets all others pass.
+    It lies halfway, as float32, between the score of the last signal candidate that has to pass and the next lower
+    one: with ties or discrete scores the efficiency is at least the target, and no candidate that decided it changes
+    sides where another machine or language gives its score another last digit. Weights of both signs let the
+    efficiency rise and fall: the first crossing counts. Candidates without a score count in the total; where they
+    keep the target out of reach the threshold lets all others pass.
 
     Raises:
         DataError: there is no signal, or its weights do not sum to more than zero.
@@ -47,7 +50,15 @@ def threshold_at(score: Score, weight: FloatArray, target: float) -> float:
     if not len(steps.values):
         return float(np.finfo(np.float32).max)
     reached = np.flatnonzero(steps.sums[0] >= target * total * (1 - 1e-12))
-    return just_below(float(steps.values[reached[0] if len(reached) else -1]))
+    last = int(reached[0]) if len(reached) else len(steps.values) - 1
+    return _below(steps.values[last : last + 2])
+
+
+def _below(scores: NDArray[np.floating[Any]]) -> float:
+    """The float32 halfway between two falling scores, which the first exceeds; next below where there is one only."""
+    first = float(scores[0])
+    halfway = float(np.float32((first + float(scores[-1])) / 2))
+    return halfway if float(scores[-1]) <= halfway < first else just_below(first)
 
 
 def signal_efficiency(score: Score, sample: Sample, threshold: float) -> float:

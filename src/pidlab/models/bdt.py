@@ -254,7 +254,7 @@ class BDT(Classifier):
         """
         if X.shape[1] != self.n_features_in_:
             raise ModelError(f"the BDT was trained on {self.n_features_in_} features; {X.shape[1]} were given to score")
-        return np.asarray(posterior(self._margins(np.asarray(X, np.float32))), np.float32)
+        return np.asarray(posterior(self._margins(np.asarray(X, np.float32)).astype(np.float64)), np.float32)
 
     def _checked(self, X: Any) -> FloatArray:
         check_is_fitted(self)

@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Classifier, Holdout, Progress, read_json, write_json
+from pidlab.models.base import Classifier, Holdout, Progress, posterior, read_json, write_json
 from pidlab.models.mlp_batches import Member, Watched, as_table
 from pidlab.models.mlp_engine import Plan, Trained, Trainer, quiet_torch
 from pidlab.models.mlp_layers import Architecture
@@ -350,18 +350,14 @@ def _both_classes(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _link(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, k) float32 probabilities from logits (n, 1) or (n, k)."""
+    """(n, k) float32 probabilities from logits (n, 1) or (n, k), by way of doubles: rounded alike on every machine."""
     if logits.shape[1] > 1:
-        logits -= logits.max(axis=1, keepdims=True)
-        np.exp(logits, out=logits)
-        logits /= logits.sum(axis=1, keepdims=True)
-        return logits
+        return posterior(logits.astype(np.float64)).astype(np.float32)
+    odds = np.exp(-np.clip(logits[:, 0], -700, 700, dtype=np.float64))
     p = np.empty((len(logits), 2), np.float32)
-    with np.errstate(over="ignore"):
-        signal = np.exp(-logits[:, 0])
-    signal += 1
-    np.reciprocal(signal, out=p[:, 1])
-    np.subtract(1, p[:, 1], out=p[:, 0])
+    signal = 1 / (1 + odds)
+    p[:, 1] = signal
+    np.multiply(odds, signal, out=p[:, 0], casting="same_kind")
     return p
 
 

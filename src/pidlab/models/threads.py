@@ -22,10 +22,10 @@ def allowed_threads() -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for BLAS, OpenMP, torch and the trees in this block; several threads may be in such blocks at once.
+    """One thread for BLAS, OpenMP, torch and the trees in this block, and then as many as before.
 
-    OpenMP counts for each thread by itself. What counts for the whole process, torch and `allowed_threads`, is as it
-    was before when the last block has ended.
+    Several threads may be in such blocks at once, inside one of the thread that started them: OpenMP counts for each
+    thread by itself, BLAS listens to the first one only.
     """
     with _libraries().limit(limits=1), _one_for_all():
         yield

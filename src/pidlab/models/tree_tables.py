@@ -280,6 +280,7 @@ def _evaluate(x, features, thresholds, n_thresholds, masks, leaves, groups, base
     flat = leaves.ravel()
     rows = np.zeros((_BLOCK, max(n_used, 1)), np.int64)
     allowed = np.empty(masks.shape[1], masks.dtype)
+    sums = np.empty((_BLOCK, len(base)))  # in double precision, so that their order does not matter
     place = np.empty(_BLOCK, np.uint32)
     for start in range(0, len(x), _BLOCK):
         n = min(_BLOCK, len(x) - start)
@@ -288,7 +289,7 @@ def _evaluate(x, features, thresholds, n_thresholds, masks, leaves, groups, base
             t = n_thresholds[f]
             _bins(x[start : start + n, features[f]], thresholds[at : at + t], row, place, rows[:, f])
             at, row = at + t, row + t + 2
-        out[start : start + n] = base
+        sums[:n] = base
         for g in range(len(groups)):
             first, last, margin = groups[g]
             n_trees = last - first
@@ -300,7 +301,8 @@ def _evaluate(x, features, thresholds, n_thresholds, masks, leaves, groups, base
                     mask = masks[rows[i, f], first:last]
                     for t in range(n_trees):
                         allowed[t] &= mask[t]
-                total = np.float32(0)
+                total = 0.0
                 for t in range(n_trees):
                     total += flat[(first + t) * width + np.int64(_lowest_bit(allowed[t]))]
-                out[start + i, margin] += total
+                sums[i, margin] += total
+        out[start : start + n] = sums[:n]
