@@ -14,10 +14,12 @@ PACKAGE = Path(__file__).parents[1] / "src" / "pidlab"
 ROWS: list[set[str]] = [
     {"errors"},
     {"sample", "progress", "config", "config.schema", "evaluate.results"},
-    {"expressions", "models.base", "models.threads", "evaluate.intervals", "config.load", "rounding", "split", "scaling"},
+    {"expressions", "models.base", "models.threads", "evaluate.intervals", "config.load"}
+    | {"rounding", "split", "scaling"},
     {"candidates", "config.edit"},
     {"models.linear", "models.calibration", "rootio"},
-    {"read", "models.cuts", "models.fisher", "models.logistic", "models.bdt", "models.mlp", "models.external", "simulate"},
+    {"read", "simulate"}
+    | {"models.cuts", "models.fisher", "models.logistic", "models.bdt", "models.mlp", "models.external"},
     {"models", "evaluate", "plots", "recipe"},
     {"selection", "features", "models.prepared", "models.estimators"},
     {"events", "models.contender"},

@@ -285,7 +285,8 @@ def finding(rates, log_deviation=0.1, wide=None, fixed=(True, False)):
 
 def test_cuts_that_are_better_are_said_to_be():
     text = sentence(finding((0.01, 0.03)))
-    assert text == "at the efficiency of hand (0.912), mlp lets through 3.00 [2.47, 3.65] times more pion, 95 % interval"
+    times = "3.00 [2.47, 3.65] times more pion, 95 % interval"
+    assert text == f"at the efficiency of hand (0.912), mlp lets through {times}"
 
 
 def test_nothing_let_through_by_either_is_no_difference():

@@ -16,8 +16,8 @@ from pidlab.errors import DataError, OutputError
 from pidlab.evaluate.domain import measure_shift
 from pidlab.evaluate.results import plain
 from pidlab.evaluate.results_domain import Shift
-from pidlab.features import event_keys, feature_matrix
 from pidlab.events import branches_read, check_table, input_keys, load
+from pidlab.features import event_keys, feature_matrix
 from pidlab.models.estimators import estimator_class
 from pidlab.progress import Watcher
 from pidlab.read import Table

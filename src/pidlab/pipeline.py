@@ -28,10 +28,10 @@ from pidlab.evaluate import (
 from pidlab.evaluate.merit import Merit
 from pidlab.evaluate.results import ModelResult, Results, Robustness, Scoring
 from pidlab.evaluate.results_quality import Importance
+from pidlab.events import Events, Input, load
 from pidlab.explain import explained
 from pidlab.features import given_values_changed
 from pidlab.inspect import find_codes
-from pidlab.events import Events, Input, load
 from pidlab.models.contender import Contender, Resources, Scores, check_models, fit_contender
 from pidlab.progress import Watcher
 from pidlab.recipe import Recipe, compile_recipe

@@ -32,9 +32,7 @@ SCHEMA = 1
 _PACKAGES = ("awkward", "numba", "numpy", "scikit-learn", "scipy", "torch", "uproot", "xgboost")
 
 
-def manifest_of(
-    loaded: LoadedConfig, inputs: Sequence[Input], resources: Resources, started: float
-) -> dict[str, Any]:
+def manifest_of(loaded: LoadedConfig, inputs: Sequence[Input], resources: Resources, started: float) -> dict[str, Any]:
     """What a run was made with: versions, seeds, hardware, git state, and the content of its inputs."""
     return {
         "schema": SCHEMA,

@@ -12,7 +12,7 @@ _BLOCK = 512  # values whose places stay in the first-level cache
 def broken_line(
     x: NDArray[np.float64], knots: NDArray[np.float64], values: NDArray[np.float64], out: NDArray[np.float32]
 ) -> None:
-    """Fill `out` (n,) with the line through `knots` (m,), rising, and `values` (m,) at x (n,), constant beyond its ends.
+    """Fill `out` (n,) with the line through rising `knots` (m,) and `values` (m,) at x (n,), constant beyond its ends.
 
     NaN stays NaN.
     """

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import ModelError, PidlabError
-from pidlab.features import event_keys, feature_matrix, given_columns, values_of
 from pidlab.events import branches_read, check_table
+from pidlab.features import event_keys, feature_matrix, given_columns, values_of
 from pidlab.models.contender import Contender, Scores
 from pidlab.models.threads import one_thread
 from pidlab.read import Chunk, Source, Table

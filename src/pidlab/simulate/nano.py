@@ -23,7 +23,8 @@ W → eν, 40 % multijet; `MET_pt` (GeV) is Gamma(2) of scale 8, plus 25 times a
 | `dxy` (cm) | σ .003, 5 % with .012 | Laplace .012 | σ .02 |
 | `r9` | 1 - Beta(1.2, 12) | 1 - Beta(1.5, 8) | 1 - Beta(2, 5) |
 
-`charge` (int32) is -1 or 1, `mass` .000511 GeV. Pile-up adds .0003 PV_npvs to every `hoe` that is not 0. The barrel ends at |eta| = 1.479.
+`charge` (int32) is -1 or 1, `mass` .000511 GeV. Pile-up adds .0003 PV_npvs to every `hoe` that is not 0. The barrel
+ends at |eta| = 1.479.
 """
 
 from __future__ import annotations
