@@ -360,3 +360,18 @@ def test_networks_of_folds_that_train_together_are_those_that_train_alone(sample
     for model, pair in zip(together, pairs, strict=True):
         (alone,) = fit_parts(given[0], [pair], *given[1:])
         np.testing.assert_allclose(model.scores(events.x), alone.scores(events.x), rtol=1e-4, atol=0)
+
+
+def test_everything_left_behind_has_the_usual_permissions(done: Path) -> None:
+    (done.parent / "usual").touch()
+    usual = (done.parent / "usual").stat().st_mode
+    assert {p.name for p in done.rglob("*") if p.is_file() and p.stat().st_mode != usual} == set()
+
+
+def test_the_spread_of_the_members_of_an_ensemble_is_told(sample: Path) -> None:
+    two = {"type": "mlp", "hidden": [8], "epochs": 3, "members": 2}
+    content = {**CONTENT, "models": {"two": two, "one": {**two, "members": 1}}, "evaluate": {"robustness": None}}
+    made = go(sample, content, "members")
+    models = json.loads((made / "metrics.json").read_text())["models"]
+    assert "The members' probabilities scatter by 0." in models["two"]["note"]
+    assert "members" not in models["one"]["note"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from pidlab.errors import ModelError
 from pidlab.sample import IntArray, Sample
@@ -61,7 +61,7 @@ def write_events(run: Path, scored: ScoredEvents) -> None:
     }
     about = {"schema": SCHEMA, "classes": list(sample.classes), "signal": sample.signal}
     contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-    save_file(contiguous, run / FILE, {"pidlab": json.dumps(about)})
+    (run / FILE).write_bytes(save(contiguous, {"pidlab": json.dumps(about)}))
 
 
 def read_events(run: Path) -> ScoredEvents:

@@ -23,13 +23,14 @@ from pidlab.models.estimators import BroughtModel, TrainedModel, build_estimator
 from pidlab.models.estimators import Resources as Resources
 from pidlab.models.estimators import check_models as check_models
 from pidlab.models.external import notes_of, open_model, takes_missing
-from pidlab.models.prepared import prepare
+from pidlab.models.prepared import Prepared, prepare
 from pidlab.recipe import Recipe
 from pidlab.sample import BoolArray, FloatArray, Sample
 from pidlab.scaling import Scaler
 from pidlab.split import Keys, fold_of
 
 Scores = NDArray[np.float32]
+_N_COMPARED = 20_000  # candidates on which members are compared
 
 
 class _Box(Protocol):
@@ -54,11 +55,14 @@ class Fitted:
     Attributes:
         columns: the features it reads, as indices.
         scaler: None where the features go in as they are.
+        spread: the standard deviation of the probabilities of an ensemble's members, averaged over candidates that were
+            watched in training; 0 without members, and where the model was loaded.
     """
 
     columns: tuple[int, ...]
     scaler: Scaler | None
     estimator: Classifier
+    spread: float = 0.0
 
     def scores(self, x: FloatArray) -> Scores:
         """(n, d) features to (n, k) scores."""
@@ -261,7 +265,7 @@ def fit(
         assert isinstance(estimator, _HasBoxes)
         for target in targets:
             estimator.box(target)  # says at once that none keeps so much
-    return Fitted(given.columns, given.scaler, estimator)
+    return Fitted(given.columns, given.scaler, estimator, members_spread(spec, estimator, given))
 
 
 def fit_parts(
@@ -283,7 +287,18 @@ def fit_parts(
     x, y, weight = (np.concatenate([piece[i] for piece in pieces]) for i in range(3))
     network: Any = build_estimator(spec, given[0].names, pairs[0][0].signal, config.seed, resources)
     trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
-    return tuple(Fitted(g.columns, g.scaler, model) for g, model in zip(given, trained, strict=True))
+    return tuple(
+        Fitted(g.columns, g.scaler, model, members_spread(spec, model, g))
+        for g, model in zip(given, trained, strict=True)
+    )
+
+
+def members_spread(spec: TrainedModel, estimator: Any, given: Prepared) -> float:
+    """How far the members of a network ensemble are from each other: see `Fitted.spread`."""
+    if not isinstance(spec, MlpModel) or spec.members == 1:
+        return 0.0
+    watched = given.x if given.holdout is None else given.holdout.x
+    return float(estimator.spread(watched[:_N_COMPARED]).mean())
 
 
 def fit_contender(
@@ -313,4 +328,7 @@ def fit_contender(
     epochs = max((len(v) for h in histories for v in h.values()), default=0)
     training = Training(time.perf_counter() - start, epochs, histories[0])
     notes = tuple(dict.fromkeys(note for f in fitted for note in f.estimator.notes))
+    if any(f.spread for f in fitted):
+        scatter = float(np.mean([f.spread for f in fitted]))
+        notes += (f"The members' probabilities scatter by {scatter:.2g} (mean standard deviation on validation).",)
     return Contender(name, spec.type, recipe, fitted, fold_seed, training, notes=notes)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from torch import Tensor
 
 from pidlab.errors import ModelError
@@ -107,7 +107,7 @@ def write_networks(path: Path, networks: Sequence[DenseNetwork]) -> None:
     for index in range(len(networks[0].weights)):
         tensors[f"layer{index}.weight"] = np.stack([network.weights[index] for network in networks])
         tensors[f"layer{index}.bias"] = np.stack([network.biases[index] for network in networks])
-    save_file(tensors, path)
+    path.write_bytes(save(tensors))  # with the usual permissions, which save_file does not give
 
 
 def read_networks(path: Path, activation: str) -> tuple[DenseNetwork, ...]:

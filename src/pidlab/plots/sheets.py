@@ -110,10 +110,10 @@ def _response(results: Results, model: ModelResult) -> Figure:
 
 
 def confusions(results: Results) -> Iterator[Sheet]:
-    """The confusion matrix of each model on the test sample."""
+    """The confusion matrix of each model on the test sample, where there is none with intervals to draw."""
     for model in results.models.values():
         metrics = model.samples.get("test")
-        if metrics is not None and metrics.confusion.size:
+        if metrics is not None and metrics.confusion.size and model.matrix is None:
             alt = (
                 f"Confusion matrix of {model.name} on test: share of each true class by decision, with sums of weights."
             )
