@@ -24,7 +24,7 @@ lint: $(STAMP)
 # The documentation, into site/; a warning is an error. NO_MKDOCS_2_WARNING silences an advertisement of the theme.
 docs: $(STAMP)
 	$(BIN)/python docs/make_reference.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -24,13 +24,12 @@ import argparse
 import importlib.util
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -186,32 +185,41 @@ class TwoProcesses:
 
 
 ROOT_CODE = """
-import sys, time, os
+import os, sys, time
 import ROOT
+header, source, output, rounds = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 ROOT.gROOT.SetBatch(True)
-ROOT.gROOT.LoadMacro(sys.argv[1])
-header, source, output, rounds = sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5])
+space = os.path.basename(header).removesuffix(".h")
+assert ROOT.gInterpreter.Declare('#include "%s"' % header)
+ROOT.gInterpreter.Declare("ROOT::RDF::RNode scored(ROOT::RDF::RNode frame) { return %s::define(frame); }" % space)
+ROOT.EnableImplicitMT(2)
 for _ in range(rounds + 1):
     start = time.perf_counter()
-    n = ROOT.apply_rdataframe(header, source, "t", output, 2)
-    print("SECONDS", n, time.perf_counter() - start, flush=True)
+    frame = ROOT.scored(ROOT.RDF.AsRNode(ROOT.RDataFrame("t", source)))
+    snapshot = frame.Snapshot("friend", output, "pid_.*")
+    print("SECONDS", snapshot.Count().GetValue(), time.perf_counter() - start, flush=True)
 os._exit(0)
 """
 
 
-def rdataframe(run: Path, folder: Path, source: Path, rounds: int) -> float | None:
-    """Seconds of the best round of real ROOT with the exported header; the first, which compiles, does not count."""
-    macro = Path(__file__).parents[1] / "macros" / "apply_rdataframe.C"
-    if importlib.util.find_spec("ROOT") is None or not macro.is_file():
+def rdataframe(run: Path, folder: Path, source: Path, n: int) -> float | None:
+    """Seconds of the best round of real ROOT with the exported header, which writes what it adds and nothing else.
+
+    The first round, which compiles, does not count.
+    """
+    if importlib.util.find_spec("ROOT") is None:
         return None
     export = [sys.executable, "-m", "pidlab.cli", "export", run, "--format", "header", "-o", folder / "header"]
     if subprocess.run(list(map(str, export)), capture_output=True, check=False).returncode:
         return None
     header = next((folder / "header").glob("*.h"))
-    words = [sys.executable, "-c", ROOT_CODE, macro, header, source, folder / "snapshot.root", rounds]
+    words = [sys.executable, "-c", ROOT_CODE, header, source, folder / "snapshot.root", ROUNDS]
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
-    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("SECONDS")]
-    return min(float(line[2]) for line in lines[1:]) if len(lines) > 1 and int(lines[0][1]) > 0 else None
+    rounds = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("SECONDS")]
+    if len(rounds) < 2 or any(int(count) != n for count, _ in rounds):
+        print(done.stdout + done.stderr, file=sys.stderr)
+        return None
+    return min(float(each) for _, each in rounds[1:])
 
 
 def speed(folder: Path, n: int, both: Path, network: Path) -> list[Row]:
@@ -235,7 +243,7 @@ def speed(folder: Path, n: int, both: Path, network: Path) -> list[Row]:
     reading = in_turns({name: lambda path=path: read(path) for name, path in files.items()})
     processes.executor.shutdown()
     two = min(best["threads"], best["processes"])
-    root = rdataframe(both, folder, zstd, ROUNDS)
+    root = rdataframe(both, folder, zstd, n)
     against_root = "against RDataFrame, two threads"
     return [
         told("share of events selected", share),
@@ -255,13 +263,20 @@ def speed(folder: Path, n: int, both: Path, network: Path) -> list[Row]:
     ]
 
 
+def memory(what: str) -> float:
+    """MB of this process: VmRSS now, or VmHWM at its peak (Linux)."""
+    line = next(each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith(what))
+    return float(line.split()[1]) / 1024
+
+
 def tell_peak(run: Path, source: Path, small: Path, output: Path) -> None:
-    """Peak memory in MB of scoring `source`, beyond that after everything was imported and used once."""
+    """Peak memory in MB of scoring `source`, beyond what is held after everything was imported and used once."""
     way = Apply(run, output)
     way(small)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
     way(source)
-    print(before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(memory("VmHWM") - before)
 
 
 def peaks(folder: Path, both: Path, lengths: list[int]) -> list[Row]:
@@ -272,11 +287,11 @@ def peaks(folder: Path, both: Path, lengths: list[int]) -> list[Row]:
         if not path.exists():
             make(path, n, COMPRESSIONS["zstd"])
         words = [sys.executable, __file__, "--peak", both, path, tiny, folder / "out"]
-        said = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True).stdout.split()
-        beyond[n] = float(said[1]) - float(said[0])
+        said = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True).stdout
+        beyond[n] = float(said)
     rows = [at_most(f"peak memory beyond imports at {n / 1e6:g} M events, MB", v, 250) for n, v in beyond.items()]
-    if len(lengths) > 1:
-        rows.append(at_most("peak memory, longest file / shortest", beyond[lengths[-1]] / beyond[lengths[0]], 1.15))
+    more = beyond[lengths[-1]] - beyond[lengths[0]]
+    rows.append(at_most("peak memory, more in the longer file, MB", more, 0.15 * 250))
     return rows
 
 
@@ -301,15 +316,15 @@ def growth(folder: Path, n: int, both: Path, factors: list[int], counts: list[in
     return rows
 
 
-def measure(events: int, long: bool) -> list[Row]:
+def measure(events: int, long: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder / "train.root", 200_000, COMPRESSIONS["zstd"], with_label=True)
         both = train(folder, "both", NAMES[:3], {"mlp": MLP, "bdt": TREES})
         network = train(folder, "network", NAMES, {"mlp": MLP})
-        rows = speed(folder, events, both, network)
-        rows += peaks(folder, both, [events, 10 * events] if long else [events, 2 * events])
-        return rows + growth(folder, events, both, [1, 10, 50] if long else [1, 2], [1, 10, 100] if long else [1, 10])
+        yield from speed(folder, events, both, network)
+        yield from peaks(folder, both, [events, 10 * events] if long else [events, 2 * events])
+        yield from growth(folder, events, both, [1, 10, 50] if long else [1, 2], [1, 10, 100] if long else [1, 10])
 
 
 def show(row: Row) -> str:
@@ -328,8 +343,10 @@ def main() -> None:
     if arguments.peak:
         tell_peak(*arguments.peak)
         return
-    rows = measure(arguments.events, arguments.long)
-    print("\n".join(map(show, rows)))
+    rows = []
+    for row in measure(arguments.events, arguments.long):
+        print(show(row), flush=True)
+        rows.append(row)
     if arguments.json:
         kept = [{key: asdict(row)[key] for key in ("name", "value", "bar", "holds")} for row in rows]
         arguments.json.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

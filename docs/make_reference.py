@@ -124,9 +124,10 @@ def anchor(name: str) -> str:
 
 
 def told(text: str) -> str:
-    """A docstring, its lines joined to paragraphs."""
+    """A docstring, its lines joined to paragraphs; those that click leaves as they are stay as they are."""
     paragraphs = inspect.cleandoc(text).split("\n\n")
-    return "\n\n".join(" ".join(p.split()) for p in paragraphs) + "\n"
+    parts = [f"```text\n{p[2:].rstrip()}\n```" if p.startswith("\b") else " ".join(p.split()) for p in paragraphs]
+    return "\n\n".join(parts) + "\n"
 
 
 def keys(name: str, section: Schema) -> str:
@@ -213,7 +214,11 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
 def commands() -> str:
     """The reference of the commands, in Markdown."""
     return "\n".join(
-        [MADE.format(source="src/pidlab/cli.py"), COMMANDS, *(command(n, c) for n, c in cli.commands.items())]
+        [
+            MADE.format(source="the commands in src/pidlab/cli"),
+            COMMANDS,
+            *(command(n, c) for n, c in cli.commands.items()),
+        ]
     )
 
 
@@ -234,8 +239,14 @@ def command(name: str, found: click.Command) -> str:
 
 
 def usage(found: click.Command, context: click.Context) -> str:
-    """How a command is called."""
-    return " ".join([context.info_name or "", *found.collect_usage_pieces(context)])
+    """How a command is called; click's own words for it change between versions."""
+    words = [str(context.info_name), "[OPTIONS]"]
+    for each in (p for p in found.params if isinstance(p, click.Argument)):
+        choices = "|".join(each.type.choices) if isinstance(each.type, click.Choice) else ""
+        word = each.metavar or choices or str(each.name).upper()
+        word += "..." if each.nargs == -1 and not each.metavar else ""
+        words.append(word if each.required or each.metavar else f"[{word}]")
+    return " ".join(words)
 
 
 def option(found: click.Option) -> tuple[str, str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
-from hypothesis import given
-from hypothesis import strategies as st
 
 from apply_runs import content, damage, events, friend, make_inputs, make_run
 from conftest import Run, write_tree
-from pidlab.apply import Summary, apply, find_inputs
+from pidlab.apply import Summary, apply, find_inputs, parts_of
 from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate.results import FlatThreshold
 from pidlab.models.contender import Contender
 from pidlab.progress import Task, Watcher
 from pidlab.read import Source
-from pidlab.read.clusters import edges
 
 
 @pytest.fixture(scope="module")
@@ -50,25 +46,6 @@ def check_own(path: Path, made: Mapping[str, Any]) -> None:
     assert np.array_equal(got["pid_own"][selected], expected[selected])
     assert np.isnan(got["pid_own"][~selected]).all()
     assert np.array_equal(got["pid_hand_hand"], selected & (made["a"] > 0.5))
-
-
-@given(
-    st.lists(st.lists(st.integers(1, 900), max_size=40), min_size=1, max_size=4),
-    st.integers(0, 5000),
-    st.integers(1, 700),
-)
-def test_edges_cover_every_entry_once_in_pieces_of_bounded_length(lengths: list[list[int]], n: int, step: int) -> None:
-    offsets = [np.unique(np.minimum(np.cumsum([0, *each, n]), n)) for each in lengths]
-    found = edges(offsets, n, step)
-    assert found[0] == 0
-    assert found[-1] == n
-    assert all(0 < b - a <= 1.5 * step for a, b in itertools.pairwise(found))
-
-
-def test_edges_stand_where_the_baskets_of_all_branches_begin() -> None:
-    tens, fifteens = np.arange(0, 1001, 10), np.append(np.arange(0, 1000, 15), 1000)
-    assert edges([tens, fifteens], 1000, 100) == [*range(0, 901, 90), 1000]
-    assert edges([np.array([0, 1000])], 1000, 300) == [0, 300, 600, 1000]
 
 
 @pytest.mark.parametrize("jobs", [None, 1])
@@ -219,8 +196,6 @@ def test_inputs_are_words_patterns_and_lists(bundle: Bundle, tmp_path: Path, mon
 
 
 def test_in_a_run_a_bad_input_stops_everything(bundle: Bundle, tmp_path: Path) -> None:
-    from pidlab.apply import parts_of
-
     inputs = make_inputs(tmp_path, 2, n=3_000)
     damage(inputs[1], "a", 0)
     own = sources(*inputs)
@@ -228,6 +203,20 @@ def test_in_a_run_a_bad_input_stops_everything(bundle: Bundle, tmp_path: Path) -
     known = parts_of(own, [3_000, 3_000], none, none, none.astype(np.int8))
     with pytest.raises(DataError, match=r"in1.root:T: branch 'a'"):
         apply(bundle, own, tmp_path / "out", Watcher(), known)
+
+
+def test_what_a_run_knows_of_a_row_stays_with_it_from_piece_to_piece(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pidlab.apply.inputs.STEP", 700)
+    inputs = sources(*make_inputs(tmp_path, 2, n=3_000, step=500))
+    file, row = np.repeat([0, 1], 1_500), np.tile(np.arange(0, 3_000, 2), 2)
+    part = np.random.default_rng(2).integers(0, 3, 3_000).astype(np.int8)
+    known = parts_of(inputs, [3_000, 3_000], file, row, part)
+    for i, summary in enumerate(apply(bundle, inputs, tmp_path / "out", Watcher(), known)):
+        split = friend(summary.target)["pid_split"]
+        assert np.array_equal(split[::2], part[file == i])
+        assert set(split[1::2].tolist()) == {-1}
 
 
 def test_progress_counts_every_entry_and_tells_the_rate(bundle: Bundle, tmp_path: Path) -> None:

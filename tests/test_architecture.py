@@ -48,8 +48,9 @@ PARTS_OF = {
     "export.": "export",
     "simulate.": "simulate",
     "scaling_": "scaling",
-    "tune_": "tune",
-    "terminal_": "terminal",
+    "tune.": "tune",
+    "terminal.": "terminal",
+    "cli.": "cli",
 }
 DOORS = {
     "uproot": {"read", "rootio", "simulate"},

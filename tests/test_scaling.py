@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pidlab.scaling import Method, Scaler, fit_scaler
+from pidlab.scaling_lines import broken_line
 
 METHODS: list[Method] = ["none", "minmax", "standard", "robust", "quantile"]
 RNG = np.random.default_rng(5)
@@ -67,3 +68,15 @@ def test_json_keeps_every_bit(method: Method, seed: int) -> None:
     scaler = fit_scaler(x, method)
     again = Scaler.from_json(json.loads(json.dumps(scaler.to_json())))
     assert np.array_equal(scaler.transform(x), again.transform(x))
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=300, unique=True).map(sorted),
+    st.lists(st.floats(width=32), max_size=1200),
+)
+def test_the_compiled_line_is_that_of_numpy_to_the_bit(knots: list[float], x: list[float]) -> None:
+    at, values = np.array(knots), np.cbrt(np.array(knots))
+    points = np.array([*x, *knots], np.float64)
+    out = np.empty((len(points), 2), np.float32)
+    broken_line(points, at, values, out[:, 1])
+    assert np.array_equal(out[:, 1], np.interp(points, at, values).astype("f4"), equal_nan=True)

@@ -21,7 +21,7 @@ from pidlab.models.estimators import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.tune import Order, TuningStopped
-from pidlab.tune_study import Study, open_database
+from pidlab.tune.study import Study, open_database
 from tune_orders import CONTENT, OnTrials, configuration, sample, tuned
 
 
@@ -197,8 +197,8 @@ def test_ctrl_c_keeps_the_trials_and_says_how_to_go_on(config: Path) -> None:
 
 def test_misidentification_is_what_brute_force_counts(config: Path) -> None:
     from pidlab.evaluate.working_points import threshold_at
-    from pidlab.tune import _samples
-    from pidlab.tune_trials import Bench, Objective
+    from pidlab.tune.run import _samples
+    from pidlab.tune.trials import Bench, Objective
 
     found = tuned(config, "line", 3, objective="misid:eff80", search=("C=log:0.00001:1",))
     loaded = load_config(config)
@@ -216,7 +216,7 @@ def test_misidentification_is_what_brute_force_counts(config: Path) -> None:
 def test_the_area_is_that_of_scikit_learn(config: Path) -> None:
     from sklearn.metrics import roc_auc_score
 
-    from pidlab.tune_trials import Objective
+    from pidlab.tune.trials import Objective
     from test_cuts_points import small
 
     score, three = small(1)
@@ -228,8 +228,8 @@ def test_networks_in_one_pass_are_worth_what_they_are_alone(config: Path) -> Non
     search = ("activation=tanh", "hidden=keep", "batch_size=keep", "dropout=keep", "learning_rate=log:0.001:0.03")
     found = tuned(config, "mlp", 4, together=4, search=search)
     loaded = load_config(config)
-    from pidlab.tune import _samples
-    from pidlab.tune_trials import Bench, Objective
+    from pidlab.tune.run import _samples
+    from pidlab.tune.trials import Bench, Objective
 
     bench = Bench(loaded, "mlp", *_samples(loaded, Watcher()), Objective.of("auc"), Resources("cpu", 1))
     assert len({t.parameters["learning_rate"] for t in found.trials}) == 4

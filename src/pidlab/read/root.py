@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -191,7 +192,8 @@ class RootTree:
         self._ahead: dict[str, _Ahead] = {}
         self._place = f"{path}:{tree}"
         self._context = opened(path)
-        found = self._context.__enter__()[tree]
+        self._file = self._context.__enter__()
+        found = self._file[tree]
         self.n_entries = int(found.num_entries)
         self._branches = _tree_branches(found) if hasattr(found, "branches") else _fields(found)
 
@@ -225,6 +227,7 @@ class RootTree:
         for start in range(0, self.n_entries, step):
             stop = min(start + step, self.n_entries)
             yield {name: each.next(stop) for name, each in ahead.items()}
+            self._let_go()
 
     def values(self, name: str, start: int, stop: int) -> Any:
         """A part of a branch."""
@@ -241,7 +244,17 @@ class RootTree:
             ahead = self._ahead.setdefault(name, _Ahead(self._branches[name]))
             ahead.seek(start)
             arrays[name] = ahead.next(stop) if stop > start else self.empty(name)
+        self._let_go()
         return arrays
+
+    def _let_go(self) -> None:
+        """Unmap the pages that were read, which would count as this process's memory until the file is closed.
+
+        They stay in the system's cache, and an array that looks into the file finds them again.
+        """
+        mapped = getattr(self._file.file.source, "_file", None)
+        if isinstance(mapped, np.memmap):
+            mapped._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # numpy's, and it has no other name
 
     def close(self) -> None:
         """Close the file."""

@@ -24,8 +24,8 @@ from pidlab.models.estimators import Resources, TrainedModel, build_estimator
 from pidlab.models.prepared import Prepared, prepare
 from pidlab.progress import Task
 from pidlab.sample import Sample
-from pidlab.tune_space import Dimension, suggestion, with_parameters
-from pidlab.tune_study import Study, fixed_parameters
+from pidlab.tune.space import Dimension, suggestion, with_parameters
+from pidlab.tune.study import Study, fixed_parameters
 
 if TYPE_CHECKING:
     import optuna

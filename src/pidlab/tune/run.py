@@ -1,4 +1,4 @@
-"""Tune: look for better parameters of a model, on the validation sample alone, in a study that can be resumed."""
+"""One tuning: events in, trials made, the best parameters measured and written."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from pidlab.progress import Watcher
 from pidlab.read import absolute
 from pidlab.recipe import compile_recipe, without_models
 from pidlab.sample import Sample
-from pidlab.tune_space import described, search_space
-from pidlab.tune_study import PRUNERS, Study, open_database
-from pidlab.tune_trials import Bench, Objective, Trials
+from pidlab.tune.space import described, search_space
+from pidlab.tune.study import PRUNERS, Study, open_database
+from pidlab.tune.trials import Bench, Objective, Trials
 
 _FIRST_LINE = "# Written by pidlab tune"
 _REFUSED_AT_ONCE = 8

@@ -1,0 +1,41 @@
+"""From the words of a command line to a command, and from what it raises to a sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from pidlab.cli.group import cli
+from pidlab.cli.options import STOPPED
+from pidlab.errors import OutputError, PidlabError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        cli.main(words, prog_name="pidlab", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped; nothing half-written was left behind", STOPPED)
+    except PidlabError as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_code)
+    except MemoryError:
+        _fail("out of memory; read fewer branches or fewer events", 1)
+    except OSError as error:
+        if debug:
+            raise
+        _fail(str(OutputError(f"{error.filename or 'input or output'}: {error.strerror or error}")), 1)
+    sys.exit(0)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"pidlab: {message}", err=True)
+    sys.exit(code)

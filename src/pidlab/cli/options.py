@@ -1,0 +1,86 @@
+"""What several commands share: types, options, and the terminal they write to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pidlab.errors import PidlabError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pidlab.models.contender import Resources
+    from pidlab.terminal import Terminal
+
+PATH = click.Path(path_type=Path)
+DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="For the networks and BDTs; auto: the GPU where there is one.",
+)
+JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Threads for training; left out: all cores.")
+ALLOW_IMPORT = click.option(
+    "--allow-import", multiple=True, metavar="PACKAGE", help="Let models of type sklearn import it, too."
+)
+VERBOSE = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Seconds of each stage; where stderr is no terminal, lines of progress too.",
+)
+
+STOPPED = 130
+"""The exit code of what Ctrl-C ended, as shells have it."""
+
+
+class Stopped(PidlabError):  # noqa: N818  # no error: somebody wanted it
+    """Somebody stopped a command."""
+
+    exit_code = STOPPED
+
+
+@contextmanager
+def stoppable(going_on: str) -> Iterator[None]:
+    """Ctrl-C in the block ends the command with a sentence that says how to go on.
+
+    Raises:
+        Stopped: by Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; {going_on}") from None
+
+
+def resources(device: str, jobs: int | None, allow_import: Sequence[str]) -> Resources:
+    """What models may use, as the options say it."""
+    from pidlab.models.contender import Resources
+
+    return Resources(device, jobs, tuple(allow_import))  # type: ignore[arg-type]  # a click.Choice
+
+
+@contextmanager
+def terminal(quiet: bool = False, verbose: bool = False) -> Iterator[tuple[Console, Terminal]]:
+    """The console for results, on stdout, and the watcher that tells of progress on stderr."""
+    from rich.console import Console
+
+    from pidlab.terminal import Terminal
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    watcher = Terminal(Console(stderr=True), quiet, verbose)
+    yield console, watcher
+    watcher.finish()
+
+
+def say(console: Any, sentence: str) -> None:
+    """Print a sentence as it is, on one line."""
+    console.print(sentence, highlight=False, markup=False, soft_wrap=True)

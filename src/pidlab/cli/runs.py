@@ -1,0 +1,123 @@
+"""Commands on finished runs: compare, reproduce, plot, export, domain."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, PATH, resources, say, terminal
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=PATH)
+@click.option("--json", "json_file", type=PATH, help="Write the comparison to this file too.")
+def compare(runs: Sequence[Path], json_file: Path | None) -> None:
+    """Show two finished RUNS or more side by side, paired where they tested the same events."""
+    from pidlab.compare_runs import as_json, compare_runs, load_runs
+    from pidlab.terminal import pair_lines, runs_table
+
+    if len(runs) < 2:
+        raise click.UsageError("name two runs or more")
+    finished = load_runs(runs)
+    pairs = compare_runs(finished)
+    with terminal() as (console, _):
+        console.print(runs_table(finished))
+        for line in (line for pair in pairs for line in pair_lines(pair)):
+            say(console, line)
+    if json_file is not None:
+        json_file.write_text(as_json(finished, pairs) + "\n", encoding="utf-8")
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@DEVICE
+@JOBS
+@ALLOW_IMPORT
+@click.option("-q", "--quiet", is_flag=True, help="Only the verdict.")
+def reproduce(run: Path, device: str, jobs: int | None, allow_import: Sequence[str], quiet: bool) -> None:
+    """Make RUN again, compare every number, and say what changed. Exits with 1 where a number moved."""
+    from pidlab.reproduce import reproduce as make_again
+    from pidlab.terminal import reproduction_lines
+
+    with terminal(quiet) as (console, watcher):
+        found = make_again(run, resources(device, jobs, allow_import), watcher)
+        for line in reproduction_lines(found):
+            say(console, line)
+    if not found.identical:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("-o", "--output", type=PATH, default=".", show_default=True, help="The folder for the figures.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["pdf", "png", "svg"]),
+    default=["pdf"],
+    help="May be repeated.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For example style.experiment=CMS.")
+def plot(run: Path, names: Sequence[str], output: Path, formats: Sequence[str], overrides: Sequence[str]) -> None:
+    """Make figures of a finished RUN again, with other labels, in another style or format.
+
+    Without NAME, list what there is.
+    """
+    from pidlab.replot import figure_titles, replot
+
+    if names:
+        for path in replot(run, names, output, formats, overrides):
+            click.echo(f"wrote {path}")
+        return
+    titles = figure_titles(run)
+    for name, title in titles.items():
+        click.echo(f"{name:<{max(map(len, titles))}}  {title}")
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["header", "onnx", "xgboost", "cuts", "correctionlib"]),
+    required=True,
+    help="header: C++ without any library. cuts: ROOT cut strings.",
+)
+@click.option("--model", "models", multiple=True, help="Only this model; may be repeated.")
+@click.option("--events", multiple=True, metavar="FILE", help="Check on these events; left out: those of the run.")
+@click.option("-o", "--output", type=PATH, required=True, help="The folder for the files.")
+def export(run: Path, format_: str, models: Sequence[str], events: Sequence[str], output: Path) -> None:
+    """Write the models of RUN for other programs, and check what is written against pidlab on events."""
+    from pidlab.bundle import load_bundle
+    from pidlab.export import export as export_bundle
+    from pidlab.export import told
+
+    bundle = load_bundle(run, models)
+    sources = bundle.recipe.inputs(list(events), None) if events else None
+    for exported in export_bundle(bundle, run, format_, models, output, sources):
+        click.echo(told(exported))
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("files", nargs=-1, required=True)
+@click.option("-o", "--output", type=PATH, required=True, help="The folder for domain.json and the figures.")
+@click.option("--tree", help="The tree to read, where a file holds several.")
+@JOBS
+@click.option("-q", "--quiet", is_flag=True, help="Only the answer.")
+def domain(run: Path, files: Sequence[str], output: Path, tree: str | None, jobs: int | None, quiet: bool) -> None:
+    """Say whether FILES look like the events of RUN: how well a classifier tells them apart, and by what."""
+    from pidlab.domain import compare_domain
+
+    with terminal(quiet) as (console, watcher):
+        shift = compare_domain(run, files, output, watcher, tree=tree, n_jobs=jobs)
+        say(console, shift.sentence)
+        say(console, f"figures: {output / 'domain.png'}")
+
+
+COMMANDS = (compare, reproduce, plot, export, domain)

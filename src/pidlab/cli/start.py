@@ -1,0 +1,90 @@
+"""Commands to start with: a sample, a look at a file, a configuration for it, and help for shells and editors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pidlab.cli.options import PATH, terminal
+from pidlab.errors import OutputError
+
+
+@click.command()
+@click.argument("sample", type=click.Choice(["shms", "workshop", "nano"]), default="shms")
+@click.option("-o", "--output", type=PATH, required=True, help="The ROOT file to write.")
+@click.option("--events", type=click.IntRange(min=1), help="Number of events; left out: what suits the sample.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same events.")
+def simulate(sample: str, output: Path, events: int | None, seed: int) -> None:
+    """Make a realistic sample to start from."""
+    from pidlab.simulate import simulate as make
+
+    make(sample, output, events, seed)
+    click.echo(f"wrote {output}")
+
+
+@click.command()
+@click.argument("file")
+@click.option("--ranges", is_flag=True, help="Look at the values: ranges, NaN, missing codes, outliers, duplicates.")
+def inspect(file: str, ranges: bool) -> None:
+    """Show the trees of FILE[:TREE], their branches, types and entries."""
+    from pidlab.inspect import inspect as inspect_table
+    from pidlab.read import Table, find_all
+    from pidlab.terminal import inspection
+
+    with terminal() as (console, _):
+        for source in find_all(file):
+            with Table(source) as table:
+                for part in inspection(inspect_table(table, ranges), ranges):
+                    console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
+
+
+@click.command()
+@click.argument("file")
+@click.option("-o", "--output", type=PATH, default="analysis.yaml", show_default=True, help="The file to write.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def init(file: str, output: Path, force: bool) -> None:
+    """Write a starter configuration for this very FILE[:TREE]."""
+    from pidlab.inspect import inspect as inspect_table
+    from pidlab.read import Table, find_one
+    from pidlab.starter import starter_configuration
+
+    if output.exists() and not force:
+        raise OutputError(f"{output}: is there already; name another file with -o, or replace it with --force")
+    source = find_one(file)
+    path = source.path if "://" in source.path else str(Path(source.path).resolve())
+    with Table(source) as table:
+        text = starter_configuration(path, source.tree, inspect_table(table), source.columns)
+    output.write_text(text, encoding="utf-8")
+    click.echo(f"wrote {output}; look it over, then: pidlab run {output}")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of the configuration, for editors."""
+    import json
+
+    from pidlab.config.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=1))
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what makes SHELL complete commands, options and file names.
+
+    \b
+    bash   eval "$(pidlab completion bash)"            in ~/.bashrc
+    zsh    eval "$(pidlab completion zsh)"             in ~/.zshrc, after compinit
+    fish   pidlab completion fish > ~/.config/fish/completions/pidlab.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    complete = get_completion_class(shell)
+    assert complete is not None
+    click.echo(complete(context.find_root().command, {}, "pidlab", "_PIDLAB_COMPLETE").source())
+
+
+COMMANDS = (simulate, inspect, init, schema, completion)

@@ -1,0 +1,174 @@
+"""Commands that do the work: run, apply, tune."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, PATH, VERBOSE, resources, say, stoppable, terminal
+from pidlab.errors import DataError
+
+if TYPE_CHECKING:
+    from pidlab.evaluate.results import Results
+
+_SEARCH = """\b
+SPEC of --search:
+  log:LOW:HIGH     a number, even in its logarithm: learning_rate=log:0.005:0.3
+  float:LOW:HIGH   a number, even: subsample=float:0.5:1
+  int:LOW:HIGH     a whole number: max_depth=int:3:8
+  logint:LOW:HIGH  a whole number, even in its logarithm: batch_size=logint:64:2048
+  A|B|C            one of these: activation=tanh|relu, hidden=[20,20]|[64,64]
+  VALUE            always this value: n_estimators=300
+  keep             what CONFIG says, of a parameter that is searched by default
+The section `tune: {MODEL: {KEY: SPEC}}` of CONFIG says the same, with a list for a choice.
+"""
+_TABLE_WIDTH = 100
+
+
+@click.command()
+@click.argument("config", type=PATH)
+@click.option("-o", "--output", type=PATH, help="Folder to leave behind; left out: `output` of CONFIG.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For example models.mlp.epochs=20.")
+@DEVICE
+@JOBS
+@ALLOW_IMPORT
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
+@VERBOSE
+@click.option("-q", "--quiet", is_flag=True, help="Only the table of results.")
+def run(
+    config: Path,
+    output: Path | None,
+    overrides: Sequence[str],
+    device: str,
+    jobs: int | None,
+    allow_import: Sequence[str],
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Load, preprocess, train, evaluate: compare the models of CONFIG and leave a run behind.
+
+    Results go to stdout, progress to stderr.
+    """
+    from pidlab.config.load import load_config
+
+    loaded = load_config(config, overrides)
+    target = output or Path(loaded.config.output or f"runs/{loaded.name}")
+    before = "the run that was there is untouched" if target.exists() else "nothing was left behind"
+    with (
+        stoppable(f"{before}. Start it again to make {target}"),
+        terminal(quiet, verbose) as (console, watcher),
+    ):
+        from pidlab.pipeline import run as run_pipeline
+
+        results = run_pipeline(loaded, target, resources(device, jobs, allow_import), watcher)
+        if as_json:
+            click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
+        else:
+            _show(console, results, target)
+
+
+def _show(console: Any, results: Results, target: Path) -> None:
+    from pidlab.terminal import results_table, sentences
+
+    console.print(results_table(results), width=min(console.width, _TABLE_WIDTH))
+    for sentence in sentences(results):
+        say(console, f"• {sentence}")
+    say(console, f"report: {target / 'report.html'}")
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("files", nargs=-1, required=True)
+@click.option("-o", "--output", type=PATH, required=True, help="The folder for the friend trees.")
+@click.option("--model", "models", multiple=True, help="Only this model; may be repeated.")
+@click.option("--tree", help="The tree to score, where a file holds several.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes to score in; left out: a few threads of this one.")
+@click.option("--dask", metavar="ADDRESS", default="", help="Score on the cluster of this dask scheduler.")
+@click.option("--force", is_flag=True, help="Make finished friend trees again.")
+@click.option("-q", "--quiet", is_flag=True, help="Only the summary.")
+def apply(
+    run: Path,
+    files: Sequence[str],
+    output: Path,
+    models: Sequence[str],
+    tree: str | None,
+    jobs: int | None,
+    dask: str,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Score FILES with the models of RUN and write a friend tree for each.
+
+    FILES are paths, patterns, addresses (root://, https://), FILE:TREE, or @LIST, a file with one of these a line;
+    paths in it are relative to the working folder. A friend tree that is whole and was made of the same input by the
+    same models is left as it is, so a call that was stopped goes on where it was. An input that cannot be read stops
+    no other: it is named at the end, and the exit code is 1.
+    """
+    rest = "makes all of them again" if force else "goes on with the others"
+    with (
+        stoppable(f"friend trees that were finished stay in {output}; the same command {rest}"),
+        terminal(quiet) as (console, watcher),
+    ):
+        from pidlab.apply import apply as apply_bundle
+        from pidlab.apply import find_inputs
+        from pidlab.bundle import load_bundle
+        from pidlab.terminal import failures, stage_line, summary_table
+
+        bundle = load_bundle(run, models)
+        sources, lost = find_inputs(bundle.recipe, files, tree)
+        summaries = apply_bundle(bundle, sources, output, watcher, jobs=jobs, dask=dask, force=force)
+        if done := [s for s in summaries if not s.failure]:
+            console.print(summary_table(done))
+            say(console, stage_line(done))
+    if failed := failures(summaries, lost):
+        raise DataError(failed)
+
+
+@click.command(epilog=_SEARCH)
+@click.argument("config", type=PATH)
+@click.option("--model", required=True, help="The model of CONFIG to tune.")
+@click.option("--trials", type=click.IntRange(min=1), default=50, show_default=True, help="How many to make now.")
+@click.option("--objective", default="auc", show_default=True, help="auc, or misid:eff90; always on validation.")
+@click.option("--search", multiple=True, metavar="KEY=SPEC", help="What to try for a parameter; see below.")
+@click.option("--storage", help="Database of the trials: file or address. Left out: STEM.tune.db beside the output.")
+@click.option("--together", type=click.IntRange(min=1), default=4, show_default=True, help="Networks in one pass.")
+@click.option("--pruner", type=click.Choice(["median", "halving", "none"]), default="median", show_default=True)
+@click.option("-o", "--output", type=PATH, help="Configuration to write. Left out: STEM.tuned.yaml beside CONFIG.")
+@DEVICE
+@JOBS
+@ALLOW_IMPORT
+@click.option("-q", "--quiet", is_flag=True, help="Only what was found.")
+def tune(
+    config: Path,
+    model: str,
+    trials: int,
+    search: tuple[str, ...],
+    device: str,
+    jobs: int | None,
+    allow_import: tuple[str, ...],
+    quiet: bool,
+    **how: Any,
+) -> None:
+    """Look for better parameters of a model and write a configuration that has them.
+
+    Trials are judged on the validation sample; test events are not looked at. They are kept in a database: the same
+    command goes on with them, and processes that share it work together.
+    """
+    with stoppable("trials that were finished are kept; the same command goes on"), terminal(quiet) as (console, told):
+        from pidlab.terminal import trials_table, tuning_lines
+        from pidlab.tune import Order
+        from pidlab.tune import tune as tune_model
+
+        order = Order(config, model, trials, search=search, **how)
+        found = tune_model(order, resources(device, jobs, allow_import), told)
+        console.print(trials_table(found))
+        for line in tuning_lines(found):
+            say(console, line)
+        say(console, f"wrote {order.target}")
+
+
+COMMANDS = (run, apply, tune)

@@ -1,0 +1,122 @@
+"""Progress: bars on a terminal, plain lines where it is none, notes and seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from pidlab.progress import Task, Watcher
+
+_MOST_LINES = 20
+"""So many lines a task has where there is no terminal."""
+
+
+class _Bar(Task):
+    """A progress bar."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, amount: int = 1, numbers: Mapping[str, float] | None = None) -> None:
+        self._progress.update(self._task, advance=amount, numbers=_told(numbers))
+
+    def reach(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        self._progress.update(self._task, completed=done, total=total, numbers=_told(numbers))
+
+
+class _Lines(Task):
+    """A line whenever another twentieth is done; where a task starts again, as for each fold, one at each end."""
+
+    def __init__(self, say: Callable[[str], None], name: str, total: int, unit: str) -> None:
+        self._say, self._name, self._total, self._unit = say, name, total, unit
+        self._done, self._step, self._n_steps = 0, 0, _MOST_LINES
+
+    def advance(self, amount: int = 1, numbers: Mapping[str, float] | None = None) -> None:
+        self.reach(self._done + amount, self._total, numbers or {})
+
+    def reach(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        if done < self._done:
+            self._step, self._n_steps = 0, 1
+        self._done = done
+        step = done * self._n_steps // total if total else 0
+        if step > self._step:
+            self._step = step
+            amount = " ".join([f"{done:,}/{total:,}", *([self._unit] if self._unit else [])])
+            told = _told(numbers)
+            self._say(f"  {self._name} {amount}{': ' if told else ''}{told}")
+
+
+def _told(numbers: Mapping[str, float] | None) -> str:
+    """Numbers in short: "loss 0.5577, validation 0.5505, AUC 0.7920"; an AUC is always on validation."""
+    known = {"validation_loss": "validation", "validation_auc": "AUC"}
+    return ", ".join(
+        f"{known.get(name, name.replace('_', ' '))} {value:.4f}" for name, value in (numbers or {}).items()
+    )
+
+
+class Terminal(Watcher):
+    """Shows stages, progress and notes on a console.
+
+    Args:
+        console: where to.
+        quiet: show nothing.
+        verbose: show the seconds of each stage and task and, where the console is no terminal, lines of progress.
+    """
+
+    def __init__(self, console: Console, quiet: bool = False, verbose: bool = False) -> None:
+        self._console, self._quiet, self._verbose = console, quiet, verbose
+        self._begun: tuple[str, float] | None = None
+
+    def stage(self, name: str) -> None:
+        """Announce a stage."""
+        self.finish()
+        self._begun = (name, time.perf_counter())
+        if not self._quiet:
+            self._console.print(f"[bold]{name}[/bold]", highlight=False)
+
+    def finish(self) -> None:
+        """The last stage is over."""
+        if self._begun is not None and self._verbose:
+            name, start = self._begun
+            self._say(f"  {name}: {time.perf_counter() - start:.2f} s")
+        self._begun = None
+
+    @contextmanager
+    def task(self, name: str, total: int, unit: str = "") -> Iterator[Task]:
+        """Show a bar, or lines, while the block runs."""
+        start = time.perf_counter()
+        if self._quiet:
+            yield Task()
+        elif self._console.is_terminal:
+            with self._bar(name, total, unit) as bar:
+                yield bar
+        else:
+            yield _Lines(self._say, name, total, unit) if self._verbose else Task()
+        if self._verbose:
+            self._say(f"  {name}: {time.perf_counter() - start:.2f} s")
+
+    @contextmanager
+    def _bar(self, name: str, total: int, unit: str) -> Iterator[Task]:
+        wide = self._console.width >= 100
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=20 if wide else 10),
+            MofNCompleteColumn(),
+            *([TextColumn(unit)] if unit else []),
+            *([TimeRemainingColumn()] if wide else []),
+            TextColumn("{task.fields[numbers]}"),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            yield _Bar(progress, progress.add_task(name, total=total or None, numbers=""))
+
+    def note(self, sentence: str) -> None:
+        """Print a note."""
+        self._say(f"  note: {sentence}")
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            self._console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,49 @@
+"""The results of a run: the table, and what a physicist asks first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.table import Table
+
+from pidlab.evaluate.results import ModelResult, Results
+from pidlab.rounding import format_symmetric
+
+
+def results_table(results: Results) -> Table:
+    """AUC, and the misidentification in per cent at each working point: one line a model and other class."""
+    points = sorted(
+        {
+            (w.target, w.name)
+            for m in results.models.values()
+            if not m.single_point
+            for w in m.working_points
+            if w.flat is None
+        }
+    )
+    others = [c for c in results.classes if c != results.signal]
+    table = Table(title=f"{results.signal} against {' and '.join(others)}: test sample, 68.3 % intervals")
+    table.add_column("model")
+    table.add_column("AUC", justify="right")
+    if len(others) > 1:
+        table.add_column("misid of")
+    for _, name in points:
+        table.add_column(f"{others[0]} % at\n{name}" if len(others) == 1 else f"% at\n{name}", justify="right")
+    for model in results.models.values():
+        for line in _lines(model, [name for _, name in points], others):
+            table.add_row(*line)
+    return table
+
+
+def _lines(model: ModelResult, points: Sequence[str], others: Sequence[str]) -> Iterator[list[str]]:
+    at = {w.name: w for w in model.working_points}
+    for i, other in enumerate(others):
+        head = [model.name, format_symmetric(model.samples["test"].auc)] if i == 0 else ["", ""]
+        numbers = [format_symmetric(at[name].misid[other], 100.0) if name in at else "–" for name in points]
+        yield [*head, *([other] if len(others) > 1 else []), *numbers]
+
+
+def sentences(results: Results) -> list[str]:
+    """What a physicist asks first: the hand-made cuts against every other model at their own efficiency."""
+    hand = {name for name, m in results.models.items() if m.single_point}
+    return [p.verdict for c in results.comparisons if {c.a, c.b} & hand for p in c.working_points if p.verdict]

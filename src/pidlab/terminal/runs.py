@@ -1,0 +1,71 @@
+"""Finished runs, compared and made again, for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from pidlab.rounding import format_symmetric
+
+if TYPE_CHECKING:
+    from pidlab.compare_runs import Finished, Pair
+    from pidlab.reproduce import Moved, Reproduction
+
+
+def runs_table(runs: Sequence[Finished]) -> Table:
+    """One line a model of each run: AUC, and the misidentification in per cent at each working point, on its test."""
+    names = dict.fromkeys(w.name for r in runs for m in r.results.models.values() for w in m.working_points)
+    table = Table(title="each run on its own test sample, 68.3 % intervals; misidentification in %")
+    table.add_column("run:model", overflow="fold")
+    table.add_column("AUC", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+    for run in runs:
+        others = [c for c in run.results.classes if c != run.results.signal]
+        for model in run.results.models.values():
+            at = {w.name: " / ".join(format_symmetric(w.misid[o], 100.0) for o in others) for w in model.working_points}
+            auc = model.samples["test"].auc
+            shown = "–" if not math.isfinite(auc.value) else f"{auc.value:.4f} ± {(auc.high - auc.low) / 2:.4f}"
+            table.add_row(f"{run.name}:{model.name}", shown, *(at.get(name, "–") for name in names))
+    return table
+
+
+def pair_lines(pair: Pair) -> Iterator[str]:
+    """What two runs show on the events that both tested, in sentences."""
+    yield f"{pair.a} and {pair.b}: {pair.n_shared:,} test candidates in common"
+    if pair.note:
+        yield f"  note: {pair.note}"
+    for comparison in pair.comparisons:
+        delta = comparison.delta_auc
+        if math.isfinite(delta.value):
+            error = (delta.high - delta.low) / 2
+            yield f"• AUC of {comparison.b} − AUC of {comparison.a} = {delta.value:+.5f} ± {error:.5f}"
+        yield from (f"• {point.verdict}" for point in comparison.working_points if point.verdict)
+
+
+MOST_MOVED = 20
+"""So many of the numbers that moved are shown one by one."""
+
+
+def reproduction_lines(found: Reproduction) -> Iterator[str]:
+    """What making a run again gave, in sentences."""
+    if found.identical:
+        yield f"identical: all {found.n_compared:,} numbers came out as they were"
+    else:
+        yield f"not reproduced: {len(found.moved):,} of {found.n_compared:,} numbers moved"
+        yield from (f"  {_moved_line(moved)}" for moved in found.moved[:MOST_MOVED])
+        if len(found.moved) > MOST_MOVED:
+            yield f"  … and {len(found.moved) - MOST_MOVED:,} more, by less"
+    if found.differences:
+        yield "what differs from then:"
+        yield from (f"  {difference}" for difference in found.differences)
+    elif not found.identical:
+        yield "inputs, versions, hardware and seeds are the same: a model does not train the same way twice here"
+
+
+def _moved_line(moved: Moved) -> str:
+    by = f" ({moved.errors:.2g} standard errors)" if moved.errors is not None else ""
+    return f"{moved.name}: {moved.before} → {moved.after}{by}"

@@ -1,0 +1,197 @@
+"""The command line as shells, scripts and impatient people meet it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+
+from conftest import Run, write_tree
+
+CONFIG = """\
+data: {files: small.root}
+classes: {electron: "y == 1", pion: "y == 0"}
+features: [a, b]
+models: {hand: {type: expression, cut: a > 0.5}, bdt: {type: bdt, n_estimators: 40}, mlp: {type: mlp, epochs: 30, patience: 30}}
+evaluate: {robustness: null, importance: false}
+"""
+
+
+def sample(n: int, seed: int = 1) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    a, b = rng.normal(y, 1.0).astype(np.float32), rng.normal(0.5 * y, 1.0).astype(np.float32)
+    return {"a": a, "b": b, "y": y.astype(np.int32)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("cli")
+    write_tree(place / "small.root", sample(4000))
+    (place / "small.yaml").write_text(CONFIG)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("pidlab s", {"simulate", "schema"}),
+        ("pidlab simulate w", {"workshop"}),
+        ("pidlab run --devi", {"--device"}),
+        ("pidlab run --device cu", {"cuda"}),
+        ("pidlab completion ", {"bash", "zsh", "fish"}),
+    ],
+)
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_commands_options_and_choices(words: str, completed: set[str], tmp_path: Path) -> None:
+    program = tmp_path / "pidlab"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pidlab.cli "$@"\n')
+    program.chmod(0o755)
+    typed = words.split(" ")
+    script = f"""
+        eval "$(pidlab completion bash)"
+        COMP_WORDS=({" ".join(f"'{word}'" for word in typed)}); COMP_CWORD={len(typed) - 1}
+        "$(complete -p pidlab | sed 's/.*-F \\([^ ]*\\).*/\\1/')" pidlab
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert set(done.stdout.split()) == completed, done.stderr
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script_of_their_own(shell: str, pidlab: Run) -> None:
+    done = pidlab("completion", shell)
+    assert done.returncode == 0
+    assert f"_PIDLAB_COMPLETE={shell}_complete" in done.stdout
+
+
+def test_help_of_completion_says_where_the_script_goes(pidlab: Run) -> None:
+    told = pidlab("completion", "--help").stdout
+    assert all(place in told for place in ("~/.bashrc", "~/.zshrc", "~/.config/fish/completions/pidlab.fish"))
+
+
+def test_json_is_all_there_is_on_stdout_and_is_metrics_json(folder: Path, pidlab: Run) -> None:
+    done = pidlab("run", "small.yaml", "-o", "told", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((folder / "told" / "metrics.json").read_text())
+    assert [line for line in done.stderr.splitlines() if not line.startswith(" ")] == [
+        "load", "preprocess", "train", "evaluate", "apply"
+    ]  # fmt: skip
+
+
+def test_verbose_tells_progress_in_plain_lines_and_the_seconds_of_each_stage(folder: Path, pidlab: Run) -> None:
+    done = pidlab("run", "small.yaml", "-o", "verbose", "-v", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    told = done.stderr.splitlines()
+    assert "\x1b" not in done.stderr
+    for stage in ("load", "preprocess", "train", "evaluate", "apply"):
+        assert sum(bool(re.fullmatch(rf"  {stage}: \d+\.\d\d s", line)) for line in told) == 1
+    assert any(re.fullmatch(r"  reading .*4,000/4,000.*", line) for line in told), told
+    assert any(re.fullmatch(r"  evaluating \d+/\d+", line) for line in told)
+    number = r"\d\.\d{4}"
+    pattern = rf"  training mlp (\d+)/30: loss {number}, validation {number}, AUC ({number})"
+    training = [m for line in told if (m := re.fullmatch(pattern, line))]
+    assert 10 <= len(training) <= 20
+    assert [int(m[1]) for m in training] == sorted({int(m[1]) for m in training})
+    assert int(training[-1][1]) == 30
+    assert all(0.5 < float(m[2]) < 1 for m in training)
+    assert 10 <= sum("training bdt" in line for line in told) <= 21
+
+
+def test_quiet_leaves_the_table_which_fits_100_columns(folder: Path, pidlab: Run) -> None:
+    done = pidlab("run", "small.yaml", "-o", "quiet", "-q", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    table = [line for line in done.stdout.splitlines() if re.match(r"[┏┃┡│└]", line)]
+    assert len(table) >= 6
+    assert max(map(len, table)) <= 100
+
+
+def stopped(folder: Path, until: Callable[[], bool], *words: str) -> subprocess.CompletedProcess[str]:
+    """`pidlab WORDS`, ended by Ctrl-C as a terminal sends it, to the whole group, once `until` is true."""
+    (folder / "stderr.txt").unlink(missing_ok=True)
+    command = [sys.executable, "-W", "error", "-m", "pidlab.cli", *words]
+    with (folder / "stderr.txt").open("w") as errors:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+        )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not until():
+        assert process.poll() is None, (folder / "stderr.txt").read_text()
+        assert time.monotonic() < deadline, (folder / "stderr.txt").read_text()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, process.returncode, out, (folder / "stderr.txt").read_text())
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.name != "stderr.txt"}
+
+
+def test_ctrl_c_in_training_leaves_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
+    write_tree(tmp_path / "small.root", sample(4000))
+    (tmp_path / "slow.yaml").write_text(CONFIG.replace("n_estimators: 40", "n_estimators: 1000000"))
+    before = files_in(tmp_path)
+    told = tmp_path / "stderr.txt"
+    words = ("run", "slow.yaml", "-o", "run", "--set", "models.bdt.early_stopping_rounds=null", "-v")
+    done = stopped(tmp_path, lambda: told.exists() and "\ntrain\n" in told.read_text(), *words)
+    assert done.returncode == 130, done.stderr
+    assert files_in(tmp_path) == before
+    assert done.stderr.endswith("pidlab: stopped; nothing was left behind. Start it again to make run\n")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_in_applying_keeps_what_is_finished_and_the_same_command_goes_on(
+    tmp_path: Path, pidlab: Run, jobs: str
+) -> None:
+    write_tree(tmp_path / "small.root", sample(2000))
+    write_tree(tmp_path / "large.root", sample(600_000, seed=2))
+    forest = "{type: sklearn, estimator: sklearn.ensemble.RandomForestClassifier, parameters: {n_estimators: 100}}"
+    (tmp_path / "small.yaml").write_text(re.sub("models: .*", f"models: {{forest: {forest}}}", CONFIG))
+    assert pidlab("run", "small.yaml", "-o", "run").returncode == 0
+    out = tmp_path / "out"
+    words = ("apply", "run", "small.root", "large.root", "-o", "out", "--jobs", jobs)
+    done = stopped(tmp_path, lambda: bool([*out.glob(".large_pid.root.*.part")]), *words)
+    assert done.returncode == 130, done.stderr
+    assert files_in(out) == {"small_pid.root"}
+    assert done.stderr.endswith(
+        "pidlab: stopped; friend trees that were finished stay in out; the same command goes on with the others\n"
+    )
+    assert "Traceback" not in done.stderr
+    finished = (out / "small_pid.root").stat().st_mtime_ns
+    write_tree(tmp_path / "large.root", sample(500, seed=2))
+    again = pidlab(*words)
+    assert again.returncode == 0, again.stderr
+    assert (out / "small_pid.root").stat().st_mtime_ns == finished
+    with uproot.open(out / "large_pid.root") as file:
+        assert file["T_pid"].num_entries == 500
+
+
+def test_ctrl_c_leaves_the_run_that_was_there(folder: Path, pidlab: Run) -> None:
+    target = folder / "kept"
+    assert pidlab("run", "small.yaml", "-o", "kept", "-q", cwd=folder).returncode == 0
+    before = (target / "metrics.json").read_bytes()
+    told = folder / "stderr.txt"
+    words = ("run", "small.yaml", "-o", "kept", "--set", "models.mlp.epochs=100000")
+    done = stopped(folder, lambda: told.exists() and "\ntrain\n" in told.read_text(), *words)
+    assert done.returncode == 130
+    assert "stopped; the run that was there is untouched. Start it again to make kept" in done.stderr
+    assert (target / "metrics.json").read_bytes() == before
+    assert not [*folder.glob(".kept*")]

@@ -1,0 +1,235 @@
+"""What the documentation says is so: configurations, commands and code of its pages are checked or run."""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import click
+import nbformat
+import pytest
+import uproot
+from nbclient import NotebookClient
+
+from pidlab.apply import apply
+from pidlab.bundle import load_bundle, save_bundle
+from pidlab.cli import cli
+from pidlab.config.load import load_config
+from pidlab.config.schema import json_schema
+from pidlab.events import check_table
+from pidlab.export import export
+from pidlab.models.contender import Resources
+from pidlab.pipeline import analyse, run
+from pidlab.progress import Watcher
+from pidlab.read import Table
+from pidlab.recipe import compile_recipe
+from pidlab.scored import write_events
+from pidlab.simulate import simulate
+from real_root import needs_root
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+SAMPLES = {"shms.root": ("shms", 6000), "new.root": ("shms", 2000), "nano.root": ("nano", 6000)}
+GIVEN = {"README.md": "import uproot\narrays = uproot.open('new.root:T').arrays()\n"}
+QUICK = ("models.bdt.n_estimators=30", "models.mlp.epochs=2", "evaluate.robustness=null", "evaluate.importance=false")
+FENCE = re.compile(r"^```(\w+)(?: title=\"(.+?)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A piece of code on a page."""
+
+    page: str
+    line: int
+    language: str
+    title: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks(*languages: str) -> Iterator[Block]:
+    """All blocks in these languages, page by page."""
+    for path in [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]:
+        page = path.read_text(encoding="utf-8")
+        for found in FENCE.finditer(page):
+            if found[1] in languages:
+                yield Block(path.name, page.count("\n", 0, found.start()) + 1, found[1], found[2] or "", found[3])
+
+
+CONFIGURATIONS = [block for block in blocks("yaml") if re.search(r"^models:", block.text, re.MULTILINE)]
+COMMANDS = [
+    pytest.param(line.removeprefix("$ "), id=f"{block}: {line.removeprefix('$ ')}")
+    for block in blocks("console", "bash")
+    for line in block.text.splitlines()
+    if line.removeprefix("$ ").startswith("pidlab ")
+]
+PAGES = sorted({block.page for block in blocks("python")})
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the pages name, smaller."""
+    folder = tmp_path_factory.mktemp("docs")
+    for seed, (name, (sample, n)) in enumerate(SAMPLES.items(), 1):
+        simulate(sample, folder / name, n, seed)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(samples: Path) -> Path:
+    """The folder of a reader who did what the pages say: `runs/shms`, `runs/electrons` and `friends`."""
+    pages = {block.page: block for block in CONFIGURATIONS}
+    (samples / "analysis.yaml").write_text(pages["start.md"].text)
+    run(load_config(samples / "analysis.yaml", QUICK), samples / "runs" / "shms", Resources("cpu", 1), Watcher())
+    bundle = load_bundle(samples / "runs" / "shms")
+    apply(bundle, bundle.recipe.inputs([str(samples / "new.root")], None), samples / "friends", Watcher())
+    (samples / "electrons.yaml").write_text(pages["nanoaod.md"].text)
+    keep(samples / "electrons.yaml", samples / "runs" / "electrons")
+    return samples
+
+
+def keep(config: Path, folder: Path) -> None:
+    """A run without report and figures: what `pidlab.load` needs."""
+    done = analyse(load_config(config, QUICK), Resources("cpu", 1), Watcher())
+    folder.mkdir()
+    save_bundle(folder, done.recipe, done.contenders, done.results.models)
+    write_events(folder, done.scored)
+
+
+@pytest.mark.parametrize("block", CONFIGURATIONS, ids=str)
+def test_a_configuration_fits_the_sample_that_it_names(block: Block, samples: Path) -> None:
+    path = samples / f"{Path(block.page).stem}_{block.line}.yaml"
+    path.write_text(block.text)
+    loaded = load_config(path)
+    if loaded.config.data.files in SAMPLES:
+        recipe = compile_recipe(loaded)
+        for source in recipe.inputs([str(samples / str(loaded.config.data.files))], None):
+            with Table(source, recipe.per) as table:
+                check_table(recipe, table)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_has_the_arguments_and_options_that_it_is_given(line: str) -> None:
+    _, name, *words = shlex.split(line, comments=True)
+    cli.commands[name].make_context(name, words)
+
+
+def test_options_named_in_the_text_exist() -> None:
+    known = {option for c in cli.commands.values() for p in c.params for option in p.opts} | {"--debug", "--help"}
+    for path in DOCS.glob("*.md"):
+        for words in re.findall(r"`pidlab ([^`]+)`", path.read_text(encoding="utf-8")):
+            name, *rest = words.split()
+            assert name in cli.commands or name.startswith("-") or name == "COMMAND", f"{path.name}: pidlab {words}"
+            assert {w for w in rest if w.startswith("--")} <= known, f"{path.name}: pidlab {words}"
+
+
+def test_a_wrong_option_would_be_found() -> None:
+    with pytest.raises(click.UsageError, match="No such option"):
+        cli.commands["apply"].make_context("apply", ["runs/shms", "new.root", "-o", "x", "--job", "2"])
+
+
+@pytest.mark.parametrize("page", [pytest.param(p, marks=needs_root if p == "rdataframe.md" else ()) for p in PAGES])
+def test_the_code_of_a_page_runs(page: str, finished: Path) -> None:
+    code = GIVEN.get(page, "") + "\n".join(block.text for block in blocks("python") if block.page == page)
+    if "header/pid_shms.h" in code:
+        bundle = load_bundle(finished / "runs" / "shms", ["bdt"])
+        export(bundle, finished / "runs" / "shms", "header", ["bdt"], finished / "header")
+        code = f"import os\n{code}\nos._exit(0)\n"  # ROOT may crash at the end of Python
+    path = finished / f"page_{Path(page).stem}.py"
+    path.write_text(code)
+    done = subprocess.run([sys.executable, path.name], cwd=finished, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert not re.search(r"^(Error|Warning) in|Traceback|DeprecationWarning", done.stderr, re.MULTILINE), done.stderr
+
+
+def test_every_key_that_a_run_writes_is_told(finished: Path) -> None:
+    page = (DOCS / "files.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", page))))
+    metrics = json.loads((finished / "runs" / "shms" / "metrics.json").read_text())
+    model = metrics["models"]["bdt"]
+    for keys in (metrics, model, model["test"], model["working_points"][0], metrics["comparisons"][0]):
+        assert set(keys) <= told
+    for name in (path.name for path in (finished / "runs" / "shms").iterdir()):
+        assert f"`{name}`" in page or f"`{name}/" in page, name
+    with uproot.open(finished / "runs" / "shms" / "results.root") as file:
+        tops = {key.split("/")[0] for key in file.keys(cycle=False)}
+    assert tops - set(metrics["models"]) <= told
+
+
+def test_every_key_of_the_configuration_is_described() -> None:
+    schema = json_schema()
+    sections: dict[str, Any] = {"Config": schema, **schema["$defs"]}
+    silent = [
+        f"{name}.{key}"
+        for name, section in sections.items()
+        for key, value in section["properties"].items()
+        if "const" not in value and not value.get("description")
+    ]
+    assert silent == []
+
+
+def script(name: str) -> ModuleType:
+    """A program of the documentation, as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "commands.md"])
+def test_the_reference_is_what_the_code_says(page: str) -> None:
+    made: str = script("make_reference").PAGES[page]()
+    assert (DOCS / page).read_text(encoding="utf-8") == made, "stale: run python docs/make_reference.py"
+    names = json_schema()["$defs"] if page == "configuration.md" else cli.commands
+    assert made.count("\n## ") >= len(names)
+
+
+def test_the_tutorial_shows_the_figures_that_are_made_for_it() -> None:
+    made = {f"tutorial_{name}.png" for names in script("make_figures").FIGURES.values() for name in names}
+    shown = re.findall(r"!\[.+?\]\(images/(\w+\.png)\)", (DOCS / "tutorial.md").read_text(encoding="utf-8"))
+    assert made == set(shown) == {path.name for path in (DOCS / "images").glob("tutorial_*")}
+    assert set(script("make_figures").configurations((DOCS / "tutorial.md").read_text())) == {
+        "by_hand.yaml",
+        "tutorial.yaml",
+    }
+
+
+def test_the_pages_build_without_a_warning_and_ask_nobody_for_anything(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    environment = {"NO_MKDOCS_2_WARNING": "1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    pages = list((tmp_path / "site").glob("*.html"))
+    assert {page.stem for page in pages} == {path.stem for path in DOCS.glob("*.md")} | {"404"}
+    fetched = re.compile(
+        r"<(?:script|img|iframe|source)[^>]+src=\"?(https?:[^\s\">]+)|<link[^>]+href=\"?(https?:[^\s\">]+)"
+    )
+    for page in pages:
+        assert fetched.findall(page.read_text(encoding="utf-8")) == [], page.name
+    for sheet in (tmp_path / "site").rglob("*.css"):
+        assert not re.search(r"url\(['\"]?https?:|@import", sheet.read_text(encoding="utf-8")), sheet.name
+    told = html.unescape((tmp_path / "site" / "api.html").read_text(encoding="utf-8"))
+    for name in ("pidlab.arrays.LoadedRun", "pidlab.models.cuts.Cuts", "pidlab.rootio.efficiency.tefficiency"):
+        assert name.rpartition(".")[2] in told
+
+
+def test_the_notebook_runs() -> None:
+    notebook = nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
+    kept = [len(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    assert sum(map(bool, outputs)) == sum(map(bool, kept)) > 8
+    assert not [o for cell in outputs for o in cell if o.output_type == "error" or "Warning" in o.get("text", "")]
