@@ -12,8 +12,10 @@ ROOT writes them, and trains an MLP and a BDT of 300 trees of depth 6 on three v
 * `apply` with a network on all 12 variables;
 * ROOT's RDataFrame in two threads with the exported header and Snapshot; "not measured" without ROOT.
 
-Peak memory is that of a process of its own beyond what it has after imports, models and a first small file. With
---long also files ten times as long, of 50 times the events, and of 10 and 100 files (hard links to one).
+Peak memory is that of a process of its own beyond what it has after imports, models and a first small file; with
+--long at ten times the events too. What an event costs in longer files and in more of them is in seconds of the
+processor, which a busy machine changes least, with the clock beside it; with --long at 50 times the events and in 100
+files.
 
 FILE gets a list of {name, value, bar, holds}; null where nothing was measured.
 """
@@ -295,25 +297,36 @@ def peaks(folder: Path, both: Path, lengths: list[int]) -> list[Row]:
     return rows
 
 
-def growth(folder: Path, n: int, both: Path, factors: list[int], counts: list[int]) -> list[Row]:
-    """Seconds a million events of longer files and of more files, against the first."""
-    way, rows = Apply(both, folder / "out"), []
-    paths = {factor: folder / f"{n * factor}.root" for factor in factors}
-    for factor, path in paths.items():
-        if not path.exists():
-            make(path, n * factor, COMPRESSIONS["zstd"])
-    best = in_turns({str(f): lambda path=path: way(path) for f, path in paths.items()}, 2)
-    for f in factors[1:]:
-        ratio = best[str(f)] / f / best[str(factors[0])]
-        rows.append(at_most(f"cost an event at {n * f / 1e6:g} M events / at {n / 1e6:g} M", ratio, 1.15))
+def cost(way: Apply, *paths: Path) -> tuple[float, float]:
+    """Seconds of the processor, of all threads together, and by the clock: the better of two calls."""
+    both = []
+    for _ in range(2):
+        cpu, wall = time.process_time(), time.perf_counter()
+        way(*paths)
+        both.append((time.process_time() - cpu, time.perf_counter() - wall))
+    return min(cpu for cpu, _ in both), min(wall for _, wall in both)
+
+
+def growth(folder: Path, n: int, both: Path, factors: list[int], counts: list[int]) -> Iterator[Row]:
+    """What an event costs in longer files and in more files, against one file of n events."""
+    way, first = Apply(both, folder / "out"), folder / f"{n}.root"
     (folder / "many").mkdir()
     links = [folder / "many" / f"{i}.root" for i in range(max(counts))]
     for link in links:
-        os.link(paths[factors[0]], link)
-    best = in_turns({str(c): lambda c=c: way(*links[:c]) for c in counts}, 2)
-    for c in counts[1:]:
-        rows.append(at_most(f"cost an event in {c} files / in one", best[str(c)] / c / best[str(counts[0])], 1.15))
-    return rows
+        os.link(first, link)
+    way(first)
+    cpu, wall = cost(way, first)
+    for factor in factors:
+        path = folder / f"{n * factor}.root"
+        if not path.exists():
+            make(path, n * factor, COMPRESSIONS["zstd"])
+        own = cost(way, path)
+        name = f"cost an event at {n * factor / 1e6:g} M events / at {n / 1e6:g} M"
+        yield at_most(name, own[0] / factor / cpu, 1.15, f"by the clock {own[1] / factor / wall:.2f}")
+    for count in counts:
+        own = cost(way, *links[:count])
+        name = f"cost an event in {count} files / in one"
+        yield at_most(name, own[0] / count / cpu, 1.15, f"by the clock {own[1] / count / wall:.2f}")
 
 
 def measure(events: int, long: bool) -> Iterator[Row]:
@@ -324,7 +337,7 @@ def measure(events: int, long: bool) -> Iterator[Row]:
         network = train(folder, "network", NAMES, {"mlp": MLP})
         yield from speed(folder, events, both, network)
         yield from peaks(folder, both, [events, 10 * events] if long else [events, 2 * events])
-        yield from growth(folder, events, both, [1, 10, 50] if long else [1, 2], [1, 10, 100] if long else [1, 10])
+        yield from growth(folder, events, both, [10, 50] if long else [2], [10, 100] if long else [10])
 
 
 def show(row: Row) -> str:

@@ -24,7 +24,7 @@ CONFIG = """\
 data: {files: small.root}
 classes: {electron: "y == 1", pion: "y == 0"}
 features: [a, b]
-models: {hand: {type: expression, cut: a > 0.5}, bdt: {type: bdt, n_estimators: 40}, mlp: {type: mlp, epochs: 30, patience: 30}}
+models: {bdt: {type: bdt, n_estimators: 40}, mlp: {type: mlp, epochs: 30, patience: 30}}
 evaluate: {robustness: null, importance: false}
 """
 
@@ -85,20 +85,28 @@ def test_help_of_completion_says_where_the_script_goes(pidlab: Run) -> None:
     assert all(place in told for place in ("~/.bashrc", "~/.zshrc", "~/.config/fish/completions/pidlab.fish"))
 
 
-def test_json_is_all_there_is_on_stdout_and_is_metrics_json(folder: Path, pidlab: Run) -> None:
-    done = pidlab("run", "small.yaml", "-o", "told", "--json", cwd=folder)
+@pytest.fixture(scope="module")
+def verbose(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "pidlab.cli", "run", "small.yaml", "-o", "told", "--json", "-v"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == json.loads((folder / "told" / "metrics.json").read_text())
-    assert [line for line in done.stderr.splitlines() if not line.startswith(" ")] == [
+    return done
+
+
+def test_json_is_all_there_is_on_stdout_and_is_metrics_json(
+    folder: Path, verbose: subprocess.CompletedProcess[str]
+) -> None:
+    assert json.loads(verbose.stdout) == json.loads((folder / "told" / "metrics.json").read_text())
+    assert [line for line in verbose.stderr.splitlines() if not line.startswith(" ")] == [
         "load", "preprocess", "train", "evaluate", "apply"
     ]  # fmt: skip
 
 
-def test_verbose_tells_progress_in_plain_lines_and_the_seconds_of_each_stage(folder: Path, pidlab: Run) -> None:
-    done = pidlab("run", "small.yaml", "-o", "verbose", "-v", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    told = done.stderr.splitlines()
-    assert "\x1b" not in done.stderr
+def test_verbose_tells_progress_in_plain_lines_and_the_seconds_of_each_stage(
+    verbose: subprocess.CompletedProcess[str],
+) -> None:
+    told = verbose.stderr.splitlines()
+    assert "\x1b" not in verbose.stderr
     for stage in ("load", "preprocess", "train", "evaluate", "apply"):
         assert sum(bool(re.fullmatch(rf"  {stage}: \d+\.\d\d s", line)) for line in told) == 1
     assert any(re.fullmatch(r"  reading .*4,000/4,000.*", line) for line in told), told
@@ -111,14 +119,6 @@ def test_verbose_tells_progress_in_plain_lines_and_the_seconds_of_each_stage(fol
     assert int(training[-1][1]) == 30
     assert all(0.5 < float(m[2]) < 1 for m in training)
     assert 10 <= sum("training bdt" in line for line in told) <= 21
-
-
-def test_quiet_leaves_the_table_which_fits_100_columns(folder: Path, pidlab: Run) -> None:
-    done = pidlab("run", "small.yaml", "-o", "quiet", "-q", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    table = [line for line in done.stdout.splitlines() if re.match(r"[┏┃┡│└]", line)]
-    assert len(table) >= 6
-    assert max(map(len, table)) <= 100
 
 
 def stopped(folder: Path, until: Callable[[], bool], *words: str) -> subprocess.CompletedProcess[str]:
@@ -157,17 +157,24 @@ def test_ctrl_c_in_training_leaves_nothing_and_says_how_to_go_on(tmp_path: Path)
     assert "Traceback" not in done.stderr
 
 
+@pytest.fixture(scope="module")
+def forest(folder: Path) -> Path:
+    """A run whose model takes its time to score."""
+    spec = "{type: sklearn, estimator: sklearn.ensemble.RandomForestClassifier, parameters: {n_estimators: 100}}"
+    (folder / "forest.yaml").write_text(re.sub("models: .*", f"models: {{forest: {spec}}}", CONFIG))
+    command = [sys.executable, "-m", "pidlab.cli", "run", "forest.yaml", "-o", "forest", "-q"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    return folder / "forest"
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_ctrl_c_in_applying_keeps_what_is_finished_and_the_same_command_goes_on(
-    tmp_path: Path, pidlab: Run, jobs: str
+    tmp_path: Path, forest: Path, pidlab: Run, jobs: str
 ) -> None:
     write_tree(tmp_path / "small.root", sample(2000))
     write_tree(tmp_path / "large.root", sample(600_000, seed=2))
-    forest = "{type: sklearn, estimator: sklearn.ensemble.RandomForestClassifier, parameters: {n_estimators: 100}}"
-    (tmp_path / "small.yaml").write_text(re.sub("models: .*", f"models: {{forest: {forest}}}", CONFIG))
-    assert pidlab("run", "small.yaml", "-o", "run").returncode == 0
     out = tmp_path / "out"
-    words = ("apply", "run", "small.root", "large.root", "-o", "out", "--jobs", jobs)
+    words = ("apply", str(forest), "small.root", "large.root", "-o", "out", "--jobs", jobs)
     done = stopped(tmp_path, lambda: bool([*out.glob(".large_pid.root.*.part")]), *words)
     assert done.returncode == 130, done.stderr
     assert files_in(out) == {"small_pid.root"}
@@ -184,12 +191,24 @@ def test_ctrl_c_in_applying_keeps_what_is_finished_and_the_same_command_goes_on(
         assert file["T_pid"].num_entries == 500
 
 
-def test_ctrl_c_leaves_the_run_that_was_there(folder: Path, pidlab: Run) -> None:
+def test_the_table_fits_100_columns_and_ctrl_c_leaves_the_run_that_was_there(folder: Path, pidlab: Run) -> None:
     target = folder / "kept"
-    assert pidlab("run", "small.yaml", "-o", "kept", "-q", cwd=folder).returncode == 0
-    before = (target / "metrics.json").read_bytes()
-    told = folder / "stderr.txt"
-    words = ("run", "small.yaml", "-o", "kept", "--set", "models.mlp.epochs=100000")
+    made = pidlab("run", "small.yaml", "-o", "kept", "-q", cwd=folder)
+    assert (made.returncode, made.stderr) == (0, "")
+    table = [line for line in made.stdout.splitlines() if re.match(r"[┏┃┡│└]", line)]
+    assert len(table) >= 6
+    assert max(map(len, table)) <= 100
+    before, told = (target / "metrics.json").read_bytes(), folder / "stderr.txt"
+    words = (
+        "run",
+        "small.yaml",
+        "-o",
+        "kept",
+        "--set",
+        "models.mlp.epochs=100000",
+        "--set",
+        "models.mlp.patience=9999",
+    )
     done = stopped(folder, lambda: told.exists() and "\ntrain\n" in told.read_text(), *words)
     assert done.returncode == 130
     assert "stopped; the run that was there is untouched. Start it again to make kept" in done.stderr

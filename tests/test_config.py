@@ -69,7 +69,7 @@ def test_all_mistakes_are_told_at_once_with_place_and_nearest_name(tmp_path: Pat
         ("  - eop", "  - log_npe", "the feature 'log_npe' stands here twice"),
         ("pion:", "electron:", "stands here twice"),
         ("  pion:", "  pi-on:", "letters, digits and underscores"),
-        ('  pion: "species == 1"\n', "", "classes: Dictionary should have at least 2 items"),
+        ('  pion: "species == 1"\n', "", "classes: name two classes or more"),
         ("a.root", "&anchor a.root", "anchors and aliases are not read"),
         ("a.root", "!!python/object/apply:os.system ['true']", "tag"),
         ("a.root}", "a.root", "not valid YAML"),

@@ -10,7 +10,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import write_tree
@@ -63,6 +63,7 @@ def source(request: pytest.FixtureRequest, arrays: dict[str, Any], tmp_path_fact
     return Source(str(write_tree(path, own, step=step)), "T", friends=(Source(str(beside), "T"),))
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, N), st.integers(0, N)).map(sorted), max_size=6))
 def test_spans_in_any_order_are_slices(source: Source, arrays: dict[str, Any], spans: list[list[int]]) -> None:
     with Table(source) as table:

@@ -109,3 +109,13 @@ def test_a_training_model_shows_loss_and_validation_auc_on_one_line(tmp_path):
     table = [line for line in lines if re.match(r"[┏┃┡│└]", line)]
     assert len(table) >= 6
     assert max(map(len, table)) <= columns
+
+
+def test_somebodys_cuts_stand_in_the_table_at_their_own_efficiency() -> None:
+    results = example(("electron", "pion"))
+    hand = results.models["hand"].working_points[0]
+    table = results_table(results)
+    cells = [list(column.cells) for column in table.columns]
+    assert cells[-1][0].endswith(f"({100 * hand.efficiency.value:.1f})")
+    assert cells[-1][1:] == [""] * (len(results.models) - 1)
+    assert "own" in str(table.columns[-1].header)

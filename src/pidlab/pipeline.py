@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -91,7 +92,9 @@ def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watch
         done = analyse(loaded, resources, watcher)
         bundle = save_bundle(folder, done.recipe, done.contenders, done.results.models)
         write_events(folder, done.scored)
-        write_record(folder, done.results, bundle, manifest_of(loaded, done.inputs, resources, started))
+        manifest = manifest_of(loaded, done.inputs, resources, started)
+        with watcher.task("figures and report", 0):
+            write_record(folder, done.results, bundle, manifest, resources.n_jobs or len(os.sched_getaffinity(0)))
         watcher.stage("apply")
         sources = [i.source for i in done.inputs]
         sample = done.scored.sample

@@ -42,7 +42,9 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
     keys = _named(usable, _RUN_NAMES)[:1] + _named(usable, _EVENT_NAMES)[:1]
     event_id = [b.name for b in keys if not b.kind.startswith("float")]
     weight = next((b.name for b in _named(usable, _WEIGHT_NAMES) if not b.is_constant), None)
-    label = _label([b for b in summary.branches if b in usable or b.words], event_id)
+    collections = _collections(summary.branches)
+    counters = {f"n{name}" for name in collections}
+    label = _label([b for b in summary.branches if (b in usable or b.words) and b.name not in counters], event_id)
     taken = {*event_id, weight, label.name if label else None}
     features = [b for b in usable if b.name not in taken and not b.is_constant and "weight" not in b.name.lower()]
     lines = [
@@ -53,6 +55,7 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
         f"  tree: {json.dumps(tree)}",
         *([f"  columns: {json.dumps(list(columns))}      # invented: the file names none"] if columns else ()),
         *_data_lines(event_id, weight),
+        *(f"  # per: {name}      # one row a candidate; then {name}_… are plain numbers" for name in collections),
         "",
         *_class_lines(label),
         "",
@@ -72,6 +75,13 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
         '  # hand: {type: expression, cut: "a > 0.75 && b > 2"}     # your own cuts, as they are',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _collections(branches: Sequence[BranchSummary]) -> list[str]:
+    """The collections of a NanoAOD-like table: X where nX counts the entries of X_…"""
+    names = {b.name for b in branches}
+    prefixes = dict.fromkeys(b.name.partition("_")[0] for b in branches if "[" in b.kind and "_" in b.name)
+    return [prefix for prefix in prefixes if f"n{prefix}" in names]
 
 
 def _named(branches: Sequence[BranchSummary], names: Sequence[str]) -> list[BranchSummary]:

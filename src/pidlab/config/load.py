@@ -99,7 +99,10 @@ def _text_of(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise UsageError(f"{path}: larger than {_MAX_BYTES:,} bytes, which no configuration is; name a YAML file")
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        if content.startswith(b"root"):
+            raise UsageError(f"{path}: is a ROOT file, not a configuration; `pidlab init {path}` writes one for it")
+        return content.decode()
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; `pidlab init FILE` writes a configuration to start from") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -122,11 +125,20 @@ def _read_yaml(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigError([Mistake(place, "", f"not valid YAML: {error.problem or error.context}")]) from None
+        raise ConfigError([Mistake(place, "", _yaml_message(str(error.problem or error.context)))]) from None
     except (YAMLError, RecursionError) as error:
         raise ConfigError([Mistake(f"{name}:1:1", "", f"not valid YAML: {error}")]) from None
     places: dict[KeyPath, str] = {}
     return (None if node is None else _value(node, (), places, name)), places
+
+
+def _yaml_message(problem: str) -> str:
+    """What the parser found, and what it mostly comes from."""
+    if r"\t" in problem:
+        return "not valid YAML: a tab; indent by spaces"
+    misplaced = ("block end", "mapping values", "could not find expected ':'")
+    fix = "; is the line indented like its neighbours, and a text that holds : or # in quotes?"
+    return f"not valid YAML: {problem}{fix if any(each in problem for each in misplaced) else ''}"
 
 
 def _mark(name: str, marked: Any) -> str:
@@ -236,6 +248,10 @@ def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
         return "a name must be letters, digits and underscores, and not start with a digit"
     text = str(error["msg"]).replace("Input should be", "must be")
     given = error["input"]
+    if path == ("classes",) and kind in ("dict_type", "too_short"):
+        return 'name two classes or more, each by an expression, such as electron: "species == 0", or by its files'
+    if given is None and kind.endswith("_type"):
+        return "is empty; write what belongs here, or leave the key out"
     return f"{text}, not {given!r}" if isinstance(given, str | int | float | bool) or given is None else text
 
 

@@ -77,14 +77,25 @@ def write(
     Raises:
         OutputError: a file cannot be written.
     """
-    made = []
-    for name, sheet in catalogue(results).items():
-        if only is None or name in only:
-            files = rendered(drawn(sheet, name, look), name, *{*formats, "svg"}, experiment=look.experiment)
-            for suffix in formats:
-                _save(directory / f"{name}.{suffix}", files[suffix])
-            made.append(_picture(name, sheet, files["svg"]))
-    return made
+    return [
+        write_one(sheet, name, directory, look, formats)
+        for name, sheet in catalogue(results).items()
+        if only is None or name in only
+    ]
+
+
+def write_one(
+    sheet: Sheet, name: str, directory: Path, look: Style = PLAIN, formats: Collection[str] = ("png", "pdf")
+) -> Picture:
+    """Write NAME.FORMAT of one figure; the same as SVG comes back.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    files = rendered(drawn(sheet, name, look), name, *{*formats, "svg"}, experiment=look.experiment)
+    for suffix in formats:
+        _save(directory / f"{name}.{suffix}", files[suffix])
+    return picture(name, sheet, files["svg"])
 
 
 def save_plots(results: Results, directory: Path) -> list[Path]:
@@ -100,7 +111,7 @@ def save_plots(results: Results, directory: Path) -> list[Path]:
 def pictures(results: Results, look: Style = PLAIN) -> list[Picture]:
     """Every figure in SVG alone."""
     return [
-        _picture(name, sheet, rendered(drawn(sheet, name, look), name, "svg", experiment=look.experiment)["svg"])
+        picture(name, sheet, rendered(drawn(sheet, name, look), name, "svg", experiment=look.experiment)["svg"])
         for name, sheet in catalogue(results).items()
     ]
 
@@ -139,7 +150,8 @@ def _unique(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _picture(name: str, sheet: Sheet, svg: bytes) -> Picture:
+def picture(name: str, sheet: Sheet, svg: bytes) -> Picture:
+    """What was drawn of a sheet, as the report takes it."""
     return Picture(name, sheet.title, sheet.alt, svg.decode(), sheet.numbers() if sheet.numbers else None)
 
 

@@ -11,7 +11,10 @@ from pidlab.rounding import format_symmetric
 
 
 def results_table(results: Results) -> Table:
-    """AUC, and the misidentification in per cent at each working point: one line a model and other class."""
+    """AUC, and the misidentification in per cent at each working point: one line a model and other class.
+
+    Somebody's cuts have a column of their own, with their efficiency, where a hundred characters hold it.
+    """
     points = sorted(
         {
             (w.target, w.name)
@@ -29,18 +32,33 @@ def results_table(results: Results) -> Table:
         table.add_column("misid of")
     for _, name in points:
         table.add_column(f"{others[0]} % at\n{name}" if len(others) == 1 else f"% at\n{name}", justify="right")
+    own = any(m.single_point for m in results.models.values()) and (len(others) == 1 or not points)
+    if own:
+        table.add_column(
+            f"{others[0]} % at own\nefficiency (%)" if len(others) == 1 else "% at own\nefficiency (%)", justify="right"
+        )
     for model in results.models.values():
-        for line in _lines(model, [name for _, name in points], others):
+        for line in _lines(model, [name for _, name in points], others, own=own):
             table.add_row(*line)
     return table
 
 
-def _lines(model: ModelResult, points: Sequence[str], others: Sequence[str]) -> Iterator[list[str]]:
+def _lines(model: ModelResult, points: Sequence[str], others: Sequence[str], *, own: bool) -> Iterator[list[str]]:
     at = {w.name: w for w in model.working_points}
     for i, other in enumerate(others):
         head = [model.name, format_symmetric(model.samples["test"].auc)] if i == 0 else ["", ""]
         numbers = [format_symmetric(at[name].misid[other], 100.0) if name in at else "–" for name in points]
+        if own:
+            numbers.append(_at_own(model, other))
         yield [*head, *([other] if len(others) > 1 else []), *numbers]
+
+
+def _at_own(model: ModelResult, other: str) -> str:
+    """Misidentification by somebody's cuts, and the efficiency that they have, in per cent; empty for other models."""
+    if not model.single_point:
+        return ""
+    point = model.working_points[0]
+    return f"{format_symmetric(point.misid[other], 100.0)} ({100 * point.efficiency.value:.1f})"
 
 
 def sentences(results: Results) -> list[str]:
