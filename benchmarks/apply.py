@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -32,41 +31,18 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uproot
+from rows import Row, at_least, at_most, told, write
 
 NAMES = ["p", "dedx", "invb", *(f"v{i}" for i in range(9))]
 SELECTION = {"momentum": "p > -1 && p < 1.15", "angle": "abs(v0) < 1", "vertex": "sqrt(v1*v1 + v2*v2) < 1.74"}
 COMPRESSIONS = {"zstd": uproot.ZSTD(1), "lz4": uproot.LZ4(1), "zlib": uproot.ZLIB(1)}
 BASKET = 10_000
 ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table; value and holds are None where nothing was measured."""
-
-    name: str
-    value: float | None
-    bar: str
-    holds: bool | None
-    detail: str = ""
-
-
-def at_least(name: str, value: float, bar: float, detail: str = "") -> Row:
-    return Row(name, value, f">= {bar:g}", bool(value >= bar), detail)
-
-
-def at_most(name: str, value: float, bar: float, detail: str = "") -> Row:
-    return Row(name, value, f"<= {bar:g}", bool(value <= bar), detail)
-
-
-def told(name: str, value: float, detail: str = "") -> Row:
-    return Row(name, value, "", True, detail)
 
 
 def make(path: Path, n: int, compression: Any, with_label: bool = False) -> Path:
@@ -257,7 +233,7 @@ def speed(folder: Path, n: int, both: Path, network: Path) -> list[Row]:
         told("starting two processes, s", processes.start),
         at_least("against the plain way, one core", best["plain"] / best["one"], 5),
         at_least("against the plain way, two cores", best["plain"] / two, 10, f"{n / two / 1e6:.2f} M events/s"),
-        Row(against_root, None, ">= 2", None, "not measured")
+        Row(against_root, None, 2, None, "not measured")
         if root is None
         else at_least(against_root, root / two, 2, f"it does {n / root / 1e6:.2f} M events/s"),
         at_least("network alone against reading alone", best["read"] / best["network"], 0.4),
@@ -340,11 +316,6 @@ def measure(events: int, long: bool) -> Iterator[Row]:
         yield from growth(folder, events, both, [10, 50] if long else [2], [10, 100] if long else [10])
 
 
-def show(row: Row) -> str:
-    value = "not measured" if row.value is None else f"{row.value:.3g}"
-    return f"{row.name:58} {value:>12} {row.bar:>8}  {'MISSED' if row.holds is False else '':6}  {row.detail}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=2_000_000)
@@ -358,11 +329,10 @@ def main() -> None:
         return
     rows = []
     for row in measure(arguments.events, arguments.long):
-        print(show(row), flush=True)
+        print(row, flush=True)
         rows.append(row)
     if arguments.json:
-        kept = [{key: asdict(row)[key] for key in ("name", "value", "bar", "holds")} for row in rows]
-        arguments.json.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        write(arguments.json, rows)
 
 
 if __name__ == "__main__":

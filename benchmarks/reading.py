@@ -11,7 +11,6 @@ chunk after chunk, and once a file four times as long: it must not grow.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import uproot
+from rows import Row, at_most, told, write
 
 from pidlab.expressions import parse, selects
 from pidlab.read import STEP, Source, Table
@@ -79,7 +79,7 @@ def tell_peak(path: Path) -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def measure(events: int, rounds: int) -> list[dict[str, Any]]:
+def measure(events: int, rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path, short = Path(folder) / "long.root", Path(folder) / "short.root"
         make(path, events)
@@ -89,16 +89,11 @@ def measure(events: int, rounds: int) -> list[dict[str, Any]]:
         ours, hand = (min(column) for column in zip(*times, strict=True))
         long_peak, short_peak = peak_megabytes(path), peak_megabytes(short)
     return [
-        {"name": "selected rows, pidlab / by hand", "value": same, "bar": "= 1", "holds": abs(same - 1) < 1e-5},
-        {"name": "seconds, pidlab / by hand", "value": ours / hand, "bar": "<= 1.10", "holds": ours / hand <= 1.10},
-        {"name": "million events a second", "value": events / ours / 1e6, "bar": "", "holds": True},
-        {"name": "peak memory, MB", "value": long_peak, "bar": "", "holds": True},
-        {
-            "name": "peak memory, four times the events",
-            "value": long_peak / short_peak,
-            "bar": "<= 1.15",
-            "holds": long_peak / short_peak <= 1.15,
-        },
+        at_most("selected rows, pidlab / by hand, distance from 1", abs(same - 1), 1e-5),
+        at_most("seconds, pidlab / by hand", ours / hand, 1.10),
+        told("million events a second", events / ours / 1e6),
+        told("peak memory, MB", long_peak),
+        at_most("peak memory, four times the events", long_peak / short_peak, 1.15),
     ]
 
 
@@ -112,11 +107,11 @@ def main() -> None:
     if arguments.peak:
         tell_peak(arguments.peak)
         return
-    results = measure(arguments.events, arguments.rounds)
-    for each in results:
-        print(f"{each['name']:40} {each['value']:8.3f}  {each['bar']:8} {'holds' if each['holds'] else 'MISSED'}")
+    rows = measure(arguments.events, arguments.rounds)
+    for row in rows:
+        print(row)
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1))
+        write(arguments.json, rows)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pidlab.sample import FloatArray
 
 _BLOCK = 1024  # events whose bins and sums stay in the first-level cache while a group of trees passes over them
-_GROUP_BYTES = 1 << 18  # of masks of one group of trees, to stay in the second-level cache
+_GROUP_BYTES = 1 << 19  # of masks of one group of trees, to stay in the second-level cache
 # Measured with 300 trees against xgboost's inplace_predict, one thread, CPU time: 3 features of 64-bit masks 4.9 times
 # as fast, 6 of 64 2.4, 12 of 16 1.6, 12 of 32 1.5, 20 of 16 1.1; 12 of 64 1.0 to 1.4 and 20 of 32 0.3 to 1 as the
 # cache allows.
@@ -118,6 +118,24 @@ def _read_tree(tree: Mapping[str, Any], margin: int) -> Tree:
         value=np.where(left < 0, condition, np.float32(0)),
         margin=int(margin),
     )
+
+
+@numba.njit(cache=True, nogil=True)
+def _allow(masks, rows, n_used, first, last, allowed):  # type: ignore[no-untyped-def]  # compiled
+    """The leaves that the first features of an event allow together, up to three in one pass; how many they were."""
+    a = masks[rows[0], first:last]
+    if n_used >= 3:
+        b, c = masks[rows[1], first:last], masks[rows[2], first:last]
+        for t in range(last - first):
+            allowed[t] = a[t] & b[t] & c[t]
+    elif n_used == 2:
+        b = masks[rows[1], first:last]
+        for t in range(last - first):
+            allowed[t] = a[t] & b[t]
+    else:
+        for t in range(last - first):
+            allowed[t] = a[t]
+    return min(n_used, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,15 +312,12 @@ def _evaluate(x, features, thresholds, n_thresholds, masks, leaves, groups, base
             first, last, margin = groups[g]
             n_trees = last - first
             for i in range(n):
-                mask = masks[rows[i, 0], first:last]
-                for t in range(n_trees):
-                    allowed[t] = mask[t]
-                for f in range(1, n_used):
+                for f in range(_allow(masks, rows[i], n_used, first, last, allowed), n_used):
                     mask = masks[rows[i, f], first:last]
                     for t in range(n_trees):
                         allowed[t] &= mask[t]
                 total = 0.0
                 for t in range(n_trees):
-                    total += flat[(first + t) * width + np.int64(_lowest_bit(allowed[t]))]
+                    total += flat[np.uint64((first + t) * width) + np.uint64(_lowest_bit(allowed[t]))]
                 sums[i, margin] += total
         out[start : start + n] = sums[:n]

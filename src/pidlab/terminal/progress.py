@@ -14,18 +14,27 @@ from pidlab.progress import Task, Watcher
 _MOST_LINES = 20
 """So many lines a task has where there is no terminal."""
 
+_BETWEEN = 0.05
+"""Seconds between two refreshments of a bar, at least."""
+
 
 class _Bar(Task):
-    """A progress bar."""
+    """A progress bar; it refreshes itself, since the thread that should may get no turn beside a busy model."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress, self._task = progress, task
+        self._progress, self._task, self._shown = progress, task, 0.0
 
     def advance(self, amount: int = 1, numbers: Mapping[str, float] | None = None) -> None:
-        self._progress.update(self._task, advance=amount, numbers=_told(numbers))
+        self._progress.update(self._task, advance=amount, numbers=_told(numbers), refresh=self._is_due())
 
     def reach(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        self._progress.update(self._task, completed=done, total=total, numbers=_told(numbers))
+        self._progress.update(self._task, completed=done, total=total, numbers=_told(numbers), refresh=self._is_due())
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        due = now - self._shown > _BETWEEN
+        self._shown = now if due else self._shown
+        return due
 
 
 class _Lines(Task):
