@@ -157,8 +157,8 @@ def posterior(margins: FloatArray) -> FloatArray:
     opposites, so that small probabilities of either class keep their precision. (n, k) margins: softmax.
     """
     if margins.shape[1] == 1:
-        margins = np.concatenate([-margins, margins], axis=1)
         small = np.exp(-np.abs(margins))
-        return np.asarray(np.where(margins < 0, small, 1) / (1 + small))
+        total = 1 + small
+        return np.asarray(np.where([[True, False]] == (margins < 0), 1 / total, small / total))
     powers = np.exp(margins - margins.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))

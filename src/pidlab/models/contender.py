@@ -177,6 +177,8 @@ class Contender:
         """
         if not self.fitted:
             return self._given(columns, len(x))
+        if len(self.fitted) == 1:
+            return self._scores_by(self.fitted[0], x)
         if event is None or self.fold_seed is None:
             return np.asarray(np.mean([self._scores_by(f, x) for f in self.fitted], axis=0), np.float32)
         folds = fold_of(event, len(self.fitted), self.fold_seed)
