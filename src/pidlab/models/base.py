@@ -159,6 +159,6 @@ def posterior(margins: FloatArray) -> FloatArray:
     if margins.shape[1] == 1:
         small = np.exp(-np.abs(margins))
         total = 1 + small
-        return np.asarray(np.where([[True, False]] == (margins < 0), 1 / total, small / total))
+        return np.asarray(np.where((margins < 0) == [[True, False]], 1 / total, small / total))
     powers = np.exp(margins - margins.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
