@@ -112,9 +112,9 @@ def piece(number: int) -> Piece:
 @pytest.mark.parametrize(("times", "said"), [(1, "piece 4"), (9, "x.root:T: entries 4 to 4: the worker that scored")])
 def test_a_worker_that_dies_takes_no_piece_along(tmp_path: Path, times: int, said: str) -> None:
     """Killed once, the piece is done by another worker; killed again, that piece alone is given up."""
-    crew = Crew(_processes(2), partial(die_at, 4, tmp_path, times), 2, _processes)  # type: ignore[arg-type]
+    crew = Crew(_processes(1), partial(die_at, 4, tmp_path, times), 1, _processes)  # type: ignore[arg-type]
     answers = list(crew.run(map(piece, range(10))))
-    crew.executor.shutdown()
+    crew.dismiss()
     assert [p.start for p, _ in answers] == list(range(10))
     reasons = [answer.reason for _, answer in answers if isinstance(answer, Failed)]
     assert reasons[4].startswith(said)
@@ -144,7 +144,7 @@ def raise_once(raised: list[int], given: Piece) -> Scored | Failed:
 def test_a_failure_that_is_not_the_inputs_is_tried_again() -> None:
     crew = Crew(ThreadPoolExecutor(1), partial(raise_once, []), 1)
     reasons = [answer.reason for _, answer in crew.run(map(piece, range(3))) if isinstance(answer, Failed)]
-    crew.executor.shutdown()
+    crew.dismiss()
     assert reasons == ["piece 0", "piece 1", "piece 2"]
 
 
@@ -161,7 +161,7 @@ def test_threads_of_libraries_are_set_and_restored() -> None:
     def work() -> None:
         with one_thread():
             inside.set()
-            go.wait()
+            go.wait(60)
 
     other = threading.Thread(target=work)
     with one_thread():

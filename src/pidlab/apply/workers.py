@@ -41,6 +41,7 @@ class Crew:
     work: Work
     n_workers: int
     fresh: Callable[[int], Executor] | None = None
+    _spare: Executor | None = None
 
     def run(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Scored | Failed]]:
         """Each piece with its answer, in order; only as many pieces are taken as are under way or done next.
@@ -75,16 +76,25 @@ class Crew:
 
     def _second_try(self, piece: Piece) -> Scored | Failed:
         """Alone with a worker of its own, where that can be made: then it is to blame if that one dies too."""
-        executor = self.fresh(1) if self.fresh is not None else self.executor
+        if self.fresh is not None and self._spare is None:
+            self._spare = self.fresh(1)
         try:
-            return executor.submit(self.work, piece).result()
+            return (self._spare or self.executor).submit(self.work, piece).result()
         except BrokenExecutor:
+            self._dismiss_spare()
             return Failed(f"{piece}: the worker that scored them died, twice; is there enough memory?")
         except Exception as error:
             return Failed(f"{piece}: cannot be scored, tried twice ({type(error).__name__}: {error})")
-        finally:
-            if executor is not self.executor:
-                executor.shutdown(wait=False, cancel_futures=True)
+
+    def _dismiss_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.shutdown(wait=False, cancel_futures=True)
+        self._spare = None
+
+    def dismiss(self) -> None:
+        """Let go of the workers, when those under way are done."""
+        self._dismiss_spare()
+        self.executor.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -111,7 +121,7 @@ def _dismissed(crew: Crew) -> Iterator[Crew]:
     try:
         yield crew
     finally:
-        crew.executor.shutdown(wait=True, cancel_futures=True)
+        crew.dismiss()
 
 
 def _order(scorer: Scorer) -> Order:

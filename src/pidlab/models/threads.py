@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+_THREADED = ("lightgbm", "numpy", "onnxruntime", "scipy", "sklearn", "torch", "xgboost")
 _lock = threading.Lock()
 _n_inside = 0
 _torch_before: int | None = None
@@ -27,7 +28,8 @@ def one_thread() -> Iterator[None]:
     Several threads may be in such blocks at once, inside one of the thread that started them: OpenMP counts for each
     thread by itself, BLAS listens to the first one only.
     """
-    with _libraries().limit(limits=1), _one_for_all():
+    loaded = frozenset(name for name in _THREADED if name in sys.modules)
+    with _libraries(loaded).limit(limits=1), _one_for_all():
         yield
 
 
@@ -51,8 +53,8 @@ def _one_for_all() -> Iterator[None]:
 
 
 @cache
-def _libraries() -> Any:
-    """The libraries with threads of their own; to look for them takes long, so it is done once."""
+def _libraries(loaded: frozenset[str]) -> Any:
+    """The libraries with threads of their own; to look for them takes long, so it is done once for those `loaded`."""
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # comes with scikit-learn
 
     return ThreadpoolController()
