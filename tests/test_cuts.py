@@ -101,10 +101,10 @@ def test_any_threshold_means_one_box(fitted):
     for threshold in [-0.1, 0.0, *np.linspace(0.01, 0.99, 41), 1.0, *model.boxes_.level_score[::7]]:
         decided = score.astype(np.float64) > threshold
         np.testing.assert_array_equal(model.threshold_box(threshold).passes(x), decided)
-        cut = model.threshold_cut_string(threshold)
+        cut = model.threshold_box(threshold).cut_string(model.feature_names)
         np.testing.assert_array_equal(evaluate(cut, model.feature_names, x), decided)
-    assert model.threshold_cut_string(1.0) == "0"
-    assert model.threshold_cut_string(-1.0) == "1"
+    assert model.threshold_box(1.0).cut_string(model.feature_names) == "0"
+    assert model.threshold_box(-1.0).cut_string(model.feature_names) == "1"
 
 
 def test_scores_are_float32_in_the_unit_interval_and_rows_of_two_classes_sum_to_one(fitted):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -239,8 +239,7 @@ def score_piece(scorer: Scorer, piece: Piece) -> Scored | Failed:
     except PidlabError as error:
         _desk.clear()
         return Failed(str(error))
-    scored.seconds["read"] = seconds  # type: ignore[index]  # its own dict, not yet given away
-    return scored
+    return replace(scored, seconds={**scored.seconds, "read": seconds})
 
 
 @dataclass(frozen=True, slots=True)

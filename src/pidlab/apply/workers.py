@@ -155,7 +155,7 @@ def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
     except ModuleNotFoundError as error:
         raise UsageError("--dask needs dask and distributed: pip install 'pidlab[dask]'") from error
     try:
-        client: Any = Client(address, set_as_default=False)  # type: ignore[no-untyped-call]
+        client: Any = Client(address, set_as_default=False)  # type: ignore[no-untyped-call]  # dask leaves it so
     except (OSError, ValueError) as error:
         raise UsageError(f"--dask {address}: no scheduler answers there ({error}); is the address right?") from error
     with client:

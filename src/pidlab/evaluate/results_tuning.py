@@ -35,7 +35,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """A study of one model, all its trials, those of other sessions and processes included.
+    """A study of one model, all its trials, those of earlier calls and of other processes included.
 
     Attributes:
         model, kind: its name and type; `objective`: auc, or misid:eff90 and the like.

@@ -17,7 +17,7 @@ from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.results import Training
 from pidlab.evaluate.working_points import point_name
 from pidlab.features import given_scores
-from pidlab.models.base import Classifier, Progress, read_json, write_json
+from pidlab.models.base import Classifier, Progress, read_json, signal_scores, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.estimators import BroughtModel, TrainedModel, build_estimator, estimator_class
 from pidlab.models.estimators import Resources as Resources
@@ -219,11 +219,7 @@ class Contender:
     def _given(self, columns: Mapping[str, Any], n: int) -> Scores:
         """The signal's score in its column; the others hold its opposite for two classes, and nothing for more."""
         signal = given_scores(self.recipe, self.name, columns, n)
-        result = np.full((n, len(self.recipe.classes)), np.nan, np.float32)
-        if result.shape[1] == 2:
-            result[:] = (1 - signal if self.single_point else -signal)[:, None]
-        result[:, self.recipe.signal] = signal
-        return result
+        return signal_scores(signal, len(self.recipe.classes), self.recipe.signal, probability=self.single_point)
 
     def save(self, directory: Path) -> None:
         """Write the fitted models, one directory a fold, into `directory`."""

@@ -235,10 +235,6 @@ class Cuts(Classifier):
         """The box of this signal efficiency as a ROOT cut string; names: d branches or expressions."""
         return self.box(efficiency).cut_string(self._names() if names is None else names)
 
-    def threshold_cut_string(self, threshold: float, names: Sequence[str] | None = None) -> str:
-        """`score > threshold` as a ROOT cut string; names: d branches or expressions."""
-        return self.threshold_box(threshold).cut_string(self._names() if names is None else names)
-
     def _find_signal(self) -> int:
         """The index of the signal in `classes_`."""
         if self.signal is None:

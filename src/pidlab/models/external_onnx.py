@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.schema import OnnxModel
 from pidlab.errors import ModelError, nearest
-from pidlab.models.base import Classifier, posterior, read_json, write_json
+from pidlab.models.base import posterior, signal_scores
+from pidlab.models.external_brought import BroughtClassifier
 from pidlab.models.external_columns import Columns, MisfitError, in_order, listed, named
 from pidlab.models.external_graph import Graph, Port, Runner, read_graph
 from pidlab.sample import FloatArray
 
-FILE, _DESCRIPTION = "model.onnx", "model.json"
 _ROUNDING = 1e-5  # by which float32 probabilities may leave [0, 1]
 
 
-class OnnxClassifier(Classifier):
+class OnnxClassifier(BroughtClassifier):
     """A graph as a classifier of k classes.
 
     Args:
@@ -34,11 +33,13 @@ class OnnxClassifier(Classifier):
         missing: replaces NaN; None lets NaN in.
     """
 
+    kind, what, file = "onnx", "model in ONNX", "model.onnx"
+
     def __init__(
         self,
         content: bytes,
         output: str,
-        order: tuple[int, ...],
+        order: Sequence[int],
         n_classes: int,
         signal: int,
         gives: Literal["probability", "logit", "score"] = "probability",
@@ -75,23 +76,15 @@ class OnnxClassifier(Classifier):
         Raises:
             ModelError: the model fails, or gives what are no probabilities where these are expected.
         """
-        x = X if self.missing is None else np.where(np.isnan(X), self.missing, X)
-        values = self._run(x)
+        values = self._run(self._filled(X))
         if self.gives == "logit":
             values = posterior(values.astype(np.float64))[:, -values.shape[1] :]
         elif self.gives == "probability":
             self._check(values)
         if self.order:
             return np.asarray(values[:, list(self.order)], np.float32)
-        return self._signal_only(values[:, 0].astype(np.float32))
-
-    def _signal_only(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The signal's score in its column; the other one of two holds its opposite, others nothing."""
-        result = np.full((len(signal), self.n_classes), np.nan, np.float32)
-        if self.n_classes == 2:
-            result[:] = (1 - signal if self.probability else -signal)[:, None]
-        result[:, self.signal] = signal
-        return result
+        signal = values[:, 0].astype(np.float32)
+        return signal_scores(signal, self.n_classes, self.signal, probability=self.probability)
 
     def _check(self, values: NDArray[np.floating[Any]]) -> None:
         known = values[~np.isnan(values)]
@@ -100,30 +93,6 @@ class OnnxClassifier(Classifier):
                 f"gives values from {known.min():.4g} to {known.max():.4g}, which are no probabilities; "
                 "say gives: logit for what a sigmoid or softmax should follow, gives: score for any other discriminant"
             )
-
-    def save(self, directory: Path) -> None:
-        """Write the file as it was given, and how it is read as JSON."""
-        (directory / FILE).write_bytes(self.content)
-        content = {"type": "onnx", **self.get_params(deep=False), "order": list(self.order)}
-        del content["content"]
-        write_json(directory / _DESCRIPTION, content)
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """The model that `save` wrote.
-
-        Raises:
-            ModelError: a file is missing, damaged, or of another model.
-        """
-        path = directory / _DESCRIPTION
-        content = read_json(path)
-        if content.pop("type", None) != "onnx":
-            raise ModelError(f"{path}: does not describe a model in ONNX; make the run again")
-        try:
-            content["order"] = tuple(content["order"])
-            return cls(content=(directory / FILE).read_bytes(), **content)
-        except (OSError, KeyError, TypeError, MisfitError) as error:
-            raise ModelError(f"{directory}: holds no whole model in ONNX ({error}); make the run again") from error
 
 
 def open_onnx(

@@ -1,0 +1,59 @@
+"""What classifiers that are read from somebody's file have in common: the file goes along as it was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.errors import ModelError
+from pidlab.models.base import Classifier, read_json, write_json
+from pidlab.models.external_columns import MisfitError
+from pidlab.sample import FloatArray
+
+_DESCRIPTION = "model.json"
+
+
+class BroughtClassifier(Classifier):
+    """A classifier that is made of the bytes of a file, `content`, and of parameters that JSON holds.
+
+    Attributes:
+        kind: the `type` of the configuration; `what`: what the file is, in words; `file`: its name in a run.
+        missing: replaces NaN; None lets NaN in.
+    """
+
+    kind: ClassVar[str]
+    what: ClassVar[str]
+    file: ClassVar[str]
+
+    content: bytes
+    n_classes: int
+    missing: float | None
+
+    def save(self, directory: Path) -> None:
+        """Write the file as it was given, and how it is read as JSON."""
+        (directory / self.file).write_bytes(self.content)
+        parameters = self.get_params(deep=False)
+        del parameters["content"]
+        write_json(directory / _DESCRIPTION, {"type": self.kind, **parameters})
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """The model that `save` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another model.
+        """
+        path = directory / _DESCRIPTION
+        parameters = read_json(path)
+        if parameters.pop("type", None) != cls.kind:
+            raise ModelError(f"{path}: does not describe a {cls.what}; make the run again")
+        try:
+            return cls(content=(directory / cls.file).read_bytes(), **parameters)
+        except (OSError, KeyError, TypeError, MisfitError) as error:
+            raise ModelError(f"{directory}: holds no whole {cls.what} ({error}); make the run again") from error
+
+    def _filled(self, x: FloatArray) -> NDArray[Any]:
+        return x if self.missing is None else np.where(np.isnan(x), self.missing, x)
