@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,13 @@ from example_results import example
 from pidlab import figures
 from pidlab.config.schema import Style
 from pidlab.evaluate.stored import write_results
-from pidlab.figures import draw_figures
+from pidlab.figures import Second, drawing
 from pidlab.plots.gallery import write
 
 LOOK = Style(experiment="CMS", label="Preliminary")
 
 
-def drawn(folder: Path) -> dict[str, bytes]:
+def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "plots").iterdir()}
 
 
@@ -25,21 +26,43 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], l
     folder = tmp_path_factory.mktemp("alone")
     (folder / "plots").mkdir()
     svgs = [picture.svg for picture in write(example(), folder / "plots", LOOK)]
-    return drawn(folder), svgs
+    return files(folder), svgs
 
 
-@pytest.mark.parametrize("helped", [True, False])
+@pytest.fixture
+def second() -> Iterator[Second]:
+    process = Second()
+    yield process
+    process.stop()
+
+
+@pytest.mark.parametrize("befalls", ["nothing", "no results", "death"])
 def test_two_processes_draw_what_one_draws(
-    tmp_path: Path, alone: tuple[dict[str, bytes], list[str]], monkeypatch: pytest.MonkeyPatch, helped: bool
+    tmp_path: Path,
+    alone: tuple[dict[str, bytes], list[str]],
+    second: Second,
+    monkeypatch: pytest.MonkeyPatch,
+    befalls: str,
 ) -> None:
-    monkeypatch.setattr(figures, "WORTH_IT", 2)
     (tmp_path / "plots").mkdir()
-    if helped:
+    if befalls != "no results":
         write_results(tmp_path / "results.json", example())
+    if befalls == "death":
+        second.stop()
     own: list[str] = []
     one = figures.write_one
     monkeypatch.setattr(figures, "write_one", lambda sheet, name, *rest: own.append(name) or one(sheet, name, *rest))
-    made = draw_figures(tmp_path, example(), LOOK, n_processes=2)
+    with drawing(tmp_path, example(), LOOK, second) as drawn:
+        if befalls == "nothing":
+            second.wait()
+        made = drawn()
     assert [picture.svg for picture in made] == alone[1]
-    assert drawn(tmp_path) == alone[0]
-    assert (len(own) < len(made)) == helped
+    assert files(tmp_path) == alone[0]
+    assert (len(own) < len(made)) == (befalls == "nothing")
+
+
+def test_a_process_that_gets_no_order_ends_with_the_one_that_started_it() -> None:
+    second = Second()
+    second._tell("")
+    second.wait()
+    assert second._process.returncode == 0

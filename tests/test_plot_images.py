@@ -17,8 +17,16 @@ from matplotlib.testing.compare import compare_images
 from matplotlib.testing.exceptions import ImageComparisonFailure
 
 from example_results import FEATURES, example
-from pidlab.config.schema import Style
+from pidlab.config.schema import Flat, Style
+from pidlab.evaluate.results import UNDEFINED, Measured
+from pidlab.evaluate.results_domain import FeatureShift, Shift
+from pidlab.evaluate.results_tuning import Tried, Tuning
 from pidlab.plots import gallery, style
+from pidlab.plots.domain import domain_figures
+from pidlab.plots.recording import recorded
+from pidlab.plots.tuning import history_figure, importance_figure
+from test_flat import ONE, measured
+from test_quality_output import results_of
 
 MADE_WITH = "3.11"
 pytestmark = pytest.mark.skipif(
@@ -34,7 +42,7 @@ LETTERS = {
     "font.sans-serif": ["DejaVu Sans"], "font.family": "sans-serif", "mathtext.fontset": "dejavusans",
 }  # fmt: skip
 RC = {**mplhep.style.ROOT, **style._SMALLER, **LETTERS}
-SAVED = {"dpi": 45, "bbox_inches": "tight", "metadata": {"Software": None}}
+SAVED = {"dpi": 45, "metadata": {"Software": None}}
 
 LABELS = {FEATURES[0]: r"$E_{\mathrm{tot}}/p$", "P.gtr.p": "$p$ [GeV]", "P.gtr.th": r"$\theta$ [rad]"}
 TWO = dataclasses.replace(example(), labels=LABELS)
@@ -51,8 +59,13 @@ def image_test(**options):
     )
 
 
+QUALITY = ("calibration_mlp", "importance_mlp", "merit_mlp", "matrix_mlp")
+FLAT = {"one": ONE, "two": [Flat(x="P.p", bins=6, y="angle", y_bins=4)]}
+
+
 def drawn(results, name, look=gallery.PLAIN):
-    return gallery.drawn(gallery.catalogue(results)[name], name, look)
+    """A figure as its files show it."""
+    return recorded(gallery.drawn(gallery.catalogue(results)[name], name, look), margin=0.08)
 
 
 @image_test()
@@ -65,6 +78,61 @@ def test_figure(name):
 @pytest.mark.parametrize("name", ["roc_kaon", "confusion_mlp", "response_mlp"])
 def test_figure_of_three_classes(name):
     return drawn(THREE, name)
+
+
+@image_test()
+@pytest.mark.parametrize("name", QUALITY)
+def test_figure_of_quality(name):
+    return drawn(results_of(2), name)
+
+
+@image_test()
+@pytest.mark.parametrize("name", ["roc_pairs_mlp", "matrix_mlp"])
+def test_figure_of_quality_of_four_classes(name):
+    return drawn(results_of(4), name)
+
+
+@image_test()
+@pytest.mark.parametrize("spectators", FLAT)
+def test_figure_of_flat_points(spectators):
+    _, found = measured(FLAT[spectators], 20_000, 20_000)
+    results = dataclasses.replace(TWO, models={"mlp": dataclasses.replace(found, name="mlp")}, comparisons=())
+    (name,) = (name for name in gallery.catalogue(results) if name.startswith("efficiency_flat"))
+    return drawn(results, name)
+
+
+@image_test()
+@pytest.mark.parametrize("name", ["domain", "domain_inputs"])
+def test_figure_of_data_and_simulation(name):
+    return recorded(dict(domain_figures(shift(), LABELS))[name], margin=0.08)
+
+
+def shift():
+    inputs = TWO.inputs
+    features = tuple(
+        FeatureShift(f, Measured(0.1 / (i + 1), 0.08 / (i + 1), 0.13 / (i + 1), 900), UNDEFINED, 0.1, 0.2, (0.0, 0.1))
+        for i, f in enumerate(inputs)
+    )
+    renamed = {f: dict(zip(("run", "files"), by_class.values(), strict=False)) for f, by_class in inputs.items()}
+    n = {"run": 1000, "files": 900}
+    return Shift(n, Measured(0.7, 0.68, 0.72, 1900), features, renamed[FEATURES[0]], renamed, "They differ.")
+
+
+@image_test()
+@pytest.mark.parametrize("draw", [history_figure, importance_figure])
+def test_figure_of_tuning(draw):
+    rng = np.random.default_rng(1)
+    trials = tuple(
+        Tried(i, "pruned" if i % 5 == 4 else "complete", 0.9 + 0.05 * rng.beta(2, 2), {"eta": 0.1}, 1.0)
+        for i in range(40)
+    )
+    found = Tuning(
+        "bdt", "bdt", "auc", True, trials, {"eta": 0.6, "max_depth": 0.3, "subsample": 0.1}, {"eta": 0.1},
+        Measured(0.92, 0.91, 0.93, 900), Measured(0.94, 0.93, 0.95, 900), Measured(0.02, 0.01, 0.03, 900),
+    )  # fmt: skip
+    with style.context("tuning"):
+        figure = draw(found)
+    return recorded(figure, margin=0.08)
 
 
 @image_test()
@@ -103,5 +171,6 @@ def test_a_moved_curve_and_a_missing_label_are_more_than_the_tolerance(tmp_path)
     assert differ(as_it_is, saved(drawn(moved, "roc"), tmp_path / "moved.png"))
     figure = drawn(TWO, "cutflow")
     whole = saved(figure, tmp_path / "whole.png")
-    figure.axes[0].get_legend().remove()
-    assert differ(whole, saved(figure, tmp_path / "bare.png"))
+    bare = gallery.drawn(gallery.catalogue(TWO)["cutflow"], "cutflow")
+    bare.axes[0].get_legend().remove()
+    assert differ(whole, saved(recorded(bare, margin=0.08), tmp_path / "bare.png"))

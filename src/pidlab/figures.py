@@ -2,24 +2,85 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pidlab.config.schema import Style
+from pidlab.config.schema import Config, Style
 from pidlab.evaluate.results import Results
 from pidlab.evaluate.stored import read_results
-from pidlab.plots.gallery import Picture, catalogue, picture, write, write_one
+from pidlab.plots.gallery import Picture, catalogue, picture, write_one
+from pidlab.plots.sheet import Sheet
 
-WORTH_IT = 40
-"""From so many figures on a second process, which needs some seconds to start, saves time."""
+WORTH_IT = 30
+"""From so many figures on a second process, which takes a second to start, saves time."""
 
 
-def draw_figures(folder: Path, results: Results, look: Style, n_processes: int = 1) -> list[Picture]:
-    """Write `folder`/plots/NAME.png and NAME.pdf of everything there is to draw; the same as SVG come back.
+class Second:
+    """A process beside this one that draws figures when it is told to, started ahead since that takes a while.
+
+    No fork, which hangs after xgboost or torch were used, and no spawn, which runs the main script of a user again.
+    It does not hear Ctrl-C; `stop` ends it, as does the end of this process.
+    """
+
+    def __init__(self) -> None:
+        words = [sys.executable, "-P", "-m", "pidlab.figures"]
+        silent = subprocess.DEVNULL
+        self._process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=silent, stderr=silent, start_new_session=True, text=True
+        )
+
+    def begin(self, folder: Path, place: Path, look: Style) -> None:
+        """Let it draw figures of the run in `folder` from the back, until another has claimed the rest in `place`."""
+        order = json.dumps({"folder": str(folder.resolve()), "place": str(place), "look": look.model_dump(mode="json")})
+        self._tell(order)
+
+    def wait(self) -> None:
+        """Until it is done with what it has begun."""
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it, done or not."""
+        self._process.kill()
+        self._process.wait()
+        self._tell("")
+
+    def _tell(self, text: str) -> None:
+        pipe = self._process.stdin
+        if pipe is not None and not pipe.closed:
+            with suppress(OSError):  # it has died: what it does not draw, this process does
+                pipe.write(text)
+                pipe.close()
+
+
+@contextmanager
+def second(config: Config, n_processes: int) -> Iterator[Second | None]:
+    """A second process for the length of the block, where there may be one and it has enough to do."""
+    if n_processes < 2 or _at_least(config) < WORTH_IT:
+        yield None
+        return
+    process = Second()
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def _at_least(config: Config) -> int:
+    """So many figures, or some more, will be drawn of a run: for each model some, and one for each map."""
+    return len(config.models) * (4 + len(config.evaluate.maps))
+
+
+@contextmanager
+def drawing(
+    folder: Path, results: Results, look: Style, beside: Second | None = None
+) -> Iterator[Callable[[], list[Picture]]]:
+    """Write `folder`/plots/NAME.png and NAME.pdf of everything there is to draw, `beside` from now on.
 
     One process takes the figures from the front and the other from the back until they meet. What the second one does
     not deliver, whatever befell it, this one draws.
@@ -28,26 +89,32 @@ def draw_figures(folder: Path, results: Results, look: Style, n_processes: int =
         folder: of a run, with `results.json`, which the second process reads, and `plots`.
         results: what it holds.
         look: labels of an experiment.
-        n_processes: 1 draws all in this one.
+        beside: the second process; None draws all in this one.
 
-    Raises:
-        OutputError: a file cannot be written.
+    Yields:
+        A function that draws the rest. The figures as SVG come back. It raises OutputError where a file cannot be
+        written.
     """
     sheets = catalogue(results)
-    if n_processes < 2 or len(sheets) < WORTH_IT:
-        return write(results, folder / "plots", look)
+    with tempfile.TemporaryDirectory() as place:
+        if beside is not None:
+            beside.begin(folder, Path(place), look)
+        yield lambda: _drawn(sheets, folder, Path(place), look, beside)
+
+
+def _drawn(sheets: dict[str, Sheet], folder: Path, place: Path, look: Style, beside: Second | None) -> list[Picture]:
     made: dict[str, Picture] = {}
-    with tempfile.TemporaryDirectory() as place, _second(folder, Path(place), look) as second:
-        for name, sheet in sheets.items():
-            if _claimed(Path(place), name):
-                made[name] = write_one(sheet, name, folder / "plots", look)
-        second.wait()
-        for name in sheets.keys() - made.keys():
-            svg, sheet = Path(place) / f"{name}.svg", sheets[name]
-            if svg.is_file():
-                made[name] = picture(name, sheet, svg.read_bytes())
-            else:
-                made[name] = write_one(sheet, name, folder / "plots", look)
+    for name, sheet in sheets.items():
+        if _claimed(place, name):
+            made[name] = write_one(sheet, name, folder / "plots", look)
+    if beside is not None:
+        beside.wait()
+    for name in sheets.keys() - made.keys():
+        svg, sheet = place / f"{name}.svg", sheets[name]
+        if svg.is_file():
+            made[name] = picture(name, sheet, svg.read_bytes())
+        else:
+            made[name] = write_one(sheet, name, folder / "plots", look)
     return [made[name] for name in sheets]
 
 
@@ -60,24 +127,14 @@ def _claimed(place: Path, name: str) -> bool:
     return True
 
 
-@contextmanager
-def _second(folder: Path, place: Path, look: Style) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that draws from the back. It does not hear Ctrl-C, which ends it by ending the block.
-
-    No fork, which hangs after xgboost or torch were used, and no spawn, which runs the main script of a user again.
-    """
-    words = [sys.executable, "-P", "-m", "pidlab.figures", str(folder.resolve()), str(place), look.model_dump_json()]
-    silent = subprocess.DEVNULL
-    process = subprocess.Popen(words, stdin=silent, stdout=silent, stderr=silent, start_new_session=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def main(folder: Path, place: Path, look: Style) -> None:
-    """Draw figures of the run in `folder` from the back until another process has claimed the rest in `place`."""
+def main() -> None:
+    """Wait for an order, which may never come, and draw from the back until another process has claimed the rest."""
+    gc.set_threshold(100_000)  # as the command line does
+    text = sys.stdin.read()
+    if not text:
+        return
+    order = json.loads(text)
+    folder, place, look = Path(order["folder"]), Path(order["place"]), Style.model_validate(order["look"])
     for name, sheet in reversed(catalogue(read_results(folder / "results.json")).items()):
         if not _claimed(place, name):
             return
@@ -87,4 +144,4 @@ def main(folder: Path, place: Path, look: Style) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Style.model_validate_json(sys.argv[3]))
+    main()

@@ -32,6 +32,7 @@ from pidlab.evaluate.results_quality import Importance
 from pidlab.events import Events, Input, load
 from pidlab.explain import explained
 from pidlab.features import given_values_changed
+from pidlab.figures import second
 from pidlab.inspect import find_codes
 from pidlab.models.contender import Contender, Resources, Scores, check_models, fit_contender
 from pidlab.progress import Watcher
@@ -88,13 +89,14 @@ def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watch
         PidlabError: whatever is wrong, in a sentence; `output` is then as it was before.
     """
     started = time.time()
-    with whole_folder(output) as folder:
+    n_processes = resources.n_jobs or len(os.sched_getaffinity(0))
+    with whole_folder(output) as folder, second(loaded.config, n_processes) as beside:
         done = analyse(loaded, resources, watcher)
         bundle = save_bundle(folder, done.recipe, done.contenders, done.results.models)
         write_events(folder, done.scored)
         manifest = manifest_of(loaded, done.inputs, resources, started)
         with watcher.task("figures and report", 0):
-            write_record(folder, done.results, bundle, manifest, resources.n_jobs or len(os.sched_getaffinity(0)))
+            write_record(folder, done.results, bundle, manifest, beside)
         watcher.stage("apply")
         sources = [i.source for i in done.inputs]
         sample = done.scored.sample

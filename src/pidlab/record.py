@@ -23,7 +23,7 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, plain
 from pidlab.evaluate.stored import write_results as write_results_json
 from pidlab.events import Input
-from pidlab.figures import draw_figures
+from pidlab.figures import Second, drawing
 from pidlab.models.contender import Resources
 from pidlab.report import write_report
 from pidlab.rootio.results import write_results
@@ -83,16 +83,17 @@ def _git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def write_record(
-    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], n_processes: int = 1
+    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], beside: Second | None = None
 ) -> None:
-    """Everything of a run but its models and friends; up to `n_processes` draw the figures."""
+    """Everything of a run but its models and friends; the figures with a process `beside` this one."""
     (folder / "metrics.json").write_text(json.dumps(metrics(results), indent=1, allow_nan=False) + "\n")
     write_results_json(folder / "results.json", results)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    write_results(folder / "results.root", results, json.dumps(manifest))
     (folder / "plots").mkdir()
     loaded = bundle.recipe.loaded
-    pictures = draw_figures(folder, results, loaded.config.style, n_processes)
+    with drawing(folder, results, loaded.config.style, beside) as drawn:
+        write_results(folder / "results.root", results, json.dumps(manifest))
+        pictures = drawn()
     write_report(
         folder / "report.html",
         results,

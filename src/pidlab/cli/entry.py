@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    # Libraries and figures make many small objects that stay; Python looks through all of them after every 700.
+    gc.set_threshold(100_000)
     try:
         cli.main(words, prog_name="pidlab", standalone_mode=False)
     except click.ClickException as error:

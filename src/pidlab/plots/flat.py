@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import Flatness, WorkingPoint
-from pidlab.plots.style import GREY, NO_LABELS, Look, arms, caption, label_axes, legend, shown, visible_edges
+from pidlab.plots.style import (
+    GREY,
+    NO_LABELS,
+    Look,
+    arms,
+    caption,
+    colour_bar,
+    label_axes,
+    legend,
+    shades,
+    shown,
+    visible_edges,
+)
 
 
 def thresholds(points: Sequence[WorkingPoint], ax: Axes, *, looks: Mapping[str, Look], title: str = "") -> Axes:
@@ -69,10 +82,9 @@ def threshold_map(point: WorkingPoint, ax: Axes, *, labels: Mapping[str, str] = 
     flat = point.flat
     assert flat is not None
     nodes, values = flat.nodes, flat.values.T
-    mesh = ax.pcolormesh(
-        nodes[0], nodes[1], values, cmap="Purples", shading="gouraud" if min(map(len, nodes)) > 1 else "nearest"
-    )
-    ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=28).ax.tick_params(labelsize=9)
+    shading: Literal["gouraud", "nearest"] = "gouraud" if min(map(len, nodes)) > 1 else "nearest"
+    mesh = ax.pcolormesh(nodes[0], nodes[1], values, cmap=shades("Purples"), shading=shading)
+    colour_bar(mesh, ax)
     x, y = np.meshgrid(*nodes)
     ax.plot(x.ravel(), y.ravel(), color=GREY, marker=".", markersize=3, linestyle="none")
     label_axes(ax, *(caption(name, labels) for name in flat.names))

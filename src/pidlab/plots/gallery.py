@@ -16,6 +16,7 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.results import Results
 from pidlab.plots import sheets, style
 from pidlab.plots.experiment import put_label
+from pidlab.plots.recording import recorded
 from pidlab.plots.sheet import Sheet
 from pidlab.plots.tables import Table
 
@@ -120,11 +121,10 @@ def rendered(figure: Figure, name: str, *formats: str, experiment: str = "none")
     """The bytes of `figure` in each of `formats` ("png", "pdf", "svg"), the same each time: no dates, no random ids."""
     files: dict[str, bytes] = {}
     with style.context(name, experiment):
-        # bbox_inches="tight" lays the figure out again for each format; once is enough.
-        box = figure.get_tightbbox().padded(0.08)
+        record = recorded(figure, margin=0.08)
         for suffix in formats:
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, dpi=DPI, bbox_inches=box, metadata=_UNDATED[suffix])
+            record.savefig(buffer, format=suffix, dpi=DPI, metadata=_UNDATED[suffix])
             files[suffix] = buffer.getvalue()
     return files
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from pidlab.evaluate.results import Array, EfficiencyMap, SampleMetrics
 from pidlab.evaluate.results_quality import DecisionMatrix
-from pidlab.plots.style import NO_LABELS, caption, label_axes, name_ticks, shown, write
+from pidlab.plots.style import NO_LABELS, caption, colour_bar, label_axes, name_ticks, shades, shown, write
 from pidlab.rounding import fixed
 
 _MOST_NUMBERS = 25
@@ -76,8 +76,8 @@ def efficiency_map(one: EfficiencyMap, ax: Axes, *, labels: Mapping[str, str] = 
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     high = high if high > low else low + 1e-4
     ax.set_facecolor("0.88")
-    mesh = ax.pcolormesh(x, y, 100 * one.value.T, cmap="Blues", vmin=low, vmax=high)
-    ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=28).ax.tick_params(labelsize=9)
+    mesh = ax.pcolormesh(x, y, 100 * one.value.T, cmap=shades("Blues"), vmin=low, vmax=high)
+    colour_bar(mesh, ax)
     for (i, j), value in np.ndenumerate(100 * one.value):
         if np.isfinite(value) and _roomy(x, i, 0.11) and _roomy(y, j, 0.06):
             place = (x[i] + x[i + 1]) / 2, (y[j] + y[j + 1]) / 2

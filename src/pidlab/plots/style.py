@@ -16,6 +16,8 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 from matplotlib.legend import Legend
@@ -43,6 +45,7 @@ _SMALLER: dict[str, Any] = {
     "axes.linewidth": 1.0,
     "lines.linewidth": 1.6,
     "axes.unicode_minus": True,
+    "axes.titley": 1.0,  # and not above ticks on top, which are looked for in each figure
     "xtick.minor.visible": False,
     "ytick.minor.visible": False,
     **{f"{axis}tick.major.size": 5.0 for axis in "xy"},
@@ -51,6 +54,7 @@ _SMALLER: dict[str, Any] = {
     "figure.facecolor": "white",
     "figure.dpi": 72.0,  # as PDF and SVG have: text measured once serves both
     "text.usetex": False,
+    "text.hinting": "none",  # letters as wide in pixels as in vectors
     "svg.fonttype": "path",
 }
 
@@ -292,6 +296,16 @@ def log_scale(ax: Axes, values: Array, below: float = 2.0, above: float = 2.0, l
         top = float(positive.max()) * above
         ax.set_yscale("log")
         ax.set_ylim(min(float(positive.min()) / below, top / least), top)
+
+
+def shades(name: str) -> Colormap:
+    """A colour map of matplotlib's in 64 steps: enough for the eye, and a colour bar draws each of its steps."""
+    return mpl.colormaps[name].resampled(64)
+
+
+def colour_bar(mesh: QuadMesh, ax: Axes) -> None:
+    """The scale of what is drawn in colours, beside the axes."""
+    ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=28).ax.tick_params(labelsize=9)
 
 
 def nothing_to_draw(ax: Axes, reason: str) -> None:

@@ -1,0 +1,263 @@
+"""A figure is laid out once: what it draws is recorded, and played to as many file formats as are asked for.
+
+matplotlib walks through all artists, and measures all texts, once for each file and once more to find the box that
+holds them. That walk costs several times what the drawing itself does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from matplotlib import rcParams
+from matplotlib.artist import Artist
+from matplotlib.backend_bases import GraphicsContextBase, RendererBase
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.path import Path
+from matplotlib.text import Text
+from matplotlib.textpath import TextToPath
+from matplotlib.transforms import Affine2D, Bbox, Transform, TransformedPath
+
+_POINTS = 72.0  # an inch
+
+
+class Typesetter:
+    """Sizes and outlines of texts in the letters of a style, each set once: a formula takes milliseconds."""
+
+    def __init__(self) -> None:
+        self._texts = TextToPath()
+        self._sizes: dict[tuple[str, FontProperties, Any], tuple[float, float, float]] = {}
+        self._outlines: dict[tuple[str, FontProperties], Path] = {}
+
+    def size(self, text: str, font: FontProperties, is_formula: Any) -> tuple[float, float, float]:
+        """Width, height and descent in points, without hinting: as good for vectors as for pixels."""
+        size = self._sizes.get((text, font, is_formula))
+        if size is None:
+            size = self._texts.get_text_width_height_descent(text, font, is_formula)
+            self._sizes[text, font.copy(), is_formula] = size
+        return size
+
+    def outline(self, formula: str, font: FontProperties) -> Path:
+        """A formula as a path in points that begins at the origin."""
+        path = self._outlines.get((formula, font))
+        if path is None:
+            vertices, codes = self._texts.get_text_path(font, formula, ismath=True)
+            points = np.asarray(vertices).reshape(-1, 2) * (font.get_size_in_points() / self._texts.FONT_SCALE)
+            path = Path(points, np.asarray(codes, Path.code_type))
+            self._outlines[formula, font.copy()] = path
+        return path
+
+
+@cache
+def _typesetter(_letters: tuple[str, ...]) -> Typesetter:
+    return Typesetter()
+
+
+def typesetter() -> Typesetter:
+    """The one for the letters that matplotlib is set to."""
+    return _typesetter(tuple(f"{k}{v}" for k, v in rcParams.items() if k.startswith(("font.", "mathtext."))))
+
+
+class Stage:
+    """Where a record is played.
+
+    Attributes:
+        renderer: of a file format.
+        on: from points of the recorded figure to units of the renderer, y upwards in both, moved by (-x, -y) points.
+        scale: how many units of the renderer a point has.
+    """
+
+    def __init__(self, renderer: RendererBase, x: float, y: float) -> None:
+        self.renderer = renderer
+        self.scale = float(np.asarray(renderer.points_to_pixels(1.0)))
+        self.on = Affine2D().translate(-x, -y).scale(self.scale)
+        self._clips: dict[tuple[float, ...], Bbox] = {}
+
+    def pen(self, recorded: GraphicsContextBase) -> GraphicsContextBase:
+        """The renderer's own way to draw as was recorded."""
+        pen = self.renderer.new_gc()
+        pen.copy_properties(recorded)
+        clip = recorded.get_clip_rectangle()
+        if clip is not None:
+            there = self._clips.get(clip.bounds)
+            if there is None:
+                there = self._clips[clip.bounds] = clip.transformed(self.on)
+            pen.set_clip_rectangle(there)
+        path: Any
+        path, transform = recorded.get_clip_path()
+        if path is not None and transform is not None:
+            pen.set_clip_path(TransformedPath(path, transform + self.on))
+        return pen
+
+
+Play = Callable[[Stage], None]
+"""Draws one thing."""
+
+
+class Recorder(RendererBase):
+    """A renderer that keeps what it is told to draw.
+
+    Coordinates are points from the lower left corner of the figure. Everything is made of paths, markers, texts and
+    shaded triangles; images are refused, since their pixels depend on the format.
+
+    Attributes:
+        plays: what was drawn, in order.
+        ink: the box of each thing drawn, or the one that it is clipped to.
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        super().__init__()
+        self.plays: list[Play] = []
+        self.ink: list[Bbox] = []
+        self._size = (width, height)
+        self._type = typesetter()
+
+    def get_canvas_width_height(self) -> tuple[float, float]:
+        """The size of the figure in points."""
+        return self._size
+
+    def flipy(self) -> bool:
+        """y grows upwards."""
+        return False
+
+    def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> tuple[float, float, float]:
+        """Of a line of text, in points."""
+        return self._type.size(s, prop, ismath)
+
+    def draw_path(self, gc: GraphicsContextBase, path: Path, transform: Transform, rgbFace: Any = None) -> None:
+        """Keep a path."""
+        pen, placed = _copied(gc), _frozen(transform)
+        if not self._clipped(pen):
+            self._mark(path.get_extents(placed), gc.get_linewidth() / 2)
+        self.plays.append(lambda to: to.renderer.draw_path(to.pen(pen), path, placed + to.on, rgbFace))
+
+    def draw_markers(
+        self,
+        gc: GraphicsContextBase,
+        marker_path: Path,
+        marker_trans: Transform,
+        path: Path,
+        trans: Transform,
+        rgbFace: Any = None,
+    ) -> None:
+        """Keep the marker at each vertex of a path."""
+        pen, shape, placed = _copied(gc), _frozen(marker_trans), _frozen(trans)
+        if not self._clipped(pen):
+            marker = marker_path.get_extents(shape)
+            for point in placed.transform(path.vertices):
+                self._mark(marker.translated(*point), gc.get_linewidth() / 2)
+
+        def play(to: Stage) -> None:
+            grown = shape + Affine2D().scale(to.scale)
+            to.renderer.draw_markers(to.pen(pen), marker_path, grown, path, placed + to.on, rgbFace)
+
+        self.plays.append(play)
+
+    def draw_text(
+        self,
+        gc: GraphicsContextBase,
+        x: float,
+        y: float,
+        s: str,
+        prop: Any,
+        angle: float,
+        ismath: Any = False,
+        mtext: Text | None = None,
+    ) -> None:
+        """Keep a line of text that begins at (x, y): a formula, which each format would set anew, as outlines."""
+        pen, font, placed = _copied(gc), prop.copy(), Affine2D().rotate_deg(angle).translate(x, y)
+        if not self._clipped(pen):
+            width, height, descent = self._type.size(s, font, ismath)
+            self._mark(placed.transform_bbox(Bbox.from_bounds(0, -descent, width, height)), 0)
+        if ismath:
+            pen.set_linewidth(0)
+            outline, ink = self._type.outline(s, font), pen.get_rgb()
+            self.plays.append(lambda to: to.renderer.draw_path(to.pen(pen), outline, placed + to.on, ink))
+            return
+
+        def play(to: Stage) -> None:
+            there_x, there_y = to.on.transform((x, y))
+            if to.renderer.flipy():
+                there_y = to.renderer.get_canvas_width_height()[1] - there_y
+            to.renderer.draw_text(to.pen(pen), there_x, there_y, s, font, angle, ismath, mtext)
+
+        self.plays.append(play)
+
+    def draw_gouraud_triangles(
+        self, gc: GraphicsContextBase, triangles_array: Any, colors_array: Any, transform: Transform
+    ) -> None:
+        """Keep triangles whose colours run from corner to corner."""
+        pen, placed = _copied(gc), _frozen(transform)
+        if not self._clipped(pen):
+            self._mark(Path(triangles_array.reshape(-1, 2)).get_extents(placed), 0)
+
+        def play(to: Stage) -> None:
+            to.renderer.draw_gouraud_triangles(to.pen(pen), triangles_array, colors_array, placed + to.on)
+
+        self.plays.append(play)
+
+    def draw_image(self, *_: Any, **__: Any) -> None:
+        """Refused.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("figures are made of paths and texts; draw a mesh in place of an image")
+
+    def _clipped(self, pen: GraphicsContextBase) -> bool:
+        """Whether what is drawn cannot leave a rectangle, which then counts as ink."""
+        clip = pen.get_clip_rectangle()
+        if clip is None:
+            return False
+        self.ink.append(clip)
+        return True
+
+    def _mark(self, box: Bbox, room: float) -> None:
+        if np.isfinite(box.get_points()).all():
+            self.ink.append(box.padded(room))
+
+
+def _copied(gc: GraphicsContextBase) -> GraphicsContextBase:
+    """How to draw, now: the artist and its axes go on to change their own."""
+    pen = GraphicsContextBase()
+    pen.copy_properties(gc)
+    clip = gc.get_clip_rectangle()
+    if clip is not None:
+        pen.set_clip_rectangle(Bbox(clip.get_points().copy()))
+    return pen
+
+
+def _frozen(transform: Transform) -> Any:
+    return transform.frozen()
+
+
+class _Player(Artist):
+    """Plays a record, moved by (-x, -y) points."""
+
+    def __init__(self, plays: Sequence[Play], x: float, y: float) -> None:
+        super().__init__()
+        self.plays, self.origin = plays, (x, y)
+
+    def draw(self, renderer: RendererBase) -> None:
+        stage = Stage(renderer, *self.origin)
+        for play in self.plays:
+            play(stage)
+
+
+def recorded(figure: Figure, margin: float) -> Figure:
+    """A figure that looks the same and is saved much faster, cut to its ink and `margin` inches around it.
+
+    Raises:
+        NotImplementedError: the figure holds an image.
+    """
+    figure.set_dpi(_POINTS)
+    figure.patch.set_visible(False)
+    recorder = Recorder(*(figure.get_size_inches() * _POINTS))
+    figure.draw(recorder)
+    box = Bbox.union(recorder.ink).padded(margin * _POINTS)
+    result = Figure(figsize=(box.width / _POINTS, box.height / _POINTS), dpi=_POINTS, facecolor="white")
+    result.add_artist(_Player(recorder.plays, box.x0, box.y0))
+    return result
