@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "pidlab"
 # A module may import from rows above its own in this list, and from its own package.
 ROWS: list[set[str]] = [
     {"errors"},
-    {"sample", "progress", "config", "config.schema", "evaluate.results"},
+    {"sample", "progress", "process", "config", "config.schema", "evaluate.results"},
     {"expressions", "models.base", "models.threads", "evaluate.intervals", "config.load"}
     | {"rounding", "split", "scaling"},
     {"candidates", "config.edit"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pidlab.evaluate.results import Results
 from pidlab.evaluate.stored import read_results
 from pidlab.plots.gallery import Picture, catalogue, picture, write_one
 from pidlab.plots.sheet import Sheet
+from pidlab.process import collect_rarely
 
 WORTH_IT = 30
 """From so many figures on a second process, which takes a second to start, saves time."""
@@ -129,7 +129,7 @@ def _claimed(place: Path, name: str) -> bool:
 
 def main() -> None:
     """Wait for an order, which may never come, and draw from the back until another process has claimed the rest."""
-    gc.set_threshold(100_000)  # as the command line does
+    collect_rarely()
     text = sys.stdin.read()
     if not text:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Sequence
 
@@ -11,14 +10,14 @@ import click
 from pidlab.cli.group import cli
 from pidlab.cli.options import STOPPED
 from pidlab.errors import OutputError, PidlabError
+from pidlab.process import collect_rarely
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    # Libraries and figures make many small objects that stay; Python looks through all of them after every 700.
-    gc.set_threshold(100_000)
+    collect_rarely()
     try:
         cli.main(words, prog_name="pidlab", standalone_mode=False)
     except click.ClickException as error:
