@@ -16,7 +16,7 @@ from pidlab.config.schema import MlpModel
 from pidlab.errors import ModelError
 from pidlab.models.base import Holdout
 from pidlab.models.mlp import MLP
-from pidlab.models.mlp_presets import PRESETS, architecture_for, plan_for
+from pidlab.models.mlp_presets import PRESETS, architecture_for, members_for, plan_for
 
 QUICK = {"hidden": [8], "epochs": 4, "batch_size": 64}
 
@@ -61,8 +61,13 @@ def test_small_samples_get_small_batches_and_enough_steps(n, batch, epochs):
     assert (plan.batch_size, plan.epochs) == (batch, epochs)
 
 
-@pytest.mark.parametrize(("n", "d", "dropout", "rate"), [(12_700, 28, 0.2, 5e-3), (216_000, 3, 0.0, 1e-2)])
-def test_samples_small_for_their_features_are_regularised(n, d, dropout, rate):
+@pytest.mark.parametrize(
+    ("n", "d", "dropout", "rate", "members"), [(12_700, 28, 0.2, 5e-3, 4), (216_000, 3, 0.0, 1e-2, 1)]
+)
+def test_samples_small_for_their_features_are_regularised(n, d, dropout, rate, members):
+    assert members_for(MLP().get_params(), n, d) == members
+    assert members_for(MLP(preset="workshop").get_params(), n, d) == 1
+    assert members_for(MLP(members=2).get_params(), n, d) == 2
     assert architecture_for(MLP().get_params(), n, d, 2).dropout == dropout
     assert plan_for(MLP().get_params(), n, d).learning_rate == rate
     assert architecture_for(MLP(preset="workshop").get_params(), n, d, 2).dropout == 0
@@ -311,7 +316,7 @@ def test_damaged_models_are_refused(changes, message, tmp_path):
         ({"dropout": 1.0}, "dropout must be a number from 0 up to 1. Got 1.0"),
         ({"learning_rate": 0.0}, "learning_rate must be a number above 0"),
         ({"epochs": 2.5}, "epochs must be a whole number above 0"),
-        ({"members": None}, "members must be a whole number above 0"),
+        ({"members": 0}, "members must be a whole number above 0"),
         ({"weight_decay": -1}, "weight_decay must be"),
         ({"seed": -1}, "seed must be a whole number from 0"),
         ({"device": "tpu"}, "device 'tpu' is not known"),

@@ -198,7 +198,11 @@ class MlpModel(Section):
     )
     batch_norm: bool = Field(False, description="normalise before each activation")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled with adamw")
-    members: PositiveInt = Field(1, description="networks, whose mean probability is the score")
+    members: PositiveInt | None = Field(
+        None,
+        description="networks, whose mean probability is the score; left out: 4 for samples small for their features, "
+        "else 1",
+    )
 
 
 class OnnxModel(Section):

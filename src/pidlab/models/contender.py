@@ -293,7 +293,7 @@ def fit_parts(
 
 def members_spread(spec: TrainedModel, estimator: Any, given: Prepared) -> float:
     """How far the members of a network ensemble are from each other: see `Fitted.spread`."""
-    if not isinstance(spec, MlpModel) or spec.members == 1:
+    if not isinstance(spec, MlpModel) or len(estimator.networks_) == 1:
         return 0.0
     watched = given.x if given.holdout is None else given.holdout.x
     return float(estimator.spread(watched[:_N_COMPARED]).mean())

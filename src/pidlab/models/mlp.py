@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +22,7 @@ from pidlab.models.mlp_engine import Plan, Trained, Trainer, quiet_torch
 from pidlab.models.mlp_layers import Architecture
 from pidlab.models.mlp_losses import probabilities
 from pidlab.models.mlp_network import as_layers, forward, read_networks, write_networks
-from pidlab.models.mlp_presets import architecture_for, check, plan_for
+from pidlab.models.mlp_presets import architecture_for, check, members_for, plan_for
 from pidlab.sample import FloatArray, IntArray
 
 Fold = tuple[IntArray, IntArray | None]
@@ -68,7 +69,8 @@ class MLP(Classifier):
             1000 events to 1500 a feature, which also halves its learning rate; otherwise 0.
         batch_norm: normalise before each activation.
         weight_decay: L2 penalty added to the gradient; decoupled in adamw.
-        members: networks in the ensemble; probabilities are their mean.
+        members: networks in the ensemble; probabilities are their mean. None: in the default preset 4 for samples of
+            1000 events to 1500 a feature; otherwise 1.
         seed: decides everything random; not negative.
         device: auto (CUDA where there is a GPU), cpu, cuda.
 
@@ -95,7 +97,7 @@ class MLP(Classifier):
         dropout: float | None = None,
         batch_norm: bool = False,
         weight_decay: float = 0.0,
-        members: int = 1,
+        members: int | None = None,
         seed: int = 0,
         device: str = "auto",
     ) -> None:
@@ -312,15 +314,16 @@ class MLP(Classifier):
             both = architecture_for(parameters, *shape, len(data.classes)), plan_for(parameters, *shape)
             groups.setdefault(both, []).append(number)
         for (architecture, plan), numbers in groups.items():
-            members = [member for number in numbers for member in self._members(*jobs[number], device)]
-            trained = Trainer(table, members, architecture, plan).run(progress, checkpoint)
-            for position, number in enumerate(numbers):
-                own = trained[position * self.members : (position + 1) * self.members]
-                models[number]._accept(self, data.classes, own)
+            members = [self._members(data, *jobs[number]) for number in numbers]
+            trained = iter(Trainer(table, list(chain(*members)), architecture, plan).run(progress, checkpoint))
+            for number, own in zip(numbers, members, strict=True):
+                models[number]._accept(self, data.classes, list(islice(trained, len(own))))
 
-    def _members(self, rows: IntArray | None, watched: Watched | None, device: torch.device) -> list[Member]:
-        index = None if rows is None else torch.from_numpy(np.array(rows, dtype=np.int64)).to(device)
-        return [Member(_seed_of(int(self.seed), number), index, watched) for number in range(self.members)]
+    def _members(self, data: _Data, rows: IntArray | None, watched: Watched | None) -> list[Member]:
+        n = len(data.x) if rows is None else len(rows)
+        index = None if rows is None else torch.from_numpy(np.array(rows, dtype=np.int64)).to(_device(self.device))
+        count = members_for(self.get_params(), n, data.x.shape[1])
+        return [Member(_seed_of(int(self.seed), number), index, watched) for number in range(count)]
 
     def _accept(self, template: MLP, classes: NDArray[Any], trained: Sequence[Trained]) -> None:
         self.classes_ = classes

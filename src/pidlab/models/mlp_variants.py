@@ -82,7 +82,7 @@ def fit_variants(
     for number, own in enumerate(variants):
         model: MLP = clone(template).set_params(**own)
         check(model.get_params())
-        variant = _variant(number, model, model._members(None, watched, device), data.x.shape, len(data.classes))
+        variant = _variant(number, model, model._members(data, None, watched), data.x.shape, len(data.classes))
         groups.setdefault(variant.shape, []).append(variant)
     found: dict[int, MLP | ModelError] = {}
     for group in groups.values():
