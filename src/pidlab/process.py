@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import gc
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_AGAIN_AFTER = 0.05  # seconds
 
 
 def collect_rarely() -> None:
@@ -14,3 +23,54 @@ def collect_rarely() -> None:
     """
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
+
+
+@contextmanager
+def every_interrupt() -> Iterator[None]:
+    """In this block Ctrl-C is never lost.
+
+    Python drops an exception that is raised where an object is deleted, or in a callback from C, KeyboardInterrupt
+    too. It is then raised again a moment later, or in place of what the library says of its callback.
+
+    Raises:
+        KeyboardInterrupt: by Ctrl-C.
+    """
+    before, again = sys.unraisablehook, list[threading.Timer]()
+
+    def hook(told: Any) -> None:
+        if issubclass(told.exc_type, KeyboardInterrupt):
+            again.append(threading.Timer(_AGAIN_AFTER, _thread.interrupt_main))
+            again[-1].daemon = True
+            again[-1].start()
+        else:
+            before(told)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+        if any(timer.is_alive() for timer in again):
+            raise KeyboardInterrupt
+    except Exception as error:
+        if again:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        sys.unraisablehook = before
+        for timer in again:
+            timer.cancel()
+
+
+@contextmanager
+def interrupt_later() -> Iterator[None]:
+    """Ctrl-C in this block counts at its end: a library that is loaded by half aborts the process or stays broken."""
+    before, noted = signal.getsignal(signal.SIGINT), threading.Event()
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: noted.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if noted.is_set():
+            signal.raise_signal(signal.SIGINT)

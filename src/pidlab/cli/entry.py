@@ -10,7 +10,7 @@ import click
 from pidlab.cli.group import cli
 from pidlab.cli.options import STOPPED
 from pidlab.errors import OutputError, PidlabError
-from pidlab.process import collect_rarely
+from pidlab.process import collect_rarely, every_interrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,7 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     collect_rarely()
     try:
-        cli.main(words, prog_name="pidlab", standalone_mode=False)
+        with every_interrupt():
+            cli.main(words, prog_name="pidlab", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

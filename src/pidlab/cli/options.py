@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pidlab.errors import PidlabError
+from pidlab.process import every_interrupt
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +55,8 @@ def stoppable(going_on: str) -> Iterator[None]:
         Stopped: by Ctrl-C.
     """
     try:
-        yield
+        with every_interrupt():
+            yield
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {going_on}") from None
 

@@ -29,6 +29,7 @@ from pidlab.models.base import (
 )
 from pidlab.models.bdt_settings import check_parameters, feature_index, monotone_signs, reason_of, training_device
 from pidlab.models.threads import allowed_threads
+from pidlab.process import interrupt_later
 from pidlab.sample import FloatArray
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ class BDT(Classifier):
         """Said to xgboost each time: left to itself it takes what torch has set for the whole process."""
         return self.n_jobs or len(os.sched_getaffinity(0))
 
+    @interrupt_later()  # xgboost takes the data by a callback, and corrupts its memory where that fails
     def _matrix(
         self,
         x: FloatArray,
@@ -202,14 +204,8 @@ class BDT(Classifier):
 
         if settings.get("tree_method") in ("exact", "approx"):
             return xgboost.DMatrix(x, label, weight=weight, nthread=settings["nthread"])
-        return xgboost.QuantileDMatrix(
-            x,
-            label,
-            weight=weight,
-            nthread=settings["nthread"],
-            max_bin=settings.get("max_bin", 256),
-            ref=reference,
-        )
+        options = {"nthread": settings["nthread"], "max_bin": settings.get("max_bin", 256), "ref": reference}
+        return xgboost.QuantileDMatrix(x, label, weight=weight, **options)
 
     def _holdout(self, validation: Holdout, settings: Mapping[str, Any], train: xgboost.DMatrix) -> xgboost.DMatrix:
         x, y, weight = _bounded(np.asarray(validation.x, np.float32)), np.asarray(validation.y), validation.weight

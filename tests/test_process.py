@@ -1,0 +1,68 @@
+"""Ctrl-C reaches the command whatever was going on: where an object is deleted, or in a callback from C."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pidlab.process import every_interrupt, interrupt_later
+
+
+class Doomed:
+    """Interrupted where it is deleted."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def in_a_deletion() -> None:
+    Doomed()
+
+
+def in_a_callback() -> None:
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+
+    def compare(_a: int | None, _b: int | None) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return 0
+
+    two = (ctypes.c_int * 2)(1, 2)
+    ctypes.CDLL(None).qsort(two, ctypes.c_size_t(2), ctypes.c_size_t(4), kind(compare))
+
+
+@pytest.mark.parametrize("busy", [in_a_deletion, in_a_callback])
+@pytest.mark.parametrize("after", [lambda: time.sleep(20), lambda: None, lambda: int("no number")])
+def test_an_interrupt_that_python_would_drop_comes_again_whatever_follows(
+    busy: Callable[[], None], after: Callable[[], None]
+) -> None:
+    before = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt), every_interrupt():
+        (busy(), after())
+    time.sleep(0.2)  # in which no other one comes
+    assert sys.unraisablehook is before
+
+
+def test_another_error_that_python_drops_is_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: told.append(dropped.exc_type))
+
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError
+
+    with every_interrupt():
+        Broken()
+    assert told == [ValueError]
+
+
+def test_an_interrupt_counts_when_all_of_a_library_is_loaded() -> None:
+    loaded: list[bool] = []
+    with pytest.raises(KeyboardInterrupt), interrupt_later():
+        (signal.raise_signal(signal.SIGINT), loaded.append(True))
+    assert loaded
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
