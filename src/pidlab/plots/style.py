@@ -283,6 +283,7 @@ def draw_density(histogram: Histogram, ax: Axes, *, errors: bool, **properties: 
     if not np.sum(sumw) > 0:
         return None
     bars = {"w2": histogram.sumw2[1:-1], "w2method": "sqrt"} if errors else {"yerr": False}
+    properties |= {name: [value] for name, value in properties.items() if isinstance(value, tuple)}  # one a histogram
     return mplhep.histplot(sumw, bins=histogram.edges, density=True, flow="none", ax=ax, **bars, **properties)[0]
 
 
