@@ -17,7 +17,7 @@ from pidlab.plots.gallery import Picture, catalogue, picture, write_one
 from pidlab.plots.sheet import Sheet
 from pidlab.process import collect_rarely
 
-WORTH_IT = 30
+WORTH_IT = 15
 """From so many figures on a second process, which takes a second to start, saves time."""
 
 
