@@ -66,3 +66,11 @@ def test_a_process_that_gets_no_order_ends_with_the_one_that_started_it() -> Non
     second._tell("")
     second.wait()
     assert second._process.returncode == 0
+
+
+def test_it_is_stopped_before_the_place_where_it_writes_is_removed(tmp_path: Path, second: Second) -> None:
+    (tmp_path / "plots").mkdir()
+    write_results(tmp_path / "results.json", example())
+    with pytest.raises(KeyboardInterrupt), drawing(tmp_path, example(), LOOK, second):
+        raise KeyboardInterrupt
+    assert second._process.poll() is not None

@@ -25,7 +25,7 @@ class Second:
     """A process beside this one that draws figures when it is told to, started ahead since that takes a while.
 
     No fork, which hangs after xgboost or torch were used, and no spawn, which runs the main script of a user again.
-    It does not hear Ctrl-C; `stop` ends it, as does the end of this process.
+    It does not hear Ctrl-C; `stop` ends it, as does the end of this process for as long as it has no order.
     """
 
     def __init__(self) -> None:
@@ -97,9 +97,13 @@ def drawing(
     """
     sheets = catalogue(results)
     with tempfile.TemporaryDirectory() as place:
-        if beside is not None:
-            beside.begin(folder, Path(place), look)
-        yield lambda: _drawn(sheets, folder, Path(place), look, beside)
+        try:
+            if beside is not None:
+                beside.begin(folder, Path(place), look)
+            yield lambda: _drawn(sheets, folder, Path(place), look, beside)
+        finally:
+            if beside is not None:  # before the place where it writes is removed
+                beside.stop()
 
 
 def _drawn(sheets: dict[str, Sheet], folder: Path, place: Path, look: Style, beside: Second | None) -> list[Picture]:
