@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -78,12 +77,11 @@ def flatness(found: Flatness, target: float, ax: Axes, *, look: Look, labels: Ma
 
 
 def threshold_map(point: WorkingPoint, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> Axes:
-    """Draw the thresholds of a point that follows two spectators, between its nodes as they are interpolated."""
+    """Draw the thresholds of a point that follows two spectators, at its nodes, between which they are interpolated."""
     flat = point.flat
     assert flat is not None
     nodes, values = flat.nodes, flat.values.T
-    shading: Literal["gouraud", "nearest"] = "gouraud" if min(map(len, nodes)) > 1 else "nearest"
-    mesh = ax.pcolormesh(nodes[0], nodes[1], values, cmap=shades("Purples"), shading=shading)
+    mesh = ax.pcolormesh(nodes[0], nodes[1], values, cmap=shades("Purples"), shading="nearest")
     colour_bar(mesh, ax)
     x, y = np.meshgrid(*nodes)
     ax.plot(x.ravel(), y.ravel(), color=GREY, marker=".", markersize=3, linestyle="none")

@@ -100,8 +100,8 @@ Play = Callable[[Stage], None]
 class Recorder(RendererBase):
     """A renderer that keeps what it is told to draw.
 
-    Coordinates are points from the lower left corner of the figure. Everything is made of paths, markers, texts and
-    shaded triangles; images are refused, since their pixels depend on the format.
+    Coordinates are points from the lower left corner of the figure. Everything is made of paths, markers and texts.
+    Images are refused, since their pixels depend on the format, and smooth shading, which browsers draw otherwise.
 
     Attributes:
         plays: what was drawn, in order.
@@ -183,19 +183,6 @@ class Recorder(RendererBase):
             if to.renderer.flipy():
                 there_y = to.renderer.get_canvas_width_height()[1] - there_y
             to.renderer.draw_text(to.pen(pen), there_x, there_y, s, font, angle, ismath, mtext)
-
-        self.plays.append(play)
-
-    def draw_gouraud_triangles(
-        self, gc: GraphicsContextBase, triangles_array: Any, colors_array: Any, transform: Transform
-    ) -> None:
-        """Keep triangles whose colours run from corner to corner."""
-        pen, placed = _copied(gc), _frozen(transform)
-        if not self._clipped(pen):
-            self._mark(Path(triangles_array.reshape(-1, 2)).get_extents(placed), 0)
-
-        def play(to: Stage) -> None:
-            to.renderer.draw_gouraud_triangles(to.pen(pen), triangles_array, colors_array, placed + to.on)
 
         self.plays.append(play)
 
