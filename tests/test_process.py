@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +68,14 @@ def test_an_interrupt_counts_when_all_of_a_library_is_loaded() -> None:
         (signal.raise_signal(signal.SIGINT), loaded.append(True))
     assert loaded
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_passed_the_code_of_a_string_ends_in_the_exit_code_of_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "loads.py").write_text(
+        "from pidlab.cli import entry\n"
+        "entry.cli.main = lambda *_, **__: exec('raise KeyboardInterrupt')\n"
+        "entry.main([])\n"
+    )
+    done = subprocess.run([sys.executable, "-m", "loads"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stderr == "pidlab: stopped; nothing half-written was left behind\n"
+    assert done.returncode == 130
