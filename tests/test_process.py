@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pidlab.cli.options import Stopped, stoppable
 from pidlab.process import every_interrupt, interrupt_later
 
 
@@ -47,6 +49,38 @@ def test_an_interrupt_that_python_would_drop_comes_again_whatever_follows(
         (busy(), after())
     time.sleep(0.2)  # in which no other one comes
     assert sys.unraisablehook is before
+
+
+def test_an_interrupt_of_which_a_library_makes_another_error_stays_one() -> None:
+    def converts() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    with pytest.raises(KeyboardInterrupt) as told, every_interrupt():
+        converts()
+    assert isinstance(told.value.__cause__, ImportError)
+    with pytest.raises(ValueError, match="later"), every_interrupt():
+        raise ValueError("later")  # what came before is over
+
+
+def test_an_interrupt_waits_until_what_is_imported_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_to_load.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nis_whole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt), every_interrupt():
+        (importlib.import_module("slow_to_load"), time.sleep(20))
+    assert sys.modules.pop("slow_to_load").is_whole
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_the_inner_of_two_blocks_has_answered_is_over() -> None:
+    def answers() -> None:
+        with stoppable("go on"):
+            Doomed()
+
+    with pytest.raises(Stopped, match="go on"), every_interrupt():
+        answers()
 
 
 def test_another_error_that_python_drops_is_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 _AGAIN_AFTER = 0.05  # seconds
+_IMPORTS = "<frozen importlib._bootstrap>"
 
 
 def collect_rarely() -> None:
@@ -27,37 +29,79 @@ def collect_rarely() -> None:
 
 @contextmanager
 def every_interrupt() -> Iterator[None]:
-    """In this block Ctrl-C is never lost.
+    """In this block, a command or a part of one, Ctrl-C is never lost, and it leaves no library loaded by half.
 
     Python drops an exception that is raised where an object is deleted, or in a callback from C, KeyboardInterrupt
-    too. It is then raised again a moment later, or in place of what the library says of its callback.
+    too, and libraries in C make other errors of it. It is raised again a moment later, in place of such an error, and
+    not before what is being imported is there.
 
     Raises:
         KeyboardInterrupt: by Ctrl-C.
     """
-    before, again = sys.unraisablehook, list[threading.Timer]()
-
-    def hook(told: Any) -> None:
-        if issubclass(told.exc_type, KeyboardInterrupt):
-            again.append(threading.Timer(_AGAIN_AFTER, _thread.interrupt_main))
-            again[-1].daemon = True
-            again[-1].start()
-        else:
-            before(told)
-
-    sys.unraisablehook = hook
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
+        yield
+        return
+    watch, error = _Watch(home=sys._getframe(2)), None
     try:
         yield
-        if any(timer.is_alive() for timer in again):
-            raise KeyboardInterrupt
-    except Exception as error:
-        if again:
-            raise KeyboardInterrupt from error
-        raise
+    except Exception as raised:
+        error = raised
     finally:
-        sys.unraisablehook = before
-        for timer in again:
+        came = watch.end()
+    if came:
+        raise KeyboardInterrupt from error
+    if error is not None:
+        raise error
+
+
+class _Watch:
+    """Gets SIGINT and what Python drops, until its end."""
+
+    came = threading.Event()  # of all watches: one inside another that answers it has answered it for both
+
+    def __init__(self, home: FrameType) -> None:
+        self._home = home
+        self._again: list[threading.Timer] = []
+        self._over = False
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._dropped
+        self._handler = signal.signal(signal.SIGINT, self._interrupted)
+
+    def end(self) -> bool:
+        """True where there was an interrupt."""
+        self._over = True
+        for timer in self._again:
             timer.cancel()
+            timer.join()
+        sys.unraisablehook = self._hook
+        signal.signal(signal.SIGINT, self._handler)
+        came = self.came.is_set()
+        self.came.clear()
+        return came
+
+    def _interrupted(self, _signal: int, frame: FrameType | None) -> None:
+        self.came.set()
+        if not self._over and self._is_importing(frame):
+            self._come_again()
+        elif not self._over:
+            raise KeyboardInterrupt
+
+    def _is_importing(self, frame: FrameType | None) -> bool:
+        while frame is not None and frame is not self._home:
+            if frame.f_code.co_filename == _IMPORTS:
+                return True
+            frame = frame.f_back
+        return False
+
+    def _dropped(self, told: Any) -> None:
+        if issubclass(told.exc_type, KeyboardInterrupt):
+            self._come_again()
+        else:
+            self._hook(told)
+
+    def _come_again(self) -> None:
+        self._again.append(threading.Timer(_AGAIN_AFTER, _thread.interrupt_main))
+        self._again[-1].daemon = True
+        self._again[-1].start()
 
 
 @contextmanager
