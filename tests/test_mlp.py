@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal, norm
 from sklearn.base import clone
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.utils.estimator_checks import check_estimator
 
 from pidlab.config.schema import MlpModel
@@ -79,6 +79,56 @@ def test_what_the_user_says_goes_before_the_preset():
     plan = plan_for(said.get_params(), 1000, 3)
     assert (plan.learning_rate, plan.epochs, plan.batch_size) == (0.5, 3, 10)
     assert (plan.schedule, plan.patience) == ("cosine", 2)
+
+
+def weak_features(rng, n):
+    """Thirty features that tell the classes apart a little, each by its width."""
+    y = np.arange(n) % 2
+    return rng.normal(size=(n, 30)) * (1 + 0.25 * y[:, None]), y
+
+
+def sharp_features(rng, n):
+    """Two features that tell the classes apart only together, and sharply."""
+    y = np.arange(n) % 2
+    x = rng.normal(size=(n, 2))
+    x[:, 1] = x[:, 0] + (y - 0.5) + rng.normal(scale=0.2, size=n)
+    return x, y
+
+
+@pytest.mark.parametrize(("draw", "chosen"), [(weak_features, 0.15), (sharp_features, 0.0)])
+def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants_it(draw, chosen, tmp_path):
+    rng = np.random.default_rng(4)
+    x, y = draw(rng, 1500)
+    holdout = Holdout(*draw(rng, 1000), np.ones(1000))
+    model = MLP(members=1).fit(x, y, validation=holdout)
+    assert model.swap_noise_ == chosen
+    model.save(tmp_path)
+    assert MLP.load(tmp_path).swap_noise_ == chosen
+    same = MLP(members=1, swap_noise=chosen).fit(x, y, validation=holdout)
+    assert np.array_equal(model.predict_proba(x), same.predict_proba(x))
+    other = MLP(members=1, swap_noise=0.15 - chosen).fit(x, y, validation=holdout)
+    test_x, test_y = draw(rng, 20_000)
+    losses = [log_loss(test_y, m.predict_proba(test_x)) for m in (model, other)]
+    assert losses[0] < losses[1]
+
+
+def test_nothing_is_tried_where_the_answer_is_known():
+    x, y = weak_features(np.random.default_rng(5), 1200)
+    holdout = Holdout(x[:100], y[:100], np.ones(100))
+    assert MLP(members=1).fit(x, y).swap_noise_ == 0  # nothing to judge by
+    for known, noise in (({"epochs": 2}, 0), ({"epochs": 2, "swap_noise": 0.3}, 0.3), ({"preset": "workshop"}, 0)):
+        assert MLP(members=1, **known).fit(x, y, validation=holdout).swap_noise_ == noise
+    few = MLP(members=1).fit(x[:900], y[:900], validation=holdout)
+    assert few.swap_noise_ == 0
+
+
+def test_folds_choose_their_swap_noise_each_for_itself():
+    rng = np.random.default_rng(6)
+    (x, y), (sharp, _) = weak_features(rng, 3600), sharp_features(rng, 1800)
+    x[1800:] = rng.normal(size=(1800, 30))
+    x[1800:, :2] = sharp
+    folds = [(np.arange(1200), np.arange(1200, 1800)), (np.arange(1800, 3000), np.arange(3000, 3600))]
+    assert [model.swap_noise_ for model in MLP(members=1).fit_folds(x, y, folds=folds)] == [0.15, 0.0]
 
 
 @pytest.fixture(scope="module")
@@ -314,6 +364,7 @@ def test_damaged_models_are_refused(changes, message, tmp_path):
         ({"hidden": [3, 0]}, r"hidden must be a list of whole numbers above 0. Got \[3, 0\]"),
         ({"hidden": 20}, "hidden must be a list"),
         ({"dropout": 1.0}, "dropout must be a number from 0 up to 1. Got 1.0"),
+        ({"swap_noise": -0.1}, "swap_noise must be a number from 0 up to 1. Got -0.1"),
         ({"learning_rate": 0.0}, "learning_rate must be a number above 0"),
         ({"epochs": 2.5}, "epochs must be a whole number above 0"),
         ({"members": 0}, "members must be a whole number above 0"),

@@ -77,6 +77,19 @@ def test_ensembles_and_early_stopping_take_part() -> None:
         np.testing.assert_allclose(model.predict_proba(x), expected.predict_proba(x), rtol=0, atol=2e-3)
 
 
+def test_each_chooses_its_swap_noise_as_it_does_alone() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(1800, 30)), np.arange(1800) % 2
+    x *= 1 + 0.25 * y[:, None]
+    holdout = Holdout(x[1200:], y[1200:], np.ones(600))
+    template, variants = MLP(members=1), [{"hidden": [8]}, {"hidden": [4], "swap_noise": 0.0}]
+    found = fit_variants(template, x[:1200], y[:1200], variants=variants, validation=holdout)
+    assert [model.swap_noise_ for model in found] == [0.15, 0.0]
+    for own, model in zip(variants, found, strict=True):
+        expected = MLP(members=1, **own).fit(x[:1200], y[:1200], validation=holdout)
+        assert np.array_equal(model.predict_proba(x), expected.predict_proba(x))
+
+
 def test_one_that_diverges_comes_as_its_error_and_leaves_the_others_alone() -> None:
     template = MLP(**PLAIN | {"activation": "relu", "optimizer": "sgd"})
     variants = [{"learning_rate": 0.01}, {"learning_rate": 1e30}, {"learning_rate": 0.02}]

@@ -59,6 +59,7 @@ class Batches:
         members: who trains.
         architecture: gives the shapes.
         batch_size: B, at most the smallest member's number of events.
+        swap_noise: share of the features' values that are another event's of the batch.
 
     Attributes:
         n_steps: steps the buffers hold.
@@ -68,8 +69,15 @@ class Batches:
         all_targets, all_weights: (M, n_steps, k, B) and (M, n_steps, 1, B).
     """
 
-    def __init__(self, table: Tensor, members: Sequence[Member], architecture: Architecture, batch_size: int) -> None:
-        self.table, self.members, self.batch_size = table, members, batch_size
+    def __init__(
+        self,
+        table: Tensor,
+        members: Sequence[Member],
+        architecture: Architecture,
+        batch_size: int,
+        swap_noise: float = 0.0,
+    ) -> None:
+        self.table, self.members, self.batch_size, self._swap_noise = table, members, batch_size, swap_noise
         n_members, k, width = len(members), architecture.n_outputs, table.shape[1]
         self.n_steps = _chunk_steps(architecture, batch_size, width)
         self.steps = np.array([member.count(table) // batch_size for member in members])
@@ -85,6 +93,8 @@ class Batches:
             if architecture.dropout > 0
         ]
         self._rate = architecture.dropout
+        self._features = self._gathered[..., : architecture.n_inputs]
+        self._swaps = torch.ones_like(self._features) if swap_noise > 0 else None
         self._positions = torch.arange(k, device=table.device, dtype=table.dtype)[:, None] + (k == 1)
         self._scale = table.new_tensor([_weight_scale(table, member, batch_size) for member in members])
         longest = int(self.steps.max()) * batch_size
@@ -120,7 +130,11 @@ class Batches:
         for number in np.flatnonzero(self.steps > chunk * self.n_steps).tolist():
             for noise in self._noise:
                 noise[number].uniform_(generator=self.generators[number])
+            if self._swaps is not None:
+                self._swaps[number].uniform_(generator=self.generators[number])
         torch.index_select(self.table, 0, self._index.view(-1), out=self._gathered.view(-1, self.table.shape[1]))
+        if self._swaps is not None:  # events are in random order, so the one before is any other
+            self._features.copy_(self._features.roll(1, 2).where(self._swaps < self._swap_noise, self._features))
         self.all_targets.copy_(self._label).eq_(self._positions)
         torch.mul(self._weight, self._scale[:, None, None, None], out=self.all_weights)
         for noise in self._noise:

@@ -47,6 +47,7 @@ class Plan:
     batch_size: int
     epochs: int
     patience: int | None
+    swap_noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Trainer:
         starts = [torch.Generator().manual_seed(member.seed) for member in members]
         self.parameters = initial_parameters(architecture, starts, table.dtype, table.device)
         self.network = Network(architecture, self.parameters, plan.batch_size)
-        self.batches = Batches(table, members, architecture, plan.batch_size)
+        self.batches = Batches(table, members, architecture, plan.batch_size, plan.swap_noise)
         self._loss = LOSSES[plan.loss]
         self._make_optimizer()
         self._make_state()

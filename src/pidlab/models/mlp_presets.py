@@ -17,6 +17,7 @@ _EPOCHS = (10, 20, 50, 100, 200)
 _STEPS = 4000
 _SMALL_DROPOUT = 0.2
 _SMALL_MEMBERS = 4
+_LONGER_WITH_NOISE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,9 @@ def check(parameters: Mapping[str, Any]) -> None:
         value = parameters[name]
         fits = _is_real(value) and low <= value < high
         _require(fits, name, value, f"a number from {low:g} up to, not including, {high:g}")
-    dropout = parameters["dropout"]
-    _require(dropout is None or (_is_real(dropout) and 0 <= dropout < 1), "dropout", dropout, "a number from 0 up to 1")
+    for name in ("dropout", "swap_noise"):
+        share = parameters[name]
+        _require(share is None or (_is_real(share) and 0 <= share < 1), name, share, "a number from 0 up to 1")
     rate, hidden, seed = parameters["learning_rate"], parameters["hidden"], parameters["seed"]
     _require(rate is None or (_is_real(rate) and 0 < rate < float("inf")), "learning_rate", rate, "a number above 0")
     fits = hidden is None or (isinstance(hidden, list | tuple) and all(_is_count(width) for width in hidden))
@@ -133,12 +135,13 @@ def members_for(parameters: Mapping[str, Any], n: int, n_features: int) -> int:
     return int(parameters["members"] or (_SMALL_MEMBERS if small else 1))
 
 
-def plan_for(parameters: Mapping[str, Any], n: int, n_features: int) -> Plan:
-    """How to train on n events of d features."""
+def plan_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_noise: float = 0.0) -> Plan:
+    """How to train on n events of d features; with swap noise, twice as long where nobody says how long."""
     preset = PRESETS[parameters["preset"]]
     usual = preset.learning_rate * (0.5 if preset.is_small(n, n_features) else 1.0)
     batch_size = min(int(parameters["batch_size"] or preset.batch_size_for(n)), n)
-    epochs = int(parameters["epochs"] or preset.epochs_for(n // batch_size))
+    longer = _LONGER_WITH_NOISE if swap_noise else 1
+    epochs = int(parameters["epochs"] or preset.epochs_for(n // batch_size) * longer)
     patience = parameters["patience"]
     if patience is None and preset.stops_early:
         patience = max(10, epochs // 3)
@@ -152,4 +155,5 @@ def plan_for(parameters: Mapping[str, Any], n: int, n_features: int) -> Plan:
         batch_size=batch_size,
         epochs=epochs,
         patience=None if patience is None else int(patience),
+        swap_noise=swap_noise,
     )

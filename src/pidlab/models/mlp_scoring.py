@@ -12,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
+from pidlab.models.base import posterior
 from pidlab.models.mlp_layers import ACTIVATIONS, LEAKY_SLOPE
 from pidlab.models.mlp_network import DenseNetwork
 
@@ -50,6 +51,18 @@ def fast_logits(network: DenseNetwork, x: NDArray[np.float32]) -> NDArray[np.flo
     pieces = ACTIVATIONS[network.activation].pieces
     _forward(x, parameters, outputs, pieces, _KINDS[network.activation], out)
     return out
+
+
+def linked(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, k) float32 probabilities from logits (n, 1) or (n, k), by way of doubles: rounded alike on every machine."""
+    if logits.shape[1] > 1:
+        return posterior(logits.astype(np.float64)).astype(np.float32)
+    odds = np.exp(-np.clip(logits[:, 0], -700, 700, dtype=np.float64))
+    p = np.empty((len(logits), 2), np.float32)
+    signal = 1 / (1 + odds)
+    p[:, 1] = signal
+    np.multiply(odds, signal, out=p[:, 0], casting="same_kind")
+    return p
 
 
 def _compiled(function: Any) -> Any:

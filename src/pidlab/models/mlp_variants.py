@@ -79,17 +79,22 @@ def fit_variants(
     device = watched.x.device
     table = as_table(*(torch.from_numpy(np.array(a)).to(device) for a in (data.x, data.label, data.weight)))
     groups: dict[tuple[Architecture, Plan], list[_Variant]] = {}
+    noises: dict[tuple[Any, ...], float] = {}  # what else differs does not change them
     for number, own in enumerate(variants):
         model: MLP = clone(template).set_params(**own)
         check(model.get_params())
-        variant = _variant(number, model, model._members(data, None, watched), data.x.shape, len(data.classes))
+        members = model._members(data, None, watched)
+        key = (model.preset, int(model.seed), model.swap_noise, model.epochs)
+        if key not in noises:
+            [noises[key]] = model._swap_noise(table, members[:1], len(data.classes))
+        variant = _variant(number, model, members, noises[key], data.x.shape, len(data.classes))
         groups.setdefault(variant.shape, []).append(variant)
     found: dict[int, MLP | ModelError] = {}
     for group in groups.values():
         for variant, trained in zip(group, _train(table, group, judge), strict=True):
             lost = next((t for t in trained if t.diverged), None)
             if lost is None:
-                variant.model._accept(template, data.classes, trained)
+                variant.model._accept(template, data.classes, trained, variant.plan.swap_noise)
                 found[variant.number] = variant.model
             else:
                 epoch = 1 + len(lost.history.get("loss", []))
@@ -97,9 +102,11 @@ def fit_variants(
     return [found[number] for number in range(len(variants))]
 
 
-def _variant(number: int, model: MLP, members: Sequence[Member], shape: tuple[int, ...], n_classes: int) -> _Variant:
+def _variant(
+    number: int, model: MLP, members: Sequence[Member], noise: float, shape: tuple[int, ...], n_classes: int
+) -> _Variant:
     parameters, (n, n_features) = model.get_params(), shape
-    plan = plan_for(parameters, n, n_features)
+    plan = plan_for(parameters, n, n_features, noise)
     own = tuple(replace(m, learning_rate=plan.learning_rate, weight_decay=plan.weight_decay) for m in members)
     return _Variant(number, model, own, architecture_for(parameters, n, n_features, n_classes), plan)
 
