@@ -70,7 +70,7 @@ class MLP(Classifier):
             1000 events to 1500 a feature, which also halves its learning rate; otherwise 0.
         swap_noise: share of the feature values that are another event's in each step, as VIME corrupts them (J. Yoon
             et al., NeurIPS 2020); twice as many epochs where those are None. None: in the default preset, for samples
-            of 1000 events to 1500 a feature with a validation sample and `epochs` None, what the validation losses of
+            of 1000 events to 700 a feature with a validation sample and `epochs` None, what the validation losses of
             two networks say, one trained with it and one without: 0.15 or 0; otherwise 0.
         batch_norm: normalise before each activation.
         weight_decay: L2 penalty added to the gradient; decoupled in adamw.
