@@ -104,10 +104,13 @@ def test_an_interrupt_counts_when_all_of_a_library_is_loaded() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_an_interrupt_that_passed_the_code_of_a_string_ends_in_the_exit_code_of_ctrl_c(tmp_path: Path) -> None:
+def test_an_interrupt_while_a_library_is_loaded_ends_in_the_exit_code_of_ctrl_c(tmp_path: Path) -> None:
+    """A library makes its dataclasses by `exec`; what leaves that ends `python -m` by the signal, caught or not."""
+    (tmp_path / "library.py").write_text("exec('import signal; signal.raise_signal(signal.SIGINT)')\n")
     (tmp_path / "loads.py").write_text(
+        "import time\n"
         "from pidlab.cli import entry\n"
-        "entry.cli.main = lambda *_, **__: exec('raise KeyboardInterrupt')\n"
+        "entry.cli.main = lambda *_, **__: (__import__('library'), time.sleep(20))\n"
         "entry.main([])\n"
     )
     done = subprocess.run([sys.executable, "-m", "loads"], cwd=tmp_path, capture_output=True, text=True, timeout=60)

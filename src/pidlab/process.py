@@ -118,12 +118,3 @@ def interrupt_later() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if noted.is_set():
             signal.raise_signal(signal.SIGINT)
-
-
-def interrupt_is_handled() -> None:
-    """Let a process that an interrupt went through end by its exit code.
-
-    Where KeyboardInterrupt has passed an `exec` of a string, as dataclasses use it while a library loads,
-    `python -m` ends by the signal although it was caught. The next such `exec` makes Python forget it.
-    """
-    exec("")

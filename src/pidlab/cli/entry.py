@@ -10,7 +10,7 @@ import click
 from pidlab.cli.group import cli
 from pidlab.cli.options import STOPPED
 from pidlab.errors import OutputError, PidlabError
-from pidlab.process import collect_rarely, every_interrupt, interrupt_is_handled
+from pidlab.process import collect_rarely, every_interrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,5 +41,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _fail(message: str, code: int) -> None:
     click.echo(f"pidlab: {message}", err=True)
-    interrupt_is_handled()
     sys.exit(code)
