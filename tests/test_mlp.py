@@ -74,6 +74,18 @@ def test_samples_small_for_their_features_are_regularised(n, d, dropout, rate, m
     assert architecture_for(MLP(dropout=0.0).get_params(), n, d, 2).dropout == 0
 
 
+def test_with_swap_noise_a_small_sample_gets_more_and_narrower_networks_and_more_epochs():
+    usual, (n, d) = MLP().get_params(), (12_700, 28)
+    architecture = architecture_for(usual, n, d, 2, 0.1)
+    assert (architecture.hidden, architecture.dropout, members_for(usual, n, d, 0.1)) == ((32, 32), 0.15, 8)
+    assert plan_for(usual, n, d, 0.1).epochs == 2 * plan_for(usual, n, d).epochs
+    said = MLP(hidden=[5], dropout=0.0, members=2, epochs=3).get_params()
+    architecture = architecture_for(said, n, d, 2, 0.1)
+    assert (architecture.hidden, architecture.dropout, members_for(said, n, d, 0.1)) == ((5,), 0, 2)
+    assert plan_for(said, n, d, 0.1).epochs == 3
+    assert architecture_for(usual, 216_000, 3, 2, 0.1) == architecture_for(usual, 216_000, 3, 2)
+
+
 def test_what_the_user_says_goes_before_the_preset():
     said = MLP(learning_rate=0.5, epochs=3, batch_size=10, schedule="cosine", patience=2)
     plan = plan_for(said.get_params(), 1000, 3)

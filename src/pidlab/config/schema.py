@@ -206,7 +206,7 @@ class MlpModel(Section):
     members: PositiveInt | None = Field(
         None,
         description="networks, whose mean probability is the score; left out: 4 for samples small for their features, "
-        "else 1",
+        "8 with swap noise, else 1",
     )
 
 

@@ -69,9 +69,10 @@ class MLP(Classifier):
         dropout: share of hidden units that are left out in each step. None: in the default preset 0.2 for samples of
             1000 events to 1500 a feature, which also halves its learning rate; otherwise 0.
         swap_noise: share of the feature values that are another event's in each step, as VIME corrupts them (J. Yoon
-            et al., NeurIPS 2020); twice as many epochs where those are None. None: in the default preset, for samples
-            of 1000 events to 700 a feature with a validation sample and `epochs` None, what the validation losses of
-            two networks say, one trained with it and one without: 0.15 or 0; otherwise 0.
+            et al., NeurIPS 2020). None: in the default preset, for samples of 1000 events to 700 a feature with a
+            validation sample and `epochs` None, 0.15 or 0, as the validation losses of two networks say, one trained
+            with it and one without; otherwise 0. Above 0 the default preset is another one for samples of 1000 events
+            to 1500 a feature: hidden [32, 32], dropout 0.15, 8 members, twice as many epochs.
         batch_norm: normalise before each activation.
         weight_decay: L2 penalty added to the gradient; decoupled in adamw.
         members: networks in the ensemble; probabilities are their mean. None: in the default preset 4 for samples of
@@ -318,11 +319,13 @@ class MLP(Classifier):
         for rows, _ in jobs:
             if not (data.weight if rows is None else data.weight[rows]).sum() > 0:
                 raise ModelError("the training weights do not sum to more than 0")
-        members = [self._members(data, *job) for job in jobs]
+        firsts = [self._members(data, *job, 1)[0] for job in jobs]
+        members: list[list[Member]] = []
         groups: dict[tuple[Architecture, Plan], list[int]] = {}
-        for number, noise in enumerate(self._swap_noise(table, [own[0] for own in members], len(data.classes))):
-            shape = members[number][0].count(table), data.x.shape[1]
-            both = architecture_for(parameters, *shape, len(data.classes)), plan_for(parameters, *shape, noise)
+        for number, noise in enumerate(self._swap_noise(table, firsts, len(data.classes))):
+            n, d, k = firsts[number].count(table), data.x.shape[1], len(data.classes)
+            members.append(self._members(data, *jobs[number], members_for(parameters, n, d, noise)))
+            both = architecture_for(parameters, n, d, k, noise), plan_for(parameters, n, d, noise)
             groups.setdefault(both, []).append(number)
         for (architecture, plan), numbers in groups.items():
             together = list(chain(*(members[number] for number in numbers)))
@@ -335,10 +338,8 @@ class MLP(Classifier):
         usual = MLP(preset=self.preset, seed=self.seed).get_params()
         return swap_noise_for(self.get_params(), usual, table, members, n_classes)
 
-    def _members(self, data: _Data, rows: IntArray | None, watched: Watched | None) -> list[Member]:
-        n = len(data.x) if rows is None else len(rows)
+    def _members(self, data: _Data, rows: IntArray | None, watched: Watched | None, count: int) -> list[Member]:
         index = None if rows is None else torch.from_numpy(np.array(rows, dtype=np.int64)).to(_device(self.device))
-        count = members_for(self.get_params(), n, data.x.shape[1])
         return [Member(_seed_of(int(self.seed), number), index, watched) for number in range(count)]
 
     def _accept(self, template: MLP, classes: NDArray[Any], trained: Sequence[Trained], swap_noise: float) -> None:

@@ -35,7 +35,8 @@ def swap_noise_for(
 
     Args:
         parameters: as the user gave them.
-        usual: those of a network of which nothing was said; they are what is tried, whatever `parameters` say.
+        usual: those of a network of which nothing was said. Its architecture is what is tried, with and without,
+            whatever `parameters` say.
         table: (n, d + 3), as `as_table` makes it.
         members: one a question; without a validation sample the answer is 0.
         n_classes: k.
@@ -47,7 +48,7 @@ def swap_noise_for(
     alike: dict[tuple[Architecture, Plan, Plan], list[int]] = {}
     for number, member in enumerate(members):
         n = member.count(table)
-        if preset.regularises and member.watched is not None and _FEWEST_EVENTS <= n < _EVENTS_A_FEATURE * n_features:
+        if preset.stops_early and member.watched is not None and _FEWEST_EVENTS <= n < _EVENTS_A_FEATURE * n_features:
             plain, noisy = (plan_for(usual, n, n_features, noise) for noise in (0.0, _SWAP_NOISE))
             alike.setdefault((architecture_for(usual, n, n_features, n_classes), plain, noisy), []).append(number)
     for (architecture, plain, noisy), numbers in alike.items():

@@ -14,10 +14,10 @@ from sklearn.base import clone
 from pidlab.errors import ModelError
 from pidlab.models.base import Holdout
 from pidlab.models.mlp import MLP
-from pidlab.models.mlp_batches import Member, as_table
+from pidlab.models.mlp_batches import Member, Watched, as_table
 from pidlab.models.mlp_engine import Plan, Trained, Trainer, diverged, quiet_torch
 from pidlab.models.mlp_layers import Architecture
-from pidlab.models.mlp_presets import architecture_for, check, plan_for
+from pidlab.models.mlp_presets import architecture_for, check, members_for, plan_for
 
 Judge = Callable[[int, int, Mapping[int, float]], Collection[int]]
 """Called after each epoch as `judge(done, total, {variant: validation AUC})` for those that still train; says which
@@ -83,11 +83,10 @@ def fit_variants(
     for number, own in enumerate(variants):
         model: MLP = clone(template).set_params(**own)
         check(model.get_params())
-        members = model._members(data, None, watched)
         key = (model.preset, int(model.seed), model.swap_noise, model.epochs)
         if key not in noises:
-            [noises[key]] = model._swap_noise(table, members[:1], len(data.classes))
-        variant = _variant(number, model, members, noises[key], data.x.shape, len(data.classes))
+            [noises[key]] = model._swap_noise(table, model._members(data, None, watched, 1), len(data.classes))
+        variant = _variant(number, model, data, watched, noises[key])
         groups.setdefault(variant.shape, []).append(variant)
     found: dict[int, MLP | ModelError] = {}
     for group in groups.values():
@@ -102,13 +101,12 @@ def fit_variants(
     return [found[number] for number in range(len(variants))]
 
 
-def _variant(
-    number: int, model: MLP, members: Sequence[Member], noise: float, shape: tuple[int, ...], n_classes: int
-) -> _Variant:
-    parameters, (n, n_features) = model.get_params(), shape
-    plan = plan_for(parameters, n, n_features, noise)
+def _variant(number: int, model: MLP, data: Any, watched: Watched, noise: float) -> _Variant:
+    parameters, (n, d) = model.get_params(), data.x.shape
+    plan = plan_for(parameters, n, d, noise)
+    members = model._members(data, None, watched, members_for(parameters, n, d, noise))
     own = tuple(replace(m, learning_rate=plan.learning_rate, weight_decay=plan.weight_decay) for m in members)
-    return _Variant(number, model, own, architecture_for(parameters, n, n_features, n_classes), plan)
+    return _Variant(number, model, own, architecture_for(parameters, n, d, len(data.classes), noise), plan)
 
 
 def _train(table: torch.Tensor, group: Sequence[_Variant], judge: Judge | None) -> list[list[Trained]]:
