@@ -77,7 +77,7 @@ def test_samples_small_for_their_features_are_regularised(n, d, dropout, rate, m
 def test_with_swap_noise_a_small_sample_gets_more_and_narrower_networks_and_more_epochs():
     usual, (n, d) = MLP().get_params(), (12_700, 28)
     architecture = architecture_for(usual, n, d, 2, 0.1)
-    assert (architecture.hidden, architecture.dropout, members_for(usual, n, d, 0.1)) == ((32, 32), 0.15, 8)
+    assert (architecture.hidden, architecture.dropout, members_for(usual, n, d, 0.1)) == ((32, 32), 0.1, 8)
     assert plan_for(usual, n, d, 0.1).epochs == 2 * plan_for(usual, n, d).epochs
     said = MLP(hidden=[5], dropout=0.0, members=2, epochs=3).get_params()
     architecture = architecture_for(said, n, d, 2, 0.1)
@@ -94,9 +94,12 @@ def test_what_the_user_says_goes_before_the_preset():
 
 
 def weak_features(rng, n):
-    """Thirty features that tell the classes apart a little, each by its width."""
+    """Thirty features, of which four tell the classes apart a little, each by itself."""
     y = np.arange(n) % 2
-    return rng.normal(size=(n, 30)) * (1 + 0.25 * y[:, None]), y
+    x = rng.normal(size=(n, 30))
+    x[:, :4] *= 1 + 0.4 * y[:, None]
+    x[:, :4] += 0.2 * y[:, None]
+    return x, y
 
 
 def sharp_features(rng, n):
@@ -112,13 +115,13 @@ def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants
     rng = np.random.default_rng(4)
     x, y = draw(rng, 1200)
     holdout = Holdout(*draw(rng, 1000), np.ones(1000))
-    model = MLP(members=1).fit(x, y, validation=holdout)
+    model = MLP().fit(x, y, validation=holdout)
     assert model.swap_noise_ == chosen
     model.save(tmp_path)
     assert MLP.load(tmp_path).swap_noise_ == chosen
-    same = MLP(members=1, swap_noise=chosen).fit(x, y, validation=holdout)
+    same = MLP(swap_noise=chosen).fit(x, y, validation=holdout)
     assert np.array_equal(model.predict_proba(x), same.predict_proba(x))
-    other = MLP(members=1, swap_noise=0.15 - chosen).fit(x, y, validation=holdout)
+    other = MLP(swap_noise=0.15 - chosen).fit(x, y, validation=holdout)
     test_x, test_y = draw(rng, 20_000)
     losses = [log_loss(test_y, m.predict_proba(test_x)) for m in (model, other)]
     assert losses[0] < losses[1]

@@ -194,7 +194,9 @@ class MlpModel(Section):
     epochs: PositiveInt | None = Field(None, description="at most; left out: 10 to 200, by the sample; workshop: 50")
     patience: PositiveInt | None = Field(None, description="epochs without improvement before stopping")
     dropout: Fraction | None = Field(
-        None, description="share of units dropped in a step; left out: 0.2 for samples small for their features, else 0"
+        None,
+        description="share of units dropped in a step; left out: 0.1 or 0.2 for samples small for their features, "
+        "else 0",
     )
     swap_noise: Fraction | None = Field(
         None,

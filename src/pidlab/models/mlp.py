@@ -72,7 +72,7 @@ class MLP(Classifier):
             et al., NeurIPS 2020). None: in the default preset, for samples of 1000 events to 700 a feature with a
             validation sample and `epochs` None, 0.15 or 0, as the validation losses of two networks say, one trained
             with it and one without; otherwise 0. Above 0 the default preset is another one for samples of 1000 events
-            to 1500 a feature: hidden [32, 32], dropout 0.15, 8 members, twice as many epochs.
+            to 1500 a feature: hidden [32, 32], dropout 0.1, 8 members, twice as many epochs.
         batch_norm: normalise before each activation.
         weight_decay: L2 penalty added to the gradient; decoupled in adamw.
         members: networks in the ensemble; probabilities are their mean. None: in the default preset 4 for samples of
