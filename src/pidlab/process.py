@@ -106,7 +106,7 @@ class _Watch:
 
 @contextmanager
 def interrupt_later() -> Iterator[None]:
-    """Ctrl-C in this block counts at its end: a library that is loaded by half aborts the process or stays broken."""
+    """Ctrl-C in this block counts at its end: for libraries that break where their callbacks fail."""
     before, noted = signal.getsignal(signal.SIGINT), threading.Event()
     if before is None or threading.current_thread() is not threading.main_thread():
         yield

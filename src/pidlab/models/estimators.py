@@ -21,7 +21,6 @@ from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.models.base import Classifier
 from pidlab.models.bdt_settings import check_parameters
 from pidlab.models.external import external_mistakes
-from pidlab.process import interrupt_later
 
 TrainedModel = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel | SklearnModel
 BroughtModel = OnnxModel | TmvaModel
@@ -37,7 +36,6 @@ class Resources:
     allow_import: tuple[str, ...] = ()
 
 
-@interrupt_later()
 def estimator_class(kind: str) -> type[Classifier]:
     """The estimator of a trained model's type; its library is imported only now."""
     if kind == "cuts":

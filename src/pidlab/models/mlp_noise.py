@@ -12,11 +12,9 @@ from torch import Tensor
 from pidlab.models.mlp_batches import Member
 from pidlab.models.mlp_engine import Plan, Trainer, quiet_torch
 from pidlab.models.mlp_layers import Architecture
-from pidlab.models.mlp_presets import PRESETS, architecture_for, plan_for
+from pidlab.models.mlp_presets import architecture_for, may_want_noise, plan_for
 
 _SWAP_NOISE = 0.15
-_FEWEST_EVENTS = 1000
-_EVENTS_A_FEATURE = 700
 
 
 def swap_noise_for(
@@ -41,14 +39,14 @@ def swap_noise_for(
         members: one a question; without a validation sample the answer is 0.
         n_classes: k.
     """
-    preset, n_features = PRESETS[parameters["preset"]], table.shape[1] - 3
+    n_features = table.shape[1] - 3
     answers = [float(parameters["swap_noise"] or 0.0)] * len(members)
     if parameters["swap_noise"] is not None or parameters["epochs"] is not None:
         return answers
     alike: dict[tuple[Architecture, Plan, Plan], list[int]] = {}
     for number, member in enumerate(members):
         n = member.count(table)
-        if preset.stops_early and member.watched is not None and _FEWEST_EVENTS <= n < _EVENTS_A_FEATURE * n_features:
+        if member.watched is not None and may_want_noise(parameters, n, n_features):
             plain, noisy = (plan_for(usual, n, n_features, noise) for noise in (0.0, _SWAP_NOISE))
             alike.setdefault((architecture_for(usual, n, n_features, n_classes), plain, noisy), []).append(number)
     for (architecture, plain, noisy), numbers in alike.items():

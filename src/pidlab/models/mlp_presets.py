@@ -16,6 +16,7 @@ from pidlab.models.mlp_optimizers import OPTIMIZERS, SCHEDULES
 _EPOCHS = (10, 20, 50, 100, 200)
 _STEPS = 4000
 _FEWEST, _A_FEATURE = 1000, 1500  # events of a sample that is small for its features
+_NOISY_A_FEATURE = 700  # swap noise gained nothing at 960
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,11 @@ def preset_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_nois
     if preset is not PRESETS["default"] or not _FEWEST <= n < _A_FEATURE * n_features:
         return preset
     return _NOISY if swap_noise else _SMALL
+
+
+def may_want_noise(parameters: Mapping[str, Any], n: int, n_features: int) -> bool:
+    """Whether the preset is one for small samples, and n events of d features are so few that swap noise may help."""
+    return preset_for(parameters, n, n_features, 0.0) is _SMALL and n < _NOISY_A_FEATURE * n_features
 
 
 _CHOICES: dict[str, tuple[Collection[str], bool]] = {
