@@ -137,8 +137,8 @@ def test_every_epoch_has_an_order_of_its_own_and_no_event_twice():
     architecture = Architecture(D, (), 1, "tanh")
     batches = Batches(table, [Member(1, None, None)], architecture, 16)
     seen = []
-    for _ in range(2):
-        batches.shuffle()
+    for epoch in range(2):
+        batches.shuffle(epoch)
         batches.fill(0)
         rows = torch.cat([values.rows[0, :, 0] for values in batches.inputs[: N // 16]])
         assert len(rows.unique()) == len(rows) == N // 16 * 16
@@ -151,17 +151,17 @@ def test_swap_noise_replaces_its_share_of_the_features_by_those_of_other_events_
     features = torch.arange(n, dtype=torch.float64)[:, None] + n * torch.arange(D)
     table = torch.cat([features, torch.ones(n, 1), torch.arange(n)[:, None] % 2, torch.arange(n)[:, None]], 1)
     batches = Batches(table, [Member(1, None, None)], Architecture(D, (), 1, "tanh"), batch, 0.2)
-    batches.shuffle()
+    batches.shuffle(0)
     batches.fill(0)
     rows = torch.stack([values.rows[0] for values in batches.inputs])  # (steps, batch, D + 1)
-    event = (batches.all_weights[0, :, 0] * batch * table[:, -1].mean()).round()
+    event = (batches.all_weights[:, 0, 0] * batch * table[:, -1].mean()).round()
     came_from = rows[..., :D] - n * torch.arange(D)
     is_own = came_from == event[..., None]
     assert (~is_own).double().mean(dim=(0, 1)).numpy() == pytest.approx(0.2, abs=0.03)  # of 4096 values of a feature
     for step in range(len(rows)):
         assert torch.isin(came_from[step], event[step]).all()
     assert (rows[..., D] == 1).all()
-    assert torch.equal(batches.all_targets[0, :, 0], event % 2)
+    assert torch.equal(batches.all_targets[:, 0, 0], event % 2)
 
 
 class _StopError(Exception):

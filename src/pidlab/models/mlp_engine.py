@@ -19,14 +19,19 @@ from torch import Tensor
 from pidlab.errors import ModelError
 from pidlab.models import mlp_checkpoint
 from pidlab.models.mlp_batches import Batches, Member, Watched
-from pidlab.models.mlp_layers import Architecture, Network, Operation, initial_parameters, split_flat
+from pidlab.models.mlp_layers import (
+    WIDE,
+    Architecture,
+    Network,
+    Operation,
+    initial_parameters,
+    parts_of_batch,
+    split_flat,
+)
 from pidlab.models.mlp_losses import LOSSES, probabilities, weighted_auc
 from pidlab.models.mlp_network import DenseNetwork, as_dense, folded_layers, forward
 from pidlab.models.mlp_optimizers import FusedAdam, learning_rates, make_optimizer
 from pidlab.models.mlp_replay import Replay
-
-WIDE = 256
-"""Layers from this width on are faster on all threads; smaller ones on one."""
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 Judge = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]
@@ -63,6 +68,22 @@ class Trained:
 
 
 @contextmanager
+def fast_products(device: torch.device, widest: int) -> Iterator[None]:
+    """Matrix products of wide layers on a GPU by its matrix units (TF32), in this block.
+
+    TF32 keeps 10 bits of each factor and sums in single precision, which is enough for gradients: the AUC of a wide
+    network stays within 1e-4. Small layers gain nothing, so they are left in single precision.
+    """
+    precision = torch.get_float32_matmul_precision()
+    try:
+        if device.type == "cuda" and widest >= WIDE:
+            torch.set_float32_matmul_precision("high")
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
+@contextmanager
 def quiet_torch(widest: int) -> Iterator[None]:
     """Inference mode, and one thread for small networks; torch is left as it was found."""
     threads = torch.get_num_threads()
@@ -87,18 +108,32 @@ class Trainer:
     """Trains members of one architecture together.
 
     Args:
-        table: (n, d + 3) on the device, as `as_table` makes it; its type is the type of everything.
+        table: on the device, as `as_table` makes it; its type is the type of everything.
         members: who trains; each has at least `plan.batch_size` events.
         architecture: the network of each.
         plan: how.
+        counted: whether random numbers come from counters, as on a GPU, and not from generators, as on the CPU; with
+            true the CPU and a GPU train on the same batches. None: as the device has it.
+        n_parts: into how many parts each member's batch is cut (`mlp_layers.parts_of_batch`). None: as fits the device.
     """
 
-    def __init__(self, table: Tensor, members: Sequence[Member], architecture: Architecture, plan: Plan) -> None:
+    def __init__(
+        self,
+        table: Tensor,
+        members: Sequence[Member],
+        architecture: Architecture,
+        plan: Plan,
+        *,
+        counted: bool | None = None,
+        n_parts: int | None = None,
+    ) -> None:
         self.members, self.architecture, self.plan, self.device = members, architecture, plan, table.device
         starts = [torch.Generator().manual_seed(member.seed) for member in members]
         self.parameters = initial_parameters(architecture, starts, table.dtype, table.device)
-        self.network = Network(architecture, self.parameters, plan.batch_size)
-        self.batches = Batches(table, members, architecture, plan.batch_size, plan.swap_noise)
+        if n_parts is None:
+            n_parts = parts_of_batch(architecture, len(members), plan.batch_size, table.device)
+        self.network = Network(architecture, self.parameters, plan.batch_size, n_parts)
+        self.batches = Batches(table, members, architecture, plan.batch_size, plan.swap_noise, counted, n_parts)
         self._loss = LOSSES[plan.loss]
         self._make_optimizer()
         self._make_state()
@@ -131,10 +166,9 @@ class Trainer:
         return self.parameters.flat.new_tensor(decays)[self.parameters.member_of]
 
     def _make_state(self) -> None:
-        n_members, k = len(self.members), self.architecture.n_outputs
-        shape = (n_members, self.batches.n_steps, k, self.plan.batch_size)
-        self._logits = self.parameters.flat.new_zeros(shape)
-        self._logits_of = self._logits.unbind(1)
+        n_members = len(self.members)
+        self._logits = torch.zeros_like(self.batches.all_targets)
+        self._logits_of = self._logits.unbind(0)
         self._output_grad = torch.zeros_like(self._logits_of[0])
         self._loss_sum = torch.zeros(n_members, dtype=torch.float64, device=self.device)
         self._model = [*self.parameters.views, *self.network.running()]
@@ -169,8 +203,13 @@ class Trainer:
         return [self._trained(member) for member in range(len(self.members))]
 
     def _epoch(self, *, forgiving: bool) -> None:
+        with fast_products(self.device, max(self.architecture.hidden, default=0)):
+            self._train_epoch()
+        self._close_epoch(self._loss_sum.cpu().numpy() / self.batches.steps, forgiving=forgiving)
+
+    def _train_epoch(self) -> None:
         steps = self.batches.steps
-        self.batches.shuffle()
+        self.batches.shuffle(self._done)
         self._prepare_scalars()
         self._loss_sum.zero_()
         kept: dict[int, list[Tensor]] = {}
@@ -187,7 +226,6 @@ class Trainer:
         for member, tensors in kept.items():
             for tensor, value in zip(self._moving, tensors, strict=True):
                 tensor[member].copy_(value)
-        self._close_epoch(self._loss_sum.cpu().numpy() / steps, forgiving=forgiving)
 
     def _pieces(self) -> list[tuple[int, int, int]]:
         """(chunk, first step, last step) in the order of an epoch; cut where a member has no more steps."""
@@ -228,8 +266,9 @@ class Trainer:
             for operation in operations:
                 operation()
         part = slice(first, last)
-        losses = self._loss.value(self._logits[:, part], self.batches.all_targets[:, part])
-        self._loss_sum += losses.mul_(self.batches.all_weights[:, part]).sum((1, 2, 3), dtype=torch.float64)
+        losses = self._loss.value(self._logits[part], self.batches.all_targets[part])
+        by_group = losses.mul_(self.batches.all_weights[part]).sum((0, 2, 3), dtype=torch.float64)
+        self._loss_sum += by_group.view(len(self.members), -1).sum(1)
 
     def _close_epoch(self, losses: NDArray[np.float64], *, forgiving: bool) -> None:
         lost = self._active & ~np.isfinite(losses)
@@ -237,39 +276,48 @@ class Trainer:
             raise ModelError(diverged(self._done + 1, float(self._peaks[lost][0])))
         self._diverged |= lost
         self._active &= ~lost
+        rows = self._history[self._done]
+        rows[self._active, 0] = losses[self._active]
+        for members, watched in self._watching():
+            rows[members, 1:] = self._watch(members, watched)
+        self._judge(rows[:, 1])
+        self._done += 1
+
+    def _watching(self) -> Iterator[tuple[list[int], Watched]]:
+        """The members that train, with the sample that they watch: all of a sample together on a GPU, else one each."""
+        samples: dict[tuple[int, int], tuple[list[int], Watched]] = {}
         for index in np.flatnonzero(self._active):
             member = int(index)
             watched = self.members[member].watched
-            row = (
-                (losses[member], np.nan, np.nan) if watched is None else (losses[member], *self._watch(member, watched))
-            )
-            self._history[self._done, member] = row
-            self._judge(member, row[1])
-        self._done += 1
+            if watched is not None:
+                key = id(watched), 0 if watched.x.is_cuda else member
+                samples.setdefault(key, ([], watched))[0].append(member)
+        yield from samples.values()
 
-    def _watch(self, member: int, watched: Watched) -> tuple[float, float]:
-        """Validation loss and AUC; with more than two classes the mean of each class against the rest."""
-        logits = forward(folded_layers(self.network, member), self.architecture.activation, watched.x)
-        k = len(logits)
+    def _watch(self, members: list[int], watched: Watched) -> NDArray[np.float64]:
+        """(members, 2) validation loss and AUC; with more than two classes the mean of each class against the rest."""
+        chosen = torch.tensor(members, device=self.device)
+        layers = folded_layers(self.network, members[0] if len(members) == 1 else chosen)
+        logits = forward(layers, self.architecture.activation, watched.x)
+        k = logits.shape[-2]
         is_class = watched.label == torch.arange(k, device=self.device)[:, None] + (k == 1)
-        losses = self._loss.value(logits, is_class.to(logits.dtype))[0]
-        loss = float((losses.double() * watched.weight).sum() / watched.weight.sum())
-        scores = (logits if k == 1 else probabilities(logits)).cpu()
-        weight, is_class = watched.weight.cpu(), is_class.cpu()
-        areas = [weighted_auc(scores[i], is_class[i], weight) for i in range(k)]
-        return loss, float(np.mean(areas))
+        losses = self._loss.value(logits, is_class.to(logits.dtype)).double()[..., 0, :]
+        loss = (losses * watched.weight).sum(-1) / watched.weight.sum()
+        auc = weighted_auc(logits if k == 1 else probabilities(logits), is_class, watched.weight).mean(-1)
+        return torch.stack([loss.reshape(-1), auc.reshape(-1)], 1).cpu().numpy()
 
-    def _judge(self, member: int, loss: float) -> None:
-        """Keep the weights where the validation loss is best, and stop a member that waited long enough."""
-        if self.plan.patience is None or np.isnan(loss):
-            self._best_epoch[member] = self._done
-            return
-        if loss < self._best_loss[member]:
-            self._best_loss[member], self._best_epoch[member] = loss, self._done
+    def _judge(self, losses: NDArray[np.float64]) -> None:
+        """Keep the weights of members whose validation loss is their best, and stop those that waited long enough."""
+        waits = np.full(len(losses), self.plan.patience is not None) & ~np.isnan(losses)
+        self._best_epoch[self._active & ~waits] = self._done
+        better = self._active & waits & (losses < self._best_loss)
+        self._best_loss[better], self._best_epoch[better] = losses[better], self._done
+        if better.any():
+            chosen = torch.from_numpy(np.flatnonzero(better)).to(self.device)
             for best, tensor in zip(self._best, self._model, strict=True):
-                best[member].copy_(tensor[member])
-        elif self._done - self._best_epoch[member] >= self.plan.patience:
-            self._active[member] = False
+                best.index_copy_(0, chosen, tensor.index_select(0, chosen))
+        if self.plan.patience is not None:
+            self._active &= ~(waits & ~better & (self._done - self._best_epoch >= self.plan.patience))
 
     def _trained(self, member: int) -> Trained:
         if np.isfinite(self._best_loss[member]):
@@ -300,7 +348,7 @@ class Trainer:
         """Everything that the next epoch depends on, by name; writing into these tensors restores it."""
         tensors = {f"moving{i}": tensor for i, tensor in enumerate(self._moving)}
         tensors |= {f"best{i}": tensor for i, tensor in enumerate(self._best)}
-        tensors |= {f"generator{i}": g.get_state() for i, g in enumerate(self.batches.generators)}
+        tensors |= self.batches.random.state()
         arrays: dict[str, NDArray[Any]] = {
             "active": self._active,
             "best_loss": self._best_loss,
@@ -312,6 +360,5 @@ class Trainer:
     def _restore(self, stored: Mapping[str, Tensor]) -> None:
         for name, tensor in self._saved().items():
             tensor.copy_(stored[name])
-        for i, generator in enumerate(self.batches.generators):
-            generator.set_state(stored[f"generator{i}"])
+        self.batches.random.restore(stored)
         self._done = int(stored["done"][0])

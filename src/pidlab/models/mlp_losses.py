@@ -85,17 +85,22 @@ LOSSES: dict[str, Loss] = {
 """`focal` is −(1 − p)² log p of the true class's probability (Lin et al. 2017, arXiv:1708.02002)."""
 
 
-def weighted_auc(score: Tensor, is_signal: Tensor, weight: Tensor) -> float:
-    """Area under the ROC curve, ties counted half; score, is_signal (bool), weight (n,). NaN with one class only.
+def weighted_auc(score: Tensor, is_signal: Tensor, weight: Tensor) -> Tensor:
+    """Areas under the ROC curves, ties counted half. NaN with one class only.
 
     The share of weighted (signal, background) pairs that the score orders rightly (Mann–Whitney).
+
+    Args:
+        score: (..., n).
+        is_signal: (..., n) bool, or a shape that broadcasts to it.
+        weight: (n,).
     """
     order = torch.argsort(score)
-    score, is_signal, weight = score[order], is_signal[order], weight[order].double()
+    score = score.gather(-1, order)
+    is_signal, weight = is_signal.expand(order.shape).gather(-1, order), weight[order].double()
     signal, background = weight * is_signal, weight * ~is_signal
-    below = torch.cumsum(background, 0)
-    first = torch.searchsorted(score, score)
-    last = torch.searchsorted(score, score, right=True)
-    padded = torch.cat([below.new_zeros(1), below])
-    pairs = signal.sum() * background.sum()
-    return float((signal * (padded[first] + padded[last])).sum() / (2.0 * pairs))
+    below = functional.pad(torch.cumsum(background, -1), (1, 0))
+    first = below.gather(-1, torch.searchsorted(score, score))
+    last = below.gather(-1, torch.searchsorted(score, score, right=True))
+    pairs = signal.sum(-1) * background.sum(-1)
+    return (signal * (first + last)).sum(-1) / (2.0 * pairs)

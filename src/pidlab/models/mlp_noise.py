@@ -22,6 +22,7 @@ def swap_noise_for(
     usual: Mapping[str, Any],
     table: Tensor,
     members: Sequence[Member],
+    n_features: int,
     n_classes: int,
 ) -> list[float]:
     """The swap noise that each of `members` trains with: as given, or as its validation loss wants it.
@@ -35,11 +36,11 @@ def swap_noise_for(
         parameters: as the user gave them.
         usual: those of a network of which nothing was said. Its architecture is what is tried, with and without,
             whatever `parameters` say.
-        table: (n, d + 3), as `as_table` makes it.
+        table: as `as_table` makes it.
         members: one a question; without a validation sample the answer is 0.
+        n_features: d.
         n_classes: k.
     """
-    n_features = table.shape[1] - 3
     answers = [float(parameters["swap_noise"] or 0.0)] * len(members)
     if parameters["swap_noise"] is not None or parameters["epochs"] is not None:
         return answers

@@ -146,13 +146,14 @@ class FusedAdam:
         self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
     ) -> None:
         """As `Adam.update`."""
+        pieces = [_pieces(tensor) for tensor in (param, grad, *buffers)]
         self._kernel(
-            [param],
-            [grad],
-            [buffers[0]],
-            [buffers[1]],
+            pieces[0],
+            pieces[1],
+            pieces[2],
+            pieces[3],
             [],
-            [scalars[1]],
+            [scalars[1]] * len(pieces[0]),
             lr=scalars[0],
             beta1=BETA1,
             beta2=BETA2,
@@ -163,6 +164,17 @@ class FusedAdam:
             grad_scale=None,
             found_inf=None,
         )
+
+
+def _pieces(flat: Tensor) -> list[Tensor]:
+    """A flat tensor as the one-kernel Adam takes it: whole on the CPU, in pieces on a GPU.
+
+    On a GPU the kernel works on one multiprocessor for every 65,536 numbers of a tensor, but on as many as there are
+    tensors. It takes 32 tensors in one launch; a piece is a multiple of 4 numbers, so that it begins at 16 bytes.
+    """
+    if flat.device.type == "cpu":
+        return [flat]
+    return list(torch.split(flat, max(1024, -(-len(flat) // 128) * 4)))
 
 
 class NAdam:

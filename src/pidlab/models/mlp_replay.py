@@ -15,6 +15,7 @@ class Replay:
 
     Attributes:
         captures: whether graphs are used, or still may be.
+        n_replays: how many calls were replays of a graph.
     """
 
     def __init__(self, work: Callable[[int, int], None], device: torch.device) -> None:
@@ -22,6 +23,7 @@ class Replay:
         self._device = device
         self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph | None] = {}
         self.captures = device.type == "cuda"
+        self.n_replays = 0
 
     def __call__(self, first: int, last: int) -> None:
         """Do the work once."""
@@ -39,6 +41,7 @@ class Replay:
             self._work(first, last)
         else:
             graph.replay()
+            self.n_replays += 1
 
     def _warm_up(self, bounds: tuple[int, int]) -> None:
         side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch leaves it unannotated

@@ -85,7 +85,7 @@ def fit_variants(
         check(model.get_params())
         key = (model.preset, int(model.seed), model.swap_noise, model.epochs)
         if key not in noises:
-            [noises[key]] = model._swap_noise(table, model._members(data, None, watched, 1), len(data.classes))
+            [noises[key]] = model._swap_noise(table, model._members(data, None, watched, 1), data)
         variant = _variant(number, model, data, watched, noises[key])
         groups.setdefault(variant.shape, []).append(variant)
     found: dict[int, MLP | ModelError] = {}
