@@ -1,4 +1,4 @@
-"""The network against the loop of PyTorch's tutorial, scikit-learn and TMVA's figures; on a GPU too where there is one.
+"""The network against the loop of PyTorch's tutorial, scikit-learn and TMVA's figures, on the CPU; `gpu.py` has a GPU.
 
     python benchmarks/network.py [--only NAME] [--json FILE]
 
@@ -75,29 +75,23 @@ def tutorial(
     return model, steps()
 
 
-def tutorial_rate(x: np.ndarray, y: np.ndarray, sizes: tuple[int, ...], batch: int, device: str = "cpu") -> float:
-    """Steps a second of the tutorial's loop."""
-    _, steps = tutorial(x, y, sizes, batch, device)
-    clock = time.process_time if device == "cpu" else time.perf_counter
+def tutorial_rate(x: np.ndarray, y: np.ndarray) -> float:
+    """Steps a CPU second of the tutorial's loop."""
+    _, steps = tutorial(x, y, (3, 20, 20, 1), BATCH)
     for _ in range(20):
         next(steps)
-    n_steps, start = 1000 if device == "cpu" else 500, clock()
+    n_steps, start = 1000, time.process_time()
     for _ in range(n_steps):
         next(steps)
-    return n_steps / (clock() - start)
+    return n_steps / (time.process_time() - start)
 
 
-def own_rate(
-    x: np.ndarray, y: np.ndarray, members: int, epochs: int, batch: int = BATCH, **parameters: object
-) -> float:
-    """Member-steps a second of a whole `fit`, everything counted; on a GPU after a first fit that warms it up."""
-    model = MLP(preset="workshop", members=members, epochs=epochs, batch_size=batch, **parameters)
-    clock = time.perf_counter if parameters.get("device") == "cuda" else time.process_time
-    if parameters.get("device") == "cuda":
-        model.fit(x[: 4 * batch], y[: 4 * batch])
-    start = clock()
+def own_rate(x: np.ndarray, y: np.ndarray, members: int, epochs: int) -> float:
+    """Member-steps a CPU second of a whole `fit`, everything counted."""
+    model = MLP(preset="workshop", members=members, epochs=epochs, device="cpu")
+    start = time.process_time()
     model.fit(x, y)
-    return members * epochs * (len(y) // batch) / (clock() - start)
+    return members * epochs * (len(y) // BATCH) / (time.process_time() - start)
 
 
 def scikit_learn_rate(x: np.ndarray, y: np.ndarray) -> float:
@@ -116,10 +110,10 @@ def training() -> list[Row]:
     rates = np.array(
         [
             (
-                tutorial_rate(x, y, (3, 20, 20, 1), BATCH),
+                tutorial_rate(x, y),
                 scikit_learn_rate(x, y),
-                own_rate(x, y, 1, 5, device="cpu"),
-                own_rate(x, y, 8, 2, device="cpu"),
+                own_rate(x, y, 1, 5),
+                own_rate(x, y, 8, 2),
             )
             for _ in range(ROUNDS)
         ]
@@ -209,61 +203,6 @@ def scoring() -> list[Row]:
     ]
 
 
-GPU_CASES = [(members, batch) for batch in (128, 4096) for members in (1, 8, 64)]
-WIDE = (20, 256, 256, 256, 1)
-
-
-def gpu() -> list[Row]:
-    names = [f"network: GPU against CPU, {m} members, batch {b}" for m, b in GPU_CASES]
-    last = "network: GPU against the tutorial's loop on it, batch 128"
-    wide = "network, 20-256-256-256-1 at 1 M events, batch 4096: "
-    if not torch.cuda.is_available():
-        missing = [*names, wide + "GPU against CPU", wide + "share of the GPU's arithmetic", last]
-        return [Row(name, None, 10 if name == last else None, None, "not measured: no GPU") for name in missing]
-    x, y, _ = standardised()
-    x, y = x[:N_TRAIN], y[:N_TRAIN]
-    rows = []
-    for name, (members, batch) in zip(names, GPU_CASES, strict=True):
-        on_gpu = own_rate(x, y, members, max(2, batch // 128), batch, device="cuda")
-        on_cpu = own_rate(x[: 40 * batch], y[: 40 * batch], members, 2, batch, device="cpu")
-        rows.append(Row(name, on_gpu / on_cpu, None, None, f"{on_gpu:,.0f} member-steps/s"))
-    reference = tutorial_rate(x, y, (3, 20, 20, 1), BATCH, "cuda")
-    own = own_rate(x, y, 1, 4, device="cuda")
-    return [
-        *rows,
-        *_wide_rows(wide),
-        at_least(last, own / reference, 10, f"{own:,.0f} against {reference:,.0f} steps/s"),
-    ]
-
-
-def _wide_rows(prefix: str) -> list[Row]:
-    rng = np.random.default_rng(1)
-    y = rng.integers(0, 2, 1_000_000)
-    x = rng.normal(0, 1, (len(y), WIDE[0])).astype(np.float32) + 0.3 * y[:, None].astype(np.float32)
-    batch, hidden = 4096, list(WIDE[1:-1])
-    on_gpu = own_rate(x, y, 1, 4, batch, hidden=hidden, device="cuda")
-    part = slice(0, 10 * batch)
-    on_cpu = own_rate(x[part], y[part], 1, 1, batch, hidden=hidden, device="cpu")
-    weights = sum((n_in + 1) * n_out for n_in, n_out in pairwise(WIDE))
-    share = on_gpu * 6 * weights * batch / _matrix_product_rate()
-    return [
-        Row(prefix + "GPU against CPU", on_gpu / on_cpu, None, None, f"{on_gpu:,.0f} steps/s"),
-        Row(prefix + "share of the GPU's arithmetic", share, None, None, "against a large single-precision product"),
-    ]
-
-
-def _matrix_product_rate(size: int = 8192, repeats: int = 10) -> float:
-    """Floating-point operations a second of a large matrix product, at the precision torch is set to."""
-    a, b = (torch.randn(size, size, device="cuda") for _ in range(2))
-    torch.mm(a, b)
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(repeats):
-        torch.mm(a, b)
-    torch.cuda.synchronize()
-    return repeats * 2 * size**3 / (time.perf_counter() - start)
-
-
 def _on_one_thread(part: Part) -> Part:
     def measured() -> Iterator[Row]:
         threads = torch.get_num_threads()
@@ -279,7 +218,6 @@ PARTS: dict[str, Part] = {
     "network-time-to-auc": _on_one_thread(time_to_auc),
     "network-likelihood": _on_one_thread(likelihood),
     "network-scoring": _on_one_thread(scoring),
-    "network-gpu": _on_one_thread(gpu),
 }
 
 

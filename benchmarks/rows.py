@@ -56,8 +56,8 @@ def measure(description: str, parts: Mapping[str, Part]) -> None:
     run(parts, arguments_of(description, parts).parse_args())
 
 
-def run(parts: Mapping[str, Part], options: argparse.Namespace) -> None:
-    """Measure the parts that `options` ask for, print each row as it is known, and write them."""
+def run(parts: Mapping[str, Part], options: argparse.Namespace) -> list[Row]:
+    """Measure the parts that `options` ask for, print each row as it is known, write them, and return them."""
     rows: list[Row] = []
     for name, part in parts.items():
         if options.only is None or name in options.only:
@@ -66,6 +66,7 @@ def run(parts: Mapping[str, Part], options: argparse.Namespace) -> None:
                 rows.append(row)
     if options.json:
         write(options.json, rows)
+    return rows
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
