@@ -35,10 +35,10 @@ from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 Score = NDArray[np.float32]
 _ONE_EVENT = 1 + 1e-9  # the effective number of one event, as sums of weights round it
-_PRIOR_EVENTS = 1.0
+_PRIOR_EVENTS = 0.75
 """How many events the model of the AUC's variance counts for, against those that show their own. In simulation (normal
-scores, the weights of benchmarks/auc_coverage.py) 1 gives at least .64 everywhere and at most .9 above 200 effective
-events; 0 gives less than .64 for exponential weights at .99, 2 gives .92 for 280 effective events at .999."""
+scores, the weights of benchmarks/auc_coverage.py) .75 gives at least .65 everywhere and at most .87 above 200 effective
+events; 0 gives down to .34 for exponential weights at .99, 2 gives .92 for 280 effective events at .999."""
 
 
 class Influence(NamedTuple):
@@ -59,7 +59,7 @@ class Influence(NamedTuple):
 class Falling(NamedTuple):
     """Distinct scores (m,) from high to low, and for each kind of weight the sums (m,) at or above them."""
 
-    values: Score
+    values: FloatArray
     sums: tuple[Array, ...]
 
 
@@ -89,7 +89,7 @@ def just_below(score: float) -> float:
     return float(lower)
 
 
-def falling(score: Score, *weights: FloatArray) -> Falling:
+def falling(score: FloatArray, *weights: FloatArray) -> Falling:
     """Cumulated weights by falling score, without the candidates that have no score (NaN, -inf) and never pass."""
     usable = np.flatnonzero(score > -np.inf)
     order = usable[np.argsort(-score[usable])]
@@ -157,8 +157,8 @@ def auc(score: Score, is_signal: BoolArray, weight: FloatArray, groups: IntArray
     The interval is the union of two, since either alone fails somewhere. Fieller's for a ratio, from influences, asks
     nothing of the weights, but shrinks to nothing where nearly all pairs are in the right order. Newcombe's has the
     variance of a model at the true area, with effective numbers of events. How many times larger the variance is than
-    the model's is measured as far as events can tell: their ν = (Σ φ²)² / Σ φ⁴ of influences φ count against one of
-    the model. Student's quantile stands for the standard deviation where few events are left.
+    the model's is measured as far as events can tell: their ν = (Σ φ²)² / Σ φ⁴ of influences φ count against
+    three quarters of one for the model. Student's quantile stands for the standard deviation where few events are left.
 
     A perfect separation has at least the bounds of an efficiency without a failure in the smaller class.
     """
