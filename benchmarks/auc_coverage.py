@@ -87,7 +87,8 @@ def _sweights(n: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.bool_
 def logit_bounds(score: NDArray[np.float32], is_signal: Any, weight: Array) -> tuple[float, float]:
     """One standard deviation of the influences on the logit; symmetric for weights of both signs."""
     influence = auc_influence(score, is_signal, weight)
-    assert influence is not None
+    if influence is None:
+        return float("nan"), float("nan")
     value, deviation = influence.value, influence.deviation()
     if not 0 < value < 1 or np.any(weight < 0):
         return value - deviation, value + deviation
@@ -119,7 +120,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the table there")
     options = parser.parse_args()
     start, table = time.perf_counter(), []
-    print("| weights | AUC | n | n_eff | coverage | width | logit alone | its width |\n|---|---|---|---|---|---|---|---|")
+    print(
+        "| weights | AUC | n | n_eff | coverage | width | logit alone | its width |\n|---|---|---|---|---|---|---|---|"
+    )
     sizes = [int(n) for n in options.sizes.split(",")]
     for row in rows(options.kinds.split(","), sizes, options.toys, np.random.default_rng(1)):
         table.append(row)

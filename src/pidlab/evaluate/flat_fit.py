@@ -186,13 +186,13 @@ def fit_flat(
 ) -> FlatThreshold:
     """The thresholds for a signal efficiency of `target` in every bin between `edges`.
 
-    One threshold for all is left where the bins' efficiencies at it differ by no more than chance (`_differ`).
-    Otherwise scores count as normal deviates of their rank in the signal. The threshold of a bin is the weighted
-    quantile of its signal, with the standard deviation of a quantile (`_deviation`). Whittaker's smoother ties
-    neighbouring bins together, and Mallows' criterion says how strongly (`_smoother`); bins with fewer than `least`
-    effective events take their neighbours' thresholds. Thresholds are interpolated between nodes, and smoothing takes
-    some of the structure: a few rounds add, smoothed anew, what the efficiency of each bin still lacks. Where the
-    response jumps, so do the thresholds (`_even_out`).
+    One threshold for all is left where many candidates share the score that decides (`_shared`), unless the bins'
+    efficiencies at it differ by more than chance (`_differ`). Otherwise scores count as normal deviates of their rank
+    in the signal. The threshold of a bin is the weighted quantile of its signal, with the standard deviation of a
+    quantile (`_deviation`). Whittaker's smoother ties neighbouring bins together, and Mallows' criterion says how
+    strongly (`_smoother`); bins with fewer than `least` effective events take their neighbours' thresholds. Thresholds
+    are interpolated between nodes, and smoothing takes some of the structure: a few rounds add, smoothed anew, what the
+    efficiency of each bin still lacks. Where the response jumps, so do the thresholds (`_even_out`).
 
     In the end one shift of all thresholds puts the whole on target: the quantile of the distances of candidates to
     thresholds that were made without their fifth of the events, since the thresholds of many bins fit the candidates
@@ -206,7 +206,9 @@ def fit_flat(
     spectators = {name: sample.spectators[name][rows] for name in _names(asked)}
     signal = _Signal(score[rows], sample.weight[rows], spectators)
     constant = _constant(signal, edges, target)
-    if not np.isfinite(signal.score).any() or not len(rows) or not _differ(constant, signal, edges, least):
+    if not len(rows) or not np.isfinite(signal.score).any():
+        return constant
+    if _shared(constant, signal, target) and not _differ(constant, signal, edges, least):
         return constant
     scale = _Scale.of(signal.score)
     flat, steps = _even_out(constant, signal, edges, scale, target, least)
@@ -229,12 +231,23 @@ def _constant(signal: _Signal, edges: tuple[Array, ...], target: float) -> FlatT
     return FlatThreshold(tuple(signal.spectators), (np.zeros(1),) * len(edges), np.full(shape, start))
 
 
+def _shared(constant: FlatThreshold, signal: _Signal, target: float) -> bool:
+    """Whether the candidates that share the score at which the target is reached weigh more than its fluctuation.
+
+    Thresholds that lean this way and that within such a plateau decide over more candidates than they were asked to.
+    """
+    w = signal.weight
+    passing = passes(signal.score, float(constant.values.flat[0]))
+    if not passing.any():
+        return False
+    plateau = float(w[signal.score == signal.score[passing].min()].sum()) / float(w.sum())
+    return bool(plateau > np.sqrt(target * (1 - target) / effective_number(w)))
+
+
 def _differ(constant: FlatThreshold, signal: _Signal, edges: tuple[Array, ...], least: float) -> bool:
     """Whether the efficiencies of the bins at one threshold differ: Pearson's χ² of homogeneity at 1 %.
 
-    Without this question every fluctuation of validation would be followed a little, and where many candidates share
-    a score a little decides over all of them. The variance of a bin is that of the common efficiency or that of its
-    own weights, whichever is larger.
+    The variance of a bin is that of the common efficiency or that of its own weights, whichever is larger.
     """
     w = signal.weight
     passing = passes(signal.score, float(constant.values.flat[0]))
@@ -342,9 +355,7 @@ def _fits(step: _Step, nodes: Array) -> bool:
     return bool(nodes[step.after] < step.low < step.high < nodes[step.after + 1])
 
 
-def _laid_out(
-    names: tuple[str, ...], nodes: tuple[Array, ...], values: Array, steps: Sequence[_Step]
-) -> FlatThreshold:
+def _laid_out(names: tuple[str, ...], nodes: tuple[Array, ...], values: Array, steps: Sequence[_Step]) -> FlatThreshold:
     """The thresholds `values` at the bins' nodes, with two nodes more for each step."""
     all_nodes = []
     for axis, own in enumerate(nodes):

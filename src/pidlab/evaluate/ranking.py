@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
 from scipy import special
 
 from pidlab.evaluate.intervals import (
