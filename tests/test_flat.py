@@ -123,7 +123,7 @@ def test_strong_structure_is_evened_out(response):
     found = evaluated(logit, samples, options=Evaluate(flat=ONE, working_points=targets))
     for f, target in zip(found.flatness, targets, strict=True):
         assert f.chi2_after < 2 * f.ndf
-        assert f.chi2_before > 20 * f.ndf
+        assert f.chi2_before > 4 * f.ndf
         assert np.all(np.abs(f.after.value - target) < 4 * (f.after.high - f.after.low) / 2 + 0.002)
 
 

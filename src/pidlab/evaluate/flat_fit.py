@@ -219,7 +219,7 @@ def fit_flat(
         own = flat
         if outside.weight.sum() > 0:
             own, _ = _even_out(_constant(outside, edges, target), outside, edges, scale, target, least, steps)
-        apart[part == i] = scale.deviate(inside.score) - scale.deviate(thresholds_at(own, inside.spectators))
+        apart[part == i] = _apart(scale.deviate(inside.score), own, inside, scale)
     shift = _shift(apart, signal.weight, target)
     return replace(flat, values=scale.score(scale.deviate(flat.values) + shift))
 
@@ -341,7 +341,7 @@ def _levelled(bins: _Bins, start: FlatThreshold, steps: Sequence[_Step]) -> Flat
     level = np.full(int(np.prod(shape)), float(scale.deviate(start.values.ravel()[:1])[0]))
     flat = _laid_out(start.names, bins.cells.nodes, scale.score(level).reshape(shape), steps)
     for _ in range(_ROUNDS):
-        apart = bins.ranked - scale.deviate(thresholds_at(flat, bins.signal.spectators))
+        apart = _apart(bins.ranked, flat, bins.signal, scale)
         lacking, errors = np.zeros(len(level)), np.full(len(level), np.inf)
         parts = [(apart[bins.rows_of[i]], w[bins.rows_of[i]], bins.target) for i in bins.filled]
         lacking[bins.filled] = [_quantile(*part) for part in parts]
@@ -349,6 +349,14 @@ def _levelled(bins: _Bins, start: FlatThreshold, steps: Sequence[_Step]) -> Flat
         level = level + _smoother(lacking, errors, penalty) @ lacking
         flat = _laid_out(start.names, bins.cells.nodes, scale.score(level).reshape(shape), steps)
     return flat
+
+
+def _apart(ranked: Array, flat: FlatThreshold, signal: _Signal, scale: _Scale) -> Array:
+    """(n,) how many normal deviates a candidate's score lies above its threshold.
+
+    Equal scores above equal thresholds are equally far: interpolation and sums of weights round by about 1e-15.
+    """
+    return np.round(ranked - scale.deviate(thresholds_at(flat, signal.spectators)), 9)
 
 
 def _fits(step: _Step, nodes: Array) -> bool:
@@ -376,7 +384,7 @@ def _largest_step(bins: _Bins, flat: FlatThreshold) -> _Step | None:
     Intervals that already hold a step are left out.
     """
     signal, found = bins.signal, None
-    passing = bins.ranked > bins.scale.deviate(thresholds_at(flat, signal.spectators))
+    passing = _apart(bins.ranked, flat, signal, bins.scale) > 0
     for axis, name in enumerate(flat.names):
         own, laid = bins.cells.nodes[axis], flat.nodes[axis]
         order = np.argsort(signal.spectators[name], kind="stable")
@@ -423,9 +431,7 @@ def _shift(apart: FloatArray, weight: FloatArray, target: float) -> float:
 
     The shift then lies halfway to the next lower distance, as `threshold_at` has it.
     """
-    # Equal scores above equal thresholds differ by what sums of floats round, about 1e-15.
-    rounded = np.round(apart, 9)
-    steps = falling(rounded, weight, np.ones_like(weight))
+    steps = falling(apart, weight, np.ones_like(weight))
     if not len(steps.values):
         return 0.0
     reached = np.maximum.accumulate(steps.sums[0])
