@@ -187,12 +187,16 @@ def test_a_missing_number_is_a_nan_and_a_missing_integer_is_refused(flat: tuple[
         loaded.scores({**columns, EOP: with_gaps(kind, (100 * columns[EOP]).astype(np.int64))})
 
 
-@pytest.mark.parametrize("name", [EOP, "event"])
+@pytest.mark.parametrize("whole_numbers", [False, True])
 @pytest.mark.parametrize("kind", ["awkward", "masked", "pandas"])
-def test_a_type_that_allows_gaps_without_one_changes_nothing(flat: tuple[Path, Any, Any], name: str, kind: str) -> None:
+def test_a_type_that_allows_gaps_without_one_changes_nothing(
+    flat: tuple[Path, Any, Any], whole_numbers: bool, kind: str
+) -> None:
     made, events, _ = flat
     columns = {each: ak.to_numpy(events[each])[:200] for each in events.fields}
-    values = columns[name]
+    if whole_numbers:
+        columns[EOP] = (100 * columns[EOP]).astype(np.int64)
+    values = columns[EOP]
     whole = {
         "awkward": ak.mask(ak.Array(values), np.ones(200, bool)),
         "masked": np.ma.masked_array(values, np.zeros(200, bool)),
