@@ -364,7 +364,7 @@ def with_cut_string(result: ModelResult, contender: Contender) -> ModelResult:
 
 def signal_spread(sample: Sample) -> NDArray[np.float64]:
     """(d,) half the central 68.3 % range of each feature in the signal: its standard deviation without the outliers."""
-    x = sample.x[sample.is_signal]
+    x = sample.x[sample.is_signal & (sample.weight != 0)]
     spread = np.zeros(x.shape[1])
     for j in range(x.shape[1]):
         values = x[:, j][~np.isnan(x[:, j])].astype(np.float64)

@@ -91,7 +91,7 @@ def _has_spectators(asked: Map, sample: Sample) -> BoolArray:
 
 def _edges(asked: Map, sample: Sample) -> tuple[Array, ...]:
     """The given edges, or equally populated bins of the signal that decides."""
-    rows = sample.is_signal & _has_spectators(asked, sample)
+    rows = sample.is_signal & _has_spectators(asked, sample) & (sample.weight != 0)
     bins = (asked.bins, asked.y_bins)
     return tuple(map_edges(sample.spectators[n][rows], b) for n, b in zip(_names(asked), bins, strict=False))
 
