@@ -436,7 +436,7 @@ def _shift(apart: FloatArray, weight: FloatArray, target: float) -> float:
         return 0.0
     reached = np.maximum.accumulate(steps.sums[0])
     wanted = _wanted(weight, target)
-    last = int(min(np.searchsorted(reached, wanted * (1 - 1e-12)), len(reached) - 1))
+    last = min(int(np.searchsorted(reached, wanted * (1 - 1e-12))), len(reached) - 1)
     sharing = steps.sums[1][last] - (steps.sums[1][last - 1] if last else 0.0)
     if sharing < 2:
         return float(np.interp(wanted, reached, steps.values))
