@@ -23,7 +23,7 @@ ROWS: list[set[str]] = [
     {"models", "evaluate", "plots", "recipe"},
     {"selection", "features", "models.prepared", "models.estimators"},
     {"events", "models.contender"},
-    {"bundle", "figures", "report", "inspect", "calibrate", "explain", "scored"},
+    {"bundle", "figures", "report", "inspect", "calibrate", "cautions", "explain", "scored"},
     {"apply", "record", "replot", "starter"},
     {"export", "pipeline", "compare_runs", "domain"},
     {"reproduce", "tune"},

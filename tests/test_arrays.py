@@ -153,3 +153,70 @@ def test_a_coffea_processor_uses_it_on_nano_events(electrons: tuple[Path, Path])
     np.testing.assert_array_equal(
         ak.to_numpy(ak.flatten(found["scores"])), ak.to_numpy(ak.flatten(expected["pid_fisher"]))
     )
+
+
+EOP = "P.cal.etottracknorm"
+GAPS = np.arange(200) % 7 == 3
+
+
+def with_gaps(kind: str, values: Any) -> Any:
+    """The values without those of every seventh row, in the way that each library has for it."""
+    if kind == "awkward":
+        return ak.mask(ak.Array(values), ~GAPS)
+    if kind == "masked":
+        return np.ma.masked_array(values, GAPS)
+    if kind == "pandas":
+        return pandas.Series(values).astype("Float64" if values.dtype.kind == "f" else "Int64").mask(GAPS)
+    return np.array([None if gap else v for v, gap in zip(values.tolist(), GAPS, strict=True)], dtype=object)
+
+
+@pytest.mark.parametrize("kind", ["awkward", "masked", "pandas", "objects"])
+def test_a_missing_number_is_a_nan_and_a_missing_integer_is_refused(flat: tuple[Path, Any, Any], kind: str) -> None:
+    made, events, _ = flat
+    columns = {name: ak.to_numpy(events[name])[:200] for name in events.fields}
+    loaded = pidlab.load(made)
+    as_nan = np.where(GAPS, np.nan, columns[EOP])
+    expected = loaded.scores({**columns, EOP: as_nan})["fisher"]
+    assert not np.array_equal(expected, loaded.scores(columns)["fisher"], equal_nan=True)
+    found = loaded.scores({**columns, EOP: with_gaps(kind, columns[EOP])})["fisher"]
+    np.testing.assert_array_equal(found, expected)
+    where = (
+        r"etottracknorm' has no value in 29 of 200 rows, the first in row 3; only floating-point values may be missing"
+    )
+    with pytest.raises(DataError, match=where):
+        loaded.scores({**columns, EOP: with_gaps(kind, (100 * columns[EOP]).astype(np.int64))})
+
+
+@pytest.mark.parametrize("whole_numbers", [False, True])
+@pytest.mark.parametrize("kind", ["awkward", "masked", "pandas"])
+def test_a_type_that_allows_gaps_without_one_changes_nothing(
+    flat: tuple[Path, Any, Any], whole_numbers: bool, kind: str
+) -> None:
+    made, events, _ = flat
+    columns = {each: ak.to_numpy(events[each])[:200] for each in events.fields}
+    if whole_numbers:
+        columns[EOP] = (100 * columns[EOP]).astype(np.int64)
+    values = columns[EOP]
+    whole = {
+        "awkward": ak.mask(ak.Array(values), np.ones(200, bool)),
+        "masked": np.ma.masked_array(values, np.zeros(200, bool)),
+        "pandas": pandas.Series(values).astype("Int64" if whole_numbers else "Float64"),
+    }[kind]
+    loaded = pidlab.load(made)
+    np.testing.assert_array_equal(loaded.scores({**columns, EOP: whole})["fisher"], loaded.scores(columns)["fisher"])
+
+
+def test_gaps_in_jagged_arrays(tmp_path: Path) -> None:
+    simulate("nano", tmp_path / "nano.root", 2000, 4)
+    made = go(tmp_path, MUONS)
+    with uproot.open(tmp_path / "nano.root") as file:
+        events = file["Events"].arrays(["Electron_sieie", "Electron_hoe", "Electron_pt"], entry_stop=300)
+    columns = {name: events[name] for name in events.fields}
+    loaded = pidlab.load(made)
+    hoe = columns["Electron_hoe"]
+    low = hoe < ak.mean(hoe)
+    expected = loaded.scores({**columns, "Electron_hoe": ak.where(low, hoe, np.nan)})["fisher"]
+    found = loaded.scores({**columns, "Electron_hoe": ak.mask(hoe, low)})["fisher"]
+    np.testing.assert_array_equal(ak.to_numpy(ak.flatten(found)), ak.to_numpy(ak.flatten(expected)))
+    with pytest.raises(DataError, match="'Electron_hoe' has no value in 1 of 300 rows, the first in row 2"):
+        loaded.scores({**columns, "Electron_hoe": ak.mask(hoe, np.arange(300) != 2)})

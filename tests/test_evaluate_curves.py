@@ -279,3 +279,16 @@ def test_correlations_use_the_pairs_that_are_there_and_know_constants():
     np.testing.assert_allclose(found[0, 1], np.corrcoef(x[has, 0], x[has, 1])[0, 1], rtol=1e-6)
     assert np.isnan(found[2]).all()
     assert np.isnan(correlations(sample_of(np.zeros(300), x=x))["pion"]).all()
+
+
+def test_the_separation_of_classes_that_hardly_overlap():
+    """Five bins had one across the border of the classes, and a separation of 1 came out as .79."""
+    assert separation(
+        np.r_[np.arange(50), np.arange(100, 150)].astype(np.float32), sample_of(np.arange(100) < 50), None
+    )[:3] == (1.0, pytest.approx(0.98), 1.0)
+    rng, truth, found = np.random.default_rng(12), 0.93142, []  # of two normal distributions 4 apart
+    for _ in range(400):
+        score, is_signal, weight = two_gaussians(200, rng, apart=4.0)
+        found.append(separation(score, sample_of(np.where(is_signal, 0, 1), weight=weight), None))
+    assert abs(np.mean([m.value for m in found]) - truth) < 0.02
+    assert 0.55 < np.mean([m.low <= truth <= m.high for m in found]) < 0.75

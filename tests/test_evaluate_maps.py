@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from evaluate_samples import both_features, evaluated, fraction, gaussians, three_samples
+from evaluate_samples import both_features, evaluated, fraction, gaussians, sample_of, three_samples
 from pidlab.config.schema import Evaluate, Map
 from pidlab.errors import UsageError
 from pidlab.evaluate.maps import efficiency_maps
 from pidlab.evaluate.ranking import signal_score
+from pidlab.evaluate.results import UNDEFINED, WorkingPoint
 from pidlab.evaluate.working_points import passes
 
 
@@ -70,3 +71,19 @@ def test_a_map_of_what_is_no_spectator_is_refused():
     sample = dataclasses.replace(gaussians(10, np.random.default_rng(1)), spectators={"momentum": np.zeros(10)})
     with pytest.raises(UsageError, match="did you mean 'momentum'"):
         efficiency_maps(np.zeros(10, np.float32), [], sample, [Map(x="momentun")])
+
+
+def test_rows_without_weight_move_no_edges():
+    rng = np.random.default_rng(9)
+    y, p = np.arange(4000) % 2, rng.normal(size=4000)
+    far, weight = np.where(np.arange(4000) < 1000, 1e6, p), np.where(np.arange(4000) < 1000, 0.0, 1.0)
+    score, point = rng.random(4000).astype(np.float32), WorkingPoint("p", 0.5, 0.5, UNDEFINED, {}, {}, UNDEFINED)
+    whole = sample_of(y, weight=weight, spectators={"p": far})
+    rest = whole.take(weight > 0)
+    for a, b in zip(
+        efficiency_maps(score, [point], whole, [Map(x="p", bins=8)]),
+        efficiency_maps(score[1000:], [point], rest, [Map(x="p", bins=8)]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a.edges[0], b.edges[0])
+        np.testing.assert_array_equal(a.value, b.value)

@@ -97,6 +97,74 @@ def test_without_structure_bins_lean_on_their_neighbours():
         assert f.spread_after < 0.6 * raw
 
 
+def along_p(response, n, rng, weight=1.0):
+    """Signal whose score is `response(p, standard normal)` of a momentum with an exponential spectrum."""
+    y, p = np.arange(n) % 2, 1 + rng.exponential(2.0, size=n)
+    x = np.where(y == 0, response(p, rng.normal(size=n)), rng.normal(size=n) - 1)
+    event = rng.integers(0, 2**63, n).astype(np.uint64)
+    return sample_of(y, x=x[:, None], spectators={"P.p": p}, event=event, weight=np.full(n, weight))
+
+
+STRUCTURES = {
+    "falls with an exponential spectrum": lambda p, z: 4 * np.exp(-p / 2.5) + 0.3 * z,
+    "a step": lambda p, z: np.where(p < 2.3, 3.0, 0.0) + z,
+    "a step off the edges of bins, narrow on one side": lambda p, z: np.where(p < 3.1, 4.0 + 0.2 * z, z),
+}
+
+
+@pytest.mark.parametrize("response", STRUCTURES.values(), ids=STRUCTURES)
+def test_strong_structure_is_evened_out(response):
+    """What the thresholds of a validation sample five times as large leave beyond the fluctuation of test."""
+    rng = np.random.default_rng(11)
+    samples = {
+        name: along_p(response, n, rng) for name, n in (("train", 500), ("validation", 50_000), ("test", 10_000))
+    }
+    targets = [0.5, 0.9, 0.99]
+    found = evaluated(logit, samples, options=Evaluate(flat=ONE, working_points=targets))
+    for f, target in zip(found.flatness, targets, strict=True):
+        assert f.chi2_after < 2 * f.ndf
+        assert f.chi2_before > 4 * f.ndf
+        assert np.all(np.abs(f.after.value - target) < 4 * (f.after.high - f.after.low) / 2 + 0.002)
+
+
+@pytest.mark.parametrize("level", [0.001, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("scale", [1.0, 0.037])
+def test_a_plateau_passes_as_it_does_at_one_threshold(level, scale):
+    """Rounded scores, clipped at both ends, that follow no spectator: what shares a score is decided together."""
+
+    def stepped(p, z):
+        return np.clip(np.round((z + 1.5) / level) * level, 0, 3)
+
+    def as_score(sample):
+        return np.stack([sample.x[:, 0], -sample.x[:, 0]], axis=1)
+
+    apart = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        samples = {n: along_p(stepped, m, rng, scale) for n, m in (("train", 50), ("validation", 4000), ("test", 8000))}
+        options = Evaluate(flat=[Flat(x="P.p", bins=5)], working_points=[0.5, 0.9, 0.99])
+        found = evaluated(as_score, samples, options=options).working_points
+        apart.append(
+            [flat.efficiency.value - one.efficiency.value for one, flat in zip(found, found[3:], strict=False)]
+        )
+    assert np.all(np.abs(np.mean(apart, axis=0)) < 0.01)
+    assert np.all(np.abs([a[2] for a in apart]) < 1e-9)  # at 99 % the lowest plateau is needed: all pass
+
+
+def test_flat_decisions_do_not_depend_on_the_scale_of_weights():
+    def rounded(p, z):
+        return np.round(4 * np.exp(-p / 2.5) + 0.3 * z, 1)
+
+    passed = []
+    for scale in (1.0, 0.037, 1e6):
+        rng = np.random.default_rng(3)
+        samples = {n: along_p(rounded, m, rng, scale) for n, m in (("train", 50), ("validation", 8000), ("test", 8000))}
+        found = evaluated(logit, samples, options=Evaluate(flat=ONE))
+        passed.append([m.passed / m.total for m in (f.after for f in found.flatness)])
+    for other in passed[1:]:
+        np.testing.assert_allclose(other, passed[0], rtol=1e-9, atol=0)
+
+
 def test_a_rising_function_of_the_score_changes_no_decision():
     def as_score(sample):
         return np.stack([2 * sample.x[:, 0], -2 * sample.x[:, 0]], axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from evaluate_samples import sample_of
+from pidlab.config.load import check_config
+from pidlab.models.prepared import prepare
 from pidlab.scaling import Method, Scaler, fit_scaler
 from pidlab.scaling_lines import broken_line
 
@@ -80,3 +84,22 @@ def test_the_compiled_line_is_that_of_numpy_to_the_bit(knots: list[float], x: li
     out = np.empty((len(points), 2), np.float32)
     broken_line(points, at, values, out[:, 1])
     assert np.array_equal(out[:, 1], np.interp(points, at, values).astype("f4"), equal_nan=True)
+
+
+@pytest.mark.parametrize("policy", ["abs", "zero", "drop"])
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_rows_without_weight_in_training_move_no_scale(method: Method, policy: str, tmp_path: Path) -> None:
+    content = {
+        "data": {"files": "a.root"}, "classes": {"s": "y == 0", "b": "y == 1"}, "features": ["x"],
+        "models": {"fisher": {"type": "fisher"}}, "scaling": method, "negative_weights": policy,
+    }  # fmt: skip
+    config = check_config(content, {}, tmp_path / "a.yaml").config
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(600, 1)), np.arange(600) % 2
+    weight = np.where(np.arange(600) < 200, 0.0 if policy == "abs" else -1.0, 1.0)
+    x[:200] += 1e4
+    x[0] = np.nan
+    whole = sample_of(y, x=x, weight=weight)
+    spec = config.models["fisher"]
+    found, expected = (prepare(spec, s, s, config).scaler for s in (whole, whole.take(weight > 0)))
+    assert found.to_json() == expected.to_json()

@@ -153,7 +153,95 @@ def _column(arrays: Columns, name: str) -> Any:
     if found is None:
         raise DataError(f"the arrays have no {name!r}; {nearest(name, _names(arrays))}")
     if isinstance(found, ak.Array):
-        plain = ak.without_parameters(found) if found.ndim > 1 else found
-        return ak.to_numpy(plain, allow_missing=False) if plain.ndim == 1 else ak.Array(ak.to_packed(plain).layout)
+        return _from_awkward(found, name)
+    if isinstance(found, np.ma.MaskedArray):
+        return _without_gaps(found.data, np.ma.getmaskarray(found), name)
+    if hasattr(found, "isna") and not isinstance(getattr(found, "dtype", None), np.dtype):
+        return _from_extension(found, name)
     values = np.asarray(found)
+    if values.dtype.kind == "O" and values.ndim == 1:
+        return _from_objects(values, name)
     return values.astype(np.dtypes.StringDType()) if values.dtype.kind in "OU" else values
+
+
+def _from_awkward(found: ak.Array, name: str) -> Any:
+    """A numpy array where there is one value a row, else an awkward array of plain lists."""
+    plain = ak.without_parameters(found) if found.ndim > 1 else found
+    if plain.ndim == 1 and "?" not in str(plain.type.content):
+        return ak.to_numpy(plain, allow_missing=False)
+    if plain.ndim == 1:
+        mask = ak.to_numpy(ak.is_none(plain))
+        if not str(plain.type.content).lstrip("?").startswith(("int", "uint", "float", "bool")):
+            _refuse_gaps(mask, name)
+            return ak.to_numpy(ak.drop_none(plain), allow_missing=False)
+        return _without_gaps(ak.to_numpy(ak.fill_none(plain, 0), allow_missing=False), mask, name)
+    for axis in reversed(range(plain.ndim)):  # inside first: drop_none would take gaps further inside along
+        gaps = ak.is_none(plain, axis=axis)
+        if not ak.any(gaps, axis=None):
+            plain = ak.drop_none(plain, axis=axis)  # the type of an option goes, nothing else
+        elif axis == plain.ndim - 1 and "float" in str(plain.type):
+            plain = ak.fill_none(plain, np.nan, axis=axis)
+        else:
+            while gaps.ndim > 1:
+                gaps = ak.fill_none(ak.any(gaps, axis=-1), False)
+            _refuse_gaps(ak.to_numpy(gaps), name)
+    return ak.Array(ak.to_packed(plain).layout)
+
+
+def _from_objects(values: Any, name: str) -> Any:
+    """Text, or numbers among which None stands for a missing one, from a numpy array (n,) of objects.
+
+    Raises:
+        DataError: it holds something else.
+    """
+    mask = np.array([v is None or v != v for v in values], np.bool_)
+    held = values[~mask]
+    if all(isinstance(v, str) for v in held):
+        _refuse_gaps(mask, name)
+        return values.astype(np.dtypes.StringDType())
+    numbers = np.asarray(held.tolist()) if all(np.ndim(v) == 0 for v in held) else held
+    if numbers.dtype.kind not in "iufb":
+        kinds = ", ".join(sorted({type(v).__name__ for v in held}))
+        raise DataError(
+            f"the array {name!r} holds objects ({kinds}); give numbers or text, jagged ones as awkward arrays"
+        )
+    filled = np.zeros(len(values), numbers.dtype)
+    filled[~mask] = numbers
+    return _without_gaps(filled, mask, name)
+
+
+def _from_extension(found: Any, name: str) -> Any:
+    """A pandas column of a type that numpy has not: nullable numbers, text."""
+    mask, kind = np.asarray(found.isna()), getattr(found.dtype, "kind", "O")
+    if kind == "f":
+        return np.asarray(found.to_numpy(dtype=np.float64, na_value=np.nan))
+    _refuse_gaps(mask, name)
+    if kind in "iub":
+        return np.asarray(found.to_numpy(dtype={"i": np.int64, "u": np.uint64, "b": np.bool_}[kind]))
+    return np.asarray(found, dtype=np.dtypes.StringDType())
+
+
+def _without_gaps(values: Any, mask: Any, name: str) -> Any:
+    """Floating-point values with NaN where `mask` (n, ...) is true; others must have no gap.
+
+    Raises:
+        DataError: they have one.
+    """
+    if values.dtype.kind == "f":
+        return np.where(mask, np.asarray(np.nan, values.dtype), values)
+    _refuse_gaps(mask.reshape(len(mask), -1).any(axis=1), name)
+    return np.asarray(values)
+
+
+def _refuse_gaps(mask: Any, name: str) -> None:
+    """Refuse rows (n,) without a value where nothing stands for a missing one.
+
+    Raises:
+        DataError: there are such rows.
+    """
+    gaps = np.flatnonzero(mask)
+    if len(gaps):
+        raise DataError(
+            f"the array {name!r} has no value in {len(gaps):,} of {len(mask):,} rows, the first in row {gaps[0]:,}; "
+            "only floating-point values may be missing (they count as NaN): fill it, or leave these rows out"
+        )

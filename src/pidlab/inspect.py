@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pidlab.expressions import Number
 from pidlab.read import Table
-from pidlab.split import event_hash
+from pidlab.split import content_hash
 
 MAX_ENTRIES = 1_000_000
 _CODES = (-9999.0, -999.0, -99.0, -9.0, -1.0, 999.0, 9999.0)
@@ -159,12 +159,5 @@ def count_duplicates(columns: dict[str, NDArray[np.generic]]) -> int:
     """Number of rows that repeat an earlier row exactly in every column; 0 where there are fewer than two columns."""
     if len(columns) < 2:
         return 0
-    hashes = event_hash([_bits(column) for column in columns.values()])
+    hashes = content_hash(list(columns.values()))
     return len(hashes) - len(np.unique(hashes))
-
-
-def _bits(column: NDArray[np.generic]) -> NDArray[np.int64]:
-    """(n,) a whole number for each value, the same for the same value."""
-    if column.dtype.kind == "T":
-        return np.asarray(np.unique(column, return_inverse=True)[1], np.int64)
-    return np.asarray(column, np.float64).view(np.int64) if column.dtype.kind == "f" else np.asarray(column, np.int64)

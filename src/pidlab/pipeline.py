@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pidlab.apply import apply, parts_of
 from pidlab.bundle import save_bundle
 from pidlab.calibrate import calibrated
+from pidlab.cautions import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.config.load import LoadedConfig
 from pidlab.config.schema import CutsModel
 from pidlab.errors import DataError
@@ -29,7 +30,7 @@ from pidlab.evaluate import (
 from pidlab.evaluate.merit import Merit
 from pidlab.evaluate.results import ModelResult, Results, Robustness, Scoring
 from pidlab.evaluate.results_quality import Importance
-from pidlab.events import Events, Input, load
+from pidlab.events import Events, Input, input_names, load
 from pidlab.explain import explained
 from pidlab.features import given_values_changed
 from pidlab.figures import second
@@ -180,6 +181,8 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
         part = split(sample.event, test, config.split.validation, config.split.seed)
         parts = Parts(part, None, watched)
     _check_parts(sample, parts, wants_validation=config.split.validation > 0)
+    for sentence in _cautions(events, parts):
+        watcher.note(sentence)
     if config.split.validation == 0:
         watcher.note("There is no validation sample: thresholds come from the training sample.")
     return events, parts
@@ -201,6 +204,18 @@ def _check_features(sample: Sample, watcher: Watcher) -> None:
                 f"The feature {name!r} is {value:g} in {share:.1%} of the events, far from all others; "
                 f"if that means not measured, say `missing: [{value:g}]`."
             )
+
+
+def _cautions(events: Events, parts: Parts) -> Iterator[str]:
+    """What makes numbers look better or surer than they are, in sentences."""
+    sample, inputs = events.sample, events.inputs
+    names = input_names([i.source for i in inputs])
+    yield from equal_inputs(inputs, [names[i.source] for i in inputs])
+    copies = copies_across(sample, parts.part if parts.fold is None else parts.fold)
+    if copies is not None:
+        yield copies
+    yield from heavy_events(sample, parts.quoted())
+    yield from telling_features(sample)
 
 
 def _check_parts(sample: Sample, parts: Parts, wants_validation: bool) -> None:
@@ -349,7 +364,7 @@ def with_cut_string(result: ModelResult, contender: Contender) -> ModelResult:
 
 def signal_spread(sample: Sample) -> NDArray[np.float64]:
     """(d,) half the central 68.3 % range of each feature in the signal: its standard deviation without the outliers."""
-    x = sample.x[sample.is_signal]
+    x = sample.x[sample.is_signal & (sample.weight != 0)]
     spread = np.zeros(x.shape[1])
     for j in range(x.shape[1]):
         values = x[:, j][~np.isnan(x[:, j])].astype(np.float64)

@@ -129,6 +129,7 @@ def _model_metrics(model: ModelResult) -> dict[str, Any]:
         content[part] = plain(m)
         classes, counts = content[part].pop("classes"), content[part].pop("confusion")
         content[part]["confusion_matrix"] = {"classes": classes, "counts": counts}
+        content[part]["auc"]["n_by_class"] = content[part].pop("n_by_class")
     content["working_points"] = plain(model.working_points)
     content["overtraining"] = plain(model.overtraining)
     content["training"] = plain(model.training)

@@ -39,6 +39,22 @@ def event_hash(keys: Sequence[IntArray]) -> Keys:
     return result
 
 
+def content_hash(columns: Sequence[NDArray[np.generic]]) -> Keys:
+    """(n,) hash of the values in `columns`, each (n,) numbers or text; equal rows have equal hashes."""
+    return event_hash([_bits(column) for column in columns])
+
+
+def _bits(column: NDArray[np.generic]) -> NDArray[np.int64]:
+    """(n,) a whole number for each value, the same for the same value."""
+    if column.dtype.kind == "T":
+        return np.asarray(np.unique(column, return_inverse=True)[1], np.int64)
+    if column.dtype.kind != "f":
+        return np.asarray(column, np.int64)
+    # Adding zero makes one zero of two; one NaN stands for all.
+    numbers = np.asarray(column, np.float64) + 0.0
+    return np.where(np.isnan(numbers), np.float64(np.nan), numbers).view(np.int64)
+
+
 def name_hash(name: str) -> int:
     """A signed 64-bit number for an input's name, to stand in for the key where events have none."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from scipy import special
 
 from pidlab.evaluate.histograms import histogram, robust_edges
-from pidlab.evaluate.intervals import effective_number, efficiency, sums_by, symmetric
+from pidlab.evaluate.intervals import effective_number, efficiency, sums_by
 from pidlab.evaluate.ranking import Score, auc, falling, groups_of, just_below, variance
 from pidlab.evaluate.results import UNDEFINED, Array, Histogram, Measured, Roc
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
@@ -73,9 +74,11 @@ def separation(score: Score, sample: Sample, groups: IntArray | None) -> Measure
     """½ ∫ (s - b)² / (s + b) of signal against the rest: 0 for equal shapes, 1 for no overlap.
 
     TMVA Users Guide, arXiv:physics/0703039, the separation <S²>. The bins hold equal shares of the two normalised
-    shapes together (5 to 50 bins, about 12 effective events of each class in one), so that the number does not depend
-    on how the score is spread; the first-order bias of finite bin contents is taken off. The interval is symmetric,
-    from influences with their second order; it is wide where weights of both signs nearly empty a bin.
+    shapes together (6 to 50 bins, about 12 effective events of each class in one), so that the number does not depend
+    on how the score is spread; the first-order bias of finite bin contents is taken off. The interval comes from
+    influences with their second order and from one event of the smaller class on the other side, since an overlap of
+    few events does not show how much it varies; it holds one standard deviation of the value and, towards 1, of its
+    logit. It is wide where weights of both signs nearly empty a bin. `n` is that of the class that has fewer.
     """
     usable = score > -np.inf
     is_signal, w = sample.is_signal, sample.weight
@@ -85,10 +88,10 @@ def separation(score: Score, sample: Sample, groups: IntArray | None) -> Measure
         return UNDEFINED
     scaled = w / np.where(is_signal, totals[0], totals[1])
     index = np.zeros(len(score), np.int64)  # what has no score shares a bin of its own
-    index[usable] = 1 + equal_shares(
-        score[usable], np.abs(scaled[usable]), int(np.clip(min(n) / 12, 5, _SEPARATION_BINS))
-    )
-    return _binned_separation(index, scaled, is_signal, groups, sum(n))
+    # An even number: shapes that hardly overlap meet at half of the share, and a bin there would mix them.
+    bins = 2 * int(np.clip(min(n) / 24, 3, _SEPARATION_BINS / 2))
+    index[usable] = 1 + equal_shares(score[usable], np.abs(scaled[usable]), bins)
+    return _binned_separation(index, scaled, is_signal, groups, min(n))
 
 
 def equal_shares(score: Score, share: FloatArray, bins: int) -> IntArray:
@@ -116,4 +119,16 @@ def _binned_separation(
     value = float(np.sum(0.5 * (s - b) ** 2 / both) - np.sum(bend_s + bend_b) / 2)
     second = float(np.sum(bend_s**2 + bend_b**2) / 2 + np.sum(bend_mixed**2 * var_s * var_b))
     parts = in_s * (f_s - f_s @ s)[index] + in_b * (f_b - f_b @ b)[index]
-    return symmetric(value, float(np.sqrt(variance(parts, groups) + second)), n)
+    return _around(value, float(np.sqrt(variance(parts, groups) + second + 1 / n**2)), n)
+
+
+def _around(value: float, deviation: float, n: float) -> Measured:
+    """One standard deviation of a quantity in [0, 1]; towards 1 that of its logit too, whichever reaches further.
+
+    Only a value outside has a bound outside.
+    """
+    low, high = value - deviation, value + deviation
+    if 0.5 < value < 1:
+        centre, width = special.logit(value), deviation / (value * (1 - value))
+        low, high = min(low, float(special.expit(centre - width))), max(high, float(special.expit(centre + width)))
+    return Measured(value, max(low, min(value, 0.0)), min(high, max(value, 1.0)), n)

@@ -28,6 +28,11 @@ from pidlab.split import fold_of
 _ROUNDS = 3
 _PARTS, _SEED = 5, 20191
 _STRENGTHS = np.logspace(-3, 5, 17)
+_SIGNIFICANT = 0.01
+_STEPS = 4  # along all axes together; each costs another fit
+_JUMP = 2.2  # of Kolmogorov's distribution: 1.2e-4 for each interval between nodes
+_NARROWEST = 1e-3
+"""Of the width of all signal: where a bin's candidates share one score, nothing narrower tells bins apart."""
 
 
 def flat_points(
@@ -86,7 +91,7 @@ def _has_spectators(asked: Map, sample: Sample) -> BoolArray:
 
 def _edges(asked: Map, sample: Sample) -> tuple[Array, ...]:
     """The given edges, or equally populated bins of the signal that decides."""
-    rows = sample.is_signal & _has_spectators(asked, sample)
+    rows = sample.is_signal & _has_spectators(asked, sample) & (sample.weight != 0)
     bins = (asked.bins, asked.y_bins)
     return tuple(map_edges(sample.spectators[n][rows], b) for n, b in zip(_names(asked), bins, strict=False))
 
@@ -116,16 +121,27 @@ class _Signal(NamedTuple):
 
 
 class _Scale(NamedTuple):
-    """Scores as normal deviates of their rank in the signal, and back: alike for every rising function of a score."""
+    """Scores as normal deviates of their rank in the signal, and back: alike for every rising function of a score.
+
+    Beyond the outermost scores both go on along a straight line, so that a threshold can lie below the lowest score
+    and pass it, even where many candidates share it.
+    """
 
     scores: Array
     deviates: Array
 
     @classmethod
     def of(cls, score: FloatArray) -> _Scale:
-        values, counts = np.unique(score[np.isfinite(score)], return_counts=True)
-        ranks = (np.cumsum(counts) - counts / 2) / counts.sum()
-        return cls(values.astype(np.float64), special.ndtri(ranks))
+        values, counts = np.unique(score[np.isfinite(score)].astype(np.float64), return_counts=True)
+        deviates = special.ndtri((np.cumsum(counts) - counts / 2) / counts.sum())
+        # A step that float32 resolves at this size of score, where there is no neighbour to say what is far.
+        least = 1e-4 * max(abs(values[0]), abs(values[-1]), float(np.finfo(np.float32).tiny) * 1e8)
+        apart = np.diff(values[[0, min(1, len(values) - 1)]])[0], np.diff(values[[max(len(values) - 2, 0), -1]])[0]
+        below, above = (max(float(step), least) for step in apart)
+        return cls(
+            np.concatenate([[values[0] - below], values, [values[-1] + above]]),
+            np.concatenate([[deviates[0] - 1], deviates, [deviates[-1] + 1]]),
+        )
 
     def deviate(self, score: FloatArray) -> Array:
         found = np.interp(score, self.scores, self.deviates)
@@ -170,13 +186,13 @@ def fit_flat(
 ) -> FlatThreshold:
     """The thresholds for a signal efficiency of `target` in every bin between `edges`.
 
-    Scores count as normal deviates of their rank in the signal. The threshold of a bin is the weighted quantile of its
-    signal, with the standard deviation of a quantile, sqrt(ε (1 - ε) / n_eff) / density (Stuart and Ord, Kendall's
-    Advanced Theory of Statistics, 6th edition, 10.10), the density being that of normal deviates: where the quantile is
-    nearly the lowest score, a bin says too little of its own. Whittaker's smoother ties neighbouring bins together,
-    and Mallows' criterion says how strongly (`_smoother`); bins with fewer than `least` effective events take their
-    neighbours' thresholds. Since thresholds are interpolated between nodes, a few rounds correct each bin by what its
-    efficiency then still lacks.
+    One threshold for all is left where many candidates share the score that decides (`_shared`), unless the bins'
+    efficiencies at it differ by more than chance (`_differ`). Otherwise scores count as normal deviates of their rank
+    in the signal. The threshold of a bin is the weighted quantile of its signal, with the standard deviation of a
+    quantile (`_deviation`). Whittaker's smoother ties neighbouring bins together, and Mallows' criterion says how
+    strongly (`_smoother`); bins with fewer than `least` effective events take their neighbours' thresholds. Thresholds
+    are interpolated between nodes, and smoothing takes some of the structure: a few rounds add, smoothed anew, what the
+    efficiency of each bin still lacks. Where the response jumps, so do the thresholds (`_even_out`).
 
     In the end one shift of all thresholds puts the whole on target: the quantile of the distances of candidates to
     thresholds that were made without their fifth of the events, since the thresholds of many bins fit the candidates
@@ -190,19 +206,21 @@ def fit_flat(
     spectators = {name: sample.spectators[name][rows] for name in _names(asked)}
     signal = _Signal(score[rows], sample.weight[rows], spectators)
     constant = _constant(signal, edges, target)
-    if not np.isfinite(signal.score).any() or not len(rows):
+    if not len(rows) or not np.isfinite(signal.score).any():
+        return constant
+    if _shared(constant, signal, target) and not _differ(constant, signal, edges, least):
         return constant
     scale = _Scale.of(signal.score)
-    flat = _even_out(constant, signal, edges, scale, target, least)
-    apart = np.empty(len(rows), np.float32)
+    flat, steps = _even_out(constant, signal, edges, scale, target, least)
+    apart = np.empty(len(rows))
     part = fold_of(sample.event[rows], _PARTS, _SEED)
     for i in range(_PARTS):
         inside, outside = signal.take(part == i), signal.take(part != i)
         own = flat
         if outside.weight.sum() > 0:
-            own = _even_out(_constant(outside, edges, target), outside, edges, scale, target, least)
-        apart[part == i] = scale.deviate(inside.score) - scale.deviate(thresholds_at(own, inside.spectators))
-    shift = _quantile(apart, signal.weight, target)
+            own, _ = _even_out(_constant(outside, edges, target), outside, edges, scale, target, least, steps)
+        apart[part == i] = _apart(scale.deviate(inside.score), own, inside, scale)
+    shift = _shift(apart, signal.weight, target)
     return replace(flat, values=scale.score(scale.deviate(flat.values) + shift))
 
 
@@ -213,6 +231,72 @@ def _constant(signal: _Signal, edges: tuple[Array, ...], target: float) -> FlatT
     return FlatThreshold(tuple(signal.spectators), (np.zeros(1),) * len(edges), np.full(shape, start))
 
 
+def _shared(constant: FlatThreshold, signal: _Signal, target: float) -> bool:
+    """Whether the candidates that share the score at which the target is reached weigh more than its fluctuation.
+
+    Thresholds that lean this way and that within such a plateau decide over more candidates than they were asked to.
+    """
+    w = signal.weight
+    passing = passes(signal.score, float(constant.values.flat[0]))
+    if not passing.any():
+        return False
+    plateau = float(w[signal.score == signal.score[passing].min()].sum()) / float(w.sum())
+    return bool(plateau > np.sqrt(target * (1 - target) / effective_number(w)))
+
+
+def _differ(constant: FlatThreshold, signal: _Signal, edges: tuple[Array, ...], least: float) -> bool:
+    """Whether the efficiencies of the bins at one threshold differ: Pearson's χ² of homogeneity at 1 %.
+
+    The variance of a bin is that of the common efficiency or that of its own weights, whichever is larger.
+    """
+    w = signal.weight
+    passing = passes(signal.score, float(constant.values.flat[0]))
+    cells = _cells(list(signal.spectators.values()), edges, w)
+    size = int(np.prod(cells.shape))
+    held = cells.cell != OUTSIDE
+    cell, w, passing = cells.cell[held], w[held], passing[held]
+    total, total2 = sums_by(cell, w, size), sums_by(cell, w * w, size)
+    used = (total > 0) & (total**2 >= least * total2)
+    if used.sum() < 2:
+        return False
+    passed = sums_by(cell, np.where(passing, w, 0.0), size)
+    common = passed[used].sum() / total[used].sum()
+    own = sums_by(cell, (w * (passing - common)) ** 2, size)
+    variance = np.maximum(common * (1 - common) * total2, own)[used]
+    excess = (passed - common * total)[used]
+    # Where all or none pass nothing differs.
+    chi2 = np.sum(np.divide(excess**2, variance, out=np.zeros_like(excess), where=variance > 0))
+    return bool(special.chdtrc(used.sum() - 1, chi2) < _SIGNIFICANT)
+
+
+class _Step(NamedTuple):
+    """A jump of the thresholds along one axis, between the nodes `after` and `after` + 1, from `low` to `high` in the
+    axis' unit; `size` is how far the sums of candidates stray on the way there (`_largest_step`)."""
+
+    axis: int
+    after: int
+    low: float
+    high: float
+    size: float
+
+
+class _Bins(NamedTuple):
+    """The signal that decides in its bins, for one target.
+
+    Attributes:
+        ranked: (n,) scores as normal deviates of their rank.
+        rows_of: for each bin the rows of its candidates; `filled` are the bins with enough of them.
+    """
+
+    signal: _Signal
+    scale: _Scale
+    ranked: Array
+    cells: _Cells
+    rows_of: list[IntArray]
+    filled: IntArray
+    target: float
+
+
 def _even_out(
     start: FlatThreshold,
     signal: _Signal,
@@ -220,26 +304,105 @@ def _even_out(
     scale: _Scale,
     target: float,
     least: float,
-) -> FlatThreshold:
-    """Thresholds with nodes in the bins, from a constant one; as it is where no bin has enough events."""
-    w, ranked, smoother = signal.weight, scale.deviate(signal.score), None
+    known: Sequence[_Step] | None = None,
+) -> tuple[FlatThreshold, list[_Step]]:
+    """Thresholds with nodes in the bins, from a constant one, and where they jump; constant where no bin has enough.
+
+    Where the response jumps, straight lines between the nodes are wrong on either side of it. The largest significant
+    jump is put in as two nodes close together, over which bins do not lean on each other, as long as the largest that
+    is left shrinks. With `known` ones none is looked for.
+    """
+    w = signal.weight
     cells = _cells(list(signal.spectators.values()), edges, w)
     rows_of = _rows_by_cell(cells.cell, int(np.prod(cells.shape)))
     usable = np.array([w[r].sum() > 0 and effective_number(w[r]) >= least for r in rows_of], np.bool_)
     if not usable.any():
-        return start
-    flat = FlatThreshold(start.names, cells.nodes, np.full(cells.shape, float(start.values.flat[0])))
-    filled = np.flatnonzero(usable)
+        return start, []
+    bins = _Bins(signal, scale, scale.deviate(signal.score), cells, rows_of, np.flatnonzero(usable), target)
+    steps = list(known or [])
+    flat = _levelled(bins, start, steps)
+    if known is not None:
+        return flat, steps
+    found = _largest_step(bins, flat)
+    while found is not None and len(steps) < _STEPS:
+        trial = _levelled(bins, start, [*steps, found])
+        left = _largest_step(bins, trial)
+        if left is not None and left.size >= found.size:
+            break
+        flat, steps, found = trial, [*steps, found], left
+    return flat, steps
+
+
+def _levelled(bins: _Bins, start: FlatThreshold, steps: Sequence[_Step]) -> FlatThreshold:
+    """Thresholds that give each bin its efficiency; each round adds, smoothed anew, what is still lacking."""
+    w, scale, shape = bins.signal.weight, bins.scale, bins.cells.shape
+    steps = [s for s in steps if s.after + 1 < shape[s.axis] and _fits(s, bins.cells.nodes[s.axis])]
+    penalty = _differences(shape, steps)
+    level = np.full(int(np.prod(shape)), float(scale.deviate(start.values.ravel()[:1])[0]))
+    flat = _laid_out(start.names, bins.cells.nodes, scale.score(level).reshape(shape), steps)
     for _ in range(_ROUNDS):
-        apart = (ranked - scale.deviate(thresholds_at(flat, signal.spectators))).astype(np.float32)
-        level = scale.deviate(flat.values.ravel())
-        level[filled] += [_quantile(apart[rows_of[i]], w[rows_of[i]], target) for i in filled]
-        if smoother is None:
-            errors = np.full(len(rows_of), np.inf)
-            errors[filled] = [_deviation(w[rows_of[i]], target) for i in filled]
-            smoother = _smoother(level, errors, cells.shape)
-        flat = replace(flat, values=scale.score(smoother @ level).reshape(cells.shape))
+        apart = _apart(bins.ranked, flat, bins.signal, scale)
+        lacking, errors = np.zeros(len(level)), np.full(len(level), np.inf)
+        parts = [(apart[bins.rows_of[i]], w[bins.rows_of[i]], bins.target) for i in bins.filled]
+        lacking[bins.filled] = [_quantile(*part) for part in parts]
+        errors[bins.filled] = [_deviation(*part) for part in parts]
+        level = level + _smoother(lacking, errors, penalty) @ lacking
+        flat = _laid_out(start.names, bins.cells.nodes, scale.score(level).reshape(shape), steps)
     return flat
+
+
+def _apart(ranked: Array, flat: FlatThreshold, signal: _Signal, scale: _Scale) -> Array:
+    """(n,) how many normal deviates a candidate's score lies above its threshold.
+
+    Equal scores above equal thresholds are equally far: interpolation and sums of weights round by about 1e-15.
+    """
+    return np.round(ranked - scale.deviate(thresholds_at(flat, signal.spectators)), 9)
+
+
+def _fits(step: _Step, nodes: Array) -> bool:
+    return bool(nodes[step.after] < step.low < step.high < nodes[step.after + 1])
+
+
+def _laid_out(names: tuple[str, ...], nodes: tuple[Array, ...], values: Array, steps: Sequence[_Step]) -> FlatThreshold:
+    """The thresholds `values` at the bins' nodes, with two nodes more for each step."""
+    all_nodes = []
+    for axis, own in enumerate(nodes):
+        places = [(float(x), k) for k, x in enumerate(own)]
+        for s in steps:
+            places += [(s.low, s.after), (s.high, s.after + 1)] if s.axis == axis else []
+        places.sort()
+        all_nodes.append(np.array([x for x, _ in places]))
+        values = np.take(values, [k for _, k in places], axis=axis)
+    return FlatThreshold(names, tuple(all_nodes), values)
+
+
+def _largest_step(bins: _Bins, flat: FlatThreshold) -> _Step | None:
+    """Where between two nodes too many candidates pass on one side and too few on the other, beyond chance.
+
+    The sum of (passes - its mean) over candidates in the order of the spectator is a Brownian bridge where the
+    thresholds are right (Page, Biometrika 41 (1954) 100; the largest size is then distributed as Kolmogorov's).
+    Intervals that already hold a step are left out.
+    """
+    signal, found = bins.signal, None
+    passing = _apart(bins.ranked, flat, signal, bins.scale) > 0
+    for axis, name in enumerate(flat.names):
+        own, laid = bins.cells.nodes[axis], flat.nodes[axis]
+        order = np.argsort(signal.spectators[name], kind="stable")
+        x, w, p = signal.spectators[name][order], signal.weight[order], passing[order]
+        bounds = np.searchsorted(x, own)
+        for after, (i, j) in enumerate(itertools.pairwise(bounds)):
+            if np.any((laid > own[after]) & (laid < own[after + 1])) or j - i < 2 or not w[i:j].sum() > 0:
+                continue
+            share = float(np.sum(w[i:j] * p[i:j]) / w[i:j].sum())
+            strayed = np.cumsum(w[i:j] * (p[i:j] - share))
+            least = bins.target * (1 - bins.target) * np.sum(w[i:j] ** 2)
+            sizes = np.abs(strayed[:-1]) / np.sqrt(max(np.sum((w[i:j] * (p[i:j] - share)) ** 2), least))
+            sizes[x[i : j - 1] == x[i + 1 : j]] = 0.0
+            place = int(np.argmax(sizes))
+            step = _Step(axis, after, float(x[i + place]), float(x[i + place + 1]), float(sizes[place]))
+            if step.size > _JUMP and _fits(step, own) and (found is None or step.size > found.size):
+                found = step
+    return found
 
 
 def _rows_by_cell(cell: IntArray, n: int) -> list[IntArray]:
@@ -248,7 +411,7 @@ def _rows_by_cell(cell: IntArray, n: int) -> list[IntArray]:
     return [order[low:high] for low, high in itertools.pairwise(bounds)]
 
 
-def _quantile(score: Score, weight: FloatArray, target: float) -> float:
+def _quantile(score: FloatArray, weight: FloatArray, target: float) -> float:
     """The score above which the share `target` of a further sample is expected: linear between candidates at the sums
     of weights that stand for target (n + 1) of n events (Hyndman and Fan, Am. Stat. 50 (1996) 361, definition 6).
 
@@ -256,27 +419,59 @@ def _quantile(score: Score, weight: FloatArray, target: float) -> float:
     threshold that passes 45 of 50 passes 45 of 51 on average.
     """
     steps = falling(score, weight)
-    total = float(weight.sum())
-    wanted = target * total * (1 + 1 / effective_number(weight))
-    return float(np.interp(wanted, np.maximum.accumulate(steps.sums[0]), steps.values))
+    return float(np.interp(_wanted(weight, target), np.maximum.accumulate(steps.sums[0]), steps.values))
 
 
-def _deviation(weight: FloatArray, target: float) -> float:
-    """The standard deviation of the quantile of a bin, whose scores are about normal deviates."""
-    density = np.exp(-(special.ndtri(target) ** 2) / 2) / np.sqrt(2 * np.pi)
-    return float(np.sqrt(target * (1 - target) / effective_number(weight)) / density)
+def _wanted(weight: FloatArray, target: float) -> float:
+    return target * float(weight.sum()) * (1 + 1 / effective_number(weight))
 
 
-def _smoother(values: Array, errors: Array, shape: tuple[int, ...]) -> Array:
+def _shift(apart: FloatArray, weight: FloatArray, target: float) -> float:
+    """As `_quantile`, but where several candidates share the distance at which the target is reached, all of them pass.
+
+    The shift then lies halfway to the next lower distance, as `threshold_at` has it.
+    """
+    steps = falling(apart, weight, np.ones_like(weight))
+    if not len(steps.values):
+        return 0.0
+    reached = np.maximum.accumulate(steps.sums[0])
+    wanted = _wanted(weight, target)
+    last = min(int(np.searchsorted(reached, wanted * (1 - 1e-12))), len(reached) - 1)
+    sharing = steps.sums[1][last] - (steps.sums[1][last - 1] if last else 0.0)
+    if sharing < 2:
+        return float(np.interp(wanted, reached, steps.values))
+    lower = steps.values[last + 1] if last + 1 < len(reached) else steps.values[last] - 1
+    return float(steps.values[last] + lower) / 2
+
+
+def _deviation(score: FloatArray, weight: FloatArray, target: float) -> float:
+    """The standard deviation of the quantile of a bin: sqrt(ε (1 - ε) / n_eff) / density.
+
+    Stuart and Ord, Kendall's Advanced Theory of Statistics, 6th edition, 10.10. The density is that of normal deviates
+    times how much faster or slower than theirs the quantiles of this bin run around the target, over half a deviate on
+    either side, or over one standard deviation where that is more (Woodruff, J. Am. Stat. Assoc. 47 (1952) 635). The
+    window stays within what n_eff events can tell, so that it moves up where the target is nearly the lowest score.
+    """
+    n, centre = effective_number(weight), float(special.ndtri(target))
+    deviation = np.sqrt(target * (1 - target) / n) / (np.exp(-(centre**2) / 2) / np.sqrt(2 * np.pi))
+    half, end = max(0.5, deviation), float(special.ndtri(n / (n + 1)))
+    high = min(centre + half, end)
+    low = max(high - 2 * half, -end)
+    high = min(low + 2 * half, end)
+    upper, lower = (_quantile(score, weight, float(special.ndtr(z))) for z in (low, high))
+    return float(deviation * max((upper - lower) / (high - low), _NARROWEST))
+
+
+def _smoother(values: Array, errors: Array, penalty: Array) -> Array:
     """(b, b) the linear smoother of b values to the z of least sum of ((z - value) / error)² + λ (z - neighbour)².
 
     Whittaker, Proc. Edinburgh Math. Soc. 41 (1923) 63; as a penalty on first differences Eilers, Anal. Chem. 75 (2003)
     3631. The strength λ has the least estimated squared error of prediction, residuals² / errors² + 2 trace (Mallows,
     Technometrics 15 (1973) 661): without structure it grows until one threshold is left for all, and where structure
-    is significant it vanishes. Values with infinite errors come from their neighbours alone.
+    is significant it vanishes. Values with infinite errors come from their neighbours alone. The squared differences
+    of neighbours are the quadratic form `penalty` (b, b).
     """
     inverse = 1 / errors**2
-    penalty = _differences(shape)
     candidates = []
     for strength in _STRENGTHS * np.median(inverse[inverse > 0]):
         matrix = np.linalg.solve(np.diag(inverse) + strength * penalty, np.diag(inverse))
@@ -285,13 +480,19 @@ def _smoother(values: Array, errors: Array, shape: tuple[int, ...]) -> Array:
     return min(candidates, key=lambda c: c[0])[1]
 
 
-def _differences(shape: tuple[int, ...]) -> Array:
-    """(b, b) the quadratic form of squared differences between neighbours in a grid of `shape`, flattened."""
+def _differences(shape: tuple[int, ...], steps: Sequence[_Step] = ()) -> Array:
+    """(b, b) the quadratic form of squared differences between neighbours in a grid of `shape`, flattened.
+
+    Those over a step count a thousand times less: enough for bins without candidates to take a neighbour's value.
+    """
     total = np.zeros((int(np.prod(shape)),) * 2)
     for axis, n in enumerate(shape):
-        steps = np.diff(np.eye(n), axis=0)
+        leaning = np.ones(n - 1)
+        leaning[[s.after for s in steps if s.axis == axis]] = 1e-3
+        rows = np.diff(np.eye(n), axis=0)
         total += np.kron(
-            np.kron(np.eye(int(np.prod(shape[:axis]))), steps.T @ steps), np.eye(int(np.prod(shape[axis + 1 :])))
+            np.kron(np.eye(int(np.prod(shape[:axis]))), rows.T @ (leaning[:, None] * rows)),
+            np.eye(int(np.prod(shape[axis + 1 :]))),
         )
     return total
 

@@ -3,7 +3,8 @@
 One rule for every fraction: Clopper-Pearson where all weights are equal, otherwise the union of Wilson's interval
 with the effective number of events and of Fieller's interval for a ratio of weighted sums. Wilson alone is too narrow
 where the weights go with the decision (sWeights: the background that they cancel fails the cut more often than the
-signal), Fieller alone shrinks to nothing where all or none pass.
+signal), Fieller alone shrinks to nothing where all or none pass. The area under the ROC curve follows the same rule,
+with Newcombe's interval in the place of Wilson's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pidlab.sample import BoolArray, FloatArray, IntArray
 
 LEVEL = float(special.erf(1 / np.sqrt(2)))
 """0.6827, the probability within one standard deviation of a normal distribution."""
+_HALVINGS = 60  # of an interval of length one: to the last bit
 
 
 class Interval(NamedTuple):
@@ -162,9 +164,17 @@ def _equal_weights(sums: Sums, total: Array, n: Array) -> tuple[BoolArray, Array
 
 
 def _weighted(value: Array, n: Array, sums: Sums, level: float) -> tuple[Array, Array]:
-    """The union of Wilson and Fieller, ended at 0 and 1 except beyond a value that lies outside."""
-    score, ratio = wilson(value, n, level), fieller(sums, level)
-    low, high = np.fmin(score[0], ratio[0]), np.fmax(score[1], ratio[1])
+    """The union of Wilson and Fieller."""
+    return union(value, wilson(value, n, level), fieller(sums, level))
+
+
+def union(value: Array, one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The smallest interval (low, high) that holds the value and two intervals, of any shape.
+
+    It ends at 0 and 1, except on the side of a value that lies outside. NaN bounds of one interval are left to the
+    other.
+    """
+    low, high = np.fmin(one[0], other[0]), np.fmax(one[1], other[1])
     low = np.where((value >= 0) | np.isinf(low), np.fmax(low, np.fmin(value, 0.0)), low)
     high = np.where((value <= 1) | np.isinf(high), np.fmin(high, np.fmax(value, 1.0)), high)
     return np.fmin(low, value), np.fmax(high, value)
@@ -236,13 +246,36 @@ def symmetric(value: float, deviation: float, n: float) -> Measured:
     return Measured(value, value - deviation, value + deviation, n)
 
 
-def within_unit(value: float, deviation: float, n: float) -> Measured:
-    """A quantity in [0, 1] plus and minus one standard deviation on its logit, so that no bound leaves [0, 1].
+def hanley_mcneil(area: float, n_signal: float, n_other: float) -> float:
+    """The variance of an AUC of exponential scores: Hanley and McNeil, Radiology 143 (1982) 29.
 
-    Symmetric where the value itself lies on or beyond an end.
+    Newcombe's form for it (`newcombe`): both classes lend their mean size to the terms of shared candidates, so that
+    it is the same for AUC and 1 - AUC.
     """
-    slope = value * (1 - value)
-    if slope <= 0:
-        return symmetric(value, deviation, n)
-    logit, width = float(special.logit(value)), deviation / slope
-    return Measured(value, float(special.expit(logit - width)), float(special.expit(logit + width)), n)
+    shared = (n_signal + n_other) / 2 - 1
+    each = (1 - area) / (2 - area) + area / (1 + area)
+    return area * (1 - area) * (1 + shared * each) / (n_signal * n_other)
+
+
+def newcombe(area: float, n_signal: float, n_other: float, scale: float, z: float) -> tuple[float, float]:
+    """All areas t with (area - t)² <= z² scale variance(t), the variance being that of Hanley and McNeil.
+
+    The score interval of Newcombe, Stat. Med. 25 (2006) 559, method 5, for `scale` 1. Its variance is that at the true
+    area and not at the measured one, so that it does not vanish where no two candidates are in the wrong order.
+
+    Args:
+        area: the measured one; outside [0, 1] the nearer end counts.
+        n_signal, n_other: effective numbers of events of the two classes.
+        scale: how many times larger the variance is than for exponential scores.
+        z: half width in standard deviations.
+    """
+    area = min(max(area, 0.0), 1.0)
+
+    def bound(inside: float, outside: float) -> float:
+        for _ in range(_HALVINGS):
+            middle = (inside + outside) / 2
+            holds = (area - middle) ** 2 <= z * z * scale * hanley_mcneil(middle, n_signal, n_other)
+            inside, outside = (middle, outside) if holds else (inside, middle)
+        return (inside + outside) / 2
+
+    return bound(area, 0.0), bound(area, 1.0)

@@ -49,7 +49,8 @@ def maps_in(m: Map, decisions: list[tuple[str, BoolArray]], sample: Sample, leas
     """For each named decision (n,) and class the fraction that passes, in the bins of one map."""
     asked = [(m.x, m.bins)] if m.y is None else [(m.x, m.bins), (m.y, m.y_bins)]
     names = tuple(name for name, _ in asked)
-    edges = tuple(map_edges(sample.spectators[name], bins) for name, bins in asked)
+    counted = sample.weight != 0  # a row without weight is in no sum, so it must not move a bin either
+    edges = tuple(map_edges(sample.spectators[name][counted], bins) for name, bins in asked)
     shape = tuple(len(e) - 1 for e in edges)
     bin_of = bins_of([sample.spectators[name] for name in names], edges)
     k, size = len(sample.classes), int(np.prod(shape))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.evaluate.curves import separation
-from pidlab.evaluate.intervals import mixture, proportion, sums_by
+from pidlab.evaluate.intervals import effective_number, mixture, proportion, sums_by
 from pidlab.evaluate.ranking import auc, groups_of, signal_score
 from pidlab.evaluate.results import UNDEFINED, Array, Measured, SampleMetrics
 from pidlab.evaluate.working_points import passes
@@ -46,6 +46,7 @@ def sample_metrics(
         threshold=threshold,
         classes=classes,
         confusion=_confusion(decided, true, sample.weight, len(classes)),
+        n_by_class={c: effective_number(sample.weight[sample.y == i]) for i, c in enumerate(sample.classes)},
     )
 
 

@@ -62,7 +62,8 @@ class Roc:
 class SampleMetrics:
     """How one model does on one sample; accuracy and the confusion matrix are at `threshold` (argmax for k > 2).
 
-    `confusion` is (k, k): the sum of weights, by true class and decided class.
+    `confusion` is (k, k): the sum of weights, by true class and decided class. `n_by_class` is the effective number of
+    events of each true class, empty in results of older versions.
     """
 
     auc: Measured
@@ -72,6 +73,7 @@ class SampleMetrics:
     threshold: float
     classes: tuple[str, ...]
     confusion: Array
+    n_by_class: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,18 +48,19 @@ def prepare(
     train, validation = trainable(train, config), trainable(validation, config)
     columns = columns_of(spec, train.features)
     x, x_validation = train.x[:, list(columns)], validation.x[:, list(columns)]
-    scaler = None
+    weight, scaler = training_weights(train, config), None
     scaled = isinstance(spec, MlpModel | FisherModel | LogisticModel) or (
         isinstance(spec, SklearnModel) and spec.scaled
     )
     if scaled or fills_missing:
-        scaler = fit_scaler(x, config.scaling if scaled else "none")
+        # What does not count in training does not move the scales: weights of zero, negative ones taken as zero.
+        scaler = fit_scaler(x[weight > 0], config.scaling if scaled else "none")
         x, x_validation = scaler.transform(x), scaler.transform(x_validation)
     holdout = None
     if len(np.unique(validation.y)) == len(train.classes):
         holdout = Holdout(x_validation, validation.y, training_weights(validation, config))
     names = tuple(train.features[j] for j in columns)
-    return Prepared(columns, names, scaler, x, train.y, training_weights(train, config), holdout)
+    return Prepared(columns, names, scaler, x, train.y, weight, holdout)
 
 
 def columns_of(spec: object, features: Sequence[str]) -> tuple[int, ...]:
