@@ -14,7 +14,9 @@ from pidlab.errors import UsageError
 from pidlab.evaluate import compare_models
 from pidlab.evaluate.results import Comparison, ModelResult, Results, plain
 from pidlab.evaluate.stored import read_results
+from pidlab.manifest import from_run, verify
 from pidlab.sample import IntArray, Sample
+from pidlab.scored import FILE as EVENTS
 from pidlab.scored import ScoredEvents, Scores, read_events
 
 FEWEST_SHARED = 100
@@ -57,6 +59,8 @@ def load_runs(folders: Sequence[Path]) -> list[Finished]:
             raise UsageError(f"{folder}: is not the folder of a run; it has no results.json")
     if len(set(resolved)) < len(resolved):
         raise UsageError("the same run is named twice; name different ones")
+    for path in resolved:
+        verify(path, "results.json", EVENTS)
     names = _names(resolved)
     return [
         Finished(name, read_results(path / "results.json"), read_events(path))
@@ -74,8 +78,16 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def compare_runs(runs: Sequence[Finished]) -> list[Pair]:
-    """Every pair of runs: models of one name, and the best of each by AUC, on the events that both tested."""
-    return [_pair(a, b) for a, b in itertools.combinations(runs, 2)]
+    """Every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
+
+    Raises:
+        ModelError: what one of them holds does not fit together.
+    """
+    pairs = []
+    for a, b in itertools.combinations(runs, 2):
+        with from_run(Path(f"{a.name} and {b.name}")):
+            pairs.append(_pair(a, b))
+    return pairs
 
 
 def _pair(a: Finished, b: Finished) -> Pair:
