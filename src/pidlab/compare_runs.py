@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pidlab.errors import UsageError
+from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate import compare_models
 from pidlab.evaluate.results import Comparison, ModelResult, Results, plain
 from pidlab.evaluate.stored import read_results
@@ -62,10 +62,20 @@ def load_runs(folders: Sequence[Path]) -> list[Finished]:
     for path in resolved:
         verify(path, "results.json", EVENTS)
     names = _names(resolved)
-    return [
-        Finished(name, read_results(path / "results.json"), read_events(path))
-        for name, path in zip(names, resolved, strict=True)
-    ]
+    return [_loaded(name, path) for name, path in zip(names, resolved, strict=True)]
+
+
+def _loaded(name: str, path: Path) -> Finished:
+    """A run whose results are those of its scored events.
+
+    Raises:
+        DataError, ModelError: something in it is damaged.
+    """
+    results, scored = read_results(path / "results.json"), read_events(path)
+    same = results.classes == scored.sample.classes and results.signal == scored.sample.classes[scored.sample.signal]
+    if not same or {*results.models} != {*scored.on_test} or {*results.models} != {*scored.on_aside}:
+        raise ModelError(f"{path}: results.json and {EVENTS} are of two runs; make the run again")
+    return Finished(name, results, scored)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -38,6 +38,7 @@ from pidlab.evaluate.results import Array, EfficiencyMap, FlatThreshold, ModelRe
 from pidlab.evaluate.stored import read_results
 from pidlab.export.correctionlib_content import SYSTEMATICS, correction_name, corrections, grouped, rate_of
 from pidlab.export.parity import Exported, ParityEvents, largest_difference
+from pidlab.manifest import verify
 
 FILE = "corrections.json"
 _LIMIT = 1e-9
@@ -55,7 +56,15 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         ModelError: correctionlib refuses the file, or finds other numbers in it.
     """
     library = _correctionlib()
+    verify(run, "results.json")
     results = read_results(run / "results.json")
+    for name in models:
+        known = results.models[name].working_points if name in results.models else ()
+        if [(p.name, p.threshold) for p in known] != [(d.name, d.threshold) for d in bundle.decisions[name]]:
+            raise ModelError(
+                f"{run / 'results.json'}: the working points of {name} are not those of its models; "
+                "copy the folder again, or make the run again"
+            )
     chosen = [results.models[name] for name in models]
     content = corrections(results, chosen, bundle.fingerprint)
     path = output / FILE
