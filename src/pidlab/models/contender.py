@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -365,6 +366,14 @@ def fit_contender(
         fitted = fit_parts(spec, parts, config, resources, progress)
     except ModelError as error:
         raise ModelError(f"models.{name}: {error}") from error
+    except (MemoryError, RuntimeError) as error:  # torch raises the latter
+        told = " ".join(str(error).split())
+        if isinstance(error, RuntimeError) and not re.search("memory|alloc", told, re.IGNORECASE):
+            raise
+        raise ModelError(
+            f"models.{name}: training needs more memory than there is ({told[-160:] or 'out of memory'}); take a smaller "
+            "model, or fewer events"
+        ) from error
     histories = [f.estimator.history_ for f in fitted]
     epochs = max((len(v) for h in histories for v in h.values()), default=0)
     training = Training(time.perf_counter() - start, epochs, histories[0])
