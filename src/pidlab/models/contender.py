@@ -371,8 +371,8 @@ def fit_contender(
         if isinstance(error, RuntimeError) and not re.search("memory|alloc", told, re.IGNORECASE):
             raise
         raise ModelError(
-            f"models.{name}: training needs more memory than there is ({told[-160:] or 'out of memory'}); take a smaller "
-            "model, or fewer events"
+            f"models.{name}: training needs more memory than there is ({told[-160:] or 'out of memory'}); "
+            "take a smaller model, or fewer events"
         ) from error
     histories = [f.estimator.history_ for f in fitted]
     epochs = max((len(v) for h in histories for v in h.values()), default=0)
