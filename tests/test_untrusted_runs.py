@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -750,3 +751,74 @@ def test_values_that_no_analysis_has_are_refused_with_their_place(line: str, sai
     with pytest.raises(ConfigError, match=r"a\.yaml:\d+:\d+: .*") as caught:
         load_config(tmp_path / "a.yaml")
     assert said in str(caught.value)
+
+
+def test_too_little_address_space_ends_in_a_sentence(run: Path, pidlab: Run, tmp_path: Path) -> None:
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))
+
+    done = pidlab("apply", run, run.parent / "events.root", "-o", tmp_path / "out", "-q", preexec_fn=limited)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0 or done.stderr.startswith("pidlab: ")
+
+
+# Exports and graphs
+
+
+def test_an_export_from_a_read_only_folder_is_left_and_says_that_it_is_not_noted(run: Path, tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from pidlab.export.parity import Exported
+from pidlab.export.run import _noted
+if os.getuid() == 0:
+    os.setuid(65534)
+(found,) = _noted(Path(sys.argv[1]), "f", [Exported(Path("a.txt"), "cuts", ("hand",), 0.0, 10)])
+print(found.note)
+"""
+    before = (run / "manifest.json").read_text()
+    for path in (tmp_path.parent.parent, tmp_path.parent, tmp_path, run.parent, run):
+        path.chmod(0o755)
+    run.chmod(0o555)
+    done = subprocess.run([sys.executable, "-c", code, run], capture_output=True, text=True, check=False)
+    run.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"not noted in {run / 'manifest.json'} (Permission denied)"
+    assert (run / "manifest.json").read_text() == before
+
+
+def graph(*nodes: Any, batch: Any = None, d: int = 3) -> bytes:
+    """A graph in ONNX from (n, d) `x` to (n, 1) `y`."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    made = helper.make_graph(
+        [helper.make_node(*node[:3], **(node[3] if len(node) > 3 else {})) for node in nodes],
+        "g",
+        [helper.make_tensor_value_info("x", kind, [batch, d])],
+        [helper.make_tensor_value_info("y", kind, [batch, 1])],
+    )
+    return bytes(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+
+
+MEAN = ("ReduceMean", ["x"], ["m"], {"axes": [1], "keepdims": 1})
+GRAPHS = {
+    "draws random numbers": lambda: graph(MEAN, ("RandomNormalLike", ["m"], ["r"]), ("Add", ["m", "r"], ["y"])),
+    "another score where other events": lambda: graph(
+        MEAN, ("ReduceMean", ["m"], ["c"], {"axes": [0], "keepdims": 1}), ("Sub", ["m", "c"], ["y"])
+    ),
+    r"has the shape \(-1, 3\)": lambda: graph((*MEAN[:2], ["y"], MEAN[3]), batch=-1),
+    r"has the shape \(1000000000, 3\)": lambda: graph((*MEAN[:2], ["y"], MEAN[3]), batch=10**9),
+}
+
+
+@pytest.mark.parametrize("said", GRAPHS)
+def test_a_graph_whose_scores_would_mean_nothing_is_refused(said: str) -> None:
+    from pidlab.config.schema import OnnxModel
+    from pidlab.models.external_columns import MisfitError
+    from pidlab.models.external_onnx import open_onnx
+
+    spec = OnnxModel(type="onnx", file="m.onnx", gives="score")
+    features = {name: name for name in "abc"}
+    open_onnx(spec, graph((*MEAN[:2], ["y"], MEAN[3])), features, ["s", "b"], 0)
+    with pytest.raises(MisfitError, match=said):
+        open_onnx(spec, GRAPHS[said](), features, ["s", "b"], 0)

@@ -75,7 +75,7 @@ def is_run(folder: Path) -> bool:
         content = read_manifest(folder)
     except ModelError:
         return False
-    # Until version 0.1 a manifest did not say what it is; no other program writes all of these.
+    # The first manifests did not say what they are; no other program writes all of these.
     old = {"pidlab": str, "packages": dict, "seeds": dict, "inputs": list}
     return content.get("kind") == KIND or all(isinstance(content.get(key), kind) for key, kind in old.items())
 

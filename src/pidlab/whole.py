@@ -48,6 +48,8 @@ def whole_folder(target: Path, note: Note = lambda sentence: None) -> Iterator[P
             _replace(beside, target, note)
             (target / _RUNNING).unlink(missing_ok=True)
     except OSError as error:
+        if error.errno is None:  # raised by a library that could not be loaded, and not by a file
+            raise
         raise OutputError(f"{target}: cannot be written ({error.strerror or error}); {before}") from error
     finally:
         if beside is not None and (beside / _RUNNING).exists():
