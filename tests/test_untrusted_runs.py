@@ -508,6 +508,16 @@ def test_a_run_of_a_version_without_checksums_is_loaded_and_known_to_be_unverifi
     }
 
 
+@pytest.mark.parametrize("name", ["models/fisher/model.json", "results.json", "manifest.json"])
+def test_a_pipe_among_the_files_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN, tmp_path / "golden")
+    path = tmp_path / "golden" / "run" / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(PidlabError, match=r"is no file|is not the folder of a run"):
+        READERS["results.json" if name == "results.json" else "models/bdt/model.json"](path.parents[name.count("/")])
+
+
 # Changed on purpose, with the checksums made to fit
 
 NAN, HUGE = float("nan"), 10**400

@@ -92,8 +92,8 @@ def _check_address_space() -> None:
     if limit - taken < _ADDRESS_SPACE:
         raise ModelError(
             f"networks need {_ADDRESS_SPACE / 1e9:.1f} GB of address space more, and {(limit - taken) / 1e9:.1f} are "
-            f"left of the {limit / 1e9:.1f} that this process may use; raise the limit (`ulimit -v unlimited`), or leave "
-            "models of type mlp out"
+            f"left of the {limit / 1e9:.1f} that this process may use; raise the limit (`ulimit -v unlimited`), "
+            "or leave models of type mlp out"
         )
 
 
