@@ -599,7 +599,7 @@ def test_json_that_pidlab_never_writes_is_refused(name: str, value: str, run: Pa
     assert name in str(caught.value)
 
 
-WEIGHTS = {
+WEIGHTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "NaN": lambda t: t["layer0.weight"].__setitem__((0, 0, 0), np.nan),
     "inf": lambda t: t["layer0.bias"].__setitem__((0, 0), np.inf),
     "narrower": lambda t: t.update({"layer0.weight": np.ascontiguousarray(t["layer0.weight"][:, :, :-1])}),
@@ -730,7 +730,8 @@ for _ in range(80):
     booster.inplace_predict(x)
 print(refused)
 """
-    words = [sys.executable, "-c", code, run / "models" / "bdt" / "fold0" / "model.ubj", tmp_path / "damaged.ubj"]
+    trees = run / "models" / "bdt" / "fold0" / "model.ubj"
+    words = [sys.executable, "-c", code, str(trees), str(tmp_path / "damaged.ubj")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]
     assert 10 < int(done.stdout) < 80

@@ -111,9 +111,9 @@ def verify(run: Path, *names: str) -> bool:
         ModelError: one is missing, is not what the run wrote, or was added; or the manifest is damaged.
     """
     listed = files_of(run)
-    for path in (p for name in names for p in (run / name, *(run / name).rglob("*"))):
-        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for without end
-            raise ModelError(f"{path}: is no file; take it out of the folder")
+    for place in (p for name in names for p in (run / name, *(run / name).rglob("*"))):
+        if place.exists() and not place.is_file() and not place.is_dir():  # a pipe would be waited for without end
+            raise ModelError(f"{place}: is no file; take it out of the folder")
     if listed is None:
         return False
     for name in names:
