@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -716,7 +717,7 @@ from pidlab.models.bdt import _read_booster, _Scorer
 whole, rng = Path(sys.argv[1]).read_bytes(), random.Random(5)
 x = np.random.default_rng(1).normal(size=(50, 3)).astype("f4")
 path, refused = Path(sys.argv[2]), 0
-for _ in range(80):
+for _ in range(50):
     damaged = bytearray(whole)
     damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
     path.write_bytes(damaged)
@@ -734,7 +735,7 @@ print(refused)
     words = [sys.executable, "-c", code, str(trees), str(tmp_path / "damaged.ubj")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]
-    assert 10 < int(done.stdout) < 80
+    assert 10 < int(done.stdout) < 50
 
 
 # Configurations
@@ -776,7 +777,7 @@ def test_too_little_address_space_ends_in_a_sentence(run: Path, pidlab: Run, tmp
 # Exports and graphs
 
 
-def test_an_export_from_a_read_only_folder_is_left_and_says_that_it_is_not_noted(run: Path, tmp_path: Path) -> None:
+def test_an_export_from_a_read_only_folder_is_left_and_says_that_it_is_not_noted(run: Path) -> None:
     code = """
 import os, sys
 from pathlib import Path
@@ -787,15 +788,16 @@ if os.getuid() == 0:
 (found,) = _noted(Path(sys.argv[1]), "f", [Exported(Path("a.txt"), "cuts", ("hand",), 0.0, 10)])
 print(found.note)
 """
-    before = (run / "manifest.json").read_text()
-    for path in (tmp_path.parent.parent, tmp_path.parent, tmp_path, run.parent, run):
-        path.chmod(0o755)
-    run.chmod(0o555)
-    done = subprocess.run([sys.executable, "-c", code, run], capture_output=True, text=True, check=False)
-    run.chmod(0o755)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"not noted in {run / 'manifest.json'} (Permission denied)"
-    assert (run / "manifest.json").read_text() == before
+    with tempfile.TemporaryDirectory() as name:  # other users may not enter the folders of pytest
+        folder = Path(name)
+        shutil.copy(run / "manifest.json", folder)
+        before = (folder / "manifest.json").read_text()
+        folder.chmod(0o555)
+        done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=False)
+        folder.chmod(0o755)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == f"not noted in {folder / 'manifest.json'} (Permission denied)"
+        assert (folder / "manifest.json").read_text() == before
 
 
 def graph(*nodes: Any, batch: Any = None, d: int = 3) -> bytes:
