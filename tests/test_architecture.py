@@ -12,11 +12,11 @@ PACKAGE = Path(__file__).parents[1] / "src" / "pidlab"
 
 # A module may import from rows above its own in this list, and from its own package.
 ROWS: list[set[str]] = [
-    {"errors"},
-    {"sample", "progress", "process", "config", "config.schema", "evaluate.results"},
+    {"errors", "jsonfile", "literals", "revision"},
+    {"manifest", "sample", "progress", "process", "config", "config.schema", "evaluate.results"},
     {"expressions", "models.base", "models.threads", "evaluate.intervals", "config.load"}
     | {"rounding", "split", "scaling"},
-    {"candidates", "config.edit"},
+    {"candidates", "config.edit", "whole"},
     {"models.linear", "models.calibration", "rootio"},
     {"read", "simulate"}
     | {"models.cuts", "models.fisher", "models.logistic", "models.bdt", "models.mlp", "models.external"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +21,14 @@ from pidlab.config.schema import Config
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.flat import flat_from_json, flat_to_json, thresholds_at
 from pidlab.evaluate.results import FlatThreshold, ModelResult
+from pidlab.manifest import from_run, verify
 from pidlab.models.base import read_json, write_json
 from pidlab.models.contender import Contender
 from pidlab.read import absolute
 from pidlab.recipe import Recipe, compile_recipe, without_models
 
 SCHEMA = 1
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Bundle:
         decisions: model to its working points.
         fingerprint: a hash of configuration, models and thresholds.
         folder: the run's, absolute, from which other processes load it; None while the run is being made.
+        verified: whether its files were held against the checksums of the manifest; old runs have none.
     """
 
     recipe: Recipe
@@ -60,6 +65,7 @@ class Bundle:
     decisions: Mapping[str, tuple[Decision, ...]]
     fingerprint: str
     folder: Path | None = None
+    verified: bool = True
 
 
 def decisions_of(results: Mapping[str, ModelResult]) -> dict[str, tuple[Decision, ...]]:
@@ -100,21 +106,60 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
         raise UsageError(
             f"{run}: is not the folder of a run; it has no config.yaml and models (name what `pidlab run` wrote)"
         )
+    verified = verify(run, "config.yaml")
     loaded = load_config(run / "config.yaml")
     wanted = list(models) or list(loaded.config.models)
     for name in wanted:
         if name not in loaded.config.models:
             raise UsageError(f"{run}: has no model {name!r}; {nearest(name, loaded.config.models)}")
+    verify(run, *(f"models/{name}" for name in wanted))
     recipe = without_models(compile_recipe(loaded), wanted)
     contenders, decisions = {}, {}
-    for name in wanted:
-        directory = run / "models" / name
-        content = read_json(directory / "model.json")
-        if content.get("schema") != SCHEMA:
-            raise ModelError(f"{directory}: written by another version of pidlab (schema {content.get('schema')})")
-        decisions[name] = tuple(_decision(w, directory) for w in content["working_points"])
-        contenders[name] = Contender.load(directory, name, recipe)
-    return Bundle(recipe, contenders, decisions, _fingerprint(run), run.resolve())
+    with from_run(run):
+        for name in wanted:
+            directory = run / "models" / name
+            decisions[name] = _decisions(directory / "model.json", name, recipe)
+            contenders[name] = Contender.load(directory, name, recipe)
+            _check_decisions(directory / "model.json", contenders[name], decisions[name])
+    return Bundle(recipe, contenders, decisions, _fingerprint(run), run.resolve(), verified)
+
+
+def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
+    """The working points of a model, from a `model.json` that goes with the configuration of the run.
+
+    Raises:
+        ModelError: it does not, or is damaged.
+    """
+    content = read_json(path)
+    if content.get("schema") != SCHEMA:
+        raise ModelError(f"{path}: written by another version of pidlab (schema {content.get('schema')!r})")
+    expected = {
+        "type": recipe.loaded.config.models[name].type,
+        "classes": list(recipe.classes),
+        "signal": recipe.classes[recipe.signal],
+        "features": [feature.name for feature, _ in recipe.features],
+    }
+    for key, value in expected.items():
+        if content.get(key) != value:
+            raise ModelError(
+                f"{path}: {key} is {content.get(key)!r}, and in the config.yaml of the run {value!r}; the files are "
+                "not of one run: copy the folder again, or make the run again"
+            )
+    points = content.get("working_points")
+    if not isinstance(points, list):
+        raise ModelError(f"{path}: has no list of working points; make the run again")
+    return tuple(_decision(point, path) for point in points)
+
+
+def _check_decisions(path: Path, contender: Contender, decisions: tuple[Decision, ...]) -> None:
+    """Refuse working points that the model, or the spectators of the run, cannot decide."""
+    carried = {name for name, _ in contender.recipe.spectators}
+    for decision in decisions:
+        unknown = sorted({*(decision.flat.names if decision.flat else ())} - carried)
+        if unknown:
+            raise ModelError(f"{path}: {decision.name} follows {unknown[0]!r}, which is no spectator of the run")
+    if contender.boxes and [d.name for d in decisions] != [name for name, _ in contender.boxes]:
+        raise ModelError(f"{path}: the working points are not those of the configuration; make the run again")
 
 
 def _decision_json(decision: Decision) -> dict[str, Any]:
@@ -122,18 +167,30 @@ def _decision_json(decision: Decision) -> dict[str, Any]:
     return content if decision.flat is None else content | {"flat": flat_to_json(decision.flat)}
 
 
-def _decision(content: Mapping[str, Any], directory: Path) -> Decision:
+def _decision(content: Any, path: Path) -> Decision:
+    """A working point; its name becomes one of branches and of functions, its threshold a literal."""
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: a working point is damaged; make the run again")
+    name, threshold = content.get("name"), content.get("threshold")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ModelError(
+            f"{path}: {name!r} cannot be the name of a working point: letters, digits and underscores make one; "
+            "make the run again"
+        )
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
+        raise ModelError(f"{path}: the threshold of {name} is {threshold!r}, and no finite number; make the run again")
     try:
         flat = flat_from_json(content["flat"]) if content.get("flat") is not None else None
-        return Decision(content["name"], content["threshold"], flat)
-    except (KeyError, DataError) as error:
-        raise ModelError(f"{directory / 'model.json'}: {error}") from error
+    except DataError as error:
+        raise ModelError(f"{path}: {name}: {error}") from error
+    return Decision(name, float(threshold), flat)
 
 
 def _fingerprint(run: Path) -> str:
     """BLAKE2b-128 of everything that decides a score."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in [run / "config.yaml", *sorted(p for p in (run / "models").rglob("*") if p.is_file())]:
+    kept = (p for p in (run / "models").rglob("*") if p.is_file() and not p.name.startswith("."))
+    for path in [run / "config.yaml", *sorted(kept)]:
         digest.update(path.relative_to(run).as_posix().encode() + b"\0")
         digest.update(path.read_bytes())
     return digest.hexdigest()

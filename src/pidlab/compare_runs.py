@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pidlab.errors import UsageError
+from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate import compare_models
 from pidlab.evaluate.results import Comparison, ModelResult, Results, plain
 from pidlab.evaluate.stored import read_results
+from pidlab.manifest import from_run, verify
 from pidlab.sample import IntArray, Sample
+from pidlab.scored import FILE as EVENTS
 from pidlab.scored import ScoredEvents, Scores, read_events
 
 FEWEST_SHARED = 100
@@ -57,11 +59,23 @@ def load_runs(folders: Sequence[Path]) -> list[Finished]:
             raise UsageError(f"{folder}: is not the folder of a run; it has no results.json")
     if len(set(resolved)) < len(resolved):
         raise UsageError("the same run is named twice; name different ones")
+    for path in resolved:
+        verify(path, "results.json", EVENTS)
     names = _names(resolved)
-    return [
-        Finished(name, read_results(path / "results.json"), read_events(path))
-        for name, path in zip(names, resolved, strict=True)
-    ]
+    return [_loaded(name, path) for name, path in zip(names, resolved, strict=True)]
+
+
+def _loaded(name: str, path: Path) -> Finished:
+    """A run whose results are those of its scored events.
+
+    Raises:
+        DataError, ModelError: something in it is damaged.
+    """
+    results, scored = read_results(path / "results.json"), read_events(path)
+    same = results.classes == scored.sample.classes and results.signal == scored.sample.classes[scored.sample.signal]
+    if not same or {*results.models} != {*scored.on_test} or {*results.models} != {*scored.on_aside}:
+        raise ModelError(f"{path}: results.json and {EVENTS} are of two runs; make the run again")
+    return Finished(name, results, scored)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -74,8 +88,16 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def compare_runs(runs: Sequence[Finished]) -> list[Pair]:
-    """Every pair of runs: models of one name, and the best of each by AUC, on the events that both tested."""
-    return [_pair(a, b) for a, b in itertools.combinations(runs, 2)]
+    """Every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
+
+    Raises:
+        ModelError: what one of them holds does not fit together.
+    """
+    pairs = []
+    for a, b in itertools.combinations(runs, 2):
+        with from_run(Path(f"{a.name} and {b.name}")):
+            pairs.append(_pair(a, b))
+    return pairs
 
 
 def _pair(a: Finished, b: Finished) -> Pair:

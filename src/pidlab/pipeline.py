@@ -38,10 +38,11 @@ from pidlab.inspect import find_codes
 from pidlab.models.contender import Contender, Resources, Scores, check_models, fit_contender
 from pidlab.progress import Watcher
 from pidlab.recipe import Recipe, compile_recipe
-from pidlab.record import manifest_of, whole_folder, write_record
+from pidlab.record import manifest_of, seal, write_record
 from pidlab.sample import IntArray, Sample
 from pidlab.scored import ScoredEvents, write_events
 from pidlab.split import Part, fold_of, is_validation, split
+from pidlab.whole import whole_folder
 
 _N_LOOKED_AT = 100_000
 _N_TIMED = 50_000
@@ -91,7 +92,7 @@ def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watch
     """
     started = time.time()
     n_processes = resources.n_jobs or len(os.sched_getaffinity(0))
-    with whole_folder(output) as folder, second(loaded.config, n_processes) as beside:
+    with whole_folder(output, watcher.note) as folder, second(loaded.config, n_processes) as beside:
         done = analyse(loaded, resources, watcher)
         bundle = save_bundle(folder, done.recipe, done.contenders, done.results.models)
         write_events(folder, done.scored)
@@ -104,6 +105,7 @@ def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watch
         n_rows = [i.n_rows for i in done.inputs]
         known = parts_of(sources, n_rows, sample.file, sample.row, done.scored.part, sample.event)
         apply(bundle, sources, folder / "friends", watcher, known)
+        seal(folder, manifest)
     return done.results
 
 

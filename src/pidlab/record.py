@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import json
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pidlab import __version__
 from pidlab.bundle import Bundle, config_yaml
 from pidlab.config.load import LoadedConfig
-from pidlab.errors import OutputError
 from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, plain
 from pidlab.evaluate.stored import write_results as write_results_json
 from pidlab.events import Input
 from pidlab.figures import Second, drawing
+from pidlab.manifest import FILE, KIND, checksums
+from pidlab.manifest import SCHEMA as MANIFEST_SCHEMA
 from pidlab.models.contender import Resources
 from pidlab.report import write_report
+from pidlab.revision import revision_of
 from pidlab.rootio.results import write_results
 
 SCHEMA = 1
@@ -35,7 +33,8 @@ _PACKAGES = ("awkward", "numba", "numpy", "scikit-learn", "scipy", "torch", "upr
 def manifest_of(loaded: LoadedConfig, inputs: Sequence[Input], resources: Resources, started: float) -> dict[str, Any]:
     """What a run was made with: versions, seeds, hardware, git state, and the content of its inputs."""
     return {
-        "schema": SCHEMA,
+        "schema": MANIFEST_SCHEMA,
+        "kind": KIND,
         "pidlab": __version__,
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -44,7 +43,7 @@ def manifest_of(loaded: LoadedConfig, inputs: Sequence[Input], resources: Resour
         "n_cores": os.cpu_count(),
         "device": _device(resources),
         "seeds": {"seed": loaded.config.seed, "split": loaded.config.split.seed},
-        "git": _git_state(loaded.folder),
+        "git": revision_of(loaded.folder),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 2),
         "inputs": [
@@ -68,27 +67,13 @@ def _device(resources: Resources) -> str:
     return str(torch.cuda.get_device_name())
 
 
-def _git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit and cleanness of the repository that holds the configuration; None where there is none."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain", "--untracked-files=no")}
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
 def write_record(
     folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], beside: Second | None = None
 ) -> None:
     """Everything of a run but its models and friends; the figures with a process `beside` this one."""
     (folder / "metrics.json").write_text(json.dumps(metrics(results), indent=1, allow_nan=False) + "\n")
     write_results_json(folder / "results.json", results)
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (folder / FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     (folder / "plots").mkdir()
     loaded = bundle.recipe.loaded
     with drawing(folder, results, loaded.config.style, beside) as drawn:
@@ -103,6 +88,12 @@ def write_record(
         figures=pictures,
         root_file=folder / "results.root",
     )
+
+
+def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest with the checksums of all files that the run wrote: nothing may be written after this."""
+    whole = {**manifest, "files": checksums(folder)}
+    (folder / FILE).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
 def metrics(results: Results) -> dict[str, Any]:
@@ -176,31 +167,3 @@ def _quality_metrics(model: ModelResult) -> dict[str, Any]:
     if model.class_points:
         content["class_points"] = plain(model.class_points)
     return content
-
-
-@contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its place when the block ends well, and is removed when it does not.
-
-    Raises:
-        OutputError: the place cannot be written to, or holds something that is not a run.
-    """
-    if target.exists() and not (target / "manifest.json").is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputError(f"{target}: exists and is not the folder of a run; choose another output with -o")
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        beside.mkdir(parents=True)
-        yield beside
-        _replace(beside, target)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror or error}); nothing was left there") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _replace(beside: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
-    if target.exists():
-        target.rename(old)
-    beside.rename(target)
-    shutil.rmtree(old, ignore_errors=True)

@@ -11,6 +11,7 @@ from pidlab.config.schema import Config
 from pidlab.errors import OutputError, UsageError, nearest
 from pidlab.evaluate.results import Results
 from pidlab.evaluate.stored import read_results
+from pidlab.manifest import from_run, verify
 from pidlab.plots.gallery import catalogue, write
 
 FORMATS = ("pdf", "png", "svg")
@@ -31,13 +32,15 @@ def replot(
 
     Raises:
         UsageError: this is no run, it has no such figure, or something else is to be changed.
+        ModelError: something in the run is damaged.
         OutputError: a figure cannot be written.
     """
     for override in overrides:
         if override.partition("=")[0].partition(".")[0] not in _MAY_CHANGE:
             raise UsageError(f"--set {override}: a figure made again changes only in {' and '.join(_MAY_CHANGE)}")
     config, results = _finished(run, overrides)
-    known = catalogue(results)
+    with from_run(run):
+        known = catalogue(results)
     for name in names:
         if name not in known:
             raise UsageError(f"{run}: has no figure {name!r}; {nearest(name, known)}")
@@ -45,7 +48,8 @@ def replot(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{directory}: cannot be made ({error.strerror or error}); choose another by `-o`") from error
-    made = write(results, directory, config.style, formats=formats, only=names)
+    with from_run(run):
+        made = write(results, directory, config.style, formats=formats, only=names)
     return [directory / f"{picture.name}.{suffix}" for picture in made for suffix in formats]
 
 
@@ -54,8 +58,11 @@ def figure_titles(run: Path) -> dict[str, str]:
 
     Raises:
         UsageError: this is no run.
+        ModelError: something in it is damaged.
     """
-    return {name: sheet.title for name, sheet in catalogue(_finished(run)[1]).items()}
+    results = _finished(run)[1]
+    with from_run(run):
+        return {name: sheet.title for name, sheet in catalogue(results).items()}
 
 
 def _finished(run: Path, overrides: Sequence[str] = ()) -> tuple[Config, Results]:
@@ -63,5 +70,6 @@ def _finished(run: Path, overrides: Sequence[str] = ()) -> tuple[Config, Results
         raise UsageError(
             f"{run}: is not the folder of a run; it has no config.yaml and results.json (name what `pidlab run` wrote)"
         )
+    verify(run, "config.yaml", "results.json")
     config = load_config(run / "config.yaml", overrides).config
     return config, replace(read_results(run / "results.json"), labels=config.axis_labels)

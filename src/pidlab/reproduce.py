@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from pidlab.config.load import load_config
-from pidlab.errors import DataError, UsageError
+from pidlab.errors import DataError, ModelError, UsageError
+from pidlab.jsonfile import plain_json
+from pidlab.manifest import from_run, read_manifest, verify
 from pidlab.models.contender import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
@@ -62,26 +64,49 @@ def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction
     """
     if not (run / "config.yaml").is_file() or not (run / "metrics.json").is_file():
         raise UsageError(f"{run}: is not the folder of a run; name what `pidlab run` wrote")
-    before, manifest = _record(run / "metrics.json"), _record(run / "manifest.json")
+    verify(run, "config.yaml", "metrics.json")
+    before, manifest = _record(run / "metrics.json"), _manifest(run)
     loaded = load_config(run / "config.yaml")
     started = time.time()
     done = analyse(loaded, resources, watcher)
     after = json.loads(json.dumps(metrics(done.results)))
     now = json.loads(json.dumps(manifest_of(loaded, done.inputs, resources, started)))
-    moved = tuple(sorted(_moved("", before, after), key=lambda m: -(m.errors or 0.0)))
-    return Reproduction(_count(before), moved, tuple(_differences(manifest, now)))
+    with from_run(run):
+        moved = tuple(sorted(_moved("", before, after), key=lambda m: -(m.errors or 0.0)))
+        return Reproduction(_count(before), moved, tuple(_differences(manifest, now)))
 
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = plain_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds no JSON object")
     return content
 
 
+def _manifest(run: Path) -> dict[str, Any]:
+    """The manifest, with all that is compared of it; before the work of a run is done for nothing.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    manifest = read_manifest(run)
+    inputs = manifest.get("inputs")
+    whole = isinstance(inputs, list) and isinstance(manifest.get("packages"), dict)
+    for each in inputs if whole and isinstance(inputs, list) else ():
+        texts = isinstance(each, dict) and all(isinstance(each.get(key), str) for key in ("file", "tree"))
+        whole = whole and texts and type(each.get("entries")) is int and isinstance(each.get("hashes"), dict)
+    if not whole:
+        raise ModelError(f"{run / 'manifest.json'}: is missing or damaged; copy the folder again")
+    return manifest
+
+
 def _is_measured(value: Any) -> bool:
-    return isinstance(value, Mapping) and set(value) == {"value", "low", "high", "n"}
+    if not isinstance(value, Mapping) or set(value) != {"value", "low", "high", "n"}:
+        return False
+    return all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in value.values())
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -76,14 +77,25 @@ class Scaler:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Scaler:
-        """The scaler that `to_json` described."""
-        return cls(
-            tuple(np.asarray(k, np.float64) for k in content["knots"]),
-            tuple(np.asarray(v, np.float64) for v in content["values"]),
-            bool(content["clamp"]),
-            np.asarray(content["fill"], np.float64),
-            tuple(content["indicators"]),
-        )
+        """The scaler that `to_json` described.
+
+        Raises:
+            KeyError, TypeError, ValueError: the content is not that of a scaler.
+        """
+        knots = tuple(np.asarray(k, np.float64) for k in content["knots"])
+        values = tuple(np.asarray(v, np.float64) for v in content["values"])
+        fill, indicators = np.asarray(content["fill"], np.float64), tuple(content["indicators"])
+        for k, v in zip(knots, values, strict=True):
+            if k.ndim != 1 or k.shape != v.shape or len(k) < 2 or not np.isfinite([k, v]).all():
+                raise ValueError("the knots of a feature are no two equally long lists of numbers")
+            if (np.diff(k) <= 0).any() or (np.diff(v) < 0).any():
+                raise ValueError("the knots of a feature do not rise")
+        if fill.shape != (len(knots),) or not np.isfinite(fill).all() or not isinstance(content["clamp"], bool):
+            raise ValueError("what fills missing values is damaged")
+        rising = all(a < b for a, b in pairwise(indicators))
+        if not all(type(j) is int and 0 <= j < len(knots) for j in indicators) or not rising:
+            raise ValueError("the columns that tell what is missing are damaged")
+        return cls(knots, values, content["clamp"], fill, indicators)
 
 
 def fit_scaler(x: FloatArray, method: Method) -> Scaler:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pidlab.errors import ModelError
+from pidlab.jsonfile import plain_json
+from pidlab.manifest import verify
 from pidlab.sample import IntArray, Sample
 from pidlab.split import Keys, Part
 
@@ -73,13 +76,13 @@ def read_events(run: Path) -> ScoredEvents:
     path = run / FILE
     try:
         with safe_open(path, "numpy") as file:
-            about = json.loads((file.metadata() or {}).get("pidlab", "{}"))
+            about = plain_json((file.metadata() or {}).get("pidlab", "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (OSError, SafetensorError, ValueError) as error:
+        if about.get("schema") != SCHEMA:
+            raise ModelError(f"{path}: written by another version of pidlab; make the run again")
+        n = _checked(arrays, about)
+    except (OSError, SafetensorError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); make the run again") from error
-    if about.get("schema") != SCHEMA:
-        raise ModelError(f"{path}: written by another version of pidlab; make the run again")
-    n = len(arrays["event"])
     sample = Sample(
         x=np.empty((n, 0), np.float32),
         y=arrays["class"].astype(np.int64),
@@ -96,6 +99,37 @@ def read_events(run: Path) -> ScoredEvents:
     return ScoredEvents(sample, arrays["part"], arrays["aside"], _scores(arrays, "test."), _scores(arrays, "aside."))
 
 
+def _checked(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> int:
+    """The number of candidates, where every array is one of that many, or of those that it is about.
+
+    Raises:
+        ValueError: which is not.
+    """
+    n, classes, signal = len(arrays["event"]), about["classes"], about["signal"]
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or len(classes) < 2:
+        raise ValueError("its classes are damaged")
+    if type(signal) is not int or not 0 <= signal < len(classes):
+        raise ValueError("its signal is no class")
+    for name, kind in {"event": "u", "class": "i", "weight": "f", "file": "i", "row": "i", "part": "i"}.items():
+        if arrays[name].shape != (n,) or arrays[name].dtype.kind != kind:
+            raise ValueError(f"{name} is not one number for each of {n} candidates")
+    y, part, aside = arrays["class"], arrays["part"], arrays["aside"]
+    if n and (y.min() < 0 or y.max() >= len(classes)):
+        raise ValueError("a candidate is of no class")
+    if not np.isfinite(arrays["weight"]).all() or (part > max(Part)).any():
+        raise ValueError("a weight or a part is damaged")
+    if aside.ndim != 1 or aside.dtype.kind != "i" or (len(aside) and (aside.min() < 0 or aside.max() >= n)):
+        raise ValueError("the candidates that decided thresholds are damaged")
+    lengths = {"test": int((part == Part.TEST).sum()), "aside": len(aside)}
+    for name, values in arrays.items():
+        expected = lengths.get(name.partition(".")[0])
+        if "." in name and (values.dtype.kind != "f" or values.ndim != 2 or len(values) != expected):
+            raise ValueError(f"{name} is not a row of scores for each of {expected} candidates")
+        if "." in name and values.shape[1] < len(classes):
+            raise ValueError(f"{name} has {values.shape[1]} columns for {len(classes)} classes")
+    return n
+
+
 def _scores(arrays: Mapping[str, NDArray[np.float32]], prefix: str) -> dict[str, Scores]:
     return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
 
@@ -106,6 +140,7 @@ def read_training_keys(run: Path) -> Keys:
     Raises:
         ModelError: the file is missing or damaged.
     """
+    verify(run, FILE)
     try:
         with safe_open(run / FILE, "numpy") as file:
             keys: Keys = np.unique(file.get_tensor("event"))

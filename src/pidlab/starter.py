@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from pidlab.inspect import BranchSummary, TableSummary
+from pidlab.literals import yaml_comment, yaml_string
 
 _LABEL_NAMES = (
     "species",
@@ -26,7 +26,9 @@ _RUN_NAMES = ("run", "runnumber", "run_number", "runno")
 _EVENT_NAMES = ("event", "eventnumber", "event_number", "evt", "evtnum", "eventid", "event_id")
 _WEIGHT_NAMES = ("w", "weight", "weights", "genweight", "evtweight", "eventweight", "event_weight")
 _NUMBERS = ("float", "int", "unsigned", "bool")
-_PLAIN_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+"""What some reader of YAML takes for something else than a text."""
 
 
 def starter_configuration(file: str, tree: str, summary: TableSummary, columns: Sequence[str] = ()) -> str:
@@ -38,7 +40,7 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
         summary: what the table holds.
         columns: the invented names of columns that the file does not name.
     """
-    usable = [b for b in summary.branches if b.kind in _NUMBERS]
+    usable = [b for b in summary.branches if b.kind in _NUMBERS and "`" not in b.name]
     keys = _named(usable, _RUN_NAMES)[:1] + _named(usable, _EVENT_NAMES)[:1]
     event_id = [b.name for b in keys if not b.kind.startswith("float")]
     weight = next((b.name for b in _named(usable, _WEIGHT_NAMES) if not b.is_constant), None)
@@ -48,12 +50,12 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
     taken = {*event_id, weight, label.name if label else None}
     features = [b for b in usable if b.name not in taken and not b.is_constant and "weight" not in b.name.lower()]
     lines = [
-        f"# Written for {Path(file).name}, tree {tree}: {summary.n_entries:,} entries.",
+        f"# Written for {yaml_comment(f'{Path(file).name}, tree {tree}')}: {summary.n_entries:,} entries.",
         "# Every key is explained in the reference; unknown keys are refused with their place.",
         "data:",
-        f"  files: {json.dumps(file)}",
-        f"  tree: {json.dumps(tree)}",
-        *([f"  columns: {json.dumps(list(columns))}      # invented: the file names none"] if columns else ()),
+        f"  files: {yaml_string(file)}",
+        f"  tree: {yaml_string(tree)}",
+        *([f"  columns: {_yaml_list(columns)}      # invented: the file names none"] if columns else ()),
         *_data_lines(event_id, weight),
         *(f"  # per: {name}      # one row a candidate; then {name}_… are plain numbers" for name in collections),
         "",
@@ -81,7 +83,7 @@ def _collections(branches: Sequence[BranchSummary]) -> list[str]:
     """The collections of a NanoAOD-like table: X where nX counts the entries of X_…"""
     names = {b.name for b in branches}
     prefixes = dict.fromkeys(b.name.partition("_")[0] for b in branches if "[" in b.kind and "_" in b.name)
-    return [prefix for prefix in prefixes if f"n{prefix}" in names]
+    return [prefix for prefix in prefixes if f"n{prefix}" in names and _PLAIN_NAME.fullmatch(prefix)]
 
 
 def _named(branches: Sequence[BranchSummary], names: Sequence[str]) -> list[BranchSummary]:
@@ -103,11 +105,11 @@ def _data_lines(event_id: Sequence[str], weight: str | None) -> list[str]:
     lines = []
     if event_id:
         lines.append(
-            f"  event_id: {json.dumps(event_id)}      # decides the split: the same event always falls on the same side"
+            f"  event_id: {_yaml_list(event_id)}      # decides the split: the same event always falls on the same side"
         )
     else:
         lines.append("  # event_id: [run, event]        # integer branches; left out: file and entry number")
-    lines.append(f"  weight: {json.dumps(_quoted(weight))}" if weight else '  # weight: "w"')
+    lines.append(f"  weight: {yaml_string(_quoted(weight))}" if weight else '  # weight: "w"')
     return lines
 
 
@@ -120,25 +122,28 @@ def _class_lines(label: BranchSummary | None) -> list[str]:
             "#  pion: {files: pions.root}",
         ]
     values: Sequence[int | str] = label.labels or label.words
-    lines = [f"classes:                          # {label.name} has the values {', '.join(map(str, values))}"]
+    shown = ", ".join(map(str, values))
+    lines = [f"classes:                          # {yaml_comment(f'{label.name} has the values {shown}')}"]
     stem = re.sub(r"[^A-Za-z0-9_]", "_", label.name)
     for i, value in enumerate(values):
-        name = re.sub(r"[^A-Za-z0-9_]", "_", f"{stem}_{value}".replace("-", "minus_"))
+        name = re.sub(r"[^A-Za-z0-9_]", "_", f"{stem}_{value}".replace("-", "minus_"))[:90]
+        name = f"class_{name}" if name[0].isdigit() else name
         name = name if f"  {name}:" not in "\n".join(lines) else f"{name}_{i}"
         written = value if isinstance(value, int) else f"'{value}'" if "'" not in value else f'"{value}"'
-        lines.append(f"  {name}: {json.dumps(f'{_quoted(label.name)} == {written}')}")
+        lines.append(f"  {name}: {yaml_string(f'{_quoted(label.name)} == {written}')}")
     return [*lines, "# signal:                         # left out: the first class"]
 
 
 def _feature_lines(branch: BranchSummary) -> list[str]:
-    remark = f"   # {'; '.join(branch.remarks)}" if branch.remarks else ""
+    remark = f"   # {yaml_comment('; '.join(branch.remarks))}" if branch.remarks else ""
     if branch.codes:
         codes = ", ".join(f"{value:g}" for value, _ in branch.codes)
-        expression = json.dumps(_quoted(branch.name))
-        return [f"  - {{name: {json.dumps(branch.name)}, expression: {expression}, missing: [{codes}]}}{remark}"]
-    if _PLAIN_NAME.match(branch.name):
-        return [f"  - {branch.name}{remark}"]
-    return [f"  - {{name: {json.dumps(branch.name)}, expression: {json.dumps(_quoted(branch.name))}}}{remark}"]
+        expression = yaml_string(_quoted(branch.name))
+        return [f"  - {{name: {yaml_string(branch.name)}, expression: {expression}, missing: [{codes}]}}{remark}"]
+    if _PLAIN_NAME.fullmatch(branch.name):
+        written = yaml_string(branch.name) if branch.name.lower() in _YAML_WORDS else branch.name
+        return [f"  - {written}{remark}"]
+    return [f"  - {{name: {yaml_string(branch.name)}, expression: {yaml_string(_quoted(branch.name))}}}{remark}"]
 
 
 def _left_out(summary: TableSummary, taken: set[str | None], features: set[str]) -> list[str]:
@@ -147,12 +152,17 @@ def _left_out(summary: TableSummary, taken: set[str | None], features: set[str])
         if b.name in taken or b.name in features:
             continue
         why = b.kind if b.kind not in _NUMBERS else "constant" if b.is_constant else "a weight, by its name"
+        why = "expressions cannot hold its name" if "`" in b.name else why
         advice = "; take an element x[0], a reduction such as Max$(x), or `per:`" if "[" in b.kind else ""
-        lines.append(f"# left out: {b.name} ({why}{advice})")
+        lines.append(f"# left out: {yaml_comment(f'{b.name} ({why}{advice})')}")
     return lines
+
+
+def _yaml_list(names: Sequence[str]) -> str:
+    return f"[{', '.join(map(yaml_string, names))}]"
 
 
 def _quoted(name: str | None) -> str:
     """A branch name as an expression."""
     assert name is not None
-    return name if _PLAIN_NAME.match(name) else f"`{name}`"
+    return name if _PLAIN_NAME.fullmatch(name) else f"`{name}`"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pidlab.apply.summary import Summary
-from pidlab.rootio.files import writing
+from pidlab.literals import cpp_comment, cpp_string, python_string
+from pidlab.whole import write_whole
 
 Row = tuple[str, str, str, str]
 
@@ -127,11 +126,12 @@ def write_attach(output: Path, summaries: Sequence[Summary]) -> None:
         return
     first = rows[0]
     score = next((f"pid_{model}" for s in summaries for model in s.n_passed), "pid_selected")
-    common = {"first": json.dumps(first[1])}
-    in_root = ",\n".join("   {" + ", ".join(map(json.dumps, row)) + "}" for row in rows)
-    in_python = "\n".join(f"    ({', '.join(map(json.dumps, row))})," for row in rows)
-    _write(output / "attach.C", _ROOT.format(rows=in_root, tree=first[1], branch=f"{first[3]}.{score}", **common))
-    _write(output / "attach.py", _PYTHON.format(rows=in_python, feature="p", score=score, **common))
+    in_root = ",\n".join("   {" + ", ".join(map(cpp_string, row)) + "}" for row in rows)
+    in_python = "\n".join(f"    ({', '.join(map(python_string, row))})," for row in rows)
+    told = {"tree": cpp_comment(first[1]), "branch": cpp_comment(f"{first[3]}.{score}")}
+    write_whole(output / "attach.C", _ROOT.format(rows=in_root, first=cpp_string(first[1]), **told))
+    text = _PYTHON.format(rows=in_python, first=python_string(first[1]), feature="p", score=score)
+    write_whole(output / "attach.py", text)
 
 
 def _rows(output: Path, summaries: Iterable[Summary]) -> Iterable[Row]:
@@ -148,14 +148,3 @@ def _from(folder: Path, path: str) -> str:
         return path
     whole = Path(path).parent.resolve() / Path(path).name
     return whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else str(whole)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text so that others see the old one or the new one."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
-    with writing(path):
-        try:
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)

@@ -32,11 +32,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), error.exit_code)
     except MemoryError:
         _fail("out of memory; read fewer branches or fewer events", 1)
+    except (ImportError, SystemError) as error:  # what loading a library raises where the address space is too small
+        if debug:
+            raise
+        _fail(_not_loaded(error), 1)
     except OSError as error:
         if debug:
             raise
+        if error.errno is None:  # of a library in C that could not be loaded
+            _fail(_not_loaded(error), 1)
         _fail(str(OutputError(f"{error.filename or 'input or output'}: {error.strerror or error}")), 1)
     sys.exit(0)
+
+
+def _not_loaded(error: Exception) -> str:
+    told = " ".join(str(error).split())[:300]
+    return (
+        f"a library cannot be loaded ({type(error).__name__}: {told}): there is not enough memory or address space "
+        "(`ulimit -v`), or the installation is not whole"
+    )
 
 
 def _fail(message: str, code: int) -> None:

@@ -18,6 +18,7 @@ def compare(runs: Sequence[Path], json_file: Path | None) -> None:
     """Show two finished RUNS or more side by side, paired where they tested the same events."""
     from pidlab.compare_runs import as_json, compare_runs, load_runs
     from pidlab.terminal import pair_lines, runs_table
+    from pidlab.whole import write_whole
 
     if len(runs) < 2:
         raise click.UsageError("name two runs or more")
@@ -28,7 +29,7 @@ def compare(runs: Sequence[Path], json_file: Path | None) -> None:
         for line in (line for pair in pairs for line in pair_lines(pair)):
             say(console, line)
     if json_file is not None:
-        json_file.write_text(as_json(finished, pairs) + "\n", encoding="utf-8")
+        write_whole(json_file, as_json(finished, pairs) + "\n")
 
 
 @click.command()

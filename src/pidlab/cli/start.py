@@ -48,6 +48,7 @@ def init(file: str, output: Path, force: bool) -> None:
     from pidlab.inspect import inspect as inspect_table
     from pidlab.read import Table, find_one
     from pidlab.starter import starter_configuration
+    from pidlab.whole import write_whole
 
     if output.exists() and not force:
         raise OutputError(f"{output}: is there already; name another file with -o, or replace it with --force")
@@ -55,7 +56,7 @@ def init(file: str, output: Path, force: bool) -> None:
     path = source.path if "://" in source.path else str(Path(source.path).resolve())
     with Table(source) as table:
         text = starter_configuration(path, source.tree, inspect_table(table), source.columns)
-    output.write_text(text, encoding="utf-8")
+    write_whole(output, text)
     click.echo(f"wrote {output}; look it over, then: pidlab run {output}")
 
 

@@ -119,6 +119,10 @@ def apply(
         from pidlab.terminal import failures, stage_line, summary_table
 
         bundle = load_bundle(run, models)
+        if not bundle.verified:
+            watcher.note(
+                f"{run} was made by a version of pidlab that kept no checksums: damage of its files may not be seen."
+            )
         sources, lost = find_inputs(bundle.recipe, files, tree)
         summaries = apply_bundle(bundle, sources, output, watcher, jobs=jobs, dask=dask, force=force)
         if done := [s for s in summaries if not s.failure]:

@@ -121,6 +121,9 @@ def _read_yaml(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
                 raise ConfigError([Mistake(_mark(name, event), "", message)])
             if isinstance(event, ScalarEvent) and len(event.value) > _MAX_BYTES // 10:
                 raise ConfigError([Mistake(_mark(name, event), "", "this value is too long")])
+            if isinstance(event, ScalarEvent) and "\0" in event.value:
+                message = "holds a NUL character, which no name, path or expression has"
+                raise ConfigError([Mistake(_mark(name, event), "", message)])
         node = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -156,7 +159,13 @@ def _value(node: Node, path: KeyPath, places: dict[KeyPath, str], name: str) -> 
     if isinstance(node, MappingNode):
         return _mapping(node, path, places, name)
     assert isinstance(node, ScalarNode)
-    return YAML(typ="safe", pure=True).constructor.construct_object(node) if tag != "str" else node.value
+    if tag == "str":
+        return node.value
+    try:
+        return YAML(typ="safe", pure=True).constructor.construct_object(node)
+    except ValueError:  # of more digits than Python reads
+        message = f"{node.value[:20]}… of {len(node.value):,} characters is no number that is read"
+        raise ConfigError([Mistake(_mark(name, node), dotted(path), message)]) from None
 
 
 def _mapping(node: MappingNode, path: KeyPath, places: dict[KeyPath, str], name: str) -> dict[str, Any]:

@@ -13,6 +13,11 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 PositiveInt = Annotated[int, Field(gt=0)]
+# What takes memory has limits well above all that was ever useful.
+Width = Annotated[int, Field(gt=0, le=100_000)]
+Epochs = Annotated[int, Field(gt=0, le=1_000_000)]
+Members = Annotated[int, Field(gt=0, le=1_000)]
+Bins = Annotated[int, Field(gt=0, le=10_000)]
 Edges = Annotated[list[float], Field(min_length=2)]
 
 
@@ -177,9 +182,7 @@ class MlpModel(Section):
 
     type: Literal["mlp"]
     preset: Literal["default", "workshop"] = Field("default", description="what stands for keys left out")
-    hidden: list[PositiveInt] | None = Field(
-        None, description="widths of the layers; left out: [64, 64]; workshop: [20, 20]"
-    )
+    hidden: list[Width] | None = Field(None, description="widths of the layers; left out: [64, 64]; workshop: [20, 20]")
     activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "silu", "gelu"] | None = Field(
         None, description="of the hidden layers; left out: silu; workshop: tanh"
     )
@@ -191,7 +194,7 @@ class MlpModel(Section):
         None, description="of the learning rate; left out: one_cycle; workshop: constant"
     )
     batch_size: PositiveInt | None = Field(None, description="left out: 64 to 512, by the sample; workshop: 128")
-    epochs: PositiveInt | None = Field(None, description="at most; left out: 10 to 200, by the sample; workshop: 50")
+    epochs: Epochs | None = Field(None, description="at most; left out: 10 to 200, by the sample; workshop: 50")
     patience: PositiveInt | None = Field(None, description="epochs without improvement before stopping")
     dropout: Fraction | None = Field(
         None,
@@ -205,7 +208,7 @@ class MlpModel(Section):
     )
     batch_norm: bool = Field(False, description="normalise before each activation")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled with adamw")
-    members: PositiveInt | None = Field(
+    members: Members | None = Field(
         None,
         description="networks, whose mean probability is the score; left out: 4 for samples small for their features, "
         "8 with swap noise, else 1",
@@ -271,9 +274,9 @@ class Map(Section):
     """Efficiency in bins of one or two spectators: edges, or a number of equally populated bins."""
 
     x: Expression = Field(description="a spectator")
-    bins: Edges | PositiveInt = Field(10, description="edges, or how many bins of equal population")
+    bins: Edges | Bins = Field(10, description="edges, or how many bins of equal population")
     y: Expression | None = Field(None, description="a second spectator")
-    y_bins: Edges | PositiveInt = Field(10, description="as bins, of y")
+    y_bins: Edges | Bins = Field(10, description="as bins, of y")
 
 
 class Flat(Map):

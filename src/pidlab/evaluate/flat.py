@@ -77,7 +77,9 @@ def flat_from_json(content: Mapping[str, Any]) -> FlatThreshold:
         values = np.asarray(content["values"], np.float64)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"a flat working point is damaged ({error}); make the run again") from error
-    rising = all(n.ndim == 1 and len(n) and np.all(np.diff(n) > 0) for n in nodes)
+    rising = all(n.ndim == 1 and len(n) and np.isfinite(n).all() and np.all(np.diff(n) > 0) for n in nodes)
+    if np.isnan(values).any():
+        raise DataError("a flat working point is damaged (a threshold is no number); make the run again")
     if not rising or len(names) != len(nodes) or len(names) not in (1, 2) or values.shape != tuple(map(len, nodes)):
         raise DataError("a flat working point is damaged (nodes and values do not fit); make the run again")
     return FlatThreshold(names, nodes, values)

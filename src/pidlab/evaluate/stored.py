@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -15,8 +16,10 @@ import numpy as np
 
 from pidlab.errors import DataError
 from pidlab.evaluate.results import Measured, Results
+from pidlab.jsonfile import plain_json
 
 SCHEMA = 1
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 
 def write_results(path: Path, results: Results) -> None:
@@ -32,7 +35,7 @@ def read_results(path: Path) -> Results:
         DataError: the file is missing, damaged, or of a version to come.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = plain_json(path.read_text(encoding="utf-8"))
         schema, results = content["schema"], content["results"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read as the results of a run ({error}); make the run again") from error
@@ -40,9 +43,25 @@ def read_results(path: Path) -> Results:
         raise DataError(f"{path}: written by another version of pidlab (schema {schema}); make the run again")
     try:
         decoded: Results = _decoded(results, Results)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        _check_names(decoded)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise DataError(f"{path}: does not hold the results of a run ({error}); make the run again") from error
     return decoded
+
+
+def _check_names(results: Results) -> None:
+    """Refuse names that the configuration would have refused: they become names of branches, functions and files.
+
+    Raises:
+        ValueError: which.
+    """
+    models = results.models.values()
+    points = [p.name for m in models for p in m.working_points]
+    for name in (*results.classes, *results.models, *(m.name for m in models), *points):
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a class, model or working point")
+    if results.signal not in results.classes or any(name != m.name for name, m in results.models.items()):
+        raise ValueError("the signal is no class, or a model has two names")
 
 
 def _encoded(value: Any) -> Any:
@@ -82,6 +101,10 @@ def _decoded(value: Any, kind: Any) -> Any:
         return Measured(*(_decoded(number, float) for number in value))
     if dataclasses.is_dataclass(kind):
         return _decoded_fields(value, kind)
+    if kind in (int, str, bool) and type(value) is not kind:
+        raise TypeError(f"{str(value)[:40]!r} is no {kind.__name__}")
+    if kind is float and (isinstance(value, bool) or not isinstance(value, int | float | str)):
+        raise TypeError(f"{str(value)[:40]!r} is no number")
     return float(value) if kind is float else value
 
 

@@ -38,6 +38,7 @@ from pidlab.evaluate.results import Array, EfficiencyMap, FlatThreshold, ModelRe
 from pidlab.evaluate.stored import read_results
 from pidlab.export.correctionlib_content import SYSTEMATICS, correction_name, corrections, grouped, rate_of
 from pidlab.export.parity import Exported, ParityEvents, largest_difference
+from pidlab.manifest import verify
 
 FILE = "corrections.json"
 _LIMIT = 1e-9
@@ -55,7 +56,10 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         ModelError: correctionlib refuses the file, or finds other numbers in it.
     """
     library = _correctionlib()
+    verify(run, "results.json")
     results = read_results(run / "results.json")
+    for name in models:
+        _check_points(results, bundle, name, run / "results.json")
     chosen = [results.models[name] for name in models]
     content = corrections(results, chosen, bundle.fingerprint)
     path = output / FILE
@@ -67,6 +71,19 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         raise ModelError(f"{path.name}: correctionlib refuses it ({error}); nothing was exported") from error
     difference = max(_differences(written, results, chosen, events), default=0.0)
     return [Exported(path, "correctionlib", tuple(models), difference, len(events.x))]
+
+
+def _check_points(results: Results, bundle: Bundle, name: str, path: Path) -> None:
+    """Refuse results that are not those of the models in the same folder.
+
+    Raises:
+        ModelError: they hold no such model, or other working points of it.
+    """
+    if name not in results.models:
+        raise ModelError(f"{path}: holds nothing of the model {name!r}; make the run again")
+    known = [(point.name, point.threshold) for point in results.models[name].working_points]
+    if name in bundle.decisions and known != [(d.name, d.threshold) for d in bundle.decisions[name]]:
+        raise ModelError(f"{path}: the working points of {name} are not those of its models; copy the folder again")
 
 
 def _correctionlib() -> ModuleType:

@@ -22,6 +22,7 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.flat import thresholds_at
 from pidlab.export.cpp_event import Member
 from pidlab.export.parity import LIMIT, ParityEvents, largest_difference
+from pidlab.literals import cpp_string
 
 if TYPE_CHECKING:
     from pidlab.export.header import Header
@@ -31,6 +32,9 @@ _COMPILERS = ("g++", "clang++", "c++")
 _FLAGS = ("-std=c++17", "-O1")
 _SECONDS = 600
 _LIMITS = {"bdt": 1e-6}
+_HEADER = "exported.h"
+# What a compiler may need of the environment. Everything else could change what is compiled or run.
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "ROOTSYS", "SDKROOT", "DEVELOPER_DIR")
 
 
 def checked(header: Header, path: Path, events: ParityEvents) -> tuple[float, str]:
@@ -52,14 +56,17 @@ def outputs_of(header: Header, path: Path, events: ParityEvents, folder: Path) -
         ModelError: it does not compile, or does not run through.
     """
     program, given, answer = folder / "check.cpp", folder / "events.bin", folder / "answer.bin"
-    program.write_text(_program(header, path), encoding="utf-8")
+    program.write_text(_program(header, folder / _HEADER), encoding="utf-8")
+    shutil.copyfile(path, folder / _HEADER)
     given.write_bytes(b"".join(_column(m, events.branches[m.branch]) for m in header.event.members))
     words = [str(given), str(len(events)), str(answer)]
     if compiler := find_compiler():
-        _run([*compiler, *_FLAGS, "-o", str(folder / "check"), str(program)], path.name, "does not compile")
-        _run([str(folder / "check"), *words], path.name, "compiles and does not run")
+        command = [*compiler, *_FLAGS, "-o", str(folder / "check"), str(program)]
+        _run(command, path.name, "does not compile", folder)
+        _run([str(folder / "check"), *words], path.name, "compiles and does not run", folder)
     elif importlib.util.find_spec("ROOT") is not None:
-        _run([sys.executable, "-W", "ignore", "-c", _IN_CLING, str(program), *words], path.name, "fails in cling")
+        command = [sys.executable, "-W", "ignore", "-c", _IN_CLING, str(program), *words]
+        _run(command, path.name, "fails in cling", folder)
     else:
         return None
     names = [*_outputs(header), *(f"plain {m}" for m in header.models)]
@@ -112,16 +119,17 @@ def _outputs(header: Header) -> list[str]:
     return names
 
 
-def _program(header: Header, path: Path) -> str:
+def _program(header: Header, file: Path) -> str:
     calls = "".join(
-        f'   writer("{m}", pid::{header.names[m]}({", ".join(f"event.{b.name}" for b in header.members_of(m))}));\n'
+        f"   writer({cpp_string(m)}, pid::{header.names[m]}"
+        f"({', '.join(f'event.{b.name}' for b in header.members_of(m))}));\n"
         for m in header.models
     )
     plain = f"template <class Writer>\nvoid plain_calls(const pid::Event& event, Writer& writer)\n{{\n{calls}}}\n"
     fixed = (Path(__file__).parent / "parity_check.cpp").read_text(encoding="utf-8")
     unused = "   static_cast<void>(event);\n"
     return (
-        f'#include "{path.resolve()}"\nnamespace pid = {header.namespace};\n'
+        f'#include "{file}"\nnamespace pid = {header.namespace};\n'
         f"{plain.replace('{' + chr(10), '{' + chr(10) + unused, 1)}{fixed}"
     )
 
@@ -144,9 +152,15 @@ def _column(member: Member, column: Any) -> bytes:
     return len(content).to_bytes(8, "little") + content
 
 
-def _run(command: list[str], file: str, failed: str) -> None:
+def _run(command: list[str], file: str, failed: str, folder: Path) -> None:
+    """Run a program in a temporary folder, where no settings of others lie, with little of the environment."""
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment |= {"HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", timeout=_SECONDS, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"{file}: {failed}: {command[0]} took more than {_SECONDS} s") from error
     if done.returncode:

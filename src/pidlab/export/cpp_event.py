@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from pidlab.bundle import Bundle
 from pidlab.errors import ExpressionError, UsageError
-from pidlab.export.cpp_text import comment, identifier, number, quoted
+from pidlab.export.cpp_text import number
 from pidlab.export.parity import ParityEvents
 from pidlab.expressions import Expression, Kind, Number, kind_from_array, to_cpp
 from pidlab.expressions.tree import Apply, Branch, Constant, Step
+from pidlab.literals import cpp_comment, cpp_identifier, cpp_string
 
 _TYPES = {
     Number.FLOAT: "double",
@@ -50,7 +51,7 @@ class Member:
         """The line in `struct Event`."""
         start = {"double": " = std::numeric_limits<double>::quiet_NaN()", "bool": " = false"}.get(self.type, " = 0")
         start = "" if self.is_list or self.type == "std::string" else start
-        return f"   {self.type} {self.name}{start}; // {comment(self.branch)}\n"
+        return f"   {self.type} {self.name}{start}; // {cpp_comment(self.branch)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def event_text(expressions: Sequence[Expression], events: ParityEvents) -> Event
     members: list[Member] = []
     for branch in sorted({name for expression in expressions for name in expression.branches}):
         kind = kind_from_array(events.branches[branch])
-        members.append(Member(branch, identifier(branch, [*_RESERVED, *(m.name for m in members)]), kind))
+        members.append(Member(branch, cpp_identifier(branch, [*_RESERVED, *(m.name for m in members)]), kind))
     return EventText(tuple(members))
 
 
@@ -164,7 +165,7 @@ def _shortened(steps: Sequence[Step], exact: Mapping[int, str]) -> Iterator[Step
 def selection_text(bundle: Bundle, event: EventText) -> str:
     """The function `selected`."""
     cuts = [
-        f"   if (!{event.truth(f'selection.{name}', stated.expression)}) return false; // {comment(name)}\n"
+        f"   if (!{event.truth(f'selection.{name}', stated.expression)}) return false; // {cpp_comment(name)}\n"
         for name, stated in bundle.recipe.selection
     ]
     return (
@@ -182,7 +183,7 @@ def features_text(bundle: Bundle, event: EventText) -> str:
         missing = f"{codes} ? std::numeric_limits<float>::quiet_NaN() : " if codes else ""
         lines.append(
             f"   {{ const auto value = {value}; x[{j}] = {missing}detail::narrowed(value); }}"
-            f" // {comment(feature.name)}\n"
+            f" // {cpp_comment(feature.name)}\n"
         )
     n = len(bundle.recipe.features)
     return (
@@ -198,7 +199,7 @@ def _code(code: float) -> str:
 
 def struct_text(event: EventText) -> str:
     """`struct Event`, and `branches`, which shows a visitor the name of each branch beside its member."""
-    shown = "".join(f"   visit({quoted(m.branch)}, event.{m.name});\n" for m in event.members)
+    shown = "".join(f"   visit({cpp_string(m.branch)}, event.{m.name});\n" for m in event.members)
     return (
         "/// The branches that scores are computed from, with the values of one row.\n"
         f"struct Event {{\n{''.join(m.declaration() for m in event.members)}}};\n\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pidlab.export.cpp_event import Member, arguments
 from pidlab.export.cpp_models import n_scores
-from pidlab.export.cpp_text import quoted
+from pidlab.literals import cpp_string
 
 if TYPE_CHECKING:
     from pidlab.export.header import Header
@@ -36,9 +36,9 @@ def frame_text(header: Header) -> str:
     for model in header.models:
         own, found = _model(header, model)
         functions, columns = functions + own, columns + found
-    calls = "".join(f"\n      .Define({quoted(c.name)}, {_defined(header, c)})" for c in columns)
+    calls = "".join(f"\n      .Define({cpp_string(c.name)}, {_defined(header, c)})" for c in columns)
     aliases = "".join(
-        f"\n      .Alias({quoted(_column_of(m))}, {quoted(m.branch)})"
+        f"\n      .Alias({cpp_string(_column_of(m))}, {cpp_string(m.branch)})"
         for m in header.event.members
         if _column_of(m) != m.branch
     )
@@ -83,8 +83,8 @@ def _function(name: str, kind: str, members: Sequence[Member], result: str, firs
 def _defined(header: Header, column: Column) -> str:
     """The further arguments of `Define`: a function of another column, or text for ROOT to compile with its types."""
     if column.source and not column.members and not header.candidates:
-        return f"detail::{column.function}, {{{quoted(column.source)}}}"
-    return quoted(_called(header, column))
+        return f"detail::{column.function}, {{{cpp_string(column.source)}}}"
+    return cpp_string(_called(header, column))
 
 
 def _called(header: Header, column: Column) -> str:

@@ -1,48 +1,18 @@
-"""Text of C++: numbers that come back bit for bit, tables, and names that are valid."""
+"""Numbers in C++: literals that come back bit for bit, and tables of them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.literals import cpp_identifier as identifier
+
+__all__ = ["identifier", "number", "records", "table", "wrapped"]
+
 _WIDTH = 112
-_KEYWORD_LIST = """
-alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class
-compl concept const consteval constexpr constinit const_cast continue co_await co_return co_yield decltype
-default delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline
-int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register
-reinterpret_cast requires return short signed sizeof static static_assert static_cast struct switch template
-this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t
-while xor xor_eq
-"""
-_KEYWORDS = frozenset(_KEYWORD_LIST.split())
-
-
-def identifier(text: str, taken: Iterable[str] = ()) -> str:
-    """A valid C++ name like `text`, and none of those `taken`."""
-    name = re.sub(r"[^A-Za-z0-9_]+", "_", text)
-    name = re.sub(r"__+", "_", name).strip("_") or "x"
-    name = f"x_{name}" if name[0].isdigit() else name
-    name = f"{name}_" if name in _KEYWORDS else name
-    taken, numbered, n = set(taken), name, 1
-    while numbered in taken:
-        n += 1
-        numbered = f"{name}_{n}"
-    return numbered
-
-
-def quoted(text: str) -> str:
-    """A C++ literal of text."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-
-
-def comment(text: str) -> str:
-    """Text as a line may hold it behind `//`."""
-    return " ".join(text.replace("\\", "/").replace("??", "? ?").split())
 
 
 def number(value: Any) -> str:

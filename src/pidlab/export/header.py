@@ -14,10 +14,11 @@ from pidlab.export.cpp_check import checked
 from pidlab.export.cpp_event import Member, arguments, event_text, features_text, selection_text, struct_text
 from pidlab.export.cpp_frame import frame_text
 from pidlab.export.cpp_models import model_text, n_scores
-from pidlab.export.cpp_text import comment, identifier, table
 from pidlab.export.cpp_text import number as literal
+from pidlab.export.cpp_text import table
 from pidlab.export.parity import Exported, ParityEvents, flat_spectators
 from pidlab.expressions import Expression
+from pidlab.literals import cpp_comment, cpp_identifier, cpp_string
 
 _RESERVED = (
     "Event",
@@ -52,7 +53,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
 
 def namespace_of(run: Path) -> str:
     """The namespace of a run's header, `pid_` and the name of its folder."""
-    return identifier(f"pid_{run.resolve().name}")
+    return cpp_identifier(f"pid_{run.resolve().name}")
 
 
 class Header:
@@ -67,7 +68,7 @@ class Header:
         self.bundle, self.models, self.namespace, self.candidates = bundle, tuple(models), namespace, events.members
         self.names: dict[str, str] = {}
         for model in models:
-            self.names[model] = identifier(model, [*_RESERVED, namespace, *self.names.values()])
+            self.names[model] = cpp_identifier(model, [*_RESERVED, namespace, *self.names.values()])
         self.flat = flat_spectators(bundle)
         wanted = [e for model in models for e in self.expressions_of(model)]
         flat = {n for m in models for d in bundle.decisions[m] if d.flat for n in d.flat.names}
@@ -144,11 +145,12 @@ class Header:
         x = "features(event).data()" if bundle.contenders[model].fitted else "nullptr"
         nothing = f"detail::nothing<{k}>()"
         template, parameters, filled = arguments(self.members_of(model))
+        listed, wanted = cpp_comment(", ".join(classes)), cpp_comment(classes[signal])
         text = (
-            f"/// {comment(model)}: the scores of {', '.join(classes)}; NaN where the event is not selected.\n"
+            f"/// {cpp_comment(model)}: the scores of {listed}; NaN where the event is not selected.\n"
             f"inline std::array<float, {k}> scores_{name}(const Event& event)\n"
             f"{{\n   return selected(event) ? detail::scores_{name}(event, {x}) : {nothing};\n}}\n\n"
-            f"/// {comment(model)}: the score of {classes[signal]}; NaN where the event is not selected.\n"
+            f"/// {cpp_comment(model)}: the score of {wanted}; NaN where the event is not selected.\n"
             f"inline float score_{name}(const Event& event)\n{{\n   return scores_{name}(event)[{signal}];\n}}\n\n"
             f"/// The same from the values of the branches.\n"
             f"{template}inline float {name}({parameters})\n{{\n{filled}   return score_{name}(event);\n}}\n\n"
@@ -171,9 +173,9 @@ class Header:
             test = f"score > detail::threshold_at({', '.join([*nodes, f'detail::{name}_thresholds', *at])})"
             also, given = ", const Event& event", ", event"
         return (
-            f"{tables}/// Whether a score of {comment(model)} passes {decision.name}.\n"
+            f"{tables}/// Whether a score of {cpp_comment(model)} passes {cpp_comment(decision.name)}.\n"
             f"inline bool passed_{name}(float score{also})\n{{\n   return {test};\n}}\n\n"
-            f"/// Whether the event is selected and passes {decision.name} of {comment(model)}.\n"
+            f"/// Whether the event is selected and passes {cpp_comment(decision.name)} of {cpp_comment(model)}.\n"
             f"inline bool passed_{name}(const Event& event)\n"
             f"{{\n   return passed_{name}(scores_{self.names[model]}(event)[{column}]{given});\n}}\n\n"
         )
@@ -187,10 +189,10 @@ class Header:
             nothing = f"detail::nothing<{n_scores(contender)}>()"
             lines += f"   {{\n      const auto scores = kept ? {scored} : {nothing};\n"
             for column, index in self.columns_of(model).items():
-                lines += f'      visit("{column}", scores[{index}]);\n'
+                lines += f"      visit({cpp_string(column)}, scores[{index}]);\n"
             for i, d in enumerate(self.bundle.decisions[model]):
                 score = f"scores[{contender.decision_column(i)}]{', event' if d.flat else ''}"
-                lines += f'      visit("pid_{model}_{d.name}", passed_{name}_{d.name}({score}));\n'
+                lines += f"      visit({cpp_string(f'pid_{model}_{d.name}')}, passed_{name}_{d.name}({score}));\n"
             lines += "   }\n"
         x = f"   const auto x = kept ? features(event) : detail::nothing<{n}>();\n" if self.has_features else ""
         return (
@@ -201,4 +203,5 @@ class Header:
 
 
 def _line(text: str) -> str:
-    return text if text.startswith("   ") else comment(text)
+    indent = text[: len(text) - len(text.lstrip(" "))]
+    return indent + cpp_comment(text)

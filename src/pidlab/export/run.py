@@ -15,8 +15,9 @@ from typing import Any
 from pidlab.bundle import Bundle
 from pidlab.errors import ModelError, OutputError, UsageError, nearest
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, parity_events
-from pidlab.models.base import read_json
+from pidlab.manifest import FILE, read_manifest
 from pidlab.read import Source
+from pidlab.whole import write_whole
 
 Writer = Callable[[Bundle, Sequence[str], Path, ParityEvents, Path], list[Exported]]
 
@@ -73,8 +74,7 @@ def export(
         raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    _note(run, bundle.fingerprint, moved)
-    return moved
+    return _noted(run, bundle.fingerprint, moved)
 
 
 def _moved(exported: Sequence[Exported], beside: Path, output: Path) -> list[Exported]:
@@ -86,12 +86,17 @@ def _moved(exported: Sequence[Exported], beside: Path, output: Path) -> list[Exp
     return [replace(each, path=output / each.path.relative_to(beside)) for each in exported]
 
 
-def _note(run: Path, fingerprint: str, exported: Sequence[Exported]) -> None:
-    """Put the exports into the run's manifest, in place of earlier ones of the same format and models."""
-    path = run / "manifest.json"
-    manifest = read_json(path)
+def _noted(run: Path, fingerprint: str, exported: list[Exported]) -> list[Exported]:
+    """Put the exports into the run's manifest, in place of earlier ones of the same format and models.
+
+    The folder of a run may be read-only; the exports are as good without a note of them, and say that there is none.
+    """
+    path = run / FILE
+    manifest = read_manifest(run)
     entries: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = {
-        (old["format"], tuple(old["models"])): old for old in manifest.get("exports", [])
+        (old["format"], tuple(map(str, old["models"]))): old
+        for old in manifest.get("exports", [])
+        if isinstance(old, dict) and isinstance(old.get("format"), str) and isinstance(old.get("models"), list)
     }
     fresh: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = {}
     for each in exported:
@@ -107,11 +112,10 @@ def _note(run: Path, fingerprint: str, exported: Sequence[Exported]) -> None:
             "fingerprint": fingerprint,
         } | ({"note": each.note} if each.note else {})
     manifest["exports"] = list((entries | fresh).values())
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        beside.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        beside.unlink(missing_ok=True)
+        write_whole(path, json.dumps(manifest, indent=1) + "\n")
+    except OutputError as error:
+        why = str(error.__cause__.strerror) if isinstance(error.__cause__, OSError) else str(error)
+        note = f"not noted in {path} ({why})"
+        return [replace(each, note="; ".join(filter(None, [each.note, note]))) for each in exported]
+    return exported

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pidlab.errors import ExpressionError
 from pidlab.expressions.operations import OPERATIONS
 from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, Step
+from pidlab.literals import cpp_string
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,7 @@ def _leaf(text: str, step: Step, variable: Callable[[str], str]) -> _Text:
 
 def _constant(value: float | int | bool | str) -> _Text:
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return _Text((f'"{escaped}"',), "text")
+        return _Text((cpp_string(value),), "text")
     if isinstance(value, bool):
         return _Text((str(value).lower(),), "bool")
     if isinstance(value, int):

@@ -322,9 +322,11 @@ class BDT(Classifier):
             model.n_features_in_ = int(content["n_features"])
             model.best_iteration_ = int(content["best_iteration"])
             model.history_ = dict(content["history"])
+            if model.n_jobs is not None and (not isinstance(model.n_jobs, int) or model.n_jobs < 1):
+                raise ValueError(f"n_jobs is {model.n_jobs!r}")
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{directory / 'model.json'}: is not a whole BDT ({error}); make the run again") from error
-        model._keep(_read_booster(directory / "model.ubj", model.n_features_in_))
+        model._keep(_read_booster(directory / "model.ubj", model.n_features_in_, len(model.classes_)))
         return model
 
 
@@ -381,14 +383,21 @@ def _bounded(x: FloatArray) -> FloatArray:
     return np.clip(x, -_LARGEST, _LARGEST) if np.isinf(x).any() else x
 
 
-def _read_booster(path: Path, n_features: int) -> xgboost.Booster:
+def _read_booster(path: Path, n_features: int, n_classes: int) -> xgboost.Booster:
     import xgboost
 
-    if not path.is_file():
-        raise ModelError(f"{path}: is missing; make the run again")
+    from pidlab.models.bdt_file import check_trees
+
+    try:
+        content = path.read_bytes()
+        check_trees(content, n_features, n_classes)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: is missing; make the run again") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: holds no whole trees ({error}); make the run again") from error
     booster = xgboost.Booster({"verbosity": 0})
     try:
-        booster.load_model(path)
+        booster.load_model(bytearray(content))
     except (xgboost.core.XGBoostError, ValueError) as error:
         raise ModelError(f"{path}: is not a whole xgboost model ({reason_of(error)}); make the run again") from error
     if booster.num_features() != n_features:

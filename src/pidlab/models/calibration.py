@@ -57,6 +57,9 @@ class Temperature:
             logarithms = logarithms[:, 1:] - logarithms[:, :1]
         return np.asarray(posterior(logarithms / self.temperature), np.float32)
 
+    def check(self, directory: Path, n_classes: int, signal: int) -> None:
+        """It goes with any number of classes."""
+
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads."""
         return {"schema": SCHEMA, "method": self.method, "temperature": self.temperature}
@@ -90,6 +93,19 @@ class Isotonic:
         total = result.sum(axis=1, keepdims=True)
         nowhere = total == 0
         return np.asarray(np.where(nowhere, 1 / len(mapped), result / np.where(nowhere, 1, total)), np.float32)
+
+    def check(self, directory: Path, n_classes: int, signal: int) -> None:
+        """Hold it against the classes of the run.
+
+        Raises:
+            ModelError: it maps the scores of other classes.
+        """
+        expected = (signal,) if n_classes == 2 else tuple(range(n_classes))
+        if self.columns != expected:
+            raise ModelError(
+                f"{directory / FILE}: maps the scores of the classes {self.columns}, and the run has {n_classes} "
+                f"classes with the signal {signal}; make the run again"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads."""
@@ -188,7 +204,16 @@ def _from_json(content: Mapping[str, Any], path: Path) -> Calibrator:
         knots = [tuple(np.asarray(c[axis], np.float64) for axis in ("x", "y")) for c in columns]
         if not knots or any(x.ndim != 1 or x.shape != y.shape or not len(x) for x, y in knots):
             raise ValueError("x and y should be equally long lists of numbers")
+        if any(not np.isfinite([x, y]).all() or (np.diff([x, y]) < 0).any() for x, y in knots):
+            raise ValueError("x and y should be finite and rise")
+        if any(y[0] < 0 or y[-1] > 1 for _, y in knots):
+            raise ValueError("y should lie between 0 and 1")
+        places = tuple(c["column"] for c in columns)
+        if content["method"] != "isotonic" or places not in ((0,), (1,), tuple(range(len(places)))):
+            raise ValueError(f"{content['method']!r} of the columns {places} is unknown")
+        if any(type(place) is not int for place in places) or len(places) == 2:
+            raise ValueError(f"the columns are {places}")
         x, y = zip(*knots, strict=True)
-        return Isotonic(tuple(int(c["column"]) for c in columns), x, y)
+        return Isotonic(places, x, y)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: is not a whole calibration ({error!r}); make the run again") from error

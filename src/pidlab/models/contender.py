@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -94,10 +95,44 @@ class Fitted:
 
     @classmethod
     def load(cls, directory: Path, kind: str) -> Fitted:
-        """What `save` wrote of a model of type `kind`."""
-        content = read_json(directory / "input.json")
-        scaler = Scaler.from_json(content["scaler"]) if content["scaler"] else None
-        return cls(tuple(content["columns"]), scaler, estimator_class(kind).load(directory))
+        """What `save` wrote of a model of type `kind`.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another model.
+        """
+        path = directory / "input.json"
+        content = read_json(path)
+        try:
+            columns, scaler = tuple(content["columns"]), content["scaler"]
+            if not columns or any(type(column) is not int for column in columns) or len(set(columns)) < len(columns):
+                raise ValueError("the features are damaged")
+            fitted_scaler = None if scaler is None else Scaler.from_json(scaler)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: does not say what the model reads ({error}); make the run again") from error
+        return cls(columns, fitted_scaler, estimator_class(kind).load(directory))
+
+    def check(self, directory: Path, n_features: int, n_classes: int, signal: int) -> None:
+        """Hold the files of a model against each other, and against the configuration of the run.
+
+        Raises:
+            ModelError: they are of different models.
+        """
+        d, own = len(self.columns), self.estimator
+        n = d if self.scaler is None else d + len(self.scaler.indicators)
+        takes = getattr(own, "n_features_in_", n)
+        if not all(0 <= column < n_features for column in self.columns):
+            wrong = f"reads the features {self.columns}, and the run has {n_features}"
+        elif self.scaler is not None and len(self.scaler.knots) != d:
+            wrong = f"scales {len(self.scaler.knots)} features, and reads {d}"
+        elif takes != n:
+            wrong = f"takes {takes} columns, and {n} are given to it"
+        elif list(own.classes_) != list(range(n_classes)):
+            wrong = f"knows the classes {list(own.classes_)[:20]}, and the run has {n_classes}"
+        elif getattr(own, "signal", signal) != signal:
+            wrong = f"takes class {own.signal} for the signal, and the run class {signal}"
+        else:
+            return
+        raise ModelError(f"{directory}: the model {wrong}; its files are not of one run: make the run again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,14 +265,23 @@ class Contender:
 
     @classmethod
     def load(cls, directory: Path, name: str, recipe: Recipe) -> Contender:
-        """What `save` wrote."""
+        """What `save` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another run.
+        """
         config = recipe.loaded.config
         kind = config.models[name].type
         brought = isinstance(config.models[name], BroughtModel)
         n = 0 if name in recipe.given else 1 if brought else config.folds or 1
         fitted = tuple(Fitted.load(directory / f"fold{i}", kind) for i in range(n))
+        for i, each in enumerate(fitted):
+            each.check(directory / f"fold{i}", len(recipe.features), len(recipe.classes), recipe.signal)
         seed = config.split.seed if n > 1 else None
-        return cls(name, kind, recipe, fitted, seed, None, load_calibration(directory))
+        calibration = load_calibration(directory)
+        if calibration is not None:
+            calibration.check(directory, len(recipe.classes), recipe.signal)
+        return cls(name, kind, recipe, fitted, seed, None, calibration)
 
 
 def _in_brackets(text: str) -> str:
@@ -322,6 +366,14 @@ def fit_contender(
         fitted = fit_parts(spec, parts, config, resources, progress)
     except ModelError as error:
         raise ModelError(f"models.{name}: {error}") from error
+    except (MemoryError, RuntimeError) as error:  # torch raises the latter
+        told = " ".join(str(error).split())
+        if isinstance(error, RuntimeError) and not re.search("memory|alloc", told, re.IGNORECASE):
+            raise
+        raise ModelError(
+            f"models.{name}: training needs more memory than there is ({told[-160:] or 'out of memory'}); "
+            "take a smaller model, or fewer events"
+        ) from error
     histories = [f.estimator.history_ for f in fitted]
     epochs = max((len(v) for h in histories for v in h.values()), default=0)
     training = Training(time.perf_counter() - start, epochs, histories[0])

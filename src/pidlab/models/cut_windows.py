@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(\[\d+\])*")
 FIGURES = ("efficiency", "significance", "punzi", "purity")
 _PUNZI_SIGMAS = 3.0
+_ROUNDING = 1e-9  # by which sums of weights in another order may differ
 _RANK_SHARE = 1e-3  # of the score: keeps boxes apart where the purity between them is the same
 
 
@@ -177,7 +178,27 @@ class Windows:
             raise ValueError("the faces are no table")
         if not len(windows.low) == len(windows.background) == m or len(windows.level_score) not in (0, m + 1):
             raise ValueError("the lists differ in length")
+        windows._check_order()
         return windows
+
+    def _check_order(self) -> None:
+        """Refuse what the searches in sorted lists rely on and is not so.
+
+        Raises:
+            ValueError: a number is missing, or boxes are not in their order.
+        """
+        if np.isnan(self.low).any() or np.isnan(self.high).any() or np.ndim(self.level_score) != 1:
+            raise ValueError("a face is no number")
+        shares = np.stack([self.efficiency, self.background])
+        if not np.isfinite(shares).all() or (np.diff(self.efficiency) > _ROUNDING).any():
+            raise ValueError("the efficiencies do not fall from box to box")
+        if not len(self.level_score):
+            return
+        if not np.isfinite(self.level_score).all() or (np.diff(self.level_score) <= 0).any():
+            raise ValueError("the scores do not rise from box to box")
+        with np.errstate(invalid="ignore"):  # the difference of two infinite faces, which are the same
+            if (np.diff(self.low, axis=0) < 0).any() or (np.diff(self.high, axis=0) > 0).any():
+                raise ValueError("a box does not lie in the one before it")
 
 
 def level_scores(efficiency: Array, background: Array, signal_weight: float, background_weight: float) -> Array:

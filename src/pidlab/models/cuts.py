@@ -303,6 +303,12 @@ class Cuts(Classifier):
             model._signal_index = int(content["signal"])
             model.windows_ = tuple(Windows.from_json(w) for w in content["windows"])
             model.n_features_in_ = model.windows_[0].low.shape[1]
+            if len(model.windows_) != len(model._with_windows) or not 0 <= model._signal_index < len(model.classes_):
+                raise ValueError("the classes do not go with the boxes")
+            if len({w.low.shape[1] for w in model.windows_}) > 1 or len(model._names()) != model.n_features_in_:
+                raise ValueError("the features do not go with the boxes")
+            if len({len(w.level_score) > 0 for w in model.windows_} | {bool(model.nested)}) > 1:
+                raise ValueError("nested boxes have scores, others none")
             model.history_ = {}
             optimum = content["optimum"]
             model.optimum_ = None if optimum is None else model.box(float(optimum))

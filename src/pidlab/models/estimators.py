@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pidlab.config.load import LoadedConfig
@@ -25,6 +28,8 @@ from pidlab.models.external import external_mistakes
 TrainedModel = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel | SklearnModel
 BroughtModel = OnnxModel | TmvaModel
 """Trained elsewhere: one estimator for all folds."""
+
+_ADDRESS_SPACE = 800_000_000  # bytes: torch was seen to map 500 MB, and threads need stacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ def estimator_class(kind: str) -> type[Classifier]:
 
         return BDT
     if kind == "mlp":
+        _check_address_space()
         from pidlab.models.mlp import MLP
 
         return MLP
@@ -71,6 +77,24 @@ def estimator_class(kind: str) -> type[Classifier]:
 
         return TmvaClassifier
     raise ModelError(f"the model type {kind!r} cannot be trained")
+
+
+def _check_address_space() -> None:
+    """Refuse to load torch where it does not fit: it ends the whole process, without a word, where it cannot.
+
+    Raises:
+        ModelError: the limit on the address space of this process leaves too little.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY or "torch" in sys.modules:
+        return
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    if limit - taken < _ADDRESS_SPACE:
+        raise ModelError(
+            f"networks need {_ADDRESS_SPACE / 1e9:.1f} GB of address space more, and {(limit - taken) / 1e9:.1f} are "
+            f"left of the {limit / 1e9:.1f} that this process may use; raise the limit (`ulimit -v unlimited`), "
+            "or leave models of type mlp out"
+        )
 
 
 def check_models(loaded: LoadedConfig, allow_import: Collection[str] = ()) -> None:

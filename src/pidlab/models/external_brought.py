@@ -14,6 +14,7 @@ from pidlab.models.external_columns import MisfitError
 from pidlab.sample import FloatArray
 
 _DESCRIPTION = "model.json"
+_MOST_CLASSES = 10_000
 
 
 class BroughtClassifier(Classifier):
@@ -52,8 +53,20 @@ class BroughtClassifier(Classifier):
             raise ModelError(f"{path}: does not describe a {cls.what}; make the run again")
         try:
             return cls(content=(directory / cls.file).read_bytes(), **parameters)
-        except (OSError, KeyError, TypeError, MisfitError) as error:
+        except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MisfitError) as error:
             raise ModelError(f"{directory}: holds no whole {cls.what} ({error}); make the run again") from error
+
+    @staticmethod
+    def check_parameters(n_classes: Any, signal: Any, missing: Any) -> None:
+        """Refuse what JSON can hold and no model is made of.
+
+        Raises:
+            ValueError: a parameter is no number, or not of the classes.
+        """
+        if type(n_classes) is not int or type(signal) is not int or not 0 <= signal < n_classes <= _MOST_CLASSES:
+            raise ValueError(f"class {signal!r} of {n_classes!r} cannot be the signal")
+        if missing is not None and (isinstance(missing, bool) or not isinstance(missing, int | float)):
+            raise ValueError(f"{missing!r} cannot stand for missing values")
 
     def _filled(self, x: FloatArray) -> NDArray[Any]:
         return x if self.missing is None else np.where(np.isnan(x), self.missing, x)

@@ -20,6 +20,13 @@ LARGEST = 500_000_000  # bytes of a file
 _BATCH = 4096
 # Operators of other domains come from libraries that a file could only ask for.
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+_RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+_N_TRIED = 64  # events that are scored beside different ones
+_SAME = 1e-4  # by which float32 may differ
+_MOST_AT_ONCE = 1_000_000  # events of a fixed batch
+_MOST_FEATURES = 100_000
 _FLOATS = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
 
 
@@ -91,15 +98,18 @@ def read_graph(content: bytes) -> Graph:
         raise MisfitError("file", f"is not a whole ONNX file ({error})") from error
     if not model.graph.output:
         raise MisfitError("file", "is not a whole ONNX file (it has no output)")
-    _refuse_foreign(onnx, model)
-    labels = _take_off_zipmaps(onnx, model)
-    constants = {tensor.name for tensor in model.graph.initializer}
-    graph = Graph(
-        model.SerializeToString(),
-        tuple(_port(onnx, value) for value in model.graph.input if value.name not in constants),
-        tuple(_port(onnx, value) for value in model.graph.output),
-        labels,
-    )
+    try:
+        _refuse_foreign(onnx, model)
+        labels = _take_off_zipmaps(onnx, model)
+        constants = {tensor.name for tensor in model.graph.initializer}
+        graph = Graph(
+            model.SerializeToString(),
+            tuple(_port(onnx, value) for value in model.graph.input if value.name not in constants),
+            tuple(_port(onnx, value) for value in model.graph.output),
+            labels,
+        )
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise MisfitError("file", f"is not a whole ONNX file ({type(error).__name__}: {error})") from error
     _check_inputs(graph)
     return graph
 
@@ -112,6 +122,10 @@ def _refuse_foreign(onnx: Any, model: Any) -> None:
                 "file",
                 "keeps its weights in another file, which is not read; save it as one file "
                 "(onnx.save_model(onnx.load(FILE), FILE, save_as_external_data=False))",
+            )
+        if isinstance(message, onnx.NodeProto) and message.op_type in _RANDOM:
+            raise MisfitError(
+                "file", f"draws random numbers ({message.op_type}), so that a score would not come out twice the same"
             )
         if isinstance(message, onnx.NodeProto) and message.domain not in _DOMAINS | own:
             raise MisfitError(
@@ -171,11 +185,17 @@ def _check_inputs(graph: Graph) -> None:
             what = port.dtype or "no tensor"
             raise MisfitError("file", f"its input {port.name!r} is {what}; float32, float64 and float16 are fed")
         shape = port.shape
-        fits = shape is None or (len(shape) in (1, 2) and 0 not in shape)
+        fits = shape is None or (
+            len(shape) in (1, 2)
+            and all(size is None or size > 0 for size in shape)
+            and (shape[0] or 1) <= _MOST_AT_ONCE
+            and (shape[-1] or 1) <= (_MOST_FEATURES if len(shape) == 2 else _MOST_AT_ONCE)
+        )
         if fits and len(graph.inputs) > 1:
             fits = shape is not None and (len(shape) == 1 or shape[1] in (1, None))
         if not fits:
             one = "(n, 1) or (n,) is one feature" if len(graph.inputs) > 1 else "(n, d) is d features"
+            one += f", n free or from 1 to {_MOST_AT_ONCE:,}"
             raise MisfitError("file", f"its input {port.name!r} has the shape {_shown(shape)}; {one}")
     if len({port.shape[0] for port in graph.inputs if port.shape is not None}) > 1:
         raise MisfitError("file", "its inputs take different numbers of events at once")
@@ -204,6 +224,28 @@ class Runner:
         size = self.graph.batch or _BATCH
         parts = [self._batch(x[start : start + size], size) for start in range(0, len(x), size)]
         return np.concatenate(parts)
+
+    def refuse_neighbours(self, n_features: int) -> None:
+        """Refuse a graph whose output for an event changes with the events beside it.
+
+        Raises:
+            MisfitError: it does.
+        """
+        size = self.graph.batch or _N_TRIED
+        if size == 1:
+            return
+        rng = np.random.default_rng(1)
+        x = rng.normal(size=(size, n_features)).astype(np.float32)
+        x[1::2] *= 100  # some far from zero, where an operator may saturate
+        others = rng.normal(3, 10, (size, n_features)).astype(np.float32)
+        others[: size // 2] = x[: size // 2]  # the same events at the same places, other ones behind them
+        alone, beside = (self._batch(each, size)[: size // 2] for each in (x, others))
+        if not np.allclose(alone, beside, rtol=_SAME, atol=_SAME, equal_nan=True):
+            raise MisfitError(
+                "file",
+                "gives an event another score where other events are scored beside it (an operator works on the whole "
+                "batch); save it for inference, or with statistics fixed in training",
+            )
 
     def _batch(self, x: FloatArray, size: int) -> NDArray[np.floating[Any]]:
         n = len(x)

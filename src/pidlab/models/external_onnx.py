@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from pidlab.models.external_columns import Columns, MisfitError, in_order, liste
 from pidlab.models.external_graph import Graph, Port, Runner, read_graph
 from pidlab.sample import FloatArray
 
+Gives = Literal["probability", "logit", "score"]
 _ROUNDING = 1e-5  # by which float32 probabilities may leave [0, 1]
 
 
@@ -42,9 +44,10 @@ class OnnxClassifier(BroughtClassifier):
         order: Sequence[int],
         n_classes: int,
         signal: int,
-        gives: Literal["probability", "logit", "score"] = "probability",
+        gives: Gives = "probability",
         missing: float | None = None,
     ) -> None:
+        self.check_parameters(n_classes, signal, missing)
         self.content = content
         self.output = output
         self.order = order
@@ -55,6 +58,23 @@ class OnnxClassifier(BroughtClassifier):
         self.classes_ = np.arange(n_classes)
         self.history_: dict[str, list[float]] = {}
         self._run = Runner(read_graph(content), output)
+        if self._run.graph.n_features is not None:
+            self.n_features_in_ = self._run.graph.n_features
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """The model that `save` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another model.
+        """
+        model = super().load(directory)
+        gives, order, output = model.gives, model.order, model.output
+        known = [port.name for port in model._run.graph.outputs]
+        fits = gives in get_args(Gives) and output in known and isinstance(order, list | tuple)
+        if not fits or len(order) not in (0, model.n_classes) or any(type(i) is not int or i < 0 for i in order):
+            raise ModelError(f"{directory / 'model.json'}: does not say how the model is read; make the run again")
+        return model
 
     @property
     def probability(self) -> bool:
@@ -77,6 +97,8 @@ class OnnxClassifier(BroughtClassifier):
             ModelError: the model fails, or gives what are no probabilities where these are expected.
         """
         values = self._run(self._filled(X))
+        if values.shape[1] <= max(self.order, default=0):
+            raise ModelError(f"gives {values.shape[1]} columns, of which column {max(self.order)} should be read")
         if self.gives == "logit":
             values = posterior(values.astype(np.float64))[:, -values.shape[1] :]
         elif self.gives == "probability":
@@ -114,7 +136,9 @@ def open_onnx(
     graph = read_graph(content)
     columns = _columns(spec, graph, features)
     output = _output(spec.output, graph)
-    n_columns = Runner(graph, output)(np.zeros((1, len(columns)), np.float32)).shape[1]
+    runner = Runner(graph, output)
+    n_columns = runner(np.zeros((1, len(columns)), np.float32)).shape[1]
+    runner.refuse_neighbours(len(columns))
     order = _order(spec.classes, graph.labels.get(output, ()), n_columns, classes)
     return columns, OnnxClassifier(content, output, order, len(classes), signal, spec.gives, spec.missing)
 

@@ -171,7 +171,12 @@ class SklearnClassifier(Classifier):
             model.classes_ = np.asarray(content["classes"])
             model.n_features_in_ = int(content["n_features"])
             model._keep((directory / FILE).read_bytes())
-        except (OSError, KeyError, TypeError, ValueError, IndexError, MisfitError) as error:
+            if model._run.graph.n_features not in (None, model.n_features_in_):
+                raise ValueError(f"{FILE} takes {model._run.graph.n_features} features, not {model.n_features_in_}")
+            n_columns = model.scores(np.zeros((1, model.n_features_in_), np.float32)).shape[1]
+            if n_columns != len(model.classes_):
+                raise ValueError(f"{FILE} gives {n_columns} columns for {len(model.classes_)} classes")
+        except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MisfitError) as error:
             raise ModelError(f"{directory}: holds no whole model ({error}); make the run again") from error
         model.history_ = {}
         return model

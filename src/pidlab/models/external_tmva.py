@@ -32,6 +32,7 @@ class TmvaClassifier(BroughtClassifier):
     kind, what, file = "tmva", "method of TMVA", "model.xml"
 
     def __init__(self, content: bytes, n_classes: int, signal: int, missing: float | None = None) -> None:
+        self.check_parameters(n_classes, signal, missing)
         self.content = content
         self.n_classes = n_classes
         self.signal = signal

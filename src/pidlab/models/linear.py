@@ -76,6 +76,8 @@ class LinearClassifier(Classifier):
             model.coefficients_ = np.asarray(content["coefficients"], np.float64)
             model.intercept_ = np.asarray(content["intercept"], np.float64)
             n_margins, model.n_features_in_ = model.coefficients_.shape
+            if not np.isfinite(model.coefficients_).all() or not np.isfinite(model.intercept_).all():
+                raise ValueError("a coefficient is no finite number")
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: is not a whole {cls.kind} model ({error}); make the run again") from error
         k = len(model.classes_)

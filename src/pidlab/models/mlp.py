@@ -209,6 +209,8 @@ class MLP(Classifier):
         from pidlab.models.mlp_scoring import fast_logits, has_fast_path, linked
 
         networks, x = self.networks_, np.ascontiguousarray(X, dtype=np.float32)
+        if x.shape[1] != networks[0].n_inputs:
+            raise ModelError(f"the network was trained on {networks[0].n_inputs} features; {x.shape[1]} were given")
         on_gpu = _device(self.device).type == "cuda" and max(len(w) for w in networks[0].weights) >= _SCORED_ON_GPU
         if on_gpu or not has_fast_path(networks[0]):
             return np.asarray(self._reference(x, torch.float32).mean(axis=0), dtype=np.float32)
@@ -252,6 +254,8 @@ class MLP(Classifier):
             model = cls(**content["parameters"])
             check(model.get_params())
             model.networks_ = read_networks(directory / "mlp.safetensors", content["activation"])
+            if model.activation not in (None, content["activation"]):
+                raise ValueError(f"the activation is {model.activation} and {content['activation']}")
             dtype = np.dtype(content["classes_dtype"])
             model.classes_ = np.array(content["classes"], dtype=dtype)
             model.swap_noise_ = float(content.get("swap_noise", 0.0))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,6 +21,7 @@ from pidlab.errors import ModelError
 from pidlab.models.mlp_layers import ACTIVATIONS, BATCH_NORM_EPS, Network
 
 Matrices = NDArray[np.floating[Any]]
+_TYPES = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 _ROWS_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 16}
 
 
@@ -131,7 +132,7 @@ def read_networks(path: Path, activation: str) -> tuple[DenseNetwork, ...]:
         ModelError: the file is missing, damaged, or its matrices don't fit together.
     """
     try:
-        tensors = load_file(path)
+        tensors = load(path.read_bytes())  # not mapped: a file that is cut short meanwhile would end the process
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read as safetensors ({error}); make the run again") from error
     n_layers = len(tensors) // 2
@@ -140,6 +141,8 @@ def read_networks(path: Path, activation: str) -> tuple[DenseNetwork, ...]:
         biases = [tensors[f"layer{index}.bias"] for index in range(n_layers)]
     except KeyError as error:
         raise ModelError(f"{path}: has no tensor {error}; make the run again") from error
+    if len(tensors) != 2 * n_layers:
+        raise ModelError(f"{path}: holds {len(tensors)} tensors for {n_layers} layers; make the run again")
     _check_shapes(path, weights, biases, activation)
     return tuple(
         DenseNetwork(tuple(w[m] for w in weights), tuple(b[m] for b in biases), activation)
@@ -154,6 +157,8 @@ def _check_shapes(path: Path, weights: list[Matrices], biases: list[Matrices], a
         members = {len(w) for w in weights}
         chained = all(a.shape[1] == pieces * b.shape[2] for a, b in pairwise(weights))
         kinds = {w.dtype for w in [*weights, *biases]}
-        fits = len(members) == 1 and min(members) > 0 and chained and len(kinds) == 1 and kinds.pop().kind == "f"
+        fits = len(members) == 1 and min(members) > 0 and chained and len(kinds) == 1 and kinds.pop() in _TYPES
     if not fits:
         raise ModelError(f"{path}: the matrices do not fit together; make the run again")
+    if not all(np.isfinite(matrix).all() for matrix in [*weights, *biases]):
+        raise ModelError(f"{path}: a weight is no finite number; make the run again")

@@ -1,0 +1,38 @@
+"""JSON as pidlab writes it, read back without trust: finite numbers, integers of 64 bits, and no endless nesting."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+_LARGEST_INTEGER = 2**64  # seeds and counts are smaller; a longer one overflows in numpy
+
+
+def plain_json(text: str | bytes) -> Any:
+    """What `text` holds.
+
+    Raises:
+        ValueError: it is no JSON, or has NaN, an infinity, an integer beyond 64 bits, or brackets nested too deep.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_integer)
+    except RecursionError:
+        raise ValueError("brackets are nested too deep") from None
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} stands where a finite number should")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:30]} is too large for a number")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > 21 or abs(int(text)) >= _LARGEST_INTEGER:
+        raise ValueError(f"the integer {text[:30]} is too large")
+    return int(text)

@@ -1,0 +1,163 @@
+"""Manifest: what the folder of a run says of itself, and whether its files are those that the run wrote.
+
+`manifest.json` lists every other file of the run under `files`, with its SHA-256 and its size. What reads a file of a
+run verifies it first. So damage is found: a bit that flipped, a file cut short, mixed up with another run's or edited.
+Malice is not: who changes a file on purpose can change its checksum too. What is loaded is therefore checked by its
+content as well, and nothing in a run is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pidlab.errors import ModelError, PidlabError
+from pidlab.jsonfile import plain_json
+
+FILE = "manifest.json"
+KIND = "pidlab run"
+SCHEMA = 1
+
+_LARGEST = 200_000_000  # bytes of a manifest that are read
+_READ_BY_MODELS = (".json", ".onnx", ".safetensors", ".ubj", ".xml", ".yaml")
+_ADVICE = "copy the folder again from where it is whole, or make the run again"
+
+
+def checksum(path: Path) -> dict[str, Any]:
+    """The SHA-256 and the size of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"sha256": digest, "size": file.tell()}
+
+
+def checksums(folder: Path) -> dict[str, dict[str, Any]]:
+    """Path, with slashes, to the checksum of every file in a folder of a run, but of the manifest and hidden ones."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
+    relative = {p.relative_to(folder): p for p in paths}
+    return {
+        name.as_posix(): checksum(path)
+        for name, path in relative.items()
+        if name != Path(FILE) and not name.name.startswith(".")
+    }
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The manifest of a run; empty where there is none.
+
+    Raises:
+        ModelError: it is damaged, or of another version.
+    """
+    path = run / FILE
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
+            raise ValueError("it is no file, or too large")
+        content = plain_json(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("it is no JSON object")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: is damaged ({error}); {_ADVICE}") from error
+    if content.get("schema") != SCHEMA:
+        raise ModelError(f"{path}: written by another version of pidlab (schema {content.get('schema')!r})")
+    return content
+
+
+def is_run(folder: Path) -> bool:
+    """Whether `pidlab run` made this folder, by the content of its manifest."""
+    try:
+        content = read_manifest(folder)
+    except ModelError:
+        return False
+    # The first manifests did not say what they are; no other program writes all of these.
+    old = {"pidlab": str, "packages": dict, "seeds": dict, "inputs": list}
+    return content.get("kind") == KIND or all(isinstance(content.get(key), kind) for key, kind in old.items())
+
+
+def files_of(run: Path, manifest: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]] | None:
+    """Path to checksum of the files that a run wrote; None where its version of pidlab did not list them.
+
+    Raises:
+        ModelError: the manifest is damaged.
+    """
+    listed = (read_manifest(run) if manifest is None else manifest).get("files")
+    if listed is None:
+        return None
+    if not isinstance(listed, dict) or not all(map(_is_checksum, listed.values())):
+        raise ModelError(f"{run / FILE}: its list of files is damaged; {_ADVICE}")
+    return listed
+
+
+def _is_checksum(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("size"), int):
+        return False
+    digest = value.get("sha256")
+    return isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) is not None
+
+
+def verify(run: Path, *names: str) -> bool:
+    """Hold files of a run, and all files below folders of it, against the manifest.
+
+    Returns:
+        False where the run is of a version that kept no checksums, so that nothing could be verified.
+
+    Raises:
+        ModelError: one is missing, is not what the run wrote, or was added; or the manifest is damaged.
+    """
+    listed = files_of(run)
+    for place in (p for name in names for p in (run / name, *(run / name).rglob("*"))):
+        if place.exists() and not place.is_file() and not place.is_dir():  # a pipe would be waited for without end
+            raise ModelError(f"{place}: is no file; take it out of the folder")
+    if listed is None:
+        return False
+    for name in names:
+        below = f"{name}/"
+        wanted = [path for path in listed if path == name or path.startswith(below)]
+        if not wanted:
+            raise ModelError(f"{run / name}: is none of the files that the run wrote; {_ADVICE}")
+        for path in wanted:
+            _compare(run / path, listed[path])
+        for found in sorted(p for p in (run / name).rglob("*") if p.suffix in _READ_BY_MODELS):
+            if found.relative_to(run).as_posix() not in listed and not found.name.startswith("."):
+                raise ModelError(f"{found}: is none of the files that the run wrote; take it out of the folder")
+    return True
+
+
+def _compare(path: Path, expected: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path}: is missing, and the run wrote it; {_ADVICE}")
+    try:
+        same_size = path.stat().st_size == expected["size"]
+        if same_size and checksum(path) == {"sha256": expected["sha256"], "size": expected["size"]}:
+            return
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
+    raise ModelError(
+        f"{path}: is not the file that the run wrote (its checksum is not the one in {FILE}): damaged or changed; "
+        f"{_ADVICE}"
+    )
+
+
+@contextmanager
+def from_run(run: Path) -> Iterator[None]:
+    """Turn what goes wrong with the content of a run's files, where no check has a sentence of its own, into one.
+
+    Raises:
+        ModelError: in place of what the block raises.
+    """
+    try:
+        yield
+    except PidlabError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ModelError(
+            f"{run}: what its files hold does not fit together ({told}); {_ADVICE}. "
+            "If nobody changed them, this is a fault of pidlab: please report what --debug shows"
+        ) from error
