@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "pidlab"
 ROWS: list[set[str]] = [
     {"errors"},
     {"sample", "progress", "process", "config", "config.schema", "evaluate.results"},
+    {"config.names"},
     {"expressions", "models.base", "models.threads", "evaluate.intervals", "config.load"}
     | {"rounding", "split", "scaling"},
     {"candidates", "config.edit"},

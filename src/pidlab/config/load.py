@@ -14,10 +14,11 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from pidlab.config.names import KeyPath as KeyPath
+from pidlab.config.names import collisions
 from pidlab.config.schema import Config, CutsModel, Feature, SklearnModel, json_schema
 from pidlab.errors import ConfigError, Mistake, UsageError, nearest
 
-KeyPath = tuple[str | int, ...]
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
 _PLAIN_TAGS = {"null", "bool", "int", "float", "str", "seq", "map"}
@@ -73,9 +74,22 @@ def check_config(content: dict[str, Any], places: Mapping[KeyPath, str], path: P
     except ValidationError as error:
         raise ConfigError(_explain(error, content, places)) from None
     disagreements = [Mistake(_place(places, key), dotted(key), message) for key, message in _disagreements(config)]
+    disagreements += _collisions(config, places)
     if disagreements:
         raise ConfigError(disagreements)
     return LoadedConfig(config, content, path.resolve().parent, places, path.stem)
+
+
+def _collisions(config: Config, places: Mapping[KeyPath, str]) -> Iterator[Mistake]:
+    """Names by which one branch of the friend trees would replace another."""
+    for first, second in collisions(config):
+        own, other = (second, first) if second.key else (first, second)
+        where = f" ({_place(places, other.key)})" if other.key and other.key != own.key else ""
+        message = (
+            f"{own.meaning} and {other.meaning}{where} would both be the branch {own.name!r} of the friend trees; "
+            "rename one of them"
+        )
+        yield Mistake(_place(places, own.key), dotted(own.key), message)
 
 
 def dotted(path: KeyPath) -> str:
