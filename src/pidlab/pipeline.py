@@ -16,6 +16,7 @@ from pidlab.apply import apply, parts_of
 from pidlab.bundle import save_bundle
 from pidlab.calibrate import calibrated
 from pidlab.config.load import LoadedConfig
+from pidlab.config.names import axes_of
 from pidlab.config.schema import CutsModel
 from pidlab.errors import DataError
 from pidlab.evaluate import (
@@ -136,7 +137,10 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     scores = score(events.sample, parts, contenders)
     results = evaluate(recipe, events, parts, contenders, scores, notes)
     results = replace(results, notes=tuple(notes.sentences))
-    return Analysis(recipe, events.inputs, contenders, scored_events(events.sample, parts, scores), results)
+    followed = {axis for asked in recipe.loaded.config.evaluate.flat for axis in axes_of(asked)}
+    kept = {name: values for name, values in events.sample.spectators.items() if name in followed}
+    scored = scored_events(replace(events.sample, spectators=kept), parts, scores)
+    return Analysis(recipe, events.inputs, contenders, scored, results)
 
 
 class _Notes(Watcher):

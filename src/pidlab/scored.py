@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,8 @@ class ScoredEvents:
     """The candidates that a run used, and the scores behind its numbers.
 
     Attributes:
-        sample: all candidates, without their features and spectators.
+        sample: all candidates, without their features; of their spectators it has those that flat points follow, and
+            none in a run that was made before these were kept.
         part: (n,) the `Part` of each.
         aside: (m,) rows of the candidates that decided the thresholds.
         on_test: model to (n_test, k) scores of the test candidates, in the order of their rows.
@@ -56,6 +58,7 @@ def write_events(run: Path, scored: ScoredEvents) -> None:
         "row": sample.row,
         "part": scored.part,
         "aside": scored.aside.astype(np.int64),
+        **{f"spectator.{name}": values for name, values in sample.spectators.items()},
         **{f"test.{name}": values for name, values in scored.on_test.items()},
         **{f"aside.{name}": values for name, values in scored.on_aside.items()},
     }
@@ -88,15 +91,15 @@ def read_events(run: Path) -> ScoredEvents:
         features=(),
         classes=tuple(about["classes"]),
         signal=about["signal"],
-        spectators={},
+        spectators=_named(arrays, "spectator."),
         columns={},
         file=arrays["file"],
         row=arrays["row"],
     )
-    return ScoredEvents(sample, arrays["part"], arrays["aside"], _scores(arrays, "test."), _scores(arrays, "aside."))
+    return ScoredEvents(sample, arrays["part"], arrays["aside"], _named(arrays, "test."), _named(arrays, "aside."))
 
 
-def _scores(arrays: Mapping[str, NDArray[np.float32]], prefix: str) -> dict[str, Scores]:
+def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
 
 
