@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "pidlab"
 ROWS: list[set[str]] = [
     {"errors"},
     {"sample", "progress", "process", "config", "config.schema", "evaluate.results"},
-    {"config.names"},
+    {"compiled", "config.names"},
     {"expressions", "models.base", "models.threads", "evaluate.intervals", "config.load"}
     | {"rounding", "split", "scaling"},
     {"candidates", "config.edit"},
@@ -81,7 +81,7 @@ DOORS = {
     "matplotlib": {"plots"},
     "mplhep": {"plots"},
     "dask": {"apply"},
-    "numba": {"scaling", "models.cuts", "models.bdt", "models.mlp", "models.external"},
+    "numba": {"compiled", "models.bdt"},
     "jinja2": {"report"},
     "rich": {"terminal", "cli"},
     "click": {"cli"},

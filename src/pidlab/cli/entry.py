@@ -10,14 +10,16 @@ import click
 from pidlab.cli.group import cli
 from pidlab.cli.options import STOPPED
 from pidlab.errors import OutputError, PidlabError
-from pidlab.process import collect_rarely, every_interrupt
+from pidlab.process import collect_rarely, every_interrupt, give_matplotlib_a_folder, open_streams
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    open_streams()
     collect_rarely()
+    give_matplotlib_a_folder()
     try:
         with every_interrupt():
             cli.main(words, prog_name="pidlab", standalone_mode=False)
