@@ -114,10 +114,27 @@ class Output:
                 _write_tree(self._tree(file, bundle, plans[source], known), own, source, self.target, known, task)
                 for source, own in itertools.groupby(results, key=lambda result: result[0].source)
             ]
+            self._check_unchanged()
             file.metadata["counts"] = [
                 {key: getattr(s, key) for key in ("n_rows", "n_selected", "n_passed", "n_known")} for s in summaries
             ]
         return summaries
+
+    def _check_unchanged(self) -> None:
+        """See that the files are those that were looked at before they were read.
+
+        Raises:
+            InputFailedError: one was changed meanwhile.
+        """
+        for plan, before in zip(self.plans, (self.marker or {}).get("inputs", ()), strict=False):
+            if "://" in plan.source.path:
+                continue
+            try:
+                now = identity_of(plan.source)
+            except DataError as error:
+                raise InputFailedError(str(error)) from error
+            if (now or {}) | {"name": plan.name} != before:
+                raise InputFailedError(f"{plan.source}: was changed while it was read; apply it again")
 
     def _tree(self, file: FriendFile, bundle: Bundle, plan: Plan, known: Known | None) -> FriendTree:
         types, name = friend_branches(bundle, with_split=known is not None), Summary(plan.source, self.target).friend

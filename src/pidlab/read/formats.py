@@ -163,7 +163,7 @@ def open_source(source: Source) -> Backend:
 def identity_of(source: Source) -> dict[str, Any] | None:
     """What tells this content of the source from another, without reading it; None where nothing does (a database).
 
-    ROOT files state it themselves: UUID, length and time of last change. Other files have length and time.
+    Files have length and time of last change; ROOT files state UUID, length and time themselves, too.
 
     Raises:
         DataError: it cannot be opened.
@@ -172,15 +172,19 @@ def identity_of(source: Source) -> dict[str, Any] | None:
     friends = [identity_of(friend) for friend in source.friends]
     if kind in ("sql", "sqlite") or None in friends:
         return None
-    if kind == "root":
-        own: dict[str, Any] = root.identity_of(path)
-    else:
-        try:
-            status = Path(path).stat()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-        own = {"size": status.st_size, "changed": status.st_mtime_ns}
+    own: dict[str, Any] = root.identity_of(path) if kind == "root" else {}
+    if "://" not in path:
+        own |= _on_disk(path)
     return own | {"stem": source.stem, "tree": source.tree} | ({"friends": friends} if friends else {})
+
+
+def _on_disk(path: str) -> dict[str, int]:
+    """Length, and time of last change in ns, as the file system has them."""
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return {"bytes": status.st_size, "changed_ns": status.st_mtime_ns}
 
 
 def takes_columns(path: str) -> bool:
