@@ -112,7 +112,7 @@ def test_code_is_kept_in_a_folder_of_the_users_own(tmp_path: Path, monkeypatch: 
 
 def test_a_function_is_compiled_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    monkeypatch.setattr("pidlab.compiled.FunctionCache.__init__", _no_place)
+    monkeypatch.setattr("numba.core.caching.FunctionCache.__init__", _no_place)
     assert compiled(nogil=True)(double)(21) == 42
 
 

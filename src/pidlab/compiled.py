@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core import caching
 
 from pidlab.process import private_folder
 
@@ -32,7 +32,10 @@ def compiled(**options: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
+_numba_config: Any = numba.config  # its names are made while it is imported
+
+
+class _Cache(caching.FunctionCache):
     """A cache whose files may be damaged, vanish or find no room: the function is then compiled again."""
 
     @contextmanager
@@ -41,17 +44,20 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
             yield
 
 
-def _cache_of(function: Any) -> _Cache | None:
+_made: Any = _Cache  # numba has no types
+
+
+def _cache_of(function: Any) -> Any:
     with suppress(RuntimeError):  # numba's word for "there is no place that can be written"
-        return _Cache(function)
+        return _made(function)
     folder = private_folder()
     if folder is None:
         return None
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)  # read while the cache is made, and not after
+    before = _numba_config.CACHE_DIR
+    _numba_config.CACHE_DIR = str(folder)  # read while the cache is made, and not after
     try:
-        return _Cache(function)
+        return _made(function)
     except (RuntimeError, OSError):
         return None
     finally:
-        numba.config.CACHE_DIR = before
+        _numba_config.CACHE_DIR = before

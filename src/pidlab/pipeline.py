@@ -41,6 +41,7 @@ from pidlab.recipe import Recipe, compile_recipe
 from pidlab.record import manifest_of, whole_folder, write_record
 from pidlab.sample import IntArray, Sample
 from pidlab.scored import ScoredEvents, write_events
+from pidlab.secrets import without_secrets
 from pidlab.split import Part, fold_of, is_validation, split
 
 _N_LOOKED_AT = 100_000
@@ -153,6 +154,7 @@ class _Notes(Watcher):
         self.task = watcher.task  # type: ignore[method-assign]  # a pure pass-through
 
     def note(self, sentence: str) -> None:
+        sentence = without_secrets(sentence)
         self.sentences.append(sentence)
         self._watcher.note(sentence)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -10,7 +12,9 @@ import click
 from pidlab.cli.group import cli
 from pidlab.cli.options import STOPPED
 from pidlab.errors import OutputError, PidlabError
+from pidlab.printable import printable
 from pidlab.process import collect_rarely, every_interrupt, give_matplotlib_a_folder, open_streams
+from pidlab.secrets import without_secrets
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,23 +28,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with every_interrupt():
             cli.main(words, prog_name="pidlab", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        click.echo(_shown(text.getvalue()), nl=False, err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped; nothing half-written was left behind", STOPPED)
     except PidlabError as error:
-        if debug:
-            raise
-        _fail(str(error), error.exit_code)
+        _fail(traceback.format_exc() if debug else str(error), error.exit_code)
     except MemoryError:
         _fail("out of memory; read fewer branches or fewer events", 1)
     except OSError as error:
-        if debug:
-            raise
-        _fail(str(OutputError(f"{error.filename or 'input or output'}: {error.strerror or error}")), 1)
+        sentence = OutputError(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        _fail(traceback.format_exc() if debug else str(sentence), 1)
     sys.exit(0)
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"pidlab: {message}", err=True)
+    click.echo(_shown(f"pidlab: {message}"), err=True)
     sys.exit(code)
+
+
+def _shown(text: str) -> str:
+    return printable(without_secrets(text))

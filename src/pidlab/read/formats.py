@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from pidlab.errors import DataError
 from pidlab.read import arrays, root, sql, text
 from pidlab.read.backend import Backend
+from pidlab.secrets import address_without_secrets
 
 _SQL = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql", "duckdb")
 _ENDINGS = {
@@ -40,7 +40,6 @@ _MAGIC = {
     b"SQLite format 3\x00": "sqlite",
 }
 _TABLES_OF_THEIR_OWN = ("root", "sqlite", "sql")
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@/]*@")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,8 +65,8 @@ class Source:
 
     @property
     def place(self) -> str:
-        """The path as it may be shown: without the password of a database."""
-        return _PASSWORD.sub(r"\1:***@", self.path)
+        """The path as it may be shown: without the password of an address."""
+        return address_without_secrets(self.path)
 
     @property
     def is_root(self) -> bool:

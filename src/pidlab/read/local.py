@@ -49,10 +49,10 @@ class LocalFile(Source):  # type: ignore[misc]  # uproot has no types
         """
         if self.closed:
             raise OSError(f"{self._file_path} was closed")
-        whole = np.empty(max(0, min(stop, self._num_bytes) - start), np.uint8)
+        whole: Any = np.empty(max(0, min(stop, self._num_bytes) - start), np.uint8)
         done = 0
         while done < len(whole):
-            n = os.preadv(self._descriptor, [memoryview(whole)[done:]], start + done)
+            n = os.preadv(self._descriptor, [whole[done:]], start + done)
             if not n:
                 break
             done += n

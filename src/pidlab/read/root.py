@@ -15,6 +15,7 @@ from pidlab.errors import DataError
 from pidlab.expressions import Number, kind_from_array
 from pidlab.read.backend import Arrays, joined, plain
 from pidlab.read.local import LocalFile
+from pidlab.secrets import without_mask
 
 _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 _NUMPY = uproot.interpretation.library.NumPy()
@@ -30,7 +31,7 @@ def opened(path: str) -> Iterator[Any]:
     """
     try:
         options = {} if "://" in path else {"handler": LocalFile}
-        file = uproot.open({path: None}, object_cache=None, array_cache=None, **options)
+        file = uproot.open({without_mask(path): None}, object_cache=None, array_cache=None, **options)
     except Exception as error:
         raise DataError(f"{path}: {_why_not(path, error)}") from error
     with file:
