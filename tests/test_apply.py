@@ -14,7 +14,7 @@ import uproot
 
 from apply_runs import content, damage, events, friend, make_inputs, make_run
 from conftest import Run, write_tree
-from pidlab.apply import Summary, apply, find_inputs, parts_of
+from pidlab.apply import Summary, apply, find_inputs, friend_paths, parts_of
 from pidlab.apply.scoring import Scorer
 from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import DataError, UsageError
@@ -313,3 +313,11 @@ def test_the_command_tells_what_it_did_and_exits_with_1_for_what_it_could_not(
     assert again.returncode == 0
     assert "1 of the friend files were finished already" in again.stderr
     assert "(was finished)" in again.stdout
+
+
+@pytest.mark.parametrize("way", ["https://host/data/../../../x.root", "https://host/./a/../../../../etc/x.root"])
+def test_no_address_leads_a_friend_out_of_the_output(tmp_path: Path, way: str) -> None:
+    output = tmp_path / "out"
+    for paths in ([way], [way, "https://host/data/y.root"], ["https://host/a/b/z.root", way]):
+        for target in friend_paths(paths, output).values():
+            assert target.resolve().is_relative_to(output.resolve())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -40,7 +39,7 @@ class _Cache(caching.FunctionCache):
 
     @contextmanager
     def _guard_against_spurious_io_errors(self) -> Iterator[None]:
-        with suppress(OSError, EOFError, pickle.UnpicklingError):
+        with suppress(Exception):  # what is damaged may be anything
             yield
 
 

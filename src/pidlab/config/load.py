@@ -24,6 +24,9 @@ _MAX_DEPTH = 20
 _PLAIN_TAGS = {"null", "bool", "int", "float", "str", "seq", "map"}
 
 
+_SCALARS = YAML(typ="safe", pure=True).constructor
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
     """A checked configuration and where each of its keys stands.
@@ -111,6 +114,8 @@ def plain_value(text: str) -> Any:
 
 def _text_of(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: is a folder, a pipe or a device, not a configuration; name a YAML file")
         if path.stat().st_size > _MAX_BYTES:
             raise UsageError(f"{path}: larger than {_MAX_BYTES:,} bytes, which no configuration is; name a YAML file")
         content = path.read_bytes()
@@ -125,17 +130,7 @@ def _text_of(path: Path) -> str:
 
 def _read_yaml(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
     try:
-        depth = 0
-        for event in YAML(typ="safe", pure=True).parse(text):
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > _MAX_DEPTH:
-                raise ConfigError([Mistake(_mark(name, event), "", f"brackets nest more than {_MAX_DEPTH} deep")])
-            if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-                message = "YAML anchors and aliases are not read; repeat the value"
-                raise ConfigError([Mistake(_mark(name, event), "", message)])
-            if isinstance(event, ScalarEvent) and len(event.value) > _MAX_BYTES // 10:
-                raise ConfigError([Mistake(_mark(name, event), "", "this value is too long")])
-        node = YAML(typ="safe", pure=True).compose(text)
+        node = _composed(text, name)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
@@ -144,6 +139,34 @@ def _read_yaml(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
         raise ConfigError([Mistake(f"{name}:1:1", "", f"not valid YAML: {error}")]) from None
     places: dict[KeyPath, str] = {}
     return (None if node is None else _value(node, (), places, name)), places
+
+
+def _composed(text: str, name: str) -> Node | None:
+    """The nodes of a YAML text; each event is looked at before anything is made of it.
+
+    Raises:
+        ConfigError: it nests too deep, holds anchors or aliases, or a value is too long.
+    """
+    yaml, depth = YAML(typ="safe", pure=True), 0
+    constructor, parser = yaml.get_constructor_parser(text)
+    given = parser.get_event
+
+    def checked() -> Any:
+        nonlocal depth
+        event = given()
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ConfigError([Mistake(_mark(name, event), "", f"brackets nest more than {_MAX_DEPTH} deep")])
+        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+            message = "YAML anchors and aliases are not read; repeat the value"
+            raise ConfigError([Mistake(_mark(name, event), "", message)])
+        if isinstance(event, ScalarEvent) and len(event.value) > _MAX_BYTES // 10:
+            raise ConfigError([Mistake(_mark(name, event), "", "this value is too long")])
+        return event
+
+    parser.get_event = checked
+    node: Node | None = constructor.composer.get_single_node()
+    return node
 
 
 def _yaml_message(problem: str) -> str:
@@ -170,7 +193,15 @@ def _value(node: Node, path: KeyPath, places: dict[KeyPath, str], name: str) -> 
     if isinstance(node, MappingNode):
         return _mapping(node, path, places, name)
     assert isinstance(node, ScalarNode)
-    return YAML(typ="safe", pure=True).constructor.construct_object(node) if tag != "str" else node.value
+    return _scalar(node) if tag != "str" else node.value
+
+
+def _scalar(node: ScalarNode) -> Any:
+    """What a plain word means: a number, true, false or null."""
+    try:
+        return _SCALARS.construct_object(node)
+    finally:
+        _SCALARS.constructed_objects.clear()  # it would keep every node
 
 
 def _mapping(node: MappingNode, path: KeyPath, places: dict[KeyPath, str], name: str) -> dict[str, Any]:
@@ -214,11 +245,11 @@ def _place(places: Mapping[KeyPath, str], path: KeyPath) -> str:
 def _explain(error: ValidationError, content: Any, places: Mapping[KeyPath, str]) -> list[Mistake]:
     """Pydantic's errors as mistakes, with the alternatives of a union folded into one."""
     found = [(*_where(tuple(e["loc"]), content, e["type"] == "missing"), e) for e in error.errors()]
+    above = {path[:length] for path, _, _ in found for length in range(len(path))}
     messages: dict[KeyPath, list[str]] = {}
     for path, value, e in found:
-        deeper = any(len(other) > len(path) and other[: len(path)] == path for other, _, _ in found)
         wants_scalar = str(e["type"]).endswith("_type") and e["type"] not in ("model_type", "dict_type")
-        if isinstance(value, dict | list) and wants_scalar and deeper:
+        if isinstance(value, dict | list) and wants_scalar and path in above:
             continue
         message = _message(dict(e), path, content)
         if message not in messages.setdefault(path, []):

@@ -13,7 +13,7 @@ from pidlab.errors import ModelError, nearest
 from pidlab.models.base import posterior, signal_scores
 from pidlab.models.external_brought import BroughtClassifier
 from pidlab.models.external_columns import Columns, MisfitError, in_order, listed, named
-from pidlab.models.external_graph import Graph, Port, Runner, read_graph
+from pidlab.models.external_graph import Graph, Port, Runner, check_steady, read_graph
 from pidlab.sample import FloatArray
 
 _ROUNDING = 1e-5  # by which float32 probabilities may leave [0, 1]
@@ -109,12 +109,12 @@ def open_onnx(
 
     Raises:
         MisfitError: it does not go with the configuration.
-        ModelError: onnxruntime cannot run it.
+        ModelError: onnxruntime cannot run it, or not in time, or its scores are not those of each event alone.
     """
     graph = read_graph(content)
     columns = _columns(spec, graph, features)
     output = _output(spec.output, graph)
-    n_columns = Runner(graph, output)(np.zeros((1, len(columns)), np.float32)).shape[1]
+    n_columns = check_steady(Runner(graph, output), len(columns))
     order = _order(spec.classes, graph.labels.get(output, ()), n_columns, classes)
     return columns, OnnxClassifier(content, output, order, len(classes), signal, spec.gives, spec.missing)
 

@@ -160,6 +160,8 @@ def _paths(pattern: str, written: str) -> list[str]:
         return [pattern]
     if Path(pattern).is_dir():
         raise DataError(f"{pattern}: is a folder; name its files, for example {written.rstrip('/')}/*.root")
+    if Path(pattern).exists() and not Path(pattern).is_file():
+        raise DataError(f"{pattern}: is a pipe or a device, which is read from its beginning only; name a file")
     if Path(pattern).exists():
         return [pattern]
     if glob.has_magic(pattern):
