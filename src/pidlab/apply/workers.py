@@ -13,6 +13,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from queue import Empty, Queue
 from typing import Any
 
 from pidlab.apply.scoring import Failed, Order, Piece, Scored, Scorer, score_elsewhere, score_piece
@@ -184,10 +185,21 @@ def _cluster(address: str) -> Iterator[tuple[Any, int]]:
         from dask.distributed import Client
     except ModuleNotFoundError as error:
         raise UsageError("--dask needs dask and distributed: pip install 'pidlab[dask]'") from error
+    made: Queue[Any] = Queue()
+
+    def connect() -> None:
+        try:
+            made.put(Client(address, set_as_default=False))  # type: ignore[no-untyped-call]  # dask leaves it so
+        except Exception as error:  # handed over to the thread that waits
+            made.put(error)
+
+    threading.Thread(target=connect, daemon=True).start()
     try:
-        client: Any = Client(address, set_as_default=False, timeout=PATIENCE)  # type: ignore[no-untyped-call]  # dask leaves it so
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--dask {address}: no scheduler answers there ({error}); is the address right?") from error
+        client = made.get(timeout=PATIENCE)  # dask itself waits for minutes where a server says nothing
+    except Empty:
+        client = TimeoutError(f"nothing was said for {PATIENCE:g} s")
+    if isinstance(client, Exception):
+        raise UsageError(f"--dask {address}: no scheduler answers there ({client}); is the address right?") from client
     with client:
         n_workers = sum(client.nthreads().values())
         if not n_workers:
