@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import uproot
 
 from apply_runs import content, damage, events, friend, make_inputs, make_run
 from conftest import Run, write_tree
-from pidlab.apply import Summary, apply, find_inputs, parts_of
+from pidlab.apply import Summary, apply, find_inputs, friend_paths, parts_of
+from pidlab.apply.scoring import Scorer
 from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate.results import FlatThreshold
@@ -172,6 +174,57 @@ def test_a_file_moved_elsewhere_is_the_same_input(bundle: Bundle, tmp_path: Path
     assert apply(bundle, sources(moved), tmp_path / "out", Watcher())[0].skipped
 
 
+def test_an_input_that_was_altered_in_place_is_scored_again(bundle: Bundle, tmp_path: Path) -> None:
+    """Its UUID, its length and the time that it states are what they were."""
+    path = tmp_path / "in.root"
+    with uproot.recreate(path, compression=None) as file:
+        file.mktree("T", {name: values.dtype for name, values in events(500).items()}).extend(events(500))
+    before = apply(bundle, sources(path), tmp_path / "out", Watcher())[0]
+    assert apply(bundle, sources(path), tmp_path / "out", Watcher())[0].skipped
+    raw, stored = path.read_bytes(), events(500)["a"].astype(">f4").tobytes()
+    assert raw.count(stored) == 1
+    path.write_bytes(raw.replace(stored, (-events(500)["a"]).astype(">f4").tobytes()))
+    again = apply(bundle, sources(path), tmp_path / "out", Watcher())[0]
+    assert not again.skipped
+    assert again.n_passed != before.n_passed
+    check_own(again.target, events(500) | {"a": -events(500)["a"]})
+
+
+def test_an_input_that_is_cut_short_while_it_is_read_stops_no_other(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = make_inputs(tmp_path, 3, n=200_000)
+    score, begun = Scorer.__call__, []
+
+    def cut_short(self: Scorer, chunk: Any, name: str) -> Any:
+        begun.append(name)
+        with inputs[1].open("rb+") as file:
+            file.truncate(300_000)
+        return score(self, chunk, name)
+
+    monkeypatch.setattr(Scorer, "__call__", cut_short)
+    summaries = apply(bundle, sources(*inputs), tmp_path / "out", Watcher(), jobs=1)
+    assert [bool(s.failure) for s in summaries] == [False, True, False]
+    assert "in1.root" in summaries[1].failure
+    assert sorted(p.name for p in (tmp_path / "out").glob("*_pid.root")) == ["in0_pid.root", "in2_pid.root"]
+
+
+def test_an_input_that_changes_while_it_is_read_has_no_friend(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, score = make_inputs(tmp_path, 2, n=500), Scorer.__call__
+
+    def touched(self: Scorer, chunk: Any, name: str) -> Any:
+        os.utime(inputs[0])
+        return score(self, chunk, name)
+
+    monkeypatch.setattr(Scorer, "__call__", touched)
+    summaries = apply(bundle, sources(*inputs), tmp_path / "out", Watcher(), jobs=1)
+    assert "in0.root:T: was changed while it was read" in summaries[0].failure
+    assert not summaries[1].failure
+    assert not summaries[0].target.exists()
+
+
 def test_a_damaged_input_is_named_with_branch_and_entries_and_stops_no_other(bundle: Bundle, tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path, 3)
     damage(inputs[1], "b", 2)
@@ -260,3 +313,11 @@ def test_the_command_tells_what_it_did_and_exits_with_1_for_what_it_could_not(
     assert again.returncode == 0
     assert "1 of the friend files were finished already" in again.stderr
     assert "(was finished)" in again.stdout
+
+
+@pytest.mark.parametrize("way", ["https://host/data/../../../x.root", "https://host/./a/../../../../etc/x.root"])
+def test_no_address_leads_a_friend_out_of_the_output(tmp_path: Path, way: str) -> None:
+    output = tmp_path / "out"
+    for paths in ([way], [way, "https://host/data/y.root"], ["https://host/a/b/z.root", way]):
+        for target in friend_paths(paths, output).values():
+            assert target.resolve().is_relative_to(output.resolve())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -248,3 +249,37 @@ def test_a_scheduler_that_is_not_there_is_said_so(bundle: Bundle, inputs: list[S
         pytest.raises(UsageError, match=r"127.0.0.1:9: no scheduler answers there"),
     ):
         apply(bundle, inputs, tmp_path, Watcher(), dask="tcp://127.0.0.1:9")
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_without_end(
+    bundle: Bundle, inputs: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("pidlab.apply.workers.PATIENCE", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address, start = f"tcp://127.0.0.1:{silent.getsockname()[1]}", time.monotonic()
+        with pytest.raises(UsageError, match="no scheduler answers there"):
+            apply(bundle, inputs, tmp_path, Watcher(), dask=address)
+    assert time.monotonic() - start < 20
+
+
+class Deserted(Executor):
+    """An executor whose only worker was killed: nothing that is submitted is ever done."""
+
+    def submit(self, *_: Any, **__: Any) -> Future[Any]:
+        return Future()
+
+
+def test_a_cluster_without_workers_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pidlab.apply.workers.PATIENCE", 1.0)
+    asked: list[float] = []
+
+    def alive() -> bool:
+        """There is one for a while."""
+        asked.append(time.monotonic())
+        return len(asked) < 4
+
+    crew = Crew(Deserted(), lambda piece: Failed("never"), 1, alive=alive)
+    with pytest.raises(UsageError, match="the cluster has had no worker for 1 s"):
+        list(crew.run([Piece(Source("a.root", "T"), "a", 0, 5, "call")]))
+    assert 1.0 < asked[-1] - asked[2] < 5.0

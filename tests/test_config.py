@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,21 @@ def test_the_resolved_configuration_reads_back_as_the_same(tmp_path: Path) -> No
 def test_the_schema_names_every_section() -> None:
     properties = json_schema()["properties"]
     assert set(properties) == set(Config.model_fields)
+
+
+def test_five_thousand_unknown_keys_are_told_in_two_seconds(tmp_path: Path) -> None:
+    """CPU seconds, of which it takes about 0.7."""
+    path = write(tmp_path, GOOD + "".join(f"unknown_{i}: 1\n" for i in range(5000)))
+    start = time.process_time()
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert len(caught.value.mistakes) == 5000
+    assert "unknown_4999: unknown key" in str(caught.value)
+    assert time.process_time() - start < 2
+
+
+def test_a_pipe_or_a_device_is_no_configuration(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match="is a folder, a pipe or a device"):
+            load_config(path)

@@ -23,11 +23,12 @@ from evaluate_samples import (
     three_samples,
     weights,
 )
+from pidlab.config.names import point_name
 from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate import evaluate_model
 from pidlab.evaluate.results import plain
-from pidlab.evaluate.working_points import passes, point_name, threshold_at
+from pidlab.evaluate.working_points import passes, threshold_at
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,16 @@ import json
 import pickle
 import re
 import shutil
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import uproot
 from hypothesis import given, settings
@@ -261,3 +265,67 @@ def test_without_the_extra_the_command_to_install_it_is_said(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UsageError, match=r"pip install 'pidlab\[onnx\]'"):
         opened(graphs.keras())
+
+
+def _graph(nodes: list[Any], constants: dict[str, np.ndarray] | None = None) -> Any:
+    """A graph of (n, 4) features x to y (n, 1), made of `nodes`."""
+    given = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", len(NAMES)])
+    gives = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 1])
+    tensors = [onnx.numpy_helper.from_array(value, name) for name, value in (constants or {}).items()]
+    made = onnx.helper.make_graph(nodes, "g", [given], [gives], tensors)
+    return onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def endless() -> Any:
+    """A loop whose condition is always true and whose count is the largest there is."""
+    node, tensor, kind = onnx.helper.make_node, onnx.helper.make_tensor_value_info, onnx.TensorProto
+    body = onnx.helper.make_graph(
+        [node("Identity", ["go_in"], ["go"]), node("Identity", ["y_in"], ["y_out"])],
+        "body",
+        [tensor("i", kind.INT64, []), tensor("go_in", kind.BOOL, []), tensor("y_in", kind.FLOAT, None)],
+        [tensor("go", kind.BOOL, []), tensor("y_out", kind.FLOAT, None)],
+    )
+    nodes = [
+        node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
+        node("Loop", ["count", "always", "m"], ["y0"], body=body),
+        node("Sigmoid", ["y0"], ["y"]),
+    ]
+    return _graph(nodes, {"count": np.array(2**62), "always": np.array(True)})
+
+
+def test_a_loop_without_an_end_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pidlab.models.external_graph.LONGEST", 1.0)
+    start = time.monotonic()
+    with pytest.raises(ModelError, match="does not end within 1 s on 4,096 events; does it hold a loop without an end"):
+        opened(endless())
+    assert time.monotonic() - start < 10
+
+
+def test_a_loop_hears_ctrl_c() -> None:
+    threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        opened(endless())
+    assert time.monotonic() - start < 10
+
+
+def test_a_model_that_draws_random_numbers_is_refused() -> None:
+    node = onnx.helper.make_node
+    nodes = [
+        node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
+        node("RandomUniformLike", ["m"], ["y"], low=0.0, high=1.0),
+    ]
+    with pytest.raises(ModelError, match="scores that change from call to call: it draws random numbers"):
+        opened(_graph(nodes))
+
+
+def test_a_model_that_looks_at_the_other_events_is_refused() -> None:
+    node = onnx.helper.make_node
+    nodes = [
+        node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+        node("Sub", ["x", "mean"], ["centred"]),
+        node("ReduceMean", ["centred"], ["m"], axes=[1], keepdims=1),
+        node("Sigmoid", ["m"], ["y"]),
+    ]
+    with pytest.raises(ModelError, match="scores that change with the events that are scored beside it"):
+        opened(_graph(nodes))

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import math
 import re
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +289,17 @@ def test_what_does_not_go_with_the_configuration_is_said_with_its_place(folder: 
     assert "'cc' is none of the features; did you mean" in text
     with pytest.raises(ConfigError, match="the model's input 'c' is neither name nor expression"):
         saved_run(folder, {"trees": {"type": "tmva", "file": "bdt.xml"}}, features=["a", "b"])
+
+
+def test_a_count_that_the_file_only_claims_fills_no_memory() -> None:
+    text = tmva.weight_file("BDT", tmva.forest(*trees(1)), ADA)
+    text = text.decode() if isinstance(text, bytes) else text
+    claimed, n = re.subn(r'NVar="\d+"', 'NVar="1000000000"', text)
+    assert n
+    tracemalloc.start()
+    try:
+        with pytest.raises(MisfitError, match="1000000000 of <Variable> are announced"):
+            read_weight_file(claimed.encode())
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from conftest import Run, write_tree
 from pidlab.compare_runs import compare_runs, load_runs
 from pidlab.config.load import check_config
 from pidlab.errors import UsageError
+from pidlab.evaluate.stored import write_results
 from pidlab.models.contender import Resources
-from pidlab.pipeline import run
+from pidlab.pipeline import analyse, run
 from pidlab.progress import Watcher
 from pidlab.reproduce import reproduce
-from pidlab.scored import read_events, read_training_keys
+from pidlab.scored import read_events, read_training_keys, write_events
 
 N = 6000
 
@@ -102,6 +105,62 @@ def test_events_are_matched_by_key_whatever_the_order_and_the_file(folder: Path,
     assert pair.n_shared == len(shared) > 0
     hand = next(c for c in pair.comparisons if c.a.endswith("hand") and c.b.endswith("hand"))
     assert all(p.delta_misid.value == 0.0 for p in hand.working_points)  # the same cuts on the same events
+
+
+FLAT = {"evaluate": {"robustness": None, "importance": False, "flat": [{"x": "q", "bins": 4}]}}
+
+
+def followed(folder: Path, name: str, alias: str, **more: Any) -> Path:
+    """A run whose flat points follow `alias`, which the configuration calls q."""
+    data = {"files": "events.root", "event_id": ["event"], "aliases": {"q": alias}}
+    loaded = check_config(content(data=data, **{**FLAT, **more}), {}, folder / "analysis.yaml")
+    done = analyse(loaded, Resources("cpu", 1), Watcher())
+    (folder / name).mkdir()
+    write_results(folder / name / "results.json", done.results)
+    write_events(folder / name, done.scored)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def flat(folder: Path) -> Path:
+    return followed(folder, "flat", "y")
+
+
+def differences(runs: list[Path]) -> tuple[dict[str, float], dict[str, float], str]:
+    """Misidentification of the second run less the first at each point of `fisher`: as compared, and from each run."""
+    finished = load_runs(runs)
+    (pair,) = compare_runs(finished)
+    fisher = next(c for c in pair.comparisons if {c.a, c.b} == {f"{r.name}:fisher" for r in finished})
+    alone = [{w.name: w.misid["kaon"].value for w in r.results.models["fisher"].working_points} for r in finished]
+    apart = {name: alone[1][name] - value for name, value in alone[0].items()}
+    return {p.name: p.delta_misid.value for p in fisher.working_points}, apart, pair.note
+
+
+def test_flat_points_are_compared_by_what_each_run_follows(folder: Path, flat: Path) -> None:
+    """Both runs tested the same events, so the difference is that of what each of them measured alone.
+
+    In the second run the same name means twice the value: thresholds looked up at the first run's values are wrong.
+    """
+    compared, alone, note = differences([flat, followed(folder, "twice", "2 * y", features=["x"])])
+    assert "eff90_flat" in compared
+    assert compared == pytest.approx(alone, rel=1e-9, abs=1e-12)
+    assert note == ""
+
+
+def test_flat_points_without_their_spectators_are_left_out_and_it_says_so(folder: Path, flat: Path) -> None:
+    old = Path(shutil.copytree(flat, folder / "not_kept"))
+    arrays = read_events(old)
+    write_events(old, replace(arrays, sample=replace(arrays.sample, spectators={})))
+    compared, _, note = differences([flat, old])
+    assert compared.keys() == {"eff90", "eff95", "eff99"}
+    assert "eff90_flat, eff95_flat, eff99_flat are left out: not_kept did not keep what they follow" in note
+
+
+def test_flat_points_that_follow_other_spectators_are_not_compared(folder: Path, flat: Path) -> None:
+    other = followed(folder, "of_x", "y", evaluate={**FLAT["evaluate"], "flat": [{"x": "x", "bins": 4}]})
+    compared, _, note = differences([flat, other])
+    assert compared.keys() == {"eff90", "eff95", "eff99"}
+    assert "they follow other spectators in flat than in of_x" in note
 
 
 def test_other_classes_are_not_compared_and_it_says_so(folder: Path, both: Path) -> None:

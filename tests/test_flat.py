@@ -15,11 +15,11 @@ from scipy.interpolate import RegularGridInterpolator
 
 from evaluate_samples import evaluated, probabilities, sample_of, weights
 from pidlab.bundle import Decision
+from pidlab.config.names import suffixes
 from pidlab.config.schema import Evaluate, Flat
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate import compare_models
 from pidlab.evaluate.flat import decided_by, flat_from_json, flat_to_json, thresholds_at
-from pidlab.evaluate.flat_fit import suffixes
 from pidlab.evaluate.ranking import signal_score
 from pidlab.evaluate.results import FlatThreshold
 from pidlab.evaluate.working_points import passes

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +109,33 @@ def test_an_updated_file_has_another_identity(tmp_path: Path) -> None:
     with uproot.update(path) as file:
         file["more"] = "something"
     assert identity_of(Source(str(path), "T")) != first
+
+
+@pytest.mark.parametrize("name", ["a.root", "a.parquet", "a.npy"])
+def test_a_file_that_is_cut_short_while_it_is_open_is_an_error(tmp_path: Path, name: str) -> None:
+    """A file that is mapped into memory would end the process."""
+    path, x = tmp_path / name, np.random.default_rng(1).normal(size=400_000)
+    if name == "a.root":
+        write_tree(path, {"x": x}, step=20_000)
+    elif name == "a.parquet":
+        pytest.importorskip("pyarrow.parquet").write_table(pytest.importorskip("pyarrow").table({"x": x}), path)
+    else:
+        np.save(path, x[:, None])
+    program = (
+        "import os, sys\n"
+        "from pidlab.errors import DataError\n"
+        "from pidlab.read import Table, find_sources\n"
+        "from pathlib import Path\n"
+        "path = sys.argv[1]\n"
+        "(source,) = find_sources([path], None, Path(), ['x'])\n"
+        "with Table(source) as table:\n"
+        "    os.truncate(path, 200_000)\n"
+        "    try:\n"
+        "        print(sum(chunk.arrays['x'].sum() for chunk in table.chunks(['x'], 50_000)))\n"
+        "    except DataError as error:\n"
+        "        print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert f"{name}" in done.stdout
+    assert "branch 'x'" in done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -314,3 +315,10 @@ def test_alice_gives_the_same_results_from_root_and_from_parquet(shared: Path, p
         metrics = json.loads((tmp_path / ending / "metrics.json").read_text())
         results.append({name: (m["test"]["auc"], m["working_points"]) for name, m in metrics["models"].items()})
     assert results[0] == results[1]
+
+
+def test_a_pipe_or_a_device_is_no_input(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.root")
+    for path in (tmp_path / "pipe.root", Path("/dev/zero")):
+        with pytest.raises(DataError, match="is a pipe or a device"):
+            find_sources([str(path)], None, tmp_path)

@@ -26,6 +26,7 @@ from pidlab.models.base import read_json, write_json
 from pidlab.models.contender import Contender
 from pidlab.read import absolute
 from pidlab.recipe import Recipe, compile_recipe, without_models
+from pidlab.secrets import address_without_secrets
 
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -197,7 +198,7 @@ def _fingerprint(run: Path) -> str:
 
 
 def config_yaml(loaded: LoadedConfig) -> str:
-    """The configuration with every default filled in and every path absolute, as YAML."""
+    """The configuration with every default filled in, every path absolute and no address with its password, as YAML."""
     content = _resolved(loaded.config, loaded.folder)
     stream = io.StringIO()
     yaml = YAML(typ="rt", pure=True)
@@ -221,14 +222,19 @@ def _said(value: Any) -> Any:
     return value
 
 
+def _place(file: str, folder: Path) -> str:
+    """A path that means the same from everywhere, or an address without its password."""
+    return address_without_secrets(absolute(file, folder))
+
+
 def _resolved(config: Config, folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = _said(config)
     for section in [content["data"], *content["classes"].values()]:
         if isinstance(section, dict) and section.get("files") is not None:
             files = section["files"]
-            section["files"] = [absolute(f, folder) for f in ([files] if isinstance(files, str) else files)]
+            section["files"] = [_place(f, folder) for f in ([files] if isinstance(files, str) else files)]
     for model in content["models"].values():
         if "file" in model:
             model["file"] = str(folder / model["file"])
-    content["data"]["friends"] = [absolute(f, folder) for f in content["data"]["friends"]]
+    content["data"]["friends"] = [_place(f, folder) for f in content["data"]["friends"]]
     return content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate import compare_models
-from pidlab.evaluate.results import Comparison, ModelResult, Results, plain
+from pidlab.evaluate.results import Comparison, ModelResult, Results, WorkingPoint, plain
 from pidlab.evaluate.stored import read_results
 from pidlab.manifest import from_run, verify
-from pidlab.sample import IntArray, Sample
+from pidlab.sample import FloatArray, IntArray, Sample
 from pidlab.scored import FILE as EVENTS
 from pidlab.scored import ScoredEvents, Scores, read_events
 
@@ -112,15 +112,63 @@ def _pair(a: Finished, b: Finished) -> Pair:
         return Pair(a.name, b.name, len(sample), (), "too few test events in common for a paired comparison")
     aside = _shared(a.scored, b.scored, a.scored.aside, b.scored.aside)
     deciding = a.scored.sample.take(a.scored.aside[aside[0]])
-    note = "" if _usable(deciding) else "the intervals leave out how thresholds fluctuate: no events decided both runs'"
-    if note:
+    notes = []
+    if not _usable(deciding):
+        notes.append("the intervals leave out how thresholds fluctuate: no events decided both runs'")
         aside, deciding = (aside[0][:0], aside[1][:0]), deciding.take(np.zeros(0, np.int64))
+    sample = replace(sample, spectators=_spectators((a, b), (a.scored.test[test[0]], b.scored.test[test[1]])))
+    rows_aside = (a.scored.aside[aside[0]], b.scored.aside[aside[1]])
+    deciding = replace(deciding, spectators=_spectators((a, b), rows_aside))
+    if left_out := _left_out(a, b):
+        notes.append(left_out)
     comparisons = [
         comparison
         for names in _models(ours, theirs)
         for comparison in _compared((a, b), names, test, aside, sample, deciding)
     ]
-    return Pair(a.name, b.name, len(sample), tuple(comparisons), note)
+    return Pair(a.name, b.name, len(sample), tuple(comparisons), "; ".join(notes))
+
+
+def _spectators(runs: tuple[Finished, Finished], rows: tuple[IntArray, IntArray]) -> dict[str, FloatArray]:
+    """What the flat points of both runs follow, at the rows of each; one name may mean another thing in each run."""
+    return {
+        _own(run, name): values[chosen]
+        for run, chosen in zip(runs, rows, strict=True)
+        for name, values in run.scored.sample.spectators.items()
+    }
+
+
+def _own(run: Finished, spectator: str) -> str:
+    return f"{run.name}:{spectator}"
+
+
+def _comparable(run: Finished, other: Finished, point: WorkingPoint) -> bool:
+    """Whether a working point can be compared: a flat one needs its spectators, and one that follows the same."""
+    if point.flat is None:
+        return True
+    theirs = (p for m in other.results.models.values() for p in m.working_points if p.name == point.name and p.flat)
+    same = all(p.flat is not None and p.flat.names == point.flat.names for p in theirs)
+    return same and _keeps(run, point)
+
+
+def _keeps(run: Finished, point: WorkingPoint) -> bool:
+    """Whether a run kept what a working point follows."""
+    return point.flat is None or set(point.flat.names) <= run.scored.sample.spectators.keys()
+
+
+def _left_out(a: Finished, b: Finished) -> str:
+    """Which flat working points are not compared, and why; empty where all are."""
+    pairs = ((a, b), (b, a))
+    points = [(run, p) for run, other in pairs for p in _points(run) if not _comparable(run, other, p)]
+    names = ", ".join(sorted({p.name for _, p in points}))
+    old = sorted({run.name for run, p in points if not _keeps(run, p)})
+    if old:
+        return f"{names} are left out: {' and '.join(old)} did not keep what they follow; make that run again"
+    return f"{names} are left out: they follow other spectators in {a.name} than in {b.name}" if names else ""
+
+
+def _points(run: Finished) -> Iterator[WorkingPoint]:
+    return (point for model in run.results.models.values() for point in model.working_points)
 
 
 def _usable(deciding: Sample) -> bool:
@@ -176,14 +224,24 @@ def _compared(
     on_test: dict[str, Scores] = {}
     on_aside: dict[str, Scores] = {}
     results: dict[str, ModelResult] = {}
-    for run, model, rows, rows_aside in zip(runs, models, test, aside, strict=True):
+    others = runs[::-1]
+    for run, other, model, rows, rows_aside in zip(runs, others, models, test, aside, strict=True):
         name = f"{run.name}:{model}"
         columns = [run.scored.sample.classes.index(particle) for particle in sample.classes]
         columns += range(len(columns), run.scored.on_test[model].shape[1])  # the decisions of a model without a score
         on_test[name] = run.scored.on_test[model][rows][:, columns]
         on_aside[name] = run.scored.on_aside[model][rows_aside][:, columns]
-        results[name] = replace(run.results.models[model], name=name)
+        found = run.results.models[model]
+        points = tuple(_of_run(run, point) for point in found.working_points if _comparable(run, other, point))
+        results[name] = replace(found, name=name, working_points=points)
     return compare_models(on_test, sample, on_aside, deciding, results)
+
+
+def _of_run(run: Finished, point: WorkingPoint) -> WorkingPoint:
+    """The point with the names that the run's own spectators have in the sample of a comparison."""
+    if point.flat is None:
+        return point
+    return replace(point, flat=replace(point.flat, names=tuple(_own(run, name) for name in point.flat.names)))
 
 
 def as_json(runs: Sequence[Finished], pairs: Sequence[Pair]) -> str:

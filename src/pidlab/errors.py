@@ -17,11 +17,17 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pidlab.secrets import without_secrets
+
 
 class PidlabError(Exception):
     """Base of everything pidlab raises on purpose."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message, without passwords of addresses that it names."""
+        return without_secrets(super().__str__())
 
 
 class UsageError(PidlabError):

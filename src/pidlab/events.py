@@ -67,7 +67,7 @@ def load(recipe: Recipe, watcher: Watcher) -> Events:
 
 def input_names(sources: Sequence[Source]) -> dict[Source, str]:
     """A name for each input that does not depend on the folder: `file.root:tree`, numbered where several share it."""
-    return _numbered({s: f"{s.path.replace(chr(92), '/').rsplit('/', 1)[-1]}:{s.tree}" for s in sources})
+    return _numbered({s: f"{s.place.replace(chr(92), '/').rsplit('/', 1)[-1]}:{s.tree}" for s in sources})
 
 
 def input_keys(sources: Sequence[Source]) -> dict[Source, str]:

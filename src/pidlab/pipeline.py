@@ -17,6 +17,7 @@ from pidlab.bundle import save_bundle
 from pidlab.calibrate import calibrated
 from pidlab.cautions import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.config.load import LoadedConfig
+from pidlab.config.names import axes_of
 from pidlab.config.schema import CutsModel
 from pidlab.errors import DataError
 from pidlab.evaluate import (
@@ -41,6 +42,7 @@ from pidlab.recipe import Recipe, compile_recipe
 from pidlab.record import manifest_of, seal, write_record
 from pidlab.sample import IntArray, Sample
 from pidlab.scored import ScoredEvents, write_events
+from pidlab.secrets import without_secrets
 from pidlab.split import Part, fold_of, is_validation, split
 from pidlab.whole import whole_folder
 
@@ -139,7 +141,10 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     scores = score(events.sample, parts, contenders)
     results = evaluate(recipe, events, parts, contenders, scores, notes)
     results = replace(results, notes=tuple(notes.sentences))
-    return Analysis(recipe, events.inputs, contenders, scored_events(events.sample, parts, scores), results)
+    followed = {axis for asked in recipe.loaded.config.evaluate.flat for axis in axes_of(asked)}
+    kept = {name: values for name, values in events.sample.spectators.items() if name in followed}
+    scored = scored_events(replace(events.sample, spectators=kept), parts, scores)
+    return Analysis(recipe, events.inputs, contenders, scored, results)
 
 
 class _Notes(Watcher):
@@ -152,6 +157,7 @@ class _Notes(Watcher):
         self.task = watcher.task  # type: ignore[method-assign]  # a pure pass-through
 
     def note(self, sentence: str) -> None:
+        sentence = without_secrets(sentence)
         self.sentences.append(sentence)
         self._watcher.note(sentence)
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import codecs
 import gc
+import io
+import os
 import signal
+import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -25,6 +31,79 @@ def collect_rarely() -> None:
     """
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
+
+
+_PLAINLY = {
+    "±": "+-",
+    "–": "-",
+    "−": "-",
+    "…": "...",
+    "•": "*",
+    "→": "->",
+    "χ": "chi",
+    "²": "2",
+    "σ": "sigma",
+}
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """What stands in place of characters that a terminal or file does not take: words for ours, codes for others."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    wrong = error.object[error.start : error.end]
+    return "".join(_PLAINLY.get(c) or c.encode("ascii", "backslashreplace").decode() for c in wrong), error.end
+
+
+def open_streams() -> None:
+    """Make standard input, output and error usable: a closed one is nowhere, one in ASCII gets words for other letters.
+
+    Where one is closed, the next file that is opened would take its number, and libraries in C would print into it.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # as long as the process
+    codecs.register_error("pidlab.plain", _in_plain_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="pidlab.plain")
+
+
+def private_folder() -> Path | None:
+    """A folder below the temporary folder that is this user's alone; None where there is none.
+
+    Libraries keep there what they would load as code, so a folder that another user made, or may write to, is not used.
+    """
+    try:
+        folder = Path(tempfile.gettempdir()) / f"pidlab-{os.getuid()}"
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+    except OSError:
+        return None
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return folder if is_ours else None
+
+
+def give_matplotlib_a_folder() -> None:
+    """Where the home folder cannot be written, let matplotlib keep its list of fonts in the user's temporary folder.
+
+    By itself it then looks for fonts in every process, which takes seconds, and warns on stderr.
+    """
+    if "MPLCONFIGDIR" in os.environ:
+        return
+    try:
+        folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "matplotlib"
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        usable = there.is_dir() and os.access(there, os.W_OK)
+    except (OSError, RuntimeError):  # RuntimeError: there is no HOME, and the user has no entry with one
+        usable = False
+    other = None if usable else private_folder()
+    if other is not None:
+        os.environ["MPLCONFIGDIR"] = str(other / "matplotlib")
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from pidlab.compiled import compiled
 
 _BLOCK = 512  # values whose places stay in the first-level cache
 
@@ -24,7 +25,7 @@ def broken_line(
     _follow(np.ascontiguousarray(x, np.float64), padded, heights, slopes, knots[0], knots[-1], out)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _follow(x, knots, values, slopes, low, high, out):  # type: ignore[no-untyped-def]  # compiled
     """Halve the knots, a power of two of them, step by step for a block of values: without branches, in vectors."""
     place, clipped = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.float64)

@@ -29,7 +29,8 @@ class ScoredEvents:
     """The candidates that a run used, and the scores behind its numbers.
 
     Attributes:
-        sample: all candidates, without their features and spectators.
+        sample: all candidates, without their features; of their spectators it has those that flat points follow, and
+            none in a run that was made before these were kept.
         part: (n,) the `Part` of each.
         aside: (m,) rows of the candidates that decided the thresholds.
         on_test: model to (n_test, k) scores of the test candidates, in the order of their rows.
@@ -59,6 +60,7 @@ def write_events(run: Path, scored: ScoredEvents) -> None:
         "row": sample.row,
         "part": scored.part,
         "aside": scored.aside.astype(np.int64),
+        **{f"spectator.{name}": values for name, values in sample.spectators.items()},
         **{f"test.{name}": values for name, values in scored.on_test.items()},
         **{f"aside.{name}": values for name, values in scored.on_aside.items()},
     }
@@ -91,12 +93,12 @@ def read_events(run: Path) -> ScoredEvents:
         features=(),
         classes=tuple(about["classes"]),
         signal=about["signal"],
-        spectators={},
+        spectators=_named(arrays, "spectator."),
         columns={},
         file=arrays["file"],
         row=arrays["row"],
     )
-    return ScoredEvents(sample, arrays["part"], arrays["aside"], _scores(arrays, "test."), _scores(arrays, "aside."))
+    return ScoredEvents(sample, arrays["part"], arrays["aside"], _named(arrays, "test."), _named(arrays, "aside."))
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> int:
@@ -122,7 +124,12 @@ def _checked(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> in
         raise ValueError("the candidates that decided thresholds are damaged")
     lengths = {"test": int((part == Part.TEST).sum()), "aside": len(aside)}
     for name, values in arrays.items():
-        expected = lengths.get(name.partition(".")[0])
+        kind = name.partition(".")[0]
+        if kind == "spectator":
+            if values.shape != (n,) or values.dtype.kind not in "biuf":
+                raise ValueError(f"{name} is not one number for each of {n} candidates")
+            continue
+        expected = lengths.get(kind)
         if "." in name and (values.dtype.kind != "f" or values.ndim != 2 or len(values) != expected):
             raise ValueError(f"{name} is not a row of scores for each of {expected} candidates")
         if "." in name and values.shape[1] < len(classes):
@@ -130,7 +137,7 @@ def _checked(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> in
     return n
 
 
-def _scores(arrays: Mapping[str, NDArray[np.float32]], prefix: str) -> dict[str, Scores]:
+def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pidlab.apply.summary import Summary
 from pidlab.literals import cpp_comment, cpp_string, python_string
+from pidlab.secrets import address_without_secrets
 from pidlab.whole import write_whole
 
 Row = tuple[str, str, str, str]
@@ -145,6 +146,6 @@ def _rows(output: Path, summaries: Iterable[Summary]) -> Iterable[Row]:
 def _from(folder: Path, path: str) -> str:
     """A path as it stands in a file in `folder`: relative for what lies below, else whole."""
     if "://" in path:
-        return path
+        return address_without_secrets(path)
     whole = Path(path).parent.resolve() / Path(path).name
     return whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else str(whole)

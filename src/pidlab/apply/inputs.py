@@ -50,6 +50,8 @@ def find_inputs(recipe: Recipe, words: Sequence[str], tree: str | None) -> tuple
 def _listed(word: str) -> list[str]:
     """The lines of `@LIST`, without empty ones and those that begin with #."""
     path = Path(word.removeprefix("@"))
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is a folder, a pipe or a device; name a file with one path a line")
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import posixpath
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:
         OutputError: two inputs would share a friend file, or a friend would replace an input.
     """
     unique = list(dict.fromkeys(paths))
-    folders = [p.rsplit("/", 1)[0] if "://" in p else str(Path(p).resolve().parent) for p in unique]
+    folders = [_folder_of_address(p) if "://" in p else str(Path(p).resolve().parent) for p in unique]
     one_place = len({f.partition("://")[0] if "://" in f else "" for f in folders}) <= 1
     common = os.path.commonpath(folders) if one_place and folders else ""
     targets: dict[str, Path] = {}
@@ -37,6 +38,8 @@ def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:
     for path, folder in zip(unique, folders, strict=True):
         below = os.path.relpath(folder, common) if one_place else ""
         target = output / below / f"{Source(path, '').stem}_pid.root"
+        if not Path(os.path.normpath(target)).is_relative_to(os.path.normpath(output)):
+            raise OutputError(f"{path}: its friend would lie outside {output}; name it in a call of its own")
         if target in owners:
             raise OutputError(
                 f"{target}: both {owners[target]} and {path} would be scored into this file; apply them one by one"
@@ -47,6 +50,12 @@ def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:
         if target.resolve() in inputs:
             raise OutputError(f"{target}: is one of the inputs; choose another output folder")
     return targets
+
+
+def _folder_of_address(address: str) -> str:
+    """The folder of an address, without `.` and `..`, which a server may read in another way than a path."""
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{posixpath.normpath('/' + rest.partition('?')[0].rpartition('/')[0]).lstrip('/')}"
 
 
 def marker_of(bundle: Bundle, names: Mapping[Source, str], knows_events: bool) -> dict[str, Any] | None:
@@ -114,10 +123,27 @@ class Output:
                 _write_tree(self._tree(file, bundle, plans[source], known), own, source, self.target, known, task)
                 for source, own in itertools.groupby(results, key=lambda result: result[0].source)
             ]
+            self._check_unchanged()
             file.metadata["counts"] = [
                 {key: getattr(s, key) for key in ("n_rows", "n_selected", "n_passed", "n_known")} for s in summaries
             ]
         return summaries
+
+    def _check_unchanged(self) -> None:
+        """See that the files are those that were looked at before they were read.
+
+        Raises:
+            InputFailedError: one was changed meanwhile.
+        """
+        for plan, before in zip(self.plans, (self.marker or {}).get("inputs", ()), strict=False):
+            if "://" in plan.source.path:
+                continue
+            try:
+                now = identity_of(plan.source)
+            except DataError as error:
+                raise InputFailedError(str(error)) from error
+            if (now or {}) | {"name": plan.name} != before:
+                raise InputFailedError(f"{plan.source}: was changed while it was read; apply it again")
 
     def _tree(self, file: FriendFile, bundle: Bundle, plan: Plan, known: Known | None) -> FriendTree:
         types, name = friend_branches(bundle, with_split=known is not None), Summary(plan.source, self.target).friend

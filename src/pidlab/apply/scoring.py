@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -117,6 +117,7 @@ class Scorer:
             raise ModelError(f"a working point follows {name!r}, which is no spectator of the run; make the run again")
         followed = tuple((name, stated[name]) for name in sorted(names))
         object.__setattr__(self, "followed", followed)
+        friend_branches(self.bundle, with_split=True)
         further = {branch for _, each in followed for branch in each.expression.branches}
         object.__setattr__(self, "branches", frozenset(branches_read(recipe) | further))
 
@@ -174,14 +175,27 @@ class Scorer:
 
 
 def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]]:
-    """The branches of a friend tree, besides the event key, and their types."""
-    types: dict[str, np.dtype[Any]] = {"pid_selected": np.dtype(bool)}
+    """The branches of a friend tree, besides the event key, and their types.
+
+    Raises:
+        ModelError: two of them would have one name.
+    """
+    branches: list[tuple[str, np.dtype[Any]]] = [("pid_selected", np.dtype(bool))]
     for name, contender in bundle.contenders.items():
-        types |= dict.fromkeys(score_branches(name, contender), np.dtype(np.float32))
-        types |= dict.fromkeys((f"pid_{name}_{d.name}" for d in bundle.decisions[name]), np.dtype(bool))
+        branches += ((branch, np.dtype(np.float32)) for branch in score_branches(name, contender))
+        branches += ((f"pid_{name}_{point}", np.dtype(bool)) for point in dict.fromkeys(_points(bundle, name)))
     if with_split:
-        types["pid_split"] = np.dtype(np.int8)
+        branches.append(("pid_split", np.dtype(np.int8)))
+    types = dict(branches)
+    if len(types) < len(branches):
+        names = [name for name, _ in branches]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ModelError(f"two columns of this run would be called {double!r}; rename a model and make the run again")
     return types
+
+
+def _points(bundle: Bundle, model: str) -> Iterator[str]:
+    return (decision.name for decision in bundle.decisions[model])
 
 
 def score_branches(name: str, contender: Contender) -> dict[str, int]:

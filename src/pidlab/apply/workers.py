@@ -6,22 +6,27 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from queue import Empty, Queue
 from typing import Any
 
 from pidlab.apply.scoring import Failed, Order, Piece, Scored, Scorer, score_elsewhere, score_piece
-from pidlab.errors import UsageError
+from pidlab.errors import PidlabError, UsageError
 
 _MOST_THREADS = 4
 """Beyond this, threads wait for each other in Python's own part of the work; processes do not."""
 
 _AHEAD = 2
 """Pieces under way beyond one a worker: enough to keep every worker busy while one is written."""
+
+PATIENCE = 60.0
+"""Seconds that a cluster may be without an answer or a worker."""
 
 Work = Callable[[Piece], Scored | Failed]
 
@@ -34,6 +39,7 @@ class Crew:
         executor: where pieces are scored.
         work: what is done to each.
         n_workers: how many work at the same time.
+        alive: whether there is a worker; None where workers are always there.
         fresh: makes another such executor, of that many workers; None where it is not ours to make.
     """
 
@@ -41,6 +47,7 @@ class Crew:
     work: Work
     n_workers: int
     fresh: Callable[[int], Executor] | None = None
+    alive: Callable[[], bool] | None = None
     _spare: Executor | None = None
 
     def run(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Scored | Failed]]:
@@ -70,7 +77,9 @@ class Crew:
 
     def _answer(self, piece: Piece, future: Future[Scored | Failed]) -> tuple[Piece, Scored | Failed]:
         try:
-            return piece, future.result()
+            return piece, self._result(future)
+        except PidlabError:
+            raise
         except Exception:  # whatever befell the worker, it was not told as an answer
             return piece, self._second_try(piece)
 
@@ -79,12 +88,32 @@ class Crew:
         if self.fresh is not None and self._spare is None:
             self._spare = self.fresh(1)
         try:
-            return (self._spare or self.executor).submit(self.work, piece).result()
+            return self._result((self._spare or self.executor).submit(self.work, piece))
+        except PidlabError:
+            raise
         except BrokenExecutor:
             self._dismiss_spare()
             return Failed(f"{piece}: the worker that scored them died, twice; is there enough memory?")
         except Exception as error:
             return Failed(f"{piece}: cannot be scored, tried twice ({type(error).__name__}: {error})")
+
+    def _result(self, future: Future[Scored | Failed]) -> Scored | Failed:
+        """What a future holds, waited for as long as there are workers.
+
+        Raises:
+            UsageError: there were none for `PATIENCE`.
+        """
+        left = time.monotonic()
+        while self.alive is not None:
+            wait([future], timeout=min(5.0, PATIENCE / 4))
+            if future.done():
+                break
+            if self.alive():
+                left = time.monotonic()
+            elif time.monotonic() - left > PATIENCE:
+                what = f"the cluster has had no worker for {PATIENCE:g} s; start some, and give the same command again"
+                raise UsageError(f"{what}: what is finished stays")
+        return future.result()
 
     def _dismiss_spare(self) -> None:
         if self._spare is not None:
@@ -109,7 +138,9 @@ def crew_for(scorer: Scorer, jobs: int | None, executor: Executor | None, dask: 
         yield Crew(executor, partial(score_elsewhere, _order(scorer)), n_workers)
     elif dask:
         with _cluster(dask) as (cluster, n_workers):
-            yield Crew(cluster, partial(score_elsewhere, _order(scorer)), n_workers)
+            yield Crew(
+                cluster.get_executor(), partial(score_elsewhere, _order(scorer)), n_workers, alive=_workers_of(cluster)
+            )
     elif jobs is not None and jobs > 1:
         yield from _dismissed(Crew(_processes(jobs), partial(score_elsewhere, _order(scorer)), jobs, _processes))
     else:
@@ -149,17 +180,40 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _cluster(address: str) -> Iterator[tuple[Executor, int]]:
+def _cluster(address: str) -> Iterator[tuple[Any, int]]:
     try:
         from dask.distributed import Client
     except ModuleNotFoundError as error:
         raise UsageError("--dask needs dask and distributed: pip install 'pidlab[dask]'") from error
+    made: Queue[Any] = Queue()
+
+    def connect() -> None:
+        try:
+            made.put(Client(address, set_as_default=False))  # type: ignore[no-untyped-call]  # dask leaves it so
+        except Exception as error:  # handed over to the thread that waits
+            made.put(error)
+
+    threading.Thread(target=connect, daemon=True).start()
     try:
-        client: Any = Client(address, set_as_default=False)  # type: ignore[no-untyped-call]  # dask leaves it so
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--dask {address}: no scheduler answers there ({error}); is the address right?") from error
+        client = made.get(timeout=PATIENCE)  # dask itself waits for minutes where a server says nothing
+    except Empty:
+        client = TimeoutError(f"nothing was said for {PATIENCE:g} s")
+    if isinstance(client, Exception):
+        raise UsageError(f"--dask {address}: no scheduler answers there ({client}); is the address right?") from client
     with client:
         n_workers = sum(client.nthreads().values())
         if not n_workers:
             raise UsageError(f"--dask {address}: the scheduler has no workers; start some with `dask worker {address}`")
-        yield client.get_executor(), n_workers
+        yield client, n_workers
+
+
+def _workers_of(client: Any) -> Callable[[], bool]:
+    """Tells whether a cluster has a worker; it has none where its scheduler does not answer."""
+
+    def alive() -> bool:
+        try:
+            return bool(client.sync(client.scheduler.identity, callback_timeout=PATIENCE / 4)["workers"])
+        except Exception:  # whatever keeps it from answering
+            return False
+
+    return alive

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -10,38 +12,39 @@ import click
 from pidlab.cli.group import cli
 from pidlab.cli.options import STOPPED
 from pidlab.errors import OutputError, PidlabError
-from pidlab.process import collect_rarely, every_interrupt
+from pidlab.printable import printable
+from pidlab.process import collect_rarely, every_interrupt, give_matplotlib_a_folder, open_streams
+from pidlab.secrets import without_secrets
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    open_streams()
     collect_rarely()
+    give_matplotlib_a_folder()
     try:
         with every_interrupt():
             cli.main(words, prog_name="pidlab", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        click.echo(_shown(text.getvalue()), nl=False, err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped; nothing half-written was left behind", STOPPED)
     except PidlabError as error:
-        if debug:
-            raise
-        _fail(str(error), error.exit_code)
+        _fail(traceback.format_exc() if debug else str(error), error.exit_code)
     except MemoryError:
         _fail("out of memory; read fewer branches or fewer events", 1)
     except (ImportError, SystemError) as error:  # what loading a library raises where the address space is too small
-        if debug:
-            raise
-        _fail(_not_loaded(error), 1)
+        _fail(traceback.format_exc() if debug else _not_loaded(error), 1)
     except OSError as error:
-        if debug:
-            raise
         if error.errno is None:  # of a library in C that could not be loaded
-            _fail(_not_loaded(error), 1)
-        _fail(str(OutputError(f"{error.filename or 'input or output'}: {error.strerror or error}")), 1)
+            _fail(traceback.format_exc() if debug else _not_loaded(error), 1)
+        sentence = OutputError(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        _fail(traceback.format_exc() if debug else str(sentence), 1)
     sys.exit(0)
 
 
@@ -54,5 +57,9 @@ def _not_loaded(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"pidlab: {message}", err=True)
+    click.echo(_shown(f"pidlab: {message}"), err=True)
     sys.exit(code)
+
+
+def _shown(text: str) -> str:
+    return printable(without_secrets(text))

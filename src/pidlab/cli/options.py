@@ -71,18 +71,16 @@ def resources(device: str, jobs: int | None, allow_import: Sequence[str]) -> Res
 @contextmanager
 def terminal(quiet: bool = False, verbose: bool = False) -> Iterator[tuple[Console, Terminal]]:
     """The console for results, on stdout, and the watcher that tells of progress on stderr."""
-    from rich.console import Console
+    from pidlab.terminal import PlainConsole, Terminal
 
-    from pidlab.terminal import Terminal
-
-    console = Console()
+    console = PlainConsole()
     if not console.is_terminal:
-        console = Console(width=140)
-    watcher = Terminal(Console(stderr=True), quiet, verbose)
+        console = PlainConsole(width=140)
+    watcher = Terminal(PlainConsole(stderr=True), quiet, verbose)
     yield console, watcher
     watcher.finish()
 
 
 def say(console: Any, sentence: str) -> None:
     """Print a sentence as it is, on one line."""
-    console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    console.print(sentence, highlight=False, soft_wrap=True)

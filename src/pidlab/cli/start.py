@@ -36,7 +36,7 @@ def inspect(file: str, ranges: bool) -> None:
         for source in find_all(file):
             with Table(source) as table:
                 for part in inspection(inspect_table(table, ranges), ranges):
-                    console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
+                    console.print(part, soft_wrap=isinstance(part, str), highlight=False)
 
 
 @click.command()

@@ -14,13 +14,17 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from pidlab.config.names import KeyPath as KeyPath
+from pidlab.config.names import collisions
 from pidlab.config.schema import Config, CutsModel, Feature, SklearnModel, json_schema
 from pidlab.errors import ConfigError, Mistake, UsageError, nearest
 
-KeyPath = tuple[str | int, ...]
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
 _PLAIN_TAGS = {"null", "bool", "int", "float", "str", "seq", "map"}
+
+
+_SCALARS = YAML(typ="safe", pure=True).constructor
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,22 @@ def check_config(content: dict[str, Any], places: Mapping[KeyPath, str], path: P
     except ValidationError as error:
         raise ConfigError(_explain(error, content, places)) from None
     disagreements = [Mistake(_place(places, key), dotted(key), message) for key, message in _disagreements(config)]
+    disagreements += _collisions(config, places)
     if disagreements:
         raise ConfigError(disagreements)
     return LoadedConfig(config, content, path.resolve().parent, places, path.stem)
+
+
+def _collisions(config: Config, places: Mapping[KeyPath, str]) -> Iterator[Mistake]:
+    """Names by which one branch of the friend trees would replace another."""
+    for first, second in collisions(config):
+        own, other = (second, first) if second.key else (first, second)
+        where = f" ({_place(places, other.key)})" if other.key and other.key != own.key else ""
+        message = (
+            f"{own.meaning} and {other.meaning}{where} would both be the branch {own.name!r} of the friend trees; "
+            "rename one of them"
+        )
+        yield Mistake(_place(places, own.key), dotted(own.key), message)
 
 
 def dotted(path: KeyPath) -> str:
@@ -97,6 +114,8 @@ def plain_value(text: str) -> Any:
 
 def _text_of(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: is a folder, a pipe or a device, not a configuration; name a YAML file")
         if path.stat().st_size > _MAX_BYTES:
             raise UsageError(f"{path}: larger than {_MAX_BYTES:,} bytes, which no configuration is; name a YAML file")
         content = path.read_bytes()
@@ -111,20 +130,7 @@ def _text_of(path: Path) -> str:
 
 def _read_yaml(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
     try:
-        depth = 0
-        for event in YAML(typ="safe", pure=True).parse(text):
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > _MAX_DEPTH:
-                raise ConfigError([Mistake(_mark(name, event), "", f"brackets nest more than {_MAX_DEPTH} deep")])
-            if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-                message = "YAML anchors and aliases are not read; repeat the value"
-                raise ConfigError([Mistake(_mark(name, event), "", message)])
-            if isinstance(event, ScalarEvent) and len(event.value) > _MAX_BYTES // 10:
-                raise ConfigError([Mistake(_mark(name, event), "", "this value is too long")])
-            if isinstance(event, ScalarEvent) and "\0" in event.value:
-                message = "holds a NUL character, which no name, path or expression has"
-                raise ConfigError([Mistake(_mark(name, event), "", message)])
-        node = YAML(typ="safe", pure=True).compose(text)
+        node = _composed(text, name)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
@@ -133,6 +139,37 @@ def _read_yaml(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
         raise ConfigError([Mistake(f"{name}:1:1", "", f"not valid YAML: {error}")]) from None
     places: dict[KeyPath, str] = {}
     return (None if node is None else _value(node, (), places, name)), places
+
+
+def _composed(text: str, name: str) -> Node | None:
+    """The nodes of a YAML text; each event is looked at before anything is made of it.
+
+    Raises:
+        ConfigError: it nests too deep, holds anchors or aliases, or a value is too long.
+    """
+    yaml, depth = YAML(typ="safe", pure=True), 0
+    constructor, parser = yaml.get_constructor_parser(text)
+    given = parser.get_event
+
+    def checked() -> Any:
+        nonlocal depth
+        event = given()
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ConfigError([Mistake(_mark(name, event), "", f"brackets nest more than {_MAX_DEPTH} deep")])
+        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+            message = "YAML anchors and aliases are not read; repeat the value"
+            raise ConfigError([Mistake(_mark(name, event), "", message)])
+        if isinstance(event, ScalarEvent) and len(event.value) > _MAX_BYTES // 10:
+            raise ConfigError([Mistake(_mark(name, event), "", "this value is too long")])
+        if isinstance(event, ScalarEvent) and "\0" in event.value:
+            message = "holds a NUL character, which no name, path or expression has"
+            raise ConfigError([Mistake(_mark(name, event), "", message)])
+        return event
+
+    parser.get_event = checked
+    node: Node | None = constructor.composer.get_single_node()
+    return node
 
 
 def _yaml_message(problem: str) -> str:
@@ -162,10 +199,18 @@ def _value(node: Node, path: KeyPath, places: dict[KeyPath, str], name: str) -> 
     if tag == "str":
         return node.value
     try:
-        return YAML(typ="safe", pure=True).constructor.construct_object(node)
+        return _scalar(node)
     except ValueError:  # of more digits than Python reads
         message = f"{node.value[:20]}… of {len(node.value):,} characters is no number that is read"
         raise ConfigError([Mistake(_mark(name, node), dotted(path), message)]) from None
+
+
+def _scalar(node: ScalarNode) -> Any:
+    """What a plain word means: a number, true, false or null."""
+    try:
+        return _SCALARS.construct_object(node)
+    finally:
+        _SCALARS.constructed_objects.clear()  # it would keep every node
 
 
 def _mapping(node: MappingNode, path: KeyPath, places: dict[KeyPath, str], name: str) -> dict[str, Any]:
@@ -209,11 +254,11 @@ def _place(places: Mapping[KeyPath, str], path: KeyPath) -> str:
 def _explain(error: ValidationError, content: Any, places: Mapping[KeyPath, str]) -> list[Mistake]:
     """Pydantic's errors as mistakes, with the alternatives of a union folded into one."""
     found = [(*_where(tuple(e["loc"]), content, e["type"] == "missing"), e) for e in error.errors()]
+    above = {path[:length] for path, _, _ in found for length in range(len(path))}
     messages: dict[KeyPath, list[str]] = {}
     for path, value, e in found:
-        deeper = any(len(other) > len(path) and other[: len(path)] == path for other, _, _ in found)
         wants_scalar = str(e["type"]).endswith("_type") and e["type"] not in ("model_type", "dict_type")
-        if isinstance(value, dict | list) and wants_scalar and deeper:
+        if isinstance(value, dict | list) and wants_scalar and path in above:
             continue
         message = _message(dict(e), path, content)
         if message not in messages.setdefault(path, []):

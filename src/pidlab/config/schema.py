@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
@@ -396,6 +397,7 @@ class Config(Section):
         return texts | self.labels
 
 
+@lru_cache(maxsize=1)
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a configuration, for editors."""
+    """The JSON schema of a configuration, for editors; made once, so it is not to be changed."""
     return Config.model_json_schema()

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.config.names import HAND
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.results import Comparison, EfficiencyMap, ModelResult, Training, WorkingPoint
-from pidlab.evaluate.working_points import HAND
 from pidlab.sample import Sample
 
 Scores = NDArray[np.floating[Any]]

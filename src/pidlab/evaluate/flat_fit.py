@@ -7,7 +7,6 @@ much as their own statistical error asks for, and a common shift puts the effici
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from pidlab.config.schema import Evaluate, Flat, Map
+from pidlab.config.names import axes_of, suffixes
+from pidlab.config.schema import Evaluate, Map
 from pidlab.evaluate.flat import check_spectators, thresholds_at
 from pidlab.evaluate.intervals import effective_number, sums_by
 from pidlab.evaluate.maps import OUTSIDE, bins_of, map_edges, maps_in
@@ -52,7 +52,7 @@ def flat_points(
     """
     points, flatness = [], []
     for asked, suffix in zip(options.flat, suffixes(options.flat), strict=True):
-        check_spectators("flat", set(_names(asked)), test[1])
+        check_spectators("flat", set(axes_of(asked)), test[1])
         edges = _edges(asked, deciding[1])
         for name, target, threshold in chosen:
             flat = fit_flat(asked, edges, deciding, target, options.thin)
@@ -62,38 +62,15 @@ def flat_points(
     return points, flatness
 
 
-def suffixes(asked: Sequence[Flat]) -> list[str]:
-    """What each entry adds to the names of its working points: "flat", or of several "flat_p", "flat_p_th" and so on.
-
-    The last dotted part of a spectator counts, with odd characters as underscores; equal ones are numbered.
-    """
-    if len(asked) == 1:
-        return ["flat"]
-    found: list[str] = []
-    for each in asked:
-        words = [re.sub(r"[^A-Za-z0-9]+", "_", name.rpartition(".")[2]).strip("_") for name in _names(each)]
-        text = plain = "_".join(["flat", *filter(None, words)])
-        number = 1
-        while text in found:
-            number += 1
-            text = f"{plain}_{number}"
-        found.append(text)
-    return found
-
-
-def _names(asked: Map) -> tuple[str, ...]:
-    return (asked.x,) if asked.y is None else (asked.x, asked.y)
-
-
 def _has_spectators(asked: Map, sample: Sample) -> BoolArray:
-    return np.asarray(np.logical_and.reduce([np.isfinite(sample.spectators[name]) for name in _names(asked)]))
+    return np.asarray(np.logical_and.reduce([np.isfinite(sample.spectators[name]) for name in axes_of(asked)]))
 
 
 def _edges(asked: Map, sample: Sample) -> tuple[Array, ...]:
     """The given edges, or equally populated bins of the signal that decides."""
     rows = sample.is_signal & _has_spectators(asked, sample) & (sample.weight != 0)
     bins = (asked.bins, asked.y_bins)
-    return tuple(map_edges(sample.spectators[n][rows], b) for n, b in zip(_names(asked), bins, strict=False))
+    return tuple(map_edges(sample.spectators[n][rows], b) for n, b in zip(axes_of(asked), bins, strict=False))
 
 
 def _measured(
@@ -203,7 +180,7 @@ def fit_flat(
     """
     score, sample = deciding
     rows = np.flatnonzero(sample.is_signal & _has_spectators(asked, sample))
-    spectators = {name: sample.spectators[name][rows] for name in _names(asked)}
+    spectators = {name: sample.spectators[name][rows] for name in axes_of(asked)}
     signal = _Signal(score[rows], sample.weight[rows], spectators)
     constant = _constant(signal, edges, target)
     if not len(rows) or not np.isfinite(signal.score).any():

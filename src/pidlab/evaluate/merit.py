@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pidlab.config.names import BEST
 from pidlab.config.schema import FigureOfMerit
 from pidlab.evaluate.ranking import Score, falling, just_below
 from pidlab.evaluate.results import Array
 from pidlab.sample import Sample
-
-BEST = "best"
 
 
 @dataclass(frozen=True, slots=True)

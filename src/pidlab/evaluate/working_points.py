@@ -8,19 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.config.names import HAND, point_name
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.intervals import inverse, mixture, proportion, share
 from pidlab.evaluate.ranking import Score, falling, groups_of, just_below
 from pidlab.evaluate.results import UNDEFINED, Measured, WorkingPoint
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
-HAND = "hand"
 HAND_THRESHOLD = 0.5
-
-
-def point_name(target: float) -> str:
-    """eff90 for 0.9, eff99_5 for 0.995."""
-    return "eff" + f"{100 * target:.10g}".replace(".", "_")
 
 
 def passes(score: Score, threshold: float) -> BoolArray:

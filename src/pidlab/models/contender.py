@@ -12,11 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.config.names import point_name
 from pidlab.config.schema import Config, CutsModel, MlpModel, Model, SklearnModel
 from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.results import Training
-from pidlab.evaluate.working_points import point_name
 from pidlab.features import given_scores
 from pidlab.models.base import Classifier, Progress, read_json, signal_scores, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.compiled import compiled
 from pidlab.sample import FloatArray
 
 Side = Literal["auto", "min", "max", "both"]
@@ -210,7 +210,7 @@ class Counter:
         return self.signal, self.background
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@compiled(nogil=True, fastmath=True)
 def count_inside(
     codes: Codes, weight: Array, first: Codes, last: Codes, block_weight: Array,
     n_levels: Levels, low: Levels, high: Levels,
@@ -263,7 +263,7 @@ def count_inside(
     return inside
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def face_shares(codes: Codes, weight: Array, n_levels: Levels, low: Levels, high: Levels) -> Array:
     """(d, L + 1) weight, by level of feature j, of what passes the other windows of one box (d,); NaN comes last."""
     n_features, n = codes.shape

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from pidlab.compiled import compiled
 from pidlab.models.cut_boxes import Array, Counter, Levels
 from pidlab.models.cut_search import FIRST_LOOK, Archive, Scan, peel, stacked
 
@@ -150,7 +150,7 @@ def _core(counter: Counter, chain: Boxes) -> tuple[Levels, Levels]:
     return stacked(peel(counter, chain.low[-1], chain.high[-1], floor=0.02, step=0.05, max_boxes=60))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def best_chain(low: Levels, high: Levels, worth: Array, cost: Array) -> Levels:
     """The cheapest nested chain from the first box: numbers (m,) of boxes, of M in falling order of worth (M,).
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from pidlab.compiled import compiled
 from pidlab.models.cut_boxes import Array, Counter, Grid, Levels
 from pidlab.models.cut_polish import polish
 
@@ -245,7 +245,7 @@ def sweep(counter: Counter, n_prices: int = 12) -> list[tuple[Levels, Levels]]:
     return boxes
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def best_slice(
     signal: Array, background: Array, low: Levels, high: Levels, last_low: Levels, first_high: Levels,
     n_levels: Levels, low_value: Array, high_value: Array, min_width: Array, size: float, quarter_event: float,
@@ -278,7 +278,7 @@ def best_slice(
     return chosen
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def best_interval(
     gain: Array, low: Levels, high: Levels, n_levels: Levels,
     first_low: Levels, last_low: Levels, first_high: Levels, last_high: Levels,

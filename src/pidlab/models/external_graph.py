@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ from pidlab.models.threads import allowed_threads
 from pidlab.sample import FloatArray
 
 LARGEST = 500_000_000  # bytes of a file
+LONGEST = 60.0  # seconds for a batch of events
 # onnxruntime sums over trees, and cuts matrices, differently for batches of different sizes. All events go through in
 # batches of one size, the last one filled up, so that a score does not depend on what is scored beside it.
 _BATCH = 4096
@@ -254,7 +257,9 @@ class Runner:
         if n_threads not in self._sessions:
             self._sessions[n_threads] = _session(self.graph.content, n_threads)
         try:
-            (values,) = self._sessions[n_threads].run([self.output], self._fed(whole))
+            values = _run(self._sessions[n_threads], self.output, self._fed(whole))
+        except ModelError:
+            raise
         except Exception as error:  # onnxruntime's have no common base
             raise ModelError(f"onnxruntime fails ({_first_line(error)})") from error
         if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.ndim not in (1, 2):
@@ -276,6 +281,37 @@ class Runner:
                 )
                 for j, port in enumerate(self.graph.inputs)
             }
+
+
+def _run(session: Any, output: str, fed: Mapping[str, FloatArray]) -> Any:
+    """The output of a session, which a loop in the graph can keep from ever ending.
+
+    Raises:
+        ModelError: it takes longer than `LONGEST`; it is then told to end, which it does between two operators.
+    """
+    _, onnxruntime = packages()
+    options, done = onnxruntime.RunOptions(), threading.Event()
+    found: list[Any] = []
+
+    def work() -> None:
+        try:
+            found.append(session.run([output], fed, options)[0])
+        except Exception as error:  # handed over to the thread that waits
+            found.append(error)
+        done.set()
+
+    try:
+        threading.Thread(target=work, daemon=True).start()
+        until = time.monotonic() + LONGEST
+        while not (ended := done.wait(0.1)) and time.monotonic() < until:
+            pass  # in short steps: an interrupt that another thread was given is heard, too
+    finally:  # after Ctrl-C too, which this thread hears as it waits
+        options.terminate = not done.is_set()
+    if not ended:
+        raise ModelError(f"does not end within {LONGEST:g} s on {_BATCH:,} events; does it hold a loop without an end?")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 def _session(content: bytes, n_threads: int) -> Any:

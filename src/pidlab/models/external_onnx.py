@@ -131,7 +131,7 @@ def open_onnx(
 
     Raises:
         MisfitError: it does not go with the configuration.
-        ModelError: onnxruntime cannot run it.
+        ModelError: onnxruntime cannot run it, or not in time, or its scores are not those of each event alone.
     """
     graph = read_graph(content)
     columns = _columns(spec, graph, features)

@@ -226,7 +226,7 @@ def _in_turn(root: Element, group: str, tag: str, index: str, count: str) -> lis
     holder = root.find(group)
     found = [] if holder is None else sorted(holder.iterfind(tag), key=lambda e: whole(e, index))
     told = 0 if holder is None else whole(holder, count)
-    if [whole(e, index) for e in found] != list(range(told)):
+    if len(found) != told or [whole(e, index) for e in found] != list(range(told)):
         raise MisfitError("file", f"is not a whole weight file of TMVA: {told} of <{tag}> are announced")
     return found
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.compiled import compiled
 from pidlab.models.external_columns import MisfitError
 from pidlab.models.external_tmva_file import WeightFile, child, number, numbers, whole
 from pidlab.models.threads import allowed_threads
@@ -28,7 +28,7 @@ _MOST_NEURONS = 10_000
 _DAMAGED = "is not a whole weight file of TMVA:"
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _add_trees(x: Any, variable: Any, cut: Any, below: Any, at_least: Any, value: Any, roots: Any, total: Any) -> None:
     """total (n,) += the value of the leaf that each tree leads an event to; a comparison with NaN is false."""
     for i in range(len(x)):

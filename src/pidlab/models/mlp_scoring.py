@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from pidlab.compiled import compiled
 from pidlab.errors import ModelError
 from pidlab.models.base import posterior
 from pidlab.models.mlp_layers import ACTIVATIONS, LEAKY_SLOPE
@@ -67,7 +67,7 @@ def linked(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _compiled(function: Any) -> Any:
     """No reassociation, only fused multiply-add: results must not depend on how a loop is cut into vectors."""
-    return njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
+    return compiled(nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
 
 
 @_compiled

@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from pidlab.compiled import compiled
 from pidlab.sample import FloatArray
 
 _BLOCK = 1024  # events whose bins and sums stay in the first-level cache while a group of trees passes over them
@@ -250,7 +250,7 @@ def _lowest_bit_instruction(typing_context: Any, mask: Any) -> Any:
 _lowest_bit: Any = intrinsic(_lowest_bit_instruction)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _bins(x, thresholds, first_row, place, out):  # type: ignore[no-untyped-def]  # compiled
     """Rows of the masks for the values `x` of one feature: how many thresholds are at or below x, by halving.
 
@@ -273,7 +273,7 @@ def _bins(x, thresholds, first_row, place, out):  # type: ignore[no-untyped-def]
         out[i] = first_row + (n + 1 if np.isnan(x[i]) else np.int64(place[i]))
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"})
+@compiled(nogil=True, fastmath={"reassoc", "nsz"})
 def _evaluate(x, features, thresholds, n_thresholds, masks, leaves, groups, base, out):  # type: ignore[no-untyped-def]
     """Fill `out` (n, m) block by block: bins of each feature, then the trees group by group."""
     n_used, width = len(features), leaves.shape[1]

@@ -25,7 +25,7 @@ class ParquetFile:
             needed = "reading parquet needs pyarrow, which is not installed: pip install 'pidlab[parquet]'"
             raise DataError(f"{path}: {needed}") from error
         try:
-            self._file = parquet.ParquetFile(path, memory_map=True)
+            self._file = parquet.ParquetFile(path, memory_map=False)
         except Exception as error:
             raise DataError(f"{path}: cannot be opened as a parquet file; it is damaged or was cut short") from error
         self._path = path
@@ -164,7 +164,14 @@ class NpyFile(Columns):
         else:
             shape = " x ".join(map(str, array.shape))
             raise DataError(f"{path}: holds an array of {shape}; a table is structured or has two dimensions")
+        self._size = Path(path).stat().st_size
         super().__init__(path, *_usable(fields))
+
+    def values(self, name: str, start: int, stop: int) -> Any:
+        """A part of a column; the file is mapped, and what is no longer there must not be looked at."""
+        if Path(self._place).stat().st_size < self._size:
+            raise DataError("the file was cut short while it was read")
+        return super().values(name, start, stop).copy()
 
 
 def invented_columns(path: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from pidlab.errors import DataError
 from pidlab.read import arrays, root, sql, text
 from pidlab.read.backend import Backend
+from pidlab.secrets import address_without_secrets
 
 _SQL = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql", "duckdb")
 _ENDINGS = {
@@ -40,7 +40,6 @@ _MAGIC = {
     b"SQLite format 3\x00": "sqlite",
 }
 _TABLES_OF_THEIR_OWN = ("root", "sqlite", "sql")
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@/]*@")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,8 +65,8 @@ class Source:
 
     @property
     def place(self) -> str:
-        """The path as it may be shown: without the password of a database."""
-        return _PASSWORD.sub(r"\1:***@", self.path)
+        """The path as it may be shown: without the password of an address."""
+        return address_without_secrets(self.path)
 
     @property
     def is_root(self) -> bool:
@@ -163,7 +162,7 @@ def open_source(source: Source) -> Backend:
 def identity_of(source: Source) -> dict[str, Any] | None:
     """What tells this content of the source from another, without reading it; None where nothing does (a database).
 
-    ROOT files state it themselves: UUID, length and time of last change. Other files have length and time.
+    Files have length and time of last change; ROOT files state UUID, length and time themselves, too.
 
     Raises:
         DataError: it cannot be opened.
@@ -172,15 +171,19 @@ def identity_of(source: Source) -> dict[str, Any] | None:
     friends = [identity_of(friend) for friend in source.friends]
     if kind in ("sql", "sqlite") or None in friends:
         return None
-    if kind == "root":
-        own: dict[str, Any] = root.identity_of(path)
-    else:
-        try:
-            status = Path(path).stat()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-        own = {"size": status.st_size, "changed": status.st_mtime_ns}
+    own: dict[str, Any] = root.identity_of(path) if kind == "root" else {}
+    if "://" not in path:
+        own |= _on_disk(path)
     return own | {"stem": source.stem, "tree": source.tree} | ({"friends": friends} if friends else {})
+
+
+def _on_disk(path: str) -> dict[str, int]:
+    """Length, and time of last change in ns, as the file system has them."""
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return {"bytes": status.st_size, "changed_ns": status.st_mtime_ns}
 
 
 def takes_columns(path: str) -> bool:

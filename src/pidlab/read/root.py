@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ import uproot
 from pidlab.errors import DataError
 from pidlab.expressions import Number, kind_from_array
 from pidlab.read.backend import Arrays, joined, plain
+from pidlab.read.local import LocalFile
+from pidlab.secrets import without_mask
 
 _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 _NUMPY = uproot.interpretation.library.NumPy()
@@ -29,8 +30,8 @@ def opened(path: str) -> Iterator[Any]:
         DataError: it cannot be opened; says why.
     """
     try:
-        options = {} if "://" in path else {"handler": uproot.MemmapSource}
-        file = uproot.open({path: None}, object_cache=None, array_cache=None, **options)
+        options = {} if "://" in path else {"handler": LocalFile}
+        file = uproot.open({without_mask(path): None}, object_cache=None, array_cache=None, **options)
     except Exception as error:
         raise DataError(f"{path}: {_why_not(path, error)}") from error
     with file:
@@ -111,7 +112,7 @@ class _Branch:
     def read(self, start: int, stop: int) -> Any:
         """The entries from `start` to before `stop`."""
         interpretation = self.branch.interpretation
-        if type(interpretation) is uproot.AsDtype and isinstance(self.branch.file.source, uproot.MemmapSource):
+        if type(interpretation) is uproot.AsDtype and isinstance(self.branch.file.source, LocalFile):
             array = self._from_baskets(start, stop)
         else:
             flat = isinstance(interpretation, uproot.interpretation.numerical.Numerical | uproot.AsStrings)
@@ -248,7 +249,6 @@ class RootTree:
         for start in range(0, self.n_entries, step):
             stop = min(start + step, self.n_entries)
             yield {name: each.next(stop) for name, each in ahead.items()}
-            self._let_go()
 
     def values(self, name: str, start: int, stop: int) -> Any:
         """A part of a branch."""
@@ -265,17 +265,7 @@ class RootTree:
             ahead = self._ahead.setdefault(name, _Ahead(self._branches[name]))
             ahead.seek(start)
             arrays[name] = ahead.next(stop) if stop > start else self.empty(name)
-        self._let_go()
         return arrays
-
-    def _let_go(self) -> None:
-        """Unmap the pages that were read, which would count as this process's memory until the file is closed.
-
-        They stay in the system's cache, and an array that looks into the file finds them again.
-        """
-        mapped = getattr(self._file.file.source, "_file", None)
-        if isinstance(mapped, np.memmap):
-            mapped._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # numpy's, and it has no other name
 
     def close(self) -> None:
         """Close the file."""

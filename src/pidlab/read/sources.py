@@ -138,6 +138,10 @@ def has_place(friend: str) -> bool:
 
 def _friend(text: str, source: Source, folder: Path) -> Source:
     own_folder = str(Path(source.path).absolute().parent) if "://" not in source.path else source.path.rsplit("/", 1)[0]
+    host = match[0] if (match := _HOST.match(text)) else ""
+    if _ADDRESS.match(text) and "://" not in source.path and ("{folder}" in text or has_place(host)):
+        told = f"{text!r} would tell a server the folder or, as a part of its own name, the name of {source}"
+        raise UsageError(f"data.friends: {told}; write {{stem}} behind the server's name, or fetch the friends first")
     filled = text.replace("{stem}", source.stem).replace("{folder}", own_folder)
     filled = filled.replace("{tree}", source.tree.rsplit("/", 1)[-1])
     try:
@@ -156,6 +160,8 @@ def _paths(pattern: str, written: str) -> list[str]:
         return [pattern]
     if Path(pattern).is_dir():
         raise DataError(f"{pattern}: is a folder; name its files, for example {written.rstrip('/')}/*.root")
+    if Path(pattern).exists() and not Path(pattern).is_file():
+        raise DataError(f"{pattern}: is a pipe or a device, which is read from its beginning only; name a file")
     if Path(pattern).exists():
         return [pattern]
     if glob.has_magic(pattern):

@@ -9,6 +9,7 @@ from typing import Any
 from pidlab.errors import DataError
 from pidlab.read.backend import Arrays
 from pidlab.read.cells import to_array
+from pidlab.secrets import without_mask
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def _said(address: str) -> Iterator[None]:
 def _engine(address: str) -> Any:
     import sqlalchemy
 
-    address = address.replace("postgres://", "postgresql://", 1)
+    address = without_mask(address).replace("postgres://", "postgresql://", 1)
     if address.startswith("postgresql://"):
         address = address.replace("postgresql://", "postgresql+psycopg://", 1)
     url = sqlalchemy.make_url(address)

@@ -1,5 +1,6 @@
 """The terminal: progress while it works, and tables and sentences of what came out."""
 
+from pidlab.terminal.console import PlainConsole
 from pidlab.terminal.friends import failures, stage_line, summary_table
 from pidlab.terminal.inspection import inspection
 from pidlab.terminal.progress import Terminal
@@ -9,6 +10,7 @@ from pidlab.terminal.tuning import trials_table, tuning_lines
 
 __all__ = [
     "MOST_MOVED",
+    "PlainConsole",
     "Terminal",
     "failures",
     "inspection",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from pidlab.printable import printable
 from pidlab.progress import Task, Watcher
 
 _MOST_LINES = 20
@@ -85,7 +86,7 @@ class Terminal(Watcher):
         self.finish()
         self._begun = (name, time.perf_counter())
         if not self._quiet:
-            self._console.print(f"[bold]{name}[/bold]", highlight=False)
+            self._console.print(name, style="bold", highlight=False)
 
     def finish(self) -> None:
         """The last stage is over."""
@@ -112,15 +113,15 @@ class Terminal(Watcher):
     def _bar(self, name: str, total: int, unit: str) -> Iterator[Task]:
         wide = self._console.width >= 100
         columns = (
-            TextColumn("  {task.description}"),
+            TextColumn("  {task.description}", markup=False),
             BarColumn(bar_width=20 if wide else 10),
             MofNCompleteColumn(),
             *([TextColumn(unit)] if unit else []),
             *([TimeRemainingColumn()] if wide else []),
-            TextColumn("{task.fields[numbers]}"),
+            TextColumn("{task.fields[numbers]}", markup=False),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
-            yield _Bar(progress, progress.add_task(name, total=total or None, numbers=""))
+            yield _Bar(progress, progress.add_task(printable(name), total=total or None, numbers=""))
 
     def note(self, sentence: str) -> None:
         """Print a note."""
@@ -128,4 +129,4 @@ class Terminal(Watcher):
 
     def _say(self, line: str) -> None:
         if not self._quiet:
-            self._console.print(line, highlight=False, soft_wrap=True, markup=False)
+            self._console.print(line, highlight=False, soft_wrap=True)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from pidlab.config.load import LoadedConfig
+from pidlab.config.names import point_name
 from pidlab.config.schema import MlpModel
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.ranking import Score, auc_influence
-from pidlab.evaluate.working_points import passes, point_name, threshold_at
+from pidlab.evaluate.working_points import passes, threshold_at
 from pidlab.models.contender import Fitted, fit
 from pidlab.models.estimators import Resources, TrainedModel, build_estimator
 from pidlab.models.prepared import Prepared, prepare

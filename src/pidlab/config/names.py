@@ -1,0 +1,114 @@
+"""Names that a configuration decides: of working points, and of the branches of friend trees, which must differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pidlab.config.schema import Config, CutsModel, ExpressionModel, Flat, Map, Model, OnnxModel, ScoreModel, TmvaModel
+
+KeyPath = tuple[str | int, ...]
+
+HAND = "hand"
+"""The working point of a cut that is given as an expression."""
+
+BEST = "best"
+"""The working point of cuts where their figure of merit is largest."""
+
+
+def point_name(target: float) -> str:
+    """eff90 for 0.9, eff99_5 for 0.995."""
+    return "eff" + f"{100 * target:.10g}".replace(".", "_")
+
+
+def suffixes(asked: Sequence[Flat]) -> list[str]:
+    """What each entry adds to the names of its working points: "flat", or of several "flat_p", "flat_p_th" and so on.
+
+    The last dotted part of a spectator counts, with odd characters as underscores; equal ones are numbered.
+    """
+    if len(asked) == 1:
+        return ["flat"]
+    found: list[str] = []
+    for each in asked:
+        words = [re.sub(r"[^A-Za-z0-9]+", "_", name.rpartition(".")[2]).strip("_") for name in axes_of(each)]
+        text = plain = "_".join(["flat", *filter(None, words)])
+        number = 1
+        while text in found:
+            number += 1
+            text = f"{plain}_{number}"
+        found.append(text)
+    return found
+
+
+def axes_of(asked: Map) -> tuple[str, ...]:
+    """The one or two spectators of a map or of a flat working point."""
+    return (asked.x,) if asked.y is None else (asked.x, asked.y)
+
+
+@dataclass(frozen=True, slots=True)
+class FriendBranch:
+    """A branch that friend trees will have.
+
+    Attributes:
+        key: the part of the configuration that asks for it.
+        meaning: what it holds, as the subject of a sentence.
+    """
+
+    name: str
+    key: KeyPath
+    meaning: str
+
+
+def friend_branches_of(config: Config) -> Iterator[FriendBranch]:
+    """The branches of the friend trees of a configuration.
+
+    Where only the file of a model tells whether it has a score for each class, the names for both cases are given.
+    """
+    yield FriendBranch("pid_selected", (), "what every friend tree says of the selection")
+    yield FriendBranch("pid_split", (), "what every friend tree of a run says of the split")
+    for name, model in config.models.items():
+        yield from _score_branches(config, name, model)
+        for point in _points_of(config, model):
+            meaning = f"the decision of the model {name!r} at the working point {point!r}"
+            yield FriendBranch(f"pid_{name}_{point}", ("models", name), meaning)
+    for i, branch in enumerate(dict.fromkeys(config.data.event_id)):
+        yield FriendBranch(branch, ("data", "event_id", i), f"the branch {branch!r} of data.event_id")
+    if config.data.per is not None:
+        counter = f"n{config.data.per}" if isinstance(config.data.per, str) else "npid"
+        yield FriendBranch(counter, ("data", "per"), f"the number of candidates, {counter!r}")
+
+
+def _score_branches(config: Config, name: str, model: Model) -> Iterator[FriendBranch]:
+    if isinstance(model, CutsModel) and not model.nested:
+        return
+    for_signal = len(config.classes) == 2 or isinstance(model, ExpressionModel | ScoreModel | TmvaModel | OnnxModel)
+    for_each = len(config.classes) > 2 and not isinstance(model, ExpressionModel | ScoreModel | TmvaModel)
+    if for_signal:
+        yield FriendBranch(f"pid_{name}", ("models", name), f"the score of the model {name!r}")
+    if for_each:
+        for particle in config.classes:
+            meaning = f"the score of the model {name!r} for the class {particle!r}"
+            yield FriendBranch(f"pid_{name}_{particle}", ("classes", particle), meaning)
+
+
+def _points_of(config: Config, model: Model) -> list[str]:
+    """The names of the working points of a model, each once."""
+    if isinstance(model, ExpressionModel):
+        return [HAND]
+    targets = [point_name(target) for target in config.evaluate.working_points]
+    if isinstance(model, CutsModel) and not model.nested:
+        return list(dict.fromkeys(targets))
+    flat = [f"{name}_{suffix}" for suffix in suffixes(config.evaluate.flat) for name in targets]
+    best = [BEST] if isinstance(model, CutsModel) and model.figure_of_merit is not None else []
+    return list(dict.fromkeys([*targets, *best, *flat]))
+
+
+def collisions(config: Config) -> Iterator[tuple[FriendBranch, FriendBranch]]:
+    """Pairs of branches of friend trees that would have one name, of which a tree can hold only one."""
+    first: dict[str, FriendBranch] = {}
+    for branch in friend_branches_of(config):
+        if branch.name in first:
+            yield first[branch.name], branch
+        else:
+            first[branch.name] = branch
