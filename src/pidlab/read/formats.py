@@ -144,6 +144,15 @@ def trees_in(path: str, columns: Sequence[str] | None = None) -> dict[str, int]:
         backend.close()
 
 
+def tree_named(path: str, wanted: str) -> str:
+    """The name of a tree of a ROOT file as `Source` has it: `T` for `T;2` where 2 is its highest cycle, else `T;1`.
+
+    Raises:
+        DataError: there is no such tree, or not of this cycle.
+    """
+    return root.tree_named(path, wanted)
+
+
 def open_source(source: Source) -> Backend:
     """The source, ready to be read; its friends are left aside.
 

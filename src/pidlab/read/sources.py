@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.read.formats import Source, format_of, invented_columns, is_database, takes_columns, trees_in
+from pidlab.read.formats import Source, format_of, invented_columns, is_database, takes_columns, tree_named, trees_in
 
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _WITH_TREE = re.compile(r"^(?P<path>.+\.[A-Za-z0-9]+):(?P<tree>[^:]+)$")
@@ -177,7 +177,10 @@ def _choose_tree(path: str, own: str | None, default: str | None, known: Mapping
     if not known:
         raise DataError(f"{shown}: holds no tree")
     if tree is not None:
-        wanted = tree.split(";")[0].strip("/") if format_of(path) == "root" else tree
+        is_root = format_of(path) == "root"
+        wanted = tree.strip("/") if is_root else tree
+        if is_root and ";" in wanted and wanted not in known:
+            return tree_named(path, wanted)
         if wanted not in known:
             raise DataError(f"{shown}: no tree {tree!r}; {nearest(wanted, known)}")
         return wanted
