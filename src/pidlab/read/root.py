@@ -143,7 +143,7 @@ class _Branch:
         """The entries from `start` to before `stop`."""
         interpretation = self._branch.interpretation
         if start == stop and type(interpretation) is uproot.AsDtype:
-            array = np.empty((0, *interpretation.inner_shape), interpretation.to_dtype)
+            array = np.empty(0, interpretation.to_dtype)
         elif _is_text(self._branch):
             return self._texts(start, stop)
         elif type(interpretation) is uproot.AsDtype and isinstance(self._branch.file.source, uproot.MemmapSource):
@@ -199,13 +199,10 @@ class _Branch:
         return as_text(words[skipped : skipped + stop - start])
 
 
-def _is_intricate(field: Any) -> bool:
-    """True for a field that uproot's `RField.array` does not read, or reads as another shape.
-
-    It finds the field again by its path, cut at dots, and repeats the dimension of a `std::array`.
-    """
+def _has_dots(field: Any) -> bool:
+    """True where a dot belongs to the name of the field, or of one that it lies in."""
     while not isinstance(field, uproot.behaviors.RNTuple.RNTuple):
-        if "." in field.name or field.record.repetition:
+        if "." in field.name:
             return True
         field = field.parent
     return False
@@ -241,7 +238,7 @@ class _Field:
     def read(self, start: int, stop: int) -> Any:
         """The entries from `start` to before `stop`."""
         chosen = self._field
-        if _is_intricate(chosen):
+        if _has_dots(chosen):  # uproot finds its own field again by a path that it cuts at dots
             array = self._ntuple.arrays(filter_field=lambda f: f is chosen, entry_start=start, entry_stop=stop)
         else:
             array = chosen.array(entry_start=start, entry_stop=stop)
