@@ -96,7 +96,7 @@ class Recipe:
             for source in self._sources(table, files_key):
                 found.setdefault(source, []).append(ClassRule(index, cut, weight))
         compiler.finish()
-        befriended = with_friends(list(found), config.data.friends, self.loaded.folder)
+        befriended = with_friends(list(found), config.data.friends, self.loaded.folder, config.data.event_id)
         return {befriended[source]: rules for source, rules in found.items()}
 
     def inputs(self, files: Sequence[str], tree: str | None) -> list[Source]:
@@ -110,7 +110,7 @@ class Recipe:
         sources = find_sources(files, tree or data.tree, Path(), data.columns)
         fixed = next((friend for friend in data.friends if not has_place(friend)), None)
         if fixed is None:
-            befriended = with_friends(sources, data.friends, self.loaded.folder)
+            befriended = with_friends(sources, data.friends, self.loaded.folder, data.event_id)
             return [befriended[source] for source in sources]
         own = {_identity(source): source for source in self.rules()}
         for source in sources:

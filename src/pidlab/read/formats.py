@@ -53,6 +53,7 @@ class Source:
         columns: names for the columns of a file that does not name them.
         friends: sources with one entry for each entry of this one, whose branches stand beside its own.
         is_alone: False for one of several tables of a file.
+        event_id: the branches by which friends are matched, where they have them.
     """
 
     path: str
@@ -60,6 +61,7 @@ class Source:
     columns: tuple[str, ...] = ()
     friends: tuple[Source, ...] = ()
     is_alone: bool = field(default=True, compare=False)
+    event_id: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"{self.place}:{self.tree}" if format_of(self.path) in _TABLES_OF_THEIR_OWN else self.place
@@ -190,6 +192,11 @@ def identity_of(source: Source) -> dict[str, Any] | None:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
         own = {"size": status.st_size, "changed": status.st_mtime_ns}
     return own | {"stem": source.stem, "tree": source.tree} | ({"friends": friends} if friends else {})
+
+
+def friend_of(source: Source) -> list[dict[str, Any]]:
+    """What a friend file that pidlab wrote was made of: the identity of each input tree; empty for any other file."""
+    return root.friend_of(source.path) if source.is_root else []
 
 
 def takes_columns(path: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import json
 import mmap
 import re
 from collections import Counter
@@ -25,6 +26,7 @@ from pidlab.read.catalogue import TreeKey, choose, trees_in
 _NUMPY = uproot.interpretation.library.NumPy()
 _SHAPE = re.compile(r"(?P<name>.+?)(\[\w*\])+$")
 _ENTRIES_RESHUFFLED = 1 << 19  # TTree::kEntriesReshuffled
+_FRIEND_MARKER = "pidlab_complete"  # as pidlab.rootio writes it
 _NEEDED = {"http": "aiohttp", "https": "aiohttp", "root": "fsspec-xrootd", "roots": "fsspec-xrootd"}
 
 
@@ -78,6 +80,18 @@ def identity_of(path: str) -> dict[str, Any]:
     """
     with opened(path) as file:
         return {"uuid": str(file.file.uuid), "size": int(file.file.fEND), "changed": str(file.fDatimeM)}
+
+
+def friend_of(path: str) -> list[dict[str, Any]]:
+    """The identities of the inputs that a friend file says it was made of; empty for a file that says nothing of it."""
+    with opened(path) as file:
+        if _FRIEND_MARKER not in file:
+            return []
+        try:
+            inputs = json.loads(str(file[_FRIEND_MARKER])).get("inputs", [])
+        except Exception:  # a marker that cannot be read says nothing
+            return []
+        return [each for each in inputs if isinstance(each, dict)] if isinstance(inputs, list) else []
 
 
 def trees_of(path: str) -> dict[str, int]:

@@ -110,11 +110,14 @@ def find_one(text: str) -> Source:
     return sources[0]
 
 
-def with_friends(sources: Sequence[Source], friends: Sequence[str], folder: Path) -> dict[Source, Source]:
+def with_friends(
+    sources: Sequence[Source], friends: Sequence[str], folder: Path, event_id: Sequence[str] = ()
+) -> dict[Source, Source]:
     """Each source with the friend trees that `data.friends` names for it.
 
     `{stem}`, `{folder}` and `{tree}` in a friend stand for those of the input. Without them, one input has all of the
-    friends, and several inputs have one each, in order.
+    friends, and several inputs have one each, in order. Entries are matched by the branches `event_id` where a friend
+    has them.
 
     Raises:
         UsageError: it is not clear which friend belongs to which input.
@@ -128,7 +131,10 @@ def with_friends(sources: Sequence[Source], friends: Sequence[str], folder: Path
     given: Mapping[Source, Sequence[str]] = {
         source: [friends[i]] if by_order else friends for i, source in enumerate(sources)
     }
-    return {s: replace(s, friends=tuple(_friend(text, s, folder) for text in texts)) for s, texts in given.items()}
+    return {
+        s: replace(s, friends=tuple(_friend(text, s, folder) for text in texts), event_id=tuple(event_id))
+        for s, texts in given.items()
+    }
 
 
 def has_place(friend: str) -> bool:
