@@ -33,7 +33,7 @@ from pidlab.events import Events, Input, load
 from pidlab.explain import explained
 from pidlab.features import given_values_changed
 from pidlab.figures import second
-from pidlab.inspect import find_codes
+from pidlab.inspect import find_codes, shortest
 from pidlab.models.contender import Contender, Resources, Scores, check_models, fit_contender
 from pidlab.progress import Watcher
 from pidlab.recipe import Recipe, compile_recipe
@@ -128,6 +128,7 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     check_models(loaded, resources.allow_import)
     notes.stage("load")
     events = load(recipe, notes)
+    recipe = events.recipe
     notes.stage("preprocess")
     events, parts = preprocess(recipe, events, notes)
     notes.stage("train")
@@ -193,13 +194,12 @@ def _check_features(sample: Sample, watcher: Watcher) -> None:
                 f"the feature {name!r} is missing (NaN) in all {len(sample):,} selected events; leave it out"
             )
         if finite.min() == finite.max() and len(finite) == len(sample):
-            raise DataError(
-                f"the feature {name!r} is {finite[0]:g} in all {len(sample):,} selected events; leave it out"
-            )
+            only = shortest(float(finite[0]))
+            raise DataError(f"the feature {name!r} is {only} in all {len(sample):,} selected events; leave it out")
         for value, share in find_codes(finite[:_N_LOOKED_AT].astype(np.float64)):
             watcher.note(
-                f"The feature {name!r} is {value:g} in {share:.1%} of the events, far from all others; "
-                f"if that means not measured, say `missing: [{value:g}]`."
+                f"The feature {name!r} is {shortest(value)} in {share:.1%} of the events, far from all others; "
+                f"if that means not measured, say `missing: [{shortest(value)}]`."
             )
 
 

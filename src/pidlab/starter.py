@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pidlab.inspect import BranchSummary, TableSummary
+from pidlab.inspect import BranchSummary, TableSummary, shortest
 
 _LABEL_NAMES = (
     "species",
@@ -133,7 +133,7 @@ def _class_lines(label: BranchSummary | None) -> list[str]:
 def _feature_lines(branch: BranchSummary) -> list[str]:
     remark = f"   # {'; '.join(branch.remarks)}" if branch.remarks else ""
     if branch.codes:
-        codes = ", ".join(f"{value:g}" for value, _ in branch.codes)
+        codes = ", ".join(shortest(value) for value, _ in branch.codes)
         expression = json.dumps(_quoted(branch.name))
         return [f"  - {{name: {json.dumps(branch.name)}, expression: {expression}, missing: [{codes}]}}{remark}"]
     if _PLAIN_NAME.match(branch.name):

@@ -16,7 +16,7 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.results import Training
 from pidlab.evaluate.working_points import point_name
-from pidlab.features import given_scores
+from pidlab.features import given_scores, missing_values
 from pidlab.models.base import Classifier, Progress, read_json, signal_scores, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.estimators import BroughtModel, TrainedModel, build_estimator, estimator_class
@@ -213,7 +213,7 @@ class Contender:
         terms = text.split(" && ")
         for (feature, _), name in zip(used, names, strict=True):
             if any(term.startswith(f"{name} ") for term in terms):
-                terms += [f"{name} != {code:g}" for code in feature.missing]
+                terms += [f"{name} != {_digits(code)}" for code in missing_values(feature)]
         return " && ".join(terms)
 
     def _given(self, columns: Mapping[str, Any], n: int) -> Scores:
@@ -238,6 +238,11 @@ class Contender:
         fitted = tuple(Fitted.load(directory / f"fold{i}", kind) for i in range(n))
         seed = config.split.seed if n > 1 else None
         return cls(name, kind, recipe, fitted, seed, None, load_calibration(directory))
+
+
+def _digits(code: float) -> str:
+    """Six digits where they are enough, else all."""
+    return f"{code:g}" if float(f"{code:g}") == code else repr(code)
 
 
 def _in_brackets(text: str) -> str:

@@ -3,6 +3,7 @@
 from pidlab.read.formats import Source, identity_of, trees_in
 from pidlab.read.sources import (
     absolute,
+    chained,
     each_path,
     find_all,
     find_one,
@@ -19,6 +20,7 @@ __all__ = [
     "Source",
     "Table",
     "absolute",
+    "chained",
     "each_path",
     "find_all",
     "find_one",

@@ -142,7 +142,7 @@ def _not_closed(file: Any) -> str:
     what = "was not closed by the program that wrote it, which may still be running or was killed"
     if not told:
         return f"{what}; no tree can be recovered from it"
-    command = f"root -l -b -q -e 'TFile::Open(\"{file.file_path}\", \"UPDATE\")->Close()'"
+    command = f'root -l -b -q -e \'TFile::Open("{file.file_path}", "UPDATE")->Close()\''
     return f"{what}; ROOT can recover {', '.join(told)} from it: {command} repairs the file (keep a copy)"
 
 

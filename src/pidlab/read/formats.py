@@ -54,6 +54,8 @@ class Source:
         friends: sources with one entry for each entry of this one, whose branches stand beside its own.
         is_alone: False for one of several tables of a file.
         event_id: the branches by which friends are matched, where they have them.
+        n_entries: the number of entries, where it was seen when the source was found.
+        first_entry: how many entries the inputs have that were named before it; `Entry$` goes on from there.
     """
 
     path: str
@@ -62,6 +64,8 @@ class Source:
     friends: tuple[Source, ...] = ()
     is_alone: bool = field(default=True, compare=False)
     event_id: tuple[str, ...] = field(default=(), compare=False)
+    n_entries: int = field(default=0, compare=False)
+    first_entry: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         return f"{self.place}:{self.tree}" if format_of(self.path) in _TABLES_OF_THEIR_OWN else self.place
@@ -153,6 +157,11 @@ def tree_named(path: str, wanted: str) -> str:
         DataError: there is no such tree, or not of this cycle.
     """
     return root.tree_named(path, wanted)
+
+
+def entries_of(path: str, tree: str) -> int:
+    """The number of entries of a cycle of a tree, `T;1`."""
+    return root.entries_of(path, tree)
 
 
 def open_source(source: Source) -> Backend:

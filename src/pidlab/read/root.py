@@ -116,6 +116,16 @@ def tree_named(path: str, wanted: str) -> str:
         return tree.name if tree is known[tree.name][0] else f"{tree.name};{tree.cycle}"
 
 
+def entries_of(path: str, wanted: str) -> int:
+    """The number of entries of a tree, or of one cycle of it.
+
+    Raises:
+        DataError: the file cannot be opened, or holds no such tree or cycle.
+    """
+    with opened(path) as file:
+        return choose(path, wanted, _listed(path, file)).n_entries
+
+
 def _listed(path: str, file: Any) -> dict[str, list[TreeKey]]:
     try:
         return trees_in(file)
@@ -181,9 +191,7 @@ class _Branch:
             DataError: it has not.
         """
         if n != self.offsets[i + 1] - self.offsets[i]:
-            raise DataError(
-                f"basket {i} of the branch {self._branch.name!r} does not have the entries it should have"
-            )
+            raise DataError(f"basket {i} of the branch {self._branch.name!r} does not have the entries it should have")
 
     def _from_baskets(self, start: int, stop: int) -> Any:
         """As `branch.array`, which in each call looks at all baskets of the file and takes twice as long.
@@ -462,7 +470,9 @@ def _without_shape(branch: Any) -> str:
     shaped = _SHAPE.match(name)
     if shaped is None:
         return name
-    has_array = any(leaf.member("fLen") > 1 or leaf.member("fLeafCount") is not None for leaf in branch.member("fLeaves"))
+    has_array = any(
+        leaf.member("fLen") > 1 or leaf.member("fLeafCount") is not None for leaf in branch.member("fLeaves")
+    )
     return shaped["name"] if has_array or not isinstance(branch.interpretation, uproot.AsDtype) else name
 
 

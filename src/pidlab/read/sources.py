@@ -9,7 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.read.formats import Source, format_of, invented_columns, is_database, takes_columns, tree_named, trees_in
+from pidlab.read.formats import (
+    Source,
+    entries_of,
+    format_of,
+    invented_columns,
+    is_database,
+    takes_columns,
+    tree_named,
+    trees_in,
+)
 
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _WITH_TREE = re.compile(r"^(?P<path>.+\.[A-Za-z0-9]+):(?P<tree>[^:]+)$")
@@ -54,11 +63,21 @@ def find_sources(
             names = tuple(columns or ()) if takes_columns(path) else ()
             known = trees_in(path, names)
             chosen = _choose_tree(path, own_tree, tree, known)
-            sources.append(Source(path, chosen, names, is_alone=len(known) == 1))
+            n_entries = known[chosen] if chosen in known else entries_of(path, chosen)
+            sources.append(Source(path, chosen, names, is_alone=len(known) == 1, n_entries=n_entries))
     doubled = {s for s in sources if sources.count(s) > 1}
     if doubled:
         raise DataError(f"{min(doubled)}: named twice; its events would count double. Name each input once")
-    return sources
+    return chained(sources)
+
+
+def chained(sources: Sequence[Source]) -> list[Source]:
+    """The sources as TChain has them, one behind the other: each knows how many entries are before its own."""
+    found, before = [], 0
+    for source in sources:
+        found.append(replace(source, first_entry=before))
+        before += source.n_entries
+    return found
 
 
 def each_path(text: str, folder: Path) -> list[str]:
