@@ -110,7 +110,7 @@ def check_table(recipe: Recipe, table: Table, rules: Sequence[ClassRule] = ()) -
     """
     recipe.check(table, recipe.stated(rules))
     for i, name in enumerate(recipe.event_id):
-        if name not in table.names:
+        if name not in table:
             place = recipe.loaded.mistake(("data", "event_id", i), f"no branch {name!r}; {nearest(name, table.names)}")
             raise UsageError(f"{place}\n    in {table.source}")
 

@@ -162,6 +162,7 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
     """
     sample, config = events.sample, recipe.loaded.config
     _check_features(sample, watcher)
+    _check_events(recipe, sample)
     if not recipe.event_id:
         watcher.note("Events are identified by file and entry number, since data.event_id names no branches.")
     negative = sample.weight < 0
@@ -201,6 +202,18 @@ def _check_features(sample: Sample, watcher: Watcher) -> None:
                 f"The feature {name!r} is {shortest(value)} in {share:.1%} of the events, far from all others; "
                 f"if that means not measured, say `missing: [{shortest(value)}]`."
             )
+
+
+def _check_events(recipe: Recipe, sample: Sample) -> None:
+    """See that `data.event_id` tells events apart.
+
+    Raises:
+        DataError: it is the same in all rows, so that all of them would fall on one side of the split.
+    """
+    if recipe.event_id and len(sample) > 1 and (sample.event == sample.event[0]).all():
+        names = ", ".join(recipe.event_id)
+        what = f"[{names}] is the same in all {len(sample):,} selected rows, which would all be of the same event"
+        raise DataError(f"data.event_id: {what}; name branches that differ from event to event, or leave it out")
 
 
 def _check_parts(sample: Sample, parts: Parts, wants_validation: bool) -> None:

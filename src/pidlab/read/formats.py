@@ -102,7 +102,9 @@ def is_database(path: str) -> bool:
 
 def stem_of(path: str) -> str:
     """The name of a file or database without folder and endings that name a format."""
-    name = path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].partition("?")[0]
+    name = path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    if "://" in path and not path.startswith("sqlite"):
+        name = name.partition("?")[0]
     stem, _, ending = name.rpartition(".")
     while stem and ending.lower() in (*_ENDINGS, *_PACKED):
         name = stem

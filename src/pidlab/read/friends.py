@@ -267,6 +267,17 @@ class _Joined:
         backend, own = self._owners[name]
         return backend.reason(own)
 
+    def remark(self, name: str) -> str:
+        """What there is to say of a branch of text."""
+        backend, own = self._owners[name]
+        remark = getattr(backend, "remark", None)
+        return str(remark(own)) if remark else ""
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The names that the tree itself defines."""
+        return dict(getattr(self._backends[0], "aliases", {}))
+
     def empty(self, name: str) -> Any:
         """A branch without entries."""
         backend, own = self._owners[name]

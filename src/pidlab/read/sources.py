@@ -55,7 +55,7 @@ def find_sources(
         DataError: a file is missing or cannot be read, or it is not clear which of its trees is meant.
     """
     sources = []
-    for text in [files] if isinstance(files, str) else files:
+    for text in _unlisted([files] if isinstance(files, str) else files, folder):
         if max(map(len, text.split("/"))) > _LONGEST_NAME:
             raise DataError(f"{text[:60]}…: a name of so many characters is none; name a file, glob or address")
         pattern, own_tree = split_tree(absolute(text, folder))
@@ -80,6 +80,27 @@ def chained(sources: Sequence[Source]) -> list[Source]:
     return found
 
 
+def _unlisted(texts: Sequence[str], folder: Path) -> list[str]:
+    """The texts, with the lines of the file in place of `@FILE`; these are relative to the folder of the list.
+
+    Raises:
+        DataError: a list cannot be read.
+    """
+    found: list[str] = []
+    for text in texts:
+        if not text.startswith("@"):
+            found.append(text)
+            continue
+        path = folder / text.removeprefix("@")
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not text"
+            raise DataError(f"{path}: this list of inputs cannot be read ({why}); it has one path a line") from error
+        found += [absolute(line, path.parent) for line in lines if line and not line.startswith("#")]
+    return found
+
+
 def each_path(text: str, folder: Path) -> list[str]:
     """What a path, pattern or `file.root:tree` means, one text a file; whether it can be read is not looked at.
 
@@ -92,6 +113,8 @@ def each_path(text: str, folder: Path) -> list[str]:
 
 def absolute(text: str, folder: Path) -> str:
     """A path or address of a configuration in `folder` that means the same from everywhere."""
+    if text.startswith("@"):
+        return f"@{folder / text.removeprefix('@')}"
     if text.startswith("sqlite:///") and not text.startswith("sqlite:////"):
         return f"sqlite:///{(folder / text.removeprefix('sqlite:///')).absolute()}"
     return text if _ADDRESS.match(text) or text.startswith("{folder}") else str(folder / text)
@@ -182,6 +205,10 @@ def _paths(pattern: str, written: str) -> list[str]:
     if Path(pattern).is_dir():
         raise DataError(f"{pattern}: is a folder; name its files, for example {written.rstrip('/')}/*.root")
     if Path(pattern).exists():
+        if not Path(pattern).is_file():
+            raise DataError(
+                f"{pattern}: is a pipe or a device, which has no end; write what it gives into a file first"
+            )
         return [pattern]
     if glob.has_magic(pattern):
         found = sorted(glob.glob(pattern, recursive=True))

@@ -91,6 +91,9 @@ class Table:
         """The names of all branches."""
         return self._backend.names
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
     def dtype(self, name: str) -> np.dtype[Any]:
         """The type of a flat branch."""
         dtype: np.dtype[Any] = self._backend.empty(name).dtype
@@ -99,6 +102,16 @@ class Table:
     def reason(self, name: str) -> str:
         """Why no expression can use a branch, as the end of a sentence; empty where one can."""
         return self._backend.reason(name)
+
+    def remark(self, name: str) -> str:
+        """What there is to say of a branch of text that should hold numbers; mostly empty."""
+        remark = getattr(self._backend, "remark", None)
+        return str(remark(name)) if remark else ""
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The names that the tree itself defines, with their expressions (TTree::SetAlias)."""
+        return dict(getattr(self._backend, "aliases", {}))
 
     def kinds(self, names: Iterable[str]) -> dict[str, Kind]:
         """What a row of each of the branches `names` holds; those that do not exist or cannot be used are left out."""
