@@ -120,6 +120,30 @@ def _entries_in_header(key: Any) -> int | None:
     return int(struct.unpack_from(">q", raw, place)[0])
 
 
+def index_names(stored: Any) -> tuple[str, str] | None:
+    """The two expressions of a TTreeIndex, `run` and `event`; None for an index of another class.
+
+    Uproot has no model for it, as files hold no description of it: behind the base class stand the two names, each
+    behind its length.
+    """
+    if stored.classname != "TTreeIndex" or not hasattr(stored, "cursor"):
+        return None
+    place = stored.cursor.index
+    raw = memoryview(stored.chunk.raw_data)[place - stored.chunk.start :]
+    header = _object_header(raw, 0)
+    base = _object_header(raw, header[1]) if header else None
+    if base is None:
+        return None
+    place, names = base[2], []
+    for _ in range(2):
+        length, place = raw[place], place + 1
+        if length == 255:  # so long a name has its length in four bytes more
+            length, place = int(struct.unpack_from(">I", raw, place)[0]), place + 4
+        names.append(bytes(raw[place : place + length]).decode("utf-8", "replace"))
+        place += length
+    return names[0], names[1]
+
+
 def _object_header(raw: memoryview, place: int) -> tuple[int, int, int] | None:
     """Version, first byte and end of the object at `place`; None where it was written without its length."""
     length, version = struct.unpack_from(">IH", raw, place)

@@ -21,7 +21,7 @@ import uproot
 from pidlab.errors import DataError
 from pidlab.expressions import Number, kind_from_array
 from pidlab.read.backend import Arrays, as_text, joined, plain, readable
-from pidlab.read.catalogue import TreeKey, choose, trees_in
+from pidlab.read.catalogue import TreeKey, choose, index_names, trees_in
 
 _NUMPY = uproot.interpretation.library.NumPy()
 _SHAPE = re.compile(r"(?P<name>.+?)(\[\w*\])+$")
@@ -365,11 +365,8 @@ class RootTree:
 
         Where there is no minor one, its name is "0".
         """
-        named = getattr(self._tree, "all_members", {})
-        index = named.get("fTreeIndex")
-        if index is None or not index.has_member("fMajorName"):
-            return None
-        return str(index.member("fMajorName")), str(index.member("fMinorName"))
+        stored = getattr(self._tree, "all_members", {}).get("fTreeIndex")
+        return None if stored is None else index_names(stored)
 
     def empty(self, name: str) -> Any:
         """A branch without entries."""
