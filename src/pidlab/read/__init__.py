@@ -1,6 +1,6 @@
 """Reading: which inputs a configuration means, and their branches in chunks of entries, whatever the format."""
 
-from pidlab.read.formats import Source, identity_of, trees_in
+from pidlab.read.formats import Source, identity_of, is_wide, trees_in
 from pidlab.read.sources import (
     absolute,
     chained,
@@ -27,6 +27,7 @@ __all__ = [
     "find_sources",
     "has_place",
     "identity_of",
+    "is_wide",
     "split_tree",
     "trees_in",
     "with_friends",

@@ -31,6 +31,8 @@ _ENDINGS = {
     "sqlite": "sqlite",
     "sqlite3": "sqlite",
 }
+_WIDE = 1_000_000
+"""Bytes of a tree's own description; a branch takes some 400."""
 _PACKED = ("gz", "gzip")
 _MAGIC = {
     b"root": "root",
@@ -164,6 +166,11 @@ def tree_named(path: str, wanted: str) -> str:
 def entries_of(path: str, tree: str) -> int:
     """The number of entries of a cycle of a tree, `T;1`."""
     return root.entries_of(path, tree)
+
+
+def is_wide(source: Source) -> bool:
+    """True for a tree of so many branches (some thousand) that opening it takes seconds."""
+    return source.is_root and root.description_size(source.path, source.tree) > _WIDE
 
 
 def open_source(source: Source) -> Backend:

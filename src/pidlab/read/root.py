@@ -126,6 +126,12 @@ def entries_of(path: str, wanted: str) -> int:
         return choose(path, wanted, _listed(path, file)).n_entries
 
 
+def description_size(path: str, wanted: str) -> int:
+    """The bytes that a tree takes without its baskets, unpacked: they grow with its branches."""
+    with opened(path) as file:
+        return int(choose(path, wanted, _listed(path, file)).key.fObjlen)
+
+
 def _listed(path: str, file: Any) -> dict[str, list[TreeKey]]:
     try:
         return trees_in(file)

@@ -134,7 +134,9 @@ def find_all(text: str) -> list[Source]:
         columns = invented_columns(path)
         known = trees_in(path, columns)
         names = [_choose_tree(path, tree, None, known)] if tree is not None else list(known)
-        sources += [Source(path, name, columns, is_alone=len(known) == 1) for name in names]
+        sources += [
+            Source(path, name, columns, is_alone=len(known) == 1, n_entries=known.get(name, 0)) for name in names
+        ]
     if not sources:
         raise DataError(f"{text}: holds no tree")
     return sources
