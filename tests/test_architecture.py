@@ -24,6 +24,7 @@ ROWS: list[set[str]] = [
     | {"models.cuts", "models.fisher", "models.logistic", "models.bdt", "models.mlp", "models.external"},
     {"models", "evaluate", "plots", "recipe"},
     {"selection", "features", "models.prepared", "models.estimators"},
+    {"precision"},
     {"events", "models.contender"},
     {"bundle", "figures", "report", "inspect", "calibrate", "cautions", "explain", "scored"},
     {"apply", "record", "replot", "starter"},

@@ -100,7 +100,7 @@ class LoadedRun:
             raise DataError(f"the arrays differ in length: {told}")
         n = next(iter(lengths.values()), 0)
         kinds = {name: kind_from_array(values) for name, values in columns.items()}
-        columns["Entry$"] = np.arange(n)
+        columns["Entry$"] = columns["LocalEntry$"] = np.arange(n)
         if recipe.per is None:
             self._check(kinds)
             return Chunk(columns, 0, n, columns)

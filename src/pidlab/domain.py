@@ -60,8 +60,10 @@ def compare_domain(
     """
     recipe = load_bundle(run).recipe
     watcher.stage("load")
+    events = load(recipe, watcher)
+    recipe = events.recipe
+    ours = as_mixture(events.sample, recipe.loaded.config.evaluate.abundance)
     theirs = selected_rows(recipe, files, tree, watcher)
-    ours = as_mixture(load(recipe, watcher).sample, recipe.loaded.config.evaluate.abundance)
     sample = labelled(ours, theirs)
     watcher.stage("train")
     score = OutOfFold(sample, recipe.loaded.config.seed, n_jobs, watcher)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.results import CutStep
 from pidlab.expressions import selects
-from pidlab.features import event_keys, feature_matrix, given_columns, spectator_values, values_of
+from pidlab.features import event_keys, feature_columns, given_columns, spectator_values, values_of
+from pidlab.precision import Columns, coarse_scores, refined
 from pidlab.progress import Watcher
 from pidlab.read import Chunk, Source, Table
 from pidlab.recipe import ClassRule, Recipe
@@ -40,12 +41,16 @@ class Input:
 @dataclass(frozen=True, slots=True)
 class Events:
     """What loading gives: the selected, labelled rows, (n,) which of them the configuration declares test
-    (None where a share decides), the cut flow and the inputs."""
+    (None where a share decides), the cut flow and the inputs.
+
+    `recipe` is the one to go on with: features that float32 cannot tell apart are differences in it.
+    """
 
     sample: Sample
     declared_test: BoolArray | None
     cutflow: tuple[CutStep, ...]
     inputs: tuple[Input, ...]
+    recipe: Recipe
 
 
 def load(recipe: Recipe, watcher: Watcher) -> Events:
@@ -62,7 +67,7 @@ def load(recipe: Recipe, watcher: Watcher) -> Events:
         for i, (source, class_rules) in enumerate(rules.items()):
             with Table(source, recipe.per) as table:
                 loader.read(i, names[source], table, class_rules, task.advance)
-    return loader.events()
+    return loader.events(watcher)
 
 
 def input_names(sources: Sequence[Source]) -> dict[Source, str]:
@@ -105,7 +110,7 @@ def check_table(recipe: Recipe, table: Table, rules: Sequence[ClassRule] = ()) -
     """
     recipe.check(table, recipe.stated(rules))
     for i, name in enumerate(recipe.event_id):
-        if name not in table.names:
+        if name not in table:
             place = recipe.loaded.mistake(("data", "event_id", i), f"no branch {name!r}; {nearest(name, table.names)}")
             raise UsageError(f"{place}\n    in {table.source}")
 
@@ -122,6 +127,7 @@ class _Loader:
     recipe: Recipe
     keys: Mapping[Source, str]
     samples: list[Sample] = field(default_factory=list)
+    columns: Columns = field(default_factory=Columns)
     declared: list[BoolArray] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
     cutflow: CutFlow = field(init=False)
@@ -135,7 +141,7 @@ class _Loader:
         n_rows = 0
         for chunk in table.chunks(branches_read(self.recipe, rules)):
             for branch, values in chunk.entries.items():
-                if branch != "Entry$":
+                if branch not in ("Entry$", "LocalEntry$"):
                     _update(digests.setdefault(branch, hashlib.blake2b(digest_size=16)), values)
             self._add(index, name, self.keys[table.source], chunk, rules)
             n_rows += chunk.n_rows
@@ -150,8 +156,9 @@ class _Loader:
         rows = np.flatnonzero((y >= 0) & masks[-1] if masks else y >= 0)
         kept = chunk.take(rows)
         recipe = self.recipe
+        self.columns.add(feature_columns(recipe, kept))
         sample = Sample(
-            x=feature_matrix(recipe, kept),
+            x=np.empty((len(rows), 0), np.float32),
             y=y[rows],
             weight=weight[rows],
             event=event_keys(recipe, kept, key),
@@ -167,11 +174,15 @@ class _Loader:
         if recipe.test:
             self.declared.append(selects(recipe.test.expression, kept.arrays, kept.n_rows))
 
-    def events(self) -> Events:
+    def events(self, watcher: Watcher) -> Events:
         steps = self.cutflow.steps()
         _refuse_empty(self.recipe, steps, [i.source for i in self.inputs if not i.n_entries])
         declared = np.concatenate(self.declared) if self.recipe.test else None
-        return Events(concatenate(self.samples), declared, steps, tuple(self.inputs))
+        recipe, x, told = refined(self.recipe, self.columns)
+        sample = concatenate(self.samples).with_x(x)
+        for sentence in (*told, *coarse_scores(recipe, sample)):
+            watcher.note(sentence)
+        return Events(sample, declared, steps, tuple(self.inputs), recipe)
 
 
 def _label(

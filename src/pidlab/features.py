@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.config.schema import Feature
 from pidlab.errors import DataError
 from pidlab.expressions import evaluate
 from pidlab.read import Chunk
@@ -21,15 +22,34 @@ def values_of(stated: Stated, chunk: Chunk) -> NDArray[np.float64]:
     return np.asarray(evaluate(stated.expression, chunk.arrays, chunk.n_rows), np.float64)
 
 
+def missing_values(feature: Feature) -> tuple[float, ...]:
+    """The values that mean "missing": the codes, and what a float32 branch holds when a code is written to it.
+
+    No float32 is -999.9, and the branch that was filled with it holds -999.9000244140625.
+    """
+    with np.errstate(over="ignore"):
+        singles = [float(np.float32(code)) for code in feature.missing]
+    return tuple(dict.fromkeys([*map(float, feature.missing), *(v for v in singles if np.isfinite(v))]))
+
+
+def feature_columns(recipe: Recipe, chunk: Chunk) -> list[NDArray[np.float64]]:
+    """d arrays (n,) float64, the features; NaN where a value is missing, by the feature's `missing`."""
+    columns = []
+    for feature, stated in recipe.features:
+        values = evaluate(stated.expression, chunk.arrays, chunk.n_rows)
+        codes = missing_values(feature)
+        absent = [np.equal(values, code) for code in codes]
+        column = np.asarray(values, np.float64)
+        columns.append(np.where(np.logical_or.reduce(absent), np.nan, column) if codes else column)
+    return columns
+
+
 def feature_matrix(recipe: Recipe, chunk: Chunk) -> NDArray[np.float32]:
     """(n, d) float32; NaN where a value is missing, by the feature's `missing` or because it is not finite."""
     x = np.empty((chunk.n_rows, len(recipe.features)), np.float32, order="F")
-    for j, (feature, stated) in enumerate(recipe.features):
-        values = evaluate(stated.expression, chunk.arrays, chunk.n_rows)
-        with np.errstate(over="ignore"):
-            x[:, j] = values
-        for code in feature.missing:
-            x[np.equal(values, code), j] = np.nan
+    for j, column in enumerate(feature_columns(recipe, chunk)):
+        with np.errstate(over="ignore", under="ignore"):
+            x[:, j] = column
         x[np.isinf(x[:, j]), j] = np.nan
     return x
 
@@ -67,7 +87,7 @@ def given_values_changed(recipe: Recipe, sample: Sample) -> dict[str, Any]:
         if branch not in columns or stated.expression.text.strip() != branch:
             continue
         nominal = np.asarray(columns[branch], np.float32)
-        for code in feature.missing:
+        for code in missing_values(feature):
             nominal = np.where(columns[branch] == code, np.float32(np.nan), nominal)
         x = sample.x[:, j]
         changed = (x != nominal) & ~(np.isnan(x) & np.isnan(nominal))

@@ -129,6 +129,15 @@ def find_codes(finite: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
     return tuple(sorted(found, key=lambda code: -code[1]))
 
 
+def shortest(value: float) -> str:
+    """The fewest digits that mean this very value, to a float32 branch where it is one of its values."""
+    with np.errstate(over="ignore", under="ignore"):
+        single = np.float32(value)
+    if value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(single) if float(single) == value else repr(value)
+
+
 def _labels(values: NDArray[np.generic]) -> tuple[int, ...]:
     unique = np.unique(values)
     return tuple(int(v) for v in unique) if 2 <= len(unique) <= _MAX_LABELS else ()
@@ -139,9 +148,9 @@ def _remarks(finite: NDArray[np.float64], codes: Sequence[tuple[float, float]], 
     if n_nan:
         remarks.append(f"NaN in {n_nan / n:.2%}")
     if finite.min() == finite.max():
-        remarks.append(f"is {finite[0]:g} everywhere")
+        remarks.append(f"is {shortest(float(finite[0]))} everywhere")
     for value, share in codes:
-        remarks.append(f"{value:g} in {share:.2%} looks like a code for missing")
+        remarks.append(f"{shortest(value)} in {share:.2%} looks like a code for missing")
     rest = finite[~np.isin(finite, [value for value, _ in codes])]
     if len(rest) > 100:
         low, middle, high = np.quantile(rest, [0.01, 0.5, 0.99])

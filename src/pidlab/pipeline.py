@@ -35,7 +35,7 @@ from pidlab.events import Events, Input, input_names, load
 from pidlab.explain import explained
 from pidlab.features import given_values_changed
 from pidlab.figures import second
-from pidlab.inspect import find_codes
+from pidlab.inspect import find_codes, shortest
 from pidlab.models.contender import Contender, Resources, Scores, check_models, fit_contender
 from pidlab.progress import Watcher
 from pidlab.recipe import Recipe, compile_recipe
@@ -133,6 +133,7 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     check_models(loaded, resources.allow_import)
     notes.stage("load")
     events = load(recipe, notes)
+    recipe = events.recipe
     notes.stage("preprocess")
     events, parts = preprocess(recipe, events, notes)
     notes.stage("train")
@@ -170,6 +171,7 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
     """
     sample, config = events.sample, recipe.loaded.config
     _check_features(sample, watcher)
+    _check_events(recipe, sample)
     if not recipe.event_id:
         watcher.note("Events are identified by file and entry number, since data.event_id names no branches.")
     negative = sample.weight < 0
@@ -204,13 +206,12 @@ def _check_features(sample: Sample, watcher: Watcher) -> None:
                 f"the feature {name!r} is missing (NaN) in all {len(sample):,} selected events; leave it out"
             )
         if finite.min() == finite.max() and len(finite) == len(sample):
-            raise DataError(
-                f"the feature {name!r} is {finite[0]:g} in all {len(sample):,} selected events; leave it out"
-            )
+            only = shortest(float(finite[0]))
+            raise DataError(f"the feature {name!r} is {only} in all {len(sample):,} selected events; leave it out")
         for value, share in find_codes(finite[:_N_LOOKED_AT].astype(np.float64)):
             watcher.note(
-                f"The feature {name!r} is {value:g} in {share:.1%} of the events, far from all others; "
-                f"if that means not measured, say `missing: [{value:g}]`."
+                f"The feature {name!r} is {shortest(value)} in {share:.1%} of the events, far from all others; "
+                f"if that means not measured, say `missing: [{shortest(value)}]`."
             )
 
 
@@ -224,6 +225,18 @@ def _cautions(events: Events, parts: Parts) -> Iterator[str]:
         yield copies
     yield from heavy_events(sample, parts.quoted())
     yield from telling_features(sample)
+
+
+def _check_events(recipe: Recipe, sample: Sample) -> None:
+    """See that `data.event_id` tells events apart.
+
+    Raises:
+        DataError: it is the same in all rows, so that all of them would fall on one side of the split.
+    """
+    if recipe.event_id and len(sample) > 1 and (sample.event == sample.event[0]).all():
+        names = ", ".join(recipe.event_id)
+        what = f"[{names}] is the same in all {len(sample):,} selected rows, which would all be of the same event"
+        raise DataError(f"data.event_id: {what}; name branches that differ from event to event, or leave it out")
 
 
 def _check_parts(sample: Sample, parts: Parts, wants_validation: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,7 +97,7 @@ class Recipe:
             for source in self._sources(table, files_key):
                 found.setdefault(source, []).append(ClassRule(index, cut, weight))
         compiler.finish()
-        befriended = with_friends(list(found), config.data.friends, self.loaded.folder)
+        befriended = with_friends(list(found), config.data.friends, self.loaded.folder, config.data.event_id)
         return {befriended[source]: rules for source, rules in found.items()}
 
     def inputs(self, files: Sequence[str], tree: str | None) -> list[Source]:
@@ -110,7 +111,7 @@ class Recipe:
         sources = find_sources(files, tree or data.tree, Path(), data.columns)
         fixed = next((friend for friend in data.friends if not has_place(friend)), None)
         if fixed is None:
-            befriended = with_friends(sources, data.friends, self.loaded.folder)
+            befriended = with_friends(sources, data.friends, self.loaded.folder, data.event_id)
             return [befriended[source] for source in sources]
         own = {_identity(source): source for source in self.rules()}
         for source in sources:
@@ -150,11 +151,25 @@ def _identity(source: Source) -> tuple[str, str]:
 
 
 def _check(expression: Expression, kinds: Mapping[str, Kind], table: Table) -> None:
-    for name in expression.branches:
-        if name in table.names and name not in kinds:
+    for name in sorted(expression.branches):
+        if name in table and name not in kinds:
             raise DataError(f"the branch {name!r} {table.reason(name)}; expressions take numbers and text")
-    unread = dict.fromkeys(table.names, Kind(Number.FLOAT))
-    check(expression, {**unread, **kinds})
+        if name not in table and name in table.aliases:
+            alias = f"{name}: {json.dumps(table.aliases[name])}"
+            raise DataError(
+                f"{name!r} is an alias stored in the tree, which is not taken; say data.aliases: {{{alias}}}"
+            )
+    # of the branches that are not read only the names matter, and those only where one is unknown
+    unread = {} if expression.branches <= kinds.keys() else dict.fromkeys(table.names, Kind(Number.FLOAT))
+    try:
+        check(expression, {**unread, **kinds})
+    except ExpressionError as error:
+        texts = [name for name in sorted(expression.branches) if name in kinds and kinds[name].number is Number.TEXT]
+        remarks = [remark for name in texts if (remark := table.remark(name))]
+        if not remarks:
+            raise
+        message = f"{error.message}: {'; '.join(remarks)}"
+        raise ExpressionError(message, error.text, error.position, error.length, error.hint) from None
 
 
 class _Compiler:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pidlab.inspect import BranchSummary, TableSummary
+from pidlab.inspect import BranchSummary, TableSummary, shortest
 from pidlab.literals import yaml_comment, yaml_string
 
 _LABEL_NAMES = (
@@ -137,7 +137,7 @@ def _class_lines(label: BranchSummary | None) -> list[str]:
 def _feature_lines(branch: BranchSummary) -> list[str]:
     remark = f"   # {yaml_comment('; '.join(branch.remarks))}" if branch.remarks else ""
     if branch.codes:
-        codes = ", ".join(f"{value:g}" for value, _ in branch.codes)
+        codes = ", ".join(shortest(value) for value, _ in branch.codes)
         expression = yaml_string(_quoted(branch.name))
         return [f"  - {{name: {yaml_string(branch.name)}, expression: {expression}, missing: [{codes}]}}{remark}"]
     if _PLAIN_NAME.fullmatch(branch.name):

@@ -11,7 +11,7 @@ import numpy as np
 
 from pidlab.apply.scoring import Piece, Scorer
 from pidlab.errors import DataError, UsageError
-from pidlab.read import STEP, Source, Table, each_path
+from pidlab.read import STEP, Source, Table, chained, each_path
 from pidlab.recipe import Recipe
 
 
@@ -44,7 +44,7 @@ def find_inputs(recipe: Recipe, words: Sequence[str], tree: str | None) -> tuple
                 found |= dict.fromkeys(recipe.inputs([path], tree))
             except DataError as error:
                 lost.append(Lost(path, str(error)))
-    return list(found), lost
+    return chained(list(found)), lost
 
 
 def _listed(word: str) -> list[str]:

@@ -40,7 +40,7 @@ class Summary:
     @property
     def friend(self) -> str:
         """The name of the friend tree."""
-        return f"{self.source.tree.rsplit('/', 1)[-1]}_pid"
+        return f"{self.source.tree.rsplit('/', 1)[-1].partition(';')[0]}_pid"
 
 
 @dataclass(frozen=True, slots=True)

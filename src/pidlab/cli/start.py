@@ -29,11 +29,16 @@ def simulate(sample: str, output: Path, events: int | None, seed: int) -> None:
 def inspect(file: str, ranges: bool) -> None:
     """Show the trees of FILE[:TREE], their branches, types and entries."""
     from pidlab.inspect import inspect as inspect_table
-    from pidlab.read import Table, find_all
+    from pidlab.read import Table, find_all, is_wide
     from pidlab.terminal import inspection
 
     with terminal() as (console, _):
         for source in find_all(file):
+            if is_wide(source):
+                wide = (
+                    f"{source}: {source.n_entries:,} entries; it has so many branches that listing them takes a while"
+                )
+                console.print(wide, soft_wrap=True, highlight=False, markup=False)
             with Table(source) as table:
                 for part in inspection(inspect_table(table, ranges), ranges):
                     console.print(part, soft_wrap=isinstance(part, str), highlight=False)

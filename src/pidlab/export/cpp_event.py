@@ -11,6 +11,7 @@ from pidlab.export.cpp_text import number
 from pidlab.export.parity import ParityEvents
 from pidlab.expressions import Expression, Kind, Number, kind_from_array, to_cpp
 from pidlab.expressions.tree import Apply, Branch, Constant, Step
+from pidlab.features import missing_values
 from pidlab.literals import cpp_comment, cpp_identifier, cpp_string
 
 _TYPES = {
@@ -179,7 +180,7 @@ def features_text(bundle: Bundle, event: EventText) -> str:
     lines = []
     for j, (feature, stated) in enumerate(bundle.recipe.features):
         value = event.value(f"features.{feature.name}", stated.expression)
-        codes = " || ".join(f"value == {_code(code)}" for code in feature.missing)
+        codes = " || ".join(f"value == {_code(code)}" for code in missing_values(feature))
         missing = f"{codes} ? std::numeric_limits<float>::quiet_NaN() : " if codes else ""
         lines.append(
             f"   {{ const auto value = {value}; x[{j}] = {missing}detail::narrowed(value); }}"

@@ -18,6 +18,7 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.export.parity import Exported, ParityEvents
 from pidlab.expressions import parse, selects
 from pidlab.expressions.tokens import tokens
+from pidlab.features import missing_values
 from pidlab.models.contender import Contender
 
 _TOO_LARGE = 3.4028235677973366e38  # from here on a double is infinite as a float
@@ -89,7 +90,7 @@ def _faces(contender: Contender, number: int, decision: Decision, aliases: Mappi
             continue
         yield f"{name} > {-_TOO_LARGE!r}" if np.isinf(low) else f"{name} {_above(low)}"
         yield f"{name} < {_TOO_LARGE!r}" if np.isinf(high) else f"{name} {_below(high)}"
-        yield from (f"{name} != {float(code)!r}" for code in feature.missing)
+        yield from (f"{name} != {code!r}" for code in missing_values(feature))
 
 
 def _above(face: float) -> str:

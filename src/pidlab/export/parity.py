@@ -17,7 +17,7 @@ from pidlab.errors import DataError, ModelError
 from pidlab.evaluate.flat import thresholds_at
 from pidlab.events import check_table
 from pidlab.expressions import Expression, evaluate, parse
-from pidlab.features import feature_matrix, given_columns
+from pidlab.features import feature_matrix, given_columns, missing_values
 from pidlab.read import STEP, Chunk, Source, Table
 from pidlab.selection import selected
 
@@ -173,7 +173,7 @@ def _pieces(table: Table, names: Sequence[str], share: int) -> Iterator[Columns]
 def _computed(bundle: Bundle, branches: Columns, members: frozenset[str]) -> ParityEvents:
     """Everything that pidlab says of rows."""
     recipe, n = bundle.recipe, len(next(iter(branches.values())))
-    arrays = {"Entry$": np.arange(n)} | branches
+    arrays = {"Entry$": np.arange(n), "LocalEntry$": np.arange(n)} | branches
     chunk = Chunk(arrays, 0, n, arrays)
     x, given, kept = feature_matrix(recipe, chunk), given_columns(recipe, chunk), selected(recipe, chunk)
     spectators = {
@@ -211,7 +211,7 @@ def _missing_codes(bundle: Bundle) -> dict[str, set[float]]:
     codes: dict[str, set[float]] = {}
     for feature, stated in bundle.recipe.features:
         for name in stated.expression.branches:
-            codes.setdefault(name, set()).update(feature.missing)
+            codes.setdefault(name, set()).update(missing_values(feature))
     return codes
 
 

@@ -43,7 +43,10 @@ def power(a: Any, b: Any) -> Any:
     """a to the b in double precision."""
     if np.ndim(b) == 0 and b == 2:
         return np.square(a, dtype=np.float64)
-    return np.power(a, b, dtype=np.float64)
+    result = np.power(a, b, dtype=np.float64)
+    if np.ndim(b) == 0 and b == 0.5:  # numpy takes the square root, which is NaN of -inf; C's pow is inf
+        return np.where(np.isneginf(a), np.inf, result)
+    return result
 
 
 def whole(x: Any) -> Any:

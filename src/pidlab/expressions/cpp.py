@@ -53,7 +53,7 @@ def _leaf(text: str, step: Step, variable: Callable[[str], str]) -> _Text:
     if isinstance(step, Constant):
         return _constant(step.value)
     assert isinstance(step, Entry)
-    raise ExpressionError("'Entry$' has no meaning in C++ for one row", text, step.position, step.length)
+    raise ExpressionError(f"{step.name!r} has no meaning in C++ for one row", text, step.position, step.length)
 
 
 def _constant(value: float | int | bool | str) -> _Text:

@@ -28,7 +28,8 @@ def evaluate(expression: Expression, arrays: Mapping[str, Any], n: int, first_en
         expression: what to compute.
         arrays: the branches it reads, n rows each: numpy (n, ...) or awkward.
         n: number of rows.
-        first_entry: the number of the first row, for `Entry$`; not used where `arrays` has the numbers as "Entry$".
+        first_entry: the number of the first row, for `Entry$` and `LocalEntry$`; not used where `arrays` has the
+            numbers under these names.
 
     Raises:
         ExpressionError: the expression does not fit the arrays; see `check`.
@@ -67,7 +68,8 @@ def _rows(
 ) -> NDArray[Any]:
     """(n,) the finished values; flat columns are walked in blocks, which keeps intermediate results in the cache."""
     _fit(expression, arrays)
-    columns = {name: arrays[name] for name in expression.branches}
+    numbered = {step.name for step in expression.steps if isinstance(step, Entry)} & arrays.keys()
+    columns = {name: arrays[name] for name in expression.branches | numbered}
     flat = all(isinstance(column, np.ndarray) for column in columns.values())
     if n <= _BLOCK or len(expression.steps) == 1 or not flat:
         return finish(_run(expression, columns, n, first_entry), n)
@@ -91,7 +93,8 @@ def _run(expression: Expression, arrays: Mapping[str, Any], n: int, first_entry:
             elif isinstance(step, Branch):
                 stack.append(_branch(step, arrays[step.name], n))
             elif isinstance(step, Entry):
-                stack.append(Value(arrays["Entry$"] if "Entry$" in arrays else np.arange(first_entry, first_entry + n)))
+                numbers = arrays.get(step.name)
+                stack.append(Value(np.arange(first_entry, first_entry + n) if numbers is None else numbers))
             else:
                 stack.append(Value(_constant(step)))
     return stack[-1]

@@ -251,8 +251,8 @@ class _Parser:
         name = token.text
         if self._at("("):
             return self._call(token)
-        if name == "Entry$":
-            return self._leaf(Entry(token.position, token.length), token)
+        if name in ("Entry$", "LocalEntry$"):
+            return self._leaf(Entry(name, token.position, token.length), token)
         if name in self._aliases:
             return self._alias(token)
         if name in CONSTANTS:
@@ -296,7 +296,7 @@ class _Parser:
             return self._refuse(f"{name} is a function", token, f"Write '{name}()'.")
         if name in REDUCTIONS:
             return self._refuse(f"{name} needs an argument", token, f"Write '{name}(x)'.")
-        known = [*FUNCTIONS, *REDUCTIONS, *CONSTANT_FUNCTIONS, "Entry$"]
+        known = [*FUNCTIONS, *REDUCTIONS, *CONSTANT_FUNCTIONS, "Entry$", "LocalEntry$"]
         hint = nearest(name, known)
         hint = hint if hint.startswith("did") else "docs/cuts.md lists the functions."
         return self._refuse(f"unknown function {name!r}", token, hint[:1].upper() + hint[1:])

@@ -29,8 +29,9 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The number of the entry, `Entry$`."""
+    """The number of the entry: in all inputs one after another, `Entry$`, or in its own, `LocalEntry$`."""
 
+    name: str
     position: int
     length: int
 

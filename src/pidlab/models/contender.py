@@ -17,7 +17,7 @@ from pidlab.config.schema import Config, CutsModel, MlpModel, Model, SklearnMode
 from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.results import Training
-from pidlab.features import given_scores
+from pidlab.features import given_scores, missing_values
 from pidlab.models.base import Classifier, Progress, read_json, signal_scores, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.estimators import BroughtModel, TrainedModel, build_estimator, estimator_class
@@ -248,7 +248,7 @@ class Contender:
         terms = text.split(" && ")
         for (feature, _), name in zip(used, names, strict=True):
             if any(term.startswith(f"{name} ") for term in terms):
-                terms += [f"{name} != {code:g}" for code in feature.missing]
+                terms += [f"{name} != {_digits(code)}" for code in missing_values(feature)]
         return " && ".join(terms)
 
     def _given(self, columns: Mapping[str, Any], n: int) -> Scores:
@@ -282,6 +282,11 @@ class Contender:
         if calibration is not None:
             calibration.check(directory, len(recipe.classes), recipe.signal)
         return cls(name, kind, recipe, fitted, seed, None, calibration)
+
+
+def _digits(code: float) -> str:
+    """Six digits where they are enough, else all."""
+    return f"{code:g}" if float(f"{code:g}") == code else repr(code)
 
 
 def _in_brackets(text: str) -> str:

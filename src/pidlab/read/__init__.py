@@ -1,8 +1,9 @@
 """Reading: which inputs a configuration means, and their branches in chunks of entries, whatever the format."""
 
-from pidlab.read.formats import Source, identity_of, trees_in
+from pidlab.read.formats import Source, identity_of, is_wide, trees_in
 from pidlab.read.sources import (
     absolute,
+    chained,
     each_path,
     find_all,
     find_one,
@@ -19,12 +20,14 @@ __all__ = [
     "Source",
     "Table",
     "absolute",
+    "chained",
     "each_path",
     "find_all",
     "find_one",
     "find_sources",
     "has_place",
     "identity_of",
+    "is_wide",
     "split_tree",
     "trees_in",
     "with_friends",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ import numpy as np
 from pidlab.errors import DataError
 from pidlab.read.backend import TEXT, Arrays, Columns, as_text, joined, plain
 from pidlab.read.cells import tags_of, to_array, type_of, why_no_type
+
+_EXACT = 2**53
+"""Up to here float64 holds every whole number."""
 
 
 class ParquetFile:
@@ -31,6 +34,7 @@ class ParquetFile:
         self._path = path
         self._types = {field.name: field.type for field in self._file.schema_arrow}
         self._has_nulls = _columns_with_nulls(self._file.metadata)
+        self._too_large = self._has_nulls & _columns_with_large_integers(self._file.metadata)
         self.n_entries = int(self._file.metadata.num_rows)
 
     @property
@@ -44,6 +48,10 @@ class ParquetFile:
 
     def reason(self, name: str) -> str:
         """Why a column cannot be used: it holds neither numbers nor text nor lists of numbers."""
+        if name in self._too_large:
+            return (
+                "holds whole numbers above 2^53 with nulls among them, which no type of numbers holds; fill them first"
+            )
         return "" if _is_usable(self._types[name]) else f"holds values of the type {self._types[name]}"
 
     def empty(self, name: str) -> Any:
@@ -98,6 +106,19 @@ def _columns_with_nulls(metadata: Any) -> set[str]:
     return found
 
 
+def _columns_with_large_integers(metadata: Any) -> set[str]:
+    """The columns of whole numbers that float64 does not hold, as far as the file's statistics tell."""
+    found = set()
+    for group in range(metadata.num_row_groups):
+        for i in range(metadata.num_columns):
+            column = metadata.row_group(group).column(i)
+            known = column.statistics is not None and column.statistics.has_min_max
+            limits = (column.statistics.min, column.statistics.max) if known else ()
+            if any(isinstance(limit, int) and abs(limit) > _EXACT for limit in limits):
+                found.add(column.path_in_schema)
+    return found
+
+
 def _is_usable(kind: Any) -> bool:
     from pyarrow import types
 
@@ -145,7 +166,12 @@ def _numbers(column: Any, has_nulls: bool) -> Any:
     if types.is_float16(column.type):
         return column.cast(pyarrow.float32()).to_numpy(zero_copy_only=False)
     if types.is_decimal(column.type) or (has_nulls and not types.is_floating(column.type)):
-        column = column.cast(pyarrow.float64())
+        try:
+            column = column.cast(pyarrow.float64())
+        except pyarrow.ArrowInvalid as error:
+            raise DataError(
+                "whole numbers above 2^53 with nulls among them fit into no type; fill them first"
+            ) from error
     return column.to_numpy(zero_copy_only=False)
 
 
@@ -200,16 +226,30 @@ class NpzFile(Columns):
         fields, left_out = {}, {}
         try:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                members = set(archive.zip.namelist())
+                if not any(f"{name}.npy" in members for name in archive.files):
+                    raise DataError(f"{path}: is a zip archive ({_some(members)}), not a numpy one; unpack it first")
                 for name in archive.files:
+                    if f"{name}.npy" not in members:
+                        left_out[name] = "is no numpy array"
+                        continue
                     try:
                         fields[name] = archive[name]
                     except ValueError:
                         left_out[name] = "holds Python objects, which are not read"
+        except DataError:
+            raise
         except Exception as error:
             raise DataError(f"{path}: cannot be read as a numpy archive ({_first_line(error)})") from error
         _equally_long(path, {name: values.shape[:1] for name, values in fields.items()})
         usable, others = _usable(fields)
         super().__init__(path, usable, left_out | others)
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first names, and that there are more."""
+    listed = sorted(names)
+    return ", ".join(listed[:3]) + (", …" if len(listed) > 3 else "") if listed else "empty"
 
 
 def _usable(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

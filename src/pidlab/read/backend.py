@@ -78,7 +78,16 @@ def as_text(values: Any) -> Any:
     array = np.asarray(values, dtype=object)
     if array.ndim != 1:
         return array
-    return np.array(["" if v is None else v.decode() if isinstance(v, bytes) else v for v in array], dtype=TEXT)
+    return np.array(["" if v is None else readable(v) for v in array], dtype=TEXT)
+
+
+def readable(word: str | bytes) -> str:
+    """A text of a file as text that can be shown: UTF-8, or else Latin-1, as programs wrote before it."""
+    raw = word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def joined(parts: Sequence[Any]) -> Any:

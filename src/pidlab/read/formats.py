@@ -31,6 +31,8 @@ _ENDINGS = {
     "sqlite": "sqlite",
     "sqlite3": "sqlite",
 }
+_WIDE = 1_000_000
+"""Bytes of a tree's own description; a branch takes some 400."""
 _PACKED = ("gz", "gzip")
 _MAGIC = {
     b"root": "root",
@@ -52,6 +54,9 @@ class Source:
         columns: names for the columns of a file that does not name them.
         friends: sources with one entry for each entry of this one, whose branches stand beside its own.
         is_alone: False for one of several tables of a file.
+        event_id: the branches by which friends are matched, where they have them.
+        n_entries: the number of entries, where it was seen when the source was found.
+        first_entry: how many entries the inputs have that were named before it; `Entry$` goes on from there.
     """
 
     path: str
@@ -59,6 +64,9 @@ class Source:
     columns: tuple[str, ...] = ()
     friends: tuple[Source, ...] = ()
     is_alone: bool = field(default=True, compare=False)
+    event_id: tuple[str, ...] = field(default=(), compare=False)
+    n_entries: int = field(default=0, compare=False)
+    first_entry: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         return f"{self.place}:{self.tree}" if format_of(self.path) in _TABLES_OF_THEIR_OWN else self.place
@@ -95,7 +103,9 @@ def is_database(path: str) -> bool:
 
 def stem_of(path: str) -> str:
     """The name of a file or database without folder and endings that name a format."""
-    name = path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].partition("?")[0]
+    name = path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    if "://" in path and not path.startswith("sqlite"):
+        name = name.partition("?")[0]
     stem, _, ending = name.rpartition(".")
     while stem and ending.lower() in (*_ENDINGS, *_PACKED):
         name = stem
@@ -143,6 +153,25 @@ def trees_in(path: str, columns: Sequence[str] | None = None) -> dict[str, int]:
         backend.close()
 
 
+def tree_named(path: str, wanted: str) -> str:
+    """The name of a tree of a ROOT file as `Source` has it: `T` for `T;2` where 2 is its highest cycle, else `T;1`.
+
+    Raises:
+        DataError: there is no such tree, or not of this cycle.
+    """
+    return root.tree_named(path, wanted)
+
+
+def entries_of(path: str, tree: str) -> int:
+    """The number of entries of a cycle of a tree, `T;1`."""
+    return root.entries_of(path, tree)
+
+
+def is_wide(source: Source) -> bool:
+    """True for a tree of so many branches (some thousand) that opening it takes seconds."""
+    return source.is_root and root.description_size(source.path, source.tree) > _WIDE
+
+
 def open_source(source: Source) -> Backend:
     """The source, ready to be read; its friends are left aside.
 
@@ -184,6 +213,11 @@ def _on_disk(path: str) -> dict[str, int]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     return {"bytes": status.st_size, "changed_ns": status.st_mtime_ns}
+
+
+def friend_of(source: Source) -> list[dict[str, Any]]:
+    """What a friend file that pidlab wrote was made of: the identity of each input tree; empty for any other file."""
+    return root.friend_of(source.path) if source.is_root else []
 
 
 def takes_columns(path: str) -> bool:

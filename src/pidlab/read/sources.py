@@ -9,7 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.read.formats import Source, format_of, invented_columns, is_database, takes_columns, trees_in
+from pidlab.read.formats import (
+    Source,
+    entries_of,
+    format_of,
+    invented_columns,
+    is_database,
+    takes_columns,
+    tree_named,
+    trees_in,
+)
 
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _WITH_TREE = re.compile(r"^(?P<path>.+\.[A-Za-z0-9]+):(?P<tree>[^:]+)$")
@@ -46,7 +55,7 @@ def find_sources(
         DataError: a file is missing or cannot be read, or it is not clear which of its trees is meant.
     """
     sources = []
-    for text in [files] if isinstance(files, str) else files:
+    for text in _unlisted([files] if isinstance(files, str) else files, folder):
         if max(map(len, text.split("/"))) > _LONGEST_NAME:
             raise DataError(f"{text[:60]}…: a name of so many characters is none; name a file, glob or address")
         pattern, own_tree = split_tree(absolute(text, folder))
@@ -54,11 +63,42 @@ def find_sources(
             names = tuple(columns or ()) if takes_columns(path) else ()
             known = trees_in(path, names)
             chosen = _choose_tree(path, own_tree, tree, known)
-            sources.append(Source(path, chosen, names, is_alone=len(known) == 1))
+            n_entries = known[chosen] if chosen in known else entries_of(path, chosen)
+            sources.append(Source(path, chosen, names, is_alone=len(known) == 1, n_entries=n_entries))
     doubled = {s for s in sources if sources.count(s) > 1}
     if doubled:
         raise DataError(f"{min(doubled)}: named twice; its events would count double. Name each input once")
-    return sources
+    return chained(sources)
+
+
+def chained(sources: Sequence[Source]) -> list[Source]:
+    """The sources as TChain has them, one behind the other: each knows how many entries are before its own."""
+    found, before = [], 0
+    for source in sources:
+        found.append(replace(source, first_entry=before))
+        before += source.n_entries
+    return found
+
+
+def _unlisted(texts: Sequence[str], folder: Path) -> list[str]:
+    """The texts, with the lines of the file in place of `@FILE`; these are relative to the folder of the list.
+
+    Raises:
+        DataError: a list cannot be read.
+    """
+    found: list[str] = []
+    for text in texts:
+        if not text.startswith("@"):
+            found.append(text)
+            continue
+        path = folder / text.removeprefix("@")
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not text"
+            raise DataError(f"{path}: this list of inputs cannot be read ({why}); it has one path a line") from error
+        found += [absolute(line, path.parent) for line in lines if line and not line.startswith("#")]
+    return found
 
 
 def each_path(text: str, folder: Path) -> list[str]:
@@ -73,6 +113,8 @@ def each_path(text: str, folder: Path) -> list[str]:
 
 def absolute(text: str, folder: Path) -> str:
     """A path or address of a configuration in `folder` that means the same from everywhere."""
+    if text.startswith("@"):
+        return f"@{folder / text.removeprefix('@')}"
     if text.startswith("sqlite:///") and not text.startswith("sqlite:////"):
         return f"sqlite:///{(folder / text.removeprefix('sqlite:///')).absolute()}"
     return text if _ADDRESS.match(text) or text.startswith("{folder}") else str(folder / text)
@@ -92,7 +134,9 @@ def find_all(text: str) -> list[Source]:
         columns = invented_columns(path)
         known = trees_in(path, columns)
         names = [_choose_tree(path, tree, None, known)] if tree is not None else list(known)
-        sources += [Source(path, name, columns, is_alone=len(known) == 1) for name in names]
+        sources += [
+            Source(path, name, columns, is_alone=len(known) == 1, n_entries=known.get(name, 0)) for name in names
+        ]
     if not sources:
         raise DataError(f"{text}: holds no tree")
     return sources
@@ -110,11 +154,14 @@ def find_one(text: str) -> Source:
     return sources[0]
 
 
-def with_friends(sources: Sequence[Source], friends: Sequence[str], folder: Path) -> dict[Source, Source]:
+def with_friends(
+    sources: Sequence[Source], friends: Sequence[str], folder: Path, event_id: Sequence[str] = ()
+) -> dict[Source, Source]:
     """Each source with the friend trees that `data.friends` names for it.
 
     `{stem}`, `{folder}` and `{tree}` in a friend stand for those of the input. Without them, one input has all of the
-    friends, and several inputs have one each, in order.
+    friends, and several inputs have one each, in order. Entries are matched by the branches `event_id` where a friend
+    has them.
 
     Raises:
         UsageError: it is not clear which friend belongs to which input.
@@ -128,7 +175,10 @@ def with_friends(sources: Sequence[Source], friends: Sequence[str], folder: Path
     given: Mapping[Source, Sequence[str]] = {
         source: [friends[i]] if by_order else friends for i, source in enumerate(sources)
     }
-    return {s: replace(s, friends=tuple(_friend(text, s, folder) for text in texts)) for s, texts in given.items()}
+    return {
+        s: replace(s, friends=tuple(_friend(text, s, folder) for text in texts), event_id=tuple(event_id))
+        for s, texts in given.items()
+    }
 
 
 def has_place(friend: str) -> bool:
@@ -163,6 +213,10 @@ def _paths(pattern: str, written: str) -> list[str]:
     if Path(pattern).exists() and not Path(pattern).is_file():
         raise DataError(f"{pattern}: is a pipe or a device, which is read from its beginning only; name a file")
     if Path(pattern).exists():
+        if not Path(pattern).is_file():
+            raise DataError(
+                f"{pattern}: is a pipe or a device, which has no end; write what it gives into a file first"
+            )
         return [pattern]
     if glob.has_magic(pattern):
         found = sorted(glob.glob(pattern, recursive=True))
@@ -183,7 +237,10 @@ def _choose_tree(path: str, own: str | None, default: str | None, known: Mapping
     if not known:
         raise DataError(f"{shown}: holds no tree")
     if tree is not None:
-        wanted = tree.split(";")[0].strip("/") if format_of(path) == "root" else tree
+        is_root = format_of(path) == "root"
+        wanted = tree.strip("/") if is_root else tree
+        if is_root and ";" in wanted and wanted not in known:
+            return tree_named(path, wanted)
         if wanted not in known:
             raise DataError(f"{shown}: no tree {tree!r}; {nearest(wanted, known)}")
         return wanted

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pidlab.errors import DataError
@@ -43,20 +45,24 @@ def _engine(address: str) -> Any:
     address = without_mask(address).replace("postgres://", "postgresql://", 1)
     if address.startswith("postgresql://"):
         address = address.replace("postgresql://", "postgresql+psycopg://", 1)
-    url = sqlalchemy.make_url(address)
-    if url.get_backend_name() == "sqlite":
-        # opened to be read: a wrong path must not make an empty database
-        file = url.database or ""
-        return sqlalchemy.create_engine(
-            f"sqlite:///file:{_escaped(file)}?mode=ro&uri=true", poolclass=sqlalchemy.NullPool
-        )
-    return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    if address.partition("://")[0].partition("+")[0] == "sqlite":
+        path = address.partition("://")[2].removeprefix("/")
+        return sqlalchemy.create_engine("sqlite://", creator=partial(_read_only, path), poolclass=sqlalchemy.NullPool)
+    return sqlalchemy.create_engine(sqlalchemy.make_url(address), poolclass=sqlalchemy.NullPool)
 
 
-def _escaped(path: str) -> str:
+def _read_only(path: str) -> Any:
+    """A connection to the SQLite file at `path`, every character of which is part of its name.
+
+    Raises:
+        DataError: there is no such file; SQLite would make an empty one.
+    """
+    import sqlite3
     from urllib.parse import quote
 
-    return quote(path)
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file")
+    return sqlite3.connect(f"file:{quote(str(Path(path).absolute()))}?mode=ro", uri=True)
 
 
 def tables_of(address: str) -> dict[str, int]:

@@ -27,7 +27,7 @@ class Chunk:
 
     Attributes:
         arrays: branch name to an array of n_rows: numpy (n,) or (n, m), or awkward where it is jagged;
-            `Entry$` is the entry number.
+            `LocalEntry$` is the number of the entry in this input, `Entry$` in all inputs one after another.
         first_row: the number of the first row in this input.
         n_rows: how many there are.
         entries: branch name to an array of n_entries, before candidates were made of them; the same as `arrays`
@@ -44,7 +44,7 @@ class Chunk:
     @property
     def entry(self) -> IntArray:
         """(n,) entry numbers in the tree."""
-        return np.asarray(self.arrays["Entry$"])
+        return np.asarray(self.arrays["LocalEntry$"])
 
     @property
     def n_entries(self) -> int:
@@ -91,6 +91,9 @@ class Table:
         """The names of all branches."""
         return self._backend.names
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
     def dtype(self, name: str) -> np.dtype[Any]:
         """The type of a flat branch."""
         dtype: np.dtype[Any] = self._backend.empty(name).dtype
@@ -99,6 +102,16 @@ class Table:
     def reason(self, name: str) -> str:
         """Why no expression can use a branch, as the end of a sentence; empty where one can."""
         return self._backend.reason(name)
+
+    def remark(self, name: str) -> str:
+        """What there is to say of a branch of text that should hold numbers; mostly empty."""
+        remark = getattr(self._backend, "remark", None)
+        return str(remark(name)) if remark else ""
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The names that the tree itself defines, with their expressions (TTree::SetAlias)."""
+        return dict(getattr(self._backend, "aliases", {}))
 
     def kinds(self, names: Iterable[str]) -> dict[str, Kind]:
         """What a row of each of the branches `names` holds; those that do not exist or cannot be used are left out."""
@@ -128,7 +141,7 @@ class Table:
             except Exception as error:
                 raise self._damage(wanted, start, stop, error) from error
             self._account(arrays, start, stop)
-            chunk = self._chunk({**arrays, "Entry$": np.arange(start, stop)}, start, first_row)
+            chunk = self._chunk({**arrays, **self._numbers(start, stop)}, start, first_row)
             yield chunk
             first_row += chunk.n_rows
 
@@ -161,7 +174,7 @@ class Table:
         except Exception as error:
             raise self._damage(wanted, start, stop, error) from error
         self._account(arrays, start, stop)
-        return self._chunk({**arrays, "Entry$": np.arange(start, stop)}, start, 0)
+        return self._chunk({**arrays, **self._numbers(start, stop)}, start, 0)
 
     def _wanted(self, names: Iterable[str]) -> list[str]:
         """The branches to read for `names`, sorted.
@@ -182,6 +195,12 @@ class Table:
                 given = f"gave {len(values):,} entries of {stop - start:,}"
                 where = f"branch {name!r}, entries {start:,} to {stop - 1:,}"
                 raise DataError(f"{self._backend.place(name)}: {where}: {given}; the input changed or is damaged")
+
+    def _numbers(self, start: int, stop: int) -> dict[str, Any]:
+        """The numbers of the entries from `start` to before `stop`, as expressions call them."""
+        local = np.arange(start, stop)
+        first = self.source.first_entry
+        return {"LocalEntry$": local, "Entry$": local + first if first else local}
 
     def _chunk(self, arrays: Mapping[str, Any], start: int, first_row: int) -> Chunk:
         if self.collection is None:

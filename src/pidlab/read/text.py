@@ -6,6 +6,7 @@ import csv
 import gzip
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,12 @@ from pidlab.read.cells import tags_of, to_array, type_of, why_no_type
 _BLOCK = 50_000
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _EXACT = 2.0**53
+_A_FILE = re.compile(r"\.(root|parquet|pq|csv|npy|npz|json|jsonl|sqlite|db)(:[^:]+)?$")
+_SPELLINGS = (
+    (re.compile(r"[-+]?\d+,\d*([eE][-+]?\d+)?"), "a decimal comma; write a point"),
+    (re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[dD][-+]?\d+"), "Fortran's exponent; write E for D"),
+    (re.compile(r"[-+]?(1\.#|nan|inf).*", re.IGNORECASE), "write nan or leave it empty"),
+)
 
 
 def _open(path: str) -> TextIO:
@@ -62,12 +69,14 @@ class _Layout:
         delimiter: the character between cells; None for any blank space.
         skipped: lines before the first entry.
         types: column to float, int or text.
+        odd: column of text to the first cell that is no number, and its line.
     """
 
     delimiter: str | None
     skipped: int
     types: dict[str, str]
     n_entries: int
+    odd: dict[str, tuple[int, str]]
 
 
 def _delimiter(line: str) -> str | None:
@@ -88,19 +97,56 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _first(path: str) -> tuple[str | None, list[str]]:
-    """The delimiter and the cells of the first line."""
-    number_and_line = next(_lines(path), None)
-    if number_and_line is None:
-        raise DataError(f"{path}: is an empty file; was it written to its end?")
-    delimiter = _delimiter(number_and_line[1])
-    return delimiter, _cells([number_and_line[1]], delimiter)[0]
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The beginning of a text file.
+
+    Attributes:
+        delimiter: the character between cells; None for any blank space.
+        cells: those of the first line that is no comment.
+        names: the last comment's words, where they name the columns of a file without other names; else empty.
+        n_comments: lines that begin with # before the first entry.
+    """
+
+    delimiter: str | None
+    cells: list[str]
+    names: list[str]
+    n_comments: int
+
+
+def _head(path: str) -> _Head:
+    """Look at the first lines; comments stand before everything else, as numpy.savetxt writes them.
+
+    Raises:
+        DataError: there is none but comments.
+    """
+    comments: list[str] = []
+    for _, line in _lines(path):
+        if line.startswith("#"):
+            comments.append(line.lstrip("#").strip())
+            continue
+        delimiter = _delimiter(line)
+        cells = _cells([line], delimiter)[0]
+        return _Head(delimiter, cells, _names_in(comments[-1:], cells, delimiter), len(comments))
+    raise DataError(f"{path}: is an empty file; was it written to its end?")
+
+
+def _names_in(last_comment: Sequence[str], cells: Sequence[str], delimiter: str | None) -> list[str]:
+    """The words of the comment above numbers, where there is one for each of them."""
+    if not last_comment or not any(map(_is_number, cells)):
+        return []
+    for by in dict.fromkeys([delimiter, _delimiter(last_comment[0]), None]):
+        words = _cells(list(last_comment), by)[0] if last_comment[0] else []
+        if len(words) == len(cells) and not any(map(_is_number, words)):
+            return words
+    return []
 
 
 def invented_columns(path: str) -> tuple[str, ...]:
     """column_1, column_2, … for a file whose first line holds numbers; empty where it names the columns."""
-    _, cells = _first(path)
-    return tuple(f"column_{i + 1}" for i in range(len(cells))) if any(map(_is_number, cells)) else ()
+    head = _head(path)
+    n = len(head.cells)
+    return tuple(f"column_{i + 1}" for i in range(n)) if any(map(_is_number, head.cells)) and not head.names else ()
 
 
 def _named(path: str, cells: Sequence[str], columns: Sequence[str]) -> list[str]:
@@ -134,15 +180,31 @@ def _layout(path: str, columns: tuple[str, ...], state: tuple[int, int]) -> _Lay
     Raises:
         DataError: lines differ in their number of cells, or the columns have no names.
     """
-    delimiter, cells = _first(path)
-    names = _named(path, cells, columns)
-    skipped, n_entries = int(not columns), 0
+    head = _head(path)
+    delimiter = head.delimiter
+    names = _named(path, head.cells if columns or not head.names else head.names, columns)
+    _refuse_list(path, names)
+    skipped, n_entries = head.n_comments + int(not columns and not head.names), 0
     types = ["int"] * len(names)
+    odd: dict[str, tuple[int, str]] = {}
     for numbers, lines in _blocks(path, skipped, _BLOCK):
         n_entries += len(lines)
         _check_widths(path, numbers, lines, delimiter, len(names))
-        _narrow(types, lines, delimiter)
-    return _Layout(delimiter, skipped, dict(zip(names, types, strict=True)), n_entries)
+        for i in _narrow(types, lines, delimiter):
+            rows = ((number, row[i]) for number, row in zip(numbers, _cells(lines, delimiter), strict=True))
+            odd[names[i]] = next((n, cell) for n, cell in rows if not _is_number(cell) and cell.lower() not in _MISSING)
+    return _Layout(delimiter, skipped, dict(zip(names, types, strict=True)), n_entries, odd)
+
+
+def _refuse_list(path: str, names: Sequence[str]) -> None:
+    """A list of files is no table.
+
+    Raises:
+        DataError: the only column has the name of a file.
+    """
+    if len(names) == 1 and _A_FILE.search(names[0]):
+        what = f"is a list of files, of which {names[0]!r} is the first"
+        raise DataError(f"{path}: {what}; say so as @{Path(path).name}, or name the files in a list")
 
 
 def _check_widths(path: str, numbers: Sequence[int], lines: Sequence[str], delimiter: str | None, width: int) -> None:
@@ -156,8 +218,9 @@ def _check_widths(path: str, numbers: Sequence[int], lines: Sequence[str], delim
             raise DataError(f"{path}: line {number} has {len(row)} cells, the others have {width}")
 
 
-def _narrow(types: list[str], lines: Sequence[str], delimiter: str | None) -> None:
-    """Adapt the types of the columns to further lines."""
+def _narrow(types: list[str], lines: Sequence[str], delimiter: str | None) -> list[int]:
+    """Adapt the types of the columns to further lines; the columns that turn out to hold text."""
+    turned = []
     for i, kind in enumerate(types):
         if kind == "text":
             continue
@@ -165,11 +228,13 @@ def _narrow(types: list[str], lines: Sequence[str], delimiter: str | None) -> No
             values = _floats(lines, delimiter, i)[:, 0]
         except ValueError:
             types[i] = "text"
+            turned.append(i)
             continue
         if (kind == "int" and not (np.abs(values) <= _EXACT).all()) or (
             kind == "int" and not (values == np.rint(values)).all()
         ):
             types[i] = "float"
+    return turned
 
 
 def _floats(lines: Sequence[str], delimiter: str | None, *columns: int) -> Any:
@@ -207,6 +272,14 @@ class CsvFile:
     def reason(self, name: str) -> str:
         """Every column can be used."""
         return ""
+
+    def remark(self, name: str) -> str:
+        """Why a column is one of text, as a sentence; empty for numbers."""
+        if name not in self._layout.odd:
+            return ""
+        line, cell = self._layout.odd[name]
+        advice = next((f" ({what})" for form, what in _SPELLINGS if form.fullmatch(cell)), "")
+        return f"line {line} has {cell!r}{advice}"
 
     def empty(self, name: str) -> Any:
         """A column without entries."""

@@ -157,6 +157,7 @@ def _samples(loaded: LoadedConfig, watcher: Watcher) -> tuple[Sample, Sample]:
     """What trains and what judges; test rows are dropped here."""
     recipe = without_models(compile_recipe(loaded), ())
     events = load(recipe, watcher)
+    recipe = events.recipe
     watcher.stage("preprocess")
     events, parts = preprocess(recipe, events, watcher)
     rows, watched = next(iter(parts.training()))

@@ -1,0 +1,192 @@
+"""The catalogue of a ROOT file: its trees with their cycles and numbers of entries, read without their branches."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import uproot
+from uproot.source.cursor import Cursor
+
+from pidlab.errors import DataError, nearest
+
+_TREES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
+_FOLDERS = ("TDirectory", "TDirectoryFile")
+_BYTE_COUNT = 0x40000000
+"""The bit that tells a length from a version in what ROOT's TBufferFile writes before an object."""
+_KEY = struct.Struct(">ihiIhh")
+"""The beginning of a TKey: bytes, version, length of the object, date, length of the key, cycle."""
+_TREE_VERSIONS = range(16, 21)
+"""The versions of TTree in which the number of entries is a 64-bit integer behind four base classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeKey:
+    """Where a tree stands in a file.
+
+    Attributes:
+        name: with the folders that it lies in, `folder/T`.
+        cycle: several states of one tree have the same name, and cycles that rise with time.
+        key: uproot's key.
+    """
+
+    name: str
+    cycle: int
+    key: Any
+
+    @property
+    def n_entries(self) -> int:
+        """The number of entries.
+
+        Raises:
+            DataError: the tree cannot be read.
+        """
+        try:
+            found = _entries_in_header(self.key)
+            return int(self.key.get().num_entries) if found is None else found
+        except Exception as error:
+            where = f"{self.key.file.file_path}: the tree {self.name!r}"
+            raise DataError(f"{where} cannot be read; the file is damaged or was cut short") from error
+
+
+def trees_in(file: Any) -> dict[str, list[TreeKey]]:
+    """The trees of an open file by name, folders included; the cycles of each from the highest on.
+
+    Raises:
+        DataError: the file was not closed by the program that wrote it, and has no list of its contents.
+    """
+    found: dict[str, list[TreeKey]] = {}
+    for tree in _walk(file, ""):
+        found.setdefault(tree.name, []).append(tree)
+    if not found and file.fSeekKeys <= file.file.fBEGIN:
+        raise DataError(f"{file.file_path}: {_not_closed(file)}")
+    return {name: sorted(trees, key=lambda tree: -tree.cycle) for name, trees in found.items()}
+
+
+def choose(path: str, wanted: str, known: Mapping[str, list[TreeKey]]) -> TreeKey:
+    """The tree of `known` that `wanted` names: `T` is its highest cycle, `T;1` its cycle 1.
+
+    Raises:
+        DataError: there is none.
+    """
+    name, _, cycle = wanted.partition(";")
+    if wanted in known:  # a tree may have a semicolon in its own name
+        name, cycle = wanted, ""
+    name = name if name in known else name.strip("/")
+    if name not in known:
+        raise DataError(f"{path}: no tree {wanted!r}; {nearest(name, known)}")
+    if not cycle:
+        return known[name][0]
+    for tree in known[name]:
+        if str(tree.cycle) == cycle:
+            return tree
+    cycles = ", ".join(str(tree.cycle) for tree in reversed(known[name]))
+    raise DataError(f"{path}: the tree {name!r} has no cycle {cycle}; there are: {cycles}")
+
+
+def _walk(folder: Any, path: str) -> Iterator[TreeKey]:
+    """The trees below a folder. Uproot's own look-up takes a slash in the name of an object for a folder."""
+    for key in folder._keys:
+        name = f"{path}{key.fName}"
+        if key.fClassName in _TREES:
+            yield TreeKey(name, int(key.fCycle), key)
+        elif key.fClassName in _FOLDERS:
+            yield from _walk(key.get(), f"{name}/")
+
+
+def _entries_in_header(key: Any) -> int | None:
+    """fEntries of a TTree, which stands before its branches; None where the object is written in another way."""
+    if key.fClassName == "ROOT::RNTuple":
+        return None
+    chunk, cursor = key.get_uncompressed_chunk_cursor()
+    raw = memoryview(chunk.raw_data)[cursor.index - chunk.start :]
+    place = 0
+    if key.fClassName != "TTree":  # a TNtuple begins with the TTree that it is
+        header = _object_header(raw, 0)
+        if header is None:
+            return None
+        place = header[1]
+    header = _object_header(raw, place)
+    if header is None or header[0] not in _TREE_VERSIONS:
+        return None
+    place = header[1]
+    for _ in ("TNamed", "TAttLine", "TAttFill", "TAttMarker"):
+        base = _object_header(raw, place)
+        if base is None:
+            return None
+        place = base[2]
+    return int(struct.unpack_from(">q", raw, place)[0])
+
+
+def index_names(stored: Any) -> tuple[str, str] | None:
+    """The two expressions of a TTreeIndex, `run` and `event`; None for an index of another class.
+
+    Uproot has no model for it, as files hold no description of it: behind the base class stand the two names, each
+    behind its length.
+    """
+    if stored.classname != "TTreeIndex" or not hasattr(stored, "cursor"):
+        return None
+    place = stored.cursor.index
+    raw = memoryview(stored.chunk.raw_data)[place - stored.chunk.start :]
+    header = _object_header(raw, 0)
+    base = _object_header(raw, header[1]) if header else None
+    if base is None:
+        return None
+    place, names = base[2], []
+    for _ in range(2):
+        length, place = raw[place], place + 1
+        if length == 255:  # so long a name has its length in four bytes more
+            length, place = int(struct.unpack_from(">I", raw, place)[0]), place + 4
+        names.append(bytes(raw[place : place + length]).decode("utf-8", "replace"))
+        place += length
+    return names[0], names[1]
+
+
+def _object_header(raw: memoryview, place: int) -> tuple[int, int, int] | None:
+    """Version, first byte and end of the object at `place`; None where it was written without its length."""
+    length, version = struct.unpack_from(">IH", raw, place)
+    if not length & _BYTE_COUNT:
+        return None
+    return version, place + 6, place + 4 + (length & ~_BYTE_COUNT)
+
+
+def _not_closed(file: Any) -> str:
+    """The end of a sentence: what is wrong with a file without a list of contents, and what ROOT finds in it."""
+    trees: dict[str, TreeKey] = {}
+    for tree in _records(file):
+        trees[tree.name] = tree
+    told = []
+    for name, tree in trees.items():
+        try:
+            told.append(f"{name} with {tree.n_entries:,} entries")
+        except DataError:
+            continue
+    what = "was not closed by the program that wrote it, which may still be running or was killed"
+    if not told:
+        return f"{what}; no tree can be recovered from it"
+    command = f'root -l -b -q -e \'TFile::Open("{file.file_path}", "UPDATE")->Close()\''
+    return f"{what}; ROOT can recover {', '.join(told)} from it: {command} repairs the file (keep a copy)"
+
+
+def _records(file: Any) -> Iterator[TreeKey]:
+    """The trees of the top folder among the records of a file, which follow each other from its beginning to its end.
+
+    What TFile::Recover does: a record of negative length is a gap, and the first that makes no sense is the end.
+    """
+    source, place = file.file.source, int(file.file.fBEGIN)
+    size = int(source.num_bytes)
+    while place + _KEY.size <= size:
+        head = bytes(source.chunk(place, place + _KEY.size).raw_data)
+        n_bytes, _, _, _, key_length, cycle = _KEY.unpack(head)
+        if n_bytes < 0:
+            place -= n_bytes
+            continue
+        if not _KEY.size < key_length <= n_bytes or place + n_bytes > size:
+            return
+        chunk = source.chunk(place, place + key_length)
+        key = uproot.reading.ReadOnlyKey(chunk, Cursor(place), {}, file.file, file, read_strings=True)
+        if key.fClassName in _TREES:
+            yield TreeKey(key.fName, cycle, key)
+        place += n_bytes
