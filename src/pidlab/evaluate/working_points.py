@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.intervals import inverse, mixture, proportion, share
 from pidlab.evaluate.ranking import Score, falling, groups_of, just_below
-from pidlab.evaluate.results import UNDEFINED, Measured, WorkingPoint
+from pidlab.evaluate.results import UNDEFINED, Array, Measured, WorkingPoint
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 HAND = "hand"
@@ -33,9 +33,9 @@ def threshold_at(score: Score, weight: FloatArray, target: float) -> float:
 
     It lies halfway, as float32, between the score of the last signal candidate that has to pass and the next lower
     one: with ties or discrete scores the efficiency is at least the target, and no candidate that decided it changes
-    sides where another machine or language gives its score another last digit. Weights of both signs let the
-    efficiency rise and fall: the first crossing counts. Candidates without a score count in the total; where they
-    keep the target out of reach the threshold lets all others pass.
+    sides where another machine or language gives its score another last digit. Where weights of both signs let the
+    efficiency rise and fall, `rising` says where it crosses the target. Candidates without a score count in the total;
+    where they keep the target out of reach the threshold lets all others pass.
 
     Raises:
         DataError: there is no signal, or its weights do not sum to more than zero.
@@ -49,9 +49,65 @@ def threshold_at(score: Score, weight: FloatArray, target: float) -> float:
     steps = falling(score, weight)
     if not len(steps.values):
         return float(np.finfo(np.float32).max)
-    reached = np.flatnonzero(steps.sums[0] >= target * total * (1 - 1e-12))
+    reached = np.flatnonzero(rising(steps.sums[0], total) >= target * total * (1 - 1e-12))
     last = int(reached[0]) if len(reached) else len(steps.values) - 1
     return _below(steps.values[last : last + 2])
+
+
+def rising(sums: Array, total: float) -> Array:
+    """(m,) cumulated weights `sums`, from tight to loose, as a curve that never falls and stays within 0 and `total`.
+
+    Efficiencies lie between 0 and 1 and rise as a cut loosens; sums of weights of both signs fluctuate about that.
+    Where they first cross a target lies too low, since the search stops at the first upward fluctuation, and where
+    they cross it last lies too high. The mean of the largest sum so far and of the smallest one to come treats both
+    directions alike. Without negative weights the sums stay as they are.
+    """
+    kept = np.clip(sums, 0.0, total)
+    return np.asarray((np.maximum.accumulate(kept) + np.minimum.accumulate(kept[::-1])[::-1]) / 2)
+
+
+class Crossing(NamedTuple):
+    """Where the ROC curve has a target efficiency: on the edge between two decisions.
+
+    Attributes:
+        tight, loose: the thresholds at both ends of the edge, the same where it has no length.
+        share: how far along the edge, towards `loose`, the target lies; 1 where it is the loose end itself.
+    """
+
+    tight: float
+    loose: float
+    share: float
+
+    def chance(self, score: Score) -> Array:
+        """(n,) the probability of each candidate to pass a decision that has exactly the target efficiency."""
+        loose = passes(score, self.loose).astype(np.float64)
+        if self.share == 1:
+            return loose
+        return np.asarray((1 - self.share) * passes(score, self.tight) + self.share * loose)
+
+
+def crossing(score: Score, weight: FloatArray, target: float, threshold: float | None = None) -> Crossing:
+    """The edge of the ROC curve on which the signal (score and weight (n,)) has the efficiency `target`.
+
+    A discrete score jumps from one efficiency to the next. Passing the candidates of the step in question with a
+    probability gives every efficiency between them: the ROC curve is a straight line there (T. Fawcett, Pattern
+    Recognition Letters 27 (2006) 861, section 7). `threshold` names the step; left out, it is the one that
+    `threshold_at` finds. Where `target` lies beyond the step, the nearer end is taken.
+
+    Raises:
+        DataError: as `threshold_at`.
+    """
+    loose = threshold_at(score, weight, target) if threshold is None else threshold
+    total = float(weight.sum())
+    steps = falling(score, weight)
+    passed = int(np.searchsorted(-steps.values, -np.float32(loose), side="left"))
+    if not passed or not total > 0:
+        return Crossing(loose, loose, 1.0)
+    sums = rising(steps.sums[0], total)
+    above, below = float(sums[passed - 2]) if passed > 1 else 0.0, float(sums[passed - 1])
+    tight = _below(steps.values[passed - 2 : passed]) if passed > 1 else float(np.finfo(np.float32).max)
+    share = (target * total - above) / (below - above) if below > above else 1.0
+    return Crossing(tight, loose, 1.0 if share > 1 - 1e-9 else max(share, 0.0))
 
 
 def _below(scores: NDArray[np.floating[Any]]) -> float:
