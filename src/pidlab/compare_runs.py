@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from pidlab.errors import UsageError
-from pidlab.evaluate import compare_models
+from pidlab.evaluate.compare import find_differences
 from pidlab.evaluate.results import Comparison, ModelResult, Results, plain
 from pidlab.evaluate.stored import read_results
+from pidlab.evaluate.verdicts import Differences, judged
 from pidlab.sample import IntArray, Sample
 from pidlab.scored import ScoredEvents, Scores, read_events
 
@@ -74,31 +75,39 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def compare_runs(runs: Sequence[Finished]) -> list[Pair]:
-    """Every pair of runs: models of one name, and the best of each by AUC, on the events that both tested."""
-    return [_pair(a, b) for a, b in itertools.combinations(runs, 2)]
+    """Every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
+
+    What is said of all of them is judged together.
+    """
+    found = [_pair(a, b) for a, b in itertools.combinations(runs, 2)]
+    comparisons = iter(judged([difference for _, differences in found for difference in differences]))
+    return [
+        replace(pair, comparisons=tuple(itertools.islice(comparisons, len(differences)))) for pair, differences in found
+    ]
 
 
-def _pair(a: Finished, b: Finished) -> Pair:
+def _pair(a: Finished, b: Finished) -> tuple[Pair, tuple[Differences, ...]]:
+    """Two runs and what differs between their models, which is not judged yet."""
     ours, theirs = a.results, b.results
     if ours.signal != theirs.signal or set(ours.classes) != set(theirs.classes):
         told = f"{ours.signal} of {', '.join(ours.classes)} and {theirs.signal} of {', '.join(theirs.classes)}"
-        return Pair(a.name, b.name, 0, (), f"not comparable: they tell apart {told}")
+        return Pair(a.name, b.name, 0, (), f"not comparable: they tell apart {told}"), ()
     test = _shared(a.scored, b.scored, a.scored.test, b.scored.test)
     sample = a.scored.sample.take(a.scored.test[test[0]])
     counts = np.bincount(sample.is_signal, minlength=2)
     if counts.min() < FEWEST_SHARED:
-        return Pair(a.name, b.name, len(sample), (), "too few test events in common for a paired comparison")
+        return Pair(a.name, b.name, len(sample), (), "too few test events in common for a paired comparison"), ()
     aside = _shared(a.scored, b.scored, a.scored.aside, b.scored.aside)
     deciding = a.scored.sample.take(a.scored.aside[aside[0]])
     note = "" if _usable(deciding) else "the intervals leave out how thresholds fluctuate: no events decided both runs'"
     if note:
         aside, deciding = (aside[0][:0], aside[1][:0]), deciding.take(np.zeros(0, np.int64))
-    comparisons = [
-        comparison
+    found = [
+        difference
         for names in _models(ours, theirs)
-        for comparison in _compared((a, b), names, test, aside, sample, deciding)
+        for difference in _compared((a, b), names, test, aside, sample, deciding)
     ]
-    return Pair(a.name, b.name, len(sample), tuple(comparisons), note)
+    return Pair(a.name, b.name, len(sample), (), note), tuple(found)
 
 
 def _usable(deciding: Sample) -> bool:
@@ -150,7 +159,7 @@ def _compared(
     aside: tuple[IntArray, IntArray],
     sample: Sample,
     deciding: Sample,
-) -> tuple[Comparison, ...]:
+) -> tuple[Differences, ...]:
     on_test: dict[str, Scores] = {}
     on_aside: dict[str, Scores] = {}
     results: dict[str, ModelResult] = {}
@@ -161,7 +170,7 @@ def _compared(
         on_test[name] = run.scored.on_test[model][rows][:, columns]
         on_aside[name] = run.scored.on_aside[model][rows_aside][:, columns]
         results[name] = replace(run.results.models[model], name=name)
-    return compare_models(on_test, sample, on_aside, deciding, results)
+    return find_differences(on_test, sample, on_aside, deciding, results)
 
 
 def as_json(runs: Sequence[Finished], pairs: Sequence[Pair]) -> str:

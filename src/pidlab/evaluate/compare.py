@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pidlab.evaluate.decisions import one_by_one, pair_name, put_together
+from pidlab.evaluate.decisions import one_by_one, pair_name
 from pidlab.evaluate.flat import decided_by
 from pidlab.evaluate.intervals import LEVEL, effective_number, inner, proportion, sums_by
 from pidlab.evaluate.ranking import (
@@ -30,8 +31,8 @@ from pidlab.evaluate.ranking import (
     signal_score,
     variance,
 )
-from pidlab.evaluate.results import UNDEFINED, Array, Comparison, Measured, ModelResult, PairedPoint, WorkingPoint
-from pidlab.evaluate.verdicts import WIDE, Finding, sentence
+from pidlab.evaluate.results import UNDEFINED, Array, Comparison, Measured, ModelResult, WorkingPoint
+from pidlab.evaluate.verdicts import WIDE, Differences, Finding, judged
 from pidlab.evaluate.working_points import HAND_THRESHOLD, Crossing, crossing, passes, signal_efficiency
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
@@ -96,6 +97,17 @@ def compare_models(
     sample_validation: Sample,
     results: Mapping[str, ModelResult],
 ) -> tuple[Comparison, ...]:
+    """Each pair of models (a, b) on the same test events, as `find_differences`, all judged together."""
+    return judged(find_differences(scores, sample_test, scores_validation, sample_validation, results))
+
+
+def find_differences(
+    scores: Mapping[str, Scores],
+    sample_test: Sample,
+    scores_validation: Mapping[str, Scores],
+    sample_validation: Sample,
+    results: Mapping[str, ModelResult],
+) -> tuple[Differences, ...]:
     """Each pair of models (a, b) on the same test events, in the order of `scores`; somebody's cuts always come as a.
 
     `scores` are (n, k) on test, `scores_validation` (m, k) on the sample that decided the thresholds (train where
@@ -112,13 +124,14 @@ def compare_models(
     return tuple(_compare_all(a, b, events) for a, b in itertools.combinations(models, 2))
 
 
-def _compare_all(a: Sequence[_Model], b: Sequence[_Model], events: _Events) -> Comparison:
+def _compare_all(a: Sequence[_Model], b: Sequence[_Model], events: _Events) -> Differences:
     """Two models; of one without a score each decision, with that of the other at the point of the same name."""
     both = min(len(a), len(b)) > 1
     pairs = [(x, y) for x in a for y in b if not both or x.decisions.keys() == y.decisions.keys()]
     if not pairs:
-        return Comparison(a[0].result.name, b[0].result.name, UNDEFINED, ())
-    return put_together([_compare(*_cuts_first(x, y), events) for x, y in pairs])
+        return Differences(a[0].result.name, b[0].result.name, UNDEFINED, ())
+    found = [_compare(*_cuts_first(x, y), events) for x, y in pairs]
+    return replace(found[0], findings=tuple(finding for each in found for finding in each.findings))
 
 
 def _model(result: ModelResult, scores: Scores, deciding: Scores | None, events: _Events) -> _Model:
@@ -209,19 +222,19 @@ def _pass_rates(chance: Array, sample: Sample) -> Array:
     return np.divide(passed, total, out=np.zeros(k), where=total != 0)
 
 
-def _compare(a: _Model, b: _Model, events: _Events) -> Comparison:
+def _compare(a: _Model, b: _Model, events: _Events) -> Differences:
     area = UNDEFINED if a.area is None or b.area is None else difference(a.area, b.area, events.test_groups)
     if a.result.single_point:
         efficiency = signal_efficiency(a.test, events.test, HAND_THRESHOLD)
         (own,) = a.decisions.values()
         name = pair_name(a.result, b.result)
-        points = _paired((a, b), name, efficiency, (own, _at_cuts(a, b, events)), events)
+        found = _findings((a, b), name, efficiency, (own, _at_cuts(a, b, events)), events)
     else:
         theirs = {p.name: p.target for p in b.result.working_points}
         common = [p for p in a.result.working_points if theirs.get(p.name) == p.target]
         pairs = [(p, (a.decisions[p.name], b.decisions[p.name])) for p in common]
-        points = [point for p, pair in pairs for point in _paired((a, b), p.name, p.target, pair, events)]
-    return Comparison(a.result.name, b.result.name, area, tuple(points))
+        found = [each for p, pair in pairs for each in _findings((a, b), p.name, p.target, pair, events)]
+    return Differences(a.result.name, b.result.name, area, tuple(found))
 
 
 def _at_cuts(cuts: _Model, other: _Model, events: _Events) -> _Decision:
@@ -237,22 +250,20 @@ def _at_cuts(cuts: _Model, other: _Model, events: _Events) -> _Decision:
     return _decide(other.test, other.deciding, edge, target, events)
 
 
-def _paired(
+def _findings(
     models: tuple[_Model, _Model], name: str, efficiency: float, pair: tuple[_Decision, _Decision], events: _Events
-) -> list[PairedPoint]:
-    """One PairedPoint for each class, other than the signal, that test has."""
+) -> list[Finding]:
+    """One for each class, other than the signal, that test has."""
     a, b = models
     alike = np.array_equal(a.test, b.test, equal_nan=True) and np.array_equal(a.deciding, b.deciding, equal_nan=True)
-    sample, points = events.test, []
+    sample, found = events.test, []
     for index, particle in enumerate(sample.classes):
         if index == sample.signal or not sample.weight[sample.y == index].sum():
             continue
         misid, wide, deviation, log_deviation = _rates(pair, index, events, alike=alike)
         names, fixed = (a.result.name, b.result.name), (pair[0].fixed, pair[1].fixed)
-        finding = Finding(names, name, particle, efficiency, fixed, alike, misid, wide, deviation, log_deviation)
-        ratio = finding.ratio(wide=False)
-        points.append(PairedPoint(name, particle, efficiency, finding.delta_misid, ratio, sentence(finding)))
-    return points
+        found.append(Finding(names, name, particle, efficiency, fixed, alike, misid, wide, deviation, log_deviation))
+    return found
 
 
 class _Rates(NamedTuple):
