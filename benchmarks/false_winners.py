@@ -23,6 +23,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from pidlab.errors import DataError
 from pidlab.evaluate import compare_models
+from pidlab.evaluate.ranking import auc
 from pidlab.evaluate.results import UNDEFINED, Comparison, ModelResult, WorkingPoint
 from pidlab.evaluate.working_points import choose
 from pidlab.sample import Sample
@@ -158,3 +159,81 @@ def false_winners(
         any_of_them.append(any(beats for _, beats in said))
     by_point = {name: float(np.mean(beats)) for name, beats in named.items()}
     return Shares(by_point, float(np.mean(any_of_them)) if any_of_them else 0.0, n_toys, unset)
+
+
+class Row(NamedTuple):
+    """The largest share of false winners at any working point, for each size of test and validation."""
+
+    scores: str
+    kind: str
+    largest: tuple[float, ...]
+
+    @property
+    def holds(self) -> bool:
+        return max(self.largest) <= MOST
+
+
+def rows(n_toys: int, rng: np.random.Generator) -> Iterator[Row]:
+    """Pairs of equally good models: each kind of score with each kind of weights."""
+    for how in SCORES:
+        for kind in KINDS:
+            found = [false_winners(kind, how, sizes, max(n_toys * 100 // sizes[0], 100), rng) for sizes in SIZES]
+            yield Row(how, kind, tuple(max(shares.by_point.values(), default=0.0) for shares in found))
+
+
+class Flattery(NamedTuple):
+    """By how much the AUC of the best of `n_models` equal ones lies above the truth, and how often a sentence is false."""
+
+    n_models: int
+    n_test: int
+    above: float
+    any_false: float
+
+
+def best_of_many(n_models: int, n_test: int, n_toys: int, rng: np.random.Generator) -> Flattery:
+    """The bias of the best AUC on test, from `n_test` candidates of each class, and the share of toys with a winner."""
+    best, false = [], []
+    for _ in range(n_toys):
+        test, validation = (toy("unit", n, n_models, rng) for n in (n_test, max(n_test * 2 // 5, 30)))
+        best.append(max(auc(np.ascontiguousarray(s), test.sample.is_signal, test.sample.weight).value
+                        for s in test.seen[:, :, 0].T.astype(np.float32)))  # fmt: skip
+        if n_models <= 6:
+            pairs = compared("continuous", validation, test, rng)
+            false.append(any(" beats " in p.verdict for pair in pairs for p in pair.working_points))
+    return Flattery(n_models, n_test, float(np.mean(best)) - AUC, float(np.mean(false)) if false else float("nan"))
+
+
+def print_all(n_toys: int, rng: np.random.Generator) -> tuple[list[Row], list[Flattery]]:
+    """Both tables, as `docs/statistics.md` has them."""
+    print(f"| scores | weights | {' | '.join(f'{t}, {v}' for t, v in SIZES)} |\n|---|---|{'---|' * len(SIZES)}")
+    found = []
+    for row in rows(n_toys, rng):
+        found.append(row)
+        print(f"| {row.scores} | {row.kind} | {' | '.join(f'{share:.3f}' for share in row.largest)} |", flush=True)
+    missed = [f"{row.scores}, {row.kind}" for row in found if not row.holds]
+    print(f"\nmore than {MOST} false winners: {missed or 'none'}\n")
+    print("| models | candidates of each class | best AUC too good by | any false winner |\n|---|---|---|---|")
+    flattered = []
+    for n_models in (2, 6, 20, 50):
+        for n_test in (400, 4000):
+            told = best_of_many(n_models, n_test, max(n_toys * 200 // (n_models * n_test) * 10, 50), rng)
+            flattered.append(told)
+            print(f"| {n_models} | {n_test} | {told.above:.4f} | {told.any_false:.3f} |", flush=True)
+    return found, flattered
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--toys", type=int, default=1000, help="toys of 100 candidates; fewer of larger ones")
+    parser.add_argument("--json", type=Path, help="write the tables there")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    found, flattered = print_all(options.toys, np.random.default_rng(1))
+    print(f"\n{time.perf_counter() - start:.0f} s")
+    if options.json:
+        content = {"false winners": [r._asdict() for r in found], "best of many": [f._asdict() for f in flattered]}
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

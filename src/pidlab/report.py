@@ -260,4 +260,6 @@ def against_hand_cuts(results: Results) -> list[PairedPoint]:
 
 
 def _point_names(models: Iterable[ModelResult]) -> list[str]:
-    return list(dict.fromkeys(p.name for model in models if not model.single_point for p in model.working_points))
+    curved = [model for model in models if not model.single_point]
+    named = [name for model in curved for name in (*(p.name for p in model.working_points), *model.unset)]
+    return list(dict.fromkeys(named))

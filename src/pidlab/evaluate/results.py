@@ -216,6 +216,7 @@ class ModelResult:
         matrix: decided against true class.
         class_points: each class as the signal in turn, on its own score; empty for two classes.
         scoring: how fast it scores; None where that was not measured.
+        unset: the names of working points that could not be set, each with the reason in a sentence.
     """
 
     name: str
@@ -237,6 +238,7 @@ class ModelResult:
     matrix: DecisionMatrix | None = None
     class_points: Mapping[str, tuple[WorkingPoint, ...]] = field(default_factory=dict)
     flatness: tuple[Flatness, ...] = ()
+    unset: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.evaluate.intervals import inverse, mixture, proportion, share
+from pidlab.evaluate.intervals import effective_number, inverse, mixture, proportion, share
 from pidlab.evaluate.ranking import Score, falling, groups_of, just_below
 from pidlab.evaluate.results import UNDEFINED, Array, Measured, WorkingPoint
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 HAND = "hand"
 HAND_THRESHOLD = 0.5
+MOST_MISSED = 0.2
+"""A point is not set whose true efficiency is expected to miss its target by more: eff90 could be eff70 as well."""
 
 
 def point_name(target: float) -> str:
@@ -127,13 +129,96 @@ def signal_efficiency(score: Score, sample: Sample, threshold: float) -> float:
 def choose(score: Score, sample: Sample, targets: list[float], *, single_point: bool) -> list[tuple[str, float, float]]:
     """(name, target, threshold) of each working point, from the signal's score (n,) on the sample that decides.
 
-    Somebody's cuts have one point, "hand", whose target is their own efficiency.
+    Somebody's cuts have one point, "hand", whose target is their own efficiency. Points that `not_set` names are left
+    out.
     """
     if single_point:
         return [(HAND, signal_efficiency(score, sample, HAND_THRESHOLD), HAND_THRESHOLD)]
     rows = sample.is_signal
     part, weight = score[rows], sample.weight[rows]
-    return [(point_name(target), target, threshold_at(part, weight, target)) for target in targets]
+    found = [(point_name(target), target, threshold_at(part, weight, target)) for target in targets]
+    refused = not_set(score, sample, targets)
+    return [point for point in found if point[0] not in refused]
+
+
+def expected_miss(n: float, target: float) -> float:
+    """The root mean square distance of a threshold's true efficiency to `target`, with n signal candidates to set it.
+
+    That of the k-th of n scores, k the smallest with k/n >= target: its efficiency has the mean k/(n + 1) and the
+    variance k (n + 1 - k) / ((n + 1)² (n + 2)) (David and Nagaraja, Order Statistics, 2003, section 2.1).
+    """
+    k = min(float(np.ceil(target * n - 1e-9)), n)
+    variance = k * (n + 1 - k) / ((n + 1) ** 2 * (n + 2))
+    return float(np.hypot(k / (n + 1) - target, np.sqrt(variance)))
+
+
+def not_set(score: Score, sample: Sample, targets: Sequence[float]) -> dict[str, str]:
+    """The names of the points for which `sample` can set no threshold, each with the reason in a sentence.
+
+    That is so where too few signal candidates decide, and where the target lies among candidates that share the lowest
+    score of all: a threshold passes too few or everything.
+    """
+    rows = sample.is_signal
+    part, weight = score[rows], sample.weight[rows]
+    if not weight.sum() > 0:
+        return {}
+    n, known = effective_number(weight), score[score > -np.inf]
+    lowest = known.min() if len(known) else np.float32(0)
+    tied = part == lowest
+    above = float(np.clip(weight[part > lowest].sum() / weight.sum(), 0.0, 1.0))
+    reasons = {}
+    for target in targets:
+        name, miss = point_name(target), expected_miss(n, target)
+        if miss > MOST_MISSED:
+            reasons[name] = (
+                f"{name} is not set: too few signal candidates decide it (effectively {n:.3g}), its true efficiency "
+                f"would lie {miss:.2f} away from {target:g}; give that sample more signal."
+            )
+        elif int(tied.sum()) > 1 and passes(known, threshold_at(part, weight, target)).all():
+            reasons[name] = (
+                f"{name} is not set: {int(tied.sum())} signal candidates have the same score {lowest:g}, the lowest of "
+                f"all, so that a threshold passes {above:.3g} of the signal or everything."
+            )
+    return reasons
+
+
+def tolerance(target: float) -> float:
+    """The distance of an efficiency to its name from which on a reader is told: 0.03, or all of the inefficiency."""
+    return min(0.03, 1 - target)
+
+
+def warnings_about(
+    points: Sequence[WorkingPoint], deciding: tuple[Score, Sample], test: Sample, decided_on: str
+) -> list[str]:
+    """Sentences on points that are not what their names say: steps of a discrete score, and few signal candidates.
+
+    `deciding` are the signal's scores (m,) and the sample named `decided_on` that set the thresholds.
+    """
+    score, sample = deciding
+    part, weight = score[sample.is_signal], sample.weight[sample.is_signal]
+    if not weight.sum() > 0:
+        return []
+    n, n_test = effective_number(weight), effective_number(test.weight[test.is_signal])
+    notes, few = [], {}
+    for point in points:
+        reached = float(weight[passes(part, point.threshold)].sum() / weight.sum())
+        passing = part[passes(part, point.threshold)]
+        shared = int((passing == passing.min()).sum()) if len(passing) else 0
+        if shared > 1 and reached - point.target > tolerance(point.target) / 2:
+            notes.append(
+                f"{point.name} passes {100 * reached:.4g} % of the signal of {decided_on}: {shared} candidates there "
+                f"have the same score {passing.min():.4g}; comparisons with other models are made at {point.target:g}."
+            )
+        measured = np.sqrt(point.target * (1 - point.target) / n_test) if n_test > 0 else np.inf
+        miss = float(np.hypot(expected_miss(n, point.target), measured))
+        if miss > tolerance(point.target):
+            few[point.name] = f"{miss:.2g}"
+    if few:
+        notes.append(
+            f"{', '.join(few)} rest on few signal candidates (effectively {n:.3g} in {decided_on} decide, {n_test:.3g} "
+            f"in test measure): an efficiency that differs by {', '.join(few.values())} from the name is no surprise."
+        )
+    return notes
 
 
 def measure(
