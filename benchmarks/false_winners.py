@@ -182,7 +182,7 @@ def rows(n_toys: int, rng: np.random.Generator) -> Iterator[Row]:
 
 
 class Flattery(NamedTuple):
-    """By how much the AUC of the best of `n_models` equal ones lies above the truth, and how often a sentence is false."""
+    """How far the best AUC of `n_models` equal models lies above the truth, and how often a sentence is false."""
 
     n_models: int
     n_test: int
