@@ -136,8 +136,12 @@ def test_others_are_compared_with_each_free_box_at_its_own_efficiency(metrics: A
         mine = validation & (events["species"] == 0)
         order = np.argsort(-score[mine])
         share = np.cumsum(events["w"][mine][order]) / events["w"][mine].sum()
-        threshold = score[mine][order][np.searchsorted(share, target * (1 - 1e-9))]
-        other = rates(score >= threshold, events, friend["pid_split"] == 2)[1]
+        last = int(np.searchsorted(share, target * (1 - 1e-9)))
+        # Exactly at the boxes' efficiency: on the straight line between two thresholds, each halfway between scores.
+        along = (target - share[last - 1]) / (share[last] - share[last - 1])
+        halfway = [score[mine][order][i : i + 2].mean() for i in (last - 1, last)]
+        tight, loose = (rates(score > between, events, friend["pid_split"] == 2)[1] for between in halfway)
+        other = (1 - along) * tight + along * loose
         assert point["delta_misid"]["value"] == pytest.approx(other - misid, rel=1e-6)
     assert [p["name"] for p in pairs["hand", "free"]["working_points"]] == ["eff90", "eff60"]
     assert pairs["hand", "free"]["delta_auc"]["value"] is None

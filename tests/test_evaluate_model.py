@@ -297,7 +297,11 @@ def test_results_go_into_json(result):
 def test_scores_of_one_value_are_measured_without_a_warning():
     found = evaluated(lambda s: np.full((len(s), 2), 0.5, np.float32))
     assert found.samples["test"].auc.value == 0.5
-    assert found.working_points[0].efficiency.value == 1
+    assert not found.working_points  # nothing can be decided by it: a threshold passes nothing or everything
+    assert set(found.unset) == {"eff90", "eff95", "eff99"}
+    assert (
+        "the same score 0.5, the lowest of all, so that a threshold passes 0 of the signal or everything" in found.note
+    )
     assert found.working_points[0].misid["pion"].value == 1
 
 

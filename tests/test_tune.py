@@ -210,7 +210,21 @@ def test_misidentification_is_what_brute_force_counts(config: Path) -> None:
     counted = v.weight[~v.is_signal & (score > threshold)].sum() / v.weight[~v.is_signal].sum()
     assert best.value == pytest.approx(counted, rel=1e-12)
     assert found.after.value == pytest.approx(counted, rel=1e-9)
-    assert found.gain.value == pytest.approx(found.after.value - found.before.value, rel=1e-6, abs=1e-12)
+    exactly = [_misid_exactly(bench.scores(bench.fitted(p)), v, 0.8) for p in ({}, best.parameters)]
+    assert found.gain.value == pytest.approx(exactly[1] - exactly[0], rel=1e-6, abs=1e-12)
+
+
+def _misid_exactly(score: Any, v: Any, target: float) -> float:
+    """The misidentification at exactly the target, on the straight line between the thresholds on both sides of it."""
+    order = np.argsort(-score[v.is_signal])
+    signal, share = score[v.is_signal][order], np.cumsum(v.weight[v.is_signal][order]) / v.weight[v.is_signal].sum()
+    last = int(np.searchsorted(share, target * (1 - 1e-12)))
+    rates = []
+    for i in (last - 1, last):
+        passing = ~v.is_signal & (score > np.float32(signal[i : i + 2].astype(np.float64).mean()))
+        rates.append(v.weight[passing].sum() / v.weight[~v.is_signal].sum())
+    along = (target - share[last - 1]) / (share[last] - share[last - 1])
+    return float((1 - along) * rates[0] + along * rates[1])
 
 
 def test_the_area_is_that_of_scikit_learn(config: Path) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from pidlab.errors import ModelError, UsageError
-from pidlab.evaluate import compare_models
+from pidlab.evaluate.compare import find_differences
 from pidlab.evaluate.results import Comparison, ModelResult, Results, WorkingPoint, plain
 from pidlab.evaluate.stored import read_results
+from pidlab.evaluate.verdicts import Differences, judged
 from pidlab.manifest import from_run, verify
 from pidlab.sample import FloatArray, IntArray, Sample
 from pidlab.scored import FILE as EVENTS
@@ -90,26 +91,32 @@ def _names(paths: Sequence[Path]) -> list[str]:
 def compare_runs(runs: Sequence[Finished]) -> list[Pair]:
     """Every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
 
+    What is said of all of them is judged together.
+
     Raises:
         ModelError: what one of them holds does not fit together.
     """
-    pairs = []
+    found = []
     for a, b in itertools.combinations(runs, 2):
         with from_run(Path(f"{a.name} and {b.name}")):
-            pairs.append(_pair(a, b))
-    return pairs
+            found.append(_pair(a, b))
+    comparisons = iter(judged([difference for _, differences in found for difference in differences]))
+    return [
+        replace(pair, comparisons=tuple(itertools.islice(comparisons, len(differences)))) for pair, differences in found
+    ]
 
 
-def _pair(a: Finished, b: Finished) -> Pair:
+def _pair(a: Finished, b: Finished) -> tuple[Pair, tuple[Differences, ...]]:
+    """Two runs and what differs between their models, which is not judged yet."""
     ours, theirs = a.results, b.results
     if ours.signal != theirs.signal or set(ours.classes) != set(theirs.classes):
         told = f"{ours.signal} of {', '.join(ours.classes)} and {theirs.signal} of {', '.join(theirs.classes)}"
-        return Pair(a.name, b.name, 0, (), f"not comparable: they tell apart {told}")
+        return Pair(a.name, b.name, 0, (), f"not comparable: they tell apart {told}"), ()
     test = _shared(a.scored, b.scored, a.scored.test, b.scored.test)
     sample = a.scored.sample.take(a.scored.test[test[0]])
     counts = np.bincount(sample.is_signal, minlength=2)
     if counts.min() < FEWEST_SHARED:
-        return Pair(a.name, b.name, len(sample), (), "too few test events in common for a paired comparison")
+        return Pair(a.name, b.name, len(sample), (), "too few test events in common for a paired comparison"), ()
     aside = _shared(a.scored, b.scored, a.scored.aside, b.scored.aside)
     deciding = a.scored.sample.take(a.scored.aside[aside[0]])
     notes = []
@@ -121,12 +128,12 @@ def _pair(a: Finished, b: Finished) -> Pair:
     deciding = replace(deciding, spectators=_spectators((a, b), rows_aside))
     if left_out := _left_out(a, b):
         notes.append(left_out)
-    comparisons = [
-        comparison
+    found = [
+        difference
         for names in _models(ours, theirs)
-        for comparison in _compared((a, b), names, test, aside, sample, deciding)
+        for difference in _compared((a, b), names, test, aside, sample, deciding)
     ]
-    return Pair(a.name, b.name, len(sample), tuple(comparisons), "; ".join(notes))
+    return Pair(a.name, b.name, len(sample), (), "; ".join(notes)), tuple(found)
 
 
 def _spectators(runs: tuple[Finished, Finished], rows: tuple[IntArray, IntArray]) -> dict[str, FloatArray]:
@@ -220,7 +227,7 @@ def _compared(
     aside: tuple[IntArray, IntArray],
     sample: Sample,
     deciding: Sample,
-) -> tuple[Comparison, ...]:
+) -> tuple[Differences, ...]:
     on_test: dict[str, Scores] = {}
     on_aside: dict[str, Scores] = {}
     results: dict[str, ModelResult] = {}
@@ -234,7 +241,7 @@ def _compared(
         found = run.results.models[model]
         points = tuple(_of_run(run, point) for point in found.working_points if _comparable(run, other, point))
         results[name] = replace(found, name=name, working_points=points)
-    return compare_models(on_test, sample, on_aside, deciding, results)
+    return find_differences(on_test, sample, on_aside, deciding, results)
 
 
 def _of_run(run: Finished, point: WorkingPoint) -> WorkingPoint:

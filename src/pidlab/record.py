@@ -126,6 +126,7 @@ def _model_metrics(model: ModelResult) -> dict[str, Any]:
     content["training"] = plain(model.training)
     content["cut_string"] = model.cut_string
     content["note"] = model.note
+    content["unset"] = plain(model.unset)
     content["scoring"] = plain(model.scoring)
     content["flatness"] = [_flatness_metrics(f) for f in model.flatness]
     content["maps"] = [_map_metrics(m) for m in model.maps]

@@ -16,13 +16,11 @@ import jinja2
 
 from pidlab.errors import OutputError
 from pidlab.evaluate.results import Comparison, Measured, ModelResult, PairedPoint, Results
+from pidlab.evaluate.verdicts import ERROR, corrected, p_value
 from pidlab.plots.gallery import Picture, pictures
 from pidlab.report_objects import kind_of, objects_of
 from pidlab.rootio.results import object_names
 from pidlab.rounding import format_measured, format_number, format_rate
-
-SIGNIFICANT = 2.0
-"""A difference counts as significant from this many standard errors on."""
 
 MOST_BYTES = 20_000_000
 """A larger results.root is not put into the page."""
@@ -226,7 +224,7 @@ def by_auc(results: Results) -> list[ModelResult]:
 
 
 def verdict(results: Results) -> str:
-    """Which model is best by AUC on test, and whether its lead over the second is more than chance."""
+    """Which model is best by AUC on test, and whether its lead over the second is shown."""
     ranked = by_auc(results)
     if not ranked:
         return "No model here has a curve, so none can be called best."
@@ -238,18 +236,21 @@ def verdict(results: Results) -> str:
 
 
 def _lead(comparisons: Sequence[Comparison], best: str, second: str) -> str:
+    """What is shown between the best and the second: of these two trainings, not of others with other seeds."""
     found = next((c for c in comparisons if {c.a, c.b} == {best, second}), None)
     if found is None or not math.isfinite(found.delta_auc.value):
         return f"Its lead over {second} was not compared event by event."
     value, low, high, n = found.delta_auc
     lead = found.delta_auc if found.b == best else Measured(-value, -high, -low, n)
     error = lead.value - lead.low
-    lead_text = f"Its lead over {second}, ΔAUC = {format_measured(lead)} on the same events,"
+    lead_text = f"Of these two trainings: its lead over {second}, ΔAUC = {format_measured(lead)} on the same events,"
     if not error > 0:
         return f"{lead_text} has no interval."
-    size = lead.value / error
-    known = "is significant" if size >= SIGNIFICANT else "is not significant"
-    return f"{lead_text} {known} ({size:.1f} standard errors)."
+    p, said = p_value(lead.value, error), f"{lead.value / error:.1f} standard errors"
+    if math.isfinite(found.auc_p_adjusted) and found.n_comparisons > 1:
+        p, said = found.auc_p_adjusted, corrected(found.auc_p_adjusted, found.n_comparisons)
+    known = "is significant" if p <= ERROR else "is not significant"
+    return f"{lead_text} {known} ({said})."
 
 
 def against_hand_cuts(results: Results) -> list[PairedPoint]:
@@ -259,4 +260,6 @@ def against_hand_cuts(results: Results) -> list[PairedPoint]:
 
 
 def _point_names(models: Iterable[ModelResult]) -> list[str]:
-    return list(dict.fromkeys(p.name for model in models if not model.single_point for p in model.working_points))
+    curved = [model for model in models if not model.single_point]
+    named = [name for model in curved for name in (*(p.name for p in model.working_points), *model.unset)]
+    return list(dict.fromkeys(named))

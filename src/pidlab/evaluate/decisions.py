@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pidlab.config.names import HAND
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate.model import evaluate_model
-from pidlab.evaluate.results import Comparison, EfficiencyMap, ModelResult, Training, WorkingPoint
+from pidlab.evaluate.results import EfficiencyMap, ModelResult, Training, WorkingPoint
 from pidlab.sample import Sample
 
 Scores = NDArray[np.floating[Any]]
@@ -109,8 +109,3 @@ def pair_name(a: ModelResult, b: ModelResult) -> str:
     """What the comparison of somebody's cuts, a, with b is called: the working point, where one of them has a name."""
     names = [m.working_points[0].name for m in (a, b) if m.single_point]
     return next((name for name in names if name != HAND), HAND)
-
-
-def put_together(pairs: Sequence[Comparison]) -> Comparison:
-    """One comparison of two models from those of their decisions."""
-    return replace(pairs[0], working_points=tuple(point for pair in pairs for point in pair.working_points))

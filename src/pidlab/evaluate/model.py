@@ -19,7 +19,15 @@ from pidlab.evaluate.overtraining import overtraining
 from pidlab.evaluate.quality import with_quality
 from pidlab.evaluate.ranking import Score, event_groups, signal_score
 from pidlab.evaluate.results import Flatness, ModelResult, Training, WorkingPoint
-from pidlab.evaluate.working_points import HAND_THRESHOLD, check_abundance, choose, measure, signal_efficiency
+from pidlab.evaluate.working_points import (
+    HAND_THRESHOLD,
+    check_abundance,
+    choose,
+    measure,
+    not_set,
+    signal_efficiency,
+    warnings_about,
+)
 from pidlab.sample import IntArray, Sample
 
 Scores = NDArray[np.floating[Any]]
@@ -85,14 +93,17 @@ def evaluate_model(
     source = "validation" if "validation" in scored else "train"
     deciding, test = scored[source], scored["test"]
     chosen = choose(deciding.score, deciding.sample, options.working_points, single_point=single_point)
+    unset = {} if single_point else not_set(deciding.score, deciding.sample, options.working_points)
+    asked = list(chosen)
     chosen += [best_point(deciding.score, deciding.sample, merit)] if merit is not None else []
     abundance = options.abundance or options.expected
     points = tuple(measure(p, test.score, test.sample, test.groups, abundance) for p in chosen)
     followed: tuple[list[WorkingPoint], list[Flatness]] = ([], [])
     if not single_point:
-        asked = chosen[: len(options.working_points)]
         followed = flat_points(asked, (deciding.score, deciding.sample), test[1:], options)
     points += tuple(followed[0])
+    named = [] if single_point else points[: len(asked)]
+    doubts = warnings_about(named, deciding[1:3], test.sample, source)
     threshold = HAND_THRESHOLD if single_point else options.threshold
     if not probability and points:
         threshold = points[0].threshold
@@ -112,8 +123,11 @@ def evaluate_model(
         overtraining=overtraining(scored["train"][1:], test[1:], single_point=single_point, seed=seed),
         training=training,
         cut_string=cut_string,
-        note=" ".join([*notes, *_notes(probability, source, deciding, test, points, options)]),
+        note=" ".join(
+            [*notes, *_notes(probability, source, deciding, test, points, options), *unset.values(), *doubts]
+        ),
         flatness=tuple(followed[1]),
+        unset=unset,
     )
     how: dict[str, Any] = {"threshold": threshold, "balanced": balanced, "calibration": calibration}
     return with_quality(result, deciding, test, options, probability=probability, **how)

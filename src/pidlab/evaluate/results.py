@@ -218,6 +218,7 @@ class ModelResult:
         matrix: decided against true class.
         class_points: each class as the signal in turn, on its own score; empty for two classes.
         scoring: how fast it scores; None where that was not measured.
+        unset: the names of working points that could not be set, each with the reason in a sentence.
     """
 
     name: str
@@ -239,13 +240,16 @@ class ModelResult:
     matrix: DecisionMatrix | None = None
     class_points: Mapping[str, tuple[WorkingPoint, ...]] = field(default_factory=dict)
     flatness: tuple[Flatness, ...] = ()
+    unset: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class PairedPoint:
     """Misidentification of `particle` by b minus that by a, on the same events, at equal signal efficiency.
 
-    `ratio` is misid(a) / misid(b): how many times fewer b lets through.
+    `ratio` is misid(a) / misid(b): how many times fewer b lets through. `p` is the two-sided p-value of no difference,
+    `p_adjusted` that after Holm's correction for all comparisons that were made together; NaN where nothing is
+    compared, or an older version did not say.
     """
 
     name: str
@@ -254,16 +258,25 @@ class PairedPoint:
     delta_misid: Measured
     ratio: Measured
     verdict: str
+    p: float = math.nan
+    p_adjusted: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two models on the same test events; `delta_auc` is AUC(b) − AUC(a), undefined for a single point."""
+    """Two models on the same test events; `delta_auc` is AUC(b) − AUC(a), undefined for a single point.
+
+    `auc_p` and `auc_p_adjusted` are its p-values as those of a PairedPoint; `n_comparisons` were made together, areas
+    and points of all pairs; 0 where an older version did not say.
+    """
 
     a: str
     b: str
     delta_auc: Measured
     working_points: tuple[PairedPoint, ...]
+    auc_p: float = math.nan
+    auc_p_adjusted: float = math.nan
+    n_comparisons: int = 0
 
 
 @dataclass(frozen=True, slots=True)

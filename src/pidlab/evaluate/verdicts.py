@@ -1,15 +1,26 @@
-"""What a paired comparison at one decision found, and the sentence that says it."""
+"""What paired comparisons found, and the sentences that say it, corrected for how many there are.
+
+Each interval is of its own comparison alone. Whether a sentence names a winner is decided for all comparisons together,
+by Holm's procedure (S. Holm, Scand. J. Stat. 6 (1979) 65): where no model is better than another, one run in twenty
+names a winner at all, whatever the number of models, working points and classes, and however they depend on each other.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from scipy import special
+
 from pidlab.evaluate.intervals import deviations
-from pidlab.evaluate.results import Measured
+from pidlab.evaluate.results import Comparison, Measured, PairedPoint
 from pidlab.rounding import format_alike, format_interval
 
 WIDE = 0.95
+ERROR = 1 - WIDE
+"""The chance of any false winner among all comparisons that are judged together."""
 _Z95 = deviations(WIDE)
 
 
@@ -60,6 +71,109 @@ class Finding:
             return Measured(a.value / b.value, a.value / b.value / factor, a.value / b.value * factor, a.n)
         return Measured(_quotient(a.value, b.value), _quotient(a.low, b.high), _quotient(a.high, b.low), a.n)
 
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of no difference; NaN where nothing is compared: cuts at efficiencies of their own."""
+        if all(self.fixed) or self.alike:
+            return math.nan
+        if self.fixed[0] and not math.isnan(self.log_deviation):
+            return p_value(math.log(self.misid[0].value / self.misid[1].value), self.log_deviation)
+        return p_value(self.delta, self.deviation)
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What the comparison of two models, a and b, found at all their working points, before it is judged."""
+
+    a: str
+    b: str
+    delta_auc: Measured
+    findings: tuple[Finding, ...]
+
+    @property
+    def auc_p(self) -> float:
+        """Two-sided p-value of equal areas; NaN where there is none, or where the models score alike."""
+        return measured_p(self.delta_auc)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A p-value among all that are judged together: corrected for their number, by Holm."""
+
+    p: float
+    adjusted: float
+    n: int
+
+    @property
+    def decided(self) -> bool:
+        """Whether the difference counts as shown."""
+        return self.adjusted <= ERROR
+
+    @property
+    def said(self) -> str:
+        """The p-value in words; nothing where there is one comparison only."""
+        return corrected(self.adjusted, self.n) if self.n > 1 else ""
+
+
+def corrected(adjusted: float, n: int) -> str:
+    """A p-value with what it was corrected for."""
+    shown = "p < 0.0001" if adjusted < 0.0001 else f"p = {adjusted:.2g}"
+    return f"{shown} after Holm's correction for {n} comparisons"
+
+
+def p_value(difference: float, deviation: float) -> float:
+    """Two-sided p-value of a difference that fluctuates normally; NaN where it cannot fluctuate or is unknown."""
+    if math.isnan(difference) or not deviation > 0:
+        return math.nan
+    return float(2 * special.ndtr(-abs(difference) / deviation))
+
+
+def measured_p(difference: Measured) -> float:
+    """`p_value` of a difference with its 68.3 % interval: half of its length is the standard deviation."""
+    return p_value(difference.value, (difference.high - difference.low) / 2)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, in the order of `p`; what is NaN stays so, and does not count.
+
+    S. Holm, Scand. J. Stat. 6 (1979) 65: the smallest is multiplied by their number n, the next by n - 1, and so on,
+    and none becomes smaller than one before it. It holds however the comparisons depend on each other.
+    """
+    values = np.asarray(p, np.float64)
+    order = np.argsort(values)[: int(np.isfinite(values).sum())]
+    adjusted = np.full(len(values), np.nan)
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1.0)
+    return [float(value) for value in adjusted]
+
+
+def judged(found: Sequence[Differences]) -> tuple[Comparison, ...]:
+    """The comparisons with their sentences: everything in `found` is one family for Holm's procedure."""
+    values = [p for pair in found for p in (pair.auc_p, *(finding.p for finding in pair.findings))]
+    n = int(np.isfinite(values).sum())
+    verdicts = (Judged(p, adjusted, n) for p, adjusted in zip(values, holm(values), strict=True))
+    return tuple(_comparison(pair, verdicts) for pair in found)
+
+
+def _comparison(pair: Differences, verdicts: Iterator[Judged]) -> Comparison:
+    """One comparison; takes the verdicts on its area and on each of its findings, in this order."""
+    area = next(verdicts)
+    points = tuple(_paired_point(finding, next(verdicts)) for finding in pair.findings)
+    return Comparison(pair.a, pair.b, pair.delta_auc, points, area.p, area.adjusted, area.n)
+
+
+def _paired_point(finding: Finding, verdict: Judged) -> PairedPoint:
+    return PairedPoint(
+        finding.point,
+        finding.particle,
+        finding.efficiency,
+        finding.delta_misid,
+        finding.ratio(wide=False),
+        sentence(finding, verdict),
+        verdict.p,
+        verdict.adjusted,
+    )
+
 
 def _quotient(above: float, below: float) -> float:
     """above / below of rates, where a rate that is not positive counts as zero; 0 / 0 is unknown."""
@@ -68,25 +182,30 @@ def _quotient(above: float, below: float) -> float:
     return max(above, 0.0) / below if below > 0 else math.inf
 
 
-def sentence(finding: Finding) -> str:
-    """The verdict with its 95 % interval; rates and their differences are in per cent of the class's candidates."""
+def sentence(finding: Finding, verdict: Judged | None = None) -> str:
+    """The finding with its own 95 % interval; rates and their differences are in per cent of the class's candidates.
+
+    Without a verdict it is the only comparison that is made.
+    """
+    verdict = verdict or Judged(finding.p, finding.p, 1)
     if all(finding.fixed):
         return _two_cuts(finding)
-    return _at_cuts(finding) if finding.fixed[0] else _at_point(finding)
+    return _at_cuts(finding, verdict) if finding.fixed[0] else _at_point(finding, verdict)
 
 
-def _at_point(finding: Finding) -> str:
+def _at_point(finding: Finding, verdict: Judged) -> str:
     a, b = finding.names
     if finding.alike:
         return f"no difference shown: {a} and {b} decide alike at {finding.point}"
     wide = _Z95 * finding.deviation
     low, high = finding.delta - wide, finding.delta + wide
     rates = (finding.misid[0].value, finding.misid[1].value)
-    if low <= 0 <= high:
+    if low <= 0 <= high or not verdict.decided:
+        however = "" if low <= 0 <= high else f", but {verdict.said}"
         rate_a, rate_b, least, most = _percents((*rates, low, high), wide)
         return (
             f"no difference shown: misid of {finding.particle} at {finding.point} is {rate_b} % with {b} "
-            f"and {rate_a} % with {a}, 95 % interval of the difference {least} to {most} %"
+            f"and {rate_a} % with {a}, 95 % interval of the difference {least} to {most} %{however}"
         )
     winner, loser = (b, a) if finding.delta < 0 else (a, b)
     nearer, further = sorted((abs(low), abs(high)))
@@ -94,10 +213,15 @@ def _at_point(finding: Finding) -> str:
     return (
         f"{winner} beats {loser} at {finding.point}: misid of {finding.particle} "
         f"{told[0]} % lower, 95 % interval {told[1]} to {told[2]} % ({told[3]} % against {told[4]} %)"
+        f"{_also(verdict)}"
     )
 
 
-def _at_cuts(finding: Finding) -> str:
+def _also(verdict: Judged) -> str:
+    return f", {verdict.said}" if verdict.said else ""
+
+
+def _at_cuts(finding: Finding, verdict: Judged) -> str:
     a, b = finding.names
     ratio = finding.ratio(wide=True)
     where = f"at the efficiency of {a} ({finding.efficiency:.3f}), {b} lets through"
@@ -106,9 +230,12 @@ def _at_cuts(finding: Finding) -> str:
     bounds = (ratio.value, ratio.low, ratio.high)
     if ratio.high < 1:
         more = (_quotient(1.0, bound) for bound in (ratio.value, ratio.high, ratio.low))
-        return f"{where} {_times(*more)} more {finding.particle}, 95 % interval"
-    undecided = "no difference shown: " if ratio.low <= 1 else ""
-    return f"{undecided}{where} {_times(*bounds)} fewer {finding.particle}, 95 % interval"
+        found = f"{where} {_times(*more)} more {finding.particle}, 95 % interval"
+    else:
+        found = f"{where} {_times(*bounds)} fewer {finding.particle}, 95 % interval"
+    if ratio.low <= 1 <= ratio.high:
+        return f"no difference shown: {found}"
+    return f"{found}{_also(verdict)}" if verdict.decided else f"no difference shown: {found}, but {verdict.said}"
 
 
 def _times(value: float, low: float, high: float) -> str:

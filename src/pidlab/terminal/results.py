@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from pidlab.evaluate.results import ModelResult, Results
+from pidlab.evaluate.results import ModelResult, Results, WorkingPoint
 from pidlab.rounding import format_symmetric
 
 
@@ -15,15 +15,13 @@ def results_table(results: Results) -> Table:
 
     Somebody's cuts have a column of their own, with their efficiency, where a hundred characters hold it.
     """
-    points = sorted(
-        {
-            (w.target, w.name)
-            for m in results.models.values()
-            if not m.single_point
-            for w in m.working_points
-            if w.flat is None
-        }
-    )
+    models = [m for m in results.models.values() if not m.single_point]
+    set_points = {w.name: w.target for m in models for w in m.working_points if w.flat is None}
+    unset = [name for m in models for name in m.unset if name not in set_points]
+    points = [
+        *sorted((target, name) for name, target in set_points.items()),
+        *((1.0, name) for name in sorted(set(unset))),
+    ]
     others = [c for c in results.classes if c != results.signal]
     table = Table(title=f"{results.signal} against {' and '.join(others)}: test sample, 68.3 % intervals")
     table.add_column("model")
@@ -47,10 +45,21 @@ def _lines(model: ModelResult, points: Sequence[str], others: Sequence[str], *, 
     at = {w.name: w for w in model.working_points}
     for i, other in enumerate(others):
         head = [model.name, format_symmetric(model.samples["test"].auc)] if i == 0 else ["", ""]
-        numbers = [format_symmetric(at[name].misid[other], 100.0) if name in at else "–" for name in points]
+        numbers = [_at_point(at[name], other) if name in at else _absent(model, name) for name in points]
         if own:
             numbers.append(_at_own(model, other))
         yield [*head, *([other] if len(others) > 1 else []), *numbers]
+
+
+def _at_point(point: WorkingPoint, other: str) -> str:
+    """Misidentification in per cent, and the efficiency in per cent where that is far from the point's name."""
+    shown = format_symmetric(point.misid[other], 100.0)
+    far = abs(point.efficiency.value - point.target) > min(0.03, 1 - point.target)
+    return f"{shown} (eff. {100 * point.efficiency.value:.1f})" if far else shown
+
+
+def _absent(model: ModelResult, name: str) -> str:
+    return "not set" if name in model.unset else "–"
 
 
 def _at_own(model: ModelResult, other: str) -> str:

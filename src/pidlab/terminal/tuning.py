@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from pidlab.config.edit import flow
+from pidlab.evaluate.intervals import deviations
 from pidlab.evaluate.results_tuning import Tuning
+from pidlab.evaluate.verdicts import ERROR, WIDE, corrected, measured_p
 
 
 def trials_table(tuning: Tuning, n: int = 10) -> Table:
@@ -44,8 +46,21 @@ def tuning_lines(tuning: Tuning) -> Iterator[str]:
         yield f"{what} on validation: {tuning.after} with the best parameters"
         return
     yield f"{what} on validation: {tuning.before} as configured, {tuning.after} with the best parameters"
-    sign = 1.0 if tuning.maximise else -1.0
-    low, high = sorted((sign * tuning.gain.low, sign * tuning.gain.high))
-    verdict = "" if low > 0 else "; that is no gain beyond what the sample fluctuates"
-    yield f"gain: {sign * tuning.gain.value:+.5f} [{low:+.5f}, {high:+.5f}], 68.3 %, paired on the same events{verdict}"
+    yield _gain_line(tuning)
     yield "These are validation numbers, and the best of many flatters itself: quote what `pidlab run` finds on test."
+
+
+def _gain_line(tuning: Tuning) -> str:
+    """The gain judged as every difference is: at 95 %, corrected for the trials of which it is the best.
+
+    Holm's procedure looks first at the smallest of n p-values, and multiplies it by n.
+    """
+    sign = 1.0 if tuning.maximise else -1.0
+    value, wide = sign * tuning.gain.value, deviations(WIDE) * (tuning.gain.high - tuning.gain.low) / 2
+    found = f"{value:+.5f}, 95 % interval {value - wide:+.5f} to {value + wide:+.5f}, paired on the same events"
+    n = len(tuning.ranked)
+    p = measured_p(tuning.gain)
+    p = min(1.0, n * p) if math.isfinite(p) else 1.0
+    said = f"; {corrected(p, n)}, the trials of which this is the best" if n > 1 else ""
+    shown = value > 0 and p <= ERROR
+    return f"gain: {found}{said}" if shown else f"gain: none shown; {found}{said}"

@@ -13,7 +13,7 @@ import numpy as np
 from pidlab.config.edit import edited, flow
 from pidlab.config.load import KeyPath, LoadedConfig, load_config, plain_value
 from pidlab.config.schema import ClassTable, CutsModel, Evaluate
-from pidlab.errors import ConfigError, ModelError, OutputError, PidlabError, UsageError, nearest
+from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
 from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.decisions import as_scores
 from pidlab.evaluate.results import UNDEFINED, Measured, ModelResult
@@ -229,6 +229,8 @@ def _paired(bench: Bench, before: Fitted | None, after: Fitted) -> tuple[Measure
     results = {
         name: evaluate_model(name, "trial", {"train": s, "test": s}, samples, options) for name, s in scores.items()
     }
+    if target is not None and (reason := next((r for m in results.values() for r in m.unset.values()), "")):
+        raise DataError(f"the gain cannot be measured: {reason}")
     told = {name: _told(result, target) for name, result in results.items()}
     if before is None:
         return UNDEFINED, told[_AFTER], UNDEFINED

@@ -1,0 +1,239 @@
+"""How often one of two equally good models is said to beat the other, and how much the best of several flatters itself.
+
+    python benchmarks/false_winners.py [--toys N] [--json FILE]
+
+Every model of a toy has the same distribution of scores, so each sentence that names a winner is false, and the AUC of
+each is known. Two models share most of what they see (correlation 0.8 of their scores within a class). The sentences
+promise 95 %. `interval_coverage.py` runs this as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+from sklearn.isotonic import IsotonicRegression
+
+from pidlab.errors import DataError
+from pidlab.evaluate import compare_models
+from pidlab.evaluate.ranking import auc
+from pidlab.evaluate.results import UNDEFINED, Comparison, ModelResult, WorkingPoint
+from pidlab.evaluate.working_points import choose
+from pidlab.sample import Sample
+
+Array = NDArray[np.floating[Any]]
+TARGETS = (0.9, 0.95, 0.99)
+KINDS = ("unit", "exponential", "30 % negative", "sWeights", "one in ten of 50", "log-normal")
+SCORES = ("continuous", "rounded", "isotonic", "nested cuts")
+SIZES = ((50, 30), (100, 60), (400, 160), (4000, 1600))
+"""Candidates of each class in test and in validation."""
+AUC = 0.9
+SHARED = 0.8  # the correlation of two models' scores within a class
+PEAK, AWAY = 0.6, 1.0  # sWeights: the share of candidates they stand for, and how much lower the others score
+MOST = 0.07
+"""The largest share of false winners that passes for 5 %: 1000 toys scatter by .007."""
+
+
+class Toy(NamedTuple):
+    """A sample and what each of the models sees of it, (n, models, 2) normal deviates, larger in the signal."""
+
+    sample: Sample
+    seen: Array
+
+
+def weights(kind: str, n: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.bool_]]:
+    """(n,) weights, and which candidates are the background that sWeights take off."""
+    nobody = np.zeros(n, np.bool_)
+    if kind == "exponential":
+        return rng.exponential(size=n), nobody
+    if kind == "30 % negative":
+        return np.where(rng.random(n) < 0.3, -1.0, 1.0), nobody
+    if kind == "one in ten of 50":
+        return np.where(rng.random(n) < 0.1, 50.0, 1.0), nobody
+    if kind == "log-normal":
+        return rng.lognormal(0.0, 2.0, n), nobody
+    return sweights(n, rng) if kind == "sWeights" else (np.ones(n), nobody)
+
+
+def sweights(n: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.bool_]]:
+    """sWeights (Pivk and Le Diberder, NIM A 555 (2005) 356) of a peak over a flat background, as `weights`."""
+
+    def peak(mass: Array) -> Array:
+        return np.asarray(np.exp(-0.5 * ((mass - 0.5) / 0.1) ** 2) / (0.1 * np.sqrt(2 * np.pi)))
+
+    background = rng.random(n) >= PEAK
+    mass = np.where(background, rng.random(n), rng.normal(0.5, 0.1, n))
+    grid = peak(np.linspace(0, 1, 2001))
+    density = PEAK * grid + 1 - PEAK
+    mixed = np.mean(grid / density)
+    inverse = np.linalg.inv([[np.mean(grid**2 / density), mixed], [mixed, np.mean(1 / density)]])
+    return (inverse[0, 0] * peak(mass) + inverse[0, 1]) / (PEAK * peak(mass) + 1 - PEAK), background
+
+
+def toy(kind: str, n: int, n_models: int, rng: np.random.Generator, shared: float = SHARED) -> Toy:
+    """`n` candidates of each class; each model alone reaches `AUC`."""
+    y = np.arange(2 * n) % 2
+    weight, background = weights(kind, 2 * n, rng)
+    common, own = rng.normal(size=(2 * n, 1, 2)), rng.normal(size=(2 * n, n_models, 2))
+    apart = special.ndtri(AUC) * np.sqrt(2)
+    seen = np.sqrt(shared) * common + np.sqrt(1 - shared) * own + (apart * (y == 0) - AWAY * background)[:, None, None]
+    whole = np.arange(2 * n)
+    sample = Sample(
+        x=seen[:, :, 0].astype(np.float32), y=y, weight=weight, event=whole.astype(np.uint64),
+        features=tuple(f"x{i}" for i in range(n_models)), classes=("signal", "other"), signal=0, spectators={},
+        columns={}, file=np.zeros(2 * n, np.int32), row=whole,
+    )  # fmt: skip
+    return Toy(sample, seen)
+
+
+def scored(how: str, validation: Toy, test: Toy, rng: np.random.Generator) -> list[tuple[Array, Array]]:
+    """For each model the signal's score (n,) on validation and on test."""
+    found = []
+    for i in range(test.seen.shape[1]):
+        on = [t.seen[:, i, 0] for t in (validation, test)]
+        if how == "rounded":
+            on = [np.round(2 * s) / 2 for s in on]
+        elif how == "isotonic":
+            steps = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+            steps.fit(on[0], validation.sample.is_signal)
+            on = [steps.predict(s) for s in on]
+        elif how == "nested cuts":
+            # Thirty nested boxes of two windows, at edges that differ from model to model.
+            edges = np.sort(rng.uniform(-1.5, 2.5, 30))
+            on = [np.searchsorted(edges, t.seen[:, i].min(axis=1)) / 30 for t in (validation, test)]
+        found.append((on[0].astype(np.float32), on[1].astype(np.float32)))
+    return found
+
+
+def compared(how: str, validation: Toy, test: Toy, rng: np.random.Generator) -> tuple[Comparison, ...]:
+    """The comparisons of all models of a toy."""
+    on_test, on_validation, results = {}, {}, {}
+    for i, (deciding, quoted) in enumerate(scored(how, validation, test, rng)):
+        name = f"m{i}"
+        on_validation[name], on_test[name] = (np.stack([s, -s], axis=1) for s in (deciding, quoted))
+        chosen = choose(deciding, validation.sample, list(TARGETS), single_point=False)
+        points = tuple(WorkingPoint(*point, UNDEFINED, {}, {}, UNDEFINED) for point in chosen)
+        results[name] = ModelResult(name, "fisher", False, {}, points, {}, {}, (), None, None)
+    return compare_models(on_test, test.sample, on_validation, validation.sample, results)
+
+
+class Shares(NamedTuple):
+    """Shares of false winners: by working point, and of toys with any; `n` toys, of which `unset` had no threshold."""
+
+    by_point: dict[str, float]
+    any_of_them: float
+    n: int
+    unset: int
+
+
+def false_winners(
+    kind: str,
+    how: str,
+    sizes: tuple[int, int],
+    n_toys: int,
+    rng: np.random.Generator,
+    *,
+    n_models: int = 2,
+    shared: float = SHARED,
+) -> Shares:
+    """How often equally good models are told apart, with `sizes` candidates of each class in test and validation."""
+    named: dict[str, list[bool]] = {}
+    any_of_them, unset = [], 0
+    for _ in range(n_toys):
+        test, validation = (toy(kind, n, n_models, rng, shared) for n in sizes)
+        try:
+            pairs = compared(how, validation, test, rng)
+        except DataError:  # weights of both signs that leave no signal
+            unset += 1
+            continue
+        said = [(p.name, " beats " in p.verdict) for pair in pairs for p in pair.working_points]
+        for name, beats in said:
+            named.setdefault(name, []).append(beats)
+        any_of_them.append(any(beats for _, beats in said))
+    by_point = {name: float(np.mean(beats)) for name, beats in named.items()}
+    return Shares(by_point, float(np.mean(any_of_them)) if any_of_them else 0.0, n_toys, unset)
+
+
+class Row(NamedTuple):
+    """The largest share of false winners at any working point, for each size of test and validation."""
+
+    scores: str
+    kind: str
+    largest: tuple[float, ...]
+
+    @property
+    def holds(self) -> bool:
+        return max(self.largest) <= MOST
+
+
+def rows(n_toys: int, rng: np.random.Generator) -> Iterator[Row]:
+    """Pairs of equally good models: each kind of score with each kind of weights."""
+    for how in SCORES:
+        for kind in KINDS:
+            found = [false_winners(kind, how, sizes, max(n_toys * 100 // sizes[0], 100), rng) for sizes in SIZES]
+            yield Row(how, kind, tuple(max(shares.by_point.values(), default=0.0) for shares in found))
+
+
+class Flattery(NamedTuple):
+    """How far the best AUC of `n_models` equal models lies above the truth, and how often a sentence is false."""
+
+    n_models: int
+    n_test: int
+    above: float
+    any_false: float
+
+
+def best_of_many(n_models: int, n_test: int, n_toys: int, rng: np.random.Generator) -> Flattery:
+    """The bias of the best AUC on test, from `n_test` candidates of each class, and the share of toys with a winner."""
+    best, false = [], []
+    for _ in range(n_toys):
+        test, validation = (toy("unit", n, n_models, rng) for n in (n_test, max(n_test * 2 // 5, 30)))
+        best.append(max(auc(np.ascontiguousarray(s), test.sample.is_signal, test.sample.weight).value
+                        for s in test.seen[:, :, 0].T.astype(np.float32)))  # fmt: skip
+        if n_models <= 6:
+            pairs = compared("continuous", validation, test, rng)
+            false.append(any(" beats " in p.verdict for pair in pairs for p in pair.working_points))
+    return Flattery(n_models, n_test, float(np.mean(best)) - AUC, float(np.mean(false)) if false else float("nan"))
+
+
+def print_all(n_toys: int, rng: np.random.Generator) -> tuple[list[Row], list[Flattery]]:
+    """Both tables, as `docs/statistics.md` has them."""
+    print(f"| scores | weights | {' | '.join(f'{t}, {v}' for t, v in SIZES)} |\n|---|---|{'---|' * len(SIZES)}")
+    found = []
+    for row in rows(n_toys, rng):
+        found.append(row)
+        print(f"| {row.scores} | {row.kind} | {' | '.join(f'{share:.3f}' for share in row.largest)} |", flush=True)
+    missed = [f"{row.scores}, {row.kind}" for row in found if not row.holds]
+    print(f"\nmore than {MOST} false winners: {missed or 'none'}\n")
+    print("| models | candidates of each class | best AUC too good by | any false winner |\n|---|---|---|---|")
+    flattered = []
+    for n_models in (2, 6, 20, 50):
+        for n_test in (400, 4000):
+            told = best_of_many(n_models, n_test, max(n_toys * 200 // (n_models * n_test) * 10, 50), rng)
+            flattered.append(told)
+            print(f"| {n_models} | {n_test} | {told.above:.4f} | {told.any_false:.3f} |", flush=True)
+    return found, flattered
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--toys", type=int, default=1000, help="toys of 100 candidates; fewer of larger ones")
+    parser.add_argument("--json", type=Path, help="write the tables there")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    found, flattered = print_all(options.toys, np.random.default_rng(1))
+    print(f"\n{time.perf_counter() - start:.0f} s")
+    if options.json:
+        content = {"false winners": [r._asdict() for r in found], "best of many": [f._asdict() for f in flattered]}
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
