@@ -8,20 +8,17 @@ from typing import Self
 import numba
 import numpy as np
 
+from pidlab.models.cut_anchors import Stacks, anchors
 from pidlab.models.cut_boxes import Array, Counter, Levels
-from pidlab.models.cut_polish import polish
 from pidlab.models.cut_search import FIRST_LOOK, Archive, peel, stacked
 
 _ROUNDS = 8
 _REACH = (1, 3, 8, 20)  # links: how far around its place in the chain a new box may spread
 _KEEP = 3  # boxes a step of efficiency that stay in the pool
-_ROOTS = 3  # wanted targets from whose own optimum the other wanted targets are searched
-_STARTS = 4  # boxes that are polished for a wanted target between its neighbours
-_WORST = 3  # targets a round, those where nesting costs most, through whose own optimum the chain is led
-_COMPROMISES = 4  # boxes tried on the way from a link of the chain to the own optimum of its target
-_BENDS = 3  # led chains a round that enter the pool
+_LADDER = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # targets of the anchors where none is wanted
 _SMALL_SHARE = 0.02  # of the background at a wanted target, besides its standard error, is a small price for nesting
-_WANTED_SHARE = 0.01  # of the whole scan's background is what a small price at one wanted target counts for
+_BESIDE = (0.004, 0.001)  # so much more efficiency than is wanted costs nothing; each further thousandth is a small price
+_WANTED_SHARE = 0.1  # of the whole scan's background is what a small price at one wanted target counts for
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +63,14 @@ class _Price:
         wanted: steps of the wanted targets that can be reached.
         optimum: (T,) the least background known at each target, whether it fits into a chain or not.
         small: (T,) the excess of background that counts as small.
+        event: the efficiency of one signal event.
     """
 
     targets: Array
     wanted: Levels
     optimum: Array
     small: Array
+    event: float
 
     @classmethod
     def of(cls, archive: Archive) -> Self:
@@ -80,15 +79,20 @@ class _Price:
         optimum = np.where(steps >= 0, archive.background[steps], 1.0)
         n = archive.counter.background.codes.shape[1]
         error = np.sqrt(np.maximum(optimum * (1 - optimum), 1 / n) / n)
-        return cls(archive.targets, _wanted_steps(archive), optimum, error + _SMALL_SHARE * optimum)
+        event = 1.0 / archive.counter.signal.codes.shape[1]
+        return cls(archive.targets, _wanted_steps(archive), optimum, error + _SMALL_SHARE * optimum, event)
 
-    def at(self, background: Array) -> Array:
-        """(T, K) the price of each target where boxes of these backgrounds (K,) serve it."""
+    def at(self, efficiency: Array, background: Array) -> Array:
+        """(T, K) the price of each target where boxes of these rates (K,) serve it."""
         price = np.repeat(background[None], len(self.targets), axis=0)
-        excess = (background - self.optimum[self.wanted, None]) / self.small[self.wanted, None]
-        excess = np.maximum(excess, 0.0)
-        price[self.wanted] += _WANTED_SHARE * self.optimum.sum() * (0.1 * excess + excess**2)
+        price[self.wanted] += self.of_nesting(efficiency[:, None], background[:, None], self.wanted).T
         return price
+
+    def of_nesting(self, efficiency: Array, background: Array, steps: Levels) -> Array:
+        """(K, w) what boxes of these rates, (K, w) or (K, 1), cost at the wanted steps (w,) for being no optimum."""
+        excess = np.maximum((background - self.optimum[steps]) / self.small[steps], 0.0)
+        beside = np.maximum(efficiency - self.targets[steps] - self.event - _BESIDE[0], 0.0) / _BESIDE[1]
+        return np.asarray(_WANTED_SHARE * self.optimum.sum() * (0.1 * excess + excess**2 + beside))
 
     def served(self, efficiency: Array) -> Levels:
         """(K,) how many targets boxes (K,) of these efficiencies reach."""
@@ -98,7 +102,7 @@ class _Price:
         """(T,) what nesting costs at each target."""
         place = np.maximum(chain.serving(self.targets), 0)
         steps = np.arange(len(self.targets))
-        return np.asarray(self.at(chain.background)[steps, place] - self.at(self.optimum)[steps, steps])
+        return np.asarray(self.at(chain.efficiency, chain.background)[steps, place] - self.optimum)
 
     def excess(self, chain: Boxes) -> Array:
         """What nesting adds to the background at each wanted target, in units of what is small."""
@@ -119,19 +123,14 @@ def nested_chain(archive: Archive, rng: np.random.Generator, rounds: int = _ROUN
     look = counter.subsample(FIRST_LOOK, rng)
     pool = _from_archive(archive) + _counted(counter, *stacked([counter.grid.loosest]))
     chain = _chain_of(pool, price)
-    for root in _roots(archive):
-        pool = pool + _through(counter, chain, _anchored(archive, root))
-    chain = _chain_of(pool, price)
+    chain = _led_through(counter, chain, _anchors(archive, price, rng))
     for i in range(rounds):
         pool = _pruned(pool, price) + chain
-        for bent in _bends(archive, chain, price, rng):
-            pool = pool + bent
         if i % 3 == 0:
             pool = pool + _counted(counter, *_peeled(look, chain, price.targets))
         for reach in _REACH:
             pool = pool + _clipped(archive, chain, reach) + _spread(counter, chain, reach, rng)
         chain = _chain_of(pool, price)
-    chain = _chain_of(chain + _through(counter, chain, _polished(archive, chain)), price)
     pool = chain + _counted(counter, *_peeled(counter, chain, price.targets)) + _counted(counter, *_core(look, chain))
     return _chain_of(pool, price)
 
@@ -167,7 +166,7 @@ def _chain_of(pool: Boxes, price: _Price) -> Boxes:
     order = np.lexsort((pool.background, -pool.efficiency))
     pool = pool.take(order)
     paid = np.zeros((len(price.targets) + 1, len(pool)))
-    np.cumsum(price.at(pool.background), axis=0, out=paid[1:])
+    np.cumsum(price.at(pool.efficiency, pool.background), axis=0, out=paid[1:])
     # the small second term prefers more links where several chains pass the same background
     density = 1e-3 * (pool.background + 1e-6 * (1 + pool.efficiency))
     return pool.take(best_chain(pool.low, pool.high, price.served(pool.efficiency), paid, pool.efficiency, density))
@@ -182,114 +181,40 @@ def _pruned(pool: Boxes, price: _Price) -> Boxes:
     return pool.take(order[rank < _KEEP])
 
 
-def _own_optimum(archive: Archive, step: int) -> tuple[Levels, Levels]:
-    """(d,) levels of the best box of the archive that reaches this step's target."""
-    best = archive.frontier()[step]
-    return archive.low[best], archive.high[best]
-
-
 def _wanted_steps(archive: Archive) -> Levels:
     """Ascending steps of the wanted targets that some box reaches."""
     steps = np.searchsorted(archive.targets, archive.scan.wanted - 1e-12)
     return np.asarray(steps[archive.frontier()[steps] >= 0])
 
 
-def _roots(archive: Archive) -> Levels:
-    """Steps of the wanted targets, or some of them, evenly, where there are many."""
-    steps = _wanted_steps(archive)
-    return steps[np.unique(np.linspace(0, len(steps) - 1, _ROOTS).round().astype(np.int64))] if len(steps) else steps
+def _anchors(archive: Archive, price: _Price, rng: np.random.Generator) -> Stacks:
+    """Nested boxes for the wanted targets, and for a ladder of others between them, optimised together."""
+    reached = np.flatnonzero(archive.frontier() >= 0)
+    ladder = np.searchsorted(price.targets, _LADDER)
+    steps = np.intersect1d(price.wanted if len(price.wanted) else ladder, reached)[::-1]
+    if len(steps) == 0:
+        return Stacks(*(faces[None, None] for faces in archive.counter.grid.loosest))
+    share = np.bincount(np.abs(price.targets[:, None] - price.targets[steps]).argmin(axis=1), minlength=len(steps))
+    wanted = np.isin(steps, price.wanted)
+
+    def cost(efficiency: Array, background: Array) -> Array:
+        dear = price.of_nesting(efficiency[:, wanted], background[:, wanted], steps[wanted])
+        return np.asarray((share * background).sum(axis=1) + dear.sum(axis=1))
+
+    return anchors(archive, steps, cost, rng)
 
 
-def _anchored(archive: Archive, root: int) -> list[tuple[Levels, Levels]]:
-    """Nested boxes, one a wanted target: the own optimum of `root`, then outwards and inwards the best that still fit."""
-    steps, loosest = _wanted_steps(archive), archive.counter.grid.loosest
-    anchors = [_own_optimum(archive, root)]
-    for step in steps[steps > root]:
-        anchors.append(_best_between(archive, step, loosest, anchors[-1]))
-    inner = anchors[0]
-    for step in steps[steps < root][::-1]:
-        inner = _best_between(archive, step, inner, None)
-        anchors.append(inner)
-    return anchors
-
-
-def _polished(archive: Archive, chain: Boxes) -> list[tuple[Levels, Levels]]:
-    """Each wanted target's box of the chain, searched again between those of its neighbours among the wanted targets."""
-    steps = _wanted_steps(archive)
-    place = chain.serving(archive.targets[steps])
-    boxes: list[tuple[Levels, Levels]] = [(chain.low[i], chain.high[i]) for i in place]
-    bounds = [None, *boxes, archive.counter.grid.loosest]
-    for i, step in enumerate(steps):
-        inner, outer = bounds[i], bounds[i + 2]
-        bounds[i + 1] = _best_between(archive, step, outer, inner, boxes[i])
-    return bounds[1:-1]
-
-
-def _best_between(
-    archive: Archive, step: int, outer: tuple[Levels, Levels], inner: tuple[Levels, Levels] | None,
-    known: tuple[Levels, Levels] | None = None,
-) -> tuple[Levels, Levels]:
-    """The box of least background found for a step's target inside `outer` and, if there is one, around `inner`."""
-    counter, target = archive.counter.within(outer, inner), float(archive.targets[step])
-    best = _from_archive(archive)
-    tried = _counted(counter, *counter.grid.repaired(best.low, best.high))
-    tried = tried + _counted(counter, *stacked([outer, *([] if known is None else [known])]))
-    tried = tried.take(np.flatnonzero(tried.efficiency >= target - 1e-12))
-    first = tried.take(np.argsort(tried.background, kind="stable")[:_STARTS])
-    boxes = [polish(counter, low, high, target) for low, high in zip(first.low, first.high, strict=True)]
-    found = _counted(counter, *stacked(boxes))
-    i = int(np.argmin(found.background))
-    return found.low[i], found.high[i]
-
-
-def _worst(chain: Boxes, price: _Price) -> Levels:
-    """Steps of the targets where nesting costs most, no two of them within a hundredth of the scan."""
-    loss, steps = price.loss(chain), []
-    apart = max(1, len(loss) // 50)
-    for _ in range(_WORST):
-        step = int(np.argmax(loss))
-        if not loss[step] > 0:
-            break
-        steps.append(step)
-        loss[max(0, step - apart) : step + apart + 1] = 0
-    return np.array(steps, dtype=np.int64)
-
-
-def _bends(archive: Archive, chain: Boxes, price: _Price, rng: np.random.Generator) -> list[Boxes]:
-    """The chain led through boxes that are better where nesting costs most: those of the led chains that cost least."""
-    boxes = [box for step in _worst(chain, price) for box in _compromises(archive, chain, step, rng)]
-    bent = [_bent(archive.counter, chain, *box) for box in boxes]
-    return sorted(bent, key=lambda led: float(price.loss(led).sum()))[:_BENDS]
-
-
-def _compromises(archive: Archive, chain: Boxes, step: int, rng: np.random.Generator) -> list[tuple[Levels, Levels]]:
-    """The own optimum of a step's target, and boxes on the way to it from the link of the chain that serves it."""
-    low, high = _own_optimum(archive, step)
-    link = max(int(chain.serving(archive.targets[step : step + 1])[0]), 0)
-    boxes = [(low, high)]
-    for _ in range(_COMPROMISES):
-        part = np.where(rng.random((2, len(low))) < 0.5, rng.random(), rng.integers(0, 2, (2, len(low))))
-        between = np.stack([chain.low[link], chain.high[link]]) * (1 - part) + np.stack([low, high]) * part
-        boxes.append(tuple(np.rint(between).astype(np.int64)))
-    return boxes
-
-
-def _through(counter: Counter, chain: Boxes, anchors: list[tuple[Levels, Levels]]) -> Boxes:
-    """The chain led through nested boxes."""
-    for low, high in anchors:
-        chain = _bent(counter, chain, low, high)
+def _led_through(counter: Counter, chain: Boxes, stack: Stacks) -> Boxes:
+    """The chain led through the boxes of one stack: looser links are widened to hold them, tighter ones clipped."""
+    efficiency, low, high = stack.rates(counter)[0][0], stack.low[0], stack.high[0]
+    for at, box_low, box_high in zip(efficiency, low, high, strict=True):
+        place = int(np.searchsorted(-chain.efficiency, -at))
+        looser, tighter = slice(0, place), slice(place, None)
+        lows = (np.minimum(chain.low[looser], box_low), box_low[None], np.maximum(chain.low[tighter], box_low))
+        highs = (np.maximum(chain.high[looser], box_high), box_high[None], np.minimum(chain.high[tighter], box_high))
+        led = _allowed(counter, np.concatenate(lows), np.concatenate(highs))
+        chain = led.take(np.argsort(-led.efficiency, kind="stable"))
     return chain
-
-
-def _bent(counter: Counter, chain: Boxes, low: Levels, high: Levels) -> Boxes:
-    """The chain led through one box (d,): looser links are widened to hold it, tighter ones clipped to lie in it."""
-    box = _counted(counter, low[None], high[None])
-    place = int(np.searchsorted(-chain.efficiency, -box.efficiency[0]))
-    looser, tighter = slice(0, place), slice(place, None)
-    lows = np.concatenate([np.minimum(chain.low[looser], low), low[None], np.maximum(chain.low[tighter], low)])
-    highs = np.concatenate([np.maximum(chain.high[looser], high), high[None], np.minimum(chain.high[tighter], high)])
-    bent = _allowed(counter, lows, highs)
-    return bent.take(np.argsort(-bent.efficiency, kind="stable"))
 
 
 def _neighbourhood(chain: Boxes, efficiency: Array, reach: int) -> tuple[Boxes, Boxes]:
