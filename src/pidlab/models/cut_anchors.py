@@ -22,7 +22,7 @@ Cost = Callable[[Array, Array], Array]
 """From (S, K) signal efficiencies and (S, K) background efficiencies to (S,) costs."""
 
 _CHILDREN, _PARENTS = 120, 30
-_GENERATIONS, _PATIENCE, _STANDSTILL = 120, 15, 1e-3  # the cost must fall by this share within so many generations
+_GENERATIONS, _PATIENCE, _STANDSTILL = 200, 25, 1e-3  # the cost must fall by this share within so many generations
 _SLACK = (0, 2, 5, 9)  # steps of the archive above a target's own
 _ROOTS = 4  # stacks to start from: each holds the own optimum of one target
 _MISSED = 100.0  # what a missing unit of efficiency costs, in units of the summed cost at the start

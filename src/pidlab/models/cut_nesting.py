@@ -12,12 +12,12 @@ from pidlab.models.cut_anchors import Stacks, anchors
 from pidlab.models.cut_boxes import Array, Counter, Levels
 from pidlab.models.cut_search import FIRST_LOOK, Archive, peel, stacked
 
-_ROUNDS = 8
+_ROUNDS = 6
 _REACH = (1, 3, 8, 20)  # links: how far around its place in the chain a new box may spread
 _KEEP = 3  # boxes a step of efficiency that stay in the pool
 _LADDER = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # targets of the anchors where none is wanted
 _SMALL_SHARE = 0.02  # of the background at a wanted target, besides its standard error, is a small price for nesting
-_BESIDE = (0.004, 0.001)  # so much more efficiency than is wanted costs nothing; each further thousandth is a small price
+_BESIDE = (0.0045, 0.0005)  # so much more efficiency than is wanted costs nothing, twice the second more a small price
 _WANTED_SHARE = 0.1  # of the whole scan's background is what a small price at one wanted target counts for
 
 
@@ -121,13 +121,13 @@ def nested_chain(archive: Archive, rng: np.random.Generator, rounds: int = _ROUN
     """
     counter, price = archive.counter, _Price.of(archive)
     look = counter.subsample(FIRST_LOOK, rng)
-    pool = _from_archive(archive) + _counted(counter, *stacked([counter.grid.loosest]))
+    pool = _counted(counter, *stacked([counter.grid.loosest])) + _from_archive(archive)
+    pool = _led_through(counter, pool, _anchors(archive, price, rng)) + pool
     chain = _chain_of(pool, price)
-    chain = _led_through(counter, chain, _anchors(archive, price, rng))
     for i in range(rounds):
         pool = _pruned(pool, price) + chain
         if i % 3 == 0:
-            pool = pool + _counted(counter, *_peeled(look, chain, price.targets))
+            pool = pool + _counted(counter, *_peeled(look, chain, price.targets)) + _counted(counter, *_core(look, chain))
         for reach in _REACH:
             pool = pool + _clipped(archive, chain, reach) + _spread(counter, chain, reach, rng)
         chain = _chain_of(pool, price)
@@ -205,7 +205,8 @@ def _anchors(archive: Archive, price: _Price, rng: np.random.Generator) -> Stack
 
 
 def _led_through(counter: Counter, chain: Boxes, stack: Stacks) -> Boxes:
-    """The chain led through the boxes of one stack: looser links are widened to hold them, tighter ones clipped."""
+    """The boxes fitted to those of one stack: looser ones are widened to hold them, tighter ones clipped."""
+    chain = chain.take(np.argsort(-chain.efficiency, kind="stable"))
     efficiency, low, high = stack.rates(counter)[0][0], stack.low[0], stack.high[0]
     for at, box_low, box_high in zip(efficiency, low, high, strict=True):
         place = int(np.searchsorted(-chain.efficiency, -at))
