@@ -66,9 +66,11 @@ class Stacks:
 def anchors(archive: Archive, steps: Levels, cost: Cost, rng: np.random.Generator) -> Stacks:
     """The stack of nested boxes, one for each of the steps (K,), of least cost among those found: an evolution.
 
-    It starts from stacks that hold the own optimum of one target and at each other the best box of the archive that can
-    be clipped to fit. A child takes the windows of features from two parents, and has faces of two of its boxes moved;
-    the other boxes give way. Boxes that reach their target are certain: the first stack may always be the loosest box.
+    It starts from stacks that hold the own optimum of one target, or of a little more signal, and at each other target
+    the best box of the archive that can be clipped to fit. (A little more signal matters: where two optima exclude each
+    other, a somewhat looser box at the looser target is what lets both be nearly as good.) A child takes the windows of
+    features from two parents and has faces of two of its boxes moved; the other boxes give way. A stack that misses
+    a target costs much more, and some stack of the start misses none.
 
     Args:
         archive: the best box found for each target, nested or not.
@@ -81,7 +83,8 @@ def anchors(archive: Archive, steps: Levels, cost: Cost, rng: np.random.Generato
 
     def costs(some: Stacks) -> Array:
         efficiency, background = some.rates(counter)
-        return cost(efficiency, background) + missed * np.maximum(targets - 1e-12 - efficiency, 0.0).sum(axis=1)
+        short = np.maximum(targets - 1e-12 - efficiency, 0.0).sum(axis=1)
+        return np.asarray(cost(efficiency, background) + missed * short)
 
     missed = _MISSED * float(cost(*stacks.rates(counter)).min())
     paid = costs(stacks)
@@ -110,7 +113,7 @@ def _starts(archive: Archive, steps: Levels) -> Stacks:
 
 
 def _stack_through(archive: Archive, steps: Levels, root: int, step: int) -> Box:
-    """(K, d) levels of nested boxes: at `root` the best box of this step, else the archive's best that can be clipped."""
+    """(K, d) levels of nested boxes: the best box of this step at `root`, elsewhere the archive's best clipped to fit."""
     optimum = archive.frontier()[step]
     boxes = {root: (archive.low[optimum], archive.high[optimum])}
     for number in range(root - 1, -1, -1):

@@ -11,14 +11,14 @@ import numpy as np
 from pidlab.models.cut_anchors import Stacks, anchors
 from pidlab.models.cut_boxes import Array, Counter, Levels
 from pidlab.models.cut_search import FIRST_LOOK, Archive, peel, stacked
+from pidlab.models.cut_windows import NestedPoint
 
 _ROUNDS = 6
 _REACH = (1, 3, 8, 20)  # links: how far around its place in the chain a new box may spread
 _KEEP = 3  # boxes a step of efficiency that stay in the pool
-_LADDER = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # targets of the anchors where none is wanted
 _SMALL_SHARE = 0.02  # of the background at a wanted target, besides its standard error, is a small price for nesting
-_BESIDE = (0.0045, 0.0005)  # so much more efficiency than is wanted costs nothing, twice the second more a small price
-_WANTED_SHARE = 0.1  # of the whole scan's background is what a small price at one wanted target counts for
+_WANTED_SHARE = 0.03  # of the whole scan's background is what a small price at one wanted target counts for
+_FREE, _NEAR, _FAR = 0.0045, 0.0005, 0.005  # more signal than is wanted: costs nothing; then a small price each
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,33 +91,24 @@ class _Price:
     def of_nesting(self, efficiency: Array, background: Array, steps: Levels) -> Array:
         """(K, w) what boxes of these rates, (K, w) or (K, 1), cost at the wanted steps (w,) for being no optimum."""
         excess = np.maximum((background - self.optimum[steps]) / self.small[steps], 0.0)
-        beside = np.maximum(efficiency - self.targets[steps] - self.event - _BESIDE[0], 0.0) / _BESIDE[1]
+        more = np.maximum(efficiency - self.targets[steps] - self.event - _FREE, 0.0)
+        beside = np.minimum(more / _NEAR, 1.0) + np.maximum(more - _NEAR, 0.0) / _FAR
         return np.asarray(_WANTED_SHARE * self.optimum.sum() * (0.1 * excess + excess**2 + beside))
 
     def served(self, efficiency: Array) -> Levels:
         """(K,) how many targets boxes (K,) of these efficiencies reach."""
         return np.searchsorted(self.targets, efficiency + 1e-12, side="right")
 
-    def loss(self, chain: Boxes) -> Array:
-        """(T,) what nesting costs at each target."""
-        place = np.maximum(chain.serving(self.targets), 0)
-        steps = np.arange(len(self.targets))
-        return np.asarray(self.at(chain.efficiency, chain.background)[steps, place] - self.optimum)
-
-    def excess(self, chain: Boxes) -> Array:
-        """What nesting adds to the background at each wanted target, in units of what is small."""
-        place = np.maximum(chain.serving(self.targets[self.wanted]), 0)
-        return np.asarray((chain.background[place] - self.optimum[self.wanted]) / self.small[self.wanted])
-
 
 def nested_chain(archive: Archive, rng: np.random.Generator, rounds: int = _ROUNDS) -> Boxes:
-    """The chain, loose to tight, that serves the archive's targets with the least background, by the weights of `_Price`.
+    """The chain, loose to tight, that serves the archive's targets with the least background, as `_Price` counts it.
 
-    The best chain of a pool of boxes is exact (`best_chain`); what matters is what the pool offers. A few bits of
-    signal that share one value of a feature (all candidates "without a hit") leave a box together, so a chain that
-    drops them at the wrong place has a hole there, which nothing between its links can fill. So the chain is led
-    through the own optimum of each wanted target (`_anchored`) and of the targets where nesting costs most (`_bent`), and
-    between the links the pool gets the archive's best boxes clipped to fit, random spreads, and slices peeled from link to link.
+    The best chain of a pool of boxes is exact (`best_chain`); what matters is what the pool offers. All candidates that
+    share one value of a feature ("no hit") leave a box together. A chain that drops them between the wrong two links
+    has a hole there that nothing between its links can fill. So the boxes for the wanted targets are found first, under
+    nesting and together (`anchors`), and the archive's boxes are fitted to them. Then the pool grows in rounds by what
+    fits between the links of the chain so far: the archive's own best boxes clipped, random spreads, and slices peeled
+    from link to link.
     """
     counter, price = archive.counter, _Price.of(archive)
     look = counter.subsample(FIRST_LOOK, rng)
@@ -127,12 +118,26 @@ def nested_chain(archive: Archive, rng: np.random.Generator, rounds: int = _ROUN
     for i in range(rounds):
         pool = _pruned(pool, price) + chain
         if i % 3 == 0:
-            pool = pool + _counted(counter, *_peeled(look, chain, price.targets)) + _counted(counter, *_core(look, chain))
+            pool = (
+                pool + _counted(counter, *_peeled(look, chain, price.targets)) + _counted(counter, *_core(look, chain))
+            )
         for reach in _REACH:
             pool = pool + _clipped(archive, chain, reach) + _spread(counter, chain, reach, rng)
         chain = _chain_of(pool, price)
     pool = chain + _counted(counter, *_peeled(counter, chain, price.targets)) + _counted(counter, *_core(look, chain))
     return _chain_of(pool, price)
+
+
+def nesting_points(archive: Archive, chain: Boxes) -> tuple[NestedPoint, ...]:
+    """What nesting costs at each wanted target that the chain reaches, from low targets to high ones."""
+    points = []
+    for step in _wanted_steps(archive):
+        target, own = float(archive.targets[step]), float(archive.background[archive.frontier()[step]])
+        place = int(chain.serving(archive.targets[step : step + 1])[0])
+        if place >= 0:
+            background = float(chain.background[place])
+            points.append(NestedPoint(target, float(chain.efficiency[place]), background, min(own, background)))
+    return tuple(points)
 
 
 def best_per_target(archive: Archive) -> Boxes:
@@ -188,18 +193,13 @@ def _wanted_steps(archive: Archive) -> Levels:
 
 
 def _anchors(archive: Archive, price: _Price, rng: np.random.Generator) -> Stacks:
-    """Nested boxes for the wanted targets, and for a ladder of others between them, optimised together."""
-    reached = np.flatnonzero(archive.frontier() >= 0)
-    ladder = np.searchsorted(price.targets, _LADDER)
-    steps = np.intersect1d(price.wanted if len(price.wanted) else ladder, reached)[::-1]
+    """Nested boxes, one for each wanted target, optimised together; the loosest box where none is wanted."""
+    steps = price.wanted[::-1]
     if len(steps) == 0:
         return Stacks(*(faces[None, None] for faces in archive.counter.grid.loosest))
-    share = np.bincount(np.abs(price.targets[:, None] - price.targets[steps]).argmin(axis=1), minlength=len(steps))
-    wanted = np.isin(steps, price.wanted)
 
     def cost(efficiency: Array, background: Array) -> Array:
-        dear = price.of_nesting(efficiency[:, wanted], background[:, wanted], steps[wanted])
-        return np.asarray((share * background).sum(axis=1) + dear.sum(axis=1))
+        return np.asarray(price.of_nesting(efficiency, background, steps).sum(axis=1))
 
     return anchors(archive, steps, cost, rng)
 
@@ -267,7 +267,9 @@ def _core(counter: Counter, chain: Boxes) -> tuple[Levels, Levels]:
 
 
 @numba.njit(cache=True, nogil=True)
-def best_chain(low: Levels, high: Levels, served: Levels, paid_up_to: Array, efficiency: Array, density: Array) -> Levels:
+def best_chain(
+    low: Levels, high: Levels, served: Levels, paid_up_to: Array, efficiency: Array, density: Array
+) -> Levels:
     """The cheapest nested chain from the first box: numbers (m,) of boxes, of M in falling order of efficiency.
 
     A box pays for the targets that it reaches and the next box of the chain does not, the last one for all it reaches.
