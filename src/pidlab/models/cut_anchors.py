@@ -25,7 +25,6 @@ _CHILDREN, _PARENTS = 120, 30
 _GENERATIONS, _PATIENCE, _STANDSTILL = 200, 25, 1e-3  # the cost must fall by this share within so many generations
 _SLACK = (0, 2, 5, 9)  # steps of the archive above a target's own
 _ROOTS = 4  # stacks to start from: each holds the own optimum of one target
-_MISSED = 100.0  # what a missing unit of efficiency costs, in units of the summed cost at the start
 _MOVED = 0.09  # of all faces of a box move in a mutation
 
 
@@ -69,8 +68,8 @@ def anchors(archive: Archive, steps: Levels, cost: Cost, rng: np.random.Generato
     It starts from stacks that hold the own optimum of one target, or of a little more signal, and at each other target
     the best box of the archive that can be clipped to fit. (A little more signal matters: where two optima exclude each
     other, a somewhat looser box at the looser target is what lets both be nearly as good.) A child takes the windows of
-    features from two parents and has faces of two of its boxes moved; the other boxes give way. A stack that misses
-    a target costs much more, and some stack of the start misses none.
+    features from two parents and has faces of two of its boxes moved; the other boxes give way. Every stack of the
+    start reaches all targets, and a child that misses one is dropped.
 
     Args:
         archive: the best box found for each target, nested or not.
@@ -83,10 +82,9 @@ def anchors(archive: Archive, steps: Levels, cost: Cost, rng: np.random.Generato
 
     def costs(some: Stacks) -> Array:
         efficiency, background = some.rates(counter)
-        short = np.maximum(targets - 1e-12 - efficiency, 0.0).sum(axis=1)
-        return np.asarray(cost(efficiency, background) + missed * short)
+        reached = np.all(efficiency >= targets - 1e-12, axis=1)
+        return np.where(reached, cost(efficiency, background), np.inf)
 
-    missed = _MISSED * float(cost(*stacks.rates(counter)).min())
     paid = costs(stacks)
     least = [float(paid.min())]
     for _ in range(_GENERATIONS):
@@ -96,7 +94,7 @@ def anchors(archive: Archive, steps: Levels, cost: Cost, rng: np.random.Generato
         best = np.unique(paid, return_index=True)[1][:_PARENTS]
         stacks, paid = stacks.take(best), paid[best]
         least.append(float(paid[0]))
-        if len(least) > _PATIENCE and least[-1 - _PATIENCE] - least[-1] < _STANDSTILL * least[-1]:
+        if len(least) > _PATIENCE and least[-1 - _PATIENCE] - least[-1] <= _STANDSTILL * least[-1]:
             break
     return stacks.take(np.array([0]))
 
@@ -113,7 +111,7 @@ def _starts(archive: Archive, steps: Levels) -> Stacks:
 
 
 def _stack_through(archive: Archive, steps: Levels, root: int, step: int) -> Box:
-    """(K, d) levels of nested boxes: the best box of this step at `root`, elsewhere the archive's best clipped to fit."""
+    """(K, d) levels of nested boxes: at `root` the best box of this step, elsewhere the archive's, clipped to fit."""
     optimum = archive.frontier()[step]
     boxes = {root: (archive.low[optimum], archive.high[optimum])}
     for number in range(root - 1, -1, -1):

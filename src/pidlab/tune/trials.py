@@ -244,6 +244,4 @@ class Trials:
 
     def _network(self, spec: TrainedModel, given: Prepared) -> Any:
         bench = self._bench
-        config = bench.loaded.config
-        targets = config.evaluate.working_points
-        return build_estimator(spec, given.names, bench.train.signal, config.seed, bench.resources, targets)
+        return build_estimator(spec, given.names, bench.train.signal, bench.loaded.config.seed, bench.resources)
