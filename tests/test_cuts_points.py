@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,17 @@ def test_free_boxes_are_at_least_as_good_as_nested_ones_in_training(friend: Any,
     for name in ("eff90", "eff60"):
         (free, misid), (chain, other) = (rates(friend[f"pid_{m}_{name}"], events, used) for m in ("free", "chain"))
         assert misid <= other + 0.01 + abs(free - chain)
+
+
+def test_the_price_of_nesting_is_told_in_the_report(metrics: Any) -> None:
+    note = metrics["models"]["chain"]["note"]
+    found = re.search(
+        r"best box which need not be nested: 60 %: ([\d.]+) % \(([\d.]+) %\); 90 %: ([\d.]+) % \(([\d.]+) %\)", note
+    )
+    assert found, note
+    nested60, own60, nested90, own90 = map(float, found.groups())
+    assert own60 <= nested60 < own90 <= nested90
+    assert "need not be nested" not in metrics["models"]["free"]["note"]
 
 
 def test_others_are_compared_with_each_free_box_at_its_own_efficiency(metrics: Any, friend: Any, events: Any) -> None:

@@ -158,18 +158,24 @@ def test_the_best_chain_is_the_best_of_all_chains():
     for _ in range(20):
         low, high = rng.integers(0, 3, (8, 2)), rng.integers(3, 6, (8, 2))
         low[0], high[0] = 0, 6
-        worth = np.sort(rng.random(8))[::-1]
-        cost = np.sort(rng.random(8))[::-1]
+        efficiency, targets = np.sort(rng.random(8))[::-1], np.sort(rng.random(12))
+        at_target, density = rng.random((12, 8)), rng.random(8)
+        served = np.searchsorted(targets, efficiency, side="right")
+        paid = np.concatenate([np.zeros((1, 8)), np.cumsum(at_target, axis=0)])
 
-        def price(chain, worth=worth, cost=cost):
-            between = sum(cost[a] * (worth[a] - worth[b]) for a, b in itertools.pairwise(chain))
-            return between + cost[chain[-1]] * worth[chain[-1]]
+        def price(chain, efficiency=efficiency, targets=targets, at_target=at_target, density=density):
+            total = 0.0
+            for box, following in itertools.zip_longest(chain, chain[1:]):
+                least = efficiency[following] if following is not None else 0.0
+                total += at_target[(targets <= efficiency[box]) & (targets > least), box].sum()
+                total += density[box] * (efficiency[box] - least)
+            return total
 
         def nested(chain, low=low, high=high):
             return all(np.all(low[b] >= low[a]) and np.all(high[b] <= high[a]) for a, b in itertools.pairwise(chain))
 
         chains = [(0, *c) for n in range(8) for c in itertools.combinations(range(1, 8), n) if nested((0, *c))]
-        found = best_chain(low, high, worth, cost)
+        found = best_chain(low, high, served, paid, efficiency, density)
         assert nested(found)
         np.testing.assert_allclose(price(found), min(map(price, chains)), rtol=1e-12, atol=0)
 

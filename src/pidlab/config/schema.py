@@ -142,7 +142,7 @@ class CutsModel(Section):
     min_width: dict[str, Positive] = Field(default_factory=dict, description="feature to the least width of its window")
     features: list[str] | None = Field(None, description="the features to cut on; left out: all")
     efficiencies: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] | None = Field(
-        None, description="signal efficiencies that get half of the search; left out: a scan, none before another"
+        None, description="signal efficiencies that get a box of their own, besides evaluate.working_points"
     )
     figure_of_merit: FigureOfMerit | None = Field(
         None, description="adds the working point `best`, where this is largest on the validation sample"

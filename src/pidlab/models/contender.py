@@ -383,7 +383,28 @@ def fit_contender(
     epochs = max((len(v) for h in histories for v in h.values()), default=0)
     training = Training(time.perf_counter() - start, epochs, histories[0])
     notes = tuple(dict.fromkeys(note for f in fitted for note in f.estimator.notes))
+    if isinstance(spec, CutsModel) and spec.nested:
+        notes += _nesting_note([f.estimator for f in fitted])
     if any(f.spread for f in fitted):
         scatter = float(np.mean([f.spread for f in fitted]))
         notes += (f"The members' probabilities scatter by {scatter:.2g} (mean standard deviation on validation).",)
     return Contender(name, spec.type, recipe, fitted, fold_seed, training, notes=notes)
+
+
+def _nesting_note(cuts: Sequence[Any]) -> tuple[str, ...]:
+    """What nesting costs at each working point, as a sentence: the mean over the models of the folds."""
+    points = [{point.target: point for point in estimator.nesting_} for estimator in cuts]
+    targets = sorted(set.intersection(*(set(p) for p in points)))
+    if not targets:
+        return ()
+    costs = []
+    for target in targets:
+        nested, own = (
+            100 * float(np.mean([getattr(p[target], k) for p in points])) for k in ("background", "own_optimum")
+        )
+        costs.append(f"{100 * target:g} %: {nested:.3g} % ({own:.3g} %)")
+    told = "; ".join(costs)
+    return (
+        "The background that the nested boxes pass in training at each signal efficiency asked for, and in brackets "
+        f"that of the best box which need not be nested: {told}.",
+    )

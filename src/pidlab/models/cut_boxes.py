@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -87,6 +87,11 @@ class Grid:
     def loosest(self) -> tuple[Levels, Levels]:
         """(d,) levels of the box that cuts as little as is allowed."""
         return self.first_low.copy(), self.last_high.copy()
+
+    def within(self, outer: tuple[Levels, Levels], inner: tuple[Levels, Levels] | None) -> Grid:
+        """The grid of boxes inside the box `outer` (d,) levels and, if there is one, around the box `inner`."""
+        last_low, first_high = (self.last_low, self.first_high) if inner is None else inner
+        return replace(self, first_low=outer[0], last_low=last_low, first_high=first_high, last_high=outer[1])
 
     def repaired(self, low: Levels, high: Levels) -> tuple[Levels, Levels]:
         """(K, d) boxes moved into what is allowed; windows too narrow are opened."""
@@ -195,6 +200,10 @@ class Counter:
         """Two (d, L + 1) tables, signal and background: the share that window j alone decides, by level."""
         tables = [face_shares(c.codes, c.weight, self.grid.n_levels, low, high) for c in self._classes]
         return tables[0] / self.signal.total, tables[1] / self.background.total
+
+    def within(self, outer: tuple[Levels, Levels], inner: tuple[Levels, Levels] | None) -> Counter:
+        """The same sample on a grid that allows only boxes inside `outer` and, if there is one, around `inner`."""
+        return Counter(self.grid.within(outer, inner), self.signal, self.background)
 
     def subsample(self, n: int, rng: np.random.Generator) -> Counter:
         """At most n candidates of each class, for a first look."""

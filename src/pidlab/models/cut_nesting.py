@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 from pidlab.compiled import compiled
+from pidlab.models.cut_anchors import Stacks, anchors
 from pidlab.models.cut_boxes import Array, Counter, Levels
-from pidlab.models.cut_search import FIRST_LOOK, Archive, Scan, peel, stacked
+from pidlab.models.cut_search import FIRST_LOOK, Archive, peel, stacked
+from pidlab.models.cut_windows import NestedPoint
 
-_ROUNDS = 10
+_ROUNDS = 6
 _REACH = (1, 3, 8, 20)  # links: how far around its place in the chain a new box may spread
 _KEEP = 3  # boxes a step of efficiency that stay in the pool
+_SMALL_SHARE = 0.02  # of the background at a wanted target, besides its standard error, is a small price for nesting
+_WANTED_SHARE = 0.03  # of the whole scan's background is what a small price at one wanted target counts for
+_FREE, _NEAR, _FAR = 0.0045, 0.0005, 0.005  # more signal than is wanted: costs nothing; then a small price each
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,10 @@ class Boxes:
         """The boxes of these numbers."""
         return Boxes(self.low[rows], self.high[rows], self.efficiency[rows], self.background[rows])
 
+    def serving(self, targets: Array) -> Levels:
+        """(T,) the number of the tightest box that reaches each target, of boxes in falling order of efficiency."""
+        return np.searchsorted(-self.efficiency, -targets + 1e-12, side="right") - 1
+
     def __add__(self, other: Boxes) -> Boxes:
         return Boxes(
             np.concatenate([self.low, other.low]),
@@ -40,25 +50,94 @@ class Boxes:
         )
 
 
-def nested_chain(archive: Archive, rng: np.random.Generator, rounds: int = _ROUNDS) -> Boxes:
-    """The chain, loose to tight, that serves the archive's targets with the least background, summed over targets.
+@dataclass(frozen=True, slots=True)
+class _Price:
+    """What a chain pays for the background at each target, so that chains can be compared.
 
-    The best chain of a pool of boxes is exact (`best_chain`); the pool grows in rounds by what fits between the links
-    of the chain so far: the archive's own best boxes clipped to fit, slices peeled from link to link, random spreads.
+    A target of the scan costs its background. A wanted target costs, besides, the square of what nesting adds to its
+    background, in units of what is small there (a standard error and two per cent): so where the optima of two wanted
+    targets exclude each other both pay a little, and neither pays much.
+
+    Attributes:
+        targets: (T,) ascending signal efficiencies, wanted ones among them.
+        wanted: steps of the wanted targets that can be reached.
+        optimum: (T,) the least background known at each target, whether it fits into a chain or not.
+        small: (T,) the excess of background that counts as small.
+        event: the efficiency of one signal event.
     """
-    counter, scan = archive.counter, archive.scan
+
+    targets: Array
+    wanted: Levels
+    optimum: Array
+    small: Array
+    event: float
+
+    @classmethod
+    def of(cls, archive: Archive) -> Self:
+        """The prices of an archive's scan."""
+        steps = archive.frontier()
+        optimum = np.where(steps >= 0, archive.background[steps], 1.0)
+        n = archive.counter.background.codes.shape[1]
+        error = np.sqrt(np.maximum(optimum * (1 - optimum), 1 / n) / n)
+        event = 1.0 / archive.counter.signal.codes.shape[1]
+        return cls(archive.targets, _wanted_steps(archive), optimum, error + _SMALL_SHARE * optimum, event)
+
+    def at(self, efficiency: Array, background: Array) -> Array:
+        """(T, K) the price of each target where boxes of these rates (K,) serve it."""
+        price = np.repeat(background[None], len(self.targets), axis=0)
+        price[self.wanted] += self.of_nesting(efficiency[:, None], background[:, None], self.wanted).T
+        return price
+
+    def of_nesting(self, efficiency: Array, background: Array, steps: Levels) -> Array:
+        """(K, w) what boxes of these rates, (K, w) or (K, 1), cost at the wanted steps (w,) for being no optimum."""
+        excess = np.maximum((background - self.optimum[steps]) / self.small[steps], 0.0)
+        more = np.maximum(efficiency - self.targets[steps] - self.event - _FREE, 0.0)
+        beside = np.minimum(more / _NEAR, 1.0) + np.maximum(more - _NEAR, 0.0) / _FAR
+        return np.asarray(_WANTED_SHARE * self.optimum.sum() * (0.1 * excess + excess**2 + beside))
+
+    def served(self, efficiency: Array) -> Levels:
+        """(K,) how many targets boxes (K,) of these efficiencies reach."""
+        return np.searchsorted(self.targets, efficiency + 1e-12, side="right")
+
+
+def nested_chain(archive: Archive, rng: np.random.Generator, rounds: int = _ROUNDS) -> Boxes:
+    """The chain, loose to tight, that serves the archive's targets with the least background, as `_Price` counts it.
+
+    The best chain of a pool of boxes is exact (`best_chain`); what matters is what the pool offers. All candidates that
+    share one value of a feature ("no hit") leave a box together. A chain that drops them between the wrong two links
+    has a hole there that nothing between its links can fill. So the boxes for the wanted targets are found first, under
+    nesting and together (`anchors`), and the archive's boxes are fitted to them. Then the pool grows in rounds by what
+    fits between the links of the chain so far: the archive's own best boxes clipped, random spreads, and slices peeled
+    from link to link.
+    """
+    counter, price = archive.counter, _Price.of(archive)
     look = counter.subsample(FIRST_LOOK, rng)
-    pool = _from_archive(archive) + _counted(counter, *stacked([counter.grid.loosest]))
-    chain = _chain_of(pool, scan)
+    pool = _counted(counter, *stacked([counter.grid.loosest])) + _from_archive(archive)
+    pool = _led_through(counter, pool, _anchors(archive, price, rng)) + pool
+    chain = _chain_of(pool, price)
     for i in range(rounds):
-        pool = _pruned(pool, scan) + chain
+        pool = _pruned(pool, price) + chain
         if i % 3 == 0:
-            pool = pool + _counted(counter, *_peeled(look, chain, scan))
+            pool = (
+                pool + _counted(counter, *_peeled(look, chain, price.targets)) + _counted(counter, *_core(look, chain))
+            )
         for reach in _REACH:
             pool = pool + _clipped(archive, chain, reach) + _spread(counter, chain, reach, rng)
-        chain = _chain_of(pool, scan)
-    pool = chain + _counted(counter, *_peeled(look, chain, scan)) + _counted(counter, *_core(look, chain))
-    return _chain_of(pool, scan)
+        chain = _chain_of(pool, price)
+    pool = chain + _counted(counter, *_peeled(counter, chain, price.targets)) + _counted(counter, *_core(look, chain))
+    return _chain_of(pool, price)
+
+
+def nesting_points(archive: Archive, chain: Boxes) -> tuple[NestedPoint, ...]:
+    """What nesting costs at each wanted target that the chain reaches, from low targets to high ones."""
+    points = []
+    for step in _wanted_steps(archive):
+        target, own = float(archive.targets[step]), float(archive.background[archive.frontier()[step]])
+        place = int(chain.serving(archive.targets[step : step + 1])[0])
+        if place >= 0:
+            background = float(chain.background[place])
+            points.append(NestedPoint(target, float(chain.efficiency[place]), background, min(own, background)))
+    return tuple(points)
 
 
 def best_per_target(archive: Archive) -> Boxes:
@@ -80,23 +159,63 @@ def _counted(counter: Counter, low: Levels, high: Levels) -> Boxes:
     return Boxes(low, high, *counter.rates(low, high))
 
 
-def _chain_of(pool: Boxes, scan: Scan) -> Boxes:
+def _allowed(counter: Counter, low: Levels, high: Levels) -> Boxes:
+    """Those of the boxes that the grid allows, counted."""
+    wide, at_most = counter.grid.repaired(low, high)
+    fits = np.all((wide == low) & (at_most == high), axis=1)
+    return _counted(counter, low[fits], high[fits])
+
+
+def _chain_of(pool: Boxes, price: _Price) -> Boxes:
     """The best chain of this pool, loose to tight."""
     order = np.lexsort((pool.background, -pool.efficiency))
     pool = pool.take(order)
+    paid = np.zeros((len(price.targets) + 1, len(pool)))
+    np.cumsum(price.at(pool.efficiency, pool.background), axis=0, out=paid[1:])
     # the small second term prefers more links where several chains pass the same background
-    cost = pool.background + 1e-6 * (1 + pool.efficiency)
-    worth = scan.worth(pool.efficiency) + 1e-3 * pool.efficiency  # no two efficiencies are worth the same
-    return pool.take(best_chain(pool.low, pool.high, worth, cost))
+    density = 1e-3 * (pool.background + 1e-6 * (1 + pool.efficiency))
+    return pool.take(best_chain(pool.low, pool.high, price.served(pool.efficiency), paid, pool.efficiency, density))
 
 
-def _pruned(pool: Boxes, scan: Scan) -> Boxes:
+def _pruned(pool: Boxes, price: _Price) -> Boxes:
     """The best few boxes of each step of efficiency."""
-    step = np.searchsorted(scan.targets, pool.efficiency + 1e-12, side="right")
+    step = price.served(pool.efficiency)
     order = np.lexsort((pool.background, step))
     step = step[order]
     rank = np.arange(len(step)) - np.searchsorted(step, step)
     return pool.take(order[rank < _KEEP])
+
+
+def _wanted_steps(archive: Archive) -> Levels:
+    """Ascending steps of the wanted targets that some box reaches."""
+    steps = np.searchsorted(archive.targets, archive.scan.wanted - 1e-12)
+    return np.asarray(steps[archive.frontier()[steps] >= 0])
+
+
+def _anchors(archive: Archive, price: _Price, rng: np.random.Generator) -> Stacks:
+    """Nested boxes, one for each wanted target, optimised together; the loosest box where none is wanted."""
+    steps = price.wanted[::-1]
+    if len(steps) == 0:
+        return Stacks(*(faces[None, None] for faces in archive.counter.grid.loosest))
+
+    def cost(efficiency: Array, background: Array) -> Array:
+        return np.asarray(price.of_nesting(efficiency, background, steps).sum(axis=1))
+
+    return anchors(archive, steps, cost, rng)
+
+
+def _led_through(counter: Counter, chain: Boxes, stack: Stacks) -> Boxes:
+    """The boxes fitted to those of one stack: looser ones are widened to hold them, tighter ones clipped."""
+    chain = chain.take(np.argsort(-chain.efficiency, kind="stable"))
+    efficiency, low, high = stack.rates(counter)[0][0], stack.low[0], stack.high[0]
+    for at, box_low, box_high in zip(efficiency, low, high, strict=True):
+        place = int(np.searchsorted(-chain.efficiency, -at))
+        looser, tighter = slice(0, place), slice(place, None)
+        lows = (np.minimum(chain.low[looser], box_low), box_low[None], np.maximum(chain.low[tighter], box_low))
+        highs = (np.maximum(chain.high[looser], box_high), box_high[None], np.minimum(chain.high[tighter], box_high))
+        led = _allowed(counter, np.concatenate(lows), np.concatenate(highs))
+        chain = led.take(np.argsort(-led.efficiency, kind="stable"))
+    return chain
 
 
 def _neighbourhood(chain: Boxes, efficiency: Array, reach: int) -> tuple[Boxes, Boxes]:
@@ -108,10 +227,7 @@ def _neighbourhood(chain: Boxes, efficiency: Array, reach: int) -> tuple[Boxes, 
 
 def _between(counter: Counter, low: Levels, high: Levels, outer: Boxes, inner: Boxes) -> Boxes:
     """Boxes clipped to lie inside `outer` and around `inner`, counted."""
-    low, high = np.clip(low, outer.low, inner.low), np.clip(high, inner.high, outer.high)
-    wide, at_most = counter.grid.repaired(low, high)
-    fits = np.all((wide == low) & (at_most == high), axis=1)
-    return _counted(counter, low[fits], high[fits])
+    return _allowed(counter, np.clip(low, outer.low, inner.low), np.clip(high, inner.high, outer.high))
 
 
 def _clipped(archive: Archive, chain: Boxes, reach: int) -> Boxes:
@@ -133,10 +249,10 @@ def _spread(counter: Counter, chain: Boxes, reach: int, rng: np.random.Generator
     return _between(counter, np.where(moved, low, own.low), np.where(moved_high, high, own.high), outer, inner)
 
 
-def _peeled(counter: Counter, chain: Boxes, scan: Scan) -> tuple[Levels, Levels]:
+def _peeled(counter: Counter, chain: Boxes, targets: Array) -> tuple[Levels, Levels]:
     """Slices peeled between links that lie more than two targets apart."""
     boxes = [(chain.low[-1], chain.high[-1])]
-    served = np.searchsorted(scan.targets, chain.efficiency + 1e-12, side="right")
+    served = np.searchsorted(targets, chain.efficiency + 1e-12, side="right")
     for i in np.flatnonzero(served[:-1] - served[1:] > 2):
         inner = (chain.low[i + 1], chain.high[i + 1])
         share = (chain.efficiency[i] - chain.efficiency[i + 1]) / (served[i] - served[i + 1])
@@ -151,26 +267,37 @@ def _core(counter: Counter, chain: Boxes) -> tuple[Levels, Levels]:
 
 
 @compiled(nogil=True)
-def best_chain(low: Levels, high: Levels, worth: Array, cost: Array) -> Levels:
-    """The cheapest nested chain from the first box: numbers (m,) of boxes, of M in falling order of worth (M,).
+def best_chain(
+    low: Levels, high: Levels, served: Levels, paid_up_to: Array, efficiency: Array, density: Array
+) -> Levels:
+    """The cheapest nested chain from the first box: numbers (m,) of boxes, of M in falling order of efficiency.
 
-    A chain pays for each box its cost times the worth between it and the next; the last one down to zero.
+
+    A box pays for the targets that it reaches and the next box of the chain does not, the last one for all it reaches.
+
+    Args:
+        low, high: (M, d) levels.
+        served: (M,) how many of T targets each box reaches.
+        paid_up_to: (T + 1, M) what each box pays where it serves the first 0, 1 … T targets.
+        efficiency: (M,) signal efficiencies, falling.
+        density: (M,) what a box pays, besides, for the signal between it and the next box.
     """
-    n = worth.size
-    paid = np.full(n, np.inf)
+    n = efficiency.size
+    total = np.full(n, np.inf)  # what the best chain that ends here pays where the last box serves all it reaches
     before = np.full(n, -1)
-    paid[0] = 0.0
-    for i in range(1, n):
+    for i in range(n):
+        least, spared = 0.0 if i == 0 else np.inf, paid_up_to[served[i]]
         for p in range(i):
-            price = paid[p] + (worth[p] - worth[i]) * cost[p]
-            if price < paid[i] and worth[p] > worth[i]:
+            price = total[p] - spared[p] - density[p] * efficiency[i]
+            if price < least and efficiency[p] > efficiency[i]:
                 inside, j = True, 0
                 while inside and j < low.shape[1]:
                     inside = low[i, j] >= low[p, j] and high[i, j] <= high[p, j]
                     j += 1
                 if inside:
-                    paid[i], before[i] = price, p
-    last = np.argmin(paid + worth * cost)
+                    least, before[i] = price, p
+        total[i] = least + spared[i] + density[i] * efficiency[i]
+    last = np.argmin(total)
     n_links = 1
     link = last
     while before[link] >= 0:

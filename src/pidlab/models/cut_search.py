@@ -30,11 +30,6 @@ class Scan:
     targets: Array
     wanted: Array
 
-    def worth(self, efficiency: Array) -> Array:
-        """(K,) how much of the scan boxes (K,) of these efficiencies can serve: a wanted target counts like ten."""
-        served = [np.searchsorted(t, efficiency + 1e-12, side="right") for t in (self.targets, self.wanted)]
-        return np.asarray(served[0] + 9.0 * served[1])
-
 
 class Archive:
     """The best box seen for each step of signal efficiency.

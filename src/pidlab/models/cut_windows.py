@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,21 @@ class Box:
             terms += [f"{name} > {low!r}"] if low > -math.inf else []
             terms += [f"{name} < {high!r}"] if high < math.inf else []
         return " && ".join(terms) or "1"
+
+
+class NestedPoint(NamedTuple):
+    """What nesting costs at one signal efficiency: weighted shares of the training sample.
+
+    Attributes:
+        target: the signal efficiency asked for.
+        efficiency, background: of the box of the chain that serves it, the tightest of at least this efficiency.
+        own_optimum: the background of the best box found for this efficiency, nested or not.
+    """
+
+    target: float
+    efficiency: float
+    background: float
+    own_optimum: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from pidlab.models.base import Classifier, Holdout, Progress, read_json, write_j
 from pidlab.models.cut_boxes import Allowed, Array, Columns, Counter, Grid
 from pidlab.models.cut_classic import search_annealing, search_genetic, search_monte_carlo
 from pidlab.models.cut_edges import cut_edges
-from pidlab.models.cut_nesting import best_per_target, nested_chain
+from pidlab.models.cut_nesting import best_per_target, nested_chain, nesting_points
 from pidlab.models.cut_options import allowed_windows, by_name, choice, labels, scan
 from pidlab.models.cut_search import Archive, Scan, search_archive
-from pidlab.models.cut_windows import FIGURES, Box, Windows, level_scores, optimum
+from pidlab.models.cut_windows import FIGURES, Box, NestedPoint, Windows, level_scores, optimum
 from pidlab.sample import BoolArray, FloatArray
 
 _SEARCHES: Mapping[str, Callable[..., Archive]] = {
@@ -57,7 +57,8 @@ class Cuts(Classifier):
         ranges: feature index or name to (low, high): where faces may lie.
         min_width: feature index or name to the least width of a window that has both faces.
         efficiencies: signal efficiencies that matter most: half of the search goes there, and without `nested` they
-            are the ones that get a box; None: a scan from 0.3 to 0.999, none before another.
+            are the ones that get a box. With `nested` the chain has a box for each of them, as good as nesting allows
+            (`nesting_`). None: a scan from 0.3 to 0.999, none before another.
         signal: label of the signal; None: the last class.
         feature_names: d names for `sides`, `ranges`, `min_width` and cut strings; None: those of a data frame, or
             x0, x1, …
@@ -68,6 +69,7 @@ class Cuts(Classifier):
     Attributes:
         boxes_: the boxes of the signal against the rest, loose to tight.
         windows_: the boxes of each class that has some: (signal,) for two classes, else one entry a class.
+        nesting_: what nesting costs at each of `efficiencies`, for the signal; empty without `nested`.
         optimum_: the box of the best figure of merit; None for "efficiency".
         history_: "background", the mean over the scan after each generation, for the signal.
     """
@@ -121,10 +123,12 @@ class Cuts(Classifier):
         choice("search", self.search, _SEARCHES)
         self.history_ = {"background": []}
         X, index, weight = X[weight > 0], index[weight > 0], weight[weight > 0]
-        self.windows_ = tuple(
-            self._fit_class(X, index == k, weight, allowed, wanted, self._report(k, progress))
+        found = {
+            k: self._fit_class(X, index == k, weight, allowed, wanted, self._report(k, progress))
             for k in self._with_windows
-        )
+        }
+        self.windows_ = tuple(windows for windows, _ in found.values())
+        self.nesting_ = found[self._signal_index][1]
         is_signal = index == self._signal_index
         yields = float(weight[is_signal].sum()), float(weight[~is_signal].sum())
         self.optimum_ = optimum(self.boxes_, figure, *yields, float(wanted.targets[0]))
@@ -133,8 +137,8 @@ class Cuts(Classifier):
     def _fit_class(
         self, X: FloatArray, is_signal: BoolArray, weight: Array, allowed: Sequence[Allowed], wanted: Scan,
         report: Callable[[int, int, Archive], None],
-    ) -> Windows:  # fmt: skip
-        """Boxes of one class against the rest."""
+    ) -> tuple[Windows, tuple[NestedPoint, ...]]:  # fmt: skip
+        """Boxes of one class against the rest, and what nesting costs."""
         edges = [cut_edges(X[:, j], is_signal, weight, a) for j, a in enumerate(allowed)]
         grid = Grid.of(edges, allowed)
         classes = [Columns.of(X[rows], weight[rows], edges) for rows in (is_signal, ~is_signal)]
@@ -145,10 +149,13 @@ class Cuts(Classifier):
         archive = _SEARCHES[self.search](Counter(grid, *classes), wanted, rng, generations, report)
         boxes = nested_chain(archive, rng) if self.nested else best_per_target(archive)
         scores = np.empty(0)
+        points: tuple[NestedPoint, ...] = ()
         if self.nested:
+            points = nesting_points(archive, boxes)
             yields = float(weight[is_signal].sum()), float(weight[~is_signal].sum())
             scores = level_scores(boxes.efficiency, boxes.background, *yields)
-        return Windows(*grid.values(boxes.low, boxes.high), boxes.efficiency, boxes.background, scores)
+        windows = Windows(*grid.values(boxes.low, boxes.high), boxes.efficiency, boxes.background, scores)
+        return windows, points
 
     def _report(self, class_index: int, progress: Progress | None) -> Callable[[int, int, Archive], None]:
         """What to do after each generation: keep the history of the signal, tell the caller."""
@@ -281,6 +288,7 @@ class Cuts(Classifier):
             "classes": self.classes_.tolist(),
             "signal": self._signal_index,
             "windows": [w.to_json() for w in self.windows_],
+            "nesting": [list(point) for point in self.nesting_],
             "optimum": None if self.optimum_ is None else self.optimum_.efficiency,
         }
         write_json(directory / _FILE, content)
@@ -310,6 +318,7 @@ class Cuts(Classifier):
             if len({len(w.level_score) > 0 for w in model.windows_} | {bool(model.nested)}) > 1:
                 raise ValueError("nested boxes have scores, others none")
             model.history_ = {}
+            model.nesting_ = tuple(NestedPoint(*map(float, point)) for point in content.get("nesting", []))
             optimum = content["optimum"]
             model.optimum_ = None if optimum is None else model.box(float(optimum))
         except (KeyError, TypeError, ValueError, IndexError) as error:

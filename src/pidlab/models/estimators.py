@@ -125,13 +125,12 @@ def build_estimator(
 ) -> Classifier:
     """The untrained estimator that a section of the configuration describes.
 
-    Cuts without a score get a box for each of `working_points` (signal efficiencies).
+    Cuts get a box for each of `working_points` (signal efficiencies), and for each of their own `efficiencies`.
     """
     options = spec.model_dump(exclude={"type", "features", "figure_of_merit"})
     if isinstance(spec, CutsModel):
-        options |= {"feature_names": list(features), "signal": signal, "seed": seed}
-        if not spec.nested:
-            options["efficiencies"] = sorted({*working_points, *(spec.efficiencies or ())})
+        wanted = sorted({*working_points, *(spec.efficiencies or ())})
+        options |= {"feature_names": list(features), "signal": signal, "seed": seed, "efficiencies": wanted or None}
     elif isinstance(spec, BdtModel):
         extra = dict(spec.model_extra or {})
         options = {name: value for name, value in options.items() if name not in extra}
