@@ -272,7 +272,6 @@ def best_chain(
 ) -> Levels:
     """The cheapest nested chain from the first box: numbers (m,) of boxes, of M in falling order of efficiency.
 
-
     A box pays for the targets that it reaches and the next box of the chain does not, the last one for all it reaches.
 
     Args:
