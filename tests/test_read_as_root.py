@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
+from sklearn.metrics import roc_auc_score
 
-from conftest import write_tree
+from conftest import Run, write_tree
 from pidlab.config.schema import Feature
 from pidlab.errors import DataError
 from pidlab.expressions import evaluate, parse, selects
@@ -338,3 +340,33 @@ def test_fields_of_an_rntuple_are_related_in_one_walk(tmp_path: Path) -> None:
     with Table(source) as table:
         assert len(table.kinds(table.names)) == 301
     assert read(source, "a.b", "f7")["f7"].tolist() == [0, 1]
+
+
+def test_times_train_score_and_export_as_differences(pidlab: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    label = rng.integers(0, 2, 3000)
+    time_stamp = np.where(rng.random(3000) < 0.1, -999.9, 1.6e9 + rng.normal(label * 60, 40))
+    columns = {"label": label, "event": np.arange(3000), "t": time_stamp, "y": rng.normal(size=3000)}
+    write_tree(tmp_path / "a.root", columns)
+    (tmp_path / "a.yaml").write_text("""
+data: {files: a.root, event_id: [event]}
+classes: {s: "label == 1", b: "label == 0"}
+features: [{name: t, expression: t, missing: [-999.9]}, y]
+models: {fisher: {type: fisher}, cuts: {type: cuts, ranges: {t: [1.59e9, 1.61e9]}}}
+evaluate: {importance: false, robustness: null, working_points: [0.5, 0.7]}
+""")
+    done = pidlab("run", "a.yaml", "-o", "r", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "r/metrics.json").read_text())
+    assert any("'t' is taken as t - 1600000000.0" in note for note in metrics["notes"])
+    present = time_stamp > 0
+    truth = roc_auc_score(label[present], time_stamp[present])
+    assert metrics["models"]["fisher"]["test"]["auc"]["value"] > truth - 0.06, "a tenth of the times are missing"
+    for form in ("header", "cuts"):
+        model = "fisher" if form == "header" else "cuts"
+        exported = pidlab("export", "r", "--format", form, "--model", model, "-o", form)
+        assert exported.returncode == 0, exported.stderr
+    assert "t - 1600000000.0" in (tmp_path / "cuts/cuts.txt").read_text()
+    assert pidlab("apply", "r", "a.root", "-o", "f", "--jobs", "1").returncode == 0
+    with uproot.open(tmp_path / "f/a_pid.root") as new, uproot.open(tmp_path / "r/friends/a_pid.root") as old:
+        np.testing.assert_array_equal(*(f["T_pid"]["pid_fisher"].array(library="np") for f in (new, old)))

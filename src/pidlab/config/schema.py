@@ -48,14 +48,15 @@ class Section(BaseModel):
 class Data(Section):
     """Where the events are."""
 
-    files: str | list[str] | None = Field(None, description="path, glob or file.root:tree, or a list of them")
+    files: str | list[str] | None = Field(None, description="path, glob, file.root:tree or @LIST, or a list of them")
     tree: str | None = Field(None, description="may be left out where a file holds one tree")
     columns: Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="names for the columns of csv and npy files that do not name them"
     )
     friends: list[str] = Field(
         default_factory=list,
-        description="trees with one entry for each entry of the input; {stem}, {folder} and {tree} are the input's",
+        description="trees whose entries belong to the input's: by their stored index or event_id, else by number; "
+        "{stem}, {folder} and {tree} are the input's",
     )
     per: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="one row a candidate of this jagged collection"
