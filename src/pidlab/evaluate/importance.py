@@ -49,27 +49,30 @@ def measure_importance(
     Args:
         score: gives (n, k) scores of a sample with other features.
         sample: the test sample.
-        result: of the model on it; its first working point counts.
+        result: of the model on it; its first working point counts. Without any, only the area is measured.
         seed: of shuffles and choice of events.
         contributions: (m, d) what each feature adds to the signal's margin, and the m candidates they are for.
     """
     sample = reduced(sample, seed)
     groups = event_groups(sample)
-    point = result.working_points[0]
-    nominal = _rates(score(sample), sample, point.threshold)
+    point = next(iter(result.working_points), None)
+    threshold = np.nan if point is None else point.threshold
+    nominal = _rates(score(sample), sample, threshold)
     explained = {} if contributions is None else _mean_contributions(*contributions)
     features = []
     for column, name in enumerate(sample.features):
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         shuffles = [rng.permutation(len(sample)) for _ in range(REPEATS)]
-        shuffled = [_rates(score(_with_shuffled(sample, column, s)), sample, point.threshold) for s in shuffles]
+        shuffled = [_rates(score(_with_shuffled(sample, column, s)), sample, threshold) for s in shuffles]
         delta = [_difference(i, nominal, shuffled, shuffles, sample, groups) for i in range(len(nominal.values))]
+        if point is None:
+            delta[1:] = [UNDEFINED] * (len(delta) - 1)
         others = [c for i, c in enumerate(sample.classes) if i != sample.signal]
         area = UNDEFINED if result.single_point else delta[0]
         misid = dict(zip(others, delta[2:], strict=True))
         features.append(FeatureImportance(name, area, delta[1], misid, explained.get(name)))
     n_explained = 0 if contributions is None else len(contributions[1])
-    return Importance(point.name, len(sample), REPEATS, tuple(features), n_explained)
+    return Importance("" if point is None else point.name, len(sample), REPEATS, tuple(features), n_explained)
 
 
 def _with_shuffled(sample: Sample, column: int, order: IntArray) -> Sample:

@@ -57,7 +57,7 @@ class Importance:
     """The features of one model, in their order.
 
     Attributes:
-        working_point: where efficiency and misidentification are counted.
+        working_point: where efficiency and misidentification are counted; empty for a model without any.
         n_candidates: how many of test were shuffled.
         repeats: how many times.
         n_explained: how many the contributions were averaged over; 0 for a model without.

@@ -136,6 +136,11 @@ def _point(
 ) -> RobustnessPoint:
     signal = signal_score(scores, sample)
     area = UNDEFINED if result.single_point else auc(signal, sample.is_signal, sample.weight, groups)
+    if not result.working_points:  # none could be set
+        others = [name for index, name in enumerate(sample.classes) if index != sample.signal]
+        return RobustnessPoint(
+            change.kind, change.feature, change.size, area, UNDEFINED, dict.fromkeys(others, UNDEFINED)
+        )
     passing = passes(signal, result.working_points[0].threshold)
     rates: dict[str, Measured] = {}
     for index, name in enumerate(sample.classes):

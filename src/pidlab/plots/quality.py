@@ -94,12 +94,16 @@ def importance(rows: Mapping[str, Measured], quantity: str, ax: Axes, *, look: L
 
 
 def importance_columns(one: Importance, *, area: bool) -> dict[str, list[Measured]]:
-    """Quantity to its number for each feature; without `area` the AUC is left out, as are contributions of none."""
+    """Quantity to its number for each feature.
+
+    Without `area` the AUC is left out, without a working point what is counted there, and contributions of none.
+    """
     features = one.features
     misids = {particle: None for f in features for particle in f.delta_misid}
     table = {"ΔAUC": [f.delta_auc for f in features]} if area else {}
-    table["Δefficiency"] = [f.delta_efficiency for f in features]
-    table |= {f"Δmisid of {shown(c, 16)}": [f.delta_misid.get(c, UNDEFINED) for f in features] for c in misids}
+    if one.working_point:
+        table["Δefficiency"] = [f.delta_efficiency for f in features]
+        table |= {f"Δmisid of {shown(c, 16)}": [f.delta_misid.get(c, UNDEFINED) for f in features] for c in misids}
     if one.n_explained:
         table["mean |contribution|"] = [f.contribution or UNDEFINED for f in features]
     return table

@@ -129,8 +129,9 @@ def importances(results: Results) -> Iterator[Sheet]:
         model = results.models[name]
         if one.features:
             alt = (
-                f"Bars for each feature: change of {name} on test when it is shuffled, with thresholds as at "
-                f"{one.working_point} and 68.3 % intervals"
+                f"Bars for each feature: change of {name} on test when it is shuffled, with "
+                + (f"thresholds as at {one.working_point} and " if one.working_point else "")
+                + "68.3 % intervals"
                 + (", and the mean size of its contribution to the margin." if one.n_explained else ".")
             )
             yield Sheet(
@@ -150,7 +151,7 @@ def _importance(results: Results, model: ModelResult, one: Importance) -> Figure
     for (quantity, numbers), ax in zip(table.items(), axes, strict=True):
         rows = {one.features[i].feature: numbers[i] for i in order}
         importance(rows, quantity, ax, look=look, labels=results.labels)
-    about = f"{shown(model.name, 24)}, shuffled − as it is, at {one.working_point}"
+    about = f"{shown(model.name, 24)}, shuffled − as it is" + (f", at {one.working_point}" if one.working_point else "")
     axes[0].set_xlabel(about, loc="left", fontsize=10, parse_math=False)
     return figure
 
