@@ -370,3 +370,25 @@ evaluate: {importance: false, robustness: null, working_points: [0.5, 0.7]}
     assert pidlab("apply", "r", "a.root", "-o", "f", "--jobs", "1").returncode == 0
     with uproot.open(tmp_path / "f/a_pid.root") as new, uproot.open(tmp_path / "r/friends/a_pid.root") as old:
         np.testing.assert_array_equal(*(f["T_pid"]["pid_fisher"].array(library="np") for f in (new, old)))
+
+
+def test_a_branch_that_is_called_like_a_constant_is_never_taken_for_it(tmp_path: Path, pidlab: Run) -> None:
+    """ROOT reads the branch; here the expression says which is meant, and what `init` writes says it."""
+    rng = np.random.default_rng(1)
+    label, n = rng.integers(0, 2, 400).astype("i4"), 400
+    columns = {"species": label, "pi": rng.normal(label, 1).astype("f4"), "true": rng.normal(size=n).astype("f4")}
+    write_tree(tmp_path / "a.root", columns)
+    base = "data: {files: a.root}\nclasses: {e: species == 1, m: species == 0}\nmodels: {fisher: {type: fisher}}\n"
+    quiet = "evaluate: {importance: false, robustness: null}\n"
+    for name, features in (("bare", "[pi, true + 1]"), ("quoted", '["`pi`", "`true`"]')):
+        (tmp_path / f"{name}.yaml").write_text(f"{base}{quiet}features: {features}\n")
+    refused = pidlab("run", "bare.yaml", "-o", "bare")
+    assert refused.returncode == 2
+    assert "bare.yaml:5:12: features[0]: 'pi' is a constant, and the table has a branch of this name" in refused.stderr
+    assert "Write it in backquotes, `pi`, for the branch, or TMath::Pi() for the constant." in refused.stderr
+    assert "`true`, for the branch, or 1 for the constant" in refused.stderr
+    assert pidlab("run", "quoted.yaml", "-o", "quoted", "-q").returncode == 0
+    assert pidlab("init", "a.root", "-o", "init.yaml").returncode == 0
+    written = (tmp_path / "init.yaml").read_text()
+    assert 'expression: "`pi`"' in written
+    assert 'expression: "`true`"' in written

@@ -12,6 +12,7 @@ from pidlab.config.schema import ClassTable, ExpressionModel, Feature, ScoreMode
 from pidlab.config.schema import Expression as Text
 from pidlab.errors import ConfigError, DataError, ExpressionError, Mistake, UsageError
 from pidlab.expressions import Expression, Kind, Number, check, parse
+from pidlab.expressions.tree import Constant
 from pidlab.read import Source, Table, find_sources, has_place, with_friends
 
 
@@ -151,6 +152,12 @@ def _identity(source: Source) -> tuple[str, str]:
 
 
 def _check(expression: Expression, kinds: Mapping[str, Kind], table: Table) -> None:
+    for step in expression.steps:
+        if isinstance(step, Constant) and step.word and step.word in table:  # ROOT would read the branch
+            spelled = "TMath::Pi()" if step.word == "pi" else str(int(step.value))
+            message = f"{step.word!r} is a constant, and the table has a branch of this name"
+            hint = f"Write it in backquotes, `{step.word}`, for the branch, or {spelled} for the constant."
+            raise ExpressionError(message, expression.text, step.position, step.length, hint)
     for name in sorted(expression.branches):
         if name in table and name not in kinds:
             raise DataError(f"the branch {name!r} {table.reason(name)}; expressions take numbers and text")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pidlab.expressions.operations import CONSTANTS
 from pidlab.inspect import BranchSummary, TableSummary, shortest
 from pidlab.literals import yaml_comment, yaml_string
 
@@ -140,7 +141,7 @@ def _feature_lines(branch: BranchSummary) -> list[str]:
         codes = ", ".join(shortest(value) for value, _ in branch.codes)
         expression = yaml_string(_quoted(branch.name))
         return [f"  - {{name: {yaml_string(branch.name)}, expression: {expression}, missing: [{codes}]}}{remark}"]
-    if _PLAIN_NAME.fullmatch(branch.name):
+    if _quoted(branch.name) == branch.name:
         written = yaml_string(branch.name) if branch.name.lower() in _YAML_WORDS else branch.name
         return [f"  - {written}{remark}"]
     return [f"  - {{name: {yaml_string(branch.name)}, expression: {yaml_string(_quoted(branch.name))}}}{remark}"]
@@ -165,4 +166,4 @@ def _yaml_list(names: Sequence[str]) -> str:
 def _quoted(name: str | None) -> str:
     """A branch name as an expression."""
     assert name is not None
-    return name if _PLAIN_NAME.fullmatch(name) else f"`{name}`"
+    return name if _PLAIN_NAME.fullmatch(name) and name not in CONSTANTS else f"`{name}`"

@@ -256,7 +256,7 @@ class _Parser:
         if name in self._aliases:
             return self._alias(token)
         if name in CONSTANTS:
-            return self._leaf(Constant(CONSTANTS[name], token.position, token.length), token)
+            return self._leaf(Constant(CONSTANTS[name], token.position, token.length, name), token)
         if "$" in name or "::" in name:
             raise self._unknown_function(token)
         return self._element(token)

@@ -10,11 +10,16 @@ MAX_STEPS = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A number, a truth value or a text. Integers fit into 64 bits."""
+    """A number, a truth value or a text. Integers fit into 64 bits.
+
+    Attributes:
+        word: the name that stands for it, as `pi` does; empty for what is spelled out.
+    """
 
     value: float | int | bool | str
     position: int
     length: int
+    word: str = ""
 
 
 @dataclass(frozen=True, slots=True)
