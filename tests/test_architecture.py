@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "pidlab"
 
 # A module may import from rows above its own in this list, and from its own package.
 ROWS: list[set[str]] = [
-    {"secrets", "printable"},
+    {"credentials", "printable"},
     {"errors", "jsonfile", "literals", "revision"},
     {"manifest", "sample", "progress", "process", "config", "config.schema", "evaluate.results"},
     {"compiled", "config.names"},

@@ -116,6 +116,30 @@ def test_a_file_behind_http_is_read_as_one_that_is_here(served: str, tmp_path: P
         find_sources(f"{served}/far.csv", None, Path())
 
 
+class _Endless(http.server.BaseHTTPRequestHandler):
+    """Sends without end and never says how much it will be."""
+
+    def log_message(self, *words: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:  # the name that http.server asks for
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b"root" * 10_000)
+
+
+def test_a_body_without_end_is_refused_before_it_is_read() -> None:
+    if importlib.util.find_spec("aiohttp") is None:
+        pytest.skip("aiohttp is not installed: pip install -e '.[remote]'")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(DataError, match=r"a\.root: the server does not say how long this file is"):
+            find_sources(f"http://127.0.0.1:{server.server_port}/a.root", None, Path())
+        server.shutdown()
+
+
 ODD = 'odd "name"; DROP TABLE x; --'
 
 

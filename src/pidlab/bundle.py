@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from pidlab.config.load import LoadedConfig, load_config
 from pidlab.config.schema import Config
+from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.flat import flat_from_json, flat_to_json, thresholds_at
 from pidlab.evaluate.results import FlatThreshold, ModelResult
@@ -26,7 +27,6 @@ from pidlab.models.base import read_json, write_json
 from pidlab.models.contender import Contender
 from pidlab.read import absolute
 from pidlab.recipe import Recipe, compile_recipe, without_models
-from pidlab.secrets import address_without_secrets
 
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")

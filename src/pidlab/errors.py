@@ -17,7 +17,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pidlab.secrets import without_secrets
+from pidlab.credentials import without_secrets
 
 
 class PidlabError(Exception):

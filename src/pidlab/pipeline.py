@@ -19,6 +19,7 @@ from pidlab.cautions import copies_across, equal_inputs, heavy_events, telling_f
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.schema import CutsModel
+from pidlab.credentials import without_secrets
 from pidlab.errors import DataError
 from pidlab.evaluate import (
     compare_models,
@@ -42,7 +43,6 @@ from pidlab.recipe import Recipe, compile_recipe
 from pidlab.record import manifest_of, seal, write_record
 from pidlab.sample import IntArray, Sample
 from pidlab.scored import ScoredEvents, write_events
-from pidlab.secrets import without_secrets
 from pidlab.split import Part, fold_of, is_validation, split
 from pidlab.whole import whole_folder
 

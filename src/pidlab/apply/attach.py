@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pidlab.apply.summary import Summary
+from pidlab.credentials import address_without_secrets
 from pidlab.literals import cpp_comment, cpp_string, python_string
-from pidlab.secrets import address_without_secrets
 from pidlab.whole import write_whole
 
 Row = tuple[str, str, str, str]

@@ -11,10 +11,10 @@ import click
 
 from pidlab.cli.group import cli
 from pidlab.cli.options import STOPPED
+from pidlab.credentials import without_secrets
 from pidlab.errors import OutputError, PidlabError
 from pidlab.printable import printable
 from pidlab.process import collect_rarely, every_interrupt, give_matplotlib_a_folder, open_streams
-from pidlab.secrets import without_secrets
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError
 from pidlab.read import arrays, root, sql, text
 from pidlab.read.backend import Backend
-from pidlab.secrets import address_without_secrets
 
 _SQL = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql", "duckdb")
 _ENDINGS = {

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import uproot
 
+from pidlab.credentials import without_mask
 from pidlab.errors import DataError
 from pidlab.expressions import Number, kind_from_array
 from pidlab.read.backend import Arrays, as_text, joined, plain, readable
 from pidlab.read.catalogue import TreeKey, choose, index_names, trees_in
 from pidlab.read.local import LocalFile
-from pidlab.secrets import without_mask
 
 _NUMPY = uproot.interpretation.library.NumPy()
 _SHAPE = re.compile(r"(?P<name>.+?)(\[\w*\])+$")
@@ -39,13 +39,30 @@ def opened(path: str) -> Iterator[Any]:
         DataError: it cannot be opened; says why.
     """
     try:
+        _refuse_endless(path)
         options: dict[str, Any] = {} if "://" in path else {"handler": LocalFile}
         options["minimal_ttree_metadata"] = False  # a stored index says how a friend is to be matched
         file = uproot.open({without_mask(path): None}, object_cache=None, array_cache=None, **options)
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{path}: {_why_not(path, error)}") from error
     with file:
         yield file
+
+
+def _refuse_endless(path: str) -> None:
+    """Ask a web server how long a file is: what has no length is read until the memory is full.
+
+    Raises:
+        DataError: the server does not say it.
+    """
+    if path.startswith(("http://", "https://")):
+        from fsspec.core import url_to_fs  # comes with uproot; of no use to files that are here
+
+        system, name = url_to_fs(without_mask(path))
+        if system.info(name).get("size") is None:
+            raise DataError(f"{path}: the server does not say how long this file is, so it is not read; fetch it first")
 
 
 def _why_not(path: str, error: Exception) -> str:

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pidlab.credentials import without_mask
 from pidlab.errors import DataError
 from pidlab.read.backend import Arrays
 from pidlab.read.cells import to_array
-from pidlab.secrets import without_mask
 
 
 @contextmanager

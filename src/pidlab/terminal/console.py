@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from pidlab.credentials import without_secrets
 from pidlab.printable import printable
-from pidlab.secrets import without_secrets
 
 
 class PlainConsole(Console):

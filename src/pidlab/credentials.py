@@ -1,4 +1,4 @@
-"""Secrets: passwords and keys in addresses, which no message prints and no file that is left behind holds.
+"""Credentials: passwords and keys in addresses, which no message prints and no file that is left behind holds.
 
 Everything that shows an address, or text that may hold one, goes through `without_secrets`: the sentences of errors,
 the notes of a run, its configuration, manifest and report, the metadata of friend trees, and the terminal.
@@ -18,6 +18,11 @@ _KEYS = re.compile(
     r"(?i)([?&;][^=&;?]*(?:pass|pwd|secret|token|api_?key|accesskey|key_?id|signature|credential|auth|odbc_connect)"
     r"[^=&;?]*|[?&;](?:key|sig|pw|p))=[^&\s]*"
 )
+# The same in the rest of an address, as libraries quote it in their errors: path and parameters without the server.
+_PARAMETER = re.compile(
+    r"(?i)([?&;][^\s=&;?]*(?:pass|pwd|secret|token|api_?key|accesskey|key_?id|signature|credential|auth)"
+    r"[^\s=&;?]*)=(?!=|[*]{3})[^&\s'\"]*"
+)
 
 
 def without_secrets(text: str) -> str:
@@ -26,9 +31,8 @@ def without_secrets(text: str) -> str:
     Hidden are what stands between the user's name and the host, which may hold `@` and `/` itself, and the values of
     parameters that are called password, token, key, signature and the like.
     """
-    if "://" not in text:
-        return text
-    return _ADDRESS.sub(lambda found: _in_a_sentence(found[0]), text)
+    hidden = _ADDRESS.sub(lambda found: _in_a_sentence(found[0]), text) if "://" in text else text
+    return _PARAMETER.sub(rf"\1={MASK}", hidden) if "=" in hidden else hidden
 
 
 def _in_a_sentence(word: str) -> str:
