@@ -32,8 +32,12 @@ _NEEDED = {"http": "aiohttp", "https": "aiohttp", "root": "fsspec-xrootd", "root
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Any]:
+def opened(path: str, *, whole_headers: bool = False) -> Iterator[Any]:
     """An open ROOT file.
+
+    Args:
+        path: the file or its address.
+        whole_headers: whether trees are to tell of stored indices, aliases and bits, too, which takes a fifth longer.
 
     Raises:
         DataError: it cannot be opened; says why.
@@ -41,7 +45,7 @@ def opened(path: str) -> Iterator[Any]:
     try:
         _refuse_endless(path)
         options: dict[str, Any] = {} if "://" in path else {"handler": LocalFile}
-        options["minimal_ttree_metadata"] = False  # a stored index says how a friend is to be matched
+        options["minimal_ttree_metadata"] = not whole_headers
         file = uproot.open({without_mask(path): None}, object_cache=None, array_cache=None, **options)
     except DataError:
         raise
@@ -339,7 +343,7 @@ class RootTree:
     def __init__(self, path: str, tree: str) -> None:
         self._ahead: dict[str, _Ahead] = {}
         self._empty: dict[str, Any] = {}
-        self._place = f"{path}:{tree}"
+        self._path, self._name, self._place = path, tree, f"{path}:{tree}"
         self._context = opened(path)
         self._file = self._context.__enter__()
         try:
@@ -372,16 +376,25 @@ class RootTree:
             return f"holds objects of the type {branch.type or 'unknown'}"
         return f"holds objects of the type {branch.type}" if kind.number is Number.OTHER else ""
 
+    @cached_property
+    def _header(self) -> tuple[dict[str, str], bool, tuple[str, str] | None]:
+        """Aliases, the reshuffled bit and the index, which are seldom asked for and read apart from the branches."""
+        with opened(self._path, whole_headers=True) as file:
+            tree = _read_tree(choose(self._path, self._name, _listed(self._path, file)).key)
+            members = getattr(tree, "all_members", {})
+            stored = members.get("fTreeIndex")
+            is_reshuffled = bool(int(members.get("@fBits", 0)) & _ENTRIES_RESHUFFLED)
+            return dict(getattr(tree, "aliases", None) or {}), is_reshuffled, stored and index_names(stored)
+
     @property
     def aliases(self) -> dict[str, str]:
         """The names that the tree itself defines (TTree::SetAlias), with their expressions."""
-        return dict(getattr(self._tree, "aliases", None) or {})
+        return self._header[0]
 
     @property
     def is_reshuffled(self) -> bool:
         """True where ROOT noted that the entries stand in another order than those of the tree they were made of."""
-        named = getattr(self._tree, "all_members", {})
-        return bool(int(named.get("@fBits", 0)) & _ENTRIES_RESHUFFLED)
+        return self._header[1]
 
     @property
     def index(self) -> tuple[str, str] | None:
@@ -389,8 +402,7 @@ class RootTree:
 
         Where there is no minor one, its name is "0".
         """
-        stored = getattr(self._tree, "all_members", {}).get("fTreeIndex")
-        return None if stored is None else index_names(stored)
+        return self._header[2]
 
     def empty(self, name: str) -> Any:
         """A branch without entries."""

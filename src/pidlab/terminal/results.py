@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from pidlab.evaluate.results import ModelResult, Results, WorkingPoint
 from pidlab.rounding import format_symmetric
+
+if TYPE_CHECKING:  # what evaluates takes a second to load, and commands that look at a file don't need it
+    from pidlab.evaluate.results import ModelResult, Results, WorkingPoint
 
 
 def results_table(results: Results) -> Table:

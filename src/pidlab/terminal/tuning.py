@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from pidlab.config.edit import flow
-from pidlab.evaluate.intervals import deviations
-from pidlab.evaluate.results_tuning import Tuning
-from pidlab.evaluate.verdicts import ERROR, WIDE, corrected, measured_p
+if TYPE_CHECKING:  # what evaluates takes a second to load, and commands that look at a file don't need it
+    from pidlab.evaluate.results_tuning import Tuning
 
 
 def trials_table(tuning: Tuning, n: int = 10) -> Table:
     """The best trials, one line each."""
+    from pidlab.config.edit import flow
+
     table = Table(title=f"{tuning.model}: best trials by {tuning.objective} on validation")
     table.add_column("trial", justify="right")
     table.add_column(tuning.objective, justify="right")
@@ -55,6 +56,9 @@ def _gain_line(tuning: Tuning) -> str:
 
     Holm's procedure looks first at the smallest of n p-values, and multiplies it by n.
     """
+    from pidlab.evaluate.intervals import deviations
+    from pidlab.evaluate.verdicts import ERROR, WIDE, corrected, measured_p
+
     sign = 1.0 if tuning.maximise else -1.0
     value, wide = sign * tuning.gain.value, deviations(WIDE) * (tuning.gain.high - tuning.gain.low) / 2
     found = f"{value:+.5f}, 95 % interval {value - wide:+.5f} to {value + wide:+.5f}, paired on the same events"
