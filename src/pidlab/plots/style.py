@@ -215,7 +215,7 @@ def legend(
     """
     if not entries and not title:
         return None
-    texts = [shown(text) for _, text in entries]
+    texts = [shown(text, 56) for _, text in entries]  # two names of 12 characters and an AUC with both its errors
     n_columns = max(1, min(len(texts) or 1, width // (max(map(len, texts), default=0) + 5)))
     # matplotlib leaves out labels with a leading underscore: the text is put in afterwards.
     made = ax.legend(
