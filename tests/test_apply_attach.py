@@ -68,6 +68,19 @@ def test_root_says_so_where_no_input_has_the_tree(bundle: Bundle, tmp_path: Path
     assert ask_root(code, macro=folder / "attach.C") is True
 
 
+@needs_root
+@pytest.mark.parametrize(("name", "opens"), [("a#b", False), ("a?b", False), ("a$HOME", False), ("é😀 *[1]%20~", True)])
+def test_root_opens_what_it_can_and_names_what_it_cannot(
+    bundle: Bundle, tmp_path: Path, name: str, opens: bool
+) -> None:
+    (source,) = make_inputs(tmp_path / "in", 1, n=100)
+    folder = applied(bundle, tmp_path / "out", [source.rename(source.with_name(f"{name}.root"))])
+    code = 'ROOT.gROOT.LoadMacro(given["macro"]); ROOT.gErrorIgnoreLevel = ROOT.kFatal; chain = ROOT.attach()\n'
+    code += "answer = chain.GetEntries() if chain else 0"
+    assert ask_root(code, macro=folder / "attach.C") == (100 if opens else 0)
+    assert len(list(in_python(folder).iterate(["event"], ["pid_own"]))) == 1
+
+
 def test_python_iterates_over_inputs_and_friends(bundle: Bundle, tmp_path: Path) -> None:
     folder = applied(bundle, tmp_path / "out", make_inputs(tmp_path / "in", 2, n=3_000))
     parts = list(in_python(folder).iterate(["event", "a"], ["pid_own"], step=1_000))

@@ -30,6 +30,8 @@ _ROOT = """\
 #include <TString.h>
 #include <TSystem.h>
 
+#include <cstring>
+
 namespace pidlab_attach {{
 
 // input, its tree, friend, its tree
@@ -54,8 +56,16 @@ TChain *attach(const TString &tree = {first})
          continue;
       if (!friends)
          friends = new TChain(row[3]);
-      chain->AddFile(pidlab_attach::place(row[0]));
-      friends->AddFile(pidlab_attach::place(row[2]));
+      for (int i : {{0, 2}}) {{
+         const TString path = pidlab_attach::place(row[i]);
+         if (!path.Contains("://") && strpbrk(path.Data(), "#?$")) {{
+            ::Error("attach", "ROOT cannot open '%s': it takes #, ? and $ for something else; rename it", path.Data());
+            delete chain;
+            delete friends;
+            return nullptr;
+         }}
+         (i ? friends : chain)->AddFile(path);
+      }}
    }}
    if (!friends) {{
       ::Error("attach", "no input has a tree %s", tree.Data());
