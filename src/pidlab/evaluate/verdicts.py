@@ -228,7 +228,7 @@ def _at_cuts(finding: Finding, verdict: Judged) -> str:
     if math.isnan(ratio.value):
         return f"no difference shown: {where} no {finding.particle} and neither does {a}"
     bounds = (ratio.value, ratio.low, ratio.high)
-    if ratio.high < 1:
+    if ratio.value < 1:
         more = (_quotient(1.0, bound) for bound in (ratio.value, ratio.high, ratio.low))
         found = f"{where} {_times(*more)} more {finding.particle}, 95 % interval"
     else:
