@@ -9,8 +9,8 @@ import pytest
 
 from conftest import Run, write_tree
 from pidlab.config.load import load_config
-from pidlab.inspect import find_codes, inspect
 from pidlab.read import Source, Table
+from pidlab.read.inspection import find_codes, inspect
 from pidlab.simulate import simulate
 from pidlab.starter import starter_configuration
 

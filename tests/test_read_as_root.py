@@ -22,9 +22,9 @@ from pidlab.config.schema import Feature
 from pidlab.errors import DataError
 from pidlab.expressions import evaluate, parse, selects
 from pidlab.features import missing_values
-from pidlab.inspect import inspect, shortest
 from pidlab.precision import merged_share, origin_and_unit
 from pidlab.read import Source, Table, find_all, find_sources, with_friends
+from pidlab.read.inspection import inspect, shortest
 from real_root import ask_root, needs_root
 from source_tables import read
 

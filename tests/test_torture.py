@@ -14,8 +14,8 @@ import uproot
 from conftest import Run
 from pidlab.errors import DataError
 from pidlab.expressions import evaluate, parse, selects
-from pidlab.inspect import inspect
 from pidlab.read import Chunk, Source, Table, find_all, find_sources, trees_in
+from pidlab.read.inspection import inspect
 
 COMPRESSIONS = ["lz4", "lzma", "uncompressed", "zlib", "zstd"]
 

@@ -35,13 +35,13 @@ from pidlab.compare_runs import load_runs
 from pidlab.config.load import load_config
 from pidlab.errors import ConfigError, ModelError, OutputError, PidlabError
 from pidlab.export.cpp_check import find_compiler
-from pidlab.inspect import BranchSummary, TableSummary
 from pidlab.literals import cpp_comment, cpp_identifier, cpp_string, python_string, yaml_comment, yaml_string
 from pidlab.manifest import checksums, is_run, verify
 from pidlab.models.bdt_file import check_trees, read_ubj
 from pidlab.models.contender import Resources
 from pidlab.progress import Watcher
 from pidlab.read import Source
+from pidlab.read.inspection import BranchSummary, TableSummary
 from pidlab.record import seal
 from pidlab.replot import figure_titles
 from pidlab.reproduce import reproduce

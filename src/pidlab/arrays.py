@@ -12,10 +12,10 @@ import numpy as np
 
 from pidlab.apply.scoring import Scored, Scorer, score_branches, training_keys
 from pidlab.bundle import load_bundle
-from pidlab.candidates import find_collection, row_kinds
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.expressions import Kind, check, kind_from_array
 from pidlab.read import Chunk
+from pidlab.read.candidates import find_collection, row_kinds
 
 Columns = Mapping[str, Any]
 """Arrays of one length by branch name: a dict of numpy or awkward arrays, an awkward record array, a pandas

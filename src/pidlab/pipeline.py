@@ -36,9 +36,9 @@ from pidlab.events import Events, Input, input_names, load
 from pidlab.explain import explained
 from pidlab.features import given_values_changed
 from pidlab.figures import second
-from pidlab.inspect import find_codes, shortest
 from pidlab.models.contender import Contender, Resources, Scores, check_models, fit_contender
 from pidlab.progress import Watcher
+from pidlab.read.inspection import find_codes, shortest
 from pidlab.recipe import Recipe, compile_recipe
 from pidlab.record import manifest_of, seal, write_record
 from pidlab.sample import IntArray, Sample

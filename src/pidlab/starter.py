@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pidlab.expressions.operations import CONSTANTS
-from pidlab.inspect import BranchSummary, TableSummary, shortest
 from pidlab.literals import yaml_comment, yaml_string
+from pidlab.read.inspection import BranchSummary, TableSummary, shortest
 
 _LABEL_NAMES = (
     "species",

@@ -28,8 +28,8 @@ def simulate(sample: str, output: Path, events: int | None, seed: int) -> None:
 @click.option("--ranges", is_flag=True, help="Look at the values: ranges, NaN, missing codes, outliers, duplicates.")
 def inspect(file: str, ranges: bool) -> None:
     """Show the trees of FILE[:TREE], their branches, types and entries."""
-    from pidlab.inspect import inspect as inspect_table
     from pidlab.read import Table, find_all, is_wide
+    from pidlab.read.inspection import inspect as inspect_table
     from pidlab.terminal import inspection
 
     with terminal() as (console, _):
@@ -50,8 +50,8 @@ def inspect(file: str, ranges: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def init(file: str, output: Path, force: bool) -> None:
     """Write a starter configuration for this very FILE[:TREE]."""
-    from pidlab.inspect import inspect as inspect_table
     from pidlab.read import Table, find_one
+    from pidlab.read.inspection import inspect as inspect_table
     from pidlab.starter import starter_configuration
     from pidlab.whole import write_whole
 

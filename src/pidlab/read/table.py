@@ -9,10 +9,10 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
-from pidlab.candidates import Collection, find_collection, row_kinds
 from pidlab.errors import DataError, nearest
 from pidlab.expressions import Kind, kind_from_array
 from pidlab.read.backend import Backend, Seekable
+from pidlab.read.candidates import Collection, find_collection, row_kinds
 from pidlab.read.clusters import edges
 from pidlab.read.formats import Source
 from pidlab.read.friends import open_with_friends
@@ -63,7 +63,7 @@ class Chunk:
 class Table:
     """One open input: its branches, and their values in chunks. Use as a context manager.
 
-    With `per`, a row is a candidate of that collection (see `pidlab.candidates`); otherwise a row is an entry.
+    With `per`, a row is a candidate of that collection (see `pidlab.read.candidates`); otherwise a row is an entry.
     """
 
     def __init__(self, source: Source, per: str | Sequence[str] | None = None) -> None:

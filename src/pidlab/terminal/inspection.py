@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pidlab.inspect import BranchSummary, TableSummary
+    from pidlab.read.inspection import BranchSummary, TableSummary
 
 
 _MANY = 1000
