@@ -12,13 +12,13 @@ import pytest
 import uproot
 
 from evaluate_samples import sample_of
-from pidlab.cautions import copies_across, heavy_events, telling_features
 from pidlab.config.load import check_config
-from pidlab.events import load
 from pidlab.models.contender import Resources
 from pidlab.pipeline import preprocess, run
+from pidlab.preprocess.cautions import copies_across, heavy_events, telling_features
+from pidlab.preprocess.events import load
+from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Watcher
-from pidlab.recipe import compile_recipe
 
 RNG = np.random.default_rng(5)
 

@@ -25,13 +25,13 @@ from pidlab.bundle import load_bundle, save_bundle
 from pidlab.cli import cli
 from pidlab.config.load import load_config
 from pidlab.config.schema import json_schema
-from pidlab.events import check_table
 from pidlab.export import export
 from pidlab.models.contender import Resources
 from pidlab.pipeline import analyse, run
+from pidlab.preprocess.events import check_table
+from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Watcher
 from pidlab.read import Table
-from pidlab.recipe import compile_recipe
 from pidlab.scored import write_events
 from pidlab.simulate import simulate
 from real_root import needs_root

@@ -24,8 +24,8 @@ from pidlab.models.fisher import Fisher
 from pidlab.models.mlp import MLP
 from pidlab.models.mlp_layers import ACTIVATIONS
 from pidlab.models.mlp_network import DenseNetwork
-from pidlab.recipe import compile_recipe
-from pidlab.scaling import Method, Scaler, fit_scaler
+from pidlab.preprocess.recipe import compile_recipe
+from pidlab.preprocess.scaling import Method, Scaler, fit_scaler
 
 RNG = np.random.default_rng(3)
 

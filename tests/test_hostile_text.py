@@ -15,9 +15,9 @@ import pytest
 from conftest import write_tree
 from pidlab.config.load import check_config, load_config
 from pidlab.errors import PidlabError
-from pidlab.events import load
+from pidlab.preprocess.events import load
+from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Watcher
-from pidlab.recipe import compile_recipe
 
 PLANTED = "().__class__.__base__.__subclasses__()[0].__init__.__globals__['sys'].exit(3)"
 ESCAPES = {

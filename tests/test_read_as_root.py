@@ -21,8 +21,8 @@ from conftest import Run, write_tree
 from pidlab.config.schema import Feature
 from pidlab.errors import DataError
 from pidlab.expressions import evaluate, parse, selects
-from pidlab.features import missing_values
-from pidlab.precision import merged_share, origin_and_unit
+from pidlab.preprocess.features import missing_values
+from pidlab.preprocess.precision import merged_share, origin_and_unit
 from pidlab.read import Source, Table, find_all, find_sources, with_friends
 from pidlab.read.inspection import inspect, shortest
 from real_root import ask_root, needs_root

@@ -17,12 +17,12 @@ from pidlab.apply import apply
 from pidlab.bundle import load_bundle
 from pidlab.config.load import check_config, load_config
 from pidlab.errors import DataError, OutputError
-from pidlab.events import load
 from pidlab.models.contender import Resources, fit_parts
 from pidlab.pipeline import run
+from pidlab.preprocess.events import load
+from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Watcher
 from pidlab.read import Source
-from pidlab.recipe import compile_recipe
 from pidlab.simulate import simulate
 from pidlab.split import fold_of, is_validation
 

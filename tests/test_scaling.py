@@ -14,8 +14,8 @@ from scipy import stats
 from evaluate_samples import sample_of
 from pidlab.config.load import check_config
 from pidlab.models.prepared import prepare
-from pidlab.scaling import Method, Scaler, fit_scaler
-from pidlab.scaling_lines import broken_line
+from pidlab.preprocess.scaling import Method, Scaler, fit_scaler
+from pidlab.preprocess.scaling_lines import broken_line
 
 METHODS: list[Method] = ["none", "minmax", "standard", "robust", "quantile"]
 RNG = np.random.default_rng(5)

@@ -25,8 +25,8 @@ from pidlab.evaluate.results import FlatThreshold, ModelResult
 from pidlab.manifest import from_run, verify
 from pidlab.models.base import read_json, write_json
 from pidlab.models.contender import Contender
+from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models
 from pidlab.read import absolute
-from pidlab.recipe import Recipe, compile_recipe, without_models
 
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")

@@ -16,14 +16,14 @@ from pidlab.errors import DataError, OutputError
 from pidlab.evaluate.domain import measure_shift
 from pidlab.evaluate.results import plain
 from pidlab.evaluate.results_domain import Shift
-from pidlab.events import branches_read, check_table, input_keys, load
-from pidlab.features import event_keys, feature_matrix
 from pidlab.models.estimators import estimator_class
+from pidlab.preprocess.events import branches_read, check_table, input_keys, load
+from pidlab.preprocess.features import event_keys, feature_matrix
+from pidlab.preprocess.recipe import Recipe
+from pidlab.preprocess.selection import selected
 from pidlab.progress import Watcher
 from pidlab.read import Table
-from pidlab.recipe import Recipe
 from pidlab.sample import Sample, concatenate
-from pidlab.selection import selected
 from pidlab.split import fold_of, share_of
 
 CLASSES = ("run", "files")

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pidlab.apply import apply, parts_of
 from pidlab.bundle import save_bundle
 from pidlab.calibrate import calibrated
-from pidlab.cautions import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.schema import CutsModel
@@ -32,14 +31,15 @@ from pidlab.evaluate import (
 from pidlab.evaluate.merit import Merit
 from pidlab.evaluate.results import ModelResult, Results, Robustness, Scoring
 from pidlab.evaluate.results_quality import Importance
-from pidlab.events import Events, Input, input_names, load
 from pidlab.explain import explained
-from pidlab.features import given_values_changed
 from pidlab.figures import second
 from pidlab.models.contender import Contender, Resources, Scores, check_models, fit_contender
+from pidlab.preprocess.cautions import copies_across, equal_inputs, heavy_events, telling_features
+from pidlab.preprocess.events import Events, Input, input_names, load
+from pidlab.preprocess.features import given_values_changed
+from pidlab.preprocess.recipe import Recipe, compile_recipe
 from pidlab.progress import Watcher
 from pidlab.read.inspection import find_codes, shortest
-from pidlab.recipe import Recipe, compile_recipe
 from pidlab.record import manifest_of, seal, write_record
 from pidlab.sample import IntArray, Sample
 from pidlab.scored import ScoredEvents, write_events

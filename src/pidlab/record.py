@@ -17,11 +17,11 @@ from pidlab.bundle import Bundle, config_yaml
 from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, plain
 from pidlab.evaluate.stored import write_results as write_results_json
-from pidlab.events import Input
 from pidlab.figures import Second, drawing
 from pidlab.manifest import FILE, KIND, checksums
 from pidlab.manifest import SCHEMA as MANIFEST_SCHEMA
 from pidlab.models.contender import Resources
+from pidlab.preprocess.events import Input
 from pidlab.report import write_report
 from pidlab.revision import revision_of
 from pidlab.rootio.results import write_results

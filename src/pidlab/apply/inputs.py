@@ -11,8 +11,8 @@ import numpy as np
 
 from pidlab.apply.scoring import Piece, Scorer
 from pidlab.errors import DataError, UsageError
+from pidlab.preprocess.recipe import Recipe
 from pidlab.read import STEP, Source, Table, chained, each_path
-from pidlab.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import ModelError, PidlabError
-from pidlab.events import branches_read, check_table
-from pidlab.features import event_keys, feature_matrix, given_columns, values_of
 from pidlab.models.contender import Contender, Scores
 from pidlab.models.threads import one_thread
+from pidlab.preprocess.events import branches_read, check_table
+from pidlab.preprocess.features import event_keys, feature_matrix, given_columns, values_of
+from pidlab.preprocess.recipe import Stated
+from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk, Source, Table
-from pidlab.recipe import Stated
 from pidlab.scored import FILE, read_training_keys
-from pidlab.selection import selected
 from pidlab.split import Keys
 
 

@@ -17,8 +17,8 @@ from pidlab.apply.summary import Known, Summary
 from pidlab.apply.workers import Crew, crew_for
 from pidlab.bundle import Bundle
 from pidlab.errors import DataError, OutputError, UsageError
-from pidlab.events import input_keys
 from pidlab.models.threads import one_thread
+from pidlab.preprocess.events import input_keys
 from pidlab.progress import Task, Watcher
 from pidlab.read import Source
 from pidlab.rootio.files import sweep

@@ -11,8 +11,8 @@ from pidlab.export.cpp_text import number
 from pidlab.export.parity import ParityEvents
 from pidlab.expressions import Expression, Kind, Number, kind_from_array, to_cpp
 from pidlab.expressions.tree import Apply, Branch, Constant, Step
-from pidlab.features import missing_values
 from pidlab.literals import cpp_comment, cpp_identifier, cpp_string
+from pidlab.preprocess.features import missing_values
 
 _TYPES = {
     Number.FLOAT: "double",

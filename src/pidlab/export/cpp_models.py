@@ -12,7 +12,7 @@ from pidlab.export.cpp_event import EventText
 from pidlab.export.cpp_text import number, records, table
 from pidlab.models.calibration import Calibrator, Temperature
 from pidlab.models.contender import Contender, Fitted
-from pidlab.scaling import Scaler
+from pidlab.preprocess.scaling import Scaler
 
 _ACTIVATIONS = {
     "sigmoid": "Sigmoid",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pidlab.export.onnx_nodes import DOUBLE, FLOAT, TREES_DOMAIN, Graph, broken_line, look_up, padded, slots_for
 from pidlab.models.contender import Fitted
-from pidlab.scaling import Scaler
+from pidlab.preprocess.scaling import Scaler
 
 _FAR = 1e4  # log-odds beyond this are certainty, infinite ones too
 

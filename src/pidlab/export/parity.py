@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from pidlab.bundle import Bundle, Decision
 from pidlab.errors import DataError, ModelError
 from pidlab.evaluate.flat import thresholds_at
-from pidlab.events import check_table
 from pidlab.expressions import Expression, evaluate, parse
-from pidlab.features import feature_matrix, given_columns, missing_values
+from pidlab.preprocess.events import check_table
+from pidlab.preprocess.features import feature_matrix, given_columns, missing_values
+from pidlab.preprocess.selection import selected
 from pidlab.read import STEP, Chunk, Source, Table
-from pidlab.selection import selected
 
 LIMIT = 1e-5
 _POOL = 5  # rows looked at for each that is kept, to find some beside the thresholds

@@ -17,7 +17,6 @@ from pidlab.config.schema import Config, CutsModel, MlpModel, Model, SklearnMode
 from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.results import Training
-from pidlab.features import given_scores, missing_values
 from pidlab.models.base import Classifier, Progress, read_json, signal_scores, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.estimators import BroughtModel, TrainedModel, build_estimator, estimator_class
@@ -25,9 +24,10 @@ from pidlab.models.estimators import Resources as Resources
 from pidlab.models.estimators import check_models as check_models
 from pidlab.models.external import notes_of, open_model, takes_missing
 from pidlab.models.prepared import Prepared, prepare
-from pidlab.recipe import Recipe
+from pidlab.preprocess.features import given_scores, missing_values
+from pidlab.preprocess.recipe import Recipe
+from pidlab.preprocess.scaling import Scaler
 from pidlab.sample import BoolArray, FloatArray, Sample
-from pidlab.scaling import Scaler
 from pidlab.split import Keys, fold_of
 
 Scores = NDArray[np.float32]

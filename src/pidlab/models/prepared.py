@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pidlab.config.schema import BdtModel, Config, FisherModel, LogisticModel, MlpModel, Section, SklearnModel
 from pidlab.errors import ModelError
 from pidlab.models.base import Holdout
+from pidlab.preprocess.scaling import Scaler, fit_scaler
 from pidlab.sample import FloatArray, IntArray, Sample
-from pidlab.scaling import Scaler, fit_scaler
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.events import Input
+from pidlab.preprocess.events import Input
 from pidlab.sample import BoolArray, IntArray, Sample
 from pidlab.split import content_hash
 

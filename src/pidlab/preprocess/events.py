@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.results import CutStep
 from pidlab.expressions import selects
-from pidlab.features import event_keys, feature_columns, given_columns, spectator_values, values_of
-from pidlab.precision import Columns, coarse_scores, refined
+from pidlab.preprocess.features import event_keys, feature_columns, given_columns, spectator_values, values_of
+from pidlab.preprocess.precision import Columns, coarse_scores, refined
+from pidlab.preprocess.recipe import ClassRule, Recipe
+from pidlab.preprocess.selection import CutFlow, cut_masks
 from pidlab.progress import Watcher
 from pidlab.read import Chunk, Source, Table
-from pidlab.recipe import ClassRule, Recipe
 from pidlab.sample import BoolArray, Sample, concatenate
-from pidlab.selection import CutFlow, cut_masks
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pidlab.config.schema import Feature
 from pidlab.errors import DataError
 from pidlab.expressions import evaluate
+from pidlab.preprocess.recipe import Recipe, Stated
 from pidlab.read import Chunk
-from pidlab.recipe import Recipe, Stated
 from pidlab.sample import Sample
 from pidlab.split import Keys, event_hash, name_hash
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pidlab.config.schema import CutsModel, OnnxModel, ScoreModel, TmvaModel
 from pidlab.expressions import evaluate, parse
-from pidlab.features import missing_values
-from pidlab.recipe import Recipe, Stated
+from pidlab.preprocess.features import missing_values
+from pidlab.preprocess.recipe import Recipe, Stated
 from pidlab.sample import Sample
 
 Doubles = NDArray[np.float64]

@@ -54,7 +54,7 @@ class Scaler:
     def _line(self, j: int, column: NDArray[np.float64], out: NDArray[np.float32]) -> None:
         knots, values = self.knots[j], self.values[j]
         if self.clamp:
-            from pidlab.scaling_lines import broken_line
+            from pidlab.preprocess.scaling_lines import broken_line
 
             broken_line(column, knots, values, out)
             return

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pidlab.evaluate.results import CutStep
 from pidlab.expressions import selects
+from pidlab.preprocess.recipe import Recipe
 from pidlab.read import Chunk
-from pidlab.recipe import Recipe
 from pidlab.sample import BoolArray, IntArray
 
 

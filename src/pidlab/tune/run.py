@@ -18,14 +18,14 @@ from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.decisions import as_scores
 from pidlab.evaluate.results import UNDEFINED, Measured, ModelResult
 from pidlab.evaluate.results_tuning import Tried, Tuning
-from pidlab.events import load
 from pidlab.models.contender import Fitted
 from pidlab.models.estimators import Resources, TrainedModel
 from pidlab.pipeline import preprocess
 from pidlab.plots.tuning import write_tuning
+from pidlab.preprocess.events import load
+from pidlab.preprocess.recipe import compile_recipe, without_models
 from pidlab.progress import Watcher
 from pidlab.read import absolute
-from pidlab.recipe import compile_recipe, without_models
 from pidlab.sample import Sample
 from pidlab.tune.space import described, search_space
 from pidlab.tune.study import PRUNERS, Study, open_database

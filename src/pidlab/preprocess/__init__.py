@@ -1,0 +1,1 @@
+"""Preprocess: from chunks of the inputs to the samples that models are trained on."""
