@@ -28,7 +28,7 @@ from pidlab.export import parity_events
 from pidlab.export.cpp_check import find_compiler
 from pidlab.export.cpp_text import number
 from pidlab.export.header import Header
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.simulate import simulate

@@ -13,7 +13,7 @@ from conftest import write_tree
 from pidlab.apply import apply, parts_of
 from pidlab.bundle import save_bundle
 from pidlab.config.load import check_config
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.scored import write_events

@@ -13,7 +13,7 @@ import numpy as np
 from conftest import write_tree
 from pidlab.bundle import save_bundle
 from pidlab.config.load import check_config
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 

@@ -13,7 +13,7 @@ from pidlab.bundle import Bundle, load_bundle, save_bundle
 from pidlab.config.load import check_config
 from pidlab.evaluate.stored import write_results
 from pidlab.models.calibration import Calibrator, Isotonic, Temperature
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 

@@ -13,7 +13,7 @@ from pidlab.apply import apply
 from pidlab.bundle import Bundle, load_bundle, save_bundle
 from pidlab.config.load import check_config
 from pidlab.evaluate.results import Results
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.read import Source

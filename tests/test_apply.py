@@ -19,7 +19,7 @@ from pidlab.apply.scoring import Scorer
 from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate.results import FlatThreshold
-from pidlab.models.contender import Contender
+from pidlab.models.model import Contender
 from pidlab.progress import Task, Watcher
 from pidlab.read import Source
 

@@ -19,7 +19,7 @@ from pidlab.config.schema import FigureOfMerit
 from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.merit import Merit, best_point, figure
 from pidlab.expressions import parse, selects
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.read import Source

@@ -16,7 +16,7 @@ from pidlab.config.load import check_config
 from pidlab.domain import OutOfFold, as_mixture, compare_domain, labelled
 from pidlab.errors import ConfigError, DataError, UsageError
 from pidlab.evaluate.domain import measure_shift
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 

@@ -15,11 +15,11 @@ from sklearn.metrics import brier_score_loss, log_loss
 from evaluate_samples import both_features, evaluated, hand_cuts, probabilities, sample_of, three_samples, weights
 from exported_runs import config, make_run, write_table
 from pidlab.bundle import load_bundle
-from pidlab.calibrate import calibrated
 from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.calibration import calibration_curve, class_balanced
 from pidlab.evaluate.ranking import event_groups
 from pidlab.evaluate.results import plain
+from pidlab.models.calibrate import calibrated
 from pidlab.models.calibration import (
     Isotonic,
     Temperature,

@@ -17,9 +17,9 @@ from pidlab.config.schema import Evaluate
 from pidlab.evaluate.calibration import class_balanced
 from pidlab.evaluate.importance import REPEATS, measure_importance
 from pidlab.evaluate.results import plain
-from pidlab.explain import contributions
 from pidlab.models.bdt import BDT
-from pidlab.models.contender import Fitted
+from pidlab.models.explain import contributions
+from pidlab.models.model import Fitted
 
 
 def one_and_a_bit(sample):

@@ -17,7 +17,7 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.export import ParityEvents, parity_events
 from pidlab.export.onnx_graph import _difference_in_steps, graph_of, metadata, run_graph, write
 from pidlab.models.calibration import Isotonic
-from pidlab.models.contender import Fitted
+from pidlab.models.model import Fitted
 
 TRAINED = ["cuts", "fisher", "logistic", "bdt", "mlp"]
 # The README of ROOT's tmva/sofie, "Supported ONNX operators".

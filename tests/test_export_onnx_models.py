@@ -19,11 +19,11 @@ from pidlab.export.onnx_calibration import calibrated
 from pidlab.export.onnx_graph import graph_of, run_graph
 from pidlab.export.onnx_nodes import Graph
 from pidlab.models.bdt import BDT
-from pidlab.models.contender import Contender, Fitted
 from pidlab.models.fisher import Fisher
 from pidlab.models.mlp import MLP
 from pidlab.models.mlp_layers import ACTIVATIONS
 from pidlab.models.mlp_network import DenseNetwork
+from pidlab.models.model import Contender, Fitted
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.preprocess.scaling import Method, Scaler, fit_scaler
 

@@ -17,7 +17,7 @@ from pidlab.compare_runs import compare_runs, load_runs
 from pidlab.config.load import check_config
 from pidlab.errors import UsageError
 from pidlab.evaluate.stored import write_results
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.pipeline import analyse, run
 from pidlab.progress import Watcher
 from pidlab.reproduce import reproduce

@@ -14,7 +14,7 @@ from pidlab.bundle import load_bundle
 from pidlab.config.load import check_config
 from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.flat import thresholds_at
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.simulate import simulate

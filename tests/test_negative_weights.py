@@ -10,7 +10,7 @@ import pytest
 
 from conftest import write_tree
 from pidlab.config.load import check_config
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.record import metrics

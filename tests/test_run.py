@@ -17,7 +17,7 @@ from pidlab.apply import apply
 from pidlab.bundle import load_bundle
 from pidlab.config.load import check_config, load_config
 from pidlab.errors import DataError, OutputError
-from pidlab.models.contender import Resources, fit_parts
+from pidlab.models.model import Resources, fit_parts
 from pidlab.pipeline import run
 from pidlab.preprocess.events import load
 from pidlab.preprocess.recipe import compile_recipe

@@ -13,7 +13,7 @@ from scipy import stats
 
 from evaluate_samples import sample_of
 from pidlab.config.load import check_config
-from pidlab.models.prepared import prepare
+from pidlab.models.inputs import prepare
 from pidlab.preprocess.scaling import Method, Scaler, fit_scaler
 from pidlab.preprocess.scaling_lines import broken_line
 

@@ -17,7 +17,7 @@ from pidlab.cli import main
 from pidlab.config.load import load_config
 from pidlab.errors import ModelError, OutputError, UsageError
 from pidlab.evaluate.results_tuning import Tried, Tuning
-from pidlab.models.estimators import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.tune import Order, TuningStopped

@@ -12,7 +12,7 @@ import numpy as np
 
 from conftest import write_tree
 from pidlab.evaluate.results_tuning import Tuning
-from pidlab.models.estimators import Resources
+from pidlab.models.registry import Resources
 from pidlab.progress import Task, Watcher
 from pidlab.tune import Order, tune
 

@@ -24,7 +24,7 @@ from pidlab.evaluate.flat import flat_from_json, flat_to_json, thresholds_at
 from pidlab.evaluate.results import FlatThreshold, ModelResult
 from pidlab.manifest import from_run, verify
 from pidlab.models.base import read_json, write_json
-from pidlab.models.contender import Contender
+from pidlab.models.model import Contender
 from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models
 from pidlab.read import absolute
 

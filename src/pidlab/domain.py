@@ -16,7 +16,7 @@ from pidlab.errors import DataError, OutputError
 from pidlab.evaluate.domain import measure_shift
 from pidlab.evaluate.results import plain
 from pidlab.evaluate.results_domain import Shift
-from pidlab.models.estimators import estimator_class
+from pidlab.models.registry import estimator_class
 from pidlab.preprocess.events import branches_read, check_table, input_keys, load
 from pidlab.preprocess.features import event_keys, feature_matrix
 from pidlab.preprocess.recipe import Recipe

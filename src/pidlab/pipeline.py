@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from pidlab.apply import apply, parts_of
 from pidlab.bundle import save_bundle
-from pidlab.calibrate import calibrated
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.schema import CutsModel
@@ -31,9 +30,10 @@ from pidlab.evaluate import (
 from pidlab.evaluate.merit import Merit
 from pidlab.evaluate.results import ModelResult, Results, Robustness, Scoring
 from pidlab.evaluate.results_quality import Importance
-from pidlab.explain import explained
 from pidlab.figures import second
-from pidlab.models.contender import Contender, Resources, Scores, check_models, fit_contender
+from pidlab.models.calibrate import calibrated
+from pidlab.models.explain import explained
+from pidlab.models.model import Contender, Resources, Scores, check_models, fit_contender
 from pidlab.preprocess.cautions import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.preprocess.events import Events, Input, input_names, load
 from pidlab.preprocess.features import given_values_changed

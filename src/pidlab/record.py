@@ -20,7 +20,7 @@ from pidlab.evaluate.stored import write_results as write_results_json
 from pidlab.figures import Second, drawing
 from pidlab.manifest import FILE, KIND, checksums
 from pidlab.manifest import SCHEMA as MANIFEST_SCHEMA
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.preprocess.events import Input
 from pidlab.report import write_report
 from pidlab.revision import revision_of

@@ -14,7 +14,7 @@ from pidlab.config.load import load_config
 from pidlab.errors import DataError, ModelError, UsageError
 from pidlab.jsonfile import plain_json
 from pidlab.manifest import from_run, read_manifest, verify
-from pidlab.models.contender import Resources
+from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.record import manifest_of, metrics

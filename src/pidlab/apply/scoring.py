@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import ModelError, PidlabError
-from pidlab.models.contender import Contender, Scores
+from pidlab.models.model import Contender, Scores
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import branches_read, check_table
 from pidlab.preprocess.features import event_keys, feature_matrix, given_columns, values_of

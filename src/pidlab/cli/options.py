@@ -15,7 +15,7 @@ from pidlab.process import every_interrupt
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pidlab.models.contender import Resources
+    from pidlab.models.model import Resources
     from pidlab.terminal import Terminal
 
 PATH = click.Path(path_type=Path)
@@ -63,7 +63,7 @@ def stoppable(going_on: str) -> Iterator[None]:
 
 def resources(device: str, jobs: int | None, allow_import: Sequence[str]) -> Resources:
     """What models may use, as the options say it."""
-    from pidlab.models.contender import Resources
+    from pidlab.models.model import Resources
 
     return Resources(device, jobs, tuple(allow_import))  # type: ignore[arg-type]  # a click.Choice
 

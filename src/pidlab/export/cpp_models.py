@@ -11,7 +11,7 @@ from pidlab.errors import UsageError
 from pidlab.export.cpp_event import EventText
 from pidlab.export.cpp_text import number, records, table
 from pidlab.models.calibration import Calibrator, Temperature
-from pidlab.models.contender import Contender, Fitted
+from pidlab.models.model import Contender, Fitted
 from pidlab.preprocess.scaling import Scaler
 
 _ACTIVATIONS = {

@@ -18,7 +18,7 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.export.parity import Exported, ParityEvents
 from pidlab.expressions import parse, selects
 from pidlab.expressions.tokens import tokens
-from pidlab.models.contender import Contender
+from pidlab.models.model import Contender
 from pidlab.preprocess.features import missing_values
 
 _TOO_LARGE = 3.4028235677973366e38  # from here on a double is infinite as a float

@@ -29,7 +29,7 @@ from pidlab.export.onnx_calibration import calibrated
 from pidlab.export.onnx_models import SCORES, fitted_scores
 from pidlab.export.onnx_nodes import Graph, onnx_package
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
-from pidlab.models.contender import Contender, Scores
+from pidlab.models.model import Contender, Scores
 from pidlab.sample import FloatArray
 
 _ROWS_AT_ONCE = 10_000

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.export.onnx_nodes import DOUBLE, FLOAT, TREES_DOMAIN, Graph, broken_line, look_up, padded, slots_for
-from pidlab.models.contender import Fitted
+from pidlab.models.model import Fitted
 from pidlab.preprocess.scaling import Scaler
 
 _FAR = 1e4  # log-odds beyond this are certainty, infinite ones too

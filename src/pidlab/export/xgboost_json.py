@@ -25,7 +25,7 @@ from pidlab.bundle import Bundle
 from pidlab.errors import ModelError
 from pidlab.export.choice import choose, description
 from pidlab.export.parity import Exported, ParityEvents, largest_difference
-from pidlab.models.contender import Fitted
+from pidlab.models.model import Fitted
 
 _REPLACED = str.maketrans({"[": "(", "]": ")", "<": "lt"})
 _UNCALIBRATED = "The scores of the file are those before the calibration, which its attribute `pidlab` tells."

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pidlab.errors import ModelError
 from pidlab.evaluate.calibration import WITHOUT_PROBABILITIES
 from pidlab.models.calibration import fit_calibration
-from pidlab.models.contender import Contender
-from pidlab.models.prepared import trainable, training_weights
+from pidlab.models.inputs import trainable, training_weights
+from pidlab.models.model import Contender
 from pidlab.sample import Sample
 
 

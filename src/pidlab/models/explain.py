@@ -12,7 +12,7 @@ from pidlab.evaluate.importance import measure_importance
 from pidlab.evaluate.results import ModelResult
 from pidlab.evaluate.results_quality import Importance
 from pidlab.evaluate.robustness import reduced
-from pidlab.models.contender import Contender, Scores
+from pidlab.models.model import Contender, Scores
 from pidlab.sample import FloatArray, Sample
 from pidlab.split import fold_of
 

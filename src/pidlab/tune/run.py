@@ -18,8 +18,8 @@ from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.decisions import as_scores
 from pidlab.evaluate.results import UNDEFINED, Measured, ModelResult
 from pidlab.evaluate.results_tuning import Tried, Tuning
-from pidlab.models.contender import Fitted
-from pidlab.models.estimators import Resources, TrainedModel
+from pidlab.models.model import Fitted
+from pidlab.models.registry import Resources, TrainedModel
 from pidlab.pipeline import preprocess
 from pidlab.plots.tuning import write_tuning
 from pidlab.preprocess.events import load

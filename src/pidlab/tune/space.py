@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pidlab.config.load import LoadedConfig, check_config, plain_value
 from pidlab.errors import ConfigError, UsageError, nearest
-from pidlab.models.estimators import check_models
+from pidlab.models.registry import check_models
 
 DEFAULTS: dict[str, dict[str, str]] = {
     "bdt": {

@@ -20,9 +20,9 @@ from pidlab.config.schema import MlpModel
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.ranking import Score, auc_influence
 from pidlab.evaluate.working_points import passes, threshold_at
-from pidlab.models.contender import Fitted, fit
-from pidlab.models.estimators import Resources, TrainedModel, build_estimator
-from pidlab.models.prepared import Prepared, prepare
+from pidlab.models.inputs import Prepared, prepare
+from pidlab.models.model import Fitted, fit
+from pidlab.models.registry import Resources, TrainedModel, build_estimator
 from pidlab.progress import Task
 from pidlab.sample import Sample
 from pidlab.tune.space import Dimension, suggestion, with_parameters
