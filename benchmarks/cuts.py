@@ -32,12 +32,12 @@ from sklearn.metrics import roc_auc_score
 from toy import BACKGROUND, N_BACKGROUND, N_SIGNAL, SIGNAL, gaussian, sheared
 from xgboost import XGBClassifier
 
-from pidlab.models.cut_boxes import Allowed, Columns, Counter, Grid, Levels
-from pidlab.models.cut_classic import box_levels, evolve, genes_of
-from pidlab.models.cut_edges import cut_edges
-from pidlab.models.cut_search import random_boxes
-from pidlab.models.cut_windows import Windows
-from pidlab.models.cuts import Cuts
+from pidlab.models.cuts.boxes import Allowed, Columns, Counter, Grid, Levels
+from pidlab.models.cuts.classic import box_levels, evolve, genes_of
+from pidlab.models.cuts.edges import cut_edges
+from pidlab.models.cuts.estimator import Cuts
+from pidlab.models.cuts.search import random_boxes
+from pidlab.models.cuts.windows import Windows
 
 Array = NDArray[np.float64]
 POINTS = (0.50, 0.70, 0.80, 0.90, 0.95, 0.99)

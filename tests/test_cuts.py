@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pidlab.errors import ModelError
-from pidlab.models.cuts import Cuts
+from pidlab.models.cuts.estimator import Cuts
 
 QUICK = {"generations": 15}
 

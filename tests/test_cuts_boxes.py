@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pidlab.models.cut_boxes import BLOCK, Allowed, Columns, Counter, Grid
-from pidlab.models.cut_edges import N_LEVELS, cut_edges
+from pidlab.models.cuts.boxes import BLOCK, Allowed, Columns, Counter, Grid
+from pidlab.models.cuts.edges import N_LEVELS, cut_edges
 
 FREE = Allowed()
 

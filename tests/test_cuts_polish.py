@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pidlab.models.cut_boxes import Counter, Levels
-from pidlab.models.cut_polish import polish
-from pidlab.models.cut_search import random_boxes
+from pidlab.models.cuts.boxes import Counter, Levels
+from pidlab.models.cuts.polish import polish
+from pidlab.models.cuts.search import random_boxes
 from test_cuts_search import counter_of, toy
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.optimize import differential_evolution
 
-from pidlab.models.cut_boxes import Allowed, Columns, Counter, Grid
-from pidlab.models.cut_classic import search_annealing, search_genetic, search_monte_carlo
-from pidlab.models.cut_edges import cut_edges
-from pidlab.models.cut_nesting import best_chain, best_per_target, nested_chain
-from pidlab.models.cut_search import Archive, Scan, best_interval, peel, search_archive, sweep
-from pidlab.models.cuts import Cuts
+from pidlab.models.cuts.boxes import Allowed, Columns, Counter, Grid
+from pidlab.models.cuts.classic import search_annealing, search_genetic, search_monte_carlo
+from pidlab.models.cuts.edges import cut_edges
+from pidlab.models.cuts.estimator import Cuts
+from pidlab.models.cuts.nesting import best_chain, best_per_target, nested_chain
+from pidlab.models.cuts.search import Archive, Scan, best_interval, peel, search_archive, sweep
 
 POINTS = np.array([0.5, 0.7, 0.8, 0.9, 0.95, 0.99])
 TARGETS = np.unique(np.concatenate([np.linspace(0.3, 0.99, 100), POINTS]))

@@ -15,8 +15,8 @@ from pidlab.preprocess.scaling import Scaler
 _FAR = 1e4  # log-odds beyond this are certainty, infinite ones too
 
 if TYPE_CHECKING:
-    from pidlab.models.cut_windows import Windows
-    from pidlab.models.cuts import Cuts
+    from pidlab.models.cuts.estimator import Cuts
+    from pidlab.models.cuts.windows import Windows
     from pidlab.models.linear import LinearClassifier
     from pidlab.models.mlp import MLP
     from pidlab.models.mlp_network import DenseNetwork

@@ -44,7 +44,7 @@ class Resources:
 def estimator_class(kind: str) -> type[Classifier]:
     """The estimator of a trained model's type; its library is imported only now."""
     if kind == "cuts":
-        from pidlab.models.cuts import Cuts
+        from pidlab.models.cuts.estimator import Cuts
 
         return Cuts
     if kind == "fisher":

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pidlab.models.cut_boxes import Array, Counter, Levels
-from pidlab.models.cut_search import Archive
+from pidlab.models.cuts.boxes import Array, Counter, Levels
+from pidlab.models.cuts.search import Archive
 
 Box = tuple[Levels, Levels]
 """(d,) levels of the low faces and of the high ones."""

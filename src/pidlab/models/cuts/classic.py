@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import dual_annealing
 
-from pidlab.models.cut_boxes import Array, Counter, Grid, Levels
-from pidlab.models.cut_search import Archive, Report, Scan, random_boxes
+from pidlab.models.cuts.boxes import Array, Counter, Grid, Levels
+from pidlab.models.cuts.search import Archive, Report, Scan, random_boxes
 
 _N_POINTS = 12
 _POPULATION = 200

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.models.cut_boxes import Allowed
+from pidlab.models.cuts.boxes import Allowed
 from pidlab.sample import BoolArray, FloatArray
 
 Array = NDArray[np.float64]

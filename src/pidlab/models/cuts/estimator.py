@@ -13,13 +13,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from pidlab.errors import ModelError, nearest
 from pidlab.models.base import Classifier, Holdout, Progress, read_json, write_json
-from pidlab.models.cut_boxes import Allowed, Array, Columns, Counter, Grid
-from pidlab.models.cut_classic import search_annealing, search_genetic, search_monte_carlo
-from pidlab.models.cut_edges import cut_edges
-from pidlab.models.cut_nesting import best_per_target, nested_chain, nesting_points
-from pidlab.models.cut_options import allowed_windows, by_name, choice, labels, scan
-from pidlab.models.cut_search import Archive, Scan, search_archive
-from pidlab.models.cut_windows import FIGURES, Box, NestedPoint, Windows, level_scores, optimum
+from pidlab.models.cuts.boxes import Allowed, Array, Columns, Counter, Grid
+from pidlab.models.cuts.classic import search_annealing, search_genetic, search_monte_carlo
+from pidlab.models.cuts.edges import cut_edges
+from pidlab.models.cuts.nesting import best_per_target, nested_chain, nesting_points
+from pidlab.models.cuts.options import allowed_windows, by_name, choice, labels, scan
+from pidlab.models.cuts.search import Archive, Scan, search_archive
+from pidlab.models.cuts.windows import FIGURES, Box, NestedPoint, Windows, level_scores, optimum
 from pidlab.sample import BoolArray, FloatArray
 
 _SEARCHES: Mapping[str, Callable[..., Archive]] = {

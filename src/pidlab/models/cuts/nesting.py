@@ -8,10 +8,10 @@ from typing import Self
 import numpy as np
 
 from pidlab.compiled import compiled
-from pidlab.models.cut_anchors import Stacks, anchors
-from pidlab.models.cut_boxes import Array, Counter, Levels
-from pidlab.models.cut_search import FIRST_LOOK, Archive, peel, stacked
-from pidlab.models.cut_windows import NestedPoint
+from pidlab.models.cuts.anchors import Stacks, anchors
+from pidlab.models.cuts.boxes import Array, Counter, Levels
+from pidlab.models.cuts.search import FIRST_LOOK, Archive, peel, stacked
+from pidlab.models.cuts.windows import NestedPoint
 
 _ROUNDS = 6
 _REACH = (1, 3, 8, 20)  # links: how far around its place in the chain a new box may spread

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 
 from pidlab.errors import ModelError, nearest
-from pidlab.models.cut_boxes import Allowed, Array, Side
-from pidlab.models.cut_search import Scan
+from pidlab.models.cuts.boxes import Allowed, Array, Side
+from pidlab.models.cuts.search import Scan
 from pidlab.sample import IntArray
 
 SIDES = ("auto", "min", "max", "both")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pidlab.models.cut_boxes import Array, Counter, Levels
+from pidlab.models.cuts.boxes import Array, Counter, Levels
 
 _REACH = 48  # levels: how far a face moves in one exchange
 _TRIED = 48  # exchanges that promise most, counted exactly

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pidlab.compiled import compiled
-from pidlab.models.cut_boxes import Array, Counter, Grid, Levels
-from pidlab.models.cut_polish import polish
+from pidlab.models.cuts.boxes import Array, Counter, Grid, Levels
+from pidlab.models.cuts.polish import polish
 
 Report = Callable[[int, int, "Archive"], None]
 """Called as `report(done, total, archive)` after each generation."""

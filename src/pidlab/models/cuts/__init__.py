@@ -1,0 +1,1 @@
+"""Rectangular cuts, optimised and nested."""
