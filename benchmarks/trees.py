@@ -25,7 +25,7 @@ from sklearn.metrics import roc_auc_score
 from toy import toy
 
 from pidlab.models.base import Holdout
-from pidlab.models.bdt import BDT
+from pidlab.models.bdt.estimator import BDT
 
 FloatArray = NDArray[np.floating]
 TMVA_SECONDS = {"AdaBoost": 86.0, "gradient boosting": 126.0}

@@ -12,8 +12,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.models.base import Holdout, TrainingDataError
-from pidlab.models.bdt import BDT
-from pidlab.models.bdt_settings import check_parameters, cuda_present
+from pidlab.models.bdt.estimator import BDT
+from pidlab.models.bdt.settings import check_parameters, cuda_present
 
 
 def two_gaussians(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pidlab.models.base import posterior
-from pidlab.models.bdt import BDT
-from pidlab.models.tree_tables import Forest, Tree, build_tables, read_forest, worth_while
+from pidlab.models.bdt.estimator import BDT
+from pidlab.models.bdt.leaf_tables import Forest, Tree, build_tables, read_forest, worth_while
 
 TIES = np.array([-1.5, -0.5, 0, 0.5, 1.5], np.float32)  # few values, so that features often equal a threshold
 

@@ -17,7 +17,7 @@ from pidlab.config.schema import Evaluate
 from pidlab.evaluate.calibration import class_balanced
 from pidlab.evaluate.importance import REPEATS, measure_importance
 from pidlab.evaluate.results import plain
-from pidlab.models.bdt import BDT
+from pidlab.models.bdt.estimator import BDT
 from pidlab.models.explain import contributions
 from pidlab.models.model import Fitted
 

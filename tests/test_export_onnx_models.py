@@ -18,7 +18,7 @@ from pidlab.config.load import check_config
 from pidlab.export.onnx_calibration import calibrated
 from pidlab.export.onnx_graph import graph_of, run_graph
 from pidlab.export.onnx_nodes import Graph
-from pidlab.models.bdt import BDT
+from pidlab.models.bdt.estimator import BDT
 from pidlab.models.fisher import Fisher
 from pidlab.models.mlp import MLP
 from pidlab.models.mlp_layers import ACTIVATIONS

@@ -37,7 +37,7 @@ from pidlab.errors import ConfigError, ModelError, OutputError, PidlabError
 from pidlab.export.cpp_check import find_compiler
 from pidlab.literals import cpp_comment, cpp_identifier, cpp_string, python_string, yaml_comment, yaml_string
 from pidlab.manifest import checksums, is_run, verify
-from pidlab.models.bdt_file import check_trees, read_ubj
+from pidlab.models.bdt.file import check_trees, read_ubj
 from pidlab.models.model import Resources
 from pidlab.progress import Watcher
 from pidlab.read import Source

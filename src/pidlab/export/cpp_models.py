@@ -153,7 +153,7 @@ def _boxes(model: Any, contender: Contender, x: str) -> str:
 
 
 def _bdt(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
-    from pidlab.models.tree_tables import Tree, worth_while
+    from pidlab.models.bdt.leaf_tables import Tree, worth_while
 
     forest = model.forest()
     trees: list[Tree] = sorted(forest.trees, key=lambda tree: tree.margin)

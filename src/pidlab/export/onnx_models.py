@@ -15,12 +15,12 @@ from pidlab.preprocess.scaling import Scaler
 _FAR = 1e4  # log-odds beyond this are certainty, infinite ones too
 
 if TYPE_CHECKING:
+    from pidlab.models.bdt.leaf_tables import Forest
     from pidlab.models.cuts.estimator import Cuts
     from pidlab.models.cuts.windows import Windows
     from pidlab.models.linear import LinearClassifier
     from pidlab.models.mlp import MLP
     from pidlab.models.mlp_network import DenseNetwork
-    from pidlab.models.tree_tables import Forest
 
 
 def fitted_scores(graph: Graph, fitted: Fitted, kind: str, n_features: int) -> str:

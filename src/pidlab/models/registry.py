@@ -22,7 +22,7 @@ from pidlab.config.schema import (
 )
 from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.models.base import Classifier
-from pidlab.models.bdt_settings import check_parameters
+from pidlab.models.bdt.settings import check_parameters
 from pidlab.models.external import external_mistakes
 
 TrainedModel = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel | SklearnModel
@@ -56,7 +56,7 @@ def estimator_class(kind: str) -> type[Classifier]:
 
         return Logistic
     if kind == "bdt":
-        from pidlab.models.bdt import BDT
+        from pidlab.models.bdt.estimator import BDT
 
         return BDT
     if kind == "mlp":

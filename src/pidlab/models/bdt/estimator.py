@@ -27,7 +27,7 @@ from pidlab.models.base import (
     training_data,
     write_json,
 )
-from pidlab.models.bdt_settings import check_parameters, feature_index, monotone_signs, reason_of, training_device
+from pidlab.models.bdt.settings import check_parameters, feature_index, monotone_signs, reason_of, training_device
 from pidlab.models.threads import allowed_threads
 from pidlab.process import interrupt_later
 from pidlab.sample import FloatArray
@@ -35,7 +35,7 @@ from pidlab.sample import FloatArray
 if TYPE_CHECKING:
     import xgboost
 
-    from pidlab.models.tree_tables import Forest, LeafTables
+    from pidlab.models.bdt.leaf_tables import Forest, LeafTables
 
 _CHUNK = 50_000  # rows that inplace_predict scores fastest
 # Threads wait for each other in a loop after each level of each tree. On small samples they gain little by sharing the
@@ -338,13 +338,13 @@ class _Scorer:
 
     @cached_property
     def forest(self) -> Forest | None:
-        from pidlab.models.tree_tables import read_forest
+        from pidlab.models.bdt.leaf_tables import read_forest
 
         return read_forest(json.loads(bytes(self._booster.save_raw("json"))))
 
     @cached_property
     def tables(self) -> LeafTables | None:
-        from pidlab.models.tree_tables import build_tables, worth_while
+        from pidlab.models.bdt.leaf_tables import build_tables, worth_while
 
         return build_tables(self.forest) if self.forest is not None and worth_while(self.forest) else None
 
@@ -386,7 +386,7 @@ def _bounded(x: FloatArray) -> FloatArray:
 def _read_booster(path: Path, n_features: int, n_classes: int) -> xgboost.Booster:
     import xgboost
 
-    from pidlab.models.bdt_file import check_trees
+    from pidlab.models.bdt.file import check_trees
 
     try:
         content = path.read_bytes()
