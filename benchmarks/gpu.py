@@ -29,15 +29,15 @@ from rows import Part, Row, arguments_of, at_least, at_most, run, told
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from pidlab.models import mlp_engine
 from pidlab.models.base import Holdout
-from pidlab.models.mlp import MLP
-from pidlab.models.mlp_batches import Batches, Member, Watched, as_table
-from pidlab.models.mlp_engine import Plan, Trained, Trainer, quiet_torch
-from pidlab.models.mlp_layers import ACTIVATIONS, Architecture
-from pidlab.models.mlp_losses import LOSSES
-from pidlab.models.mlp_network import as_layers, forward
-from pidlab.models.mlp_optimizers import OPTIMIZERS, SCHEDULES
+from pidlab.models.mlp import engine as mlp_engine
+from pidlab.models.mlp.batches import Batches, Member, Watched, as_table
+from pidlab.models.mlp.engine import Plan, Trained, Trainer, quiet_torch
+from pidlab.models.mlp.estimator import MLP
+from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
+from pidlab.models.mlp.losses import LOSSES
+from pidlab.models.mlp.network import as_layers, forward
+from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
 
 SMALL, WIDE = (3, 20, 20, 1), (20, 256, 256, 256, 1)
 BATCHES = (128, 512, 4096, 65536)

@@ -28,7 +28,7 @@ from toy import toy
 from xgboost import XGBClassifier
 
 from pidlab.models.base import Holdout
-from pidlab.models.mlp import MLP
+from pidlab.models.mlp.estimator import MLP
 
 BATCH = 128
 N_TRAIN = 216_000

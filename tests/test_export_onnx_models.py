@@ -20,9 +20,9 @@ from pidlab.export.onnx_graph import graph_of, run_graph
 from pidlab.export.onnx_nodes import Graph
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.fisher import Fisher
-from pidlab.models.mlp import MLP
-from pidlab.models.mlp_layers import ACTIVATIONS
-from pidlab.models.mlp_network import DenseNetwork
+from pidlab.models.mlp.estimator import MLP
+from pidlab.models.mlp.layers import ACTIVATIONS
+from pidlab.models.mlp.network import DenseNetwork
 from pidlab.models.model import Contender, Fitted
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.preprocess.scaling import Method, Scaler, fit_scaler

@@ -15,8 +15,8 @@ from sklearn.utils.estimator_checks import check_estimator
 from pidlab.config.schema import MlpModel
 from pidlab.errors import ModelError
 from pidlab.models.base import Holdout
-from pidlab.models.mlp import MLP
-from pidlab.models.mlp_presets import PRESETS, architecture_for, members_for, plan_for
+from pidlab.models.mlp.estimator import MLP
+from pidlab.models.mlp.presets import PRESETS, architecture_for, members_for, plan_for
 
 QUICK = {"hidden": [8], "epochs": 4, "batch_size": 64}
 
@@ -128,7 +128,7 @@ def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants
 
 
 def test_nothing_is_tried_where_the_answer_is_known(monkeypatch):
-    monkeypatch.setattr("pidlab.models.mlp_noise.Trainer", None)
+    monkeypatch.setattr("pidlab.models.mlp.noise.Trainer", None)
     x, y = weak_features(np.random.default_rng(5), 1200)
     holdout = Holdout(x[:100], y[:100], np.ones(100))
     assert MLP(members=1).fit(x, y).swap_noise_ == 0  # nothing to judge by

@@ -8,15 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pidlab.models.mlp_layers import (
-    ACTIVATIONS,
-    Architecture,
-    Network,
-    Values,
-    dropout_mask,
-    initial_parameters,
-)
-from pidlab.models.mlp_network import folded_layers, forward
+from pidlab.models.mlp.layers import ACTIVATIONS, Architecture, Network, Values, dropout_mask, initial_parameters
+from pidlab.models.mlp.network import folded_layers, forward
 
 MEMBERS, BATCH, D = 3, 17, 5
 CPU = torch.device("cpu")

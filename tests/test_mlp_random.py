@@ -13,11 +13,11 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from pidlab.models import mlp_layers
-from pidlab.models.mlp_batches import Member, Watched, as_table
-from pidlab.models.mlp_engine import Plan, Trained, Trainer, quiet_torch
-from pidlab.models.mlp_layers import Architecture, parts_of_batch
-from pidlab.models.mlp_random import CounterStreams
+from pidlab.models.mlp import layers as mlp_layers
+from pidlab.models.mlp.batches import Member, Watched, as_table
+from pidlab.models.mlp.engine import Plan, Trained, Trainer, quiet_torch
+from pidlab.models.mlp.layers import Architecture, parts_of_batch
+from pidlab.models.mlp.random_numbers import CounterStreams
 
 CPU, N, D = torch.device("cpu"), 700, 4
 PLAN = Plan("cross_entropy", "adam", 0.9, 0.01, 0.01, "one_cycle", 32, 4, None)

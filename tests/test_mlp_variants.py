@@ -11,8 +11,8 @@ from sklearn.base import clone
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Holdout
-from pidlab.models.mlp import MLP
-from pidlab.models.mlp_variants import fit_variants
+from pidlab.models.mlp.estimator import MLP
+from pidlab.models.mlp.variants import fit_variants
 
 PLAIN: dict[str, Any] = {"hidden": [6], "epochs": 4, "batch_size": 32, "activation": "tanh", "seed": 3, "device": "cpu"}
 

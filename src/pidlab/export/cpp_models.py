@@ -192,7 +192,7 @@ def _breadth_first(tree: Any, d: int) -> tuple[list[tuple[np.float32, int, int]]
 
 
 def _mlp(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
-    from pidlab.models.mlp_scoring import has_fast_path
+    from pidlab.models.mlp.inference import has_fast_path
 
     networks = model.networks_
     first = networks[0]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pidlab.models.cuts.estimator import Cuts
     from pidlab.models.cuts.windows import Windows
     from pidlab.models.linear import LinearClassifier
-    from pidlab.models.mlp import MLP
-    from pidlab.models.mlp_network import DenseNetwork
+    from pidlab.models.mlp.estimator import MLP
+    from pidlab.models.mlp.network import DenseNetwork
 
 
 def fitted_scores(graph: Graph, fitted: Fitted, kind: str, n_features: int) -> str:
@@ -76,7 +76,7 @@ def posterior(graph: Graph, margins: str, n_margins: int) -> str:
 
 
 def _leaky_relu(graph: Graph, z: str) -> str:
-    from pidlab.models.mlp_layers import LEAKY_SLOPE
+    from pidlab.models.mlp.layers import LEAKY_SLOPE
 
     return graph.add("LeakyRelu", z, alpha=LEAKY_SLOPE)
 

@@ -61,7 +61,7 @@ def estimator_class(kind: str) -> type[Classifier]:
         return BDT
     if kind == "mlp":
         _check_address_space()
-        from pidlab.models.mlp import MLP
+        from pidlab.models.mlp.estimator import MLP
 
         return MLP
     if kind == "sklearn":

@@ -216,7 +216,7 @@ class Trials:
         return trial.should_prune()
 
     def _together(self, asked: Sequence[tuple[optuna.Trial, dict[str, Any]]], task: Task) -> None:
-        from pidlab.models.mlp_variants import fit_variants
+        from pidlab.models.mlp.variants import fit_variants
 
         bench, given, start = self._bench, self._bench.prepared, time.perf_counter()
         if given.holdout is None:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pidlab.models.mlp_layers import Architecture, Values, dropout_mask
-from pidlab.models.mlp_random import CounterStreams, MemberGenerators, RandomSource
+from pidlab.models.mlp.layers import Architecture, Values, dropout_mask
+from pidlab.models.mlp.random_numbers import CounterStreams, MemberGenerators, RandomSource
 
 _CHUNK_STEPS = 16
 _CHUNK_NUMBERS = 1 << 22

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pidlab.errors import ModelError
-from pidlab.models import mlp_checkpoint
-from pidlab.models.mlp_batches import Batches, Member, Watched
-from pidlab.models.mlp_layers import (
+from pidlab.models.mlp import checkpoint as mlp_checkpoint
+from pidlab.models.mlp.batches import Batches, Member, Watched
+from pidlab.models.mlp.cuda_graph import Replay
+from pidlab.models.mlp.layers import (
     WIDE,
     Architecture,
     Network,
@@ -28,10 +29,9 @@ from pidlab.models.mlp_layers import (
     parts_of_batch,
     split_flat,
 )
-from pidlab.models.mlp_losses import LOSSES, probabilities, weighted_auc
-from pidlab.models.mlp_network import DenseNetwork, as_dense, folded_layers, forward
-from pidlab.models.mlp_optimizers import FusedAdam, learning_rates, make_optimizer
-from pidlab.models.mlp_replay import Replay
+from pidlab.models.mlp.losses import LOSSES, probabilities, weighted_auc
+from pidlab.models.mlp.network import DenseNetwork, as_dense, folded_layers, forward
+from pidlab.models.mlp.optimizers import FusedAdam, learning_rates, make_optimizer
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 Judge = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]

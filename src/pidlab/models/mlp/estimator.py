@@ -17,13 +17,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, Holdout, Progress, read_json, write_json
-from pidlab.models.mlp_batches import Member, Watched, as_table
-from pidlab.models.mlp_engine import Plan, Trained, Trainer, quiet_torch
-from pidlab.models.mlp_layers import Architecture
-from pidlab.models.mlp_losses import probabilities
-from pidlab.models.mlp_network import as_layers, forward, read_networks, write_networks
-from pidlab.models.mlp_noise import swap_noise_for
-from pidlab.models.mlp_presets import architecture_for, check, members_for, plan_for
+from pidlab.models.mlp.batches import Member, Watched, as_table
+from pidlab.models.mlp.engine import Plan, Trained, Trainer, quiet_torch
+from pidlab.models.mlp.layers import Architecture
+from pidlab.models.mlp.losses import probabilities
+from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
+from pidlab.models.mlp.noise import swap_noise_for
+from pidlab.models.mlp.presets import architecture_for, check, members_for, plan_for
 from pidlab.sample import FloatArray, IntArray
 
 Fold = tuple[IntArray, IntArray | None]
@@ -206,7 +206,7 @@ class MLP(Classifier):
         event's scores don't depend on the events beside it, and are the same on every machine. Where `device` means a
         GPU, networks with a layer of 128 or more are scored there. A feature that is NaN makes the scores NaN.
         """
-        from pidlab.models.mlp_scoring import fast_logits, has_fast_path, linked
+        from pidlab.models.mlp.inference import fast_logits, has_fast_path, linked
 
         networks, x = self.networks_, np.ascontiguousarray(X, dtype=np.float32)
         if x.shape[1] != networks[0].n_inputs:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pidlab.compiled import compiled
 from pidlab.errors import ModelError
 from pidlab.models.base import posterior
-from pidlab.models.mlp_layers import ACTIVATIONS, LEAKY_SLOPE
-from pidlab.models.mlp_network import DenseNetwork
+from pidlab.models.mlp.layers import ACTIVATIONS, LEAKY_SLOPE
+from pidlab.models.mlp.network import DenseNetwork
 
 _BLOCK = 256
 _WIDEST = 256

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pidlab.errors import ModelError
-from pidlab.models.mlp_layers import ACTIVATIONS, BATCH_NORM_EPS, Network
+from pidlab.models.mlp.layers import ACTIVATIONS, BATCH_NORM_EPS, Network
 
 Matrices = NDArray[np.floating[Any]]
 _TYPES = frozenset({np.dtype(np.float32), np.dtype(np.float64)})

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pidlab.models.mlp_batches import Member
-from pidlab.models.mlp_engine import Plan, Trainer, quiet_torch
-from pidlab.models.mlp_layers import Architecture
-from pidlab.models.mlp_presets import architecture_for, may_want_noise, plan_for
+from pidlab.models.mlp.batches import Member
+from pidlab.models.mlp.engine import Plan, Trainer, quiet_torch
+from pidlab.models.mlp.layers import Architecture
+from pidlab.models.mlp.presets import architecture_for, may_want_noise, plan_for
 
 _SWAP_NOISE = 0.15
 

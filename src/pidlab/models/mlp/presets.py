@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pidlab.errors import ModelError, nearest
-from pidlab.models.mlp_engine import Plan
-from pidlab.models.mlp_layers import ACTIVATIONS, Architecture
-from pidlab.models.mlp_losses import LOSSES
-from pidlab.models.mlp_optimizers import OPTIMIZERS, SCHEDULES
+from pidlab.models.mlp.engine import Plan
+from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
+from pidlab.models.mlp.losses import LOSSES
+from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
 
 _EPOCHS = (10, 20, 50, 100, 200)
 _STEPS = 4000

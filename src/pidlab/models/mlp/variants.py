@@ -13,11 +13,11 @@ from sklearn.base import clone
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Holdout
-from pidlab.models.mlp import MLP
-from pidlab.models.mlp_batches import Member, Watched, as_table
-from pidlab.models.mlp_engine import Plan, Trained, Trainer, diverged, quiet_torch
-from pidlab.models.mlp_layers import Architecture
-from pidlab.models.mlp_presets import architecture_for, check, members_for, plan_for
+from pidlab.models.mlp.batches import Member, Watched, as_table
+from pidlab.models.mlp.engine import Plan, Trained, Trainer, diverged, quiet_torch
+from pidlab.models.mlp.estimator import MLP
+from pidlab.models.mlp.layers import Architecture
+from pidlab.models.mlp.presets import architecture_for, check, members_for, plan_for
 
 Judge = Callable[[int, int, Mapping[int, float]], Collection[int]]
 """Called after each epoch as `judge(done, total, {variant: validation AUC})` for those that still train; says which
