@@ -29,9 +29,9 @@ from conftest import Run
 from external_samples import NAMES, applied, content, matrix, saved_run, table, write_events
 from pidlab.config.schema import OnnxModel
 from pidlab.errors import ConfigError, ModelError, UsageError
-from pidlab.models.external_columns import MisfitError
-from pidlab.models.external_graph import read_graph
-from pidlab.models.external_onnx import OnnxClassifier, open_onnx
+from pidlab.models.external.columns import MisfitError
+from pidlab.models.external.onnx.model import OnnxClassifier, open_onnx
+from pidlab.models.external.onnx.runtime import read_graph
 
 CLASSES = ["electron", "pion"]
 X = matrix(table(5000, 8))
@@ -294,7 +294,7 @@ def endless() -> Any:
 
 
 def test_a_loop_without_an_end_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pidlab.models.external_graph.LONGEST", 1.0)
+    monkeypatch.setattr("pidlab.models.external.onnx.runtime.LONGEST", 1.0)
     start = time.monotonic()
     with pytest.raises(ModelError, match="does not end within 1 s on 4,096 events; does it hold a loop without an end"):
         opened(endless())

@@ -17,11 +17,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from conftest import Run
 from external_samples import applied, content, matrix, saved_run, table, write_events
 from pidlab.errors import ConfigError, ModelError
-from pidlab.models.external_columns import MisfitError
-from pidlab.models.external_convert import converted
-from pidlab.models.external_graph import Runner, read_graph
-from pidlab.models.external_import import build, classifier_class
-from pidlab.models.external_sklearn import SklearnClassifier
+from pidlab.models.external.columns import MisfitError
+from pidlab.models.external.onnx.runtime import Runner, read_graph
+from pidlab.models.external.sklearn.estimators import build, classifier_class
+from pidlab.models.external.sklearn.model import SklearnClassifier
+from pidlab.models.external.sklearn.to_onnx import converted
 from pidlab.models.threads import one_thread
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"

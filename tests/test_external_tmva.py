@@ -19,10 +19,10 @@ from scipy.linalg import sqrtm
 import tmva_files as tmva
 from external_samples import applied, matrix, saved_run, table, write_events
 from pidlab.errors import ConfigError
-from pidlab.models.external_columns import MisfitError
-from pidlab.models.external_tmva import TmvaClassifier
-from pidlab.models.external_tmva_file import read_weight_file, transformed
-from pidlab.models.external_tmva_methods import read_method
+from pidlab.models.external.columns import MisfitError
+from pidlab.models.external.tmva.file import read_weight_file, transformed
+from pidlab.models.external.tmva.methods import read_method
+from pidlab.models.external.tmva.model import TmvaClassifier
 
 ADA = {"BoostType": "AdaBoost", "UseYesNoLeaf": "True", "DoPreselection": "False"}
 NAMES = ("a", "b", "c")

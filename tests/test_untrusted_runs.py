@@ -827,8 +827,8 @@ GRAPHS = {
 @pytest.mark.parametrize("said", GRAPHS)
 def test_a_graph_whose_scores_would_mean_nothing_is_refused(said: str) -> None:
     from pidlab.config.schema import OnnxModel
-    from pidlab.models.external_columns import MisfitError
-    from pidlab.models.external_onnx import open_onnx
+    from pidlab.models.external.columns import MisfitError
+    from pidlab.models.external.onnx.model import open_onnx
 
     spec = OnnxModel(type="onnx", file="m.onnx", gives="score")
     features = {name: name for name in "abc"}

@@ -19,7 +19,7 @@ from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.results import Training
 from pidlab.models.base import Classifier, Progress, read_json, signal_scores, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
-from pidlab.models.external import notes_of, open_model, takes_missing
+from pidlab.models.external.loading import notes_of, open_model, takes_missing
 from pidlab.models.inputs import Prepared, prepare
 from pidlab.models.registry import BroughtModel, TrainedModel, build_estimator, estimator_class
 from pidlab.models.registry import Resources as Resources

@@ -23,7 +23,7 @@ from pidlab.config.schema import (
 from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.models.base import Classifier
 from pidlab.models.bdt.settings import check_parameters
-from pidlab.models.external import external_mistakes
+from pidlab.models.external.loading import external_mistakes
 
 TrainedModel = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel | SklearnModel
 BroughtModel = OnnxModel | TmvaModel
@@ -65,15 +65,15 @@ def estimator_class(kind: str) -> type[Classifier]:
 
         return MLP
     if kind == "sklearn":
-        from pidlab.models.external_sklearn import SklearnClassifier
+        from pidlab.models.external.sklearn.model import SklearnClassifier
 
         return SklearnClassifier
     if kind == "onnx":
-        from pidlab.models.external_onnx import OnnxClassifier
+        from pidlab.models.external.onnx.model import OnnxClassifier
 
         return OnnxClassifier
     if kind == "tmva":
-        from pidlab.models.external_tmva import TmvaClassifier
+        from pidlab.models.external.tmva.model import TmvaClassifier
 
         return TmvaClassifier
     raise ModelError(f"the model type {kind!r} cannot be trained")

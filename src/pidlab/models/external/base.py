@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, read_json, write_json
-from pidlab.models.external_columns import MisfitError
+from pidlab.models.external.columns import MisfitError
 from pidlab.sample import FloatArray
 
 _DESCRIPTION = "model.json"

@@ -12,9 +12,9 @@ from pidlab.config.load import LoadedConfig
 from pidlab.config.schema import OnnxModel, SklearnModel, TmvaModel
 from pidlab.errors import Mistake, ModelError
 from pidlab.models.base import Classifier
-from pidlab.models.external_columns import Columns, MisfitError, read_content
-from pidlab.models.external_graph import LARGEST as LARGEST_ONNX
-from pidlab.models.external_tmva_file import LARGEST as LARGEST_TMVA
+from pidlab.models.external.columns import Columns, MisfitError, read_content
+from pidlab.models.external.onnx.runtime import LARGEST as LARGEST_ONNX
+from pidlab.models.external.tmva.file import LARGEST as LARGEST_TMVA
 from pidlab.sample import Sample
 
 Brought = OnnxModel | TmvaModel
@@ -33,7 +33,7 @@ def external_mistakes(loaded: LoadedConfig, allowed: Collection[str] = ()) -> It
             if isinstance(spec, Brought):
                 open_model(name, loaded)
             elif isinstance(spec, SklearnModel):
-                from pidlab.models.external_sklearn import check_sklearn
+                from pidlab.models.external.sklearn.model import check_sklearn
 
                 check_sklearn(spec, allowed)
         except MisfitError as error:
@@ -45,7 +45,7 @@ def external_mistakes(loaded: LoadedConfig, allowed: Collection[str] = ()) -> It
 
 def takes_missing(spec: SklearnModel, allowed: Collection[str]) -> bool:
     """Whether an estimator takes NaN for missing values."""
-    from pidlab.models.external_sklearn import SklearnClassifier
+    from pidlab.models.external.sklearn.model import SklearnClassifier
 
     return SklearnClassifier(spec.estimator, spec.parameters, allowed=allowed).takes_missing
 
@@ -74,12 +74,12 @@ def open_model(name: str, loaded: LoadedConfig) -> tuple[Columns, Classifier]:
     features = {f.name: f.expression for f in config.feature_list}
     classes, signal = list(config.classes), list(config.classes).index(config.signal_class)
     if isinstance(spec, OnnxModel):
-        from pidlab.models.external_onnx import open_onnx
+        from pidlab.models.external.onnx.model import open_onnx
 
         content = read_content(_path(spec, loaded), LARGEST_ONNX)
         return open_onnx(spec, content, features, classes, signal)
     assert isinstance(spec, TmvaModel)
-    from pidlab.models.external_tmva import open_tmva
+    from pidlab.models.external.tmva.model import open_tmva
 
     content = read_content(_path(spec, loaded), LARGEST_TMVA)
     return open_tmva(spec, content, features, len(classes), signal)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pidlab.config.schema import OnnxModel
 from pidlab.errors import ModelError, nearest
 from pidlab.models.base import posterior, signal_scores
-from pidlab.models.external_brought import BroughtClassifier
-from pidlab.models.external_columns import Columns, MisfitError, in_order, listed, named
-from pidlab.models.external_graph import Graph, Port, Runner, read_graph
+from pidlab.models.external.base import BroughtClassifier
+from pidlab.models.external.columns import Columns, MisfitError, in_order, listed, named
+from pidlab.models.external.onnx.runtime import Graph, Port, Runner, read_graph
 from pidlab.sample import FloatArray
 
 Gives = Literal["probability", "logit", "score"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError, UsageError
-from pidlab.models.external_columns import MisfitError
+from pidlab.models.external.columns import MisfitError
 from pidlab.models.threads import allowed_threads
 from pidlab.sample import FloatArray
 

@@ -11,7 +11,7 @@ from typing import Any
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from pidlab.errors import nearest
-from pidlab.models.external_columns import MisfitError
+from pidlab.models.external.columns import MisfitError
 
 PACKAGES = ("sklearn", "xgboost", "lightgbm")
 _PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")

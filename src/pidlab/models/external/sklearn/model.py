@@ -16,10 +16,10 @@ from sklearn.utils.validation import has_fit_parameter
 from pidlab.config.schema import SklearnModel
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, Holdout, Progress, read_json, training_data, write_json
-from pidlab.models.external_columns import MisfitError
-from pidlab.models.external_convert import PROBABILITIES, converted, keeps_missing, refuse_unconvertible
-from pidlab.models.external_graph import Runner, read_graph
-from pidlab.models.external_import import build, parameter_names
+from pidlab.models.external.columns import MisfitError
+from pidlab.models.external.onnx.runtime import Runner, read_graph
+from pidlab.models.external.sklearn.estimators import build, parameter_names
+from pidlab.models.external.sklearn.to_onnx import PROBABILITIES, converted, keeps_missing, refuse_unconvertible
 from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 

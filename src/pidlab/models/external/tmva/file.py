@@ -16,7 +16,7 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.models.external_columns import MisfitError
+from pidlab.models.external.columns import MisfitError
 from pidlab.sample import FloatArray
 
 LARGEST = 300_000_000  # bytes of a file

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.compiled import compiled
-from pidlab.models.external_columns import MisfitError
-from pidlab.models.external_tmva_file import WeightFile, child, number, numbers, whole
+from pidlab.models.external.columns import MisfitError
+from pidlab.models.external.tmva.file import WeightFile, child, number, numbers, whole
 from pidlab.models.threads import allowed_threads
 
 Values = NDArray[np.float64]

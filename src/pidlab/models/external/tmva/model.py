@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from pidlab.config.schema import TmvaModel
 from pidlab.models.base import signal_scores
-from pidlab.models.external_brought import BroughtClassifier
-from pidlab.models.external_columns import Columns, listed, named
-from pidlab.models.external_tmva_file import read_weight_file, transformed
-from pidlab.models.external_tmva_methods import read_method
+from pidlab.models.external.base import BroughtClassifier
+from pidlab.models.external.columns import Columns, listed, named
+from pidlab.models.external.tmva.file import read_weight_file, transformed
+from pidlab.models.external.tmva.methods import read_method
 from pidlab.sample import FloatArray
 
 
