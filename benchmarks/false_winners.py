@@ -23,9 +23,9 @@ from sklearn.isotonic import IsotonicRegression
 
 from pidlab.errors import DataError
 from pidlab.evaluate import compare_models
+from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc
-from pidlab.evaluate.results import UNDEFINED, Comparison, ModelResult, WorkingPoint
-from pidlab.evaluate.working_points import choose
+from pidlab.evaluate.results.run import UNDEFINED, Comparison, ModelResult, WorkingPoint
 from pidlab.sample import Sample
 
 Array = NDArray[np.floating[Any]]

@@ -26,9 +26,9 @@ from scipy import special
 
 from pidlab.evaluate import compare_models
 from pidlab.evaluate.intervals import clopper_pearson, efficiency, wilson
+from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc
-from pidlab.evaluate.results import UNDEFINED, ModelResult, WorkingPoint
-from pidlab.evaluate.working_points import choose
+from pidlab.evaluate.results.run import UNDEFINED, ModelResult, WorkingPoint
 from pidlab.sample import Sample
 
 Array = NDArray[np.floating[Any]]

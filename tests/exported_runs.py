@@ -11,7 +11,7 @@ import numpy as np
 from conftest import write_tree
 from pidlab.bundle import Bundle, load_bundle, save_bundle
 from pidlab.config.load import check_config
-from pidlab.evaluate.stored import write_results
+from pidlab.evaluate.results.stored import write_results
 from pidlab.models.calibration import Calibrator, Isotonic, Temperature
 from pidlab.models.model import Resources
 from pidlab.pipeline import analyse

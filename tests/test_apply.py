@@ -18,7 +18,7 @@ from pidlab.apply import Summary, apply, find_inputs, friend_paths, parts_of
 from pidlab.apply.scoring import Scorer
 from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import DataError, UsageError
-from pidlab.evaluate.results import FlatThreshold
+from pidlab.evaluate.results.run import FlatThreshold
 from pidlab.models.model import Contender
 from pidlab.progress import Task, Watcher
 from pidlab.read import Source

@@ -17,7 +17,7 @@ from pidlab.bundle import load_bundle
 from pidlab.config.load import check_config
 from pidlab.config.schema import FigureOfMerit
 from pidlab.errors import ConfigError, ModelError
-from pidlab.evaluate.merit import Merit, best_point, figure
+from pidlab.evaluate.points.merit import Merit, best_point, figure
 from pidlab.expressions import parse, selects
 from pidlab.models.model import Resources
 from pidlab.pipeline import run

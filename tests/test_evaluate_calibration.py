@@ -18,7 +18,7 @@ from pidlab.bundle import load_bundle
 from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.calibration import calibration_curve, class_balanced
 from pidlab.evaluate.ranking import event_groups
-from pidlab.evaluate.results import plain
+from pidlab.evaluate.results.run import plain
 from pidlab.models.calibrate import calibrated
 from pidlab.models.calibration import (
     Isotonic,
@@ -287,7 +287,7 @@ def runs(tmp_path_factory):
 
 
 def results_of(folder):
-    from pidlab.evaluate.stored import read_results
+    from pidlab.evaluate.results.stored import read_results
 
     return read_results(folder / "results.json").models
 

@@ -11,10 +11,10 @@ import pytest
 from evaluate_samples import both_features, gaussians, hand_cuts, one_feature, sample_of
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate import compare_models, evaluate_model
+from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc, signal_score
-from pidlab.evaluate.results import UNDEFINED, Measured, ModelResult, WorkingPoint
+from pidlab.evaluate.results.run import UNDEFINED, Measured, ModelResult, WorkingPoint
 from pidlab.evaluate.verdicts import Finding, sentence
-from pidlab.evaluate.working_points import choose
 
 MODELS = {"bdt": one_feature, "mlp": both_features, "hand": hand_cuts}
 TARGETS = (0.9, 0.95)

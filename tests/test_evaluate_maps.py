@@ -11,9 +11,9 @@ from evaluate_samples import both_features, evaluated, fraction, gaussians, samp
 from pidlab.config.schema import Evaluate, Map
 from pidlab.errors import UsageError
 from pidlab.evaluate.maps import efficiency_maps
+from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import signal_score
-from pidlab.evaluate.results import UNDEFINED, WorkingPoint
-from pidlab.evaluate.working_points import passes
+from pidlab.evaluate.results.run import UNDEFINED, WorkingPoint
 
 
 def test_maps_count_what_passes_in_each_bin():

@@ -14,9 +14,9 @@ from pidlab.config.load import check_config
 from pidlab.config.schema import Evaluate
 from pidlab.errors import ConfigError
 from pidlab.evaluate.intervals import Interval, share
+from pidlab.evaluate.points.scan import _purity, merit_scan
 from pidlab.evaluate.ranking import event_groups
-from pidlab.evaluate.results import Measured, plain
-from pidlab.evaluate.scan import _purity, merit_scan
+from pidlab.evaluate.results.run import Measured, plain
 
 CLASSES = ("pion", "electron", "kaon")
 EXPECTED = {"pion": 300.0, "electron": 20.0, "kaon": 50.0}

@@ -27,8 +27,8 @@ from pidlab.config.names import point_name
 from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate import evaluate_model
-from pidlab.evaluate.results import plain
-from pidlab.evaluate.working_points import passes, threshold_at
+from pidlab.evaluate.points.working_points import passes, threshold_at
+from pidlab.evaluate.results.run import plain
 
 
 @pytest.fixture(scope="module")

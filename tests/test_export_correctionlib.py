@@ -20,9 +20,9 @@ from example_results import example
 from exported_runs import FAST, config, make_run, write_table
 from pidlab.bundle import Bundle
 from pidlab.errors import DataError, ModelError, UsageError
-from pidlab.evaluate.flat import thresholds_at
-from pidlab.evaluate.results import FlatThreshold, Results
-from pidlab.evaluate.stored import read_results, write_results
+from pidlab.evaluate.points.flat import thresholds_at
+from pidlab.evaluate.results.run import FlatThreshold, Results
+from pidlab.evaluate.results.stored import read_results, write_results
 from pidlab.export import correctionlib_json, parity_events
 from pidlab.export.correctionlib_content import corrections
 from pidlab.export.correctionlib_json import write

@@ -10,7 +10,7 @@ import pytest
 from example_results import example
 from pidlab import figures
 from pidlab.config.schema import Style
-from pidlab.evaluate.stored import write_results
+from pidlab.evaluate.results.stored import write_results
 from pidlab.figures import Second, drawing
 from pidlab.plots.gallery import write
 

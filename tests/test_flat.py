@@ -19,10 +19,10 @@ from pidlab.config.names import suffixes
 from pidlab.config.schema import Evaluate, Flat
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate import compare_models
-from pidlab.evaluate.flat import decided_by, flat_from_json, flat_to_json, thresholds_at
+from pidlab.evaluate.points.flat import decided_by, flat_from_json, flat_to_json, thresholds_at
+from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import signal_score
-from pidlab.evaluate.results import FlatThreshold
-from pidlab.evaluate.working_points import passes
+from pidlab.evaluate.results.run import FlatThreshold
 
 ONE = [Flat(x="P.p", bins=10)]
 

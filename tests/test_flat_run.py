@@ -13,7 +13,7 @@ import uproot
 from pidlab.bundle import load_bundle
 from pidlab.config.load import check_config
 from pidlab.errors import ConfigError, ModelError
-from pidlab.evaluate.flat import thresholds_at
+from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.models.model import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher

@@ -15,7 +15,7 @@ import pidlab as package
 from conftest import Run
 from pidlab.bundle import load_bundle
 from pidlab.compare_runs import compare_runs, load_runs
-from pidlab.evaluate.stored import read_results
+from pidlab.evaluate.results.stored import read_results
 from pidlab.scored import read_events
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -18,9 +18,9 @@ from matplotlib.testing.exceptions import ImageComparisonFailure
 
 from example_results import FEATURES, example
 from pidlab.config.schema import Flat, Style
-from pidlab.evaluate.results import UNDEFINED, Measured
-from pidlab.evaluate.results_domain import FeatureShift, Shift
-from pidlab.evaluate.results_tuning import Tried, Tuning
+from pidlab.evaluate.results.domain import FeatureShift, Shift
+from pidlab.evaluate.results.run import UNDEFINED, Measured
+from pidlab.evaluate.results.tuning import Tried, Tuning
 from pidlab.plots import gallery, style
 from pidlab.plots.domain import domain_figures
 from pidlab.plots.recording import recorded

@@ -10,13 +10,7 @@ from matplotlib.text import Text
 
 from example_results import FEATURES, example, measured
 from pidlab import plots
-from pidlab.evaluate.results import (
-    UNDEFINED,
-    CutStep,
-    EfficiencyMap,
-    Roc,
-    Training,
-)
+from pidlab.evaluate.results.run import UNDEFINED, CutStep, EfficiencyMap, Roc, Training
 from pidlab.plots import style
 
 TWO = example()

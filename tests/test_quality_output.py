@@ -12,8 +12,8 @@ import uproot
 from evaluate_samples import evaluated, hand_cuts, one_feature, three_samples
 from example_results import example
 from pidlab.evaluate.importance import measure_importance
-from pidlab.evaluate.results import UNDEFINED, Measured
-from pidlab.evaluate.results_quality import FeatureImportance, Importance
+from pidlab.evaluate.results.quality import FeatureImportance, Importance
+from pidlab.evaluate.results.run import UNDEFINED, Measured
 from pidlab.plots import gallery
 from pidlab.record import metrics
 from pidlab.report import render

@@ -17,7 +17,7 @@ import pytest
 from example_results import example
 from pidlab import report
 from pidlab.errors import OutputError
-from pidlab.evaluate.results import UNDEFINED, Measured, Results, Scoring
+from pidlab.evaluate.results.run import UNDEFINED, Measured, Results, Scoring
 from pidlab.plots import Picture
 from pidlab.plots.tables import Table
 from pidlab.report import by_auc, render, verdict, write_report

@@ -15,7 +15,7 @@ import uproot
 from example_results import example, hand_model
 from pidlab.errors import OutputError
 from pidlab.evaluate.intervals import clopper_pearson
-from pidlab.evaluate.results import UNDEFINED, CutStep, EfficiencyMap, Results
+from pidlab.evaluate.results.run import UNDEFINED, CutStep, EfficiencyMap, Results
 from pidlab.rootio import read_efficiency, write_results
 from pidlab.rootio.results import root_text
 from real_root import ask_root, needs_root

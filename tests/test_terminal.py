@@ -18,7 +18,7 @@ from rich.console import Console
 
 from conftest import write_tree
 from example_results import example, measured
-from pidlab.evaluate.results import Measured
+from pidlab.evaluate.results.run import Measured
 from pidlab.rounding import format_symmetric
 from pidlab.terminal import Terminal, results_table
 

@@ -16,7 +16,7 @@ import pytest
 from pidlab.cli import main
 from pidlab.config.load import load_config
 from pidlab.errors import ModelError, OutputError, UsageError
-from pidlab.evaluate.results_tuning import Tried, Tuning
+from pidlab.evaluate.results.tuning import Tried, Tuning
 from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
@@ -196,7 +196,7 @@ def test_ctrl_c_keeps_the_trials_and_says_how_to_go_on(config: Path) -> None:
 
 
 def test_misidentification_is_what_brute_force_counts(config: Path) -> None:
-    from pidlab.evaluate.working_points import threshold_at
+    from pidlab.evaluate.points.working_points import threshold_at
     from pidlab.tune.run import _samples
     from pidlab.tune.trials import Bench, Objective
 

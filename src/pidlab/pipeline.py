@@ -27,9 +27,9 @@ from pidlab.evaluate import (
     input_histograms,
     measure_robustness,
 )
-from pidlab.evaluate.merit import Merit
-from pidlab.evaluate.results import ModelResult, Results, Robustness, Scoring
-from pidlab.evaluate.results_quality import Importance
+from pidlab.evaluate.points.merit import Merit
+from pidlab.evaluate.results.quality import Importance
+from pidlab.evaluate.results.run import ModelResult, Results, Robustness, Scoring
 from pidlab.figures import second
 from pidlab.models.calibrate import calibrated
 from pidlab.models.explain import explained

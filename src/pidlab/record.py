@@ -15,8 +15,8 @@ from typing import Any
 from pidlab import __version__
 from pidlab.bundle import Bundle, config_yaml
 from pidlab.config.load import LoadedConfig
-from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, plain
-from pidlab.evaluate.stored import write_results as write_results_json
+from pidlab.evaluate.results.run import EfficiencyMap, Flatness, ModelResult, Results, plain
+from pidlab.evaluate.results.stored import write_results as write_results_json
 from pidlab.figures import Second, drawing
 from pidlab.manifest import FILE, KIND, checksums
 from pidlab.manifest import SCHEMA as MANIFEST_SCHEMA

@@ -7,8 +7,8 @@ import numpy as np
 from pidlab.evaluate.curves import equal_shares
 from pidlab.evaluate.intervals import effective_number, proportion, sums_by, symmetric
 from pidlab.evaluate.ranking import Score, groups_of, variance
-from pidlab.evaluate.results import UNDEFINED, Array, Measured
-from pidlab.evaluate.results_quality import Calibration
+from pidlab.evaluate.results.quality import Calibration
+from pidlab.evaluate.results.run import UNDEFINED, Array, Measured
 from pidlab.sample import FloatArray, IntArray, Sample
 
 WITHOUT_PROBABILITIES = frozenset({"expression", "score", "cuts"})

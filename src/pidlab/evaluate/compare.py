@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pidlab.evaluate.decisions import one_by_one, pair_name
-from pidlab.evaluate.flat import decided_by
 from pidlab.evaluate.intervals import LEVEL, effective_number, inner, proportion, sums_by
+from pidlab.evaluate.points.flat import decided_by
+from pidlab.evaluate.points.working_points import HAND_THRESHOLD, Crossing, crossing, passes, signal_efficiency
 from pidlab.evaluate.ranking import (
     Influence,
     Score,
@@ -31,9 +32,8 @@ from pidlab.evaluate.ranking import (
     signal_score,
     variance,
 )
-from pidlab.evaluate.results import UNDEFINED, Array, Comparison, Measured, ModelResult, WorkingPoint
+from pidlab.evaluate.results.run import UNDEFINED, Array, Comparison, Measured, ModelResult, WorkingPoint
 from pidlab.evaluate.verdicts import WIDE, Differences, Finding, judged
-from pidlab.evaluate.working_points import HAND_THRESHOLD, Crossing, crossing, passes, signal_efficiency
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 Scores = NDArray[np.floating[Any]]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pidlab.evaluate.histograms import histogram, input_histograms
 from pidlab.evaluate.overtraining import class_p, ks_distance, share_events
 from pidlab.evaluate.ranking import Score, auc, auc_influence, difference, event_groups, signal_score
-from pidlab.evaluate.results import UNDEFINED, Measured
-from pidlab.evaluate.results_domain import FeatureShift, Shift
+from pidlab.evaluate.results.domain import FeatureShift, Shift
+from pidlab.evaluate.results.run import UNDEFINED, Measured
 from pidlab.sample import IntArray, Sample
 
 _NAMED = 3

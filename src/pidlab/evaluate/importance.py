@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from pidlab.evaluate.calibration import class_balanced
 from pidlab.evaluate.intervals import effective_number, symmetric
+from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import auc_influence, event_groups, signal_score, variance
-from pidlab.evaluate.results import UNDEFINED, Measured, ModelResult
-from pidlab.evaluate.results_quality import FeatureImportance, Importance
+from pidlab.evaluate.results.quality import FeatureImportance, Importance
+from pidlab.evaluate.results.run import UNDEFINED, Measured, ModelResult
 from pidlab.evaluate.robustness import reduced
-from pidlab.evaluate.working_points import passes
 from pidlab.sample import FloatArray, IntArray, Sample
 
 REPEATS = 3

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from pidlab.config.schema import Map
-from pidlab.evaluate.flat import check_spectators, decided_by
 from pidlab.evaluate.intervals import efficiency, sums_by
+from pidlab.evaluate.points.flat import check_spectators, decided_by
+from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import Score
-from pidlab.evaluate.results import Array, EfficiencyMap, WorkingPoint
-from pidlab.evaluate.working_points import passes
+from pidlab.evaluate.results.run import Array, EfficiencyMap, WorkingPoint
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 OUTSIDE = -1

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError
 from pidlab.evaluate.curves import response, response_edges, roc_curves
-from pidlab.evaluate.flat_fit import flat_points
 from pidlab.evaluate.maps import efficiency_maps
-from pidlab.evaluate.merit import Merit, best_point
 from pidlab.evaluate.metrics import sample_metrics
 from pidlab.evaluate.overtraining import overtraining
-from pidlab.evaluate.quality import with_quality
-from pidlab.evaluate.ranking import Score, event_groups, signal_score
-from pidlab.evaluate.results import Flatness, ModelResult, Training, WorkingPoint
-from pidlab.evaluate.working_points import (
+from pidlab.evaluate.points.flat_fit import flat_points
+from pidlab.evaluate.points.merit import Merit, best_point
+from pidlab.evaluate.points.working_points import (
     HAND_THRESHOLD,
     check_abundance,
     choose,
@@ -28,6 +25,9 @@ from pidlab.evaluate.working_points import (
     signal_efficiency,
     warnings_about,
 )
+from pidlab.evaluate.quality import with_quality
+from pidlab.evaluate.ranking import Score, event_groups, signal_score
+from pidlab.evaluate.results.run import Flatness, ModelResult, Training, WorkingPoint
 from pidlab.sample import IntArray, Sample
 
 Scores = NDArray[np.floating[Any]]

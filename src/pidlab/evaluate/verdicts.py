@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 
 from pidlab.evaluate.intervals import deviations
-from pidlab.evaluate.results import Comparison, Measured, PairedPoint
+from pidlab.evaluate.results.run import Comparison, Measured, PairedPoint
 from pidlab.rounding import format_alike, format_interval
 
 WIDE = 0.95

@@ -8,7 +8,7 @@ from typing import Any
 from pidlab import __version__
 from pidlab.bundle import Bundle
 from pidlab.errors import UsageError
-from pidlab.evaluate.results import plain
+from pidlab.evaluate.results.run import plain
 
 
 def choose(bundle: Bundle, models: Sequence[str], kinds: Collection[str], what: str) -> tuple[list[str], str]:

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from pidlab import __version__
-from pidlab.evaluate.results import Array, EfficiencyMap, FlatThreshold, Measured, ModelResult, Results, WorkingPoint
+from pidlab.evaluate.results.run import (
+    Array,
+    EfficiencyMap,
+    FlatThreshold,
+    Measured,
+    ModelResult,
+    Results,
+    WorkingPoint,
+)
 
 SYSTEMATICS = ("nominal", "low", "high")
 

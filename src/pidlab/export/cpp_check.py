@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
-from pidlab.evaluate.flat import thresholds_at
+from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.export.cpp_event import Member
 from pidlab.export.parity import LIMIT, ParityEvents, largest_difference
 from pidlab.literals import cpp_string

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pidlab.bundle import Bundle, Decision
 from pidlab.errors import DataError, ModelError
-from pidlab.evaluate.flat import thresholds_at
+from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.expressions import Expression, evaluate, parse
 from pidlab.preprocess.events import check_table
 from pidlab.preprocess.features import feature_matrix, given_columns, missing_values

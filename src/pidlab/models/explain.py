@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.evaluate.importance import measure_importance
-from pidlab.evaluate.results import ModelResult
-from pidlab.evaluate.results_quality import Importance
+from pidlab.evaluate.results.quality import Importance
+from pidlab.evaluate.results.run import ModelResult
 from pidlab.evaluate.robustness import reduced
 from pidlab.models.model import Contender, Scores
 from pidlab.sample import FloatArray, Sample

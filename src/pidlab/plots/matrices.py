@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
-from pidlab.evaluate.results import Array, EfficiencyMap, SampleMetrics
-from pidlab.evaluate.results_quality import DecisionMatrix
+from pidlab.evaluate.results.quality import DecisionMatrix
+from pidlab.evaluate.results.run import Array, EfficiencyMap, SampleMetrics
 from pidlab.plots.style import NO_LABELS, caption, colour_bar, label_axes, name_ticks, shades, shown, write
 from pidlab.rounding import fixed
 

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pidlab.evaluate.results import UNDEFINED, Measured, ModelResult
-from pidlab.evaluate.results_quality import Calibration, Importance, Scan
+from pidlab.evaluate.results.quality import Calibration, Importance, Scan
+from pidlab.evaluate.results.run import UNDEFINED, Measured, ModelResult
 from pidlab.plots.roc import inverse
 from pidlab.plots.style import (
     GREY,

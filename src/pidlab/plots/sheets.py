@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results import Array, Histogram, ModelResult, Results, Training
+from pidlab.evaluate.results.run import Array, Histogram, ModelResult, Results, Training
 from pidlab.plots import sheets_quality, tables
 from pidlab.plots.cutflow import cut_flow
 from pidlab.plots.inputs import feature

@@ -25,7 +25,7 @@ from matplotlib.lines import Line2D
 from matplotlib.mathtext import MathTextParser
 from numpy.typing import NDArray
 
-from pidlab.evaluate.results import Array, Histogram, Measured
+from pidlab.evaluate.results.run import Array, Histogram, Measured
 
 GREY = "#5f6368"
 NO_LABELS: Mapping[str, str] = MappingProxyType({})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pidlab.evaluate.results import ModelResult
-from pidlab.evaluate.results_quality import Calibration, DecisionMatrix, Importance, Scan
+from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
+from pidlab.evaluate.results.run import ModelResult
 from pidlab.plots.quality import importance_columns
 from pidlab.plots.tables import Table, curve_points, table_of
 

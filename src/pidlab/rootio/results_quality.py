@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pidlab.evaluate.results import UNDEFINED, Measured, ModelResult
-from pidlab.evaluate.results_quality import Calibration, DecisionMatrix, Importance, Scan
+from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
+from pidlab.evaluate.results.run import UNDEFINED, Measured, ModelResult
 from pidlab.rootio.histograms import from_cells, th2
 from pidlab.rootio.placed import Placed, bounds, graph_of, labelled
 

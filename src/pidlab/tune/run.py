@@ -16,8 +16,8 @@ from pidlab.config.schema import ClassTable, CutsModel, Evaluate
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
 from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.decisions import as_scores
-from pidlab.evaluate.results import UNDEFINED, Measured, ModelResult
-from pidlab.evaluate.results_tuning import Tried, Tuning
+from pidlab.evaluate.results.run import UNDEFINED, Measured, ModelResult
+from pidlab.evaluate.results.tuning import Tried, Tuning
 from pidlab.models.model import Fitted
 from pidlab.models.registry import Resources, TrainedModel
 from pidlab.pipeline import preprocess

@@ -18,8 +18,8 @@ from pidlab.config.load import LoadedConfig
 from pidlab.config.names import point_name
 from pidlab.config.schema import MlpModel
 from pidlab.errors import ModelError, UsageError
+from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.ranking import Score, auc_influence
-from pidlab.evaluate.working_points import passes, threshold_at
 from pidlab.models.inputs import Prepared, prepare
 from pidlab.models.model import Fitted, fit
 from pidlab.models.registry import Resources, TrainedModel, build_estimator

@@ -16,12 +16,12 @@ from scipy import special
 
 from pidlab.config.names import axes_of, suffixes
 from pidlab.config.schema import Evaluate, Map
-from pidlab.evaluate.flat import check_spectators, thresholds_at
 from pidlab.evaluate.intervals import effective_number, sums_by
 from pidlab.evaluate.maps import OUTSIDE, bins_of, map_edges, maps_in
+from pidlab.evaluate.points.flat import check_spectators, thresholds_at
+from pidlab.evaluate.points.working_points import measure, passes, threshold_at
 from pidlab.evaluate.ranking import Score, falling
-from pidlab.evaluate.results import Array, EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
-from pidlab.evaluate.working_points import measure, passes, threshold_at
+from pidlab.evaluate.results.run import Array, EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 from pidlab.split import fold_of
 

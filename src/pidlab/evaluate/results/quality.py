@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pidlab.evaluate.results_numbers import Array, Measured
+from pidlab.measured import Array, Measured
 
 
 @dataclass(frozen=True, slots=True)

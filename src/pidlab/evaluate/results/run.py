@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.evaluate.results_numbers import UNDEFINED as UNDEFINED
-from pidlab.evaluate.results_numbers import Array as Array
-from pidlab.evaluate.results_numbers import Measured as Measured
-from pidlab.evaluate.results_quality import Calibration, DecisionMatrix, Importance, Scan
+from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
+from pidlab.measured import UNDEFINED as UNDEFINED
+from pidlab.measured import Array as Array
+from pidlab.measured import Measured as Measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pidlab.errors import DataError
-from pidlab.evaluate.results import Measured, Results
+from pidlab.evaluate.results.run import Measured, Results
 from pidlab.jsonfile import plain_json
 
 SCHEMA = 1

@@ -1,0 +1,1 @@
+"""Working points: thresholds, flat thresholds, scans and figures of merit."""

@@ -1,0 +1,1 @@
+"""Results: frozen values, which everything after the evaluation reads."""
