@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from example_results import example
-from pidlab import figures
 from pidlab.config.schema import Style
 from pidlab.evaluate.results.stored import write_results
-from pidlab.figures import Second, drawing
+from pidlab.plots import worker as figures
 from pidlab.plots.gallery import write
+from pidlab.plots.worker import Second, drawing
 
 LOOK = Style(experiment="CMS", label="Preliminary")
 

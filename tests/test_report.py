@@ -19,7 +19,7 @@ from pidlab import report
 from pidlab.errors import OutputError
 from pidlab.evaluate.results.run import UNDEFINED, Measured, Results, Scoring
 from pidlab.plots import Picture
-from pidlab.plots.tables import Table
+from pidlab.plots.sheets.tables import Table
 from pidlab.report import by_auc, render, verdict, write_report
 from pidlab.report_objects import objects_of
 from pidlab.rootio.results import write_results

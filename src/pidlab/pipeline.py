@@ -30,10 +30,10 @@ from pidlab.evaluate import (
 from pidlab.evaluate.points.merit import Merit
 from pidlab.evaluate.results.quality import Importance
 from pidlab.evaluate.results.run import ModelResult, Results, Robustness, Scoring
-from pidlab.figures import second
 from pidlab.models.calibrate import calibrated
 from pidlab.models.explain import explained
 from pidlab.models.model import Contender, Resources, Scores, check_models, fit_contender
+from pidlab.plots.worker import second
 from pidlab.preprocess.cautions import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.preprocess.events import Events, Input, input_names, load
 from pidlab.preprocess.features import given_values_changed

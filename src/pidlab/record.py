@@ -17,10 +17,10 @@ from pidlab.bundle import Bundle, config_yaml
 from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results.run import EfficiencyMap, Flatness, ModelResult, Results, plain
 from pidlab.evaluate.results.stored import write_results as write_results_json
-from pidlab.figures import Second, drawing
 from pidlab.manifest import FILE, KIND, checksums
 from pidlab.manifest import SCHEMA as MANIFEST_SCHEMA
 from pidlab.models.model import Resources
+from pidlab.plots.worker import Second, drawing
 from pidlab.preprocess.events import Input
 from pidlab.report import write_report
 from pidlab.revision import revision_of

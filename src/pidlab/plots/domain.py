@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pidlab.evaluate.results.domain import Shift
 from pidlab.plots.inputs import feature
-from pidlab.plots.sheet import grid, label_left
+from pidlab.plots.sheets.sheet import grid, label_left
 from pidlab.plots.style import (
     GREY,
     Look,

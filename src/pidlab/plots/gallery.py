@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from pidlab.config.schema import Style
 from pidlab.errors import OutputError
 from pidlab.evaluate.results.run import Results
-from pidlab.plots import sheets, style
+from pidlab.plots import style
 from pidlab.plots.experiment import put_label
 from pidlab.plots.recording import recorded
-from pidlab.plots.sheet import Sheet
-from pidlab.plots.tables import Table
+from pidlab.plots.sheets import collection as sheets
+from pidlab.plots.sheets.sheet import Sheet
+from pidlab.plots.sheets.tables import Table
 
 DPI = 120
 PLAIN = Style()

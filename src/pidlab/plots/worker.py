@@ -14,7 +14,7 @@ from pidlab.config.schema import Config, Style
 from pidlab.evaluate.results.run import Results
 from pidlab.evaluate.results.stored import read_results
 from pidlab.plots.gallery import Picture, catalogue, picture, write_one
-from pidlab.plots.sheet import Sheet
+from pidlab.plots.sheets.sheet import Sheet
 from pidlab.process import collect_rarely
 
 WORTH_IT = 15
@@ -29,7 +29,7 @@ class Second:
     """
 
     def __init__(self) -> None:
-        words = [sys.executable, "-P", "-m", "pidlab.figures"]
+        words = [sys.executable, "-P", "-m", "pidlab.plots.worker"]
         silent = subprocess.DEVNULL
         self._process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=silent, stderr=silent, start_new_session=True, text=True

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results.run import UNDEFINED, Comparison, Measured, Results, RobustnessPoint
-from pidlab.plots import tables
 from pidlab.plots.comparison import delta_auc, delta_misid
 from pidlab.plots.robustness import dropped, robustness
-from pidlab.plots.sheet import Sheet, grid, label_left
+from pidlab.plots.sheets import tables
+from pidlab.plots.sheets.sheet import Sheet, grid, label_left
 from pidlab.plots.style import legend, model_looks, new_figure, samples_of, shown
 
 WORST_FEATURES = 5

@@ -9,16 +9,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results.run import Array, Histogram, ModelResult, Results, Training
-from pidlab.plots import sheets_quality, tables
 from pidlab.plots.cutflow import cut_flow
 from pidlab.plots.inputs import feature
 from pidlab.plots.matrices import confusion, correlation
 from pidlab.plots.response import response
 from pidlab.plots.roc import roc, roc_ratio
-from pidlab.plots.sheet import Sheet, grid, label_left
-from pidlab.plots.sheets_changes import changes, comparisons
-from pidlab.plots.sheets_flat import flat_points
-from pidlab.plots.sheets_spectators import efficiencies, maps
+from pidlab.plots.sheets import quality as sheets_quality
+from pidlab.plots.sheets import tables
+from pidlab.plots.sheets.changes import changes, comparisons
+from pidlab.plots.sheets.flat import flat_points
+from pidlab.plots.sheets.sheet import Sheet, grid, label_left
+from pidlab.plots.sheets.spectators import efficiencies, maps
 from pidlab.plots.style import class_looks, legend, model_looks, new_figure, samples_of, shown
 from pidlab.plots.training import learning_curve, quantities
 

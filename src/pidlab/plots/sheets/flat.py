@@ -9,10 +9,10 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results.run import EfficiencyMap, Flatness, ModelResult, Results, WorkingPoint
-from pidlab.plots import tables
 from pidlab.plots.flat import flatness, threshold_map, thresholds
 from pidlab.plots.matrices import efficiency_map
-from pidlab.plots.sheet import Sheet, grid
+from pidlab.plots.sheets import tables
+from pidlab.plots.sheets.sheet import Sheet, grid
 from pidlab.plots.style import new_figure, point_looks, shown
 
 _Pair = tuple[WorkingPoint, Flatness]

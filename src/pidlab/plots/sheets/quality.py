@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
 from pidlab.evaluate.results.run import ModelResult, Results
-from pidlab.plots import tables_quality as tables
 from pidlab.plots.matrices import decisions
 from pidlab.plots.quality import (
     MERITS,
@@ -22,7 +21,8 @@ from pidlab.plots.quality import (
     merit,
     pairs,
 )
-from pidlab.plots.sheet import Sheet
+from pidlab.plots.sheets import tables_quality as tables
+from pidlab.plots.sheets.sheet import Sheet
 from pidlab.plots.style import Look, model_looks, new_figure, shown
 
 MOST_FEATURES = 25

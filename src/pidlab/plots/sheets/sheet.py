@@ -8,8 +8,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pidlab.plots.sheets.tables import Numbers
 from pidlab.plots.style import Draw, new_figure
-from pidlab.plots.tables import Numbers
 
 
 class Sheet(NamedTuple):

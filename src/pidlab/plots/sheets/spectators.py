@@ -8,10 +8,10 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results.run import EfficiencyMap, ModelResult, Results
-from pidlab.plots import tables
 from pidlab.plots.efficiency import efficiency
 from pidlab.plots.matrices import efficiency_map
-from pidlab.plots.sheet import Sheet, grid, label_left
+from pidlab.plots.sheets import tables
+from pidlab.plots.sheets.sheet import Sheet, grid, label_left
 from pidlab.plots.style import new_figure, point_looks
 
 MOST_COLUMNS = 4

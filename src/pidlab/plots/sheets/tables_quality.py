@@ -8,7 +8,7 @@ from typing import Any
 from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
 from pidlab.evaluate.results.run import ModelResult
 from pidlab.plots.quality import importance_columns
-from pidlab.plots.tables import Table, curve_points, table_of
+from pidlab.plots.sheets.tables import Table, curve_points, table_of
 
 
 def calibration(curve: Calibration) -> Table:

@@ -1,0 +1,1 @@
+"""The sheets of the gallery: a figure, its table and where it belongs."""
