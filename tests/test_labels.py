@@ -14,7 +14,7 @@ from example_results import FEATURES, example
 from pidlab.config.load import load_config
 from pidlab.errors import ConfigError
 from pidlab.plots import gallery, style
-from pidlab.rootio.results import write_results
+from pidlab.rootio.results.run import write_results
 
 ENERGY, ANGLE = FEATURES[0], "P.gtr.th"
 LABELS = {

@@ -22,7 +22,7 @@ from pidlab.plots import Picture
 from pidlab.plots.sheets.tables import Table
 from pidlab.report import by_auc, render, verdict, write_report
 from pidlab.report_objects import objects_of
-from pidlab.rootio.results import write_results
+from pidlab.rootio.results.run import write_results
 from pidlab.rounding import format_measured, format_number
 
 TWO = example()

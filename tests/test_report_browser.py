@@ -12,7 +12,7 @@ import pytest
 from chromium import Page
 from example_results import FEATURES, example
 from pidlab.report import write_report
-from pidlab.rootio.results import write_results
+from pidlab.rootio.results.run import write_results
 
 RESULTS = dataclasses.replace(
     example(("electron", "pion", "kaon")), labels={FEATURES[0]: r"$E_{\mathrm{tot}}/p$", "P.gtr.p": "$p$ [GeV]"}

@@ -17,7 +17,7 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.intervals import clopper_pearson
 from pidlab.evaluate.results.run import UNDEFINED, CutStep, EfficiencyMap, Results
 from pidlab.rootio import read_efficiency, write_results
-from pidlab.rootio.results import root_text
+from pidlab.rootio.results.run import root_text
 from real_root import ask_root, needs_root
 
 LABELS = {"P.gtr.p": "$p$ [GeV]", "P.gtr.th": r"$\theta$ [deg]"}

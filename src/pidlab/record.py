@@ -24,7 +24,7 @@ from pidlab.plots.worker import Second, drawing
 from pidlab.preprocess.events import Input
 from pidlab.report import write_report
 from pidlab.revision import revision_of
-from pidlab.rootio.results import write_results
+from pidlab.rootio.results.run import write_results
 
 SCHEMA = 1
 _PACKAGES = ("awkward", "numba", "numpy", "scikit-learn", "scipy", "torch", "uproot", "xgboost")

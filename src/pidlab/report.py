@@ -19,7 +19,7 @@ from pidlab.evaluate.results.run import Comparison, Measured, ModelResult, Paire
 from pidlab.evaluate.verdicts import ERROR, corrected, p_value
 from pidlab.plots.gallery import Picture, pictures
 from pidlab.report_objects import kind_of, objects_of
-from pidlab.rootio.results import object_names
+from pidlab.rootio.results.run import object_names
 from pidlab.rounding import format_measured, format_number, format_rate
 
 MOST_BYTES = 20_000_000

@@ -11,7 +11,7 @@ from pidlab.evaluate.results.run import Array, FlatThreshold, ModelResult
 from pidlab.rootio.efficiency import tefficiency
 from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th2
-from pidlab.rootio.placed import Placed
+from pidlab.rootio.results.placed import Placed
 
 
 class Titles(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
 from pidlab.evaluate.results.run import UNDEFINED, Measured, ModelResult
 from pidlab.rootio.histograms import from_cells, th2
-from pidlab.rootio.placed import Placed, bounds, graph_of, labelled
+from pidlab.rootio.results.placed import Placed, bounds, graph_of, labelled
 
 _MERITS = {
     "purity": "S / (S + B)",

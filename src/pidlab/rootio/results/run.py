@@ -28,11 +28,11 @@ from pidlab.evaluate.results.run import (
 )
 from pidlab.rootio.efficiency import tefficiency
 from pidlab.rootio.files import WholeFile, writing
-from pidlab.rootio.flat import flat_objects
 from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th1, th2
-from pidlab.rootio.placed import Column, Placed, bounds, graph_of, labelled
-from pidlab.rootio.results_quality import importances, quality
+from pidlab.rootio.results.flat import flat_objects
+from pidlab.rootio.results.placed import Column, Placed, bounds, graph_of, labelled
+from pidlab.rootio.results.quality import importances, quality
 
 Array = NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""The ROOT objects of a run."""
