@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from example_results import example
-from pidlab import report
 from pidlab.errors import OutputError
 from pidlab.evaluate.results.run import UNDEFINED, Measured, Results, Scoring
 from pidlab.plots import Picture
 from pidlab.plots.sheets.tables import Table
-from pidlab.report import by_auc, render, verdict, write_report
-from pidlab.report_objects import objects_of
+from pidlab.report import page as report
+from pidlab.report.objects import objects_of
+from pidlab.report.page import by_auc, render, verdict, write_report
 from pidlab.rootio.results.run import write_results
 from pidlab.rounding import format_measured, format_number
 

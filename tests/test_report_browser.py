@@ -11,7 +11,7 @@ import pytest
 
 from chromium import Page
 from example_results import FEATURES, example
-from pidlab.report import write_report
+from pidlab.report.page import write_report
 from pidlab.rootio.results.run import write_results
 
 RESULTS = dataclasses.replace(

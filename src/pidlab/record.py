@@ -22,7 +22,7 @@ from pidlab.manifest import SCHEMA as MANIFEST_SCHEMA
 from pidlab.models.model import Resources
 from pidlab.plots.worker import Second, drawing
 from pidlab.preprocess.events import Input
-from pidlab.report import write_report
+from pidlab.report.page import write_report
 from pidlab.revision import revision_of
 from pidlab.rootio.results.run import write_results
 

@@ -18,7 +18,7 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.results.run import Comparison, Measured, ModelResult, PairedPoint, Results
 from pidlab.evaluate.verdicts import ERROR, corrected, p_value
 from pidlab.plots.gallery import Picture, pictures
-from pidlab.report_objects import kind_of, objects_of
+from pidlab.report.objects import kind_of, objects_of
 from pidlab.rootio.results.run import object_names
 from pidlab.rounding import format_measured, format_number, format_rate
 
