@@ -124,7 +124,7 @@ class Apply:
     """pidlab's way, with the models of a run loaded."""
 
     def __init__(self, run: Path, output: Path) -> None:
-        from pidlab.bundle import load_bundle
+        from pidlab.runs.bundle import load_bundle
 
         self.bundle, self.output = load_bundle(run), output
 

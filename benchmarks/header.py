@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.bundle import Bundle, load_bundle, save_bundle
 from pidlab.config.load import check_config
 from pidlab.export import parity_events
 from pidlab.export.cpp_check import find_compiler
@@ -31,6 +30,7 @@ from pidlab.export.header import Header
 from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
+from pidlab.runs.bundle import Bundle, load_bundle, save_bundle
 from pidlab.simulate import simulate
 
 FEATURES = [

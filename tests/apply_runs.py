@@ -11,12 +11,12 @@ import uproot
 
 from conftest import write_tree
 from pidlab.apply import apply, parts_of
-from pidlab.bundle import save_bundle
 from pidlab.config.load import check_config
 from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
-from pidlab.scored import write_events
+from pidlab.runs.bundle import save_bundle
+from pidlab.runs.scored_events import write_events
 
 CONTENT: dict[str, Any] = {
     "data": {"files": "train.root", "event_id": ["event"]},

@@ -11,11 +11,11 @@ import awkward as ak
 import numpy as np
 
 from conftest import write_tree
-from pidlab.bundle import save_bundle
 from pidlab.config.load import check_config
 from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
+from pidlab.runs.bundle import save_bundle
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "silu", "gelu")
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from conftest import write_tree
-from pidlab.bundle import Bundle, load_bundle, save_bundle
 from pidlab.config.load import check_config
 from pidlab.evaluate.results.stored import write_results
 from pidlab.models.calibration import Calibrator, Isotonic, Temperature
 from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
+from pidlab.runs.bundle import Bundle, load_bundle, save_bundle
 
 N = 1500
 CENTRES = {"pion": 0.0, "kaon": 1.5, "proton": 3.0}

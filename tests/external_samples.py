@@ -10,13 +10,13 @@ import uproot
 
 from conftest import write_tree
 from pidlab.apply import apply
-from pidlab.bundle import Bundle, load_bundle, save_bundle
 from pidlab.config.load import check_config
 from pidlab.evaluate.results.run import Results
 from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.read import Source
+from pidlab.runs.bundle import Bundle, load_bundle, save_bundle
 
 NAMES = ["a", "b", "c"]
 

@@ -16,12 +16,12 @@ from apply_runs import content, damage, events, friend, make_inputs, make_run
 from conftest import Run, write_tree
 from pidlab.apply import Summary, apply, find_inputs, friend_paths, parts_of
 from pidlab.apply.scoring import Scorer
-from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate.results.run import FlatThreshold
 from pidlab.models.model import Contender
 from pidlab.progress import Task, Watcher
 from pidlab.read import Source
+from pidlab.runs.bundle import Bundle, load_bundle
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import pytest
 from apply_runs import events, friend, make_inputs, make_run
 from conftest import write_tree
 from pidlab.apply import apply
-from pidlab.bundle import Bundle, load_bundle
 from pidlab.progress import Watcher
 from pidlab.read import Source
+from pidlab.runs.bundle import Bundle, load_bundle
 from real_root import ask_root, needs_root
 
 

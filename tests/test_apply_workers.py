@@ -22,11 +22,11 @@ from dying_worker import die_at
 from pidlab.apply import apply
 from pidlab.apply.scoring import Failed, Piece, Scored
 from pidlab.apply.workers import Crew, _processes
-from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import UsageError
 from pidlab.models.threads import allowed_threads, one_thread
 from pidlab.progress import Watcher
 from pidlab.read import Source
+from pidlab.runs.bundle import Bundle, load_bundle
 
 
 @pytest.fixture(scope="module")

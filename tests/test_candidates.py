@@ -12,9 +12,9 @@ import pytest
 import uproot
 
 from pidlab.apply import apply
-from pidlab.bundle import load_bundle
 from pidlab.progress import Watcher
 from pidlab.read import Source
+from pidlab.runs.bundle import load_bundle
 from pidlab.simulate import simulate
 from real_root import ask_root, needs_root
 from test_run import go

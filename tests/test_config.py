@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pidlab.bundle import config_yaml
 from pidlab.config.load import load_config
 from pidlab.config.schema import Config, json_schema
 from pidlab.errors import ConfigError, UsageError
+from pidlab.runs.bundle import config_yaml
 
 GOOD = """\
 data: {files: a.root}

@@ -13,7 +13,6 @@ import uproot
 
 from conftest import write_tree
 from pidlab.apply import apply
-from pidlab.bundle import load_bundle
 from pidlab.config.load import check_config
 from pidlab.config.schema import FigureOfMerit
 from pidlab.errors import ConfigError, ModelError
@@ -23,6 +22,7 @@ from pidlab.models.model import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.read import Source
+from pidlab.runs.bundle import load_bundle
 from pidlab.sample import Sample
 
 CONTENT: dict[str, Any] = {

@@ -21,7 +21,6 @@ import uproot
 from nbclient import NotebookClient
 
 from pidlab.apply import apply
-from pidlab.bundle import load_bundle, save_bundle
 from pidlab.cli import cli
 from pidlab.config.load import load_config
 from pidlab.config.schema import json_schema
@@ -32,7 +31,8 @@ from pidlab.preprocess.events import check_table
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Watcher
 from pidlab.read import Table
-from pidlab.scored import write_events
+from pidlab.runs.bundle import load_bundle, save_bundle
+from pidlab.runs.scored_events import write_events
 from pidlab.simulate import simulate
 from real_root import needs_root
 

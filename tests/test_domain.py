@@ -13,12 +13,12 @@ import uproot
 from conftest import Run, write_tree
 from evaluate_samples import sample_of
 from pidlab.config.load import check_config
-from pidlab.domain import OutOfFold, as_mixture, compare_domain, labelled
 from pidlab.errors import ConfigError, DataError, UsageError
 from pidlab.evaluate.domain import measure_shift
 from pidlab.models.model import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
+from pidlab.runs.shift import OutOfFold, as_mixture, compare_domain, labelled
 
 CONTENT: dict[str, Any] = {
     "data": {"files": "mc.root", "event_id": ["event"], "weight": "w"},

@@ -14,7 +14,6 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from evaluate_samples import both_features, evaluated, hand_cuts, probabilities, sample_of, three_samples, weights
 from exported_runs import config, make_run, write_table
-from pidlab.bundle import load_bundle
 from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.calibration import calibration_curve, class_balanced
 from pidlab.evaluate.ranking import event_groups
@@ -27,6 +26,7 @@ from pidlab.models.calibration import (
     load_calibration,
     save_calibration,
 )
+from pidlab.runs.bundle import load_bundle
 
 
 def overconfident(n, rng, temperature=1.0, share=0.5, kind="unit", per_event=1):

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from example_results import example
 from exported_runs import FAST, config, make_run, write_table
-from pidlab.bundle import Bundle
 from pidlab.errors import DataError, ModelError, UsageError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.evaluate.results.run import FlatThreshold, Results
@@ -26,6 +25,7 @@ from pidlab.evaluate.results.stored import read_results, write_results
 from pidlab.export import correctionlib_json, parity_events
 from pidlab.export.correctionlib_content import corrections
 from pidlab.export.correctionlib_json import write
+from pidlab.runs.bundle import Bundle
 
 EVALUATE = {
     "robustness": None,

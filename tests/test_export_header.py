@@ -16,7 +16,6 @@ import pytest
 
 from conftest import write_tree
 from export_runs import TWO, cached, made, write_events
-from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import ModelError, UsageError
 from pidlab.export import cpp_check, export, largest_difference, parity_events
 from pidlab.export.cpp_check import compared, outputs_of
@@ -25,6 +24,7 @@ from pidlab.export.header import Header
 from pidlab.export.parity import ParityEvents
 from pidlab.models.calibration import Isotonic, Temperature
 from pidlab.read import Source
+from pidlab.runs.bundle import Bundle, load_bundle
 from real_root import ask_root, needs_root
 
 needs_compiler = pytest.mark.skipif(not cpp_check.find_compiler(), reason="there is no C++ compiler")

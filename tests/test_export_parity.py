@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from export_runs import cached, made, write_events
-from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import DataError, ModelError, UsageError
 from pidlab.export import Exported, ParityEvents, export, largest_difference, parity_events, told
 from pidlab.export.cut_strings import _above, _below, with_aliases
+from pidlab.runs.bundle import Bundle, load_bundle
 from real_root import ask_root, needs_root
 
 

@@ -12,11 +12,11 @@ import pytest
 import xgboost
 
 from exported_runs import FAST, config, make_run, write_table
-from pidlab.bundle import Bundle
 from pidlab.errors import ModelError, UsageError
 from pidlab.export import parity_events
 from pidlab.export.xgboost_json import matrix_names, predict, write
 from pidlab.models.calibration import Temperature
+from pidlab.runs.bundle import Bundle
 
 STOPPING = {"type": "bdt", "n_estimators": 300, "max_depth": 5, "learning_rate": 0.5, "early_stopping_rounds": 5}
 STOPPING |= {"base_score": 0.2}

@@ -13,15 +13,15 @@ import pytest
 import uproot
 
 from conftest import Run, write_tree
-from pidlab.compare_runs import compare_runs, load_runs
 from pidlab.config.load import check_config
 from pidlab.errors import UsageError
 from pidlab.evaluate.results.stored import write_results
 from pidlab.models.model import Resources
 from pidlab.pipeline import analyse, run
 from pidlab.progress import Watcher
-from pidlab.reproduce import reproduce
-from pidlab.scored import read_events, read_training_keys, write_events
+from pidlab.runs.compare import compare_runs, load_runs
+from pidlab.runs.reproduce import reproduce
+from pidlab.runs.scored_events import read_events, read_training_keys, write_events
 
 N = 6000
 

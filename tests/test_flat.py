@@ -14,7 +14,6 @@ from scipy import stats
 from scipy.interpolate import RegularGridInterpolator
 
 from evaluate_samples import evaluated, probabilities, sample_of, weights
-from pidlab.bundle import Decision
 from pidlab.config.names import suffixes
 from pidlab.config.schema import Evaluate, Flat
 from pidlab.errors import DataError, UsageError
@@ -23,6 +22,7 @@ from pidlab.evaluate.points.flat import decided_by, flat_from_json, flat_to_json
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import signal_score
 from pidlab.evaluate.results.run import FlatThreshold
+from pidlab.runs.bundle import Decision
 
 ONE = [Flat(x="P.p", bins=10)]
 

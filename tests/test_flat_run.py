@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import uproot
 
-from pidlab.bundle import load_bundle
 from pidlab.config.load import check_config
 from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.models.model import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
+from pidlab.runs.bundle import load_bundle
 from pidlab.simulate import simulate
 from real_root import ask_root, needs_root
 

@@ -13,10 +13,10 @@ import uproot
 
 import pidlab as package
 from conftest import Run
-from pidlab.bundle import load_bundle
-from pidlab.compare_runs import compare_runs, load_runs
 from pidlab.evaluate.results.stored import read_results
-from pidlab.scored import read_events
+from pidlab.runs.bundle import load_bundle
+from pidlab.runs.compare import compare_runs, load_runs
+from pidlab.runs.scored_events import read_events
 
 GOLDEN = Path(__file__).parent / "golden"
 EXACT = ("hand", "given", "cuts", "fisher")

@@ -13,9 +13,9 @@ import uproot
 from conftest import write_tree
 from export_runs import cached, events
 from pidlab.apply import apply
-from pidlab.bundle import load_bundle
 from pidlab.export import export
 from pidlab.progress import Watcher
+from pidlab.runs.bundle import load_bundle
 from real_root import ask_root, needs_root
 from test_macros import MACROS, run_macro
 

@@ -14,7 +14,6 @@ import uproot
 from conftest import write_tree
 from pidlab.apply import Known, apply
 from pidlab.apply.scoring import Scorer
-from pidlab.bundle import Bundle, save_bundle
 from pidlab.config.load import check_config
 from pidlab.config.names import collisions, friend_branches_of
 from pidlab.config.schema import Config
@@ -22,6 +21,7 @@ from pidlab.errors import ConfigError, ModelError
 from pidlab.models.model import Resources
 from pidlab.pipeline import Analysis, analyse
 from pidlab.progress import Watcher
+from pidlab.runs.bundle import Bundle, save_bundle
 from pidlab.split import Part
 
 TWO = {"s": "label == 1", "b": "label == 0"}

@@ -13,7 +13,7 @@ from pidlab.config.load import check_config
 from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
-from pidlab.record import metrics
+from pidlab.runs.record import metrics
 
 MODELS: dict[str, Any] = {
     "hand": {"type": "expression", "cut": "x0 > 0.3 && x1 > -0.5"},

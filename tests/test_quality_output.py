@@ -15,9 +15,9 @@ from pidlab.evaluate.importance import measure_importance
 from pidlab.evaluate.results.quality import FeatureImportance, Importance
 from pidlab.evaluate.results.run import UNDEFINED, Measured
 from pidlab.plots import gallery
-from pidlab.record import metrics
 from pidlab.report.page import render
 from pidlab.rootio import write_results
+from pidlab.runs.record import metrics
 from real_root import ask_root, needs_root
 from test_evaluate_classes import pairs_of, result_of
 

@@ -14,7 +14,6 @@ import uproot
 
 from conftest import write_tree
 from pidlab.apply import apply
-from pidlab.bundle import load_bundle
 from pidlab.config.load import check_config, load_config
 from pidlab.errors import DataError, OutputError
 from pidlab.models.model import Resources, fit_parts
@@ -23,6 +22,7 @@ from pidlab.preprocess.events import load
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Watcher
 from pidlab.read import Source
+from pidlab.runs.bundle import load_bundle
 from pidlab.simulate import simulate
 from pidlab.split import fold_of, is_validation
 

@@ -30,24 +30,24 @@ import pidlab as package
 from conftest import Run
 from pidlab.apply.attach import write_attach
 from pidlab.apply.summary import Summary
-from pidlab.bundle import load_bundle
-from pidlab.compare_runs import load_runs
 from pidlab.config.load import load_config
 from pidlab.errors import ConfigError, ModelError, OutputError, PidlabError
 from pidlab.export.cpp_check import find_compiler
 from pidlab.literals import cpp_comment, cpp_identifier, cpp_string, python_string, yaml_comment, yaml_string
-from pidlab.manifest import checksums, is_run, verify
 from pidlab.models.bdt.file import check_trees, read_ubj
 from pidlab.models.model import Resources
 from pidlab.progress import Watcher
 from pidlab.read import Source
 from pidlab.read.inspection import BranchSummary, TableSummary
-from pidlab.record import seal
-from pidlab.replot import figure_titles
-from pidlab.reproduce import reproduce
-from pidlab.revision import revision_of
+from pidlab.runs.bundle import load_bundle
+from pidlab.runs.compare import load_runs
+from pidlab.runs.manifest import checksums, is_run, verify
+from pidlab.runs.record import seal
+from pidlab.runs.replot import figure_titles
+from pidlab.runs.reproduce import reproduce
+from pidlab.runs.revision import revision_of
+from pidlab.runs.whole import whole_folder, write_whole
 from pidlab.starter import starter_configuration
-from pidlab.whole import whole_folder, write_whole
 from real_root import ask_root, needs_root
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -432,7 +432,7 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     write_whole(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "a").read_text() == "new"
-    code = "import resource as r, signal, sys; from pathlib import Path; from pidlab.whole import write_whole\n"
+    code = "import resource as r, signal, sys; from pathlib import Path; from pidlab.runs.whole import write_whole\n"
     code += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); r.setrlimit(r.RLIMIT_FSIZE, (100, 100))\n"
     code += "write_whole(Path(sys.argv[1]), 'x' * 10_000)"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "a"], capture_output=True, text=True, check=False)

@@ -11,11 +11,11 @@ import awkward as ak
 import numpy as np
 
 from pidlab.apply.scoring import Scored, Scorer, score_branches, training_keys
-from pidlab.bundle import load_bundle
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.expressions import Kind, check, kind_from_array
 from pidlab.read import Chunk
 from pidlab.read.candidates import find_collection, row_kinds
+from pidlab.runs.bundle import load_bundle
 
 Columns = Mapping[str, Any]
 """Arrays of one length by branch name: a dict of numpy or awkward arrays, an awkward record array, a pandas

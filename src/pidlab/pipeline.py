@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.apply import apply, parts_of
-from pidlab.bundle import save_bundle
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.schema import CutsModel
@@ -40,11 +39,12 @@ from pidlab.preprocess.features import given_values_changed
 from pidlab.preprocess.recipe import Recipe, compile_recipe
 from pidlab.progress import Watcher
 from pidlab.read.inspection import find_codes, shortest
-from pidlab.record import manifest_of, seal, write_record
+from pidlab.runs.bundle import save_bundle
+from pidlab.runs.record import manifest_of, seal, write_record
+from pidlab.runs.scored_events import ScoredEvents, write_events
+from pidlab.runs.whole import whole_folder
 from pidlab.sample import IntArray, Sample
-from pidlab.scored import ScoredEvents, write_events
 from pidlab.split import Part, fold_of, is_validation, split
-from pidlab.whole import whole_folder
 
 _N_LOOKED_AT = 100_000
 _N_TIMED = 50_000

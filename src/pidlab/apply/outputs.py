@@ -16,11 +16,11 @@ import awkward as ak
 from pidlab.apply.inputs import Plan
 from pidlab.apply.scoring import Failed, Piece, Scored, friend_branches
 from pidlab.apply.summary import Known, Summary, summed
-from pidlab.bundle import Bundle
 from pidlab.errors import DataError, OutputError
 from pidlab.progress import Task
 from pidlab.read import Source, identity_of
 from pidlab.rootio.friends import FriendFile, FriendTree, read_marker
+from pidlab.runs.bundle import Bundle
 
 
 def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.bundle import Bundle, load_bundle
 from pidlab.errors import ModelError, PidlabError
 from pidlab.models.model import Contender, Scores
 from pidlab.models.threads import one_thread
@@ -22,7 +21,8 @@ from pidlab.preprocess.features import event_keys, feature_matrix, given_columns
 from pidlab.preprocess.recipe import Stated
 from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk, Source, Table
-from pidlab.scored import FILE, read_training_keys
+from pidlab.runs.bundle import Bundle, load_bundle
+from pidlab.runs.scored_events import FILE, read_training_keys
 from pidlab.split import Keys
 
 

@@ -15,13 +15,13 @@ from pidlab.apply.outputs import InputFailedError, Output, finished, friend_path
 from pidlab.apply.scoring import Piece, Scorer, training_keys
 from pidlab.apply.summary import Known, Summary
 from pidlab.apply.workers import Crew, crew_for
-from pidlab.bundle import Bundle
 from pidlab.errors import DataError, OutputError, UsageError
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import input_keys
 from pidlab.progress import Task, Watcher
 from pidlab.read import Source
 from pidlab.rootio.files import sweep
+from pidlab.runs.bundle import Bundle
 
 
 def apply(

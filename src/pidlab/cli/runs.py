@@ -16,9 +16,9 @@ from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, PATH, resources, say,
 @click.option("--json", "json_file", type=PATH, help="Write the comparison to this file too.")
 def compare(runs: Sequence[Path], json_file: Path | None) -> None:
     """Show two finished RUNS or more side by side, paired where they tested the same events."""
-    from pidlab.compare_runs import as_json, compare_runs, load_runs
+    from pidlab.runs.compare import as_json, compare_runs, load_runs
+    from pidlab.runs.whole import write_whole
     from pidlab.terminal import pair_lines, runs_table
-    from pidlab.whole import write_whole
 
     if len(runs) < 2:
         raise click.UsageError("name two runs or more")
@@ -40,7 +40,7 @@ def compare(runs: Sequence[Path], json_file: Path | None) -> None:
 @click.option("-q", "--quiet", is_flag=True, help="Only the verdict.")
 def reproduce(run: Path, device: str, jobs: int | None, allow_import: Sequence[str], quiet: bool) -> None:
     """Make RUN again, compare every number, and say what changed. Exits with 1 where a number moved."""
-    from pidlab.reproduce import reproduce as make_again
+    from pidlab.runs.reproduce import reproduce as make_again
     from pidlab.terminal import reproduction_lines
 
     with terminal(quiet) as (console, watcher):
@@ -69,7 +69,7 @@ def plot(run: Path, names: Sequence[str], output: Path, formats: Sequence[str], 
 
     Without NAME, list what there is.
     """
-    from pidlab.replot import figure_titles, replot
+    from pidlab.runs.replot import figure_titles, replot
 
     if names:
         for path in replot(run, names, output, formats, overrides):
@@ -94,9 +94,9 @@ def plot(run: Path, names: Sequence[str], output: Path, formats: Sequence[str], 
 @click.option("-o", "--output", type=PATH, required=True, help="The folder for the files.")
 def export(run: Path, format_: str, models: Sequence[str], events: Sequence[str], output: Path) -> None:
     """Write the models of RUN for other programs, and check what is written against pidlab on events."""
-    from pidlab.bundle import load_bundle
     from pidlab.export import export as export_bundle
     from pidlab.export import told
+    from pidlab.runs.bundle import load_bundle
 
     bundle = load_bundle(run, models)
     sources = bundle.recipe.inputs(list(events), None) if events else None
@@ -113,7 +113,7 @@ def export(run: Path, format_: str, models: Sequence[str], events: Sequence[str]
 @click.option("-q", "--quiet", is_flag=True, help="Only the answer.")
 def domain(run: Path, files: Sequence[str], output: Path, tree: str | None, jobs: int | None, quiet: bool) -> None:
     """Say whether FILES look like the events of RUN: how well a classifier tells them apart, and by what."""
-    from pidlab.domain import compare_domain
+    from pidlab.runs.shift import compare_domain
 
     with terminal(quiet) as (console, watcher):
         shift = compare_domain(run, files, output, watcher, tree=tree, n_jobs=jobs)

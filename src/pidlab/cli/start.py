@@ -52,8 +52,8 @@ def init(file: str, output: Path, force: bool) -> None:
     """Write a starter configuration for this very FILE[:TREE]."""
     from pidlab.read import Table, find_one
     from pidlab.read.inspection import inspect as inspect_table
+    from pidlab.runs.whole import write_whole
     from pidlab.starter import starter_configuration
-    from pidlab.whole import write_whole
 
     if output.exists() and not force:
         raise OutputError(f"{output}: is there already; name another file with -o, or replace it with --force")

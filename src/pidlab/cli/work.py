@@ -115,7 +115,7 @@ def apply(
     ):
         from pidlab.apply import apply as apply_bundle
         from pidlab.apply import find_inputs
-        from pidlab.bundle import load_bundle
+        from pidlab.runs.bundle import load_bundle
         from pidlab.terminal import failures, stage_line, summary_table
 
         bundle = load_bundle(run, models)

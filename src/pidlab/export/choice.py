@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from pidlab import __version__
-from pidlab.bundle import Bundle
 from pidlab.errors import UsageError
 from pidlab.evaluate.results.run import plain
+from pidlab.runs.bundle import Bundle
 
 
 def choose(bundle: Bundle, models: Sequence[str], kinds: Collection[str], what: str) -> tuple[list[str], str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pidlab.bundle import Bundle
 from pidlab.errors import ExpressionError, UsageError
 from pidlab.export.cpp_text import number
 from pidlab.export.parity import ParityEvents
@@ -13,6 +12,7 @@ from pidlab.expressions import Expression, Kind, Number, kind_from_array, to_cpp
 from pidlab.expressions.tree import Apply, Branch, Constant, Step
 from pidlab.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.preprocess.features import missing_values
+from pidlab.runs.bundle import Bundle
 
 _TYPES = {
     Number.FLOAT: "double",

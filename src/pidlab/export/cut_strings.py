@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from pidlab.bundle import Bundle, Decision
 from pidlab.errors import ModelError, UsageError
 from pidlab.export.parity import Exported, ParityEvents
 from pidlab.expressions import parse, selects
 from pidlab.expressions.tokens import tokens
 from pidlab.models.model import Contender
 from pidlab.preprocess.features import missing_values
+from pidlab.runs.bundle import Bundle, Decision
 
 _TOO_LARGE = 3.4028235677973366e38  # from here on a double is infinite as a float
 

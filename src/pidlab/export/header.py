@@ -9,7 +9,6 @@ import numpy as np
 
 from pidlab import __version__
 from pidlab.apply import score_branches
-from pidlab.bundle import Bundle, Decision
 from pidlab.export.cpp_check import checked
 from pidlab.export.cpp_event import Member, arguments, event_text, features_text, selection_text, struct_text
 from pidlab.export.cpp_frame import frame_text
@@ -19,6 +18,7 @@ from pidlab.export.cpp_text import table
 from pidlab.export.parity import Exported, ParityEvents, flat_spectators
 from pidlab.expressions import Expression
 from pidlab.literals import cpp_comment, cpp_identifier, cpp_string
+from pidlab.runs.bundle import Bundle, Decision
 
 _RESERVED = (
     "Event",

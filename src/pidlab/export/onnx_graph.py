@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from pidlab.bundle import Bundle
 from pidlab.errors import ModelError, UsageError
 from pidlab.export.choice import choose, description
 from pidlab.export.onnx_calibration import calibrated
@@ -30,6 +29,7 @@ from pidlab.export.onnx_models import SCORES, fitted_scores
 from pidlab.export.onnx_nodes import Graph, onnx_package
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
 from pidlab.models.model import Contender, Scores
+from pidlab.runs.bundle import Bundle
 from pidlab.sample import FloatArray
 
 _ROWS_AT_ONCE = 10_000

@@ -12,7 +12,6 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.bundle import Bundle, Decision
 from pidlab.errors import DataError, ModelError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.expressions import Expression, evaluate, parse
@@ -20,6 +19,7 @@ from pidlab.preprocess.events import check_table
 from pidlab.preprocess.features import feature_matrix, given_columns, missing_values
 from pidlab.preprocess.selection import selected
 from pidlab.read import STEP, Chunk, Source, Table
+from pidlab.runs.bundle import Bundle, Decision
 
 LIMIT = 1e-5
 _POOL = 5  # rows looked at for each that is kept, to find some beside the thresholds

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pidlab.bundle import Bundle
 from pidlab.errors import ModelError, OutputError, UsageError, nearest
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, parity_events
-from pidlab.manifest import FILE, read_manifest
 from pidlab.read import Source
-from pidlab.whole import write_whole
+from pidlab.runs.bundle import Bundle
+from pidlab.runs.manifest import FILE, read_manifest
+from pidlab.runs.whole import write_whole
 
 Writer = Callable[[Bundle, Sequence[str], Path, ParityEvents, Path], list[Exported]]
 

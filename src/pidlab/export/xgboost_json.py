@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.bundle import Bundle
 from pidlab.errors import ModelError
 from pidlab.export.choice import choose, description
 from pidlab.export.parity import Exported, ParityEvents, largest_difference
 from pidlab.models.model import Fitted
+from pidlab.runs.bundle import Bundle
 
 _REPLACED = str.maketrans({"[": "(", "]": ")", "<": "lt"})
 _UNCALIBRATED = "The scores of the file are those before the calibration, which its attribute `pidlab` tells."

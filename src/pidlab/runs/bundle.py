@@ -22,7 +22,7 @@ from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.points.flat import flat_from_json, flat_to_json, thresholds_at
 from pidlab.evaluate.results.run import FlatThreshold, ModelResult
-from pidlab.manifest import from_run, verify
+from pidlab.runs.manifest import from_run, verify
 from pidlab.models.base import read_json, write_json
 from pidlab.models.model import Contender
 from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models

@@ -15,10 +15,10 @@ from pidlab.evaluate.compare import find_differences
 from pidlab.evaluate.results.run import Comparison, ModelResult, Results, WorkingPoint, plain
 from pidlab.evaluate.results.stored import read_results
 from pidlab.evaluate.verdicts import Differences, judged
-from pidlab.manifest import from_run, verify
+from pidlab.runs.manifest import from_run, verify
 from pidlab.sample import FloatArray, IntArray, Sample
-from pidlab.scored import FILE as EVENTS
-from pidlab.scored import ScoredEvents, Scores, read_events
+from pidlab.runs.scored_events import FILE as EVENTS
+from pidlab.runs.scored_events import ScoredEvents, Scores, read_events
 
 FEWEST_SHARED = 100
 """Candidates of the signal, and of the others, that two runs must share in test to be compared event by event."""

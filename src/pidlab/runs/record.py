@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from pidlab import __version__
-from pidlab.bundle import Bundle, config_yaml
+from pidlab.runs.bundle import Bundle, config_yaml
 from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results.run import EfficiencyMap, Flatness, ModelResult, Results, plain
 from pidlab.evaluate.results.stored import write_results as write_results_json
-from pidlab.manifest import FILE, KIND, checksums
-from pidlab.manifest import SCHEMA as MANIFEST_SCHEMA
+from pidlab.runs.manifest import FILE, KIND, checksums
+from pidlab.runs.manifest import SCHEMA as MANIFEST_SCHEMA
 from pidlab.models.model import Resources
 from pidlab.plots.worker import Second, drawing
 from pidlab.preprocess.events import Input
 from pidlab.report.page import write_report
-from pidlab.revision import revision_of
+from pidlab.runs.revision import revision_of
 from pidlab.rootio.results.run import write_results
 
 SCHEMA = 1

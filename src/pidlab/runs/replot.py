@@ -11,7 +11,7 @@ from pidlab.config.schema import Config
 from pidlab.errors import OutputError, UsageError, nearest
 from pidlab.evaluate.results.run import Results
 from pidlab.evaluate.results.stored import read_results
-from pidlab.manifest import from_run, verify
+from pidlab.runs.manifest import from_run, verify
 from pidlab.plots.gallery import catalogue, write
 
 FORMATS = ("pdf", "png", "svg")

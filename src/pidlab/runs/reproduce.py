@@ -13,11 +13,11 @@ from typing import Any
 from pidlab.config.load import load_config
 from pidlab.errors import DataError, ModelError, UsageError
 from pidlab.jsonfile import plain_json
-from pidlab.manifest import from_run, read_manifest, verify
+from pidlab.runs.manifest import from_run, read_manifest, verify
 from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
-from pidlab.record import manifest_of, metrics
+from pidlab.runs.record import manifest_of, metrics
 
 _TIMING = frozenset({"seconds", "scoring"})
 """Keys of `metrics.json` that tell how long something took: no two runs agree in these."""

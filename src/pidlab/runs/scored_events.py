@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 from pidlab.errors import ModelError
 from pidlab.jsonfile import plain_json
-from pidlab.manifest import verify
+from pidlab.runs.manifest import verify
 from pidlab.sample import IntArray, Sample
 from pidlab.split import Keys, Part
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.bundle import load_bundle
+from pidlab.runs.bundle import load_bundle
 from pidlab.errors import DataError, OutputError
 from pidlab.evaluate.domain import measure_shift
 from pidlab.evaluate.results.domain import Shift

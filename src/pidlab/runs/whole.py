@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pidlab.errors import ModelError, OutputError
-from pidlab.manifest import FILE, checksum, files_of, is_run
+from pidlab.runs.manifest import FILE, checksum, files_of, is_run
 
 _RUNNING = ".running"  # locked for as long as the process that writes a folder lives
 _ATTEMPTS = 5  # of two runs that end in the same folder at the same moment

@@ -11,8 +11,8 @@ from rich.table import Table
 from pidlab.rounding import format_symmetric
 
 if TYPE_CHECKING:
-    from pidlab.compare_runs import Finished, Pair
-    from pidlab.reproduce import Moved, Reproduction
+    from pidlab.runs.compare import Finished, Pair
+    from pidlab.runs.reproduce import Moved, Reproduction
 
 
 def runs_table(runs: Sequence[Finished]) -> Table:
