@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pidlab.arrays import LoadedRun, load
+    from pidlab.apply.arrays import LoadedRun, load
 
 __version__ = "0.1.0"
 __all__ = ["LoadedRun", "__version__", "load"]
@@ -14,7 +14,7 @@ __all__ = ["LoadedRun", "__version__", "load"]
 def __getattr__(name: str) -> Any:
     """`load` and `LoadedRun`, with the libraries they need, are imported when they are asked for."""
     if name in ("LoadedRun", "load"):
-        import pidlab.arrays
+        import pidlab.apply.arrays
 
-        return getattr(pidlab.arrays, name)
+        return getattr(pidlab.apply.arrays, name)
     raise AttributeError(f"module 'pidlab' has no attribute {name!r}")
