@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from pidlab.config.load import check_config
 from pidlab.export import parity_events
-from pidlab.export.cpp_check import find_compiler
-from pidlab.export.cpp_text import number
-from pidlab.export.header import Header
+from pidlab.export.cpp.check import find_compiler
+from pidlab.export.cpp.header import Header
+from pidlab.export.cpp.text import number
 from pidlab.models.model import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher

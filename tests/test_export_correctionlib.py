@@ -22,9 +22,10 @@ from pidlab.errors import DataError, ModelError, UsageError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.evaluate.results.run import FlatThreshold, Results
 from pidlab.evaluate.results.stored import read_results, write_results
-from pidlab.export import correctionlib_json, parity_events
-from pidlab.export.correctionlib_content import corrections
-from pidlab.export.correctionlib_json import write
+from pidlab.export import parity_events
+from pidlab.export.correctionlib import document as correctionlib_json
+from pidlab.export.correctionlib.content import corrections
+from pidlab.export.correctionlib.document import write
 from pidlab.runs.bundle import Bundle
 
 EVALUATE = {

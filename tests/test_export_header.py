@@ -17,10 +17,11 @@ import pytest
 from conftest import write_tree
 from export_runs import TWO, cached, made, write_events
 from pidlab.errors import ModelError, UsageError
-from pidlab.export import cpp_check, export, largest_difference, parity_events
-from pidlab.export.cpp_check import compared, outputs_of
-from pidlab.export.cpp_text import identifier
-from pidlab.export.header import Header
+from pidlab.export import export, largest_difference, parity_events
+from pidlab.export.cpp import check as cpp_check
+from pidlab.export.cpp.check import compared, outputs_of
+from pidlab.export.cpp.header import Header
+from pidlab.export.cpp.text import identifier
 from pidlab.export.parity import ParityEvents
 from pidlab.models.calibration import Isotonic, Temperature
 from pidlab.read import Source

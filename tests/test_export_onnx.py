@@ -14,7 +14,7 @@ import pytest
 from exported_runs import CALIBRATIONS, FAST, config, make_run, write_table
 from pidlab.errors import ModelError, UsageError
 from pidlab.export import ParityEvents, parity_events
-from pidlab.export.onnx_graph import _difference_in_steps, graph_of, metadata, run_graph, write
+from pidlab.export.onnx.graph import _difference_in_steps, graph_of, metadata, run_graph, write
 from pidlab.models.calibration import Isotonic
 from pidlab.models.model import Fitted
 from pidlab.runs.bundle import Bundle

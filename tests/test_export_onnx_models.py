@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from exported_runs import CALIBRATIONS, config
 from pidlab.config.load import check_config
-from pidlab.export.onnx_calibration import calibrated
-from pidlab.export.onnx_graph import graph_of, run_graph
-from pidlab.export.onnx_nodes import Graph
+from pidlab.export.onnx.calibration import calibrated
+from pidlab.export.onnx.graph import graph_of, run_graph
+from pidlab.export.onnx.nodes import Graph
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.fisher import Fisher
 from pidlab.models.mlp.estimator import MLP

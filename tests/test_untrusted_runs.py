@@ -32,7 +32,7 @@ from pidlab.apply.attach import write_attach
 from pidlab.apply.summary import Summary
 from pidlab.config.load import load_config
 from pidlab.errors import ConfigError, ModelError, OutputError, PidlabError
-from pidlab.export.cpp_check import find_compiler
+from pidlab.export.cpp.check import find_compiler
 from pidlab.literals import cpp_comment, cpp_identifier, cpp_string, python_string, yaml_comment, yaml_string
 from pidlab.models.bdt.file import check_trees, read_ubj
 from pidlab.models.model import Resources

@@ -22,11 +22,11 @@ from pidlab.runs.whole import write_whole
 Writer = Callable[[Bundle, Sequence[str], Path, ParityEvents, Path], list[Exported]]
 
 FORMATS = {
-    "header": "pidlab.export.header",
-    "onnx": "pidlab.export.onnx_graph",
+    "header": "pidlab.export.cpp.header",
+    "onnx": "pidlab.export.onnx.graph",
     "xgboost": "pidlab.export.xgboost_json",
     "cuts": "pidlab.export.cut_strings",
-    "correctionlib": "pidlab.export.correctionlib_json",
+    "correctionlib": "pidlab.export.correctionlib.document",
 }
 """Format to the module whose `write` makes it, imported when it is asked for."""
 

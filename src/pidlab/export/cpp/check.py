@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.points.flat import thresholds_at
-from pidlab.export.cpp_event import Member
+from pidlab.export.cpp.event import Member
 from pidlab.export.parity import LIMIT, ParityEvents, largest_difference
 from pidlab.literals import cpp_string
 
 if TYPE_CHECKING:
-    from pidlab.export.header import Header
+    from pidlab.export.cpp.header import Header
 
 NOT_CHECKED = "not checked: no C++ compiler"
 _COMPILERS = ("g++", "clang++", "c++")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pidlab.errors import ExpressionError, UsageError
-from pidlab.export.cpp_text import number
+from pidlab.export.cpp.text import number
 from pidlab.export.parity import ParityEvents
 from pidlab.expressions import Expression, Kind, Number, kind_from_array, to_cpp
 from pidlab.expressions.tree import Apply, Branch, Constant, Step

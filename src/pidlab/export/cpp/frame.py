@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pidlab.export.cpp_event import Member, arguments
-from pidlab.export.cpp_models import n_scores
+from pidlab.export.cpp.event import Member, arguments
+from pidlab.export.cpp.models import n_scores
 from pidlab.literals import cpp_string
 
 if TYPE_CHECKING:
-    from pidlab.export.header import Header
+    from pidlab.export.cpp.header import Header
 
 _PLAIN = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 

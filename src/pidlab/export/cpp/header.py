@@ -9,12 +9,12 @@ import numpy as np
 
 from pidlab import __version__
 from pidlab.apply import score_branches
-from pidlab.export.cpp_check import checked
-from pidlab.export.cpp_event import Member, arguments, event_text, features_text, selection_text, struct_text
-from pidlab.export.cpp_frame import frame_text
-from pidlab.export.cpp_models import model_text, n_scores
-from pidlab.export.cpp_text import number as literal
-from pidlab.export.cpp_text import table
+from pidlab.export.cpp.check import checked
+from pidlab.export.cpp.event import Member, arguments, event_text, features_text, selection_text, struct_text
+from pidlab.export.cpp.frame import frame_text
+from pidlab.export.cpp.models import model_text, n_scores
+from pidlab.export.cpp.text import number as literal
+from pidlab.export.cpp.text import table
 from pidlab.export.parity import Exported, ParityEvents, flat_spectators
 from pidlab.expressions import Expression
 from pidlab.literals import cpp_comment, cpp_identifier, cpp_string

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from pidlab.errors import UsageError
-from pidlab.export.cpp_event import EventText
-from pidlab.export.cpp_text import number, records, table
+from pidlab.export.cpp.event import EventText
+from pidlab.export.cpp.text import number, records, table
 from pidlab.models.calibration import Calibrator, Temperature
 from pidlab.models.model import Contender, Fitted
 from pidlab.preprocess.scaling import Scaler

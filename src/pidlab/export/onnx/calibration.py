@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pidlab.export.onnx_models import posterior
-from pidlab.export.onnx_nodes import DOUBLE, FLOAT, Graph, broken_line
+from pidlab.export.onnx.models import posterior
+from pidlab.export.onnx.nodes import DOUBLE, FLOAT, Graph, broken_line
 from pidlab.models.calibration import Calibrator, Isotonic, Temperature
 
 _SMALLEST = float(np.finfo(np.float32).smallest_subnormal)

@@ -24,9 +24,9 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.export.choice import choose, description
-from pidlab.export.onnx_calibration import calibrated
-from pidlab.export.onnx_models import SCORES, fitted_scores
-from pidlab.export.onnx_nodes import Graph, onnx_package
+from pidlab.export.onnx.calibration import calibrated
+from pidlab.export.onnx.models import SCORES, fitted_scores
+from pidlab.export.onnx.nodes import Graph, onnx_package
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
 from pidlab.models.model import Contender, Scores
 from pidlab.runs.bundle import Bundle

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.export.onnx_nodes import DOUBLE, FLOAT, TREES_DOMAIN, Graph, broken_line, look_up, padded, slots_for
+from pidlab.export.onnx.nodes import DOUBLE, FLOAT, TREES_DOMAIN, Graph, broken_line, look_up, padded, slots_for
 from pidlab.models.model import Fitted
 from pidlab.preprocess.scaling import Scaler
 
