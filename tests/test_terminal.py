@@ -18,9 +18,9 @@ from rich.console import Console
 
 from conftest import write_tree
 from example_results import example, measured
+from pidlab.cli.terminal import Terminal, results_table
 from pidlab.evaluate.results.run import Measured
 from pidlab.rounding import format_symmetric
-from pidlab.terminal import Terminal, results_table
 
 CONFIG = """\
 data: {files: small.root}

@@ -15,8 +15,8 @@ from pidlab.process import every_interrupt
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pidlab.cli.terminal import Terminal
     from pidlab.models.model import Resources
-    from pidlab.terminal import Terminal
 
 PATH = click.Path(path_type=Path)
 DEVICE = click.option(
@@ -71,7 +71,7 @@ def resources(device: str, jobs: int | None, allow_import: Sequence[str]) -> Res
 @contextmanager
 def terminal(quiet: bool = False, verbose: bool = False) -> Iterator[tuple[Console, Terminal]]:
     """The console for results, on stdout, and the watcher that tells of progress on stderr."""
-    from pidlab.terminal import PlainConsole, Terminal
+    from pidlab.cli.terminal import PlainConsole, Terminal
 
     console = PlainConsole()
     if not console.is_terminal:

@@ -16,9 +16,9 @@ from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, PATH, resources, say,
 @click.option("--json", "json_file", type=PATH, help="Write the comparison to this file too.")
 def compare(runs: Sequence[Path], json_file: Path | None) -> None:
     """Show two finished RUNS or more side by side, paired where they tested the same events."""
+    from pidlab.cli.terminal import pair_lines, runs_table
     from pidlab.runs.compare import as_json, compare_runs, load_runs
     from pidlab.runs.whole import write_whole
-    from pidlab.terminal import pair_lines, runs_table
 
     if len(runs) < 2:
         raise click.UsageError("name two runs or more")
@@ -40,8 +40,8 @@ def compare(runs: Sequence[Path], json_file: Path | None) -> None:
 @click.option("-q", "--quiet", is_flag=True, help="Only the verdict.")
 def reproduce(run: Path, device: str, jobs: int | None, allow_import: Sequence[str], quiet: bool) -> None:
     """Make RUN again, compare every number, and say what changed. Exits with 1 where a number moved."""
+    from pidlab.cli.terminal import reproduction_lines
     from pidlab.runs.reproduce import reproduce as make_again
-    from pidlab.terminal import reproduction_lines
 
     with terminal(quiet) as (console, watcher):
         found = make_again(run, resources(device, jobs, allow_import), watcher)

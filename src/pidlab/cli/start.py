@@ -28,9 +28,9 @@ def simulate(sample: str, output: Path, events: int | None, seed: int) -> None:
 @click.option("--ranges", is_flag=True, help="Look at the values: ranges, NaN, missing codes, outliers, duplicates.")
 def inspect(file: str, ranges: bool) -> None:
     """Show the trees of FILE[:TREE], their branches, types and entries."""
+    from pidlab.cli.terminal import inspection
     from pidlab.read import Table, find_all, is_wide
     from pidlab.read.inspection import inspect as inspect_table
-    from pidlab.terminal import inspection
 
     with terminal() as (console, _):
         for source in find_all(file):

@@ -72,7 +72,7 @@ def run(
 
 
 def _show(console: Any, results: Results, target: Path) -> None:
-    from pidlab.terminal import results_table, sentences
+    from pidlab.cli.terminal import results_table, sentences
 
     console.print(results_table(results), width=min(console.width, _TABLE_WIDTH))
     for sentence in sentences(results):
@@ -115,8 +115,8 @@ def apply(
     ):
         from pidlab.apply import apply as apply_bundle
         from pidlab.apply import find_inputs
+        from pidlab.cli.terminal import failures, stage_line, summary_table
         from pidlab.runs.bundle import load_bundle
-        from pidlab.terminal import failures, stage_line, summary_table
 
         bundle = load_bundle(run, models)
         if not bundle.verified:
@@ -163,7 +163,7 @@ def tune(
     command goes on with them, and processes that share it work together.
     """
     with stoppable("trials that were finished are kept; the same command goes on"), terminal(quiet) as (console, told):
-        from pidlab.terminal import trials_table, tuning_lines
+        from pidlab.cli.terminal import trials_table, tuning_lines
         from pidlab.tune import Order
         from pidlab.tune import tune as tune_model
 

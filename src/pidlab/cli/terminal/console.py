@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from pidlab.cli.terminal.printable import printable
 from pidlab.credentials import without_secrets
-from pidlab.printable import printable
 
 
 class PlainConsole(Console):
