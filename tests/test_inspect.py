@@ -9,10 +9,10 @@ import pytest
 
 from conftest import Run, write_tree
 from pidlab.config.load import load_config
+from pidlab.config.starter import starter_configuration
 from pidlab.read import Source, Table
 from pidlab.read.inspection import find_codes, inspect
 from pidlab.simulate import simulate
-from pidlab.starter import starter_configuration
 
 RNG = np.random.default_rng(8)
 N = 5000

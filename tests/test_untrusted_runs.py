@@ -31,9 +31,17 @@ from conftest import Run
 from pidlab.apply.attach import write_attach
 from pidlab.apply.summary import Summary
 from pidlab.config.load import load_config
+from pidlab.config.starter import starter_configuration
 from pidlab.errors import ConfigError, ModelError, OutputError, PidlabError
 from pidlab.export.cpp.check import find_compiler
-from pidlab.literals import cpp_comment, cpp_identifier, cpp_string, python_string, yaml_comment, yaml_string
+from pidlab.expressions.literals import (
+    cpp_comment,
+    cpp_identifier,
+    cpp_string,
+    python_string,
+    yaml_comment,
+    yaml_string,
+)
 from pidlab.models.bdt.file import check_trees, read_ubj
 from pidlab.models.model import Resources
 from pidlab.progress import Watcher
@@ -47,7 +55,6 @@ from pidlab.runs.replot import figure_titles
 from pidlab.runs.reproduce import reproduce
 from pidlab.runs.revision import revision_of
 from pidlab.runs.whole import whole_folder, write_whole
-from pidlab.starter import starter_configuration
 from real_root import ask_root, needs_root
 
 GOLDEN = Path(__file__).parent / "golden"

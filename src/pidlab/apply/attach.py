@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pidlab.apply.summary import Summary
 from pidlab.credentials import address_without_secrets
-from pidlab.literals import cpp_comment, cpp_string, python_string
+from pidlab.expressions.literals import cpp_comment, cpp_string, python_string
 from pidlab.runs.whole import write_whole
 
 Row = tuple[str, str, str, str]

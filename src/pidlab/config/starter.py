@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pidlab.expressions.literals import yaml_comment, yaml_string
 from pidlab.expressions.operations import CONSTANTS
-from pidlab.literals import yaml_comment, yaml_string
 from pidlab.read.inspection import BranchSummary, TableSummary, shortest
 
 _LABEL_NAMES = (

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pidlab.errors import ExpressionError
+from pidlab.expressions.literals import cpp_string
 from pidlab.expressions.operations import OPERATIONS
 from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, Step
-from pidlab.literals import cpp_string
 
 
 @dataclass(frozen=True, slots=True)

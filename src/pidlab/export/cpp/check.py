@@ -22,7 +22,7 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.export.cpp.event import Member
 from pidlab.export.parity import LIMIT, ParityEvents, largest_difference
-from pidlab.literals import cpp_string
+from pidlab.expressions.literals import cpp_string
 
 if TYPE_CHECKING:
     from pidlab.export.cpp.header import Header

@@ -9,8 +9,8 @@ from pidlab.errors import ExpressionError, UsageError
 from pidlab.export.cpp.text import number
 from pidlab.export.parity import ParityEvents
 from pidlab.expressions import Expression, Kind, Number, kind_from_array, to_cpp
+from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.expressions.tree import Apply, Branch, Constant, Step
-from pidlab.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.preprocess.features import missing_values
 from pidlab.runs.bundle import Bundle
 

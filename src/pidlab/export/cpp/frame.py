@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pidlab.export.cpp.event import Member, arguments
 from pidlab.export.cpp.models import n_scores
-from pidlab.literals import cpp_string
+from pidlab.expressions.literals import cpp_string
 
 if TYPE_CHECKING:
     from pidlab.export.cpp.header import Header

@@ -17,7 +17,7 @@ from pidlab.export.cpp.text import number as literal
 from pidlab.export.cpp.text import table
 from pidlab.export.parity import Exported, ParityEvents, flat_spectators
 from pidlab.expressions import Expression
-from pidlab.literals import cpp_comment, cpp_identifier, cpp_string
+from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.runs.bundle import Bundle, Decision
 
 _RESERVED = (

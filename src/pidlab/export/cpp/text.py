@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.literals import cpp_identifier as identifier
+from pidlab.expressions.literals import cpp_identifier as identifier
 
 __all__ = ["identifier", "number", "records", "table", "wrapped"]
 
