@@ -64,7 +64,7 @@ def make(path: Path, n: int, compression: Any, with_label: bool = False) -> Path
 
 def train(folder: Path, name: str, features: list[str], models: dict[str, Any]) -> Path:
     from pidlab.config.load import check_config
-    from pidlab.models.model import Resources
+    from pidlab.models.registry import Resources
     from pidlab.pipeline import run
     from pidlab.progress import Watcher
 

@@ -25,7 +25,8 @@ from pidlab.errors import DataError
 from pidlab.evaluate import compare_models
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc
-from pidlab.evaluate.results.run import UNDEFINED, Comparison, ModelResult, WorkingPoint
+from pidlab.evaluate.results.run import Comparison, ModelResult, WorkingPoint
+from pidlab.measured import UNDEFINED
 from pidlab.sample import Sample
 
 Array = NDArray[np.floating[Any]]

@@ -27,7 +27,7 @@ from pidlab.export import parity_events
 from pidlab.export.cpp.check import find_compiler
 from pidlab.export.cpp.header import Header
 from pidlab.export.cpp.text import number
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.runs.bundle import Bundle, load_bundle, save_bundle

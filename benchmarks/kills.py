@@ -46,7 +46,7 @@ if __name__ == "__main__":
 def prepare(folder: Path) -> list[Path]:
     """A run of a Fisher discriminant, and the inputs."""
     from pidlab.config.load import check_config
-    from pidlab.models.model import Resources
+    from pidlab.models.registry import Resources
     from pidlab.pipeline import run
     from pidlab.progress import Watcher
 

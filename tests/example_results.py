@@ -7,13 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from pidlab.evaluate.results.run import (
-    UNDEFINED,
-    Array,
     Comparison,
     CutStep,
     EfficiencyMap,
     Histogram,
-    Measured,
     ModelResult,
     Overtraining,
     PairedPoint,
@@ -25,6 +22,7 @@ from pidlab.evaluate.results.run import (
     Training,
     WorkingPoint,
 )
+from pidlab.measured import UNDEFINED, Array, Measured
 
 FEATURES = ("P.cal.etottracknorm", "log_npe", "cost_$_a^{2}", "100%_x")
 TARGETS = (0.90, 0.95, 0.99)

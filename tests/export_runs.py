@@ -12,7 +12,7 @@ import numpy as np
 
 from conftest import write_tree
 from pidlab.config.load import check_config
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.runs.bundle import save_bundle

@@ -12,7 +12,7 @@ from conftest import write_tree
 from pidlab.config.load import check_config
 from pidlab.evaluate.results.stored import write_results
 from pidlab.models.calibration import Calibrator, Isotonic, Temperature
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.runs.bundle import Bundle, load_bundle, save_bundle

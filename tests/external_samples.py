@@ -12,7 +12,7 @@ from conftest import write_tree
 from pidlab.apply import apply
 from pidlab.config.load import check_config
 from pidlab.evaluate.results.run import Results
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.read import Source

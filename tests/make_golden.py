@@ -68,7 +68,7 @@ def events() -> dict[str, np.ndarray]:
 def main() -> None:
     """Write the folder anew."""
     from pidlab.config.load import load_config
-    from pidlab.models.model import Resources
+    from pidlab.models.registry import Resources
     from pidlab.pipeline import run
     from pidlab.progress import Watcher
 

@@ -15,7 +15,7 @@ import uproot
 import pidlab
 from pidlab.config.load import check_config
 from pidlab.errors import DataError, UsageError
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.simulate import simulate

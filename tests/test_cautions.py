@@ -13,7 +13,7 @@ import uproot
 
 from evaluate_samples import sample_of
 from pidlab.config.load import check_config
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import preprocess, run
 from pidlab.preprocess.cautions import copies_across, heavy_events, telling_features
 from pidlab.preprocess.events import load

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from conftest import write_tree
 from pidlab.config.load import check_config
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.simulate import gaussian_toy

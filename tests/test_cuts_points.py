@@ -18,7 +18,7 @@ from pidlab.config.schema import FigureOfMerit
 from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.points.merit import Merit, best_point, figure
 from pidlab.expressions import parse, selects
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.read import Source

@@ -25,7 +25,7 @@ from pidlab.cli import cli
 from pidlab.config.load import load_config
 from pidlab.config.schema import json_schema
 from pidlab.export import export
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse, run
 from pidlab.preprocess.events import check_table
 from pidlab.preprocess.recipe import compile_recipe

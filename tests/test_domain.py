@@ -15,7 +15,7 @@ from evaluate_samples import sample_of
 from pidlab.config.load import check_config
 from pidlab.errors import ConfigError, DataError, UsageError
 from pidlab.evaluate.domain import measure_shift
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.runs.shift import OutOfFold, as_mixture, compare_domain, labelled

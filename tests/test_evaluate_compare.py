@@ -13,8 +13,9 @@ from pidlab.config.schema import Evaluate
 from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc, signal_score
-from pidlab.evaluate.results.run import UNDEFINED, Measured, ModelResult, WorkingPoint
+from pidlab.evaluate.results.run import ModelResult, WorkingPoint
 from pidlab.evaluate.verdicts import Finding, sentence
+from pidlab.measured import UNDEFINED, Measured
 
 MODELS = {"bdt": one_feature, "mlp": both_features, "hand": hand_cuts}
 TARGETS = (0.9, 0.95)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from evaluate_samples import WEIGHTS, weights
 from pidlab.evaluate import intervals
-from pidlab.evaluate.results.run import Measured
+from pidlab.measured import Measured
 from real_root import ask_root, needs_root
 
 

@@ -13,7 +13,8 @@ from pidlab.errors import UsageError
 from pidlab.evaluate.maps import efficiency_maps
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import signal_score
-from pidlab.evaluate.results.run import UNDEFINED, WorkingPoint
+from pidlab.evaluate.results.run import WorkingPoint
+from pidlab.measured import UNDEFINED
 
 
 def test_maps_count_what_passes_in_each_bin():

@@ -21,8 +21,8 @@ from pidlab.export import export, largest_difference, parity_events
 from pidlab.export.cpp import check as cpp_check
 from pidlab.export.cpp.check import compared, outputs_of
 from pidlab.export.cpp.header import Header
-from pidlab.export.cpp.text import identifier
 from pidlab.export.parity import ParityEvents
+from pidlab.expressions.literals import cpp_identifier as identifier
 from pidlab.models.calibration import Isotonic, Temperature
 from pidlab.read import Source
 from pidlab.runs.bundle import Bundle, load_bundle

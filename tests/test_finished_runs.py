@@ -16,7 +16,7 @@ from conftest import Run, write_tree
 from pidlab.config.load import check_config
 from pidlab.errors import UsageError
 from pidlab.evaluate.results.stored import write_results
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse, run
 from pidlab.progress import Watcher
 from pidlab.runs.compare import compare_runs, load_runs

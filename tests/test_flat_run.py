@@ -13,7 +13,7 @@ import uproot
 from pidlab.config.load import check_config
 from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.points.flat import thresholds_at
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.runs.bundle import load_bundle

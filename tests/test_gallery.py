@@ -17,12 +17,10 @@ from example_results import FEATURES, TARGETS, example, measured
 from pidlab import plots
 from pidlab.errors import OutputError
 from pidlab.evaluate.results.run import (
-    UNDEFINED,
     Comparison,
     CutStep,
     EfficiencyMap,
     Histogram,
-    Measured,
     ModelResult,
     Results,
     Robustness,
@@ -31,6 +29,7 @@ from pidlab.evaluate.results.run import (
     Training,
     WorkingPoint,
 )
+from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots import gallery, style
 
 TWO = example()

@@ -18,7 +18,7 @@ from pidlab.config.load import check_config
 from pidlab.config.names import collisions, friend_branches_of
 from pidlab.config.schema import Config
 from pidlab.errors import ConfigError, ModelError
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import Analysis, analyse
 from pidlab.progress import Watcher
 from pidlab.runs.bundle import Bundle, save_bundle

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import write_tree
 from pidlab.config.load import check_config
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.runs.record import metrics

@@ -19,8 +19,8 @@ from matplotlib.testing.exceptions import ImageComparisonFailure
 from example_results import FEATURES, example
 from pidlab.config.schema import Flat, Style
 from pidlab.evaluate.results.domain import FeatureShift, Shift
-from pidlab.evaluate.results.run import UNDEFINED, Measured
 from pidlab.evaluate.results.tuning import Tried, Tuning
+from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots import gallery, style
 from pidlab.plots.domain import domain_figures
 from pidlab.plots.recording import recorded

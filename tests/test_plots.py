@@ -10,7 +10,8 @@ from matplotlib.text import Text
 
 from example_results import FEATURES, example, measured
 from pidlab import plots
-from pidlab.evaluate.results.run import UNDEFINED, CutStep, EfficiencyMap, Roc, Training
+from pidlab.evaluate.results.run import CutStep, EfficiencyMap, Roc, Training
+from pidlab.measured import UNDEFINED
 from pidlab.plots import style
 
 TWO = example()

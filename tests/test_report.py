@@ -16,7 +16,8 @@ import pytest
 
 from example_results import example
 from pidlab.errors import OutputError
-from pidlab.evaluate.results.run import UNDEFINED, Measured, Results, Scoring
+from pidlab.evaluate.results.run import Results, Scoring
+from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots import Picture
 from pidlab.plots.sheets.tables import Table
 from pidlab.report import page as report

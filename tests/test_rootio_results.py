@@ -15,7 +15,8 @@ import uproot
 from example_results import example, hand_model
 from pidlab.errors import OutputError
 from pidlab.evaluate.intervals import clopper_pearson
-from pidlab.evaluate.results.run import UNDEFINED, CutStep, EfficiencyMap, Results
+from pidlab.evaluate.results.run import CutStep, EfficiencyMap, Results
+from pidlab.measured import UNDEFINED
 from pidlab.rootio import read_efficiency, write_results
 from pidlab.rootio.results.run import root_text
 from real_root import ask_root, needs_root

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pidlab.evaluate.results.run import Measured
+from pidlab.measured import Measured
 from pidlab.rounding import format_alike, format_interval, format_measured, format_rate, format_symmetric
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from conftest import write_tree
 from example_results import example, measured
 from pidlab.cli.terminal import Terminal, results_table
-from pidlab.evaluate.results.run import Measured
+from pidlab.measured import Measured
 from pidlab.rounding import format_symmetric
 
 CONFIG = """\

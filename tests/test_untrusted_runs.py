@@ -43,7 +43,7 @@ from pidlab.expressions.literals import (
     yaml_string,
 )
 from pidlab.models.bdt.file import check_trees, read_ubj
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.progress import Watcher
 from pidlab.read import Source
 from pidlab.read.inspection import BranchSummary, TableSummary

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pidlab import moved
+
 if TYPE_CHECKING:
     from pidlab.apply.arrays import LoadedRun, load
 
 __version__ = "0.1.0"
 __all__ = ["LoadedRun", "__version__", "load"]
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:

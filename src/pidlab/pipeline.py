@@ -31,7 +31,8 @@ from pidlab.evaluate.results.quality import Importance
 from pidlab.evaluate.results.run import ModelResult, Results, Robustness, Scoring
 from pidlab.models.calibrate import calibrated
 from pidlab.models.explain import explained
-from pidlab.models.model import Contender, Resources, Scores, check_models, fit_contender
+from pidlab.models.model import Contender, Scores, fit_contender
+from pidlab.models.registry import Resources, check_models
 from pidlab.plots.worker import second
 from pidlab.preprocess.cautions import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.preprocess.events import Events, Input, input_names, load

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pidlab.cli.terminal import Terminal
-    from pidlab.models.model import Resources
+    from pidlab.models.registry import Resources
 
 PATH = click.Path(path_type=Path)
 DEVICE = click.option(
@@ -63,7 +63,7 @@ def stoppable(going_on: str) -> Iterator[None]:
 
 def resources(device: str, jobs: int | None, allow_import: Sequence[str]) -> Resources:
     """What models may use, as the options say it."""
-    from pidlab.models.model import Resources
+    from pidlab.models.registry import Resources
 
     return Resources(device, jobs, tuple(allow_import))  # type: ignore[arg-type]  # a click.Choice
 

@@ -10,7 +10,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from pidlab.config.load import KeyPath, dotted, plain_value
+from pidlab.config.load import dotted, plain_value
+from pidlab.config.names import KeyPath
 from pidlab.errors import UsageError
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")

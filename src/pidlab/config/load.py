@@ -14,8 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pidlab.config.names import KeyPath as KeyPath
-from pidlab.config.names import collisions
+from pidlab.config.names import KeyPath, collisions
 from pidlab.config.schema import Config, CutsModel, Feature, SklearnModel, json_schema
 from pidlab.errors import ConfigError, Mistake, UsageError, nearest
 

@@ -32,8 +32,9 @@ from pidlab.evaluate.ranking import (
     signal_score,
     variance,
 )
-from pidlab.evaluate.results.run import UNDEFINED, Array, Comparison, Measured, ModelResult, WorkingPoint
+from pidlab.evaluate.results.run import Comparison, ModelResult, WorkingPoint
 from pidlab.evaluate.verdicts import WIDE, Differences, Finding, judged
+from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 Scores = NDArray[np.floating[Any]]

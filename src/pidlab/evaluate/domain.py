@@ -14,7 +14,7 @@ from pidlab.evaluate.histograms import histogram, input_histograms
 from pidlab.evaluate.overtraining import class_p, ks_distance, share_events
 from pidlab.evaluate.ranking import Score, auc, auc_influence, difference, event_groups, signal_score
 from pidlab.evaluate.results.domain import FeatureShift, Shift
-from pidlab.evaluate.results.run import UNDEFINED, Measured
+from pidlab.measured import UNDEFINED, Measured
 from pidlab.sample import IntArray, Sample
 
 _NAMED = 3

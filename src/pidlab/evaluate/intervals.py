@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from pidlab.evaluate.results.run import UNDEFINED, Array, Measured
+from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray
 
 LEVEL = float(special.erf(1 / np.sqrt(2)))

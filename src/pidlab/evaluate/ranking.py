@@ -29,7 +29,7 @@ from pidlab.evaluate.intervals import (
     symmetric,
     union,
 )
-from pidlab.evaluate.results.run import UNDEFINED, Array, Measured
+from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 Score = NDArray[np.float32]

@@ -59,7 +59,7 @@ def _one_line(text: str) -> str:
 @cache
 def _macros() -> frozenset[str]:
     """Names that the standard headers of C and C++, POSIX and ROOT define as macros."""
-    return frozenset(files("pidlab").joinpath("assets", "cpp_macros.txt").read_text(encoding="ascii").split())
+    return frozenset(files("pidlab.expressions").joinpath("cpp_macros.txt").read_text(encoding="ascii").split())
 
 
 def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:

@@ -21,9 +21,7 @@ from pidlab.models.base import Classifier, Progress, read_json, signal_scores, w
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.external.loading import notes_of, open_model, takes_missing
 from pidlab.models.inputs import Prepared, prepare
-from pidlab.models.registry import BroughtModel, TrainedModel, build_estimator, estimator_class
-from pidlab.models.registry import Resources as Resources
-from pidlab.models.registry import check_models as check_models
+from pidlab.models.registry import BroughtModel, Resources, TrainedModel, build_estimator, estimator_class
 from pidlab.preprocess.features import given_scores, missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.preprocess.scaling import Scaler

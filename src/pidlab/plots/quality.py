@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results.quality import Calibration, Importance, Scan
-from pidlab.evaluate.results.run import UNDEFINED, Measured, ModelResult
+from pidlab.evaluate.results.run import ModelResult
+from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.roc import inverse
 from pidlab.plots.style import (
     GREY,

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pidlab.config.load import KeyPath, LoadedConfig, feature_key
+from pidlab.config.load import LoadedConfig, feature_key
+from pidlab.config.names import KeyPath
 from pidlab.config.schema import ClassTable, ExpressionModel, Feature, ScoreModel
 from pidlab.config.schema import Expression as Text
 from pidlab.errors import ConfigError, DataError, ExpressionError, Mistake, UsageError

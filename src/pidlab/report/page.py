@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import jinja2
 
 from pidlab.errors import OutputError
-from pidlab.evaluate.results.run import Comparison, Measured, ModelResult, PairedPoint, Results
+from pidlab.evaluate.results.run import Comparison, ModelResult, PairedPoint, Results
 from pidlab.evaluate.verdicts import ERROR, corrected, p_value
+from pidlab.measured import Measured
 from pidlab.plots.gallery import Picture, pictures
 from pidlab.report.objects import kind_of, objects_of
 from pidlab.rootio.results.run import object_names
@@ -111,7 +112,9 @@ def render(
         shown = _shown(picture, objects_of(picture.name, results, objects) if root else [])
         by_section.setdefault(_section(picture.name), []).append(shown)
     script, jsroot = _asset("report.js").decode(), _asset("jsroot.min.js.gz") if root else b""
-    page = _environment().from_string(files("pidlab").joinpath("report.html.jinja").read_text(encoding="utf-8"))
+    page = _environment().from_string(
+        files("pidlab.report").joinpath("template.html.jinja").read_text(encoding="utf-8")
+    )
     return page.render(
         title=title,
         titles=_TITLES,
@@ -176,7 +179,7 @@ def _shown(picture: Picture, objects: Sequence[str]) -> Shown:
 
 
 def _asset(name: str) -> bytes:
-    return files("pidlab").joinpath("assets", name).read_bytes()
+    return files("pidlab.report").joinpath("assets", name).read_bytes()
 
 
 def _policy(*scripts: bytes) -> str:

@@ -19,7 +19,7 @@ from pidlab.evaluate.results.run import EfficiencyMap, Flatness, ModelResult, Re
 from pidlab.evaluate.results.stored import write_results as write_results_json
 from pidlab.runs.manifest import FILE, KIND, checksums
 from pidlab.runs.manifest import SCHEMA as MANIFEST_SCHEMA
-from pidlab.models.model import Resources
+from pidlab.models.registry import Resources
 from pidlab.plots.worker import Second, drawing
 from pidlab.preprocess.events import Input
 from pidlab.report.page import write_report

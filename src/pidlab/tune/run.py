@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from pidlab.config.edit import edited, flow
-from pidlab.config.load import KeyPath, LoadedConfig, load_config, plain_value
+from pidlab.config.load import LoadedConfig, load_config, plain_value
+from pidlab.config.names import KeyPath
 from pidlab.config.schema import ClassTable, CutsModel, Evaluate
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
 from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.decisions import as_scores
-from pidlab.evaluate.results.run import UNDEFINED, Measured, ModelResult
+from pidlab.evaluate.results.run import ModelResult
 from pidlab.evaluate.results.tuning import Tried, Tuning
+from pidlab.measured import UNDEFINED, Measured
 from pidlab.models.model import Fitted
 from pidlab.models.registry import Resources, TrainedModel
 from pidlab.pipeline import preprocess

@@ -10,7 +10,7 @@ import numpy as np
 from pidlab.config.names import BEST
 from pidlab.config.schema import FigureOfMerit
 from pidlab.evaluate.ranking import Score, falling, just_below
-from pidlab.evaluate.results.run import Array
+from pidlab.measured import Array
 from pidlab.sample import Sample
 
 

@@ -12,7 +12,8 @@ from pidlab.config.names import HAND, point_name
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.intervals import effective_number, inverse, mixture, proportion, share
 from pidlab.evaluate.ranking import Score, falling, groups_of, just_below
-from pidlab.evaluate.results.run import UNDEFINED, Array, Measured, WorkingPoint
+from pidlab.evaluate.results.run import WorkingPoint
+from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 HAND_THRESHOLD = 0.5

@@ -1,1 +1,50 @@
 """Results: frozen values, which everything after the evaluation reads."""
+
+from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
+from pidlab.evaluate.results.run import (
+    Comparison,
+    CutStep,
+    EfficiencyMap,
+    Flatness,
+    FlatThreshold,
+    Histogram,
+    ModelResult,
+    Overtraining,
+    PairedPoint,
+    Results,
+    Robustness,
+    RobustnessPoint,
+    Roc,
+    SampleMetrics,
+    Scoring,
+    Training,
+    WorkingPoint,
+    plain,
+)
+from pidlab.measured import Measured
+
+__all__ = [
+    "Calibration",
+    "Comparison",
+    "CutStep",
+    "DecisionMatrix",
+    "EfficiencyMap",
+    "FlatThreshold",
+    "Flatness",
+    "Histogram",
+    "Importance",
+    "Measured",
+    "ModelResult",
+    "Overtraining",
+    "PairedPoint",
+    "Results",
+    "Robustness",
+    "RobustnessPoint",
+    "Roc",
+    "SampleMetrics",
+    "Scan",
+    "Scoring",
+    "Training",
+    "WorkingPoint",
+    "plain",
+]

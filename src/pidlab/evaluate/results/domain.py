@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pidlab.evaluate.results.run import Histogram, Measured
+from pidlab.evaluate.results.run import Histogram
+from pidlab.measured import Measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
-from pidlab.measured import UNDEFINED as UNDEFINED
-from pidlab.measured import Array as Array
-from pidlab.measured import Measured as Measured
+from pidlab.measured import Array, Measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from pidlab.errors import DataError
-from pidlab.evaluate.results.run import Measured, Results
+from pidlab.evaluate.results.run import Results
 from pidlab.jsonfile import plain_json
+from pidlab.measured import Measured
 
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pidlab.evaluate.results.run import Measured
+from pidlab.measured import Measured
 
 State = Literal["complete", "pruned", "refused", "failed", "running"]
 

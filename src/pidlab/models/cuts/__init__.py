@@ -1,1 +1,5 @@
 """Rectangular cuts, optimised and nested."""
+
+from pidlab.models.cuts.estimator import Cuts
+
+__all__ = ["Cuts"]

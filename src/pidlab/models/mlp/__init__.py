@@ -1,1 +1,5 @@
 """The network."""
+
+from pidlab.models.mlp.estimator import MLP
+
+__all__ = ["MLP"]

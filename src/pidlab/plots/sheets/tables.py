@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pidlab.evaluate.results.run import (
-    Array,
     Comparison,
     CutStep,
     EfficiencyMap,
@@ -21,6 +20,7 @@ from pidlab.evaluate.results.run import (
     Roc,
     Training,
 )
+from pidlab.measured import Array
 
 Cell = str | int | float
 _BOUNDS = ("value", "low", "high")

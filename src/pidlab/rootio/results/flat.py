@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pidlab.evaluate.results.run import Array, FlatThreshold, ModelResult
+from pidlab.evaluate.results.run import FlatThreshold, ModelResult
+from pidlab.measured import Array
 from pidlab.rootio.efficiency import tefficiency
 from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th2

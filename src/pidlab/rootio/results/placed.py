@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.evaluate.results.run import Measured
+from pidlab.measured import Measured
 from pidlab.rootio.graphs import tgraph_asymm_errors
 from pidlab.rootio.histograms import from_cells, th1
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
-from pidlab.evaluate.results.run import UNDEFINED, Measured, ModelResult
+from pidlab.evaluate.results.run import ModelResult
+from pidlab.measured import UNDEFINED, Measured
 from pidlab.rootio.histograms import from_cells, th2
 from pidlab.rootio.results.placed import Placed, bounds, graph_of, labelled
 

@@ -15,17 +15,16 @@ import uproot
 from numpy.typing import NDArray
 
 from pidlab.evaluate.results.run import (
-    UNDEFINED,
     Comparison,
     CutStep,
     EfficiencyMap,
-    Measured,
     ModelResult,
     Results,
     Robustness,
     RobustnessPoint,
     Roc,
 )
+from pidlab.measured import UNDEFINED, Measured
 from pidlab.rootio.efficiency import tefficiency
 from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.graphs import tgraph
