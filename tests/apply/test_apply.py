@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
-
 from apply_runs import content, damage, events, friend, make_inputs, make_run
+
 from conftest import Run, write_tree
 from pidlab.apply import Summary, apply, find_inputs, friend_paths, parts_of
 from pidlab.apply.scoring import Scorer

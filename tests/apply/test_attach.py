@@ -10,8 +10,8 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
-
 from apply_runs import events, friend, make_inputs, make_run
+
 from conftest import write_tree
 from pidlab.apply import apply
 from pidlab.progress import Watcher

@@ -17,8 +17,8 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
-
 from apply_runs import content, damage, events, make_inputs, make_run
+
 from conftest import Run, write_tree
 from pidlab.apply import apply, find_inputs
 from pidlab.progress import Watcher

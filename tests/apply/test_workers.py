@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from apply_runs import content, make_inputs, make_run
 from dying_worker import die_at
+
 from pidlab.apply import apply
 from pidlab.apply.scoring import Failed, Piece, Scored
 from pidlab.apply.workers import Crew, _processes

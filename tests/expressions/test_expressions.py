@@ -384,7 +384,7 @@ def test_cpp_refuses_what_has_no_meaning_for_one_row() -> None:
 
 
 def test_the_page_on_cuts_names_every_operator_and_function() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "cuts.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "cuts.md").read_text(encoding="utf-8")
     named = [name.removeprefix("unary ").replace("|", "\\|") for name in OPERATORS if name != "?:"]
     named += [name for name in FUNCTIONS if not name.startswith("std::")]
     missing = [

@@ -1,6 +1,7 @@
 """One picture of each kind of figure, compared with the one kept in `baseline/` (pytest-mpl).
 
-After a change that is meant: `pytest tests/test_plot_images.py --mpl-generate-path=tests/baseline`, and look at them.
+After an intended change: `pytest tests/plots/test_plot_images.py --mpl-generate-path=tests/plots/baseline`; then look
+at the pictures.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.testing.compare import compare_images
 from matplotlib.testing.exceptions import ImageComparisonFailure
+from test_flat import ONE, measured
+from test_quality_output import results_of
 
 from example_results import FEATURES, example
 from pidlab.config.schema import Flat, Style
@@ -25,8 +28,6 @@ from pidlab.plots import gallery, style
 from pidlab.plots.domain import domain_figures
 from pidlab.plots.recording import recorded
 from pidlab.plots.tuning import history_figure, importance_figure
-from test_flat import ONE, measured
-from test_quality_output import results_of
 
 MADE_WITH = "3.11"
 pytestmark = pytest.mark.skipif(

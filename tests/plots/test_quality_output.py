@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import uproot
+from test_classes import pairs_of, result_of
 
 from evaluate_samples import evaluated, hand_cuts, one_feature, three_samples
 from example_results import example
@@ -19,7 +20,6 @@ from pidlab.report.page import render
 from pidlab.rootio import write_results
 from pidlab.runs.record import metrics
 from real_root import ask_root, needs_root
-from test_evaluate_classes import pairs_of, result_of
 
 EXAMPLES = {2: example(), 4: example(("electron", "pion", "kaon", "proton"))}
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import uproot
 from sklearn.metrics import roc_auc_score
+from source_tables import read
 
 from conftest import Run, write_tree
 from pidlab.config.schema import Feature
@@ -26,7 +27,6 @@ from pidlab.preprocess.precision import merged_share, origin_and_unit
 from pidlab.read import Source, Table, find_all, find_sources, with_friends
 from pidlab.read.inspection import inspect, shortest
 from real_root import ask_root, needs_root
-from source_tables import read
 
 _FILES = """
 import array

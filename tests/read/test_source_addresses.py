@@ -20,9 +20,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from pidlab.errors import DataError
-from pidlab.read import Source, Table, find_sources, split_tree, trees_in
 from source_tables import (
     COLUMNS,
     RNG,
@@ -32,6 +29,9 @@ from source_tables import (
     write_root,
     write_sqlite,
 )
+
+from pidlab.errors import DataError
+from pidlab.read import Source, Table, find_sources, split_tree, trees_in
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uproot
-
-from conftest import Run, write_tree
-from pidlab.errors import DataError, UsageError
-from pidlab.read import Source, Table, find_sources, with_friends
 from source_tables import (
     RNG,
     N,
     analysis,
     read,
 )
+
+from conftest import Run, write_tree
+from pidlab.errors import DataError, UsageError
+from pidlab.read import Source, Table, find_sources, with_friends
 
 
 @pytest.fixture

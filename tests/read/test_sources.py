@@ -13,12 +13,6 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-
-from conftest import Run, write_tree
-from pidlab.errors import DataError
-from pidlab.expressions import evaluate, parse, selects
-from pidlab.read import Source, Table, find_all, find_sources, trees_in
-from real_root import ask_root
 from source_tables import (
     COLUMNS,
     RNG,
@@ -29,6 +23,12 @@ from source_tables import (
     write_parquet,
     write_text,
 )
+
+from conftest import Run, write_tree
+from pidlab.errors import DataError
+from pidlab.expressions import evaluate, parse, selects
+from pidlab.read import Source, Table, find_all, find_sources, trees_in
+from real_root import ask_root
 
 
 @pytest.mark.parametrize("name", WRITERS)

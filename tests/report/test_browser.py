@@ -8,8 +8,8 @@ import json
 import re
 
 import pytest
-
 from chromium import Page
+
 from example_results import FEATURES, example
 from pidlab.report.page import write_report
 from pidlab.rootio.results.run import write_results

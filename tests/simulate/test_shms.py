@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from deviations import assert_mean, assert_share
 from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.special import gammainc
@@ -14,7 +15,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from deviations import assert_mean, assert_share
 from pidlab.simulate import SAMPLES
 from pidlab.simulate.shms import EVENTS_PER_RUN, FIRST_RUN, PION_THRESHOLD
 

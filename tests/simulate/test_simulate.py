@@ -13,19 +13,19 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from deviations import assert_mean, assert_share
 from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import multivariate_normal
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from deviations import assert_mean, assert_share
 from pidlab.config.load import load_config
 from pidlab.errors import OutputError, UsageError
 from pidlab.simulate import SAMPLES, gaussian_toy, log_likelihood_ratio, simulate
 from pidlab.simulate.events import BLOCK, Events
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 # --- every sample

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tune_orders import CONTENT
 
 from pidlab.config.edit import edited, flow
 from pidlab.config.load import check_config, plain_value
 from pidlab.errors import UsageError
 from pidlab.tune.space import DEFAULTS, Dimension, described, dimension, rounded, search_space, with_parameters
 from pidlab.tune.trials import Objective, rung
-from tune_orders import CONTENT
 
 LOADED = check_config(CONTENT, {}, Path("analysis.yaml"))
 

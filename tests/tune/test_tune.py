@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tune_orders import CONTENT, OnTrials, configuration, sample, tuned
 
 from pidlab.cli import main
 from pidlab.config.load import load_config
@@ -22,7 +23,6 @@ from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.tune import Order, TuningStopped
 from pidlab.tune.study import Study, open_database
-from tune_orders import CONTENT, OnTrials, configuration, sample, tuned
 
 
 @pytest.fixture
@@ -229,9 +229,9 @@ def _misid_exactly(score: Any, v: Any, target: float) -> float:
 
 def test_the_area_is_that_of_scikit_learn(config: Path) -> None:
     from sklearn.metrics import roc_auc_score
+    from test_points import small
 
     from pidlab.tune.trials import Objective
-    from test_cuts_points import small
 
     score, three = small(1)
     expected = roc_auc_score(three.y == 1, score, sample_weight=three.weight)

@@ -23,7 +23,7 @@ from pidlab.measured import UNDEFINED, Measured
 
 def simulation():
     """The benchmark that simulates equally good models."""
-    path = Path(__file__).parent.parent / "benchmarks" / "false_winners.py"
+    path = Path(__file__).parents[3] / "benchmarks" / "false_winners.py"
     spec = importlib.util.spec_from_file_location("false_winners", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["false_winners"] = module

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_search import all_boxes, counter_of, toy
 
 from pidlab.errors import ModelError
 from pidlab.models.cuts.anchors import anchors
 from pidlab.models.cuts.estimator import Cuts
 from pidlab.models.cuts.search import Scan, search_archive
-from test_cuts_search import all_boxes, counter_of, toy
 
 POINTS = (0.90, 0.95, 0.99)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_search import counter_of, toy
 
 from pidlab.models.cuts.boxes import Counter, Levels
 from pidlab.models.cuts.polish import polish
 from pidlab.models.cuts.search import random_boxes
-from test_cuts_search import counter_of, toy
 
 
 @pytest.fixture(scope="module")

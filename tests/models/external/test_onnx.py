@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_files as graphs
 import pytest
 import uproot
+from external_samples import NAMES, applied, content, matrix, saved_run, table, write_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
-import onnx_files as graphs
 from conftest import Run
-from external_samples import NAMES, applied, content, matrix, saved_run, table, write_events
 from pidlab.config.schema import OnnxModel
 from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.models.external.columns import MisfitError

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from external_samples import applied, content, matrix, saved_run, table, write_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from conftest import Run
-from external_samples import applied, content, matrix, saved_run, table, write_events
 from pidlab.errors import ConfigError, ModelError
 from pidlab.models.external.columns import MisfitError
 from pidlab.models.external.onnx.runtime import Runner, read_graph

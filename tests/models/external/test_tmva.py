@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tmva_files as tmva
+from external_samples import applied, matrix, saved_run, table, write_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
-import tmva_files as tmva
-from external_samples import applied, matrix, saved_run, table, write_events
 from pidlab.errors import ConfigError
 from pidlab.models.external.columns import MisfitError
 from pidlab.models.external.tmva.file import read_weight_file, transformed

@@ -163,7 +163,7 @@ def test_batches_are_cut_into_parts_where_they_fill_a_gpu_and_nowhere_else():
 
 def test_the_gpu_benchmark_runs_where_there_is_no_gpu():
     """In small, with the CPU in the GPU's place, so that it does not rot between the machines that have one."""
-    script = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+    script = Path(__file__).parents[3] / "benchmarks" / "gpu.py"
     parts = [word for name in ("equal", "random") for word in ("--only", name)]
     done = subprocess.run([sys.executable, "-W", "error", script, "--rehearse", *parts], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
