@@ -1,151 +1,125 @@
-"""The house rules that a machine can check: imports go one way, heavy libraries come in by their door."""
+"""The rules of the house that a machine can check: which way imports go, where libraries come in, what `ls` shows.
+
+Imports count wherever they stand: in functions and under TYPE_CHECKING too.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "pidlab"
 
-# A module may import from rows above its own in this list, and from its own package.
+# A module may import from rooms in rows above its own, and from its own room. A room is a folder or a module at the
+# package's root; a module that stands in another row than its room is named here itself.
 ROWS: list[set[str]] = [
-    {"credentials", "printable"},
-    {"errors", "jsonfile", "literals", "revision"},
-    {"manifest", "sample", "progress", "process", "config", "config.schema", "evaluate.results"},
-    {"compiled", "config.names"},
-    {"expressions", "models.base", "models.threads", "evaluate.intervals", "config.load"}
-    | {"rounding", "split", "scaling"},
-    {"candidates", "config.edit", "whole"},
-    {"models.linear", "models.calibration", "rootio"},
-    {"read", "simulate"}
-    | {"models.cuts", "models.fisher", "models.logistic", "models.bdt", "models.mlp", "models.external"},
-    {"models", "evaluate", "plots", "recipe"},
-    {"selection", "features", "models.prepared", "models.estimators"},
-    {"precision"},
-    {"events", "models.contender"},
-    {"bundle", "figures", "report", "inspect", "calibrate", "cautions", "explain", "scored"},
-    {"apply", "record", "replot", "starter"},
-    {"export", "pipeline", "compare_runs", "domain"},
-    {"reproduce", "tune"},
-    {"arrays"},
-    {"terminal"},
+    {"credentials", "jsonfile", "measured", "moved", "process", "progress", "sample"},
+    {"compiled", "errors", "rounding", "split"},
+    {"expressions"},
+    {"read"},
+    {"config"},
+    {"evaluate"},
+    {"plots", "preprocess", "rootio"},
+    {"models", "report", "simulate"},
+    {"runs"},
+    {"apply"},
+    {"export", "pipeline"},
+    {"runs.reproduce", "tune"},
     {"cli", ""},
 ]
-PARTS_OF = {
-    "models.cut_": "models.cuts",
-    "models.mlp_": "models.mlp",
-    "models.bdt_": "models.bdt",
-    "models.external_": "models.external",
-    "models.tree_tables": "models.bdt",
-    "apply.": "apply",
-    "evaluate.results_": "evaluate.results",
-    "evaluate.": "evaluate",
-    "report_": "report",
-    "plots.": "plots",
-    "read.": "read",
-    "rootio.": "rootio",
-    "expressions.": "expressions",
-    "export.": "export",
-    "simulate.": "simulate",
-    "scaling_": "scaling",
-    "tune.": "tune",
-    "terminal.": "terminal",
-    "cli.": "cli",
-}
+# The rooms in which a library is imported; all others ask them.
 DOORS = {
-    "uproot": {"read", "rootio", "simulate"},
-    "awkward": {
-        "read",
-        "candidates",
-        "export",
-        "expressions",
-        "selection",
-        "features",
-        "rootio",
-        "simulate",
-        "events",
-        "sample",
-        "apply",
-        "arrays",
-    },
-    "pyarrow": {"read"},
-    "sqlalchemy": {"read"},
-    "xgboost": {"models.bdt", "export"},
-    "correctionlib": {"export"},
-    "onnx": {"export", "models.external"},
-    "onnxruntime": {"export", "models.external"},
-    "skl2onnx": {"models.external"},
-    "onnxmltools": {"models.external"},
-    "torch": {"models.mlp"},
+    "awkward": {"read", "preprocess", "apply", "export", "expressions", "rootio", "simulate", "sample"},
+    "click": {"cli"},
+    "correctionlib": {"export.correctionlib"},
+    "dask": {"apply"},
+    "jinja2": {"report"},
     "matplotlib": {"plots"},
     "mplhep": {"plots"},
-    "dask": {"apply"},
     "numba": {"compiled", "models.bdt"},
-    "jinja2": {"report"},
-    "rich": {"terminal", "cli"},
-    "click": {"cli"},
-    "ruamel": {"config.load", "config.edit", "bundle"},
+    "onnx": {"export.onnx", "models.external"},
+    "onnxmltools": {"models.external.sklearn"},
+    "onnxruntime": {"export.onnx", "models.external"},
     "optuna": {"tune"},
+    "pyarrow": {"read"},
+    "rich": {"cli"},
+    "ruamel": {"config", "runs.bundle"},
+    "skl2onnx": {"models.external.sklearn"},
+    "sqlalchemy": {"read.sql"},
+    "torch": {"models.mlp"},
+    "uproot": {"read", "rootio", "simulate"},
+    "xgboost": {"models.bdt", "export.xgboost_json"},
 }
+N_ENTRIES = 30
+N_MODULES = 20
 
 
-def modules() -> dict[str, Path]:
+def modules(package: Path = PACKAGE) -> dict[str, Path]:
     """Dotted name below pidlab, "" for the package itself, to file."""
     found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
-def place(module: str) -> str:
-    """The name under which a module stands in ROWS."""
-    if any(module in row for row in ROWS):
-        return module
-    return next((whole for prefix, whole in PARTS_OF.items() if module.startswith(prefix)), module)
-
-
-def row(module: str) -> int:
-    return next((i for i, names in enumerate(ROWS) if place(module) in names), -1)
-
-
-def imports(path: Path) -> Iterator[str]:
-    """The modules that a file imports, at any depth of its code."""
-    known = modules()
+def imports(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
+    """The modules that a file imports, at any depth of its code; those of pidlab by the module that is meant."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield inner if inner.removeprefix("pidlab.") in known and node.module != "pidlab" else node.module
+                yield inner if inner.removeprefix("pidlab.") in known else node.module
         elif isinstance(node, ast.ImportFrom):
             yield "a relative import"
+
+
+def own_imports(path: Path, known: Mapping[str, Path]) -> set[str]:
+    """The modules of pidlab that a file imports, without the package itself, which holds the version."""
+    return {name.removeprefix("pidlab.") for name in imports(path, known) if name.startswith("pidlab.")}
+
+
+def room(module: str) -> str:
+    return module if any(module in names for names in ROWS) else module.partition(".")[0]
+
+
+def row(module: str) -> int:
+    return next((i for i, names in enumerate(ROWS) if room(module) in names), -1)
 
 
 def mistakes(module: str, path: Path) -> Iterator[str]:
     if row(module) < 0:
         yield f"{module} stands in no row"
         return
-    for name in imports(path):
+    for name in imports(path, modules()):
         top = name.split(".")[0]
         if top == "pidlab":
-            yield from upward(module, name.removeprefix("pidlab").lstrip("."))
-        elif top in DOORS and place(module) not in DOORS[top]:
+            imported = name.removeprefix("pidlab").lstrip(".")
+            if imported and room(imported) != room(module) and row(imported) >= row(module):
+                yield f"{module} (row {row(module)}) imports {imported} (row {row(imported)})"
+        elif top in DOORS and not any(f"{module}.".startswith(f"{door}.") for door in DOORS[top]):
             yield f"{module} imports {top}, whose doors are {sorted(DOORS[top])}"
         elif name == "a relative import":
             yield f"{module} imports relatively"
 
 
-def upward(module: str, imported: str) -> Iterator[str]:
-    if imported in ("", module):
-        return  # the version lives in the package itself
-    same_house = place(imported) == place(module) or (module and imported.startswith(f"{module}."))
-    if not same_house and row(imported) >= row(module):
-        yield f"{module} (row {row(module)}) imports {imported} (row {row(imported)})"
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """The nodes of one circle of a graph; empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
 
 
 @pytest.mark.parametrize("module", modules())
@@ -157,9 +131,11 @@ def test_a_module_imports_only_what_stands_above_it(module: str) -> None:
     ("module", "line", "said"),
     [
         ("evaluate.curves", "from pidlab.pipeline import run", "imports pipeline"),
+        ("runs.record", "from pidlab.runs import reproduce", "imports runs.reproduce"),
         ("sample", "from pidlab.read import Source", "imports read"),
-        ("read", "import torch", "doors"),
-        ("report", "from . import errors", "relatively"),
+        ("read.text", "import torch", "doors"),
+        ("export.cut_strings", "import xgboost", "doors"),
+        ("report.page", "from . import errors", "relatively"),
         ("somewhere", "import os", "stands in no row"),
     ],
 )
@@ -169,10 +145,32 @@ def test_a_planted_mistake_is_found(module: str, line: str, said: str, tmp_path:
     assert any(said in mistake for mistake in mistakes(module, planted))
 
 
-def test_help_imports_nothing_heavy() -> None:
-    import subprocess
-    import sys
+def test_no_two_modules_import_each_other_in_a_circle() -> None:
+    known = modules()
+    assert circle({module: own_imports(path, known) for module, path in known.items()}) == []
 
+
+def test_a_planted_circle_is_found_under_type_checking_too(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "one.py").write_text("from pidlab import two\n")
+    (tmp_path / "two.py").write_text("if TYPE_CHECKING:\n    from pidlab.one import f\n")
+    known = modules(tmp_path)
+    assert set(circle({module: own_imports(path, known) for module, path in known.items()})) == {"one", "two"}
+
+
+def test_ls_reads_as_a_table_of_contents() -> None:
+    assert len([p for p in PACKAGE.iterdir() if p.name != "__pycache__"]) <= N_ENTRIES
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in modules().values()}), ids=lambda p: p.name)
+def test_a_folder_is_no_heap_and_no_prefix_does_its_work(folder: Path) -> None:
+    names = sorted(p.stem for p in folder.iterdir() if p.suffix == ".py" and p.stem != "__init__")
+    assert folder == PACKAGE or len(names) <= N_MODULES
+    siblings = itertools.groupby((n for n in names if "_" in n.strip("_")), lambda name: name.split("_")[0])
+    assert {prefix: n for prefix, group in siblings if (n := len(list(group))) >= 3} == {}
+
+
+def test_help_imports_nothing_heavy() -> None:
     code = "import sys, pidlab.cli; print([m for m in sys.modules if m.split('.')[0] in set(sys.argv[1].split())])"
     heavy = "numpy torch xgboost uproot awkward sklearn matplotlib pydantic rich numba scipy"
     answer = subprocess.run([sys.executable, "-c", code, heavy], capture_output=True, text=True, check=True)

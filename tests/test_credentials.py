@@ -18,8 +18,8 @@ from rich.table import Table
 
 from conftest import Run, write_tree
 from pidlab.cli import main
+from pidlab.cli.printable import printable
 from pidlab.cli.terminal import PlainConsole
-from pidlab.cli.terminal.printable import printable
 from pidlab.credentials import address_without_secrets, without_mask, without_secrets
 from pidlab.errors import ConfigError, DataError, Mistake, UsageError
 from pidlab.read import Source, with_friends

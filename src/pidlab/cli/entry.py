@@ -11,7 +11,7 @@ import click
 
 from pidlab.cli.group import cli
 from pidlab.cli.options import STOPPED
-from pidlab.cli.terminal.printable import printable
+from pidlab.cli.printable import printable
 from pidlab.credentials import without_secrets
 from pidlab.errors import OutputError, PidlabError
 from pidlab.process import collect_rarely, every_interrupt, give_matplotlib_a_folder, open_streams

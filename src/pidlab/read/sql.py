@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pidlab.credentials import without_mask
+from pidlab.credentials import address_without_secrets, without_mask
 from pidlab.errors import DataError
 from pidlab.read.backend import Arrays
 from pidlab.read.cells import to_array
@@ -21,9 +21,7 @@ def _said(address: str) -> Iterator[None]:
     Raises:
         DataError: SQLAlchemy or a driver is missing, or the database does not answer as it should.
     """
-    from pidlab.read.formats import Source
-
-    place = Source(address, "").place
+    place = address_without_secrets(address)
     try:
         yield
     except ModuleNotFoundError as error:

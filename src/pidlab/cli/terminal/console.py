@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from pidlab.cli.terminal.printable import printable
+from pidlab.cli.printable import printable
 from pidlab.credentials import without_secrets
 
 

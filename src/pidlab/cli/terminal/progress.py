@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from pidlab.cli.terminal.printable import printable
+from pidlab.cli.printable import printable
 from pidlab.progress import Task, Watcher
 
 _MOST_LINES = 20

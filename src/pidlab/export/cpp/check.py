@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -21,11 +21,9 @@ from numpy.typing import NDArray
 from pidlab.errors import ModelError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.export.cpp.event import Member
+from pidlab.export.cpp.header import Header
 from pidlab.export.parity import LIMIT, ParityEvents, largest_difference
 from pidlab.expressions.literals import cpp_string
-
-if TYPE_CHECKING:
-    from pidlab.export.cpp.header import Header
 
 NOT_CHECKED = "not checked: no C++ compiler"
 _COMPILERS = ("g++", "clang++", "c++")
