@@ -6,7 +6,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pidlab.config.schema import Config, CutsModel, ExpressionModel, Flat, Map, Model, OnnxModel, ScoreModel, TmvaModel
+from pidlab.config.schema import (
+    Config,
+    CutsModel,
+    ExpressionModel,
+    Flat,
+    Map,
+    ModelSection,
+    OnnxModel,
+    ScoreModel,
+    TmvaModel,
+)
 
 KeyPath = tuple[str | int, ...]
 
@@ -79,7 +89,7 @@ def friend_branches_of(config: Config) -> Iterator[FriendBranch]:
         yield FriendBranch(counter, ("data", "per"), f"the number of candidates, {counter!r}")
 
 
-def _score_branches(config: Config, name: str, model: Model) -> Iterator[FriendBranch]:
+def _score_branches(config: Config, name: str, model: ModelSection) -> Iterator[FriendBranch]:
     if isinstance(model, CutsModel) and not model.nested:
         return
     for_signal = len(config.classes) == 2 or isinstance(model, ExpressionModel | ScoreModel | TmvaModel | OnnxModel)
@@ -92,7 +102,7 @@ def _score_branches(config: Config, name: str, model: Model) -> Iterator[FriendB
             yield FriendBranch(f"pid_{name}_{particle}", ("classes", particle), meaning)
 
 
-def _points_of(config: Config, model: Model) -> list[str]:
+def _points_of(config: Config, model: ModelSection) -> list[str]:
     """The names of the working points of a model, each once."""
     if isinstance(model, ExpressionModel):
         return [HAND]

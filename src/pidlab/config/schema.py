@@ -257,7 +257,7 @@ class SklearnModel(Section):
     features: list[str] | None = Field(None, description="the features to train on; left out: all")
 
 
-Model = Annotated[
+ModelSection = Annotated[
     ExpressionModel
     | ScoreModel
     | CutsModel
@@ -355,7 +355,7 @@ class Config(Section):
     scaling: Literal["none", "minmax", "standard", "robust", "quantile"] = Field(
         "quantile", description="of the features, for models that need it; fitted on train"
     )
-    models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(description="name to model")
+    models: Annotated[dict[Name, ModelSection], Field(min_length=1)] = Field(description="name to model")
     evaluate: Evaluate = Field(default_factory=Evaluate, description="what is asked of the models")
     balance: Literal["equal", "none"] = Field(
         "equal", description="in training the weights of each class sum to the same; none: as in the sample"

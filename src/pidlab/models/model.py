@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.names import point_name
-from pidlab.config.schema import Config, CutsModel, MlpModel, Model, SklearnModel
+from pidlab.config.schema import Config, CutsModel, MlpModel, ModelSection, SklearnModel
 from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.results.run import Training
@@ -348,7 +348,7 @@ def members_spread(spec: TrainedModel, estimator: Any, given: Prepared) -> float
 
 def fit_contender(
     name: str,
-    spec: Model,
+    spec: ModelSection,
     recipe: Recipe,
     parts: Iterable[tuple[Sample, Sample]],
     resources: Resources,
