@@ -31,7 +31,7 @@ from pidlab.evaluate.results.quality import Importance
 from pidlab.evaluate.results.run import ModelResult, Results, Robustness, Scoring
 from pidlab.models.calibrate import calibrated
 from pidlab.models.explain import explained
-from pidlab.models.model import Contender, Scores, fit_contender
+from pidlab.models.model import Model, Scores, fit_contender
 from pidlab.models.registry import Resources, check_models
 from pidlab.plots.worker import second
 from pidlab.preprocess.cautions import copies_across, equal_inputs, heavy_events, telling_features
@@ -118,7 +118,7 @@ class Analysis:
 
     recipe: Recipe
     inputs: tuple[Input, ...]
-    contenders: Mapping[str, Contender]
+    contenders: Mapping[str, Model]
     scored: ScoredEvents
     results: Results
 
@@ -252,9 +252,9 @@ def _check_parts(sample: Sample, parts: Parts, wants_validation: bool) -> None:
                 raise DataError(f"no event of the class {empty!r} ({total:,} in all) is in the {name} sample; {advice}")
 
 
-def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, watcher: Watcher) -> dict[str, Contender]:
+def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, watcher: Watcher) -> dict[str, Model]:
     """Train every model of the configuration."""
-    contenders: dict[str, Contender] = {}
+    contenders: dict[str, Model] = {}
     samples = [(sample.take(train), sample.take(validation)) for train, validation in parts.training()]
     for name, spec in recipe.loaded.config.models.items():
         with watcher.task(f"training {name}", 0) as task:
@@ -267,7 +267,7 @@ def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, wa
     return contenders
 
 
-def score(sample: Sample, parts: Parts, contenders: Mapping[str, Contender]) -> dict[str, dict[str, Scores]]:
+def score(sample: Sample, parts: Parts, contenders: Mapping[str, Model]) -> dict[str, dict[str, Scores]]:
     """Model, then sample name, to the (n, k) scores of its candidates."""
     samples = {name: sample.take(rows) for name, rows in parts.quoted().items()}
     return {
@@ -280,7 +280,7 @@ def evaluate(
     recipe: Recipe,
     events: Events,
     parts: Parts,
-    contenders: Mapping[str, Contender],
+    contenders: Mapping[str, Model],
     scores: Mapping[str, Mapping[str, Scores]],
     watcher: Watcher,
 ) -> Results:
@@ -331,7 +331,7 @@ def evaluate(
     )
 
 
-def measured(contender: Contender, scores: Mapping[str, Scores], samples: Mapping[str, Sample]) -> ModelResult:
+def measured(contender: Model, scores: Mapping[str, Scores], samples: Mapping[str, Sample]) -> ModelResult:
     """What one model does on each sample."""
     config, c = contender.recipe.loaded.config, contender
     common: dict[str, Any] = {"training": c.training, "seed": config.seed}
@@ -366,7 +366,7 @@ def scored_events(sample: Sample, parts: Parts, scores: Mapping[str, Mapping[str
     )
 
 
-def timed(contender: Contender, sample: Sample) -> Scoring:
+def timed(contender: Model, sample: Sample) -> Scoring:
     """How fast the model scores candidates that it has scored before: nothing is compiled or loaded in that time."""
     some = sample.take(np.arange(min(len(sample), _N_TIMED)))
     start = time.perf_counter()
@@ -374,7 +374,7 @@ def timed(contender: Contender, sample: Sample) -> Scoring:
     return Scoring(len(some), time.perf_counter() - start)
 
 
-def with_cut_string(result: ModelResult, contender: Contender) -> ModelResult:
+def with_cut_string(result: ModelResult, contender: Model) -> ModelResult:
     """The result with each working point, and the first as a whole, as a ROOT cut string, for models that are cuts."""
     points = tuple(
         p if p.flat else replace(p, cut_string=contender.cut_string(p.threshold, i))
@@ -396,7 +396,7 @@ def signal_spread(sample: Sample) -> NDArray[np.float64]:
     return spread
 
 
-def scorer(contender: Contender) -> Any:
+def scorer(contender: Model) -> Any:
     """A function of a sample whose features were changed: given models see the change of plain branches."""
 
     def score(sample: Sample) -> Scores:

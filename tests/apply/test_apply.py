@@ -18,7 +18,7 @@ from pidlab.apply import Summary, apply, find_inputs, friend_paths, parts_of
 from pidlab.apply.scoring import Scorer
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate.results.run import FlatThreshold
-from pidlab.models.model import Contender
+from pidlab.models.model import Model
 from pidlab.progress import Task, Watcher
 from pidlab.read import Source
 from pidlab.runs.bundle import Bundle, load_bundle
@@ -86,7 +86,7 @@ def test_an_empty_tree_gets_an_empty_friend(bundle: Bundle, tmp_path: Path) -> N
     assert (summary.n_rows, len(friend(summary.target)["pid_own"])) == (0, 0)
 
 
-def by_hand(contender: Contender, made: Mapping[str, Any], fold: int | None) -> Any:
+def by_hand(contender: Model, made: Mapping[str, Any], fold: int | None) -> Any:
     """(n,) float32 scores of one fold model, or the mean of all."""
     x = np.stack([made["a"], made["b"]], axis=1).astype("f4")
     models = contender.fitted if fold is None else contender.fitted[fold : fold + 1]

@@ -23,7 +23,7 @@ from pidlab.models.fisher import Fisher
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.layers import ACTIVATIONS
 from pidlab.models.mlp.network import DenseNetwork
-from pidlab.models.model import Contender, Fitted
+from pidlab.models.model import Fitted, Model
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.preprocess.scaling import Method, Scaler, fit_scaler
 
@@ -35,12 +35,12 @@ RECIPES = {
 }
 
 
-def alone(n_classes: int, kind: str, *fitted: Fitted) -> Contender:
+def alone(n_classes: int, kind: str, *fitted: Fitted) -> Model:
     """A contender with these models."""
-    return Contender("any", kind, RECIPES[n_classes], fitted, None, None)
+    return Model("any", kind, RECIPES[n_classes], fitted, None, None)
 
 
-def by_graph(contender: Contender, x: NDArray[np.float32], path: Path) -> NDArray[np.float32]:
+def by_graph(contender: Model, x: NDArray[np.float32], path: Path) -> NDArray[np.float32]:
     onnx.save_model(graph_of(contender, {}), path)
     return run_graph(path, x)
 

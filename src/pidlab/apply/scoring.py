@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError, PidlabError
-from pidlab.models.model import Contender, Scores
+from pidlab.models.model import Model, Scores
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import branches_read, check_table
 from pidlab.preprocess.features import event_keys, feature_matrix, given_columns, values_of
@@ -198,7 +198,7 @@ def _points(bundle: Bundle, model: str) -> Iterator[str]:
     return (decision.name for decision in bundle.decisions[model])
 
 
-def score_branches(name: str, contender: Contender) -> dict[str, int]:
+def score_branches(name: str, contender: Model) -> dict[str, int]:
     """Branch name to the column of the scores that it holds; none for cuts without a score."""
     if contender.boxes:
         return {}

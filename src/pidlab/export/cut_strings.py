@@ -17,7 +17,7 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.export.parity import Exported, ParityEvents
 from pidlab.expressions import parse, selects
 from pidlab.expressions.tokens import tokens
-from pidlab.models.model import Contender
+from pidlab.models.model import Model
 from pidlab.preprocess.features import missing_values
 from pidlab.runs.bundle import Bundle, Decision
 
@@ -75,7 +75,7 @@ def _whole(text: str, aliases: Mapping[str, str]) -> str:
     return text if is_name else f"({text})"
 
 
-def _faces(contender: Contender, number: int, decision: Decision, aliases: Mapping[str, str]) -> Iterator[str]:
+def _faces(contender: Model, number: int, decision: Decision, aliases: Mapping[str, str]) -> Iterator[str]:
     """The terms of the box of one working point."""
     fitted = contender.fitted[0]
     cuts: Any = fitted.estimator

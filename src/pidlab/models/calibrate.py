@@ -8,11 +8,11 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.calibration import WITHOUT_PROBABILITIES
 from pidlab.models.calibration import fit_calibration
 from pidlab.models.inputs import trainable, training_weights
-from pidlab.models.model import Contender
+from pidlab.models.model import Model
 from pidlab.sample import Sample
 
 
-def calibrated(contender: Contender, validation: Sample) -> Contender:
+def calibrated(contender: Model, validation: Sample) -> Model:
     """The model with its calibration; as it is where none is asked for, or where its scores only rank.
 
     The weights are those of training: never negative, by `negative_weights`, and each class the same with `balance:

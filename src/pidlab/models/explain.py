@@ -12,7 +12,7 @@ from pidlab.evaluate.importance import measure_importance
 from pidlab.evaluate.results.quality import Importance
 from pidlab.evaluate.results.run import ModelResult
 from pidlab.evaluate.robustness import reduced
-from pidlab.models.model import Contender, Scores
+from pidlab.models.model import Model, Scores
 from pidlab.sample import FloatArray, Sample
 from pidlab.split import fold_of
 
@@ -28,7 +28,7 @@ class _HasContributions(Protocol):
 
 
 def explained(
-    contender: Contender, score: Callable[[Sample], Scores], sample: Sample, result: ModelResult, *, seed: int
+    contender: Model, score: Callable[[Sample], Scores], sample: Sample, result: ModelResult, *, seed: int
 ) -> Importance:
     """The importance of each feature on test, with contributions where the model is made of trees.
 
@@ -43,7 +43,7 @@ def explained(
     return measure_importance(score, sample, result, seed=seed, contributions=found)
 
 
-def contributions(contender: Contender, sample: Sample) -> tuple[FloatArray, Sample] | None:
+def contributions(contender: Model, sample: Sample) -> tuple[FloatArray, Sample] | None:
     """(n, d) exact contributions to the signal's margin, before any calibration, and the candidates they are for.
 
     Each candidate by the model that never saw it; 0 for a feature that the model does not read. None for a model

@@ -134,7 +134,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Model:
     """A model ready to score: given by the configuration, trained once, or trained once a fold.
 
     Attributes:
@@ -262,7 +262,7 @@ class Contender:
             save_calibration(directory, self.calibration)
 
     @classmethod
-    def load(cls, directory: Path, name: str, recipe: Recipe) -> Contender:
+    def load(cls, directory: Path, name: str, recipe: Recipe) -> Model:
         """What `save` wrote.
 
         Raises:
@@ -353,18 +353,18 @@ def fit_contender(
     parts: Iterable[tuple[Sample, Sample]],
     resources: Resources,
     progress: Progress | None,
-) -> Contender:
+) -> Model:
     """Train a model on each (train, validation) pair of `parts`: one, or one a fold."""
     config = recipe.loaded.config
     fold_seed = config.split.seed if config.folds else None
     if name in recipe.given:
-        return Contender(name, spec.type, recipe, (), None, None)
+        return Model(name, spec.type, recipe, (), None, None)
     start = time.perf_counter()
     try:
         if isinstance(spec, BroughtModel):
             columns, estimator = open_model(name, recipe.loaded)
             notes = notes_of(columns, estimator, next(iter(parts))[0])
-            return Contender(name, spec.type, recipe, (Fitted(columns, None, estimator),), None, None, notes=notes)
+            return Model(name, spec.type, recipe, (Fitted(columns, None, estimator),), None, None, notes=notes)
         assert isinstance(spec, TrainedModel)
         fitted = fit_parts(spec, parts, config, resources, progress)
     except ModelError as error:
@@ -386,7 +386,7 @@ def fit_contender(
     if any(f.spread for f in fitted):
         scatter = float(np.mean([f.spread for f in fitted]))
         notes += (f"The members' probabilities scatter by {scatter:.2g} (mean standard deviation on validation).",)
-    return Contender(name, spec.type, recipe, fitted, fold_seed, training, notes=notes)
+    return Model(name, spec.type, recipe, fitted, fold_seed, training, notes=notes)
 
 
 def _nesting_note(cuts: Sequence[Any]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from pidlab.evaluate.points.flat import flat_from_json, flat_to_json, thresholds
 from pidlab.evaluate.results.run import FlatThreshold, ModelResult
 from pidlab.runs.manifest import from_run, verify
 from pidlab.models.base import read_json, write_json
-from pidlab.models.model import Contender
+from pidlab.models.model import Model
 from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models
 from pidlab.read import absolute
 
@@ -62,7 +62,7 @@ class Bundle:
     """
 
     recipe: Recipe
-    contenders: Mapping[str, Contender]
+    contenders: Mapping[str, Model]
     decisions: Mapping[str, tuple[Decision, ...]]
     fingerprint: str
     folder: Path | None = None
@@ -75,7 +75,7 @@ def decisions_of(results: Mapping[str, ModelResult]) -> dict[str, tuple[Decision
 
 
 def save_bundle(
-    folder: Path, recipe: Recipe, contenders: Mapping[str, Contender], results: Mapping[str, ModelResult]
+    folder: Path, recipe: Recipe, contenders: Mapping[str, Model], results: Mapping[str, ModelResult]
 ) -> Bundle:
     """Write `config.yaml` and `models/` into the folder of a run."""
     (folder / "config.yaml").write_text(config_yaml(recipe.loaded), encoding="utf-8")
@@ -120,7 +120,7 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
         for name in wanted:
             directory = run / "models" / name
             decisions[name] = _decisions(directory / "model.json", name, recipe)
-            contenders[name] = Contender.load(directory, name, recipe)
+            contenders[name] = Model.load(directory, name, recipe)
             _check_decisions(directory / "model.json", contenders[name], decisions[name])
     return Bundle(recipe, contenders, decisions, _fingerprint(run), run.resolve(), verified)
 
@@ -152,7 +152,7 @@ def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
     return tuple(_decision(point, path) for point in points)
 
 
-def _check_decisions(path: Path, contender: Contender, decisions: tuple[Decision, ...]) -> None:
+def _check_decisions(path: Path, contender: Model, decisions: tuple[Decision, ...]) -> None:
     """Refuse working points that the model, or the spectators of the run, cannot decide."""
     carried = {name for name, _ in contender.recipe.spectators}
     for decision in decisions:

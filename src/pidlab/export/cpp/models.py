@@ -11,7 +11,7 @@ from pidlab.errors import UsageError
 from pidlab.export.cpp.event import EventText
 from pidlab.export.cpp.text import number, records, table
 from pidlab.models.calibration import Calibrator, Temperature
-from pidlab.models.model import Contender, Fitted
+from pidlab.models.model import Fitted, Model
 from pidlab.preprocess.scaling import Scaler
 
 _ACTIVATIONS = {
@@ -25,7 +25,7 @@ _ACTIVATIONS = {
 }
 
 
-def model_text(name: str, contender: Contender, event: EventText) -> str:
+def model_text(name: str, contender: Model, event: EventText) -> str:
     """The function `scores_NAME(event, x)` and all that it needs; x is a pointer to the features.
 
     Raises:
@@ -49,13 +49,13 @@ def model_text(name: str, contender: Contender, event: EventText) -> str:
     return f"{text}{head}const Event&, const float* x)\n{{\n   return {calls[0]};\n}}\n"
 
 
-def n_scores(contender: Contender) -> int:
+def n_scores(contender: Model) -> int:
     """The number of columns of a model's scores: the classes, and the decisions of cuts without a score."""
     return len(contender.recipe.classes) + len(contender.boxes)
 
 
-def _given(contender: Contender, event: EventText) -> str:
-    """The body for somebody's cuts or score, as `Contender` has them."""
+def _given(contender: Model, event: EventText) -> str:
+    """The body for somebody's cuts or score, as `Model` has them."""
     recipe, n_classes = contender.recipe, len(contender.recipe.classes)
     expression, where = recipe.given[contender.name].expression, f"models.{contender.name}"
     if contender.single_point:
@@ -85,7 +85,7 @@ def _calibration(name: str, calibration: Calibrator, n: int) -> str:
     return f"{tables}inline {kind} {name}(const {kind}& scores)\n{{\n{body}}}\n"
 
 
-def _fold(name: str, fitted: Fitted, contender: Contender) -> str:
+def _fold(name: str, fitted: Fitted, contender: Model) -> str:
     """The function `NAME(x)` of one fitted model: its own features, scaled, through the estimator."""
     d = len(fitted.columns)
     lines = [f"   const float own[] = {{{', '.join(f'x[{j}]' for j in fitted.columns)}}};\n"]
@@ -138,7 +138,7 @@ def _cuts(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     return tables, f"{unused}   const float signal = {scores[0]};\n   return {{{{{pair}}}}};\n"
 
 
-def _boxes(model: Any, contender: Contender, x: str) -> str:
+def _boxes(model: Any, contender: Model, x: str) -> str:
     """The decisions of cuts without a score, behind the first one as scores of the classes."""
     recipe, decisions, body = contender.recipe, [], f"   static_cast<void>({x});\n"
     for i, (_, efficiency) in enumerate(contender.boxes):

@@ -28,7 +28,7 @@ from pidlab.export.onnx.calibration import calibrated
 from pidlab.export.onnx.models import SCORES, fitted_scores
 from pidlab.export.onnx.nodes import Graph, onnx_package
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
-from pidlab.models.model import Contender, Scores
+from pidlab.models.model import Model, Scores
 from pidlab.runs.bundle import Bundle
 from pidlab.sample import FloatArray
 
@@ -63,7 +63,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     return exported
 
 
-def _difference_in_steps(what: str, found: Scores, contender: Contender, x: FloatArray) -> float:
+def _difference_in_steps(what: str, found: Scores, contender: Model, x: FloatArray) -> float:
     """The largest difference before the calibration, and of the calibration of what came before it.
 
     Where a calibration is steep, the last digit before it becomes any digit behind it: so each step is held against
@@ -87,7 +87,7 @@ def _after_calibration(found: Scores, expected: Scores) -> str:
     return f"The calibration is steep in places: there the last digit before it changes {told}."
 
 
-def graph_of(contender: Contender, properties: Mapping[str, str]) -> Any:
+def graph_of(contender: Model, properties: Mapping[str, str]) -> Any:
     """The checked onnx.ModelProto of a trained model, with `properties` as its metadata; folds give their mean.
 
     Raises:
