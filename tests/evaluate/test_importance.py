@@ -19,7 +19,7 @@ from pidlab.evaluate.importance import REPEATS, measure_importance
 from pidlab.evaluate.results.run import plain
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.explain import contributions
-from pidlab.models.model import Fitted
+from pidlab.models.model import FoldModel
 
 
 def one_and_a_bit(sample):
@@ -181,7 +181,9 @@ def test_a_feature_that_trees_do_not_read_contributes_nothing(bundle):
     x, y = rng.normal(size=(500, 2)), rng.integers(0, 2, 500)
     x[:, 0] += y
     model = BDT(n_estimators=5, early_stopping_rounds=None).fit(x, y)
-    contender = dataclasses.replace(bundle[0].contenders["bdt"], fitted=(Fitted((2, 0), None, model),), fold_seed=None)
+    contender = dataclasses.replace(
+        bundle[0].contenders["bdt"], fitted=(FoldModel((2, 0), None, model),), fold_seed=None
+    )
     sample = sample_of(y, x=np.column_stack([x[:, 1], np.zeros(500), x[:, 0]]))
     found, _ = contributions(contender, sample)
     expected = model.contributions(x.astype(np.float32))[:, 0]

@@ -16,7 +16,7 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.export import ParityEvents, parity_events
 from pidlab.export.onnx.graph import _difference_in_steps, graph_of, metadata, run_graph, write
 from pidlab.models.calibration import Isotonic
-from pidlab.models.model import Fitted
+from pidlab.models.model import FoldModel
 from pidlab.runs.bundle import Bundle
 
 TRAINED = ["cuts", "fisher", "logistic", "bdt", "mlp"]
@@ -141,7 +141,7 @@ def test_damage_is_found(pair: Bundle, tmp_path: Path) -> None:
         write(pair, ["bdt"], tmp_path, shifted, tmp_path)
 
 
-def _damaged(name: str, fitted: Fitted) -> Fitted:
+def _damaged(name: str, fitted: FoldModel) -> FoldModel:
     if fitted.scaler is not None:
         fill = fitted.scaler.fill + np.array([0, 0.01, 0, 0])
         return replace(fitted, scaler=replace(fitted.scaler, fill=fill))

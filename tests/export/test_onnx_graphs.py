@@ -23,7 +23,7 @@ from pidlab.models.fisher import Fisher
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.layers import ACTIVATIONS
 from pidlab.models.mlp.network import DenseNetwork
-from pidlab.models.model import Fitted, Model
+from pidlab.models.model import FoldModel, Model
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.preprocess.scaling import Method, Scaler, fit_scaler
 
@@ -35,7 +35,7 @@ RECIPES = {
 }
 
 
-def alone(n_classes: int, kind: str, *fitted: Fitted) -> Model:
+def alone(n_classes: int, kind: str, *fitted: FoldModel) -> Model:
     """A contender with these models."""
     return Model("any", kind, RECIPES[n_classes], fitted, None, None)
 
@@ -79,7 +79,7 @@ def test_every_activation(activation: str, n_classes: int, tmp_path: Path) -> No
     x = table()
     scaler = fit_scaler(x[4:], "quantile")
     nets = [network(5, hidden, n_classes, activation) for hidden in ([16, 9], [16, 9])]
-    fitted = Fitted((0, 1, 2, 3), scaler, mlp_of(*nets))
+    fitted = FoldModel((0, 1, 2, 3), scaler, mlp_of(*nets))
     contender = alone(n_classes, "mlp", fitted)
     found = by_graph(contender, x, tmp_path / "net.onnx")
     np.testing.assert_allclose(found, fitted.scores(x), rtol=0, atol=1e-6)
@@ -87,7 +87,7 @@ def test_every_activation(activation: str, n_classes: int, tmp_path: Path) -> No
 
 def test_a_network_without_hidden_layers_on_some_of_the_features(tmp_path: Path) -> None:
     x = table()
-    fitted = Fitted((2, 0), fit_scaler(x[4:, [2, 0]], "robust"), mlp_of(network(2, [], 2, "tanh")))
+    fitted = FoldModel((2, 0), fit_scaler(x[4:, [2, 0]], "robust"), mlp_of(network(2, [], 2, "tanh")))
     found = by_graph(alone(2, "mlp", fitted), x, tmp_path / "net.onnx")
     np.testing.assert_allclose(found, fitted.scores(x), rtol=0, atol=1e-6)
     assert not np.isnan(found[4:]).any()
@@ -96,7 +96,7 @@ def test_a_network_without_hidden_layers_on_some_of_the_features(tmp_path: Path)
 def test_a_value_beyond_float32_when_scaled_has_no_score(tmp_path: Path) -> None:
     x = np.zeros((3, 4), np.float32)
     x[:2, 0] = 1e-25, 1e30
-    fitted = Fitted((0, 1, 2, 3), fit_scaler(x[[0, 2]], "minmax"), mlp_of(network(4, [6], 2, "tanh")))
+    fitted = FoldModel((0, 1, 2, 3), fit_scaler(x[[0, 2]], "minmax"), mlp_of(network(4, [6], 2, "tanh")))
     with np.errstate(over="ignore"):
         expected = fitted.scores(x)
     assert np.array_equal(np.isnan(expected[:, 0]), [False, True, False])
@@ -116,7 +116,7 @@ def test_every_scaling_to_the_last_bits(method: Method, tmp_path: Path) -> None:
     x = table()
     scaler = fit_scaler(x[4:], method)
     for column in range(5):
-        fitted = Fitted((0, 1, 2, 3), scaler, Inputs(column))
+        fitted = FoldModel((0, 1, 2, 3), scaler, Inputs(column))
         found = by_graph(alone(2, "fisher", fitted), x, tmp_path / "scaling.onnx")
         np.testing.assert_allclose(found, fitted.scores(x), rtol=3e-7, atol=1e-37)
 
@@ -137,7 +137,7 @@ def test_a_broken_line_through_any_knots(
     x = np.concatenate([rng.choice(row, 30) for row in rows]).reshape(4, 30).T.astype(np.float32)
     x = np.concatenate([x, np.nextafter(x, np.float32(np.inf)), x + 1, np.full((1, 4), np.nan, np.float32)])
     mlp = mlp_of(network(6, [4], 2, "tanh"))
-    fitted = Fitted((0, 1, 2, 3), scaler, mlp)
+    fitted = FoldModel((0, 1, 2, 3), scaler, mlp)
     found = by_graph(alone(2, "mlp", fitted), x, tmp_path_factory.mktemp("line") / "line.onnx")
     np.testing.assert_allclose(found, fitted.scores(x), rtol=0, atol=1e-6)
 
@@ -154,7 +154,7 @@ def test_trees_of_every_kind(n_classes: int, parameters: dict[str, Any], tmp_pat
     x[RNG.uniform(size=x.shape) < 0.15] = np.nan
     y = np.digitize(np.nansum(x, axis=1) + RNG.normal(size=len(x)), [0.0, 3.0][: n_classes - 1])
     bdt = BDT(n_estimators=25, max_depth=4, parameters=parameters, device="cpu", n_jobs=1).fit(x, y)
-    fitted = Fitted((0, 1, 2, 3), None, bdt)
+    fitted = FoldModel((0, 1, 2, 3), None, bdt)
     contender = alone(n_classes, "bdt", fitted)
     edges = np.concatenate([t.threshold[t.left >= 0] for t in bdt.forest().trees])
     around = np.concatenate([edges, np.nextafter(edges, np.float32(-np.inf)), [np.nan, 1e30, -1e30]]).astype(np.float32)
@@ -167,7 +167,7 @@ def test_trees_of_every_kind(n_classes: int, parameters: dict[str, Any], tmp_pat
 def test_a_thousand_trees_stay_within_a_millionth(tmp_path: Path) -> None:
     x = RNG.normal(size=(1500, 4)).astype(np.float32)
     bdt = BDT(n_estimators=1000, max_depth=3, device="cpu", n_jobs=1).fit(x, x[:, 0] * x[:, 1] > RNG.normal(size=1500))
-    fitted = Fitted((0, 1, 2, 3), None, bdt)
+    fitted = FoldModel((0, 1, 2, 3), None, bdt)
     found = by_graph(alone(2, "bdt", fitted), x, tmp_path / "b.onnx")
     np.testing.assert_allclose(found, fitted.scores(x), rtol=0, atol=1e-6)
 
@@ -191,6 +191,6 @@ def test_a_calibration_of_any_scores(how: str, tmp_path: Path) -> None:
 def test_small_probabilities_keep_their_precision(tmp_path: Path) -> None:
     x = np.zeros((61, 4), np.float32)
     x[:, 0] = np.linspace(-30, 30, 61)
-    fitted = Fitted((0, 1, 2, 3), fit_scaler(x, "none"), Inputs(0, 4))
+    fitted = FoldModel((0, 1, 2, 3), fit_scaler(x, "none"), Inputs(0, 4))
     found = by_graph(alone(2, "fisher", fitted), x, tmp_path / "p.onnx")
     np.testing.assert_allclose(found[:, 1], 1 / (1 + np.exp(-x[:, 0].astype(np.float64))), rtol=1e-6, atol=0)

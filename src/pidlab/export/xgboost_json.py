@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pidlab.errors import ModelError
 from pidlab.export.choice import choose, description
 from pidlab.export.parity import Exported, ParityEvents, largest_difference
-from pidlab.models.model import Fitted
+from pidlab.models.model import FoldModel
 from pidlab.runs.bundle import Bundle
 
 _REPLACED = str.maketrans({"[": "(", "]": ")", "<": "lt"})
@@ -61,7 +61,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     return exported
 
 
-def _content(bundle: Bundle, name: str, fitted: Fitted) -> dict[str, Any]:
+def _content(bundle: Bundle, name: str, fitted: FoldModel) -> dict[str, Any]:
     """xgboost's JSON with names, what a reader needs to know, and a base_score that every reader understands."""
     booster = fitted.estimator.booster_
     content: dict[str, Any] = json.loads(bytes(booster.save_raw("json")))

@@ -48,7 +48,7 @@ class _HasBoxes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FoldModel:
     """A trained estimator and what its input goes through.
 
     Attributes:
@@ -92,7 +92,7 @@ class Fitted:
         self.estimator.save(directory)
 
     @classmethod
-    def load(cls, directory: Path, kind: str) -> Fitted:
+    def load(cls, directory: Path, kind: str) -> FoldModel:
         """What `save` wrote of a model of type `kind`.
 
         Raises:
@@ -148,7 +148,7 @@ class Model:
     name: str
     kind: str
     recipe: Recipe
-    fitted: tuple[Fitted, ...]
+    fitted: tuple[FoldModel, ...]
     fold_seed: int | None
     training: Training | None
     calibration: Calibrator | None = None
@@ -225,7 +225,7 @@ class Model:
             result[rows] = self._scores_by(model, x[rows])
         return result
 
-    def _scores_by(self, fitted: Fitted, x: FloatArray) -> Scores:
+    def _scores_by(self, fitted: FoldModel, x: FloatArray) -> Scores:
         if not self.boxes:
             return self.calibration.apply(fitted.scores(x)) if self.calibration else fitted.scores(x)
         decisions = fitted.decisions(x, [target for _, target in self.boxes])
@@ -272,7 +272,7 @@ class Model:
         kind = config.models[name].type
         brought = isinstance(config.models[name], BroughtModel)
         n = 0 if name in recipe.given else 1 if brought else config.folds or 1
-        fitted = tuple(Fitted.load(directory / f"fold{i}", kind) for i in range(n))
+        fitted = tuple(FoldModel.load(directory / f"fold{i}", kind) for i in range(n))
         for i, each in enumerate(fitted):
             each.check(directory / f"fold{i}", len(recipe.features), len(recipe.classes), recipe.signal)
         seed = config.split.seed if n > 1 else None
@@ -299,7 +299,7 @@ def fit(
     config: Config,
     resources: Resources,
     progress: Progress | None,
-) -> Fitted:
+) -> FoldModel:
     """Train one model on `train`; it may watch `validation`, which may be empty."""
     fills = isinstance(spec, SklearnModel) and not takes_missing(spec, resources.allow_import)
     given = prepare(spec, train, validation, config, fills_missing=fills)
@@ -310,7 +310,7 @@ def fit(
         assert isinstance(estimator, _HasBoxes)
         for target in targets:
             estimator.box(target)  # says at once that none keeps so much
-    return Fitted(given.columns, given.scaler, estimator, members_spread(spec, estimator, given))
+    return FoldModel(given.columns, given.scaler, estimator, members_spread(spec, estimator, given))
 
 
 def fit_parts(
@@ -319,7 +319,7 @@ def fit_parts(
     config: Config,
     resources: Resources,
     progress: Progress | None,
-) -> tuple[Fitted, ...]:
+) -> tuple[FoldModel, ...]:
     """Train one model on each (train, validation) pair; the networks of several train together."""
     pairs = list(parts)
     if len(pairs) == 1 or not isinstance(spec, MlpModel):
@@ -333,13 +333,13 @@ def fit_parts(
     network: Any = build_estimator(spec, given[0].names, pairs[0][0].signal, config.seed, resources)
     trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
     return tuple(
-        Fitted(g.columns, g.scaler, model, members_spread(spec, model, g))
+        FoldModel(g.columns, g.scaler, model, members_spread(spec, model, g))
         for g, model in zip(given, trained, strict=True)
     )
 
 
 def members_spread(spec: TrainedModel, estimator: Any, given: Prepared) -> float:
-    """How far the members of a network ensemble are from each other: see `Fitted.spread`."""
+    """How far the members of a network ensemble are from each other: see `FoldModel.spread`."""
     if not isinstance(spec, MlpModel) or len(estimator.networks_) == 1:
         return 0.0
     watched = given.x if given.holdout is None else given.holdout.x
@@ -364,7 +364,7 @@ def fit_contender(
         if isinstance(spec, BroughtModel):
             columns, estimator = open_model(name, recipe.loaded)
             notes = notes_of(columns, estimator, next(iter(parts))[0])
-            return Model(name, spec.type, recipe, (Fitted(columns, None, estimator),), None, None, notes=notes)
+            return Model(name, spec.type, recipe, (FoldModel(columns, None, estimator),), None, None, notes=notes)
         assert isinstance(spec, TrainedModel)
         fitted = fit_parts(spec, parts, config, resources, progress)
     except ModelError as error:

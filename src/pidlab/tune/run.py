@@ -20,7 +20,7 @@ from pidlab.evaluate.decisions import as_scores
 from pidlab.evaluate.results.run import ModelResult
 from pidlab.evaluate.results.tuning import Tried, Tuning
 from pidlab.measured import UNDEFINED, Measured
-from pidlab.models.model import Fitted
+from pidlab.models.model import FoldModel
 from pidlab.models.registry import Resources, TrainedModel
 from pidlab.pipeline import preprocess
 from pidlab.plots.tuning import write_tuning
@@ -206,7 +206,7 @@ def _measured(bench: Bench, study: Study, order: Order) -> Tuning:
     best = empty.ranked[0]
     after = bench.fitted(best.parameters)
     try:
-        before: Fitted | None = bench.fitted({})
+        before: FoldModel | None = bench.fitted({})
     except ModelError:
         before = None
     numbers = _paired(bench, before, after)
@@ -218,7 +218,7 @@ def _excuse(trials: Sequence[Tried]) -> str:
     return f"the last one: {reasons[-1]}" if reasons else "go on with more --trials"
 
 
-def _paired(bench: Bench, before: Fitted | None, after: Fitted) -> tuple[Measured, Measured, Measured]:
+def _paired(bench: Bench, before: FoldModel | None, after: FoldModel) -> tuple[Measured, Measured, Measured]:
     """The objective before and after on validation, and the difference on the same events, with 68.3 % intervals.
 
     Thresholds are of the validation sample too: its signal moves them, its other events fluctuate above them.

@@ -21,7 +21,7 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.ranking import Score, auc_influence
 from pidlab.models.inputs import Prepared, prepare
-from pidlab.models.model import Fitted, fit
+from pidlab.models.model import FoldModel, fit
 from pidlab.models.registry import Resources, TrainedModel, build_estimator
 from pidlab.progress import Task
 from pidlab.sample import Sample
@@ -116,7 +116,7 @@ class Bench:
     objective: Objective
     resources: Resources
 
-    def fitted(self, parameters: Mapping[str, Any], progress: Any = None) -> Fitted:
+    def fitted(self, parameters: Mapping[str, Any], progress: Any = None) -> FoldModel:
         """The model with these parameters, trained as a run trains it.
 
         Raises:
@@ -131,11 +131,11 @@ class Bench:
         assert isinstance(found, TrainedModel)
         return found
 
-    def scores(self, fitted: Fitted) -> Score:
+    def scores(self, fitted: FoldModel) -> Score:
         """(n,) the signal's score on validation."""
         return np.ascontiguousarray(fitted.scores(self.validation.x)[:, self.validation.signal])
 
-    def value(self, fitted: Fitted) -> float:
+    def value(self, fitted: FoldModel) -> float:
         """The objective on validation."""
         return self.objective.value(self.scores(fitted), self.validation)
 
@@ -240,7 +240,7 @@ class Trials:
             elif isinstance(network, ModelError):
                 self._study.pruned(trial, seconds, str(network))
             else:
-                self._study.complete(trial, bench.value(Fitted(given.columns, given.scaler, network)), seconds)
+                self._study.complete(trial, bench.value(FoldModel(given.columns, given.scaler, network)), seconds)
             task.advance()
 
     def _network(self, spec: TrainedModel, given: Prepared) -> Any:

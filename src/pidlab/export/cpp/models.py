@@ -11,7 +11,7 @@ from pidlab.errors import UsageError
 from pidlab.export.cpp.event import EventText
 from pidlab.export.cpp.text import number, records, table
 from pidlab.models.calibration import Calibrator, Temperature
-from pidlab.models.model import Fitted, Model
+from pidlab.models.model import FoldModel, Model
 from pidlab.preprocess.scaling import Scaler
 
 _ACTIVATIONS = {
@@ -85,7 +85,7 @@ def _calibration(name: str, calibration: Calibrator, n: int) -> str:
     return f"{tables}inline {kind} {name}(const {kind}& scores)\n{{\n{body}}}\n"
 
 
-def _fold(name: str, fitted: Fitted, contender: Model) -> str:
+def _fold(name: str, fitted: FoldModel, contender: Model) -> str:
     """The function `NAME(x)` of one fitted model: its own features, scaled, through the estimator."""
     d = len(fitted.columns)
     lines = [f"   const float own[] = {{{', '.join(f'x[{j}]' for j in fitted.columns)}}};\n"]

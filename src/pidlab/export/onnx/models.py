@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.export.onnx.nodes import DOUBLE, FLOAT, TREES_DOMAIN, Graph, broken_line, look_up, padded, slots_for
-from pidlab.models.model import Fitted
+from pidlab.models.model import FoldModel
 from pidlab.preprocess.scaling import Scaler
 
 _FAR = 1e4  # log-odds beyond this are certainty, infinite ones too
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pidlab.models.mlp.network import DenseNetwork
 
 
-def fitted_scores(graph: Graph, fitted: Fitted, kind: str, n_features: int) -> str:
+def fitted_scores(graph: Graph, fitted: FoldModel, kind: str, n_features: int) -> str:
     """The scores (batch, k) of one trained model of a type in `SCORES`, from the graph's features (batch, n_features).
 
     A feature that is NaN or infinite is missing.
