@@ -21,7 +21,7 @@ from pidlab.models.base import Classifier, Progress, read_json, signal_scores, w
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.external.loading import notes_of, open_model, takes_missing
 from pidlab.models.inputs import Prepared, prepare
-from pidlab.models.registry import BroughtModel, Resources, TrainedModel, build_estimator, estimator_class
+from pidlab.models.registry import ImportedSpec, Resources, TrainableSpec, build_estimator, estimator_class
 from pidlab.preprocess.features import given_scores, missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.preprocess.scaling import Scaler
@@ -270,7 +270,7 @@ class Model:
         """
         config = recipe.loaded.config
         kind = config.models[name].type
-        brought = isinstance(config.models[name], BroughtModel)
+        brought = isinstance(config.models[name], ImportedSpec)
         n = 0 if name in recipe.given else 1 if brought else config.folds or 1
         fitted = tuple(FoldModel.load(directory / f"fold{i}", kind) for i in range(n))
         for i, each in enumerate(fitted):
@@ -293,7 +293,7 @@ def _in_brackets(text: str) -> str:
 
 
 def fit(
-    spec: TrainedModel,
+    spec: TrainableSpec,
     train: Sample,
     validation: Sample,
     config: Config,
@@ -314,7 +314,7 @@ def fit(
 
 
 def fit_parts(
-    spec: TrainedModel,
+    spec: TrainableSpec,
     parts: Iterable[tuple[Sample, Sample]],
     config: Config,
     resources: Resources,
@@ -338,7 +338,7 @@ def fit_parts(
     )
 
 
-def members_spread(spec: TrainedModel, estimator: Any, given: Prepared) -> float:
+def members_spread(spec: TrainableSpec, estimator: Any, given: Prepared) -> float:
     """How far the members of a network ensemble are from each other: see `FoldModel.spread`."""
     if not isinstance(spec, MlpModel) or len(estimator.networks_) == 1:
         return 0.0
@@ -361,11 +361,11 @@ def fit_contender(
         return Model(name, spec.type, recipe, (), None, None)
     start = time.perf_counter()
     try:
-        if isinstance(spec, BroughtModel):
+        if isinstance(spec, ImportedSpec):
             columns, estimator = open_model(name, recipe.loaded)
             notes = notes_of(columns, estimator, next(iter(parts))[0])
             return Model(name, spec.type, recipe, (FoldModel(columns, None, estimator),), None, None, notes=notes)
-        assert isinstance(spec, TrainedModel)
+        assert isinstance(spec, TrainableSpec)
         fitted = fit_parts(spec, parts, config, resources, progress)
     except ModelError as error:
         raise ModelError(f"models.{name}: {error}") from error

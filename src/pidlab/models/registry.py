@@ -25,8 +25,8 @@ from pidlab.models.base import Classifier
 from pidlab.models.bdt.settings import check_parameters
 from pidlab.models.external.loading import external_mistakes
 
-TrainedModel = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel | SklearnModel
-BroughtModel = OnnxModel | TmvaModel
+TrainableSpec = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel | SklearnModel
+ImportedSpec = OnnxModel | TmvaModel
 """Trained elsewhere: one estimator for all folds."""
 
 _ADDRESS_SPACE = 800_000_000  # bytes: torch was seen to map 500 MB, and threads need stacks
@@ -116,7 +116,7 @@ def check_models(loaded: LoadedConfig, allow_import: Collection[str] = ()) -> No
 
 
 def build_estimator(
-    spec: TrainedModel,
+    spec: TrainableSpec,
     features: Sequence[str],
     signal: int,
     seed: int,

@@ -21,7 +21,7 @@ from pidlab.evaluate.results.run import ModelResult
 from pidlab.evaluate.results.tuning import Tried, Tuning
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.models.model import FoldModel
-from pidlab.models.registry import Resources, TrainedModel
+from pidlab.models.registry import Resources, TrainableSpec
 from pidlab.pipeline import preprocess
 from pidlab.plots.tuning import write_tuning
 from pidlab.preprocess.events import load
@@ -138,7 +138,7 @@ def _check(order: Order, loaded: LoadedConfig) -> None:
     if order.model not in models:
         raise UsageError(f"--model {order.model}: {order.config} has no such model; {nearest(order.model, models)}")
     spec = models[order.model]
-    if not isinstance(spec, TrainedModel):
+    if not isinstance(spec, TrainableSpec):
         raise UsageError(
             f"--model {order.model}: a model of type {spec.type!r} is not trained; there is nothing to tune"
         )

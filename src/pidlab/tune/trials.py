@@ -22,7 +22,7 @@ from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.ranking import Score, auc_influence
 from pidlab.models.inputs import Prepared, prepare
 from pidlab.models.model import FoldModel, fit
-from pidlab.models.registry import Resources, TrainedModel, build_estimator
+from pidlab.models.registry import Resources, TrainableSpec, build_estimator
 from pidlab.progress import Task
 from pidlab.sample import Sample
 from pidlab.tune.space import Dimension, suggestion, with_parameters
@@ -125,10 +125,10 @@ class Bench:
         spec, config = self.spec(parameters), self.loaded.config
         return fit(spec, self.train, self.validation, config, self.resources, progress)
 
-    def spec(self, parameters: Mapping[str, Any]) -> TrainedModel:
+    def spec(self, parameters: Mapping[str, Any]) -> TrainableSpec:
         """The model's section with these parameters."""
         found = with_parameters(self.loaded, self.model, parameters).config.models[self.model]
-        assert isinstance(found, TrainedModel)
+        assert isinstance(found, TrainableSpec)
         return found
 
     def scores(self, fitted: FoldModel) -> Score:
@@ -243,6 +243,6 @@ class Trials:
                 self._study.complete(trial, bench.value(FoldModel(given.columns, given.scaler, network)), seconds)
             task.advance()
 
-    def _network(self, spec: TrainedModel, given: Prepared) -> Any:
+    def _network(self, spec: TrainableSpec, given: Prepared) -> Any:
         bench = self._bench
         return build_estimator(spec, given.names, bench.train.signal, bench.loaded.config.seed, bench.resources)

@@ -17,7 +17,7 @@ from pidlab.models.external.onnx.runtime import LARGEST as LARGEST_ONNX
 from pidlab.models.external.tmva.file import LARGEST as LARGEST_TMVA
 from pidlab.sample import Sample
 
-Brought = OnnxModel | TmvaModel
+ImportedSpec = OnnxModel | TmvaModel
 """Models that are brought along as files, and not trained."""
 
 UNKNOWN_TRAINING = (
@@ -30,7 +30,7 @@ def external_mistakes(loaded: LoadedConfig, allowed: Collection[str] = ()) -> It
     """What is wrong with the models from elsewhere, before any event is read; `allowed` packages may be imported."""
     for name, spec in loaded.config.models.items():
         try:
-            if isinstance(spec, Brought):
+            if isinstance(spec, ImportedSpec):
                 open_model(name, loaded)
             elif isinstance(spec, SklearnModel):
                 from pidlab.models.external.sklearn.model import check_sklearn
@@ -53,11 +53,11 @@ def takes_missing(spec: SklearnModel, allowed: Collection[str]) -> bool:
 def _with_file(spec: object, loaded: LoadedConfig, error: ModelError) -> str:
     """The message, behind the file that it is about."""
     text = str(error)
-    path = str(_path(spec, loaded)) if isinstance(spec, Brought) else ""
+    path = str(_path(spec, loaded)) if isinstance(spec, ImportedSpec) else ""
     return text if text.startswith(path) else f"{path}: {text}"
 
 
-def _path(spec: Brought, loaded: LoadedConfig) -> Path:
+def _path(spec: ImportedSpec, loaded: LoadedConfig) -> Path:
     return loaded.folder / spec.file
 
 
