@@ -29,7 +29,7 @@ from rows import Part, Row, arguments_of, at_least, at_most, run, told
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from pidlab.models.base import Holdout
+from pidlab.models.base import ValidationSet
 from pidlab.models.mlp import engine as mlp_engine
 from pidlab.models.mlp.batches import Batches, Member, Watched, as_table
 from pidlab.models.mlp.engine import Plan, Trained, Trainer, quiet_torch
@@ -509,7 +509,7 @@ def time_to_auc() -> Iterator[Row]:
     x, y, _ = standardised()
     n = 5_000 if MACHINE.rehearsal else 216_000
     train_part, test = slice(0, n), slice(n, 2 * n if MACHINE.rehearsal else None)
-    watched = Holdout(x[test], y[test], np.ones(len(y[test])))
+    watched = ValidationSet(x[test], y[test], np.ones(len(y[test])))
     found = {}
     for name, device in (("CPU", "cpu"), ("device", MACHINE.device.type)):
         for _ in range(2):  # the first one loads libraries

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from toy import toy
 from xgboost import XGBClassifier
 
-from pidlab.models.base import Holdout
+from pidlab.models.base import ValidationSet
 from pidlab.models.mlp.estimator import MLP
 
 BATCH = 128
@@ -143,7 +143,7 @@ def time_to_auc() -> list[Row]:
     x, y, _ = standardised()
     train, test = slice(0, N_TRAIN), slice(N_TRAIN, None)
     areas: list[tuple[float, float]] = []
-    watched = Holdout(x[test], y[test], np.ones(len(y[test])))
+    watched = ValidationSet(x[test], y[test], np.ones(len(y[test])))
     model = MLP(hidden=[20, 20], activation="tanh", device="cpu")
     start = time.process_time()
     model.fit(
@@ -181,7 +181,7 @@ def likelihood() -> list[Row]:
     """Half of the toy to train (a tenth of it to watch), half to test, as TMVA had it."""
     x, y, log_ratio = standardised()
     half, watch = len(y) // 2, len(y) // 20
-    watched = Holdout(x[:watch], y[:watch], np.ones(watch))
+    watched = ValidationSet(x[:watch], y[:watch], np.ones(watch))
     model = MLP(device="cpu").fit(x[watch:half], y[watch:half], validation=watched)
     best = roc_auc_score(y[half:], log_ratio[half:])
     missing = best - roc_auc_score(y[half:], model.scores(x[half:])[:, 1])

@@ -24,7 +24,7 @@ from rows import Part, Row, at_least, measure, told
 from sklearn.metrics import roc_auc_score
 from toy import toy
 
-from pidlab.models.base import Holdout
+from pidlab.models.base import ValidationSet
 from pidlab.models.bdt.estimator import BDT
 
 FloatArray = NDArray[np.floating]
@@ -67,7 +67,7 @@ def training() -> Iterator[Row]:
     x, y, ratio = toy()
     train, held, test = np.split(np.arange(len(y)), [122_400, 144_000])
     weight = (len(y) / 2 / np.bincount(y))[y]
-    holdout = Holdout(x[held], y[held], weight[held])
+    holdout = ValidationSet(x[held], y[held], weight[held])
     model = BDT(n_jobs=1)
     own = cpu_seconds(lambda: model.fit(x[train], y[train], weight[train], validation=holdout))
     settings = {"objective": "binary:logistic", "max_depth": 3, "learning_rate": 0.1, "nthread": 1}

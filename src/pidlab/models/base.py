@@ -25,7 +25,7 @@ class TrainingDataError(ModelError, ValueError):
     """Data that a model cannot be trained on; a ValueError too, which is what scikit-learn's callers expect."""
 
 
-class Holdout(NamedTuple):
+class ValidationSet(NamedTuple):
     """Labelled data that a model may watch (early stopping) but not train on: x (n, d), y (n,), weight (n,)."""
 
     x: FloatArray
@@ -65,7 +65,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         y: Any,
         sample_weight: Any = None,
         *,
-        validation: Holdout | None = None,
+        validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Train on X (n, d), y (n,) and weights (n,) that are not negative."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.models.base import Holdout, Progress, training_data
+from pidlab.models.base import Progress, ValidationSet, training_data
 from pidlab.models.linear import LinearClassifier
 
 
@@ -35,7 +35,7 @@ class Fisher(LinearClassifier):
         y: Any,
         sample_weight: Any = None,
         *,
-        validation: Holdout | None = None,
+        validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Fit finite X (n, d), y (n,) and weights (n,) that are not negative; `validation` and `progress` play no part.

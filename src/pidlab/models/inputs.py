@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pidlab.config.schema import BdtModel, Config, FisherModel, LogisticModel, MlpModel, Section, SklearnModel
 from pidlab.errors import ModelError
-from pidlab.models.base import Holdout
+from pidlab.models.base import ValidationSet
 from pidlab.preprocess.scaling import Scaler, fit_scaler
 from pidlab.sample import FloatArray, IntArray, Sample
 
@@ -32,7 +32,7 @@ class Prepared:
     x: FloatArray
     y: IntArray
     weight: NDArray[np.float64]
-    holdout: Holdout | None
+    holdout: ValidationSet | None
 
 
 def prepare(
@@ -58,7 +58,7 @@ def prepare(
         x, x_validation = scaler.transform(x), scaler.transform(x_validation)
     holdout = None
     if len(np.unique(validation.y)) == len(train.classes):
-        holdout = Holdout(x_validation, validation.y, training_weights(validation, config))
+        holdout = ValidationSet(x_validation, validation.y, training_weights(validation, config))
     names = tuple(train.features[j] for j in columns)
     return Prepared(columns, names, scaler, x, train.y, weight, holdout)
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from pidlab.models.base import Holdout, Progress, training_data
+from pidlab.models.base import Progress, ValidationSet, training_data
 from pidlab.models.linear import LinearClassifier
 
 _MAX_ITERATIONS = 1000
@@ -34,7 +34,7 @@ class Logistic(LinearClassifier):
         y: Any,
         sample_weight: Any = None,
         *,
-        validation: Holdout | None = None,
+        validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Fit finite X (n, d), y (n,) and weights (n,) that are not negative; `validation` and `progress` play no part.

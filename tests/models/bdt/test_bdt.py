@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.utils.estimator_checks import check_estimator
 
 from pidlab.errors import ModelError, UsageError
-from pidlab.models.base import Holdout, TrainingDataError
+from pidlab.models.base import TrainingDataError, ValidationSet
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.bdt.settings import check_parameters, cuda_present
 
@@ -26,9 +26,9 @@ def two_gaussians(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.nda
     return x.astype(np.float32), y, signal.logpdf(x) - background.logpdf(x)
 
 
-def holdout(n: int = 1000, seed: int = 9) -> Holdout:
+def holdout(n: int = 1000, seed: int = 9) -> ValidationSet:
     x, y, _ = two_gaussians(n, seed)
-    return Holdout(x, y, np.ones(n))
+    return ValidationSet(x, y, np.ones(n))
 
 
 @pytest.fixture(scope="module")
@@ -287,9 +287,9 @@ def test_what_cannot_be_trained_on_or_scored_is_refused():
     with pytest.raises(UsageError, match="none of auto, cpu, cuda"):
         BDT(device="gpu").fit(x, y)
     with pytest.raises(TrainingDataError, match="the validation sample has the class"):
-        BDT().fit(x, y, validation=Holdout(x, y + 1, np.ones(100)))
+        BDT().fit(x, y, validation=ValidationSet(x, y + 1, np.ones(100)))
     with pytest.raises(TrainingDataError, match="validation sample has negative weights"):
-        BDT().fit(x, y, validation=Holdout(x, y, -np.ones(100)))
+        BDT().fit(x, y, validation=ValidationSet(x, y, -np.ones(100)))
     with pytest.raises(ModelError, match="trained on 3 features; 2 were given"):
         BDT(n_estimators=1).fit(x, y).scores(x[:, :2])
 

@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from pidlab.config.schema import MlpModel
 from pidlab.errors import ModelError
-from pidlab.models.base import Holdout
+from pidlab.models.base import ValidationSet
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.presets import PRESETS, architecture_for, members_for, plan_for
 
@@ -30,7 +30,7 @@ def _blobs(n=600, classes=2, d=3, seed=0, dtype=np.float32):
 
 def _holdout(seed=9, **kwargs):
     x, y = _blobs(seed=seed, **kwargs)
-    return Holdout(x, y, np.ones(len(y)))
+    return ValidationSet(x, y, np.ones(len(y)))
 
 
 def test_is_an_estimator_of_scikit_learn():
@@ -114,7 +114,7 @@ def sharp_features(rng, n):
 def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants_it(draw, chosen, tmp_path):
     rng = np.random.default_rng(4)
     x, y = draw(rng, 1200)
-    holdout = Holdout(*draw(rng, 1000), np.ones(1000))
+    holdout = ValidationSet(*draw(rng, 1000), np.ones(1000))
     model = MLP().fit(x, y, validation=holdout)
     assert model.swap_noise_ == chosen
     model.save(tmp_path)
@@ -130,12 +130,12 @@ def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants
 def test_nothing_is_tried_where_the_answer_is_known(monkeypatch):
     monkeypatch.setattr("pidlab.models.mlp.noise.Trainer", None)
     x, y = weak_features(np.random.default_rng(5), 1200)
-    holdout = Holdout(x[:100], y[:100], np.ones(100))
+    holdout = ValidationSet(x[:100], y[:100], np.ones(100))
     assert MLP(members=1).fit(x, y).swap_noise_ == 0  # nothing to judge by
     for known, noise in (({"epochs": 2}, 0), ({"epochs": 2, "swap_noise": 0.3}, 0.3), ({"preset": "workshop"}, 0)):
         assert MLP(members=1, **known).fit(x, y, validation=holdout).swap_noise_ == noise
     for few, many in ((x[:900], y[:900]), (x[:, :1], y)):
-        beside = Holdout(holdout.x[:, : few.shape[1]], holdout.y, holdout.weight)
+        beside = ValidationSet(holdout.x[:, : few.shape[1]], holdout.y, holdout.weight)
         assert MLP(members=1).fit(few, many, validation=beside).swap_noise_ == 0
 
 
@@ -270,7 +270,7 @@ def test_folds_are_what_separate_fits_give(members):
     together = model.fit_folds(x, y, weight, folds=folds)
     assert len({len(rows) for rows, _ in folds}) > 1
     for (rows, watched), found in zip(folds, together, strict=True):
-        validation = Holdout(x[watched], y[watched], weight[watched])
+        validation = ValidationSet(x[watched], y[watched], weight[watched])
         alone = clone(model).fit(x[rows], y[rows], weight[rows], validation=validation)
         np.testing.assert_allclose(found.predict_proba(x), alone.predict_proba(x), rtol=1e-6)
         for name, values in alone.history_.items():

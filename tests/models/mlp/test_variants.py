@@ -10,19 +10,19 @@ import pytest
 from sklearn.base import clone
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Holdout
+from pidlab.models.base import ValidationSet
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.variants import fit_variants
 
 PLAIN: dict[str, Any] = {"hidden": [6], "epochs": 4, "batch_size": 32, "activation": "tanh", "seed": 3, "device": "cpu"}
 
 
-def data(n: int = 600, dtype: Any = np.float64) -> tuple[Any, Any, Any, Holdout]:
+def data(n: int = 600, dtype: Any = np.float64) -> tuple[Any, Any, Any, ValidationSet]:
     rng = np.random.default_rng(5)
     x = rng.normal(size=(n, 3)).astype(dtype)
     y = (x[:, 0] * x[:, 1] + 0.3 * rng.normal(size=n) > 0).astype(int)
     weight = rng.uniform(0.5, 2, n)
-    return x[:400], y[:400], weight[:400], Holdout(x[400:], y[400:], weight[400:])
+    return x[:400], y[:400], weight[:400], ValidationSet(x[400:], y[400:], weight[400:])
 
 
 def together(template: MLP, variants: list[dict[str, Any]], dtype: Any = np.float64, **how: Any) -> list[Any]:
@@ -81,7 +81,7 @@ def test_each_chooses_its_swap_noise_as_it_does_alone() -> None:
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(1800, 30)), np.arange(1800) % 2
     x *= 1 + 0.25 * y[:, None]
-    holdout = Holdout(x[1200:], y[1200:], np.ones(600))
+    holdout = ValidationSet(x[1200:], y[1200:], np.ones(600))
     template, variants = MLP(members=1), [{"hidden": [8]}, {"hidden": [4], "swap_noise": 0.0}]
     found = fit_variants(template, x[:1200], y[:1200], variants=variants, validation=holdout)
     assert [model.swap_noise_ for model in found] == [0.15, 0.0]

@@ -19,9 +19,9 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.results.run import plain
 from pidlab.models.base import (
     Classifier,
-    Holdout,
     Progress,
     TrainingDataError,
+    ValidationSet,
     posterior,
     read_json,
     training_data,
@@ -115,7 +115,7 @@ class BDT(Classifier):
         y: Any,
         sample_weight: Any = None,
         *,
-        validation: Holdout | None = None,
+        validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Train on X (n, d) with NaN where missing, y (n,) and weights (n,) that are not negative.
@@ -207,7 +207,9 @@ class BDT(Classifier):
         options = {"nthread": settings["nthread"], "max_bin": settings.get("max_bin", 256), "ref": reference}
         return xgboost.QuantileDMatrix(x, label, weight=weight, **options)
 
-    def _holdout(self, validation: Holdout, settings: Mapping[str, Any], train: xgboost.DMatrix) -> xgboost.DMatrix:
+    def _holdout(
+        self, validation: ValidationSet, settings: Mapping[str, Any], train: xgboost.DMatrix
+    ) -> xgboost.DMatrix:
         x, y, weight = _bounded(np.asarray(validation.x, np.float32)), np.asarray(validation.y), validation.weight
         label = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
         if (unknown := self.classes_[label] != y).any():

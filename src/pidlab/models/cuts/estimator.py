@@ -12,7 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from pidlab.errors import ModelError, nearest
-from pidlab.models.base import Classifier, Holdout, Progress, read_json, write_json
+from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, write_json
 from pidlab.models.cuts.boxes import Allowed, Array, Columns, Counter, Grid
 from pidlab.models.cuts.classic import search_annealing, search_genetic, search_monte_carlo
 from pidlab.models.cuts.edges import cut_edges
@@ -106,7 +106,7 @@ class Cuts(Classifier):
         y: Any,
         sample_weight: Any = None,
         *,
-        validation: Holdout | None = None,
+        validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Optimise the boxes on X (n, d), y (n,), weights (n,) not negative; `validation` is not looked at.

@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Classifier, Holdout, Progress, read_json, write_json
+from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, write_json
 from pidlab.models.mlp.batches import Member, Watched, as_table
 from pidlab.models.mlp.engine import Plan, Trained, Trainer, quiet_torch
 from pidlab.models.mlp.layers import Architecture
@@ -135,7 +135,7 @@ class MLP(Classifier):
         y: Any,
         sample_weight: Any = None,
         *,
-        validation: Holdout | None = None,
+        validation: ValidationSet | None = None,
         progress: Progress | None = None,
         checkpoint: Path | None = None,
     ) -> Self:
@@ -285,7 +285,7 @@ class MLP(Classifier):
         weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
         return _Data(x, label.reshape(-1), weight, classes)
 
-    def _watched(self, data: _Data, sample: Holdout) -> Watched:
+    def _watched(self, data: _Data, sample: ValidationSet) -> Watched:
         x = np.asarray(sample.x, dtype=data.x.dtype)
         y, weight = np.asarray(sample.y), np.asarray(sample.weight, dtype=np.float64)
         if x.ndim != 2 or x.shape[1] != data.x.shape[1] or not len(x) == len(y) == len(weight):

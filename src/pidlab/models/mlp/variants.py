@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Holdout
+from pidlab.models.base import ValidationSet
 from pidlab.models.mlp.batches import Member, Watched, as_table
 from pidlab.models.mlp.engine import Plan, Trained, Trainer, diverged, quiet_torch
 from pidlab.models.mlp.estimator import MLP
@@ -51,7 +51,7 @@ def fit_variants(
     sample_weight: Any = None,
     *,
     variants: Sequence[Mapping[str, Any]],
-    validation: Holdout,
+    validation: ValidationSet,
     judge: Judge | None = None,
 ) -> list[MLP | ModelError]:
     """One model a variant (parameters that replace the template's), as its own `fit` gives it but for rounding.

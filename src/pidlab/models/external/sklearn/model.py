@@ -15,7 +15,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from pidlab.config.schema import SklearnModel
 from pidlab.errors import ModelError
-from pidlab.models.base import Classifier, Holdout, Progress, read_json, training_data, write_json
+from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, training_data, write_json
 from pidlab.models.external.columns import MisfitError
 from pidlab.models.external.onnx.runtime import Runner, read_graph
 from pidlab.models.external.sklearn.estimators import build, parameter_names
@@ -101,7 +101,7 @@ class SklearnClassifier(Classifier):
         y: Any,
         sample_weight: Any = None,
         *,
-        validation: Holdout | None = None,
+        validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Train on X (n, d), y (n,) and weights (n,); `validation` and `progress` play no part.
