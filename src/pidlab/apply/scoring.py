@@ -18,7 +18,7 @@ from pidlab.models.model import Model, Scores
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import branches_read, check_table
 from pidlab.preprocess.features import event_keys, feature_matrix, given_columns, values_of
-from pidlab.preprocess.recipe import Stated
+from pidlab.preprocess.recipe import LocatedExpression
 from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk, Source, Table
 from pidlab.runs.bundle import Bundle, load_bundle
@@ -105,7 +105,7 @@ class Scorer:
     bundle: Bundle
     events: Keys | None = None
     all_known: bool = False
-    followed: tuple[tuple[str, Stated], ...] = field(init=False)
+    followed: tuple[tuple[str, LocatedExpression], ...] = field(init=False)
     branches: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from pidlab.config.schema import Feature
 from pidlab.errors import DataError
 from pidlab.expressions import evaluate
-from pidlab.preprocess.recipe import Recipe, Stated
+from pidlab.preprocess.recipe import LocatedExpression, Recipe
 from pidlab.read import Chunk
 from pidlab.sample import Sample
 from pidlab.split import Keys, event_hash, name_hash
 
 
-def values_of(stated: Stated, chunk: Chunk) -> NDArray[np.float64]:
+def values_of(stated: LocatedExpression, chunk: Chunk) -> NDArray[np.float64]:
     """(n,) float64, one number a row."""
     return np.asarray(evaluate(stated.expression, chunk.arrays, chunk.n_rows), np.float64)
 

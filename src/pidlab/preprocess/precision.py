@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pidlab.config.schema import CutsModel, OnnxModel, ScoreModel, TmvaModel
 from pidlab.expressions import evaluate, parse
 from pidlab.preprocess.features import missing_values
-from pidlab.preprocess.recipe import Recipe, Stated
+from pidlab.preprocess.recipe import LocatedExpression, Recipe
 from pidlab.sample import Sample
 
 Doubles = NDArray[np.float64]
@@ -178,7 +178,7 @@ def _with_shifts(recipe: Recipe, shifts: dict[int, tuple[float, float]]) -> Reci
         codes = [float(_shifted(np.array([code]), origin, unit)[0]) for code in missing_values(feature)]
         label = feature.label or ("" if set("$#") & set(feature.name) else _text(feature.name, origin, unit))
         listed[j] = feature.model_copy(update={"expression": text, "missing": codes, "label": label})
-        features[j] = (listed[j], Stated(stated.key, parse(text, aliases)))
+        features[j] = (listed[j], LocatedExpression(stated.key, parse(text, aliases)))
     by_name = {recipe.features[j][0].name: shift for j, shift in shifts.items()}
     models = {
         name: _cuts(model, by_name) if isinstance(model, CutsModel) else model for name, model in config.models.items()

@@ -18,7 +18,7 @@ from pidlab.read import Source, Table, find_sources, has_place, with_friends
 
 
 @dataclass(frozen=True, slots=True)
-class Stated:
+class LocatedExpression:
     """An expression and the key path where the configuration states it."""
 
     key: KeyPath
@@ -30,8 +30,8 @@ class ClassRule:
     """Which rows of a table belong to a class, and their weight."""
 
     index: int
-    cut: Stated
-    weight: Stated
+    cut: LocatedExpression
+    weight: LocatedExpression
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ class Recipe:
     loaded: LoadedConfig
     classes: tuple[str, ...]
     signal: int
-    selection: tuple[tuple[str, Stated], ...]
-    features: tuple[tuple[Feature, Stated], ...]
-    spectators: tuple[tuple[str, Stated], ...]
-    given: Mapping[str, Stated]
+    selection: tuple[tuple[str, LocatedExpression], ...]
+    features: tuple[tuple[Feature, LocatedExpression], ...]
+    spectators: tuple[tuple[str, LocatedExpression], ...]
+    given: Mapping[str, LocatedExpression]
     event_id: tuple[str, ...]
-    test: Stated | None
+    test: LocatedExpression | None
 
-    def stated(self, rules: Iterable[ClassRule] = ()) -> list[Stated]:
+    def stated(self, rules: Iterable[ClassRule] = ()) -> list[LocatedExpression]:
         """The expressions needed to score rows and, with `rules`, to label, weigh and split them."""
         scoring = [s for _, s in (*self.selection, *self.features)] + list(self.given.values())
         labelling = [s for rule in rules for s in (rule.cut, rule.weight)]
@@ -129,7 +129,7 @@ class Recipe:
             raise ConfigError([self.loaded.mistake(key, "no files are named for this class")])
         return find_sources(files, table.tree or config.data.tree, self.loaded.folder, config.data.columns)
 
-    def check(self, table: Table, stated: Iterable[Stated]) -> None:
+    def check(self, table: Table, stated: Iterable[LocatedExpression]) -> None:
         """Check expressions against the branches of `table`.
 
         Raises:
@@ -188,9 +188,9 @@ class _Compiler:
         self._aliases = dict(loaded.config.data.aliases)
         self._mistakes: list[Mistake] = []
 
-    def __call__(self, key: KeyPath, text: Text) -> Stated | None:
+    def __call__(self, key: KeyPath, text: Text) -> LocatedExpression | None:
         try:
-            return Stated(key, parse(text, self._aliases))
+            return LocatedExpression(key, parse(text, self._aliases))
         except ExpressionError as error:
             self._mistakes.append(self._loaded.mistake(key, str(error)))
             return None
