@@ -834,11 +834,11 @@ GRAPHS = {
 @pytest.mark.parametrize("said", GRAPHS)
 def test_a_graph_whose_scores_would_mean_nothing_is_refused(said: str) -> None:
     from pidlab.config.schema import OnnxModel
-    from pidlab.models.external.columns import MisfitError
+    from pidlab.models.external.columns import ModelMismatchError
     from pidlab.models.external.onnx.model import open_onnx
 
     spec = OnnxModel(type="onnx", file="m.onnx", gives="score")
     features = {name: name for name in "abc"}
     open_onnx(spec, graph((*MEAN[:2], ["y"], MEAN[3])), features, ["s", "b"], 0)
-    with pytest.raises(MisfitError, match=said):
+    with pytest.raises(ModelMismatchError, match=said):
         open_onnx(spec, GRAPHS[said](), features, ["s", "b"], 0)

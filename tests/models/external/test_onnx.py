@@ -29,7 +29,7 @@ from sklearn.linear_model import LogisticRegression
 from conftest import Run
 from pidlab.config.schema import OnnxModel
 from pidlab.errors import ConfigError, ModelError, UsageError
-from pidlab.models.external.columns import MisfitError
+from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.external.onnx.model import OnnxClassifier, open_onnx
 from pidlab.models.external.onnx.runtime import read_graph
 
@@ -81,7 +81,9 @@ def test_scikit_learns_label_and_probabilities_are_read(zipmap: Any) -> None:
     theirs = LogisticRegression().fit(X, y)
     model = to_onnx(theirs, X[:1], options={"zipmap": zipmap})
     if zipmap == "columns":
-        with pytest.raises(MisfitError, match=r"several outputs could be the scores \(i0, i1\); say which: output"):
+        with pytest.raises(
+            ModelMismatchError, match=r"several outputs could be the scores \(i0, i1\); say which: output"
+        ):
             opened(model)
         found = scores(model, output="i1")[:, 0]
     else:
@@ -176,7 +178,7 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(case: str) -> None:
     spec = OnnxModel(type="onnx", file="m.onnx", **options)
     model = make()
     bytes_ = model if isinstance(model, bytes) else model.SerializeToString()
-    with pytest.raises(MisfitError, match=re.escape(said)):
+    with pytest.raises(ModelMismatchError, match=re.escape(said)):
         open_onnx(spec, bytes_, {name: name for name in NAMES}, CLASSES, 0)
 
 
@@ -187,7 +189,7 @@ def test_a_damaged_file_is_read_or_refused_but_never_raises_anything_else(positi
     damaged[position % len(damaged)] = byte
     try:
         graph = read_graph(bytes(damaged))
-    except MisfitError:
+    except ModelMismatchError:
         return
     assert graph.outputs
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
 from pidlab.errors import ConfigError
-from pidlab.models.external.columns import MisfitError
+from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.external.tmva.file import read_weight_file, transformed
 from pidlab.models.external.tmva.methods import read_method
 from pidlab.models.external.tmva.model import TmvaClassifier
@@ -207,7 +207,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_read_is_refused_in_a_sentence(case: str) -> None:
     content, said = REFUSED[case]
-    with pytest.raises(MisfitError, match=re.escape(said)):
+    with pytest.raises(ModelMismatchError, match=re.escape(said)):
         value(content, np.zeros((1, 3)))
 
 
@@ -222,7 +222,7 @@ def test_a_damaged_file_never_raises_anything_else(position: int, byte: int) -> 
     )
     damaged = bytearray(whole)
     damaged[position % len(whole)] = byte
-    with contextlib.suppress(MisfitError):
+    with contextlib.suppress(ModelMismatchError):
         assert value(bytes(damaged), np.zeros((2, 3))).shape == (2,)
 
 
@@ -298,7 +298,7 @@ def test_a_count_that_the_file_only_claims_fills_no_memory() -> None:
     assert n
     tracemalloc.start()
     try:
-        with pytest.raises(MisfitError, match="1000000000 of <Variable> are announced"):
+        with pytest.raises(ModelMismatchError, match="1000000000 of <Variable> are announced"):
             read_weight_file(claimed.encode())
         assert tracemalloc.get_traced_memory()[1] < 50_000_000
     finally:

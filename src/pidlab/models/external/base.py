@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, read_json, write_json
-from pidlab.models.external.columns import MisfitError
+from pidlab.models.external.columns import ModelMismatchError
 from pidlab.sample import FloatArray
 
 _DESCRIPTION = "model.json"
@@ -53,7 +53,15 @@ class BroughtClassifier(Classifier):
             raise ModelError(f"{path}: does not describe a {cls.what}; make the run again")
         try:
             return cls(content=(directory / cls.file).read_bytes(), **parameters)
-        except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MisfitError) as error:
+        except (
+            OSError,
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            ModelMismatchError,
+        ) as error:
             raise ModelError(f"{directory}: holds no whole {cls.what} ({error}); make the run again") from error
 
     @staticmethod

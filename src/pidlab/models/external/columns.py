@@ -10,7 +10,7 @@ from pidlab.errors import ModelError, nearest
 Columns = tuple[int, ...]
 
 
-class MisfitError(ModelError):
+class ModelMismatchError(ModelError):
     """A model from elsewhere that does not go with the configuration; `key` is the option of its section to look at."""
 
     def __init__(self, key: str, message: str) -> None:
@@ -22,34 +22,34 @@ def read_content(path: Path, largest: int) -> bytes:
     """The bytes of a model's file.
 
     Raises:
-        MisfitError: it is not there, cannot be read, or is larger than `largest` bytes.
+        ModelMismatchError: it is not there, cannot be read, or is larger than `largest` bytes.
     """
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise MisfitError("file", f"{path}: is no file; name the one that holds the model")
+            raise ModelMismatchError("file", f"{path}: is no file; name the one that holds the model")
         if size > largest:
-            raise MisfitError(
+            raise ModelMismatchError(
                 "file", f"{path}: {size:,} bytes are more than the {largest:,} that are read of one model"
             )
         return path.read_bytes()
     except FileNotFoundError:
-        raise MisfitError("file", f"{path}: no such file; the path is relative to the configuration") from None
+        raise ModelMismatchError("file", f"{path}: no such file; the path is relative to the configuration") from None
     except OSError as error:
-        raise MisfitError("file", f"{path}: cannot be read ({error.strerror or error})") from error
+        raise ModelMismatchError("file", f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def listed(asked: Sequence[str], n: int | None, features: Sequence[str]) -> Columns:
     """The columns of the features `asked`, of which the model takes `n` (None: any number).
 
     Raises:
-        MisfitError: one is unknown, or their number is another.
+        ModelMismatchError: one is unknown, or their number is another.
     """
     for name in asked:
         if name not in features:
-            raise MisfitError("features", f"{name!r} is none of the features; {nearest(name, features)}")
+            raise ModelMismatchError("features", f"{name!r} is none of the features; {nearest(name, features)}")
     if n is not None and len(asked) != n:
-        raise MisfitError("features", f"the model takes {n} features; {len(asked)} are listed")
+        raise ModelMismatchError("features", f"the model takes {n} features; {len(asked)} are listed")
     return tuple(features.index(name) for name in asked)
 
 
@@ -57,10 +57,10 @@ def in_order(n: int | None, features: Sequence[str]) -> Columns:
     """All features in their order.
 
     Raises:
-        MisfitError: the model takes another number of them.
+        ModelMismatchError: the model takes another number of them.
     """
     if n is not None and n != len(features):
-        raise MisfitError(
+        raise ModelMismatchError(
             "features",
             f"the model takes {n} features, the configuration has {len(features)} ({', '.join(features)}); "
             "say which ones, in the model's order: features: [...]",
@@ -74,7 +74,7 @@ def named(wanted: Sequence[Sequence[str]], features: Mapping[str, str]) -> Colum
     A name of a feature comes before its expression; blanks do not count.
 
     Raises:
-        MisfitError: an input goes by no name that a feature has.
+        ModelMismatchError: an input goes by no name that a feature has.
     """
     places: dict[str, int] = {}
     for texts in (features.keys(), features.values()):
@@ -84,7 +84,7 @@ def named(wanted: Sequence[Sequence[str]], features: Mapping[str, str]) -> Colum
     for names in wanted:
         found = [places[text] for name in names if (text := "".join(name.split())) in places]
         if not found:
-            raise MisfitError(
+            raise ModelMismatchError(
                 "features",
                 f"the model's input {names[0]!r} is neither name nor expression of a feature; "
                 f"{nearest(names[0], features)}; or say which is which, in the model's order: features: [...]",

@@ -12,7 +12,7 @@ from pidlab.config.load import LoadedConfig
 from pidlab.config.schema import OnnxModel, SklearnModel, TmvaModel
 from pidlab.errors import Mistake, ModelError
 from pidlab.models.base import Classifier
-from pidlab.models.external.columns import Columns, MisfitError, read_content
+from pidlab.models.external.columns import Columns, ModelMismatchError, read_content
 from pidlab.models.external.onnx.runtime import LARGEST as LARGEST_ONNX
 from pidlab.models.external.tmva.file import LARGEST as LARGEST_TMVA
 from pidlab.sample import Sample
@@ -36,7 +36,7 @@ def external_mistakes(loaded: LoadedConfig, allowed: Collection[str] = ()) -> It
                 from pidlab.models.external.sklearn.model import check_sklearn
 
                 check_sklearn(spec, allowed)
-        except MisfitError as error:
+        except ModelMismatchError as error:
             yield loaded.mistake(("models", name, error.key), _with_file(spec, loaded, error))
         except ModelError as error:
             key = "estimator" if isinstance(spec, SklearnModel) else "file"
@@ -65,7 +65,7 @@ def open_model(name: str, loaded: LoadedConfig) -> tuple[Columns, Classifier]:
     """The features that a brought model reads, in its order, and the model.
 
     Raises:
-        MisfitError: its file, or an option, does not go with the configuration.
+        ModelMismatchError: its file, or an option, does not go with the configuration.
         ModelError: it cannot be run.
         UsageError: a package is missing.
     """

@@ -13,7 +13,7 @@ from pidlab.config.schema import OnnxModel
 from pidlab.errors import ModelError, nearest
 from pidlab.models.base import posterior, signal_scores
 from pidlab.models.external.base import BroughtClassifier
-from pidlab.models.external.columns import Columns, MisfitError, in_order, listed, named
+from pidlab.models.external.columns import Columns, ModelMismatchError, in_order, listed, named
 from pidlab.models.external.onnx.runtime import Graph, Port, Runner, read_graph
 from pidlab.sample import FloatArray
 
@@ -130,7 +130,7 @@ def open_onnx(
         signal: the signal's index.
 
     Raises:
-        MisfitError: it does not go with the configuration.
+        ModelMismatchError: it does not go with the configuration.
         ModelError: onnxruntime cannot run it, or not in time, or its scores are not those of each event alone.
     """
     graph = read_graph(content)
@@ -151,7 +151,7 @@ def _columns(spec: OnnxModel, graph: Graph, features: Mapping[str, str]) -> Colu
         names = [[port.name, port.name.removesuffix(":0")] for port in graph.inputs]
         try:
             return named(names, features)
-        except MisfitError:
+        except ModelMismatchError:
             if len(names) != len(features):
                 raise
     return in_order(graph.n_features, list(features))
@@ -162,16 +162,20 @@ def _output(asked: str | int | None, graph: Graph) -> str:
     names = [port.name for port in graph.outputs]
     if isinstance(asked, int):
         if not 0 <= asked < len(names):
-            raise MisfitError("output", f"the model's outputs are numbered 0 to {len(names) - 1} ({', '.join(names)})")
+            raise ModelMismatchError(
+                "output", f"the model's outputs are numbered 0 to {len(names) - 1} ({', '.join(names)})"
+            )
         return names[asked]
     if asked is not None:
         if asked not in names:
-            raise MisfitError("output", f"the model has no output {asked!r}; {nearest(asked, names)}")
+            raise ModelMismatchError("output", f"the model has no output {asked!r}; {nearest(asked, names)}")
         return asked
     fit = [port.name for port in graph.outputs if _is_score(port)]
     if len(fit) != 1:
         what = "several outputs could be the scores" if fit else "no output is one row of numbers an event"
-        raise MisfitError("output" if fit else "file", f"{what} ({', '.join(fit or names)}); say which: output: NAME")
+        raise ModelMismatchError(
+            "output" if fit else "file", f"{what} ({', '.join(fit or names)}); say which: output: NAME"
+        )
     return fit[0]
 
 
@@ -185,20 +189,22 @@ def _order(
     """For each class its column; empty where there is one column, which is the signal's."""
     if n_columns == 1:
         if said is not None and len(said) > 1:
-            raise MisfitError("classes", f"the model gives one column, the signal's; {len(said)} are named")
+            raise ModelMismatchError("classes", f"the model gives one column, the signal's; {len(said)} are named")
         return ()
     names = said if said is not None else labels if set(classes) <= set(labels) else None
     if names is None:
         if n_columns != len(classes):
-            raise MisfitError(
+            raise ModelMismatchError(
                 "classes",
                 f"the model gives {n_columns} columns for {len(classes)} classes; say what each is: classes: [...] "
                 "(names that are no class of the configuration are left aside)",
             )
         return tuple(range(n_columns))
     if len(names) != n_columns:
-        raise MisfitError("classes", f"the model gives {n_columns} columns; {len(names)} are named")
+        raise ModelMismatchError("classes", f"the model gives {n_columns} columns; {len(names)} are named")
     for name in classes:
         if list(names).count(name) != 1:
-            raise MisfitError("classes", f"the class {name!r} must be the name of one of the {n_columns} columns")
+            raise ModelMismatchError(
+                "classes", f"the class {name!r} must be the name of one of the {n_columns} columns"
+            )
     return tuple(list(names).index(name) for name in classes)

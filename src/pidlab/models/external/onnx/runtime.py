@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError, UsageError
-from pidlab.models.external.columns import MisfitError
+from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.threads import allowed_threads
 from pidlab.sample import FloatArray
 
@@ -89,7 +89,7 @@ def read_graph(content: bytes) -> Graph:
     """The graph in the bytes of an ONNX file.
 
     Raises:
-        MisfitError: they are no ONNX file, refer to other files or to operators outside ONNX, or take what is no (n, d)
+        ModelMismatchError: they are no ONNX file, refer to other files or to operators outside ONNX, or take what is no (n, d)
             or (n,) floats.
         UsageError: onnx is not installed.
     """
@@ -98,9 +98,9 @@ def read_graph(content: bytes) -> Graph:
     try:
         model.ParseFromString(content)
     except Exception as error:  # protobuf's implementations raise different ones
-        raise MisfitError("file", f"is not a whole ONNX file ({error})") from error
+        raise ModelMismatchError("file", f"is not a whole ONNX file ({error})") from error
     if not model.graph.output:
-        raise MisfitError("file", "is not a whole ONNX file (it has no output)")
+        raise ModelMismatchError("file", "is not a whole ONNX file (it has no output)")
     try:
         _refuse_foreign(onnx, model)
         labels = _take_off_zipmaps(onnx, model)
@@ -112,7 +112,7 @@ def read_graph(content: bytes) -> Graph:
             labels,
         )
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise MisfitError("file", f"is not a whole ONNX file ({type(error).__name__}: {error})") from error
+        raise ModelMismatchError("file", f"is not a whole ONNX file ({type(error).__name__}: {error})") from error
     _check_inputs(graph)
     return graph
 
@@ -121,17 +121,17 @@ def _refuse_foreign(onnx: Any, model: Any) -> None:
     own = {function.domain for function in model.functions}
     for message in _messages(model):
         if isinstance(message, onnx.TensorProto) and (message.data_location or message.external_data):
-            raise MisfitError(
+            raise ModelMismatchError(
                 "file",
                 "keeps its weights in another file, which is not read; save it as one file "
                 "(onnx.save_model(onnx.load(FILE), FILE, save_as_external_data=False))",
             )
         if isinstance(message, onnx.NodeProto) and message.op_type in _RANDOM:
-            raise MisfitError(
+            raise ModelMismatchError(
                 "file", f"draws random numbers ({message.op_type}), so that a score would not come out twice the same"
             )
         if isinstance(message, onnx.NodeProto) and message.domain not in _DOMAINS | own:
-            raise MisfitError(
+            raise ModelMismatchError(
                 "file",
                 f"uses the operator {message.op_type!r} of {message.domain!r}; only ONNX's own operators are run",
             )
@@ -182,11 +182,11 @@ def _port(onnx: Any, value: Any) -> Port:
 
 def _check_inputs(graph: Graph) -> None:
     if not graph.inputs:
-        raise MisfitError("file", "has no input")
+        raise ModelMismatchError("file", "has no input")
     for port in graph.inputs:
         if port.dtype not in _FLOATS:
             what = port.dtype or "no tensor"
-            raise MisfitError("file", f"its input {port.name!r} is {what}; float32, float64 and float16 are fed")
+            raise ModelMismatchError("file", f"its input {port.name!r} is {what}; float32, float64 and float16 are fed")
         shape = port.shape
         fits = shape is None or (
             len(shape) in (1, 2)
@@ -199,9 +199,9 @@ def _check_inputs(graph: Graph) -> None:
         if not fits:
             one = "(n, 1) or (n,) is one feature" if len(graph.inputs) > 1 else "(n, d) is d features"
             one += f", n free or from 1 to {_MOST_AT_ONCE:,}"
-            raise MisfitError("file", f"its input {port.name!r} has the shape {_shown(shape)}; {one}")
+            raise ModelMismatchError("file", f"its input {port.name!r} has the shape {_shown(shape)}; {one}")
     if len({port.shape[0] for port in graph.inputs if port.shape is not None}) > 1:
-        raise MisfitError("file", "its inputs take different numbers of events at once")
+        raise ModelMismatchError("file", "its inputs take different numbers of events at once")
 
 
 def _shown(shape: tuple[int | None, ...] | None) -> str:
@@ -232,7 +232,7 @@ class Runner:
         """Refuse a graph whose output for an event changes with the events beside it.
 
         Raises:
-            MisfitError: it does.
+            ModelMismatchError: it does.
         """
         size = self.graph.batch or _N_TRIED
         if size == 1:
@@ -244,7 +244,7 @@ class Runner:
         others[: size // 2] = x[: size // 2]  # the same events at the same places, other ones behind them
         alone, beside = (self._batch(each, size)[: size // 2] for each in (x, others))
         if not np.allclose(alone, beside, rtol=_SAME, atol=_SAME, equal_nan=True):
-            raise MisfitError(
+            raise ModelMismatchError(
                 "file",
                 "gives an event another score where other events are scored beside it (an operator works on the whole "
                 "batch); save it for inference, or with statistics fixed in training",

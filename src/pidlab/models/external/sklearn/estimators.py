@@ -11,7 +11,7 @@ from typing import Any
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from pidlab.errors import nearest
-from pidlab.models.external.columns import MisfitError
+from pidlab.models.external.columns import ModelMismatchError
 
 PACKAGES = ("sklearn", "xgboost", "lightgbm")
 _PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
@@ -28,29 +28,29 @@ def classifier_class(path: str, allowed: Collection[str] = ()) -> type[Any]:
     classifier with class probabilities is given back.
 
     Raises:
-        MisfitError: the path is none, leads elsewhere, or to something else.
+        ModelMismatchError: the path is none, leads elsewhere, or to something else.
     """
     if len(path) > _LONGEST or not _PATH.fullmatch(path):
-        raise MisfitError(
+        raise ModelMismatchError(
             "estimator", f"{path[:_LONGEST]!r} is no import path such as sklearn.ensemble.RandomForestClassifier"
         )
     *modules, name = path.split(".")
     packages = {*PACKAGES, *allowed}
     if modules[0] not in packages:
-        raise MisfitError(
+        raise ModelMismatchError(
             "estimator",
             f"{path!r} is not of {', '.join(PACKAGES)}, and importing a package runs its code; if you trust it, say "
             f"so on the command line: pidlab run --allow-import {modules[0]}",
         )
     if _NOT_FOR_USE & set(modules):
-        raise MisfitError("estimator", f"{path!r} is for testing its package")
+        raise ModelMismatchError("estimator", f"{path!r} is for testing its package")
     known = vars(_module(".".join(modules), path))
     found = known.get(name)
     if found is None:
         near = nearest(name, [n for n, value in known.items() if _is_classifier(value)])
-        raise MisfitError("estimator", f"{'.'.join(modules)} has no {name!r}; {near}")
+        raise ModelMismatchError("estimator", f"{'.'.join(modules)} has no {name!r}; {near}")
     if not _is_classifier(found) or found.__module__.split(".")[0] not in packages:
-        raise MisfitError(
+        raise ModelMismatchError(
             "estimator", f"{path!r} is no classifier of that package; name a class that has classes to tell apart"
         )
     return found  # type: ignore[no-any-return]  # a class, as was just checked
@@ -62,10 +62,10 @@ def _module(name: str, path: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and (name + ".").startswith(error.name + "."):
             what = f"pip install {error.name}" if "." not in error.name else "look up where the class is documented"
-            raise MisfitError("estimator", f"{path!r}: there is no module {error.name!r}; {what}") from None
-        raise MisfitError("estimator", f"{path!r} needs what is not installed ({error})") from error
+            raise ModelMismatchError("estimator", f"{path!r}: there is no module {error.name!r}; {what}") from None
+        raise ModelMismatchError("estimator", f"{path!r} needs what is not installed ({error})") from error
     except Exception as error:  # whatever a package does while it is imported
-        raise MisfitError("estimator", f"{name} cannot be imported ({type(error).__name__}: {error})") from error
+        raise ModelMismatchError("estimator", f"{name} cannot be imported ({type(error).__name__}: {error})") from error
 
 
 def _is_classifier(value: Any) -> bool:
@@ -81,21 +81,21 @@ def build(path: str, parameters: Mapping[str, Any], allowed: Collection[str] = (
     """The untrained estimator with these parameters.
 
     Raises:
-        MisfitError: the class, a parameter's name, or its value is refused.
+        ModelMismatchError: the class, a parameter's name, or its value is refused.
     """
     cls = classifier_class(path, allowed)
     known = parameter_names(cls)
     for name in parameters:
         if name not in known:
-            raise MisfitError("parameters", f"{cls.__name__} has no parameter {name!r}; {nearest(name, known)}")
+            raise ModelMismatchError("parameters", f"{cls.__name__} has no parameter {name!r}; {nearest(name, known)}")
     try:
         estimator = cls(**parameters)
         if hasattr(estimator, "_parameter_constraints"):  # scikit-learn's own check, which it makes in fit
             estimator._validate_params()
     except Exception as error:  # whatever a constructor raises
-        raise MisfitError("parameters", f"{cls.__name__} refuses its parameters ({_one_line(error)})") from error
+        raise ModelMismatchError("parameters", f"{cls.__name__} refuses its parameters ({_one_line(error)})") from error
     if not hasattr(estimator, "predict_proba"):
-        raise MisfitError(
+        raise ModelMismatchError(
             "estimator", f"{cls.__name__} gives no class probabilities (predict_proba) with these parameters"
         )
     return estimator

@@ -16,7 +16,7 @@ from sklearn.utils.validation import has_fit_parameter
 from pidlab.config.schema import SklearnModel
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, training_data, write_json
-from pidlab.models.external.columns import MisfitError
+from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.external.onnx.runtime import Runner, read_graph
 from pidlab.models.external.sklearn.estimators import build, parameter_names
 from pidlab.models.external.sklearn.to_onnx import PROBABILITIES, converted, keeps_missing, refuse_unconvertible
@@ -81,7 +81,7 @@ class SklearnClassifier(Classifier):
         `n_values` of training data are to be shared by the threads.
 
         Raises:
-            MisfitError: its path or a parameter is refused.
+            ModelMismatchError: its path or a parameter is refused.
         """
         asked = dict(self.parameters or {})
         known = parameter_names(type(build(self.estimator, asked, self.allowed)))
@@ -176,7 +176,15 @@ class SklearnClassifier(Classifier):
             n_columns = model.scores(np.zeros((1, model.n_features_in_), np.float32)).shape[1]
             if n_columns != len(model.classes_):
                 raise ValueError(f"{FILE} gives {n_columns} columns for {len(model.classes_)} classes")
-        except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MisfitError) as error:
+        except (
+            OSError,
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            ModelMismatchError,
+        ) as error:
             raise ModelError(f"{directory}: holds no whole model ({error}); make the run again") from error
         model.history_ = {}
         return model
@@ -221,7 +229,7 @@ def check_sklearn(spec: SklearnModel, allowed: Collection[str]) -> None:
     """Refuse what can be seen without training.
 
     Raises:
-        MisfitError: the class or a parameter.
+        ModelMismatchError: the class or a parameter.
         ModelError: no converter to ONNX knows the class.
     """
     refuse_unconvertible(SklearnClassifier(spec.estimator, spec.parameters, allowed=allowed).build())

@@ -73,7 +73,7 @@ def open_tmva(
     expression.
 
     Raises:
-        MisfitError: it does not go with the configuration, or is no method that is read.
+        ModelMismatchError: it does not go with the configuration, or is no method that is read.
     """
     method = TmvaClassifier(content, n_classes, signal, spec.missing)
     if spec.features is not None:
