@@ -6,10 +6,10 @@ import os
 import signal
 from pathlib import Path
 
-from pidlab.apply.scoring import Failed, Piece
+from pidlab.apply.scoring import EntryRange, Failed
 
 
-def die_at(number: int, folder: Path, times: int, given: Piece) -> Failed:
+def die_at(number: int, folder: Path, times: int, given: EntryRange) -> Failed:
     """Kill this very process at one piece, the first times; otherwise tell which piece it was."""
     marks = list(folder.iterdir())
     if given.start == number and len(marks) < times:

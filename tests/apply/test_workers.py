@@ -20,8 +20,8 @@ from apply_runs import content, make_inputs, make_run
 from dying_worker import die_at
 
 from pidlab.apply import apply
-from pidlab.apply.scoring import Failed, Piece, Scored
-from pidlab.apply.workers import Crew, _processes
+from pidlab.apply.scoring import EntryRange, Failed, Scored
+from pidlab.apply.workers import WorkerPool, _processes
 from pidlab.errors import UsageError
 from pidlab.models.threads import allowed_threads, one_thread
 from pidlab.progress import Watcher
@@ -106,14 +106,14 @@ def test_only_a_few_pieces_are_ever_under_way(bundle: Bundle, inputs: list[Sourc
     assert executor.most == 2 + 2
 
 
-def piece(number: int) -> Piece:
-    return Piece(Source("x.root", "T"), "x", number, number + 1, "")
+def piece(number: int) -> EntryRange:
+    return EntryRange(Source("x.root", "T"), "x", number, number + 1, "")
 
 
 @pytest.mark.parametrize(("times", "said"), [(1, "piece 4"), (9, "x.root:T: entries 4 to 4: the worker that scored")])
 def test_a_worker_that_dies_takes_no_piece_along(tmp_path: Path, times: int, said: str) -> None:
     """Killed once, the piece is done by another worker; killed again, that piece alone is given up."""
-    crew = Crew(_processes(1), partial(die_at, 4, tmp_path, times), 1, _processes)  # type: ignore[arg-type]
+    crew = WorkerPool(_processes(1), partial(die_at, 4, tmp_path, times), 1, _processes)  # type: ignore[arg-type]
     answers = list(crew.run(map(piece, range(10))))
     crew.dismiss()
     assert [p.start for p, _ in answers] == list(range(10))
@@ -135,7 +135,7 @@ def test_a_broken_executor_that_is_not_ours_fails_the_inputs_in_a_sentence(
     executor.shutdown()
 
 
-def raise_once(raised: list[int], given: Piece) -> Scored | Failed:
+def raise_once(raised: list[int], given: EntryRange) -> Scored | Failed:
     if not raised:
         raised.append(given.start)
         raise MemoryError
@@ -143,7 +143,7 @@ def raise_once(raised: list[int], given: Piece) -> Scored | Failed:
 
 
 def test_a_failure_that_is_not_the_inputs_is_tried_again() -> None:
-    crew = Crew(ThreadPoolExecutor(1), partial(raise_once, []), 1)
+    crew = WorkerPool(ThreadPoolExecutor(1), partial(raise_once, []), 1)
     reasons = [answer.reason for _, answer in crew.run(map(piece, range(3))) if isinstance(answer, Failed)]
     crew.dismiss()
     assert reasons == ["piece 0", "piece 1", "piece 2"]
@@ -279,7 +279,7 @@ def test_a_cluster_without_workers_is_not_waited_for_without_end(monkeypatch: py
         asked.append(time.monotonic())
         return len(asked) < 4
 
-    crew = Crew(Deserted(), lambda piece: Failed("never"), 1, alive=alive)
+    crew = WorkerPool(Deserted(), lambda piece: Failed("never"), 1, alive=alive)
     with pytest.raises(UsageError, match="the cluster has had no worker for 1 s"):
-        list(crew.run([Piece(Source("a.root", "T"), "a", 0, 5, "call")]))
+        list(crew.run([EntryRange(Source("a.root", "T"), "a", 0, 5, "call")]))
     assert 1.0 < asked[-1] - asked[2] < 5.0

@@ -1,10 +1,10 @@
 """Apply: stream files through the models of a run and write a friend tree for each."""
 
-from pidlab.apply.inputs import Lost, find_inputs
+from pidlab.apply.inputs import UnreadableInput, find_inputs
 from pidlab.apply.outputs import friend_paths
 from pidlab.apply.scoring import friend_branches, score_branches
 from pidlab.apply.stream import apply
-from pidlab.apply.summary import Known, Summary, parts_of
+from pidlab.apply.summary import RunSplit, Summary, parts_of
 
 __all__ = [
     "Known",

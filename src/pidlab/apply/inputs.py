@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from pidlab.apply.scoring import Piece, Scorer
+from pidlab.apply.scoring import EntryRange, Scorer
 from pidlab.errors import DataError, UsageError
 from pidlab.preprocess.recipe import Recipe
 from pidlab.read import STEP, Source, Table, chained, each_path
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class UnreadableInput:
     """An input that was named and cannot be opened, and why."""
 
     name: str
     reason: str
 
 
-def find_inputs(recipe: Recipe, words: Sequence[str], tree: str | None) -> tuple[list[Source], list[Lost]]:
+def find_inputs(recipe: Recipe, words: Sequence[str], tree: str | None) -> tuple[list[Source], list[UnreadableInput]]:
     """The inputs that `words` mean: paths, patterns, addresses, `file.root:tree`, and `@LIST` for a file of such lines.
 
     An input that is named twice is taken once. What cannot be opened stops nothing.
@@ -37,13 +37,13 @@ def find_inputs(recipe: Recipe, words: Sequence[str], tree: str | None) -> tuple
         try:
             paths = each_path(word, Path())
         except DataError as error:
-            lost.append(Lost(word, str(error)))
+            lost.append(UnreadableInput(word, str(error)))
             continue
         for path in paths:
             try:
                 found |= dict.fromkeys(recipe.inputs([path], tree))
             except DataError as error:
-                lost.append(Lost(path, str(error)))
+                lost.append(UnreadableInput(path, str(error)))
     return chained(list(found)), lost
 
 
@@ -99,18 +99,18 @@ def look_at(source: Source, name: str, scorer: Scorer) -> Plan:
         )
 
 
-def pieces_of(plan: Plan, scorer: Scorer, call: str) -> Iterator[Piece]:
+def pieces_of(plan: Plan, scorer: Scorer, call: str) -> Iterator[EntryRange]:
     """The pieces of one input, in order and at least one; where an input is read here, a piece brings its entries."""
     if plan.edges is not None or not plan.n_entries:
         edges = plan.edges or [0]
         for start, stop in zip(edges, edges[1:] or [0], strict=False):
-            yield Piece(plan.source, plan.name, start, stop, call)
+            yield EntryRange(plan.source, plan.name, start, stop, call)
         return
     start = 0
     try:
         with Table(plan.source, scorer.bundle.recipe.per) as table:
             for chunk in table.chunks(scorer.branches, STEP):
-                yield Piece(plan.source, plan.name, start, start + chunk.n_entries, call, chunk)
+                yield EntryRange(plan.source, plan.name, start, start + chunk.n_entries, call, chunk)
                 start += chunk.n_entries
     except DataError as error:
-        yield Piece(plan.source, plan.name, start, start, call, failure=str(error))
+        yield EntryRange(plan.source, plan.name, start, start, call, failure=str(error))

@@ -14,8 +14,8 @@ from typing import Any
 import awkward as ak
 
 from pidlab.apply.inputs import Plan
-from pidlab.apply.scoring import Failed, Piece, Scored, friend_branches
-from pidlab.apply.summary import Known, Summary, summed
+from pidlab.apply.scoring import EntryRange, Failed, Scored, friend_branches
+from pidlab.apply.summary import RunSplit, Summary, summed
 from pidlab.errors import DataError, OutputError
 from pidlab.progress import Task
 from pidlab.read import Source, identity_of
@@ -107,7 +107,7 @@ class Output:
         return sum(plan.n_entries for plan in self.plans)
 
     def write(
-        self, bundle: Bundle, results: Iterable[tuple[Piece, Scored | Failed]], known: Known | None, task: Task
+        self, bundle: Bundle, results: Iterable[tuple[EntryRange, Scored | Failed]], known: RunSplit | None, task: Task
     ) -> list[Summary]:
         """Write the pieces, which come in order, and tell of each tree.
 
@@ -145,7 +145,7 @@ class Output:
             if (now or {}) | {"name": plan.name} != before:
                 raise InputFailedError(f"{plan.source}: was changed while it was read; apply it again")
 
-    def _tree(self, file: FriendFile, bundle: Bundle, plan: Plan, known: Known | None) -> FriendTree:
+    def _tree(self, file: FriendFile, bundle: Bundle, plan: Plan, known: RunSplit | None) -> FriendTree:
         types, name = friend_branches(bundle, with_split=known is not None), Summary(plan.source, self.target).friend
         try:
             if plan.counter is None:
@@ -159,10 +159,10 @@ class Output:
 
 def _write_tree(
     tree: FriendTree,
-    results: Iterable[tuple[Piece, Scored | Failed]],
+    results: Iterable[tuple[EntryRange, Scored | Failed]],
     source: Source,
     target: Path,
-    known: Known | None,
+    known: RunSplit | None,
     task: Task,
 ) -> Summary:
     part = known.part(source) if known else None

@@ -27,7 +27,7 @@ from pidlab.split import Keys
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class EntryRange:
     """Consecutive entries of one input.
 
     Attributes:
@@ -221,7 +221,7 @@ class _Desk(threading.local):
     table: Table | None = None
     what: tuple[Any, ...] = ()
 
-    def open(self, piece: Piece, per: Any) -> Table:
+    def open(self, piece: EntryRange, per: Any) -> Table:
         what = (piece.call, piece.source, per)
         if self.table is None or self.what != what:
             self.clear()
@@ -237,7 +237,7 @@ class _Desk(threading.local):
 _desk = _Desk()
 
 
-def score_piece(scorer: Scorer, piece: Piece) -> Scored | Failed:
+def score_piece(scorer: Scorer, piece: EntryRange) -> Scored | Failed:
     """Read, where the piece does not bring its entries along, and score; what is wrong with the input is an answer."""
     if piece.failure:
         return Failed(piece.failure)
@@ -257,7 +257,7 @@ def score_piece(scorer: Scorer, piece: Piece) -> Scored | Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ScoringRequest:
     """Which models another process is to score with: those of a run's folder, which it loads itself.
 
     Attributes:
@@ -270,7 +270,7 @@ class Order:
 
 
 @lru_cache(maxsize=2)
-def scorer_of(order: Order) -> Scorer:
+def scorer_of(order: ScoringRequest) -> Scorer:
     """The scorer that an order means, loaded once a process.
 
     Raises:
@@ -282,7 +282,7 @@ def scorer_of(order: Order) -> Scorer:
     return Scorer(bundle, training_keys(bundle))
 
 
-def score_elsewhere(order: Order, piece: Piece) -> Scored | Failed:
+def score_elsewhere(order: ScoringRequest, piece: EntryRange) -> Scored | Failed:
     """`score_piece` in a process that has only the order."""
     try:
         scorer = scorer_of(order)

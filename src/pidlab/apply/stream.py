@@ -12,9 +12,9 @@ from pathlib import Path
 from pidlab.apply.attach import write_attach
 from pidlab.apply.inputs import look_at, pieces_of
 from pidlab.apply.outputs import InputFailedError, Output, finished, friend_paths, marker_of
-from pidlab.apply.scoring import Piece, Scorer, training_keys
-from pidlab.apply.summary import Known, Summary
-from pidlab.apply.workers import Crew, crew_for
+from pidlab.apply.scoring import EntryRange, Scorer, training_keys
+from pidlab.apply.summary import RunSplit, Summary
+from pidlab.apply.workers import WorkerPool, crew_for
 from pidlab.errors import DataError, OutputError, UsageError
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import input_keys
@@ -29,7 +29,7 @@ def apply(
     sources: Sequence[Source],
     output: Path,
     watcher: Watcher,
-    known: Known | None = None,
+    known: RunSplit | None = None,
     *,
     jobs: int | None = None,
     executor: Executor | None = None,
@@ -80,7 +80,7 @@ def apply(
 class _Caller:
     """One call of `apply`: first every input is looked at, then pieces go out to the crew and come back in order."""
 
-    def __init__(self, scorer: Scorer, known: Known | None, force: bool, names: dict[Source, str]) -> None:
+    def __init__(self, scorer: Scorer, known: RunSplit | None, force: bool, names: dict[Source, str]) -> None:
         self.scorer, self.known, self.force, self.names = scorer, known, force, names
         self.call = uuid.uuid4().hex
         self.outputs: list[Output] = []
@@ -114,7 +114,7 @@ class _Caller:
         self._failed.add(sources[0].path)
         self.summaries |= {source: Summary(source, target, failure=str(error)) for source in sources}
 
-    def score(self, crew: Crew, watcher: Watcher) -> None:
+    def score(self, crew: WorkerPool, watcher: Watcher) -> None:
         """Score and write all outputs, in order.
 
         Raises:
@@ -136,7 +136,7 @@ class _Caller:
                 except OSError as error:
                     raise OutputError(f"{output.target}: cannot be written ({error.strerror or error})") from error
 
-    def _pieces(self) -> Iterator[Piece]:
+    def _pieces(self) -> Iterator[EntryRange]:
         """The pieces of all inputs, in order; those of an input that has failed are passed over."""
         for output in self.outputs:
             for plan in output.plans:

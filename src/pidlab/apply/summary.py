@@ -44,7 +44,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RunSplit:
     """What a run knows of its own inputs.
 
     Attributes:
@@ -63,7 +63,7 @@ def parts_of(
     row: NDArray[Any],
     part: NDArray[np.int8],
     event: Keys | None = None,
-) -> Known:
+) -> RunSplit:
     """What a run knows of its rows: all others were not used."""
 
     def of(source: Source) -> NDArray[np.int8]:
@@ -73,7 +73,7 @@ def parts_of(
         result[row[mine]] = part[mine]
         return result
 
-    return Known(of, None if event is None else np.unique(event))
+    return RunSplit(of, None if event is None else np.unique(event))
 
 
 def summed(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from functools import partial
 from queue import Empty, Queue
 from typing import Any
 
-from pidlab.apply.scoring import Failed, Order, Piece, Scored, Scorer, score_elsewhere, score_piece
+from pidlab.apply.scoring import EntryRange, Failed, Scored, Scorer, ScoringRequest, score_elsewhere, score_piece
 from pidlab.errors import PidlabError, UsageError
 
 _MOST_THREADS = 4
@@ -28,11 +28,11 @@ _AHEAD = 2
 PATIENCE = 60.0
 """Seconds that a cluster may be without an answer or a worker."""
 
-Work = Callable[[Piece], Scored | Failed]
+Work = Callable[[EntryRange], Scored | Failed]
 
 
 @dataclass(slots=True)
-class Crew:
+class WorkerPool:
     """An executor, and how many pieces may be under way in it.
 
     Attributes:
@@ -50,12 +50,12 @@ class Crew:
     alive: Callable[[], bool] | None = None
     _spare: Executor | None = None
 
-    def run(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Scored | Failed]]:
+    def run(self, pieces: Iterable[EntryRange]) -> Iterator[tuple[EntryRange, Scored | Failed]]:
         """Each piece with its answer, in order; only as many pieces are taken as are under way or done next.
 
         A piece whose worker died, or failed in a way that is not the input's, is tried once more.
         """
-        under_way: deque[tuple[Piece, Future[Scored | Failed]]] = deque()
+        under_way: deque[tuple[EntryRange, Future[Scored | Failed]]] = deque()
         for piece in pieces:
             under_way.append((piece, self._submit(piece)))
             if len(under_way) >= self.n_workers + _AHEAD:
@@ -63,7 +63,7 @@ class Crew:
         while under_way:
             yield self._answer(*under_way.popleft())
 
-    def _submit(self, piece: Piece) -> Future[Scored | Failed]:
+    def _submit(self, piece: EntryRange) -> Future[Scored | Failed]:
         try:
             return self.executor.submit(self.work, piece)
         except BrokenExecutor as error:
@@ -75,7 +75,7 @@ class Crew:
             broken.set_exception(error)
             return broken
 
-    def _answer(self, piece: Piece, future: Future[Scored | Failed]) -> tuple[Piece, Scored | Failed]:
+    def _answer(self, piece: EntryRange, future: Future[Scored | Failed]) -> tuple[EntryRange, Scored | Failed]:
         try:
             return piece, self._result(future)
         except PidlabError:
@@ -83,7 +83,7 @@ class Crew:
         except Exception:  # whatever befell the worker, it was not told as an answer
             return piece, self._second_try(piece)
 
-    def _second_try(self, piece: Piece) -> Scored | Failed:
+    def _second_try(self, piece: EntryRange) -> Scored | Failed:
         """Alone with a worker of its own, where that can be made: then it is to blame if that one dies too."""
         if self.fresh is not None and self._spare is None:
             self._spare = self.fresh(1)
@@ -127,7 +127,7 @@ class Crew:
 
 
 @contextmanager
-def crew_for(scorer: Scorer, jobs: int | None, executor: Executor | None, dask: str) -> Iterator[Crew]:
+def crew_for(scorer: Scorer, jobs: int | None, executor: Executor | None, dask: str) -> Iterator[WorkerPool]:
     """Those who score: `executor` as given, a dask cluster, `jobs` processes, or threads of this process.
 
     Raises:
@@ -135,30 +135,30 @@ def crew_for(scorer: Scorer, jobs: int | None, executor: Executor | None, dask: 
     """
     if executor is not None:
         n_workers = getattr(executor, "_max_workers", None) or len(os.sched_getaffinity(0))
-        yield Crew(executor, partial(score_elsewhere, _order(scorer)), n_workers)
+        yield WorkerPool(executor, partial(score_elsewhere, _order(scorer)), n_workers)
     elif dask:
         with _cluster(dask) as (cluster, n_workers):
-            yield Crew(
+            yield WorkerPool(
                 cluster.get_executor(), partial(score_elsewhere, _order(scorer)), n_workers, alive=_workers_of(cluster)
             )
     elif jobs is not None and jobs > 1:
-        yield from _dismissed(Crew(_processes(jobs), partial(score_elsewhere, _order(scorer)), jobs, _processes))
+        yield from _dismissed(WorkerPool(_processes(jobs), partial(score_elsewhere, _order(scorer)), jobs, _processes))
     else:
         n_threads = jobs or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
-        yield from _dismissed(Crew(ThreadPoolExecutor(n_threads), partial(score_piece, scorer), n_threads))
+        yield from _dismissed(WorkerPool(ThreadPoolExecutor(n_threads), partial(score_piece, scorer), n_threads))
 
 
-def _dismissed(crew: Crew) -> Iterator[Crew]:
+def _dismissed(crew: WorkerPool) -> Iterator[WorkerPool]:
     try:
         yield crew
     finally:
         crew.dismiss()
 
 
-def _order(scorer: Scorer) -> Order:
+def _order(scorer: Scorer) -> ScoringRequest:
     if scorer.bundle.folder is None:
         raise UsageError("other processes load the models from the folder of a finished run; apply in threads, jobs=1")
-    return Order(str(scorer.bundle.folder), tuple(scorer.bundle.contenders), scorer.bundle.fingerprint)
+    return ScoringRequest(str(scorer.bundle.folder), tuple(scorer.bundle.contenders), scorer.bundle.fingerprint)
 
 
 def _processes(n: int) -> ProcessPoolExecutor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pidlab.apply import Lost, Summary
+    from pidlab.apply import Summary, UnreadableInput
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
@@ -42,7 +42,7 @@ def stage_line(summaries: Sequence[Summary]) -> str:
     return "; ".join(parts)
 
 
-def failures(summaries: Sequence[Summary], lost: Sequence[Lost]) -> str:
+def failures(summaries: Sequence[Summary], lost: Sequence[UnreadableInput]) -> str:
     """The inputs that have no friend tree, and why; empty where there is none."""
     reasons = [each.reason for each in lost] + [s.failure for s in summaries if s.failure]
     if not reasons:
