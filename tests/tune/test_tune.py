@@ -21,7 +21,7 @@ from pidlab.evaluate.results.tuning import Tried, Tuning
 from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
-from pidlab.tune import Order, TuningStopped
+from pidlab.tune import TuningRequest, TuningStopped
 from pidlab.tune.study import Study, open_database
 
 
@@ -350,7 +350,7 @@ def test_a_section_of_the_configuration_says_what_to_try(tmp_path: Path) -> None
 
 def test_the_best_is_the_smallest_misid_and_the_largest_area() -> None:
     trials = tuple(Tried(i, "complete", value, {}, 0.0) for i, value in enumerate((0.3, 0.1, 0.2, 0.1)))
-    nan = Order(Path("a.yaml"), "m")
+    nan = TuningRequest(Path("a.yaml"), "m")
     values = {f.name: None for f in dataclasses.fields(Tuning)} | {"trials": trials}
     up, down = (Tuning(**values | {"maximise": maximise}) for maximise in (True, False))  # type: ignore[arg-type]
     assert [t.number for t in up.ranked] == [0, 2, 1, 3]

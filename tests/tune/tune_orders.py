@@ -14,7 +14,7 @@ from conftest import write_tree
 from pidlab.evaluate.results.tuning import Tuning
 from pidlab.models.registry import Resources
 from pidlab.progress import Task, Watcher
-from pidlab.tune import Order, tune
+from pidlab.tune import TuningRequest, tune
 
 CONTENT: dict[str, Any] = {
     "data": {"files": "xor.root", "event_id": ["event"], "weight": "w"},
@@ -77,4 +77,4 @@ class OnTrials(Watcher):
 
 def tuned(config: Path, model: str = "line", n: int = 4, watcher: Watcher | None = None, **how: Any) -> Tuning:
     """`tune` on one core."""
-    return tune(Order(config, model, n, **how), Resources("cpu", 1), watcher or Watcher())
+    return tune(TuningRequest(config, model, n, **how), Resources("cpu", 1), watcher or Watcher())

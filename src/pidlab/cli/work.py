@@ -164,10 +164,10 @@ def tune(
     """
     with stoppable("trials that were finished are kept; the same command goes on"), terminal(quiet) as (console, told):
         from pidlab.cli.terminal import trials_table, tuning_lines
-        from pidlab.tune import Order
+        from pidlab.tune import TuningRequest
         from pidlab.tune import tune as tune_model
 
-        order = Order(config, model, trials, search=search, **how)
+        order = TuningRequest(config, model, trials, search=search, **how)
         found = tune_model(order, resources(device, jobs, allow_import), told)
         console.print(trials_table(found))
         for line in tuning_lines(found):

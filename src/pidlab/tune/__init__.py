@@ -1,6 +1,6 @@
 """Tune: look for better parameters of a model, on the validation sample alone, in a study that can be resumed."""
 
 from pidlab.evaluate.results.tuning import Tuning
-from pidlab.tune.run import Order, TuningStopped, tune
+from pidlab.tune.run import TuningRequest, TuningStopped, tune
 
 __all__ = ["Order", "Tuning", "TuningStopped", "tune"]

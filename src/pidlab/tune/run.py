@@ -45,7 +45,7 @@ class TuningStopped(PidlabError):  # noqa: N818  # no error: somebody wanted it
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class TuningRequest:
     """What is to be tuned, and how.
 
     Attributes:
@@ -90,7 +90,7 @@ class Order:
         return shlex.join(words)
 
 
-def tune(order: Order, resources: Resources, watcher: Watcher) -> Tuning:
+def tune(order: TuningRequest, resources: Resources, watcher: Watcher) -> Tuning:
     """Make the trials, write the configuration with the best parameters and its figures, and measure the gain.
 
     Training and validation rows are all that is looked at: nothing here holds a test row. With folds they are those of
@@ -133,7 +133,7 @@ def tune(order: Order, resources: Resources, watcher: Watcher) -> Tuning:
     return found
 
 
-def _check(order: Order, loaded: LoadedConfig) -> None:
+def _check(order: TuningRequest, loaded: LoadedConfig) -> None:
     models = loaded.config.models
     if order.model not in models:
         raise UsageError(f"--model {order.model}: {order.config} has no such model; {nearest(order.model, models)}")
@@ -194,7 +194,7 @@ def _make(trials: Trials, study: Study, n: int, task: Any) -> None:
             raise ModelError(f"no trial could be trained; the last one: {done[-1].reason}")
 
 
-def _measured(bench: Bench, study: Study, order: Order) -> Tuning:
+def _measured(bench: Bench, study: Study, order: TuningRequest) -> Tuning:
     trials = study.trials()
     loaded, objective = bench.loaded, bench.objective
     empty = Tuning(
@@ -253,7 +253,7 @@ def _told(result: ModelResult, target: float | None) -> Measured:
     return result.samples["test"].auc if target is None else result.working_points[0].misid["rest"]
 
 
-def _write(order: Order, loaded: LoadedConfig, found: Tuning) -> None:
+def _write(order: TuningRequest, loaded: LoadedConfig, found: Tuning) -> None:
     """The configuration with the best parameters, checked by loading it.
 
     Raises:
