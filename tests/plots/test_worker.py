@@ -12,7 +12,7 @@ from pidlab.config.schema import Style
 from pidlab.evaluate.results.stored import write_results
 from pidlab.plots import worker as figures
 from pidlab.plots.gallery import write
-from pidlab.plots.worker import Second, drawing
+from pidlab.plots.worker import FigureWorker, drawing
 
 LOOK = Style(experiment="CMS", label="Preliminary")
 
@@ -30,8 +30,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], l
 
 
 @pytest.fixture
-def second() -> Iterator[Second]:
-    process = Second()
+def second() -> Iterator[FigureWorker]:
+    process = FigureWorker()
     yield process
     process.stop()
 
@@ -40,7 +40,7 @@ def second() -> Iterator[Second]:
 def test_two_processes_draw_what_one_draws(
     tmp_path: Path,
     alone: tuple[dict[str, bytes], list[str]],
-    second: Second,
+    second: FigureWorker,
     monkeypatch: pytest.MonkeyPatch,
     befalls: str,
 ) -> None:
@@ -62,13 +62,13 @@ def test_two_processes_draw_what_one_draws(
 
 
 def test_a_process_that_gets_no_order_ends_with_the_one_that_started_it() -> None:
-    second = Second()
+    second = FigureWorker()
     second._tell("")
     second.wait()
     assert second._process.returncode == 0
 
 
-def test_it_is_stopped_before_the_place_where_it_writes_is_removed(tmp_path: Path, second: Second) -> None:
+def test_it_is_stopped_before_the_place_where_it_writes_is_removed(tmp_path: Path, second: FigureWorker) -> None:
     (tmp_path / "plots").mkdir()
     write_results(tmp_path / "results.json", example())
     with pytest.raises(KeyboardInterrupt), drawing(tmp_path, example(), LOOK, second):

@@ -21,7 +21,7 @@ WORTH_IT = 15
 """From so many figures on a second process, which takes a second to start, saves time."""
 
 
-class Second:
+class FigureWorker:
     """A process beside this one that draws figures when it is told to, started ahead since that takes a while.
 
     No fork, which hangs after xgboost or torch were used, and no spawn, which runs the main script of a user again.
@@ -59,12 +59,12 @@ class Second:
 
 
 @contextmanager
-def second(config: Config, n_processes: int) -> Iterator[Second | None]:
+def second(config: Config, n_processes: int) -> Iterator[FigureWorker | None]:
     """A second process for the length of the block, where there may be one and it has enough to do."""
     if n_processes < 2 or _at_least(config) < WORTH_IT:
         yield None
         return
-    process = Second()
+    process = FigureWorker()
     try:
         yield process
     finally:
@@ -78,7 +78,7 @@ def _at_least(config: Config) -> int:
 
 @contextmanager
 def drawing(
-    folder: Path, results: Results, look: Style, beside: Second | None = None
+    folder: Path, results: Results, look: Style, beside: FigureWorker | None = None
 ) -> Iterator[Callable[[], list[Picture]]]:
     """Write `folder`/plots/NAME.png and NAME.pdf of everything there is to draw, `beside` from now on.
 
@@ -106,7 +106,9 @@ def drawing(
                 beside.stop()
 
 
-def _drawn(sheets: dict[str, Sheet], folder: Path, place: Path, look: Style, beside: Second | None) -> list[Picture]:
+def _drawn(
+    sheets: dict[str, Sheet], folder: Path, place: Path, look: Style, beside: FigureWorker | None
+) -> list[Picture]:
     made: dict[str, Picture] = {}
     for name, sheet in sheets.items():
         if _claimed(place, name):

@@ -20,7 +20,7 @@ from pidlab.evaluate.results.stored import write_results as write_results_json
 from pidlab.runs.manifest import FILE, KIND, checksums
 from pidlab.runs.manifest import SCHEMA as MANIFEST_SCHEMA
 from pidlab.models.registry import Resources
-from pidlab.plots.worker import Second, drawing
+from pidlab.plots.worker import FigureWorker, drawing
 from pidlab.preprocess.events import Input
 from pidlab.report.page import write_report
 from pidlab.runs.revision import revision_of
@@ -68,7 +68,7 @@ def _device(resources: Resources) -> str:
 
 
 def write_record(
-    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], beside: Second | None = None
+    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], beside: FigureWorker | None = None
 ) -> None:
     """Everything of a run but its models and friends; the figures with a process `beside` this one."""
     (folder / "metrics.json").write_text(json.dumps(metrics(results), indent=1, allow_nan=False) + "\n")
