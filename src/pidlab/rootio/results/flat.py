@@ -12,7 +12,7 @@ from pidlab.measured import Array
 from pidlab.rootio.efficiency import tefficiency
 from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th2
-from pidlab.rootio.results.placed import Placed
+from pidlab.rootio.results.placed import NamedObject
 
 
 class Titles(Protocol):
@@ -21,14 +21,14 @@ class Titles(Protocol):
     def __getitem__(self, name: str, /) -> str: ...
 
 
-def flat_objects(model: ModelResult, signal: str, titles: Titles) -> Iterator[Placed]:
+def flat_objects(model: ModelResult, signal: str, titles: Titles) -> Iterator[NamedObject]:
     """`flat/POINT_threshold` (a TGraph of the nodes, a TH2 for two spectators), and the signal's efficiency on test,
     `flat/POINT_efficiency` and `flat/POINT_constant`, at these thresholds and at the one constant threshold.
     """
     for point in model.working_points:
         if point.flat is not None:
             title = ";".join([f"{model.name}, {point.name}", *(titles[n] for n in point.flat.names), "threshold"])
-            yield Placed((model.name, "flat", f"{point.name}_threshold"), _thresholds(point.flat, title))
+            yield NamedObject((model.name, "flat", f"{point.name}_threshold"), _thresholds(point.flat, title))
     for found in model.flatness:
         for name, one, chi2 in (
             ("efficiency", found.after, found.chi2_after),
@@ -38,7 +38,7 @@ def flat_objects(model: ModelResult, signal: str, titles: Titles) -> Iterator[Pl
             title = ";".join([what, *(titles[n] for n in one.names), f"{signal} efficiency"])
             cells = [np.nan_to_num(c, nan=0.0) for c in (one.passed, one.total, one.passed2, one.total2)]
             content = tefficiency(cells[0], cells[1], one.edges, title, cells[2], cells[3])
-            yield Placed((model.name, "flat", f"{found.working_point}_{name}"), content)
+            yield NamedObject((model.name, "flat", f"{found.working_point}_{name}"), content)
 
 
 def _thresholds(flat: FlatThreshold, title: str) -> Any:

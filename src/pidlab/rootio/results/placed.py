@@ -17,7 +17,7 @@ Column = tuple[Array, Array, Array]
 """(n,) values with their lower and upper bounds."""
 
 
-class Placed(NamedTuple):
+class NamedObject(NamedTuple):
     """A ROOT object, None where there is nothing to show, and its place: directories and name as the results say."""
 
     place: tuple[str, ...]

@@ -10,7 +10,7 @@ from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importa
 from pidlab.evaluate.results.run import ModelResult
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.rootio.histograms import from_cells, th2
-from pidlab.rootio.results.placed import Placed, bounds, graph_of, labelled
+from pidlab.rootio.results.placed import NamedObject, bounds, graph_of, labelled
 
 _MERITS = {
     "purity": "S / (S + B)",
@@ -19,7 +19,7 @@ _MERITS = {
 }
 
 
-def quality(model: ModelResult, signal: str) -> Iterator[Placed]:
+def quality(model: ModelResult, signal: str) -> Iterator[NamedObject]:
     """What there is of these in the directory of a model."""
     if model.calibration is not None:
         yield _calibration(model.name, model.calibration, signal)
@@ -31,64 +31,64 @@ def quality(model: ModelResult, signal: str) -> Iterator[Placed]:
     yield from _class_points(model)
 
 
-def _calibration(model: str, curve: Calibration, signal: str) -> Placed:
+def _calibration(model: str, curve: Calibration, signal: str) -> NamedObject:
     weighting = ", classes of equal weight" if curve.balanced else ""
     title = f"{model}, calibration: {curve.method};mean score of {signal};share of {signal}{weighting}"
     x = (curve.score, curve.score, curve.score)
-    return Placed((model, "calibration"), graph_of(x, (curve.fraction, curve.low, curve.high), title))
+    return NamedObject((model, "calibration"), graph_of(x, (curve.fraction, curve.low, curve.high), title))
 
 
-def _scan(model: str, scan: Scan) -> Iterator[Placed]:
+def _scan(model: str, scan: Scan) -> Iterator[NamedObject]:
     """A graph for each figure against threshold, and a point at the threshold chosen for it."""
     x = (scan.threshold, scan.threshold, scan.threshold)
     numbers = ", ".join(f"{n:.6g} {particle}" for particle, n in scan.expected.items())
     for name, merit in scan.merits.items():
         formula = _MERITS[name].replace("a/2", f"{scan.sigma:g}/2")
         title = f"{model}, for {numbers};threshold;{formula}"
-        yield Placed((model, f"merit_{name}"), graph_of(x, (merit.value, merit.low, merit.high), title))
+        yield NamedObject((model, f"merit_{name}"), graph_of(x, (merit.value, merit.low, merit.high), title))
         if merit.best is not None:
             best = np.array([merit.best])
             point = graph_of((best, best, best), bounds([merit.at_best]), f"{title}")
-            yield Placed((model, f"merit_{name}_best"), point)
+            yield NamedObject((model, f"merit_{name}_best"), point)
 
 
-def _matrix(model: str, matrix: DecisionMatrix) -> Placed:
+def _matrix(model: str, matrix: DecisionMatrix) -> NamedObject:
     """Rates with half their intervals as errors; 0 where a class is absent."""
     edges = np.arange(len(matrix.classes) + 1.0)
     errors = np.nan_to_num(matrix.high - matrix.low) / 2
     bins = from_cells(np.nan_to_num(matrix.rate), (edges, edges), errors**2, entries=float(matrix.n.sum()))
     title = f"{model}: share of each true class, test sample;true class;decided class;share"
-    return Placed((model, "matrix"), th2(bins, title, matrix.classes, matrix.classes))
+    return NamedObject((model, "matrix"), th2(bins, title, matrix.classes, matrix.classes))
 
 
-def _pairs(model: ModelResult) -> Iterator[Placed]:
+def _pairs(model: ModelResult) -> Iterator[NamedObject]:
     for one, curves in model.roc_pairs.items():
         for other, roc in curves.items():
             score = f"s_{{{one}}} / (s_{{{one}}} + s_{{{other}}})"
             title = f"{model.name}: {one} against {other} alone, by {score};{one} efficiency;{other} misidentification"
             x = (roc.efficiency, roc.efficiency_low, roc.efficiency_high)
             graph = graph_of(x, (roc.misid, roc.misid_low, roc.misid_high), title)
-            yield Placed((model.name, f"roc_pairs_{one}_{other}"), graph)
+            yield NamedObject((model.name, f"roc_pairs_{one}_{other}"), graph)
 
 
-def _class_points(model: ModelResult) -> Iterator[Placed]:
+def _class_points(model: ModelResult) -> Iterator[NamedObject]:
     for particle, points in model.class_points.items():
         for other in {name: None for point in points for name in point.misid}:
             title = f"{model.name}, cuts on the score of {particle};{particle} efficiency;{other} misidentification"
             misid = bounds([point.misid.get(other, UNDEFINED) for point in points])
             graph = graph_of(bounds([point.efficiency for point in points]), misid, title)
-            yield Placed((model.name, f"class_points_{particle}_{other}"), graph)
+            yield NamedObject((model.name, f"class_points_{particle}_{other}"), graph)
 
 
-def importances(model: str, importance: Importance) -> Iterator[Placed]:
+def importances(model: str, importance: Importance) -> Iterator[NamedObject]:
     """Histograms with one labelled bin a feature, half the interval as error."""
     names = [one.feature for one in importance.features]
     for quantity, values in _changes(importance).items():
         title = f"{model}, one feature shuffled, thresholds as they were;;#Delta {quantity.replace('_', ' of ')}"
-        yield Placed((model, f"importance_{quantity}"), labelled(names, values, title))
+        yield NamedObject((model, f"importance_{quantity}"), labelled(names, values, title))
     parts = [UNDEFINED if one.contribution is None else one.contribution for one in importance.features]
     title = f"{model}, mean size of the contribution to the margin;;mean |contribution|"
-    yield Placed((model, "importance_contribution"), labelled(names, parts, title))
+    yield NamedObject((model, "importance_contribution"), labelled(names, parts, title))
 
 
 def _changes(importance: Importance) -> dict[str, Sequence[Measured]]:

@@ -30,7 +30,7 @@ from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th1, th2
 from pidlab.rootio.results.flat import flat_objects
-from pidlab.rootio.results.placed import Column, Placed, bounds, graph_of, labelled
+from pidlab.rootio.results.placed import Column, NamedObject, bounds, graph_of, labelled
 from pidlab.rootio.results.quality import importances, quality
 
 Array = NDArray[np.float64]
@@ -96,7 +96,7 @@ def _key(place: Sequence[str], used: set[str]) -> str:
     return key
 
 
-def _objects(results: Results, titles: _Titles) -> Iterator[Placed]:
+def _objects(results: Results, titles: _Titles) -> Iterator[NamedObject]:
     spectators = {name for model in results.models.values() for m in model.maps for name in m.names}
     short = _short_names(spectators)
     for model in map(_beside_ours, results.models.values()):
@@ -126,28 +126,28 @@ def _short_names(names: Iterable[str]) -> dict[str, str]:
     return {name: end if ends[end := name.rpartition(".")[2]] == 1 else name for name in names}
 
 
-def _model(model: ModelResult, results: Results) -> Iterator[Placed]:
+def _model(model: ModelResult, results: Results) -> Iterator[NamedObject]:
     yield from _rocs(model, results.signal)
     yield from _working_points(model, results.signal)
     for sample, classes in model.response.items():
         suffix = () if sample == "test" else (sample,)
         for name, histogram in classes.items():
             title = f"{model.name}, {name}, {sample} sample;score of {results.signal};weighted candidates"
-            yield Placed((model.name, "_".join(("score", name, *suffix))), th1(histogram, title))
+            yield NamedObject((model.name, "_".join(("score", name, *suffix))), th1(histogram, title))
     if "test" in model.samples:
         test = model.samples["test"]
         edges = np.arange(len(test.classes) + 1.0)
         n = sum(results.n.get("test", {}).values())
         bins = from_cells(test.confusion, (edges, edges), entries=n)
         title = f"{model.name}: confusion matrix, test sample;true class;decided class;weighted candidates"
-        yield Placed((model.name, "confusion"), th2(bins, title, test.classes, test.classes))
+        yield NamedObject((model.name, "confusion"), th2(bins, title, test.classes, test.classes))
     if model.training is not None:
         for quantity, values in model.training.history.items():
             graph = tgraph(np.arange(1, len(values) + 1), values, f"{model.name};epoch;{root_text(quantity)}")
-            yield Placed((model.name, f"history_{quantity}"), graph)
+            yield NamedObject((model.name, f"history_{quantity}"), graph)
 
 
-def _rocs(model: ModelResult, signal: str) -> Iterator[Placed]:
+def _rocs(model: ModelResult, signal: str) -> Iterator[NamedObject]:
     """`roc` against all others together, or the first other class; `roc_CLASS` against each of several."""
     if not model.roc:
         return
@@ -158,27 +158,29 @@ def _rocs(model: ModelResult, signal: str) -> Iterator[Placed]:
             yield from _roc(model.name, model.roc[against], signal, f"_{against}")
 
 
-def _roc(model: str, roc: Roc, signal: str, suffix: str) -> Iterator[Placed]:
+def _roc(model: str, roc: Roc, signal: str, suffix: str) -> Iterator[NamedObject]:
     other = "misidentification" if roc.against == "rest" else f"{roc.against} misidentification"
     title = f"{model}: {signal} against {roc.against};{signal} efficiency;"
     x: Column = (roc.efficiency, roc.efficiency_low, roc.efficiency_high)
-    yield Placed((model, "roc" + suffix), graph_of(x, (roc.misid, roc.misid_low, roc.misid_high), title + other))
+    yield NamedObject((model, "roc" + suffix), graph_of(x, (roc.misid, roc.misid_low, roc.misid_high), title + other))
     with np.errstate(divide="ignore"):  # where nothing passes, the rejection has no upper bound and no point
         value, low, high = (np.asarray(1 / m, dtype=np.float64) for m in (roc.misid, roc.misid_high, roc.misid_low))
-    yield Placed((model, "rejection" + suffix), graph_of(x, (value, low, high), f"{title}1 / {other}"))
+    yield NamedObject((model, "rejection" + suffix), graph_of(x, (value, low, high), f"{title}1 / {other}"))
 
 
-def _working_points(model: ModelResult, signal: str) -> Iterator[Placed]:
+def _working_points(model: ModelResult, signal: str) -> Iterator[NamedObject]:
     particles = {particle: None for point in model.working_points for particle in point.misid}
     for particle in particles:
         points = [point for point in model.working_points if particle in point.misid and point.flat is None]
         x = bounds([point.efficiency for point in points])
         title = f"{model.name}, working points;{signal} efficiency;{particle} misidentification"
         graph = graph_of(x, bounds([point.misid.get(particle, UNDEFINED) for point in points]), title)
-        yield Placed((model.name, f"working_points_{particle}"), graph)
+        yield NamedObject((model.name, f"working_points_{particle}"), graph)
 
 
-def _map(model: str, result: EfficiencyMap, signal: str, short: Mapping[str, str], titles: _Titles) -> Iterator[Placed]:
+def _map(
+    model: str, result: EfficiencyMap, signal: str, short: Mapping[str, str], titles: _Titles
+) -> Iterator[NamedObject]:
     rate = "efficiency" if result.particle == signal else f"misid_{result.particle}"
     name = "_".join([rate, *(short[n] for n in result.names), result.working_point])
     word = "efficiency" if result.particle == signal else "misidentification"
@@ -189,19 +191,19 @@ def _map(model: str, result: EfficiencyMap, signal: str, short: Mapping[str, str
     cells = [np.nan_to_num(c, nan=0.0) for c in (result.passed, result.total, result.passed2, result.total2)]
     content = tefficiency(cells[0], cells[1], result.edges, title, cells[2], cells[3])
     if len(result.names) == 1:
-        yield Placed((model, name), content)
+        yield NamedObject((model, name), content)
         centres, half = _centres(result.edges[0])
         x = (centres, centres - half, centres + half)
         graph = graph_of(x, (result.value, result.low, result.high), title)
-        yield Placed((model, f"{name}_graph"), graph)
+        yield NamedObject((model, f"{name}_graph"), graph)
         return
-    yield Placed(("maps", model, name), content)
+    yield NamedObject(("maps", model, name), content)
     error = (result.high - result.low) / 2
     bins = from_cells(np.nan_to_num(result.value), result.edges, np.nan_to_num(error) ** 2, float(np.nansum(result.n)))
-    yield Placed(("maps", model, f"{name}_value"), th2(bins, title))
+    yield NamedObject(("maps", model, f"{name}_value"), th2(bins, title))
 
 
-def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[Placed]:
+def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[NamedObject]:
     curves = [c for c in comparisons if np.isfinite(c.delta_auc).all()]
     pairs = [f"{c.b} - {c.a}" for c in curves]
     deltas = [c.delta_auc for c in curves]
@@ -209,34 +211,34 @@ def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[Placed]:
         np.arange(len(pairs), dtype=np.float64) + 0.5
     )  # the centres of the labelled histogram's bins, to draw one over the other
     graph = graph_of((place, place, place), bounds(deltas), "AUC(b) - AUC(a);pair;#Delta AUC")
-    yield Placed(("compare", "delta_auc"), graph)
-    yield Placed(("compare", "pairs"), labelled(pairs, deltas, "AUC(b) - AUC(a);;#Delta AUC"))
+    yield NamedObject(("compare", "delta_auc"), graph)
+    yield NamedObject(("compare", "pairs"), labelled(pairs, deltas, "AUC(b) - AUC(a);;#Delta AUC"))
     for c in comparisons:
         for particle in {point.particle: None for point in c.working_points}:
             points = [point for point in c.working_points if point.particle == particle]
             x = np.array([point.efficiency for point in points])
             axes = f"signal efficiency;#Delta {particle} misidentification"
             graph = graph_of((x, x, x), bounds([p.delta_misid for p in points]), f"{c.b} - {c.a};{axes}")
-            yield Placed(("compare", f"{c.a}_vs_{c.b}", f"delta_misid_{particle}"), graph)
+            yield NamedObject(("compare", f"{c.a}_vs_{c.b}", f"delta_misid_{particle}"), graph)
             axes = f"signal efficiency;{particle} misidentification, {c.a} / {c.b}"
             graph = graph_of((x, x, x), bounds([p.ratio for p in points]), f"{c.a} / {c.b};{axes}")
-            yield Placed(("compare", f"{c.a}_vs_{c.b}", f"misid_ratio_{particle}"), graph)
+            yield NamedObject(("compare", f"{c.a}_vs_{c.b}", f"misid_ratio_{particle}"), graph)
 
 
-def _inputs(results: Results, titles: _Titles) -> Iterator[Placed]:
+def _inputs(results: Results, titles: _Titles) -> Iterator[NamedObject]:
     for feature, classes in results.inputs.items():
         for name, histogram in classes.items():
             title = f"{root_text(feature)}, {name}, test sample;{titles[feature]};weighted candidates"
-            yield Placed(("inputs", f"{feature}_{name}"), th1(histogram, title))
+            yield NamedObject(("inputs", f"{feature}_{name}"), th1(histogram, title))
     edges = np.arange(len(results.features) + 1.0)
     for name, matrix in results.correlation.items():
         n = results.n.get("test", {}).get(name, 0)
         bins = from_cells(np.nan_to_num(matrix), (edges, edges), np.zeros_like(matrix), entries=n)
         title = f"linear correlation, {name} (0 where a feature is constant)"
-        yield Placed(("inputs", f"correlation_{name}"), th2(bins, title, results.features, results.features))
+        yield NamedObject(("inputs", f"correlation_{name}"), th2(bins, title, results.features, results.features))
 
 
-def _robustness(model: str, robustness: Robustness) -> Iterator[Placed]:
+def _robustness(model: str, robustness: Robustness) -> Iterator[NamedObject]:
     """Graphs against the size of each change, the unchanged sample at its neutral size; dropped features have no
     size and stand in labelled histograms, the unchanged sample first.
     """
@@ -246,7 +248,7 @@ def _robustness(model: str, robustness: Robustness) -> Iterator[Placed]:
         names = [point.feature for point in (*nominal, *dropped)]
         for quantity, values in _quantities([*nominal, *dropped]).items():
             title = f"{model} without one feature;;{quantity}"
-            yield Placed(("robustness", model, f"{quantity}_drop"), labelled(names, values, title))
+            yield NamedObject(("robustness", model, f"{quantity}_drop"), labelled(names, values, title))
     rest = [point for point in robustness.points if point.change != "drop"]
     rest.sort(key=lambda point: (point.change, point.feature))
     for (change, feature), group in groupby(rest, key=lambda point: (point.change, point.feature)):
@@ -256,7 +258,7 @@ def _robustness(model: str, robustness: Robustness) -> Iterator[Placed]:
         for quantity, values in _quantities(points).items():
             title = f"{model}: {change} {root_text(feature)};{change};{quantity}"
             graph = graph_of((x, x, x), bounds(values), title)
-            yield Placed(("robustness", model, f"{quantity}_{change}_{feature}"), graph)
+            yield NamedObject(("robustness", model, f"{quantity}_{change}_{feature}"), graph)
 
 
 def _quantities(points: Sequence[RobustnessPoint]) -> dict[str, list[Measured]]:
@@ -268,15 +270,15 @@ def _quantities(points: Sequence[RobustnessPoint]) -> dict[str, list[Measured]]:
     }
 
 
-def _cutflow(steps: Sequence[CutStep]) -> Iterator[Placed]:
+def _cutflow(steps: Sequence[CutStep]) -> Iterator[NamedObject]:
     labels = [step.name for step in steps]
     edges = (np.arange(len(steps) + 1.0),)
     for name in {name: None for step in steps for name in step.passed}:
         passed = np.array([step.passed.get(name, 0) for step in steps], dtype=np.float64)
-        yield Placed(("cutflow", name), th1(from_cells(passed, edges), f"{name};;candidates", labels))
+        yield NamedObject(("cutflow", name), th1(from_cells(passed, edges), f"{name};;candidates", labels))
         weighted = np.array([step.weighted.get(name, 0.0) for step in steps])
         bins = from_cells(weighted, edges, np.zeros_like(weighted), entries=float(passed.sum()))
-        yield Placed(("cutflow", f"{name}_weighted"), th1(bins, f"{name};;weighted candidates", labels))
+        yield NamedObject(("cutflow", f"{name}_weighted"), th1(bins, f"{name};;weighted candidates", labels))
 
 
 def _centres(edges: Array) -> tuple[Array, Array]:
