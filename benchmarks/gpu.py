@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from pidlab.models.base import ValidationSet
 from pidlab.models.mlp import engine as mlp_engine
 from pidlab.models.mlp.batches import Batches, Member, Watched, as_table
-from pidlab.models.mlp.engine import Plan, Trained, Trainer, quiet_torch
+from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
 from pidlab.models.mlp.losses import LOSSES
@@ -69,7 +69,7 @@ MACHINE = Machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"), 
 # -- is it right ------------------------------------------------------------------------------------------------------
 
 N, D = 1500, 5
-PLAN = Plan("cross_entropy", "adam", 0.9, 0.0, 0.01, "one_cycle", 64, 4, None)
+PLAN = TrainingPlan("cross_entropy", "adam", 0.9, 0.0, 0.01, "one_cycle", 64, 4, None)
 NET = Architecture(D, (7, 6), 1, "tanh")
 
 
@@ -83,7 +83,7 @@ def sample(classes: int = 2, dtype: torch.dtype = torch.float64, seed: int = 8) 
 def train(
     device: torch.device,
     architecture: Architecture = NET,
-    plan: Plan = PLAN,
+    plan: TrainingPlan = PLAN,
     *,
     classes: int = 2,
     dtype: torch.dtype = torch.float64,
@@ -118,7 +118,7 @@ def deviation(found: Sequence[Trained], expected: Sequence[Trained]) -> float:
 
 
 def compared(
-    architecture: Architecture = NET, plan: Plan = PLAN, n_parts: int | None = None, **options: object
+    architecture: Architecture = NET, plan: TrainingPlan = PLAN, n_parts: int | None = None, **options: object
 ) -> float:
     """Deviation of a training on the device, with its batches cut into `n_parts`, from the same one on the CPU."""
     on_device, trainer = train(MACHINE.device, architecture, plan, n_parts=n_parts, **options)
@@ -199,7 +199,7 @@ def _stop_after_3(done: int, total: int, told_so_far: object) -> None:
         raise _StopError
 
 
-def _without_graphs(net: Architecture, plan: Plan) -> tuple[list[Trained], Trainer]:
+def _without_graphs(net: Architecture, plan: TrainingPlan) -> tuple[list[Trained], Trainer]:
     kept = mlp_engine.Replay._capture
     mlp_engine.Replay._capture = lambda self, bounds: None  # type: ignore[method-assign]
     try:
@@ -270,7 +270,7 @@ def own_rate(device: torch.device, sizes: Sequence[int], n_members: int, batch: 
     x, y = gaussian_classes(n_steps * batch, sizes[0])
     table = as_table(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device), torch.ones(len(y), device=device))
     members = [Member(seed, None, None) for seed in range(n_members)]
-    plan = Plan("cross_entropy", "adam", 0.9, 0.0, 1e-3, "constant", batch, 10_000, None)
+    plan = TrainingPlan("cross_entropy", "adam", 0.9, 0.0, 1e-3, "constant", batch, 10_000, None)
     stamps: list[float] = []
 
     def report(done: int, total: int, so_far: object) -> None:

@@ -17,7 +17,7 @@ from exported_runs import CALIBRATIONS, config
 from pidlab.config.load import check_config
 from pidlab.export.onnx.calibration import calibrated
 from pidlab.export.onnx.graph import graph_of, run_graph
-from pidlab.export.onnx.nodes import Graph
+from pidlab.export.onnx.nodes import GraphBuilder
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.fisher import Fisher
 from pidlab.models.mlp.estimator import MLP
@@ -178,7 +178,7 @@ def test_a_calibration_of_any_scores(how: str, tmp_path: Path) -> None:
     k = 3 if how == "each" else 2
     scores = RNG.dirichlet(np.ones(k), 200).astype(np.float32)
     scores[0], scores[1], scores[2] = np.eye(k)[0], np.nan, 0.05
-    graph = Graph()
+    graph = GraphBuilder()
     onnx.save_model(
         graph.model(calibrated(graph, graph.features, CALIBRATIONS[how], k), (k, k), {}), tmp_path / "c.onnx"
     )

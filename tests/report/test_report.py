@@ -19,7 +19,7 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.results.run import Results, Scoring
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots import Picture
-from pidlab.plots.sheets.tables import Table
+from pidlab.plots.sheets.tables import FigureTable
 from pidlab.report import page as report
 from pidlab.report.objects import objects_of
 from pidlab.report.page import by_auc, render, verdict, write_report
@@ -274,7 +274,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_the_numbers_of_a_figure_are_a_file_in_the_page():
-    table = Table(("cut", "e, all"), (("a,b", 3), ('say "x"', math.nan), ("µ", 0.1 + 0.2)))
+    table = FigureTable(("cut", "e, all"), (("a,b", 3), ('say "x"', math.nan), ("µ", 0.1 + 0.2)))
     text = page(figures=[Picture("roc", "T", "What it shows", SVG, table)])
     source = next(href for href in Outline(text).attributes("href") if href.startswith("data:text/csv"))
     content = base64.b64decode(source.partition(",")[2]).decode()

@@ -61,7 +61,7 @@ def _listed(word: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ApplyPlan:
     """An input that was looked at.
 
     Attributes:
@@ -79,7 +79,7 @@ class Plan:
     edges: list[int] | None
 
 
-def look_at(source: Source, name: str, scorer: Scorer) -> Plan:
+def look_at(source: Source, name: str, scorer: Scorer) -> ApplyPlan:
     """Open an input and see that all expressions fit it.
 
     Raises:
@@ -89,7 +89,7 @@ def look_at(source: Source, name: str, scorer: Scorer) -> Plan:
     recipe = scorer.bundle.recipe
     with Table(source, recipe.per) as table:
         scorer.check(table)
-        return Plan(
+        return ApplyPlan(
             source=source,
             name=name,
             n_entries=table.n_entries,
@@ -99,7 +99,7 @@ def look_at(source: Source, name: str, scorer: Scorer) -> Plan:
         )
 
 
-def pieces_of(plan: Plan, scorer: Scorer, call: str) -> Iterator[EntryRange]:
+def pieces_of(plan: ApplyPlan, scorer: Scorer, call: str) -> Iterator[EntryRange]:
     """The pieces of one input, in order and at least one; where an input is read here, a piece brings its entries."""
     if plan.edges is not None or not plan.n_entries:
         edges = plan.edges or [0]

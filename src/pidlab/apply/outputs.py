@@ -13,7 +13,7 @@ from typing import Any
 
 import awkward as ak
 
-from pidlab.apply.inputs import Plan
+from pidlab.apply.inputs import ApplyPlan
 from pidlab.apply.scoring import EntryRange, Failed, Scored, friend_branches
 from pidlab.apply.summary import RunSplit, Summary, summed
 from pidlab.errors import DataError, OutputError
@@ -98,7 +98,7 @@ class Output:
     """
 
     target: Path
-    plans: tuple[Plan, ...]
+    plans: tuple[ApplyPlan, ...]
     marker: Mapping[str, Any] | None
 
     @property
@@ -145,7 +145,7 @@ class Output:
             if (now or {}) | {"name": plan.name} != before:
                 raise InputFailedError(f"{plan.source}: was changed while it was read; apply it again")
 
-    def _tree(self, file: FriendFile, bundle: Bundle, plan: Plan, known: RunSplit | None) -> FriendTree:
+    def _tree(self, file: FriendFile, bundle: Bundle, plan: ApplyPlan, known: RunSplit | None) -> FriendTree:
         types, name = friend_branches(bundle, with_split=known is not None), Summary(plan.source, self.target).friend
         try:
             if plan.counter is None:

@@ -80,7 +80,7 @@ class Failed:
     reason: str
 
 
-class _Watch:
+class _ChunkWatch:
     """Seconds by stage, from lap to lap."""
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class Scorer:
 
     def __call__(self, chunk: Chunk, name: str) -> Scored:
         """The friend's branches for a chunk of the input that `name` stands for."""
-        recipe, watch = self.bundle.recipe, _Watch()
+        recipe, watch = self.bundle.recipe, _ChunkWatch()
         kept = np.flatnonzero(selected(recipe, chunk))
         rows = chunk.take(kept)
         x, given = feature_matrix(recipe, rows), given_columns(recipe, rows)

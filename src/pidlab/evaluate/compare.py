@@ -267,7 +267,7 @@ def _findings(
     return found
 
 
-class _Rates(NamedTuple):
+class _PairedRates(NamedTuple):
     """Misidentification by both, at 68.3 % and 95 %, and the paired deviations of their difference and log ratio."""
 
     misid: tuple[Measured, Measured]
@@ -276,7 +276,7 @@ class _Rates(NamedTuple):
     log_deviation: float
 
 
-def _rates(pair: tuple[_Decision, _Decision], index: int, events: _Events, *, alike: bool) -> _Rates:
+def _rates(pair: tuple[_Decision, _Decision], index: int, events: _Events, *, alike: bool) -> _PairedRates:
     rows = events.test.y == index
     w, groups = events.test.weight[rows], groups_of(events.test_groups, rows)
     misid, wide = (
@@ -293,7 +293,7 @@ def _rates(pair: tuple[_Decision, _Decision], index: int, events: _Events, *, al
 
     rates = [m.value for m in misid]
     log_deviation = deviation(1 / rates[0], 1 / rates[1]) if min(rates) > 0 else float("nan")
-    return _Rates(misid, wide, deviation(1.0, 1.0), log_deviation)
+    return _PairedRates(misid, wide, deviation(1.0, 1.0), log_deviation)
 
 
 def _rate(decision: _Decision, rows: BoolArray, weight: FloatArray, groups: IntArray | None, level: float) -> Measured:

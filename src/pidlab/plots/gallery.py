@@ -19,7 +19,7 @@ from pidlab.plots.experiment import put_label
 from pidlab.plots.recording import recorded
 from pidlab.plots.sheets import collection as sheets
 from pidlab.plots.sheets.sheet import Sheet
-from pidlab.plots.sheets.tables import Table
+from pidlab.plots.sheets.tables import FigureTable
 
 DPI = 120
 PLAIN = Style()
@@ -35,7 +35,7 @@ class Picture(NamedTuple):
     title: str
     alt: str
     svg: str
-    table: Table | None = None
+    table: FigureTable | None = None
 
 
 def catalogue(results: Results) -> dict[str, Sheet]:

@@ -1,6 +1,6 @@
 """Samples to start from: `shms` (spectrometer), `workshop` (toy with a known optimum), `nano` (jagged electrons)."""
 
-from pidlab.simulate.events import Collection, Events, Simulation
+from pidlab.simulate.events import SimulatedCollection, SimulatedEvents, Simulation
 from pidlab.simulate.workshop import gaussian_toy, log_likelihood_ratio
 from pidlab.simulate.write import SAMPLES, simulate
 

@@ -18,46 +18,46 @@ BLOCK: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class SimulatedCollection:
     """Candidates of events: `counts` (n,) of them in each of n events, every field (sum of counts,), event by event."""
 
     counts: Integers
     fields: Mapping[str, NDArray[Any]]
 
-    def head(self, n_events: int) -> Collection:
+    def head(self, n_events: int) -> SimulatedCollection:
         """The candidates of the first `n_events` events."""
         n = int(self.counts[:n_events].sum())
-        return Collection(self.counts[:n_events], {name: values[:n] for name, values in self.fields.items()})
+        return SimulatedCollection(self.counts[:n_events], {name: values[:n] for name, values in self.fields.items()})
 
 
 @dataclass(frozen=True, slots=True)
-class Events:
+class SimulatedEvents:
     """n events: branches (n,) in the types that the file gets, and jagged collections by their prefix."""
 
     branches: Mapping[str, NDArray[Any]]
-    collections: Mapping[str, Collection] = field(default_factory=dict)
+    collections: Mapping[str, SimulatedCollection] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.branches.values())))
 
-    def head(self, n_events: int) -> Events:
+    def head(self, n_events: int) -> SimulatedEvents:
         """The first `n_events` events."""
-        return Events(
+        return SimulatedEvents(
             {name: values[:n_events] for name, values in self.branches.items()},
             {name: candidates.head(n_events) for name, candidates in self.collections.items()},
         )
 
 
-def joined(parts: list[Events]) -> Events:
+def joined(parts: list[SimulatedEvents]) -> SimulatedEvents:
     """The events of all parts, in order."""
     first = parts[0]
 
-    def collection(name: str) -> Collection:
+    def collection(name: str) -> SimulatedCollection:
         each = [part.collections[name] for part in parts]
         fields = {key: np.concatenate([c.fields[key] for c in each]) for key in each[0].fields}
-        return Collection(np.concatenate([c.counts for c in each]), fields)
+        return SimulatedCollection(np.concatenate([c.counts for c in each]), fields)
 
-    return Events(
+    return SimulatedEvents(
         {name: np.concatenate([part.branches[name] for part in parts]) for name in first.branches},
         {name: collection(name) for name in first.collections},
     )
@@ -75,9 +75,9 @@ class Simulation:
 
     tree: str
     n_events: int
-    block: Callable[[np.random.Generator, Integers], Events]
+    block: Callable[[np.random.Generator, Integers], SimulatedEvents]
 
-    def blocks(self, n_events: int, seed: int) -> Iterator[Events]:
+    def blocks(self, n_events: int, seed: int) -> Iterator[SimulatedEvents]:
         """The sample in blocks of at most `BLOCK` events.
 
         Block i has the stream (seed, i) and is always drawn whole, so a smaller sample is the beginning of a larger
@@ -87,6 +87,6 @@ class Simulation:
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(start // BLOCK,)))
             yield self.block(rng, np.arange(start, start + BLOCK)).head(n_events - start)
 
-    def events(self, n_events: int, seed: int) -> Events:
+    def events(self, n_events: int, seed: int) -> SimulatedEvents:
         """The sample in memory, `n_events` of at least 1."""
         return joined(list(self.blocks(n_events, seed)))

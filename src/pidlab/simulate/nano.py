@@ -2,7 +2,7 @@
 
 A toy: names, types and typical sizes are those of NanoAOD, the distributions were chosen for this sample.
 
-**Events.** `run` (uint32) changes every 20,000 events from 362000 on, `luminosityBlock` (uint32) every 100; `event`
+**SimulatedEvents.** `run` (uint32) changes every 20,000 events from 362000 on, `luminosityBlock` (uint32) every 100; `event`
 (uint64) starts beyond 2^32. `PV_npvs` (int32) is Poisson of mean 32, at least 1. `genWeight` (float32) is ±26.7,
 negative for 12 % of the events, as generators at next-to-leading order make it. Of the events 25 % are Z → ee, 35 %
 W → eν, 40 % multijet; `MET_pt` (GeV) is Gamma(2) of scale 8, plus 25 times a Gamma(4)/4 in W events.
@@ -34,7 +34,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.simulate.events import Array, Collection, Events, Integers, Simulation
+from pidlab.simulate.events import Array, Integers, SimulatedCollection, SimulatedEvents, Simulation
 
 PROMPT: Final = 1
 FROM_B: Final = 5
@@ -97,7 +97,7 @@ def _flavour(rng: np.random.Generator, origin: Integers) -> NDArray[np.uint8]:
     return np.select([origin == 0, origin == 1], [PROMPT, heavy], UNMATCHED).astype(np.uint8)
 
 
-def _electrons(rng: np.random.Generator, n_true: Integers, npvs: Integers) -> Collection:
+def _electrons(rng: np.random.Generator, n_true: Integers, npvs: Integers) -> SimulatedCollection:
     event, origin = _origins(rng, n_true)
     fields = _kinematics(rng, origin)
     fields |= _shape(rng, origin, fields["eta"], npvs[event])
@@ -107,10 +107,10 @@ def _electrons(rng: np.random.Generator, n_true: Integers, npvs: Integers) -> Co
     columns["genPartFlav"] = _flavour(rng, origin)[falling]
     columns["charge"] = rng.choice(np.array([-1, 1], np.int32), len(falling))
     columns["mass"] = np.full(len(falling), _ELECTRON_MASS, np.float32)
-    return Collection(np.bincount(event, minlength=len(n_true)), columns)
+    return SimulatedCollection(np.bincount(event, minlength=len(n_true)), columns)
 
 
-def _block(rng: np.random.Generator, entry: Integers) -> Events:
+def _block(rng: np.random.Generator, entry: Integers) -> SimulatedEvents:
     n = len(entry)
     process = rng.choice(3, n, p=[0.40, 0.35, 0.25])  # the number of true electrons: multijet, W, Z
     npvs = np.maximum(rng.poisson(32, n), 1)
@@ -123,7 +123,7 @@ def _block(rng: np.random.Generator, entry: Integers) -> Events:
         "MET_pt": (8 * rng.gamma(2.0, 1.0, n) + neutrino).astype(np.float32),
         "PV_npvs": npvs.astype(np.int32),
     }
-    return Events(branches, {"Electron": _electrons(rng, process, npvs)})
+    return SimulatedEvents(branches, {"Electron": _electrons(rng, process, npvs)})
 
 
 NANO: Final = Simulation("Events", 100_000, _block)

@@ -57,7 +57,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc, ndtr
 
-from pidlab.simulate.events import Array, Events, Integers, Mask, Simulation
+from pidlab.simulate.events import Array, Integers, Mask, SimulatedEvents, Simulation
 
 EVENTS_PER_RUN: Final = 2_000
 FIRST_RUN: Final = 6_000
@@ -196,7 +196,7 @@ def _missing(rng: np.random.Generator, values: Array, share: float) -> Array:
     return np.where(rng.random(len(values)) < share, MISSING, values)
 
 
-def _block(rng: np.random.Generator, entry: Integers) -> Events:
+def _block(rng: np.random.Generator, entry: Integers) -> SimulatedEvents:
     n, run = len(entry), entry // EVENTS_PER_RUN
     setting = run % len(_MOMENTUM)
     electron = rng.random(n) < 1 / (1 + _PIONS_PER_ELECTRON[setting])
@@ -223,7 +223,7 @@ def _block(rng: np.random.Generator, entry: Integers) -> Events:
         "P.hgcer.npeSum": npe,
         "w": _PRESCALE[setting] / (_LIVE_TIME[run % len(_LIVE_TIME)] * (0.97 - 0.06 * (theta / 0.045) ** 2)),
     }
-    return Events(_in_file_types(floats, run, entry, electron))
+    return SimulatedEvents(_in_file_types(floats, run, entry, electron))
 
 
 def _in_file_types(floats: dict[str, Array], run: Integers, entry: Integers, electron: Mask) -> dict[str, NDArray[Any]]:

@@ -30,7 +30,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.simulate.events import Array, Events, Integers, Simulation
+from pidlab.simulate.events import Array, Integers, SimulatedEvents, Simulation
 
 SIGNAL_SHARE: Final = 1 / 11
 VARIABLES: Final = ("var1", "var2", "var3")
@@ -97,14 +97,14 @@ def log_likelihood_ratio(x: NDArray[np.floating[Any]]) -> Array:
     return _SIGNAL.log_density(z) - _BACKGROUND.log_density(z)
 
 
-def _block(rng: np.random.Generator, entry: Integers) -> Events:
+def _block(rng: np.random.Generator, entry: Integers) -> SimulatedEvents:
     signal = rng.random(len(entry)) < SIGNAL_SHARE
     background = _BACKGROUND.draw(rng, len(entry))
     z = np.where(signal[:, None], _SIGNAL.draw(rng, len(entry)), background)
     x = _observed(z).astype(np.float32)
     branches: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(x[:, i]) for i, name in enumerate(VARIABLES)}
     species = np.where(signal, 0, 1).astype(np.int32)
-    return Events({**branches, "species": species, "event": entry.astype(np.int64)})
+    return SimulatedEvents({**branches, "species": species, "event": entry.astype(np.int64)})
 
 
 WORKSHOP: Final = Simulation("tree", 288_000, _block)

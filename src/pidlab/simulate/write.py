@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pidlab.errors import UsageError, nearest
-from pidlab.simulate.events import Events, Simulation
+from pidlab.simulate.events import SimulatedEvents, Simulation
 from pidlab.simulate.nano import NANO
 from pidlab.simulate.shms import SHMS
 from pidlab.simulate.workshop import WORKSHOP
@@ -54,7 +54,7 @@ def _write(path: Path, simulation: Simulation, n_events: int, seed: int) -> None
                 tree.extend(branches)
 
 
-def _branches(events: Events) -> dict[str, Any]:
+def _branches(events: SimulatedEvents) -> dict[str, Any]:
     """What uproot takes: arrays (n,), and for each collection a jagged array of records, n lists of them."""
     import awkward as ak
 

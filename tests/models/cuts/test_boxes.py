@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pidlab.models.cuts.boxes import BLOCK, Allowed, Columns, Counter, Grid
+from pidlab.models.cuts.boxes import BLOCK, Allowed, BinnedColumns, Counter, Grid
 from pidlab.models.cuts.edges import N_LEVELS, cut_edges
 
 FREE = Allowed()
@@ -34,7 +34,7 @@ def sample(rng, n, d, missing=0.1, weighted=True):
 def counter_of(x, y, w, allowed=None):
     allowed = allowed or [FREE] * x.shape[1]
     edges = [cut_edges(x[:, j], y, w, a) for j, a in enumerate(allowed)]
-    return Counter(Grid.of(edges, allowed), Columns.of(x[y], w[y], edges), Columns.of(x[~y], w[~y], edges))
+    return Counter(Grid.of(edges, allowed), BinnedColumns.of(x[y], w[y], edges), BinnedColumns.of(x[~y], w[~y], edges))
 
 
 def random_levels(grid, n, rng):

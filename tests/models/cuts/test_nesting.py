@@ -11,7 +11,7 @@ from test_search import all_boxes, counter_of, toy
 from pidlab.errors import ModelError
 from pidlab.models.cuts.anchors import anchors
 from pidlab.models.cuts.estimator import Cuts
-from pidlab.models.cuts.search import Scan, search_archive
+from pidlab.models.cuts.search import BoxScan, search_archive
 
 POINTS = (0.90, 0.95, 0.99)
 
@@ -119,7 +119,7 @@ def test_two_nested_boxes_together_are_the_best_of_all_pairs() -> None:
     counter = counter_of(x, y)
     low, high = all_boxes(counter.grid)
     efficiency, background = counter.rates(low, high)
-    archive = search_archive(counter, Scan(np.linspace(0.3, 0.99, 70), np.array([])), rng, 60)
+    archive = search_archive(counter, BoxScan(np.linspace(0.3, 0.99, 70), np.array([])), rng, 60)
     for loose, tight in ((60, 50), (50, 30), (69, 65)):
         wanted = archive.targets[[loose, tight]]
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy.optimize import differential_evolution
 
-from pidlab.models.cuts.boxes import Allowed, Columns, Counter, Grid
+from pidlab.models.cuts.boxes import Allowed, BinnedColumns, Counter, Grid
 from pidlab.models.cuts.classic import search_annealing, search_genetic, search_monte_carlo
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.estimator import Cuts
 from pidlab.models.cuts.nesting import best_chain, best_per_target, nested_chain
-from pidlab.models.cuts.search import Archive, Scan, best_interval, peel, search_archive, sweep
+from pidlab.models.cuts.search import Archive, BoxScan, best_interval, peel, search_archive, sweep
 
 POINTS = np.array([0.5, 0.7, 0.8, 0.9, 0.95, 0.99])
 TARGETS = np.unique(np.concatenate([np.linspace(0.3, 0.99, 100), POINTS]))
-SCAN = Scan(TARGETS, np.empty(0))
+SCAN = BoxScan(TARGETS, np.empty(0))
 
 
 def toy(n, seed=1):
@@ -44,7 +44,7 @@ def counter_of(x, y, allowed=None):
     allowed = allowed or [Allowed()] * x.shape[1]
     signal, w = y == 1, np.ones(len(y))
     edges = [cut_edges(x[:, j], signal, w, a) for j, a in enumerate(allowed)]
-    columns = [Columns.of(x[rows], w[rows], edges) for rows in (signal, ~signal)]
+    columns = [BinnedColumns.of(x[rows], w[rows], edges) for rows in (signal, ~signal)]
     return Counter(Grid.of(edges, allowed), *columns)
 
 

@@ -14,12 +14,12 @@ from pidlab.errors import ModelError
 from pidlab.models.mlp import engine as mlp_engine
 from pidlab.models.mlp.batches import Batches, Member, Watched, as_table
 from pidlab.models.mlp.cuda_graph import Replay
-from pidlab.models.mlp.engine import Plan, Trainer, quiet_torch
+from pidlab.models.mlp.engine import Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.network import as_layers, folded_layers, forward
 
 N, D = 230, 4
-PLAN = Plan("cross_entropy", "adam", 0.9, 0.0, 0.01, "one_cycle", 16, 3, None)
+PLAN = TrainingPlan("cross_entropy", "adam", 0.9, 0.0, 0.01, "one_cycle", 16, 3, None)
 TANH = Architecture(D, (6, 5), 1, "tanh")
 CPU = torch.device("cpu")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -15,12 +15,12 @@ from scipy.stats import kstest
 
 from pidlab.models.mlp import layers as mlp_layers
 from pidlab.models.mlp.batches import Member, Watched, as_table
-from pidlab.models.mlp.engine import Plan, Trained, Trainer, quiet_torch
+from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import Architecture, parts_of_batch
 from pidlab.models.mlp.random_numbers import CounterStreams
 
 CPU, N, D = torch.device("cpu"), 700, 4
-PLAN = Plan("cross_entropy", "adam", 0.9, 0.01, 0.01, "one_cycle", 32, 4, None)
+PLAN = TrainingPlan("cross_entropy", "adam", 0.9, 0.01, 0.01, "one_cycle", 32, 4, None)
 NETS = {
     "plain": Architecture(D, (6, 5), 1, "tanh"),
     "no hidden layer": Architecture(D, (), 1, "tanh"),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.points.flat import thresholds_at
-from pidlab.export.cpp.event import Member
+from pidlab.export.cpp.event import EventMember
 from pidlab.export.cpp.header import Header
 from pidlab.export.parity import LIMIT, ParityEvents, largest_difference
 from pidlab.expressions.literals import cpp_string
@@ -132,7 +132,7 @@ def _program(header: Header, file: Path) -> str:
     )
 
 
-def _column(member: Member, column: Any) -> bytes:
+def _column(member: EventMember, column: Any) -> bytes:
     """The values of a branch as the program reads them, behind the number of their bytes."""
     dtype = {"double": "<f8", "std::int64_t": "<i8", "std::uint64_t": "<u8", "bool": "<u8"}.get(member.number_type)
     if dtype is None:

@@ -26,7 +26,7 @@ _RESERVED = ("event", "value", "x")
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class EventMember:
     """A branch as a member of `Event`: its name in the tree, its name in C++, and what it holds."""
 
     branch: str
@@ -59,9 +59,9 @@ class Member:
 class EventText:
     """The members of `Event`, and the C++ of expressions of them."""
 
-    members: tuple[Member, ...]
+    members: tuple[EventMember, ...]
 
-    def members_of(self, expressions: Sequence[Expression]) -> list[Member]:
+    def members_of(self, expressions: Sequence[Expression]) -> list[EventMember]:
         """The members that the expressions read."""
         names = {name for expression in expressions for name in expression.branches}
         return [m for m in self.members if m.branch in names]
@@ -87,7 +87,7 @@ class EventText:
         text, exists = self._text(where, expression)
         return f"({exists} && detail::holds({text}))" if exists else f"detail::holds({text})"
 
-    def _by_branch(self) -> dict[str, Member]:
+    def _by_branch(self) -> dict[str, EventMember]:
         return {m.branch: m for m in self.members}
 
     def _text(self, where: str, expression: Expression) -> tuple[str, str]:
@@ -114,14 +114,14 @@ def _refusal(where: str, expression: Expression, why: str) -> str:
 
 def event_text(expressions: Sequence[Expression], events: ParityEvents) -> EventText:
     """The members for all branches that are read, of the types that they have in the run's inputs."""
-    members: list[Member] = []
+    members: list[EventMember] = []
     for branch in sorted({name for expression in expressions for name in expression.branches}):
         kind = kind_from_array(events.branches[branch])
-        members.append(Member(branch, cpp_identifier(branch, [*_RESERVED, *(m.name for m in members)]), kind))
+        members.append(EventMember(branch, cpp_identifier(branch, [*_RESERVED, *(m.name for m in members)]), kind))
     return EventText(tuple(members))
 
 
-def _exact(steps: Sequence[Step], members: Mapping[str, Member]) -> Iterator[tuple[int, str]]:
+def _exact(steps: Sequence[Step], members: Mapping[str, EventMember]) -> Iterator[tuple[int, str]]:
     """Comparisons of whole numbers, which doubles would round: the place of each in `steps`, and its C++."""
     for i, step in enumerate(steps):
         if isinstance(step, Apply) and step.name in _COMPARISONS and i >= 2:
@@ -130,7 +130,7 @@ def _exact(steps: Sequence[Step], members: Mapping[str, Member]) -> Iterator[tup
                 yield i, _compared(step.name, *sides)  # type: ignore[arg-type]  # none is None
 
 
-def _whole(step: Step, members: Mapping[str, Member]) -> tuple[str, str] | None:
+def _whole(step: Step, members: Mapping[str, EventMember]) -> tuple[str, str] | None:
     """The C++ of a whole number and its sort (signed, unsigned, or any: a constant that fits both); None for others."""
     if isinstance(step, Constant) and isinstance(step.value, int) and not isinstance(step.value, bool):
         return (f"{step.value}ull", "unsigned") if step.value >= 2**63 else (f"{step.value}ll", "any")
@@ -211,7 +211,7 @@ def struct_text(event: EventText) -> str:
     )
 
 
-def arguments(members: Sequence[Member]) -> tuple[str, str, str]:
+def arguments(members: Sequence[EventMember]) -> tuple[str, str, str]:
     """A function of the plain values: its template line (for lists), its parameters, and the `Event` made from them."""
     lists = [m for m in members if m.is_list]
     template = f"template <{', '.join(f'class L{i}' for i in range(len(lists)))}>\n" if lists else ""

@@ -11,7 +11,7 @@ import numpy as np
 
 from pidlab import __version__
 from pidlab.apply import score_branches
-from pidlab.export.cpp.event import Member, arguments, event_text, features_text, selection_text, struct_text
+from pidlab.export.cpp.event import EventMember, arguments, event_text, features_text, selection_text, struct_text
 from pidlab.export.cpp.models import model_text, n_scores
 from pidlab.export.cpp.text import number as literal
 from pidlab.export.cpp.text import table
@@ -115,7 +115,7 @@ class Header:
         ]
         return "".join(f"// {line}".rstrip() + "\n" for line in map(_line, lines))
 
-    def members_of(self, model: str) -> list[Member]:
+    def members_of(self, model: str) -> list[EventMember]:
         """The members that one model needs."""
         return self.event.members_of(self.expressions_of(model))
 
@@ -197,7 +197,7 @@ class Column:
     type: str
     function: str
     source: str
-    members: Sequence[Member]
+    members: Sequence[EventMember]
 
 
 def frame_text(header: Header) -> str:
@@ -239,12 +239,12 @@ def _model(header: Header, model: str) -> tuple[str, list[Column]]:
     return functions, columns
 
 
-def _column_of(member: Member) -> str:
+def _column_of(member: EventMember) -> str:
     """The name of a branch in expressions of a data frame."""
     return member.branch if _PLAIN.fullmatch(member.branch) else f"pid_branch_{member.name}"
 
 
-def _function(name: str, kind: str, members: Sequence[Member], result: str, first: str = "") -> str:
+def _function(name: str, kind: str, members: Sequence[EventMember], result: str, first: str = "") -> str:
     """A function `frame_NAME` of plain values."""
     template, parameters, filled = arguments(members)
     filled = filled if "event" in result else ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from pidlab.export.onnx.models import posterior
-from pidlab.export.onnx.nodes import DOUBLE, FLOAT, Graph, broken_line
+from pidlab.export.onnx.nodes import DOUBLE, FLOAT, GraphBuilder, broken_line
 from pidlab.models.calibration import Calibrator, Isotonic, Temperature
 
 _SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 
 
-def calibrated(graph: Graph, scores: str, calibration: Calibrator, n_classes: int) -> str:
+def calibrated(graph: GraphBuilder, scores: str, calibration: Calibrator, n_classes: int) -> str:
     """Probabilities (batch, k) through the calibration; NaN stays NaN."""
     wide = graph.add("Cast", scores, to=DOUBLE)
     if isinstance(calibration, Temperature):
@@ -19,7 +19,7 @@ def calibrated(graph: Graph, scores: str, calibration: Calibrator, n_classes: in
     return graph.add("Cast", _stepped(graph, wide, calibration), to=FLOAT)
 
 
-def _cooled(graph: Graph, scores: str, temperature: float, n_classes: int) -> str:
+def _cooled(graph: GraphBuilder, scores: str, temperature: float, n_classes: int) -> str:
     """The logarithms divided by the temperature; for two classes the log-odds."""
     margins = graph.add("Log", graph.add("Max", scores, np.array([_SMALLEST])))
     if n_classes == 2:
@@ -28,7 +28,7 @@ def _cooled(graph: Graph, scores: str, temperature: float, n_classes: int) -> st
     return posterior(graph, margins, 1 if n_classes == 2 else n_classes)
 
 
-def _stepped(graph: Graph, scores: str, calibration: Isotonic) -> str:
+def _stepped(graph: GraphBuilder, scores: str, calibration: Isotonic) -> str:
     """Each column through its line; one of two leaves the rest to the other, k are scaled to sum 1."""
     asked = graph.add("Gather", scores, np.array(calibration.columns, np.int64), axis=1)
     line = broken_line(graph, asked, calibration.x, calibration.y)

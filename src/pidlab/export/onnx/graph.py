@@ -26,7 +26,7 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.export.choice import choose, description
 from pidlab.export.onnx.calibration import calibrated
 from pidlab.export.onnx.models import SCORES, fitted_scores
-from pidlab.export.onnx.nodes import Graph, onnx_package
+from pidlab.export.onnx.nodes import GraphBuilder, onnx_package
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
 from pidlab.models.model import Model, Scores
 from pidlab.runs.bundle import Bundle
@@ -94,7 +94,7 @@ def graph_of(contender: Model, properties: Mapping[str, str]) -> Any:
         UsageError: onnx is not installed.
         ModelError: the trees are weighted (booster: dart).
     """
-    graph = Graph()
+    graph = GraphBuilder()
     d, k = len(contender.recipe.features), len(contender.recipe.classes)
     scores = [fitted_scores(graph, fitted, contender.kind, d) for fitted in contender.fitted]
     if contender.calibration is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.export.onnx.nodes import DOUBLE, FLOAT, TREES_DOMAIN, Graph, broken_line, look_up, padded, slots_for
+from pidlab.export.onnx.nodes import DOUBLE, FLOAT, TREES_DOMAIN, GraphBuilder, broken_line, look_up, padded, slots_for
 from pidlab.models.model import FoldModel
 from pidlab.preprocess.scaling import Scaler
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pidlab.models.mlp.network import DenseNetwork
 
 
-def fitted_scores(graph: Graph, fitted: FoldModel, kind: str, n_features: int) -> str:
+def fitted_scores(graph: GraphBuilder, fitted: FoldModel, kind: str, n_features: int) -> str:
     """The scores (batch, k) of one trained model of a type in `SCORES`, from the graph's features (batch, n_features).
 
     A feature that is NaN or infinite is missing.
@@ -42,7 +42,7 @@ def _number(value: float) -> NDArray[np.float32]:
     return np.array([value], np.float32)
 
 
-def scaled(graph: Graph, x: str, scaler: Scaler) -> str:
+def scaled(graph: GraphBuilder, x: str, scaler: Scaler) -> str:
     """`Scaler.transform`: (batch, d) with NaN to (batch, d + m), all of it float32, with lines in double precision."""
     wide = graph.add("Cast", x, to=DOUBLE)
     knots, values = scaler.knots, scaler.values
@@ -58,14 +58,14 @@ def scaled(graph: Graph, x: str, scaler: Scaler) -> str:
     return graph.add("Concat", whole, missing, axis=1)
 
 
-def _straight_line(graph: Graph, x: str, scaler: Scaler) -> str:
+def _straight_line(graph: GraphBuilder, x: str, scaler: Scaler) -> str:
     start, end, low, high = (
         np.array([line[side] for line in lines]) for lines in (scaler.knots, scaler.values) for side in (0, -1)
     )
     return graph.add("Add", graph.add("Mul", graph.add("Sub", x, start), (high - low) / (end - start)), low)
 
 
-def posterior(graph: Graph, margins: str, n_margins: int) -> str:
+def posterior(graph: GraphBuilder, margins: str, n_margins: int) -> str:
     """Class probabilities (batch, k) from margins: the log-odds of the second of two classes, or k for a softmax.
 
     Log-odds too go through a softmax, of one half of them and of its opposite: Sigmoid rounds small probabilities away.
@@ -75,19 +75,19 @@ def posterior(graph: Graph, margins: str, n_margins: int) -> str:
     return graph.add("Softmax", margins, axis=1)
 
 
-def _leaky_relu(graph: Graph, z: str) -> str:
+def _leaky_relu(graph: GraphBuilder, z: str) -> str:
     from pidlab.models.mlp.layers import LEAKY_SLOPE
 
     return graph.add("LeakyRelu", z, alpha=LEAKY_SLOPE)
 
 
-def _gelu(graph: Graph, z: str) -> str:
+def _gelu(graph: GraphBuilder, z: str) -> str:
     """½ z (1 + erf(z / √2))."""
     error = graph.add("Erf", graph.add("Mul", z, _number(np.sqrt(0.5))))
     return graph.add("Mul", graph.add("Mul", z, _number(0.5)), graph.add("Add", error, _number(1)))
 
 
-_ACTIVATIONS: Mapping[str, Callable[[Graph, str], str]] = {
+_ACTIVATIONS: Mapping[str, Callable[[GraphBuilder, str], str]] = {
     "sigmoid": lambda graph, z: graph.add("Sigmoid", z),
     "tanh": lambda graph, z: graph.add("Tanh", z),
     "relu": lambda graph, z: graph.add("Relu", z),
@@ -98,14 +98,14 @@ _ACTIVATIONS: Mapping[str, Callable[[Graph, str], str]] = {
 }
 
 
-def network_scores(graph: Graph, x: str, mlp: MLP) -> str:
+def network_scores(graph: GraphBuilder, x: str, mlp: MLP) -> str:
     """The mean over the members' probabilities; NaN where an input is not finite, as a far value unclamped can be."""
     members = [posterior(graph, _logits(graph, x, network), network.n_outputs) for network in mlp.networks_]
     nothing = graph.add("ReduceSum", graph.add("Mul", x, _number(0)), axes=[1], keepdims=1)
     return graph.add("Add", graph.mean(members), nothing)
 
 
-def _logits(graph: Graph, x: str, network: DenseNetwork) -> str:
+def _logits(graph: GraphBuilder, x: str, network: DenseNetwork) -> str:
     layers = list(zip(network.weights, network.biases, strict=True))
     for weight, bias in layers[:-1]:
         if network.activation == "maxout":
@@ -116,11 +116,11 @@ def _logits(graph: Graph, x: str, network: DenseNetwork) -> str:
     return _linear(graph, x, *layers[-1])
 
 
-def _linear(graph: Graph, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
+def _linear(graph: GraphBuilder, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
     return graph.add("Gemm", x, weight.astype(np.float32), bias.astype(np.float32), transB=1)
 
 
-def linear_scores(graph: Graph, x: str, model: LinearClassifier) -> str:
+def linear_scores(graph: GraphBuilder, x: str, model: LinearClassifier) -> str:
     """Margins in double precision: coefficients of features that nearly repeat each other are large and cancel."""
     product = graph.add("MatMul", graph.add("Cast", x, to=DOUBLE), model.coefficients_.T)
     margins = graph.add("Cast", graph.add("Add", product, model.intercept_), to=FLOAT)
@@ -129,7 +129,7 @@ def linear_scores(graph: Graph, x: str, model: LinearClassifier) -> str:
     return posterior(graph, margins, len(model.intercept_))
 
 
-def tree_scores(graph: Graph, x: str, model: Any) -> str:
+def tree_scores(graph: GraphBuilder, x: str, model: Any) -> str:
     """Boosted trees as one TreeEnsembleRegressor whose targets are the margins."""
     forest: Forest = model.forest()
     margins = graph.add("TreeEnsembleRegressor", x, domain=TREES_DOMAIN, **_tree_attributes(forest))
@@ -167,7 +167,7 @@ def _tree_attributes(forest: Forest) -> dict[str, Any]:
     }
 
 
-def cut_scores(graph: Graph, x: str, cuts: Cuts) -> str:
+def cut_scores(graph: GraphBuilder, x: str, cuts: Cuts) -> str:
     """The score of the tightest box that an event passes; for two classes the other one has one minus the signal's."""
     wide = graph.add("Cast", x, to=DOUBLE)
     own = [_box_score(graph, wide, windows) for windows in cuts.windows_]
@@ -178,7 +178,7 @@ def cut_scores(graph: Graph, x: str, cuts: Cuts) -> str:
     return graph.add("Concat", *(pair if signal == cuts.classes_[1] else reversed(pair)), axis=1)
 
 
-def _box_score(graph: Graph, x: str, windows: Windows) -> str:
+def _box_score(graph: GraphBuilder, x: str, windows: Windows) -> str:
     """(batch, 1): each feature lets an event into so many boxes of the chain, and the least of them counts.
 
     Between two neighbouring faces of a feature that number stays the same, so it is looked up; scores rise with it.
@@ -208,7 +208,7 @@ def _boxes_passed(
     return np.asarray(np.count_nonzero((low < value[:, None]) & (value[:, None] < high), axis=1), np.float64)
 
 
-SCORES: Mapping[str, Callable[[Graph, str, Any], str]] = {
+SCORES: Mapping[str, Callable[[GraphBuilder, str, Any], str]] = {
     "mlp": network_scores,
     "bdt": tree_scores,
     "fisher": linear_scores,

@@ -38,7 +38,7 @@ Value = str | NDArray[Any] | np.generic
 """The name of a node's output, or a constant."""
 
 
-class Graph:
+class GraphBuilder:
     """A graph under construction, from `features` (batch, d) float32 to `scores` (batch, k) float32.."""
 
     features = "features"
@@ -87,7 +87,7 @@ class Graph:
         return model
 
 
-def look_up(graph: Graph, x: str, keys: NDArray[np.float64]) -> Value:
+def look_up(graph: GraphBuilder, x: str, keys: NDArray[np.float64]) -> Value:
     """The slot of each value of `x` (batch, d), float64, in d sorted tables, by bisection.
 
     Args:
@@ -124,7 +124,7 @@ def slots_for(n: int) -> int:
 
 
 def broken_line(
-    graph: Graph, x: str, knots: Sequence[NDArray[np.float64]], values: Sequence[NDArray[np.float64]]
+    graph: GraphBuilder, x: str, knots: Sequence[NDArray[np.float64]], values: Sequence[NDArray[np.float64]]
 ) -> str:
     """(batch, d) float64 to (batch, d): column j through its rising knots (m,) to values (m,), constant beyond them.
 

@@ -111,7 +111,7 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class BinnedColumns:
     """One class as binned columns, neighbours in space side by side, in blocks of BLOCK.
 
     Attributes:
@@ -150,9 +150,9 @@ class Columns:
         last = np.ascontiguousarray(np.maximum.reduceat(codes, starts, axis=1).T)
         return cls(codes, weight, float(block_weight.sum()), first, last, block_weight)
 
-    def take(self, rows: Levels) -> Columns:
+    def take(self, rows: Levels) -> BinnedColumns:
         """The candidates of these row numbers."""
-        return Columns.from_codes(self.codes[:, rows], self.weight[rows] if len(self.weight) else self.weight)
+        return BinnedColumns.from_codes(self.codes[:, rows], self.weight[rows] if len(self.weight) else self.weight)
 
     def inside(self, n_levels: Levels, low: Levels, high: Levels) -> Array:
         """(K,) the share of the weight inside each of (K, d) boxes."""
@@ -187,8 +187,8 @@ class Counter:
     """Signal and background on one grid: what every search asks."""
 
     grid: Grid
-    signal: Columns
-    background: Columns
+    signal: BinnedColumns
+    background: BinnedColumns
 
     def rates(self, low: Levels, high: Levels) -> tuple[Array, Array]:
         """(K,) signal efficiency and (K,) background efficiency of (K, d) boxes."""
@@ -208,14 +208,14 @@ class Counter:
     def subsample(self, n: int, rng: np.random.Generator) -> Counter:
         """At most n candidates of each class, for a first look."""
 
-        def some(columns: Columns) -> Columns:
+        def some(columns: BinnedColumns) -> BinnedColumns:
             size = columns.codes.shape[1]
             return columns if size <= n else columns.take(rng.choice(size, n, replace=False))
 
         return Counter(self.grid, some(self.signal), some(self.background))
 
     @property
-    def _classes(self) -> tuple[Columns, Columns]:
+    def _classes(self) -> tuple[BinnedColumns, BinnedColumns]:
         return self.signal, self.background
 
 

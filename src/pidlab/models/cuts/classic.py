@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import dual_annealing
 
 from pidlab.models.cuts.boxes import Array, Counter, Grid, Levels
-from pidlab.models.cuts.search import Archive, Report, Scan, random_boxes
+from pidlab.models.cuts.search import Archive, BoxScan, Report, random_boxes
 
 _N_POINTS = 12
 _POPULATION = 200
@@ -17,7 +17,7 @@ _MISSED = 10.0  # background that a missing unit of signal efficiency counts for
 
 
 def search_genetic(
-    counter: Counter, scan: Scan, rng: np.random.Generator, generations: int, report: Report | None = None
+    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
 ) -> Archive:
     """A genetic search for each wanted target, or a dozen: tournament, crossover, mutation that adapts its size."""
 
@@ -29,7 +29,7 @@ def search_genetic(
 
 
 def search_annealing(
-    counter: Counter, scan: Scan, rng: np.random.Generator, generations: int, report: Report | None = None
+    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
 ) -> Archive:
     """Simulated annealing (scipy's `dual_annealing` without local search) for each wanted target, or a dozen."""
 
@@ -45,7 +45,7 @@ def search_annealing(
 
 
 def search_monte_carlo(
-    counter: Counter, scan: Scan, rng: np.random.Generator, generations: int, report: Report | None = None
+    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
 ) -> Archive:
     """Random boxes, a thousand each generation: what any search has to beat."""
     archive = Archive(scan, counter)
@@ -60,7 +60,7 @@ _Cost = Callable[[Array], Array]
 """(K, 2d) genes in [0, 1] to (K,) background efficiency plus a penalty for missing the target."""
 
 
-def _one_by_one(counter: Counter, scan: Scan, run: Callable[[_Cost], None], report: Report | None) -> Archive:
+def _one_by_one(counter: Counter, scan: BoxScan, run: Callable[[_Cost], None], report: Report | None) -> Archive:
     """Search for each wanted target, or for some of the scan; what is tried for one enters the archive for all."""
     archive = Archive(scan, counter)
     spread = np.unique(np.linspace(0, len(scan.targets) - 1, _N_POINTS).round().astype(int))

@@ -13,12 +13,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from pidlab.errors import ModelError, nearest
 from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, write_json
-from pidlab.models.cuts.boxes import Allowed, Array, Columns, Counter, Grid
+from pidlab.models.cuts.boxes import Allowed, Array, BinnedColumns, Counter, Grid
 from pidlab.models.cuts.classic import search_annealing, search_genetic, search_monte_carlo
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.nesting import best_per_target, nested_chain, nesting_points
 from pidlab.models.cuts.options import allowed_windows, by_name, choice, labels, scan
-from pidlab.models.cuts.search import Archive, Scan, search_archive
+from pidlab.models.cuts.search import Archive, BoxScan, search_archive
 from pidlab.models.cuts.windows import FIGURES, Box, NestedPoint, Windows, level_scores, optimum
 from pidlab.sample import BoolArray, FloatArray
 
@@ -135,13 +135,13 @@ class Cuts(Classifier):
         return self
 
     def _fit_class(
-        self, X: FloatArray, is_signal: BoolArray, weight: Array, allowed: Sequence[Allowed], wanted: Scan,
+        self, X: FloatArray, is_signal: BoolArray, weight: Array, allowed: Sequence[Allowed], wanted: BoxScan,
         report: Callable[[int, int, Archive], None],
     ) -> tuple[Windows, tuple[NestedPoint, ...]]:  # fmt: skip
         """Boxes of one class against the rest, and what nesting costs."""
         edges = [cut_edges(X[:, j], is_signal, weight, a) for j, a in enumerate(allowed)]
         grid = Grid.of(edges, allowed)
-        classes = [Columns.of(X[rows], weight[rows], edges) for rows in (is_signal, ~is_signal)]
+        classes = [BinnedColumns.of(X[rows], weight[rows], edges) for rows in (is_signal, ~is_signal)]
         rng = np.random.default_rng(self.seed)
         generations = (
             _GENERATIONS + _GENERATIONS_A_FEATURE * X.shape[1] if self.generations is None else self.generations

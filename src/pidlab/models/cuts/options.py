@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from pidlab.errors import ModelError, nearest
 from pidlab.models.cuts.boxes import Allowed, Array, Side
-from pidlab.models.cuts.search import Scan
+from pidlab.models.cuts.search import BoxScan
 from pidlab.sample import IntArray
 
 SIDES = ("auto", "min", "max", "both")
@@ -88,18 +88,18 @@ def _width(name: str, value: Any) -> float:
     return float(value)
 
 
-def scan(efficiencies: Sequence[float] | None) -> Scan:
+def scan(efficiencies: Sequence[float] | None) -> BoxScan:
     """The signal efficiencies to search: the standard scan, and what was asked for.
 
     Raises:
         ModelError: one is not in (0, 1], or there is none.
     """
     if efficiencies is None:
-        return Scan(SCAN, np.empty(0))
+        return BoxScan(SCAN, np.empty(0))
     wanted = np.unique(np.asarray(efficiencies, dtype=np.float64))
     if len(wanted) == 0 or not np.all((wanted > 0) & (wanted <= 1)):
         raise ModelError(f"cuts: efficiencies is {efficiencies!r}; it must be numbers above 0 and at most 1")
-    return Scan(np.union1d(SCAN, wanted), wanted)
+    return BoxScan(np.union1d(SCAN, wanted), wanted)
 
 
 def labels(y: NDArray[Any], weight: Array) -> tuple[NDArray[Any], IntArray]:

@@ -24,7 +24,7 @@ _NEIGHBOURS = 0.04  # of the archive: how far apart two parents may be in effici
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
+class BoxScan:
     """The signal efficiencies of a search: all of them, ascending, and those among them that somebody asked for."""
 
     targets: Array
@@ -41,7 +41,7 @@ class Archive:
         low, high: (T, d) levels of the box kept.
     """
 
-    def __init__(self, scan: Scan, counter: Counter) -> None:
+    def __init__(self, scan: BoxScan, counter: Counter) -> None:
         self.scan, self.targets, self.counter = scan, scan.targets, counter
         targets = scan.targets
         shape = (len(targets), len(counter.grid.n_levels))
@@ -85,7 +85,7 @@ class Archive:
 
 
 def search_archive(
-    counter: Counter, scan: Scan, rng: np.random.Generator, generations: int, report: Report | None = None
+    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
 ) -> Archive:
     """The best box for every target: peel, sweep best intervals, then refine for at most this many generations.
 

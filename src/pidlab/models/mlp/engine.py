@@ -40,7 +40,7 @@ members are to stop, (members,) each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """How to train; the names are those of the configuration. `patience` None: no early stopping."""
 
     loss: str
@@ -122,7 +122,7 @@ class Trainer:
         table: Tensor,
         members: Sequence[Member],
         architecture: Architecture,
-        plan: Plan,
+        plan: TrainingPlan,
         *,
         counted: bool | None = None,
         n_parts: int | None = None,

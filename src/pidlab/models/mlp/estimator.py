@@ -18,7 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, write_json
 from pidlab.models.mlp.batches import Member, Watched, as_table
-from pidlab.models.mlp.engine import Plan, Trained, Trainer, quiet_torch
+from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
@@ -328,7 +328,7 @@ class MLP(Classifier):
                 raise ModelError("the training weights do not sum to more than 0")
         firsts = [self._members(data, *job, 1)[0] for job in jobs]
         members: list[list[Member]] = []
-        groups: dict[tuple[Architecture, Plan], list[int]] = {}
+        groups: dict[tuple[Architecture, TrainingPlan], list[int]] = {}
         for number, noise in enumerate(self._swap_noise(table, firsts, data)):
             n, d, k = firsts[number].count(table), data.x.shape[1], len(data.classes)
             members.append(self._members(data, *jobs[number], members_for(parameters, n, d, noise)))

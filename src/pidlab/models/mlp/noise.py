@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pidlab.models.mlp.batches import Member
-from pidlab.models.mlp.engine import Plan, Trainer, quiet_torch
+from pidlab.models.mlp.engine import Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.presets import architecture_for, may_want_noise, plan_for
 
@@ -44,7 +44,7 @@ def swap_noise_for(
     answers = [float(parameters["swap_noise"] or 0.0)] * len(members)
     if parameters["swap_noise"] is not None or parameters["epochs"] is not None:
         return answers
-    alike: dict[tuple[Architecture, Plan, Plan], list[int]] = {}
+    alike: dict[tuple[Architecture, TrainingPlan, TrainingPlan], list[int]] = {}
     for number, member in enumerate(members):
         n = member.count(table)
         if member.watched is not None and may_want_noise(parameters, n, n_features):
@@ -58,7 +58,9 @@ def swap_noise_for(
     return answers
 
 
-def _losses(table: Tensor, members: Sequence[Member], architecture: Architecture, plan: Plan) -> NDArray[np.float64]:
+def _losses(
+    table: Tensor, members: Sequence[Member], architecture: Architecture, plan: TrainingPlan
+) -> NDArray[np.float64]:
     """(members,) the lowest validation loss of each; infinite where the training diverges."""
     with quiet_torch(max(architecture.hidden)):
         trained = Trainer(table, members, architecture, plan).run(judge=lambda *_: np.zeros(len(members), bool))

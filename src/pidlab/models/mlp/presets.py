@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pidlab.errors import ModelError, nearest
-from pidlab.models.mlp.engine import Plan
+from pidlab.models.mlp.engine import TrainingPlan
 from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
 from pidlab.models.mlp.losses import LOSSES
 from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
@@ -149,7 +149,7 @@ def members_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_noi
     return int(parameters["members"] or preset_for(parameters, n, n_features, swap_noise).members)
 
 
-def plan_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_noise: float = 0.0) -> Plan:
+def plan_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_noise: float = 0.0) -> TrainingPlan:
     """How to train on n events of d features."""
     preset = preset_for(parameters, n, n_features, swap_noise)
     batch_size = min(int(parameters["batch_size"] or preset.batch_size_for(n)), n)
@@ -157,7 +157,7 @@ def plan_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_noise:
     patience = parameters["patience"]
     if patience is None and preset.stops_early:
         patience = max(10, epochs // 3)
-    return Plan(
+    return TrainingPlan(
         loss=parameters["loss"],
         optimizer=parameters["optimizer"],
         momentum=float(parameters["momentum"]),

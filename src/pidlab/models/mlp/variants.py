@@ -14,7 +14,7 @@ from sklearn.base import clone
 from pidlab.errors import ModelError
 from pidlab.models.base import ValidationSet
 from pidlab.models.mlp.batches import Member, Watched, as_table
-from pidlab.models.mlp.engine import Plan, Trained, Trainer, diverged, quiet_torch
+from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.presets import architecture_for, check, members_for, plan_for
@@ -32,10 +32,10 @@ class _Variant:
     model: MLP
     members: tuple[Member, ...]
     architecture: Architecture
-    plan: Plan
+    plan: TrainingPlan
 
     @property
-    def shape(self) -> tuple[Architecture, Plan]:
+    def shape(self) -> tuple[Architecture, TrainingPlan]:
         """What networks must have in common to train as members of one pass.
 
         Learning rates are a member's own, and so are weight decays, but not adamw's, which is decoupled.
@@ -78,7 +78,7 @@ def fit_variants(
     watched = template._watched(data, validation)
     device = watched.x.device
     table = as_table(*(torch.from_numpy(np.array(a)).to(device) for a in (data.x, data.label, data.weight)))
-    groups: dict[tuple[Architecture, Plan], list[_Variant]] = {}
+    groups: dict[tuple[Architecture, TrainingPlan], list[_Variant]] = {}
     noises: dict[tuple[Any, ...], float] = {}  # what else differs does not change them
     for number, own in enumerate(variants):
         model: MLP = clone(template).set_params(**own)

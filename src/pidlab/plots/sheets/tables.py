@@ -27,7 +27,7 @@ _BOUNDS = ("value", "low", "high")
 _MOST_POINTS = 200
 
 
-class Table(NamedTuple):
+class FigureTable(NamedTuple):
     """Names of columns, and rows of as many cells."""
 
     header: tuple[str, ...]
@@ -42,7 +42,7 @@ class Table(NamedTuple):
         return stream.getvalue()
 
 
-Numbers = Callable[[], Table]
+Numbers = Callable[[], FigureTable]
 
 
 def _exact(cell: Cell) -> str:
@@ -51,12 +51,14 @@ def _exact(cell: Cell) -> str:
     return "" if isinstance(cell, float) and math.isnan(cell) else repr(cell)
 
 
-def table_of(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+def table_of(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> FigureTable:
     """A table of plain Python numbers."""
-    return Table(tuple(header), tuple(tuple(c.item() if isinstance(c, np.generic) else c for c in row) for row in rows))
+    return FigureTable(
+        tuple(header), tuple(tuple(c.item() if isinstance(c, np.generic) else c for c in row) for row in rows)
+    )
 
 
-def histograms(by_name: Mapping[str, Mapping[str, Histogram]], first: str) -> Table:
+def histograms(by_name: Mapping[str, Mapping[str, Histogram]], first: str) -> FigureTable:
     """Bins of histograms, each named by `first` and the class: edges, sums of weights, their errors, densities.
 
     A density has unit area inside the range of the axis.
@@ -73,12 +75,12 @@ def histograms(by_name: Mapping[str, Mapping[str, Histogram]], first: str) -> Ta
     return table_of((first, "class", "from", "to", "sum of weights", "error", "density"), rows)
 
 
-def matrix(values: Array, names: Sequence[str], corner: str) -> Table:
+def matrix(values: Array, names: Sequence[str], corner: str) -> FigureTable:
     """A square matrix (d, d) with its names."""
     return table_of((corner, *names), [(name, *row) for name, row in zip(names, values, strict=True)])
 
 
-def learning(training: Training) -> Table:
+def learning(training: Training) -> FigureTable:
     """The history of training, a row an epoch or round."""
     history = training.history
     n = max(map(len, history.values()), default=0)
@@ -86,7 +88,7 @@ def learning(training: Training) -> Table:
     return table_of(("epoch or round", *history), rows)
 
 
-def rocs(models: Sequence[ModelResult], against: str) -> Table:
+def rocs(models: Sequence[ModelResult], against: str) -> FigureTable:
     """The points of all curves, at most 200 of each, and of somebody's cuts."""
     rows: list[tuple[Any, ...]] = []
     for model in models:
@@ -110,7 +112,7 @@ def curve_points(roc: Roc) -> Iterable[tuple[Any, ...]]:
     return zip(*(column[chosen] for column in columns), strict=True)
 
 
-def efficiency_maps(maps: Sequence[EfficiencyMap]) -> Table:
+def efficiency_maps(maps: Sequence[EfficiencyMap]) -> FigureTable:
     """The bins of maps over the same spectators."""
     names = maps[0].names
     rows = []
@@ -122,7 +124,7 @@ def efficiency_maps(maps: Sequence[EfficiencyMap]) -> Table:
     return table_of(("working point", "class", *ends, "passing fraction", "low", "high", "n"), rows)
 
 
-def comparisons(pairs: Sequence[Comparison], particle: str) -> Table:
+def comparisons(pairs: Sequence[Comparison], particle: str) -> FigureTable:
     """The differences of all pairs."""
     rows: list[tuple[Any, ...]] = []
     for pair in pairs:
@@ -132,7 +134,7 @@ def comparisons(pairs: Sequence[Comparison], particle: str) -> Table:
     return table_of(("b", "a", "difference b − a of", *_BOUNDS, "n"), rows)
 
 
-def changes(by_model: Mapping[str, Robustness], change: str) -> Table:
+def changes(by_model: Mapping[str, Robustness], change: str) -> FigureTable:
     """AUC after one kind of change, a row a model, feature and size; those of no feature are unchanged."""
     rows: list[tuple[Any, ...]] = []
     for model, changed in by_model.items():
@@ -142,7 +144,7 @@ def changes(by_model: Mapping[str, Robustness], change: str) -> Table:
     return table_of(("model", "feature", "size", *(f"AUC {b}".removesuffix(" value") for b in _BOUNDS), "n"), rows)
 
 
-def cut_flow(steps: Sequence[CutStep], classes: Sequence[str]) -> Table:
+def cut_flow(steps: Sequence[CutStep], classes: Sequence[str]) -> FigureTable:
     """What each cut leaves: candidates and sums of weights."""
     header = ("cut", *(f"{particle}{kind}" for particle in classes for kind in ("", ", weighted")))
     rows = [(s.name, *(v for c in classes for v in (s.passed.get(c, 0), s.weighted.get(c, math.nan)))) for s in steps]

@@ -8,16 +8,16 @@ from typing import Any
 from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
 from pidlab.evaluate.results.run import ModelResult
 from pidlab.plots.quality import importance_columns
-from pidlab.plots.sheets.tables import Table, curve_points, table_of
+from pidlab.plots.sheets.tables import FigureTable, curve_points, table_of
 
 
-def calibration(curve: Calibration) -> Table:
+def calibration(curve: Calibration) -> FigureTable:
     """The bins of a calibration curve."""
     rows = zip(curve.score, curve.fraction, curve.low, curve.high, curve.n, strict=True)
     return table_of(("mean score", "share of signal", "low", "high", "n"), rows)
 
 
-def importance(one: Importance, *, area: bool) -> Table:
+def importance(one: Importance, *, area: bool) -> FigureTable:
     """What each feature is worth: each number with its bounds."""
     named = importance_columns(one, area=area)
     header = ["feature", *(f"{name}{bound}" for name in named for bound in ("", " low", " high"))]
@@ -28,7 +28,7 @@ def importance(one: Importance, *, area: bool) -> Table:
     return table_of(header, rows)
 
 
-def merit(scan: Scan) -> Table:
+def merit(scan: Scan) -> FigureTable:
     """Each figure of merit at each threshold, with its bounds."""
     header = [f"{name}{bound}" for name in scan.merits for bound in ("", " low", " high")]
     columns = [column for m in scan.merits.values() for column in (m.value, m.low, m.high)]
@@ -36,7 +36,7 @@ def merit(scan: Scan) -> Table:
     return table_of(("threshold", "efficiency", *header), rows)
 
 
-def pairs(model: ModelResult) -> Table:
+def pairs(model: ModelResult) -> FigureTable:
     """The points of the curves of all pairs, at most 200 of each."""
     rows: list[tuple[Any, ...]] = []
     for one, others in model.roc_pairs.items():
@@ -46,7 +46,7 @@ def pairs(model: ModelResult) -> Table:
     return table_of(("class", "against", "threshold", *bounds), rows)
 
 
-def matrix(one: DecisionMatrix) -> Table:
+def matrix(one: DecisionMatrix) -> FigureTable:
     """The cells of a matrix of decided against true class."""
     k = len(one.classes)
     rows = [

@@ -83,7 +83,7 @@ class Trees:
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class TmvaNetwork:
     """The multilayer perceptron: section "The MLP neural network".
 
     Each neuron applies its activation to the sum of what its synapses bring; the last neuron of every layer but the
@@ -133,7 +133,7 @@ class Linear:
         return total
 
 
-Method = Trees | Network | Linear
+Method = Trees | TmvaNetwork | Linear
 
 
 def read_method(file: WeightFile) -> Method:
@@ -224,7 +224,7 @@ class _Nodes:
         return Trees(ints[0], cut, ints[1], ints[2], value, np.array(roots, np.int32), norm)
 
 
-def _read_network(file: WeightFile) -> Network:
+def _read_network(file: WeightFile) -> TmvaNetwork:
     if (how := file.option("NeuronInputType", "sum")) != "sum":
         raise ModelMismatchError("file", f"has neurons whose input is {how!r}; sum is read")
     estimator = file.option("EstimatorType", "MSE")
@@ -259,7 +259,7 @@ def _read_network(file: WeightFile) -> Network:
         _synapses(layer, size, following - (i < len(sizes) - 2))
         for i, (layer, size, following) in enumerate(zip(layers, sizes, sizes[1:], strict=False))
     )
-    return Network(weights, activations[kind], _sigmoid if estimator == "CE" else _same)
+    return TmvaNetwork(weights, activations[kind], _sigmoid if estimator == "CE" else _same)
 
 
 def _synapses(layer: Element, n_neurons: int, n_following: int) -> Values:
