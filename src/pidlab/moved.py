@@ -19,6 +19,9 @@ NEW_NAMES = {
 }
 
 
+NEW_ATTRIBUTES = {"Contender": "Model"}
+
+
 class MovedModules:
     """Finds the modules of `NEW_NAMES`; each is an empty module whose attributes are those of the new one.
 
@@ -39,7 +42,7 @@ class MovedModules:
         """Lets the module of the old name look its attributes up in the module of the new name."""
         new = importlib.import_module(NEW_NAMES[module.__name__])
         module.__doc__ = f"Has moved to {new.__name__}."
-        module.__dict__["__getattr__"] = lambda name: getattr(new, name)
+        module.__dict__["__getattr__"] = lambda name: getattr(new, NEW_ATTRIBUTES.get(name, name))
 
 
 def install() -> None:

@@ -7,9 +7,9 @@ from pidlab.apply.stream import apply
 from pidlab.apply.summary import RunSplit, Summary, parts_of
 
 __all__ = [
-    "Known",
-    "Lost",
+    "RunSplit",
     "Summary",
+    "UnreadableInput",
     "apply",
     "find_inputs",
     "friend_branches",

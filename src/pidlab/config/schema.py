@@ -257,6 +257,12 @@ class SklearnModel(Section):
     features: list[str] | None = Field(None, description="the features to train on; left out: all")
 
 
+TrainableSpec = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel | SklearnModel
+"""Sections of models that a run trains."""
+
+ImportedSpec = OnnxModel | TmvaModel
+"""Sections of models that were trained elsewhere, each a file: one estimator for all folds."""
+
 ModelSection = Annotated[
     ExpressionModel
     | ScoreModel

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.names import point_name
-from pidlab.config.schema import Config, CutsModel, MlpModel, ModelSection, SklearnModel
+from pidlab.config.schema import Config, CutsModel, ImportedSpec, MlpModel, ModelSection, SklearnModel, TrainableSpec
 from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.results.run import Training
@@ -21,7 +21,7 @@ from pidlab.models.base import Classifier, Progress, read_json, signal_scores, w
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.external.loading import notes_of, open_model, takes_missing
 from pidlab.models.inputs import Prepared, prepare
-from pidlab.models.registry import ImportedSpec, Resources, TrainableSpec, build_estimator, estimator_class
+from pidlab.models.registry import Resources, build_estimator, estimator_class
 from pidlab.preprocess.features import given_scores, missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.preprocess.scaling import Scaler

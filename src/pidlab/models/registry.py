@@ -13,21 +13,13 @@ from pidlab.config.load import LoadedConfig
 from pidlab.config.schema import (
     BdtModel,
     CutsModel,
-    FisherModel,
-    LogisticModel,
     MlpModel,
-    OnnxModel,
     SklearnModel,
-    TmvaModel,
 )
 from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.models.base import Classifier
 from pidlab.models.bdt.settings import check_parameters
 from pidlab.models.external.loading import external_mistakes
-
-TrainableSpec = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel | SklearnModel
-ImportedSpec = OnnxModel | TmvaModel
-"""Trained elsewhere: one estimator for all folds."""
 
 _ADDRESS_SPACE = 800_000_000  # bytes: torch was seen to map 500 MB, and threads need stacks
 

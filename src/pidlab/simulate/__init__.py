@@ -6,8 +6,8 @@ from pidlab.simulate.write import SAMPLES, simulate
 
 __all__ = [
     "SAMPLES",
-    "Collection",
-    "Events",
+    "SimulatedCollection",
+    "SimulatedEvents",
     "Simulation",
     "gaussian_toy",
     "log_likelihood_ratio",

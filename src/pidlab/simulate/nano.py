@@ -2,7 +2,7 @@
 
 A toy: names, types and typical sizes are those of NanoAOD, the distributions were chosen for this sample.
 
-**SimulatedEvents.** `run` (uint32) changes every 20,000 events from 362000 on, `luminosityBlock` (uint32) every 100; `event`
+**Events.** `run` (uint32) changes every 20,000 events from 362000 on, `luminosityBlock` (uint32) every 100; `event`
 (uint64) starts beyond 2^32. `PV_npvs` (int32) is Poisson of mean 32, at least 1. `genWeight` (float32) is ±26.7,
 negative for 12 % of the events, as generators at next-to-leading order make it. Of the events 25 % are Z → ee, 35 %
 W → eν, 40 % multijet; `MET_pt` (GeV) is Gamma(2) of scale 8, plus 25 times a Gamma(4)/4 in W events.

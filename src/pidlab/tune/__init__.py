@@ -3,4 +3,4 @@
 from pidlab.evaluate.results.tuning import Tuning
 from pidlab.tune.run import TuningRequest, TuningStopped, tune
 
-__all__ = ["Order", "Tuning", "TuningStopped", "tune"]
+__all__ = ["Tuning", "TuningRequest", "TuningStopped", "tune"]

@@ -13,7 +13,7 @@ import numpy as np
 from pidlab.config.edit import edited, flow
 from pidlab.config.load import LoadedConfig, load_config, plain_value
 from pidlab.config.names import KeyPath
-from pidlab.config.schema import ClassTable, CutsModel, Evaluate
+from pidlab.config.schema import ClassTable, CutsModel, Evaluate, TrainableSpec
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
 from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.decisions import as_scores
@@ -21,7 +21,7 @@ from pidlab.evaluate.results.run import ModelResult
 from pidlab.evaluate.results.tuning import Tried, Tuning
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.models.model import FoldModel
-from pidlab.models.registry import Resources, TrainableSpec
+from pidlab.models.registry import Resources
 from pidlab.pipeline import preprocess
 from pidlab.plots.tuning import write_tuning
 from pidlab.preprocess.events import load

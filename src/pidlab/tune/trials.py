@@ -16,13 +16,13 @@ import numpy as np
 
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import point_name
-from pidlab.config.schema import MlpModel
+from pidlab.config.schema import MlpModel, TrainableSpec
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.ranking import Score, auc_influence
 from pidlab.models.inputs import Prepared, prepare
 from pidlab.models.model import FoldModel, fit
-from pidlab.models.registry import Resources, TrainableSpec, build_estimator
+from pidlab.models.registry import Resources, build_estimator
 from pidlab.progress import Task
 from pidlab.sample import Sample
 from pidlab.tune.space import Dimension, suggestion, with_parameters

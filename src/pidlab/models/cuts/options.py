@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 
 from pidlab.errors import ModelError, nearest
+from pidlab.models.base import TrainingDataError
 from pidlab.models.cuts.boxes import Allowed, Array, Side
 from pidlab.models.cuts.search import BoxScan
 from pidlab.sample import IntArray
@@ -19,10 +20,6 @@ SIDES = ("auto", "min", "max", "both")
 
 # every 0.2 % of the signal, every 0.05 % where the cuts are loose and the background changes fast
 SCAN = np.round(np.concatenate([np.arange(0.30, 0.95, 0.002), np.arange(0.95, 0.9995, 0.0005)]), 4)
-
-
-class TrainingDataError(ModelError, ValueError):
-    """Data that cuts cannot be trained on; callers who know scikit-learn expect a ValueError."""
 
 
 def choice(option: str, value: object, known: Iterable[str]) -> str:

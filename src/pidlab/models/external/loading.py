@@ -9,16 +9,13 @@ import numpy as np
 from scipy.stats import rankdata
 
 from pidlab.config.load import LoadedConfig
-from pidlab.config.schema import OnnxModel, SklearnModel, TmvaModel
+from pidlab.config.schema import ImportedSpec, OnnxModel, SklearnModel, TmvaModel
 from pidlab.errors import Mistake, ModelError
 from pidlab.models.base import Classifier
 from pidlab.models.external.columns import Columns, ModelMismatchError, read_content
 from pidlab.models.external.onnx.runtime import LARGEST as LARGEST_ONNX
 from pidlab.models.external.tmva.file import LARGEST as LARGEST_TMVA
 from pidlab.sample import Sample
-
-ImportedSpec = OnnxModel | TmvaModel
-"""Models that are brought along as files, and not trained."""
 
 UNKNOWN_TRAINING = (
     "It was trained elsewhere: on which events is not known, and where some of them are in test its numbers flatter it."

@@ -89,8 +89,8 @@ def read_graph(content: bytes) -> Graph:
     """The graph in the bytes of an ONNX file.
 
     Raises:
-        ModelMismatchError: they are no ONNX file, refer to other files or to operators outside ONNX, or take what is no (n, d)
-            or (n,) floats.
+        ModelMismatchError: they are no ONNX file, refer to other files or to operators outside ONNX, or take what is
+            no (n, d) or (n,) floats.
         UsageError: onnx is not installed.
     """
     onnx, _ = packages()
