@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 NEW_NAMES = {
     "pidlab.arrays": "pidlab.apply.arrays",
@@ -42,7 +43,11 @@ class MovedModules:
         """Lets the module of the old name look its attributes up in the module of the new name."""
         new = importlib.import_module(NEW_NAMES[module.__name__])
         module.__doc__ = f"Has moved to {new.__name__}."
-        module.__dict__["__getattr__"] = lambda name: getattr(new, NEW_ATTRIBUTES.get(name, name))
+
+        def attribute(name: str) -> Any:
+            return getattr(new, NEW_ATTRIBUTES.get(name, name))
+
+        module.__dict__["__getattr__"] = attribute
 
 
 def install() -> None:
