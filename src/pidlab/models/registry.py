@@ -15,6 +15,7 @@ from pidlab.config.schema import (
     CutsModel,
     MlpModel,
     SklearnModel,
+    TrainableSpec,
 )
 from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.models.base import Classifier
