@@ -271,7 +271,7 @@ def score(sample: Sample, parts: Parts, contenders: Mapping[str, Model]) -> dict
     """Model, then sample name, to the (n, k) scores of its candidates."""
     samples = {name: sample.take(rows) for name, rows in parts.quoted().items()}
     return {
-        name: {part: c.scores(s, parted_from=int(part != "test")) for part, s in samples.items()}
+        name: {part: c.scores(s, fold_offset=int(part != "test")) for part, s in samples.items()}
         for name, c in contenders.items()
     }
 

@@ -28,7 +28,7 @@ def calibrated(contender: Model, validation: Sample) -> Model:
         return contender
     usable = trainable(validation, config)
     try:
-        scores, weight = contender.scores(usable, parted_from=1), training_weights(usable, config)
+        scores, weight = contender.scores(usable, fold_offset=1), training_weights(usable, config)
         found = fit_calibration(method, scores, usable.y, weight, usable.signal)
     except ModelError as error:
         raise ModelError(f"models.{contender.name}: {error}") from error

@@ -182,10 +182,10 @@ class Model:
         """The column of the scores that working point `number` decides by."""
         return len(self.recipe.classes) + number if self.boxes else self.recipe.signal
 
-    def scores(self, sample: Sample, parted_from: int = 0) -> Scores:
+    def scores(self, sample: Sample, fold_offset: int = 0) -> Scores:
         """(n, k) scores, and for cuts without a score (n, k + p): see `evaluate.decisions`.
 
-        With folds, each event is scored by the model `parted_from` places after the one that must not see it. With 0
+        With folds, each event is scored by the model `fold_offset` places after the one that must not see it. With 0
         that is the model that never saw the event; with 1, for an event that is not of that model's test fold, the
         next one, which trained or validated on it.
         """
@@ -193,7 +193,7 @@ class Model:
             return self._given(sample.columns, len(sample))
         if self.fold_seed is None:
             return self._scores_by(self.fitted[0], sample.x)
-        folds = (fold_of(sample.event, len(self.fitted), self.fold_seed) + parted_from) % len(self.fitted)
+        folds = (fold_of(sample.event, len(self.fitted), self.fold_seed) + fold_offset) % len(self.fitted)
         result = np.empty((len(sample), len(sample.classes) + len(self.boxes)), np.float32)
         for i, model in enumerate(self.fitted):
             rows = np.flatnonzero(folds == i)
