@@ -120,7 +120,7 @@ def compared(how: str, validation: Toy, test: Toy, rng: np.random.Generator) -> 
     for i, (deciding, quoted) in enumerate(scored(how, validation, test, rng)):
         name = f"m{i}"
         on_validation[name], on_test[name] = (np.stack([s, -s], axis=1) for s in (deciding, quoted))
-        chosen = choose(deciding, validation.sample, list(TARGETS), single_point=False)
+        chosen = choose(deciding, validation.sample, list(TARGETS), fixed_cut=False)
         points = tuple(WorkingPoint(*point, UNDEFINED, {}, {}, UNDEFINED) for point in chosen)
         results[name] = ModelResult(name, "fisher", False, {}, points, {}, {}, (), None, None)
     return compare_models(on_test, test.sample, on_validation, validation.sample, results)

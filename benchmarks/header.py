@@ -78,13 +78,13 @@ def trained(folder: Path) -> Bundle:
     simulate("shms", folder / "shms.root", 60_000, 1)
     done = analyse(check_config(CONTENT, {}, folder / "analysis.yaml"), Resources("cpu", 1), Watcher())
     (folder / "run").mkdir()
-    save_bundle(folder / "run", done.recipe, done.contenders, done.results.models)
+    save_bundle(folder / "run", done.recipe, done.models, done.results.models)
     return load_bundle(folder / "run")
 
 
 def unrolled(bundle: Bundle) -> str:
     """The trees of the BDT as functions of `if` and `else`, and their sum."""
-    forest = bundle.contenders["bdt"].fitted[0].estimator.forest()
+    forest = bundle.models["bdt"].fitted[0].estimator.forest()
     functions = "".join(
         f"static float tree{i}(const float* x) {{ {branch(t, 0)} }}\n" for i, t in enumerate(forest.trees)
     )
@@ -166,7 +166,7 @@ def figures(n: int, folder: Path) -> Iterator[Figure]:
 
 def python_path(bundle: Bundle, model: str, x: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
     """Events a second of `scores_of` on one thread, and the signal's scores (n,)."""
-    contender = bundle.contenders[model]
+    contender = bundle.models[model]
     if model == "bdt":
         contender.fitted[0].estimator.n_jobs = 1
     own = contender.scores_of(x, {})[:, bundle.recipe.signal]  # compiles, too

@@ -141,7 +141,7 @@ def truths() -> tuple[float, float, float]:
 def _thresholds(name: str, score: NDArray[np.float32], sample: Sample) -> ModelResult:
     points = tuple(
         WorkingPoint(*point, UNDEFINED, {}, {}, UNDEFINED)
-        for point in choose(score[:, 0], sample, [TARGET], single_point=False)
+        for point in choose(score[:, 0], sample, [TARGET], fixed_cut=False)
     )
     return ModelResult(name, "fisher", False, {}, points, {}, {}, (), None, None)
 

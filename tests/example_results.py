@@ -162,7 +162,7 @@ def _compared(a: ModelResult, b: ModelResult, others: Sequence[str]) -> Comparis
         for p, q in zip(a.working_points, b.working_points, strict=False)
         for c in others
     ]  # fmt: skip
-    if a.single_point:
+    if a.fixed_cut:
         return Comparison(a.name, b.name, UNDEFINED, tuple(points[: len(others)]))
     d = b.samples["test"].auc.value - a.samples["test"].auc.value
     return Comparison(a.name, b.name, Measured(d, d - 0.0012, d + 0.0010, 8000), tuple(points))

@@ -121,6 +121,6 @@ def made(folder: Path, content: dict[str, Any], name: str, n: int) -> Path:
         write_events(folder / "events.root", n)
     done = analyse(check_config(content, {}, folder / "analysis.yaml"), Resources("cpu", 1), Watcher())
     (folder / name).mkdir()
-    save_bundle(folder / name, done.recipe, done.contenders, done.results.models)
+    save_bundle(folder / name, done.recipe, done.models, done.results.models)
     (folder / name / "manifest.json").write_text(json.dumps({"schema": 1}))
     return folder / name

@@ -80,6 +80,6 @@ def make_run(folder: Path, content: Mapping[str, Any], name: str = "run") -> Bun
     """Run a configuration, and leave its models and results, but no figures, in `folder / name`."""
     done = analyse(check_config(dict(content), {}, folder / "analysis.yaml"), Resources("cpu", 1), Watcher())
     (folder / name).mkdir()
-    save_bundle(folder / name, done.recipe, done.contenders, done.results.models)
+    save_bundle(folder / name, done.recipe, done.models, done.results.models)
     write_results(folder / name / "results.json", done.results)
     return load_bundle(folder / name)

@@ -102,7 +102,7 @@ def keep(config: Path, folder: Path) -> None:
     """A run without report and figures: what `pidlab.load` needs."""
     done = analyse(load_config(config, QUICK), Resources("cpu", 1), Watcher())
     folder.mkdir()
-    save_bundle(folder, done.recipe, done.contenders, done.results.models)
+    save_bundle(folder, done.recipe, done.models, done.results.models)
     write_events(folder, done.scored)
 
 

@@ -31,12 +31,12 @@ from pidlab.evaluate.results.quality import Importance
 from pidlab.evaluate.results.run import ModelResult, Results, Robustness, Scoring
 from pidlab.models.calibrate import calibrated
 from pidlab.models.explain import explained
-from pidlab.models.model import Model, Scores, fit_contender
+from pidlab.models.model import Model, Scores, fit_model
 from pidlab.models.registry import Resources, check_models
 from pidlab.plots.worker import second
 from pidlab.preprocess.cautions import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.preprocess.events import Events, Input, input_names, load
-from pidlab.preprocess.features import given_values_changed
+from pidlab.preprocess.features import expression_values_changed
 from pidlab.preprocess.recipe import Recipe, compile_recipe
 from pidlab.progress import Watcher
 from pidlab.read.inspection import find_codes, shortest
@@ -97,7 +97,7 @@ def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watch
     n_processes = resources.n_jobs or len(os.sched_getaffinity(0))
     with whole_folder(output, watcher.note) as folder, second(loaded.config, n_processes) as beside:
         done = analyse(loaded, resources, watcher)
-        bundle = save_bundle(folder, done.recipe, done.contenders, done.results.models)
+        bundle = save_bundle(folder, done.recipe, done.models, done.results.models)
         write_events(folder, done.scored)
         manifest = manifest_of(loaded, done.inputs, resources, started)
         with watcher.task("figures and report", 0):
@@ -118,7 +118,7 @@ class Analysis:
 
     recipe: Recipe
     inputs: tuple[Input, ...]
-    contenders: Mapping[str, Model]
+    models: Mapping[str, Model]
     scored: ScoredEvents
     results: Results
 
@@ -138,15 +138,15 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     notes.stage("preprocess")
     events, parts = preprocess(recipe, events, notes)
     notes.stage("train")
-    contenders = train(recipe, events.sample, parts, resources, notes)
+    models = train(recipe, events.sample, parts, resources, notes)
     notes.stage("evaluate")
-    scores = score(events.sample, parts, contenders)
-    results = evaluate(recipe, events, parts, contenders, scores, notes)
+    scores = score(events.sample, parts, models)
+    results = evaluate(recipe, events, parts, models, scores, notes)
     results = replace(results, notes=tuple(notes.sentences))
     followed = {axis for asked in recipe.loaded.config.evaluate.flat for axis in axes_of(asked)}
     kept = {name: values for name, values in events.sample.spectators.items() if name in followed}
     scored = scored_events(replace(events.sample, spectators=kept), parts, scores)
-    return Analysis(recipe, events.inputs, contenders, scored, results)
+    return Analysis(recipe, events.inputs, models, scored, results)
 
 
 class _Notes(Watcher):
@@ -254,7 +254,7 @@ def _check_parts(sample: Sample, parts: Parts, wants_validation: bool) -> None:
 
 def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, watcher: Watcher) -> dict[str, Model]:
     """Train every model of the configuration."""
-    contenders: dict[str, Model] = {}
+    models: dict[str, Model] = {}
     samples = [(sample.take(train), sample.take(validation)) for train, validation in parts.training()]
     for name, spec in recipe.loaded.config.models.items():
         with watcher.task(f"training {name}", 0) as task:
@@ -262,17 +262,17 @@ def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, wa
             def progress(done: int, total: int, numbers: Mapping[str, float], task: Any = task) -> None:
                 task.reach(done, total, numbers)
 
-            fitted = fit_contender(name, spec, recipe, samples, resources, progress)
-            contenders[name] = calibrated(fitted, sample.take(parts.quoted()["validation"]))
-    return contenders
+            fitted = fit_model(name, spec, recipe, samples, resources, progress)
+            models[name] = calibrated(fitted, sample.take(parts.quoted()["validation"]))
+    return models
 
 
-def score(sample: Sample, parts: Parts, contenders: Mapping[str, Model]) -> dict[str, dict[str, Scores]]:
+def score(sample: Sample, parts: Parts, models: Mapping[str, Model]) -> dict[str, dict[str, Scores]]:
     """Model, then sample name, to the (n, k) scores of its candidates."""
     samples = {name: sample.take(rows) for name, rows in parts.quoted().items()}
     return {
         name: {part: c.scores(s, fold_offset=int(part != "test")) for part, s in samples.items()}
-        for name, c in contenders.items()
+        for name, c in models.items()
     }
 
 
@@ -280,40 +280,40 @@ def evaluate(
     recipe: Recipe,
     events: Events,
     parts: Parts,
-    contenders: Mapping[str, Model],
+    models: Mapping[str, Model],
     scores: Mapping[str, Mapping[str, Scores]],
     watcher: Watcher,
 ) -> Results:
     """Measure every model on every sample, from the scores that `score` gave."""
     config = recipe.loaded.config
     samples = {name: events.sample.take(rows) for name, rows in parts.quoted().items()}
-    models: dict[str, ModelResult] = {}
+    results: dict[str, ModelResult] = {}
     robustness: dict[str, Robustness] = {}
     importance: dict[str, Importance] = {}
-    with watcher.task("evaluating", len(contenders) * 3 + 1) as task:
-        for name, c in contenders.items():
-            models[name] = measured(c, scores[name], samples)
-            models[name] = replace(with_cut_string(models[name], c), scoring=timed(c, samples["test"]))
+    with watcher.task("evaluating", len(models) * 3 + 1) as task:
+        for name, c in models.items():
+            results[name] = measured(c, scores[name], samples)
+            results[name] = replace(with_cut_string(results[name], c), scoring=timed(c, samples["test"]))
             task.advance()
         aside = parts.aside
         on_test, on_aside = ({n: s[part] for n, s in scores.items()} for part in ("test", aside))
-        comparisons = compare_models(on_test, samples["test"], on_aside, samples[aside], models)
+        comparisons = compare_models(on_test, samples["test"], on_aside, samples[aside], results)
         task.advance()
         if config.evaluate.robustness is not None:
             spread = signal_spread(samples["train"])
-            for name, c in contenders.items():
+            for name, c in models.items():
                 robustness[name] = measure_robustness(
                     scorer(c),
                     samples["test"],
-                    models[name],
+                    results[name],
                     spread,
                     config.evaluate.robustness,
                     seed=config.seed,
                 )
                 task.advance()
         if config.evaluate.importance:
-            for name, c in contenders.items():
-                importance[name] = explained(c, scorer(c), samples["test"], models[name], seed=config.seed)
+            for name, c in models.items():
+                importance[name] = explained(c, scorer(c), samples["test"], results[name], seed=config.seed)
                 task.advance()
     return Results(
         signal=recipe.classes[recipe.signal],
@@ -321,7 +321,7 @@ def evaluate(
         features=events.sample.features,
         n={part: {c: int((s.y == i).sum()) for i, c in enumerate(recipe.classes)} for part, s in samples.items()},
         cutflow=events.cutflow,
-        models=models,
+        models=results,
         comparisons=comparisons,
         robustness=robustness,
         inputs=input_histograms(samples["test"]),
@@ -331,9 +331,9 @@ def evaluate(
     )
 
 
-def measured(contender: Model, scores: Mapping[str, Scores], samples: Mapping[str, Sample]) -> ModelResult:
+def measured(model: Model, scores: Mapping[str, Scores], samples: Mapping[str, Sample]) -> ModelResult:
     """What one model does on each sample."""
-    config, c = contender.recipe.loaded.config, contender
+    config, c = model.recipe.loaded.config, model
     common: dict[str, Any] = {"training": c.training, "seed": config.seed}
     if c.boxes:
         return evaluate_decisions(c.name, c.kind, scores, samples, config.evaluate, c.boxes, **common)
@@ -342,7 +342,7 @@ def measured(contender: Model, scores: Mapping[str, Scores], samples: Mapping[st
     if isinstance(spec, CutsModel) and spec.figure_of_merit is not None:
         expected = config.evaluate.expected or sums_of_weights(samples, apart=config.folds is None)
         merit = Merit(spec.figure_of_merit, expected, config.evaluate.punzi)
-    common |= {"single_point": c.single_point, "merit": merit, "balanced": config.balance == "equal"}
+    common |= {"fixed_cut": c.fixed_cut, "merit": merit, "balanced": config.balance == "equal"}
     common |= {"probability": c.probability, "notes": c.notes}
     common["calibration"] = c.calibration.method if c.calibration else "none"
     return evaluate_model(c.name, c.kind, scores, samples, config.evaluate, **common)
@@ -366,21 +366,21 @@ def scored_events(sample: Sample, parts: Parts, scores: Mapping[str, Mapping[str
     )
 
 
-def timed(contender: Model, sample: Sample) -> Scoring:
+def timed(model: Model, sample: Sample) -> Scoring:
     """How fast the model scores candidates that it has scored before: nothing is compiled or loaded in that time."""
     some = sample.take(np.arange(min(len(sample), _N_TIMED)))
     start = time.perf_counter()
-    contender.scores(some)
+    model.scores(some)
     return Scoring(len(some), time.perf_counter() - start)
 
 
-def with_cut_string(result: ModelResult, contender: Model) -> ModelResult:
+def with_cut_string(result: ModelResult, model: Model) -> ModelResult:
     """The result with each working point, and the first as a whole, as a ROOT cut string, for models that are cuts."""
     points = tuple(
-        p if p.flat else replace(p, cut_string=contender.cut_string(p.threshold, i))
+        p if p.flat else replace(p, cut_string=model.cut_string(p.threshold, i))
         for i, p in enumerate(result.working_points)
     )
-    first = points[0].cut_string if points else contender.cut_string(0.5)
+    first = points[0].cut_string if points else model.cut_string(0.5)
     return replace(result, working_points=points, cut_string=first)
 
 
@@ -396,13 +396,13 @@ def signal_spread(sample: Sample) -> NDArray[np.float64]:
     return spread
 
 
-def scorer(contender: Model) -> Any:
+def scorer(model: Model) -> Any:
     """A function of a sample whose features were changed: given models see the change of plain branches."""
 
     def score(sample: Sample) -> Scores:
-        if contender.fitted:
-            return contender.scores(sample)
-        columns = given_values_changed(contender.recipe, sample)
-        return contender.scores(replace(sample, columns=columns))
+        if model.fitted:
+            return model.scores(sample)
+        columns = expression_values_changed(model.recipe, sample)
+        return model.scores(replace(sample, columns=columns))
 
     return score

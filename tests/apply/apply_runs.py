@@ -53,7 +53,7 @@ def make_run(folder: Path, **changes: Any) -> Path:
     loaded = check_config(CONTENT | changes, {}, folder / "analysis.yaml")
     done, output = analyse(loaded, Resources("cpu", 1), Watcher()), folder / "run"
     output.mkdir()
-    bundle = save_bundle(output, done.recipe, done.contenders, done.results.models)
+    bundle = save_bundle(output, done.recipe, done.models, done.results.models)
     write_events(output, done.scored)
     sources, sample = [i.source for i in done.inputs], done.scored.sample
     known = parts_of(sources, [4000], sample.file, sample.row, done.scored.part, sample.event)

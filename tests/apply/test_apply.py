@@ -106,7 +106,7 @@ def test_events_of_the_run_take_the_model_that_did_not_see_them(bundle: Bundle, 
     of_run = friend(finished / "friends" / "train_pid.root")["pid_fisher"]
     assert np.array_equal(got["pid_fisher"][is_old], of_run[made["event"][is_old]])
     others = got["pid_selected"] & ~is_old
-    mean = by_hand(bundle.contenders["fisher"], made, None)
+    mean = by_hand(bundle.models["fisher"], made, None)
     assert np.array_equal(got["pid_fisher"][others], mean[others])
     assert (mean[is_old] != got["pid_fisher"][is_old]).mean() > 0.9
 
@@ -125,7 +125,7 @@ def test_without_the_events_of_the_run_all_take_the_mean_and_it_is_said(
     (summary,) = apply(bare, sources(finished.parent / "train.root"), tmp_path, notes)
     assert "mean of the fold models" in notes.said[0]
     assert summary.n_known == 0
-    got, mean = friend(summary.target), by_hand(bundle.contenders["fisher"], events(4000), None)
+    got, mean = friend(summary.target), by_hand(bundle.models["fisher"], events(4000), None)
     assert np.array_equal(got["pid_fisher"][got["pid_selected"]], mean[got["pid_selected"]])
 
 

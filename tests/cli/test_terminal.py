@@ -44,7 +44,7 @@ def test_the_table_fits_100_columns_and_holds_every_number_whole(classes):
     assert max(map(len, text.splitlines())) <= 100
     for name, model in results.models.items():
         assert name in text
-        for point in () if model.single_point else model.working_points:
+        for point in () if model.fixed_cut else model.working_points:
             assert all(format_symmetric(rate, 100.0) in text for rate in point.misid.values())
     assert text.count("kaon") == (len(results.models) + 1 if len(classes) > 2 else 0)
 

@@ -114,7 +114,7 @@ def made(folder: Path, output: Path, wanted: dict[str, Any]) -> tuple[Bundle, An
     """The models of a configuration, trained and saved."""
     done = analyse(check_config(wanted, {}, folder / "a.yaml"), Resources("cpu", 1), Watcher())
     output.mkdir()
-    return save_bundle(output, done.recipe, done.contenders, done.results.models), done
+    return save_bundle(output, done.recipe, done.models, done.results.models), done
 
 
 MODELS: dict[str, Any] = {
@@ -145,8 +145,8 @@ def test_a_run_whose_columns_meet_is_not_scored(folder: Path) -> None:
     """Written by an earlier version, or by hand: a column that replaces another is never returned."""
     wanted = content(TWO, {"fisher": FISHER}, evaluate={"robustness": None, "importance": False})
     bundle, _ = made(folder, folder / "meets", wanted)
-    contenders = {**bundle.contenders, "fisher_eff90": bundle.contenders["fisher"]}
-    twice = replace(bundle, contenders=contenders, decisions={**bundle.decisions, "fisher_eff90": ()})
+    models = {**bundle.models, "fisher_eff90": bundle.models["fisher"]}
+    twice = replace(bundle, models=models, decisions={**bundle.decisions, "fisher_eff90": ()})
     with pytest.raises(ModelError, match="two columns of this run would be called 'pid_fisher_eff90'"):
         Scorer(twice)
 

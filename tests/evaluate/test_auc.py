@@ -69,7 +69,7 @@ def test_n_is_that_of_the_class_that_has_fewer():
     y, weight = np.repeat([0, 1, 2], [30, 500, 700]), np.concatenate([np.ones(530), np.repeat([1.0, 3.0], 350)])
     sample = sample_of(y, weight=weight, classes=("a", "b", "c"))
     scores = np.pad(probabilities(np.arange(1230.0) / 100), ((0, 0), (0, 1)))
-    found = sample_metrics(scores, sample, None, 0.5, single_point=False)
+    found = sample_metrics(scores, sample, None, 0.5, fixed_cut=False)
     assert found.auc.n == pytest.approx(30)
     expected = {"a": 30, "b": 500, "c": (350 + 3 * 350) ** 2 / (350 + 9 * 350)}
     assert found.n_by_class == pytest.approx(expected)

@@ -144,7 +144,7 @@ def test_only_what_gives_probabilities_is_held_to_them():
     assert not evaluated(kind="mlp", balanced=False).calibration.balanced
     assert evaluated(kind="score").calibration is None
     assert evaluated(kind="cuts").calibration is None
-    cuts = evaluated(hand_cuts, three_samples(), kind="expression", single_point=True)
+    cuts = evaluated(hand_cuts, three_samples(), kind="expression", fixed_cut=True)
     assert cuts.calibration is None
 
 
@@ -295,7 +295,7 @@ def results_of(folder):
 def test_a_run_applies_its_calibration_everywhere(runs):
     before, after = results_of(runs["plain"]), results_of(runs["temperature"])
     for name in ("fisher", "bdt"):
-        held = load_bundle(runs["temperature"]).contenders[name].calibration
+        held = load_bundle(runs["temperature"]).models[name].calibration
         assert held.temperature == load_calibration(runs["temperature"] / "models" / name).temperature
         assert after[name].calibration.method == "temperature"
         np.testing.assert_allclose(after[name].samples["test"].auc.value, before[name].samples["test"].auc.value, 1e-6)
@@ -310,7 +310,7 @@ def test_a_run_applies_its_calibration_everywhere(runs):
 
 
 def test_with_folds_each_models_score_is_mapped_before_the_mean(runs):
-    contender = load_bundle(runs["isotonic"]).contenders["bdt"]
+    contender = load_bundle(runs["isotonic"]).models["bdt"]
     x = np.random.default_rng(1).normal(1, 2, (50, 4)).astype(np.float32)
     expected = np.mean([contender.calibration.apply(f.scores(x)) for f in contender.fitted], axis=0)
     np.testing.assert_allclose(contender.scores_of(x, {}), expected, rtol=1e-6)
@@ -319,7 +319,7 @@ def test_with_folds_each_models_score_is_mapped_before_the_mean(runs):
 
 
 def test_a_class_without_weight_to_calibrate_on_is_named(runs):
-    contender = load_bundle(runs["plain"]).contenders["bdt"]
+    contender = load_bundle(runs["plain"]).models["bdt"]
     loaded = contender.recipe.loaded
     asked = loaded.config.model_copy(
         update={"evaluate": loaded.config.evaluate.model_copy(update={"calibration": "isotonic"})}

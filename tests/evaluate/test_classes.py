@@ -110,7 +110,7 @@ def test_the_matrix_is_the_confusion_matrix_by_rows_with_clopper_pearson(result)
 
 def test_two_classes_are_decided_at_the_threshold():
     samples = three_samples()
-    found, cuts = evaluated(samples=samples), evaluated(hand_cuts, samples, kind="expression", single_point=True)
+    found, cuts = evaluated(samples=samples), evaluated(hand_cuts, samples, kind="expression", fixed_cut=True)
     for one in (found, cuts):
         confusion = one.samples["test"].confusion
         np.testing.assert_allclose(one.matrix.rate, confusion / confusion.sum(axis=1, keepdims=True), rtol=1e-12)

@@ -41,7 +41,7 @@ def thresholds_only(name, scores, validation):
     cuts = set(np.unique(score)) == {0, 1}
     points = tuple(
         WorkingPoint(*chosen, UNDEFINED, {}, {}, UNDEFINED)
-        for chosen in choose(score, validation, list(TARGETS), single_point=cuts)
+        for chosen in choose(score, validation, list(TARGETS), fixed_cut=cuts)
     )
     return ModelResult(name, "any", cuts, {}, points, {}, {}, (), None, None)
 
@@ -206,7 +206,7 @@ def test_without_validation_candidates_only_test_fluctuates():
     full = compared(samples)
     samples["none"] = samples["test"].take(np.zeros(0, np.int64))
     scores = {name: {s: model(v) for s, v in samples.items()} for name, model in MODELS.items()}
-    results = {n: evaluate_model(n, "any", scores[n], samples, Evaluate(), single_point=n == "hand") for n in MODELS}
+    results = {n: evaluate_model(n, "any", scores[n], samples, Evaluate(), fixed_cut=n == "hand") for n in MODELS}
     found = compare_models(
         {n: s["test"] for n, s in scores.items()},
         samples["test"],

@@ -31,9 +31,9 @@ def first_only(sample):
     return probabilities(2 * sample.x[:, 0])
 
 
-def measured(model, sample, *, single_point=False, seed=1, **how):
+def measured(model, sample, *, fixed_cut=False, seed=1, **how):
     samples = three_samples(600) | {"test": sample}
-    result = evaluated(model, samples, single_point=single_point, kind="expression" if single_point else "mlp")
+    result = evaluated(model, samples, fixed_cut=fixed_cut, kind="expression" if fixed_cut else "mlp")
     return measure_importance(model, sample, result, seed=seed, **how), result
 
 
@@ -120,7 +120,7 @@ def test_large_samples_are_reduced():
 
 def test_what_cannot_be_measured_goes_through():
     sample = gaussians(400, np.random.default_rng(7), kind="negative")
-    found, _ = measured(hand_cuts, sample, single_point=True)
+    found, _ = measured(hand_cuts, sample, fixed_cut=True)
     assert np.isnan(found.features[0].delta_auc.value)
     assert found.features[0].delta_efficiency.value < 0
     assert found.working_point == "hand"
@@ -163,7 +163,7 @@ def bundle(tmp_path_factory):
 def test_each_event_is_explained_by_the_model_that_never_saw_it(bundle):
     from pidlab.split import fold_of
 
-    contender = bundle[0].contenders["bdt"]
+    contender = bundle[0].models["bdt"]
     rng = np.random.default_rng(9)
     sample = sample_of(rng.integers(0, 3, 300), x=rng.normal(1, 2, (300, 4)), classes=("p", "k", "q"), signal=1)
     found, same = contributions(contender, sample)
@@ -172,7 +172,7 @@ def test_each_event_is_explained_by_the_model_that_never_saw_it(bundle):
     for i in (0, 1):
         own = contender.fitted[i].estimator.contributions(sample.x[folds == i])
         np.testing.assert_allclose(found[folds == i], own[:, 1, :-1], rtol=1e-6)
-    assert contributions(bundle[0].contenders["fisher"], sample) is None
+    assert contributions(bundle[0].models["fisher"], sample) is None
     assert contributions(contender, sample.take(np.zeros(0, int))) is None
 
 
@@ -181,9 +181,7 @@ def test_a_feature_that_trees_do_not_read_contributes_nothing(bundle):
     x, y = rng.normal(size=(500, 2)), rng.integers(0, 2, 500)
     x[:, 0] += y
     model = BDT(n_estimators=5, early_stopping_rounds=None).fit(x, y)
-    contender = dataclasses.replace(
-        bundle[0].contenders["bdt"], fitted=(FoldModel((2, 0), None, model),), fold_seed=None
-    )
+    contender = dataclasses.replace(bundle[0].models["bdt"], fitted=(FoldModel((2, 0), None, model),), fold_seed=None)
     sample = sample_of(y, x=np.column_stack([x[:, 1], np.zeros(500), x[:, 0]]))
     found, _ = contributions(contender, sample)
     expected = model.contributions(x.astype(np.float32))[:, 0]

@@ -191,7 +191,7 @@ def test_an_efficiency_above_1_is_said():
 
 def test_somebodys_cuts_are_one_point():
     samples = three_samples()
-    found = evaluated(hand_cuts, samples, kind="expression", single_point=True, cut_string="a > 0.2 && b > -0.6")
+    found = evaluated(hand_cuts, samples, kind="expression", fixed_cut=True, cut_string="a > 0.2 && b > -0.6")
     (point,) = found.working_points
     validation, test = samples["validation"], samples["test"]
     assert (point.name, point.threshold) == ("hand", 0.5)
@@ -290,7 +290,7 @@ def test_mistakes_of_the_caller_are_named():
 def test_results_go_into_json(result):
     text = json.dumps(plain(result), allow_nan=False)
     assert json.loads(text)["samples"]["test"]["auc"]["value"] == result.samples["test"].auc.value
-    cuts = evaluated(hand_cuts, kind="expression", single_point=True)
+    cuts = evaluated(hand_cuts, kind="expression", fixed_cut=True)
     assert plain(cuts)["samples"]["test"]["auc"]["value"] is None
 
 

@@ -65,18 +65,18 @@ def in_folds(n, rng, *, memory=0.0, kind="unit"):
 def test_events_that_folds_score_twice_are_compared_as_pairs(kind):
     """p-values uniform and the AUC difference covered: as independent samples both would look too much alike."""
     rng = np.random.default_rng(4)
-    found = [overtraining(*in_folds(600, rng, kind=kind), single_point=False, seed=i) for i in range(100)]
+    found = [overtraining(*in_folds(600, rng, kind=kind), fixed_cut=False, seed=i) for i in range(100)]
     assert flat_enough([o.ks_p["electron"] for o in found])
     assert 0.55 < np.mean([o.delta_auc.low <= 0 <= o.delta_auc.high for o in found]) < 0.8
     train, test = in_folds(600, rng, kind=kind)
     apart = (train[0], dataclasses.replace(train[1], event=train[1].event + np.uint64(10_000)), None)
-    paired, independent = (overtraining(t, test, single_point=False, seed=1).delta_auc for t in (train, apart))
+    paired, independent = (overtraining(t, test, fixed_cut=False, seed=1).delta_auc for t in (train, apart))
     assert paired.high - paired.low < 0.7 * (independent.high - independent.low)
     np.testing.assert_allclose(paired.value, independent.value, rtol=1e-12)
 
 
 def test_folds_that_remember_are_found_out():
-    found = overtraining(*in_folds(600, np.random.default_rng(5), memory=0.2), single_point=False, seed=1)
+    found = overtraining(*in_folds(600, np.random.default_rng(5), memory=0.2), fixed_cut=False, seed=1)
     assert found.ks_p["electron"] < 0.01
     assert found.delta_auc.low > 0
 
@@ -84,7 +84,7 @@ def test_folds_that_remember_are_found_out():
 def test_many_candidates_are_thinned_to_whole_events_and_still_tell():
     rng = np.random.default_rng(6)
     train, test = in_folds(60_000, rng, memory=0.1)
-    assert overtraining(train, test, single_point=False, seed=1).ks_p["pion"] < 0.01
+    assert overtraining(train, test, fixed_cut=False, seed=1).ks_p["pion"] < 0.01
 
 
 def test_an_overtrained_model_is_found_out():

@@ -16,11 +16,11 @@ from pidlab.evaluate.robustness import changed
 SPREAD = np.array([1.0, 1.0])
 
 
-def measured(model=both_features, n=4000, options=None, seed=1, single_point=False, test=None):
+def measured(model=both_features, n=4000, options=None, seed=1, fixed_cut=False, test=None):
     rng = np.random.default_rng(2)
     samples = {name: gaussians(1000, rng) for name in ("train", "validation")} | {"test": test or gaussians(n, rng)}
     scores = {name: model(s) for name, s in samples.items()}
-    result = evaluate_model("m", "mlp", scores, samples, Evaluate(), single_point=single_point)
+    result = evaluate_model("m", "mlp", scores, samples, Evaluate(), fixed_cut=fixed_cut)
     options = options or Robustness(smear=[0.1, 0.5, 1], scale=[0.5, 1.5], shift=[-0.5, 0.5])
     return measure_robustness(model, samples["test"], result, SPREAD, options, seed=seed), result, samples["test"]
 
@@ -144,7 +144,7 @@ def test_large_samples_are_reduced_by_whole_events():
 
 
 def test_somebodys_cuts_have_efficiencies_but_no_area():
-    found, result, _ = measured(hand_cuts, single_point=True)
+    found, result, _ = measured(hand_cuts, fixed_cut=True)
     assert found.nominal.efficiency == result.working_points[0].efficiency
     assert np.isnan(at(found, "smear", "f0").auc.value)
     assert at(found, "drop", "f0").efficiency.value == 0  # a missing value passes no cut

@@ -50,7 +50,7 @@ def of_two(two: Path) -> tuple[Bundle, ParityEvents]:
 
 def answers(bundle: Bundle, events: ParityEvents, folder: Path, models: Sequence[str] = ()) -> tuple[Header, Any]:
     """What a fresh header says of events, by output."""
-    header = Header(bundle, list(models) or list(bundle.contenders), events, "pid_test")
+    header = Header(bundle, list(models) or list(bundle.models), events, "pid_test")
     path = folder / "pid_test.h"
     path.write_text(header.text())
     return header, outputs_of(header, path, events, folder)
@@ -68,7 +68,7 @@ def test_a_hundred_thousand_events_are_scored_and_decided_alike(two: Path, tmp_p
     assert np.array_equal(found["pid_selected"], events.selected)
     assert 0.3 < events.selected.mean() < 0.9
     for model in header.models:
-        kind = bundle.contenders[model].kind
+        kind = bundle.models[model].kind
         score = np.where(events.selected, events.scores[model][:, bundle.recipe.signal], np.nan)
         limit = 0 if kind in EXACT else 1e-6 if kind == "bdt" else 1e-5
         largest_difference(model, found[f"pid_{model}"], score, limit)
@@ -118,8 +118,8 @@ def test_calibrated_models_of_three_classes(three: Path, method: str, tmp_path: 
 
 
 def check_calibrated(bundle: Bundle, models: list[str], calibration: Any, folder: Path) -> None:
-    contenders = {m: replace(bundle.contenders[m], calibration=calibration) for m in models}
-    bundle = replace(bundle, contenders=contenders, decisions={m: bundle.decisions[m] for m in models})
+    calibrated = {m: replace(bundle.models[m], calibration=calibration) for m in models}
+    bundle = replace(bundle, models=calibrated, decisions={m: bundle.decisions[m] for m in models})
     events = parity_events(bundle, 500)
     header, found = answers(bundle, events, folder)
     assert compared(header, "pid_test.h", found, events) < 1e-6
@@ -131,7 +131,7 @@ def test_a_wrong_constant_is_found_and_nothing_is_left(
     two: Path, planted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle, text = load_bundle(two, ["fisher"]), Header.text
-    right = repr(float(bundle.contenders["fisher"].fitted[0].estimator.coefficients_[0, 0]))
+    right = repr(float(bundle.models["fisher"].fitted[0].estimator.coefficients_[0, 0]))
     wrong = repr(float(right) * 1.001)
     if planted == "threshold":
         threshold = np.float32(bundle.decisions["fisher"][0].threshold)
@@ -293,7 +293,7 @@ answer = [[[repr(float(v)) for v in row] for row in column] for column in taken]
         for column in ask_root(code, header=path, file=tmp_path / "events.root")
     )
     pt, npvs = ak.flatten(columns["Electron_pt"]).to_numpy(), np.repeat(columns["PV_npvs"], counts)
-    expected = bundle.contenders["fisher"].scores_of(np.stack([pt, npvs], axis=1).astype(np.float32), {})[:, 0]
+    expected = bundle.models["fisher"].scores_of(np.stack([pt, npvs], axis=1).astype(np.float32), {})[:, 0]
     assert np.array_equal(selected, pt > 8)
     assert np.array_equal(score, np.where(pt > 8, expected, np.nan), equal_nan=True)
     assert np.array_equal(passed, (pt > 8) & (expected > np.float32(bundle.decisions["fisher"][0].threshold)))

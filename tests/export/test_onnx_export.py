@@ -60,19 +60,19 @@ def test_every_trained_model_scores_as_in_pidlab(run: str, tmp_path: Path, reque
     bundle: Bundle = request.getfixturevalue(run)
     events = parity_events(bundle, 2000)
     assert np.isnan(events.x).any()
-    for exported in write(bundle, list(bundle.contenders), tmp_path, events, tmp_path):
+    for exported in write(bundle, list(bundle.models), tmp_path, events, tmp_path):
         (name,) = exported.models
         assert exported.path == tmp_path / f"{name}.onnx"
         assert exported.n_events == len(events) > 2000
         assert exported.largest_difference == np.abs(run_graph(exported.path, events.x) - events.scores[name]).max()
         assert exported.largest_difference <= {"cuts": 0, "bdt": 1e-6}.get(name, 2e-6)
-    expected = [name for name in TRAINED if name in bundle.contenders]
+    expected = [name for name in TRAINED if name in bundle.models]
     assert {path.stem for path in tmp_path.iterdir()} == set(expected)
 
 
 def test_given_models_are_left_out_of_all_and_refused_by_name(three: Bundle, tmp_path: Path) -> None:
     events = parity_events(three, 100)
-    exported = write(three, list(three.contenders), tmp_path, events, tmp_path)
+    exported = write(three, list(three.models), tmp_path, events, tmp_path)
     note = "Left out: hand, given, wide (onnx takes bdt, cuts, fisher, logistic, mlp)."
     assert [e.note for e in exported] == [note, "", "", "", ""]
     for name in ("hand", "given"):
@@ -83,7 +83,7 @@ def test_given_models_are_left_out_of_all_and_refused_by_name(three: Bundle, tmp
 
 
 def test_the_graph_says_what_a_reader_needs(pair: Bundle, tmp_path: Path) -> None:
-    model = graph_of(pair.contenders["mlp"], metadata(pair, "mlp"))
+    model = graph_of(pair.models["mlp"], metadata(pair, "mlp"))
     told = {each.key: each.value for each in model.metadata_props}
     features = json.loads(told["features"])
     assert [f["name"] for f in features] == ["a", "far", "time", "hits"]
@@ -105,7 +105,7 @@ def test_networks_and_linear_models_keep_to_the_operators_of_sofie(run: str, req
     isotonic = "signal" if run == "pair" else "each"
     for name in ("mlp", "fisher", "logistic"):
         for calibration in (None, CALIBRATIONS["temperature"], CALIBRATIONS[isotonic]):
-            contender = replace(bundle.contenders[name], calibration=calibration)
+            contender = replace(bundle.models[name], calibration=calibration)
             graph = graph_of(contender, metadata(bundle, name)).graph
             assert {node.op_type for node in graph.node} <= set(SOFIE.split()), name
 
@@ -131,9 +131,9 @@ def test_damage_is_found(pair: Bundle, tmp_path: Path) -> None:
     """A weight, a leaf, a knot and a face that are a little off, and scores of another event."""
     events = parity_events(pair, 500)
     for name in TRAINED:
-        fitted = pair.contenders[name].fitted[0]
-        broken = replace(pair.contenders[name], fitted=(_damaged(name, fitted),))
-        bundle = replace(pair, contenders=dict(pair.contenders) | {name: broken})
+        fitted = pair.models[name].fitted[0]
+        broken = replace(pair.models[name], fitted=(_damaged(name, fitted),))
+        bundle = replace(pair, models=dict(pair.models) | {name: broken})
         with pytest.raises(ModelError, match=rf"{name}.onnx: differs from pidlab by"):
             write(bundle, [name], tmp_path, events, tmp_path)
     shifted = replace(events, scores={name: np.roll(s, 1, axis=0) for name, s in events.scores.items()})
@@ -183,10 +183,10 @@ def test_a_calibration_is_in_the_graph(how: str, run: str, tmp_path: Path, reque
     calibration = CALIBRATIONS[how]
     events = parity_events(bundle, 500)
     for name in ("fisher", "bdt", "mlp"):
-        contender = replace(bundle.contenders[name], calibration=calibration)
+        contender = replace(bundle.models[name], calibration=calibration)
         raw, expected = events.scores[name], contender.scores_of(events.x, {})
         assert np.abs(raw - expected).max() > 0.05
-        changed = replace(bundle, contenders={**bundle.contenders, name: contender})
+        changed = replace(bundle, models={**bundle.models, name: contender})
         (exported,) = write(changed, [name], tmp_path, replace(events, scores={name: expected}), tmp_path)
         np.testing.assert_allclose(run_graph(exported.path, events.x), expected, rtol=0, atol=1e-5)
         assert exported.largest_difference <= 2e-6
@@ -198,8 +198,8 @@ def test_a_steep_calibration_is_held_to_each_step_and_says_so(pair: Bundle, tmp_
     scores = np.unique(events.scores["mlp"][:, 1])
     x = np.sort(np.concatenate([scores[100:200], np.nextafter(scores[100:200], np.float32(2))])).astype(np.float64)
     steep = Isotonic((1,), (np.unique(x),), (np.linspace(0, 1, len(np.unique(x))),))
-    contender = replace(pair.contenders["mlp"], calibration=steep)
-    bundle = replace(pair, contenders={**pair.contenders, "mlp": contender})
+    contender = replace(pair.models["mlp"], calibration=steep)
+    bundle = replace(pair, models={**pair.models, "mlp": contender})
     told = replace(events, scores={"mlp": contender.scores_of(events.x, {})})
     (exported,) = write(bundle, ["mlp"], tmp_path, told, tmp_path)
     assert exported.largest_difference <= 2e-6

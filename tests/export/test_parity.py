@@ -56,7 +56,7 @@ def test_selected_and_other_rows_of_the_whole_input_are_taken(bundle: Bundle, ev
     assert rows.min() < 30
     assert rows.max() > 2970
     assert len(events) == len(events.x) == len(events.spectators["P.gtr.p"])
-    for name in bundle.contenders:
+    for name in bundle.models:
         assert len(events.scores[name]) == len(events)
         assert not any((passed & ~events.selected).any() for passed in events.passed[name].values())
 

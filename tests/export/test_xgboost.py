@@ -59,7 +59,7 @@ def test_plain_xgboost_gives_the_scores_of_pidlab(pair: Bundle, tmp_path: Path) 
 def test_only_the_trees_up_to_the_best_round_are_there(pair: Bundle, tmp_path: Path) -> None:
     write(pair, ["stopped"], tmp_path, parity_events(pair, 100), tmp_path)
     booster = xgboost.Booster(model_file=tmp_path / "stopped.json")
-    estimator: Any = pair.contenders["stopped"].fitted[0].estimator
+    estimator: Any = pair.models["stopped"].fitted[0].estimator
     assert booster.num_boosted_rounds() == estimator.best_iteration_ + 1 < 100
 
 
@@ -88,8 +88,8 @@ def test_the_file_says_what_a_reader_needs_and_has_a_plain_base_score(pair: Bund
 
 def test_a_calibration_is_told_and_acts_on_what_the_file_predicts(pair: Bundle, tmp_path: Path) -> None:
     events = parity_events(pair, 300)
-    contender = replace(pair.contenders["bdt"], calibration=Temperature(1.5))
-    changed = replace(pair, contenders={**pair.contenders, "bdt": contender})
+    contender = replace(pair.models["bdt"], calibration=Temperature(1.5))
+    changed = replace(pair, models={**pair.models, "bdt": contender})
     expected = contender.scores_of(events.x, {})
     (exported,) = write(changed, ["bdt"], tmp_path, replace(events, scores={"bdt": expected}), tmp_path)
     assert "before the calibration" in exported.note
@@ -118,9 +118,9 @@ def test_models_that_are_no_bdt_are_refused_by_name(pair: Bundle, tmp_path: Path
 def test_damage_is_found(pair: Bundle, tmp_path: Path) -> None:
     """Other trees, and a file that xgboost cannot read."""
     events = parity_events(pair, 500)
-    other = replace(pair.contenders["bdt"], fitted=pair.contenders["stopped"].fitted)
+    other = replace(pair.models["bdt"], fitted=pair.models["stopped"].fitted)
     with pytest.raises(ModelError, match=r"bdt\.json: differs from pidlab by"):
-        write(replace(pair, contenders={**pair.contenders, "bdt": other}), ["bdt"], tmp_path, events, tmp_path)
+        write(replace(pair, models={**pair.models, "bdt": other}), ["bdt"], tmp_path, events, tmp_path)
     (tmp_path / "bdt.json").write_text("{}")
     with pytest.raises(ModelError, match="xgboost refuses it"):
         predict(tmp_path / "bdt.json", events.x)

@@ -29,7 +29,7 @@ def results_of(k):
     if k == 2:
         samples = three_samples()
         mlp = evaluated(samples=samples, calibration="temperature")
-        hand = evaluated(hand_cuts, samples, kind="expression", single_point=True)
+        hand = evaluated(hand_cuts, samples, kind="expression", fixed_cut=True)
         test = samples["test"]
         importance = {
             "hand": measure_importance(hand_cuts, test, hand, seed=1),

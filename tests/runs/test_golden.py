@@ -38,7 +38,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_its_models_and_working_points_are_there(moved: Path) -> None:
     bundle = load_bundle(moved / "run")
-    assert tuple(bundle.contenders) == (*EXACT, *CLOSE)
+    assert tuple(bundle.models) == (*EXACT, *CLOSE)
     results = read_results(moved / "run" / "results.json")
     for name, decisions in bundle.decisions.items():
         points = results.models[name].working_points

@@ -44,7 +44,7 @@ class LoadedRun:
         self._bundle = load_bundle(Path(run), models)
         anywhere = replace(self._bundle, recipe=replace(self._bundle.recipe, event_id=()))
         self._by_key, self._by_values = Scorer(self._bundle, training_keys(self._bundle)), Scorer(anywhere)
-        self.models = tuple(self._bundle.contenders)
+        self.models = tuple(self._bundle.models)
         self.branches = self._by_values.branches
         self.working_points = {name: tuple(d.name for d in found) for name, found in self._bundle.decisions.items()}
 
@@ -58,7 +58,7 @@ class LoadedRun:
             DataError: a branch is missing, or of another length or type.
         """
         scored = self._scored(arrays)
-        names = [b for m, c in self._bundle.contenders.items() for b in score_branches(m, c)]
+        names = [b for m, c in self._bundle.models.items() for b in score_branches(m, c)]
         return {name.removeprefix("pid_"): _as_given(scored, name) for name in names}
 
     def decide(self, arrays: Columns, working_point: str) -> dict[str, Any]:

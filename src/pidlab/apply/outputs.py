@@ -70,7 +70,7 @@ def marker_of(bundle: Bundle, names: Mapping[Source, str], knows_events: bool) -
     if None in identities:
         return None
     inputs = [(i or {}) | {"name": name} for i, name in zip(identities, names.values(), strict=True)]
-    models = sorted(bundle.contenders)
+    models = sorted(bundle.models)
     return {"fingerprint": bundle.fingerprint, "models": models, "knows_events": knows_events, "inputs": inputs}
 
 

@@ -17,7 +17,7 @@ from pidlab.errors import ModelError, PidlabError
 from pidlab.models.model import Model, Scores
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import branches_read, check_table
-from pidlab.preprocess.features import event_keys, feature_matrix, given_columns, values_of
+from pidlab.preprocess.features import event_keys, expression_columns, feature_matrix, values_of
 from pidlab.preprocess.recipe import LocatedExpression
 from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk, Source, Table
@@ -140,14 +140,14 @@ class Scorer:
         recipe, watch = self.bundle.recipe, _ChunkWatch()
         kept = np.flatnonzero(selected(recipe, chunk))
         rows = chunk.take(kept)
-        x, given = feature_matrix(recipe, rows), given_columns(recipe, rows)
+        x, given = feature_matrix(recipe, rows), expression_columns(recipe, rows)
         event, known = self._known(rows, name)
         spectators = {name: values_of(stated, rows) for name, stated in self.followed}
         columns: dict[str, NDArray[Any]] = {"pid_selected": np.zeros(chunk.n_rows, bool)}
         columns["pid_selected"][kept] = True
         n_passed: dict[str, int] = {}
         watch.lap("select")
-        for model, contender in self.bundle.contenders.items():
+        for model, contender in self.bundle.models.items():
             scores = contender.scores_of(x, given, event, known)
             for branch, column in score_branches(model, contender).items():
                 columns[branch] = _spread(scores[:, column], kept, chunk.n_rows)
@@ -181,7 +181,7 @@ def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]
         ModelError: two of them would have one name.
     """
     branches: list[tuple[str, np.dtype[Any]]] = [("pid_selected", np.dtype(bool))]
-    for name, contender in bundle.contenders.items():
+    for name, contender in bundle.models.items():
         branches += ((branch, np.dtype(np.float32)) for branch in score_branches(name, contender))
         branches += ((f"pid_{name}_{point}", np.dtype(bool)) for point in dict.fromkeys(_points(bundle, name)))
     if with_split:

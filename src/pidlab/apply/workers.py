@@ -158,7 +158,7 @@ def _dismissed(crew: WorkerPool) -> Iterator[WorkerPool]:
 def _order(scorer: Scorer) -> ScoringRequest:
     if scorer.bundle.folder is None:
         raise UsageError("other processes load the models from the folder of a finished run; apply in threads, jobs=1")
-    return ScoringRequest(str(scorer.bundle.folder), tuple(scorer.bundle.contenders), scorer.bundle.fingerprint)
+    return ScoringRequest(str(scorer.bundle.folder), tuple(scorer.bundle.models), scorer.bundle.fingerprint)
 
 
 def _processes(n: int) -> ProcessPoolExecutor:

@@ -75,7 +75,7 @@ def class_points(
         if own.weight[own.is_signal].sum() > 0:
             quoted = replace(test[1], signal=c)
             score = signal_score(test[0], quoted)
-            chosen = choose(signal_score(scores, own), own, targets, single_point=False)
+            chosen = choose(signal_score(scores, own), own, targets, fixed_cut=False)
             points[sample.classes[c]] = tuple(measure(p, score, quoted, test[2], abundance) for p in chosen)
     return points
 

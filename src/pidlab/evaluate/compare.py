@@ -139,8 +139,8 @@ def _model(result: ModelResult, scores: Scores, deciding: Scores | None, events:
     test = signal_score(scores, events.test)
     empty = np.empty(0, np.float32)
     decided = empty if events.deciding is None or deciding is None else signal_score(deciding, events.deciding)
-    area = None if result.single_point else auc_influence(test, events.test.is_signal, events.test.weight)
-    points = {p.name: _at_point(p, test, decided, events, fixed=result.single_point) for p in result.working_points}
+    area = None if result.fixed_cut else auc_influence(test, events.test.is_signal, events.test.weight)
+    points = {p.name: _at_point(p, test, decided, events, fixed=result.fixed_cut) for p in result.working_points}
     return _Model(result, test, decided, area, points)
 
 
@@ -156,7 +156,7 @@ def _at_point(point: WorkingPoint, test: Score, deciding: Score, events: _Events
 
 
 def _cuts_first(a: _Model, b: _Model) -> tuple[_Model, _Model]:
-    return (b, a) if b.result.single_point and not a.result.single_point else (a, b)
+    return (b, a) if b.result.fixed_cut and not a.result.fixed_cut else (a, b)
 
 
 def _decide(
@@ -225,7 +225,7 @@ def _pass_rates(chance: Array, sample: Sample) -> Array:
 
 def _compare(a: _Model, b: _Model, events: _Events) -> Differences:
     area = UNDEFINED if a.area is None or b.area is None else difference(a.area, b.area, events.test_groups)
-    if a.result.single_point:
+    if a.result.fixed_cut:
         efficiency = signal_efficiency(a.test, events.test, HAND_THRESHOLD)
         (own,) = a.decisions.values()
         name = pair_name(a.result, b.result)
@@ -240,7 +240,7 @@ def _compare(a: _Model, b: _Model, events: _Events) -> Differences:
 
 def _at_cuts(cuts: _Model, other: _Model, events: _Events) -> _Decision:
     """The other model at the efficiency that the cuts have where thresholds are decided; other cuts as they are."""
-    if other.result.single_point:
+    if other.result.fixed_cut:
         return next(iter(other.decisions.values()))
     sample, own, score = events.deciding, cuts.deciding, other.deciding
     if sample is None:

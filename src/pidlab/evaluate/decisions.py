@@ -62,7 +62,7 @@ def evaluate_decisions(
             {part: _column(values, i, samples[part]) for part, values in scores.items()},
             samples,
             options,
-            single_point=True,
+            fixed_cut=True,
             training=training,
             seed=seed,
         )
@@ -107,5 +107,5 @@ def one_by_one(
 
 def pair_name(a: ModelResult, b: ModelResult) -> str:
     """What the comparison of somebody's cuts, a, with b is called: the working point, where one of them has a name."""
-    names = [m.working_points[0].name for m in (a, b) if m.single_point]
+    names = [m.working_points[0].name for m in (a, b) if m.fixed_cut]
     return next((name for name in names if name != HAND), HAND)

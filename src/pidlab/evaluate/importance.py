@@ -69,7 +69,7 @@ def measure_importance(
         if point is None:
             delta[1:] = [UNDEFINED] * (len(delta) - 1)
         others = [c for i, c in enumerate(sample.classes) if i != sample.signal]
-        area = UNDEFINED if result.single_point else delta[0]
+        area = UNDEFINED if result.fixed_cut else delta[0]
         misid = dict(zip(others, delta[2:], strict=True))
         features.append(FeatureImportance(name, area, delta[1], misid, explained.get(name)))
     n_explained = 0 if contributions is None else len(contributions[1])

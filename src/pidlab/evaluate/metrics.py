@@ -28,7 +28,7 @@ class Decided(NamedTuple):
 
 
 def sample_metrics(
-    scores: NDArray[np.floating[Any]], sample: Sample, groups: IntArray | None, threshold: float, *, single_point: bool
+    scores: NDArray[np.floating[Any]], sample: Sample, groups: IntArray | None, threshold: float, *, fixed_cut: bool
 ) -> SampleMetrics:
     """The metrics of scores (n, k) on a sample; `auc` and `separation` are signal against the rest.
 
@@ -40,7 +40,7 @@ def sample_metrics(
     classes, true, decided, threshold = decide(scores, sample, threshold)
     recalls = [_recall(decided, true, c, sample.weight, groups) for c in range(len(classes))]
     return SampleMetrics(
-        auc=UNDEFINED if single_point else auc(score, sample.is_signal, sample.weight, groups),
+        auc=UNDEFINED if fixed_cut else auc(score, sample.is_signal, sample.weight, groups),
         balanced_accuracy=mixture([(1 / len(recalls), recall) for recall in recalls]),
         accuracy=proportion(decided == true, sample.weight, groups),
         separation=separation(score, sample, groups),

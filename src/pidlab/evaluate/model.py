@@ -49,7 +49,7 @@ def evaluate_model(
     samples: Mapping[str, Sample],
     options: Evaluate,
     *,
-    single_point: bool = False,
+    fixed_cut: bool = False,
     training: Training | None = None,
     cut_string: str = "",
     seed: int = 1,
@@ -71,7 +71,7 @@ def evaluate_model(
         scores: sample to (n, k) scores, larger is more like that class; NaN never passes and counts in totals.
         samples: sample to the candidates behind the scores.
         options: what is asked.
-        single_point: somebody's cuts: 1 or 0, without a curve, with the one working point "hand".
+        fixed_cut: somebody's cuts: 1 or 0, without a curve, with the one working point "hand".
         training: what training took.
         cut_string: the decision as a ROOT cut string.
         seed: of permutations.
@@ -92,35 +92,34 @@ def evaluate_model(
     }
     source = "validation" if "validation" in scored else "train"
     deciding, test = scored[source], scored["test"]
-    chosen = choose(deciding.score, deciding.sample, options.working_points, single_point=single_point)
-    unset = {} if single_point else not_set(deciding.score, deciding.sample, options.working_points)
+    chosen = choose(deciding.score, deciding.sample, options.working_points, fixed_cut=fixed_cut)
+    unset = {} if fixed_cut else not_set(deciding.score, deciding.sample, options.working_points)
     asked = list(chosen)
     chosen += [best_point(deciding.score, deciding.sample, merit)] if merit is not None else []
     abundance = options.abundance or options.expected
     points = tuple(measure(p, test.score, test.sample, test.groups, abundance) for p in chosen)
     followed: tuple[list[WorkingPoint], list[Flatness]] = ([], [])
-    if not single_point:
+    if not fixed_cut:
         followed = flat_points(asked, (deciding.score, deciding.sample), test[1:], options)
     points += tuple(followed[0])
-    named = [] if single_point else points[: len(asked)]
+    named = [] if fixed_cut else points[: len(asked)]
     doubts = warnings_about(named, deciding[1:3], test.sample, source)
-    threshold = HAND_THRESHOLD if single_point else options.threshold
+    threshold = HAND_THRESHOLD if fixed_cut else options.threshold
     if not probability and points:
         threshold = points[0].threshold
     edges = response_edges({s: part.score for s, part in scored.items()}, probability=probability)
     result = ModelResult(
         name=name,
         kind=kind,
-        single_point=single_point,
+        fixed_cut=fixed_cut,
         samples={
-            s: sample_metrics(p.scores, p.sample, p.groups, threshold, single_point=single_point)
-            for s, p in scored.items()
+            s: sample_metrics(p.scores, p.sample, p.groups, threshold, fixed_cut=fixed_cut) for s, p in scored.items()
         },
         working_points=points,
         response={s: response(part.score, part.sample, edges) for s, part in scored.items()},
-        roc={} if single_point else roc_curves(test.score, test.sample, test.groups),
+        roc={} if fixed_cut else roc_curves(test.score, test.sample, test.groups),
         maps=efficiency_maps(test.score, points, test.sample, options.maps, options.thin),
-        overtraining=overtraining(scored["train"][1:], test[1:], single_point=single_point, seed=seed),
+        overtraining=overtraining(scored["train"][1:], test[1:], fixed_cut=fixed_cut, seed=seed),
         training=training,
         cut_string=cut_string,
         note=" ".join(

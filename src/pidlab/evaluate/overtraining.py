@@ -24,7 +24,7 @@ _PATHS, _STEPS = 999, 2000
 Part = tuple[Score, Sample, IntArray | None]
 
 
-def overtraining(train: Part, test: Part, *, single_point: bool, seed: int) -> Overtraining:
+def overtraining(train: Part, test: Part, *, fixed_cut: bool, seed: int) -> Overtraining:
     """A Kolmogorov-Smirnov p-value for each class, and AUC(train) - AUC(test), from (score, sample, groups) of each.
 
     With folds both samples hold the same events, scored by models that saw them and that did not: the two scores of an
@@ -32,7 +32,7 @@ def overtraining(train: Part, test: Part, *, single_point: bool, seed: int) -> O
     """
     paired = share_events(train[1], test[1])
     p = {name: class_p(train, test, c, seed, paired=paired) for c, name in enumerate(test[1].classes)}
-    return Overtraining(p, UNDEFINED if single_point else _delta_auc(train, test, paired=paired))
+    return Overtraining(p, UNDEFINED if fixed_cut else _delta_auc(train, test, paired=paired))
 
 
 def share_events(train: Sample, test: Sample) -> bool:

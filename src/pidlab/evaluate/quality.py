@@ -39,7 +39,7 @@ def with_quality(
     """
     scores, score, sample, groups = test
     result = replace(result, matrix=decision_matrix(decide(scores, sample, threshold), sample.weight, groups))
-    if result.single_point:
+    if result.fixed_cut:
         return result
     curve = None
     if probability and result.kind not in WITHOUT_PROBABILITIES:

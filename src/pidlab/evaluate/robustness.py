@@ -136,7 +136,7 @@ def _point(
     change: _Change, scores: NDArray[np.floating[Any]], sample: Sample, groups: IntArray | None, result: ModelResult
 ) -> RobustnessPoint:
     signal = signal_score(scores, sample)
-    area = UNDEFINED if result.single_point else auc(signal, sample.is_signal, sample.weight, groups)
+    area = UNDEFINED if result.fixed_cut else auc(signal, sample.is_signal, sample.weight, groups)
     if not result.working_points:  # none could be set
         others = [name for index, name in enumerate(sample.classes) if index != sample.signal]
         return RobustnessPoint(

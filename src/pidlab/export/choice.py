@@ -25,7 +25,7 @@ def choose(bundle: Bundle, models: Sequence[str], kinds: Collection[str], what: 
     Raises:
         UsageError: a named model is of another type, or none can be taken.
     """
-    contenders = bundle.contenders
+    contenders = bundle.models
     fits = [name for name in models if contenders[name].kind in kinds and not contenders[name].boxes]
     others = [name for name in models if name not in fits]
     if not others:
@@ -37,7 +37,7 @@ def choose(bundle: Bundle, models: Sequence[str], kinds: Collection[str], what: 
 
 
 def _reason(bundle: Bundle, name: str) -> str:
-    contender = bundle.contenders[name]
+    contender = bundle.models[name]
     if not contender.fitted:
         return f"{name!r} is an expression (type {contender.kind}), export it as cuts or header"
     if contender.boxes:
@@ -47,10 +47,10 @@ def _reason(bundle: Bundle, name: str) -> str:
 
 def description(bundle: Bundle, name: str) -> dict[str, Any]:
     """What a reader of a model needs besides the model, in JSON's types; a decision is score > threshold, strictly."""
-    recipe, decisions, calibration = bundle.recipe, bundle.decisions[name], bundle.contenders[name].calibration
+    recipe, decisions, calibration = bundle.recipe, bundle.decisions[name], bundle.models[name].calibration
     return {
         "model": name,
-        "type": bundle.contenders[name].kind,
+        "type": bundle.models[name].kind,
         "features": [
             {"name": feature.name, "expression": stated.expression.text, "missing": feature.missing}
             for feature, stated in recipe.features

@@ -44,12 +44,12 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
 
 def cut_strings(bundle: Bundle, model: str) -> Iterator[tuple[str, str]]:
     """(working point, the whole decision as a cut string) of one model; nothing where it is no cut."""
-    recipe, contender = bundle.recipe, bundle.contenders[model]
+    recipe, contender = bundle.recipe, bundle.models[model]
     aliases = dict(recipe.loaded.config.data.aliases)
     boxes = contender.kind == "cuts" and len(contender.fitted) == 1 and contender.calibration is None
     for number, decision in enumerate(bundle.decisions[model]):
-        if contender.single_point:
-            terms = [_whole(recipe.given[model].expression.text, aliases)]
+        if contender.fixed_cut:
+            terms = [_whole(recipe.expression_models[model].expression.text, aliases)]
         elif boxes and decision.flat is None:
             terms = list(_faces(contender, number, decision, aliases))
         else:

@@ -16,7 +16,7 @@ from pidlab.errors import DataError, ModelError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.expressions import Expression, evaluate, parse
 from pidlab.preprocess.events import check_table
-from pidlab.preprocess.features import feature_matrix, given_columns, missing_values
+from pidlab.preprocess.features import expression_columns, feature_matrix, missing_values
 from pidlab.preprocess.selection import selected
 from pidlab.read import STEP, Chunk, Source, Table
 from pidlab.runs.bundle import Bundle, Decision
@@ -175,19 +175,19 @@ def _computed(bundle: Bundle, branches: Columns, members: frozenset[str]) -> Par
     recipe, n = bundle.recipe, len(next(iter(branches.values())))
     arrays = {"Entry$": np.arange(n), "LocalEntry$": np.arange(n)} | branches
     chunk = Chunk(arrays, 0, n, arrays)
-    x, given, kept = feature_matrix(recipe, chunk), given_columns(recipe, chunk), selected(recipe, chunk)
+    x, given, kept = feature_matrix(recipe, chunk), expression_columns(recipe, chunk), selected(recipe, chunk)
     spectators = {
         name: np.asarray(evaluate(expression, arrays, n), np.float64)
         for name, expression in flat_spectators(bundle).items()
     }
     with np.errstate(over="ignore", invalid="ignore"):  # very large values are among the special ones
-        scores = {name: contender.scores_of(x, given) for name, contender in bundle.contenders.items()}
+        scores = {name: contender.scores_of(x, given) for name, contender in bundle.models.items()}
     passed = {
         name: {
             d.name: kept & d.passed(scores[name][:, contender.decision_column(i)], spectators)
             for i, d in enumerate(bundle.decisions[name])
         }
-        for name, contender in bundle.contenders.items()
+        for name, contender in bundle.models.items()
     }
     return ParityEvents(branches, x, kept, scores, passed, spectators, members)
 
@@ -196,7 +196,7 @@ def _near_thresholds(bundle: Bundle, events: ParityEvents) -> Iterator[NDArray[n
     """For each decision the rows whose scores are next to its threshold, from both sides."""
     for name, decisions in bundle.decisions.items():
         for i, decision in enumerate(decisions):
-            score = events.scores[name][:, bundle.contenders[name].decision_column(i)].astype(np.float64)
+            score = events.scores[name][:, bundle.models[name].decision_column(i)].astype(np.float64)
             distance = np.abs(score - _threshold(decision, events.spectators))
             distance[np.isnan(distance)] = np.inf
             yield np.argsort(distance, kind="stable")[:_NEAR_A_THRESHOLD]

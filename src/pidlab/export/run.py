@@ -58,14 +58,14 @@ def export(
     if format not in FORMATS:
         raise UsageError(f"there is no format {format!r}; {nearest(format, FORMATS)}")
     for name in models:
-        if name not in bundle.contenders:
-            raise UsageError(f"{run}: has no model {name!r}; {nearest(name, bundle.contenders)}")
+        if name not in bundle.models:
+            raise UsageError(f"{run}: has no model {name!r}; {nearest(name, bundle.models)}")
     write: Writer = importlib.import_module(FORMATS[format]).write
     events = parity_events(bundle, sources=sources)
     beside = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         beside.mkdir(parents=True)
-        exported = write(bundle, list(models) or list(bundle.contenders), beside, events, run)
+        exported = write(bundle, list(models) or list(bundle.models), beside, events, run)
         for each in exported:
             if each.largest_difference > LIMIT:
                 raise ModelError(f"{each.path.name}: differs from pidlab by {each.largest_difference:.3g}")

@@ -41,7 +41,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     names, note = choose(bundle, models, {"bdt"}, "xgboost")
     exported = []
     for name in names:
-        fitted = bundle.contenders[name].fitted
+        fitted = bundle.models[name].fitted
         stems = [f"{name}_fold{i}" for i in range(len(fitted))] if len(fitted) > 1 else [name]
         found = []
         for stem, each in zip(stems, fitted, strict=True):
@@ -49,7 +49,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
             path.write_text(json.dumps(_content(bundle, name, each), ensure_ascii=False), encoding="utf-8")
             found.append(predict(path, events.x[:, list(each.columns)]))
         expected, told = events.scores[name], note
-        if bundle.contenders[name].calibration is not None:
+        if bundle.models[name].calibration is not None:
             expected, told = (
                 np.mean([each.scores(events.x) for each in fitted], axis=0),
                 f"{note} {_UNCALIBRATED}".strip(),

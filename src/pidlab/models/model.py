@@ -22,7 +22,7 @@ from pidlab.models.calibration import Calibrator, load_calibration, save_calibra
 from pidlab.models.external.loading import notes_of, open_model, takes_missing
 from pidlab.models.inputs import Prepared, prepare
 from pidlab.models.registry import Resources, build_estimator, estimator_class
-from pidlab.preprocess.features import given_scores, missing_values
+from pidlab.preprocess.features import expression_scores, missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.preprocess.scaling import Scaler
 from pidlab.sample import BoolArray, FloatArray, Sample
@@ -157,7 +157,7 @@ class Model:
     @property
     def probability(self) -> bool:
         """Whether scores lie in [0, 1] and are decided at `evaluate.threshold`; else they may take any value."""
-        return self.fitted[0].estimator.probability if self.fitted else self.single_point
+        return self.fitted[0].estimator.probability if self.fitted else self.fixed_cut
 
     @property
     def one_sided(self) -> bool:
@@ -165,7 +165,7 @@ class Model:
         return len(self.recipe.classes) == 2 or not self.fitted or self.fitted[0].estimator.one_sided
 
     @property
-    def single_point(self) -> bool:
+    def fixed_cut(self) -> bool:
         """True for somebody's cuts as they are."""
         return self.kind == "expression"
 
@@ -236,8 +236,8 @@ class Model:
 
         Cuts without a score have no threshold: theirs is the box of working point `number`.
         """
-        if self.single_point:
-            return self.recipe.given[self.name].expression.text
+        if self.fixed_cut:
+            return self.recipe.expression_models[self.name].expression.text
         if self.kind != "cuts" or len(self.fitted) != 1:
             return ""
         used = [self.recipe.features[j] for j in self.fitted[0].columns]
@@ -251,8 +251,8 @@ class Model:
 
     def _given(self, columns: Mapping[str, Any], n: int) -> Scores:
         """The signal's score in its column; the others hold its opposite for two classes, and nothing for more."""
-        signal = given_scores(self.recipe, self.name, columns, n)
-        return signal_scores(signal, len(self.recipe.classes), self.recipe.signal, probability=self.single_point)
+        signal = expression_scores(self.recipe, self.name, columns, n)
+        return signal_scores(signal, len(self.recipe.classes), self.recipe.signal, probability=self.fixed_cut)
 
     def save(self, directory: Path) -> None:
         """Write the fitted models, one directory a fold, into `directory`."""
@@ -271,7 +271,7 @@ class Model:
         config = recipe.loaded.config
         kind = config.models[name].type
         brought = isinstance(config.models[name], ImportedSpec)
-        n = 0 if name in recipe.given else 1 if brought else config.folds or 1
+        n = 0 if name in recipe.expression_models else 1 if brought else config.folds or 1
         fitted = tuple(FoldModel.load(directory / f"fold{i}", kind) for i in range(n))
         for i, each in enumerate(fitted):
             each.check(directory / f"fold{i}", len(recipe.features), len(recipe.classes), recipe.signal)
@@ -346,7 +346,7 @@ def members_spread(spec: TrainableSpec, estimator: Any, given: Prepared) -> floa
     return float(estimator.spread(watched[:_N_COMPARED]).mean())
 
 
-def fit_contender(
+def fit_model(
     name: str,
     spec: ModelSection,
     recipe: Recipe,
@@ -357,7 +357,7 @@ def fit_contender(
     """Train a model on each (train, validation) pair of `parts`: one, or one a fold."""
     config = recipe.loaded.config
     fold_seed = config.split.seed if config.folds else None
-    if name in recipe.given:
+    if name in recipe.expression_models:
         return Model(name, spec.type, recipe, (), None, None)
     start = time.perf_counter()
     try:

@@ -27,7 +27,7 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, looks: Mapping
     tops: list[Array] = []
     for model in models:
         look = looks[model.name]
-        if model.single_point:
+        if model.fixed_cut:
             entries.extend((_marker(point, against, ax, look), model.name) for point in _points(model, against))
         elif against in model.roc:
             entries.append((_curve(model.roc[against], ax, look), model.name))
@@ -56,7 +56,7 @@ def roc_ratio(
     drawn: list[Array] = []
     for model in models:
         look = looks[model.name]
-        if model.single_point:
+        if model.fixed_cut:
             for point in _points(model, against):
                 drawn.append(_ratio_marker(point, against, base, ax, look))
         elif against in model.roc:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.results.run import CutStep
 from pidlab.expressions import selects
-from pidlab.preprocess.features import event_keys, feature_columns, given_columns, spectator_values, values_of
+from pidlab.preprocess.features import event_keys, expression_columns, feature_columns, spectator_values, values_of
 from pidlab.preprocess.precision import Columns, coarse_scores, refined
 from pidlab.preprocess.recipe import ClassRule, Recipe
 from pidlab.preprocess.selection import CutFlow, cut_masks
@@ -166,7 +166,7 @@ class _Loader:
             classes=recipe.classes,
             signal=recipe.signal,
             spectators=spectator_values(recipe, kept),
-            columns=given_columns(recipe, kept),
+            columns=expression_columns(recipe, kept),
             file=np.full(len(rows), index, np.int32),
             row=chunk.first_row + rows,
         )

@@ -59,24 +59,24 @@ def spectator_values(recipe: Recipe, chunk: Chunk) -> dict[str, NDArray[np.float
     return {name: values_of(stated, chunk) for name, stated in recipe.spectators}
 
 
-def given_columns(recipe: Recipe, chunk: Chunk) -> dict[str, Any]:
+def expression_columns(recipe: Recipe, chunk: Chunk) -> dict[str, Any]:
     """The branches that `expression` and `score` models read."""
-    return {name: chunk.arrays[name] for name in sorted(recipe.given_branches)}
+    return {name: chunk.arrays[name] for name in sorted(recipe.expression_model_branches)}
 
 
-def given_scores(recipe: Recipe, name: str, columns: Mapping[str, Any], n: int) -> NDArray[np.float32]:
+def expression_scores(recipe: Recipe, name: str, columns: Mapping[str, Any], n: int) -> NDArray[np.float32]:
     """(n,) float32, the signal's score by an `expression` (1 or 0) or `score` model."""
     from pidlab.config.schema import ExpressionModel
     from pidlab.expressions import selects
 
-    expression = recipe.given[name].expression
+    expression = recipe.expression_models[name].expression
     if isinstance(recipe.loaded.config.models[name], ExpressionModel):
         return selects(expression, columns, n).astype(np.float32)
     with np.errstate(over="ignore"):
         return np.asarray(evaluate(expression, columns, n), np.float32)
 
 
-def given_values_changed(recipe: Recipe, sample: Sample) -> dict[str, Any]:
+def expression_values_changed(recipe: Recipe, sample: Sample) -> dict[str, Any]:
     """The columns of a sample whose features were changed, with the change carried over.
 
     A column follows the feature that is just this branch; where the feature has its nominal value, so has the column.

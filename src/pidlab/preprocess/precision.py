@@ -103,7 +103,7 @@ def coarse_scores(recipe: Recipe, sample: Sample) -> list[str]:
     step = max(1, len(sample) // _N_LOOKED_AT)
     columns = {name: values[::step] for name, values in sample.columns.items()}
     told = []
-    for name, stated in recipe.given.items():
+    for name, stated in recipe.expression_models.items():
         if not isinstance(recipe.loaded.config.models[name], ScoreModel):
             continue
         values = evaluate(stated.expression, columns, len(sample.y[::step]))

@@ -43,7 +43,7 @@ class Recipe:
         selection: the cut flow, in order.
         features: with the values that mean "missing".
         spectators: what is carried along, axes of maps and of flat working points included.
-        given: name of an `expression` or `score` model to its expression.
+        expression_models: name of an `expression` or `score` model to its expression.
         event_id: branches that identify an event; empty where file and entry number do.
         test: true for test events, where the configuration says so by an expression.
     """
@@ -54,13 +54,13 @@ class Recipe:
     selection: tuple[tuple[str, LocatedExpression], ...]
     features: tuple[tuple[Feature, LocatedExpression], ...]
     spectators: tuple[tuple[str, LocatedExpression], ...]
-    given: Mapping[str, LocatedExpression]
+    expression_models: Mapping[str, LocatedExpression]
     event_id: tuple[str, ...]
     test: LocatedExpression | None
 
     def stated(self, rules: Iterable[ClassRule] = ()) -> list[LocatedExpression]:
         """The expressions needed to score rows and, with `rules`, to label, weigh and split them."""
-        scoring = [s for _, s in (*self.selection, *self.features)] + list(self.given.values())
+        scoring = [s for _, s in (*self.selection, *self.features)] + list(self.expression_models.values())
         labelling = [s for rule in rules for s in (rule.cut, rule.weight)]
         if not labelling:
             return scoring
@@ -72,9 +72,9 @@ class Recipe:
         return self.loaded.config.data.per
 
     @property
-    def given_branches(self) -> set[str]:
+    def expression_model_branches(self) -> set[str]:
         """The branches that `expression` and `score` models read."""
-        return {name for stated in self.given.values() for name in stated.expression.branches}
+        return {name for stated in self.expression_models.values() for name in stated.expression.branches}
 
     def rules(self) -> dict[Source, list[ClassRule]]:
         """The inputs of the configuration, each with the classes found in it.
@@ -212,8 +212,8 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
         (f, compile_(feature_key(i, config.features[i]), f.expression)) for i, f in enumerate(config.feature_list)
     ]
     spectators = [(name, compile_(key, name)) for name, key in _spectator_names(loaded).items()]
-    given = {
-        name: compile_(("models", name, "cut" if isinstance(m, ExpressionModel) else "expression"), _given_text(m))
+    expression_models = {
+        name: compile_(("models", name, "cut" if isinstance(m, ExpressionModel) else "expression"), _expression_text(m))
         for name, m in config.models.items()
         if isinstance(m, ExpressionModel | ScoreModel)
     }
@@ -226,7 +226,7 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
         selection=tuple((name, s) for name, s in selection if s),
         features=tuple((f, s) for f, s in features if s),
         spectators=tuple((name, s) for name, s in spectators if s),
-        given={name: s for name, s in given.items() if s},
+        expression_models={name: s for name, s in expression_models.items() if s},
         event_id=tuple(config.data.event_id),
         test=test,
     )
@@ -234,7 +234,7 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
     return recipe
 
 
-def _given_text(model: ExpressionModel | ScoreModel) -> Text:
+def _expression_text(model: ExpressionModel | ScoreModel) -> Text:
     return model.cut if isinstance(model, ExpressionModel) else model.expression
 
 
@@ -270,4 +270,4 @@ def _refuse_leaks(recipe: Recipe) -> None:
 def without_models(recipe: Recipe, names: Iterable[str]) -> Recipe:
     """The same recipe for some of the models only."""
     kept = set(names)
-    return replace(recipe, given={name: s for name, s in recipe.given.items() if name in kept})
+    return replace(recipe, expression_models={name: s for name, s in recipe.expression_models.items() if name in kept})

@@ -144,7 +144,7 @@ def _section(figure: str) -> str:
 
 def _broken(results: Results) -> list[str]:
     """The models of which is known where a change breaks them."""
-    by_hand = {name for name, model in results.models.items() if model.single_point}
+    by_hand = {name for name, model in results.models.items() if model.fixed_cut}
     return [name for name, robust in results.robustness.items() if robust.breaks_at and name not in by_hand]
 
 
@@ -258,11 +258,11 @@ def _lead(comparisons: Sequence[Comparison], best: str, second: str) -> str:
 
 def against_hand_cuts(results: Results) -> list[PairedPoint]:
     """What each model does at the efficiency of somebody's cuts."""
-    by_hand = {name for name, model in results.models.items() if model.single_point}
+    by_hand = {name for name, model in results.models.items() if model.fixed_cut}
     return [point for c in results.comparisons if c.a in by_hand or c.b in by_hand for point in c.working_points]
 
 
 def _point_names(models: Iterable[ModelResult]) -> list[str]:
-    curved = [model for model in models if not model.single_point]
+    curved = [model for model in models if not model.fixed_cut]
     named = [name for model in curved for name in (*(p.name for p in model.working_points), *model.unset)]
     return list(dict.fromkeys(named))

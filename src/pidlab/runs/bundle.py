@@ -62,7 +62,7 @@ class Bundle:
     """
 
     recipe: Recipe
-    contenders: Mapping[str, Model]
+    models: Mapping[str, Model]
     decisions: Mapping[str, tuple[Decision, ...]]
     fingerprint: str
     folder: Path | None = None
@@ -75,25 +75,25 @@ def decisions_of(results: Mapping[str, ModelResult]) -> dict[str, tuple[Decision
 
 
 def save_bundle(
-    folder: Path, recipe: Recipe, contenders: Mapping[str, Model], results: Mapping[str, ModelResult]
+    folder: Path, recipe: Recipe, models: Mapping[str, Model], results: Mapping[str, ModelResult]
 ) -> Bundle:
     """Write `config.yaml` and `models/` into the folder of a run."""
     (folder / "config.yaml").write_text(config_yaml(recipe.loaded), encoding="utf-8")
     decisions = decisions_of(results)
-    for name, contender in contenders.items():
+    for name, model in models.items():
         directory = folder / "models" / name
         directory.mkdir(parents=True)
-        contender.save(directory)
+        model.save(directory)
         content = {
             "schema": SCHEMA,
-            "type": contender.kind,
+            "type": model.kind,
             "classes": list(recipe.classes),
             "signal": recipe.classes[recipe.signal],
             "features": [f.name for f, _ in recipe.features],
             "working_points": [_decision_json(d) for d in decisions[name]],
         }
         write_json(directory / "model.json", content)
-    return Bundle(recipe, contenders, decisions, _fingerprint(folder))
+    return Bundle(recipe, models, decisions, _fingerprint(folder))
 
 
 def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
@@ -115,14 +115,15 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
             raise UsageError(f"{run}: has no model {name!r}; {nearest(name, loaded.config.models)}")
     verify(run, *(f"models/{name}" for name in wanted))
     recipe = without_models(compile_recipe(loaded), wanted)
-    contenders, decisions = {}, {}
+    loaded_models: dict[str, Model] = {}
+    decisions: dict[str, tuple[Decision, ...]] = {}
     with from_run(run):
         for name in wanted:
             directory = run / "models" / name
             decisions[name] = _decisions(directory / "model.json", name, recipe)
-            contenders[name] = Model.load(directory, name, recipe)
-            _check_decisions(directory / "model.json", contenders[name], decisions[name])
-    return Bundle(recipe, contenders, decisions, _fingerprint(run), run.resolve(), verified)
+            loaded_models[name] = Model.load(directory, name, recipe)
+            _check_decisions(directory / "model.json", loaded_models[name], decisions[name])
+    return Bundle(recipe, loaded_models, decisions, _fingerprint(run), run.resolve(), verified)
 
 
 def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
@@ -152,14 +153,14 @@ def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
     return tuple(_decision(point, path) for point in points)
 
 
-def _check_decisions(path: Path, contender: Model, decisions: tuple[Decision, ...]) -> None:
+def _check_decisions(path: Path, model: Model, decisions: tuple[Decision, ...]) -> None:
     """Refuse working points that the model, or the spectators of the run, cannot decide."""
-    carried = {name for name, _ in contender.recipe.spectators}
+    carried = {name for name, _ in model.recipe.spectators}
     for decision in decisions:
         unknown = sorted({*(decision.flat.names if decision.flat else ())} - carried)
         if unknown:
             raise ModelError(f"{path}: {decision.name} follows {unknown[0]!r}, which is no spectator of the run")
-    if contender.boxes and [d.name for d in decisions] != [name for name, _ in contender.boxes]:
+    if model.boxes and [d.name for d in decisions] != [name for name, _ in model.boxes]:
         raise ModelError(f"{path}: the working points are not those of the configuration; make the run again")
 
 

@@ -215,7 +215,7 @@ def _models(a: Results, b: Results) -> list[tuple[str, str]]:
 
 def _best(results: Results) -> str:
     """The model of the largest AUC on test; empty where none has a curve."""
-    auc = {name: m.samples["test"].auc.value for name, m in results.models.items() if not m.single_point}
+    auc = {name: m.samples["test"].auc.value for name, m in results.models.items() if not m.fixed_cut}
     known = {name: value for name, value in auc.items() if np.isfinite(value)}
     return max(known, key=lambda name: known[name]) if known else ""
 

@@ -188,7 +188,7 @@ def test_what_cannot_be_measured_goes_through():
     assert len(same.threshold) == 2
     two = scan_of((score, sample), (score[:3], dataclasses.replace(sample.take(np.arange(3)), y=np.arange(3))))
     json.dumps(plain([blind, same, two]), allow_nan=False)
-    assert evaluated(hand_cuts, three_samples(), kind="expression", single_point=True).scan is None
+    assert evaluated(hand_cuts, three_samples(), kind="expression", fixed_cut=True).scan is None
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def saved_run(
     loaded = check_config(content(models, **more), {}, folder / "analysis.yaml")
     done = analyse(loaded, Resources("cpu", 1, allow), Watcher())
     (folder / name).mkdir()
-    save_bundle(folder / name, done.recipe, done.contenders, done.results.models)
+    save_bundle(folder / name, done.recipe, done.models, done.results.models)
     return done.results, load_bundle(folder / name)
 
 

@@ -226,10 +226,10 @@ def test_a_run_compares_them_beside_pidlabs_own(tmp_path: Path) -> None:
     assert len(results.comparisons) == 21
     assert "KNeighborsClassifier takes no weights of events" in results.models["near"].note
     assert "MLPClassifier warns: Stochastic Optimizer: Maximum iterations (4) reached" in results.models["net"].note
-    trained = {name: [f.scaler is not None for f in c.fitted] for name, c in bundle.contenders.items()}
+    trained = {name: [f.scaler is not None for f in c.fitted] for name, c in bundle.models.items()}
     assert trained["forest"] == trained["near"] == [True, True]
     assert trained["hist"] == [False, False]
-    assert bundle.contenders["two"].fitted[0].columns == (2, 0)
+    assert bundle.models["two"].fitted[0].columns == (2, 0)
     few = {name: models[name] for name in ("forest", "net")}
     again, _ = saved_run(tmp_path, few, name="again", folds=2, seed=5)
     assert all(again.models[name].samples["test"].auc == auc[name] for name in few)

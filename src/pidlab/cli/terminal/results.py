@@ -18,7 +18,7 @@ def results_table(results: Results) -> Table:
 
     Somebody's cuts have a column of their own, with their efficiency, where a hundred characters hold it.
     """
-    models = [m for m in results.models.values() if not m.single_point]
+    models = [m for m in results.models.values() if not m.fixed_cut]
     set_points = {w.name: w.target for m in models for w in m.working_points if w.flat is None}
     unset = [name for m in models for name in m.unset if name not in set_points]
     points = [
@@ -33,7 +33,7 @@ def results_table(results: Results) -> Table:
         table.add_column("misid of")
     for _, name in points:
         table.add_column(f"{others[0]} % at\n{name}" if len(others) == 1 else f"% at\n{name}", justify="right")
-    own = any(m.single_point for m in results.models.values()) and (len(others) == 1 or not points)
+    own = any(m.fixed_cut for m in results.models.values()) and (len(others) == 1 or not points)
     if own:
         table.add_column(
             f"{others[0]} % at own\nefficiency (%)" if len(others) == 1 else "% at own\nefficiency (%)", justify="right"
@@ -67,7 +67,7 @@ def _absent(model: ModelResult, name: str) -> str:
 
 def _at_own(model: ModelResult, other: str) -> str:
     """Misidentification by somebody's cuts, and the efficiency that they have, in per cent; empty for other models."""
-    if not model.single_point:
+    if not model.fixed_cut:
         return ""
     point = model.working_points[0]
     return f"{format_symmetric(point.misid[other], 100.0)} ({100 * point.efficiency.value:.1f})"
@@ -75,5 +75,5 @@ def _at_own(model: ModelResult, other: str) -> str:
 
 def sentences(results: Results) -> list[str]:
     """What a physicist asks first: the hand-made cuts against every other model at their own efficiency."""
-    hand = {name for name, m in results.models.items() if m.single_point}
+    hand = {name for name, m in results.models.items() if m.fixed_cut}
     return [p.verdict for c in results.comparisons if {c.a, c.b} & hand for p in c.working_points if p.verdict]

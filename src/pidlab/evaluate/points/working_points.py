@@ -122,13 +122,13 @@ def signal_efficiency(score: Score, sample: Sample, threshold: float) -> float:
     return float(weight[passes(score, threshold)].sum()) / total if total else float("nan")
 
 
-def choose(score: Score, sample: Sample, targets: list[float], *, single_point: bool) -> list[tuple[str, float, float]]:
+def choose(score: Score, sample: Sample, targets: list[float], *, fixed_cut: bool) -> list[tuple[str, float, float]]:
     """(name, target, threshold) of each working point, from the signal's score (n,) on the sample that decides.
 
     Somebody's cuts have one point, "hand", whose target is their own efficiency. Points that `not_set` names are left
     out.
     """
-    if single_point:
+    if fixed_cut:
         return [(HAND, signal_efficiency(score, sample, HAND_THRESHOLD), HAND_THRESHOLD)]
     rows = sample.is_signal
     part, weight = score[rows], sample.weight[rows]

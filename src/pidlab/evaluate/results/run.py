@@ -202,7 +202,7 @@ class ModelResult:
 
     Attributes:
         kind: the `type` of the configuration.
-        single_point: true for somebody's cuts as they are: one decision, no curve.
+        fixed_cut: true for somebody's cuts as they are: one decision, no curve.
         samples: "train", "validation", "test" to metrics.
         response: sample, then true class, to the histogram of the signal's score.
         roc: against each other class, and against "rest" where there are several.
@@ -221,7 +221,7 @@ class ModelResult:
 
     name: str
     kind: str
-    single_point: bool
+    fixed_cut: bool = field(metadata={"saved_as": "single_point"})
     samples: Mapping[str, SampleMetrics]
     working_points: tuple[WorkingPoint, ...]
     response: Mapping[str, Mapping[str, Histogram]]
@@ -352,20 +352,32 @@ class Results:
         )
 
 
-def plain(value: Any) -> Any:
-    """`value` in JSON's own types: a Measured becomes {value, low, high, n}, NaN and infinities become null."""
+def plain(value: Any, *, exact: bool = False) -> Any:
+    """Returns `value` in JSON's own types.
+
+    A `Measured` becomes an object of its four numbers, and NaN and infinities become null. With `exact`, for a file
+    that is read back into the same values, a `Measured` is the list of its four numbers, and NaN and infinities are
+    strings. A field of a dataclass has the name that its metadata call `saved_as`, or else its own.
+    """
     if isinstance(value, Measured):
-        return {name: plain(number) for name, number in value._asdict().items()}
+        numbers = {name: plain(number, exact=exact) for name, number in value._asdict().items()}
+        return list(numbers.values()) if exact else numbers
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {saved_name(f): plain(getattr(value, f.name), exact=exact) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): plain(v, exact=exact) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [plain(v, exact=exact) for v in value]
     if isinstance(value, np.ndarray):
-        return plain(value.tolist())
+        return plain(value.tolist(), exact=exact)
     if isinstance(value, np.generic):
-        return plain(value.item())
+        return plain(value.item(), exact=exact)
     if isinstance(value, float) and not math.isfinite(value):
-        return None
+        return str(value) if exact else None
     return value
+
+
+def saved_name(f: dataclasses.Field[Any]) -> str:
+    """Returns the name of a field in files; where the field was renamed, files keep the name that they had."""
+    name: str = f.metadata.get("saved_as", f.name)
+    return name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 import types
 import typing
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pidlab.errors import DataError
-from pidlab.evaluate.results.run import Results
+from pidlab.evaluate.results.run import Results, plain, saved_name
 from pidlab.jsonfile import plain_json
 from pidlab.measured import Measured
 
@@ -25,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 def write_results(path: Path, results: Results) -> None:
     """Write `results` as JSON: floats exactly, NaN and infinities as strings."""
-    content = {"schema": SCHEMA, "results": _encoded(results)}
+    content = {"schema": SCHEMA, "results": plain(results, exact=True)}
     path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -65,24 +64,6 @@ def _check_names(results: Results) -> None:
         raise ValueError("the signal is no class, or a model has two names")
 
 
-def _encoded(value: Any) -> Any:
-    if isinstance(value, Measured):
-        return [_encoded(number) for number in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _encoded(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _encoded(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encoded(inner) for inner in value]
-    if isinstance(value, np.ndarray):
-        return _encoded(value.tolist())
-    if isinstance(value, np.generic):
-        return _encoded(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
 def _decoded(value: Any, kind: Any) -> Any:
     """`value` of JSON as the annotated type `kind`."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -111,8 +92,8 @@ def _decoded(value: Any, kind: Any) -> Any:
 
 def _decoded_fields(value: Mapping[str, Any], kind: Any) -> Any:
     hints = typing.get_type_hints(kind)
-    known = {name: _decoded(value[name], hints[name]) for name in hints if name in value}
-    return kind(**known)
+    names = {f.name: saved_name(f) for f in dataclasses.fields(kind)}
+    return kind(**{f: _decoded(value[name], hints[f]) for f, name in names.items() if name in value})
 
 
 def _numbers(value: Any) -> Any:

@@ -92,7 +92,7 @@ def compared(header: Header, file: str, found: Mapping[str, NDArray[np.float64]]
     largest_difference(f"{file}: the selection", found["pid_selected"], events.selected, 0)
     for model in header.models:
         scores = np.where(events.selected[:, None], events.scores[model], np.float32(np.nan))
-        contender = bundle.contenders[model]
+        contender = bundle.models[model]
         limit = _LIMITS.get(contender.kind, LIMIT)
         own = 0.0
         for column, index in header.columns_of(model).items():

@@ -55,24 +55,26 @@ class Header:
         wanted = [e for model in models for e in self.expressions_of(model)]
         flat = {n for m in models for d in bundle.decisions[m] if d.flat for n in d.flat.names}
         self.event = event_text([*wanted, *(self.flat[name] for name in flat)], events)
-        self.has_features = any(bundle.contenders[m].fitted for m in models)
+        self.has_features = any(bundle.models[m].fitted for m in models)
 
     def expressions_of(self, model: str) -> list[Expression]:
         """What is read to score one model: the selection, and the features or its own expression."""
         recipe = self.bundle.recipe
-        own = [recipe.given[model]] if model in recipe.given else [s for _, s in recipe.features]
+        own = (
+            [recipe.expression_models[model]] if model in recipe.expression_models else [s for _, s in recipe.features]
+        )
         return [s.expression for s in [*(s for _, s in recipe.selection), *own]]
 
     def columns_of(self, model: str) -> dict[str, int]:
         """The names that friend trees have for the scores of a model, and the class of each."""
-        return score_branches(model, self.bundle.contenders[model])
+        return score_branches(model, self.bundle.models[model])
 
     def text(self) -> str:
         """The whole header."""
         guard = f"{self.namespace.upper()}_H"
         pieces = (Path(__file__).parent / "pieces.h").read_text(encoding="utf-8")
         event, bundle = self.event, self.bundle
-        models = "".join(model_text(self.names[m], bundle.contenders[m], event) + "\n" for m in self.models)
+        models = "".join(model_text(self.names[m], bundle.models[m], event) + "\n" for m in self.models)
         parts = [
             struct_text(event),
             "/// Whether an event is a candidate, of which an entry of the tree may hold several.\n"
@@ -123,8 +125,8 @@ class Header:
         """The functions of one model that a user calls."""
         bundle, name = self.bundle, self.names[model]
         classes, signal = bundle.recipe.classes, bundle.recipe.signal
-        k = n_scores(bundle.contenders[model])
-        x = "features(event).data()" if bundle.contenders[model].fitted else "nullptr"
+        k = n_scores(bundle.models[model])
+        x = "features(event).data()" if bundle.models[model].fitted else "nullptr"
         nothing = f"detail::nothing<{k}>()"
         template, parameters, filled = arguments(self.members_of(model))
         listed, wanted = cpp_comment(", ".join(classes)), cpp_comment(classes[signal])
@@ -140,7 +142,7 @@ class Header:
         return text + "".join(self._decision(model, i, d) for i, d in enumerate(bundle.decisions[model]))
 
     def _decision(self, model: str, number: int, decision: Decision) -> str:
-        name, column = f"{self.names[model]}_{decision.name}", self.bundle.contenders[model].decision_column(number)
+        name, column = f"{self.names[model]}_{decision.name}", self.bundle.models[model].decision_column(number)
         if decision.flat is None:
             test = f"score > {literal(np.float32(decision.threshold))}"
             tables, also, given = "", "", ""
@@ -166,7 +168,7 @@ class Header:
         """The function that shows a visitor everything, each thing computed once."""
         lines, n = "", len(self.bundle.recipe.features)
         for model in self.models:
-            name, contender = self.names[model], self.bundle.contenders[model]
+            name, contender = self.names[model], self.bundle.models[model]
             scored = f"detail::scores_{name}(event, {'x.data()' if contender.fitted else 'nullptr'})"
             nothing = f"detail::nothing<{n_scores(contender)}>()"
             lines += f"   {{\n      const auto scores = kept ? {scored} : {nothing};\n"
@@ -223,7 +225,7 @@ def frame_text(header: Header) -> str:
 
 def _model(header: Header, model: str) -> tuple[str, list[Column]]:
     """The functions and columns of one model: all its scores in a column that ROOT hides, then each of them."""
-    name, members, contender = header.names[model], header.members_of(model), header.bundle.contenders[model]
+    name, members, contender = header.names[model], header.members_of(model), header.bundle.models[model]
     all_scores, kind = f"rdf_pid_{name}_", f"std::array<float, {n_scores(contender)}>"  # ROOT hides rdf…_
     functions = _function(name, kind, members, f"scores_{name}(event)")
     columns = [Column(all_scores, kind, f"frame_{name}", "", members)]

@@ -57,8 +57,8 @@ def n_scores(contender: Model) -> int:
 def _given(contender: Model, event: EventText) -> str:
     """The body for somebody's cuts or score, as `Model` has them."""
     recipe, n_classes = contender.recipe, len(contender.recipe.classes)
-    expression, where = recipe.given[contender.name].expression, f"models.{contender.name}"
-    if contender.single_point:
+    expression, where = recipe.expression_models[contender.name].expression, f"models.{contender.name}"
+    if contender.fixed_cut:
         value, other = f"{event.truth(where, expression)} ? 1.0f : 0.0f", "1 - signal"
     else:
         value, other = f"single(double({event.value(where, expression)}))", "-signal"

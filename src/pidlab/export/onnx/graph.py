@@ -47,7 +47,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     exported = []
     for name in names:
         path = output / f"{name}.onnx"
-        contender = bundle.contenders[name]
+        contender = bundle.models[name]
         try:
             onnx.save_model(graph_of(contender, metadata(bundle, name)), path)
         except onnx.checker.ValidationError as error:

@@ -94,7 +94,7 @@ def _learning(training: Training) -> Figure:
 def responses(results: Results) -> Iterator[Sheet]:
     """The response of each model by class, train and test."""
     for model in results.models.values():
-        if any(model.response.values()) and not model.single_point:
+        if any(model.response.values()) and not model.fixed_cut:
             alt = (
                 f"Score of {model.name} for {results.signal} by class ({', '.join(results.classes)}): test filled, "
                 "train as points with errors, thresholds of the working points as dashed lines, log axis."
@@ -151,14 +151,14 @@ def rocs(results: Results) -> Iterator[Sheet]:
 
 def _reference(models: Sequence[ModelResult], against: str) -> ModelResult:
     """The optimised cuts where there are any, else the first model with a curve: what the others must beat."""
-    curves = [m for m in models if against in m.roc and not m.single_point] or list(models)
+    curves = [m for m in models if against in m.roc and not m.fixed_cut] or list(models)
     return next((m for m in curves if m.kind == "cuts"), curves[0])
 
 
 def _roc(models: Sequence[ModelResult], against: str) -> Figure:
     figure = new_figure(6.8, 6.4)
     reference, looks = _reference(models, against), model_looks([m.name for m in models])
-    if reference.single_point:
+    if reference.fixed_cut:
         roc(models, against, figure.subplots(), looks=looks)
         return figure
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.2), gridspec_kw={"hspace": 0.06})

@@ -137,12 +137,12 @@ def importances(results: Results) -> Iterator[Sheet]:
             yield Sheet(
                 f"importance_{name}", f"Importance of the features to {name}", alt,
                 partial(_importance, results, model, one),
-                partial(tables.importance, one, area=not model.single_point),
+                partial(tables.importance, one, area=not model.fixed_cut),
             )  # fmt: skip
 
 
 def _importance(results: Results, model: ModelResult, one: Importance) -> Figure:
-    table = importance_columns(one, area=not model.single_point)
+    table = importance_columns(one, area=not model.fixed_cut)
     lost = np.nan_to_num([abs(number.value) for number in next(iter(table.values()))])
     order = [int(i) for i in np.argsort(-lost, kind="stable")[:MOST_FEATURES]]
     figure = new_figure(2.7 * len(table), 1.2 + 0.32 * len(order))

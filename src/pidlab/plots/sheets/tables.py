@@ -92,9 +92,9 @@ def rocs(models: Sequence[ModelResult], against: str) -> FigureTable:
     """The points of all curves, at most 200 of each, and of somebody's cuts."""
     rows: list[tuple[Any, ...]] = []
     for model in models:
-        if against in model.roc and not model.single_point:
+        if against in model.roc and not model.fixed_cut:
             rows += [(model.name, *point) for point in curve_points(model.roc[against])]
-        elif model.single_point:
+        elif model.fixed_cut:
             points = [p for p in model.working_points if against in p.misid]
             rows += [(model.name, p.threshold, *p.efficiency[:3], *p.misid[against][:3]) for p in points]
     bounds = [f"{quantity} {bound}".removesuffix(" value") for quantity in ("efficiency", "misid") for bound in _BOUNDS]
