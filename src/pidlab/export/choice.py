@@ -25,8 +25,8 @@ def choose(bundle: Bundle, models: Sequence[str], kinds: Collection[str], what: 
     Raises:
         UsageError: a named model is of another type, or none can be taken.
     """
-    contenders = bundle.models
-    fits = [name for name in models if contenders[name].kind in kinds and not contenders[name].boxes]
+    loaded = bundle.models
+    fits = [name for name in models if loaded[name].kind in kinds and not loaded[name].boxes]
     others = [name for name in models if name not in fits]
     if not others:
         return fits, ""
