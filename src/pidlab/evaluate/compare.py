@@ -163,9 +163,20 @@ def _decide(
 ) -> _Decision:
     chance, there = edge.chance(test), edge.chance(deciding)
     slopes = np.zeros(len(events.test.classes)) if fixed else _slopes(test, chance, target, events.test)
+    if not fixed and events.deciding is not None:
+        reach = _threshold_deviation(there, events.deciding, events.deciding_groups)
+        if _step(edge, deciding, events.deciding) > 2 * reach:
+            slopes = _slopes(test, chance, target, events.test, reach)
     near = there if fixed or events.deciding is None else _near(deciding, there, events.deciding)
     ends = passes(test, edge.tight), passes(test, edge.loose)
     return _Decision(*ends, edge.share, there, near, fixed, slopes)
+
+
+def _step(edge: Crossing, score: Score, deciding: Sample) -> float:
+    """The signal efficiency between both ends of an edge, in the sample that decides, whose scores are (m,)."""
+    between = passes(score, edge.loose) & ~passes(score, edge.tight) & deciding.is_signal
+    weight = deciding.weight
+    return float(weight[between].sum() / weight[deciding.is_signal].sum())
 
 
 def _near(score: Score, chance: Array, deciding: Sample) -> Array:
@@ -181,14 +192,16 @@ def _near(score: Score, chance: Array, deciding: Sample) -> Array:
     return crossing(score[rows], weight, tighter).chance(score)
 
 
-def _slopes(score: Score, chance: Array, target: float, sample: Sample) -> Array:
+def _slopes(score: Score, chance: Array, target: float, sample: Sample, reach: float | None = None) -> Array:
     """(k,) d misid / d efficiency of each class for a decision on scores (n,) that has the efficiency `target`.
 
     `chance` (n,) is the probability of each candidate to pass it.
 
     Between two normal distributions, the ROC curve is a line in normal deviates: its slope is taken there, over half
     a deviate to each side for 400 signal candidates and less for more, where the curve bends least and counts scatter
-    least.
+    least. With `reach` it is that between the efficiencies `target` - `reach` and `target` + `reach`: where a discrete
+    score makes straight edges of the curve that are longer than a threshold fluctuates, it moves along one of them,
+    which may be much steeper or flatter than the smooth curve there.
     """
     signal, w = score[sample.is_signal], sample.weight[sample.is_signal]
     if not w.sum() > 0:
@@ -198,6 +211,8 @@ def _slopes(score: Score, chance: Array, target: float, sample: Sample) -> Array
     at = _deviates(rates, sample)
     width = 0.5 * (len(w) / 400) ** -0.2
     targets = special.ndtr(at[sample.signal] + width * np.array([-1, 1]))
+    if reach is not None:
+        targets = np.clip(target + reach * np.array([-1, 1]), 0.0, 1.0)
     tight, loose = (
         _deviates(_pass_rates(crossing(signal, w, target).chance(score), sample), sample) for target in targets
     )
@@ -338,7 +353,9 @@ def _thresholds(pair: tuple[_Decision, _Decision], index: int, events: _Events) 
         # of its mean hold 95 % of it.
         gap = 1.5 / effective_number(weight)
         return _Thresholds(0.0, slope_b * float(np.sqrt(variance(a - b, events.deciding_groups) + gap**2)), 0.0)
-    from_a, from_b = (_threshold_deviation(decision, events.deciding, events.deciding_groups) for decision in pair)
+    from_a, from_b = (
+        _threshold_deviation(decision.deciding, events.deciding, events.deciding_groups) for decision in pair
+    )
     correlation = _correlation(pair, events.deciding, events.deciding_groups)
     return _Thresholds(slope_a * from_a, slope_b * from_b, correlation)
 
@@ -350,8 +367,8 @@ def _fluctuation(chance: Array, deciding: Sample) -> Array:
     return np.asarray(w * (chance - np.sum(w * chance)))
 
 
-def _threshold_deviation(decision: _Decision, deciding: Sample, groups: IntArray | None) -> float:
-    """The standard deviation of the true efficiency of a threshold.
+def _threshold_deviation(chance: Array, deciding: Sample, groups: IntArray | None) -> float:
+    """The standard deviation of the true efficiency of a threshold that candidates (m,) pass with `chance`.
 
     That is the fluctuation of the decisions that it makes in the sample which decided it, but where all k = n signal
     candidates pass, or those that fail have small weights, these show none. The true efficiency of the k-th of n
@@ -360,9 +377,9 @@ def _threshold_deviation(decision: _Decision, deciding: Sample, groups: IntArray
     """
     weight = deciding.weight[deciding.is_signal]
     n = effective_number(weight)
-    passing = n * float(np.clip(inner(weight, decision.deciding[deciding.is_signal]) / weight.sum(), 0.0, 1.0))
+    passing = n * float(np.clip(inner(weight, chance[deciding.is_signal]) / weight.sum(), 0.0, 1.0))
     of_order = passing * (n + 1 - passing) / ((n + 1) ** 2 * (n + 2))
-    seen = variance(_fluctuation(decision.deciding, deciding), groups)
+    seen = variance(_fluctuation(chance, deciding), groups)
     return float(np.sqrt(((n - passing) * seen + _PRIOR * of_order) / (n - passing + _PRIOR)))
 
 
