@@ -16,12 +16,14 @@ from scipy import special
 
 from pidlab.evaluate.intervals import deviations
 from pidlab.evaluate.results import Comparison, Measured, PairedPoint
-from pidlab.rounding import format_alike, format_interval
+from pidlab.rounding import format_alike, format_interval, format_number
 
 WIDE = 0.95
 ERROR = 1 - WIDE
 """The chance of any false winner among all comparisons that are judged together."""
 _Z95 = deviations(WIDE)
+_UNKNOWN = 100.0
+"""A bound that is so many times away from a ratio says nothing of it: 0 and 137000000000 are no numbers to print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,9 @@ def _at_point(finding: Finding, verdict: Judged) -> str:
     wide = _Z95 * finding.deviation
     low, high = finding.delta - wide, finding.delta + wide
     rates = (finding.misid[0].value, finding.misid[1].value)
+    if low <= -1 and high >= 1:  # no difference of two fractions is excluded
+        what = f"the difference in misid of {finding.particle} at {finding.point} between {a} and {b}"
+        return f"no difference shown: {_undetermined(finding, what)}"
     if low <= 0 <= high or not verdict.decided:
         however = "" if low <= 0 <= high else f", but {verdict.said}"
         rate_a, rate_b, least, most = _percents((*rates, low, high), wide)
@@ -227,19 +232,37 @@ def _at_cuts(finding: Finding, verdict: Judged) -> str:
     where = f"at the efficiency of {a} ({finding.efficiency:.3f}), {b} lets through"
     if math.isnan(ratio.value):
         return f"no difference shown: {where} no {finding.particle} and neither does {a}"
-    bounds = (ratio.value, ratio.low, ratio.high)
+    bounds, way = (ratio.value, ratio.low, ratio.high), "fewer"
     if ratio.value < 1:
-        more = (_quotient(1.0, bound) for bound in (ratio.value, ratio.high, ratio.low))
-        found = f"{where} {_times(*more)} more {finding.particle}, 95 % interval"
-    else:
-        found = f"{where} {_times(*bounds)} fewer {finding.particle}, 95 % interval"
+        bounds, way = (_quotient(1.0, ratio.value), _quotient(1.0, ratio.high), _quotient(1.0, ratio.low)), "more"
+    times = _times(*bounds)
+    if times is None:
+        told = f"at the efficiency of {a} ({finding.efficiency:.3f})"
+        return (
+            f"no difference shown: {told}, {_undetermined(finding, f'how much less or more {b} lets through than {a}')}"
+        )
+    found = f"{where} {times} {way} {finding.particle}, 95 % interval"
     if ratio.low <= 1 <= ratio.high:
         return f"no difference shown: {found}"
     return f"{found}{_also(verdict)}" if verdict.decided else f"no difference shown: {found}, but {verdict.said}"
 
 
-def _times(value: float, low: float, high: float) -> str:
-    return f"{format_interval(value, low, high)} times"
+def _undetermined(finding: Finding, what: str) -> str:
+    """That a number is unknown, as the events that would have to tell it."""
+    n = finding.misid[0].n
+    return f"{what} is not determined by the {finding.particle} of test (effectively {n:.3g})"
+
+
+def _times(value: float, low: float, high: float) -> str | None:
+    """How many times, with its interval; a limit where one bound alone tells something, None where neither does."""
+    open_below, open_above = not low * _UNKNOWN >= min(value, high), not high <= max(value, low) * _UNKNOWN
+    if math.isinf(value):
+        open_above, open_below = True, not low > 0
+    if open_below and open_above:
+        return None
+    if open_above:
+        return f"at least {format_number(low, 3)} times"
+    return f"at most {format_number(high, 3)} times" if open_below else f"{format_interval(value, low, high)} times"
 
 
 def _two_cuts(finding: Finding) -> str:
