@@ -304,6 +304,11 @@ def test_a_rate_of_zero_leaves_the_ratio_open_above():
     assert "mlp lets through at least 5 times fewer pion, 95 % interval" in text
 
 
+def test_the_efficiency_of_a_signal_without_weight_is_not_known():
+    text = sentence(dataclasses.replace(finding((0.2, 0.1)), efficiency=float("nan")))
+    assert text == "no difference shown: the efficiency of hand is not known, since the signal of test has no weight"
+
+
 def test_what_a_handful_of_events_cannot_tell_is_said_in_words():
     """It was "0 [0, 137000000000] times fewer"."""
     text = sentence(finding((0.25, 0.2), log_deviation=13.0))

@@ -228,6 +228,8 @@ def _also(verdict: Judged) -> str:
 
 def _at_cuts(finding: Finding, verdict: Judged) -> str:
     a, b = finding.names
+    if math.isnan(finding.efficiency):
+        return f"no difference shown: the efficiency of {a} is not known, since the signal of test has no weight"
     ratio = finding.ratio(wide=True)
     where = f"at the efficiency of {a} ({finding.efficiency:.3f}), {b} lets through"
     if math.isnan(ratio.value):
