@@ -144,23 +144,26 @@ def false_winners(
 
 
 class Row(NamedTuple):
-    """The largest share of false winners at any working point, for each size of test and validation."""
+    """For each size of test and validation: the largest share of p-values below .05 at any point, and of toys with any
+    sentence that names a winner."""
 
     scores: str
     kind: str
     largest: tuple[float, ...]
+    any_of_them: tuple[float, ...]
 
     @property
     def holds(self) -> bool:
-        return max(self.largest) <= MOST
+        return max(*self.largest, *self.any_of_them) <= MOST
 
 
 def rows(n_toys: int, rng: np.random.Generator) -> Iterator[Row]:
     """Pairs of equally good models: each kind of score with each kind of weights."""
     for how in SCORES:
         for kind in KINDS:
-            found = [false_winners(kind, how, sizes, max(n_toys * 100 // sizes[0], 100), rng) for sizes in SIZES]
-            yield Row(how, kind, tuple(max(shares.by_point.values(), default=0.0) for shares in found))
+            found = [false_winners(kind, how, sizes, max(n_toys * 100 // sizes[0], 250), rng) for sizes in SIZES]
+            largest = (max(shares.alone.values(), default=0.0) for shares in found)
+            yield Row(how, kind, tuple(largest), tuple(shares.any_of_them for shares in found))
 
 
 class Flattery(NamedTuple):
@@ -191,7 +194,8 @@ def print_all(n_toys: int, rng: np.random.Generator) -> tuple[list[Row], list[Fl
     found = []
     for row in rows(n_toys, rng):
         found.append(row)
-        print(f"| {row.scores} | {row.kind} | {' | '.join(f'{share:.3f}' for share in row.largest)} |", flush=True)
+        cells = " | ".join(f"{a:.3f} / {b:.3f}" for a, b in zip(row.largest, row.any_of_them, strict=True))
+        print(f"| {row.scores} | {row.kind} | {cells} |", flush=True)
     missed = [f"{row.scores}, {row.kind}" for row in found if not row.holds]
     print(f"\nmore than {MOST} false winners: {missed or 'none'}\n")
     print("| models | candidates of each class | best AUC too good by | any false winner |\n|---|---|---|---|")

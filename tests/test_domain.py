@@ -95,12 +95,15 @@ def test_the_stated_abundance_is_what_the_files_are_held_against() -> None:
     assert abs(found["as stated"].auc.value - 0.5) < 4 * error
 
 
-def sides(n: int, rng: np.random.Generator, *, shift: float = 0.0, signed: bool = False) -> Sample:
+def sides(
+    n: int, rng: np.random.Generator, *, shift: float = 0.0, signed: bool = False, n_features: int = 2
+) -> Sample:
     """Two samples of `n` events with two candidates that vary together, `shift` apart in one feature."""
+    apart = np.r_[shift, np.zeros(n_features - 1)]
     parts = []
     for i, first in enumerate((0, 10**6)):
         event = np.repeat(np.arange(n), 2) + first
-        x = rng.normal(size=(2 * n, 2)) + rng.normal(size=(n, 2))[event - first] + [shift * i, 0]
+        x = rng.normal(size=(2 * n, n_features)) + rng.normal(size=(n, n_features))[event - first] + apart * i
         weight = np.where(rng.random(2 * n) < 0.15, -1.0, 1.0) if signed else None
         parts.append(sample_of(np.zeros(2 * n), x=x, event=event, weight=weight))
     return labelled(*parts)
@@ -144,7 +147,7 @@ def test_the_interval_covers_although_fold_models_are_trained_on_each_others_tes
     """For a linear rule and no difference the variance is twice that of the test events: .52 covered for .683."""
     rng, areas, narrow = np.random.default_rng(6), [], []
     for i in range(200):
-        sample = sides(n, rng, shift=shift)
+        sample = sides(n, rng, shift=shift, n_features=10)
         models, groups = Linear(sample, i), event_groups(sample)
         scores = signal_score(models(sample), sample)
         inflation = 1 + shared_training(models, sample, groups)
