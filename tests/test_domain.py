@@ -95,9 +95,7 @@ def test_the_stated_abundance_is_what_the_files_are_held_against() -> None:
     assert abs(found["as stated"].auc.value - 0.5) < 4 * error
 
 
-def sides(
-    n: int, rng: np.random.Generator, *, shift: float = 0.0, signed: bool = False, n_features: int = 2
-) -> Sample:
+def sides(n: int, rng: np.random.Generator, *, shift: float = 0.0, signed: bool = False, n_features: int = 2) -> Sample:
     """Two samples of `n` events with two candidates that vary together, `shift` apart in one feature."""
     apart = np.r_[shift, np.zeros(n_features - 1)]
     parts = []

@@ -40,6 +40,7 @@ class Finding:
         misid, wide: for each, the misidentification with its unpaired 68.3 % and 95 % bounds.
         deviation: standard deviation of the difference b - a.
         log_deviation: standard deviation of the log of the ratio a / b; NaN where a rate is not positive.
+        student: how much larger the deviation counts for the p-value and the 95 % interval, where few events show it.
     """
 
     names: tuple[str, str]
@@ -52,6 +53,7 @@ class Finding:
     wide: tuple[Measured, Measured]
     deviation: float
     log_deviation: float
+    student: float = 1.0
 
     @property
     def delta(self) -> float:
@@ -80,7 +82,7 @@ class Finding:
             return math.nan
         if self.fixed[0] and not math.isnan(self.log_deviation):
             return p_value(math.log(self.misid[0].value / self.misid[1].value), self.log_deviation)
-        return p_value(self.delta, self.deviation)
+        return p_value(self.delta, self.student * self.deviation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ def _at_point(finding: Finding, verdict: Judged) -> str:
     a, b = finding.names
     if finding.alike:
         return f"no difference shown: {a} and {b} decide alike at {finding.point}"
-    wide = _Z95 * finding.deviation
+    wide = _Z95 * finding.student * finding.deviation
     low, high = finding.delta - wide, finding.delta + wide
     rates = (finding.misid[0].value, finding.misid[1].value)
     if low <= -1 and high >= 1:  # no difference of two fractions is excluded
