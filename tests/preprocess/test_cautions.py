@@ -201,3 +201,10 @@ def test_with_folds_the_sides_are_the_folds():
     x = RNG.normal(size=(300, 2))
     sample = sample_of(np.zeros(600), x=np.concatenate([x, x]))
     assert copies_across(sample, np.repeat([0, 3], 300).astype(np.int8)) is not None
+
+
+def test_a_class_without_weight_is_named() -> None:
+    y = np.arange(200) % 2
+    sample = sample_of(y, weight=np.where(y == 0, 0.0, 1.0))
+    (note,) = heavy_events(sample, {"test": np.arange(200)})
+    assert note.startswith("All 100 events of the class 'electron' in the test sample have the weight 0: ")
