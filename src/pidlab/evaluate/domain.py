@@ -24,7 +24,6 @@ from pidlab.evaluate.ranking import (
     variance,
 )
 from pidlab.evaluate.results.domain import FeatureShift, Shift
-from pidlab.evaluate.results.run import UNDEFINED
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.sample import IntArray, Sample
 
