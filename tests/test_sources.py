@@ -272,9 +272,9 @@ def test_alice_is_the_same_table_from_root_and_from_parquet(shared: Path) -> Non
             np.testing.assert_array_equal(root[name], parquet[name])
 
 
-def test_magic_is_read_by_the_names_that_are_given(shared: Path) -> None:
+def test_magic_is_read_by_the_names_that_are_given(magic: Path) -> None:
     names = ["length", "width", "size", "conc", "conc1", "asym", "m3long", "m3trans", "alpha", "dist", "class"]
-    (source,) = find_sources("magic04.data", None, shared / "magic", names)
+    (source,) = find_sources(magic.name, None, magic.parent, names)
     with Table(source) as table:
         assert table.n_entries == 19_020
         (chunk,) = table.chunks(["class", "alpha", "size"])
