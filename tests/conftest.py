@@ -17,6 +17,17 @@ from public_tables import MAGIC_FILE, fetch_magic, write_tmva_toy
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what starts the command line or ROOT in a process of its own, which costs seconds each time.
+
+    Other slow tests, those that take more than about one second of processor time, carry the mark themselves.
+    """
+    for item in items:
+        asks_root = any("ROOT" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skipif"))
+        if asks_root or "pidlab" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of public tables."""

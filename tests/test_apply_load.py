@@ -27,6 +27,8 @@ from pidlab.read import Source
 from pidlab.rootio import read_marker
 from pidlab.rootio.files import WholeFile, sweep
 
+pytestmark = pytest.mark.slow
+
 CALL = """
 import sys
 from pathlib import Path

@@ -19,6 +19,8 @@ from pidlab.progress import Watcher
 from pidlab.simulate import gaussian_toy
 from public_tables import FEATURES
 
+pytestmark = pytest.mark.slow
+
 LEARNERS = {"bdt": {"type": "bdt"}, "mlp": {"type": "mlp"}}
 
 

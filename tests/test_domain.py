@@ -20,6 +20,8 @@ from pidlab.models.contender import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 
+pytestmark = pytest.mark.slow
+
 CONTENT: dict[str, Any] = {
     "data": {"files": "mc.root", "event_id": ["event"], "weight": "w"},
     "classes": {"electron": "kind == 0", "pion": "kind == 1"},

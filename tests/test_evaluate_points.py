@@ -34,6 +34,7 @@ def simulation():
 WINNERS = simulation()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WINNERS.SCORES)
 @pytest.mark.parametrize("kind", ["unit", "exponential", "30 % negative", "one in ten of 50"])
 def test_equally_good_models_are_seldom_told_apart(kind, how):
@@ -43,12 +44,14 @@ def test_equally_good_models_are_seldom_told_apart(kind, how):
     assert max(shares.by_point.values(), default=0.0) <= 0.15, shares
 
 
+@pytest.mark.slow
 def test_several_equal_models_are_corrected_for_their_number():
     """Of six models, 15 pairs at 3 points each: 45 sentences, of which two were false on average."""
     shares = WINNERS.false_winners("unit", "continuous", (200, 160), 12, np.random.default_rng(2), n_models=6)
     assert shares.any_of_them <= 0.25, shares
 
 
+@pytest.mark.slow
 def test_the_fluctuation_of_a_threshold_never_vanishes():
     """All validation signal passes both: the interval covers what the thresholds fluctuate."""
     rng, deltas = np.random.default_rng(3), []

@@ -14,6 +14,8 @@ from sklearn.metrics import roc_auc_score
 from real_root import ask_root, needs_root
 from test_closure import DPLUS, MAGIC
 
+pytestmark = pytest.mark.slow
+
 Done = tuple[str, Path, Path, dict[str, Any]]
 MODELS: dict[str, Any] = {
     "fisher": {"type": "fisher"},

@@ -26,6 +26,8 @@ from pidlab.recipe import compile_recipe
 from pidlab.simulate import simulate
 from pidlab.split import fold_of, is_validation
 
+pytestmark = pytest.mark.slow
+
 CONTENT: dict[str, Any] = {
     "data": {
         "files": "shms.root",

@@ -145,6 +145,7 @@ def test_no_name_reaches_the_expression_language_of_uproot(
                 read(source, name)
 
 
+@pytest.mark.slow
 def test_text_is_compared_as_root_compares_it(tmp_path: Path) -> None:
     if importlib.util.find_spec("ROOT") is None:
         pytest.skip("ROOT is not installed: pip install -e '.[root]'")
