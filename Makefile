@@ -6,7 +6,7 @@ INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt --editable
 DEMO = $(VENV)/.installed-demo
 TEST = $(VENV)/.installed-test
 
-.PHONY: demo check test lint docs hooks package clean
+.PHONY: demo check test lowest lint docs hooks package clean
 
 # The sample, the comparison, the table of results, and where the report is.
 demo: $(DEMO)
@@ -27,6 +27,20 @@ test: $(TEST)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --cov
+
+# The fast tests with the lowest versions that pyproject.toml allows, in an environment of their own. Warnings of old
+# libraries about each other are not ours to mend. LOWEST: what uv needs besides; PyPI's torch would bring CUDA along.
+LOWEST ?= --torch-backend cpu
+UV = $(VENV)-lowest/bin/uv pip
+lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/pip install --quiet uv
+	$(UV) install --quiet --python $(VENV)-lowest --resolution lowest-direct $(LOWEST) --editable .
+	$(UV) freeze --quiet --python $(VENV)-lowest --exclude-editable > $(VENV)-lowest/core.txt
+	$(UV) install --quiet --python $(VENV)-lowest --constraint $(VENV)-lowest/core.txt $(LOWEST) \
+	  --editable '.[correctionlib,onnx,parquet,sql,tune]' \
+	  hypothesis ipykernel lightgbm nbclient pandas pytest pytest-mpl pytest-xdist
+	$(VENV)-lowest/bin/pytest -n 2 -m "not slow" -W default
 
 lint: $(TEST)
 	$(BIN)/ruff format .
@@ -61,4 +75,4 @@ $(TEST): $(DEMO)
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs site build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest runs site build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
