@@ -57,8 +57,8 @@ def test_a_wrong_name_is_refused_whatever_the_format(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", [n for n in WRITERS if not n.endswith((".root", ".db"))])
 def test_the_tree_of_a_file_without_trees_is_its_stem(name: str, tmp_path: Path) -> None:
     WRITERS[name](tmp_path / name)
-    assert trees_in(str(tmp_path / name)) == {name.split(".")[0]: N}
-    assert find_sources(name, "anything", tmp_path)[0].tree == name.split(".")[0]
+    assert trees_in(str(tmp_path / name)) == {name.split(".", maxsplit=1)[0]: N}
+    assert find_sources(name, "anything", tmp_path)[0].tree == name.split(".", maxsplit=1)[0]
 
 
 def test_only_the_columns_asked_for_are_read_from_parquet(tmp_path: Path) -> None:
