@@ -127,6 +127,7 @@ MODELS: dict[str, Any] = {
 EVALUATE = {"flat": [{"x": "p", "bins": 3}], "robustness": None, "importance": False, "working_points": [0.8, 0.95]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [TWO, TWO | {"c": "label == 2"}], ids=["two", "three"])
 def test_the_branches_that_are_foretold_are_those_that_friends_have(folder: Path, classes: dict[str, str]) -> None:
     wanted = content(classes, MODELS, evaluate=EVALUATE)

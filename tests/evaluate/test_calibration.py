@@ -82,6 +82,7 @@ def test_a_probability_for_equal_abundances_is_held_against_equal_abundances():
     np.testing.assert_allclose(np.bincount(even.y, class_balanced(even)), len(even) / 2, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "per_event"), [("unit", 1), ("negative", 1), ("exponential", 3)])
 def test_intervals_cover_the_truth(kind, per_event):
     """At 68.3 %: errors of five standard deviations of 200 toys would be .16; the plain error is wider on purpose."""
@@ -292,6 +293,7 @@ def results_of(folder):
     return read_results(folder / "results.json").models
 
 
+@pytest.mark.slow
 def test_a_run_applies_its_calibration_everywhere(runs):
     before, after = results_of(runs["plain"]), results_of(runs["temperature"])
     for name in ("fisher", "bdt"):
@@ -309,6 +311,7 @@ def test_a_run_applies_its_calibration_everywhere(runs):
         assert after[name].calibration is None
 
 
+@pytest.mark.slow
 def test_with_folds_each_models_score_is_mapped_before_the_mean(runs):
     contender = load_bundle(runs["isotonic"]).models["bdt"]
     x = np.random.default_rng(1).normal(1, 2, (50, 4)).astype(np.float32)
@@ -330,6 +333,7 @@ def test_a_map_from_validation_brings_the_error_down_to_what_fitting_it_costs():
     assert np.mean(after) < 0.05
 
 
+@pytest.mark.slow
 def test_a_class_without_weight_to_calibrate_on_is_named(runs):
     contender = load_bundle(runs["plain"]).models["bdt"]
     loaded = contender.recipe.loaded

@@ -67,6 +67,7 @@ def truth():
     return areas[1] - areas[0], [(misid("bdt", t), misid("mlp", t)) for t in TARGETS], hand
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"kind": "exponential"}, {"kind": "negative"}, {"per_event": 3}])
 def test_paired_intervals_cover(how):
     """The thresholds' fluctuation included: the truth is misidentification at the true efficiency asked for."""
@@ -187,6 +188,7 @@ def test_cuts_that_are_a_threshold_of_the_model_are_not_beaten_by_it():
     assert beaten <= 10
 
 
+@pytest.mark.slow
 def test_equal_models_with_independent_noise_are_seldom_told_apart():
     """At 95 %, one in twenty: this is what "beats" promises."""
     rng, beaten = np.random.default_rng(9), 0

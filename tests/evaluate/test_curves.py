@@ -56,6 +56,7 @@ def test_the_variance_of_unit_weights_is_delongs():
     np.testing.assert_allclose(variance(auc_influence(score, is_signal, weight).parts), expected, rtol=1e-9, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WEIGHTS)
 def test_the_interval_of_the_auc_covers(kind):
     rng = np.random.default_rng(4)
@@ -63,6 +64,7 @@ def test_the_interval_of_the_auc_covers(kind):
     assert 0.65 <= np.mean([area.low <= TRUTH <= area.high for area in areas]) <= 0.75
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_auc_takes_events_as_a_whole():
     rng, groups, hits, naive = np.random.default_rng(5), np.repeat(np.arange(200), 4), [], []
     is_signal = np.arange(800) % 4 < 2

@@ -187,6 +187,7 @@ def test_events_that_are_there_twice_are_told_of(files: Path, named: list[str], 
     assert all(word in note for word, note in zip(words, told, strict=True))
 
 
+@pytest.mark.slow
 def test_the_notes_of_a_run_are_in_its_metrics(files: Path, tmp_path: Path) -> None:
     loaded = check_config(content(files, ["twice.root"]), {}, tmp_path / "a.yaml")
     run(loaded, tmp_path / "run", Resources("cpu", 1), Watcher())

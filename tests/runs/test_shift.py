@@ -27,6 +27,8 @@ from pidlab.progress import Watcher
 from pidlab.sample import Sample
 from pidlab.split import fold_of
 
+pytestmark = pytest.mark.slow
+
 CONTENT: dict[str, Any] = {
     "data": {"files": "mc.root", "event_id": ["event"], "weight": "w"},
     "classes": {"electron": "kind == 0", "pion": "kind == 1"},

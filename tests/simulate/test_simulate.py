@@ -131,6 +131,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     target = tmp_path / "a.root"
     target.write_text("old")

@@ -35,6 +35,7 @@ sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # where the s
 WINNERS = simulation()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WINNERS.SCORES)
 @pytest.mark.parametrize("kind", ["unit", "exponential", "30 % negative", "one in ten of 50"])
 def test_equally_good_models_are_seldom_told_apart(kind, how):
@@ -56,12 +57,14 @@ def test_a_threshold_moves_along_the_edge_of_the_curve_that_it_lies_on():
     assert np.sqrt(np.mean(np.square(away))) < 1.14
 
 
+@pytest.mark.slow
 def test_several_equal_models_are_corrected_for_their_number():
     """Of six models, 15 pairs at 3 points each: 45 sentences, of which two were false on average."""
     shares = WINNERS.false_winners("unit", "continuous", (200, 160), 12, np.random.default_rng(2), n_models=6)
     assert shares.any_of_them <= 0.25, shares
 
 
+@pytest.mark.slow
 def test_the_fluctuation_of_a_threshold_never_vanishes():
     """All validation signal passes both: the interval covers what the thresholds fluctuate."""
     rng, deltas = np.random.default_rng(3), []

@@ -51,6 +51,7 @@ def fitted():
     return Cuts(feature_names=["a", "P.cal.e", "c", "d"], **QUICK).fit(x, y), x, y
 
 
+@pytest.mark.slow
 @parametrize_with_checks([Cuts(generations=5)])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_takes_it_for_an_estimator(estimator, check):
@@ -77,6 +78,7 @@ def test_two_separate_rectangles_are_told_apart():
     assert model.box(1.0).background == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 4), st.booleans(), st.integers(0, 10_000))
 def test_boxes_are_nested_and_score_above_threshold_is_a_box(n, d, weighted, seed):

@@ -54,6 +54,7 @@ def excess(nested: Cuts, own: Cuts, point: float, n: int) -> float:
     return float((nested.box(point).background - best) / (np.sqrt(best * (1 - best) / n) + 0.02 * best))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 def test_there_is_a_box_at_each_point_where_candidates_without_hits_leave_together(pair: Any, point: float) -> None:
     nested, own, *_ = pair
@@ -63,6 +64,7 @@ def test_there_is_a_box_at_each_point_where_candidates_without_hits_leave_togeth
     assert excess(nested, own, point, 6000) < 1.75
 
 
+@pytest.mark.slow
 def test_boxes_are_as_good_as_their_own_optima_where_nesting_allows_it() -> None:
     x, y = without_hits(6000, dark=0.03)
     nested, own = (Cuts(nested=n, efficiencies=POINTS).fit(x, y) for n in (True, False))
@@ -71,6 +73,7 @@ def test_boxes_are_as_good_as_their_own_optima_where_nesting_allows_it() -> None
         assert excess(nested, own, point, 6000) < 1
 
 
+@pytest.mark.slow
 def test_smooth_samples_pay_nearly_nothing() -> None:
     x, y = toy(8000)
     nested, own = (Cuts(nested=n, efficiencies=POINTS).fit(x, y) for n in (True, False))
