@@ -93,7 +93,8 @@ class _Price:
     def of_nesting(self, efficiency: Array, background: Array, steps: Levels) -> Array:
         """(K, w) what boxes of these rates, (K, w) or (K, 1), cost at the wanted steps (w,) for being no optimum."""
         excess = np.maximum((background - self.optimum[steps]) / self.small[steps], 0.0)
-        more = np.maximum(efficiency - self.targets[steps] - self.event - _FREE, 0.0)
+        free = max(self.event, self.event / 2 + _FREE)  # targets lie half an event below the efficiency asked for
+        more = np.maximum(efficiency - self.targets[steps] - free, 0.0)
         beside = np.minimum(more / _NEAR, 1.0) + np.maximum(more - _NEAR, 0.0) / _FAR
         return np.asarray(_WANTED_SHARE * self.optimum.sum() * (0.1 * excess + excess**2 + beside))
 
@@ -130,11 +131,15 @@ def nested_chain(archive: Archive, rng: np.random.Generator, rounds: int = _ROUN
     return _chain_of(pool, price)
 
 
-def nesting_points(archive: Archive, chain: Boxes) -> tuple[NestedPoint, ...]:
-    """What nesting costs at each wanted target that the chain reaches, from low targets to high ones."""
+def nesting_points(archive: Archive, chain: Boxes, asked: Array) -> tuple[NestedPoint, ...]:
+    """What nesting costs at each wanted target that the chain reaches, from low targets to high ones.
+
+    `asked` are the efficiencies (w,) that the archive's wanted targets (w,) stand for.
+    """
     points = []
     for step in _wanted_steps(archive):
-        target, own = float(archive.targets[step]), float(archive.background[archive.frontier()[step]])
+        target = float(asked[np.argmin(np.abs(archive.scan.wanted - archive.targets[step]))])
+        own = float(archive.background[archive.frontier()[step]])
         place = int(chain.serving(archive.targets[step : step + 1])[0])
         if place >= 0:
             background = float(chain.background[place])
@@ -287,7 +292,7 @@ def best_chain(
     before = np.full(n, -1)
     for i in range(n):
         least, spared = 0.0 if i == 0 else np.inf, paid_up_to[served[i]]
-        for p in range(i - 1, -1, -1):  # the nearest first: most of those further out then cost more by their price alone
+        for p in range(i - 1, -1, -1):  # the nearest first: most others then cost more by their price alone
             price = total[p] - spared[p] - density[p] * efficiency[i]
             if price < least and efficiency[p] > efficiency[i]:
                 inside, j = True, 0
