@@ -190,11 +190,14 @@ class Windows:
         def faces(key: str, nothing: float) -> Array:
             return np.array([[nothing if v is None else float(v) for v in row] for row in content[key]])
 
-        numbers = [np.array(content[key], dtype=np.float64) for key in ("efficiency", "background", "level_score")]
+        efficiency, background, level_score = (
+            np.array(content[key], dtype=np.float64) for key in ("efficiency", "background", "level_score")
+        )
         event = float(content.get("event", 0.0))  # cuts of older runs kept at least the share asked for
         if not 0 <= event <= 1:
             raise ValueError("the efficiency of one event is no share")
-        windows = cls(faces("low", -math.inf), faces("high", math.inf), *numbers, event=event)
+        low, high = faces("low", -math.inf), faces("high", math.inf)
+        windows = cls(low, high, efficiency, background, level_score, event)
         m = len(windows)
         if windows.low.shape != windows.high.shape or windows.low.ndim != 2 or m == 0:
             raise ValueError("the faces are no table")
