@@ -1,4 +1,4 @@
-"""Cells: values that come one by one, as Python objects, into arrays of one type a column."""
+"""Columns: what libraries read, as arrays of one type: numpy if the rows are alike, awkward if they are lists."""
 
 from __future__ import annotations
 
@@ -10,33 +10,70 @@ import awkward as ak
 import numpy as np
 
 from pidlab.errors import DataError
-from pidlab.read.backend import as_text
 
-_TAGS = {type(None): "none", bool: "bool", int: "int", float: "float", Decimal: "float", str: "text", list: "list"}
+TEXT = np.dtypes.StringDType()
+LARGEST_EXACT = 2**53
+"""Up to here float64 holds every whole number."""
+_TYPES = {type(None): "none", bool: "bool", int: "int", float: "float", Decimal: "float", str: "text", list: "list"}
 _NUMBERS = {"bool", "int", "float"}
 
 
-def tags_of(values: Iterable[Any]) -> set[str]:
-    """Which sorts of values there are: none, bool, int, float, text, list of int, list of float, object."""
+def as_column(array: Any) -> Any:
+    """Returns an array in this machine's byte order: numpy if its rows are alike, text as StringDType, else awkward."""
+    if isinstance(array, ak.Array):
+        content = array.type.content
+        if content.parameters.get("__array__") == "string":
+            return as_text(ak.to_list(array))
+        while isinstance(content, ak.types.RegularType):
+            content = content.content
+        if not isinstance(content, ak.types.NumpyType):
+            return array
+        array = ak.to_numpy(array, allow_missing=False)
+    if array.dtype.kind in "OUS":
+        return as_text(array)
+    if array.dtype.kind in "iuf" and not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def as_text(values: Any) -> Any:
+    """Returns (n,) StringDType of strings; None becomes the empty string."""
+    array = np.asarray(values, dtype=object)
+    if array.ndim != 1:
+        return array
+    return np.array(["" if v is None else decoded(v) for v in array], dtype=TEXT)
+
+
+def decoded(word: str | bytes) -> str:
+    """Returns a text of a file as text that can be shown: UTF-8, or Latin-1, as older programs wrote, if it is not."""
+    raw = word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def value_types(values: Iterable[Any]) -> set[str]:
+    """Returns which types occur: none, bool, int, float, text, list of int, list of float, list of nothing, object."""
     values = list(values)
-    tags = {_TAGS.get(kind, "object") for kind in map(type, values)}
-    if "list" not in tags:
-        return tags
-    inner = {_TAGS.get(type(x), "object") for v in values if isinstance(v, list) for x in v}
+    found = {_TYPES.get(kind, "object") for kind in map(type, values)}
+    if "list" not in found:
+        return found
+    inner = {_TYPES.get(type(x), "object") for v in values if isinstance(v, list) for x in v}
     if not inner <= _NUMBERS | {"none"}:
-        return tags - {"list"} | {"object"}
-    return tags - {"list"} | {"list of int" if inner == {"int"} else "list of float" if inner else "list of nothing"}
+        return found - {"list"} | {"object"}
+    return found - {"list"} | {"list of int" if inner == {"int"} else "list of float" if inner else "list of nothing"}
 
 
-def type_of(tags: set[str]) -> str:
-    """The type of a column with values of these sorts; "" where no type holds them all.
+def column_type(types: set[str]) -> str:
+    """Returns the type of a column with values of these types; empty if no type holds them all.
 
-    Numbers of several sorts, and numbers of which some are missing, are floats, a missing one NaN. A missing text is
-    empty, and so is a missing list.
+    Numbers of several types become floats, and so do numbers of which some are missing; a missing number is NaN. A
+    missing text is empty, and so is a missing list.
     """
-    held = tags - {"none"}
+    held = types - {"none"}
     if held <= _NUMBERS:
-        return next(iter(held)) if len(held) == 1 and "none" not in tags else "float"
+        return next(iter(held)) if len(held) == 1 and "none" not in types else "float"
     if held == {"text"}:
         return "text"
     if held <= {"list of int", "list of float", "list of nothing"}:
@@ -44,13 +81,15 @@ def type_of(tags: set[str]) -> str:
     return ""
 
 
-def why_no_type(tags: set[str]) -> str:
-    """The end of a sentence about a column without a type."""
-    return "holds objects" if "object" in tags else f"mixes {' and '.join(sorted(tags - {'none'}))}"
+def why_no_column_type(types: set[str]) -> str:
+    """Returns the end of a sentence about a column with values of these types; empty if one type holds them all."""
+    if column_type(types):
+        return ""
+    return "holds objects" if "object" in types else f"mixes {' and '.join(sorted(types - {'none'}))}"
 
 
 def to_array(values: Sequence[Any], kind: str) -> Any:
-    """(n,) values as an array of the type `kind`.
+    """Returns (n,) the values as an array of the type `kind`.
 
     Raises:
         DataError: a value is of another type.
@@ -67,5 +106,10 @@ def to_array(values: Sequence[Any], kind: str) -> Any:
             return np.array([np.nan if v is None else v for v in values], np.float64)
         return np.array(values, {"int": np.int64, "bool": np.bool_}[kind])
     except (ValueError, TypeError, OverflowError) as error:
-        wrong = next((v for v in values if type_of(tags_of([v])) != kind), None)
+        wrong = next((v for v in values if column_type(value_types([v])) != kind), None)
         raise DataError(f"it should hold {kind} values, and {wrong!r} is none") from error
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of what an error of a library says, or its class if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
