@@ -18,8 +18,8 @@ from pidlab.sample import BoolArray, IntArray
 def cut_masks(recipe: Recipe, chunk: Chunk) -> list[BoolArray]:
     """One mask a cut, each (n,): true where the row passes this cut and all before it."""
     masks: list[BoolArray] = []
-    for _, stated in recipe.selection:
-        passed = selects(stated.expression, chunk.arrays, chunk.n_rows)
+    for _, located in recipe.selection:
+        passed = selects(located.expression, chunk.arrays, chunk.n_rows)
         masks.append(passed & masks[-1] if masks else passed)
     return masks
 
