@@ -33,25 +33,17 @@ def collect_rarely() -> None:
     atexit.register(gc.freeze)
 
 
-_PLAINLY = {
-    "±": "+-",
-    "–": "-",
-    "−": "-",
-    "…": "...",
-    "•": "*",
-    "→": "->",
-    "χ": "chi",
-    "²": "2",
-    "σ": "sigma",
-}
+_IN_ASCII = {
+    "±": "+-", "–": "-", "−": "-", "…": "...", "•": "*", "→": "->", "χ": "chi", "²": "2", "σ": "sigma",
+}  # fmt: skip
 
 
-def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
     """What stands in place of characters that a terminal or file does not take: words for ours, codes for others."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     wrong = error.object[error.start : error.end]
-    return "".join(_PLAINLY.get(c) or c.encode("ascii", "backslashreplace").decode() for c in wrong), error.end
+    return "".join(_IN_ASCII.get(c) or c.encode("ascii", "backslashreplace").decode() for c in wrong), error.end
 
 
 def open_streams() -> None:
@@ -66,10 +58,10 @@ def open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # as long as the process
-    codecs.register_error("pidlab.plain", _in_plain_letters)
+    codecs.register_error("pidlab.ascii", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="pidlab.plain")
+            stream.reconfigure(errors="pidlab.ascii")
 
 
 def private_folder() -> Path | None:
