@@ -148,9 +148,9 @@ _OWN: dict[str, Operation] = {
         "[](double a, double b, double x) { return x < a ? a : x > b ? b : x; }({0}, {1}, {2})",
     ),
     "TVector2::Phi_mpi_pi": Operation(
-        "d", "float", ar.turned(-np.pi), _guarded(_PHI.replace("{low}", "3.141592653589793"))
+        "d", "float", ar.into_turn(-np.pi), _guarded(_PHI.replace("{low}", "3.141592653589793"))
     ),
-    "TVector2::Phi_0_2pi": Operation("d", "float", ar.turned(0.0), _guarded(_PHI.replace("{low}", "0.0"))),
+    "TVector2::Phi_0_2pi": Operation("d", "float", ar.into_turn(0.0), _guarded(_PHI.replace("{low}", "0.0"))),
 }
 
 _TMATH = {
