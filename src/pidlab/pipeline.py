@@ -34,7 +34,7 @@ from pidlab.models.explain import explained
 from pidlab.models.model import Model, Scores, fit_model
 from pidlab.models.registry import Resources, check_models
 from pidlab.plots.worker import second
-from pidlab.preprocess.cautions import copies_across, equal_inputs, heavy_events, telling_features
+from pidlab.preprocess.data_checks import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.preprocess.events import Events, Input, input_names, load
 from pidlab.preprocess.features import expression_values_changed
 from pidlab.preprocess.recipe import Recipe, compile_recipe

@@ -110,7 +110,7 @@ class LoadedRun:
         return Chunk(rows, 0, int(counts.sum()), columns, counts)
 
     def _check(self, kinds: Mapping[str, Kind]) -> None:
-        for stated in self._bundle.recipe.stated():
+        for stated in self._bundle.recipe.expressions():
             check(stated.expression, kinds)
 
 

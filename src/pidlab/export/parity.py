@@ -111,7 +111,7 @@ def flat_spectators(bundle: Bundle) -> dict[str, Expression]:
 
 def branches_scored(bundle: Bundle) -> list[str]:
     """The branches that scores and decisions are computed from."""
-    expressions = [s.expression for s in bundle.recipe.stated()] + list(flat_spectators(bundle).values())
+    expressions = [s.expression for s in bundle.recipe.expressions()] + list(flat_spectators(bundle).values())
     return sorted({name for expression in expressions for name in expression.branches})
 
 

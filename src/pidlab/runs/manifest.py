@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pidlab.errors import ModelError, PidlabError
-from pidlab.jsonfile import plain_json
+from pidlab.jsonfile import strict_json
 
 FILE = "manifest.json"
 KIND = "pidlab run"
@@ -57,7 +57,7 @@ def read_manifest(run: Path) -> dict[str, Any]:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
             raise ValueError("it is no file, or too large")
-        content = plain_json(path.read_bytes())
+        content = strict_json(path.read_bytes())
         if not isinstance(content, dict):
             raise ValueError("it is no JSON object")
     except FileNotFoundError:

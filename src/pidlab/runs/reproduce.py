@@ -12,7 +12,7 @@ from typing import Any
 
 from pidlab.config.load import load_config
 from pidlab.errors import DataError, ModelError, UsageError
-from pidlab.jsonfile import plain_json
+from pidlab.jsonfile import strict_json
 from pidlab.runs.manifest import from_run, read_manifest, verify
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
@@ -78,7 +78,7 @@ def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        content = plain_json(path.read_text(encoding="utf-8"))
+        content = strict_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     if not isinstance(content, dict):

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pidlab.errors import ModelError
-from pidlab.jsonfile import plain_json
+from pidlab.jsonfile import strict_json
 from pidlab.runs.manifest import verify
 from pidlab.sample import IntArray, Sample
 from pidlab.split import Keys, Part
@@ -78,7 +78,7 @@ def read_events(run: Path) -> ScoredEvents:
     path = run / FILE
     try:
         with safe_open(path, "numpy") as file:
-            about = plain_json((file.metadata() or {}).get("pidlab", "{}"))
+            about = strict_json((file.metadata() or {}).get("pidlab", "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
         if about.get("schema") != SCHEMA:
             raise ModelError(f"{path}: written by another version of pidlab; make the run again")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pidlab.config.edit import edited, flow
-from pidlab.config.load import LoadedConfig, load_config, plain_value
+from pidlab.config.load import LoadedConfig, load_config, yaml_value
 from pidlab.config.names import KeyPath
 from pidlab.config.schema import ClassTable, CutsModel, Evaluate, TrainableSpec
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
@@ -285,7 +285,7 @@ def _key(name: str) -> KeyPath:
 
 
 def _check_text(text: str, values: dict[KeyPath, Any]) -> None:
-    content = plain_value(text)
+    content = yaml_value(text)
     for path, value in values.items():
         found = content
         for part in path:
