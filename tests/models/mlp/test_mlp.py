@@ -269,8 +269,8 @@ def test_folds_are_what_separate_fits_give(members):
     model = MLP(dropout=0.1, members=members, patience=2, **QUICK)
     together = model.fit_folds(x, y, weight, folds=folds)
     assert len({len(rows) for rows, _ in folds}) > 1
-    for (rows, watched), found in zip(folds, together, strict=True):
-        validation = ValidationSet(x[watched], y[watched], weight[watched])
+    for (rows, held_out), found in zip(folds, together, strict=True):
+        validation = ValidationSet(x[held_out], y[held_out], weight[held_out])
         alone = clone(model).fit(x[rows], y[rows], weight[rows], validation=validation)
         np.testing.assert_allclose(found.predict_proba(x), alone.predict_proba(x), rtol=1e-6)
         for name, values in alone.history_.items():
@@ -306,9 +306,9 @@ def test_history_and_progress_tell_every_epoch():
 
 def test_validation_auc_is_scikit_learns():
     x, y = _blobs()
-    watched = _holdout()._replace(weight=np.random.default_rng(0).random(600))
-    model = MLP(hidden=[8], epochs=1).fit(x, y, validation=watched)
-    expected = roc_auc_score(watched.y, model.predict_proba(watched.x)[:, 1], sample_weight=watched.weight)
+    validation = _holdout()._replace(weight=np.random.default_rng(0).random(600))
+    model = MLP(hidden=[8], epochs=1).fit(x, y, validation=validation)
+    expected = roc_auc_score(validation.y, model.predict_proba(validation.x)[:, 1], sample_weight=validation.weight)
     assert model.history_["validation_auc"] == [pytest.approx(expected, abs=1e-6)]
 
 

@@ -18,7 +18,7 @@ _CHUNK_NUMBERS = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class ValidationTensors:
     """What a member watches while it trains: x (n, d), label (n,) int64, weight (n,), on the device."""
 
     x: Tensor
@@ -33,13 +33,13 @@ class Member:
     Attributes:
         seed: decides its start, the order of its events and its dropout, whoever trains beside it.
         rows: (n,) the rows of the table it trains on; None for all.
-        watched: its validation sample, if it has one.
+        validation: its validation sample, if it has one.
         learning_rate, weight_decay: its own; None for those of the plan.
     """
 
     seed: int
     rows: Tensor | None
-    watched: Watched | None
+    validation: ValidationTensors | None
     learning_rate: float | None = None
     weight_decay: float | None = None
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pidlab.errors import ModelError
 from pidlab.models.mlp import checkpoint as mlp_checkpoint
-from pidlab.models.mlp.batches import Batches, Member, Watched
+from pidlab.models.mlp.batches import Batches, Member, ValidationTensors
 from pidlab.models.mlp.cuda_graph import Replay
 from pidlab.models.mlp.layers import (
     WIDE,
@@ -278,32 +278,32 @@ class Trainer:
         self._active &= ~lost
         rows = self._history[self._done]
         rows[self._active, 0] = losses[self._active]
-        for members, watched in self._watching():
-            rows[members, 1:] = self._watch(members, watched)
+        for members, validation in self._by_validation():
+            rows[members, 1:] = self._validate(members, validation)
         self._judge(rows[:, 1])
         self._done += 1
 
-    def _watching(self) -> Iterator[tuple[list[int], Watched]]:
+    def _by_validation(self) -> Iterator[tuple[list[int], ValidationTensors]]:
         """The members that train, with the sample that they watch: all of a sample together on a GPU, else one each."""
-        samples: dict[tuple[int, int], tuple[list[int], Watched]] = {}
+        samples: dict[tuple[int, int], tuple[list[int], ValidationTensors]] = {}
         for index in np.flatnonzero(self._active):
             member = int(index)
-            watched = self.members[member].watched
-            if watched is not None:
-                key = id(watched), 0 if watched.x.is_cuda else member
-                samples.setdefault(key, ([], watched))[0].append(member)
+            validation = self.members[member].validation
+            if validation is not None:
+                key = id(validation), 0 if validation.x.is_cuda else member
+                samples.setdefault(key, ([], validation))[0].append(member)
         yield from samples.values()
 
-    def _watch(self, members: list[int], watched: Watched) -> NDArray[np.float64]:
+    def _validate(self, members: list[int], validation: ValidationTensors) -> NDArray[np.float64]:
         """(members, 2) validation loss and AUC; with more than two classes the mean of each class against the rest."""
         chosen = torch.tensor(members, device=self.device)
         layers = folded_layers(self.network, members[0] if len(members) == 1 else chosen)
-        logits = forward(layers, self.architecture.activation, watched.x)
+        logits = forward(layers, self.architecture.activation, validation.x)
         k = logits.shape[-2]
-        is_class = watched.label == torch.arange(k, device=self.device)[:, None] + (k == 1)
+        is_class = validation.label == torch.arange(k, device=self.device)[:, None] + (k == 1)
         losses = self._loss.value(logits, is_class.to(logits.dtype)).double()[..., 0, :]
-        loss = (losses * watched.weight).sum(-1) / watched.weight.sum()
-        auc = weighted_auc(logits if k == 1 else probabilities(logits), is_class, watched.weight).mean(-1)
+        loss = (losses * validation.weight).sum(-1) / validation.weight.sum()
+        auc = weighted_auc(logits if k == 1 else probabilities(logits), is_class, validation.weight).mean(-1)
         return torch.stack([loss.reshape(-1), auc.reshape(-1)], 1).cpu().numpy()
 
     def _judge(self, losses: NDArray[np.float64]) -> None:
@@ -337,12 +337,12 @@ class Trainer:
 
     def _fingerprint(self) -> str:
         members = [(m.seed, m.rows is None, m.learning_rate, m.weight_decay) for m in self.members]
-        table = mlp_checkpoint.content_hash([self.batches.table, *self._watched_tensors()])
+        table = mlp_checkpoint.content_hash([self.batches.table, *self._validation_tensors()])
         return repr((self.architecture, self.plan, members, table, self.device.type))
 
-    def _watched_tensors(self) -> list[Tensor]:
-        watched = {id(m.watched): m.watched for m in self.members if m.watched is not None}
-        return [tensor for sample in watched.values() for tensor in (sample.x, sample.label, sample.weight)]
+    def _validation_tensors(self) -> list[Tensor]:
+        validation = {id(m.validation): m.validation for m in self.members if m.validation is not None}
+        return [tensor for sample in validation.values() for tensor in (sample.x, sample.label, sample.weight)]
 
     def _saved(self) -> dict[str, Tensor]:
         """Everything that the next epoch depends on, by name; writing into these tensors restores it."""

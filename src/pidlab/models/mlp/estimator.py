@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, write_json
-from pidlab.models.mlp.batches import Member, Watched, as_table
+from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses import probabilities
@@ -145,7 +145,7 @@ class MLP(Classifier):
             X: features, scaled and without missing values.
             y: classes.
             sample_weight: not negative; None for 1.
-            validation: watched after each epoch, for the history and early stopping.
+            validation: evaluated after each epoch, for the history and early stopping.
             progress: called after each epoch.
             checkpoint: a file that is rewritten after each epoch; where it exists, training goes on from it, and ends
                 with the same bits (on one machine and device) as without the interruption.
@@ -156,8 +156,8 @@ class MLP(Classifier):
         """
         data = self._checked(X, y, sample_weight)
         with quiet_torch(self._widest()):
-            watched = None if validation is None else self._watched(data, validation)
-            self._train([self], data, [(None, watched)], progress, checkpoint)
+            validation = None if validation is None else self._validation(data, validation)
+            self._train([self], data, [(None, validation)], progress, checkpoint)
         return self
 
     def fit_folds(
@@ -184,7 +184,7 @@ class MLP(Classifier):
         data = self._checked(X, y, sample_weight)
         models = [clone(self) for _ in folds]
         with quiet_torch(self._widest()):
-            jobs = [(np.asarray(rows), self._fold_watched(data, watched)) for rows, watched in folds]
+            jobs = [(np.asarray(rows), self._fold_validation(data, validation)) for rows, validation in folds]
             for number, (rows, _) in enumerate(jobs):
                 if len(np.unique(data.label[rows])) < len(data.classes):
                     raise ModelError(f"fold {number + 1}: a class has no training events; use fewer folds")
@@ -285,7 +285,7 @@ class MLP(Classifier):
         weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
         return _Data(x, label.reshape(-1), weight, classes)
 
-    def _watched(self, data: _Data, sample: ValidationSet) -> Watched:
+    def _validation(self, data: _Data, sample: ValidationSet) -> ValidationTensors:
         x = np.asarray(sample.x, dtype=data.x.dtype)
         y, weight = np.asarray(sample.y), np.asarray(sample.weight, dtype=np.float64)
         if x.ndim != 2 or x.shape[1] != data.x.shape[1] or not len(x) == len(y) == len(weight):
@@ -300,14 +300,14 @@ class MLP(Classifier):
             raise ModelError("the validation sample has a class that the training sample has not")
         return self._on_device(x, label, weight)
 
-    def _on_device(self, x: FloatArray, label: IntArray, weight: FloatArray) -> Watched:
+    def _on_device(self, x: FloatArray, label: IntArray, weight: FloatArray) -> ValidationTensors:
         if len(x) == 0 or not weight.sum() > 0:
             raise ModelError("the validation sample is empty, or its weights do not sum to more than 0; leave it out")
         device = _device(self.device)
         arrays = (np.array(x, order="C"), np.array(label, dtype=np.int64), np.array(weight))
-        return Watched(*(torch.from_numpy(array).to(device) for array in arrays))
+        return ValidationTensors(*(torch.from_numpy(array).to(device) for array in arrays))
 
-    def _fold_watched(self, data: _Data, rows: IntArray | None) -> Watched | None:
+    def _fold_validation(self, data: _Data, rows: IntArray | None) -> ValidationTensors | None:
         if rows is None:
             return None
         return self._on_device(data.x[rows], data.label[rows], data.weight[rows])
@@ -316,7 +316,7 @@ class MLP(Classifier):
         self,
         models: Sequence[MLP],
         data: _Data,
-        jobs: Sequence[tuple[IntArray | None, Watched | None]],
+        jobs: Sequence[tuple[IntArray | None, ValidationTensors | None]],
         progress: Progress | None,
         checkpoint: Path | None,
     ) -> None:
@@ -345,9 +345,9 @@ class MLP(Classifier):
         usual = MLP(preset=self.preset, seed=self.seed).get_params()
         return swap_noise_for(self.get_params(), usual, table, members, data.x.shape[1], len(data.classes))
 
-    def _members(self, data: _Data, rows: IntArray | None, watched: Watched | None, count: int) -> list[Member]:
+    def _members(self, data: _Data, rows: IntArray | None, validation: ValidationTensors | None, count: int) -> list[Member]:
         index = None if rows is None else torch.from_numpy(np.array(rows, dtype=np.int64)).to(_device(self.device))
-        return [Member(_seed_of(int(self.seed), number), index, watched) for number in range(count)]
+        return [Member(_seed_of(int(self.seed), number), index, validation) for number in range(count)]
 
     def _accept(self, template: MLP, classes: NDArray[Any], trained: Sequence[Trained], swap_noise: float) -> None:
         self.classes_ = classes

@@ -47,7 +47,7 @@ def swap_noise_for(
     alike: dict[tuple[Architecture, TrainingPlan, TrainingPlan], list[int]] = {}
     for number, member in enumerate(members):
         n = member.count(table)
-        if member.watched is not None and may_want_noise(parameters, n, n_features):
+        if member.validation is not None and may_want_noise(parameters, n, n_features):
             plain, noisy = (plan_for(usual, n, n_features, noise) for noise in (0.0, _SWAP_NOISE))
             alike.setdefault((architecture_for(usual, n, n_features, n_classes), plain, noisy), []).append(number)
     for (architecture, plain, noisy), numbers in alike.items():

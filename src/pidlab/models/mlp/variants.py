@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from pidlab.errors import ModelError
 from pidlab.models.base import ValidationSet
-from pidlab.models.mlp.batches import Member, Watched, as_table
+from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.layers import Architecture
@@ -65,7 +65,7 @@ def fit_variants(
         y: (n,) classes.
         sample_weight: (n,), not negative; None for 1.
         variants: what each has of its own.
-        validation: watched after each epoch, by all.
+        validation: evaluated after each epoch, for all.
         judge: stops variants early; they come as they are then.
 
     Raises:
@@ -75,8 +75,8 @@ def fit_variants(
     data = template._checked(X, y, sample_weight)
     if not data.weight.sum() > 0:
         raise ModelError("the training weights do not sum to more than 0")
-    watched = template._watched(data, validation)
-    device = watched.x.device
+    validation = template._validation(data, validation)
+    device = validation.x.device
     table = as_table(*(torch.from_numpy(np.array(a)).to(device) for a in (data.x, data.label, data.weight)))
     groups: dict[tuple[Architecture, TrainingPlan], list[_Variant]] = {}
     noises: dict[tuple[Any, ...], float] = {}  # what else differs does not change them
@@ -85,8 +85,8 @@ def fit_variants(
         check(model.get_params())
         key = (model.preset, int(model.seed), model.swap_noise, model.epochs)
         if key not in noises:
-            [noises[key]] = model._swap_noise(table, model._members(data, None, watched, 1), data)
-        variant = _variant(number, model, data, watched, noises[key])
+            [noises[key]] = model._swap_noise(table, model._members(data, None, validation, 1), data)
+        variant = _variant(number, model, data, validation, noises[key])
         groups.setdefault(variant.shape, []).append(variant)
     found: dict[int, MLP | ModelError] = {}
     for group in groups.values():
@@ -101,10 +101,10 @@ def fit_variants(
     return [found[number] for number in range(len(variants))]
 
 
-def _variant(number: int, model: MLP, data: Any, watched: Watched, noise: float) -> _Variant:
+def _variant(number: int, model: MLP, data: Any, validation: ValidationTensors, noise: float) -> _Variant:
     parameters, (n, d) = model.get_params(), data.x.shape
     plan = plan_for(parameters, n, d, noise)
-    members = model._members(data, None, watched, members_for(parameters, n, d, noise))
+    members = model._members(data, None, validation, members_for(parameters, n, d, noise))
     own = tuple(replace(m, learning_rate=plan.learning_rate, weight_decay=plan.weight_decay) for m in members)
     return _Variant(number, model, own, architecture_for(parameters, n, d, len(data.classes), noise), plan)
 
