@@ -41,6 +41,7 @@ class _Data:
     classes: NDArray[Any]
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class MLP(Classifier):
     """A fully connected network: one sigmoid output for two classes, softmax over k for more.
 
@@ -89,45 +90,24 @@ class MLP(Classifier):
             members that still train. With more than two classes the AUC is the mean of each class against the rest.
     """
 
-    def __init__(
-        self,
-        preset: str = "default",
-        hidden: Sequence[int] | None = None,
-        activation: str | None = None,
-        loss: str = "cross_entropy",
-        optimizer: str = "adam",
-        momentum: float = 0.9,
-        learning_rate: float | None = None,
-        schedule: str | None = None,
-        batch_size: int | None = None,
-        epochs: int | None = None,
-        patience: int | None = None,
-        dropout: float | None = None,
-        swap_noise: float | None = None,
-        batch_norm: bool = False,
-        weight_decay: float = 0.0,
-        members: int | None = None,
-        seed: int = 0,
-        device: str = "auto",
-    ) -> None:
-        self.preset = preset
-        self.hidden = hidden
-        self.activation = activation
-        self.loss = loss
-        self.optimizer = optimizer
-        self.momentum = momentum
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.patience = patience
-        self.dropout = dropout
-        self.swap_noise = swap_noise
-        self.batch_norm = batch_norm
-        self.weight_decay = weight_decay
-        self.members = members
-        self.seed = seed
-        self.device = device
+    preset: str = "default"
+    hidden: Sequence[int] | None = None
+    activation: str | None = None
+    loss: str = "cross_entropy"
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    learning_rate: float | None = None
+    schedule: str | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    dropout: float | None = None
+    swap_noise: float | None = None
+    batch_norm: bool = False
+    weight_decay: float = 0.0
+    members: int | None = None
+    seed: int = 0
+    device: str = "auto"
 
     def fit(
         self,
