@@ -181,7 +181,7 @@ def same_bits() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint"
         try:
-            train(device, net, plan, dtype=single, checkpoint=path, report=_stop_after_3)
+            train(device, net, plan, dtype=single, checkpoint=path, progress=_stop_after_3)
         except _StopError:
             resumed, _ = train(device, net, plan, dtype=single, checkpoint=path)
             rows.append(at_most("a training resumed after 3 of 8 epochs differs by", deviation(resumed, first), 0))

@@ -140,7 +140,7 @@ def test_every_epoch_has_an_order_of_its_own_and_no_event_twice():
     for epoch in range(2):
         batches.shuffle(epoch)
         batches.fill(0)
-        rows = torch.cat([values.rows[0, :, 0] for values in batches.inputs[: N // 16]])
+        rows = torch.cat([inputs[0, 0] for inputs in batches.inputs[: N // 16]])
         assert len(rows.unique()) == len(rows) == N // 16 * 16
         seen.append(rows)
     assert not torch.equal(*seen)
@@ -153,7 +153,7 @@ def test_swap_noise_replaces_its_share_of_the_features_by_those_of_other_events_
     batches = Batches(table, [Member(1, None, None)], Architecture(D, (), 1, "tanh"), batch, 0.2)
     batches.shuffle(0)
     batches.fill(0)
-    rows = torch.stack([values.rows[0] for values in batches.inputs])  # (steps, batch, D + 1)
+    rows = torch.stack([inputs[0].mT for inputs in batches.inputs])  # (steps, batch, D + 1)
     event = (batches.all_weights[:, 0, 0] * batch * table[:, -1].mean()).round()
     came_from = rows[..., :D] - n * torch.arange(D)
     is_own = came_from == event[..., None]
@@ -181,14 +181,14 @@ def test_resumed_training_ends_with_the_same_bits(variant, optimizer, tmp_path):
             raise _StopError
 
     with pytest.raises(_StopError):
-        _train(table, members, VARIANTS[variant], plan, report=stop, checkpoint=tmp_path / "c")
+        _train(table, members, VARIANTS[variant], plan, progress=stop, checkpoint=tmp_path / "c")
     epochs = []
     resumed = _train(
         table,
         members,
         VARIANTS[variant],
         plan,
-        report=lambda done, total, numbers: epochs.append(done),
+        progress=lambda done, total, numbers: epochs.append(done),
         checkpoint=tmp_path / "c",
     )
     assert epochs[0] == 4

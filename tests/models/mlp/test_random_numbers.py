@@ -46,7 +46,7 @@ def _train(net: Architecture, *, sizes=(None, 500, 300), plan=PLAN, by_column=Fa
         Member(seed, None if size is None else torch.arange(size), validation if seed % 2 else None)
         for seed, size in enumerate(sizes)
     ]
-    resumed = {name: options.pop(name) for name in ("checkpoint", "report") if name in options}
+    resumed = {name: options.pop(name) for name in ("checkpoint", "progress") if name in options}
     with quiet_torch(0):
         return Trainer(table, members, net, plan, **options).run(**resumed)
 
@@ -143,7 +143,7 @@ def test_resuming_with_counters_ends_with_the_same_bits(tmp_path):
     net = NETS["dropout and batch norm"]
     whole = _train(net, counted=True)
     with pytest.raises(StopError):
-        _train(net, counted=True, report=stop, checkpoint=tmp_path / "c")
+        _train(net, counted=True, progress=stop, checkpoint=tmp_path / "c")
     _assert_same(_train(net, counted=True, checkpoint=tmp_path / "c"), whole, rtol=0)
 
 

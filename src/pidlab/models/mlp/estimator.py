@@ -1,10 +1,9 @@
-"""MLP: a fully connected network as a scikit-learn classifier; ensembles and folds train in one batched pass."""
+"""MLP: a fully connected network as a scikit-learn classifier; ensembles, folds and variants train in one pass."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,19 +13,23 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from torch import Tensor
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, write_json
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
-from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
+from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
-from pidlab.models.mlp.noise import swap_noise_for
-from pidlab.models.mlp.presets import architecture_for, check, members_for, plan_for
+from pidlab.models.mlp.presets import check, n_outputs, setup_for, swap_noise_for
 from pidlab.sample import FloatArray, IntArray
 
 Fold = tuple[IntArray, IntArray | None]
+Pruner = Callable[[int, int, Mapping[int, float]], Collection[int]]
+"""Called after each epoch as `pruner(done, total, {variant: validation AUC})` with the variants that still train;
+returns those that are to stop."""
+
 _FORMAT = "pidlab.mlp.1"
 _SCORED_ON_GPU = 128  # narrower networks score millions of events a second on one thread, with the same bits anywhere
 
@@ -39,6 +42,28 @@ class _Data:
     label: NDArray[np.int64]
     weight: NDArray[np.float64]
     classes: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """The training of one model: its members, and what they must have in common with those of another to train in
+    one pass."""
+
+    model: MLP
+    members: Sequence[Member]
+    architecture: Architecture
+    plan: TrainingPlan
+
+    def with_own_rates(self) -> _Training:
+        """Returns the training with learning rate and weight decay given to each member instead of the plan.
+
+        Variants that differ in nothing else then share a plan. The weight decay of adamw is decoupled from the
+        gradient and stays in the plan.
+        """
+        plan = self.plan
+        members = [replace(m, learning_rate=plan.learning_rate, weight_decay=plan.weight_decay) for m in self.members]
+        decay = plan.weight_decay if plan.optimizer == "adamw" else 0.0
+        return replace(self, members=members, plan=replace(plan, learning_rate=0.0, weight_decay=decay))
 
 
 @dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
@@ -135,9 +160,8 @@ class MLP(Classifier):
             ValueError: scikit-learn's, for X, y or weights that are not what they should be.
         """
         data = self._checked(X, y, sample_weight)
-        with quiet_torch(self._widest()):
-            validation = None if validation is None else self._validation(data, validation)
-            self._train([self], data, [(None, validation)], progress, checkpoint)
+        tensors = None if validation is None else self._validation(data, validation)
+        self._train([self], data, [(None, tensors)], progress, checkpoint)
         return self
 
     def fit_folds(
@@ -162,14 +186,65 @@ class MLP(Classifier):
             ModelError: a fold lacks a class, or as in `fit`.
         """
         data = self._checked(X, y, sample_weight)
+        parts = []
+        for number, (rows, held_out) in enumerate(folds):
+            if len(np.unique(data.label[rows])) < len(data.classes):
+                raise ModelError(f"fold {number + 1}: a class has no training events; use fewer folds")
+            arrays = None if held_out is None else (data.x[held_out], data.label[held_out], data.weight[held_out])
+            parts.append((np.asarray(rows), None if arrays is None else self._on_device(*arrays)))
         models = [clone(self) for _ in folds]
-        with quiet_torch(self._widest()):
-            jobs = [(np.asarray(rows), self._fold_validation(data, validation)) for rows, validation in folds]
-            for number, (rows, _) in enumerate(jobs):
-                if len(np.unique(data.label[rows])) < len(data.classes):
-                    raise ModelError(f"fold {number + 1}: a class has no training events; use fewer folds")
-            self._train(models, data, jobs, progress, None)
+        self._train(models, data, parts, progress, None)
         return models
+
+    def fit_variants(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        variants: Sequence[Mapping[str, Any]],
+        validation: ValidationSet,
+        pruner: Pruner | None = None,
+    ) -> list[Self | ModelError]:
+        """Trains one model for each set of parameters, all together where their shapes allow it.
+
+        Each is what `clone(self).set_params(**variant).fit(X, y, sample_weight, validation=validation)` gives, but for
+        rounding: where learning rates differ, the one-kernel Adam gives way to single operations. For a variant that
+        diverges the list holds the error that `fit` would have raised.
+
+        Args:
+            X: (n, d) features, scaled and without missing values.
+            y: (n,) classes.
+            sample_weight: (n,), not negative; None for 1.
+            variants: the parameters in which each differs from this model.
+            validation: evaluated after each epoch, for all variants.
+            pruner: stops variants early; their models are returned as they are then.
+
+        Raises:
+            ModelError: a parameter makes no sense, or the data cannot be trained on.
+            ValueError: scikit-learn's, for X, y or weights that are not what they should be.
+        """
+        data = self._checked(X, y, sample_weight)
+        table = self._table(data, [None])
+        tensors = self._validation(data, validation)
+        noises: dict[tuple[Any, ...], float] = {}  # the other parameters do not change it
+        trainings = []
+        for parameters in variants:
+            model = clone(self).set_params(**parameters)
+            check(model.get_params())
+            key = (model.preset, int(model.seed), model.swap_noise, model.epochs)
+            if key not in noises:
+                [noises[key]] = model._swap_noise(table, data, [(None, tensors)])
+            trainings.append(model._training(data, None, tensors, noises[key]).with_own_rates())
+        found: list[Self | ModelError] = []
+        for training, trained in zip(trainings, _trained(table, trainings, pruner=pruner or _prune_none), strict=True):
+            lost = next((t for t in trained if t.diverged), None)
+            if lost is None:
+                found.append(training.model._accept(self, data.classes, trained, training.plan.swap_noise))
+            else:
+                rate = training.members[0].learning_rate or training.plan.learning_rate
+                found.append(ModelError(diverged(1 + len(lost.history.get("loss", [])), rate)))
+        return found
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """(n, k) class probabilities of X (n, d), in double precision: the mean of the members'."""
@@ -246,12 +321,9 @@ class MLP(Classifier):
         model.n_features_in_ = model.networks_[0].n_inputs
         if features:
             model.feature_names_in_ = np.array(features, dtype=object)
-        if model.networks_[0].n_outputs != _n_outputs(len(model.classes_)):
+        if model.networks_[0].n_outputs != n_outputs(len(model.classes_)):
             raise ModelError(f"{directory}: mlp.json and mlp.safetensors are of two models; make the run again")
         return model
-
-    def _widest(self) -> int:
-        return max(architecture_for(self.get_params(), 1, 1, 2).hidden, default=0)
 
     def _checked(self, X: Any, y: Any, sample_weight: Any) -> _Data:
         check(self.get_params())
@@ -287,49 +359,42 @@ class MLP(Classifier):
         arrays = (np.array(x, order="C"), np.array(label, dtype=np.int64), np.array(weight))
         return ValidationTensors(*(torch.from_numpy(array).to(device) for array in arrays))
 
-    def _fold_validation(self, data: _Data, rows: IntArray | None) -> ValidationTensors | None:
-        if rows is None:
-            return None
-        return self._on_device(data.x[rows], data.label[rows], data.weight[rows])
+    def _table(self, data: _Data, parts: Sequence[IntArray | None]) -> Tensor:
+        """The training data on the device; the weights of each part's rows must sum to more than 0."""
+        if not all((data.weight if rows is None else data.weight[rows]).sum() > 0 for rows in parts):
+            raise ModelError("the training weights do not sum to more than 0")
+        device = _device(self.device)
+        return as_table(*(torch.from_numpy(np.array(a)).to(device) for a in (data.x, data.label, data.weight)))
 
     def _train(
-        self,
-        models: Sequence[MLP],
-        data: _Data,
-        jobs: Sequence[tuple[IntArray | None, ValidationTensors | None]],
-        progress: Progress | None,
-        checkpoint: Path | None,
+        self, models: Sequence[MLP], data: _Data, parts: Sequence[_Part], progress: Progress | None, path: Path | None
     ) -> None:
-        """Train one model a job, those with equal plans in one pass, and make them fitted."""
-        device, parameters = _device(self.device), self.get_params()
-        table = as_table(*(torch.from_numpy(np.array(a)).to(device) for a in (data.x, data.label, data.weight)))
-        for rows, _ in jobs:
-            if not (data.weight if rows is None else data.weight[rows]).sum() > 0:
-                raise ModelError("the training weights do not sum to more than 0")
-        firsts = [self._members(data, *job, 1)[0] for job in jobs]
-        members: list[list[Member]] = []
-        groups: dict[tuple[Architecture, TrainingPlan], list[int]] = {}
-        for number, noise in enumerate(self._swap_noise(table, firsts, data)):
-            n, d, k = firsts[number].count(table), data.x.shape[1], len(data.classes)
-            members.append(self._members(data, *jobs[number], members_for(parameters, n, d, noise)))
-            both = architecture_for(parameters, n, d, k, noise), plan_for(parameters, n, d, noise)
-            groups.setdefault(both, []).append(number)
-        for (architecture, plan), numbers in groups.items():
-            together = list(chain(*(members[number] for number in numbers)))
-            trained = iter(Trainer(table, together, architecture, plan).run(progress, checkpoint))
-            for number in numbers:
-                networks = list(islice(trained, len(members[number])))
-                models[number]._accept(self, data.classes, networks, plan.swap_noise)
+        """Train one model on each part of the data, and make them fitted; `path` is the checkpoint's."""
+        table = self._table(data, [rows for rows, _ in parts])
+        noises = self._swap_noise(table, data, parts)
+        trainings = [m._training(data, *part, noise) for m, part, noise in zip(models, parts, noises, strict=True)]
+        for training, trained in zip(trainings, _trained(table, trainings, progress, path), strict=True):
+            training.model._accept(self, data.classes, trained, training.plan.swap_noise)
 
-    def _swap_noise(self, table: torch.Tensor, members: Sequence[Member], data: _Data) -> list[float]:
+    def _swap_noise(self, table: Tensor, data: _Data, parts: Sequence[_Part]) -> list[float]:
+        """The swap noise of a model for each part of the data, as a network with the preset's parameters chooses it."""
         usual = MLP(preset=self.preset, seed=self.seed).get_params()
-        return swap_noise_for(self.get_params(), usual, table, members, data.x.shape[1], len(data.classes))
+        firsts = [self._members(*part, 1)[0] for part in parts]
+        return swap_noise_for(self.get_params(), usual, table, firsts, len(data.classes))
 
-    def _members(self, data: _Data, rows: IntArray | None, validation: ValidationTensors | None, count: int) -> list[Member]:
+    def _training(
+        self, data: _Data, rows: IntArray | None, validation: ValidationTensors | None, swap_noise: float
+    ) -> _Training:
+        n = len(data.label) if rows is None else len(rows)
+        setup = setup_for(self.get_params(), n, data.x.shape[1], len(data.classes), swap_noise)
+        members = self._members(rows, validation, setup.n_members)
+        return _Training(self, members, setup.architecture, setup.plan)
+
+    def _members(self, rows: IntArray | None, validation: ValidationTensors | None, n_members: int) -> list[Member]:
         index = None if rows is None else torch.from_numpy(np.array(rows, dtype=np.int64)).to(_device(self.device))
-        return [Member(_seed_of(int(self.seed), number), index, validation) for number in range(count)]
+        return [Member(_seed_of(int(self.seed), number), index, validation) for number in range(n_members)]
 
-    def _accept(self, template: MLP, classes: NDArray[Any], trained: Sequence[Trained], swap_noise: float) -> None:
+    def _accept(self, template: MLP, classes: NDArray[Any], trained: Sequence[Trained], swap_noise: float) -> Self:
         self.classes_ = classes
         self.n_features_in_ = template.n_features_in_
         if hasattr(template, "feature_names_in_"):
@@ -337,6 +402,7 @@ class MLP(Classifier):
         self.networks_ = tuple(member.network for member in trained)
         self.swap_noise_ = swap_noise
         self.history_ = _mean_history([member.history for member in trained])
+        return self
 
     def _valid(self, X: Any) -> FloatArray:
         check_is_fitted(self)
@@ -345,20 +411,55 @@ class MLP(Classifier):
     def _reference(self, x: FloatArray, dtype: torch.dtype = torch.float64) -> NDArray[np.float64]:
         """(members, n, k) probabilities by the reference pass."""
         device = _device(self.device)
-        with quiet_torch(self._widest()):
+        widest = max(setup_for(self.get_params(), 1, 1, 2).architecture.hidden, default=0)
+        with quiet_torch(widest):
             rows = torch.from_numpy(np.array(x)).to(device, dtype)
             layers = [as_layers(network, device, dtype) for network in self.networks_]
             logits = [forward(own, self.networks_[0].activation, rows) for own in layers]
             return np.stack([_both_classes(probabilities(z.double()).T.cpu().numpy()) for z in logits])
 
 
+_Part = tuple[IntArray | None, ValidationTensors | None]
+
+
+def _trained(
+    table: Tensor,
+    trainings: Sequence[_Training],
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    pruner: Pruner | None = None,
+) -> list[list[Trained]]:
+    """The members of each model after training; models of one architecture and plan train in one pass."""
+    groups: dict[tuple[Architecture, TrainingPlan], list[int]] = {}
+    for number, training in enumerate(trainings):
+        groups.setdefault((training.architecture, training.plan), []).append(number)
+    found: dict[int, list[Trained]] = {}
+    for (architecture, plan), numbers in groups.items():
+        members = [member for number in numbers for member in trainings[number].members]
+        owner = np.repeat(numbers, [len(trainings[number].members) for number in numbers])
+
+        def stopped(done: int, total: int, auc: NDArray[np.float64], owner: IntArray = owner) -> NDArray[np.bool_]:
+            assert pruner is not None
+            areas = {int(number): auc[owner == number] for number in np.unique(owner[np.isfinite(auc)])}
+            named = pruner(done, total, {number: float(np.nanmean(area)) for number, area in areas.items()})
+            return np.isin(owner, list(named))
+
+        with quiet_torch(max(architecture.hidden, default=0)):
+            trainer = Trainer(table, members, architecture, plan)
+            trained = trainer.run(progress, checkpoint, None if pruner is None else stopped)
+        for number in numbers:
+            found[number] = [member for member, of in zip(trained, owner, strict=True) if of == number]
+    return [found[number] for number in range(len(trainings))]
+
+
+def _prune_none(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
+    """Let all variants train to their end; with a pruner, one that diverges does not end the others."""
+    return ()
+
+
 def _both_classes(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, k) from (n, 1), the second class's probability, or (n, k)."""
     return np.hstack([1.0 - p, p]) if p.shape[1] == 1 else p
-
-
-def _n_outputs(n_classes: int) -> int:
-    return 1 if n_classes == 2 else n_classes
 
 
 def _device(name: str) -> torch.device:

@@ -40,16 +40,16 @@ class Activation:
     """A non-linear function on (…, pieces · units, batch), its result (…, units, batch).
 
     Attributes:
-        pieces: linear outputs a unit takes; 2 for maxout, otherwise 1.
-        keeps_input: true where the derivative needs the input; otherwise the input is overwritten by the result.
         forward: `forward(z, out)`.
-        backward: `backward(grad, z, result, out)` writes dL/dz; `out` may be `grad` where `pieces` is 1.
+        backward: `backward(grad, z, result, out)` writes dL/dz; `out` may be `grad` if `pieces` is 1.
+        keeps_input: whether the derivative needs the input; otherwise the input is overwritten by the result.
+        pieces: linear outputs for each unit; 2 for maxout, otherwise 1.
     """
 
-    pieces: int
-    keeps_input: bool
     forward: Callable[[Tensor, Tensor], object]
     backward: Callable[[Tensor, Tensor, Tensor, Tensor], object]
+    keeps_input: bool = False
+    pieces: int = 1
 
 
 def _tanh_forward(z: Tensor, out: Tensor) -> None:
@@ -76,48 +76,36 @@ def _maxout_backward(grad: Tensor, z: Tensor, result: Tensor, out: Tensor) -> No
 
 ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": Activation(
-        1,
-        False,
         lambda z, out: torch.sigmoid(z, out=out),
         lambda grad, z, h, out: _aten.sigmoid_backward.grad_input(grad, h, grad_input=out),
     ),
     "tanh": Activation(
-        1,
-        False,
         _tanh_forward,
         lambda grad, z, h, out: _aten.tanh_backward.grad_input(grad, h, grad_input=out),
     ),
     "relu": Activation(
-        1,
-        False,
         lambda z, out: torch.clamp_min(z, 0.0, out=out),
         lambda grad, z, h, out: _aten.threshold_backward.grad_input(grad, h, 0.0, grad_input=out),
     ),
     "leaky_relu": Activation(
-        1,
-        False,
         lambda z, out: _aten.leaky_relu.out(z, LEAKY_SLOPE, out=out),
         lambda grad, z, h, out: _aten.leaky_relu_backward.grad_input(grad, h, LEAKY_SLOPE, True, grad_input=out),
     ),
     "elu": Activation(
-        1,
-        False,
         lambda z, out: _aten.elu.out(z, out=out),
         lambda grad, z, h, out: _aten.elu_backward.grad_input(grad, 1.0, 1.0, 1.0, True, h, grad_input=out),
     ),
     "silu": Activation(
-        1,
-        True,
         lambda z, out: _aten.silu.out(z, out=out),
         lambda grad, z, h, out: _aten.silu_backward.grad_input(grad, z, grad_input=out),
+        keeps_input=True,
     ),
     "gelu": Activation(
-        1,
-        True,
         lambda z, out: _aten.gelu.out(z, out=out),
         lambda grad, z, h, out: _aten.gelu_backward.grad_input(grad, z, grad_input=out),
+        keeps_input=True,
     ),
-    "maxout": Activation(2, True, _maxout_forward, _maxout_backward),
+    "maxout": Activation(_maxout_forward, _maxout_backward, keeps_input=True, pieces=2),
 }
 
 
@@ -208,19 +196,6 @@ def _initialise(view: Tensor, architecture: Architecture, position: int, generat
         view[member].uniform_(-bound, bound, generator=generator)
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
-    """A layer's values both ways: `columns` (members, units, batch), `rows` (members, batch, units)."""
-
-    columns: Tensor
-    rows: Tensor
-
-    @classmethod
-    def of(cls, columns: Tensor) -> Values:
-        """Both views of (members, units, batch)."""
-        return cls(columns, columns.mT)
-
-
 class BatchNorm:
     """Normalises (members, units, batch) over the batch; running averages as torch.nn.BatchNorm1d keeps them."""
 
@@ -284,24 +259,18 @@ class HiddenLayer:
     ) -> None:
         members, n_linear, _ = weight.shape
         units = n_linear // activation.pieces
-        self.weight, self.weight_grad, self.norm, self.activation, self.drops = (
-            weight,
-            weight_grad,
-            norm,
-            activation,
-            drops,
-        )
+        self.weight, self.weight_grad, self.norm, self.activation = weight, weight_grad, norm, activation
         self._padded = weight.new_ones(members, units + 1, batch_size)
         self._kept = self._padded[:, :units]
         self._result = torch.empty_like(self._kept) if drops else self._kept
         self._linear = weight.new_empty(members, n_linear, batch_size) if activation.keeps_input else self._result
         self.grad = weight.new_empty(members, units, batch_size)
         self.linear_grad = self.grad if activation.pieces == 1 else torch.empty_like(self._linear)
-        self.output = Values.of(self._padded if passes_ones else self._kept)
+        self.output = self._padded if passes_ones else self._kept
 
-    def forward(self, inputs: Values, mask: Tensor | None) -> list[Operation]:
+    def forward(self, inputs: Tensor, mask: Tensor | None) -> list[Operation]:
         """`inputs` (members, inputs, batch) to `output` (members, units [+ 1], batch); `mask` by `dropout_mask`."""
-        operations: list[Operation] = [partial(torch.bmm, self.weight, inputs.columns, out=self._linear)]
+        operations: list[Operation] = [partial(torch.bmm, self.weight, inputs, out=self._linear)]
         if self.norm is not None:
             operations.append(partial(self.norm.forward, self._linear))
         operations.append(partial(self.activation.forward, self._linear, self._result))
@@ -309,14 +278,14 @@ class HiddenLayer:
             operations.append(partial(torch.mul, self._result, mask, out=self._kept))
         return operations
 
-    def backward(self, inputs: Values, mask: Tensor | None) -> list[Operation]:
+    def backward(self, inputs: Tensor, mask: Tensor | None) -> list[Operation]:
         """From `grad` to `linear_grad`, and to the gradients of this layer's parameters."""
         grad, linear_grad = self.grad, self.linear_grad
         operations: list[Operation] = [] if mask is None else [partial(grad.mul_, mask)]
         operations.append(partial(self.activation.backward, grad, self._linear, self._result, linear_grad))
         if self.norm is not None:
             operations.append(partial(self.norm.backward, linear_grad))
-        return [*operations, partial(torch.bmm, linear_grad, inputs.rows, out=self.weight_grad)]
+        return [*operations, partial(torch.bmm, linear_grad, inputs.mT, out=self.weight_grad)]
 
 
 def dropout_mask(noise: Tensor, rate: float) -> None:
@@ -355,66 +324,59 @@ class Network:
     def __init__(self, architecture: Architecture, parameters: Parameters, batch_size: int, n_parts: int = 1) -> None:
         self.architecture, self.parameters = architecture, parameters
         n_members = len(parameters.views[0])
-        self._spread: list[Operation] = []
-        self._collect: list[Operation] = []
+        self._copy_weights: list[Operation] = []
+        self._sum_gradients: list[Operation] = []
         views, grads = parameters.views, parameters.grads
         if n_parts > 1:
             views, grads = ([v.repeat_interleave(n_parts, 0) for v in tensors] for tensors in (views, grads))
             for own, copies in zip(parameters.views, views, strict=True):
                 by_member = copies.view(n_members, n_parts, *copies.shape[1:])
-                self._spread.append(partial(by_member.copy_, own[:, None].expand_as(by_member)))
+                self._copy_weights.append(partial(by_member.copy_, own[:, None].expand_as(by_member)))
             for own, copies in zip(parameters.grads, grads, strict=True):
                 by_member = copies.view(n_members, n_parts, *copies.shape[1:])
-                self._collect.append(partial(torch.sum, by_member, 1, out=own))
-        self.layers = _hidden_layers(architecture, views, grads, batch_size // n_parts)
+                self._sum_gradients.append(partial(torch.sum, by_member, 1, out=own))
+        self.layers: list[HiddenLayer] = []
+        activation, per_layer = ACTIVATIONS[architecture.activation], 3 if architecture.batch_norm else 1
+        for first in range(0, len(views) - 1, per_layer):
+            norm = None
+            if architecture.batch_norm:
+                scale, shift = first + 1, first + 2
+                norm = BatchNorm(views[scale], views[shift], grads[scale], grads[shift], batch_size // n_parts)
+            is_last = first + per_layer == len(views) - 1
+            layer = HiddenLayer(
+                views[first],
+                grads[first],
+                norm,
+                activation,
+                passes_ones=is_last or architecture.input_bias,
+                drops=architecture.dropout > 0,
+                batch_size=batch_size // n_parts,
+            )
+            self.layers.append(layer)
         self.weight, self.weight_grad = views[-1], grads[-1]
         matrices = [*(layer.weight for layer in self.layers), self.weight][1:]
         self._backward = [w[:, :, : layer.grad.shape[1]].mT for w, layer in zip(matrices, self.layers, strict=True)]
 
-    def forward(self, inputs: Values, masks: Sequence[Tensor | None], logits: Tensor) -> list[Operation]:
+    def forward(self, inputs: Tensor, masks: Sequence[Tensor | None], logits: Tensor) -> list[Operation]:
         """Inputs (groups, d [+ 1], batch) to `logits` (groups, k, batch); one mask or None a hidden layer."""
-        operations = [*self._spread]
+        operations = [*self._copy_weights]
         for layer, mask in zip(self.layers, masks, strict=True):
             operations += layer.forward(inputs, mask)
             inputs = layer.output
-        return [*operations, partial(torch.bmm, self.weight, inputs.columns, out=logits)]
+        return [*operations, partial(torch.bmm, self.weight, inputs, out=logits)]
 
-    def backward(self, inputs: Values, masks: Sequence[Tensor | None], grad: Tensor) -> list[Operation]:
+    def backward(self, inputs: Tensor, masks: Sequence[Tensor | None], grad: Tensor) -> list[Operation]:
         """From `grad` = dL/d(logits) (groups, k, batch) to the gradient of every parameter."""
         sources = [inputs, *(layer.output for layer in self.layers)]
-        operations: list[Operation] = [partial(torch.bmm, grad, sources[-1].rows, out=self.weight_grad)]
+        operations: list[Operation] = [partial(torch.bmm, grad, sources[-1].mT, out=self.weight_grad)]
         for position in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[position]
             operations.append(partial(torch.bmm, self._backward[position], grad, out=layer.grad))
             operations += layer.backward(sources[position], masks[position])
             grad = layer.linear_grad
-        return operations + self._collect
+        return operations + self._sum_gradients
 
     def running(self) -> list[Tensor]:
         """Batch norm's running averages, (members, units, 1) each; empty without batch norm."""
         norms = [layer.norm for layer in self.layers if layer.norm is not None]
         return [tensor for norm in norms for tensor in (norm.running_mean, norm.running_variance)]
-
-
-def _hidden_layers(
-    architecture: Architecture, all_views: list[Tensor], all_grads: list[Tensor], batch_size: int
-) -> list[HiddenLayer]:
-    per_layer = 3 if architecture.batch_norm else 1
-    layers = []
-    for index in range(len(architecture.hidden)):
-        first = index * per_layer
-        own, grads = (tensors[first : first + per_layer] for tensors in (all_views, all_grads))
-        norm = BatchNorm(own[1], own[2], grads[1], grads[2], batch_size) if architecture.batch_norm else None
-        is_last = index == len(architecture.hidden) - 1
-        layers.append(
-            HiddenLayer(
-                own[0],
-                grads[0],
-                norm,
-                ACTIVATIONS[architecture.activation],
-                passes_ones=is_last or architecture.input_bias,
-                drops=architecture.dropout > 0,
-                batch_size=batch_size,
-            )
-        )
-    return layers

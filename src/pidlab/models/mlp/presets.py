@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
 from pidlab.errors import ModelError, nearest
-from pidlab.models.mlp.engine import TrainingPlan
+from pidlab.models.mlp.batches import N_FURTHER_COLUMNS, Member
+from pidlab.models.mlp.engine import Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
 from pidlab.models.mlp.losses import LOSSES
 from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
@@ -16,7 +21,8 @@ from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
 _EPOCHS = (10, 20, 50, 100, 200)
 _STEPS = 4000
 _FEWEST, _A_FEATURE = 1000, 1500  # events of a sample that is small for its features
-_NOISY_A_FEATURE = 700  # swap noise gained nothing at 960
+_SWAP_NOISE = 0.15
+_NOISY_A_FEATURE = 700  # events; swap noise gained nothing at 960
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +74,6 @@ def preset_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_nois
     if preset is not PRESETS["default"] or not _FEWEST <= n < _A_FEATURE * n_features:
         return preset
     return _NOISY if swap_noise else _SMALL
-
-
-def may_want_noise(parameters: Mapping[str, Any], n: int, n_features: int) -> bool:
-    """Whether the preset is one for small samples, and n events of d features are so few that swap noise may help."""
-    return preset_for(parameters, n, n_features, 0.0) is _SMALL and n < _NOISY_A_FEATURE * n_features
 
 
 _CHOICES: dict[str, tuple[Collection[str], bool]] = {
@@ -128,44 +129,100 @@ def _require(fits: bool, name: str, value: object, expected: str) -> None:
         raise ModelError(f"MLP: {name} must be {expected}. Got {value!r}.")
 
 
-def architecture_for(
+@dataclass(frozen=True, slots=True)
+class TrainingSetup:
+    """What is trained, how, and in how many members."""
+
+    architecture: Architecture
+    plan: TrainingPlan
+    n_members: int
+
+
+def n_outputs(n_classes: int) -> int:
+    """The network's outputs: one for two classes, else one a class."""
+    return 1 if n_classes == 2 else n_classes
+
+
+def setup_for(
     parameters: Mapping[str, Any], n: int, n_features: int, n_classes: int, swap_noise: float = 0.0
-) -> Architecture:
-    """The network for n events of d features and k classes."""
+) -> TrainingSetup:
+    """Returns the setup for n events of d features and k classes: the user's parameters, else those of the preset."""
     preset = preset_for(parameters, n, n_features, swap_noise)
-    hidden = preset.hidden if parameters["hidden"] is None else tuple(int(width) for width in parameters["hidden"])
-    return Architecture(
+
+    def chosen(name: str, otherwise: Any) -> Any:
+        return otherwise if parameters[name] is None else parameters[name]
+
+    batch_size = min(int(chosen("batch_size", preset.batch_size_for(n))), n)
+    epochs = int(chosen("epochs", preset.epochs_for(n // batch_size)))
+    patience = chosen("patience", max(10, epochs // 3) if preset.stops_early else None)
+    architecture = Architecture(
         n_inputs=n_features,
-        hidden=hidden,
-        n_outputs=1 if n_classes == 2 else n_classes,
-        activation=parameters["activation"] or preset.activation,
+        hidden=tuple(int(width) for width in chosen("hidden", preset.hidden)),
+        n_outputs=n_outputs(n_classes),
+        activation=chosen("activation", preset.activation),
         batch_norm=bool(parameters["batch_norm"]),
-        dropout=float(preset.dropout if parameters["dropout"] is None else parameters["dropout"]),
+        dropout=float(chosen("dropout", preset.dropout)),
     )
-
-
-def members_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_noise: float = 0.0) -> int:
-    """How many networks to train on n events of d features."""
-    return int(parameters["members"] or preset_for(parameters, n, n_features, swap_noise).members)
-
-
-def plan_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_noise: float = 0.0) -> TrainingPlan:
-    """How to train on n events of d features."""
-    preset = preset_for(parameters, n, n_features, swap_noise)
-    batch_size = min(int(parameters["batch_size"] or preset.batch_size_for(n)), n)
-    epochs = int(parameters["epochs"] or preset.epochs_for(n // batch_size))
-    patience = parameters["patience"]
-    if patience is None and preset.stops_early:
-        patience = max(10, epochs // 3)
-    return TrainingPlan(
+    plan = TrainingPlan(
         loss=parameters["loss"],
         optimizer=parameters["optimizer"],
         momentum=float(parameters["momentum"]),
         weight_decay=float(parameters["weight_decay"]),
-        learning_rate=float(parameters["learning_rate"] or preset.learning_rate),
-        schedule=parameters["schedule"] or preset.schedule,
+        learning_rate=float(chosen("learning_rate", preset.learning_rate)),
+        schedule=chosen("schedule", preset.schedule),
         batch_size=batch_size,
         epochs=epochs,
         patience=None if patience is None else int(patience),
         swap_noise=swap_noise,
     )
+    return TrainingSetup(architecture, plan, int(chosen("members", preset.members)))
+
+
+def swap_noise_for(
+    parameters: Mapping[str, Any],
+    usual: Mapping[str, Any],
+    table: Tensor,
+    members: Sequence[Member],
+    n_classes: int,
+) -> list[float]:
+    """Returns the swap noise for each of `members`: the user's, or the one with the lower validation loss.
+
+    Noise in the features keeps a network from learning a small sample by heart, and blurs what lies in sharp
+    correlations. Measured on public tables (AUC, four networks with it against four without): +.009 at 460 events a
+    feature of 28 weak ones, +.009 at 120 of them, +.02 at 220 of 20; -.002 to -.008 where a few features say all, and
+    nothing gained at 960 events a feature and more. The choice was the better one in 24 of 26 trainings.
+
+    Args:
+        parameters: of the model that is to be trained.
+        usual: the preset's, which decide the network that is trained with and without noise, whatever `parameters`
+            say: the noise is then the same for all variants of a model.
+        table: as `as_table` makes it.
+        members: one for each model to be trained; without a validation sample it gets no noise.
+        n_classes: k.
+    """
+    noises = [float(parameters["swap_noise"] or 0.0)] * len(members)
+    if parameters["swap_noise"] is not None or parameters["epochs"] is not None:
+        return noises
+    n_features = table.shape[1] - N_FURTHER_COLUMNS
+    groups: dict[tuple[TrainingSetup, TrainingSetup], list[int]] = {}
+    for place, member in enumerate(members):
+        n = member.count(table)
+        small = preset_for(parameters, n, n_features, 0.0) is _SMALL and n < _NOISY_A_FEATURE * n_features
+        if member.validation is not None and small:
+            without, noisy = (setup_for(usual, n, n_features, n_classes, noise) for noise in (0.0, _SWAP_NOISE))
+            groups.setdefault((without, noisy), []).append(place)
+    for (without, noisy), places in groups.items():
+        group = [members[place] for place in places]
+        losses = [_losses(table, group, without.architecture, plan) for plan in (noisy.plan, without.plan)]
+        for place, noise_helps in zip(places, losses[0] < losses[1], strict=True):
+            noises[place] = _SWAP_NOISE if noise_helps else 0.0
+    return noises
+
+
+def _losses(
+    table: Tensor, members: Sequence[Member], architecture: Architecture, plan: TrainingPlan
+) -> NDArray[np.float64]:
+    """(members,) the lowest validation loss of each; infinite if the training diverges."""
+    with quiet_torch(max(architecture.hidden)):
+        trained = Trainer(table, members, architecture, plan).run(pruner=lambda *_: np.zeros(len(members), bool))
+    return np.array([min(member.history.get("validation_loss", []), default=np.inf) for member in trained])
