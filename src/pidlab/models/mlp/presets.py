@@ -1,9 +1,10 @@
-"""From the parameters as the user gave them to a network and a plan of training."""
+"""The presets, and from a model's parameters the network and how it is trained."""
 
 from __future__ import annotations
 
+import math
 import numbers
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,14 +21,20 @@ from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
 
 _EPOCHS = (10, 20, 50, 100, 200)
 _STEPS = 4000
-_FEWEST, _A_FEATURE = 1000, 1500  # events of a sample that is small for its features
+_FEWEST, _A_FEATURE = 1000, 1500  # events, and events a feature, between which a sample is small for its features
 _SWAP_NOISE = 0.15
 _NOISY_A_FEATURE = 700  # events; swap noise gained nothing at 960
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What stands in for parameters that are None; batch sizes are limits where they depend on the sample."""
+    """The values of parameters that are None. The batch size is between two limits and depends on the sample.
+
+    Attributes:
+        epochs: None: as many as `epochs_for` says.
+        stops_early: whether training stops early unless `patience` says otherwise.
+        times: factor on the number of epochs that depends on the sample.
+    """
 
     hidden: tuple[int, ...]
     activation: str
@@ -42,12 +49,12 @@ class Preset:
     times: int = 1
 
     def batch_size_for(self, n: int) -> int:
-        """The power of two that gives 32 batches an epoch or a few more, inside the limits."""
+        """The power of two that gives at least 32 batches an epoch, and fewer than 64, inside the limits."""
         power = 1 << (max(n // 32, 1).bit_length() - 1)
         return min(max(power, self.smallest_batch), self.largest_batch)
 
     def epochs_for(self, steps: int) -> int:
-        """`times` the fewest of 10, 20, 50, 100, 200 that make 4000 steps, at `steps` an epoch; 200 where none does."""
+        """`times` the fewest of 10, 20, 50, 100, 200 that give 4000 steps, at `steps` an epoch; 200 if none does."""
         if self.epochs is not None:
             return self.epochs
         return self.times * next((epochs for epochs in _EPOCHS if epochs * steps >= _STEPS), _EPOCHS[-1])
@@ -62,7 +69,7 @@ _NOISY = replace(_SMALL, hidden=(32, 32), dropout=0.1, members=8, times=2)
 
 
 def preset_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_noise: float) -> Preset:
-    """The preset for n events of d features; `default` is another one where a network would learn them by heart.
+    """The preset for n events of d features; `default` has other values for samples that are small for their features.
 
     Measured on public tables: at 450 events a feature dropout of 0.2 and half the learning rate raise the AUC by .02,
     at 1,900 by .001, and with 72,000 they cost a little. The mean of four such networks raises it by .003 to .008 at
@@ -76,57 +83,57 @@ def preset_for(parameters: Mapping[str, Any], n: int, n_features: int, swap_nois
     return _NOISY if swap_noise else _SMALL
 
 
-_CHOICES: dict[str, tuple[Collection[str], bool]] = {
-    "preset": (PRESETS, False),
-    "activation": (ACTIVATIONS, True),
-    "loss": (LOSSES, False),
-    "optimizer": (OPTIMIZERS, False),
-    "schedule": (SCHEDULES, True),
-    "device": (("auto", "cpu", "cuda"), False),
-}
-_COUNTS = {"batch_size": True, "epochs": True, "patience": True, "members": True}
-_REALS = {"momentum": (0.0, 1.0), "weight_decay": (0.0, float("inf"))}
-
-
-def check(parameters: Mapping[str, Any]) -> None:
-    """Refuse parameters that make no sense.
-
-    Raises:
-        ModelError: which parameter, what was expected, what was given.
-    """
-    for name, (choices, optional) in _CHOICES.items():
-        value = parameters[name]
-        if not (optional and value is None) and (not isinstance(value, str) or value not in choices):
-            hint = nearest(value, choices) if isinstance(value, str) else "known: " + ", ".join(choices)
-            raise ModelError(f"MLP: {name} {value!r} is not known; {hint}")
-    for name, optional in _COUNTS.items():
-        value = parameters[name]
-        _require((optional and value is None) or _is_count(value), name, value, "a whole number above 0")
-    for name, (low, high) in _REALS.items():
-        value = parameters[name]
-        fits = _is_real(value) and low <= value < high
-        _require(fits, name, value, f"a number from {low:g} up to, not including, {high:g}")
-    for name in ("dropout", "swap_noise"):
-        share = parameters[name]
-        _require(share is None or (_is_real(share) and 0 <= share < 1), name, share, "a number from 0 up to 1")
-    rate, hidden, seed = parameters["learning_rate"], parameters["hidden"], parameters["seed"]
-    _require(rate is None or (_is_real(rate) and 0 < rate < float("inf")), "learning_rate", rate, "a number above 0")
-    fits = hidden is None or (isinstance(hidden, list | tuple) and all(_is_count(width) for width in hidden))
-    _require(fits, "hidden", hidden, "a list of whole numbers above 0")
-    _require(seed == 0 or _is_count(seed), "seed", seed, "a whole number from 0")
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) > 0
+def _is_whole(value: Any, low: int = 1) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= low
 
 
 def _is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _require(fits: bool, name: str, value: object, expected: str) -> None:
-    if not fits:
-        raise ModelError(f"MLP: {name} must be {expected}. Got {value!r}.")
+_REQUIRED = frozenset(
+    {"preset", "loss", "optimizer", "momentum", "weight_decay", "seed", "device"}
+)  # others may be None
+_CHOICES: dict[str, Collection[str]] = {
+    "preset": PRESETS,
+    "activation": ACTIVATIONS,
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "device": ("auto", "cpu", "cuda"),
+}
+_NUMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("batch_size", "epochs", "patience", "members"), ("a whole number above 0", _is_whole)),
+    **dict.fromkeys(
+        ("momentum", "dropout", "swap_noise"),
+        ("a number from 0 up to, not including, 1", lambda value: _is_real(value) and 0 <= value < 1),
+    ),
+    "hidden": (
+        "a list of whole numbers above 0",
+        lambda value: isinstance(value, list | tuple) and all(_is_whole(width) for width in value),
+    ),
+    "learning_rate": ("a number above 0", lambda value: _is_real(value) and 0 < value < math.inf),
+    "weight_decay": ("a number from 0", lambda value: _is_real(value) and 0 <= value < math.inf),
+    "seed": ("a whole number from 0", lambda value: _is_whole(value, 0)),
+}
+
+
+def check(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that no network can be trained with.
+
+    Raises:
+        ModelError: a parameter has a value of the wrong type, out of its range, or not among the known ones.
+    """
+    for name, value in parameters.items():
+        if value is None and name not in _REQUIRED:
+            continue
+        if name in _CHOICES and not (isinstance(value, str) and value in _CHOICES[name]):
+            known = _CHOICES[name]
+            hint = nearest(value, known) if isinstance(value, str) else "known: " + ", ".join(known)
+            raise ModelError(f"MLP: {name} {value!r} is not known; {hint}")
+        expected, fits = _NUMBERS.get(name, ("", lambda _: True))
+        if not fits(value):
+            raise ModelError(f"MLP: {name} must be {expected}. Got {value!r}.")
 
 
 @dataclass(frozen=True, slots=True)
