@@ -407,7 +407,7 @@ def test_cuda_without_a_gpu_is_refused():
     ("change", "message"),
     [
         ({"x": np.zeros((600, 2), np.float32)}, r"has shapes x \(600, 2\)"),
-        ({"y": np.full(600, 7)}, "has a class that the training sample has not"),
+        ({"y": np.full(600, 7)}, "has a class that is missing in the training sample"),
         ({"x": np.full((600, 3), np.nan)}, "missing or infinite values"),
         ({"weight": np.zeros(600)}, "its weights do not sum to more than 0"),
     ],

@@ -68,51 +68,51 @@ class _Training:
 
 @dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class MLP(Classifier):
-    """A fully connected network: one sigmoid output for two classes, softmax over k for more.
+    """A fully connected network with one sigmoid output for two classes, and softmax over k outputs for more.
 
-    X must be scaled and whole: missing values are imputed before. float64 input trains in double precision, everything
-    else in single. Training is mini-batch, so a weight of two is the same as two copies of an event, and a weight of
-    zero the same as none, only while all events fit into one batch (and in expectation beyond).
+    Features must be scaled, and missing values imputed. float64 input trains in double precision, all other input in
+    single precision. Training uses mini-batches: a weight of two is the same as two copies of an event, and a weight of
+    zero the same as no event, only while all events fit into one batch (and in expectation beyond).
 
-    Every parameter left None comes from the preset. `workshop`: hidden [20, 20], tanh, batch 128, constant 1e-4, 50
-    epochs. `default`: hidden [64, 64], SiLU, one-cycle to 1e-2, batch 512, 10 epochs, and early stopping where there is
-    a validation sample; fewer than 16 thousand events come in smaller batches (down to 64), and fewer than 205 thousand
-    pass more often (20, 50, 100 or 200 times), so that there are at least 4000 steps where 200 epochs give them. Events
-    that don't fill the last batch of an epoch sit out, others in each epoch.
+    The preset decides every parameter that is None. `workshop`: hidden [20, 20], tanh, batch 128, constant 1e-4, 50
+    epochs. `default`: hidden [64, 64], SiLU, one-cycle to 1e-2, batch 512, 10 epochs, and early stopping if there is a
+    validation sample. With fewer than 16 thousand events its batches are smaller (down to 64), and with fewer than 205
+    thousand it takes 20, 50, 100 or 200 epochs, so that there are at least 4000 steps if 200 epochs give them. Events
+    that do not fill the last batch of an epoch are left out, others in each epoch.
 
     Args:
         preset: "default" or "workshop".
-        hidden: widths of the hidden layers; an empty list makes it a logistic regression.
+        hidden: widths of the hidden layers; with an empty list the model is a logistic regression.
         activation: sigmoid, tanh, relu, leaky_relu (slope 0.01), elu, maxout (two pieces), silu, gelu.
         loss: cross_entropy, squared, absolute, focal (γ = 2).
         optimizer: sgd, rmsprop, adam, adamw, nadam.
         momentum: of sgd.
-        learning_rate: the schedule's largest.
+        learning_rate: the largest of the schedule.
         schedule: constant, one_cycle, cosine, exponential, step; over all epochs.
         batch_size: events a step; a smaller sample is one batch.
-        epochs: at most this many.
+        epochs: largest number of epochs.
         patience: epochs without a better validation loss before training stops; the best weights are kept.
             None: a third of the epochs in the default preset, no early stopping in `workshop`.
         dropout: share of hidden units that are left out in each step. None: in the default preset 0.2 for samples of
             1000 events to 1500 a feature, which also halves its learning rate; otherwise 0.
-        swap_noise: share of the feature values that are another event's in each step, as VIME corrupts them (J. Yoon
-            et al., NeurIPS 2020). None: in the default preset, for samples of 1000 events to 700 a feature with a
-            validation sample and `epochs` None, 0.15 or 0, as the validation losses of two networks say, one trained
-            with it and one without; otherwise 0. Above 0 the default preset is another one for samples of 1000 events
-            to 1500 a feature: hidden [32, 32], dropout 0.1, 8 members, twice as many epochs.
+        swap_noise: share of the feature values that are replaced by another event's in each step, the corruption of
+            VIME (J. Yoon et al., NeurIPS 2020). None: in the default preset, for samples of 1000 events to 700 a
+            feature with a validation sample and `epochs` None, 0.15 or 0, whichever gives one network the lower
+            validation loss; otherwise 0. Above 0 the default preset has other values for samples of 1000 events to 1500
+            a feature: hidden [32, 32], dropout 0.1, 8 members, twice as many epochs.
         batch_norm: normalise before each activation.
         weight_decay: L2 penalty added to the gradient; decoupled in adamw.
         members: networks in the ensemble; probabilities are their mean. None: in the default preset 4 for samples of
             1000 events to 1500 a feature; otherwise 1.
-        seed: decides everything random; not negative.
-        device: auto (CUDA where there is a GPU), cpu, cuda.
+        seed: of all random numbers; not negative.
+        device: auto (CUDA if there is a GPU), cpu, cuda.
 
     Attributes:
         classes_: (k,) the classes.
-        networks_: one `DenseNetwork` a member.
-        swap_noise_: what they were trained with.
-        history_: loss and, with validation, validation_loss and validation_auc; one entry an epoch, the mean over the
-            members that still train. With more than two classes the AUC is the mean of each class against the rest.
+        networks_: one `DenseNetwork` for each member.
+        swap_noise_: the swap noise that they were trained with.
+        history_: loss and, with validation, validation_loss and validation_auc: one entry an epoch, the mean over the
+            members that still train. For more than two classes the AUC is the mean of each class against the rest.
     """
 
     preset: str = "default"
@@ -152,12 +152,12 @@ class MLP(Classifier):
             sample_weight: not negative; None for 1.
             validation: evaluated after each epoch, for the history and early stopping.
             progress: called after each epoch.
-            checkpoint: a file that is rewritten after each epoch; where it exists, training goes on from it, and ends
+            checkpoint: a file that is rewritten after each epoch. If it exists, training continues from it, and ends
                 with the same bits (on one machine and device) as without the interruption.
 
         Raises:
-            ModelError: a parameter makes no sense, training diverges, or the checkpoint is of another training.
-            ValueError: scikit-learn's, for X, y or weights that are not what they should be.
+            ModelError: a parameter is invalid, training diverges, or the checkpoint is of another training.
+            ValueError: scikit-learn refuses X, y or the weights.
         """
         data = self._checked(X, y, sample_weight)
         tensors = None if validation is None else self._validation(data, validation)
@@ -173,17 +173,17 @@ class MLP(Classifier):
         folds: Sequence[Fold],
         progress: Progress | None = None,
     ) -> list[Self]:
-        """One model a fold, as `clone(self).fit(X[train], y[train], weight[train])` gives it, all trained together.
+        """Train one model for each fold together; each is `clone(self).fit(X[train], y[train], weight[train])`.
 
         Args:
             X: (n, d).
             y: (n,).
             sample_weight: (n,), not negative; None for 1.
-            folds: rows to train on, and rows to watch or None, of each fold.
+            folds: of each fold the rows for training, and those for validation or None.
             progress: called after each epoch of all folds.
 
         Raises:
-            ModelError: a fold lacks a class, or as in `fit`.
+            ModelError: a class is missing in a fold, or as in `fit`.
         """
         data = self._checked(X, y, sample_weight)
         parts = []
@@ -206,23 +206,19 @@ class MLP(Classifier):
         validation: ValidationSet,
         pruner: Pruner | None = None,
     ) -> list[Self | ModelError]:
-        """Trains one model for each set of parameters, all together where their shapes allow it.
+        """Train one model for each of `variants`, together if their shapes allow it.
 
-        Each is what `clone(self).set_params(**variant).fit(X, y, sample_weight, validation=validation)` gives, but for
-        rounding: where learning rates differ, the one-kernel Adam gives way to single operations. For a variant that
-        diverges the list holds the error that `fit` would have raised.
+        Each is `clone(self).set_params(**variant).fit(X, y, sample_weight, validation=validation)` but for rounding:
+        if learning rates differ, single operations replace the one-kernel Adam. For a variant that diverges the list
+        holds the error that `fit` would have raised. X, y, weights and errors are those of `fit`.
 
         Args:
-            X: (n, d) features, scaled and without missing values.
-            y: (n,) classes.
+            X: (n, d).
+            y: (n,).
             sample_weight: (n,), not negative; None for 1.
-            variants: the parameters in which each differs from this model.
-            validation: evaluated after each epoch, for all variants.
-            pruner: stops variants early; their models are returned as they are then.
-
-        Raises:
-            ModelError: a parameter makes no sense, or the data cannot be trained on.
-            ValueError: scikit-learn's, for X, y or weights that are not what they should be.
+            variants: the parameters in which each model differs from this one.
+            validation: evaluated after each epoch for all variants.
+            pruner: stops variants early; their models are returned with the weights they have by then.
         """
         data = self._checked(X, y, sample_weight)
         table = self._table(data, [None])
@@ -242,12 +238,13 @@ class MLP(Classifier):
             if lost is None:
                 found.append(training.model._accept(self, data.classes, trained, training.plan.swap_noise))
             else:
-                rate = training.members[0].learning_rate or training.plan.learning_rate
+                rate = training.members[0].learning_rate
+                assert rate is not None  # see `with_own_rates`
                 found.append(ModelError(diverged(1 + len(lost.history.get("loss", [])), rate)))
         return found
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, k) class probabilities of X (n, d), in double precision: the mean of the members'."""
+        """(n, k) class probabilities of X (n, d), the mean of the members', computed in double precision."""
         return np.asarray(self._reference(self._valid(X)).mean(axis=0))
 
     def spread(self, X: Any) -> NDArray[np.float64]:
@@ -255,11 +252,11 @@ class MLP(Classifier):
         return np.asarray(self._reference(self._valid(X)).std(axis=0))
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """(n, k) float32 probabilities of X (n, d), fast: equal to `predict_proba` within 1e-6.
+        """(n, k) float32 probabilities of X (n, d): faster than `predict_proba`, and equal to it within 1e-6.
 
-        Networks of layers up to 256 wide, with any activation but gelu, are scored by compiled code on the CPU: an
-        event's scores don't depend on the events beside it, and are the same on every machine. Where `device` means a
-        GPU, networks with a layer of 128 or more are scored there. A feature that is NaN makes the scores NaN.
+        Networks with layers up to 256 wide and any activation but gelu are scored by compiled code on the CPU: the
+        scores of an event do not depend on the other events, and are the same on every machine. If `device` means a
+        GPU, networks with a layer of 128 or more are scored there. If a feature is NaN, the scores are NaN.
         """
         from pidlab.models.mlp.inference import fast_logits, has_fast_path, linked
 
@@ -296,7 +293,7 @@ class MLP(Classifier):
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """The model that `save` wrote.
+        """Returns the model that `save` wrote.
 
         Raises:
             ModelError: a file is missing, damaged, or of another model.
@@ -311,8 +308,7 @@ class MLP(Classifier):
             model.networks_ = read_networks(directory / "mlp.safetensors", content["activation"])
             if model.activation not in (None, content["activation"]):
                 raise ValueError(f"the activation is {model.activation} and {content['activation']}")
-            dtype = np.dtype(content["classes_dtype"])
-            model.classes_ = np.array(content["classes"], dtype=dtype)
+            model.classes_ = np.array(content["classes"], dtype=np.dtype(content["classes_dtype"]))
             model.swap_noise_ = float(content.get("swap_noise", 0.0))
             model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
             features = content["features"]
@@ -349,7 +345,7 @@ class MLP(Classifier):
             raise ModelError("the validation sample has missing or infinite values; impute them as in training")
         label = np.searchsorted(data.classes, y).clip(max=len(data.classes) - 1)
         if not (data.classes[label] == y).all():
-            raise ModelError("the validation sample has a class that the training sample has not")
+            raise ModelError("the validation sample has a class that is missing in the training sample")
         return self._on_device(x, label, weight)
 
     def _on_device(self, x: FloatArray, label: IntArray, weight: FloatArray) -> ValidationTensors:
@@ -377,7 +373,7 @@ class MLP(Classifier):
             training.model._accept(self, data.classes, trained, training.plan.swap_noise)
 
     def _swap_noise(self, table: Tensor, data: _Data, parts: Sequence[_Part]) -> list[float]:
-        """The swap noise of a model for each part of the data, as a network with the preset's parameters chooses it."""
+        """The swap noise of a model for each part of the data; networks with the preset's parameters decide it."""
         usual = MLP(preset=self.preset, seed=self.seed).get_params()
         firsts = [self._members(*part, 1)[0] for part in parts]
         return swap_noise_for(self.get_params(), usual, table, firsts, len(data.classes))
@@ -409,7 +405,7 @@ class MLP(Classifier):
         return np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], order="C", reset=False))
 
     def _reference(self, x: FloatArray, dtype: torch.dtype = torch.float64) -> NDArray[np.float64]:
-        """(members, n, k) probabilities by the reference pass."""
+        """(members, n, k) probabilities by the reference forward pass."""
         device = _device(self.device)
         widest = max(setup_for(self.get_params(), 1, 1, 2).architecture.hidden, default=0)
         with quiet_torch(widest):
@@ -458,7 +454,7 @@ def _prune_none(done: int, total: int, areas: Mapping[int, float]) -> Collection
 
 
 def _both_classes(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, k) from (n, 1), the second class's probability, or (n, k)."""
+    """(n, k) probabilities from (n, 1), those of the second class only, or from (n, k)."""
     return np.hstack([1.0 - p, p]) if p.shape[1] == 1 else p
 
 
@@ -469,12 +465,12 @@ def _device(name: str) -> torch.device:
 
 
 def _seed_of(seed: int, member: int) -> int:
-    """63 bits for one member's generators."""
+    """A seed of 63 bits for the random numbers of one member."""
     return int(np.random.SeedSequence([seed, member]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _mean_history(histories: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
-    """Mean over the members that reached an epoch, for each epoch."""
+    """The mean over the members that reached an epoch, for each epoch."""
     longest = max(histories, key=lambda history: len(history["loss"]))
     return {
         name: [float(np.mean([h[name][i] for h in histories if i < len(h[name])])) for i in range(len(values))]

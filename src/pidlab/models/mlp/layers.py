@@ -1,9 +1,9 @@
 """Forward and backward passes of a fully connected network, by hand, for many members at once.
 
-Tensors are feature-major: a layer's values are (members, units, batch), so that a row of ones below them carries the
-bias through the same matrix product as the weights, forward and backward. Every buffer is made once, and a pass is a
-list of operations bound to their buffers: small networks spend their time in Python, and nothing costs less there than
-calling these.
+Tensors are feature-major: a layer's values are (members, units, batch), so that a row of ones below them takes the bias
+into the matrix product of the weights, forward and backward. Every buffer is allocated once, and a pass is a list of
+operations that are bound to their buffers: small networks spend their time in Python, where calling bound operations
+is the cheapest thing to do.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ BATCH_NORM_MOMENTUM = 0.1
 
 ALIGNED = 4
 """Rows of matrices on a GPU begin at multiples of this many numbers: 16 bytes in single precision, which cuBLAS reads
-in one instruction and its matrix units ask for."""
+in one instruction and its matrix units require."""
 
 WIDE = 256
-"""Layers from this width on are faster on all threads of the CPU, smaller ones on one."""
+"""Layers of at least this width are faster on all threads of the CPU, narrower ones on one thread."""
 
-_GROUPS, _EVENTS = 1024, 512  # parts of batches that fill a large GPU, and the events that a part is worth having for
+_GROUPS, _EVENTS = 1024, 512  # parts of batches that fill a large GPU, and the fewest events of a part
 
 _MINUS_ONE = torch.tensor(-1.0, dtype=torch.float32)
 
@@ -53,7 +53,7 @@ class Activation:
 
 
 def _tanh_forward(z: Tensor, out: Tensor) -> None:
-    """tanh z = 2 σ(2z) − 1: on the CPU torch's sigmoid takes an eighth of tanh's time; wrong by 1.2e-7 at most."""
+    """tanh z = 2 σ(2z) − 1, off by 1.2e-7 at most: on the CPU torch's sigmoid takes an eighth of tanh's time."""
     if z.dtype is not torch.float32 or z.device.type != "cpu":
         torch.tanh(z, out=out)
         return
@@ -111,7 +111,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What a network is made of: d inputs, hidden widths, k outputs (1 for two classes)."""
+    """The shape of a network: d inputs, widths of the hidden layers, k outputs (1 for two classes)."""
 
     n_inputs: int
     hidden: tuple[int, ...]
@@ -122,11 +122,11 @@ class Architecture:
 
     @property
     def input_bias(self) -> bool:
-        """Whether the first matrix has a bias column; before batch norm a bias would do nothing."""
+        """Whether the first matrix has a bias column; batch norm would cancel a bias."""
         return not (self.batch_norm and self.hidden)
 
     def shapes(self) -> list[tuple[int, int]]:
-        """(rows, columns) of each parameter: the hidden layers' matrices (and norms), the output's."""
+        """(rows, columns) of each parameter: the matrices (and norms) of the hidden layers, then the output's."""
         pieces, shapes, n_in = ACTIVATIONS[self.activation].pieces, [], self.n_inputs
         for width in self.hidden:
             shapes.append((pieces * width, n_in + self.input_bias))
@@ -141,9 +141,9 @@ class Parameters:
 
     Attributes:
         flat, grad: (members · p,), ordered by parameter, then by member. On a GPU the rows of matrices are padded with
-            zeros, which have no gradient and stay zeros.
+            zeros, whose gradient is zero.
         views, grads: (members, rows, columns) each, in the order of `Architecture.shapes`.
-        member_of: (members · p,) int64, the member that a number belongs to.
+        member_of: (members · p,) int64, the member that each number belongs to.
     """
 
     flat: Tensor
@@ -154,7 +154,7 @@ class Parameters:
 
 
 def _stored_columns(columns: int, device: torch.device) -> int:
-    """How many numbers a row of `columns` takes in a flat tensor on this device; a single column is never padded."""
+    """The length of a row of `columns` numbers in a flat tensor on this device; a single column is never padded."""
     return columns if device.type == "cpu" or columns == 1 else columns + -columns % ALIGNED
 
 
@@ -171,7 +171,7 @@ def split_flat(flat: Tensor, architecture: Architecture, n_members: int) -> list
 def initial_parameters(
     architecture: Architecture, generators: Sequence[torch.Generator], dtype: torch.dtype, device: torch.device
 ) -> Parameters:
-    """Weights and biases uniform in ±1/√fan-in, as torch.nn.Linear has them, one generator (on the CPU) a member."""
+    """Returns weights and biases uniform in ±1/√fan-in, as in torch.nn.Linear, drawn by one CPU generator a member."""
     n_members = len(generators)
     size = n_members * sum(rows * _stored_columns(columns, device) for rows, columns in architecture.shapes())
     flat, grad = (torch.zeros(size, dtype=dtype, device=device) for _ in range(2))
@@ -197,7 +197,7 @@ def _initialise(view: Tensor, architecture: Architecture, position: int, generat
 
 
 class BatchNorm:
-    """Normalises (members, units, batch) over the batch; running averages as torch.nn.BatchNorm1d keeps them."""
+    """Normalises (members, units, batch) over the batch, with the running averages of torch.nn.BatchNorm1d."""
 
     def __init__(self, scale: Tensor, shift: Tensor, scale_grad: Tensor, shift_grad: Tensor, batch_size: int) -> None:
         self.scale, self.shift, self.scale_grad, self.shift_grad = scale, shift, scale_grad, shift_grad
@@ -208,7 +208,7 @@ class BatchNorm:
         self._unbias = batch_size / max(batch_size - 1, 1)
 
     def forward(self, z: Tensor) -> None:
-        """Normalise z (members, units, batch) in place and move the running averages."""
+        """Normalise z (members, units, batch) in place and update the running averages."""
         torch.mean(z, -1, keepdim=True, out=self._mean)
         torch.sub(z, self._mean, out=self._normal)
         torch.mul(self._normal, self._normal, out=self._product)
@@ -233,16 +233,16 @@ class HiddenLayer:
     """One hidden layer: matrix, batch norm, activation, dropout, in this order.
 
     Args:
-        weight, weight_grad: (members, pieces · units, inputs), with the bias column where the layer has one.
+        weight, weight_grad: (members, pieces · units, inputs), with a bias column if the layer has a bias.
         norm: batch norm, or None.
-        activation: what follows the linear part.
+        activation: follows the linear part.
         passes_ones: whether `output` ends with the row of ones that the next layer's bias multiplies.
         drops: whether a dropout mask follows.
         batch_size: events a step.
 
     Attributes:
-        output: what the next layer reads.
-        grad: dL/d(output without ones), (members, units, batch), to be written by the next layer.
+        output: (members, units [+ 1], batch), the input of the next layer.
+        grad: dL/d(output without ones), (members, units, batch), which the next layer writes.
         linear_grad: dL/d(linear part), (members, pieces · units, batch).
     """
 
@@ -269,7 +269,7 @@ class HiddenLayer:
         self.output = self._padded if passes_ones else self._kept
 
     def forward(self, inputs: Tensor, mask: Tensor | None) -> list[Operation]:
-        """`inputs` (members, inputs, batch) to `output` (members, units [+ 1], batch); `mask` by `dropout_mask`."""
+        """The operations from `inputs` (members, inputs, batch) to `output`; `mask` is from `dropout_mask`."""
         operations: list[Operation] = [partial(torch.bmm, self.weight, inputs, out=self._linear)]
         if self.norm is not None:
             operations.append(partial(self.norm.forward, self._linear))
@@ -279,7 +279,7 @@ class HiddenLayer:
         return operations
 
     def backward(self, inputs: Tensor, mask: Tensor | None) -> list[Operation]:
-        """From `grad` to `linear_grad`, and to the gradients of this layer's parameters."""
+        """The operations from `grad` to `linear_grad`, and to the gradients of this layer's parameters."""
         grad, linear_grad = self.grad, self.linear_grad
         operations: list[Operation] = [] if mask is None else [partial(grad.mul_, mask)]
         operations.append(partial(self.activation.backward, grad, self._linear, self._result, linear_grad))
@@ -294,12 +294,12 @@ def dropout_mask(noise: Tensor, rate: float) -> None:
 
 
 def parts_of_batch(architecture: Architecture, n_members: int, batch_size: int, device: torch.device) -> int:
-    """Into how many parts a member's batch is cut, each with a copy of the member's weights.
+    """Returns the number of parts into which a member's batch is cut, each with a copy of the member's weights.
 
-    A gradient of weights sums over the batch, and a GPU gives one member's sum to one of its multiprocessors: few
+    A gradient of weights sums over the batch, and a GPU computes one member's sum on one of its multiprocessors: few
     members with large batches leave most of them idle. Cut into parts, eight members with 65,536 events a step train
-    several times faster. Batch norm and dropout go by the whole batch; wide layers fill a GPU as they are; of a single
-    member cuBLAS cuts the sum itself.
+    several times faster. Batch norm and dropout need the whole batch, wide layers fill a GPU without parts, and for a
+    single member cuBLAS itself cuts the sum.
     """
     small = max(architecture.hidden, default=0) < WIDE
     if device.type == "cpu" or n_members == 1 or architecture.batch_norm or architecture.dropout > 0 or not small:
@@ -311,14 +311,14 @@ def parts_of_batch(architecture: Architecture, n_members: int, batch_size: int, 
 
 
 class Network:
-    """All members' network with the buffers for one batch size.
+    """The networks of all members with the buffers for one batch size.
 
     Args:
-        architecture: what to build.
-        parameters: where weights live and gradients go.
+        architecture: of each network.
+        parameters: holds the weights, and receives their gradients.
         batch_size: events a step and member.
-        n_parts: parts of a batch, as `parts_of_batch` has them. With more than one the passes work on groups, which
-            are the parts of the first member, then those of the second, each of batch_size / n_parts events.
+        n_parts: parts of a batch, from `parts_of_batch`. With more than one the passes work on groups: the parts of the
+            first member, then those of the second, each of batch_size / n_parts events.
     """
 
     def __init__(self, architecture: Architecture, parameters: Parameters, batch_size: int, n_parts: int = 1) -> None:
@@ -358,7 +358,10 @@ class Network:
         self._backward = [w[:, :, : layer.grad.shape[1]].mT for w, layer in zip(matrices, self.layers, strict=True)]
 
     def forward(self, inputs: Tensor, masks: Sequence[Tensor | None], logits: Tensor) -> list[Operation]:
-        """Inputs (groups, d [+ 1], batch) to `logits` (groups, k, batch); one mask or None a hidden layer."""
+        """The operations from inputs (groups, d [+ 1], batch) to `logits` (groups, k, batch).
+
+        `masks` holds one mask or None for each hidden layer.
+        """
         operations = [*self._copy_weights]
         for layer, mask in zip(self.layers, masks, strict=True):
             operations += layer.forward(inputs, mask)
@@ -366,7 +369,7 @@ class Network:
         return [*operations, partial(torch.bmm, self.weight, inputs, out=logits)]
 
     def backward(self, inputs: Tensor, masks: Sequence[Tensor | None], grad: Tensor) -> list[Operation]:
-        """From `grad` = dL/d(logits) (groups, k, batch) to the gradient of every parameter."""
+        """The operations from `grad` = dL/d(logits), (groups, k, batch), to the gradient of every parameter."""
         sources = [inputs, *(layer.output for layer in self.layers)]
         operations: list[Operation] = [partial(torch.bmm, grad, sources[-1].mT, out=self.weight_grad)]
         for position in range(len(self.layers) - 1, -1, -1):
@@ -377,6 +380,6 @@ class Network:
         return operations + self._sum_gradients
 
     def running(self) -> list[Tensor]:
-        """Batch norm's running averages, (members, units, 1) each; empty without batch norm."""
+        """The running averages of batch norm, (members, units, 1) each; empty without batch norm."""
         norms = [layer.norm for layer in self.layers if layer.norm is not None]
         return [tensor for norm in norms for tensor in (norm.running_mean, norm.running_variance)]
