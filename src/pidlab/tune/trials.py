@@ -216,22 +216,20 @@ class Trials:
         return trial.should_prune()
 
     def _together(self, asked: Sequence[tuple[optuna.Trial, dict[str, Any]]], task: Task) -> None:
-        from pidlab.models.mlp.variants import fit_variants
-
         bench, given, start = self._bench, self._bench.prepared, time.perf_counter()
         if given.holdout is None:
             raise UsageError("a class is missing in the validation sample; raise split.validation")
         networks = [self._network(bench.spec(parameters), given) for _, parameters in asked]
         lagging: set[int] = set()
 
-        def judge(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
+        def pruner(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
             late = {i for i, a in areas.items() if self._lags(asked[i][0], done, total, {"validation_auc": a})}
             lagging.update(late)
             return late
 
-        found = fit_variants(
-            networks[0], given.x, given.y, given.weight,
-            variants=[n.get_params() for n in networks], validation=given.holdout, judge=judge,
+        found = networks[0].fit_variants(
+            given.x, given.y, given.weight,
+            variants=[n.get_params() for n in networks], validation=given.holdout, pruner=pruner,
         )  # fmt: skip
         seconds = (time.perf_counter() - start) / len(asked)
         for i, ((trial, _), network) in enumerate(zip(asked, found, strict=True)):
