@@ -2,18 +2,18 @@
 
 from pidlab.apply.inputs import UnreadableInput, find_inputs
 from pidlab.apply.outputs import friend_paths
+from pidlab.apply.run_friends import write_run_friends
 from pidlab.apply.scoring import friend_branches, score_branches
 from pidlab.apply.stream import apply
-from pidlab.apply.summary import RunSplit, Summary, parts_of
+from pidlab.apply.summary import Summary
 
 __all__ = [
-    "RunSplit",
     "Summary",
     "UnreadableInput",
     "apply",
     "find_inputs",
     "friend_branches",
     "friend_paths",
-    "parts_of",
     "score_branches",
+    "write_run_friends",
 ]

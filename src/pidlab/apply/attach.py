@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pidlab.apply.summary import Summary
+from pidlab.apply.summary import Summary, friend_name
 from pidlab.credentials import address_without_secrets
 from pidlab.expressions.literals import cpp_comment, cpp_string, python_string
 from pidlab.runs.whole import write_whole
@@ -150,7 +150,7 @@ def _rows(output: Path, summaries: Iterable[Summary]) -> Iterable[Row]:
     for s in summaries:
         if s.source.is_root:
             friend = s.target.resolve().relative_to(folder).as_posix()
-            yield _from(folder, s.source.path), s.source.tree, friend, s.friend
+            yield _from(folder, s.source.path), s.source.tree, friend, friend_name(s.source)
 
 
 def _from(folder: Path, path: str) -> str:

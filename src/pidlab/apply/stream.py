@@ -13,7 +13,7 @@ from pidlab.apply.attach import write_attach
 from pidlab.apply.inputs import look_at, pieces_of
 from pidlab.apply.outputs import InputFailedError, Output, finished, friend_paths, marker_of
 from pidlab.apply.scoring import EntryRange, Scorer, training_keys
-from pidlab.apply.summary import RunSplit, Summary
+from pidlab.apply.summary import Summary
 from pidlab.apply.workers import WorkerPool, crew_for
 from pidlab.errors import DataError, OutputError, UsageError
 from pidlab.models.threads import one_thread
@@ -29,7 +29,6 @@ def apply(
     sources: Sequence[Source],
     output: Path,
     watcher: Watcher,
-    known: RunSplit | None = None,
     *,
     jobs: int | None = None,
     executor: Executor | None = None,
@@ -47,7 +46,6 @@ def apply(
         sources: the inputs.
         output: a folder, which is made where it is not there.
         watcher: told of progress.
-        known: what a run knows of its own inputs; then every input must be good, and all are written.
         jobs: processes to score in, started by spawn; 1 for one thread of this process; None for a few threads of it.
         executor: any `concurrent.futures.Executor` whose workers see the run's folder and the inputs at the same paths.
         dask: the address of a dask scheduler, in place of `executor`.
@@ -59,12 +57,11 @@ def apply(
     Raises:
         OutputError: a friend file cannot be written, or would replace an input; what was finished before stays.
         UsageError: other processes are wanted, and the bundle is of no finished run; or dask is not installed.
-        ConfigError, DataError: with `known`, whatever is wrong with an input.
     """
-    scorer = Scorer(bundle, known.events if known else training_keys(bundle), known is not None)
-    if known is None and bundle.recipe.loaded.config.folds and scorer.events is None:
+    scorer = Scorer(bundle, training_keys(bundle))
+    if bundle.recipe.loaded.config.folds and scorer.events is None:
         watcher.note("The run did not keep its events: every event is scored by the mean of the fold models.")
-    caller = _Caller(scorer, known, force, input_keys(sources))
+    caller = _Caller(scorer, force, input_keys(sources))
     caller.plan(friend_paths([s.path for s in sources], output), sources)
     n_skipped = len({s.target for s in caller.summaries.values() if s.skipped})
     if n_skipped:
@@ -80,8 +77,8 @@ def apply(
 class _Caller:
     """One call of `apply`: first every input is looked at, then pieces go out to the crew and come back in order."""
 
-    def __init__(self, scorer: Scorer, known: RunSplit | None, force: bool, names: dict[Source, str]) -> None:
-        self.scorer, self.known, self.force, self.names = scorer, known, force, names
+    def __init__(self, scorer: Scorer, force: bool, names: dict[Source, str]) -> None:
+        self.scorer, self.force, self.names = scorer, force, names
         self.call = uuid.uuid4().hex
         self.outputs: list[Output] = []
         self.summaries: dict[Source, Summary] = {}
@@ -101,7 +98,7 @@ class _Caller:
 
     def _plan(self, target: Path, sources: list[Source]) -> None:
         bundle, names = self.scorer.bundle, {source: self.names[source] for source in sources}
-        marker = None if self.known else marker_of(bundle, names, self.scorer.knows_events)
+        marker = marker_of(bundle, names, self.scorer.knows_events)
         done = [] if self.force else finished(target, sources, marker)
         self.summaries |= {s.source: s for s in done}
         if not done:
@@ -109,8 +106,6 @@ class _Caller:
             self.outputs.append(Output(target, plans, marker))
 
     def _fail(self, sources: Sequence[Source], target: Path, error: DataError | UsageError) -> None:
-        if self.known is not None:
-            raise error
         self._failed.add(sources[0].path)
         self.summaries |= {source: Summary(source, target, failure=str(error)) for source in sources}
 
@@ -128,7 +123,7 @@ class _Caller:
             for path, own in results:
                 output, before = by_path[path], counted.done
                 try:
-                    written = output.write(self.scorer.bundle, own, self.known, counted)
+                    written = output.write(self.scorer.bundle, own, counted)
                     self.summaries |= {s.source: s for s in written}
                 except InputFailedError as error:
                     self._fail([plan.source for plan in output.plans], output.target, error)

@@ -1,17 +1,12 @@
-"""What applying is told of a run's own events, and what it tells of each input afterwards."""
+"""What became of each input when it was scored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.read import Source
-from pidlab.split import Keys, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,49 +32,7 @@ class Summary:
     skipped: bool = False
     failure: str = ""
 
-    @property
-    def friend(self) -> str:
-        """The name of the friend tree."""
-        return f"{self.source.tree.rsplit('/', 1)[-1].partition(';')[0]}_pid"
 
-
-@dataclass(frozen=True, slots=True)
-class RunSplit:
-    """What a run knows of its own inputs.
-
-    Attributes:
-        part: gives the (n_rows,) `Part` of each row of an input.
-        events: sorted hashes of the events that the run used; None: of all selected ones.
-    """
-
-    part: Callable[[Source], NDArray[np.int8]]
-    events: Keys | None = None
-
-
-def parts_of(
-    inputs: Sequence[Source],
-    n_rows: Sequence[int],
-    file: NDArray[Any],
-    row: NDArray[Any],
-    part: NDArray[np.int8],
-    event: Keys | None = None,
-) -> RunSplit:
-    """What a run knows of its rows: all others were not used."""
-
-    def of(source: Source) -> NDArray[np.int8]:
-        index = inputs.index(source)
-        result = np.full(n_rows[index], Part.UNUSED, np.int8)
-        mine = file == index
-        result[row[mine]] = part[mine]
-        return result
-
-    return RunSplit(of, None if event is None else np.unique(event))
-
-
-def summed(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mappings of numbers added up, name by name."""
-    total: dict[str, Any] = {}
-    for each in counts:
-        for name, value in each.items():
-            total[name] = total.get(name, 0) + value
-    return total
+def friend_name(source: Source) -> str:
+    """The name of the friend tree of an input: that of its tree, without folder and cycle, with `_pid` behind it."""
+    return f"{source.tree.rsplit('/', 1)[-1].partition(';')[0]}_pid"

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, Queue
@@ -142,17 +142,27 @@ def crew_for(scorer: Scorer, jobs: int | None, executor: Executor | None, dask: 
                 cluster.get_executor(), partial(score_elsewhere, _order(scorer)), n_workers, alive=_workers_of(cluster)
             )
     elif jobs is not None and jobs > 1:
-        yield from _dismissed(WorkerPool(_processes(jobs), partial(score_elsewhere, _order(scorer)), jobs, _processes))
+        with _dismissed(
+            WorkerPool(_processes(jobs), partial(score_elsewhere, _order(scorer)), jobs, _processes)
+        ) as crew:
+            yield crew
     else:
-        n_threads = jobs or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
-        yield from _dismissed(WorkerPool(ThreadPoolExecutor(n_threads), partial(score_piece, scorer), n_threads))
+        with threads(partial(score_piece, scorer), jobs) as crew:
+            yield crew
 
 
-def _dismissed(crew: WorkerPool) -> Iterator[WorkerPool]:
+def threads(work: Work, n: int | None = None) -> AbstractContextManager[WorkerPool]:
+    """Threads of this process that do `work`; by default as many as there are cores, up to four."""
+    n = n or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    return _dismissed(WorkerPool(ThreadPoolExecutor(n), work, n))
+
+
+@contextmanager
+def _dismissed(pool: WorkerPool) -> Iterator[WorkerPool]:
     try:
-        yield crew
+        yield pool
     finally:
-        crew.dismiss()
+        pool.dismiss()
 
 
 def _order(scorer: Scorer) -> ScoringRequest:
