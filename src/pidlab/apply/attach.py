@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pidlab.apply.summary import Summary, friend_name
+from pidlab.atomic import write_text
 from pidlab.credentials import address_without_secrets
 from pidlab.expressions.literals import cpp_comment, cpp_string, python_string
-from pidlab.runs.whole import write_whole
 
 Row = tuple[str, str, str, str]
 
@@ -140,9 +140,9 @@ def write_attach(output: Path, summaries: Sequence[Summary]) -> None:
     in_root = ",\n".join("   {" + ", ".join(map(cpp_string, row)) + "}" for row in rows)
     in_python = "\n".join(f"    ({', '.join(map(python_string, row))})," for row in rows)
     told = {"tree": cpp_comment(first[1]), "branch": cpp_comment(f"{first[3]}.{score}")}
-    write_whole(output / "attach.C", _ROOT.format(rows=in_root, first=cpp_string(first[1]), **told))
+    write_text(output / "attach.C", _ROOT.format(rows=in_root, first=cpp_string(first[1]), **told))
     text = _PYTHON.format(rows=in_python, first=python_string(first[1]), feature="p", score=score)
-    write_whole(output / "attach.py", text)
+    write_text(output / "attach.py", text)
 
 
 def _rows(output: Path, summaries: Iterable[Summary]) -> Iterable[Row]:

@@ -8,11 +8,11 @@ import fcntl
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from pidlab.atomic import hidden_path, hidden_prefix
 from pidlab.errors import ModelError, OutputError
 from pidlab.runs.manifest import FILE, checksum, files_of, is_run
 
@@ -73,15 +73,11 @@ def _listed(names: list[str]) -> str:
     return f"{', '.join(names[:_N_NAMED])}{more}"
 
 
-def _hidden(target: Path, ending: str) -> Path:
-    return target.with_name(f".{target.name[:200]}.{uuid.uuid4().hex[:8]}.{ending}")
-
-
 def _begin(target: Path) -> tuple[Path, IO[bytes]]:
     """A new folder beside `target`, and the lock by which other processes see that it is being written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        beside = _hidden(target, "part")
+        beside = hidden_path(target)
         beside.mkdir()
         lock = (beside / _RUNNING).open("x+b")
         with contextlib.suppress(OSError):  # a file system without locks: there nothing is swept either
@@ -103,7 +99,7 @@ def _is_live(folder: Path) -> bool:
 
 def _sweep(target: Path, note: Note) -> None:
     """Remove what killed processes left of their attempts, and finish a replacement that one of them had begun."""
-    pattern = re.compile(rf"\.{re.escape(target.name[:200])}\.[0-9a-f]{{8}}\.(part|old)")
+    pattern = re.compile(rf"{re.escape(hidden_prefix(target))}[0-9a-f]{{8}}\.(part|old)")
     if not target.parent.is_dir():
         return
     leftovers = [p for p in target.parent.iterdir() if pattern.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]
@@ -130,7 +126,7 @@ def _replace(beside: Path, target: Path, note: Note) -> None:
         OutputError: it cannot be put there; the message says where the old and the new run are.
     """
     for attempt in range(_ATTEMPTS):
-        old: Path | None = _hidden(target, "old")
+        old: Path | None = hidden_path(target, "old")
         try:
             target.rename(str(old))
         except FileNotFoundError:
@@ -223,28 +219,3 @@ def _free(path: Path) -> Path:
         taken = path.with_name(f"{path.name}.kept{number if number > 1 else ''}")
         number += 1
     return taken
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text so that others see the old file or the whole new one; a link is followed.
-
-    Raises:
-        OutputError: it cannot be written; what was there is untouched.
-    """
-    real = Path(os.path.realpath(path))
-    beside = _hidden(real, "part")
-    try:
-        if real.exists() and not real.is_file():  # a pipe or a terminal
-            real.write_text(text, encoding="utf-8")
-            return
-        try:
-            beside.write_text(text, encoding="utf-8")
-            if real.exists():
-                shutil.copymode(real, beside)
-            beside.replace(real)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); what was there is untouched: choose another place"
-        ) from error
