@@ -29,7 +29,7 @@ from safetensors.numpy import load_file, save
 import pidlab as package
 from conftest import Run
 from pidlab.apply.attach import write_attach
-from pidlab.apply.summary import Summary
+from pidlab.apply import Summary
 from pidlab.config.load import load_config
 from pidlab.config.starter import starter_configuration
 from pidlab.errors import ConfigError, ModelError, OutputError, PidlabError

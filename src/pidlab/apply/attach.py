@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pidlab.apply.summary import Summary, friend_name
+from pidlab.apply.outputs import Summary, friend_name
 from pidlab.atomic import write_text
 from pidlab.credentials import address_without_secrets
 from pidlab.expressions.literals import cpp_comment, cpp_string, python_string

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from pidlab.apply.attach import write_attach
-from pidlab.apply.outputs import friend_file, friend_paths, friend_tree, write_tree
+from pidlab.apply.outputs import Summary, friend_file, friend_paths, friend_tree, write_tree
 from pidlab.apply.scoring import EntryRange, Scored, Scorer, blank_columns, fill_columns
-from pidlab.apply.summary import Summary
 from pidlab.apply.workers import threads
 from pidlab.errors import DataError
 from pidlab.models.model import Scores

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from pidlab.apply.attach import write_attach
 from pidlab.apply.inputs import look_at, pieces_of
-from pidlab.apply.outputs import InputFailedError, Output, finished, friend_paths, marker_of
+from pidlab.apply.outputs import InputFailedError, Output, Summary, finished, friend_paths, marker_of
 from pidlab.apply.scoring import EntryRange, Scorer, training_keys
-from pidlab.apply.summary import Summary
 from pidlab.apply.workers import WorkerPool, crew_for
 from pidlab.errors import DataError, OutputError, UsageError
 from pidlab.models.threads import one_thread

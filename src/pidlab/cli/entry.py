@@ -1,4 +1,4 @@
-"""From the words of a command line to a command, and from what it raises to a sentence and an exit code."""
+"""The command `pidlab`: runs a command, and turns what it raises into a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,26 @@ from collections.abc import Sequence
 
 import click
 
-from pidlab.cli.group import cli
+from pidlab import __version__
+from pidlab.cli import runs, start, work
 from pidlab.cli.options import STOPPED
 from pidlab.cli.printable import printable
 from pidlab.credentials import without_secrets
 from pidlab.errors import OutputError, PidlabError
 from pidlab.process import collect_rarely, every_interrupt, give_matplotlib_a_folder, open_streams
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="pidlab")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Particle identification on ROOT files: hand-made cuts, optimised cuts, BDT and network compared fairly."""
+
+
+for _command in (*start.COMMANDS, *work.COMMANDS, *runs.COMMANDS):
+    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -94,14 +94,14 @@ def plot(run: Path, names: Sequence[str], output: Path, formats: Sequence[str], 
 @click.option("-o", "--output", type=PATH, required=True, help="The folder for the files.")
 def export(run: Path, format_: str, models: Sequence[str], events: Sequence[str], output: Path) -> None:
     """Write the models of RUN for other programs, and check what is written against pidlab on events."""
+    from pidlab.cli.terminal import summary_line
     from pidlab.export import export as export_bundle
-    from pidlab.export import told
     from pidlab.runs.bundle import load_bundle
 
     bundle = load_bundle(run, models)
     sources = bundle.recipe.inputs(list(events), None) if events else None
     for exported in export_bundle(bundle, run, format_, models, output, sources):
-        click.echo(told(exported))
+        click.echo(summary_line(exported))
 
 
 @click.command()

@@ -22,7 +22,7 @@ from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.points.flat import flat_from_json, flat_to_json, thresholds_at
 from pidlab.evaluate.results.run import FlatThreshold, ModelResult
-from pidlab.runs.manifest import from_run, verify
+from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 from pidlab.models.base import read_json, write_json
 from pidlab.models.model import Model
 from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models
@@ -103,10 +103,7 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
         UsageError: this is not the folder of a run, or it has no such model.
         ModelError: something in it is damaged.
     """
-    if not (run / "config.yaml").is_file() or not (run / "models").is_dir():
-        raise UsageError(
-            f"{run}: is not the folder of a run; it has no config.yaml and models (name what `pidlab run` wrote)"
-        )
+    refuse_other_folder(run, "config.yaml", "models")
     verified = verify(run, "config.yaml")
     loaded = load_config(run / "config.yaml")
     wanted = list(models) or list(loaded.config.models)

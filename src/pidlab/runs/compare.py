@@ -15,7 +15,7 @@ from pidlab.evaluate.compare import find_differences
 from pidlab.evaluate.results.run import Comparison, ModelResult, Results, WorkingPoint, plain
 from pidlab.evaluate.results.stored import read_results
 from pidlab.evaluate.verdicts import Differences, judged
-from pidlab.runs.manifest import from_run, verify
+from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 from pidlab.sample import FloatArray, IntArray, Sample
 from pidlab.runs.scored_events import FILE as EVENTS
 from pidlab.runs.scored_events import ScoredEvents, Scores, read_events
@@ -54,10 +54,9 @@ def load_runs(folders: Sequence[Path]) -> list[Finished]:
         UsageError: a folder is not that of a run, or is named twice.
         DataError, ModelError: something in it is damaged.
     """
+    for folder in folders:
+        refuse_other_folder(folder, "results.json")
     resolved = [folder.resolve() for folder in folders]
-    for folder, path in zip(folders, resolved, strict=True):
-        if not (path / "results.json").is_file():
-            raise UsageError(f"{folder}: is not the folder of a run; it has no results.json")
     if len(set(resolved)) < len(resolved):
         raise UsageError("the same run is named twice; name different ones")
     for path in resolved:

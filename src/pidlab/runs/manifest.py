@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pidlab.errors import ModelError, PidlabError
+from pidlab.errors import ModelError, PidlabError, UsageError
 from pidlab.jsonfile import plain_json
 
 FILE = "manifest.json"
@@ -78,6 +78,18 @@ def is_run(folder: Path) -> bool:
     # The first manifests did not say what they are; no other program writes all of these.
     old = {"pidlab": str, "packages": dict, "seeds": dict, "inputs": list}
     return content.get("kind") == KIND or all(isinstance(content.get(key), kind) for key, kind in old.items())
+
+
+def refuse_other_folder(run: Path, *names: str) -> None:
+    """Check that `run` is the folder of a run, which has files and folders of these names.
+
+    Raises:
+        UsageError: one of them is not there.
+    """
+    if not all((run / name).is_file() if "." in name else (run / name).is_dir() for name in names):
+        raise UsageError(
+            f"{run}: is not the folder of a run; it has no {' and '.join(names)} (name what `pidlab run` wrote)"
+        )
 
 
 def files_of(run: Path, manifest: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]] | None:

@@ -19,6 +19,7 @@ from pidlab.evaluate.results.run import EfficiencyMap, Flatness, ModelResult, Re
 from pidlab.evaluate.results.stored import write_results as write_results_json
 from pidlab.runs.manifest import FILE, KIND, checksums
 from pidlab.runs.manifest import SCHEMA as MANIFEST_SCHEMA
+from pidlab.models.base import write_json
 from pidlab.models.registry import Resources
 from pidlab.plots.worker import FigureWorker, drawing
 from pidlab.preprocess.events import Input
@@ -71,9 +72,9 @@ def write_record(
     folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], beside: FigureWorker | None = None
 ) -> None:
     """Everything of a run but its models and friends; the figures with a process `beside` this one."""
-    (folder / "metrics.json").write_text(json.dumps(metrics(results), indent=1, allow_nan=False) + "\n")
+    write_json(folder / "metrics.json", metrics(results))
     write_results_json(folder / "results.json", results)
-    (folder / FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / FILE, manifest)
     (folder / "plots").mkdir()
     loaded = bundle.recipe.loaded
     with drawing(folder, results, loaded.config.style, beside) as drawn:
@@ -92,8 +93,7 @@ def write_record(
 
 def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest with the checksums of all files that the run wrote: nothing may be written after this."""
-    whole = {**manifest, "files": checksums(folder)}
-    (folder / FILE).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / FILE, {**manifest, "files": checksums(folder)})
 
 
 def metrics(results: Results) -> dict[str, Any]:

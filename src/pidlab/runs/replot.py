@@ -11,7 +11,7 @@ from pidlab.config.schema import Config
 from pidlab.errors import OutputError, UsageError, nearest
 from pidlab.evaluate.results.run import Results
 from pidlab.evaluate.results.stored import read_results
-from pidlab.runs.manifest import from_run, verify
+from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 from pidlab.plots.gallery import catalogue, write
 
 FORMATS = ("pdf", "png", "svg")
@@ -66,10 +66,7 @@ def figure_titles(run: Path) -> dict[str, str]:
 
 
 def _finished(run: Path, overrides: Sequence[str] = ()) -> tuple[Config, Results]:
-    if not (run / "config.yaml").is_file() or not (run / "results.json").is_file():
-        raise UsageError(
-            f"{run}: is not the folder of a run; it has no config.yaml and results.json (name what `pidlab run` wrote)"
-        )
+    refuse_other_folder(run, "config.yaml", "results.json")
     verify(run, "config.yaml", "results.json")
     config = load_config(run / "config.yaml", overrides).config
     return config, replace(read_results(run / "results.json"), labels=config.axis_labels)

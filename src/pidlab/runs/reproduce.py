@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from pidlab.config.load import load_config
-from pidlab.errors import DataError, ModelError, UsageError
-from pidlab.jsonfile import plain_json
-from pidlab.runs.manifest import from_run, read_manifest, verify
+from pidlab.errors import ModelError
+from pidlab.runs.manifest import from_run, read_manifest, refuse_other_folder, verify
+from pidlab.models.base import read_json
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
@@ -59,13 +59,13 @@ def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction
     """Make a finished run again, in memory, and compare every number of `metrics.json`.
 
     Raises:
-        UsageError: this is not the folder of a run.
-        DataError: its record is damaged, or an input cannot be read.
+        UsageError: `run` is not the folder of a run.
+        ModelError: a file of the run is damaged.
+        DataError: an input cannot be read.
     """
-    if not (run / "config.yaml").is_file() or not (run / "metrics.json").is_file():
-        raise UsageError(f"{run}: is not the folder of a run; name what `pidlab run` wrote")
+    refuse_other_folder(run, "config.yaml", "metrics.json")
     verify(run, "config.yaml", "metrics.json")
-    before, manifest = _record(run / "metrics.json"), _manifest(run)
+    before, manifest = read_json(run / "metrics.json"), _manifest(run)
     loaded = load_config(run / "config.yaml")
     started = time.time()
     done = analyse(loaded, resources, watcher)
@@ -74,16 +74,6 @@ def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction
     with from_run(run):
         moved = tuple(sorted(_moved("", before, after), key=lambda m: -(m.errors or 0.0)))
         return Reproduction(_count(before), moved, tuple(_differences(manifest, now)))
-
-
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        content = plain_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds no JSON object")
-    return content
 
 
 def _manifest(run: Path) -> dict[str, Any]:

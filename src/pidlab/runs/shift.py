@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pidlab.errors import DataError, OutputError
 from pidlab.evaluate.domain import measure_shift
 from pidlab.evaluate.results.domain import Shift
 from pidlab.evaluate.results.run import plain
+from pidlab.models.base import write_json
 from pidlab.models.registry import estimator_class
 from pidlab.preprocess.events import branches_read, check_table, input_keys, load
 from pidlab.preprocess.features import event_keys, feature_matrix
@@ -157,7 +157,7 @@ def _write(shift: Shift, output: Path, recipe: Recipe) -> None:
 
     try:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "domain.json").write_text(json.dumps(as_json(shift), indent=1, allow_nan=False) + "\n")
+        write_json(output / "domain.json", as_json(shift))
         for name, figure in domain_figures(shift, recipe.loaded.config.axis_labels):
             for suffix, content in rendered(figure, name, "png", "pdf").items():
                 (output / f"{name}.{suffix}").write_bytes(content)
