@@ -1,4 +1,4 @@
-"""Apply: stream files through the models of a run and write a friend tree for each."""
+"""Apply: score files with the models of a run and write a friend tree for each."""
 
 from pidlab.apply.inputs import UnreadableInput, find_inputs
 from pidlab.apply.outputs import Summary, friend_paths

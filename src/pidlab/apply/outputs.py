@@ -1,4 +1,4 @@
-"""Outputs: where the friend of each input goes, what tells that it is finished, and how it is written."""
+"""Outputs: the friend file of each input, its place, its contents, and the mark by which it is known as finished."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Summary:
     """What became of one tree.
 
     Attributes:
-        target: the friend file; not there where `failure` says something.
+        target: the friend file, which does not exist after a failure.
         n_passed: model to the number of rows that pass its first working point.
         n_known: selected rows that the run used itself, scored by the fold model that did not see them.
         seconds: by stage (read, select, each model, write), summed over all workers.
-        skipped: it was finished already, by an earlier call.
-        failure: why there is no friend of this input; empty where there is one.
+        skipped: true if an earlier call had finished the friend.
+        failure: why this input has no friend; empty if it has one.
     """
 
     source: Source
@@ -85,15 +85,15 @@ def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:
 
 
 def _folder_of_address(address: str) -> str:
-    """The folder of an address, without `.` and `..`, which a server may read in another way than a path."""
+    """The folder of an address with `.` and `..` resolved, which a server may resolve in another way."""
     scheme, _, rest = address.partition("://")
     return f"{scheme}://{posixpath.normpath('/' + rest.partition('?')[0].rpartition('/')[0]).lstrip('/')}"
 
 
 def marker_of(bundle: Bundle, names: Mapping[Source, str], knows_events: bool) -> dict[str, Any] | None:
-    """How a finished friend of the inputs `names` (with what stands for each in the event key) says it was made.
+    """The metadata by which a finished friend of some inputs is recognised; None if an input has no identity.
 
-    None where an input does not tell its content from another.
+    `names` maps the inputs to what stands for each in the hash of the event key.
 
     Raises:
         DataError: an input cannot be opened.
@@ -107,7 +107,7 @@ def marker_of(bundle: Bundle, names: Mapping[Source, str], knows_events: bool) -
 
 
 def finished(target: Path, sources: Sequence[Source], marker: Mapping[str, Any] | None) -> list[Summary]:
-    """The summaries of an output that is there, whole, and made of these inputs by these models; empty otherwise."""
+    """The summaries of an output if it is whole and made of these inputs by these models, else an empty list."""
     found = read_marker(target) if marker is not None and target.is_file() else None
     if found is None or any(found.get(key) != value for key, value in (marker or {}).items()):
         return []
@@ -118,7 +118,7 @@ def finished(target: Path, sources: Sequence[Source], marker: Mapping[str, Any] 
 
 
 class InputFailedError(DataError):
-    """The input of an output cannot be scored to its end."""
+    """An input cannot be scored to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Output:
     """One friend file to be written, of all trees of one input file.
 
     Attributes:
-        marker: how it is made; None where nothing can tell that it need not be made again.
+        marker: the metadata by which a finished output is recognised; None if it cannot be.
     """
 
     target: Path
@@ -155,10 +155,10 @@ class Output:
         return summaries
 
     def _check_unchanged(self) -> None:
-        """See that the files are those that were looked at before they were read.
+        """Check that no input has changed since it was opened for the first time.
 
         Raises:
-            InputFailedError: one was changed meanwhile.
+            InputFailedError: an input has changed.
         """
         for plan, before in zip(self.plans, (self.marker or {}).get("inputs", ()), strict=False):
             if "://" in plan.source.path:

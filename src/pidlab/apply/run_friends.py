@@ -59,7 +59,7 @@ def write_run_friends(
     with (
         watcher.task("scoring", sum(i.n_entries for i in inputs), "entries") as task,
         one_thread(),
-        threads(work) as crew,
+        threads(work) as pool,
     ):
         for path, target in friend_paths([source.path for source in own], output).items():
             sources = [source for source in own if source.path == path]
@@ -69,7 +69,7 @@ def write_run_friends(
                         keys = {key: table.dtype(key) for key in bundle.recipe.event_id}
                         counter = table.collection.counter if table.collection else None
                         tree = friend_tree(file, bundle, source, keys, counter, with_split=True)
-                        results = crew.run(work.pieces(table))
+                        results = pool.run(work.pieces(table))
                         written.append(write_tree(tree, bundle, results, source, target, task))
             summaries += written
     write_attach(output, summaries)

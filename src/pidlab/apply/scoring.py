@@ -1,4 +1,4 @@
-"""Scoring: a piece of an input through selection, features and models, the same in a thread, a process or a cluster."""
+"""Scoring: selection, features and models on a piece of an input, in a thread, a process or a cluster."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class EntryRange:
     Attributes:
         name: what stands for the input in the hash of the event key.
         start, stop: the entries from `start` to before `stop`.
-        call: another in each call of `apply`; an input is opened anew for each.
-        chunk: the entries themselves, of a format that can only be read from its beginning; None: whoever scores reads.
-        failure: why the entries could not be read; empty where they could.
+        call: differs between calls of `apply`; an input is opened anew in each.
+        chunk: the entries, if the format can only be read from its beginning; None if the worker reads them.
+        failure: why the entries could not be read; empty if they could.
     """
 
     source: Source
@@ -220,7 +220,7 @@ def fill_columns(
 
 
 def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]]:
-    """The branches of a friend tree, besides the event key, and their types.
+    """The branches of a friend tree and their types, without those of the event key.
 
     Raises:
         ModelError: two of them would have one name.
@@ -241,7 +241,7 @@ def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]
 
 
 def score_branches(name: str, model: Model) -> dict[str, int]:
-    """Branch name to the column of the scores that it holds; none for cuts without a score."""
+    """Branch to the column of the scores that it holds; empty for cuts without a score."""
     if model.boxes:
         return {}
     classes = model.recipe.classes
@@ -250,8 +250,8 @@ def score_branches(name: str, model: Model) -> dict[str, int]:
     return {f"pid_{name}_{c}": i for i, c in enumerate(classes)}
 
 
-class _Desk(threading.local):
-    """The input that a thread has open: pieces of one input mostly come one after another."""
+class _OpenTable(threading.local):
+    """The input that a thread keeps open, since pieces of one input mostly follow each other."""
 
     table: Table | None = None
     what: tuple[Any, ...] = ()
@@ -269,11 +269,11 @@ class _Desk(threading.local):
             table.__exit__(None, None, None)
 
 
-_desk = _Desk()
+_open_table = _OpenTable()
 
 
 def score_piece(scorer: Scorer, piece: EntryRange) -> Scored | Failed:
-    """Read, where the piece does not bring its entries along, and score; what is wrong with the input is an answer."""
+    """Read a piece, unless it brings its entries, and score it; returns `Failed` if the input is at fault."""
     if piece.failure:
         return Failed(piece.failure)
     start = time.perf_counter()
@@ -281,22 +281,22 @@ def score_piece(scorer: Scorer, piece: EntryRange) -> Scored | Failed:
         with one_thread():
             chunk = piece.chunk
             if chunk is None:
-                table = _desk.open(piece, scorer.bundle.recipe.per)
+                table = _open_table.open(piece, scorer.bundle.recipe.per)
                 chunk = table.span(scorer.branches, piece.start, piece.stop)
             seconds = time.perf_counter() - start
             scored = scorer(chunk, piece.name)
     except PidlabError as error:
-        _desk.clear()
+        _open_table.clear()
         return Failed(str(error))
     return replace(scored, seconds={**scored.seconds, "read": seconds})
 
 
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:
-    """Which models another process is to score with: those of a run's folder, which it loads itself.
+    """The models that another process loads from the folder of a run and scores with.
 
     Attributes:
-        fingerprint: what the bundle must have; the folder must not have changed meanwhile.
+        fingerprint: that of the bundle, by which a folder that has changed meanwhile is noticed.
     """
 
     run: str
@@ -305,29 +305,29 @@ class ScoringRequest:
 
 
 @lru_cache(maxsize=2)
-def scorer_of(order: ScoringRequest) -> Scorer:
-    """The scorer that an order means, loaded once a process.
+def scorer_of(request: ScoringRequest) -> Scorer:
+    """The scorer of a request, loaded once a process.
 
     Raises:
         ModelError: the folder holds another run by now.
     """
-    bundle = load_bundle(Path(order.run), order.models)
-    if bundle.fingerprint != order.fingerprint:
-        raise ModelError(f"{order.run}: was changed while its models were being applied; apply them again")
+    bundle = load_bundle(Path(request.run), request.models)
+    if bundle.fingerprint != request.fingerprint:
+        raise ModelError(f"{request.run}: was changed while its models were being applied; apply them again")
     return Scorer(bundle, training_keys(bundle))
 
 
-def score_elsewhere(order: ScoringRequest, piece: EntryRange) -> Scored | Failed:
-    """`score_piece` in a process that has only the order."""
+def score_elsewhere(request: ScoringRequest, piece: EntryRange) -> Scored | Failed:
+    """`score_piece` in a process that has only the request."""
     try:
-        scorer = scorer_of(order)
+        scorer = scorer_of(request)
     except PidlabError as error:
         return Failed(str(error))
     return score_piece(scorer, piece)
 
 
 def training_keys(bundle: Bundle) -> Keys | None:
-    """Sorted hashes of the events that the bundle's run used; None where it has no folds or did not keep them."""
+    """Sorted hashes of the events that the bundle's run used; None if it has no folds or did not keep them."""
     if not bundle.recipe.loaded.config.folds or bundle.folder is None or not (bundle.folder / FILE).is_file():
         return None
     return read_training_keys(bundle.folder)

@@ -1,4 +1,4 @@
-"""Finished runs side by side: what each found, and paired differences where they tested the same events."""
+"""Finished runs side by side: the results of each, and paired differences on the events that both tested."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Positions = tuple[IntArray, IntArray]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run as it was left behind; `name` tells it from the others."""
+    """A finished run, with a name that no other run of the comparison has."""
 
     name: str
     results: Results
@@ -41,7 +41,7 @@ class Finished:
 class Pair:
     """Two runs: the test candidates that both have, and the paired comparisons of their models.
 
-    The models are called `run:model`. `note` says why there are no comparisons, or what they leave out.
+    The models are called `run:model`. `note` says why there are no comparisons, or which are left out.
     """
 
     a: str
@@ -52,11 +52,11 @@ class Pair:
 
 
 def load_runs(folders: Sequence[Path]) -> list[Finished]:
-    """The runs in `folders`, named as short as tells them apart.
+    """The runs in `folders`, with the shortest names that differ.
 
     Raises:
         UsageError: a folder is not that of a run, or is named twice.
-        DataError, ModelError: something in it is damaged.
+        DataError, ModelError: a file of a run is damaged.
     """
     for folder in folders:
         refuse_other_folder(folder, "results.json")
@@ -70,10 +70,10 @@ def load_runs(folders: Sequence[Path]) -> list[Finished]:
 
 
 def _loaded(name: str, path: Path) -> Finished:
-    """A run whose results are those of its scored events.
+    """The run in the folder `path`.
 
     Raises:
-        DataError, ModelError: something in it is damaged.
+        DataError, ModelError: a file is damaged, or the results are not those of the scored events.
     """
     results, scored = read_results(path / "results.json"), read_events(path)
     same = results.classes == scored.sample.classes and results.signal == scored.sample.classes[scored.sample.signal]
@@ -92,12 +92,12 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def compare_runs(runs: Sequence[Finished]) -> list[Pair]:
-    """Every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
+    """Compare every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
 
-    What is said of all of them is judged together.
+    The differences of all pairs are judged together.
 
     Raises:
-        ModelError: what one of them holds does not fit together.
+        ModelError: the files of a run do not fit together.
     """
     found = []
     for a, b in itertools.combinations(runs, 2):
@@ -147,12 +147,12 @@ def _comparable(run: Finished, other: Finished, point: WorkingPoint) -> bool:
 
 
 def _keeps(run: Finished, point: WorkingPoint) -> bool:
-    """Whether a run kept what a working point follows."""
+    """Whether a run kept the spectators that a working point follows."""
     return point.flat is None or set(point.flat.names) <= run.scored.sample.spectators.keys()
 
 
 def _left_out(a: Finished, b: Finished) -> str:
-    """Which flat working points are not compared, and why; empty where all are."""
+    """Says which flat working points are not compared, and why; empty if all are."""
     pairs = ((a, b), (b, a))
     points = [(run, p) for run, other in pairs for p in _points(run) if not _comparable(run, other, p)]
     names = ", ".join(sorted({p.name for _, p in points}))
@@ -212,7 +212,7 @@ def _models(a: Results, b: Results) -> list[tuple[str, str]]:
 
 
 def _best(results: Results) -> str:
-    """The model of the largest AUC on test; empty where none has a curve."""
+    """The model of the largest AUC on test; empty if no model has a curve."""
     auc = {name: m.samples["test"].auc.value for name, m in results.models.items() if not m.fixed_cut}
     known = {name: value for name, value in auc.items() if np.isfinite(value)}
     return max(known, key=lambda name: known[name]) if known else ""

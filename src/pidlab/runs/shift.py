@@ -1,4 +1,4 @@
-"""Domain: can a classifier tell the events of a run from the rows of files to be scored, and by what?"""
+"""Domain shift: whether a classifier tells the events of a run from the rows of other files, and by which features."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def compare_domain(
     is trained five times, each time without a fifth of the events by the hash of their key, and scores that fifth.
 
     Raises:
-        UsageError: `run` is no run.
+        UsageError: `run` is not the folder of a run.
         ConfigError: an expression does not fit the branches of a file.
         DataError: an input cannot be read, or no row is selected.
         OutputError: the result cannot be written.
@@ -77,7 +77,7 @@ def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watche
     """The rows of `files` that pass the selection, each with weight 1, of one class.
 
     Raises:
-        DataError: there is none.
+        DataError: no row passes.
     """
     sources = recipe.inputs(list(files), tree)
     keys, x, event = input_keys(sources), [], []
@@ -101,7 +101,7 @@ def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watche
 
 
 def as_mixture(sample: Sample, abundance: Mapping[str, float] | None) -> Sample:
-    """The sample with its classes in the ratio of `abundance`; left out: as its weights have them."""
+    """The sample with its classes in the ratio of `abundance`; None leaves the weights as they are."""
     if abundance is None:
         return sample
     sums = np.bincount(sample.y, sample.weight, len(sample.classes))
@@ -121,7 +121,7 @@ def labelled(ours: Sample, theirs: Sample) -> Sample:
 
 
 class OutOfFold:
-    """A BDT a fold, trained on the other folds with the two classes at equal weight; it scores what it did not see."""
+    """Scores by BDTs that did not see the events: one a fold, trained on the other folds at equal class weights."""
 
     def __init__(self, sample: Sample, seed: int, n_jobs: int | None, watcher: Watcher) -> None:
         self._fold = fold_of(sample.event, _FOLDS, seed)
@@ -146,7 +146,7 @@ class OutOfFold:
 
 
 def as_json(shift: Shift) -> dict[str, Any]:
-    """`domain.json`, schema 1: the histograms are left to the figures."""
+    """The content of `domain.json`, schema 1, which leaves the histograms to the figures."""
     content = plain(shift)
     return {"schema": 1} | {name: content[name] for name in ("sentence", "n", "auc", "features")}
 
