@@ -57,13 +57,13 @@ def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watch
     """
     started = time.time()
     n_processes = resources.n_jobs or len(os.sched_getaffinity(0))
-    with whole_folder(output, watcher.note) as folder, second(loaded.config, n_processes) as figure_worker:
+    with whole_folder(output, watcher.note) as folder, second(loaded.config, n_processes) as worker:
         done = analyse(loaded, resources, watcher)
         bundle = save_bundle(folder, done.recipe, done.models, done.results.models)
         write_events(folder, done.scored)
         manifest = manifest_of(loaded, done.inputs, resources, started)
         with watcher.task("figures and report", 0):
-            write_record(folder, done.results, bundle, manifest, figure_worker)
+            write_record(folder, done.results, bundle, manifest, worker)
         watcher.stage("apply")
         write_run_friends(bundle, done.inputs, done.scored, done.scores, folder / "friends", watcher)
         seal(folder, manifest)

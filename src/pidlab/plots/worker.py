@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pidlab.atomic import replacing
 from pidlab.config.schema import Config, Style
 from pidlab.evaluate.results.run import Results
 from pidlab.evaluate.results.stored import read_results
@@ -145,8 +144,9 @@ def main() -> None:
     for name, sheet in reversed(catalogue(read_results(folder / "results.json")).items()):
         if not _claimed(place, name):
             return
-        with replacing(place / f"{name}.svg") as temporary:
-            temporary.write_text(write_one(sheet, name, folder / "plots", look).svg, encoding="utf-8")
+        unfinished = place / f"{name}.part"
+        unfinished.write_text(write_one(sheet, name, folder / "plots", look).svg, encoding="utf-8")
+        unfinished.replace(place / f"{name}.svg")
 
 
 if __name__ == "__main__":

@@ -69,15 +69,15 @@ def _device(resources: Resources) -> str:
 
 
 def write_record(
-    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], figure_worker: FigureWorker | None = None
+    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], worker: FigureWorker | None = None
 ) -> None:
-    """Write everything of a run but its models and friends; `figure_worker` draws some of the figures."""
+    """Write everything of a run but its models and friends; `worker` draws some of the figures."""
     write_json(folder / "metrics.json", metrics(results))
     write_results_json(folder / "results.json", results)
     write_json(folder / FILE, manifest)
     (folder / "plots").mkdir()
     loaded = bundle.recipe.loaded
-    with drawing(folder, results, loaded.config.style, figure_worker) as drawn:
+    with drawing(folder, results, loaded.config.style, worker) as drawn:
         write_results(folder / "results.root", results, json.dumps(manifest))
         pictures = drawn()
     write_report(
