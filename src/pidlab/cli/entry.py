@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         text = io.StringIO()
         error.show(text)
-        click.echo(_shown(text.getvalue()), nl=False, err=True)
+        click.echo(_printable(text.getvalue()), nl=False, err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped; nothing half-written was left behind", STOPPED)
@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(traceback.format_exc() if debug else str(error), error.exit_code)
     except MemoryError:
         _fail("out of memory; read fewer branches or fewer events", 1)
-    except (ImportError, SystemError) as error:  # what loading a library raises where the address space is too small
+    except (ImportError, SystemError) as error:  # raised by a library that does not fit into the address space
         _fail(traceback.format_exc() if debug else _not_loaded(error), 1)
     except OSError as error:
-        if error.errno is None:  # of a library in C that could not be loaded
+        if error.errno is None:  # raised by a library in C that could not be loaded
             _fail(traceback.format_exc() if debug else _not_loaded(error), 1)
         sentence = OutputError(f"{error.filename or 'input or output'}: {error.strerror or error}")
         _fail(traceback.format_exc() if debug else str(sentence), 1)
@@ -63,17 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _not_loaded(error: Exception) -> str:
-    told = " ".join(str(error).split())[:300]
+    reason = " ".join(str(error).split())[:300]
     return (
-        f"a library cannot be loaded ({type(error).__name__}: {told}): there is not enough memory or address space "
+        f"a library cannot be loaded ({type(error).__name__}: {reason}): there is not enough memory or address space "
         "(`ulimit -v`), or the installation is not whole"
     )
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(_shown(f"pidlab: {message}"), err=True)
+    click.echo(_printable(f"pidlab: {message}"), err=True)
     sys.exit(code)
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     return printable(without_secrets(text))

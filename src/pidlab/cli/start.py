@@ -1,4 +1,4 @@
-"""Commands to start with: a sample, a look at a file, a configuration for it, and help for shells and editors."""
+"""Commands to start with: simulate, inspect, init, schema, completion."""
 
 from __future__ import annotations
 

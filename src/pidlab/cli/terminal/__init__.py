@@ -1,4 +1,4 @@
-"""The terminal: progress while it works, and tables and sentences of what came out."""
+"""The terminal: progress while a command works, and tables and sentences of its results."""
 
 from pidlab.cli.terminal.console import PlainConsole
 from pidlab.cli.terminal.friends import failures, stage_line, summary_table

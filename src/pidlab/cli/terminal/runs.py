@@ -20,7 +20,7 @@ _N_SHOWN = 20  # of the numbers that moved
 
 
 def runs_table(runs: Sequence[Finished]) -> Table:
-    """One line a model of each run: AUC, and the misidentification in per cent at each working point, on its test."""
+    """A line for each model of each run: AUC and misidentification in per cent at each working point, on its test."""
     names = dict.fromkeys(w.name for r in runs for m in r.results.models.values() for w in m.working_points)
     table = Table(title="each run on its own test sample, 68.3 % intervals; misidentification in %")
     table.add_column("run:model", overflow="fold")
@@ -38,7 +38,7 @@ def runs_table(runs: Sequence[Finished]) -> Table:
 
 
 def pair_lines(pair: Pair) -> Iterator[str]:
-    """What two runs show on the events that both tested, in sentences."""
+    """Sentences on how two runs differ on the events that both tested."""
     yield f"{pair.a} and {pair.b}: {pair.n_shared:,} test candidates in common"
     if pair.note:
         yield f"  note: {pair.note}"
@@ -51,7 +51,7 @@ def pair_lines(pair: Pair) -> Iterator[str]:
 
 
 def reproduction_lines(found: Reproduction) -> Iterator[str]:
-    """What making a run again gave, in sentences."""
+    """Sentences on how a run that was made again differs from the first."""
     if found.identical:
         yield f"identical: all {found.n_compared:,} numbers came out as they were"
     else:
