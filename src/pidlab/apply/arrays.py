@@ -1,4 +1,4 @@
-"""Arrays: a finished run that scores what is in memory, inside whatever loop an analysis has."""
+"""Arrays: a finished run that scores arrays in memory, inside the loop of an analysis."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _column(arrays: Columns, name: str) -> Any:
 
 
 def _from_awkward(found: ak.Array, name: str) -> Any:
-    """A numpy array where there is one value a row, else an awkward array of plain lists."""
+    """A numpy array if there is one value a row, else an awkward array of plain lists."""
     plain = ak.without_parameters(found) if found.ndim > 1 else found
     if plain.ndim == 1 and "?" not in str(plain.type.content):
         return ak.to_numpy(plain, allow_missing=False)
@@ -208,10 +208,10 @@ def _from_awkward(found: ak.Array, name: str) -> Any:
 
 
 def _from_objects(values: Any, name: str) -> Any:
-    """Text, or numbers among which None stands for a missing one, from a numpy array (n,) of objects.
+    """Text or numbers from a numpy array (n,) of objects; None and NaN are missing values.
 
     Raises:
-        DataError: it holds something else.
+        DataError: the array holds something else, or a missing value that is not floating-point.
     """
     mask = np.array([v is None or v != v for v in values], np.bool_)
     held = values[~mask]
@@ -230,7 +230,7 @@ def _from_objects(values: Any, name: str) -> Any:
 
 
 def _from_extension(found: Any, name: str) -> Any:
-    """A pandas column of a type that numpy has not: nullable numbers, text."""
+    """The values of a pandas column of a type that numpy lacks: nullable numbers and text."""
     mask, kind = np.asarray(found.isna()), getattr(found.dtype, "kind", "O")
     if kind == "f":
         return np.asarray(found.to_numpy(dtype=np.float64, na_value=np.nan))
@@ -241,10 +241,10 @@ def _from_extension(found: Any, name: str) -> Any:
 
 
 def _without_gaps(values: Any, mask: Any, name: str) -> Any:
-    """Floating-point values with NaN where `mask` (n, ...) is true; others must have no gap.
+    """Floating-point values with NaN where `mask` (n, ...) is true.
 
     Raises:
-        DataError: they have one.
+        DataError: a value is missing that is not floating-point.
     """
     if values.dtype.kind == "f":
         return np.where(mask, np.asarray(np.nan, values.dtype), values)
@@ -253,7 +253,7 @@ def _without_gaps(values: Any, mask: Any, name: str) -> Any:
 
 
 def _refuse_gaps(mask: Any, name: str) -> None:
-    """Refuse rows (n,) without a value where nothing stands for a missing one.
+    """Refuse rows without a value, which are true in `mask` (n,).
 
     Raises:
         DataError: there are such rows.

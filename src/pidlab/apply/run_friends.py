@@ -85,7 +85,7 @@ class _RunInput:
 
 @dataclass(frozen=True, slots=True)
 class _RunScorer:
-    """The scores of the rows that a run used, and what scores the other rows of its inputs."""
+    """Scores the pieces of a run's inputs: the rows that the run used have their scores, and others are scored now."""
 
     scorer: Scorer
     scored: ScoredEvents

@@ -35,7 +35,7 @@ class EntryRange:
     """Consecutive entries of one input.
 
     Attributes:
-        name: what stands for the input in the hash of the event key.
+        name: stands for the input in the hash of the event key.
         start, stop: the entries from `start` to before `stop`.
         call: differs between calls of `apply`; an input is opened anew in each.
         chunk: the entries, if the format can only be read from its beginning; None if the worker reads them.
@@ -61,7 +61,7 @@ class Scored:
     Attributes:
         columns: branch to an array of n_rows.
         keys: the branches that identify an event, n_entries each.
-        counts: (n_entries,) rows of each entry where a row is a candidate; None where it is an entry.
+        counts: (n_entries,) rows of each entry if a row is a candidate; None if a row is an entry.
         n_known: selected rows of events that the run used; 0 if the run has no folds.
         seconds: by stage.
     """
@@ -136,7 +136,7 @@ class Scorer:
             ConfigError, UsageError: a branch is missing or of another type.
         """
         check_table(self.bundle.recipe, table)
-        self.bundle.recipe.check(table, [stated for _, stated in self.followed])
+        self.bundle.recipe.check(table, [located for _, located in self.followed])
 
     def __call__(self, chunk: Chunk, name: str) -> Scored:
         """The friend's branches for a chunk; `name` stands for its input in the hash of the event key."""
@@ -175,7 +175,7 @@ class Scorer:
         if self.knows_events:
             event = event_keys(recipe, taken, name)
             known = self._is_known(event)
-        spectators = {name: values_of(stated, taken) for name, stated in self.followed}
+        spectators = {name: values_of(located, taken) for name, located in self.followed}
         laps.end("select")
         for model in self.bundle.models if models is None else models:
             scores = self.bundle.models[model].scores_of(x, expression_values, event, known)

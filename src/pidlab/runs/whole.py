@@ -197,7 +197,7 @@ def _keep_below(old: Path, target: Path, below: Path, is_written: Callable[[str]
             if not os.path.lexists(target / name):
                 (target / name).mkdir()
                 _keep_below(old, target, name, is_written, kept)
-                with contextlib.suppress(OSError):  # removed where nothing was kept and the run had made it
+                with contextlib.suppress(OSError):  # removed if nothing was kept in it
                     if any((old / name).iterdir()):
                         (target / name).rmdir()
                 continue
