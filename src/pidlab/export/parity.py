@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,14 +71,6 @@ class Exported:
     largest_difference: float
     n_events: int
     note: str = ""
-
-
-def told(exported: Exported) -> str:
-    """A line about one file."""
-    if math.isnan(exported.largest_difference):
-        return f"{exported.path}: {exported.note or 'not checked'}"
-    checked = f"largest difference {exported.largest_difference:.2g} on {exported.n_events:,} events"
-    return f"{exported.path}: {checked}{f'; {exported.note}' if exported.note else ''}"
 
 
 def parity_events(bundle: Bundle, n: int = 20_000, sources: Sequence[Source] | None = None) -> ParityEvents:

@@ -32,12 +32,14 @@ class Input:
         source: the file and tree.
         n_entries: the number of entries.
         n_rows: the number of candidates if a row is a candidate, else of entries.
+        n_unlabelled: the number of selected rows of no class.
         hashes: branch to the BLAKE2b-128 of its values, for each branch that was read.
     """
 
     source: Source
     n_entries: int
     n_rows: int
+    n_unlabelled: int
     hashes: Mapping[str, str]
 
 
@@ -153,22 +155,24 @@ class _Loader:
 
     def read(self, index: int, name: str, table: Table, rules: Sequence[ClassRule], advance: Any) -> None:
         digests: dict[str, Any] = {}
-        n_rows = 0
+        n_rows = n_unlabelled = 0
         for chunk in table.chunks(branches_read(self.recipe, rules)):
             for branch, values in chunk.entries.items():
                 if branch not in ("Entry$", "LocalEntry$"):
                     _update(digests.setdefault(branch, hashlib.blake2b(digest_size=16)), values)
-            self._add(index, name, self.keys[table.source], chunk, rules)
+            n_unlabelled += self._add(index, name, self.keys[table.source], chunk, rules)
             n_rows += chunk.n_rows
             advance(chunk.n_entries)
         hashes = {branch: digest.hexdigest() for branch, digest in sorted(digests.items())}
-        self.inputs.append(Input(table.source, table.n_entries, n_rows, hashes))
+        self.inputs.append(Input(table.source, table.n_entries, n_rows, n_unlabelled, hashes))
 
-    def _add(self, index: int, name: str, key: str, chunk: Chunk, rules: Sequence[ClassRule]) -> None:
+    def _add(self, index: int, name: str, key: str, chunk: Chunk, rules: Sequence[ClassRule]) -> int:
+        """Add the selected rows of a chunk that have a class; returns how many have none."""
         y, weight = _label(self.recipe, name, chunk, rules)
         masks = cut_masks(self.recipe, chunk)
         self.cutflow.fill(y, weight, masks)
-        rows = np.flatnonzero((y >= 0) & masks[-1] if masks else y >= 0)
+        is_selected = masks[-1] if masks else np.ones(chunk.n_rows, bool)
+        rows = np.flatnonzero((y >= 0) & is_selected)
         kept = chunk.take(rows)
         recipe = self.recipe
         self.columns.add(feature_columns(recipe, kept))
@@ -188,6 +192,7 @@ class _Loader:
         self.samples.append(sample)
         if recipe.test:
             self.declared.append(selects(recipe.test.expression, kept.arrays, kept.n_rows))
+        return int(is_selected.sum()) - len(rows)
 
     def events(self, watcher: Watcher) -> Events:
         steps = self.cutflow.steps()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pidlab.atomic import replacing
 from pidlab.config.edit import edited, flow
 from pidlab.config.load import LoadedConfig, load_config, yaml_value
 from pidlab.config.names import KeyPath
@@ -268,9 +269,8 @@ def _write(order: TuningRequest, loaded: LoadedConfig, found: Tuning) -> None:
         text = f"{_FIRST_LINE}: {_summary(found)}\n{text}"
         _check_text(text, values)
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.part")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(target)
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
         load_config(target)
     except (UsageError, ConfigError) as error:
         said = ", ".join(f"{name}: {flow(value)}" for name, value in found.parameters.items())

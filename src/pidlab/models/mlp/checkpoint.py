@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pidlab.atomic import replacing
 from pidlab.errors import ModelError
 
 
@@ -22,11 +23,10 @@ def content_hash(tensors: Iterable[Tensor]) -> int:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], fingerprint: str) -> None:
-    """Replace the checkpoint by a new one in one step: a process that is killed meanwhile leaves the old one."""
-    temporary = path.with_name(path.name + ".new")
+    """Replace the checkpoint by a new one; a process that is killed meanwhile leaves the old one whole."""
     owned = {name: tensor.cpu().clone() for name, tensor in tensors.items()}
-    save_file(owned, temporary, {"training": fingerprint})
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(owned, temporary, {"training": fingerprint})
 
 
 def read(path: Path, fingerprint: str) -> dict[str, Tensor]:
