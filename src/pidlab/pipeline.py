@@ -29,10 +29,10 @@ from pidlab.evaluate import (
 from pidlab.evaluate.points.merit import Merit
 from pidlab.evaluate.results.quality import Importance
 from pidlab.evaluate.results.run import ModelResult, Results, Robustness, Scoring
-from pidlab.models.calibrate import calibrated
 from pidlab.models.explain import explained
-from pidlab.models.model import Model, Scores, fit_model
+from pidlab.models.model import Model, Scores
 from pidlab.models.registry import Resources, check_models
+from pidlab.models.training import calibrated, fit_model
 from pidlab.plots.worker import second
 from pidlab.preprocess.cautions import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.preprocess.events import Events, Input, input_names, load

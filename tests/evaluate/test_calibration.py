@@ -18,7 +18,6 @@ from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.calibration import calibration_curve, class_balanced
 from pidlab.evaluate.ranking import event_groups
 from pidlab.evaluate.results.run import plain
-from pidlab.models.calibrate import calibrated
 from pidlab.models.calibration import (
     Isotonic,
     Temperature,
@@ -26,6 +25,7 @@ from pidlab.models.calibration import (
     load_calibration,
     save_calibration,
 )
+from pidlab.models.training import calibrated
 from pidlab.runs.bundle import load_bundle
 
 

@@ -1,10 +1,8 @@
-"""Contenders: a model as it takes part in the comparison, with its scaling, its folds and its training weights."""
+"""Models: what a run compares, each with its scaling, its folds and its calibration."""
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.names import point_name
-from pidlab.config.schema import Config, CutsModel, ImportedSpec, MlpModel, ModelSection, SklearnModel, TrainableSpec
+from pidlab.config.schema import CutsModel, ImportedSpec
 from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.results.run import Training
-from pidlab.models.base import Classifier, Progress, read_json, signal_scores, write_json
+from pidlab.models.base import Classifier, read_json, signal_scores, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
-from pidlab.models.external.loading import notes_of, open_model, takes_missing
-from pidlab.models.inputs import Prepared, prepare
-from pidlab.models.registry import Resources, build_estimator, estimator_class
+from pidlab.models.registry import estimator_class
 from pidlab.preprocess.features import expression_scores, missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.preprocess.scaling import Scaler
@@ -29,7 +25,6 @@ from pidlab.sample import BoolArray, FloatArray, Sample
 from pidlab.split import Keys, fold_of
 
 Scores = NDArray[np.float32]
-_N_COMPARED = 20_000  # candidates on which members are compared
 
 
 class _Box(Protocol):
@@ -290,119 +285,3 @@ def _digits(code: float) -> str:
 def _in_brackets(text: str) -> str:
     """An expression as one operand: a plain name as it is."""
     return text if text.replace(".", "").replace("_", "").isalnum() else f"({text})"
-
-
-def fit(
-    spec: TrainableSpec,
-    train: Sample,
-    validation: Sample,
-    config: Config,
-    resources: Resources,
-    progress: Progress | None,
-) -> FoldModel:
-    """Train one model on `train`; it may watch `validation`, which may be empty."""
-    fills = isinstance(spec, SklearnModel) and not takes_missing(spec, resources.allow_import)
-    given = prepare(spec, train, validation, config, fills_missing=fills)
-    targets = config.evaluate.working_points
-    estimator = build_estimator(spec, given.names, train.signal, config.seed, resources, targets)
-    estimator.fit(given.x, given.y, given.weight, validation=given.holdout, progress=progress)
-    if isinstance(spec, CutsModel) and not spec.nested:
-        assert isinstance(estimator, _HasBoxes)
-        for target in targets:
-            estimator.box(target)  # says at once that none keeps so much
-    return FoldModel(given.columns, given.scaler, estimator, members_spread(spec, estimator, given))
-
-
-def fit_parts(
-    spec: TrainableSpec,
-    parts: Iterable[tuple[Sample, Sample]],
-    config: Config,
-    resources: Resources,
-    progress: Progress | None,
-) -> tuple[FoldModel, ...]:
-    """Train one model on each (train, validation) pair; the networks of several train together."""
-    pairs = list(parts)
-    if len(pairs) == 1 or not isinstance(spec, MlpModel):
-        return tuple(fit(spec, train, validation, config, resources, progress) for train, validation in pairs)
-    given = [prepare(spec, train, validation, config) for train, validation in pairs]
-    pieces = [(piece.x, piece.y, piece.weight) for g in given for piece in (g, g.holdout) if piece is not None]
-    ends = np.cumsum([len(y) for _, y, _ in pieces]).tolist()
-    rows = iter(np.arange(first, last) for first, last in zip([0, *ends], ends, strict=False))
-    folds = [(next(rows), None if g.holdout is None else next(rows)) for g in given]
-    x, y, weight = (np.concatenate([piece[i] for piece in pieces]) for i in range(3))
-    network: Any = build_estimator(spec, given[0].names, pairs[0][0].signal, config.seed, resources)
-    trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
-    return tuple(
-        FoldModel(g.columns, g.scaler, model, members_spread(spec, model, g))
-        for g, model in zip(given, trained, strict=True)
-    )
-
-
-def members_spread(spec: TrainableSpec, estimator: Any, given: Prepared) -> float:
-    """How far the members of a network ensemble are from each other: see `FoldModel.spread`."""
-    if not isinstance(spec, MlpModel) or len(estimator.networks_) == 1:
-        return 0.0
-    watched = given.x if given.holdout is None else given.holdout.x
-    return float(estimator.spread(watched[:_N_COMPARED]).mean())
-
-
-def fit_model(
-    name: str,
-    spec: ModelSection,
-    recipe: Recipe,
-    parts: Iterable[tuple[Sample, Sample]],
-    resources: Resources,
-    progress: Progress | None,
-) -> Model:
-    """Train a model on each (train, validation) pair of `parts`: one, or one a fold."""
-    config = recipe.loaded.config
-    fold_seed = config.split.seed if config.folds else None
-    if name in recipe.expression_models:
-        return Model(name, spec.type, recipe, (), None, None)
-    start = time.perf_counter()
-    try:
-        if isinstance(spec, ImportedSpec):
-            columns, estimator = open_model(name, recipe.loaded)
-            notes = notes_of(columns, estimator, next(iter(parts))[0])
-            return Model(name, spec.type, recipe, (FoldModel(columns, None, estimator),), None, None, notes=notes)
-        assert isinstance(spec, TrainableSpec)
-        fitted = fit_parts(spec, parts, config, resources, progress)
-    except ModelError as error:
-        raise ModelError(f"models.{name}: {error}") from error
-    except (MemoryError, RuntimeError) as error:  # torch raises the latter
-        told = " ".join(str(error).split())
-        if isinstance(error, RuntimeError) and not re.search("memory|alloc", told, re.IGNORECASE):
-            raise
-        raise ModelError(
-            f"models.{name}: training needs more memory than there is ({told[-160:] or 'out of memory'}); "
-            "take a smaller model, or fewer events"
-        ) from error
-    histories = [f.estimator.history_ for f in fitted]
-    epochs = max((len(v) for h in histories for v in h.values()), default=0)
-    training = Training(time.perf_counter() - start, epochs, histories[0])
-    notes = tuple(dict.fromkeys(note for f in fitted for note in f.estimator.notes))
-    if isinstance(spec, CutsModel) and spec.nested:
-        notes += _nesting_note([f.estimator for f in fitted])
-    if any(f.spread for f in fitted):
-        scatter = float(np.mean([f.spread for f in fitted]))
-        notes += (f"The members' probabilities scatter by {scatter:.2g} (mean standard deviation on validation).",)
-    return Model(name, spec.type, recipe, fitted, fold_seed, training, notes=notes)
-
-
-def _nesting_note(cuts: Sequence[Any]) -> tuple[str, ...]:
-    """What nesting costs at each working point, as a sentence: the mean over the models of the folds."""
-    points = [{point.target: point for point in estimator.nesting_} for estimator in cuts]
-    targets = sorted(set.intersection(*(set(p) for p in points)))
-    if not targets:
-        return ()
-    costs = []
-    for target in targets:
-        nested, own = (
-            100 * float(np.mean([getattr(p[target], k) for p in points])) for k in ("background", "own_optimum")
-        )
-        costs.append(f"{100 * target:g} %: {nested:.3g} % ({own:.3g} %)")
-    told = "; ".join(costs)
-    return (
-        "The background that the nested boxes pass in training at each signal efficiency asked for, and in brackets "
-        f"that of the best box which need not be nested: {told}.",
-    )

@@ -21,8 +21,9 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.ranking import Score, auc_influence
 from pidlab.models.inputs import Prepared, prepare
-from pidlab.models.model import FoldModel, fit
+from pidlab.models.model import FoldModel
 from pidlab.models.registry import Resources, build_estimator
+from pidlab.models.training import fit
 from pidlab.progress import Task
 from pidlab.sample import Sample
 from pidlab.tune.space import Dimension, suggestion, with_parameters
