@@ -335,8 +335,8 @@ def measured(model: Model, scores: Mapping[str, Scores], samples: Mapping[str, S
     """What one model does on each sample."""
     config, c = model.recipe.loaded.config, model
     common: dict[str, Any] = {"training": c.training, "seed": config.seed}
-    if c.boxes:
-        return evaluate_decisions(c.name, c.kind, scores, samples, config.evaluate, c.boxes, **common)
+    if c.per_point_cuts:
+        return evaluate_decisions(c.name, c.kind, scores, samples, config.evaluate, c.per_point_cuts, **common)
     spec = config.models[c.name]
     merit = None
     if isinstance(spec, CutsModel) and spec.figure_of_merit is not None:

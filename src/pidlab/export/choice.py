@@ -26,7 +26,7 @@ def choose(bundle: Bundle, models: Sequence[str], kinds: Collection[str], what: 
         UsageError: a named model is of another type, or none can be taken.
     """
     loaded = bundle.models
-    fits = [name for name in models if loaded[name].kind in kinds and not loaded[name].boxes]
+    fits = [name for name in models if loaded[name].kind in kinds and not loaded[name].per_point_cuts]
     others = [name for name in models if name not in fits]
     if not others:
         return fits, ""
@@ -40,7 +40,7 @@ def _reason(bundle: Bundle, name: str) -> str:
     contender = bundle.models[name]
     if not contender.fitted:
         return f"{name!r} is an expression (type {contender.kind}), export it as cuts or header"
-    if contender.boxes:
+    if contender.per_point_cuts:
         return f"{name!r} has no score but a box for each working point, export it as cuts or header"
     return f"{name!r} is of type {contender.kind}"
 

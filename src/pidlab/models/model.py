@@ -165,7 +165,7 @@ class Model:
         return self.kind == "expression"
 
     @property
-    def boxes(self) -> tuple[tuple[str, float], ...]:
+    def per_point_cuts(self) -> tuple[tuple[str, float], ...]:
         """Name and efficiency of the working points of cuts without a score, each with a box of its own; else empty."""
         config = self.recipe.loaded.config
         spec = config.models[self.name]
@@ -175,7 +175,7 @@ class Model:
 
     def decision_column(self, number: int) -> int:
         """The column of the scores that working point `number` decides by."""
-        return len(self.recipe.classes) + number if self.boxes else self.recipe.signal
+        return len(self.recipe.classes) + number if self.per_point_cuts else self.recipe.signal
 
     def scores(self, sample: Sample, fold_offset: int = 0) -> Scores:
         """(n, k) scores, and for cuts without a score (n, k + p): see `evaluate.decisions`.
@@ -189,7 +189,7 @@ class Model:
         if self.fold_seed is None:
             return self._scores_by(self.fitted[0], sample.x)
         folds = (fold_of(sample.event, len(self.fitted), self.fold_seed) + fold_offset) % len(self.fitted)
-        result = np.empty((len(sample), len(sample.classes) + len(self.boxes)), np.float32)
+        result = np.empty((len(sample), len(sample.classes) + len(self.per_point_cuts)), np.float32)
         for i, model in enumerate(self.fitted):
             rows = np.flatnonzero(folds == i)
             result[rows] = self._scores_by(model, sample.x[rows])
@@ -210,7 +210,7 @@ class Model:
         if event is None or self.fold_seed is None:
             return np.asarray(np.mean([self._scores_by(f, x) for f in self.fitted], axis=0), np.float32)
         folds = fold_of(event, len(self.fitted), self.fold_seed)
-        result = np.empty((len(x), len(self.recipe.classes) + len(self.boxes)), np.float32)
+        result = np.empty((len(x), len(self.recipe.classes) + len(self.per_point_cuts)), np.float32)
         if known is not None:
             folds = np.where(known, folds, -1)
             rows = np.flatnonzero(~known)
@@ -221,9 +221,9 @@ class Model:
         return result
 
     def _scores_by(self, fitted: FoldModel, x: FloatArray) -> Scores:
-        if not self.boxes:
+        if not self.per_point_cuts:
             return self.calibration.apply(fitted.scores(x)) if self.calibration else fitted.scores(x)
-        decisions = fitted.decisions(x, [target for _, target in self.boxes])
+        decisions = fitted.decisions(x, [target for _, target in self.per_point_cuts])
         return np.asarray(with_decisions(decisions, len(self.recipe.classes), self.recipe.signal), np.float32)
 
     def cut_string(self, threshold: float, number: int = 0) -> str:
@@ -237,7 +237,9 @@ class Model:
             return ""
         used = [self.recipe.features[j] for j in self.fitted[0].columns]
         names = [_in_brackets(stated.expression.text) for _, stated in used]
-        text = self.fitted[0].cut_string(threshold, self.boxes[number][1] if self.boxes else None, names)
+        text = self.fitted[0].cut_string(
+            threshold, self.per_point_cuts[number][1] if self.per_point_cuts else None, names
+        )
         terms = text.split(" && ")
         for (feature, _), name in zip(used, names, strict=True):
             if any(term.startswith(f"{name} ") for term in terms):

@@ -38,10 +38,9 @@ def fit(
     fills = isinstance(spec, SklearnModel) and not takes_missing(spec, resources.allow_import)
     given = prepare(spec, train, validation, config, fills_missing=fills)
     targets = config.evaluate.working_points
-    estimator = build_estimator(spec, given.names, train.signal, config.seed, resources, targets)
+    estimator: Any = build_estimator(spec, given.names, train.signal, config.seed, resources, targets)
     estimator.fit(given.x, given.y, given.weight, validation=given.holdout, progress=progress)
     if isinstance(spec, CutsModel) and not spec.nested:
-        assert isinstance(estimator, _HasBoxes)
         for target in targets:
             estimator.box(target)  # says at once that none keeps so much
     return FoldModel(given.columns, given.scaler, estimator, members_spread(spec, estimator, given))

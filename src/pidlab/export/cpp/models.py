@@ -51,7 +51,7 @@ def model_text(name: str, contender: Model, event: EventText) -> str:
 
 def n_scores(contender: Model) -> int:
     """The number of columns of a model's scores: the classes, and the decisions of cuts without a score."""
-    return len(contender.recipe.classes) + len(contender.boxes)
+    return len(contender.recipe.classes) + len(contender.per_point_cuts)
 
 
 def _given(contender: Model, event: EventText) -> str:
@@ -94,7 +94,7 @@ def _fold(name: str, fitted: FoldModel, contender: Model) -> str:
         tables, scaled = _scaling(name, fitted.scaler)
         lines += scaled
         source, d = "scaled", d + len(fitted.scaler.indicators)
-    if contender.boxes:
+    if contender.per_point_cuts:
         own_tables, body = "", _boxes(fitted.estimator, contender, source)
     else:
         own_tables, body = ESTIMATORS[contender.kind](name, fitted.estimator, source, d)
@@ -141,7 +141,7 @@ def _cuts(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
 def _boxes(model: Any, contender: Model, x: str) -> str:
     """The decisions of cuts without a score, behind the first one as scores of the classes."""
     recipe, decisions, body = contender.recipe, [], f"   static_cast<void>({x});\n"
-    for i, (_, efficiency) in enumerate(contender.boxes):
+    for i, (_, efficiency) in enumerate(contender.per_point_cuts):
         box = model.box(efficiency)
         faces = [f"{x}[{j}] > {number(v)}" for j, v in enumerate(box.low) if np.isfinite(v)]
         faces += [f"{x}[{j}] < {number(v)}" for j, v in enumerate(box.high) if np.isfinite(v)]
