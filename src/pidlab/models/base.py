@@ -151,20 +151,6 @@ def training_data(
     return X, label.astype(np.int64), weight / weight.mean()
 
 
-def signal_scores(
-    score: NDArray[np.floating[Any]], n_classes: int, signal: int, *, probability: bool
-) -> NDArray[np.float32]:
-    """(n, k) scores from the signal's alone, (n,): for two classes the other has its opposite, for more the others NaN.
-
-    The opposite of a probability p is 1 - p, that of any other score s is -s.
-    """
-    result = np.full((len(score), n_classes), np.nan, np.float32)
-    if n_classes == 2:
-        result[:] = (1 - score if probability else -score)[:, None]
-    result[:, signal] = score
-    return result
-
-
 def posterior(margins: FloatArray) -> FloatArray:
     """Class probabilities (n, k) from margins, of their type.
 

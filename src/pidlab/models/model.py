@@ -14,8 +14,9 @@ from pidlab.config.names import point_name
 from pidlab.config.schema import CutsModel, ImportedSpec
 from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
+from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results.run import Training
-from pidlab.models.base import Classifier, read_json, signal_scores, write_json
+from pidlab.models.base import Classifier, read_json, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.registry import estimator_class
 from pidlab.preprocess.features import expression_scores, missing_values
