@@ -343,7 +343,7 @@ def measured(model: Model, scores: Mapping[str, Scores], samples: Mapping[str, S
         expected = config.evaluate.expected or sums_of_weights(samples, apart=config.folds is None)
         merit = Merit(spec.figure_of_merit, expected, config.evaluate.punzi)
     common |= {"fixed_cut": c.fixed_cut, "merit": merit, "balanced": config.balance == "equal"}
-    common |= {"probability": c.probability, "notes": c.notes}
+    common |= {"probability": c.probability, "ranks_only": c.ranks_only, "notes": c.notes}
     common["calibration"] = c.calibration.method if c.calibration else "none"
     return evaluate_model(c.name, c.kind, scores, samples, config.evaluate, **common)
 

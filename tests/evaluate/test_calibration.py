@@ -142,8 +142,8 @@ def test_what_cannot_be_measured_goes_through():
 def test_only_what_gives_probabilities_is_held_to_them():
     assert evaluated(kind="mlp", calibration="isotonic", balanced=False).calibration.method == "isotonic"
     assert not evaluated(kind="mlp", balanced=False).calibration.balanced
-    assert evaluated(kind="score").calibration is None
-    assert evaluated(kind="cuts").calibration is None
+    assert evaluated(kind="score", ranks_only=True).calibration is None
+    assert evaluated(kind="cuts", ranks_only=True).calibration is None
     cuts = evaluated(hand_cuts, three_samples(), kind="expression", fixed_cut=True)
     assert cuts.calibration is None
 

@@ -263,19 +263,7 @@ TrainableSpec = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel | 
 ImportedSpec = OnnxModel | TmvaModel
 """Sections of models that were trained elsewhere, each a file: one estimator for all folds."""
 
-ModelSection = Annotated[
-    ExpressionModel
-    | ScoreModel
-    | CutsModel
-    | FisherModel
-    | LogisticModel
-    | BdtModel
-    | MlpModel
-    | OnnxModel
-    | TmvaModel
-    | SklearnModel,
-    Discriminator("type"),
-]
+ModelSection = Annotated[ExpressionModel | ScoreModel | TrainableSpec | ImportedSpec, Discriminator("type")]
 
 
 class Map(Section):

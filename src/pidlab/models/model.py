@@ -18,7 +18,7 @@ from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results.run import Training
 from pidlab.models.base import Classifier, read_json, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
-from pidlab.models.registry import estimator_class
+from pidlab.models.registry import MODEL_TYPES, estimator_class
 from pidlab.preprocess.features import expression_scores, missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.preprocess.scaling import Scaler
@@ -154,6 +154,11 @@ class Model:
     def probability(self) -> bool:
         """Whether scores lie in [0, 1] and are decided at `evaluate.threshold`; else they may take any value."""
         return self.fitted[0].estimator.probability if self.fitted else self.fixed_cut
+
+    @property
+    def ranks_only(self) -> bool:
+        """Whether the scores only rank candidates: they are no probabilities, even if they lie in [0, 1]."""
+        return not (self.probability and MODEL_TYPES[self.kind].probability)
 
     @property
     def one_sided(self) -> bool:

@@ -12,7 +12,6 @@ import numpy as np
 
 from pidlab.config.schema import Config, CutsModel, ImportedSpec, MlpModel, ModelSection, SklearnModel, TrainableSpec
 from pidlab.errors import ModelError
-from pidlab.evaluate.calibration import WITHOUT_PROBABILITIES
 from pidlab.evaluate.results.run import Training
 from pidlab.models.base import Progress
 from pidlab.models.calibration import fit_calibration
@@ -153,7 +152,7 @@ def calibrated(contender: Model, validation: Sample) -> Model:
     """
     config = contender.recipe.loaded.config
     method = config.evaluate.calibration
-    if method == "none" or contender.kind in WITHOUT_PROBABILITIES or not contender.probability:
+    if method == "none" or contender.ranks_only:
         return contender
     usable = trainable(validation, config)
     try:

@@ -11,29 +11,7 @@ from typing import Any, Protocol
 
 from pidlab.config.load import LoadedConfig, check_config, plain_value
 from pidlab.errors import ConfigError, UsageError, nearest
-from pidlab.models.registry import check_models
-
-DEFAULTS: dict[str, dict[str, str]] = {
-    "bdt": {
-        "max_depth": "int:3:10",
-        "learning_rate": "log:0.01:0.3",
-        "min_child_weight": "log:0.1:100",
-        "subsample": "float:0.5:1",
-        "colsample_bynode": "float:0.4:1",
-        "lambda": "log:0.001:100",
-    },
-    "mlp": {
-        "hidden": "[32,32]|[64,64]|[128,128]|[64,64,64]|[128,128,128]",
-        "activation": "silu|relu|tanh",
-        "batch_size": "128|256|512|1024",
-        "dropout": "0.0|0.1|0.2|0.3",
-        "learning_rate": "log:0.0003:0.05",
-        "weight_decay": "log:0.0000001:0.01",
-    },
-    "logistic": {"C": "log:0.0001:10000"},
-    "cuts": {"search": "archive|genetic|annealing|monte-carlo"},
-}
-"""By type of model; `--search` and the section `tune` add to them and replace them."""
+from pidlab.models.registry import MODEL_TYPES, check_models
 
 _RANGES = ("log", "float", "int", "logint")
 _DIGITS = 4  # of a number tried: more is noise, and hard to read in a configuration
@@ -141,7 +119,7 @@ def search_space(
         UsageError: something asked for is no parameter of the model, or no value that it takes.
     """
     kind = loaded.config.models[model].type
-    texts = [(key, text, f"{key}={text}") for key, text in DEFAULTS.get(kind, {}).items()]
+    texts = [(key, text, f"{key}={text}") for key, text in MODEL_TYPES[kind].search.items()]
     for key, values in ((loaded.config.tune or {}).get(model) or {}).items():
         text = "|".join(json.dumps(v) for v in values) if isinstance(values, list) else str(values)
         texts.append((key, text, f"tune.{model}.{key}"))

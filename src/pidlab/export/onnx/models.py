@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pidlab.export.onnx.nodes import DOUBLE, FLOAT, TREES_DOMAIN, GraphBuilder, broken_line, look_up, padded, slots_for
 from pidlab.models.model import FoldModel
+from pidlab.models.registry import MODEL_TYPES, imported
 from pidlab.preprocess.scaling import Scaler
 
 _FAR = 1e4  # log-odds beyond this are certainty, infinite ones too
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from pidlab.models.mlp.estimator import MLP
     from pidlab.models.mlp.network import DenseNetwork
 
+ScoreWriter = Callable[[GraphBuilder, str, Any], str]
+"""Adds the nodes of an estimator to a graph: from the name of its input (batch, d) to that of its scores (batch, k)."""
+
 
 def fitted_scores(graph: GraphBuilder, fitted: FoldModel, kind: str, n_features: int) -> str:
-    """The scores (batch, k) of one trained model of a type in `SCORES`, from the graph's features (batch, n_features).
+    """The scores (batch, k) of one trained model of type `kind`, from the graph's features (batch, n_features).
 
     A feature that is NaN or infinite is missing.
 
@@ -35,7 +39,8 @@ def fitted_scores(graph: GraphBuilder, fitted: FoldModel, kind: str, n_features:
     x = graph.add("Where", finite, graph.features, _number(np.nan))  # as pidlab reads a feature
     if fitted.columns != tuple(range(n_features)):
         x = graph.add("Gather", x, np.array(fitted.columns, np.int64), axis=1)
-    return SCORES[kind](graph, scaled(graph, x, fitted.scaler) if fitted.scaler else x, fitted.estimator)
+    write: ScoreWriter = imported(MODEL_TYPES[kind].exports["onnx"])
+    return write(graph, scaled(graph, x, fitted.scaler) if fitted.scaler else x, fitted.estimator)
 
 
 def _number(value: float) -> NDArray[np.float32]:
@@ -206,13 +211,3 @@ def _boxes_passed(
     """How many of the windows (low, high) (m,) let a value of each slot pass."""
     value = np.concatenate([np.nextafter(keys[1:2], -np.inf), keys[1:]]) if len(keys) > 1 else np.zeros(1)
     return np.asarray(np.count_nonzero((low < value[:, None]) & (value[:, None] < high), axis=1), np.float64)
-
-
-SCORES: Mapping[str, Callable[[GraphBuilder, str, Any], str]] = {
-    "mlp": network_scores,
-    "bdt": tree_scores,
-    "fisher": linear_scores,
-    "logistic": linear_scores,
-    "cuts": cut_scores,
-}
-"""Type of a model to what writes its scores (batch, k) from its input (batch, d)."""
