@@ -163,6 +163,15 @@ class LogisticModel(Section):
     C: Positive = Field(1.0, description="inverse strength of the L2 penalty")
 
 
+class NaiveBayesModel(Section):
+    """Gaussian naive Bayes: each feature normal and independent in each class."""
+
+    type: Literal["naive_bayes"]
+    var_smoothing: Positive = Field(
+        1e-9, description="share of a feature's variance that is added to its variance in each class"
+    )
+
+
 class BdtModel(BaseModel):
     """Boosted decision trees by xgboost; any xgboost parameter is passed on, checked by name."""
 
@@ -257,7 +266,7 @@ class SklearnModel(Section):
     features: list[str] | None = Field(None, description="the features to train on; left out: all")
 
 
-TrainableSpec = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel | SklearnModel
+TrainableSpec = CutsModel | FisherModel | LogisticModel | NaiveBayesModel | BdtModel | MlpModel | SklearnModel
 """Sections of models that a run trains."""
 
 ImportedSpec = OnnxModel | TmvaModel

@@ -1,4 +1,4 @@
-"""Logistic regression, a linear baseline that asks nothing of the shape of the classes."""
+"""Logistic regression, a linear baseline that assumes nothing about the distributions of the classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from pidlab.models.base import Progress, ValidationSet, training_data
-from pidlab.models.linear import LinearClassifier
+from pidlab.models.margins import LinearClassifier, standardised
 
 _MAX_ITERATIONS = 1000
 
@@ -15,12 +15,12 @@ _MAX_ITERATIONS = 1000
 class Logistic(LinearClassifier):
     """scikit-learn's LogisticRegression on standardised features, with coefficients given back in the features' units.
 
-    The penalty |β|² / 2C acts on features of unit spread and on weights of mean one, so that neither units nor a common
-    factor of the weights change the model. (An integer weight is therefore the same as repeated rows only up to the
-    share of the penalty.)
+    The penalty |β|² / 2C acts on features of unit standard deviation and on weights of mean one, so that neither units
+    nor a common factor of the weights change the model. An integer weight is therefore the same as repeated rows only
+    up to the share of the penalty.
 
     Args:
-        C: inverse strength of the penalty, as scikit-learn's.
+        C: inverse strength of the penalty, as in scikit-learn.
     """
 
     kind: ClassVar[str] = "logistic"
@@ -37,21 +37,19 @@ class Logistic(LinearClassifier):
         validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Fit finite X (n, d), y (n,) and weights (n,) that are not negative; `validation` and `progress` play no part.
+        """Fits finite X (n, d), y (n,) and weights (n,) that are not negative; `validation`, `progress` are not used.
 
         Raises:
-            TrainingDataError: negative weights, or fewer than two classes.
+            TrainingDataError: weights are negative, or fewer than two classes are left.
         """
         from sklearn.linear_model import LogisticRegression
 
         x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64)
-        center = np.average(x, axis=0, weights=weight)
-        spread = np.sqrt(np.average((x - center) ** 2, axis=0, weights=weight))
-        spread[spread == 0] = 1
+        x, mean, deviation = standardised(x, weight)
         regression = LogisticRegression(C=self.C, max_iter=_MAX_ITERATIONS, tol=1e-8)
-        regression.fit((x - center) / spread, label, sample_weight=weight)
-        self.coefficients_ = regression.coef_ / spread
-        self.intercept_ = regression.intercept_ - self.coefficients_ @ center
+        regression.fit(x, label, sample_weight=weight)
+        self.coefficients_ = regression.coef_ / deviation
+        self.intercept_ = regression.intercept_ - self.coefficients_ @ mean
         self.n_iter_ = int(np.max(regression.n_iter_))
         self.history_: dict[str, list[float]] = {}
         return self

@@ -74,6 +74,14 @@ _ROWS = (
         search={"C": "log:0.0001:10000"},
     ),
     ModelType(
+        schema.NaiveBayesModel,
+        "pidlab.models.naive_bayes:NaiveBayes",
+        scaled=True,
+        probability=True,
+        exports={"onnx": "pidlab.export.onnx.models:naive_bayes_scores"},
+        search={"var_smoothing": "log:0.000000001:0.1"},
+    ),
+    ModelType(
         schema.BdtModel,
         "pidlab.models.bdt.estimator:BDT",
         probability=True,

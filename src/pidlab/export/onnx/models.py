@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from pidlab.models.bdt.leaf_tables import Forest
     from pidlab.models.cuts.estimator import Cuts
     from pidlab.models.cuts.windows import Windows
-    from pidlab.models.linear import LinearClassifier
+    from pidlab.models.margins import LinearClassifier
     from pidlab.models.mlp.estimator import MLP
     from pidlab.models.mlp.network import DenseNetwork
+    from pidlab.models.naive_bayes import NaiveBayes
 
 ScoreWriter = Callable[[GraphBuilder, str, Any], str]
 """Adds the nodes of an estimator to a graph: from the name of its input (batch, d) to that of its scores (batch, k)."""
@@ -128,10 +129,30 @@ def _linear(graph: GraphBuilder, x: str, weight: NDArray[Any], bias: NDArray[Any
 def linear_scores(graph: GraphBuilder, x: str, model: LinearClassifier) -> str:
     """Margins in double precision: coefficients of features that nearly repeat each other are large and cancel."""
     product = graph.add("MatMul", graph.add("Cast", x, to=DOUBLE), model.coefficients_.T)
-    margins = graph.add("Cast", graph.add("Add", product, model.intercept_), to=FLOAT)
-    if len(model.intercept_) == 1:
+    return _posterior_of_double(graph, graph.add("Add", product, model.intercept_), len(model.intercept_))
+
+
+def naive_bayes_scores(graph: GraphBuilder, x: str, model: NaiveBayes) -> str:
+    """Margins in double precision, because the distances of a far candidate are large and cancel."""
+    wide = graph.add("Cast", x, to=DOUBLE)
+    margins = []
+    for mean, variance, prior in zip(model.mean_, model.variance_, model.prior_, strict=True):
+        distance = graph.add("Sub", wide, mean)
+        density = graph.add("MatMul", graph.add("Mul", distance, distance), -0.5 / variance[:, None])
+        margins.append(graph.add("Add", density, np.log([prior]) - 0.5 * np.log(2 * np.pi * variance).sum()))
+    if len(margins) == 2:
+        return _posterior_of_double(graph, graph.add("Sub", margins[1], margins[0]), 1)
+    together = graph.add("Concat", *margins, axis=1)
+    largest = graph.add("ReduceMax", together, axes=[1], keepdims=1)
+    return _posterior_of_double(graph, graph.add("Sub", together, largest), len(margins))
+
+
+def _posterior_of_double(graph: GraphBuilder, margins: str, n_margins: int) -> str:
+    """Class probabilities (batch, k) from margins in double precision."""
+    margins = graph.add("Cast", margins, to=FLOAT)
+    if n_margins == 1:
         margins = graph.add("Max", graph.add("Min", margins, _number(_FAR)), _number(-_FAR))
-    return posterior(graph, margins, len(model.intercept_))
+    return posterior(graph, margins, n_margins)
 
 
 def tree_scores(graph: GraphBuilder, x: str, model: Any) -> str:
