@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.models.base import Progress, ValidationSet, training_data
 from pidlab.models.margins import LinearClassifier
 
 
@@ -25,21 +24,7 @@ class Fisher(LinearClassifier):
 
     kind: ClassVar[str] = "fisher"
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Fits finite X (n, d), y (n,) and weights (n,) that are not negative; `validation`, `progress` are not used.
-
-        Raises:
-            TrainingDataError: weights are negative, or fewer than two classes are left.
-        """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64)
+    def _fit(self, x: NDArray[np.float64], label: NDArray[np.int64], weight: NDArray[np.float64]) -> None:
         center = weight @ x / weight.sum()
         x = x - center  # small numbers before squares
         means = _class_means(x, label, weight, len(self.classes_))
@@ -48,8 +33,6 @@ class Fisher(LinearClassifier):
         if len(self.classes_) == 2:
             directions, offsets = directions[1:] - directions[:1], offsets[1:] - offsets[:1]
         self.coefficients_, self.intercept_ = directions, offsets - directions @ center
-        self.history_: dict[str, list[float]] = {}
-        return self
 
 
 def _class_means(

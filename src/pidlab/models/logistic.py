@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pidlab.models.base import Progress, ValidationSet, training_data
 from pidlab.models.margins import LinearClassifier, standardised
 
 _MAX_ITERATIONS = 1000
@@ -28,28 +28,12 @@ class Logistic(LinearClassifier):
     def __init__(self, C: float = 1.0) -> None:
         self.C = C
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Fits finite X (n, d), y (n,) and weights (n,) that are not negative; `validation`, `progress` are not used.
-
-        Raises:
-            TrainingDataError: weights are negative, or fewer than two classes are left.
-        """
+    def _fit(self, x: NDArray[np.float64], label: NDArray[np.int64], weight: NDArray[np.float64]) -> None:
         from sklearn.linear_model import LogisticRegression
 
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64)
         x, mean, deviation = standardised(x, weight)
         regression = LogisticRegression(C=self.C, max_iter=_MAX_ITERATIONS, tol=1e-8)
         regression.fit(x, label, sample_weight=weight)
         self.coefficients_ = regression.coef_ / deviation
         self.intercept_ = regression.intercept_ - self.coefficients_ @ mean
         self.n_iter_ = int(np.max(regression.n_iter_))
-        self.history_: dict[str, list[float]] = {}
-        return self

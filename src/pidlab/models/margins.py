@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Classifier, posterior, read_json, write_json
+from pidlab.models.base import Classifier, Progress, ValidationSet, posterior, read_json, training_data, write_json
 from pidlab.sample import FloatArray
 
 _FILE = "model.json"
@@ -27,12 +27,35 @@ class MarginClassifier(Classifier):
     kind: ClassVar[str]
     arrays: ClassVar[tuple[str, ...]]
 
+    def _fit(self, x: NDArray[np.float64], label: NDArray[np.int64], weight: NDArray[np.float64]) -> None:
+        """Sets the arrays from what `training_data` returns."""
+        raise NotImplementedError
+
     def _margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         raise NotImplementedError
 
     def _check_arrays(self) -> None:
         """Raises a ValueError if the shapes or the values of the arrays are not those of a fitted model."""
         raise NotImplementedError
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: ValidationSet | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Fits finite X (n, d), y (n,) and weights (n,) that are not negative; `validation`, `progress` are not used.
+
+        Raises:
+            TrainingDataError: weights are negative, or fewer than two classes are left.
+        """
+        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64)
+        self._fit(np.asarray(x, np.float64), label, weight)
+        self.history_ = {}
+        return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Returns the margins in scikit-learn's shape: (n,) for two classes, (n, k) for more."""

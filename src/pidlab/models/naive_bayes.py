@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.models.base import Progress, ValidationSet, training_data
 from pidlab.models.margins import MarginClassifier, standardised
 
 
@@ -35,31 +34,15 @@ class NaiveBayes(MarginClassifier):
     def __init__(self, var_smoothing: float = 1e-9) -> None:
         self.var_smoothing = var_smoothing
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation: ValidationSet | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Fits finite X (n, d), y (n,) and weights (n,) that are not negative; `validation`, `progress` are not used.
-
-        Raises:
-            TrainingDataError: weights are negative, or fewer than two classes are left.
-        """
+    def _fit(self, x: NDArray[np.float64], label: NDArray[np.int64], weight: NDArray[np.float64]) -> None:
         from sklearn.naive_bayes import GaussianNB
 
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64)
         x, mean, deviation = standardised(x, weight)
         # scikit-learn would take the share of a variance without weights
         bayes = GaussianNB(var_smoothing=0).fit(x, label, sample_weight=weight)
         self.mean_ = bayes.theta_ * deviation + mean
         self.variance_ = (bayes.var_ + self.var_smoothing) * deviation**2
         self.prior_ = bayes.class_prior_
-        self.history_: dict[str, list[float]] = {}
-        return self
 
     def _margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         offsets = np.log(self.prior_) - 0.5 * np.log(2 * np.pi * self.variance_).sum(axis=1)
