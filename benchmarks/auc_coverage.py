@@ -18,27 +18,27 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+from weighted import AWAY, Array, weights
 
 from pidlab.evaluate.ranking import auc, auc_influence
 
-Array = NDArray[np.floating[Any]]
 AREAS = (0.55, 0.9, 0.99, 0.999)
-PEAK, AWAY = 0.6, 1.0  # the share of candidates that sWeights stand for; how much lower the others score
-KINDS: dict[str, Callable[[int, np.random.Generator], Array]] = {
-    "unit": lambda n, rng: np.ones(n),
-    "exponential": lambda n, rng: rng.exponential(size=n),
-    "30 % negative": lambda n, rng: np.where(rng.random(n) < 0.3, -1.0, 1.0),
-    "one in ten of 50": lambda n, rng: np.where(rng.random(n) < 0.1, 50.0, 1.0),
-    "log-normal": lambda n, rng: np.exp(rng.normal(size=n)),
-    "wide log-normal": lambda n, rng: np.exp(3 * rng.normal(size=n)),
-}
+KINDS = (
+    "unit",
+    "exponential",
+    "30 % negative",
+    "one in ten of 50",
+    "log-normal, σ = 1",
+    "log-normal, σ = 3",
+    "sWeights",
+)
 
 
 class Row(NamedTuple):
@@ -55,7 +55,7 @@ class Row(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        least = 0.60 if self.weights == "wide log-normal" else 0.64
+        least = 0.60 if self.weights == "log-normal, σ = 3" else 0.64
         return least <= self.coverage <= (0.9 if self.n_eff > 200 else 1)
 
 
@@ -63,25 +63,8 @@ def toy(kind: str, area: float, n: int, rng: np.random.Generator) -> tuple[NDArr
     """(2 n,) scores, which are signal, weights."""
     is_signal = np.arange(2 * n) < n
     centre = np.where(is_signal, np.sqrt(2) * special.ndtri(area), 0.0)
-    if kind == "sWeights":
-        weight, background = _sweights(2 * n, rng)
-        centre = centre - AWAY * background
-    else:
-        weight = KINDS[kind](2 * n, rng)
-    return rng.normal(centre).astype(np.float32), is_signal, weight
-
-
-def _sweights(n: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.bool_]]:
-    def peak(mass: Array) -> Array:
-        return np.asarray(np.exp(-0.5 * ((mass - 0.5) / 0.1) ** 2) / (0.1 * np.sqrt(2 * np.pi)))
-
-    background = rng.random(n) >= PEAK
-    mass = np.where(background, rng.random(n), rng.normal(0.5, 0.1, n))
-    grid = peak(np.linspace(0, 1, 2001))
-    density = PEAK * grid + 1 - PEAK
-    mixed = np.mean(grid / density)
-    inverse = np.linalg.inv([[np.mean(grid**2 / density), mixed], [mixed, np.mean(1 / density)]])
-    return (inverse[0, 0] * peak(mass) + inverse[0, 1]) / (PEAK * peak(mass) + 1 - PEAK), background
+    weight, background = weights(kind, 2 * n, rng)
+    return rng.normal(centre - AWAY * background).astype(np.float32), is_signal, weight
 
 
 def logit_bounds(score: NDArray[np.float32], is_signal: Any, weight: Array) -> tuple[float, float]:
@@ -116,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--toys", type=int, default=4000, help="samples for each row")
     parser.add_argument("--sizes", default="50,200,2000", help="candidates of each class")
-    parser.add_argument("--kinds", default=",".join([*KINDS, "sWeights"]), help="of weights")
+    parser.add_argument("--kinds", default=";".join(KINDS), help="of weights, divided by ;")
     parser.add_argument("--json", type=Path, help="write the table there")
     options = parser.parse_args()
     start, table = time.perf_counter(), []
@@ -124,7 +107,7 @@ def main() -> None:
         "| weights | AUC | n | n_eff | coverage | width | logit alone | its width |\n|---|---|---|---|---|---|---|---|"
     )
     sizes = [int(n) for n in options.sizes.split(",")]
-    for row in rows(options.kinds.split(","), sizes, options.toys, np.random.default_rng(1)):
+    for row in rows(options.kinds.split(";"), sizes, options.toys, np.random.default_rng(1)):
         table.append(row)
         print(
             f"| {row.weights} | {row.area:g} | {row.size} | {row.n_eff:.0f} | {row.coverage:.3f} | {row.width:.4f} "

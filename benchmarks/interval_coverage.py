@@ -17,12 +17,13 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import false_winners
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+from weighted import AWAY, Array, weights
 
 from pidlab.evaluate import compare_models
 from pidlab.evaluate.intervals import clopper_pearson, efficiency, wilson
@@ -32,14 +33,11 @@ from pidlab.evaluate.results.run import ModelResult, WorkingPoint
 from pidlab.measured import UNDEFINED
 from pidlab.sample import Sample
 
-Array = NDArray[np.floating[Any]]
 KINDS = ("unit", "exponential", "20 % negative", "sWeights")
 N = 400
 TARGET = 0.9
 DIRECTIONS = {"a": np.array([1.0, 0.0]), "b": np.array([1.5, 0.9])}
 SEPARATION = np.array([1.5, 0.9])
-PEAK = 0.6  # the share of candidates that sWeights stand for
-AWAY = 1.0  # how much lower the background of sWeights scores, in standard deviations
 
 
 class Row(NamedTuple):
@@ -54,32 +52,6 @@ class Row(NamedTuple):
     @property
     def holds(self) -> bool:
         return self.least is None or all(self.least <= c <= (self.most or 1) for c in self.coverage.values())
-
-
-def weights(kind: str, n: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.bool_]]:
-    """(n,) weights, and which candidates are the background that sWeights take off."""
-    nobody = np.zeros(n, np.bool_)
-    if kind == "exponential":
-        return rng.exponential(size=n), nobody
-    if kind == "20 % negative":
-        return np.where(rng.random(n) < 0.2, -1.0, 1.0), nobody
-    if kind == "sWeights":
-        return _sweights(n, rng)
-    return np.ones(n), nobody
-
-
-def _peak(mass: Array) -> Array:
-    return np.asarray(np.exp(-0.5 * ((mass - 0.5) / 0.1) ** 2) / (0.1 * np.sqrt(2 * np.pi)))
-
-
-def _sweights(n: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.bool_]]:
-    background = rng.random(n) >= PEAK
-    mass = np.where(background, rng.random(n), rng.normal(0.5, 0.1, n))
-    grid = _peak(np.linspace(0, 1, 2001))
-    density = PEAK * grid + 1 - PEAK
-    mixed = np.mean(grid / density)
-    inverse = np.linalg.inv([[np.mean(grid**2 / density), mixed], [mixed, np.mean(1 / density)]])
-    return (inverse[0, 0] * _peak(mass) + inverse[0, 1]) / (PEAK * _peak(mass) + 1 - PEAK), background
 
 
 def efficiencies(truth: float, n_toys: int, rng: np.random.Generator) -> Iterator[Row]:

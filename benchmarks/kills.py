@@ -29,7 +29,7 @@ import sys
 from pathlib import Path
 import pidlab.apply.inputs
 from pidlab.apply import apply
-from pidlab.bundle import load_bundle
+from pidlab.runs.bundle import load_bundle
 from pidlab.progress import Watcher
 from pidlab.read import Source
 

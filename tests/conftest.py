@@ -12,7 +12,20 @@ import numpy as np
 import pytest
 import uproot
 
+from public_tables import MAGIC_FILE, fetch_magic, write_tmva_toy
+
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what starts the command line or ROOT in a process of its own, which costs seconds each time.
+
+    Other slow tests, those that take more than about one second of processor time, carry the mark themselves.
+    """
+    for item in items:
+        asks_root = any("ROOT" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skipif"))
+        if asks_root or "pidlab" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +34,25 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"the public tables are not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def magic(pytestconfig: pytest.Config) -> Path:
+    """MAGIC's table: the copy beside the repository, or else fetched from its own and kept in pytest's cache."""
+    beside = SHARED / "magic" / MAGIC_FILE
+    if beside.is_file():
+        return beside
+    assert pytestconfig.cache is not None
+    try:
+        return fetch_magic(pytestconfig.cache.mkdir("public_tables") / MAGIC_FILE)
+    except OSError as error:
+        pytest.skip(f"MAGIC's table cannot be fetched: {error}")
+
+
+@pytest.fixture(scope="session")
+def tmva_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file like that of TMVA's classification example, whose likelihood ratio is known."""
+    return write_tmva_toy(tmp_path_factory.mktemp("tmva") / "tmva_toy.root")
 
 
 def write_tree(path: Path, arrays: Mapping[str, Any], tree: str = "T", step: int | None = None) -> Path:

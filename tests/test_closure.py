@@ -17,6 +17,9 @@ from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.simulate import gaussian_toy
+from public_tables import FEATURES
+
+pytestmark = pytest.mark.slow
 
 LEARNERS = {"bdt": {"type": "bdt"}, "mlp": {"type": "mlp"}}
 
@@ -78,15 +81,28 @@ def test_real_tables_need_no_tuning(
     assert np.mean(best) >= least, best
 
 
+def test_the_tmva_toy_needs_no_tuning(tmva_toy: Path, tmp_path: Path) -> None:
+    content = {
+        "data": {"files": str(tmva_toy)},
+        "classes": {"signal": {"tree": "TreeS"}, "background": {"tree": "TreeB"}},
+        "features": FEATURES,
+        "models": {**LEARNERS, "best": {"type": "score", "expression": "llr"}},
+    }
+    auc = {name: model["test"]["auc"]["value"] for name, model in metrics_of(tmp_path, content)["models"].items()}
+    # The model and its bound are judged on the same 3,000 test events, so that most of their chance cancels.
+    for name in LEARNERS:
+        assert auc["best"] - 0.010 < auc[name] < auc["best"] + 0.003, auc
+
+
 MAGIC = ["length", "width", "size", "conc", "conc1", "asymmetry", "m3_long", "m3_trans", "alpha", "distance"]
 DPLUS = ["d_len", "d_len_xy", "norm_dl_xy", "cos_p", "cos_p_xy", "imp_par_xy", "sig_vert", "max_norm_d0d0exp"]
 DPLUS += [f"nsigComb_{particle}_{i}" for i in range(3) for particle in ("Pi", "K")]
 STARS = {"cuts": {"type": "cuts"}, "fisher": {"type": "fisher"}, **LEARNERS}
 
 
-def test_magic_from_its_csv_needs_no_tuning(shared: Path, tmp_path: Path) -> None:
+def test_magic_from_its_csv_needs_no_tuning(magic: Path, tmp_path: Path) -> None:
     content = {
-        "data": {"files": str(shared / "magic" / "magic04.data"), "columns": [*MAGIC, "class"]},
+        "data": {"files": str(magic), "columns": [*MAGIC, "class"]},
         "classes": {"gamma": "class == 'g'", "hadron": "class == 'h'"},
         "features": MAGIC,
         "models": LEARNERS,

@@ -112,6 +112,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     made.server_close()
 
 
+@pytest.mark.slow
 def test_no_file_that_a_run_leaves_and_no_message_holds_a_password(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -138,6 +138,7 @@ def test_a_wrong_option_would_be_found() -> None:
         cli.commands["apply"].make_context("apply", ["runs/shms", "new.root", "-o", "x", "--job", "2"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [pytest.param(p, marks=needs_root if p == "rdataframe.md" else ()) for p in PAGES])
 def test_the_code_of_a_page_runs(page: str, finished: Path) -> None:
     code = GIVEN.get(page, "") + "\n".join(block.text for block in blocks("python") if block.page == page)
@@ -152,6 +153,7 @@ def test_the_code_of_a_page_runs(page: str, finished: Path) -> None:
     assert not re.search(r"^(Error|Warning) in|Traceback|DeprecationWarning", done.stderr, re.MULTILINE), done.stderr
 
 
+@pytest.mark.slow
 def test_every_key_that_a_run_writes_is_told(finished: Path) -> None:
     page = (DOCS / "files.md").read_text(encoding="utf-8")
     told = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", page))))
@@ -206,6 +208,7 @@ def test_the_tutorial_shows_the_figures_that_are_made_for_it() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_pages_build_without_a_warning_and_ask_nobody_for_anything(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     environment = {"NO_MKDOCS_2_WARNING": "1", "PATH": "/usr/bin:/bin"}
@@ -230,6 +233,7 @@ def test_the_pages_build_without_a_warning_and_ask_nobody_for_anything(tmp_path:
         assert name.rpartition(".")[2] in told
 
 
+@pytest.mark.slow
 def test_the_notebook_runs() -> None:
     notebook = nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
     kept = [len(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]

@@ -30,6 +30,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sample", "n"), [("shms", 1500), ("workshop", 1200)])
 def test_a_starter_configuration_runs_as_it_is(inside: Pidlab, tmp_path: Path, sample: str, n: int) -> None:
     code, out, _ = inside("simulate", sample, "-o", "my.root", "--events", n)
@@ -46,6 +47,7 @@ def test_a_starter_configuration_runs_as_it_is(inside: Pidlab, tmp_path: Path, s
     assert (tmp_path / "runs" / "analysis" / "report.html").stat().st_size > 100_000
 
 
+@pytest.mark.slow
 def test_a_starter_for_candidates_says_what_to_edit_and_runs_then(inside: Pidlab, tmp_path: Path) -> None:
     assert inside("simulate", "nano", "-o", "my.root", "--events", 4000)[0] == 0
     assert inside("init", "my.root")[0] == 0

@@ -121,6 +121,7 @@ def test_yaml_builds_nothing_but_plain_values(escape: str, tmp_path: Path) -> No
     assert {p.name for p in tmp_path.iterdir()} == {"c.yaml"}
 
 
+@pytest.mark.slow
 def test_no_module_calls_what_could_run_text() -> None:
     forbidden = {"eval", "exec", "compile", "__import__"}
     attributes = {"eval", "query", "evaluate_expression", "loads_pickle"}

@@ -15,6 +15,8 @@ from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.runs.record import metrics
 
+pytestmark = pytest.mark.slow
+
 MODELS: dict[str, Any] = {
     "hand": {"type": "expression", "cut": "x0 > 0.3 && x1 > -0.5"},
     "given": {"type": "score", "expression": "x0 + x1"},

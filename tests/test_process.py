@@ -39,6 +39,7 @@ def in_a_callback() -> None:
     ctypes.CDLL(None).qsort(two, ctypes.c_size_t(2), ctypes.c_size_t(4), kind(compare))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy", [in_a_deletion, in_a_callback])
 @pytest.mark.parametrize("after", [lambda: time.sleep(20), lambda: None, lambda: int("no number")])
 def test_an_interrupt_that_python_would_drop_comes_again_whatever_follows(
@@ -65,6 +66,7 @@ def test_an_interrupt_of_which_a_library_makes_another_error_stays_one() -> None
         raise ValueError("later")  # what came before is over
 
 
+@pytest.mark.slow
 def test_an_interrupt_waits_until_what_is_imported_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slow_to_load.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nis_whole = True\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -96,6 +98,7 @@ def test_another_error_that_python_drops_is_told_as_ever(monkeypatch: pytest.Mon
     assert told == [ValueError]
 
 
+@pytest.mark.slow
 def test_an_interrupt_counts_at_the_end_of_what_it_would_break() -> None:
     done: list[bool] = []
     with pytest.raises(KeyboardInterrupt), interrupt_later():
@@ -104,6 +107,7 @@ def test_an_interrupt_counts_at_the_end_of_what_it_would_break() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_a_library_is_loaded_ends_in_the_exit_code_of_ctrl_c(tmp_path: Path) -> None:
     """A library makes its dataclasses by `exec`; what leaves that ends `python -m` by the signal, caught or not."""
     (tmp_path / "library.py").write_text("exec('import signal; signal.raise_signal(signal.SIGINT)')\n")

@@ -14,26 +14,29 @@ from sklearn.metrics import roc_auc_score
 from real_root import ask_root, needs_root
 from test_closure import DPLUS, MAGIC
 
+pytestmark = pytest.mark.slow
+
+Done = tuple[str, Path, Path, dict[str, Any]]
 MODELS: dict[str, Any] = {
     "fisher": {"type": "fisher"},
     "bdt": {"type": "bdt", "n_estimators": 100},
     "mlp": {"type": "mlp", "hidden": [12], "epochs": 4},
 }
-WEIGHTED = "tmva_class_example"
+WEIGHTED = "tmva_toy"
 
 
-def content_of(name: str, shared: Path) -> dict[str, Any]:
-    """The configuration of a table; its signal comes first."""
+def content_of(name: str, place: Path) -> dict[str, Any]:
+    """The configuration of the table at `place`, a file or the folder of all tables; its signal comes first."""
     if name == WEIGHTED:
         return {
-            "data": {"files": str(shared / name / "inputdata_regression.root")},
+            "data": {"files": str(place)},
             "classes": {"signal": {"tree": "TreeS"}, "background": {"tree": "TreeB", "weight": "weight"}},
             "features": ["var1", "var2", "var3", "var4"],
             "spectators": ["var3", "var4"],
         }
     if name == "alice_dplus":
         files = {
-            kind: str(shared / name / f"{kind}_Dpluspp7TeV_pT_1_50.root") for kind in ("Prompt", "FD", "Bkg")
+            kind: str(place / name / f"{kind}_Dpluspp7TeV_pT_1_50.root") for kind in ("Prompt", "FD", "Bkg")
         }  # fmt: skip
         return {
             "classes": {"signal": {"files": [files["Prompt"], files["FD"]]}, "background": {"files": files["Bkg"]}},
@@ -41,7 +44,7 @@ def content_of(name: str, shared: Path) -> dict[str, Any]:
             "spectators": ["pt_cand", "inv_mass"],
         }
     return {
-        "data": {"files": str(shared / name / "magic04.data"), "columns": [*MAGIC, "class"]},
+        "data": {"files": str(place), "columns": [*MAGIC, "class"]},
         "classes": {"signal": "class == 'g'", "background": "class == 'h'"},
         "features": MAGIC,
         "spectators": ["size", "distance"],
@@ -49,29 +52,30 @@ def content_of(name: str, shared: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module", params=[WEIGHTED, "alice_dplus", "magic"])
-def table(request: pytest.FixtureRequest, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """The table's name and the folder that its run is to be made in, with the configuration."""
+def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
+    """The table's name, where it is, and the folder that its run is to be made in, with the configuration."""
+    place: Path = request.getfixturevalue("shared" if request.param == "alice_dplus" else request.param)
     folder = tmp_path_factory.mktemp(request.param)
-    content = content_of(request.param, shared)
+    content = content_of(request.param, place)
     x, y = content["spectators"]
     asked = {"maps": [{"x": x, "bins": 5, "y": y, "y_bins": 4}], "flat": [{"x": x, "bins": 5}], "robustness": None}
     content |= {"folds": 5, "models": MODELS, "evaluate": asked}
     (folder / "analysis.yaml").write_text(json.dumps(content))
-    return request.param, folder
+    return request.param, place, folder
 
 
 @pytest.fixture(scope="module")
-def done(table: tuple[str, Path]) -> tuple[str, Path, dict[str, Any]]:
+def done(table: tuple[str, Path, Path]) -> Done:
     """A run by the command line, in which a warning of Python is an error."""
     import subprocess
     import sys
 
-    name, folder = table
+    name, place, folder = table
     words = [sys.executable, "-W", "error", "-m", "pidlab.cli", "run", "analysis.yaml", "-o", "run", "--jobs", "1"]
     made = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     assert made.returncode == 0, made.stderr
     assert "arning" not in made.stderr
-    return name, folder / "run", json.loads((folder / "run" / "metrics.json").read_text())
+    return name, place, folder / "run", json.loads((folder / "run" / "metrics.json").read_text())
 
 
 def friends(run: Path) -> dict[str, np.ndarray]:
@@ -88,23 +92,21 @@ def friends(run: Path) -> dict[str, np.ndarray]:
     return {name: np.concatenate(parts) for name, parts in columns.items()}
 
 
-def truth_and_weight(name: str, run: Path, shared: Path, columns: dict[str, np.ndarray]) -> tuple[Any, Any]:
+def truth_and_weight(name: str, place: Path, columns: dict[str, np.ndarray]) -> tuple[Any, Any]:
     if name == "magic":
-        lines = (shared / "magic" / "magic04.data").read_text().splitlines()
+        lines = place.read_text().splitlines()
         columns["truth"] = np.array([line.endswith("g") for line in lines])
     weight = np.ones(len(columns["truth"]))
     if name == WEIGHTED:
-        with uproot.open(shared / name / "inputdata_regression.root") as file:
+        with uproot.open(place) as file:
             weight[~columns["truth"]] = file["TreeB"]["weight"].array(library="np")
     return columns["truth"], weight
 
 
-def test_areas_are_scikit_learns_from_the_out_of_fold_scores_in_the_friends(
-    done: tuple[str, Path, dict[str, Any]], shared: Path
-) -> None:
-    name, run, metrics = done
+def test_areas_are_scikit_learns_from_the_out_of_fold_scores_in_the_friends(done: Done) -> None:
+    name, place, run, metrics = done
     columns = friends(run)
-    truth, weight = truth_and_weight(name, run, shared, columns)
+    truth, weight = truth_and_weight(name, place, columns)
     assert np.all(columns["pid_split"] == 2)
     for model in MODELS:
         expected = roc_auc_score(truth, columns[f"pid_{model}"], sample_weight=weight)
@@ -125,10 +127,10 @@ answer = [maps, [bounds(k, n) for k, n in given["counts"]]]
 
 
 @needs_root
-def test_efficiencies_are_those_of_roots_tefficiency(done: tuple[str, Path, dict[str, Any]], shared: Path) -> None:
-    name, run, metrics = done
+def test_efficiencies_are_those_of_roots_tefficiency(done: Done) -> None:
+    name, place, run, metrics = done
     columns = friends(run)
-    truth, _ = truth_and_weight(name, run, shared, columns)
+    truth, _ = truth_and_weight(name, place, columns)
     measured, counts, names, maps = [], [], [], {}
     for model in MODELS:
         for point in metrics["models"][model]["working_points"]:
@@ -155,8 +157,8 @@ def test_efficiencies_are_those_of_roots_tefficiency(done: tuple[str, Path, dict
         np.testing.assert_allclose(high - value, expected[:, 2], rtol=1e-9, atol=1e-15)
 
 
-def test_what_was_asked_is_there_and_every_note_is_a_sentence(done: tuple[str, Path, dict[str, Any]]) -> None:
-    _, _, metrics = done
+def test_what_was_asked_is_there_and_every_note_is_a_sentence(done: Done) -> None:
+    _, _, _, metrics = done
     assert len(metrics["comparisons"]) == 3
     for model in metrics["models"].values():
         assert [p["name"] for p in model["working_points"]][-3:] == ["eff90_flat", "eff95_flat", "eff99_flat"]

@@ -27,6 +27,8 @@ from pidlab.runs.bundle import load_bundle
 from pidlab.simulate import simulate
 from pidlab.split import fold_of, is_validation
 
+pytestmark = pytest.mark.slow
+
 CONTENT: dict[str, Any] = {
     "data": {
         "files": "shms.root",

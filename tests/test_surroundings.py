@@ -66,6 +66,7 @@ def writable(folder: Path) -> None:
             path.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_a_run_and_an_apply_where_nothing_can_be_written_and_letters_are_ascii(place: Path) -> None:
     """As on the nodes of a batch system, or from CVMFS: the package and HOME are read-only, or there is no HOME."""
     package, home = read_only_package(place / "site"), place / "home"

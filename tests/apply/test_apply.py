@@ -50,6 +50,7 @@ def check_own(path: Path, made: Mapping[str, Any]) -> None:
     assert np.array_equal(got["pid_hand_hand"], selected & (made["a"] > 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [None, 1])
 def test_every_entry_gets_its_own_score_whatever_the_baskets(
     bundle: Bundle, tmp_path: Path, jobs: int | None, monkeypatch: pytest.MonkeyPatch
@@ -190,6 +191,7 @@ def test_an_input_that_was_altered_in_place_is_scored_again(bundle: Bundle, tmp_
     check_own(again.target, events(500) | {"a": -events(500)["a"]})
 
 
+@pytest.mark.slow
 def test_an_input_that_is_cut_short_while_it_is_read_stops_no_other(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,7 @@ def flat(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
         return made, file["T"].arrays(), friend["T_pid"].arrays(library="np")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["awkward", "numpy", "pandas"])
 def test_scores_and_decisions_are_those_of_the_friend_tree(flat: tuple[Path, Any, Any], kind: str) -> None:
     made, events, friend = flat
@@ -92,6 +93,7 @@ def test_what_is_wrong_is_told(flat: tuple[Path, Any, Any]) -> None:
         pidlab.load(made / "plots")
 
 
+@pytest.mark.slow
 def test_training_events_get_the_model_that_did_not_see_them(tmp_path: Path) -> None:
     simulate("shms", tmp_path / "shms.root", 4000, 5)
     made = go(tmp_path, {**CONTENT, "folds": 3, "models": {"fisher": {"type": "fisher"}}})
@@ -113,6 +115,7 @@ def electrons(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return go(folder, MUONS), folder / "nano.root"
 
 
+@pytest.mark.slow
 def test_candidates_come_as_lists(electrons: tuple[Path, Path]) -> None:
     made, source = electrons
     with uproot.open(source) as file, uproot.open(made / "friends" / "nano_pid.root") as friend:
@@ -206,6 +209,7 @@ def test_a_type_that_allows_gaps_without_one_changes_nothing(
     np.testing.assert_array_equal(loaded.scores({**columns, EOP: whole})["fisher"], loaded.scores(columns)["fisher"])
 
 
+@pytest.mark.slow
 def test_gaps_in_jagged_arrays(tmp_path: Path) -> None:
     simulate("nano", tmp_path / "nano.root", 2000, 4)
     made = go(tmp_path, MUONS)

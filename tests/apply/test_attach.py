@@ -47,6 +47,7 @@ answer = [chain.GetEntries(), entries.tolist(), scores.tolist(), chain.Draw("a",
 """
 
 
+@pytest.mark.slow
 @needs_root
 def test_root_chains_inputs_and_friends(bundle: Bundle, tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path / "in", 2, n=3_000)
@@ -61,6 +62,7 @@ def test_root_chains_inputs_and_friends(bundle: Bundle, tmp_path: Path) -> None:
     assert n_passed == both["pid_fisher_eff90"].sum()
 
 
+@pytest.mark.slow
 @needs_root
 def test_root_says_so_where_no_input_has_the_tree(bundle: Bundle, tmp_path: Path) -> None:
     folder = applied(bundle, tmp_path / "out", make_inputs(tmp_path, 1, n=10))
@@ -68,6 +70,7 @@ def test_root_says_so_where_no_input_has_the_tree(bundle: Bundle, tmp_path: Path
     assert ask_root(code, macro=folder / "attach.C") is True
 
 
+@pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize(("name", "opens"), [("a#b", False), ("a?b", False), ("a$HOME", False), ("é😀 *[1]%20~", True)])
 def test_root_opens_what_it_can_and_names_what_it_cannot(
@@ -92,6 +95,7 @@ def test_python_iterates_over_inputs_and_friends(bundle: Bundle, tmp_path: Path)
     assert np.array_equal(got["pid_own"], np.concatenate(friends), equal_nan=True)
 
 
+@pytest.mark.slow
 @needs_root
 def test_inputs_below_the_folder_are_found_where_both_are_moved(bundle: Bundle, tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path / "here" / "data", 1, n=100)

@@ -27,12 +27,14 @@ from pidlab.rootio import read_marker
 from pidlab.rootio.files import WholeFile, sweep
 from pidlab.runs.bundle import Bundle, load_bundle
 
+pytestmark = pytest.mark.slow
+
 CALL = """
 import sys
 from pathlib import Path
 import pidlab.apply.inputs
 from pidlab.apply import apply
-from pidlab.bundle import load_bundle
+from pidlab.runs.bundle import load_bundle
 from pidlab.progress import Watcher
 from pidlab.read import Source
 

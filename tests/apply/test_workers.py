@@ -52,6 +52,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pidlab.apply.inputs.STEP", 1_000)
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_thread_gives(
     bundle: Bundle, inputs: list[Source], expected: dict[str, str], tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def piece(number: int) -> EntryRange:
     return EntryRange(Source("x.root", "T"), "x", number, number + 1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "said"), [(1, "piece 4"), (9, "x.root:T: entries 4 to 4: the worker that scored")])
 def test_a_worker_that_dies_takes_no_piece_along(tmp_path: Path, times: int, said: str) -> None:
     """Killed once, the piece is done by another worker; killed again, that piece alone is given up."""
@@ -216,6 +218,7 @@ def cluster() -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_dask_cluster_gives_what_one_thread_gives_though_a_worker_dies(
     bundle: Bundle,

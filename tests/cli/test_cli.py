@@ -93,6 +93,7 @@ def verbose(folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.slow
 def test_json_is_all_there_is_on_stdout_and_is_metrics_json(
     folder: Path, verbose: subprocess.CompletedProcess[str]
 ) -> None:
@@ -144,6 +145,7 @@ def files_in(folder: Path) -> set[str]:
     return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.name != "stderr.txt"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_training_leaves_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
     write_tree(tmp_path / "small.root", sample(4000))
     (tmp_path / "slow.yaml").write_text(CONFIG.replace("n_estimators: 40", "n_estimators: 1000000"))

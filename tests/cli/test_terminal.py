@@ -93,6 +93,7 @@ def watched(folder, columns, *words):
     return [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
 
 
+@pytest.mark.slow
 def test_a_training_model_shows_loss_and_validation_auc_on_one_line(tmp_path):
     columns = 80
     rng = np.random.default_rng(1)

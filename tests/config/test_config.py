@@ -109,6 +109,7 @@ def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
     assert "anchors and aliases" in mistakes(tmp_path, "\n".join(lines))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "- 1\n- 2\n", "[" * 5000, "a: \x00"])
 def test_what_is_no_configuration_is_said_to_be_none(tmp_path: Path, text: str) -> None:
     assert "analysis.yaml" in mistakes(tmp_path, text)
@@ -132,6 +133,7 @@ def test_the_schema_names_every_section() -> None:
     assert set(properties) == set(Config.model_fields)
 
 
+@pytest.mark.slow
 def test_five_thousand_unknown_keys_are_told_in_two_seconds(tmp_path: Path) -> None:
     """CPU seconds, of which it takes about 0.7."""
     path = write(tmp_path, GOOD + "".join(f"unknown_{i}: 1\n" for i in range(5000)))

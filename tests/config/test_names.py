@@ -12,7 +12,7 @@ import pytest
 import uproot
 
 from conftest import write_tree
-from pidlab.apply import Known, apply
+from pidlab.apply import RunSplit, apply
 from pidlab.apply.scoring import Scorer
 from pidlab.config.load import check_config
 from pidlab.config.names import collisions, friend_branches_of
@@ -127,13 +127,14 @@ MODELS: dict[str, Any] = {
 EVALUATE = {"flat": [{"x": "p", "bins": 3}], "robustness": None, "importance": False, "working_points": [0.8, 0.95]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [TWO, TWO | {"c": "label == 2"}], ids=["two", "three"])
 def test_the_branches_that_are_foretold_are_those_that_friends_have(folder: Path, classes: dict[str, str]) -> None:
     wanted = content(classes, MODELS, evaluate=EVALUATE)
     output = folder / f"run{len(classes)}"
     bundle, done = made(folder, output, wanted)
     part = np.full(3000, Part.TEST, np.int8)
-    known = Known(lambda source: part, done.scored.sample.event)
+    known = RunSplit(lambda source: part, done.scored.sample.event)
     apply(bundle, [each.source for each in done.inputs], output / "friends", Watcher(), known)
     with uproot.open(output / "friends" / "events_pid.root") as file:
         names = file["T_pid"].keys()

@@ -39,6 +39,7 @@ def coverage(kind, area, n, n_toys=N_TOYS):
     return np.mean([m.low <= area <= m.high for m in found])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("area", [0.55, 0.9, 0.99, 0.999])
 @pytest.mark.parametrize(
     "kind", ["unit", "exponential", "30 % negative", "sweights", "one in ten of 50", "log-normal 1", "log-normal 3"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from functools import cache
 
@@ -66,6 +67,7 @@ def truth():
     return areas[1] - areas[0], [(misid("bdt", t), misid("mlp", t)) for t in TARGETS], hand
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"kind": "exponential"}, {"kind": "negative"}, {"per_event": 3}])
 def test_paired_intervals_cover(how):
     """The thresholds' fluctuation included: the truth is misidentification at the true efficiency asked for."""
@@ -186,6 +188,7 @@ def test_cuts_that_are_a_threshold_of_the_model_are_not_beaten_by_it():
     assert beaten <= 10
 
 
+@pytest.mark.slow
 def test_equal_models_with_independent_noise_are_seldom_told_apart():
     """At 95 %, one in twenty: this is what "beats" promises."""
     rng, beaten = np.random.default_rng(9), 0
@@ -301,4 +304,27 @@ def test_nothing_let_through_by_either_is_no_difference():
 def test_a_rate_of_zero_leaves_the_ratio_open_above():
     wide = (Measured(0.2, 0.15, 0.25, 100.0), Measured(0.0, 0.0, 0.03, 100.0))
     text = sentence(finding((0.2, 0.0), float("nan"), wide))
-    assert "mlp lets through ∞ [5, ∞] times fewer pion" in text
+    assert "mlp lets through at least 5 times fewer pion, 95 % interval" in text
+
+
+def test_the_efficiency_of_a_signal_without_weight_is_not_known():
+    text = sentence(dataclasses.replace(finding((0.2, 0.1)), efficiency=float("nan")))
+    assert text == "no difference shown: the efficiency of hand is not known, since the signal of test has no weight"
+
+
+def test_what_a_handful_of_events_cannot_tell_is_said_in_words():
+    """It was "0 [0, 137000000000] times fewer"."""
+    text = sentence(finding((0.25, 0.2), log_deviation=13.0))
+    assert text == (
+        "no difference shown: at the efficiency of hand (0.912), how much less or more mlp lets through than hand "
+        "is not determined by the pion of test (effectively 100)"
+    )
+    none = (Measured(0.2, 0.0, 0.7, 4.0), Measured(0.0, 0.0, 0.6, 4.0))
+    assert "is not determined by the pion of test" in sentence(finding((0.2, 0.0), float("nan"), none))
+    fewer = (Measured(0.0, 0.0, 0.03, 100.0), Measured(0.2, 0.15, 0.25, 100.0))
+    assert "mlp lets through at least 5 times more pion" in sentence(finding((0.0, 0.2), float("nan"), fewer))
+    wide = dataclasses.replace(finding((0.5, 0.25), fixed=(False, False)), deviation=0.8)
+    assert sentence(wide) == (
+        "no difference shown: the difference in misid of pion at hand between hand and mlp is not determined by the "
+        "pion of test (effectively 100)"
+    )

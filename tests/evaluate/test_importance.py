@@ -160,6 +160,7 @@ def bundle(tmp_path_factory):
     return make_run(folder, config(3, models, folds=2, evaluate={"robustness": None})), folder
 
 
+@pytest.mark.slow
 def test_each_event_is_explained_by_the_model_that_never_saw_it(bundle):
     from pidlab.split import fold_of
 

@@ -111,6 +111,7 @@ def test_without_validation_thresholds_come_from_train_and_the_note_says_so(abse
     assert found.working_points[0].threshold == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WEIGHTS)
 def test_efficiencies_are_unbiased_whatever_the_weights(kind):
     """Closure: the same electrons, with weights, against their unit-weight truth."""

@@ -20,6 +20,7 @@ def flat_enough(p):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"kind": "exponential"}, {"kind": "negative"}, {"per_event": 6}])
 def test_p_values_are_uniform_when_train_and_test_are_alike(how):
     rng, p = np.random.default_rng(7), []
@@ -41,6 +42,7 @@ def weights_that_go_with_the_score(kind, n, rng):
     return score - background, weight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rising", "negative", "sweights"])
 @pytest.mark.parametrize(("n", "n_toys"), [(200, 80), (5100, 50)])
 def test_p_values_are_uniform_for_weights_that_go_with_the_score(kind, n, n_toys):
@@ -61,6 +63,7 @@ def in_folds(n, rng, *, memory=0.0, kind="unit"):
     return (scores[0][seen], test.take(seen), None), (scores[1], test, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unit", "negative"])
 def test_events_that_folds_score_twice_are_compared_as_pairs(kind):
     """p-values uniform and the AUC difference covered: as independent samples both would look too much alike."""

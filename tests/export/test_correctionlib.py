@@ -176,6 +176,7 @@ def nodes() -> st.SearchStrategy[list[float]]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(nodes(), st.none() | nodes(), st.integers(0, 2**31))
 def test_any_flat_threshold_is_the_same_function(x: list[float], y: list[float] | None, seed: int) -> None:

@@ -56,6 +56,7 @@ def answers(bundle: Bundle, events: ParityEvents, folder: Path, models: Sequence
     return header, outputs_of(header, path, events, folder)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_hundred_thousand_events_are_scored_and_decided_alike(two: Path, tmp_path: Path) -> None:
     bundle = load_bundle(two)
@@ -83,6 +84,7 @@ def decided(events: ParityEvents, found: Any, model: str, point: str) -> int:
     return int((found[f"pid_{model}_{point}"] != passed).sum())
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_three_classes_folds_boxes_and_every_activation(three: Path, tmp_path: Path) -> None:
     exported = export(load_bundle(three), three, "header", [], tmp_path)
@@ -93,6 +95,7 @@ def test_three_classes_folds_boxes_and_every_activation(three: Path, tmp_path: P
     assert "pid_boxes_eff90" in text
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize(
     "calibration",
@@ -109,6 +112,7 @@ def test_calibrated_models_of_two_classes(
     check_calibrated(of_two[0], ["fisher", "bdt", "mlp"], calibration, tmp_path)
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("method", ["temperature", "isotonic"])
 def test_calibrated_models_of_three_classes(three: Path, method: str, tmp_path: Path) -> None:
@@ -125,6 +129,7 @@ def check_calibrated(bundle: Bundle, models: list[str], calibration: Any, folder
     assert compared(header, "pid_test.h", found, events) < 1e-6
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("planted", ["weight", "threshold"])
 def test_a_wrong_constant_is_found_and_nothing_is_left(
@@ -145,6 +150,7 @@ def test_a_wrong_constant_is_found_and_nothing_is_left(
     assert (two / "manifest.json").read_text() == manifest
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_strict_compilers_have_nothing_to_say_of_two_headers_in_one_file(
     two: Path, three: Path, tmp_path: Path

@@ -55,6 +55,7 @@ def folded(folder: Path) -> Bundle:
     return make_run(folder, config(2, trained, folds=3, scaling="standard"), "folded")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["pair", "three", "folded"])
 def test_every_trained_model_scores_as_in_pidlab(run: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     bundle: Bundle = request.getfixturevalue(run)
@@ -70,6 +71,7 @@ def test_every_trained_model_scores_as_in_pidlab(run: str, tmp_path: Path, reque
     assert {path.stem for path in tmp_path.iterdir()} == set(expected)
 
 
+@pytest.mark.slow
 def test_given_models_are_left_out_of_all_and_refused_by_name(three: Bundle, tmp_path: Path) -> None:
     events = parity_events(three, 100)
     exported = write(three, list(three.models), tmp_path, events, tmp_path)
@@ -99,6 +101,7 @@ def test_the_graph_says_what_a_reader_needs(pair: Bundle, tmp_path: Path) -> Non
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 11)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["pair", "three"])
 def test_networks_and_linear_models_keep_to_the_operators_of_sofie(run: str, request: pytest.FixtureRequest) -> None:
     bundle: Bundle = request.getfixturevalue(run)
@@ -173,6 +176,7 @@ class Trees:
         self.forest = forest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run", "how"),
     [(run, how) for run in ("pair", "folded") for how in ("temperature", "colder", "signal", "second")]

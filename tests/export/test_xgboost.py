@@ -41,6 +41,7 @@ def three(folder: Path) -> Bundle:
     return make_run(folder, config(3, {"bdt": FAST["bdt"]}, folds=2), "three")
 
 
+@pytest.mark.slow
 def test_plain_xgboost_gives_the_scores_of_pidlab(pair: Bundle, tmp_path: Path) -> None:
     events = parity_events(pair, 2000)
     exported = write(pair, ["bdt", "stopped"], tmp_path, events, tmp_path)
@@ -63,6 +64,7 @@ def test_only_the_trees_up_to_the_best_round_are_there(pair: Bundle, tmp_path: P
     assert booster.num_boosted_rounds() == estimator.best_iteration_ + 1 < 100
 
 
+@pytest.mark.slow
 def test_three_classes_in_folds_are_a_file_a_fold_whose_mean_is_the_score(three: Bundle, tmp_path: Path) -> None:
     events = parity_events(three, 1000)
     exported = write(three, ["bdt"], tmp_path, events, tmp_path)

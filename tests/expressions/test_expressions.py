@@ -329,6 +329,7 @@ ESCAPES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ESCAPES, ids=range(len(ESCAPES)))
 def test_no_text_runs_code_hangs_or_breaks(text: str) -> None:
     started = time.process_time()

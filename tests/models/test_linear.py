@@ -135,6 +135,7 @@ def test_the_posterior_keeps_small_probabilities_of_both_classes():
     assert posterior(margins.astype(np.float32))[3, 0] == pytest.approx(np.exp(-80), rel=1e-5)
 
 
+@pytest.mark.slow
 @BOTH
 def test_scikit_learns_checks(model: LinearClassifier):
     # Fisher promises equality of weights and repetition, so nothing is expected to fail there

@@ -63,6 +63,7 @@ def test_colours_belong_to_models_and_classes_and_the_signal_comes_first():
     assert len({(look.marker, str(look.line)) for look in looks.values()}) == 10
 
 
+@pytest.mark.slow
 def test_a_model_has_the_same_colour_in_every_figure():
     colour = style.model_looks(list(TWO.models))["mlp"].colour
     some = dataclasses.replace(TWO, inputs={}, correlation={}, comparisons=())
@@ -81,6 +82,7 @@ def oddly_named():
     return {name: figure for name, _, _, figure in gallery.figures(with_odd_names(TWO.models["mlp"]))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("figure", "names"),
     [
@@ -116,6 +118,7 @@ def with_odd_names(model):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_robustness_starts_from_the_candidates_that_were_changed():
     """A large test sample is thinned for it: the AUC of the whole would be another number."""
     nominal = RobustnessPoint("nominal", "all", 0.0, measured(0.777, 1000), UNDEFINED, {})
@@ -137,6 +140,7 @@ def test_long_names_keep_their_ends():
 # the gallery
 
 
+@pytest.mark.slow
 def test_every_kind_of_figure_is_there(written):
     names = {picture.name for picture in written[0]}
     assert {
@@ -147,12 +151,14 @@ def test_every_kind_of_figure_is_there(written):
     assert "response_hand" not in names
 
 
+@pytest.mark.slow
 def test_several_classes_have_a_roc_and_a_comparison_each():
     names = [name for name, *_ in gallery.figures(THREE)]
     assert {"roc", "roc_pion", "roc_kaon", "compare", "compare_kaon"} <= set(names)
     assert len(names) == len({name.lower() for name in names})
 
 
+@pytest.mark.slow
 def test_each_picture_is_on_disk_as_png_and_pdf_and_described(written):
     pictures, directory = written
     assert sorted(p.name for p in directory.iterdir()) == sorted(
@@ -166,6 +172,7 @@ def test_each_picture_is_on_disk_as_png_and_pdf_and_described(written):
         assert picture.title
 
 
+@pytest.mark.slow
 def test_no_file_holds_a_date(written):
     for path in written[1].iterdir():
         content = path.read_bytes()
@@ -174,6 +181,7 @@ def test_no_file_holds_a_date(written):
     assert not any("<dc:date>" in picture.svg for picture in written[0])
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_bytes():
     few = dataclasses.replace(TWO, models={"mlp": flat(TWO.models["mlp"], maps=())}, inputs={}, correlation={})
     few = dataclasses.replace(few, robustness={}, comparisons=())
@@ -208,6 +216,7 @@ def test_what_has_no_content_is_absent():
     assert list(gallery.figures(empty)) == []
 
 
+@pytest.mark.slow
 def test_empty_and_undefined_content_does_not_fail():
     nothing = Histogram(np.linspace(0, 1, 5), np.zeros(6), np.zeros(6), 0, (0.0, 0.0, 0.0, 0.0))
     negative = dataclasses.replace(nothing, sumw=np.array([0.0, -2, 1, 0, 0, 0]))
@@ -251,6 +260,7 @@ def test_file_names_are_plain_and_do_not_collide():
     assert [name for name, *_ in gallery.figures(odd)] == ["correlation_a_b", "correlation_a_b_2", "correlation_A_B_3"]
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     missing: Path = tmp_path / "missing"
     with pytest.raises(OutputError, match=r"missing/inputs\.png: the figure cannot be written \(No such file"):

@@ -70,6 +70,7 @@ def test_what_is_no_label_is_refused(tmp_path, old, new, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("figure", "shown"),
     [
@@ -91,6 +92,7 @@ def test_every_axis_of_a_feature_or_spectator_shows_its_label(figure, shown):
         assert texts[text] == (text in LABELS.values() and "$" in text), "only labels are read as mathematics"
 
 
+@pytest.mark.slow
 def test_a_label_that_matplotlib_cannot_set_is_shown_as_it_is_written():
     for label in (r"$\nosuchcommand{x}$", "$x_{$", "5 $ a piece"):
         caption = style.caption("x", {"x": label})

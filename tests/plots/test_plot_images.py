@@ -69,6 +69,7 @@ def drawn(results, name, look=gallery.PLAIN):
     return recorded(gallery.drawn(gallery.catalogue(results)[name], name, look), margin=0.08)
 
 
+@pytest.mark.slow
 @image_test()
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure(name):
@@ -93,6 +94,7 @@ def test_figure_of_quality_of_four_classes(name):
     return drawn(results_of(4), name)
 
 
+@pytest.mark.slow
 @image_test()
 @pytest.mark.parametrize("spectators", FLAT)
 def test_figure_of_flat_points(spectators):
@@ -161,6 +163,7 @@ def differ(first, second):
         return True
 
 
+@pytest.mark.slow
 def test_a_moved_curve_and_a_missing_label_are_more_than_the_tolerance(tmp_path):
     as_it_is = saved(drawn(TWO, "roc"), tmp_path / "as_it_is.png")
     again = saved(drawn(TWO, "roc"), tmp_path / "again.png")

@@ -47,6 +47,7 @@ def results():
     return {k: results_of(k) for k in (2, 4)}
 
 
+@pytest.mark.slow
 def test_every_model_has_the_figures_it_can_have(results):
     kinds = ("calibration", "importance", "merit", "matrix", "roc_pairs")
     names = {k: [n for n in gallery.catalogue(r) if n.startswith(kinds)] for k, r in results.items()}
@@ -109,6 +110,7 @@ def test_metrics_have_every_number_with_its_interval(results):
     assert np.shape(four["models"]["mlp"]["matrix"]["low"]) == (4, 4)
 
 
+@pytest.mark.slow
 def test_the_report_shows_them(results):
     for k, r in results.items():
         page = render(r, title="t", config_yaml="", manifest={})

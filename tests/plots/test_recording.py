@@ -67,6 +67,7 @@ def formulas() -> Figure:
     return ax.figure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(dict.fromkeys(gallery.catalogue(RESULTS))))
 def test_every_figure_looks_as_matplotlib_draws_it(name: str) -> None:
     with style.context(name):

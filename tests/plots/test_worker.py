@@ -36,6 +36,7 @@ def second() -> Iterator[FigureWorker]:
     process.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("befalls", ["nothing", "no results", "death"])
 def test_two_processes_draw_what_one_draws(
     tmp_path: Path,
@@ -61,6 +62,7 @@ def test_two_processes_draw_what_one_draws(
     assert (len(own) < len(made)) == (befalls == "nothing")
 
 
+@pytest.mark.slow
 def test_a_process_that_gets_no_order_ends_with_the_one_that_started_it() -> None:
     second = FigureWorker()
     second._tell("")

@@ -187,6 +187,7 @@ def test_events_that_are_there_twice_are_told_of(files: Path, named: list[str], 
     assert all(word in note for word, note in zip(words, told, strict=True))
 
 
+@pytest.mark.slow
 def test_the_notes_of_a_run_are_in_its_metrics(files: Path, tmp_path: Path) -> None:
     loaded = check_config(content(files, ["twice.root"]), {}, tmp_path / "a.yaml")
     run(loaded, tmp_path / "run", Resources("cpu", 1), Watcher())
@@ -201,3 +202,10 @@ def test_with_folds_the_sides_are_the_folds():
     x = RNG.normal(size=(300, 2))
     sample = sample_of(np.zeros(600), x=np.concatenate([x, x]))
     assert copies_across(sample, np.repeat([0, 3], 300).astype(np.int8)) is not None
+
+
+def test_a_class_without_weight_is_named() -> None:
+    y = np.arange(200) % 2
+    sample = sample_of(y, weight=np.where(y == 0, 0.0, 1.0))
+    (note,) = heavy_events(sample, {"test": np.arange(200)})
+    assert note.startswith("All 100 events of the class 'electron' in the test sample have the weight 0: ")

@@ -153,6 +153,34 @@ def test_minus_infinity_to_the_half_is_infinite_as_in_c() -> None:
     np.testing.assert_array_equal(evaluate(parse("x^0.5"), columns, 3), [np.inf, 2, np.nan])
 
 
+@needs_root
+def test_structures_that_have_no_name_are_told_and_the_others_are_read(tmp_path: Path, pidlab: Run) -> None:
+    """A leaf list of arrays, 16 bytes an entry, ended `inspect` in KeyError: ('V', 16)."""
+    code = """
+import array
+os.chdir(given["folder"])
+f = ROOT.TFile("s.root", "RECREATE"); t = ROOT.TTree("T", "T")
+x, four = array.array("f", [0]), array.array("f", [0] * 4)
+t.Branch("x", x, "x/F"); t.Branch("two", four, "a[2]/F:b[2]/F"); t.Branch("pair", four, "a/F:b/F:c/F:d/F")
+for i in range(10):
+    x[0] = i
+    for j in range(4): four[j] = 10 * i + j
+    t.Fill()
+t.Write(); f.Close(); answer = True
+"""
+    ask_root(code, folder=tmp_path)
+    (source,) = find_all(str(tmp_path / "s.root"))
+    assert read(source, "pair.c")["pair.c"].tolist() == [10 * i + 2 for i in range(10)]
+    with pytest.raises(DataError, match="branch 'two'"):
+        read(source, "two")
+    done = pidlab("inspect", "s.root", "--ranges")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("two "))
+    assert "not usable" in line
+    assert "holds objects of the type unknown" in line
+    assert "KeyError" not in done.stdout + done.stderr
+
+
 # friends
 
 

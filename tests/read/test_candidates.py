@@ -50,6 +50,7 @@ def friend(folder: Path) -> Any:
         return file["Events_pid"].arrays()
 
 
+@pytest.mark.slow
 def test_the_friend_is_jagged_as_the_collection_is(friend: Any, events: Any) -> None:
     assert len(friend) == len(events)
     assert (friend["nElectron"] == events["nElectron"]).tolist() == [True] * len(events)
@@ -87,6 +88,7 @@ def test_apply_gives_the_same_scores(folder: Path, friend: Any) -> None:
     assert np.array_equal(ak.flatten(again["pid_fisher"]), ak.flatten(friend["pid_fisher"]), equal_nan=True)
 
 
+@pytest.mark.slow
 @needs_root
 def test_root_draws_the_friend_beside_the_input(folder: Path, events: Any, friend: Any) -> None:
     code = f"""

@@ -234,6 +234,7 @@ def _user(name: str) -> Any:
     return None
 
 
+@pytest.mark.slow
 def test_a_postgresql_server_is_read_as_any_other_source(postgres: str) -> None:
     import sqlalchemy as sa
 

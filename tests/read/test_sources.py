@@ -57,8 +57,8 @@ def test_a_wrong_name_is_refused_whatever_the_format(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", [n for n in WRITERS if not n.endswith((".root", ".db"))])
 def test_the_tree_of_a_file_without_trees_is_its_stem(name: str, tmp_path: Path) -> None:
     WRITERS[name](tmp_path / name)
-    assert trees_in(str(tmp_path / name)) == {name.split(".")[0]: N}
-    assert find_sources(name, "anything", tmp_path)[0].tree == name.split(".")[0]
+    assert trees_in(str(tmp_path / name)) == {name.split(".", maxsplit=1)[0]: N}
+    assert find_sources(name, "anything", tmp_path)[0].tree == name.split(".", maxsplit=1)[0]
 
 
 def test_only_the_columns_asked_for_are_read_from_parquet(tmp_path: Path) -> None:
@@ -145,6 +145,7 @@ def test_no_name_reaches_the_expression_language_of_uproot(
                 read(source, name)
 
 
+@pytest.mark.slow
 def test_text_is_compared_as_root_compares_it(tmp_path: Path) -> None:
     if importlib.util.find_spec("ROOT") is None:
         pytest.skip("ROOT is not installed: pip install -e '.[root]'")
@@ -272,9 +273,9 @@ def test_alice_is_the_same_table_from_root_and_from_parquet(shared: Path) -> Non
             np.testing.assert_array_equal(root[name], parquet[name])
 
 
-def test_magic_is_read_by_the_names_that_are_given(shared: Path) -> None:
+def test_magic_is_read_by_the_names_that_are_given(magic: Path) -> None:
     names = ["length", "width", "size", "conc", "conc1", "asym", "m3long", "m3trans", "alpha", "dist", "class"]
-    (source,) = find_sources("magic04.data", None, shared / "magic", names)
+    (source,) = find_sources(magic.name, None, magic.parent, names)
     with Table(source) as table:
         assert table.n_entries == 19_020
         (chunk,) = table.chunks(["class", "alpha", "size"])

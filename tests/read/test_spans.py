@@ -65,6 +65,7 @@ def source(request: pytest.FixtureRequest, arrays: dict[str, Any], tmp_path_fact
     return Source(str(write_tree(path, own, step=step)), "T", friends=(Source(str(beside), "T"),))
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, N), st.integers(0, N)).map(sorted), max_size=6))
 def test_spans_in_any_order_are_slices(source: Source, arrays: dict[str, Any], spans: list[list[int]]) -> None:

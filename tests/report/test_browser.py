@@ -14,6 +14,8 @@ from example_results import FEATURES, example
 from pidlab.report.page import write_report
 from pidlab.rootio.results.run import write_results
 
+pytestmark = pytest.mark.slow
+
 RESULTS = dataclasses.replace(
     example(("electron", "pion", "kaon")), labels={FEATURES[0]: r"$E_{\mathrm{tot}}/p$", "P.gtr.p": "$p$ [GeV]"}
 )

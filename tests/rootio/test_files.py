@@ -61,6 +61,7 @@ def run_in_parts(path: Path, how: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     done = run_in_parts(tmp_path / "a_pid.root", "limit")
     assert done.returncode == 1, done.stderr
@@ -69,6 +70,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_file_of_that_name(tmp_path: Path) -> None:
     path = tmp_path / "a_pid.root"
     assert run_in_parts(path, "kill").returncode == -signal.SIGKILL

@@ -74,6 +74,7 @@ def only_x(folder: Path) -> Path:
     return go(folder, "only_x", features=["x"])
 
 
+@pytest.mark.slow
 def test_a_run_against_itself_shows_exactly_no_difference(folder: Path, both: Path) -> None:
     (pair,) = compare_runs(load_runs([both, go(folder, "again")]))
     assert pair.n_shared == len(read_events(both).test)
@@ -84,6 +85,7 @@ def test_a_run_against_itself_shows_exactly_no_difference(folder: Path, both: Pa
             assert comparison.delta_auc[:3] == (0.0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_run_with_less_to_go_by_loses_by_what_the_auc_says(both: Path, only_x: Path) -> None:
     runs = load_runs([both, only_x])
     (pair,) = compare_runs(runs)
@@ -94,6 +96,7 @@ def test_a_run_with_less_to_go_by_loses_by_what_the_auc_says(both: Path, only_x:
     assert any("both:fisher beats only_x:fisher" in p.verdict for p in fisher.working_points)
 
 
+@pytest.mark.slow
 def test_events_are_matched_by_key_whatever_the_order_and_the_file(folder: Path, both: Path) -> None:
     events, order = sample(), np.random.default_rng(5).permutation(N)[: N // 2]
     half = folder / "shuffled"
@@ -163,6 +166,7 @@ def test_flat_points_that_follow_other_spectators_are_not_compared(folder: Path,
     assert "they follow other spectators in flat than in of_x" in note
 
 
+@pytest.mark.slow
 def test_other_classes_are_not_compared_and_it_says_so(folder: Path, both: Path) -> None:
     other = go(folder, "swapped", signal="kaon")
     (pair,) = compare_runs(load_runs([both, other]))
@@ -170,6 +174,7 @@ def test_other_classes_are_not_compared_and_it_says_so(folder: Path, both: Path)
     assert "pion of pion, kaon and kaon of pion, kaon" in pair.note
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_no_run_is_refused(folder: Path, both: Path) -> None:
     with pytest.raises(UsageError, match=r"is not the folder of a run"):
         load_runs([both, folder])
@@ -185,6 +190,7 @@ def test_the_command_shows_both_runs_and_the_verdicts(pidlab: Run, both: Path, o
     assert pidlab("compare", both).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_run_made_again_is_identical(both: Path) -> None:
     found = reproduce(both, Resources("cpu", 1), Watcher())
     assert found.identical
@@ -209,6 +215,7 @@ def test_a_branch_changed_by_one_per_cent_is_named_with_the_numbers_that_moved(
     assert "models.hand.working_points" not in done.stdout  # the cut on x has nothing to do with y
 
 
+@pytest.mark.slow
 def test_another_version_is_named(both: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -222,6 +229,7 @@ def test_another_version_is_named(both: Path, tmp_path: Path) -> None:
     assert [d for d in found.differences if d.startswith("version of numpy: 1.0 then")]
 
 
+@pytest.mark.slow
 def test_the_events_of_a_run_are_kept_as_they_were_scored(both: Path) -> None:
     kept = read_events(both)
     with uproot.open(both / "friends" / "events_pid.root") as file:

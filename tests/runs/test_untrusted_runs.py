@@ -98,6 +98,7 @@ def test_a_comment_is_one_line_that_nothing_leaves(text: str) -> None:
     assert not any(each in cpp_comment(text) for each in ("??", "*/", "/*"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not find_compiler(), reason="there is no C++ compiler")
 def test_a_literal_of_cpp_is_the_text_byte_by_byte_and_names_are_no_macros(tmp_path: Path) -> None:
     texts = [
@@ -714,6 +715,7 @@ def test_the_file_of_trees_holds_what_xgboost_says_it_holds() -> None:
         np.testing.assert_array_equal(ours["split_conditions"], np.array(theirs["split_conditions"], np.float32))
 
 
+@pytest.mark.slow
 def test_bits_flipped_in_trees_crash_nothing(run: Path, tmp_path: Path) -> None:
     """In a process of its own: what is not refused is loaded and scored, by tables and by xgboost."""
     code = """
@@ -784,6 +786,7 @@ def test_too_little_address_space_ends_in_a_sentence(run: Path, pidlab: Run, tmp
 # Exports and graphs
 
 
+@pytest.mark.slow
 def test_an_export_from_a_read_only_folder_is_left_and_says_that_it_is_not_noted(run: Path) -> None:
     code = """
 import os, sys

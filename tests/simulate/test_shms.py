@@ -200,6 +200,7 @@ def test_weights_are_positive_and_know_no_species(shms: Branches, electron: NDAr
         assert (w[here].min() > 2) == (i == 0)
 
 
+@pytest.mark.slow
 def test_hand_cuts_are_decent_and_a_learner_is_clearly_better(
     shms: Branches, electron: NDArray[np.bool_], clean: NDArray[np.bool_]
 ) -> None:

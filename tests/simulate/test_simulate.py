@@ -23,7 +23,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from pidlab.config.load import load_config
 from pidlab.errors import OutputError, UsageError
 from pidlab.simulate import SAMPLES, gaussian_toy, log_likelihood_ratio, simulate
-from pidlab.simulate.events import BLOCK, Events
+from pidlab.simulate.events import BLOCK, SimulatedEvents
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -52,7 +52,7 @@ def test_blocks_do_not_repeat_each_other() -> None:
     assert abs(np.corrcoef(x[:BLOCK], x[BLOCK:])[0, 1]) < 5 / np.sqrt(BLOCK)
 
 
-def assert_equal(a: Events, b: Events) -> None:
+def assert_equal(a: SimulatedEvents, b: SimulatedEvents) -> None:
     assert a.branches.keys() == b.branches.keys()
     assert a.collections.keys() == b.collections.keys()
     assert all(np.array_equal(a.branches[name], b.branches[name]) for name in a.branches)
@@ -131,6 +131,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     target = tmp_path / "a.root"
     target.write_text("old")
@@ -237,11 +238,11 @@ def test_gaussian_toy_knows_its_likelihood_ratio() -> None:
 
 
 @pytest.fixture(scope="module")
-def nano() -> Events:
+def nano() -> SimulatedEvents:
     return SAMPLES["nano"].events(120_000, 9)
 
 
-def test_nano_counts_candidates_as_stated(nano: Events) -> None:
+def test_nano_counts_candidates_as_stated(nano: SimulatedEvents) -> None:
     candidates = nano.collections["Electron"]
     flavour = candidates.fields["genPartFlav"]
     n = len(nano)
@@ -252,7 +253,7 @@ def test_nano_counts_candidates_as_stated(nano: Events) -> None:
     assert_share(flavour[np.isin(flavour, (4, 5))] == 4, 0.4)
 
 
-def test_nano_candidates_fall_in_pt_and_lie_in_the_tracker(nano: Events) -> None:
+def test_nano_candidates_fall_in_pt_and_lie_in_the_tracker(nano: SimulatedEvents) -> None:
     fields, counts = nano.collections["Electron"].fields, nano.collections["Electron"].counts
     assert ak.all(fields["pt"] >= 5)
     pt = ak.unflatten(fields["pt"], counts)
@@ -265,7 +266,7 @@ def test_nano_candidates_fall_in_pt_and_lie_in_the_tracker(nano: Events) -> None
     assert set(np.unique(fields["charge"])) == {-1, 1}
 
 
-def test_nano_event_branches_have_their_types_and_moments(nano: Events) -> None:
+def test_nano_event_branches_have_their_types_and_moments(nano: SimulatedEvents) -> None:
     kinds = {name: values.dtype.name for name, values in nano.branches.items()}
     assert kinds["run"] == kinds["luminosityBlock"] == "uint32"
     assert kinds["event"] == "uint64"
@@ -276,7 +277,7 @@ def test_nano_event_branches_have_their_types_and_moments(nano: Events) -> None:
     assert_mean(nano.branches["MET_pt"], 16 + 0.35 * 25)
 
 
-def test_nano_prompt_electrons_differ_from_fakes_by_shape_and_region(nano: Events) -> None:
+def test_nano_prompt_electrons_differ_from_fakes_by_shape_and_region(nano: SimulatedEvents) -> None:
     fields = nano.collections["Electron"].fields
     prompt, fake = fields["genPartFlav"] == 1, fields["genPartFlav"] == 0
     barrel = abs(fields["eta"]) < 1.479

@@ -164,6 +164,7 @@ def test_values_are_replaced_and_all_else_stays() -> None:
     assert text == WRITTEN.replace("dropout:", "dropout: 0.1").replace("- c.root", '- "/x y"')
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
                     | st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])),

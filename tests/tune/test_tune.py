@@ -44,6 +44,7 @@ def draws(found: Tuning) -> list[Any]:
     return [(t.number, dict(t.parameters), t.value) for t in found.trials]
 
 
+@pytest.mark.slow
 def test_the_better_parameter_is_found_and_its_gain_is_beyond_doubt(forest: tuple[Path, Tuning]) -> None:
     _, found = forest
     assert found.parameters["max_depth"] == 4
@@ -55,6 +56,7 @@ def test_the_better_parameter_is_found_and_its_gain_is_beyond_doubt(forest: tupl
     assert sum(found.importance.values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_lagging_trials_are_pruned_and_recorded(forest: tuple[Path, Tuning]) -> None:
     _, found = forest
     pruned = [t for t in found.trials if t.state == "pruned"]
@@ -64,6 +66,7 @@ def test_lagging_trials_are_pruned_and_recorded(forest: tuple[Path, Tuning]) -> 
     assert {t.state for t in found.trials} == {"complete", "pruned"}
 
 
+@pytest.mark.slow
 def test_the_configuration_that_is_written_runs_and_gives_the_number(forest: tuple[Path, Tuning]) -> None:
     path, found = forest
     target = path.with_name("analysis.tuned.yaml")
@@ -77,6 +80,7 @@ def test_the_configuration_that_is_written_runs_and_gives_the_number(forest: tup
     assert results.models["bdt"].samples["validation"].auc == pytest.approx(found.after, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_history_and_importance_are_drawn(forest: tuple[Path, Tuning]) -> None:
     path, _ = forest
     for name in ("tune_history", "tune_importance"):
@@ -84,6 +88,7 @@ def test_history_and_importance_are_drawn(forest: tuple[Path, Tuning]) -> None:
         assert path.with_name(f"analysis.{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.slow
 def test_a_resumed_study_has_n_plus_m_trials_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     sample(tmp_path)
     path = configuration(tmp_path)
@@ -95,6 +100,7 @@ def test_a_resumed_study_has_n_plus_m_trials_as_if_it_had_not_stopped(tmp_path: 
     assert draws(resumed) == draws(whole)
 
 
+@pytest.mark.slow
 def test_test_rows_never_reach_the_tuner(tmp_path: Path) -> None:
     """Whatever the test rows hold, it is the same study: the second order goes on with the trials of the first."""
     found = {}
@@ -110,6 +116,7 @@ def test_test_rows_never_reach_the_tuner(tmp_path: Path) -> None:
     assert len(found["poisoned"][1].trials) == 4
 
 
+@pytest.mark.slow
 def test_other_events_settings_or_searches_are_another_study(config: Path, tmp_path: Path) -> None:
     storage = str(tmp_path / "trials.db")
 
@@ -125,6 +132,7 @@ def test_other_events_settings_or_searches_are_another_study(config: Path, tmp_p
     assert n() == 3
 
 
+@pytest.mark.slow
 def test_two_processes_join_one_study(config: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-W", "error", "-m", "pidlab.cli", "tune", config.name, "--model", "line"]
     command = [*words, "--trials", "3", "--storage", "both.db", "-q"]
@@ -152,6 +160,7 @@ tuned(Path(sys.argv[1]), "mlp", 3, watcher, together=3, search=("activation=keep
 """
 
 
+@pytest.mark.slow
 def test_trials_of_a_killed_process_are_failed_and_block_nobody(config: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     killed = subprocess.run([sys.executable, "-c", KILLED, str(config)], env=environment, timeout=200, check=False)
@@ -182,6 +191,7 @@ def press_ctrl_c(n_done: int) -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_trials_and_says_how_to_go_on(config: Path) -> None:
     search = ("activation=keep", "hidden=keep", "batch_size=keep", "dropout=keep")
     with pytest.raises(TuningStopped) as stopped:
@@ -195,6 +205,7 @@ def test_ctrl_c_keeps_the_trials_and_says_how_to_go_on(config: Path) -> None:
     assert [t.state for t in found.trials] == ["complete", "complete", "failed", "failed", "complete"]
 
 
+@pytest.mark.slow
 def test_misidentification_is_what_brute_force_counts(config: Path) -> None:
     from pidlab.evaluate.points.working_points import threshold_at
     from pidlab.tune.run import _samples
@@ -238,6 +249,7 @@ def test_the_area_is_that_of_scikit_learn(config: Path) -> None:
     assert Objective.of("auc").value(score, three) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_networks_in_one_pass_are_worth_what_they_are_alone(config: Path) -> None:
     search = ("activation=tanh", "hidden=keep", "batch_size=keep", "dropout=keep", "learning_rate=log:0.001:0.03")
     found = tuned(config, "mlp", 4, together=4, search=search)
@@ -251,6 +263,7 @@ def test_networks_in_one_pass_are_worth_what_they_are_alone(config: Path) -> Non
         assert bench.value(bench.fitted(trial.parameters)) == pytest.approx(trial.value, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_folds_and_three_classes_are_tuned_too(tmp_path: Path) -> None:
     sample(tmp_path)
     classes = {"low": "species == 0 && c < 0", "signal": "species == 1", "high": "species == 0 && c >= 0"}
@@ -262,6 +275,7 @@ def test_folds_and_three_classes_are_tuned_too(tmp_path: Path) -> None:
     assert found.after.value == pytest.approx(found.ranked[0].value, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_an_output_elsewhere_finds_the_files(config: Path, tmp_path: Path) -> None:
     target = tmp_path / "deep" / "better.yaml"
     tuned(config, n=2, output=target)
@@ -314,6 +328,7 @@ def test_without_validation_there_is_nothing_to_tune_by(tmp_path: Path) -> None:
         tuned(path)
 
 
+@pytest.mark.slow
 def test_parameters_that_cannot_be_trained_are_refused_with_the_reason(config: Path) -> None:
     with pytest.raises(ModelError, match=r"no trial could be trained; the last one: xgboost refuses"):
         tuned(config, "bdt", 20, search=("gamma=float:-3:-2",))
@@ -331,6 +346,7 @@ def test_without_optuna_it_is_said_what_to_install(config: Path, monkeypatch: py
         tuned(config)
 
 
+@pytest.mark.slow
 def test_the_command_says_mistakes_and_its_help_the_grammar(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["tune", str(config), "--model", "line", "--search", "C=lgo:1:2"])
@@ -340,6 +356,7 @@ def test_the_command_says_mistakes_and_its_help_the_grammar(config: Path, capsys
     assert "log:LOW:HIGH" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_section_of_the_configuration_says_what_to_try(tmp_path: Path) -> None:
     sample(tmp_path)
     path = configuration(tmp_path, tune={"line": {"C": [0.5, 2.0]}})

@@ -164,9 +164,20 @@ def _decide(
 ) -> _Decision:
     chance, there = edge.chance(test), edge.chance(deciding)
     slopes = np.zeros(len(events.test.classes)) if fixed else _slopes(test, chance, target, events.test)
+    if not fixed and events.deciding is not None:
+        reach = _threshold_deviation(there, events.deciding, events.deciding_groups)
+        if _step(edge, deciding, events.deciding) > 2 * reach:
+            slopes = _slopes(test, chance, target, events.test, reach)
     near = there if fixed or events.deciding is None else _near(deciding, there, events.deciding)
     ends = passes(test, edge.tight), passes(test, edge.loose)
     return _Decision(*ends, edge.share, there, near, fixed, slopes)
+
+
+def _step(edge: Crossing, score: Score, deciding: Sample) -> float:
+    """The signal efficiency between both ends of an edge, in the sample that decides, whose scores are (m,)."""
+    between = passes(score, edge.loose) & ~passes(score, edge.tight) & deciding.is_signal
+    weight = deciding.weight
+    return float(weight[between].sum() / weight[deciding.is_signal].sum())
 
 
 def _near(score: Score, chance: Array, deciding: Sample) -> Array:
@@ -182,14 +193,16 @@ def _near(score: Score, chance: Array, deciding: Sample) -> Array:
     return crossing(score[rows], weight, tighter).chance(score)
 
 
-def _slopes(score: Score, chance: Array, target: float, sample: Sample) -> Array:
+def _slopes(score: Score, chance: Array, target: float, sample: Sample, reach: float | None = None) -> Array:
     """(k,) d misid / d efficiency of each class for a decision on scores (n,) that has the efficiency `target`.
 
     `chance` (n,) is the probability of each candidate to pass it.
 
     Between two normal distributions, the ROC curve is a line in normal deviates: its slope is taken there, over half
     a deviate to each side for 400 signal candidates and less for more, where the curve bends least and counts scatter
-    least.
+    least. With `reach` it is that between the efficiencies `target` - `reach` and `target` + `reach`: where a discrete
+    score makes straight edges of the curve that are longer than a threshold fluctuates, it moves along one of them,
+    which may be much steeper or flatter than the smooth curve there.
     """
     signal, w = score[sample.is_signal], sample.weight[sample.is_signal]
     if not w.sum() > 0:
@@ -199,6 +212,8 @@ def _slopes(score: Score, chance: Array, target: float, sample: Sample) -> Array
     at = _deviates(rates, sample)
     width = 0.5 * (len(w) / 400) ** -0.2
     targets = special.ndtr(at[sample.signal] + width * np.array([-1, 1]))
+    if reach is not None:
+        targets = np.clip(target + reach * np.array([-1, 1]), 0.0, 1.0)
     tight, loose = (
         _deviates(_pass_rates(crossing(signal, w, target).chance(score), sample), sample) for target in targets
     )
@@ -261,19 +276,23 @@ def _findings(
     for index, particle in enumerate(sample.classes):
         if index == sample.signal or not sample.weight[sample.y == index].sum():
             continue
-        misid, wide, deviation, log_deviation = _rates(pair, index, events, alike=alike)
         names, fixed = (a.result.name, b.result.name), (pair[0].fixed, pair[1].fixed)
-        found.append(Finding(names, name, particle, efficiency, fixed, alike, misid, wide, deviation, log_deviation))
+        rates = _rates(pair, index, events, alike=alike)
+        found.append(Finding(names, name, particle, efficiency, fixed, alike, *rates))
     return found
 
 
 class _PairedRates(NamedTuple):
-    """Misidentification by both, at 68.3 % and 95 %, and the paired deviations of their difference and log ratio."""
+    """Misidentification by both, at 68.3 % and 95 %, and the paired deviations of their difference and log ratio.
+
+    `student` times the deviation is that of p-values and of the difference's 95 % interval.
+    """
 
     misid: tuple[Measured, Measured]
     wide: tuple[Measured, Measured]
     deviation: float
     log_deviation: float
+    student: float
 
 
 def _rates(pair: tuple[_Decision, _Decision], index: int, events: _Events, *, alike: bool) -> _PairedRates:
@@ -283,17 +302,19 @@ def _rates(pair: tuple[_Decision, _Decision], index: int, events: _Events, *, al
         (_rate(pair[0], rows, w, groups, level), _rate(pair[1], rows, w, groups, level)) for level in (LEVEL, WIDE)
     )
     parts = [w * (decision.test[rows] - m.value) / w.sum() for decision, m in zip(pair, misid, strict=True)]
-    thresholds = _Thresholds(0.0, 0.0, 1.0) if alike else _thresholds(pair, index, events)
+    fixed = _Thresholds(0.0, 0.0, 1.0)
+    thresholds, cautious = (fixed if alike else _thresholds(pair, index, events, wide=wide) for wide in (False, True))
     discordant = 0.0 if alike else _one_event(w)
 
-    def deviation(scale_a: float, scale_b: float) -> float:
+    def deviation(scale_a: float, scale_b: float, thresholds: _Thresholds = thresholds) -> float:
         on_test = variance(scale_b * parts[1] - scale_a * parts[0], groups)
         counted = discordant * max(scale_a, scale_b)
         return float(np.sqrt(on_test + thresholds.variance(scale_a, scale_b) + counted**2))
 
     rates = [m.value for m in misid]
     log_deviation = deviation(1 / rates[0], 1 / rates[1]) if min(rates) > 0 else float("nan")
-    return _PairedRates(misid, wide, deviation(1.0, 1.0), log_deviation)
+    own = deviation(1.0, 1.0)
+    return _PairedRates(misid, wide, own, log_deviation, deviation(1.0, 1.0, cautious) / own if own > 0 else 1.0)
 
 
 def _rate(decision: _Decision, rows: BoolArray, weight: FloatArray, groups: IntArray | None, level: float) -> Measured:
@@ -323,7 +344,7 @@ class _Thresholds(NamedTuple):
         return a**2 + b**2 - 2 * self.correlation * a * b
 
 
-def _thresholds(pair: tuple[_Decision, _Decision], index: int, events: _Events) -> _Thresholds:
+def _thresholds(pair: tuple[_Decision, _Decision], index: int, events: _Events, *, wide: bool) -> _Thresholds:
     """How the signal of the deciding sample moves both rates, by moving the true efficiency of the thresholds.
 
     A threshold for a fixed target has the true efficiency target - (fluctuation of its own decisions); one for the
@@ -339,7 +360,9 @@ def _thresholds(pair: tuple[_Decision, _Decision], index: int, events: _Events) 
         # of its mean hold 95 % of it.
         gap = 1.5 / effective_number(weight)
         return _Thresholds(0.0, slope_b * float(np.sqrt(variance(a - b, events.deciding_groups) + gap**2)), 0.0)
-    from_a, from_b = (_threshold_deviation(decision, events.deciding, events.deciding_groups) for decision in pair)
+    from_a, from_b = (
+        _threshold_deviation(decision.deciding, events.deciding, events.deciding_groups, wide=wide) for decision in pair
+    )
     correlation = _correlation(pair, events.deciding, events.deciding_groups)
     return _Thresholds(slope_a * from_a, slope_b * from_b, correlation)
 
@@ -351,19 +374,27 @@ def _fluctuation(chance: Array, deciding: Sample) -> Array:
     return np.asarray(w * (chance - np.sum(w * chance)))
 
 
-def _threshold_deviation(decision: _Decision, deciding: Sample, groups: IntArray | None) -> float:
-    """The standard deviation of the true efficiency of a threshold.
+def _threshold_deviation(chance: Array, deciding: Sample, groups: IntArray | None, *, wide: bool = False) -> float:
+    """The standard deviation of the true efficiency of a threshold that candidates (m,) pass with `chance`.
 
     That is the fluctuation of the decisions that it makes in the sample which decided it, but where all k = n signal
     candidates pass, or those that fail have small weights, these show none. The true efficiency of the k-th of n
     scores has the variance k (n + 1 - k) / ((n + 1)² (n + 2)) nevertheless (H. A. David and H. N. Nagaraja, Order
     Statistics, 2003, section 2.1). This, with n_eff for n, counts as much as `_PRIOR` candidates that fail.
+
+    What is seen is that of ν = (Σ φ²)² / Σ φ⁴ events of influence φ. Student's quantile for z deviations is that of a
+    normal distribution with (1 + (1 + z²) / 2ν) times its variance (to first order in 1/ν; Abramowitz and Stegun,
+    Handbook of Mathematical Functions, 26.7.5): with `wide`, z² = 2 is taken, for p-values and intervals of 95 %.
     """
     weight = deciding.weight[deciding.is_signal]
     n = effective_number(weight)
-    passing = n * float(np.clip(inner(weight, decision.deciding[deciding.is_signal]) / weight.sum(), 0.0, 1.0))
+    passing = n * float(np.clip(inner(weight, chance[deciding.is_signal]) / weight.sum(), 0.0, 1.0))
     of_order = passing * (n + 1 - passing) / ((n + 1) ** 2 * (n + 2))
-    seen = variance(_fluctuation(decision.deciding, deciding), groups)
+    influence = _fluctuation(chance, deciding)
+    squares = (influence if groups is None else sums_by(groups, influence)) ** 2
+    seen, fourth = float(squares.sum()), inner(squares, squares)
+    if wide and seen > 0:
+        seen *= 1 + 1.5 * fourth / seen**2
     return float(np.sqrt(((n - passing) * seen + _PRIOR * of_order) / (n - passing + _PRIOR)))
 
 

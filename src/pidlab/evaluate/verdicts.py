@@ -17,12 +17,14 @@ from scipy import special
 from pidlab.evaluate.intervals import deviations
 from pidlab.evaluate.results.run import Comparison, PairedPoint
 from pidlab.measured import Measured
-from pidlab.rounding import format_alike, format_interval
+from pidlab.rounding import format_alike, format_interval, format_number
 
 WIDE = 0.95
 ERROR = 1 - WIDE
 """The chance of any false winner among all comparisons that are judged together."""
 _Z95 = deviations(WIDE)
+_UNKNOWN = 100.0
+"""A bound that is so many times away from a ratio says nothing of it: 0 and 137000000000 are no numbers to print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Finding:
         misid, wide: for each, the misidentification with its unpaired 68.3 % and 95 % bounds.
         deviation: standard deviation of the difference b - a.
         log_deviation: standard deviation of the log of the ratio a / b; NaN where a rate is not positive.
+        student: how much larger the deviation counts for the p-value and the 95 % interval, where few events show it.
     """
 
     names: tuple[str, str]
@@ -51,6 +54,7 @@ class Finding:
     wide: tuple[Measured, Measured]
     deviation: float
     log_deviation: float
+    student: float = 1.0
 
     @property
     def delta(self) -> float:
@@ -79,7 +83,7 @@ class Finding:
             return math.nan
         if self.fixed[0] and not math.isnan(self.log_deviation):
             return p_value(math.log(self.misid[0].value / self.misid[1].value), self.log_deviation)
-        return p_value(self.delta, self.deviation)
+        return p_value(self.delta, self.student * self.deviation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +202,12 @@ def _at_point(finding: Finding, verdict: Judged) -> str:
     a, b = finding.names
     if finding.alike:
         return f"no difference shown: {a} and {b} decide alike at {finding.point}"
-    wide = _Z95 * finding.deviation
+    wide = _Z95 * finding.student * finding.deviation
     low, high = finding.delta - wide, finding.delta + wide
     rates = (finding.misid[0].value, finding.misid[1].value)
+    if low <= -1 and high >= 1:  # no difference of two fractions is excluded
+        what = f"the difference in misid of {finding.particle} at {finding.point} between {a} and {b}"
+        return f"no difference shown: {_undetermined(finding, what)}"
     if low <= 0 <= high or not verdict.decided:
         however = "" if low <= 0 <= high else f", but {verdict.said}"
         rate_a, rate_b, least, most = _percents((*rates, low, high), wide)
@@ -224,23 +231,43 @@ def _also(verdict: Judged) -> str:
 
 def _at_cuts(finding: Finding, verdict: Judged) -> str:
     a, b = finding.names
+    if math.isnan(finding.efficiency):
+        return f"no difference shown: the efficiency of {a} is not known, since the signal of test has no weight"
     ratio = finding.ratio(wide=True)
     where = f"at the efficiency of {a} ({finding.efficiency:.3f}), {b} lets through"
     if math.isnan(ratio.value):
         return f"no difference shown: {where} no {finding.particle} and neither does {a}"
-    bounds = (ratio.value, ratio.low, ratio.high)
+    bounds, way = (ratio.value, ratio.low, ratio.high), "fewer"
     if ratio.value < 1:
-        more = (_quotient(1.0, bound) for bound in (ratio.value, ratio.high, ratio.low))
-        found = f"{where} {_times(*more)} more {finding.particle}, 95 % interval"
-    else:
-        found = f"{where} {_times(*bounds)} fewer {finding.particle}, 95 % interval"
+        bounds, way = (_quotient(1.0, ratio.value), _quotient(1.0, ratio.high), _quotient(1.0, ratio.low)), "more"
+    times = _times(*bounds)
+    if times is None:
+        told = f"at the efficiency of {a} ({finding.efficiency:.3f})"
+        return (
+            f"no difference shown: {told}, {_undetermined(finding, f'how much less or more {b} lets through than {a}')}"
+        )
+    found = f"{where} {times} {way} {finding.particle}, 95 % interval"
     if ratio.low <= 1 <= ratio.high:
         return f"no difference shown: {found}"
     return f"{found}{_also(verdict)}" if verdict.decided else f"no difference shown: {found}, but {verdict.said}"
 
 
-def _times(value: float, low: float, high: float) -> str:
-    return f"{format_interval(value, low, high)} times"
+def _undetermined(finding: Finding, what: str) -> str:
+    """That a number is unknown, as the events that would have to tell it."""
+    n = finding.misid[0].n
+    return f"{what} is not determined by the {finding.particle} of test (effectively {n:.3g})"
+
+
+def _times(value: float, low: float, high: float) -> str | None:
+    """How many times, with its interval; a limit where one bound alone tells something, None where neither does."""
+    open_below, open_above = not low * _UNKNOWN >= min(value, high), not high <= max(value, low) * _UNKNOWN
+    if math.isinf(value):
+        open_above, open_below = True, not low > 0
+    if open_below and open_above:
+        return None
+    if open_above:
+        return f"at least {format_number(low, 3)} times"
+    return f"at most {format_number(high, 3)} times" if open_below else f"{format_interval(value, low, high)} times"
 
 
 def _two_cuts(finding: Finding) -> str:

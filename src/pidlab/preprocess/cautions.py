@@ -30,7 +30,7 @@ _COLUMNS = 2  # one rounded number is the same in two events by chance, two are 
 
 
 def heavy_events(sample: Sample, parts: Mapping[str, IntArray]) -> Iterator[str]:
-    """One sentence for each class and part whose weight one event, or a hundredth of its events, mostly carries.
+    """One sentence for each class and part without weight, or of which one event or a hundredth carries most of it.
 
     The sizes |w| count; candidates of one event are one event. `parts` maps names to rows of the sample.
     """
@@ -38,6 +38,11 @@ def heavy_events(sample: Sample, parts: Mapping[str, IntArray]) -> Iterator[str]
         own = rows[sample.y[rows] == index]
         size = np.bincount(np.unique(sample.event[own], return_inverse=True)[1], np.abs(sample.weight[own]))
         total = float(size.sum())
+        if len(size) and not total > 0:
+            yield (
+                f"All {len(size):,} events of the class {name!r} in the {part} sample have the weight 0: nothing is "
+                "measured there that needs them; look at the weight expression."
+            )
         if len(size) < 2 or not total > 0:
             continue
         n_eff = total**2 / float(np.sum(size**2))

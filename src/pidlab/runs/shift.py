@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,12 @@ from pidlab.preprocess.events import branches_read, check_table, input_keys, loa
 from pidlab.preprocess.features import event_keys, feature_matrix
 from pidlab.preprocess.recipe import Recipe
 from pidlab.preprocess.selection import selected
+from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results.domain import Shift
+from pidlab.preprocess.events import branches_read, check_table, input_keys, load
+from pidlab.preprocess.features import event_keys, feature_matrix
+from pidlab.models.base import Classifier
+from pidlab.models.registry import estimator_class
 from pidlab.progress import Watcher
 from pidlab.read import Table
 from pidlab.sample import Sample, concatenate
@@ -29,6 +36,8 @@ from pidlab.split import fold_of, share_of
 CLASSES = ("run", "files")
 _FOLDS = 5
 _ROWS_AT_MOST = 200_000
+_PAIRS_AT_MOST = 20_000
+"""Of more candidates what fold models have in common is not measured: the interval is small, and ten models are not."""
 _BDT: Mapping[str, Any] = {
     "n_estimators": 150,
     "max_depth": 4,
@@ -121,27 +130,49 @@ def labelled(ours: Sample, theirs: Sample) -> Sample:
 
 
 class OutOfFold:
-    """A BDT a fold, trained on the other folds with the two classes at equal weight; it scores what it did not see."""
+    """A BDT a fold, trained on the other folds with the two classes at equal weight; it scores what it did not see.
+
+    Of up to 20,000 candidates, ten more are trained without two folds each: they tell what the models have in common.
+    """
 
     def __init__(self, sample: Sample, seed: int, n_jobs: int | None, watcher: Watcher) -> None:
-        self._fold = fold_of(sample.event, _FOLDS, seed)
+        self.fold = fold_of(sample.event, _FOLDS, seed).astype(np.int64)
+        left_out: list[tuple[int, ...]] = [(k,) for k in range(_FOLDS)]
+        if len(sample) <= _PAIRS_AT_MOST:
+            left_out += itertools.combinations(range(_FOLDS), 2)
+        self._models: dict[tuple[int, ...], Classifier] = {}
+        with watcher.task("training", len(left_out)) as task:
+            for folds in left_out:
+                self._models[folds] = self._trained(sample.take(~np.isin(self.fold, folds)), seed, n_jobs)
+                task.advance()
+
+    @staticmethod
+    def _trained(sample: Sample, seed: int, n_jobs: int | None) -> Classifier:
+        """A BDT for two classes of equal weight."""
         weight = np.abs(sample.weight)
         weight = weight / np.bincount(sample.y, weight)[sample.y]
-        self._models = []
-        with watcher.task("training", _FOLDS) as task:
-            for fold in range(_FOLDS):
-                rows = self._fold != fold
-                model = estimator_class("bdt")(**_BDT, seed=seed, n_jobs=n_jobs, device="cpu")
-                self._models.append(model.fit(sample.x[rows], sample.y[rows], weight[rows]))
-                task.advance()
+        model = estimator_class("bdt")(**_BDT, seed=seed, n_jobs=n_jobs, device="cpu")
+        return model.fit(sample.x, sample.y, weight)
 
     def __call__(self, sample: Sample) -> NDArray[np.float32]:
         """(n, 2) scores of the sample, or of the same candidates with other features."""
         result = np.empty((len(sample), 2), np.float32)
-        for fold, model in enumerate(self._models):
-            rows = np.flatnonzero(self._fold == fold)
+        for fold in range(_FOLDS):
+            rows = np.flatnonzero(self.fold == fold)
             if len(rows):
-                result[rows] = model.scores(sample.x[rows])
+                result[rows] = self._models[fold,].scores(sample.x[rows])
+        return result
+
+    def without(self, sample: Sample) -> NDArray[np.float32] | None:
+        """(n, 5) the signal's score by the models that saw neither a candidate's own fold nor that of the column."""
+        if len(self._models) == _FOLDS:
+            return None
+        result = np.empty((len(sample), _FOLDS), np.float32)
+        for own, other in itertools.product(range(_FOLDS), repeat=2):
+            rows = np.flatnonzero(self.fold == own)
+            if len(rows):
+                model = self._models[tuple(sorted({own, other}))]
+                result[rows, other] = model.scores(sample.x[rows])[:, sample.signal]
         return result
 
 

@@ -49,6 +49,7 @@ def measured(flat, n_validation, n_test, seed=1, kind="unit", model=logit, **how
     return samples, evaluated(model, samples, options=Evaluate(flat=flat, **how))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unit", "exponential", "negative"])
 @pytest.mark.parametrize("flat", [ONE, [Flat(x="P.p", bins=6, y="angle", y_bins=4)]])
 def test_the_efficiency_is_on_target_in_every_bin_and_that_of_one_threshold_is_not(flat, kind):
@@ -71,6 +72,7 @@ def test_the_efficiency_is_on_target_in_every_bin_and_that_of_one_threshold_is_n
             assert f.spread_after < 0.4 * f.spread_before
 
 
+@pytest.mark.slow
 def test_the_whole_stays_on_target_where_few_candidates_decide():
     """Many bins fit the few candidates that made their thresholds; the common shift must not be fooled by that."""
     reached = []
@@ -112,6 +114,7 @@ STRUCTURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("response", STRUCTURES.values(), ids=STRUCTURES)
 def test_strong_structure_is_evened_out(response):
     """What the thresholds of a validation sample five times as large leave beyond the fluctuation of test."""
@@ -127,6 +130,7 @@ def test_strong_structure_is_evened_out(response):
         assert np.all(np.abs(f.after.value - target) < 4 * (f.after.high - f.after.low) / 2 + 0.002)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.001, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize("scale", [1.0, 0.037])
 def test_a_plateau_passes_as_it_does_at_one_threshold(level, scale):

@@ -20,6 +20,8 @@ from pidlab.runs.bundle import load_bundle
 from pidlab.simulate import simulate
 from real_root import ask_root, needs_root
 
+pytestmark = pytest.mark.slow
+
 CONTENT: dict[str, Any] = {
     "data": {"files": "shms.root", "event_id": ["run", "event"], "weight": "w"},
     "classes": {"electron": "species == 0", "pion": "species == 1"},

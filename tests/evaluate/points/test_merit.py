@@ -137,6 +137,7 @@ def test_purity_is_that_of_the_working_points():
     assert width == pytest.approx(at.high - at.low, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "per_event"), [("unit", 1), ("exponential", 1), ("negative", 1), ("unit", 4)])
 def test_intervals_cover_the_truth_and_are_as_wide_as_the_bootstraps(kind, per_event):
     """68.3 % intervals of 300 toys at a threshold that stays the same; 5 standard deviations are .13.

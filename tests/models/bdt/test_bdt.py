@@ -38,6 +38,7 @@ def stopped() -> BDT:
     return BDT(n_estimators=300, learning_rate=0.3, early_stopping_rounds=7, n_jobs=1).fit(x, y, validation=holdout())
 
 
+@pytest.mark.slow
 def test_reaches_the_likelihood_ratio():
     x, y, _ = two_gaussians(60_000, seed=1)
     test, truth, ratio = two_gaussians(60_000, seed=2)
@@ -254,6 +255,7 @@ def test_a_feature_that_says_nothing_has_no_importance():
     assert (model.importance()[:3] > 0).all()
 
 
+@pytest.mark.slow
 def test_threads_are_told_to_xgboost_each_time():
     # left to itself it takes what torch.set_num_threads has set for the process
     x, y, _ = two_gaussians(300)
@@ -294,6 +296,7 @@ def test_what_cannot_be_trained_on_or_scored_is_refused():
         BDT(n_estimators=1).fit(x, y).scores(x[:, :2])
 
 
+@pytest.mark.slow
 def test_scikit_learns_checks():
     regularised = "min_child_weight and lambda are compared with weights of mean one (see the docstring)"
     expected = {"check_sample_weight_equivalence_on_dense_data": regularised}

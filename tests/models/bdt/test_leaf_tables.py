@@ -51,6 +51,7 @@ def random_tree(rng: np.random.Generator, n_features: int, n_leaves: int, margin
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -94,6 +95,7 @@ def at_the_thresholds(forest: Forest, x: np.ndarray) -> np.ndarray:
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 6])
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_tables_equal_xgboosts_prediction(depth, n_classes):

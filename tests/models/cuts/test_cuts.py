@@ -51,6 +51,7 @@ def fitted():
     return Cuts(feature_names=["a", "P.cal.e", "c", "d"], **QUICK).fit(x, y), x, y
 
 
+@pytest.mark.slow
 @parametrize_with_checks([Cuts(generations=5)])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_takes_it_for_an_estimator(estimator, check):
@@ -77,6 +78,7 @@ def test_two_separate_rectangles_are_told_apart():
     assert model.box(1.0).background == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 4), st.booleans(), st.integers(0, 10_000))
 def test_boxes_are_nested_and_score_above_threshold_is_a_box(n, d, weighted, seed):
@@ -222,9 +224,10 @@ def test_the_signal_may_be_the_first_class():
 
 def test_each_efficiency_its_own_optimum_is_nowhere_worse_and_has_no_score():
     x, y = blobs(1000, 3)
-    nested, free = Cuts(**QUICK).fit(x, y), Cuts(nested=False, **QUICK).fit(x, y)
+    nested, free = Cuts().fit(x, y), Cuts(nested=False).fit(x, y)
     for efficiency in np.linspace(0.3, 0.95, 14):
-        assert free.box(efficiency).background <= nested.box(efficiency).background + 0.01
+        # one of the thousand background candidates, either way: the chain refines boxes that the search found
+        assert free.box(efficiency).background <= nested.box(efficiency).background + 0.002
     for ask in (free.scores, free.predict_proba, free.predict):
         with pytest.raises(ModelError, match=r"no score.*decide"):
             ask(x)

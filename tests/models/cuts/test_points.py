@@ -93,6 +93,7 @@ def rates(passed: Any, events: Any, used: Any) -> tuple[float, float]:
     return tuple(float(w[passed & (events["species"] == s)].sum() / w[events["species"] == s].sum()) for s in (0, 1))  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 def test_each_point_of_free_cuts_is_a_box_with_its_cut_string(metrics: Any, friend: Any, events: Any) -> None:
     points = metrics["models"]["free"]["working_points"]
     assert [(p["name"], p["target"]) for p in points] == [("eff90", 0.9), ("eff60", 0.6)]
@@ -106,6 +107,7 @@ def test_each_point_of_free_cuts_is_a_box_with_its_cut_string(metrics: Any, frie
     assert metrics["models"]["free"]["cut_string"] == points[0]["cut_string"]
 
 
+@pytest.mark.slow
 def test_free_cuts_have_no_score_no_curve_and_no_area(metrics: Any, friend: Any, done: Path) -> None:
     assert "pid_free" not in friend
     assert metrics["models"]["free"]["test"]["auc"]["value"] is None
@@ -117,6 +119,7 @@ def test_free_cuts_have_no_score_no_curve_and_no_area(metrics: Any, friend: Any,
     assert {"free/efficiency_p_eff90", "free/efficiency_p_eff60"} <= keys
 
 
+@pytest.mark.slow
 def test_free_boxes_are_at_least_as_good_as_nested_ones_in_training(friend: Any, events: Any) -> None:
     used = friend["pid_split"] == 0
     for name in ("eff90", "eff60"):
@@ -124,6 +127,7 @@ def test_free_boxes_are_at_least_as_good_as_nested_ones_in_training(friend: Any,
         assert misid <= other + 0.01 + abs(free - chain)
 
 
+@pytest.mark.slow
 def test_the_price_of_nesting_is_told_in_the_report(metrics: Any) -> None:
     note = metrics["models"]["chain"]["note"]
     found = re.search(
@@ -135,6 +139,7 @@ def test_the_price_of_nesting_is_told_in_the_report(metrics: Any) -> None:
     assert "need not be nested" not in metrics["models"]["free"]["note"]
 
 
+@pytest.mark.slow
 def test_others_are_compared_with_each_free_box_at_its_own_efficiency(metrics: Any, friend: Any, events: Any) -> None:
     pairs = {(c["a"], c["b"]): c for c in metrics["comparisons"]}
     found = pairs["free", "fisher"]["working_points"]
@@ -160,6 +165,7 @@ def test_others_are_compared_with_each_free_box_at_its_own_efficiency(metrics: A
     assert [p["change"] for p in metrics["robustness"]["free"]] == ["smear"] * 3
 
 
+@pytest.mark.slow
 def test_apply_repeats_the_decisions_of_free_cuts(done: Path, folder: Path, friend: Any) -> None:
     apply(load_bundle(done, ["free", "chain"]), [Source(str(folder / "rings.root"), "T")], folder / "out", Watcher())
     with uproot.open(folder / "out" / "rings_pid.root") as file:
@@ -169,6 +175,7 @@ def test_apply_repeats_the_decisions_of_free_cuts(done: Path, folder: Path, frie
         assert np.array_equal(again[name], friend[name])
 
 
+@pytest.mark.slow
 def test_folds_and_three_classes_take_free_cuts_too(tmp_path: Path) -> None:
     rings(tmp_path, 3000, classes=3)
     content = CONTENT | {
@@ -187,6 +194,7 @@ def test_folds_and_three_classes_take_free_cuts_too(tmp_path: Path) -> None:
     assert point["cut_string"] == ""
 
 
+@pytest.mark.slow
 def test_the_best_point_is_that_of_brute_force_over_all_boxes(metrics: Any, friend: Any, events: Any) -> None:
     points = {p["name"]: p for p in metrics["models"]["chain"]["working_points"]}
     assert list(points) == ["eff90", "eff60", "best"]

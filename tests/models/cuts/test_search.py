@@ -223,6 +223,7 @@ def test_no_worse_than_differential_evolution_on_the_toy():
         assert own <= rival + np.sqrt(rival * (1 - rival) / 20_000)
 
 
+@pytest.mark.slow
 def test_the_toy_of_the_tmva_table_on_independent_events():
     x, y = toy(30_000, seed=1)
     test, truth = toy(30_000, seed=2)

@@ -141,6 +141,7 @@ def test_missing_values_go_in_as_nan_or_as_said() -> None:
     np.testing.assert_allclose(scores(graphs.keras(), x, missing=-2.5)[:, 0], graphs.probability(filled), **LOGISTIC)
 
 
+@pytest.mark.slow
 def test_a_score_does_not_depend_on_what_is_scored_beside_it() -> None:
     from sklearn.ensemble import RandomForestClassifier
 

@@ -50,6 +50,7 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ESTIMATORS)
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_what_is_scored_is_what_the_estimator_gives(path: str, n_classes: int, tmp_path: Path) -> None:
@@ -204,6 +205,7 @@ def test_what_an_estimator_refuses_is_a_model_error() -> None:
         nan.fit(with_missing(X), Y)
 
 
+@pytest.mark.slow
 def test_a_run_compares_them_beside_pidlabs_own(tmp_path: Path) -> None:
     write_events(tmp_path, missing=0.1)
     models: dict[str, Any] = {

@@ -54,6 +54,7 @@ def _same(one, two, rtol=0.0):
         np.testing.assert_allclose(one.history[name], two.history[name], rtol=rtol, atol=rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 def test_training_is_that_of_autograd_and_torch_adam_on_the_same_batches(classes):
     table = _table(classes=classes)

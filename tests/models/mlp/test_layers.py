@@ -66,6 +66,7 @@ def _by_autograd(architecture, leaves, x, masks, member):
     return leaves[-1][:, :-1] @ values + leaves[-1][:, -1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(("batch_norm", "dropout"), [(False, 0.0), (True, 0.0), (False, 0.4), (True, 0.4)])
 def test_gradients_equal_autograd(activation, batch_norm, dropout):

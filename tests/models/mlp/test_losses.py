@@ -64,6 +64,7 @@ def test_extreme_logits_stay_finite(name, k):
     assert torch.isfinite(LOSSES[name].value(logits, target)).all()
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.booleans(), st.integers(1, 9)), min_size=2, max_size=40).filter(
         lambda rows: len({row[1] for row in rows}) == 2

@@ -33,6 +33,7 @@ def _holdout(seed=9, **kwargs):
     return ValidationSet(x, y, np.ones(len(y)))
 
 
+@pytest.mark.slow
 def test_is_an_estimator_of_scikit_learn():
     check_estimator(MLP(), on_skip=None)
 
@@ -110,6 +111,7 @@ def sharp_features(rng, n):
     return x, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("draw", "chosen"), [(weak_features, 0.15), (sharp_features, 0.0)])
 def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants_it(draw, chosen, tmp_path):
     rng = np.random.default_rng(4)
@@ -127,6 +129,7 @@ def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants
     assert losses[0] < losses[1]
 
 
+@pytest.mark.slow
 def test_nothing_is_tried_where_the_answer_is_known(monkeypatch):
     monkeypatch.setattr("pidlab.models.mlp.noise.Trainer", None)
     x, y = weak_features(np.random.default_rng(5), 1200)
@@ -139,6 +142,7 @@ def test_nothing_is_tried_where_the_answer_is_known(monkeypatch):
         assert MLP(members=1).fit(few, many, validation=beside).swap_noise_ == 0
 
 
+@pytest.mark.slow
 def test_folds_choose_their_swap_noise_each_for_itself():
     rng = np.random.default_rng(6)
     (x, y), (sharp, _) = weak_features(rng, 3600), sharp_features(rng, 1800)

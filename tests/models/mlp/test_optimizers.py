@@ -47,6 +47,7 @@ def _by_hand(name, weight_decay, rates, fused=False, dtype=torch.float64):
     return param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_steps_are_those_of_torch_optim(name, weight_decay):

@@ -161,6 +161,7 @@ def test_batches_are_cut_into_parts_where_they_fill_a_gpu_and_nowhere_else():
         assert parts_of_batch(net, members, 65536, device) == 1
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_where_there_is_no_gpu():
     """In small, with the CPU in the GPU's place, so that it does not rot between the machines that have one."""
     script = Path(__file__).parents[3] / "benchmarks" / "gpu.py"

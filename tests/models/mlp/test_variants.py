@@ -77,6 +77,7 @@ def test_ensembles_and_early_stopping_take_part() -> None:
         np.testing.assert_allclose(model.predict_proba(x), expected.predict_proba(x), rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_each_chooses_its_swap_noise_as_it_does_alone() -> None:
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(1800, 30)), np.arange(1800) % 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,9 @@ def _at_own(model: ModelResult, other: str) -> str:
     if not model.fixed_cut:
         return ""
     point = model.working_points[0]
-    return f"{format_symmetric(point.misid[other], 100.0)} ({100 * point.efficiency.value:.1f})"
+    efficiency = point.efficiency.value
+    own = "–" if math.isnan(efficiency) else f"{100 * efficiency:.1f}"
+    return f"{format_symmetric(point.misid[other], 100.0)} ({own})"
 
 
 def sentences(results: Results) -> list[str]:
