@@ -1,4 +1,4 @@
-"""Which of a run's models a format can hold, and what its files say of them."""
+"""Which models of a run a format can hold, and how its files describe them."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def _reason(bundle: Bundle, name: str) -> str:
 
 
 def description(bundle: Bundle, name: str) -> dict[str, Any]:
-    """What a reader of a model needs besides the model, in JSON's types; a decision is score > threshold, strictly."""
+    """Returns what a reader of a model needs besides the model, in types of JSON. It decides by score > threshold."""
     recipe, decisions, calibration = bundle.recipe, bundle.decisions[name], bundle.models[name].calibration
     return {
         "model": name,
         "type": bundle.models[name].kind,
         "features": [
-            {"name": feature.name, "expression": stated.expression.text, "missing": feature.missing}
-            for feature, stated in recipe.features
+            {"name": feature.name, "expression": located.expression.text, "missing": feature.missing}
+            for feature, located in recipe.features
         ],
         "classes": list(recipe.classes),
         "signal": recipe.classes[recipe.signal],

@@ -35,14 +35,12 @@ class _Box(Protocol):
 
 
 @runtime_checkable
-class HasBoxes(Protocol):
+class _HasBoxes(Protocol):
     """An estimator whose decisions are boxes: cuts, which are imported only when they are used."""
 
-    def box(self, efficiency: float) -> _Box:
-        """Returns the box of a signal efficiency."""
+    def box(self, efficiency: float) -> _Box: ...
 
-    def threshold_box(self, threshold: float) -> _Box:
-        """Returns the box of the candidates whose score is above a threshold."""
+    def threshold_box(self, threshold: float) -> _Box: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class FoldModel:
     def decisions(self, x: FloatArray, efficiencies: Sequence[float]) -> Scores:
         """Returns (n, p) decisions on (n, d) features: 1 if the cuts at an efficiency are passed, else 0."""
         own = x[:, list(self.columns)]
-        assert isinstance(self.estimator, HasBoxes)
+        assert isinstance(self.estimator, _HasBoxes)
         boxes = [self.estimator.box(efficiency) for efficiency in efficiencies]
         return np.stack([box.passes(own) for box in boxes], axis=1).astype(np.float32)
 
@@ -239,7 +237,7 @@ class Model:
         """
         if self.fixed_cut:
             return self.recipe.expression_models[self.name].expression.text
-        if len(self.fitted) != 1 or not isinstance(self.fitted[0].estimator, HasBoxes):
+        if len(self.fitted) != 1 or not isinstance(self.fitted[0].estimator, _HasBoxes):
             return ""
         cuts = self.fitted[0].estimator
         box = cuts.box(self.per_point_cuts[number][1]) if self.per_point_cuts else cuts.threshold_box(threshold)
