@@ -28,10 +28,10 @@ from pidlab.evaluate import (
 from pidlab.evaluate.points.merit import Merit
 from pidlab.evaluate.results.quality import Importance
 from pidlab.evaluate.results.run import ModelResult, Results, Robustness, Scoring
-from pidlab.models.calibrate import calibrated
 from pidlab.models.explain import explained
-from pidlab.models.model import Model, Scores, fit_model
+from pidlab.models.model import Model, Scores
 from pidlab.models.registry import Resources, check_models
+from pidlab.models.training import calibrated, fit_model
 from pidlab.plots.worker import second
 from pidlab.preprocess.events import Events, Input, load
 from pidlab.preprocess.features import expression_values_changed
@@ -225,15 +225,17 @@ def measured(model: Model, scores: Mapping[str, Scores], samples: Mapping[str, S
     """What one model does on each sample."""
     config = model.recipe.loaded.config
     about: dict[str, Any] = {"training": model.training, "seed": config.seed}
-    if model.boxes:
-        return evaluate_decisions(model.name, model.kind, scores, samples, config.evaluate, model.boxes, **about)
+    if model.per_point_cuts:
+        return evaluate_decisions(
+            model.name, model.kind, scores, samples, config.evaluate, model.per_point_cuts, **about
+        )
     spec = config.models[model.name]
     merit = None
     if isinstance(spec, CutsModel) and spec.figure_of_merit is not None:
         expected = config.evaluate.expected or sums_of_weights(samples, overlapping=config.folds is not None)
         merit = Merit(spec.figure_of_merit, expected, config.evaluate.punzi)
     about |= {"fixed_cut": model.fixed_cut, "merit": merit, "balanced": config.balance == "equal"}
-    about |= {"probability": model.probability, "notes": model.notes}
+    about |= {"probability": model.probability, "ranks_only": model.ranks_only, "notes": model.notes}
     about["calibration"] = model.calibration.method if model.calibration else "none"
     return evaluate_model(model.name, model.kind, scores, samples, config.evaluate, **about)
 

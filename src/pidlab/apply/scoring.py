@@ -242,7 +242,7 @@ def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]
 
 def score_branches(name: str, model: Model) -> dict[str, int]:
     """Branch to the column of the scores that it holds; empty for cuts without a score."""
-    if model.boxes:
+    if model.per_point_cuts:
         return {}
     classes = model.recipe.classes
     if model.one_sided:

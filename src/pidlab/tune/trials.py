@@ -20,9 +20,10 @@ from pidlab.config.schema import MlpModel, TrainableSpec
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.ranking import Score, auc_influence
-from pidlab.models.inputs import Prepared, prepare
-from pidlab.models.model import FoldModel, fit
+from pidlab.models.inputs import TrainingInputs, prepare
+from pidlab.models.model import FoldModel
 from pidlab.models.registry import Resources, build_estimator
+from pidlab.models.training import fit
 from pidlab.progress import Task
 from pidlab.sample import Sample
 from pidlab.tune.space import Dimension, suggestion, with_parameters
@@ -140,7 +141,7 @@ class Bench:
         return self.objective.value(self.scores(fitted), self.validation)
 
     @cached_property
-    def prepared(self) -> Prepared:
+    def prepared(self) -> TrainingInputs:
         """What the network trains on, scaled once for all trials."""
         return prepare(self.spec({}), self.train, self.validation, self.loaded.config)
 
@@ -217,7 +218,7 @@ class Trials:
 
     def _together(self, asked: Sequence[tuple[optuna.Trial, dict[str, Any]]], task: Task) -> None:
         bench, given, start = self._bench, self._bench.prepared, time.perf_counter()
-        if given.holdout is None:
+        if given.validation is None:
             raise UsageError("a class is missing in the validation sample; raise split.validation")
         networks = [self._network(bench.spec(parameters), given) for _, parameters in asked]
         lagging: set[int] = set()
@@ -229,7 +230,7 @@ class Trials:
 
         found = networks[0].fit_variants(
             given.x, given.y, given.weight,
-            variants=[n.get_params() for n in networks], validation=given.holdout, pruner=pruner,
+            variants=[n.get_params() for n in networks], validation=given.validation, pruner=pruner,
         )  # fmt: skip
         seconds = (time.perf_counter() - start) / len(asked)
         for i, ((trial, _), network) in enumerate(zip(asked, found, strict=True)):
@@ -241,6 +242,6 @@ class Trials:
                 self._study.complete(trial, bench.value(FoldModel(given.columns, given.scaler, network)), seconds)
             task.advance()
 
-    def _network(self, spec: TrainableSpec, given: Prepared) -> Any:
+    def _network(self, spec: TrainableSpec, given: TrainingInputs) -> Any:
         bench = self._bench
         return build_estimator(spec, given.names, bench.train.signal, bench.loaded.config.seed, bench.resources)
