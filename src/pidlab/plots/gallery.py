@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -17,18 +17,29 @@ from pidlab.evaluate.results.run import Results
 from pidlab.plots import style
 from pidlab.plots.experiment import put_label
 from pidlab.plots.recording import recorded
-from pidlab.plots.sheets import collection as sheets
+from pidlab.plots.sheets import calibration, changes, flat, importance, inputs, merit, models, points, spectators
 from pidlab.plots.sheets.sheet import Sheet
-from pidlab.plots.sheets.tables import FigureTable
+from pidlab.plots.sheets.table import FigureTable
 
 DPI = 120
 PLAIN = Style()
+
+_SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
+    inputs.inputs, inputs.correlations, models.learning, points.rocs, models.responses, models.confusions,
+    spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes, inputs.cut_flows,
+    calibration.calibrations, merit.merits, points.class_pairs, models.matrices, importance.importances,
+)  # fmt: skip
+"""What makes the figures of a run, in the order in which they are drawn."""
 
 
 class Picture(NamedTuple):
     """A figure as the report takes it.
 
-    `name` is its file's stem, `alt` says in words what it shows, `table` holds its numbers where it has some.
+    Attributes:
+        name: the stem of its file.
+        title, alt, section, objects: those of its `Sheet`.
+        svg: the drawing.
+        table: its numbers; None for figures without a table.
     """
 
     name: str
@@ -36,6 +47,8 @@ class Picture(NamedTuple):
     alt: str
     svg: str
     table: FigureTable | None = None
+    section: str = "more"
+    objects: tuple[str, ...] = ()
 
 
 def catalogue(results: Results) -> dict[str, Sheet]:
@@ -45,7 +58,7 @@ def catalogue(results: Results) -> dict[str, Sheet]:
     """
     found: dict[str, Sheet] = {}
     taken: set[str] = set()
-    for sheet in chain.from_iterable(make(results) for make in sheets.ALL):
+    for sheet in chain.from_iterable(make(results) for make in _SHEETS):
         found[_unique(sanitised(sheet.name), taken)] = sheet
     return found
 
@@ -153,7 +166,8 @@ def _unique(name: str, taken: set[str]) -> str:
 
 def picture(name: str, sheet: Sheet, svg: bytes) -> Picture:
     """What was drawn of a sheet, as the report takes it."""
-    return Picture(name, sheet.title, sheet.alt, svg.decode(), sheet.numbers() if sheet.numbers else None)
+    table = sheet.numbers() if sheet.numbers else None
+    return Picture(name, sheet.title, sheet.alt, svg.decode(), table, sheet.section, sheet.objects)
 
 
 def _save(path: Path, content: bytes) -> None:

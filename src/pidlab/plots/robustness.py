@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,15 +80,36 @@ def dropped(
         look: the model's.
         labels: feature to its text, for those that have one.
     """
-    value, low, high = columns(list(without.values()))
-    rows = np.arange(len(without))
-    ax.barh(rows, value - unchanged.value, left=unchanged.value, height=0.62, color=look.colour, alpha=0.55)
-    ax.errorbar(value, rows, xerr=arms(value, low, high), color="black", marker="", linestyle="none", elinewidth=1.2)
+    _bars(without, unchanged.value, ax, look=look, names=[caption(name, labels) for name in without])
     ax.axvline(unchanged.value, color=look.colour, linewidth=1.2)
-    name_ticks(ax, "y", [caption(name, labels) for name in without])
-    ax.set_ylim(len(without) - 0.5, -0.5)
+    label_axes(ax, "AUC", "")
+    return ax
+
+
+def importance(rows: Mapping[str, Measured], quantity: str, ax: Axes, *, look: Look, labels: Mapping[str, str]) -> Axes:
+    """Draw one number for each feature as a bar from zero, the first on top.
+
+    Args:
+        rows: feature to the number.
+        quantity: what the number is; heads the axes.
+        ax: where to draw.
+        look: the model's.
+        labels: feature to its text, for those that have one.
+    """
+    _bars(rows, 0.0, ax, look=look, names=[caption(name, labels, 30) for name in rows])
+    ax.axvline(0.0, color=GREY, linewidth=1.0)
+    ax.set_title(quantity, fontsize=11, parse_math=False)
+    return ax
+
+
+def _bars(rows: Mapping[str, Measured], start: float, ax: Axes, *, look: Look, names: Sequence[Caption]) -> None:
+    """Draw a bar from `start` to each number, with its interval and its name."""
+    value, low, high = columns(list(rows.values()))
+    places = np.arange(len(rows))
+    ax.barh(places, np.nan_to_num(value - start), left=start, height=0.62, color=look.colour, alpha=0.55)
+    ax.errorbar(value, places, xerr=arms(value, low, high), color="black", marker="", linestyle="none", elinewidth=1.2)
+    name_ticks(ax, "y", names)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.use_sticky_edges = False
     ax.margins(x=0.08)
     ax.xaxis.set_major_locator(MaxNLocator(4))
-    label_axes(ax, "AUC", "")
-    return ax

@@ -12,6 +12,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from pidlab.evaluate.results.run import ModelResult, Roc, WorkingPoint
 from pidlab.measured import Array
 from pidlab.plots.style import Look, arms, columns, label_axes, legend, log_scale, nothing_to_draw, shown
+from pidlab.rounding import format_measured
 
 
 def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, looks: Mapping[str, Look]) -> Axes:
@@ -28,7 +29,8 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, looks: Mapping
     for model in models:
         look = looks[model.name]
         if model.fixed_cut:
-            entries.extend((_marker(point, against, ax, look), model.name) for point in _points(model, against))
+            crosses = [_cross(point, _rejection(point, against), ax, look) for point in _points(model, against)]
+            entries.extend((cross, model.name) for cross in crosses)
         elif against in model.roc:
             entries.append((_curve(model.roc[against], ax, look), model.name))
             tops.append(inverse(model.roc[against].misid))
@@ -72,6 +74,25 @@ def roc_ratio(
     return ax
 
 
+def roc_pairs(model: ModelResult, ax: Axes, *, looks: Sequence[Look]) -> Axes:
+    """Draw each pair of classes against each other: rejection of the second over efficiency of the first.
+
+    Args:
+        model: its `roc_pairs` are drawn.
+        ax: where to draw.
+        looks: one for each pair.
+    """
+    curves = [(one, other, curve) for one, others in model.roc_pairs.items() for other, curve in others.items()]
+    entries: list[tuple[Any, str]] = [
+        (_curve(curve, ax, look), f"{shown(one, 12)} : {shown(other, 12)}, AUC {format_measured(curve.auc)}")
+        for (one, other, curve), look in zip(curves, looks, strict=True)
+    ]
+    log_scale(ax, np.concatenate([inverse(curve.misid) for *_, curve in curves]))
+    label_axes(ax, "efficiency of the first", "rejection of the second  (1 / misid)")
+    legend(ax, entries, title=model.name, width=76)
+    return ax
+
+
 def inverse(misid: Array) -> Array:
     """1 / misid, NaN where misid is not positive."""
     rejection: Array = np.full(np.shape(misid), np.nan)
@@ -79,6 +100,7 @@ def inverse(misid: Array) -> Array:
 
 
 def _curve(curve: Roc, ax: Axes, look: Look) -> Any:
+    """Draw rejection over efficiency with its band; returns the line."""
     (line,) = ax.plot(curve.efficiency, inverse(curve.misid), color=look.colour, linestyle=look.line)
     _band(curve.efficiency, curve, np.ones_like(curve.misid), ax, look)
     return line
@@ -115,10 +137,6 @@ def _rejection(point: WorkingPoint, against: str) -> tuple[float, float, float]:
     return (np.nan, np.nan, np.nan) if measured is None else measured[:3]
 
 
-def _marker(point: WorkingPoint, against: str, ax: Axes, look: Look) -> Any:
-    return _cross(point, _rejection(point, against), ax, look)
-
-
 def _ratio_marker(point: WorkingPoint, against: str, base: Roc, ax: Axes, look: Look) -> Array:
     at_same = float(_misid_at(np.array([point.efficiency.value]), base)[0])
     value, low, high = (at_same * rejection for rejection in _rejection(point, against))
@@ -130,11 +148,7 @@ def _cross(point: WorkingPoint, y: tuple[float, float, float], ax: Axes, look: L
     x, x_low, x_high = columns([point.efficiency])
     value, low, high = (np.array([number]) for number in y)
     high = np.where(np.isfinite(high), high, 1e30)
-    style: dict[str, Any] = {
-        "color": look.colour,
-        "marker": look.marker,
-        "markersize": 7,
-        "capsize": 2.5,
-        "linestyle": "none",
-    }
-    return ax.errorbar(x, value, yerr=arms(value, low, high), xerr=arms(x, x_low, x_high), zorder=5, **style)
+    return ax.errorbar(
+        x, value, yerr=arms(value, low, high), xerr=arms(x, x_low, x_high), color=look.colour, marker=look.marker,
+        markersize=7, capsize=2.5, linestyle="none", zorder=5,
+    )  # fmt: skip

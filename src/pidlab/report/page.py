@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,22 +20,15 @@ from pidlab.evaluate.results.run import Comparison, ModelResult, PairedPoint, Re
 from pidlab.evaluate.verdicts import ERROR, corrected, p_value
 from pidlab.measured import Measured
 from pidlab.plots.gallery import Picture, pictures
-from pidlab.report.objects import kind_of, objects_of
 from pidlab.rootio.results.run import object_names
 from pidlab.rounding import format_measured, format_number, format_rate
 
 MOST_BYTES = 20_000_000
 """A larger results.root is not put into the page."""
 
-_SECTION_OF = {
-    "inputs": "inputs", "correlation": "inputs", "response": "response", "confusion": "response", "roc": "points",
-    "compare": "points", "merit": "merit", "roc_pairs": "pairs", "matrix": "response", "efficiency": "efficiency",
-    "map": "efficiency", "flat": "flat", "robustness": "robustness", "overtraining": "overtraining",
-    "calibration": "calibration", "importance": "importance", "learning": "learning", "cutflow": "cutflow",
-}  # fmt: skip
 _TITLES = {
     "models": "Models", "inputs": "Inputs", "response": "Response", "points": "Working points",
-    "merit": "Figure of merit", "pairs": "Pairs of classes", "efficiency": "Efficiency", "flat": "Flat efficiency",
+    "merit": "Figure of merit", "pairs": "Pairs of classes", "efficiency": "Efficiency",
     "robustness": "Robustness", "overtraining": "Overtraining", "calibration": "Calibration",
     "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "cuts": "Cut string",
     "more": "More figures", "objects": "ROOT objects", "configuration": "Configuration", "provenance": "Provenance",
@@ -109,8 +103,7 @@ def render(
     root = root_file.read_bytes() if root_file is not None and root_file.stat().st_size <= MOST_BYTES else b""
     by_section: dict[str, list[Shown]] = {}
     for picture in pictures(results) if figures is None else figures:
-        shown = _shown(picture, objects_of(picture.name, results, objects) if root else [])
-        by_section.setdefault(_section(picture.name), []).append(shown)
+        by_section.setdefault(picture.section, []).append(_shown(picture, objects if root else ()))
     script, jsroot = _asset("report.js").decode(), _asset("jsroot.min.js.gz") if root else b""
     page = _environment().from_string(
         files("pidlab.report").joinpath("template.html.jinja").read_text(encoding="utf-8")
@@ -136,10 +129,6 @@ def render(
         config_yaml=config_yaml,
         manifest=manifest,
     )
-
-
-def _section(figure: str) -> str:
-    return "first" if figure == "roc" else _SECTION_OF.get(kind_of(figure, [*_SECTION_OF]), "more")
 
 
 def _broken(results: Results) -> list[str]:
@@ -171,10 +160,12 @@ def _present(
 
 
 def _shown(picture: Picture, objects: Sequence[str]) -> Shown:
+    """Returns what the page needs of a picture; its Interactive button draws those `objects` that its sheet names."""
     table = picture.table
     csv = f"data:text/csv;base64,{_base64(table.as_csv().encode())}" if table is not None and table.rows else ""
     n_rows = len(table.rows) if table is not None else 0
-    listed = json.dumps(objects) if objects else ""
+    same = list(dict.fromkeys(name for pattern in picture.objects for name in objects if fnmatchcase(name, pattern)))
+    listed = json.dumps(same) if same else ""
     return Shown(picture.name, picture.title, picture.alt, data_uri(picture.svg), csv, n_rows, listed)
 
 

@@ -1,57 +1,53 @@
-"""The numbers behind the figures of `sheets_quality` as tables."""
+"""Figures of merit against threshold: what a cut on the score is worth to a measurement."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
 
-from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
-from pidlab.evaluate.results.run import ModelResult
-from pidlab.plots.quality import importance_columns
-from pidlab.plots.sheets.tables import FigureTable, curve_points, table_of
+from matplotlib.figure import Figure
 
-
-def calibration(curve: Calibration) -> FigureTable:
-    """The bins of a calibration curve."""
-    rows = zip(curve.score, curve.fraction, curve.low, curve.high, curve.n, strict=True)
-    return table_of(("mean score", "share of signal", "low", "high", "n"), rows)
+from pidlab.evaluate.results.quality import Scan
+from pidlab.evaluate.results.run import Results
+from pidlab.plots.merit import MERITS, expected_text, merit
+from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, stack
+from pidlab.plots.sheets.table import FigureTable, bounded, table_of
+from pidlab.plots.style import model_looks, shown
 
 
-def importance(one: Importance, *, area: bool) -> FigureTable:
-    """What each feature is worth: each number with its bounds."""
-    named = importance_columns(one, area=area)
-    header = ["feature", *(f"{name}{bound}" for name in named for bound in ("", " low", " high"))]
-    rows = [
-        (f.feature, *(number for values in named.values() for number in values[i][:3]))
-        for i, f in enumerate(one.features)
-    ]
-    return table_of(header, rows)
+def merits(results: Results) -> Iterator[Sheet]:
+    """Yields the figures of merit against threshold, a figure for each model."""
+    for model in results.models.values():
+        if model.scan is not None:
+            yield Sheet(
+                name=f"merit_{model.name}",
+                title=f"Figures of merit of {model.name}",
+                alt=(
+                    f"Purity, significance and Punzi's figure of merit of {model.name} on test against threshold with "
+                    f"68.3 % bands, for {expected_text(model.scan)}; dashed lines mark the thresholds chosen on "
+                    "validation."
+                ),
+                draw=partial(_merits, results, model.name, model.scan),
+                numbers=partial(_merit_table, model.scan),
+                section="merit",
+                objects=objects_of(model.name, "merit*"),
+            )
 
 
-def merit(scan: Scan) -> FigureTable:
-    """Each figure of merit at each threshold, with its bounds."""
-    header = [f"{name}{bound}" for name in scan.merits for bound in ("", " low", " high")]
+def _merits(results: Results, model: str, scan: Scan) -> Figure:
+    names = [name for name in MERITS if name in scan.merits]
+    figure, axes = stack(len(names), 6.4, 0.9 + 2.3 * len(names), gap=0.24)
+    look = model_looks(list(results.models))[model]
+    for name, ax in zip(names, axes, strict=True):
+        merit(scan, name, ax, look=look)
+    label_bottom(axes)
+    heading = f"{shown(model, 24)}, for {expected_text(scan)}"
+    axes[0].set_title(heading, fontsize=11, loc="left", parse_math=False)
+    return figure
+
+
+def _merit_table(scan: Scan) -> FigureTable:
+    """Returns each figure of merit with its bounds at each threshold."""
     columns = [column for m in scan.merits.values() for column in (m.value, m.low, m.high)]
     rows = zip(scan.threshold, scan.efficiency, *columns, strict=True)
-    return table_of(("threshold", "efficiency", *header), rows)
-
-
-def pairs(model: ModelResult) -> FigureTable:
-    """The points of the curves of all pairs, at most 200 of each."""
-    rows: list[tuple[Any, ...]] = []
-    for one, others in model.roc_pairs.items():
-        for other, roc in others.items():
-            rows += [(one, other, *point) for point in curve_points(roc)]
-    bounds = [f"{quantity}{bound}" for quantity in ("efficiency", "misid") for bound in ("", " low", " high")]
-    return table_of(("class", "against", "threshold", *bounds), rows)
-
-
-def matrix(one: DecisionMatrix) -> FigureTable:
-    """The cells of a matrix of decided against true class."""
-    k = len(one.classes)
-    rows = [
-        (one.classes[i], one.classes[j], one.rate[i, j], one.low[i, j], one.high[i, j], float(one.n[i]))
-        for i in range(k)
-        for j in range(k)
-    ]
-    return table_of(("true", "decided", "share", "low", "high", "n"), rows if k else [("", "", *[math.nan] * 4)])
+    return table_of(("threshold", "efficiency", *bounded(*scan.merits)), rows)

@@ -1,107 +1,73 @@
-"""Which figures a run has: each maker turns results into sheets, and leaves out what has no content."""
+"""Figures of each model by itself: its training, its response, and what it decides for each true class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator
 from functools import partial
+from itertools import product
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.run import Histogram, ModelResult, Results, Training
-from pidlab.measured import Array
-from pidlab.plots.cutflow import cut_flow
-from pidlab.plots.inputs import feature
-from pidlab.plots.matrices import confusion, correlation
+from pidlab.evaluate.results.quality import DecisionMatrix
+from pidlab.evaluate.results.run import ModelResult, Results, SampleMetrics, Training
+from pidlab.plots.matrices import confusion, decisions
 from pidlab.plots.response import response
-from pidlab.plots.roc import roc, roc_ratio
-from pidlab.plots.sheets import quality as sheets_quality
-from pidlab.plots.sheets import tables
-from pidlab.plots.sheets.changes import changes, comparisons
-from pidlab.plots.sheets.flat import flat_points
-from pidlab.plots.sheets.sheet import Sheet, grid, label_left
-from pidlab.plots.sheets.spectators import efficiencies, maps
-from pidlab.plots.style import class_looks, legend, model_looks, new_figure, samples_of, shown
+from pidlab.plots.sheets.sheet import Sheet, grid, objects_of
+from pidlab.plots.sheets.table import FigureTable, histogram_table, matrix_table, table_of
+from pidlab.plots.style import class_looks, new_figure, shown
 from pidlab.plots.training import learning_curve, quantities
-
-FEATURES_A_PAGE = 12
-
-
-def inputs(results: Results) -> Iterator[Sheet]:
-    """Every feature by class, twelve a page."""
-    features = list(results.inputs.items())
-    for page in range(0, len(features), FEATURES_A_PAGE):
-        some = features[page : page + FEATURES_A_PAGE]
-        number = f"_{page // FEATURES_A_PAGE + 1}" if page else ""
-        names = ", ".join(name for name, _ in some)
-        alt = f"Histograms of {names} in the test sample, with unit area for each class, on a log axis."
-        numbers = partial(tables.histograms, dict(some), "feature")
-        yield Sheet(f"inputs{number}", "Inputs by class", alt, partial(_inputs, results, some), numbers)
-
-
-def _inputs(results: Results, some: Sequence[tuple[str, Mapping[str, Histogram]]]) -> Figure:
-    n_columns = 4 if len(some) > 6 else 3
-    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
-    looks = class_looks(results.classes, results.signal)
-    for (name, by_class), ax in zip(some, axes, strict=True):
-        feature(name, by_class, ax, looks=looks, labels=results.labels)
-    legend(axes[0], samples_of(looks, results.classes, marker=False))
-    label_left(axes, n_columns)
-    return figure
-
-
-def correlations(results: Results) -> Iterator[Sheet]:
-    """The correlation of the features, a figure a class."""
-    for particle, matrix in results.correlation.items():
-        if len(results.features) > 1:
-            alt = f"Matrix of the linear correlation, in per cent, of {len(results.features)} features for {particle}."
-            yield Sheet(
-                f"correlation_{particle}", f"Correlation of the inputs, {particle} (%)", alt,
-                partial(_correlation, particle, results, matrix),
-                partial(tables.matrix, matrix, results.features, particle),
-            )  # fmt: skip
-
-
-def _correlation(particle: str, results: Results, matrix: Array) -> Figure:
-    side = float(np.clip(1.6 + 0.5 * len(results.features), 3.5, 11))
-    figure = new_figure(side, side)
-    ax = figure.subplots()
-    correlation(matrix, results.features, ax, labels=results.labels)
-    ax.set_title(f"{shown(particle)} (%)", fontsize=12, parse_math=False)
-    return figure
 
 
 def learning(results: Results) -> Iterator[Sheet]:
-    """Learning curves of the models that keep a history."""
+    """Yields the learning curves of the models that keep a history."""
     for model in results.models.values():
         if model.training is not None and quantities(model.training):
             what = ", ".join(quantities(model.training))
-            alt = f"Curves of {what} against epoch for {model.name}, {model.training.epochs} epochs."
             yield Sheet(
-                f"learning_{model.name}", f"Learning curves of {model.name}", alt,
-                partial(_learning, model.training), partial(tables.learning, model.training),
-            )  # fmt: skip
+                name=f"learning_{model.name}",
+                title=f"Learning curves of {model.name}",
+                alt=f"Curves of {what} against epoch for {model.name}, {model.training.epochs} epochs.",
+                draw=partial(_learning, model.training),
+                numbers=partial(_learning_table, model.training),
+                section="learning",
+                objects=objects_of(model.name, "history_validation_auc", "history_*"),
+            )
 
 
 def _learning(training: Training) -> Figure:
     what = list(quantities(training))
-    figure, axes = grid(len(what), 2, 4.8, 3.4, aside=1.1)
+    figure, axes = grid(len(what), 2, 4.8, 3.4, column_gap=1.1)
     for quantity, ax in zip(what, axes, strict=True):
         learning_curve(training, quantity, ax)
     return figure
 
 
+def _learning_table(training: Training) -> FigureTable:
+    """Returns the history of training, a row for each epoch or round."""
+    history = training.history
+    n = max(map(len, history.values()), default=0)
+    rows = [(i + 1, *(v[i] if i < len(v) else math.nan for v in history.values())) for i in range(n)]
+    return table_of(("epoch or round", *history), rows)
+
+
 def responses(results: Results) -> Iterator[Sheet]:
-    """The response of each model by class, train and test."""
+    """Yields the response of each model by class, train and test."""
     for model in results.models.values():
         if any(model.response.values()) and not model.fixed_cut:
-            alt = (
-                f"Score of {model.name} for {results.signal} by class ({', '.join(results.classes)}): test filled, "
-                "train as points with errors, thresholds of the working points as dashed lines, log axis."
+            yield Sheet(
+                name=f"response_{model.name}",
+                title=f"Response of {model.name}",
+                alt=(
+                    f"Score of {model.name} for {results.signal} by class ({', '.join(results.classes)}): test filled, "
+                    "train as points with errors, thresholds of the working points as dashed lines, log axis."
+                ),
+                draw=partial(_response, results, model),
+                numbers=partial(histogram_table, model.response, "sample"),
+                section="response",
+                objects=objects_of(model.name, "score_*"),
             )
-            numbers = partial(tables.histograms, model.response, "sample")
-            draw = partial(_response, results, model)
-            yield Sheet(f"response_{model.name}", f"Response of {model.name}", alt, draw, numbers)
 
 
 def _response(results: Results, model: ModelResult) -> Figure:
@@ -112,79 +78,62 @@ def _response(results: Results, model: ModelResult) -> Figure:
 
 
 def confusions(results: Results) -> Iterator[Sheet]:
-    """The confusion matrix of each model on the test sample, where there is none with intervals to draw."""
+    """Yields the confusion matrix on the test sample of each model that has no matrix with intervals."""
     for model in results.models.values():
         metrics = model.samples.get("test")
         if metrics is not None and metrics.confusion.size and model.matrix is None:
-            alt = (
-                f"Confusion matrix of {model.name} on test: share of each true class by decision, with sums of weights."
+            yield Sheet(
+                name=f"confusion_{model.name}",
+                title=f"Confusion matrix of {model.name}",
+                alt=(
+                    f"Confusion matrix of {model.name} on test: share of each true class by decision, with sums of "
+                    "weights."
+                ),
+                draw=partial(_confusion, model.name, metrics),
+                numbers=partial(matrix_table, metrics.confusion, metrics.classes, "true class / decided"),
+                section="response",
+                objects=objects_of(model.name, "confusion"),
             )
-            numbers = partial(tables.matrix, metrics.confusion, metrics.classes, "true class / decided")
-            title = f"Confusion matrix of {model.name}"
-            yield Sheet(f"confusion_{model.name}", title, alt, partial(_confusion, model), numbers)
 
 
-def _confusion(model: ModelResult) -> Figure:
-    metrics = model.samples["test"]
+def _confusion(model: str, metrics: SampleMetrics) -> Figure:
     side = 1.5 + 1.15 * len(metrics.classes)
     figure = new_figure(side, side)
     ax = figure.subplots()
     confusion(metrics, ax)
-    ax.set_title(shown(model.name), fontsize=12, parse_math=False)
+    ax.set_title(shown(model), fontsize=12, parse_math=False)
     return figure
 
 
-def rocs(results: Results) -> Iterator[Sheet]:
-    """One ROC figure of all models for two classes; for more one against the rest and one against each class."""
-    against = list(dict.fromkeys(name for model in results.models.values() for name in model.roc))
-    main = "rest" if "rest" in against else next(iter(against), "")
-    models = list(results.models.values())
-    for other in against:
-        alt = (
-            f"ROC curves: rejection of {other} over the efficiency of {results.signal} with 68.3 % bands, for "
-            f"{', '.join(results.models)}; below it the ratio to {_reference(models, other).name}."
-        )
-        name = "roc" if other == main else f"roc_{other}"
-        draw, numbers = partial(_roc, models, other), partial(tables.rocs, models, other)
-        yield Sheet(name, f"ROC: {results.signal} against {other}", alt, draw, numbers)
+def matrices(results: Results) -> Iterator[Sheet]:
+    """Yields the share of each true class that is decided to be each class, a figure for each model."""
+    for model in results.models.values():
+        if model.matrix is not None and np.isfinite(model.matrix.rate).any():
+            yield Sheet(
+                name=f"matrix_{model.name}",
+                title=f"Decided against true class by {model.name}",
+                alt=f"Share of each true class by decision of {model.name} on test, in per cent with 68.3 % intervals.",
+                draw=partial(_matrix, model.name, model.matrix),
+                numbers=partial(_decision_table, model.matrix),
+                section="response",
+                objects=objects_of(model.name, "matrix"),
+            )
 
 
-def _reference(models: Sequence[ModelResult], against: str) -> ModelResult:
-    """The optimised cuts where there are any, else the first model with a curve: what the others must beat."""
-    curves = [m for m in models if against in m.roc and not m.fixed_cut] or list(models)
-    return next((m for m in curves if m.kind == "cuts"), curves[0])
-
-
-def _roc(models: Sequence[ModelResult], against: str) -> Figure:
-    figure = new_figure(6.8, 6.4)
-    reference, looks = _reference(models, against), model_looks([m.name for m in models])
-    if reference.fixed_cut:
-        roc(models, against, figure.subplots(), looks=looks)
-        return figure
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.2), gridspec_kw={"hspace": 0.06})
-    roc(models, against, upper, looks=looks)
-    roc_ratio(models, against, lower, reference=reference, looks=looks)
-    upper.set_xlabel("")
-    lower.set_xlim(0.0, 1.0)
+def _matrix(model: str, matrix: DecisionMatrix) -> Figure:
+    side = 1.5 + 1.2 * len(matrix.classes)
+    figure = new_figure(side, side)
+    ax = figure.subplots()
+    decisions(matrix, ax)
+    ax.set_title(f"{shown(model)} (%)", fontsize=12, parse_math=False)
     return figure
 
 
-def cut_flows(results: Results) -> Iterator[Sheet]:
-    """The cut flow of the selection."""
-    if results.cutflow:
-        alt = f"Number of candidates of each class after {', '.join(step.name for step in results.cutflow)}."
-        numbers = partial(tables.cut_flow, results.cutflow, results.classes)
-        yield Sheet("cutflow", "Cut flow", alt, partial(_cut_flow, results), numbers)
-
-
-def _cut_flow(results: Results) -> Figure:
-    figure = new_figure(7.0, 1.2 + 0.32 * len(results.cutflow) * (0.6 + 0.6 * len(results.classes)))
-    cut_flow(results.cutflow, figure.subplots(), looks=class_looks(results.classes, results.signal))
-    return figure
-
-
-ALL: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
-    inputs, correlations, learning, rocs, responses, confusions, efficiencies, maps, flat_points, comparisons, changes,
-    cut_flows,
-    *sheets_quality.ALL,
-)  # fmt: skip
+def _decision_table(matrix: DecisionMatrix) -> FigureTable:
+    """Returns the cells of a matrix, a row for each pair of true and decided class."""
+    names = matrix.classes
+    rows = [
+        (names[i], names[j], matrix.rate[i, j], matrix.low[i, j], matrix.high[i, j], float(matrix.n[i]))
+        for i, j in product(range(len(names)), repeat=2)
+    ]
+    return table_of(("true", "decided", "share", "low", "high", "n"), rows)

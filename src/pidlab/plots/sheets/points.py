@@ -1,73 +1,118 @@
-"""The ROOT objects behind a figure: which names in `results.root` show the same numbers."""
+"""Figures of efficiency against misidentification: ROC curves of all models, and of all pairs of classes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
-from pidlab.evaluate.results.run import Results
-from pidlab.plots.gallery import sanitised
+import numpy as np
+from matplotlib.figure import Figure
 
-# Kind of figure to patterns of objects, the first to be drawn first; {model} and {rest} are parts of its name.
-_PATTERNS = {
-    "inputs": ("inputs/[!c]*", "inputs/c[!o]*"),
-    "correlation": ("inputs/correlation_{rest}",),
-    "learning": ("{model}/history_validation_auc", "{model}/history_*"),
-    "response": ("{model}/score_*",),
-    "confusion": ("{model}/confusion",),
-    "compare": ("compare/pairs", "compare/delta_auc", "compare/*"),
-    "robustness": ("robustness/*/auc_{rest}_all", "robustness/*/auc_{rest}*", "robustness/*/*_{rest}*"),
-    "cutflow": ("cutflow/*",),
-    "map": ("maps/{model}/*{rest}*_value", "maps/{model}/*{rest}*"),
-    "calibration": ("{model}/calibration*", "{model}/reliability*"),
-    "importance": ("{model}/importance*",),
-    "merit": ("{model}/merit*",),
-    "matrix": ("{model}/matrix*",),
-    "roc_pairs": ("{model}/roc_*", "{model}/rejection_*"),
-    "flat": ("{model}/*flat*", "maps/{model}/*flat*"),
-}
+from pidlab.evaluate.results.run import ModelResult, Results, Roc
+from pidlab.plots.roc import roc, roc_pairs, roc_ratio
+from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, root_key, stack
+from pidlab.plots.sheets.table import FigureTable, bounded, table_of
+from pidlab.plots.style import model_looks, new_figure
+
+_MOST_POINTS = 200
 
 
-def key(name: str) -> str:
-    """A model, class or feature as a part of a path in `results.root`."""
-    return re.sub(r"[^A-Za-z0-9_]+", "_", name) or "_"
+def rocs(results: Results) -> Iterator[Sheet]:
+    """Yields one ROC figure of all models for two classes; for more, one against the rest and one against each."""
+    against = list(dict.fromkeys(name for model in results.models.values() for name in model.roc))
+    main = "rest" if "rest" in against else next(iter(against), "")
+    models = list(results.models.values())
+    for other in against:
+        suffix = "" if other == main else f"_{root_key(other)}"
+        yield Sheet(
+            name="roc" if other == main else f"roc_{other}",
+            title=f"ROC: {results.signal} against {other}",
+            alt=(
+                f"ROC curves: rejection of {other} over the efficiency of {results.signal} with 68.3 % bands, for "
+                f"{', '.join(results.models)}; below it the ratio to {_reference(models, other).name}."
+            ),
+            draw=partial(_roc, models, other),
+            numbers=partial(_roc_table, models, other),
+            section="first" if other == main else "points",
+            objects=(f"*/rejection{suffix}", f"*/roc{suffix}"),
+        )
 
 
-def kind_of(figure: str, kinds: Sequence[str]) -> str:
-    """Which of `kinds` a figure's name begins with, the longest; empty for none."""
-    fitting = (kind for kind in kinds if figure == kind or figure.startswith(f"{kind}_"))
-    return max(fitting, key=len, default="")
+def _reference(models: Sequence[ModelResult], against: str) -> ModelResult:
+    """Returns the optimised cuts, which the others must beat; the first model with a curve if there are none."""
+    curves = [m for m in models if against in m.roc and not m.fixed_cut] or list(models)
+    return next((m for m in curves if m.kind == "cuts"), curves[0])
 
 
-def objects_of(figure: str, results: Results, objects: Sequence[str]) -> list[str]:
-    """Names among `objects` that show what the figure of this name shows, the best first."""
-    found = dict.fromkeys(o for pattern in _patterns(figure, results) for o in objects if fnmatchcase(o, pattern))
-    return list(found)
+def _roc(models: Sequence[ModelResult], against: str) -> Figure:
+    reference, looks = _reference(models, against), model_looks([m.name for m in models])
+    if reference.fixed_cut:
+        figure = new_figure(6.8, 6.4)
+        roc(models, against, figure.subplots(), looks=looks)
+        return figure
+    figure, axes = stack(2, 6.8, 6.4, gap=0.06, ratios=(3, 1.2))
+    roc(models, against, axes[0], looks=looks)
+    roc_ratio(models, against, axes[1], reference=reference, looks=looks)
+    label_bottom(axes)
+    axes[1].set_xlim(0.0, 1.0)
+    return figure
 
 
-def _patterns(figure: str, results: Results) -> Iterator[str]:
-    kind = kind_of(figure, [*_PATTERNS, "roc", "efficiency"])
-    rest = figure.removeprefix(kind).strip("_")
-    if kind == "roc":
-        suffix = f"_{rest}" if rest else ""
-        yield from (f"*/rejection{suffix}", f"*/roc{suffix}")
-        return
-    models = [m for m in results.models if rest == sanitised(m) or rest.endswith(f"_{sanitised(m)}")]
-    model = max(models, key=len, default="")
-    if model:
-        rest = rest[: len(rest) - len(sanitised(model))].strip("_")
-    if kind == "efficiency":
-        for axis in _axis_names(rest, results):
-            yield from (f"{key(model)}/efficiency_{axis}_*_graph", f"{key(model)}/*_{axis}_*")
-    for pattern in _PATTERNS.get(kind, ()):
-        if model or "{model}" not in pattern:
-            for name in _axis_names(rest, results) if kind == "map" else [rest]:
-                yield pattern.format(model=key(model), rest=name)
+def _roc_table(models: Sequence[ModelResult], against: str) -> FigureTable:
+    """Returns at most 200 points of each curve, and the one point of each fixed cut."""
+    rows: list[tuple[Any, ...]] = []
+    for model in models:
+        if model.fixed_cut:
+            points = [p for p in model.working_points if against in p.misid]
+            rows += [(model.name, p.threshold, *p.efficiency[:3], *p.misid[against][:3]) for p in points]
+        elif against in model.roc:
+            rows += [(model.name, *point) for point in _curve_points(model.roc[against])]
+    return table_of(("model", "threshold", *bounded("efficiency", "misid")), rows)
 
 
-def _axis_names(rest: str, results: Results) -> list[str]:
-    """How spectators whose names make up `rest` are called in names of objects: by their ends, or in full."""
-    axes = {one.names for model in results.models.values() for one in model.maps}
-    names = next((n for n in axes if sanitised("_".join(n)) == rest), ())
-    return ["_".join(key(n.rpartition(".")[2]) for n in names), "_".join(map(key, names))] if names else []
+def _curve_points(curve: Roc) -> Iterable[tuple[Any, ...]]:
+    """Returns at most 200 points of a curve: threshold, then efficiency and misidentification with their bounds."""
+    columns = (
+        curve.threshold, curve.efficiency, curve.efficiency_low, curve.efficiency_high,
+        curve.misid, curve.misid_low, curve.misid_high,
+    )  # fmt: skip
+    n = len(curve.threshold)
+    chosen = np.unique(np.linspace(0, max(n - 1, 0), min(n, _MOST_POINTS)).astype(int))
+    return zip(*(column[chosen] for column in columns), strict=True)
+
+
+def class_pairs(results: Results) -> Iterator[Sheet]:
+    """Yields the curves of all pairs of more than two classes, a figure for each model."""
+    for model in results.models.values():
+        if model.roc_pairs:
+            yield Sheet(
+                name=f"roc_pairs_{model.name}",
+                title=f"Pairs of classes by {model.name}",
+                alt=(
+                    f"ROC curves of each pair of classes alone by {model.name} on test, with 68.3 % bands: rejection "
+                    "of the second class over the efficiency of the first, by the first's share of the two scores."
+                ),
+                draw=partial(_pairs, model),
+                numbers=partial(_pairs_table, model),
+                section="pairs",
+                objects=objects_of(model.name, "roc_*", "rejection_*"),
+            )
+
+
+def _pairs(model: ModelResult) -> Figure:
+    figure = new_figure(6.8, 5.2)
+    n = sum(len(others) for others in model.roc_pairs.values())
+    roc_pairs(model, figure.subplots(), looks=list(model_looks([str(i) for i in range(n)]).values()))
+    return figure
+
+
+def _pairs_table(model: ModelResult) -> FigureTable:
+    """Returns at most 200 points of the curve of each pair."""
+    rows = [
+        (one, other, *point)
+        for one, others in model.roc_pairs.items()
+        for other, curve in others.items()
+        for point in _curve_points(curve)
+    ]
+    return table_of(("class", "against", "threshold", *bounded("efficiency", "misid")), rows)
