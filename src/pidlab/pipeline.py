@@ -33,7 +33,7 @@ from pidlab.models.calibrate import calibrated
 from pidlab.models.explain import explained
 from pidlab.models.model import Model, Scores, fit_model
 from pidlab.models.registry import Resources, check_models
-from pidlab.plots.worker import second
+from pidlab.plots.worker import figure_worker
 from pidlab.preprocess.cautions import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.preprocess.events import Events, Input, input_names, load
 from pidlab.preprocess.features import expression_values_changed
@@ -95,13 +95,13 @@ def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watch
     """
     started = time.time()
     n_processes = resources.n_jobs or len(os.sched_getaffinity(0))
-    with whole_folder(output, watcher.note) as folder, second(loaded.config, n_processes) as beside:
+    with whole_folder(output, watcher.note) as folder, figure_worker(loaded.config, n_processes) as worker:
         done = analyse(loaded, resources, watcher)
         bundle = save_bundle(folder, done.recipe, done.models, done.results.models)
         write_events(folder, done.scored)
         manifest = manifest_of(loaded, done.inputs, resources, started)
         with watcher.task("figures and report", 0):
-            write_record(folder, done.results, bundle, manifest, beside)
+            write_record(folder, done.results, bundle, manifest, worker)
         watcher.stage("apply")
         sources = [i.source for i in done.inputs]
         sample = done.scored.sample

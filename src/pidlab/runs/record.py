@@ -68,15 +68,15 @@ def _device(resources: Resources) -> str:
 
 
 def write_record(
-    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], beside: FigureWorker | None = None
+    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], worker: FigureWorker | None = None
 ) -> None:
-    """Everything of a run but its models and friends; the figures with a process `beside` this one."""
+    """Write everything of a run but its models and friends; `worker` draws some of the figures."""
     (folder / "metrics.json").write_text(json.dumps(metrics(results), indent=1, allow_nan=False) + "\n")
     write_results_json(folder / "results.json", results)
     (folder / FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     (folder / "plots").mkdir()
     loaded = bundle.recipe.loaded
-    with drawing(folder, results, loaded.config.style, beside) as drawn:
+    with drawing(folder, results, loaded.config.style, worker) as drawn:
         write_results(folder / "results.root", results, json.dumps(manifest))
         pictures = drawn()
     write_report(
