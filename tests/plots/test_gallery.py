@@ -1,4 +1,4 @@
-"""A whole run's figures: their looks and names, what is there and what is absent, the same bytes each time."""
+"""A whole run's figures: their styles and names, what is there and what is absent, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ def flat(model, **changes):
     return dataclasses.replace(model, **changes)
 
 
-# looks
+# styles
 
 
 def test_colours_belong_to_models_and_classes_and_the_signal_comes_first():
     assert (
-        style.class_looks(("pion", "electron"), "electron")["electron"]
-        == style.class_looks(("electron", "pion"), "electron")["electron"]
+        style.class_styles(("pion", "electron"), "electron")["electron"]
+        == style.class_styles(("electron", "pion"), "electron")["electron"]
     )
-    looks = style.model_looks([f"m{i}" for i in range(10)])
-    assert len({look.colour for look in looks.values()}) == 10
-    assert len({(look.marker, str(look.line)) for look in looks.values()}) == 10
+    styles = style.model_styles([f"m{i}" for i in range(10)])
+    assert len({style.colour for style in styles.values()}) == 10
+    assert len({(style.marker, str(style.line)) for style in styles.values()}) == 10
 
 
 def test_a_model_has_the_same_colour_in_every_figure():
-    colour = style.model_looks(list(TWO.models))["mlp"].colour
+    colour = style.model_styles(list(TWO.models))["mlp"].colour
     some = dataclasses.replace(TWO, inputs={}, correlation={}, comparisons=())
     drawn = {name: figure for name, _, _, figure in gallery.figures(some)}
     heights = 1 / np.where(TWO.models["mlp"].roc["pion"].misid > 0, TWO.models["mlp"].roc["pion"].misid, np.nan)

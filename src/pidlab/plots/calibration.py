@@ -8,26 +8,26 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results.quality import Calibration
-from pidlab.plots.style import GREY, Look, arms, label_axes, legend, shown
+from pidlab.plots.style import GREY, LineStyle, arms, label_axes, legend, shown
 from pidlab.rounding import format_measured
 
 _POINTS: dict[str, Any] = {"linestyle": "none", "markersize": 4.5, "elinewidth": 1.2}
 
 
-def calibration(curve: Calibration, ax: Axes, *, signal: str, look: Look, name: str) -> Axes:
+def calibration(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle, name: str) -> Axes:
     """Draw the share of signal against the signal's mean score; on the dashed line a score is a probability.
 
     Args:
         curve: of one model.
         ax: where to draw.
         signal: the class whose score it is.
-        look: the model's.
+        style: the model's.
         name: the model's, written above with the calibration error.
     """
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.0)
     bars = ax.errorbar(
         curve.score, curve.fraction, yerr=arms(curve.fraction, curve.low, curve.high),
-        color=look.colour, marker=look.marker, **_POINTS,
+        color=style.colour, marker=style.marker, **_POINTS,
     )  # fmt: skip
     ax.set(xlim=(-0.02, 1.02))
     label_axes(ax, f"mean score for {shown(signal)}", f"share of {shown(signal)}{weighting(curve)}")
@@ -41,12 +41,12 @@ def weighting(curve: Calibration) -> str:
     return ",\nclasses weighted equally" if curve.balanced else ""
 
 
-def calibration_gap(curve: Calibration, ax: Axes, *, signal: str, look: Look) -> Axes:
+def calibration_gap(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle) -> Axes:
     """Draw the share of signal less the mean score; the calibration error is the mean size of these."""
     ax.axhline(0.0, color=GREY, linestyle="--", linewidth=1.0)
     gap = curve.fraction - curve.score
     errors = arms(curve.fraction, curve.low, curve.high)
-    ax.errorbar(curve.score, gap, yerr=errors, color=look.colour, marker=look.marker, **_POINTS)
+    ax.errorbar(curve.score, gap, yerr=errors, color=style.colour, marker=style.marker, **_POINTS)
     ax.yaxis.set_major_locator(MaxNLocator(4, symmetric=True))
     label_axes(ax, f"mean score for {shown(signal)}", "share − score")
     return ax

@@ -37,8 +37,8 @@ def _paired(pair: Comparison, point: str, particle: str) -> Measured:
 def _forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hint: str, ax: Axes) -> Axes:
     value, low, high = columns(numbers)
     ax.axvline(0.0, color=GREY, linewidth=1.0)
-    style: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 3.5, "linestyle": "none"}
-    ax.errorbar(value, range(len(rows)), xerr=arms(value, low, high), **style)
+    properties: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 3.5, "linestyle": "none"}
+    ax.errorbar(value, range(len(rows)), xerr=arms(value, low, high), **properties)
     name_ticks(ax, "y", rows)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.xaxis.set_major_locator(MaxNLocator(3, symmetric=False))

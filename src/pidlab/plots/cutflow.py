@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results.run import CutStep
-from pidlab.plots.style import Look, label_axes, legend, name_ticks, write
+from pidlab.plots.style import LineStyle, label_axes, legend, name_ticks, write
 
 
-def cut_flow(steps: Sequence[CutStep], ax: Axes, *, looks: Mapping[str, Look]) -> Axes:
+def cut_flow(steps: Sequence[CutStep], ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
     """Draw the number of candidates of each class after each cut, from top to bottom, on a log axis."""
     classes = list(dict.fromkeys(particle for step in steps for particle in step.passed))
     height = 0.8 / max(len(classes), 1)
@@ -19,7 +19,7 @@ def cut_flow(steps: Sequence[CutStep], ax: Axes, *, looks: Mapping[str, Look]) -
     for i, particle in enumerate(classes):
         counts = [step.passed.get(particle, 0) for step in steps]
         rows = np.arange(len(steps)) + (i - (len(classes) - 1) / 2) * height
-        bars = ax.barh(rows, counts, height=0.92 * height, color=looks[particle].colour, alpha=0.75)
+        bars = ax.barh(rows, counts, height=0.92 * height, color=styles[particle].colour, alpha=0.75)
         entries.append((bars, particle))
         for row, count in zip(rows, counts, strict=True):
             write(ax, max(count, 1), float(row), f" {count:,}", va="center", ha="left", fontsize=10)

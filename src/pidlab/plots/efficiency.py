@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from pidlab.evaluate.results.run import EfficiencyMap
 from pidlab.plots.style import (
     NO_LABELS,
-    Look,
+    LineStyle,
     arms,
     caption,
     label_axes,
@@ -26,7 +26,7 @@ def efficiency(
     maps: Sequence[EfficiencyMap],
     ax: Axes,
     *,
-    looks: Mapping[str, Look],
+    styles: Mapping[str, LineStyle],
     signal: str,
     title: str = "",
     labels: Mapping[str, str] = NO_LABELS,
@@ -38,7 +38,7 @@ def efficiency(
     Args:
         maps: of one class and one spectator, one for each working point.
         ax: where to draw.
-        looks: one for each working point.
+        styles: one for each working point.
         signal: the signal's name.
         title: written above the legend; the legend is left out where it is empty.
         labels: spectator to the text of its axis, for those that have one.
@@ -46,11 +46,11 @@ def efficiency(
     entries = []
     remark = ""
     for one in maps:
-        look = looks[one.working_point]
+        style = styles[one.working_point]
         edges, remark = visible_edges(one.edges[0])
         bars = ax.errorbar(
             (edges[1:] + edges[:-1]) / 2, one.value, xerr=np.diff(edges) / 2, yerr=arms(one.value, one.low, one.high),
-            color=look.colour, marker=look.marker, markersize=4.5, linestyle="none", elinewidth=1.2,
+            color=style.colour, marker=style.marker, markersize=4.5, linestyle="none", elinewidth=1.2,
         )  # fmt: skip
         entries.append((bars, one.working_point))
     remark += _hatch_thin(maps[0], ax)

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from pidlab.config.schema import Style
 from pidlab.errors import OutputError
 from pidlab.evaluate.results.run import Results
-from pidlab.plots import style
 from pidlab.plots.experiment import put_label
 from pidlab.plots.recording import recorded
 from pidlab.plots.sheets import calibration, changes, flat, importance, inputs, merit, models, points, spectators
 from pidlab.plots.sheets.sheet import Sheet
 from pidlab.plots.sheets.table import FigureTable
+from pidlab.plots.style import context
 
 DPI = 120
 PLAIN = Style()
@@ -63,24 +63,24 @@ def catalogue(results: Results) -> dict[str, Sheet]:
     return found
 
 
-def drawn(sheet: Sheet, name: str, look: Style = PLAIN) -> Figure:
+def drawn(sheet: Sheet, name: str, style: Style = PLAIN) -> Figure:
     """The figure of one sheet."""
-    with style.context(name, look.experiment):
+    with context(name, style.experiment):
         figure = sheet.draw()
-        put_label(figure, look)
+        put_label(figure, style)
     return figure
 
 
-def figures(results: Results, look: Style = PLAIN) -> Iterator[tuple[str, str, str, Figure]]:
+def figures(results: Results, style: Style = PLAIN) -> Iterator[tuple[str, str, str, Figure]]:
     """The name, title, description and figure of everything there is to draw, in the order of the analysis."""
     for name, sheet in catalogue(results).items():
-        yield name, sheet.title, sheet.alt, drawn(sheet, name, look)
+        yield name, sheet.title, sheet.alt, drawn(sheet, name, style)
 
 
 def write(
     results: Results,
     directory: Path,
-    look: Style = PLAIN,
+    style: Style = PLAIN,
     *,
     formats: Collection[str] = ("png", "pdf"),
     only: Collection[str] | None = None,
@@ -93,21 +93,21 @@ def write(
         OutputError: a file cannot be written.
     """
     return [
-        write_one(sheet, name, directory, look, formats)
+        write_one(sheet, name, directory, style, formats)
         for name, sheet in catalogue(results).items()
         if only is None or name in only
     ]
 
 
 def write_one(
-    sheet: Sheet, name: str, directory: Path, look: Style = PLAIN, formats: Collection[str] = ("png", "pdf")
+    sheet: Sheet, name: str, directory: Path, style: Style = PLAIN, formats: Collection[str] = ("png", "pdf")
 ) -> Picture:
     """Write NAME.FORMAT of one figure; the same as SVG comes back.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    files = rendered(drawn(sheet, name, look), name, *{*formats, "svg"}, experiment=look.experiment)
+    files = rendered(drawn(sheet, name, style), name, *{*formats, "svg"}, experiment=style.experiment)
     for suffix in formats:
         _save(directory / f"{name}.{suffix}", files[suffix])
     return picture(name, sheet, files["svg"])
@@ -123,10 +123,10 @@ def save_plots(results: Results, directory: Path) -> list[Path]:
     return [directory / f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")]
 
 
-def pictures(results: Results, look: Style = PLAIN) -> list[Picture]:
+def pictures(results: Results, style: Style = PLAIN) -> list[Picture]:
     """Every figure in SVG alone."""
     return [
-        picture(name, sheet, rendered(drawn(sheet, name, look), name, "svg", experiment=look.experiment)["svg"])
+        picture(name, sheet, rendered(drawn(sheet, name, style), name, "svg", experiment=style.experiment)["svg"])
         for name, sheet in catalogue(results).items()
     ]
 
@@ -134,7 +134,7 @@ def pictures(results: Results, look: Style = PLAIN) -> list[Picture]:
 def rendered(figure: Figure, name: str, *formats: str, experiment: str = "none") -> dict[str, bytes]:
     """The bytes of `figure` in each of `formats` ("png", "pdf", "svg"), the same each time: no dates, no random ids."""
     files: dict[str, bytes] = {}
-    with style.context(name, experiment):
+    with context(name, experiment):
         record = recorded(figure, margin=0.08)
         for suffix in formats:
             buffer = io.BytesIO()

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from pidlab.evaluate.results.run import Histogram
-from pidlab.plots.style import NO_LABELS, Look, caption, draw_density, label_axes, log_scale, nothing_to_draw
+from pidlab.plots.style import NO_LABELS, LineStyle, caption, draw_density, label_axes, log_scale, nothing_to_draw
 
 
 def feature(
@@ -17,7 +17,7 @@ def feature(
     by_class: Mapping[str, Histogram],
     ax: Axes,
     *,
-    looks: Mapping[str, Look],
+    styles: Mapping[str, LineStyle],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
     """Draw one feature by class with unit area on a log axis.
@@ -26,8 +26,8 @@ def feature(
     """
     heights = []
     for particle, histogram in by_class.items():
-        look = looks[particle]
-        drawn = draw_density(histogram, ax, errors=False, histtype="step", color=look.colour, linestyle=look.line)
+        style = styles[particle]
+        drawn = draw_density(histogram, ax, errors=False, histtype="step", color=style.colour, linestyle=style.line)
         if drawn is not None:
             heights.append(np.asarray(drawn.stairs.get_data().values))
     if not heights:

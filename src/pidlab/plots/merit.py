@@ -6,24 +6,24 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results.quality import Scan
-from pidlab.plots.style import GREY, Look, arms, columns, label_axes, shown
+from pidlab.plots.style import GREY, LineStyle, arms, columns, label_axes, shown
 from pidlab.rounding import format_measured
 
 MERITS = {"purity": "S / (S + B)", "significance": "S / √(S + B)", "punzi": "ε / (a/2 + √B)"}
 
 
-def merit(scan: Scan, name: str, ax: Axes, *, look: Look) -> Axes:
+def merit(scan: Scan, name: str, ax: Axes, *, style: LineStyle) -> Axes:
     """Draw one figure of merit against threshold with its band, and the threshold chosen for it on validation.
 
     Args:
         scan: of one model.
         name: "purity", "significance" or "punzi".
         ax: where to draw.
-        look: the model's.
+        style: the model's.
     """
     one = scan.merits[name]
-    ax.plot(scan.threshold, one.value, color=look.colour)
-    ax.fill_between(scan.threshold, one.low, one.high, color=look.colour, alpha=0.2, linewidth=0)
+    ax.plot(scan.threshold, one.value, color=style.colour)
+    ax.fill_between(scan.threshold, one.low, one.high, color=style.colour, alpha=0.2, linewidth=0)
     if np.isfinite(one.value).any():
         # A bound that is far off where next to nothing is left does not set the scale.
         ax.set_ylim(0.0, 1.05 if name == "purity" else 1.25 * float(np.nanmax(one.value)))

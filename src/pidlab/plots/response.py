@@ -9,23 +9,23 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results.run import ModelResult
-from pidlab.plots.style import GREY, Look, draw_density, label_axes, legend, log_scale, nothing_to_draw, shown
+from pidlab.plots.style import GREY, LineStyle, draw_density, label_axes, legend, log_scale, nothing_to_draw, shown
 
 
-def response(model: ModelResult, ax: Axes, *, signal: str, looks: Mapping[str, Look]) -> Axes:
+def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, LineStyle]) -> Axes:
     """Draw the score of `model` for each class with unit area on a log axis.
 
     Args:
         model: its `response` is drawn: "test" filled, "train" as points with errors.
         ax: where to draw.
         signal: the class whose score it is.
-        looks: one for each class.
+        styles: one for each class.
     """
     entries: list[tuple[Any, str]] = []
     heights: list[float] = []
     for sample, draw in (("test", _filled), ("train", _points)):
         for particle, histogram in model.response.get(sample, {}).items():
-            drawn = draw(histogram, ax, looks[particle])
+            drawn = draw(histogram, ax, styles[particle])
             if drawn is not None:
                 entries.append((drawn, f"{particle}, {sample}"))
                 heights.extend(_heights(drawn))
@@ -38,16 +38,16 @@ def response(model: ModelResult, ax: Axes, *, signal: str, looks: Mapping[str, L
     return ax
 
 
-def _filled(histogram: Any, ax: Axes, look: Look) -> Any:
+def _filled(histogram: Any, ax: Axes, style: LineStyle) -> Any:
     drawn = draw_density(
-        histogram, ax, errors=False, histtype="fill", facecolor=look.colour, edgecolor=look.colour, alpha=0.35
+        histogram, ax, errors=False, histtype="fill", facecolor=style.colour, edgecolor=style.colour, alpha=0.35
     )
     return None if drawn is None else drawn.stairs
 
 
-def _points(histogram: Any, ax: Axes, look: Look) -> Any:
-    style = {"color": look.colour, "marker": look.marker, "markersize": 3.5, "elinewidth": 1.0}
-    drawn = draw_density(histogram, ax, errors=True, histtype="errorbar", **style)
+def _points(histogram: Any, ax: Axes, style: LineStyle) -> Any:
+    properties = {"color": style.colour, "marker": style.marker, "markersize": 3.5, "elinewidth": 1.0}
+    drawn = draw_density(histogram, ax, errors=True, histtype="errorbar", **properties)
     return None if drawn is None else drawn.errorbar
 
 

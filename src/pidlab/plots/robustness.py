@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results.run import Robustness
 from pidlab.measured import Measured
-from pidlab.plots.style import GREY, NO_LABELS, Caption, Look, arms, caption, columns, label_axes, name_ticks
+from pidlab.plots.style import GREY, NO_LABELS, Caption, LineStyle, arms, caption, columns, label_axes, name_ticks
 
 UNCHANGED = {"scale": 1.0}
 """The size that changes nothing, where it is not 0."""
@@ -25,7 +25,7 @@ def robustness(
     feature: str,
     ax: Axes,
     *,
-    looks: Mapping[str, Look],
+    styles: Mapping[str, LineStyle],
     unchanged: Mapping[str, Measured],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
@@ -36,7 +36,7 @@ def robustness(
         change: "smear", "scale" or "shift".
         feature: a feature, or "all" for every feature at once.
         ax: where to draw.
-        looks: one for each model.
+        styles: one for each model.
         unchanged: model to AUC of the sample as it is.
         labels: feature to its text, for those that have one.
     """
@@ -47,14 +47,14 @@ def robustness(
         sizes = sorted(at)
         value, low, high = columns([at[size] for size in sizes])
         if np.isfinite(value).any():
-            look = looks[model]
-            style: dict[str, Any] = {
-                "color": look.colour,
-                "linestyle": look.line,
-                "marker": look.marker,
+            style = styles[model]
+            properties: dict[str, Any] = {
+                "color": style.colour,
+                "linestyle": style.line,
+                "marker": style.marker,
                 "markersize": 4,
             }
-            ax.errorbar(sizes, value, yerr=arms(value, low, high), elinewidth=1.0, **style)
+            ax.errorbar(sizes, value, yerr=arms(value, low, high), elinewidth=1.0, **properties)
     ax.axvline(neutral, color=GREY, linewidth=0.8, linestyle=":")
     ax.xaxis.set_major_locator(MaxNLocator(5))
     label_axes(ax, _AXIS.get(change, change), "AUC")
@@ -68,7 +68,7 @@ def dropped(
     unchanged: Measured,
     ax: Axes,
     *,
-    look: Look,
+    style: LineStyle,
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
     """Draw, for each feature taken away, a bar from the AUC with it to the AUC without it.
@@ -77,36 +77,38 @@ def dropped(
         without: feature to the AUC without it, one row each, the first on top.
         unchanged: AUC with every feature.
         ax: where to draw.
-        look: the model's.
+        style: the model's.
         labels: feature to its text, for those that have one.
     """
-    _bars(without, unchanged.value, ax, look=look, names=[caption(name, labels) for name in without])
-    ax.axvline(unchanged.value, color=look.colour, linewidth=1.2)
+    _bars(without, unchanged.value, ax, style=style, names=[caption(name, labels) for name in without])
+    ax.axvline(unchanged.value, color=style.colour, linewidth=1.2)
     label_axes(ax, "AUC", "")
     return ax
 
 
-def importance(rows: Mapping[str, Measured], quantity: str, ax: Axes, *, look: Look, labels: Mapping[str, str]) -> Axes:
+def importance(
+    rows: Mapping[str, Measured], quantity: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str]
+) -> Axes:
     """Draw one number for each feature as a bar from zero, the first on top.
 
     Args:
         rows: feature to the number.
         quantity: what the number is; heads the axes.
         ax: where to draw.
-        look: the model's.
+        style: the model's.
         labels: feature to its text, for those that have one.
     """
-    _bars(rows, 0.0, ax, look=look, names=[caption(name, labels, 30) for name in rows])
+    _bars(rows, 0.0, ax, style=style, names=[caption(name, labels, 30) for name in rows])
     ax.axvline(0.0, color=GREY, linewidth=1.0)
     ax.set_title(quantity, fontsize=11, parse_math=False)
     return ax
 
 
-def _bars(rows: Mapping[str, Measured], start: float, ax: Axes, *, look: Look, names: Sequence[Caption]) -> None:
+def _bars(rows: Mapping[str, Measured], start: float, ax: Axes, *, style: LineStyle, names: Sequence[Caption]) -> None:
     """Draw a bar from `start` to each number, with its interval and its name."""
     value, low, high = columns(list(rows.values()))
     places = np.arange(len(rows))
-    ax.barh(places, np.nan_to_num(value - start), left=start, height=0.62, color=look.colour, alpha=0.55)
+    ax.barh(places, np.nan_to_num(value - start), left=start, height=0.62, color=style.colour, alpha=0.55)
     ax.errorbar(value, places, xerr=arms(value, low, high), color="black", marker="", linestyle="none", elinewidth=1.2)
     name_ticks(ax, "y", names)
     ax.set_ylim(len(rows) - 0.5, -0.5)

@@ -11,28 +11,28 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from pidlab.evaluate.results.run import ModelResult, Roc, WorkingPoint
 from pidlab.measured import Array
-from pidlab.plots.style import Look, arms, columns, label_axes, legend, log_scale, nothing_to_draw, shown
+from pidlab.plots.style import LineStyle, arms, columns, label_axes, legend, log_scale, nothing_to_draw, shown
 from pidlab.rounding import format_measured
 
 
-def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, looks: Mapping[str, Look]) -> Axes:
+def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
     """Draw rejection of `against` over signal efficiency: a curve with its 68.3 % band, or a point for hand-made cuts.
 
     Args:
         models: those without an answer for `against` are left out.
         against: a class, or "rest" for all others together.
         ax: where to draw.
-        looks: one for each model.
+        styles: one for each model.
     """
     entries: list[tuple[Any, str]] = []
     tops: list[Array] = []
     for model in models:
-        look = looks[model.name]
+        style = styles[model.name]
         if model.fixed_cut:
-            crosses = [_cross(point, _rejection(point, against), ax, look) for point in _points(model, against)]
+            crosses = [_cross(point, _rejection(point, against), ax, style) for point in _points(model, against)]
             entries.extend((cross, model.name) for cross in crosses)
         elif against in model.roc:
-            entries.append((_curve(model.roc[against], ax, look), model.name))
+            entries.append((_curve(model.roc[against], ax, style), model.name))
             tops.append(inverse(model.roc[against].misid))
     if not entries:
         nothing_to_draw(ax, "no curve")
@@ -47,7 +47,7 @@ _SMALLEST_RATIO = 0.05
 
 
 def roc_ratio(
-    models: Sequence[ModelResult], against: str, ax: Axes, *, reference: ModelResult, looks: Mapping[str, Look]
+    models: Sequence[ModelResult], against: str, ax: Axes, *, reference: ModelResult, styles: Mapping[str, LineStyle]
 ) -> Axes:
     """Draw each rejection over that of `reference` at the same efficiency, the reference between its own points.
 
@@ -57,12 +57,12 @@ def roc_ratio(
     base = reference.roc[against]
     drawn: list[Array] = []
     for model in models:
-        look = looks[model.name]
+        style = styles[model.name]
         if model.fixed_cut:
             for point in _points(model, against):
-                drawn.append(_ratio_marker(point, against, base, ax, look))
+                drawn.append(_ratio_marker(point, against, base, ax, style))
         elif against in model.roc:
-            drawn.append(_ratio_curve(model.roc[against], base, ax, look))
+            drawn.append(_ratio_curve(model.roc[against], base, ax, style))
     ratios = np.concatenate(drawn) if drawn else np.array([])
     log_scale(ax, ratios[~(ratios < _SMALLEST_RATIO)], below=1.3, above=1.3)
     if ax.get_yscale() == "log":
@@ -74,18 +74,18 @@ def roc_ratio(
     return ax
 
 
-def roc_pairs(model: ModelResult, ax: Axes, *, looks: Sequence[Look]) -> Axes:
+def roc_pairs(model: ModelResult, ax: Axes, *, styles: Sequence[LineStyle]) -> Axes:
     """Draw each pair of classes against each other: rejection of the second over efficiency of the first.
 
     Args:
         model: its `roc_pairs` are drawn.
         ax: where to draw.
-        looks: one for each pair.
+        styles: one for each pair.
     """
     curves = [(one, other, curve) for one, others in model.roc_pairs.items() for other, curve in others.items()]
     entries: list[tuple[Any, str]] = [
-        (_curve(curve, ax, look), f"{shown(one, 12)} : {shown(other, 12)}, AUC {format_measured(curve.auc)}")
-        for (one, other, curve), look in zip(curves, looks, strict=True)
+        (_curve(curve, ax, style), f"{shown(one, 12)} : {shown(other, 12)}, AUC {format_measured(curve.auc)}")
+        for (one, other, curve), style in zip(curves, styles, strict=True)
     ]
     log_scale(ax, np.concatenate([inverse(curve.misid) for *_, curve in curves]))
     label_axes(ax, "efficiency of the first", "rejection of the second  (1 / misid)")
@@ -99,25 +99,25 @@ def inverse(misid: Array) -> Array:
     return np.divide(1.0, misid, out=rejection, where=misid > 0)
 
 
-def _curve(curve: Roc, ax: Axes, look: Look) -> Any:
+def _curve(curve: Roc, ax: Axes, style: LineStyle) -> Any:
     """Draw rejection over efficiency with its band; returns the line."""
-    (line,) = ax.plot(curve.efficiency, inverse(curve.misid), color=look.colour, linestyle=look.line)
-    _band(curve.efficiency, curve, np.ones_like(curve.misid), ax, look)
+    (line,) = ax.plot(curve.efficiency, inverse(curve.misid), color=style.colour, linestyle=style.line)
+    _band(curve.efficiency, curve, np.ones_like(curve.misid), ax, style)
     return line
 
 
-def _band(efficiency: Array, curve: Roc, base: Array, ax: Axes, look: Look) -> None:
+def _band(efficiency: Array, curve: Roc, base: Array, ax: Axes, style: LineStyle) -> None:
     """Fill between base / misid_high and base / misid_low; open above where misid_low is zero."""
     low, high = base * inverse(curve.misid_high), base * inverse(curve.misid_low)
     high = np.where(np.isnan(high) & (curve.misid > 0), 1e30, high)
-    ax.fill_between(efficiency, low, high, color=look.colour, alpha=0.2, linewidth=0)
+    ax.fill_between(efficiency, low, high, color=style.colour, alpha=0.2, linewidth=0)
 
 
-def _ratio_curve(curve: Roc, base: Roc, ax: Axes, look: Look) -> Array:
+def _ratio_curve(curve: Roc, base: Roc, ax: Axes, style: LineStyle) -> Array:
     at_same = base.misid if curve is base else _misid_at(curve.efficiency, base)
     ratio: Array = at_same * inverse(curve.misid)
-    ax.plot(curve.efficiency, ratio, color=look.colour, linestyle=look.line)
-    _band(curve.efficiency, curve, at_same, ax, look)
+    ax.plot(curve.efficiency, ratio, color=style.colour, linestyle=style.line)
+    _band(curve.efficiency, curve, at_same, ax, style)
     return ratio
 
 
@@ -137,18 +137,18 @@ def _rejection(point: WorkingPoint, against: str) -> tuple[float, float, float]:
     return (np.nan, np.nan, np.nan) if measured is None else measured[:3]
 
 
-def _ratio_marker(point: WorkingPoint, against: str, base: Roc, ax: Axes, look: Look) -> Array:
+def _ratio_marker(point: WorkingPoint, against: str, base: Roc, ax: Axes, style: LineStyle) -> Array:
     at_same = float(_misid_at(np.array([point.efficiency.value]), base)[0])
     value, low, high = (at_same * rejection for rejection in _rejection(point, against))
-    _cross(point, (value, low, high), ax, look)
+    _cross(point, (value, low, high), ax, style)
     return np.array([value])
 
 
-def _cross(point: WorkingPoint, y: tuple[float, float, float], ax: Axes, look: Look) -> Any:
+def _cross(point: WorkingPoint, y: tuple[float, float, float], ax: Axes, style: LineStyle) -> Any:
     x, x_low, x_high = columns([point.efficiency])
     value, low, high = (np.array([number]) for number in y)
     high = np.where(np.isfinite(high), high, 1e30)
     return ax.errorbar(
-        x, value, yerr=arms(value, low, high), xerr=arms(x, x_low, x_high), color=look.colour, marker=look.marker,
+        x, value, yerr=arms(value, low, high), xerr=arms(x, x_low, x_high), color=style.colour, marker=style.marker,
         markersize=7, capsize=2.5, linestyle="none", zorder=5,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How every figure looks: mplhep's ROOT style made smaller, the same colours everywhere, names drawn verbatim."""
+"""How every figure styles: mplhep's ROOT style made smaller, the same colours everywhere, names drawn verbatim."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _SMALLER: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LineStyle:
     """How one model, class or working point is drawn in every figure."""
 
     colour: str
@@ -119,26 +119,26 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def class_looks(classes: Sequence[str], signal: str) -> dict[str, Look]:
-    """A look for each class; the signal's is always the first."""
+def class_styles(classes: Sequence[str], signal: str) -> dict[str, LineStyle]:
+    """A style for each class; the signal's is always the first."""
     ordered = [signal, *(name for name in classes if name != signal)]
-    return {name: _look(i, _CLASS_COLOURS) for i, name in enumerate(ordered)}
+    return {name: _line_style(i, _CLASS_COLOURS) for i, name in enumerate(ordered)}
 
 
-def model_looks(models: Sequence[str]) -> dict[str, Look]:
-    """A look for each model, in the order of the configuration."""
-    return {name: _look(i, _MODEL_COLOURS) for i, name in enumerate(models)}
+def model_styles(models: Sequence[str]) -> dict[str, LineStyle]:
+    """A style for each model, in the order of the configuration."""
+    return {name: _line_style(i, _MODEL_COLOURS) for i, name in enumerate(models)}
 
 
-def point_looks(working_points: Sequence[str]) -> dict[str, Look]:
-    """A look for each working point: one hue, darker where the cut is tighter."""
+def point_styles(working_points: Sequence[str]) -> dict[str, LineStyle]:
+    """A style for each working point: one hue, darker where the cut is tighter."""
     shades = mpl.colormaps["viridis"](np.linspace(0.05, 0.75, max(len(working_points), 1)))
     colours = tuple(mpl.colors.to_hex(shade) for shade in shades)
-    return {name: _look(i, colours) for i, name in enumerate(working_points)}
+    return {name: _line_style(i, colours) for i, name in enumerate(working_points)}
 
 
-def _look(i: int, colours: Sequence[str]) -> Look:
-    return Look(colours[i % len(colours)], _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)])
+def _line_style(i: int, colours: Sequence[str]) -> LineStyle:
+    return LineStyle(colours[i % len(colours)], _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)])
 
 
 def shown(name: str, limit: int = 40) -> str:
@@ -231,12 +231,17 @@ def legend(
     return made
 
 
-def samples_of(looks: Mapping[str, Look], names: Iterable[str], *, marker: bool) -> list[tuple[Artist, str]]:
+def samples_of(styles: Mapping[str, LineStyle], names: Iterable[str], *, marker: bool) -> list[tuple[Artist, str]]:
     """A piece of line for each of `names`, with its marker or without, as `legend` takes them."""
     return [
         (
             Line2D(
-                [], [], color=looks[n].colour, linestyle=looks[n].line, marker=looks[n].marker if marker else "", ms=4
+                [],
+                [],
+                color=styles[n].colour,
+                linestyle=styles[n].line,
+                marker=styles[n].marker if marker else "",
+                ms=4,
             ),
             n,
         )

@@ -13,7 +13,7 @@ from pidlab.evaluate.results.run import Results
 from pidlab.plots.calibration import calibration, calibration_gap
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, stack
 from pidlab.plots.sheets.table import FigureTable, table_of
-from pidlab.plots.style import model_looks
+from pidlab.plots.style import model_styles
 
 
 def calibrations(results: Results) -> Iterator[Sheet]:
@@ -37,9 +37,9 @@ def calibrations(results: Results) -> Iterator[Sheet]:
 
 def _calibration(results: Results, model: str, curve: Calibration) -> Figure:
     figure, axes = stack(2, 5.6, 6.2, gap=0.06, ratios=(3, 1.2))
-    look = model_looks(list(results.models))[model]
-    calibration(curve, axes[0], signal=results.signal, look=look, name=model)
-    calibration_gap(curve, axes[1], signal=results.signal, look=look)
+    style = model_styles(list(results.models))[model]
+    calibration(curve, axes[0], signal=results.signal, style=style, name=model)
+    calibration_gap(curve, axes[1], signal=results.signal, style=style)
     label_bottom(axes)
     return figure
 

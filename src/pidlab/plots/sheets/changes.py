@@ -15,7 +15,7 @@ from pidlab.plots.comparison import delta_auc, delta_misid
 from pidlab.plots.robustness import dropped, robustness
 from pidlab.plots.sheets.sheet import Sheet, grid, label_left
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import Draw, legend, model_looks, new_figure, samples_of, shown
+from pidlab.plots.style import Draw, legend, model_styles, new_figure, samples_of, shown
 
 WORST_FEATURES = 5
 MOST_ROWS = 25
@@ -115,14 +115,14 @@ def _unchanged(results: Results, model: str) -> Measured:
 
 def _changes(results: Results, change: str, features: Sequence[str]) -> Figure:
     figure, axes = grid(len(features), 3, 3.6, 3.0, sharey=True, row_gap=1.05)
-    looks = model_looks(list(results.models))
+    styles = model_styles(list(results.models))
     unchanged = {name: _unchanged(results, name) for name in results.robustness}
     for feature_name, ax in zip(features, axes, strict=True):
         robustness(
-            results.robustness, change, feature_name, ax, looks=looks, unchanged=unchanged, labels=results.labels
+            results.robustness, change, feature_name, ax, styles=styles, unchanged=unchanged, labels=results.labels
         )
     drawn = [name for name in results.robustness if np.isfinite(unchanged[name].value)]
-    legend(axes[0], samples_of(looks, drawn, marker=True), above=1.1)
+    legend(axes[0], samples_of(styles, drawn, marker=True), above=1.1)
     label_left(axes, 3)
     return figure
 
@@ -137,9 +137,9 @@ def _drops(results: Results) -> Figure:
     }
     features = _most_sensitive([p for points in by_model.values() for p in points.values()], MOST_ROWS)
     figure, axes = grid(len(by_model), 5, 2.6, 1.2 + 0.28 * len(features), sharex=True, sharey=True)
-    looks = model_looks(list(results.models))
+    styles = model_styles(list(results.models))
     for (model, points), ax in zip(by_model.items(), axes, strict=True):
         rows = {name: points[name].auc if name in points else UNDEFINED for name in features}
-        dropped(rows, _unchanged(results, model), ax, look=looks[model], labels=results.labels)
+        dropped(rows, _unchanged(results, model), ax, style=styles[model], labels=results.labels)
         ax.set_title(shown(model, 24), fontsize=11, parse_math=False)
     return figure

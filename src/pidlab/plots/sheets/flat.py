@@ -13,7 +13,7 @@ from pidlab.plots.flat import flatness, threshold_map, thresholds
 from pidlab.plots.matrices import efficiency_map
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, objects_of, root_key, stack
 from pidlab.plots.sheets.spectators import map_table
-from pidlab.plots.style import point_looks, shown
+from pidlab.plots.style import point_styles, shown
 
 _Pair = tuple[WorkingPoint, Flatness]
 
@@ -52,10 +52,10 @@ def _named(found: Flatness) -> list[EfficiencyMap]:
 
 def _along_one(pairs: Sequence[_Pair], model: str, labels: Mapping[str, str]) -> Figure:
     figure, axes = stack(1 + len(pairs), 6.4, 2.6 + 2.5 * len(pairs), gap=0.34)
-    looks = point_looks([point.name for point, _ in pairs])
-    thresholds([point for point, _ in pairs], axes[0], looks=looks, title=model)
+    styles = point_styles([point.name for point, _ in pairs])
+    thresholds([point for point, _ in pairs], axes[0], styles=styles, title=model)
     for (point, found), ax in zip(pairs, axes[1:], strict=True):
-        flatness(found, point.target, ax, look=looks[point.name], labels=labels)
+        flatness(found, point.target, ax, style=styles[point.name], labels=labels)
     label_bottom(axes)
     return figure
 

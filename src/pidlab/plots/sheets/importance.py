@@ -14,7 +14,7 @@ from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.robustness import importance
 from pidlab.plots.sheets.sheet import Sheet, objects_of
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import model_looks, new_figure, shown
+from pidlab.plots.style import model_styles, new_figure, shown
 
 MOST_FEATURES = 25
 
@@ -62,10 +62,10 @@ def _importance(results: Results, model: ModelResult, one: Importance) -> Figure
     order = [int(i) for i in np.argsort(-lost, kind="stable")[:MOST_FEATURES]]
     figure = new_figure(2.7 * len(table), 1.2 + 0.32 * len(order))
     axes = figure.subplots(1, len(table), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.14})[0]
-    look = model_looks(list(results.models))[model.name]
+    style = model_styles(list(results.models))[model.name]
     for (quantity, numbers), ax in zip(table.items(), axes, strict=True):
         rows = {one.features[i].feature: numbers[i] for i in order}
-        importance(rows, quantity, ax, look=look, labels=results.labels)
+        importance(rows, quantity, ax, style=style, labels=results.labels)
     about = f"{shown(model.name, 24)}, shuffled − as it is" + (f", at {one.working_point}" if one.working_point else "")
     axes[0].set_xlabel(about, loc="left", fontsize=10, parse_math=False)
     return figure

@@ -16,7 +16,7 @@ from pidlab.plots.inputs import feature
 from pidlab.plots.matrices import correlation
 from pidlab.plots.sheets.sheet import Sheet, grid, label_left, root_key
 from pidlab.plots.sheets.table import FigureTable, histogram_table, matrix_table, table_of
-from pidlab.plots.style import class_looks, legend, new_figure, samples_of, shown
+from pidlab.plots.style import class_styles, legend, new_figure, samples_of, shown
 
 FEATURES_A_PAGE = 12
 
@@ -41,10 +41,10 @@ def inputs(results: Results) -> Iterator[Sheet]:
 def _inputs(results: Results, some: Sequence[tuple[str, Mapping[str, Histogram]]]) -> Figure:
     n_columns = 4 if len(some) > 6 else 3
     figure, axes = grid(len(some), n_columns, 3.3, 2.7)
-    looks = class_looks(results.classes, results.signal)
+    styles = class_styles(results.classes, results.signal)
     for (name, by_class), ax in zip(some, axes, strict=True):
-        feature(name, by_class, ax, looks=looks, labels=results.labels)
-    legend(axes[0], samples_of(looks, results.classes, marker=False))
+        feature(name, by_class, ax, styles=styles, labels=results.labels)
+    legend(axes[0], samples_of(styles, results.classes, marker=False))
     label_left(axes, n_columns)
     return figure
 
@@ -90,7 +90,7 @@ def cut_flows(results: Results) -> Iterator[Sheet]:
 
 def _cut_flow(results: Results) -> Figure:
     figure = new_figure(7.0, 1.2 + 0.32 * len(results.cutflow) * (0.6 + 0.6 * len(results.classes)))
-    cut_flow(results.cutflow, figure.subplots(), looks=class_looks(results.classes, results.signal))
+    cut_flow(results.cutflow, figure.subplots(), styles=class_styles(results.classes, results.signal))
     return figure
 
 

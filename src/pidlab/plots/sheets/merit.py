@@ -12,7 +12,7 @@ from pidlab.evaluate.results.run import Results
 from pidlab.plots.merit import MERITS, expected_text, merit
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import model_looks, shown
+from pidlab.plots.style import model_styles, shown
 
 
 def merits(results: Results) -> Iterator[Sheet]:
@@ -37,9 +37,9 @@ def merits(results: Results) -> Iterator[Sheet]:
 def _merits(results: Results, model: str, scan: Scan) -> Figure:
     names = [name for name in MERITS if name in scan.merits]
     figure, axes = stack(len(names), 6.4, 0.9 + 2.3 * len(names), gap=0.24)
-    look = model_looks(list(results.models))[model]
+    style = model_styles(list(results.models))[model]
     for name, ax in zip(names, axes, strict=True):
-        merit(scan, name, ax, look=look)
+        merit(scan, name, ax, style=style)
     label_bottom(axes)
     heading = f"{shown(model, 24)}, for {expected_text(scan)}"
     axes[0].set_title(heading, fontsize=11, loc="left", parse_math=False)

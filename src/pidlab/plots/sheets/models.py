@@ -16,7 +16,7 @@ from pidlab.plots.matrices import confusion, decisions
 from pidlab.plots.response import response
 from pidlab.plots.sheets.sheet import Sheet, grid, objects_of
 from pidlab.plots.sheets.table import FigureTable, histogram_table, matrix_table, table_of
-from pidlab.plots.style import class_looks, new_figure, shown
+from pidlab.plots.style import class_styles, new_figure, shown
 from pidlab.plots.training import learning_curve, quantities
 
 
@@ -72,8 +72,8 @@ def responses(results: Results) -> Iterator[Sheet]:
 
 def _response(results: Results, model: ModelResult) -> Figure:
     figure = new_figure(6.4, 4.4)
-    looks = class_looks(results.classes, results.signal)
-    response(model, figure.subplots(), signal=results.signal, looks=looks)
+    styles = class_styles(results.classes, results.signal)
+    response(model, figure.subplots(), signal=results.signal, styles=styles)
     return figure
 
 

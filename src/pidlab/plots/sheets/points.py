@@ -13,7 +13,7 @@ from pidlab.evaluate.results.run import ModelResult, Results, Roc
 from pidlab.plots.roc import roc, roc_pairs, roc_ratio
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import model_looks, new_figure
+from pidlab.plots.style import model_styles, new_figure
 
 _MOST_POINTS = 200
 
@@ -46,14 +46,14 @@ def _reference(models: Sequence[ModelResult], against: str) -> ModelResult:
 
 
 def _roc(models: Sequence[ModelResult], against: str) -> Figure:
-    reference, looks = _reference(models, against), model_looks([m.name for m in models])
+    reference, styles = _reference(models, against), model_styles([m.name for m in models])
     if reference.fixed_cut:
         figure = new_figure(6.8, 6.4)
-        roc(models, against, figure.subplots(), looks=looks)
+        roc(models, against, figure.subplots(), styles=styles)
         return figure
     figure, axes = stack(2, 6.8, 6.4, gap=0.06, ratios=(3, 1.2))
-    roc(models, against, axes[0], looks=looks)
-    roc_ratio(models, against, axes[1], reference=reference, looks=looks)
+    roc(models, against, axes[0], styles=styles)
+    roc_ratio(models, against, axes[1], reference=reference, styles=styles)
     label_bottom(axes)
     axes[1].set_xlim(0.0, 1.0)
     return figure
@@ -103,7 +103,7 @@ def class_pairs(results: Results) -> Iterator[Sheet]:
 def _pairs(model: ModelResult) -> Figure:
     figure = new_figure(6.8, 5.2)
     n = sum(len(others) for others in model.roc_pairs.values())
-    roc_pairs(model, figure.subplots(), looks=list(model_looks([str(i) for i in range(n)]).values()))
+    roc_pairs(model, figure.subplots(), styles=list(model_styles([str(i) for i in range(n)]).values()))
     return figure
 
 

@@ -13,7 +13,7 @@ from pidlab.plots.efficiency import efficiency
 from pidlab.plots.matrices import efficiency_map
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, table_of
-from pidlab.plots.style import point_looks
+from pidlab.plots.style import point_styles
 
 MOST_COLUMNS = 4
 
@@ -59,11 +59,11 @@ def _efficiency(results: Results, model: ModelResult, maps: Sequence[EfficiencyM
     order = [results.signal, *(name for name in results.classes if name != results.signal)]
     particles = [name for name in order if any(one.particle == name for one in maps)]
     figure, axes = stack(len(particles), 6.4, 1.2 + 2.3 * len(particles), gap=0.08)
-    looks = point_looks(list(dict.fromkeys(one.working_point for one in maps)))
+    styles = point_styles(list(dict.fromkeys(one.working_point for one in maps)))
     for particle, ax in zip(particles, axes, strict=True):
         some = [one for one in maps if one.particle == particle]
         title = model.name if ax is axes[0] else ""
-        efficiency(some, ax, looks=looks, signal=results.signal, title=title, labels=results.labels)
+        efficiency(some, ax, styles=styles, signal=results.signal, title=title, labels=results.labels)
     label_bottom(axes)
     return figure
 
