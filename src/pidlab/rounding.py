@@ -66,8 +66,8 @@ def format_alike(numbers: tuple[float, ...], error: float) -> list[str]:
 
 
 def _narrowest(value: float, low: float, high: float) -> float:
-    arms = [arm for arm in (high - value, value - low) if math.isfinite(arm) and arm > 0]
-    return max(min(arms), 0.1 * max(arms)) if arms else math.nan
+    lengths = [length for length in (high - value, value - low) if math.isfinite(length) and length > 0]
+    return max(min(lengths), 0.1 * max(lengths)) if lengths else math.nan
 
 
 def _power(size: float) -> int:

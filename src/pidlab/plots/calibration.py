@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results.quality import Calibration
-from pidlab.plots.style import GREY, LineStyle, arms, label_axes, legend, shown
+from pidlab.plots.style import GREY, LineStyle, error_lengths, label_axes, legend, shown
 from pidlab.rounding import format_measured
 
 _POINTS: dict[str, Any] = {"linestyle": "none", "markersize": 4.5, "elinewidth": 1.2}
@@ -26,7 +26,7 @@ def calibration(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle, 
     """
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.0)
     bars = ax.errorbar(
-        curve.score, curve.fraction, yerr=arms(curve.fraction, curve.low, curve.high),
+        curve.score, curve.fraction, yerr=error_lengths(curve.fraction, curve.low, curve.high),
         color=style.colour, marker=style.marker, **_POINTS,
     )  # fmt: skip
     ax.set(xlim=(-0.02, 1.02))
@@ -45,7 +45,7 @@ def calibration_gap(curve: Calibration, ax: Axes, *, signal: str, style: LineSty
     """Draw the share of signal less the mean score; the calibration error is the mean size of these."""
     ax.axhline(0.0, color=GREY, linestyle="--", linewidth=1.0)
     gap = curve.fraction - curve.score
-    errors = arms(curve.fraction, curve.low, curve.high)
+    errors = error_lengths(curve.fraction, curve.low, curve.high)
     ax.errorbar(curve.score, gap, yerr=errors, color=style.colour, marker=style.marker, **_POINTS)
     ax.yaxis.set_major_locator(MaxNLocator(4, symmetric=True))
     label_axes(ax, f"mean score for {shown(signal)}", "share − score")

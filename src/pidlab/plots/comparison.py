@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from pidlab.evaluate.results.run import Comparison
 from pidlab.measured import UNDEFINED, Measured
-from pidlab.plots.style import GREY, arms, columns, name_ticks, shown
+from pidlab.plots.style import GREY, columns, error_lengths, name_ticks, shown
 
 
 def delta_auc(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
@@ -38,7 +38,7 @@ def _forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hin
     value, low, high = columns(numbers)
     ax.axvline(0.0, color=GREY, linewidth=1.0)
     properties: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 3.5, "linestyle": "none"}
-    ax.errorbar(value, range(len(rows)), xerr=arms(value, low, high), **properties)
+    ax.errorbar(value, range(len(rows)), xerr=error_lengths(value, low, high), **properties)
     name_ticks(ax, "y", rows)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.xaxis.set_major_locator(MaxNLocator(3, symmetric=False))

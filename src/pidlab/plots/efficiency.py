@@ -11,8 +11,8 @@ from pidlab.evaluate.results.run import EfficiencyMap
 from pidlab.plots.style import (
     NO_LABELS,
     LineStyle,
-    arms,
     caption,
+    error_lengths,
     label_axes,
     legend,
     log_scale,
@@ -49,7 +49,7 @@ def efficiency(
         style = styles[one.working_point]
         edges, remark = visible_edges(one.edges[0])
         bars = ax.errorbar(
-            (edges[1:] + edges[:-1]) / 2, one.value, xerr=np.diff(edges) / 2, yerr=arms(one.value, one.low, one.high),
+            (edges[1:] + edges[:-1]) / 2, one.value, xerr=np.diff(edges) / 2, yerr=error_lengths(one.value, one.low, one.high),
             color=style.colour, marker=style.marker, markersize=4.5, linestyle="none", elinewidth=1.2,
         )  # fmt: skip
         entries.append((bars, one.working_point))

@@ -12,9 +12,9 @@ from pidlab.plots.style import (
     GREY,
     NO_LABELS,
     LineStyle,
-    arms,
     caption,
     colour_bar,
+    error_lengths,
     label_axes,
     legend,
     shades,
@@ -66,7 +66,7 @@ def flatness(
         (found.after, style.colour, style.colour, found.working_point, found.chi2_after, 0.15),
     ):
         bars = ax.errorbar(
-            centres + aside * half, one.value, yerr=arms(one.value, one.low, one.high), color=colour,
+            centres + aside * half, one.value, yerr=error_lengths(one.value, one.low, one.high), color=colour,
             marker=style.marker, markerfacecolor=filled, markersize=4.5, linestyle="none", elinewidth=1.2,
         )  # fmt: skip
         entries.append((bars, f"{word}: χ²/ndf {chi2:.3g}/{found.ndf}"))

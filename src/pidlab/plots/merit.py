@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results.quality import Scan
-from pidlab.plots.style import GREY, LineStyle, arms, columns, label_axes, shown
+from pidlab.plots.style import GREY, LineStyle, columns, error_lengths, label_axes, shown
 from pidlab.rounding import format_measured
 
 MERITS = {"purity": "S / (S + B)", "significance": "S / √(S + B)", "punzi": "ε / (a/2 + √B)"}
@@ -31,7 +31,7 @@ def merit(scan: Scan, name: str, ax: Axes, *, style: LineStyle) -> Axes:
         ax.axvline(one.best, color=GREY, linestyle="--", linewidth=1.0)
         value, low, high = columns([one.at_best])
         bars = ax.errorbar(
-            [one.best], value, yerr=arms(value, low, high), color="black", marker="o", markersize=4.5, capsize=2.5,
+            [one.best], value, yerr=error_lengths(value, low, high), color="black", marker="o", markersize=4.5, capsize=2.5,
             linestyle="none", elinewidth=1.2,
         )  # fmt: skip
         text = f"{one.best:.4g} by validation; test: {format_measured(one.at_best)} at ε = {one.efficiency.value:.3g}"

@@ -11,7 +11,17 @@ from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results.run import Robustness
 from pidlab.measured import Measured
-from pidlab.plots.style import GREY, NO_LABELS, Caption, LineStyle, arms, caption, columns, label_axes, name_ticks
+from pidlab.plots.style import (
+    GREY,
+    NO_LABELS,
+    Caption,
+    LineStyle,
+    caption,
+    columns,
+    error_lengths,
+    label_axes,
+    name_ticks,
+)
 
 UNCHANGED = {"scale": 1.0}
 """The size that changes nothing, where it is not 0."""
@@ -54,7 +64,7 @@ def robustness(
                 "marker": style.marker,
                 "markersize": 4,
             }
-            ax.errorbar(sizes, value, yerr=arms(value, low, high), elinewidth=1.0, **properties)
+            ax.errorbar(sizes, value, yerr=error_lengths(value, low, high), elinewidth=1.0, **properties)
     ax.axvline(neutral, color=GREY, linewidth=0.8, linestyle=":")
     ax.xaxis.set_major_locator(MaxNLocator(5))
     label_axes(ax, _AXIS.get(change, change), "AUC")
@@ -109,7 +119,9 @@ def _bars(rows: Mapping[str, Measured], start: float, ax: Axes, *, style: LineSt
     value, low, high = columns(list(rows.values()))
     places = np.arange(len(rows))
     ax.barh(places, np.nan_to_num(value - start), left=start, height=0.62, color=style.colour, alpha=0.55)
-    ax.errorbar(value, places, xerr=arms(value, low, high), color="black", marker="", linestyle="none", elinewidth=1.2)
+    ax.errorbar(
+        value, places, xerr=error_lengths(value, low, high), color="black", marker="", linestyle="none", elinewidth=1.2
+    )
     name_ticks(ax, "y", names)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.use_sticky_edges = False

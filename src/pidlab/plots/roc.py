@@ -11,7 +11,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from pidlab.evaluate.results.run import ModelResult, Roc, WorkingPoint
 from pidlab.measured import Array
-from pidlab.plots.style import LineStyle, arms, columns, label_axes, legend, log_scale, nothing_to_draw, shown
+from pidlab.plots.style import LineStyle, columns, error_lengths, label_axes, legend, log_scale, nothing_to_draw, shown
 from pidlab.rounding import format_measured
 
 
@@ -149,6 +149,6 @@ def _cross(point: WorkingPoint, y: tuple[float, float, float], ax: Axes, style: 
     value, low, high = (np.array([number]) for number in y)
     high = np.where(np.isfinite(high), high, 1e30)
     return ax.errorbar(
-        x, value, yerr=arms(value, low, high), xerr=arms(x, x_low, x_high), color=style.colour, marker=style.marker,
+        x, value, yerr=error_lengths(value, low, high), xerr=error_lengths(x, x_low, x_high), color=style.colour, marker=style.marker,
         markersize=7, capsize=2.5, linestyle="none", zorder=5,
     )  # fmt: skip

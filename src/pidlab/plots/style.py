@@ -269,8 +269,8 @@ def visible_edges(edges: Array) -> tuple[Array, str]:
     return drawn, f"  ({', '.join(remarks)})" if remarks else ""
 
 
-def arms(value: Array, low: Array, high: Array) -> NDArray[np.float64]:
-    """(2, m) lengths of the error bars down to `low` and up to `high`; none where `value` lies beyond a bound."""
+def error_lengths(value: Array, low: Array, high: Array) -> NDArray[np.float64]:
+    """Returns (2, m) lengths of the error bars down to `low` and up to `high`; 0 if `value` lies beyond a bound."""
     return np.stack([np.fmax(value - low, 0.0), np.fmax(high - value, 0.0)])
 
 
