@@ -1,4 +1,4 @@
-"""Figures: each function takes a result and the axes to draw on; `figures` and `write` make all of a run."""
+"""Figures: each function draws a result on axes; `figures` and `write` make all figures of a run."""
 
 from pidlab.plots.comparison import delta_auc, delta_misid
 from pidlab.plots.cutflow import cut_flow

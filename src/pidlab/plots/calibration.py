@@ -15,14 +15,14 @@ _POINTS: dict[str, Any] = {"linestyle": "none", "markersize": 4.5, "elinewidth":
 
 
 def calibration(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle, name: str) -> Axes:
-    """Draw the share of signal against the signal's mean score; on the dashed line a score is a probability.
+    """Draw the share of signal against the mean score; on the dashed line the score is a probability.
 
     Args:
         curve: of one model.
         ax: where to draw.
         signal: the class whose score it is.
-        style: the model's.
-        name: the model's, written above with the calibration error.
+        style: that of the model.
+        name: that of the model; heads the legend, which gives the calibration error.
     """
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.0)
     bars = ax.errorbar(
@@ -30,19 +30,15 @@ def calibration(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle, 
         color=style.colour, marker=style.marker, **_POINTS,
     )  # fmt: skip
     ax.set(xlim=(-0.02, 1.02))
-    label_axes(ax, f"mean score for {shown(signal)}", f"share of {shown(signal)}{weighting(curve)}")
+    weighting = ",\nclasses weighted equally" if curve.balanced else ""
+    label_axes(ax, f"mean score for {shown(signal)}", f"share of {shown(signal)}{weighting}")
     how = "" if curve.method == "none" else f", calibrated by {curve.method}"
     legend(ax, [(bars, f"rms error {format_measured(curve.rms_error)}")], title=f"{name}{how}")
     return ax
 
 
-def weighting(curve: Calibration) -> str:
-    """What the share is of, where the classes do not count as they are."""
-    return ",\nclasses weighted equally" if curve.balanced else ""
-
-
 def calibration_gap(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle) -> Axes:
-    """Draw the share of signal less the mean score; the calibration error is the mean size of these."""
+    """Draw the share of signal minus the mean score; the calibration error is its root mean square."""
     ax.axhline(0.0, color=GREY, linestyle="--", linewidth=1.0)
     gap = curve.fraction - curve.score
     errors = error_lengths(curve.fraction, curve.low, curve.high)

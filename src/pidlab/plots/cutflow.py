@@ -1,4 +1,4 @@
-"""The cut flow: what each cut of the selection leaves, by class."""
+"""The cut flow: the candidates of each class that each cut of the selection leaves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results.run import CutStep
-from pidlab.plots.style import LineStyle, label_axes, legend, name_ticks, write
+from pidlab.plots.style import LineStyle, label_axes, legend, name_ticks, write_text
 
 
 def cut_flow(steps: Sequence[CutStep], ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
-    """Draw the number of candidates of each class after each cut, from top to bottom, on a log axis."""
+    """Draw the number of candidates of each class after each cut, the first cut on top, on a log axis."""
     classes = list(dict.fromkeys(particle for step in steps for particle in step.passed))
     height = 0.8 / max(len(classes), 1)
     entries = []
@@ -22,7 +22,7 @@ def cut_flow(steps: Sequence[CutStep], ax: Axes, *, styles: Mapping[str, LineSty
         bars = ax.barh(rows, counts, height=0.92 * height, color=styles[particle].colour, alpha=0.75)
         entries.append((bars, particle))
         for row, count in zip(rows, counts, strict=True):
-            write(ax, max(count, 1), float(row), f" {count:,}", va="center", ha="left", fontsize=10)
+            write_text(ax, max(count, 1), float(row), f" {count:,}", va="center", ha="left", fontsize=10)
     most = max((step.passed.get(particle, 0) for step in steps for particle in classes), default=0)
     if most > 0:
         ax.set_xscale("log")

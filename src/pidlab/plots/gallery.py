@@ -1,4 +1,4 @@
-"""Every figure of a run, made from its results: names, titles, descriptions, numbers, and the files."""
+"""Every figure of a run, made from its results: names, titles, descriptions, numbers, and files."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Picture(NamedTuple):
 
 
 def catalogue(results: Results) -> dict[str, Sheet]:
-    """Everything there is to draw, by name, in the order of the analysis; nothing is drawn yet.
+    """Returns the sheets of all figures by name, in the order of the analysis, without drawing them.
 
-    What has no content is absent. Names are file names without a suffix, unique also where case does not count.
+    Figures without content are left out. Names are stems of file names, unique even if case is ignored.
     """
     found: dict[str, Sheet] = {}
     taken: set[str] = set()
@@ -64,7 +64,7 @@ def catalogue(results: Results) -> dict[str, Sheet]:
 
 
 def drawn(sheet: Sheet, name: str, style: Style = PLAIN) -> Figure:
-    """The figure of one sheet."""
+    """Returns the drawn figure of one sheet."""
     with context(name, style.experiment):
         figure = sheet.draw()
         put_label(figure, style)
@@ -72,7 +72,7 @@ def drawn(sheet: Sheet, name: str, style: Style = PLAIN) -> Figure:
 
 
 def figures(results: Results, style: Style = PLAIN) -> Iterator[tuple[str, str, str, Figure]]:
-    """The name, title, description and figure of everything there is to draw, in the order of the analysis."""
+    """Yields the name, title, description and figure of each sheet, in the order of the analysis."""
     for name, sheet in catalogue(results).items():
         yield name, sheet.title, sheet.alt, drawn(sheet, name, style)
 
@@ -87,10 +87,11 @@ def write(
 ) -> list[Picture]:
     """Write NAME.FORMAT of every figure, or of those named in `only`, into an existing `directory`.
 
-    The same figures as SVG come back.
+    Returns:
+        The same figures as SVG.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: If a file cannot be written.
     """
     return [
         write_one(sheet, name, directory, style, formats)
@@ -102,29 +103,29 @@ def write(
 def write_one(
     sheet: Sheet, name: str, directory: Path, style: Style = PLAIN, formats: Collection[str] = ("png", "pdf")
 ) -> Picture:
-    """Write NAME.FORMAT of one figure; the same as SVG comes back.
+    """Write NAME.FORMAT of one figure and return it as SVG.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: If a file cannot be written.
     """
     files = rendered(drawn(sheet, name, style), name, *{*formats, "svg"}, experiment=style.experiment)
     for suffix in formats:
-        _save(directory / f"{name}.{suffix}", files[suffix])
+        save(directory / f"{name}.{suffix}", files[suffix])
     return picture(name, sheet, files["svg"])
 
 
 def save_plots(results: Results, directory: Path) -> list[Path]:
-    """Write every figure as NAME.png and NAME.pdf; the paths come back.
+    """Write every figure as NAME.png and NAME.pdf and return the paths.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: If a file cannot be written.
     """
     names = [picture.name for picture in write(results, directory)]
     return [directory / f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")]
 
 
 def pictures(results: Results, style: Style = PLAIN) -> list[Picture]:
-    """Every figure in SVG alone."""
+    """Returns every figure as SVG without writing files."""
     return [
         picture(name, sheet, rendered(drawn(sheet, name, style), name, "svg", experiment=style.experiment)["svg"])
         for name, sheet in catalogue(results).items()
@@ -132,7 +133,10 @@ def pictures(results: Results, style: Style = PLAIN) -> list[Picture]:
 
 
 def rendered(figure: Figure, name: str, *formats: str, experiment: str = "none") -> dict[str, bytes]:
-    """The bytes of `figure` in each of `formats` ("png", "pdf", "svg"), the same each time: no dates, no random ids."""
+    """Returns `figure` in each of `formats` ("png", "pdf", "svg").
+
+    The bytes are reproducible: they hold no dates and no random identifiers.
+    """
     files: dict[str, bytes] = {}
     with context(name, experiment):
         record = recorded(figure, margin=0.08)
@@ -144,7 +148,7 @@ def rendered(figure: Figure, name: str, *formats: str, experiment: str = "none")
 
 
 def sanitised(name: str) -> str:
-    """`name` with only letters, digits and underscores, of at most 120 characters."""
+    """Returns `name` with only letters, digits and underscores and at most 120 characters."""
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:120] or "figure"
 
 
@@ -165,12 +169,17 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def picture(name: str, sheet: Sheet, svg: bytes) -> Picture:
-    """What was drawn of a sheet, as the report takes it."""
+    """Returns the drawing of a sheet as the report takes it."""
     table = sheet.numbers() if sheet.numbers else None
     return Picture(name, sheet.title, sheet.alt, svg.decode(), table, sheet.section, sheet.objects)
 
 
-def _save(path: Path, content: bytes) -> None:
+def save(path: Path, content: bytes) -> Path:
+    """Write the file of a figure and return its path.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
     try:
         path.write_bytes(content)
     except OSError as error:
@@ -178,3 +187,4 @@ def _save(path: Path, content: bytes) -> None:
             f"{path}: the figure cannot be written ({error.strerror or error}); "
             "choose a place with room where you may write, by `-o`"
         ) from error
+    return path

@@ -1,4 +1,4 @@
-"""The input features by class."""
+"""The distribution of an input feature in each class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def feature(
 ) -> Axes:
     """Draw one feature by class with unit area on a log axis.
 
-    A triangle at an edge says that candidates lie beyond it.
+    A triangle at an edge marks candidates beyond it.
     """
     heights = []
     for particle, histogram in by_class.items():
@@ -34,12 +34,12 @@ def feature(
         nothing_to_draw(ax, "no values")
     log_scale(ax, np.concatenate([np.array([]), *heights]), least=30.0)
     ax.yaxis.set_minor_formatter(NullFormatter())
-    _hint_flows(by_class, ax)
+    _mark_flows(by_class, ax)
     label_axes(ax, caption(name, labels, 30), "density")
     return ax
 
 
-def _hint_flows(by_class: Mapping[str, Histogram], ax: Axes) -> None:
+def _mark_flows(by_class: Mapping[str, Histogram], ax: Axes) -> None:
     for flow, x, marker in ((0, 0.0, 5), (-1, 1.0, 4)):
         if any(histogram.sumw[flow] for histogram in by_class.values()):
             ax.plot(

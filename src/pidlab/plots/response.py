@@ -1,4 +1,4 @@
-"""The response of a model: its score by true class, test filled and train as points, thresholds as dashed lines."""
+"""The response of a model: the distribution of its score in each true class."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, 
     """Draw the score of `model` for each class with unit area on a log axis.
 
     Args:
-        model: its `response` is drawn: "test" filled, "train" as points with errors.
+        model: its `response` is drawn, "test" filled and "train" as points with errors, and its thresholds as dashed
+            lines.
         ax: where to draw.
         signal: the class whose score it is.
-        styles: one for each class.
+        styles: class to its style.
     """
     entries: list[tuple[Any, str]] = []
     heights: list[float] = []
@@ -58,7 +59,7 @@ def _heights(drawn: Any) -> list[float]:
 
 def _thresholds(model: ModelResult, ax: Axes) -> None:
     low, high = ax.get_xlim()
-    # A working point out of reach has a threshold beyond every score: it would stretch the axis.
+    # A working point that no cut reaches has a threshold beyond every score, which would stretch the axis.
     inside = [p for p in model.working_points if p.flat is None and low <= p.threshold <= high]
     for i, point in enumerate(inside):
         ax.axvline(point.threshold, color=GREY, linestyle="--", linewidth=1.0)

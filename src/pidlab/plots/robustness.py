@@ -1,9 +1,8 @@
-"""What a changed detector does to a model: AUC against the size of the change, and without a feature."""
+"""How much models depend on their features: AUC after changes of a feature and without it, and its importance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,14 +16,13 @@ from pidlab.plots.style import (
     Caption,
     LineStyle,
     caption,
-    columns,
-    error_lengths,
     label_axes,
     name_ticks,
+    with_errors,
 )
 
 UNCHANGED = {"scale": 1.0}
-"""The size that changes nothing, where it is not 0."""
+"""The sizes of changes that change nothing, for kinds of changes for which this is not 0."""
 
 _AXIS = {"smear": "smearing / spread", "shift": "shift / spread", "scale": "scale factor"}
 
@@ -39,32 +37,29 @@ def robustness(
     unchanged: Mapping[str, Measured],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
-    """Draw AUC against the size of `change` of `feature`, all models.
+    """Draw AUC against the size of `change` of `feature` for all models.
 
     Args:
         by_model: model to its changes.
         change: "smear", "scale" or "shift".
-        feature: a feature, or "all" for every feature at once.
+        feature: the changed feature, or "all" for every feature at once.
         ax: where to draw.
-        styles: one for each model.
-        unchanged: model to AUC of the sample as it is.
-        labels: feature to its text, for those that have one.
+        styles: model to its style.
+        unchanged: model to AUC on the unchanged sample.
+        labels: feature to its text.
     """
     neutral = UNCHANGED.get(change, 0.0)
     for model, changes in by_model.items():
         at = {p.size: p.auc for p in changes.points if (p.change, p.feature) == (change, feature)}
         at.setdefault(neutral, unchanged[model])
         sizes = sorted(at)
-        value, low, high = columns([at[size] for size in sizes])
+        value, errors = with_errors([at[size] for size in sizes])
         if np.isfinite(value).any():
             style = styles[model]
-            properties: dict[str, Any] = {
-                "color": style.colour,
-                "linestyle": style.line,
-                "marker": style.marker,
-                "markersize": 4,
-            }
-            ax.errorbar(sizes, value, yerr=error_lengths(value, low, high), elinewidth=1.0, **properties)
+            ax.errorbar(
+                sizes, value, yerr=errors, color=style.colour, linestyle=style.line, marker=style.marker, markersize=4,
+                elinewidth=1.0,
+            )  # fmt: skip
     ax.axvline(neutral, color=GREY, linewidth=0.8, linestyle=":")
     ax.xaxis.set_major_locator(MaxNLocator(5))
     label_axes(ax, _AXIS.get(change, change), "AUC")
@@ -81,14 +76,14 @@ def dropped(
     style: LineStyle,
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
-    """Draw, for each feature taken away, a bar from the AUC with it to the AUC without it.
+    """Draw, for each feature, a bar from the AUC with all features to the AUC without this one.
 
     Args:
-        without: feature to the AUC without it, one row each, the first on top.
+        without: feature to the AUC without it, a row for each, the first on top.
         unchanged: AUC with every feature.
         ax: where to draw.
-        style: the model's.
-        labels: feature to its text, for those that have one.
+        style: that of the model.
+        labels: feature to its text.
     """
     _bars(without, unchanged.value, ax, style=style, names=[caption(name, labels) for name in without])
     ax.axvline(unchanged.value, color=style.colour, linewidth=1.2)
@@ -105,8 +100,8 @@ def importance(
         rows: feature to the number.
         quantity: what the number is; heads the axes.
         ax: where to draw.
-        style: the model's.
-        labels: feature to its text, for those that have one.
+        style: that of the model.
+        labels: feature to its text.
     """
     _bars(rows, 0.0, ax, style=style, names=[caption(name, labels, 30) for name in rows])
     ax.axvline(0.0, color=GREY, linewidth=1.0)
@@ -116,12 +111,10 @@ def importance(
 
 def _bars(rows: Mapping[str, Measured], start: float, ax: Axes, *, style: LineStyle, names: Sequence[Caption]) -> None:
     """Draw a bar from `start` to each number, with its interval and its name."""
-    value, low, high = columns(list(rows.values()))
+    value, errors = with_errors(list(rows.values()))
     places = np.arange(len(rows))
     ax.barh(places, np.nan_to_num(value - start), left=start, height=0.62, color=style.colour, alpha=0.55)
-    ax.errorbar(
-        value, places, xerr=error_lengths(value, low, high), color="black", marker="", linestyle="none", elinewidth=1.2
-    )
+    ax.errorbar(value, places, xerr=errors, color="black", marker="", linestyle="none", elinewidth=1.2)
     name_ticks(ax, "y", names)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.use_sticky_edges = False

@@ -15,7 +15,7 @@ from pidlab.plots.comparison import delta_auc, delta_misid
 from pidlab.plots.robustness import dropped, robustness
 from pidlab.plots.sheets.sheet import Sheet, grid, label_left
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import Draw, legend, model_styles, new_figure, samples_of, shown
+from pidlab.plots.style import Draw, legend, legend_lines, model_styles, new_figure, shown
 
 WORST_FEATURES = 5
 MOST_ROWS = 25
@@ -122,7 +122,7 @@ def _changes(results: Results, change: str, features: Sequence[str]) -> Figure:
             results.robustness, change, feature_name, ax, styles=styles, unchanged=unchanged, labels=results.labels
         )
     drawn = [name for name in results.robustness if np.isfinite(unchanged[name].value)]
-    legend(axes[0], samples_of(styles, drawn, marker=True), above=1.1)
+    legend(axes[0], legend_lines(styles, drawn, marker=True), above=1.1)
     label_left(axes, 3)
     return figure
 

@@ -16,7 +16,7 @@ from pidlab.plots.inputs import feature
 from pidlab.plots.matrices import correlation
 from pidlab.plots.sheets.sheet import Sheet, grid, label_left, root_key
 from pidlab.plots.sheets.table import FigureTable, histogram_table, matrix_table, table_of
-from pidlab.plots.style import class_styles, legend, new_figure, samples_of, shown
+from pidlab.plots.style import class_styles, legend, legend_lines, new_figure, shown
 
 FEATURES_A_PAGE = 12
 
@@ -44,7 +44,7 @@ def _inputs(results: Results, some: Sequence[tuple[str, Mapping[str, Histogram]]
     styles = class_styles(results.classes, results.signal)
     for (name, by_class), ax in zip(some, axes, strict=True):
         feature(name, by_class, ax, styles=styles, labels=results.labels)
-    legend(axes[0], samples_of(styles, results.classes, marker=False))
+    legend(axes[0], legend_lines(styles, results.classes, marker=False))
     label_left(axes, n_columns)
     return figure
 
