@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import gzip
 import hashlib
-import json
 import math
 import re
 from html.parser import HTMLParser
@@ -19,11 +18,10 @@ from example_results import example
 from pidlab.errors import OutputError
 from pidlab.evaluate.results.run import Results, Scoring
 from pidlab.measured import UNDEFINED, Measured
-from pidlab.plots import Picture
-from pidlab.plots.gallery import catalogue
+from pidlab.plots.gallery import Picture, catalogue
 from pidlab.plots.sheets.table import FigureTable
 from pidlab.report import page as report
-from pidlab.report.page import by_auc, render, verdict, write_report
+from pidlab.report.page import by_auc, objects_of, render, verdict, write_report
 from pidlab.rootio.results.run import object_names, write_results
 from pidlab.rounding import format_measured, format_number
 
@@ -259,19 +257,10 @@ def test_the_same_input_gives_the_same_bytes():
     assert page() == page()
 
 
-def test_figures_are_drawn_where_none_are_given(tmp_path):
-    few = dataclasses.replace(TWO, models={}, comparisons=(), robustness={}, inputs={}, correlation={})
-    path = tmp_path / "report.html"
-    write_report(path, few, title="t", config_yaml="", manifest={})
-    assert Outline(path.read_text(encoding="utf-8")).attributes("alt") == [
-        "Number of candidates of each class after step 1 <1, step 2 <2, step 3 <3."
-    ]
-
-
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     path: Path = tmp_path / "missing" / "report.html"
     with pytest.raises(OutputError, match=r"report\.html: the report cannot be written \(No such file"):
-        write_report(path, TWO, title="t", config_yaml="", manifest={}, figures=PICTURES)
+        write_report(path, page())
 
 
 # numbers and objects of figures
@@ -318,11 +307,9 @@ def test_every_figure_of_a_run_has_a_section_of_the_report():
 def test_a_figure_knows_the_objects_that_show_the_same(figure, objects):
     others = ["cuts/score_electron", "inputs/x_electron", "cuts/efficiency_p_eff90", "maps/cuts/efficiency_p_th_eff90"]
     sheet = catalogue(THREE)[figure]
-    shown = report._shown(
-        Picture(figure, "T", "A", SVG, None, sheet.section, sheet.objects), sorted({*others, *objects})
-    )
-    assert sorted(json.loads(shown.objects)) == sorted(objects)
-    assert json.loads(shown.objects)[0] == objects[0]
+    found = objects_of(Picture(figure, "T", "A", SVG, objects=sheet.objects), sorted({*others, *objects}))
+    assert sorted(found) == sorted(objects)
+    assert found[0] == objects[0]
 
 
 def test_every_object_of_an_input_is_behind_the_figure_that_shows_it(tmp_path):

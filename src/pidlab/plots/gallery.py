@@ -71,12 +71,6 @@ def drawn(sheet: Sheet, name: str, style: Style = PLAIN) -> Figure:
     return figure
 
 
-def figures(results: Results, style: Style = PLAIN) -> Iterator[tuple[str, str, str, Figure]]:
-    """Yields the name, title, description and figure of each sheet, in the order of the analysis."""
-    for name, sheet in catalogue(results).items():
-        yield name, sheet.title, sheet.alt, drawn(sheet, name, style)
-
-
 def write(
     results: Results,
     directory: Path,
@@ -112,24 +106,6 @@ def write_one(
     for suffix in formats:
         save(directory / f"{name}.{suffix}", files[suffix])
     return picture(name, sheet, files["svg"])
-
-
-def save_plots(results: Results, directory: Path) -> list[Path]:
-    """Write every figure as NAME.png and NAME.pdf and return the paths.
-
-    Raises:
-        OutputError: If a file cannot be written.
-    """
-    names = [picture.name for picture in write(results, directory)]
-    return [directory / f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")]
-
-
-def pictures(results: Results, style: Style = PLAIN) -> list[Picture]:
-    """Returns every figure as SVG without writing files."""
-    return [
-        picture(name, sheet, rendered(drawn(sheet, name, style), name, "svg", experiment=style.experiment)["svg"])
-        for name, sheet in catalogue(results).items()
-    ]
 
 
 def rendered(figure: Figure, name: str, *formats: str, experiment: str = "none") -> dict[str, bytes]:

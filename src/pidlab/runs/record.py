@@ -22,7 +22,7 @@ from pidlab.runs.manifest import SCHEMA as MANIFEST_SCHEMA
 from pidlab.models.registry import Resources
 from pidlab.plots.worker import FigureWorker, drawing
 from pidlab.preprocess.events import Input
-from pidlab.report.page import write_report
+from pidlab.report.page import render, write_report
 from pidlab.runs.revision import revision_of
 from pidlab.rootio.results.run import write_results
 
@@ -79,8 +79,7 @@ def write_record(
     with drawing(folder, results, loaded.config.style, worker) as drawn:
         write_results(folder / "results.root", results, json.dumps(manifest))
         pictures = drawn()
-    write_report(
-        folder / "report.html",
+    page = render(
         results,
         title=loaded.name,
         config_yaml=config_yaml(loaded),
@@ -88,6 +87,7 @@ def write_record(
         figures=pictures,
         root_file=folder / "results.root",
     )
+    write_report(folder / "report.html", page)
 
 
 def seal(folder: Path, manifest: Mapping[str, Any]) -> None:

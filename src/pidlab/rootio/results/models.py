@@ -1,16 +1,17 @@
-"""Calibration, importance, figures of merit, pairs of classes and the matrix as ROOT objects."""
+"""One model as ROOT objects: response, ROC curves, working points, history, calibration, merit, and matrices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
-from pidlab.evaluate.results.run import ModelResult
-from pidlab.measured import UNDEFINED, Measured
-from pidlab.rootio.histograms import from_cells, th2
-from pidlab.rootio.results.placed import NamedObject, bounds, graph_of, labelled
+from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Scan
+from pidlab.evaluate.results.run import ModelResult, Results, Roc
+from pidlab.measured import UNDEFINED, bounds
+from pidlab.rootio.graphs import tgraph
+from pidlab.rootio.histograms import from_cells, th1, th2
+from pidlab.rootio.results.named_object import Column, NamedObject, graph_of, root_text
 
 _MERITS = {
     "purity": "S / (S + B)",
@@ -19,16 +20,65 @@ _MERITS = {
 }
 
 
-def quality(model: ModelResult, signal: str) -> Iterator[NamedObject]:
-    """What there is of these in the directory of a model."""
+def model_objects(model: ModelResult, results: Results) -> Iterator[NamedObject]:
+    """Yields what the directory of a model holds, except for what depends on spectators."""
+    yield from _rocs(model, results.signal)
+    yield from _working_points(model, results.signal)
+    for sample, classes in model.response.items():
+        suffix = () if sample == "test" else (sample,)
+        for name, histogram in classes.items():
+            title = f"{model.name}, {name}, {sample} sample;score of {results.signal};weighted candidates"
+            yield NamedObject((model.name, "_".join(("score", name, *suffix))), th1(histogram, title))
+    if "test" in model.samples:
+        test = model.samples["test"]
+        edges = np.arange(len(test.classes) + 1.0)
+        n = sum(results.n.get("test", {}).values())
+        bins = from_cells(test.confusion, (edges, edges), entries=n)
+        title = f"{model.name}: confusion matrix, test sample;true class;decided class;weighted candidates"
+        yield NamedObject((model.name, "confusion"), th2(bins, title, test.classes, test.classes))
+    if model.training is not None:
+        for quantity, values in model.training.history.items():
+            graph = tgraph(np.arange(1, len(values) + 1), values, f"{model.name};epoch;{root_text(quantity)}")
+            yield NamedObject((model.name, f"history_{quantity}"), graph)
     if model.calibration is not None:
-        yield _calibration(model.name, model.calibration, signal)
+        yield _calibration(model.name, model.calibration, results.signal)
     if model.scan is not None:
         yield from _scan(model.name, model.scan)
     if model.matrix is not None:
         yield _matrix(model.name, model.matrix)
     yield from _pairs(model)
     yield from _class_points(model)
+
+
+def _rocs(model: ModelResult, signal: str) -> Iterator[NamedObject]:
+    """Yields `roc` against all others together or the only other class, and `roc_CLASS` against each of several."""
+    if not model.roc:
+        return
+    first = "rest" if "rest" in model.roc else next(iter(model.roc))
+    yield from _roc(model.name, model.roc[first], signal, "")
+    if len(model.roc) > 1:
+        for against in (name for name in model.roc if name != "rest"):
+            yield from _roc(model.name, model.roc[against], signal, f"_{against}")
+
+
+def _roc(model: str, roc: Roc, signal: str, suffix: str) -> Iterator[NamedObject]:
+    other = "misidentification" if roc.against == "rest" else f"{roc.against} misidentification"
+    title = f"{model}: {signal} against {roc.against};{signal} efficiency;"
+    x: Column = (roc.efficiency, roc.efficiency_low, roc.efficiency_high)
+    yield NamedObject((model, "roc" + suffix), graph_of(x, (roc.misid, roc.misid_low, roc.misid_high), title + other))
+    with np.errstate(divide="ignore"):  # where nothing passes, the rejection has no upper bound and no point
+        value, low, high = (np.asarray(1 / m, dtype=np.float64) for m in (roc.misid, roc.misid_high, roc.misid_low))
+    yield NamedObject((model, "rejection" + suffix), graph_of(x, (value, low, high), f"{title}1 / {other}"))
+
+
+def _working_points(model: ModelResult, signal: str) -> Iterator[NamedObject]:
+    particles = {particle: None for point in model.working_points for particle in point.misid}
+    for particle in particles:
+        points = [point for point in model.working_points if particle in point.misid and point.flat is None]
+        x = bounds([point.efficiency for point in points])
+        title = f"{model.name}, working points;{signal} efficiency;{particle} misidentification"
+        graph = graph_of(x, bounds([point.misid.get(particle, UNDEFINED) for point in points]), title)
+        yield NamedObject((model.name, f"working_points_{particle}"), graph)
 
 
 def _calibration(model: str, curve: Calibration, signal: str) -> NamedObject:
@@ -39,7 +89,7 @@ def _calibration(model: str, curve: Calibration, signal: str) -> NamedObject:
 
 
 def _scan(model: str, scan: Scan) -> Iterator[NamedObject]:
-    """A graph for each figure against threshold, and a point at the threshold chosen for it."""
+    """Yields a graph of each figure of merit against threshold, and a point at the threshold chosen for it."""
     x = (scan.threshold, scan.threshold, scan.threshold)
     numbers = ", ".join(f"{n:.6g} {particle}" for particle, n in scan.expected.items())
     for name, merit in scan.merits.items():
@@ -48,12 +98,12 @@ def _scan(model: str, scan: Scan) -> Iterator[NamedObject]:
         yield NamedObject((model, f"merit_{name}"), graph_of(x, (merit.value, merit.low, merit.high), title))
         if merit.best is not None:
             best = np.array([merit.best])
-            point = graph_of((best, best, best), bounds([merit.at_best]), f"{title}")
+            point = graph_of((best, best, best), bounds([merit.at_best]), title)
             yield NamedObject((model, f"merit_{name}_best"), point)
 
 
 def _matrix(model: str, matrix: DecisionMatrix) -> NamedObject:
-    """Rates with half their intervals as errors; 0 where a class is absent."""
+    """Returns rates with half of their intervals as errors; 0 if a class is absent."""
     edges = np.arange(len(matrix.classes) + 1.0)
     errors = np.nan_to_num(matrix.high - matrix.low) / 2
     bins = from_cells(np.nan_to_num(matrix.rate), (edges, edges), errors**2, entries=float(matrix.n.sum()))
@@ -78,23 +128,3 @@ def _class_points(model: ModelResult) -> Iterator[NamedObject]:
             misid = bounds([point.misid.get(other, UNDEFINED) for point in points])
             graph = graph_of(bounds([point.efficiency for point in points]), misid, title)
             yield NamedObject((model.name, f"class_points_{particle}_{other}"), graph)
-
-
-def importances(model: str, importance: Importance) -> Iterator[NamedObject]:
-    """Histograms with one labelled bin a feature, half the interval as error."""
-    names = [one.feature for one in importance.features]
-    for quantity, values in _changes(importance).items():
-        title = f"{model}, one feature shuffled, thresholds as they were;;#Delta {quantity.replace('_', ' of ')}"
-        yield NamedObject((model, f"importance_{quantity}"), labelled(names, values, title))
-    parts = [UNDEFINED if one.contribution is None else one.contribution for one in importance.features]
-    title = f"{model}, mean size of the contribution to the margin;;mean |contribution|"
-    yield NamedObject((model, "importance_contribution"), labelled(names, parts, title))
-
-
-def _changes(importance: Importance) -> dict[str, Sequence[Measured]]:
-    misids = {particle: None for one in importance.features for particle in one.delta_misid}
-    return {
-        "auc": [one.delta_auc for one in importance.features],
-        "efficiency": [one.delta_efficiency for one in importance.features],
-        **{f"misid_{c}": [one.delta_misid.get(c, UNDEFINED) for one in importance.features] for c in misids},
-    }
