@@ -26,7 +26,7 @@ def cut_flow(steps: Sequence[CutStep], ax: Axes, *, styles: Mapping[str, LineSty
     most = max((step.passed.get(particle, 0) for step in steps for particle in classes), default=0)
     if most > 0:
         ax.set_xscale("log")
-        # Counts start at 1, and room is left for the number beside the longest bar.
+        # Counts start at 1, and the number after the longest bar needs room.
         ax.set_xlim(0.8, most**1.25 + 10)
     name_ticks(ax, "y", [step.name for step in steps])
     ax.set_ylim(len(steps) - 0.5, -0.5)

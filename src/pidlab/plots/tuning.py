@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -36,28 +35,16 @@ def write_tuning(tuning: Tuning, directory: Path, stem: str) -> list[Path]:
 
 
 def history_figure(tuning: Tuning) -> Figure:
-    """Returns the figure of the objective of each trial and the best so far."""
-    figure = new_figure(6.4, 4.2)
-    history(tuning, figure.subplots())
-    return figure
-
-
-def importance_figure(tuning: Tuning) -> Figure:
-    """Returns the figure of the share of each parameter in the variance of the objective."""
-    figure = new_figure(6.4, 1.6 + 0.4 * max(len(tuning.importance), 3))
-    importance(tuning, figure.subplots())
-    return figure
-
-
-def history(tuning: Tuning, ax: Axes) -> Axes:
     """Draw 1 - AUC, or the misidentification, on validation against the number of the trial; less is better.
 
     Pruned trials have no objective and are drawn as crosses at the bottom.
     """
+    figure = new_figure(6.4, 4.2)
+    ax = figure.subplots()
     complete = sorted((t for t in tuning.trials if t.state == "complete"), key=lambda t: t.number)
     if not complete:
         nothing_to_draw(ax, "no complete trial")
-        return ax
+        return figure
     numbers = np.array([t.number for t in complete])
     values = _loss(np.array([t.value for t in complete]), tuning)
     (points,) = ax.plot(numbers, values, "o", ms=4, color=_COMPLETE)
@@ -78,7 +65,7 @@ def history(tuning: Tuning, ax: Axes) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     label_axes(ax, "trial", f"{_loss_text(tuning)} on validation")
     legend(ax, entries, title=tuning.model, width=64)
-    return ax
+    return figure
 
 
 def _loss(values: Array, tuning: Tuning) -> Array:
@@ -89,17 +76,19 @@ def _loss_text(tuning: Tuning) -> str:
     return ("1 − " if tuning.maximise else "") + _objective_text(tuning.objective)
 
 
-def importance(tuning: Tuning, ax: Axes) -> Axes:
+def importance_figure(tuning: Tuning) -> Figure:
     """Draw the share of each parameter in the variance of the objective over trials, the largest on top."""
+    figure = new_figure(6.4, 1.6 + 0.4 * max(len(tuning.importance), 3))
+    ax = figure.subplots()
     shares = sorted(tuning.importance.items(), key=lambda item: item[1])
     if not shares:
         nothing_to_draw(ax, "too few complete trials to tell")
-        return ax
+        return figure
     ax.barh(range(len(shares)), [share for _, share in shares], color=_COMPLETE, height=0.6)
     name_ticks(ax, "y", [name for name, _ in shares])
     ax.set_xlim(0, 1.05 * max(share for _, share in shares))
     label_axes(ax, f"share of the variance of {_objective_text(tuning.objective)} over trials", "")
-    return ax
+    return figure
 
 
 def _objective_text(objective: str) -> str:

@@ -20,7 +20,7 @@ MOST_FEATURES = 25
 
 
 def importances(results: Results) -> Iterator[Sheet]:
-    """Yields what each feature is worth to each model, the 25 that matter most where there are more."""
+    """Yields the importance of features to each model; a figure shows at most the 25 of largest effect."""
     for name, one in results.importance.items():
         model = results.models[name]
         if one.features:

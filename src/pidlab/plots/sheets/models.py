@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results.quality import DecisionMatrix
@@ -89,20 +91,11 @@ def confusions(results: Results) -> Iterator[Sheet]:
                     f"Confusion matrix of {model.name} on test: share of each true class by decision, with sums of "
                     "weights."
                 ),
-                draw=partial(_confusion, model.name, metrics),
+                draw=partial(_by_class, metrics, confusion, 1.15, shown(model.name)),
                 numbers=partial(matrix_table, metrics.confusion, metrics.classes, "true class / decided"),
                 section="response",
                 objects=objects_of(model.name, "confusion"),
             )
-
-
-def _confusion(model: str, metrics: SampleMetrics) -> Figure:
-    side = 1.5 + 1.15 * len(metrics.classes)
-    figure = new_figure(side, side)
-    ax = figure.subplots()
-    confusion(metrics, ax)
-    ax.set_title(shown(model), fontsize=12, parse_math=False)
-    return figure
 
 
 def matrices(results: Results) -> Iterator[Sheet]:
@@ -113,19 +106,22 @@ def matrices(results: Results) -> Iterator[Sheet]:
                 name=f"matrix_{model.name}",
                 title=f"Decided against true class by {model.name}",
                 alt=f"Share of each true class by decision of {model.name} on test, in per cent with 68.3 % intervals.",
-                draw=partial(_matrix, model.name, model.matrix),
+                draw=partial(_by_class, model.matrix, decisions, 1.2, f"{shown(model.name)} (%)"),
                 numbers=partial(_decision_table, model.matrix),
                 section="response",
                 objects=objects_of(model.name, "matrix"),
             )
 
 
-def _matrix(model: str, matrix: DecisionMatrix) -> Figure:
-    side = 1.5 + 1.2 * len(matrix.classes)
+def _by_class(
+    matrix: SampleMetrics | DecisionMatrix, draw: Callable[[Any, Axes], Axes], width: float, title: str
+) -> Figure:
+    """Returns a figure of true against decided class, in which each class takes `width` inches."""
+    side = 1.5 + width * len(matrix.classes)
     figure = new_figure(side, side)
     ax = figure.subplots()
-    decisions(matrix, ax)
-    ax.set_title(f"{shown(model)} (%)", fontsize=12, parse_math=False)
+    draw(matrix, ax)
+    ax.set_title(title, fontsize=12, parse_math=False)
     return figure
 
 
