@@ -33,11 +33,10 @@ from sklearn.metrics import roc_auc_score
 from toy import BACKGROUND, N_BACKGROUND, N_SIGNAL, SIGNAL, gaussian, sheared
 from xgboost import XGBClassifier
 
-from pidlab.models.cuts.boxes import Allowed, BinnedColumns, Counter, Grid, Levels
-from pidlab.models.cuts.classic import box_levels, evolve, genes_of
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.estimator import Cuts
-from pidlab.models.cuts.search import random_boxes
+from pidlab.models.cuts.grid import Allowed, BinnedColumns, Counter, Grid, Levels
+from pidlab.models.cuts.search import box_levels, evolve, genes_of, random_boxes
 from pidlab.models.cuts.windows import Windows
 
 Array = NDArray[np.float64]

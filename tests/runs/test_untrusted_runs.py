@@ -42,7 +42,7 @@ from pidlab.expressions.literals import (
     yaml_comment,
     yaml_string,
 )
-from pidlab.models.bdt.file import check_trees, read_ubj
+from pidlab.models.bdt.forest import check_trees, read_ubj
 from pidlab.models.registry import Resources
 from pidlab.progress import Watcher
 from pidlab.read import Source

@@ -265,24 +265,6 @@ def test_other_searches_give_the_same_kind_of_model(search):
     assert model.box(0.8).background < 0.75
 
 
-@pytest.mark.parametrize("figure", ["significance", "punzi", "purity"])
-def test_the_optimum_is_the_best_box_by_its_figure(figure):
-    x, y = blobs(1000, 2)
-    w = np.where(y == 1, 0.1, 1.0)
-    model = Cuts(figure_of_merit=figure, **QUICK).fit(x, y, w)
-
-    def merit(box):
-        passed = box.passes(x)
-        s, b = w[passed & (y == 1)].sum(), w[passed & (y == 0)].sum()
-        return {"significance": s / np.sqrt(s + b), "punzi": s / 100 / (1.5 + np.sqrt(b)), "purity": s / (s + b)}[
-            figure
-        ]
-
-    scanned = [model.boxes_.box(i) for i in range(len(model.boxes_)) if model.boxes_.efficiency[i] >= 0.3]
-    np.testing.assert_allclose(merit(model.optimum_), max(map(merit, scanned)), rtol=1e-9, atol=0)
-    assert Cuts(**QUICK).fit(x, y).optimum_ is None
-
-
 @pytest.mark.parametrize("n", [1, 2, 10])
 def test_tiny_samples_are_fitted(n):
     x, y = blobs(n, 3)
@@ -342,7 +324,6 @@ def test_a_damaged_file_is_refused_by_name(fitted, tmp_path, damage):
         ({"min_width": {0: -1}}, "not negative"),
         ({"efficiencies": [0.5, 1.5]}, "above 0 and at most 1"),
         ({"signal": "muon"}, "signal is 'muon'"),
-        ({"figure_of_merit": "best"}, "figure_of_merit"),
         ({"feature_names": ["a"]}, "1 names for 2 features"),
     ],
 )

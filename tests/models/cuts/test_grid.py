@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pidlab.models.cuts.boxes import BLOCK, Allowed, BinnedColumns, Counter, Grid
 from pidlab.models.cuts.edges import N_LEVELS, cut_edges
+from pidlab.models.cuts.grid import BLOCK, Allowed, BinnedColumns, Counter, Grid
 
 FREE = Allowed()
 
@@ -139,7 +139,7 @@ def test_face_tables_foretell_the_rates_of_every_other_window(weighted):
     counter = counter_of(x, y, w)
     grid = counter.grid
     for low, high in zip(*random_levels(grid, 10, rng), strict=True):
-        tables = counter.faces(low, high)
+        tables = counter.level_shares(low, high)
         for j in range(3):
             other = [low.copy(), high.copy()]
             other[0][j] = rng.integers(0, grid.n_levels[j])

@@ -388,7 +388,7 @@ def _bounded(x: FloatArray) -> FloatArray:
 def _read_booster(path: Path, n_features: int, n_classes: int) -> xgboost.Booster:
     import xgboost
 
-    from pidlab.models.bdt.file import check_trees
+    from pidlab.models.bdt.forest import check_trees
 
     try:
         content = path.read_bytes()
