@@ -341,10 +341,10 @@ def test_one_class_alone_cannot_be_trained():
 
 
 def test_progress_is_told_and_kept():
-    told = []
+    reports = []
     x, y = blobs(200, 2)
-    model = Cuts(**QUICK).fit(x, y, progress=lambda done, total, values: told.append((done, total, values)))
-    assert [t[0] for t in told] == list(range(1, len(told) + 1))
-    assert told[0][1] == 15
-    assert [t[2]["background"] for t in told] == model.history_["background"]
+    model = Cuts(**QUICK).fit(x, y, progress=lambda done, total, values: reports.append((done, total, values)))
+    assert [r[0] for r in reports] == list(range(1, len(reports) + 1))
+    assert reports[0][1] == 15
+    assert [r[2]["background"] for r in reports] == model.history_["background"]
     assert np.all(np.diff(model.history_["background"]) <= 0)

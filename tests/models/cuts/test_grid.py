@@ -61,8 +61,8 @@ def test_few_values_get_an_edge_in_every_gap_that_separates(values, data):
     assert not np.isin(edges, values.astype(np.float64)).any()
     distinct = np.unique(values.astype(np.float64))
     above = np.searchsorted(distinct, edges)
-    apart = distinct[above] - distinct[above - 1] > 2 * np.spacing(np.abs(distinct[above]).astype("f4"))
-    assert not np.isin(edges[apart].astype(np.float32), values).any()  # float32 and double comparisons agree
+    separable = distinct[above] - distinct[above - 1] > 2 * np.spacing(np.abs(distinct[above]).astype("f4"))
+    assert not np.isin(edges[separable].astype(np.float32), values).any()  # float32 and double comparisons agree
     inside = (distinct >= values[is_signal].min()) & (distinct <= values[is_signal].max())
     level = np.searchsorted(edges, distinct)
     # only neighbours that leave no decimal between their float32 values may share a level

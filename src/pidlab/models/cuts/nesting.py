@@ -25,6 +25,7 @@ StackCost = Callable[[Array, Array], Array]
 """From (S, K) signal efficiencies and (S, K) background efficiencies to (S,) costs."""
 
 _ROUNDS = 6
+_RANDOM_BOXES = 300  # for each reach in each round
 _REACH = (1, 3, 8, 20)  # links on either side of a new box that bound it
 _KEEP = 3  # boxes for each step of efficiency that stay in the pool
 _SMALL_SHARE = 0.02  # of the background at a wanted target: with its standard error, a small cost of nesting
@@ -242,11 +243,9 @@ def _archive_between(archive: Archive, chain: RatedBoxes, reach: int) -> RatedBo
     return _between(archive.counter, best.low, best.high, outer, inner)
 
 
-def _random_between(
-    counter: Counter, chain: RatedBoxes, reach: int, rng: np.random.Generator, n: int = 300
-) -> RatedBoxes:
-    """Returns n random boxes between links: a face is that of a link, or lies between the links `reach` around it."""
-    place = rng.integers(len(chain), size=n)
+def _random_between(counter: Counter, chain: RatedBoxes, reach: int, rng: np.random.Generator) -> RatedBoxes:
+    """Returns random boxes between links: a face is that of a link, or lies between the links `reach` around it."""
+    place = rng.integers(len(chain), size=_RANDOM_BOXES)
     outer = chain.take(np.maximum(place - reach, 0))
     inner = chain.take(np.minimum(place + reach, len(chain) - 1))
     own = chain.take(place)

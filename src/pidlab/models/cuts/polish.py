@@ -8,10 +8,11 @@ from pidlab.models.cuts.grid import Array, Counter, Faces, Levels
 
 _REACH = 48  # levels by which a face moves at most in one exchange
 _TRIED = 48  # most promising exchanges, which are counted exactly
+_MOST_EXCHANGES = 200
 _LEAST_GAIN = 1e-7  # background that an exchange must remove
 
 
-def polish(counter: Counter, low: Levels, high: Levels, target: float, max_exchanges: int = 200) -> Faces:
+def polish(counter: Counter, low: Levels, high: Levels, target: float) -> Faces:
     """Returns the box (d,) to which exchanges of two faces lead, of at least the target's signal efficiency.
 
     In an exchange one face gives up signal, and another one takes it back where it costs less background. The effect of
@@ -22,10 +23,9 @@ def polish(counter: Counter, low: Levels, high: Levels, target: float, max_excha
         counter: the sample.
         low, high: (d,) levels of a box that reaches the target.
         target: signal efficiency.
-        max_exchanges: the largest number of exchanges.
     """
     best = counter.rates(low[None], high[None])[1][0]
-    for _ in range(max_exchanges):
+    for _ in range(_MOST_EXCHANGES):
         lows, highs = _exchanges(counter, low, high, target)
         efficiency, background = counter.rates(lows, highs)
         background = np.where(efficiency >= target, background, np.inf)

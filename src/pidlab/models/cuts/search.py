@@ -144,9 +144,9 @@ def random_boxes(grid: Grid, n: int, rng: np.random.Generator) -> Faces:
     return grid.repaired(low, high)
 
 
-def offspring(archive: Archive, rng: np.random.Generator, n: int = _BATCH) -> Faces:
-    """Returns boxes (n, d) with the windows of two parents of similar efficiency and with some faces moved."""
-    grid, filled = archive.counter.grid, archive.filled
+def offspring(archive: Archive, rng: np.random.Generator) -> Faces:
+    """Returns boxes (n, d) with windows of two parents of similar efficiency and with some faces moved."""
+    grid, filled, n = archive.counter.grid, archive.filled, _BATCH
     n_features = len(grid.n_levels)
     mother = _mothers(archive, rng, n)
     far = max(1, round(_NEIGHBOURS * len(archive.targets)))
