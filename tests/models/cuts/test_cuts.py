@@ -302,6 +302,15 @@ def test_save_and_load_give_the_same_model(fitted, tmp_path):
     np.testing.assert_array_equal(clone(again).fit(*blobs(50, 4)).classes_, [0, 1])
 
 
+def test_a_file_of_an_older_version_with_a_figure_of_merit_is_loaded(fitted, tmp_path):
+    model, x, _ = fitted
+    model.save(tmp_path)
+    content = json.loads((tmp_path / "cuts.json").read_text())
+    content["options"]["figure_of_merit"], content["optimum"] = "punzi", 0.8
+    (tmp_path / "cuts.json").write_text(json.dumps(content))
+    np.testing.assert_array_equal(Cuts.load(tmp_path).scores(x), model.scores(x))
+
+
 @pytest.mark.parametrize(
     "damage", [lambda c: c.pop("windows"), lambda c: c.update(model="bdt"), lambda c: c["windows"][0]["low"].pop()]
 )

@@ -206,10 +206,6 @@ class Counter:
         )
         return signal, background
 
-    def within(self, outer: Faces, inner: Faces | None) -> Counter:
-        """Returns the same sample on a grid that allows only boxes inside `outer` and, if given, around `inner`."""
-        return Counter(self.grid.within(outer, inner), self.signal, self.background)
-
     def subsample(self, n: int, rng: np.random.Generator) -> Counter:
         """Returns at most n random candidates of each class."""
 

@@ -413,12 +413,12 @@ def _stack_through(archive: Archive, steps: Levels, root: int, step: int) -> Lev
 
 def _clipped_best(archive: Archive, step: int, outer: Faces, inner: Faces | None) -> Faces:
     """Returns the box of least background that reaches the target: `outer`, or one of the archive clipped to fit."""
-    counter, filled = archive.counter.within(outer, inner), archive.filled
+    grid, filled = archive.counter.grid.within(outer, inner), archive.filled
     place = int(np.searchsorted(filled, step))
     filled = filled[max(place - _CLIPPED_BELOW, 0) : place + _CLIPPED_ABOVE]
-    lows, highs = counter.grid.repaired(archive.low[filled], archive.high[filled])
+    lows, highs = grid.repaired(archive.low[filled], archive.high[filled])
     lows, highs = np.concatenate([outer[0][None], lows]), np.concatenate([outer[1][None], highs])
-    efficiency, background = counter.rates(lows, highs)
+    efficiency, background = archive.counter.rates(lows, highs)
     best = int(np.argmin(np.where(efficiency >= archive.targets[step] - 1e-12, background, np.inf)))
     return lows[best], highs[best]
 
