@@ -33,11 +33,10 @@ from sklearn.metrics import roc_auc_score
 from toy import BACKGROUND, N_BACKGROUND, N_SIGNAL, SIGNAL, gaussian, sheared
 from xgboost import XGBClassifier
 
-from pidlab.models.cuts.boxes import Allowed, BinnedColumns, Counter, Grid, Levels
-from pidlab.models.cuts.classic import box_levels, evolve, genes_of
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.estimator import Cuts
-from pidlab.models.cuts.search import random_boxes
+from pidlab.models.cuts.grid import Allowed, BinnedColumns, Counter, Grid, Levels
+from pidlab.models.cuts.search import box_levels, evolve, genes_of, random_boxes
 from pidlab.models.cuts.windows import Windows
 
 Array = NDArray[np.float64]
@@ -260,17 +259,17 @@ def nesting(name: str, sample: Sample) -> list[Row]:
     n = int(is_signal.sum())
     free, free_seconds = fitted(sample, nested=False, efficiencies=points)
     nested, seconds = fitted(sample, efficiencies=points)
-    beside, excess = [], []
+    surplus, excess = [], []
     for point in points:
         ours, own = nested.box(point), free.box(point)
         error = np.sqrt(own.background * (1 - own.background) / np.sum(~is_signal))
-        beside.append(ours.efficiency - point)
+        surplus.append(ours.efficiency - point)
         excess.append((ours.background - own.background) / (error + 0.02 * own.background))
     area = roc_auc_score(sample.y_test, nested.scores(sample.x_test)[:, 1])
-    told_beside, told_excess = (" ".join(f"{v:.{n}f}" for v in values) for values, n in ((beside, 4), (excess, 2)))
+    surplus_text, excess_text = (" ".join(f"{v:.{n}f}" for v in values) for values, n in ((surplus, 4), (excess, 2)))
     return [
-        at_most(f"nested cuts, {name}: efficiency beside target", np.abs(beside).max(), 0.005 + 0.5 / n, told_beside),
-        at_most(f"nested cuts, {name}: misid over its own optimum", max(excess), 1, told_excess),
+        at_most(f"nested cuts, {name}: efficiency beside target", np.abs(surplus).max(), 0.005 + 0.5 / n, surplus_text),
+        at_most(f"nested cuts, {name}: misid over its own optimum", max(excess), 1, excess_text),
         told(f"nested cuts, {name}: AUC on test", area, f"{seconds:.2f} CPU s, nested: false {free_seconds:.2f}"),
     ]
 

@@ -67,9 +67,9 @@ def training() -> Iterator[Row]:
     x, y, ratio = toy()
     train, held, test = np.split(np.arange(len(y)), [122_400, 144_000])
     weight = (len(y) / 2 / np.bincount(y))[y]
-    holdout = ValidationSet(x[held], y[held], weight[held])
+    validation = ValidationSet(x[held], y[held], weight[held])
     model = BDT(n_jobs=1)
-    own = cpu_seconds(lambda: model.fit(x[train], y[train], weight[train], validation=holdout))
+    own = cpu_seconds(lambda: model.fit(x[train], y[train], weight[train], validation=validation))
     settings = {"objective": "binary:logistic", "max_depth": 3, "learning_rate": 0.1, "nthread": 1}
     learn = np.r_[train, held]
     theirs = cpu_seconds(lambda: xgboost.train(settings, xgboost.DMatrix(x[learn], y[learn], nthread=1), 850))

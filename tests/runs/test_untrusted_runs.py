@@ -42,7 +42,7 @@ from pidlab.expressions.literals import (
     yaml_comment,
     yaml_string,
 )
-from pidlab.models.bdt.file import check_trees, read_ubj
+from pidlab.models.bdt.forest import check_trees, read_ubj
 from pidlab.models.registry import Resources
 from pidlab.progress import Watcher
 from pidlab.read import Source
@@ -723,7 +723,7 @@ def test_bits_flipped_in_trees_crash_nothing(run: Path, tmp_path: Path) -> None:
 import random, sys
 import numpy as np
 from pathlib import Path
-from pidlab.models.bdt.estimator import _read_booster, _Scorer
+from pidlab.models.bdt.estimator import BoosterScorer, read_booster
 whole, rng = Path(sys.argv[1]).read_bytes(), random.Random(5)
 x = np.random.default_rng(1).normal(size=(50, 3)).astype("f4")
 path, refused = Path(sys.argv[2]), 0
@@ -732,12 +732,12 @@ for _ in range(50):
     damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
     path.write_bytes(damaged)
     try:
-        booster = _read_booster(path, 3, 2)
+        booster = read_booster(path, 3, 2)
     except Exception as error:
         assert type(error).__name__ == "ModelError", repr(error)
         refused += 1
         continue
-    _Scorer(booster).margins(x, 1)
+    BoosterScorer(booster).margins(x, 1)
     booster.inplace_predict(x)
 print(refused)
 """

@@ -26,7 +26,7 @@ def two_gaussians(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.nda
     return x.astype(np.float32), y, signal.logpdf(x) - background.logpdf(x)
 
 
-def holdout(n: int = 1000, seed: int = 9) -> ValidationSet:
+def validation_set(n: int = 1000, seed: int = 9) -> ValidationSet:
     x, y, _ = two_gaussians(n, seed)
     return ValidationSet(x, y, np.ones(n))
 
@@ -35,27 +35,29 @@ def holdout(n: int = 1000, seed: int = 9) -> ValidationSet:
 def stopped() -> BDT:
     """A model that validation stopped."""
     x, y, _ = two_gaussians(1500)
-    return BDT(n_estimators=300, learning_rate=0.3, early_stopping_rounds=7, n_jobs=1).fit(x, y, validation=holdout())
+    return BDT(n_estimators=300, learning_rate=0.3, early_stopping_rounds=7, n_jobs=1).fit(
+        x, y, validation=validation_set()
+    )
 
 
 @pytest.mark.slow
 def test_reaches_the_likelihood_ratio():
     x, y, _ = two_gaussians(60_000, seed=1)
     test, truth, ratio = two_gaussians(60_000, seed=2)
-    model = BDT(n_jobs=1).fit(x, y, validation=holdout(15_000))
+    model = BDT(n_jobs=1).fit(x, y, validation=validation_set(15_000))
     assert roc_auc_score(truth, model.scores(test)[:, 1]) > roc_auc_score(truth, ratio) - 0.002
 
 
 def test_early_stopping_keeps_the_best_round(stopped):
     losses = stopped.history_["validation_loss"]
-    held = holdout()
+    held = validation_set()
     assert stopped.best_iteration_ == int(np.argmin(losses))
     assert len(losses) == len(stopped.history_["loss"]) == stopped.best_iteration_ + 1 + 7
     assert stopped.booster_.num_boosted_rounds() == stopped.best_iteration_ + 1
     assert log_loss(held.y, stopped.predict_proba(held.x)) == pytest.approx(min(losses), rel=1e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"validation": holdout()}], ids=["no validation", "no patience"])
+@pytest.mark.parametrize("options", [{}, {"validation": validation_set()}], ids=["no validation", "no patience"])
 def test_all_rounds_are_trained_where_nothing_stops_them(options):
     x, y, _ = two_gaussians(500)
     model = BDT(n_estimators=40, learning_rate=0.5, early_stopping_rounds=None, n_jobs=1).fit(x, y, **options)
@@ -66,17 +68,19 @@ def test_all_rounds_are_trained_where_nothing_stops_them(options):
 
 def test_a_metric_asked_for_is_recorded_and_decides_the_stopping():
     x, y, _ = two_gaussians(1000)
-    model = BDT(n_estimators=60, parameters={"eval_metric": "auc"}, n_jobs=1).fit(x, y, validation=holdout())
+    model = BDT(n_estimators=60, parameters={"eval_metric": "auc"}, n_jobs=1).fit(x, y, validation=validation_set())
     areas = model.history_["validation_auc"]
     assert model.best_iteration_ == int(np.argmax(areas))
-    assert roc_auc_score(holdout().y, model.scores(holdout().x)[:, 1]) == pytest.approx(max(areas), rel=1e-5)
+    assert roc_auc_score(validation_set().y, model.scores(validation_set().x)[:, 1]) == pytest.approx(
+        max(areas), rel=1e-5
+    )
 
 
 def test_progress_tells_every_quantity_and_ends_at_the_last_round():
     x, y, _ = two_gaussians(500)
     seen = []
     model = BDT(n_estimators=50, early_stopping_rounds=None, n_jobs=1)
-    model.fit(x, y, validation=holdout(), progress=lambda *report: seen.append(report))
+    model.fit(x, y, validation=validation_set(), progress=lambda *report: seen.append(report))
     rounds = [done for done, _, _ in seen]
     assert rounds == sorted(set(rounds))
     assert seen[-1][:2] == (50, 50)
@@ -85,7 +89,7 @@ def test_progress_tells_every_quantity_and_ends_at_the_last_round():
 
 def test_nothing_is_printed_or_warned(capfd):
     x, y, _ = two_gaussians(500)
-    BDT(n_estimators=3).fit(x, y, validation=holdout()).predict_proba(x)
+    BDT(n_estimators=3).fit(x, y, validation=validation_set()).predict_proba(x)
     assert capfd.readouterr() == ("", "")
 
 
@@ -190,8 +194,10 @@ def test_a_value_that_xgboost_refuses_is_told_in_its_words_without_its_stack():
 )
 def test_other_ways_to_grow_trees_work(further, tmp_path):
     x, y, _ = two_gaussians(1000)
-    model = BDT(n_estimators=30, colsample_bynode=1, parameters=further, n_jobs=1).fit(x, y, validation=holdout())
-    held = holdout()
+    model = BDT(n_estimators=30, colsample_bynode=1, parameters=further, n_jobs=1).fit(
+        x, y, validation=validation_set()
+    )
+    held = validation_set()
     losses = model.history_["validation_loss"]
     assert log_loss(held.y, model.predict_proba(held.x)) == pytest.approx(losses[model.best_iteration_], rel=1e-4)
     model.save(tmp_path)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pidlab.models.base import posterior
 from pidlab.models.bdt.estimator import BDT
-from pidlab.models.bdt.leaf_tables import Forest, Tree, build_tables, read_forest, worth_while
+from pidlab.models.bdt.forest import Forest, Tree, read_forest
+from pidlab.models.bdt.leaf_tables import build_tables
 
 TIES = np.array([-1.5, -0.5, 0, 0.5, 1.5], np.float32)  # few values, so that features often equal a threshold
 
@@ -125,7 +126,7 @@ def test_the_model_takes_tables_where_they_were_measured_to_be_faster_and_scores
     y = rng.integers(0, 2, 3000)
     x = (rng.normal(size=(3000, n_features)) + 0.3 * y[:, None]).astype(np.float32)
     model = BDT(n_estimators=60, max_depth=depth, n_jobs=1).fit(x, y)
-    assert worth_while(model.forest()) is tables
+    assert model.forest().has_tables is tables
     assert (model._scorer.tables is not None) is tables
     np.testing.assert_allclose(model.scores(x)[:, 1], model.booster_.inplace_predict(x), rtol=0, atol=1e-6)
 
@@ -159,5 +160,5 @@ def test_the_base_score_is_read_as_each_xgboost_writes_it(spelling):
 def test_trees_that_masks_cannot_hold_are_left_to_xgboost():
     rng = np.random.default_rng(0)
     deep = Forest((random_tree(rng, 2, 65, 0),), np.zeros(1, np.float32), 2)
-    assert not worth_while(deep)
-    assert not worth_while(replace(deep, trees=()))
+    assert not deep.has_tables
+    assert not replace(deep, trees=()).has_tables

@@ -12,8 +12,8 @@ import pytest
 from test_search import all_boxes, counter_of, toy
 
 from pidlab.errors import ModelError
-from pidlab.models.cuts.anchors import anchors
 from pidlab.models.cuts.estimator import Cuts
+from pidlab.models.cuts.nesting import nested_at_targets
 from pidlab.models.cuts.search import BoxScan, search_archive
 
 POINTS = (0.90, 0.95, 0.99)
@@ -166,10 +166,10 @@ def test_two_nested_boxes_together_are_the_best_of_all_pairs() -> None:
         def cost(_: Any, passed: Any) -> Any:
             return (passed**2).sum(axis=1)
 
-        stack = anchors(archive, np.array([loose, tight]), cost, np.random.default_rng(0))
-        reached, passed = stack.rates(counter)
-        assert np.all(reached[0] >= wanted - 1e-12)
+        stack = nested_at_targets(archive, np.array([loose, tight]), cost, np.random.default_rng(0))
+        reached, passed = counter.rates(*stack[:, 0])
+        assert np.all(reached >= wanted - 1e-12)
         outer, inner = (np.flatnonzero(efficiency >= target - 1e-12) for target in wanted)
         fits = np.all(low[outer][:, None] <= low[inner], axis=2) & np.all(high[outer][:, None] >= high[inner], axis=2)
         pairs = background[outer][:, None] ** 2 + background[inner] ** 2
-        np.testing.assert_allclose(cost(None, passed)[0], pairs[fits].min(), rtol=1e-9, atol=0)
+        np.testing.assert_allclose(cost(None, passed[None])[0], pairs[fits].min(), rtol=1e-9, atol=0)

@@ -240,8 +240,8 @@ def test_figures_of_merit_are_their_formulas_at_every_threshold(name: Any, seed:
         e = {c: sample.weight[(sample.y == i) & (score > cut)].sum() / sample.weight[sample.y == i].sum()
              for i, c in enumerate(sample.classes)}  # fmt: skip
         s, b = 7 * e["signal"], 40 * e["one"]
-        told = {"significance": s / np.sqrt(s + b), "punzi": e["signal"] / (1 + np.sqrt(b)), "purity": s / (s + b)}
-        return e["signal"], told[name]
+        figures = {"significance": s / np.sqrt(s + b), "punzi": e["signal"] / (1 + np.sqrt(b)), "purity": s / (s + b)}
+        return e["signal"], figures[name]
 
     allowed = [value(float(np.nextafter(v, np.float32(-9)))) for v in np.unique(score)]
     assert value(threshold)[1] == pytest.approx(max(m for e, m in allowed if e >= 0.3), rel=1e-12)

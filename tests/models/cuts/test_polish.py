@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_search import counter_of, toy
 
-from pidlab.models.cuts.boxes import Counter, Levels
+from pidlab.models.cuts.grid import Counter, Levels
 from pidlab.models.cuts.polish import polish
 from pidlab.models.cuts.search import random_boxes
 

@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 from scipy.optimize import differential_evolution
 
-from pidlab.models.cuts.boxes import Allowed, BinnedColumns, Counter, Grid
-from pidlab.models.cuts.classic import search_annealing, search_genetic, search_monte_carlo
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.estimator import Cuts
+from pidlab.models.cuts.grid import Allowed, BinnedColumns, Counter, Grid
 from pidlab.models.cuts.nesting import best_chain, best_per_target, nested_chain
-from pidlab.models.cuts.search import Archive, BoxScan, best_interval, peel, search_archive, sweep
+from pidlab.models.cuts.search import (
+    Archive,
+    BoxScan,
+    best_interval,
+    peel,
+    search_annealing,
+    search_archive,
+    search_genetic,
+    search_monte_carlo,
+    sweep,
+)
 
 POINTS = np.array([0.5, 0.7, 0.8, 0.9, 0.95, 0.99])
 TARGETS = np.unique(np.concatenate([np.linspace(0.3, 0.99, 100), POINTS]))

@@ -161,7 +161,7 @@ def _boxes(model: Any, contender: Model, x: str) -> str:
 
 def trees(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     """Writes boosted trees: their nodes, and the sum of their leaves as probabilities."""
-    from pidlab.models.bdt.leaf_tables import Tree, worth_while
+    from pidlab.models.bdt.forest import Tree
 
     forest = model.forest()
     trees: list[Tree] = sorted(forest.trees, key=lambda tree: tree.margin)
@@ -175,7 +175,7 @@ def trees(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     tables += table(f"{name}_depths", np.array([depth for _, depth in flat], np.uint8))
     ends = np.searchsorted([tree.margin for tree in trees], np.arange(len(forest.base) + 1))
     # leaf tables add up in double precision, xgboost one tree after the other in single precision
-    kind = "double" if worth_while(forest) else "float"
+    kind = "double" if forest.has_tables else "float"
     tree_tables = ", ".join(f"{name}_{each}" for each in ("nodes", "roots", "depths"))
     margins = ", ".join(
         f"double(float(walked<{kind}>({tree_tables}, {first}, {last}, all.data(), {number(base)})))"

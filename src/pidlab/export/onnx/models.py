@@ -16,7 +16,7 @@ from pidlab.preprocess.scaling import Scaler
 _FAR = 1e4  # log-odds beyond this are certainty, infinite ones too
 
 if TYPE_CHECKING:
-    from pidlab.models.bdt.leaf_tables import Forest
+    from pidlab.models.bdt.forest import Forest
     from pidlab.models.cuts.estimator import Cuts
     from pidlab.models.cuts.windows import Windows
     from pidlab.models.margins import LinearClassifier

@@ -1,4 +1,4 @@
-"""Boosted decision trees by xgboost, which is imported nowhere else."""
+"""Boosted decision trees by xgboost, which only this room and the export of its models import."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from pidlab.models.base import (
     training_data,
     write_json,
 )
+from pidlab.models.bdt.forest import Forest, check_trees, read_forest
 from pidlab.models.bdt.settings import check_parameters, feature_index, monotone_signs, reason_of, training_device
 from pidlab.models.threads import allowed_threads
 from pidlab.process import interrupt_later
@@ -35,47 +36,47 @@ from pidlab.sample import FloatArray
 if TYPE_CHECKING:
     import xgboost
 
-    from pidlab.models.bdt.leaf_tables import Forest, LeafTables
+    from pidlab.models.bdt.leaf_tables import LeafTables
 
 _CHUNK = 50_000  # rows that inplace_predict scores fastest
 # Threads wait for each other in a loop after each level of each tree. On small samples they gain little by sharing the
-# work, and where another process has the core they lose ten times: 15,000 x 10, 100 rounds, two busy cores: one thread
-# 1.1 s, two threads 12 to 39 s.
+# work, and if another process uses the core they lose a factor of ten: with 15,000 x 10 values, 100 rounds and two busy
+# cores one thread takes 1.1 s, two threads 12 to 39 s.
 _VALUES_A_THREAD = 2_000_000
 _LARGEST = np.finfo(np.float32).max
 _SECONDS_BETWEEN_REPORTS = 0.05
-_ONE_AT_A_TIME = threading.Lock()  # setting a booster's parameters while another thread predicts with it is not safe
+_ONE_AT_A_TIME = threading.Lock()  # it is not safe to set a booster's parameters while another thread predicts with it
 
 
 class BDT(Classifier):
     """Gradient-boosted decision trees (T. Chen, C. Guestrin, KDD 2016), by xgboost.
 
-    Missing values are NaN, and each node learns where they go; infinities count as the largest numbers. Only the ratios
-    of weights matter: they are scaled to a mean of one, since xgboost compares their sums with `min_child_weight` and
-    `lambda`. (So an integer weight is the same as repeated rows only up to this regularisation.) With a validation
-    sample training stops when its loss has not fallen for `early_stopping_rounds`, and the trees after the best round
-    are dropped. Scores do not depend on `n_jobs` or on how many rows are scored at once.
+    Missing values are NaN, and each node learns to which side they go; infinities count as the largest numbers. Only
+    the ratios of weights matter: they are scaled to a mean of one, since xgboost compares their sums with
+    `min_child_weight` and `lambda`. (So an integer weight equals repeated rows only up to this regularisation.) With a
+    validation sample, training stops when its loss has not fallen for `early_stopping_rounds`, and the trees after the
+    best round are dropped. Scores do not depend on `n_jobs` or on the number of rows that are scored at once.
 
     The defaults are for 1,000 to 1,000,000 events with a validation sample, without tuning. Against a learning rate of
     0.1 and depth 4 without sampling they gained .002 to .003 in AUC on public tables, .03 where a class had 65 rows.
 
     Args:
-        n_estimators: largest number of rounds; one tree a round, or one a class for k > 2.
+        n_estimators: largest number of rounds; each has one tree, or one tree for each class if k > 2.
         max_depth: of a tree.
-        learning_rate: the share of each tree that is added.
+        learning_rate: the factor by which each tree's output is multiplied.
         early_stopping_rounds: None trains all rounds.
         subsample, colsample_bynode: the share of the rows drawn for each tree and of the features for each node.
         parameters: any further parameters of xgboost's trees by name, such as `min_child_weight`.
-            `monotone_constraints` may be {feature name or index: -1, 0 or 1} or one number a feature.
+            `monotone_constraints` may be {feature name or index: -1, 0 or 1} or one number for each feature.
         feature_names: d names for `monotone_constraints` and `interaction_constraints`.
         seed: of row and column sampling.
-        n_jobs: threads; None for as many as this process may run on, in training one for each 2,000,000 values at most.
-        device: auto, cpu, cuda or cuda:N, for training; scoring is on the CPU.
+        n_jobs: number of threads; None: all cores of this process, in training at most one for each 2,000,000 values.
+        device: auto, cpu, cuda or cuda:N for training; scoring uses the CPU.
 
     Attributes:
         booster_: the xgboost booster, its last round the best one.
-        best_iteration_: that round, from 0.
-        history_: loss and, with validation, validation_loss a round (log loss), and any `eval_metric` asked for.
+        best_iteration_: the best round, counted from 0.
+        history_: the log loss of each round, loss and (with validation) validation_loss, and any further `eval_metric`.
     """
 
     def __init__(
@@ -118,12 +119,12 @@ class BDT(Classifier):
         validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Train on X (n, d) with NaN where missing, y (n,) and weights (n,) that are not negative.
+        """Trains on X (n, d) with NaN for missing values, y (n,) and non-negative weights (n,).
 
         Raises:
-            UsageError: a parameter that xgboost's trees do not have, or that belongs elsewhere.
+            UsageError: xgboost's trees do not have a parameter, or an argument of `BDT` sets it.
             TrainingDataError: negative weights, fewer than two classes, or other classes in `validation`.
-            ModelError: xgboost refuses a value, or there is no CUDA device where one is asked for.
+            ModelError: xgboost refuses a value, or a CUDA device is requested and there is none.
         """
         import xgboost
 
@@ -133,15 +134,15 @@ class BDT(Classifier):
         settings = self._settings(x)
         try:
             train = self._matrix(_bounded(x), label, weight, settings, None)
-            watched = [(train, "")]
+            samples = [(train, "")]
             if validation is not None:
-                watched.append((self._holdout(validation, settings, train), "validation_"))
+                samples.append((self._validation_matrix(validation, settings, train), "validation_"))
             history: dict[str, dict[str, list[float]]] = {}
             booster = xgboost.train(
                 settings,
                 train,
                 self.n_estimators,
-                evals=watched,
+                evals=samples,
                 evals_result=history,
                 verbose_eval=False,
                 callbacks=self._callbacks(progress, stopping=validation is not None),
@@ -159,7 +160,7 @@ class BDT(Classifier):
         return self
 
     def _settings(self, x: FloatArray) -> dict[str, Any]:
-        """xgboost's parameters for training on `x`."""
+        """Returns xgboost's parameters for training on `x`."""
         n_classes = len(self.classes_)
         metric, objective = ("logloss", "binary:logistic") if n_classes == 2 else ("mlogloss", "multi:softprob")
         further = dict(self.parameters or {})
@@ -187,10 +188,10 @@ class BDT(Classifier):
         }
 
     def _n_threads(self) -> int:
-        """Said to xgboost each time: left to itself it takes what torch has set for the whole process."""
+        """Returns the threads for each call of xgboost, whose default is what torch set for the whole process."""
         return self.n_jobs or len(os.sched_getaffinity(0))
 
-    @interrupt_later()  # xgboost takes the data by a callback, and corrupts its memory where that fails
+    @interrupt_later()  # xgboost reads the data in a callback, and an exception there corrupts its memory
     def _matrix(
         self,
         x: FloatArray,
@@ -199,7 +200,7 @@ class BDT(Classifier):
         settings: Mapping[str, Any],
         reference: xgboost.DMatrix | None,
     ) -> xgboost.DMatrix:
-        """The events as xgboost wants them; bins of a validation sample are those of `reference`."""
+        """Returns the events as xgboost needs them; a validation sample has the bins of `reference`."""
         import xgboost
 
         if settings.get("tree_method") in ("exact", "approx"):
@@ -207,7 +208,7 @@ class BDT(Classifier):
         options = {"nthread": settings["nthread"], "max_bin": settings.get("max_bin", 256), "ref": reference}
         return xgboost.QuantileDMatrix(x, label, weight=weight, **options)
 
-    def _holdout(
+    def _validation_matrix(
         self, validation: ValidationSet, settings: Mapping[str, Any], train: xgboost.DMatrix
     ) -> xgboost.DMatrix:
         x, y, weight = _bounded(np.asarray(validation.x, np.float32)), np.asarray(validation.y), validation.weight
@@ -233,22 +234,22 @@ class BDT(Classifier):
     def _keep(self, booster: xgboost.Booster) -> None:
         booster.set_param({"device": "cpu"})
         self.booster_ = booster
-        self._scorer = _Scorer(booster)
+        self._scorer = BoosterScorer(booster)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """The margins as scikit-learn wants them: (n,) log-odds for two classes, (n, k) for more."""
+        """Returns the margins: (n,) log-odds for two classes, (n, k) for more."""
         margins = self._margins(self._checked(X)).astype(np.float64)
         return margins[:, 0] if margins.shape[1] == 1 else margins
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, k) class probabilities; rows sum to 1."""
+        """Returns class probabilities (n, k); rows sum to 1."""
         return np.asarray(posterior(self._margins(self._checked(X)).astype(np.float64)), np.float64)
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """(n, k) float32 class probabilities of (n, d) features, NaN where missing.
+        """Returns float32 class probabilities (n, k) of features (n, d), NaN if missing.
 
         Raises:
-            ModelError: another number of features.
+            ModelError: X has another number of features than the training sample.
         """
         if X.shape[1] != self.n_features_in_:
             raise ModelError(f"the BDT was trained on {self.n_features_in_} features; {X.shape[1]} were given to score")
@@ -263,11 +264,11 @@ class BDT(Classifier):
         return self._scorer.margins(_bounded(x), min(self._n_threads(), allowed_threads()))
 
     def contributions(self, X: Any) -> NDArray[np.float32]:
-        """Exact Shapley values of the margins (S. Lundberg et al., Nature Machine Intelligence 2 (2020) 56).
+        """Computes exact Shapley values of the margins (S. Lundberg et al., Nature Machine Intelligence 2 (2020) 56).
 
         Returns:
-            (n, m, d + 1): what each feature adds to each margin, the last one the mean of all; the sum over the last
-            axis is the margin. m = 1, the log-odds of the second of two classes, or m = k.
+            (n, m, d + 1): the contribution of each feature to each margin, and last the mean margin; the sum over the
+            last axis is the margin. m is 1 for two classes (the log-odds of the second), otherwise k.
         """
         import xgboost
 
@@ -276,7 +277,7 @@ class BDT(Classifier):
         return np.asarray(self.booster_.predict(matrix, pred_contribs=True, strict_shape=True), np.float32)
 
     def importance(self) -> NDArray[np.float64]:
-        """(d,) each feature's share of the loss that all splits together took away; zeros where there is no split."""
+        """Returns each feature's share, (d,), of the loss reduction of all splits; zeros if there is no split."""
         check_is_fitted(self)
         gain = np.zeros(self.n_features_in_)
         for name, value in self.booster_.get_score(importance_type="total_gain").items():
@@ -284,7 +285,7 @@ class BDT(Classifier):
         return gain / (gain.sum() or 1)
 
     def forest(self) -> Forest:
-        """The trees as arrays, for those who write them in another language.
+        """Returns the trees as arrays, from which exports are written.
 
         Raises:
             ModelError: the trees are weighted (booster: dart).
@@ -295,7 +296,7 @@ class BDT(Classifier):
         return forest
 
     def save(self, directory: Path) -> None:
-        """Write the trees as xgboost's UBJ and the rest as JSON."""
+        """Writes the trees in xgboost's UBJ format and the rest as JSON."""
         check_is_fitted(self)
         content = {
             "type": "bdt",
@@ -310,10 +311,10 @@ class BDT(Classifier):
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """The model that `save` wrote; it scores on the CPU.
+        """Returns the model that `save` wrote.
 
         Raises:
-            ModelError: a file is missing, damaged, or of another model.
+            ModelError: a file is missing, damaged, or of another model type.
         """
         content = read_json(directory / "model.json")
         if content.get("type") != "bdt":
@@ -328,30 +329,30 @@ class BDT(Classifier):
                 raise ValueError(f"n_jobs is {model.n_jobs!r}")
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{directory / 'model.json'}: is not a whole BDT ({error}); make the run again") from error
-        model._keep(_read_booster(directory / "model.ubj", model.n_features_in_, len(model.classes_)))
+        model._keep(read_booster(directory / "model.ubj", model.n_features_in_, len(model.classes_)))
         return model
 
 
-class _Scorer:
-    """How a booster scores, decided from its trees when it is first asked."""
+class BoosterScorer:
+    """Scores events by leaf tables or by xgboost, whichever is faster for the trees of this booster."""
 
     def __init__(self, booster: xgboost.Booster) -> None:
         self._booster = booster
 
     @cached_property
     def forest(self) -> Forest | None:
-        from pidlab.models.bdt.leaf_tables import read_forest
-
+        """The trees as arrays; None if `read_forest` does not support them."""
         return read_forest(json.loads(bytes(self._booster.save_raw("json"))))
 
     @cached_property
     def tables(self) -> LeafTables | None:
-        from pidlab.models.bdt.leaf_tables import build_tables, worth_while
+        """The leaf tables; None if xgboost scores the trees."""
+        from pidlab.models.bdt.leaf_tables import build_tables
 
-        return build_tables(self.forest) if self.forest is not None and worth_while(self.forest) else None
+        return build_tables(self.forest) if self.forest is not None and self.forest.has_tables else None
 
     def margins(self, x: FloatArray, n_threads: int) -> NDArray[np.float32]:
-        """(n, d) float32 to (n, m)."""
+        """Returns the margins (n, m) of float32 features (n, d)."""
         if len(x) == 0:
             return np.empty((0, 1 if self.forest is None else len(self.forest.base)), np.float32)
         if self.tables is not None:
@@ -363,13 +364,13 @@ class _Scorer:
 
 
 def _reporter(progress: Progress, total: int) -> Any:
-    """A callback of xgboost that reports a round, at most twenty times a second; each twentieth of all always."""
+    """Returns a callback of xgboost that reports at most twenty rounds a second, and each twentieth of all rounds."""
     import xgboost
 
     class Reporter(xgboost.callback.TrainingCallback):
         reported = 0.0
 
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        def after_iteration(self, _model: Any, epoch: int, evals_log: Any) -> bool:
             is_due = (epoch + 1) * 20 // total > epoch * 20 // total
             if is_due or time.monotonic() - self.reported > _SECONDS_BETWEEN_REPORTS:
                 self.reported = time.monotonic()
@@ -381,14 +382,17 @@ def _reporter(progress: Progress, total: int) -> Any:
 
 
 def _bounded(x: FloatArray) -> FloatArray:
-    """`x` with infinities moved to the largest float32, since xgboost refuses them."""
+    """Returns `x` with infinities replaced by the largest float32, since xgboost refuses them."""
     return np.clip(x, -_LARGEST, _LARGEST) if np.isinf(x).any() else x
 
 
-def _read_booster(path: Path, n_features: int, n_classes: int) -> xgboost.Booster:
-    import xgboost
+def read_booster(path: Path, n_features: int, n_classes: int) -> xgboost.Booster:
+    """Returns the booster in a file, which is checked before xgboost reads it.
 
-    from pidlab.models.bdt.file import check_trees
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    import xgboost
 
     try:
         content = path.read_bytes()

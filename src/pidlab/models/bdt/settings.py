@@ -1,4 +1,4 @@
-"""What xgboost may be told: parameter names, constraints by feature name, the device; and why it refuses."""
+"""The parameters of xgboost that a user may set: their names, constraints by feature name, and the device."""
 
 from __future__ import annotations
 
@@ -10,21 +10,12 @@ from typing import Any
 from pidlab.errors import ModelError, UsageError, nearest
 
 _OWN_ARGUMENTS = {
-    "n_estimators": "n_estimators",
-    "num_boost_round": "n_estimators",
-    "num_round": "n_estimators",
-    "max_depth": "max_depth",
-    "learning_rate": "learning_rate",
-    "eta": "learning_rate",
-    "early_stopping_rounds": "early_stopping_rounds",
-    "subsample": "subsample",
-    "colsample_bynode": "colsample_bynode",
-    "seed": "seed",
-    "random_state": "seed",
-    "nthread": "n_jobs",
-    "n_jobs": "n_jobs",
-    "device": "device",
-    "gpu_id": "device",
+    **dict.fromkeys(("n_estimators", "num_boost_round", "num_round"), "n_estimators"),
+    **dict.fromkeys(("learning_rate", "eta"), "learning_rate"),
+    **dict.fromkeys(("seed", "random_state"), "seed"),
+    **dict.fromkeys(("nthread", "n_jobs"), "n_jobs"),
+    **dict.fromkeys(("device", "gpu_id"), "device"),
+    **{name: name for name in ("max_depth", "early_stopping_rounds", "subsample", "colsample_bynode")},
 }
 _FIXED = frozenset({"objective", "num_class", "process_type", "updater", "multi_strategy"})
 _TREE_PARAMETERS = frozenset(
@@ -40,10 +31,10 @@ _DART_PARAMETERS = frozenset({"sample_type", "normalize_type", "rate_drop", "one
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Refuse a name in `parameters` that xgboost's trees do not have, or that is said elsewhere.
+    """Checks the names in `parameters` against those of xgboost's trees.
 
     Raises:
-        UsageError: with the nearest names.
+        UsageError: xgboost's trees do not have the parameter, or it is set by an argument of `BDT`.
     """
     dart = parameters.get("booster") == "dart"
     known = _TREE_PARAMETERS | (_DART_PARAMETERS if dart else frozenset())
@@ -61,10 +52,11 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
 
 
 def training_device(asked: str) -> str:
-    """xgboost's name of the device: for auto, cuda where xgboost can use it and a device is present.
+    """Returns xgboost's name of the device; auto means cuda if xgboost supports it and a device is present.
 
     Raises:
-        ModelError: cuda is asked for and there is none.
+        UsageError: the device has another name.
+        ModelError: a CUDA device is requested and there is none.
     """
     if asked == "cpu":
         return asked
@@ -78,7 +70,7 @@ def training_device(asked: str) -> str:
 
 
 def cuda_present() -> bool:
-    """Whether xgboost was built for CUDA and the driver counts a device."""
+    """Returns whether xgboost was built for CUDA and the driver finds a device."""
     import xgboost
 
     if not xgboost.build_info().get("USE_CUDA"):
@@ -92,7 +84,7 @@ def cuda_present() -> bool:
 
 
 def feature_index(name: Any, names: Sequence[Any]) -> int:
-    """The index of a feature, given by name or by index."""
+    """Returns the index of a feature, given by name or by index."""
     if name in names:
         return names.index(name)
     if isinstance(name, int) and 0 <= name < len(names):
@@ -103,7 +95,7 @@ def feature_index(name: Any, names: Sequence[Any]) -> int:
 
 
 def monotone_signs(constraints: Mapping[Any, int] | Sequence[int], names: Sequence[Any]) -> str:
-    """xgboost's text for monotone constraints, one sign a feature."""
+    """Returns xgboost's text for monotone constraints, one sign for each feature."""
     signs = [0] * len(names)
     if isinstance(constraints, Mapping):
         for name, sign in constraints.items():
@@ -118,6 +110,6 @@ def monotone_signs(constraints: Mapping[Any, int] | Sequence[int], names: Sequen
 
 
 def reason_of(error: Exception) -> str:
-    """The sentence of xgboost's error, without time, source line and stack trace."""
+    """Returns the sentence of xgboost's error, without time, source line and stack trace."""
     text = str(error).split("Stack trace:")[0].strip()
     return re.sub(r"^\[[\d:]+\] \S+?:\d+: ", "", text)

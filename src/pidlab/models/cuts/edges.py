@@ -1,36 +1,32 @@
-"""Where cuts may lie: between measured values, fine enough for every efficiency, in as few digits as will do."""
+"""The edges at which a feature may be cut: between measured values, close enough, and with few digits."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pidlab.models.cuts.boxes import Allowed
+from pidlab.models.cuts.grid import Allowed, Array, Levels
 from pidlab.sample import BoolArray, FloatArray
-
-Array = NDArray[np.float64]
-_Ranks = NDArray[np.int64]
 
 N_LEVELS = 1024
 _LOGIT = 9.0  # the outermost quantile that gets an edge of its own is 1 / (1 + exp(9)) = 1.2e-4
 
 
 def cut_edges(values: FloatArray, is_signal: BoolArray, weight: Array, allowed: Allowed) -> Array:
-    """The places where a feature may be cut: (m,) ascending, m < N_LEVELS + 8, between measured values.
+    """Returns the edges at which a feature may be cut, ascending (m,), m < N_LEVELS + 8, between measured values.
 
     Up to N_LEVELS different values each gap gets an edge. Beyond, edges follow the signal's quantiles, three quarters
     of them evenly and the rest evenly in log(u / (1 - u)), which resolves both tails. An edge is the shortest decimal
-    between two neighbouring values or, where quantiles lie apart, within a third of the way to the next edge: what is
-    rounded away is a small part of one level, about 1/3000 of the signal. No edge equals a measured value, in
-    float64 or as float32, so that strict and other comparisons, ROOT's and numpy's, agree on the training sample.
+    between two neighbouring values or, if quantiles are far apart, within a third of the way to the next edge: the
+    rounding moves a small part of one level, about 1/3000 of the signal. No edge equals a measured value, in float64 or
+    as float32, so that strict and other comparisons, by ROOT and by numpy, agree on the training sample.
 
     Args:
-        values: (n,) the feature, NaN where it is missing; signal and background together.
-        is_signal: (n,).
-        weight: (n,) not negative.
-        allowed: side and range; min_width plays no part here.
+        values: (n,) the feature of signal and background, NaN if missing.
+        is_signal: (n,) whether each candidate is signal.
+        weight: (n,) non-negative.
+        allowed: the side and the range; min_width has no effect here.
     """
     measured = np.isfinite(values)
     signal = values[measured & is_signal].astype(np.float64)
@@ -48,15 +44,15 @@ def cut_edges(values: FloatArray, is_signal: BoolArray, weight: Array, allowed: 
 
 
 def _with_margins(distinct: Array, low: float, high: float) -> Array:
-    """A value just outside the signal on either side where none is measured, so that windows can close there."""
+    """Adds a value just outside the signal on each side without one, so that windows can have faces there."""
     margin = 1e-3 * ((high - low) or max(abs(high), 1.0))
     below = [low - margin] if distinct[0] >= low else []
     above = [high + margin] if distinct[-1] <= high else []
     return np.concatenate([below, distinct, above])
 
 
-def _edge_ranks(distinct: Array, signal: Array, weight: Array) -> _Ranks:
-    """Ranks r, ascending: an edge is to lie between distinct[r] and distinct[r + 1]."""
+def _edge_ranks(distinct: Array, signal: Array, weight: Array) -> Levels:
+    """Returns ascending ranks r; an edge belongs between distinct[r] and distinct[r + 1]."""
     if len(distinct) <= N_LEVELS:
         return np.arange(len(distinct) - 1)
     order = np.argsort(signal, kind="stable")
@@ -70,8 +66,8 @@ def _edge_ranks(distinct: Array, signal: Array, weight: Array) -> _Ranks:
     return np.union1d(ranks[ranks < len(distinct) - 1], ends)
 
 
-def _shortest_decimals(distinct: Array, ranks: _Ranks) -> Array:
-    """(m,) ascending: for every rank the shortest decimal in reach."""
+def _shortest_decimals(distinct: Array, ranks: Levels) -> Array:
+    """Returns the shortest decimal in reach of each rank, (m,) ascending."""
     spacing = np.diff(ranks, prepend=ranks[:1] - 1, append=ranks[-1:] + 1) if len(ranks) else ranks
     reach = np.minimum(spacing[:-1], spacing[1:]) // 3
     lows, highs = distinct[np.maximum(ranks - reach, 0)], distinct[np.minimum(ranks + 1 + reach, len(distinct) - 1)]
@@ -80,7 +76,7 @@ def _shortest_decimals(distinct: Array, ranks: _Ranks) -> Array:
 
 
 def _decimal_between(low: float, high: float, distinct: Array) -> float | None:
-    """The shortest decimal strictly between low and high that is none of the values (m,); None if there is none."""
+    """Returns the shortest decimal strictly between low and high that is not among the values (m,), or None."""
     middle, span = 0.5 * low + 0.5 * high, min(high - low, 1e300)
     places = math.floor(-math.log10(span))
     for digits in range(places, places + 5):
@@ -91,7 +87,7 @@ def _decimal_between(low: float, high: float, distinct: Array) -> float | None:
 
 
 def _is_measured(cut: float, distinct: Array) -> bool:
-    """Whether the cut, or the float32 next to it, is one of the values (m,)."""
+    """Returns whether the cut, or the float32 nearest to it, is one of the values (m,)."""
     with np.errstate(over="ignore", under="ignore"):
         wanted = (cut, float(np.float32(cut)))
     return any(value in distinct[np.searchsorted(distinct, value) :][:1] for value in wanted)

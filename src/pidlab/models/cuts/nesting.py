@@ -1,28 +1,47 @@
-"""From the best boxes to a chain, each box inside the one before: a candidate has one number, how far in it gets."""
+"""A nested chain of boxes from the best boxes of a search, so that a candidate has a score: how many boxes it passes.
+
+The best boxes at two efficiencies often do not nest. Many candidates may share one value of a feature ("no hit"); the
+tighter box drops them, and the looser box keeps them and cuts deeper elsewhere. Then one of the two must give way. For
+the wanted targets this is decided first, for all of them together, and the rest of the chain is fitted to the result.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from pidlab.compiled import compiled
-from pidlab.models.cuts.anchors import Stacks, anchors
-from pidlab.models.cuts.boxes import Array, Counter, Levels
-from pidlab.models.cuts.search import FIRST_LOOK, Archive, peel, stacked
+from pidlab.models.cuts.grid import Array, Counter, Faces, Levels
+from pidlab.models.cuts.search import SUBSAMPLE_SIZE, Archive, peel, random_moves, stacked
 from pidlab.models.cuts.windows import NestedPoint
 
+Stacks = Levels
+"""(2, S, K, d) levels of the low faces and of the high faces of S stacks of K nested boxes, from loose to tight."""
+StackCost = Callable[[Array, Array], Array]
+"""From (S, K) signal efficiencies and (S, K) background efficiencies to (S,) costs."""
+
 _ROUNDS = 6
-_REACH = (1, 3, 8, 20)  # links: how far around its place in the chain a new box may spread
-_KEEP = 3  # boxes a step of efficiency that stay in the pool
-_SMALL_SHARE = 0.02  # of the background at a wanted target, besides its standard error, is a small price for nesting
-_WANTED_SHARE = 0.03  # of the whole scan's background is what a small price at one wanted target counts for
-_FREE, _NEAR, _FAR = 0.0045, 0.0005, 0.005  # more signal than is wanted: costs nothing; then a small price each
+_RANDOM_BOXES = 300  # for each reach in each round
+_REACH = (1, 3, 8, 20)  # links on either side of a new box that bound it
+_KEEP = 3  # boxes for each step of efficiency that stay in the pool
+_SMALL_SHARE = 0.02  # of the background at a wanted target: with its standard error, a small cost of nesting
+_WANTED_SHARE = 0.03  # of the background of the whole scan: the cost of a small excess at one wanted target
+_FREE, _NEAR, _FAR = 0.0045, 0.0005, 0.005  # signal above a wanted target: free of cost, then a small cost for each
+
+_CHILDREN, _PARENTS = 120, 30
+_GENERATIONS, _PATIENCE, _STANDSTILL = 200, 25, 1e-3  # the cost must fall by this share within so many generations
+_SLACK = (0, 2, 5, 9)  # steps of the archive above a target's own
+_ROOTS = 4  # stacks to start from, each of which holds the own optimum of one target
+_CLIPPED_BELOW, _CLIPPED_ABOVE = 40, 80  # steps from the target: boxes of the archive that are tried, clipped to fit
+_MOVED = 0.09  # share of the faces of a box that a mutation moves
 
 
 @dataclass(frozen=True, slots=True)
-class Boxes:
+class RatedBoxes:
     """Boxes on the grid with their rates on the training sample: low, high (m, d), efficiency, background (m,)."""
 
     low: Levels
@@ -30,19 +49,30 @@ class Boxes:
     efficiency: Array
     background: Array
 
+    @classmethod
+    def counted(cls, counter: Counter, low: Levels, high: Levels) -> Self:
+        """Returns boxes (m, d) with their rates in the sample."""
+        return cls(low, high, *counter.rates(low, high))
+
+    @classmethod
+    def of(cls, archive: Archive) -> Self:
+        """Returns the boxes of an archive in ascending order of efficiency."""
+        filled = archive.filled
+        return cls(archive.low[filled], archive.high[filled], archive.efficiency[filled], archive.background[filled])
+
     def __len__(self) -> int:
         return len(self.efficiency)
 
-    def take(self, rows: Levels) -> Boxes:
-        """The boxes of these numbers."""
-        return Boxes(self.low[rows], self.high[rows], self.efficiency[rows], self.background[rows])
+    def take(self, rows: Levels) -> RatedBoxes:
+        """Returns the boxes of these indices."""
+        return RatedBoxes(self.low[rows], self.high[rows], self.efficiency[rows], self.background[rows])
 
     def serving(self, targets: Array) -> Levels:
-        """(T,) the number of the tightest box that reaches each target, of boxes in falling order of efficiency."""
+        """Returns the index of the tightest box that reaches each target, (T,); boxes are in falling efficiency."""
         return np.searchsorted(-self.efficiency, -targets + 1e-12, side="right") - 1
 
-    def __add__(self, other: Boxes) -> Boxes:
-        return Boxes(
+    def __add__(self, other: RatedBoxes) -> RatedBoxes:
+        return RatedBoxes(
             np.concatenate([self.low, other.low]),
             np.concatenate([self.high, other.high]),
             np.concatenate([self.efficiency, other.efficiency]),
@@ -51,11 +81,11 @@ class Boxes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Price:
-    """What a chain pays for the background at each target, so that chains can be compared.
+class _ChainCost:
+    """The cost of a chain, from the background at each target, by which chains are compared.
 
-    A target of the scan costs its background. A wanted target costs, besides, the square of what nesting adds to its
-    background, in units of what is small there (a standard error and two per cent): so where the optima of two wanted
+    A target of the scan costs its background. A wanted target costs in addition the square of what nesting adds to its
+    background, in units of what is small there (a standard error and two per cent): so if the optima of two wanted
     targets exclude each other both pay a little, and neither pays much.
 
     Attributes:
@@ -74,7 +104,7 @@ class _Price:
 
     @classmethod
     def of(cls, archive: Archive) -> Self:
-        """The prices of an archive's scan."""
+        """Returns the costs for an archive's scan."""
         steps = archive.frontier()
         optimum = np.where(steps >= 0, archive.background[steps], 1.0)
         n = archive.counter.background.codes.shape[1]
@@ -82,57 +112,54 @@ class _Price:
         event = 1.0 / archive.counter.signal.codes.shape[1]
         return cls(archive.targets, _wanted_steps(archive), optimum, error + _SMALL_SHARE * optimum, event)
 
-    def paid_up_to(self, efficiency: Array, background: Array) -> Array:
-        """(T + 1, K) what boxes of these rates (K,) pay where they serve the first 0, 1 … T targets."""
-        paid = np.arange(len(self.targets) + 1)[:, None] * background
-        besides = self.of_nesting(efficiency[:, None], background[:, None], self.wanted)
-        for step, price in zip(self.wanted, besides.T, strict=True):
-            paid[step + 1 :] += price
-        return paid
+    def up_to(self, efficiency: Array, background: Array) -> Array:
+        """Returns the costs (T + 1, K) of boxes of these rates (K,) that serve the first 0, 1 … T targets."""
+        costs = np.arange(len(self.targets) + 1)[:, None] * background
+        nesting = self.of_nesting(efficiency[:, None], background[:, None], self.wanted)
+        for step, cost in zip(self.wanted, nesting.T, strict=True):
+            costs[step + 1 :] += cost
+        return costs
 
     def of_nesting(self, efficiency: Array, background: Array, steps: Levels) -> Array:
-        """(K, w) what boxes of these rates, (K, w) or (K, 1), cost at the wanted steps (w,) for being no optimum."""
+        """Returns the additional cost (K, w) of boxes at the wanted steps (w,); rates are (K, w) or (K, 1)."""
         excess = np.maximum((background - self.optimum[steps]) / self.small[steps], 0.0)
         free = max(self.event, self.event / 2 + _FREE)  # targets lie half an event below the efficiency asked for
-        more = np.maximum(efficiency - self.targets[steps] - free, 0.0)
-        beside = np.minimum(more / _NEAR, 1.0) + np.maximum(more - _NEAR, 0.0) / _FAR
-        return np.asarray(_WANTED_SHARE * self.optimum.sum() * (0.1 * excess + excess**2 + beside))
+        surplus = np.maximum(efficiency - self.targets[steps] - free, 0.0)
+        surplus_cost = np.minimum(surplus / _NEAR, 1.0) + np.maximum(surplus - _NEAR, 0.0) / _FAR
+        return np.asarray(_WANTED_SHARE * self.optimum.sum() * (0.1 * excess + excess**2 + surplus_cost))
 
     def served(self, efficiency: Array) -> Levels:
-        """(K,) how many targets boxes (K,) of these efficiencies reach."""
+        """Returns the number of targets, (K,), that boxes of these efficiencies (K,) reach."""
         return np.searchsorted(self.targets, efficiency + 1e-12, side="right")
 
 
-def nested_chain(archive: Archive, rng: np.random.Generator, rounds: int = _ROUNDS) -> Boxes:
-    """The chain, loose to tight, that serves the archive's targets with the least background, as `_Price` counts it.
+def nested_chain(archive: Archive, rng: np.random.Generator) -> RatedBoxes:
+    """Returns the chain, loose to tight, that serves the archive's targets at the least cost (see `_ChainCost`).
 
     The best chain of a pool of boxes is exact (`best_chain`); what matters is what the pool offers. All candidates that
-    share one value of a feature ("no hit") leave a box together. A chain that drops them between the wrong two links
-    has a hole there that nothing between its links can fill. So the boxes for the wanted targets are found first, under
-    nesting and together (`anchors`), and the archive's boxes are fitted to them. Then the pool grows in rounds by what
-    fits between the links of the chain so far: the archive's own best boxes clipped, random spreads, and slices peeled
-    from link to link.
+    share one value of a feature leave a box together, and a chain that drops them between the wrong two links has a
+    hole there that no box can fill. So the boxes for the wanted targets are found first (`nested_at_targets`), and the
+    archive's boxes are fitted to them. Then the pool grows in rounds by what fits between the links of the chain so
+    far: the archive's own boxes clipped, random boxes, and slices peeled from link to link.
     """
-    counter, price = archive.counter, _Price.of(archive)
-    look = counter.subsample(FIRST_LOOK, rng)
-    pool = _counted(counter, *stacked([counter.grid.loosest])) + _from_archive(archive)
-    pool = _led_through(counter, pool, _anchors(archive, price, rng)) + pool
-    chain = _chain_of(pool, price)
-    for i in range(rounds):
-        pool = _pruned(pool, price) + chain
+    counter, cost = archive.counter, _ChainCost.of(archive)
+    subsample = counter.subsample(SUBSAMPLE_SIZE, rng)
+    pool = RatedBoxes.counted(counter, *stacked([counter.grid.loosest])) + RatedBoxes.of(archive)
+    pool = _fitted_to(counter, pool, _wanted_stack(archive, cost, rng)) + pool
+    chain = _chain_of(pool, cost)
+    for i in range(_ROUNDS):
+        pool = _pruned(pool, cost) + chain
         if i % 3 == 0:
-            pool = (
-                pool + _counted(counter, *_peeled(look, chain, price.targets)) + _counted(counter, *_core(look, chain))
-            )
+            pool = pool + _peeled_between(counter, subsample, chain, cost) + _peeled_inside(counter, subsample, chain)
         for reach in _REACH:
-            pool = pool + _clipped(archive, chain, reach) + _spread(counter, chain, reach, rng)
-        chain = _chain_of(pool, price)
-    pool = chain + _counted(counter, *_peeled(counter, chain, price.targets)) + _counted(counter, *_core(look, chain))
-    return _chain_of(pool, price)
+            pool = pool + _archive_between(archive, chain, reach) + _random_between(counter, chain, reach, rng)
+        chain = _chain_of(pool, cost)
+    pool = chain + _peeled_between(counter, counter, chain, cost) + _peeled_inside(counter, subsample, chain)
+    return _chain_of(pool, cost)
 
 
-def nesting_points(archive: Archive, chain: Boxes, asked: Array) -> tuple[NestedPoint, ...]:
-    """What nesting costs at each wanted target that the chain reaches, from low targets to high ones.
+def nesting_points(archive: Archive, chain: RatedBoxes, asked: Array) -> tuple[NestedPoint, ...]:
+    """Returns what nesting costs at each wanted target that the chain reaches, from low targets to high ones.
 
     `asked` are the efficiencies (w,) that the archive's wanted targets (w,) stand for.
     """
@@ -147,105 +174,80 @@ def nesting_points(archive: Archive, chain: Boxes, asked: Array) -> tuple[Nested
     return tuple(points)
 
 
-def best_per_target(archive: Archive) -> Boxes:
-    """The box of each wanted target, or of every target, loose to tight, each its own optimum."""
+def best_per_target(archive: Archive) -> RatedBoxes:
+    """Returns the optimum of each wanted target, or of every target if none is wanted, from loose to tight."""
     chosen, wanted = archive.frontier(), archive.scan.wanted
     chosen = chosen[np.searchsorted(archive.targets, wanted)] if len(wanted) else chosen
     steps = np.unique(chosen[chosen >= 0])[::-1]
     if len(steps) == 0:
-        return _counted(archive.counter, *stacked([archive.counter.grid.loosest]))
-    return _from_archive(archive).take(np.searchsorted(archive.filled, steps))
+        return RatedBoxes.counted(archive.counter, *stacked([archive.counter.grid.loosest]))
+    return RatedBoxes.of(archive).take(np.searchsorted(archive.filled, steps))
 
 
-def _from_archive(archive: Archive) -> Boxes:
-    filled = archive.filled
-    return Boxes(archive.low[filled], archive.high[filled], archive.efficiency[filled], archive.background[filled])
+# The pool of boxes, and the chain made of it
 
 
-def _counted(counter: Counter, low: Levels, high: Levels) -> Boxes:
-    return Boxes(low, high, *counter.rates(low, high))
+def _wanted_steps(archive: Archive) -> Levels:
+    """Returns the steps of the wanted targets that some box reaches, ascending."""
+    steps = np.searchsorted(archive.targets, archive.scan.wanted - 1e-12)
+    return np.asarray(steps[archive.frontier()[steps] >= 0])
 
 
-def _allowed(counter: Counter, low: Levels, high: Levels) -> Boxes:
-    """Those of the boxes that the grid allows, counted."""
-    wide, at_most = counter.grid.repaired(low, high)
-    fits = np.all((wide == low) & (at_most == high), axis=1)
-    return _counted(counter, low[fits], high[fits])
-
-
-def _chain_of(pool: Boxes, price: _Price) -> Boxes:
-    """The best chain of this pool, loose to tight."""
-    order = np.lexsort((pool.background, -pool.efficiency))
-    pool = pool.take(order)
-    paid = price.paid_up_to(pool.efficiency, pool.background)
-    # the small second term prefers more links where several chains pass the same background
+def _chain_of(pool: RatedBoxes, cost: _ChainCost) -> RatedBoxes:
+    """Returns the best chain of this pool, loose to tight."""
+    pool = pool.take(np.lexsort((pool.background, -pool.efficiency)))
+    costs = cost.up_to(pool.efficiency, pool.background)
+    # the small second term prefers more links if several chains pass the same background
     density = 1e-3 * (pool.background + 1e-6 * (1 + pool.efficiency))
-    return pool.take(best_chain(pool.low, pool.high, price.served(pool.efficiency), paid, pool.efficiency, density))
+    return pool.take(best_chain(pool.low, pool.high, cost.served(pool.efficiency), costs, pool.efficiency, density))
 
 
-def _pruned(pool: Boxes, price: _Price) -> Boxes:
-    """The best few boxes of each step of efficiency."""
-    step = price.served(pool.efficiency)
+def _pruned(pool: RatedBoxes, cost: _ChainCost) -> RatedBoxes:
+    """Returns the best few boxes of each step of efficiency."""
+    step = cost.served(pool.efficiency)
     order = np.lexsort((pool.background, step))
     step = step[order]
     rank = np.arange(len(step)) - np.searchsorted(step, step)
     return pool.take(order[rank < _KEEP])
 
 
-def _wanted_steps(archive: Archive) -> Levels:
-    """Ascending steps of the wanted targets that some box reaches."""
-    steps = np.searchsorted(archive.targets, archive.scan.wanted - 1e-12)
-    return np.asarray(steps[archive.frontier()[steps] >= 0])
+def _allowed(counter: Counter, low: Levels, high: Levels) -> RatedBoxes:
+    """Returns those of the boxes (K, d) that the grid allows."""
+    wide, at_most = counter.grid.repaired(low, high)
+    fits = np.all((wide == low) & (at_most == high), axis=1)
+    return RatedBoxes.counted(counter, low[fits], high[fits])
 
 
-def _anchors(archive: Archive, price: _Price, rng: np.random.Generator) -> Stacks:
-    """Nested boxes, one for each wanted target, optimised together; the loosest box where none is wanted."""
-    steps = price.wanted[::-1]
-    if len(steps) == 0:
-        return Stacks(*(faces[None, None] for faces in archive.counter.grid.loosest))
-
-    def cost(efficiency: Array, background: Array) -> Array:
-        return np.asarray(price.of_nesting(efficiency, background, steps).sum(axis=1))
-
-    return anchors(archive, steps, cost, rng)
-
-
-def _led_through(counter: Counter, chain: Boxes, stack: Stacks) -> Boxes:
-    """The boxes fitted to those of one stack: looser ones are widened to hold them, tighter ones clipped."""
+def _fitted_to(counter: Counter, chain: RatedBoxes, stack: Stacks) -> RatedBoxes:
+    """Returns the boxes fitted to those of one stack: looser ones are widened to hold them, tighter ones clipped."""
     chain = chain.take(np.argsort(-chain.efficiency, kind="stable"))
-    efficiency, low, high = stack.rates(counter)[0][0], stack.low[0], stack.high[0]
-    for at, box_low, box_high in zip(efficiency, low, high, strict=True):
-        place = int(np.searchsorted(-chain.efficiency, -at))
-        looser, tighter = slice(0, place), slice(place, None)
-        lows = (np.minimum(chain.low[looser], box_low), box_low[None], np.maximum(chain.low[tighter], box_low))
-        highs = (np.maximum(chain.high[looser], box_high), box_high[None], np.minimum(chain.high[tighter], box_high))
-        led = _allowed(counter, np.concatenate(lows), np.concatenate(highs))
-        chain = led.take(np.argsort(-led.efficiency, kind="stable"))
+    for efficiency, low, high in zip(_rates(counter, stack)[0][0], *stack[:, 0], strict=True):
+        place = int(np.searchsorted(-chain.efficiency, -efficiency))
+        lows = (np.minimum(chain.low[:place], low), low[None], np.maximum(chain.low[place:], low))
+        highs = (np.maximum(chain.high[:place], high), high[None], np.minimum(chain.high[place:], high))
+        fitted = _allowed(counter, np.concatenate(lows), np.concatenate(highs))
+        chain = fitted.take(np.argsort(-fitted.efficiency, kind="stable"))
     return chain
 
 
-def _neighbourhood(chain: Boxes, efficiency: Array, reach: int) -> tuple[Boxes, Boxes]:
-    """For each efficiency the link of the chain `reach` before its place and the one `reach` after it."""
-    place = np.searchsorted(-chain.efficiency, -efficiency)
-    last = len(chain) - 1
-    return chain.take(np.clip(place - reach, 0, last)), chain.take(np.clip(place + reach - 1, 0, last))
-
-
-def _between(counter: Counter, low: Levels, high: Levels, outer: Boxes, inner: Boxes) -> Boxes:
-    """Boxes clipped to lie inside `outer` and around `inner`, counted."""
+def _between(counter: Counter, low: Levels, high: Levels, outer: RatedBoxes, inner: RatedBoxes) -> RatedBoxes:
+    """Returns boxes (K, d) clipped to lie inside `outer` and around `inner`."""
     return _allowed(counter, np.clip(low, outer.low, inner.low), np.clip(high, inner.high, outer.high))
 
 
-def _clipped(archive: Archive, chain: Boxes, reach: int) -> Boxes:
-    best = _from_archive(archive)
-    return _between(archive.counter, best.low, best.high, *_neighbourhood(chain, best.efficiency, reach))
+def _archive_between(archive: Archive, chain: RatedBoxes, reach: int) -> RatedBoxes:
+    """Returns the archive's boxes clipped to fit between the links `reach` before and after their place."""
+    best, last = RatedBoxes.of(archive), len(chain) - 1
+    place = np.searchsorted(-chain.efficiency, -best.efficiency)
+    outer, inner = chain.take(np.clip(place - reach, 0, last)), chain.take(np.clip(place + reach - 1, 0, last))
+    return _between(archive.counter, best.low, best.high, outer, inner)
 
 
-def _spread(counter: Counter, chain: Boxes, reach: int, rng: np.random.Generator, n: int = 300) -> Boxes:
-    """Boxes between links: a face lies where the link in between has it, or anywhere from outer to inner link."""
-    place = rng.integers(len(chain), size=n)
-    last = len(chain) - 1
-    outer, inner = chain.take(np.maximum(place - reach, 0)), chain.take(np.minimum(place + reach, last))
+def _random_between(counter: Counter, chain: RatedBoxes, reach: int, rng: np.random.Generator) -> RatedBoxes:
+    """Returns random boxes between links: a face is that of a link, or lies between the links `reach` around it."""
+    place = rng.integers(len(chain), size=_RANDOM_BOXES)
+    outer = chain.take(np.maximum(place - reach, 0))
+    inner = chain.take(np.minimum(place + reach, len(chain) - 1))
     own = chain.take(place)
     shape = own.low.shape
     moved = rng.random(shape) < max(0.3, 1 / shape[1])
@@ -255,52 +257,63 @@ def _spread(counter: Counter, chain: Boxes, reach: int, rng: np.random.Generator
     return _between(counter, np.where(moved, low, own.low), np.where(moved_high, high, own.high), outer, inner)
 
 
-def _peeled(counter: Counter, chain: Boxes, targets: Array) -> tuple[Levels, Levels]:
-    """Slices peeled between links that lie more than two targets apart."""
+def _peeled_between(counter: Counter, sample: Counter, chain: RatedBoxes, cost: _ChainCost) -> RatedBoxes:
+    """Returns slices peeled, with the gains in `sample`, between links that lie more than two targets apart."""
     boxes = [(chain.low[-1], chain.high[-1])]
-    served = np.searchsorted(targets, chain.efficiency + 1e-12, side="right")
+    served = cost.served(chain.efficiency)
     for i in np.flatnonzero(served[:-1] - served[1:] > 2):
-        inner = (chain.low[i + 1], chain.high[i + 1])
         share = (chain.efficiency[i] - chain.efficiency[i + 1]) / (served[i] - served[i + 1])
-        boxes += peel(counter, chain.low[i], chain.high[i], inner=inner, step=share / 2, max_boxes=200,
-                      floor=float(chain.efficiency[i + 1]))[1:]  # fmt: skip
-    return stacked(boxes)
+        boxes += peel(
+            sample,
+            chain.low[i],
+            chain.high[i],
+            inner=(chain.low[i + 1], chain.high[i + 1]),
+            floor=float(chain.efficiency[i + 1]),
+            step=share / 2,
+            max_boxes=200,
+        )[1:]
+    return RatedBoxes.counted(counter, *stacked(boxes))
 
 
-def _core(counter: Counter, chain: Boxes) -> tuple[Levels, Levels]:
-    """Slices peeled from the tightest link inwards, so that what lies in it is ranked too."""
-    return stacked(peel(counter, chain.low[-1], chain.high[-1], floor=0.02, step=0.05, max_boxes=60))
+def _peeled_inside(counter: Counter, sample: Counter, chain: RatedBoxes) -> RatedBoxes:
+    """Returns slices peeled from the tightest link inwards, so that candidates inside it are ranked too."""
+    boxes = peel(sample, chain.low[-1], chain.high[-1], floor=0.02, step=0.05, max_boxes=60)
+    return RatedBoxes.counted(counter, *stacked(boxes))
 
 
 @compiled(nogil=True)
 def best_chain(
-    low: Levels, high: Levels, served: Levels, paid_up_to: Array, efficiency: Array, density: Array
+    low: Levels, high: Levels, served: Levels, cost_up_to: Array, efficiency: Array, density: Array
 ) -> Levels:
-    """The cheapest nested chain from the first box: numbers (m,) of boxes, of M in falling order of efficiency.
+    """Returns the indices (m,) of the nested chain of least cost that begins with the first of M boxes.
 
-    A box pays for the targets that it reaches and the next box of the chain does not, the last one for all it reaches.
+    A box pays for the targets that it reaches and that the next box of the chain does not reach.
 
     Args:
         low, high: (M, d) levels.
-        served: (M,) how many of T targets each box reaches.
-        paid_up_to: (T + 1, M) what each box pays where it serves the first 0, 1 … T targets.
-        efficiency: (M,) signal efficiencies, falling.
-        density: (M,) what a box pays, besides, for the signal between it and the next box.
+        served: (M,) the number of targets, of T, that each box reaches.
+        cost_up_to: (T + 1, M) what each box pays if it serves the first 0, 1 … T targets.
+        efficiency: (M,) signal efficiencies in falling order.
+        density: (M,) what a box pays in addition for the signal between it and the next box.
     """
     n = efficiency.size
-    total = np.full(n, np.inf)  # what the best chain that ends here pays where the last box serves all it reaches
+    total = np.full(
+        n, np.inf
+    )  # cost of the best chain that ends here, if its last box serves all targets that it reaches
     before = np.full(n, -1)
     for i in range(n):
-        least, spared = 0.0 if i == 0 else np.inf, paid_up_to[served[i]]
-        for p in range(i - 1, -1, -1):  # the nearest first: most others then cost more by their price alone
-            price = total[p] - spared[p] - density[p] * efficiency[i]
-            if price < least and efficiency[p] > efficiency[i]:
+        least, spared = 0.0 if i == 0 else np.inf, cost_up_to[served[i]]
+        for p in range(
+            i - 1, -1, -1
+        ):  # the nearest first: most others are then too expensive and need no comparison of faces
+            cost = total[p] - spared[p] - density[p] * efficiency[i]
+            if cost < least and efficiency[p] > efficiency[i]:
                 inside, j = True, 0
                 while inside and j < low.shape[1]:
                     inside = low[i, j] >= low[p, j] and high[i, j] <= high[p, j]
                     j += 1
                 if inside:
-                    least, before[i] = price, p
+                    least, before[i] = cost, p
         total[i] = least + spared[i] + density[i] * efficiency[i]
     last = np.argmin(total)
     n_links = 1
@@ -313,3 +326,126 @@ def best_chain(
         chain[place] = last
         last = before[last]
     return chain
+
+
+# Nested boxes at the wanted targets, optimised together
+
+
+def _wanted_stack(archive: Archive, cost: _ChainCost, rng: np.random.Generator) -> Stacks:
+    """Returns one stack (2, 1, K, d) of nested boxes for the wanted targets, or the loosest box if none is wanted."""
+    steps = cost.wanted[::-1]
+    if len(steps) == 0:
+        return np.stack(archive.counter.grid.loosest)[:, None, None]
+
+    def nesting_cost(efficiency: Array, background: Array) -> Array:
+        return np.asarray(cost.of_nesting(efficiency, background, steps).sum(axis=1))
+
+    return nested_at_targets(archive, steps, nesting_cost, rng)
+
+
+def nested_at_targets(archive: Archive, steps: Levels, cost: StackCost, rng: np.random.Generator) -> Stacks:
+    """Returns the stack (2, 1, K, d) of nested boxes, one for each of the steps (K,), of least cost, by an evolution.
+
+    The evolution starts from stacks that hold the own optimum of one target, or of a little more signal, and at each
+    other target the best box of the archive that can be clipped to fit. (A little more signal matters: if two optima
+    exclude each other, a somewhat looser box at the looser target lets both be nearly as good.) A child takes the
+    windows of features from two parents and has faces of two of its boxes moved; the other boxes give way. All first
+    stacks reach all targets, and a child that misses one is dropped.
+
+    Args:
+        archive: the best box found for each target, nested or not.
+        steps: of the archive's targets, in falling order, so that boxes go from loose to tight.
+        cost: from signal and background efficiencies, both (S, K), to the cost of each stack (S,).
+        rng: the random numbers.
+    """
+    counter, targets = archive.counter, archive.targets[steps]
+    stacks = _first_stacks(archive, steps)
+
+    def costs_of(stacks: Stacks) -> Array:
+        efficiency, background = _rates(counter, stacks)
+        reached = np.all(efficiency >= targets - 1e-12, axis=1)
+        return np.where(reached, cost(efficiency, background), np.inf)
+
+    costs = costs_of(stacks)
+    least = [float(costs.min())]
+    for _ in range(_GENERATIONS):
+        children = _children(stacks, counter, rng)
+        stacks, costs = np.concatenate([stacks, children], axis=1), np.concatenate([costs, costs_of(children)])
+        # of stacks that cost the same one is kept: they are mostly copies
+        best = np.unique(costs, return_index=True)[1][:_PARENTS]
+        stacks, costs = stacks[:, best], costs[best]
+        least.append(float(costs[0]))
+        if len(least) > _PATIENCE and least[-1 - _PATIENCE] - least[-1] <= _STANDSTILL * least[-1]:
+            break
+    return stacks[:, :1]
+
+
+def _rates(counter: Counter, stacks: Stacks) -> tuple[Array, Array]:
+    """Returns signal efficiency and background efficiency, (S, K) each."""
+    n_stacks, n_boxes, n_features = stacks.shape[1:]
+    efficiency, background = counter.rates(*stacks.reshape(2, -1, n_features))
+    return efficiency.reshape(n_stacks, n_boxes), background.reshape(n_stacks, n_boxes)
+
+
+def _first_stacks(archive: Archive, steps: Levels) -> Stacks:
+    """Returns stacks each of which holds the own optimum of one target or of a little more signal."""
+    roots = np.unique(np.linspace(0, len(steps) - 1, _ROOTS).round().astype(np.int64))
+    highest = int(archive.filled[-1])
+    return np.stack(
+        [
+            _stack_through(archive, steps, int(root), min(int(steps[root]) + slack, highest))
+            for root, slack in itertools.product(roots, _SLACK)
+        ],
+        axis=1,
+    )
+
+
+def _stack_through(archive: Archive, steps: Levels, root: int, step: int) -> Levels:
+    """Returns nested boxes (2, K, d): at `root` the best box of this step, elsewhere the archive's, clipped to fit."""
+    optimum = archive.frontier()[step]
+    boxes = {root: (archive.low[optimum], archive.high[optimum])}
+    for number in range(root - 1, -1, -1):
+        boxes[number] = _clipped_best(archive, int(steps[number]), archive.counter.grid.loosest, boxes[number + 1])
+    for number in range(root + 1, len(steps)):
+        boxes[number] = _clipped_best(archive, int(steps[number]), boxes[number - 1], None)
+    return np.stack([boxes[number] for number in range(len(steps))], axis=1)
+
+
+def _clipped_best(archive: Archive, step: int, outer: Faces, inner: Faces | None) -> Faces:
+    """Returns the box of least background that reaches the target: `outer`, or one of the archive clipped to fit."""
+    grid, filled = archive.counter.grid.within(outer, inner), archive.filled
+    place = int(np.searchsorted(filled, step))
+    filled = filled[max(place - _CLIPPED_BELOW, 0) : place + _CLIPPED_ABOVE]
+    lows, highs = grid.repaired(archive.low[filled], archive.high[filled])
+    lows, highs = np.concatenate([outer[0][None], lows]), np.concatenate([outer[1][None], highs])
+    efficiency, background = archive.counter.rates(lows, highs)
+    best = int(np.argmin(np.where(efficiency >= archive.targets[step] - 1e-12, background, np.inf)))
+    return lows[best], highs[best]
+
+
+def _children(stacks: Stacks, counter: Counter, rng: np.random.Generator) -> Stacks:
+    """Returns stacks with the windows of two parents, feature by feature, and faces of two of their boxes moved."""
+    n, (n_stacks, n_boxes, n_features) = _CHILDREN, stacks.shape[1:]
+    mother, father = rng.integers(n_stacks, size=(2, n))
+    share = np.where(rng.random((n, 1, 1)) < 0.5, 1.0, 0.5)  # half of the children have one parent only
+    inherited = rng.random((n, 1, n_features)) < share
+    children = np.where(inherited, stacks[:, mother], stacks[:, father])
+    grid, rows = counter.grid, np.arange(n)
+    scale = grid.n_levels * 10 ** rng.uniform(-3.2, -1, (n, 1))
+    moved = max(_MOVED, 0.5 / n_features)
+    for _ in range(2):
+        place = rng.integers(n_boxes, size=n)
+        low, high = children[:, rows, place] + random_moves((2, n, n_features), moved, scale, rng)
+        children = _with_box(children, place, *grid.repaired(low, high))
+    repaired = np.stack(grid.repaired(*children))
+    return children[:, np.all(repaired == children, axis=(0, 2, 3))]
+
+
+def _with_box(stacks: Stacks, place: Levels, low: Levels, high: Levels) -> Stacks:
+    """Returns each stack with the box low, high (S, d) at its place (S,): looser ones widened, tighter ones clipped."""
+    number = np.arange(stacks.shape[2])[None, :, None]
+    looser, tighter = number < place[:, None, None], number > place[:, None, None]
+    low, high = low[:, None], high[:, None]
+    lows = np.where(looser, np.minimum(stacks[0], low), np.where(tighter, np.maximum(stacks[0], low), low))
+    highs = np.where(looser, np.maximum(stacks[1], high), np.where(tighter, np.minimum(stacks[1], high), high))
+    return np.stack([lows, highs])

@@ -1,10 +1,10 @@
-"""What a user asked of the cuts, checked: sides, ranges and widths by feature, the scan, the labels."""
+"""The checks of the options of cuts: sides, ranges and widths by feature, efficiencies, and class labels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +12,19 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from pidlab.errors import ModelError, nearest
 from pidlab.models.base import TrainingDataError
-from pidlab.models.cuts.boxes import Allowed, Array, Side
+from pidlab.models.cuts.grid import Allowed, Array, Side
 from pidlab.models.cuts.search import BoxScan
 from pidlab.sample import IntArray
-
-SIDES = ("auto", "min", "max", "both")
 
 # every 0.2 % of the signal, every 0.05 % where the cuts are loose and the background changes fast
 SCAN = np.round(np.concatenate([np.arange(0.30, 0.95, 0.002), np.arange(0.95, 0.9995, 0.0005)]), 4)
 
 
 def choice(option: str, value: object, known: Iterable[str]) -> str:
-    """`value`, which must be one of the known words.
+    """Returns `value`, which must be one of the known words.
 
     Raises:
-        ModelError: it is not.
+        ModelError: the value of this option is none of them.
     """
     known = tuple(known)
     if value not in known:
@@ -40,12 +38,15 @@ def allowed_windows(
     ranges: Mapping[int | str, tuple[float, float]] | None,
     min_width: Mapping[int | str, float] | None,
 ) -> list[Allowed]:
-    """What each of d features is allowed.
+    """Returns the limits of the window of each of d features.
 
     Raises:
-        ModelError: a key is no feature, or a value is no side, range or width.
+        ModelError: a key is not a feature, or a value is not a side, range or width.
     """
-    side = {k: cast(Side, choice(f"sides[{names[k]}]", v, SIDES)) for k, v in _by_index("sides", names, sides).items()}
+    side = {
+        k: cast("Side", choice(f"sides[{names[k]}]", v, get_args(Side)))
+        for k, v in _by_index("sides", names, sides).items()
+    }
     span = {k: _range(names[k], v) for k, v in _by_index("ranges", names, ranges).items()}
     width = {k: _width(names[k], v) for k, v in _by_index("min_width", names, min_width).items()}
     everywhere = (-math.inf, math.inf)
@@ -53,7 +54,7 @@ def allowed_windows(
 
 
 def by_name(names: Sequence[str], values: Mapping[int | str, Any] | None) -> dict[str, Any] | None:
-    """The same options with names for keys, as JSON needs them."""
+    """Returns the same options with feature names as keys, which JSON needs."""
     return None if values is None else {names[j]: value for j, value in _by_index("option", names, values).items()}
 
 
@@ -86,10 +87,10 @@ def _width(name: str, value: Any) -> float:
 
 
 def scan(efficiencies: Sequence[float] | None) -> BoxScan:
-    """The signal efficiencies to search: the standard scan, and what was asked for.
+    """Returns the signal efficiencies to search: the standard scan and the wanted efficiencies.
 
     Raises:
-        ModelError: one is not in (0, 1], or there is none.
+        ModelError: an efficiency is not in (0, 1], or the list is empty.
     """
     if efficiencies is None:
         return BoxScan(SCAN, np.empty(0))
@@ -100,10 +101,10 @@ def scan(efficiencies: Sequence[float] | None) -> BoxScan:
 
 
 def labels(y: NDArray[Any], weight: Array) -> tuple[NDArray[Any], IntArray]:
-    """The classes (k,), sorted, and y as index into them (n,).
+    """Returns the sorted classes (k,), and y as indices into them (n,).
 
     Raises:
-        TrainingDataError: there is one class only, or one without weight.
+        TrainingDataError: there is only one class, or a class has no weight.
     """
     check_classification_targets(y)
     classes, index = np.unique(y, return_inverse=True)

@@ -1,44 +1,44 @@
-"""Polishing: a box moved to where no exchange of two faces improves it."""
+"""The local search that moves the faces of a box until no exchange of two faces improves it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from pidlab.models.cuts.boxes import Array, Counter, Levels
+from pidlab.models.cuts.grid import Array, Counter, Faces, Levels
 
-_REACH = 48  # levels: how far a face moves in one exchange
-_TRIED = 48  # exchanges that promise most, counted exactly
-_FEWEST = 1e-7  # background that an exchange must gain
+_REACH = 48  # levels by which a face moves at most in one exchange
+_TRIED = 48  # most promising exchanges, which are counted exactly
+_MOST_EXCHANGES = 200
+_LEAST_GAIN = 1e-7  # background that an exchange must remove
 
 
-def polish(counter: Counter, low: Levels, high: Levels, target: float, most: int = 200) -> tuple[Levels, Levels]:
-    """The box (d,) that exchanges of two faces lead to, of at least the target's signal efficiency.
+def polish(counter: Counter, low: Levels, high: Levels, target: float) -> Faces:
+    """Returns the box (d,) to which exchanges of two faces lead, of at least the target's signal efficiency.
 
-    One face gives up signal, another takes it back where it costs less background: the classic exchange of a local
-    search. What a face alone gains and loses is known exactly from one pass; what two together do is that sum but for
-    the candidates on both, so the most promising pairs are counted.
+    In an exchange one face gives up signal, and another one takes it back where it costs less background. The effect of
+    one face alone is known exactly from one pass; the effect of two is the sum except for candidates that both move
+    over, so the most promising pairs are counted.
 
     Args:
         counter: the sample.
         low, high: (d,) levels of a box that reaches the target.
         target: signal efficiency.
-        most: exchanges, at most.
     """
     best = counter.rates(low[None], high[None])[1][0]
-    for _ in range(most):
+    for _ in range(_MOST_EXCHANGES):
         lows, highs = _exchanges(counter, low, high, target)
         efficiency, background = counter.rates(lows, highs)
         background = np.where(efficiency >= target, background, np.inf)
         i = int(np.argmin(background))
-        if not background[i] < best - _FEWEST:
+        if not background[i] < best - _LEAST_GAIN:
             break
         best, low, high = background[i], lows[i], highs[i]
     return low, high
 
 
-def _exchanges(counter: Counter, low: Levels, high: Levels, target: float) -> tuple[Levels, Levels]:
-    """(K, d) boxes: the moves of one face, and the pairs of moves, that should lose most background."""
-    face, level, signal, background = _moves(counter, low, high)
+def _exchanges(counter: Counter, low: Levels, high: Levels, target: float) -> Faces:
+    """Returns boxes (K, d) after the moves of one face, and the pairs of moves, that should remove most background."""
+    face, level, signal, background = _single_moves(counter, low, high)
     spare = target - counter.rates(low[None], high[None])[0][0]
     partner, together = _partners(face, signal, background, spare)
     first = np.argsort(together)[:_TRIED]
@@ -51,13 +51,13 @@ def _exchanges(counter: Counter, low: Levels, high: Levels, target: float) -> tu
     return counter.grid.repaired(lows, highs)
 
 
-def _moves(counter: Counter, low: Levels, high: Levels) -> tuple[Levels, Levels, Array, Array]:
-    """Every move of one face (2j its low one, 2j + 1 its high one): face, new level, and what it adds to both rates.
+def _single_moves(counter: Counter, low: Levels, high: Levels) -> tuple[Levels, Levels, Array, Array]:
+    """Returns all moves of one face (2j low, 2j + 1 high): face, new level, and the changes of both rates.
 
-    The first is no move: it leaves face 0 where it is.
+    The first of them leaves face 0 at its level.
     """
     grid = counter.grid
-    tables = counter.faces(low, high)
+    tables = counter.level_shares(low, high)
     faces, levels, gains = [np.zeros(1, np.int64)], [low[:1]], [np.zeros((2, 1))]
     for j, n in enumerate(grid.n_levels):
         running = np.stack([np.concatenate([[0.0], np.cumsum(t[j, :n])]) for t in tables])
@@ -78,9 +78,10 @@ def _moves(counter: Counter, low: Levels, high: Levels) -> tuple[Levels, Levels,
 
 
 def _partners(face: Levels, signal: Array, background: Array, spare: float) -> tuple[Levels, Array]:
-    """For each move the one of another face that adds least background and brings the signal to `spare` or more.
+    """Finds, for each move, the move of another face that adds least background and gives at least `spare` signal.
 
-    Returns its number, and the background that both add; infinite where there is none.
+    Returns:
+        Its index, and the background that both moves add, infinite if there is no such move.
     """
     together, partner = np.full(len(face), np.inf), np.zeros(len(face), np.int64)
     for other in range(int(face.max()) + 1):
@@ -98,6 +99,6 @@ def _partners(face: Levels, signal: Array, background: Array, spare: float) -> t
 
 
 def _first_of_least(values: Array, least: Array) -> Levels:
-    """For each place the place at or behind it where `least`, the minimum from there on, is reached."""
+    """Returns, for each index, the first one at or after it that holds `least`, the minimum from the index on."""
     reached = np.where(values == least, np.arange(len(values)), len(values))
     return np.minimum.accumulate(reached[::-1])[::-1]

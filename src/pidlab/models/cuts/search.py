@@ -1,4 +1,8 @@
-"""The search for boxes: peeling and best intervals to start from, then an archive where each box improves the curve."""
+"""Searches for the boxes of least background at all signal efficiencies of a scan, each of which fills an archive.
+
+The archive search starts from peeled boxes and best intervals and then breeds boxes, each of which may improve any
+target. The genetic search, simulated annealing and random boxes, which TMVA made known, serve for comparison.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import dual_annealing
 
 from pidlab.compiled import compiled
-from pidlab.models.cuts.boxes import Array, Counter, Grid, Levels
+from pidlab.models.cuts.grid import Array, Counter, Faces, Grid, Levels
 from pidlab.models.cuts.polish import polish
 
 Report = Callable[[int, int, "Archive"], None]
 """Called as `report(done, total, archive)` after each generation."""
 
-FIRST_LOOK = 20_000  # candidates a class: the start only has to be near, and costs a pass for every step
+SUBSAMPLE_SIZE = 20_000  # candidates of each class: the start only has to be near, and each step is a pass over them
 _BATCH = 400
-_NEAR = 4.0  # steps: how far from a wanted target its parents are drawn
-_PATIENCE, _STANDSTILL = 25, 2e-6  # generations, and how much mean background they must gain
-_STARTS, _STARTS_WITHIN = 12, 21  # boxes that are polished for a wanted target, out of so many steps above it
-_NEIGHBOURS = 0.04  # of the archive: how far apart two parents may be in efficiency
+_NEAR = 4.0  # steps: the standard deviation of the distance from a wanted target at which parents are drawn
+_PATIENCE, _STANDSTILL = 25, 2e-6  # generations, and the mean background that they must gain
+_STARTS, _STARTS_WITHIN = 12, 21  # boxes that are polished for a wanted target, among so many steps above it
+_NEIGHBOURS = 0.04  # share of the archive: the largest distance of two parents in efficiency
+_N_TARGETS = 12  # of the scan, for a search that takes one target at a time
+_POPULATION = 200
+_RANDOM_BOXES = 1000
+_MISSED = 10.0  # background that a missing unit of signal efficiency counts for
 
 
 @dataclass(frozen=True, slots=True)
 class BoxScan:
-    """The signal efficiencies of a search: all of them, ascending, and those among them that somebody asked for."""
+    """The signal efficiencies of a search, ascending, and those among them that the user wants."""
 
     targets: Array
     wanted: Array
@@ -35,9 +44,9 @@ class Archive:
     """The best box seen for each step of signal efficiency.
 
     Attributes:
-        scan, counter: what is looked for, and in which sample.
+        scan, counter: the efficiencies to search, and the sample.
         targets: (T,) ascending signal efficiencies; step t holds boxes with at least targets[t], less than the next.
-        efficiency, background: (T,) of the box kept; background is infinite where there is none.
+        efficiency, background: (T,) of the box kept; background is infinite if there is none.
         low, high: (T, d) levels of the box kept.
     """
 
@@ -53,11 +62,11 @@ class Archive:
 
     @property
     def filled(self) -> Levels:
-        """Steps that have a box, ascending."""
+        """The steps that have a box, ascending."""
         return np.flatnonzero(np.isfinite(self.background))
 
     def try_boxes(self, low: Levels, high: Levels) -> tuple[Array, Array]:
-        """Count (K, d) boxes and keep each that is better than what its step has; returns both efficiencies, (K,)."""
+        """Counts boxes (K, d), keeps each that is better than the box of its step, and returns both efficiencies."""
         efficiency, background = self.counter.rates(low, high)
         step = np.searchsorted(self.targets, efficiency + 1e-12, side="right") - 1
         order = np.lexsort((-efficiency, background, step))
@@ -72,14 +81,14 @@ class Archive:
         return efficiency, background
 
     def frontier(self) -> Levels:
-        """(T,) for each target the step whose box passes least background at no less efficiency; -1: there is none."""
+        """Returns, for each target, the step whose box passes least background at no less efficiency; -1 if none."""
         least = np.minimum.accumulate(self.background[::-1])
         lower = self.background[::-1] < np.concatenate([[np.inf], least[:-1]])
         newest = np.maximum.accumulate(np.where(lower, np.arange(len(least)), -1))[::-1]
         return np.where(newest < 0, -1, len(least) - 1 - newest)
 
     def mean_background(self) -> float:
-        """Least background, averaged over the targets that have a box; NaN where none has."""
+        """Returns the least background, averaged over the targets that have a box; NaN if none has."""
         steps = self.frontier()
         return float(self.background[steps[steps >= 0]].mean()) if steps[0] >= 0 else math.nan
 
@@ -87,17 +96,17 @@ class Archive:
 def search_archive(
     counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
 ) -> Archive:
-    """The best box for every target: peel, sweep best intervals, then refine for at most this many generations.
+    """Returns the best box for every target: peels, sweeps best intervals, then refines for at most `generations`.
 
-    Where efficiencies are wanted, half of the generations do: their boxes are polished in the end.
+    If efficiencies are wanted, half of the generations are enough, since their boxes are polished afterwards.
     """
     generations = generations if len(scan.wanted) == 0 else (generations + 1) // 2
     archive = Archive(scan, counter)
-    first_look = counter.subsample(FIRST_LOOK, rng)
-    start = peel(first_look, *counter.grid.loosest, floor=float(scan.targets[0]))
-    start += sweep(first_look)
+    subsample = counter.subsample(SUBSAMPLE_SIZE, rng)
+    start = peel(subsample, *counter.grid.loosest, floor=float(scan.targets[0]))
+    start += sweep(subsample)
     archive.try_boxes(*stacked(start))
-    archive.try_boxes(*random_boxes(counter.grid, 1000, rng))
+    archive.try_boxes(*random_boxes(counter.grid, _RANDOM_BOXES, rng))
     means = [archive.mean_background()]
     for done in range(generations if len(archive) else 0):
         if done >= _PATIENCE and means[-1 - _PATIENCE] - means[-1] < _STANDSTILL:
@@ -111,9 +120,8 @@ def search_archive(
 
 
 def _polish_wanted(archive: Archive) -> None:
-    """Polish, for each wanted target, its best box and boxes of somewhat more signal: one way down from each."""
-    for target in archive.scan.wanted:
-        step = int(np.searchsorted(archive.targets, target - 1e-12))
+    """Polishes, for each wanted target, its best box and boxes of somewhat more signal."""
+    for step in np.searchsorted(archive.targets, archive.scan.wanted - 1e-12):
         best = archive.frontier()[step]
         if best < 0:
             continue
@@ -123,22 +131,22 @@ def _polish_wanted(archive: Archive) -> None:
         archive.try_boxes(*stacked(boxes))
 
 
-def stacked(boxes: list[tuple[Levels, Levels]]) -> tuple[Levels, Levels]:
-    """(K, d) low and high levels of a list of boxes."""
+def stacked(boxes: list[Faces]) -> Faces:
+    """Returns the low and the high levels, (K, d) each, of K boxes."""
     return np.stack([low for low, _ in boxes]), np.stack([high for _, high in boxes])
 
 
-def random_boxes(grid: Grid, n: int, rng: np.random.Generator) -> tuple[Levels, Levels]:
-    """(n, d) boxes that cut a little, most often very little, on every side."""
+def random_boxes(grid: Grid, n: int, rng: np.random.Generator) -> Faces:
+    """Returns boxes (n, d) that cut a little, most often very little, on every side."""
     shape = (n, len(grid.n_levels))
     low = np.floor(0.5 * rng.random(shape) ** 3 * grid.n_levels).astype(np.int64)
     high = grid.n_levels - 1 - np.floor(0.5 * rng.random(shape) ** 3 * grid.n_levels).astype(np.int64)
     return grid.repaired(low, high)
 
 
-def offspring(archive: Archive, rng: np.random.Generator, n: int = _BATCH) -> tuple[Levels, Levels]:
-    """(n, d) boxes bred from the archive: windows of two parents of like efficiency, faces moved a little or far."""
-    grid, filled = archive.counter.grid, archive.filled
+def offspring(archive: Archive, rng: np.random.Generator) -> Faces:
+    """Returns boxes (n, d) with windows of two parents of similar efficiency and with some faces moved."""
+    grid, filled, n = archive.counter.grid, archive.filled, _BATCH
     n_features = len(grid.n_levels)
     mother = _mothers(archive, rng, n)
     far = max(1, round(_NEIGHBOURS * len(archive.targets)))
@@ -148,12 +156,13 @@ def offspring(archive: Archive, rng: np.random.Generator, n: int = _BATCH) -> tu
     low = np.where(inherited, archive.low[filled[mother]], archive.low[filled[father]])
     high = np.where(inherited, archive.high[filled[mother]], archive.high[filled[father]])
     scale = grid.n_levels * 10 ** rng.uniform(-3, -1, (n, 1))
-    low, high = low + _moves(scale, rng), high + _moves(scale, rng)
+    moved = max(0.06, 0.75 / n_features)  # about one and a half faces of a box
+    low, high = (faces + random_moves(scale.shape, moved, scale, rng) for faces in (low, high))
     return grid.repaired(low, high)
 
 
 def _mothers(archive: Archive, rng: np.random.Generator, n: int) -> Levels:
-    """(n,) numbers of filled steps: evenly, but every other one near a wanted target where there is one."""
+    """Returns indices (n,) of filled steps: evenly, but half of them near wanted targets if there are any."""
     filled, wanted = archive.filled, archive.scan.wanted
     anywhere = rng.integers(len(filled), size=n)
     if len(wanted) == 0:
@@ -163,10 +172,9 @@ def _mothers(archive: Archive, rng: np.random.Generator, n: int) -> Levels:
     return np.where(rng.random(n) < 0.5, near, anywhere)
 
 
-def _moves(scale: Array, rng: np.random.Generator) -> Levels:
-    """(n, d) steps in levels: most faces stay, about one and a half of a box's move."""
-    moved = rng.random(scale.shape) < max(0.06, 0.75 / scale.shape[1])
-    steps = np.rint(moved * rng.normal(0, 1, scale.shape) * scale)
+def random_moves(shape: tuple[int, ...], moved: float, scale: Array, rng: np.random.Generator) -> Levels:
+    """Returns normal steps in levels of this scale for a share `moved` of the faces, and 0 for the others."""
+    steps = np.rint((rng.random(shape) < moved) * rng.normal(size=shape) * scale)
     return np.asarray(steps, dtype=np.int64)
 
 
@@ -175,12 +183,12 @@ def peel(
     low: Levels,
     high: Levels,
     *,
-    inner: tuple[Levels, Levels] | None = None,
+    inner: Faces | None = None,
     floor: float = 0.0,
     step: float = 0.005,
     max_boxes: int = 2000,
-) -> list[tuple[Levels, Levels]]:
-    """Boxes from (low, high) inwards: each step takes off the slice with most background for its signal.
+) -> list[Faces]:
+    """Returns boxes from (low, high) inwards: each step removes the slice with most background for its signal.
 
     Friedman & Fisher, "Bump hunting in high-dimensional data", Statistics and Computing 9 (1999) 123.
 
@@ -196,9 +204,9 @@ def peel(
     last_low = grid.last_low if inner is None else inner[0]
     first_high = grid.first_high if inner is None else inner[1]
     quarter_event = 0.25 / counter.signal.total
-    boxes, low, high = [(low, high)], low, high
+    boxes = [(low, high)]
     while len(boxes) < max_boxes:
-        signal, background = counter.faces(low, high)
+        signal, background = counter.level_shares(low, high)
         left = _inside(grid, low, high, signal)
         if left <= floor or left == 0:
             break
@@ -215,19 +223,19 @@ def peel(
 
 
 def _inside(grid: Grid, low: Levels, high: Levels, table: Array) -> float:
-    """The share inside the box, from the levels of its first feature."""
+    """Returns the share inside the box, from the level shares of its first feature."""
     is_open = low[0] == 0 and high[0] == grid.n_levels[0] - 1
     return float(table[0, low[0] : high[0] + 1 + is_open].sum())
 
 
-def sweep(counter: Counter, n_prices: int = 12) -> list[tuple[Levels, Levels]]:
-    """Boxes that maximise signal - price · background by one window at a time, from cheap background to dear."""
+def sweep(counter: Counter, n_prices: int = 12) -> list[Faces]:
+    """Returns boxes that maximise signal - price · background, one window at a time, for rising prices."""
     grid = counter.grid
     low, high = grid.loosest
     boxes = []
     for price in np.geomspace(0.05, 60.0, n_prices):
         for _ in range(50):
-            signal, background = counter.faces(low, high)
+            signal, background = counter.level_shares(low, high)
             feature, first, last = best_interval(
                 signal - price * background, low, high, grid.n_levels,
                 grid.first_low, grid.last_low, grid.first_high, grid.last_high,
@@ -245,9 +253,9 @@ def best_slice(
     signal: Array, background: Array, low: Levels, high: Levels, last_low: Levels, first_high: Levels,
     n_levels: Levels, low_value: Array, high_value: Array, min_width: Array, size: float, quarter_event: float,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """(feature, 0 for the low face and 1 for the high one, its new level) that loses most background for its signal.
+    """Returns the move that loses most background for its signal: feature, 0 (low face) or 1 (high face), new level.
 
-    Cutting on a feature that was not cut takes its NaN off, too. Feature is -1 where no face may move.
+    Cutting on a feature that was not cut removes its NaN too. The feature is -1 if no face may move.
     """
     best, chosen = 0.0, (-1, 0, 0)
     for j in range(low.size):
@@ -255,13 +263,13 @@ def best_slice(
         for face in range(2):
             lost_signal = signal[j, n_levels[j]] if uncut else 0.0
             lost_background = background[j, n_levels[j]] if uncut else 0.0
-            way = 1 if face == 0 else -1
+            direction = 1 if face == 0 else -1
             level = low[j] if face == 0 else high[j]
             stop = min(last_low[j], high[j]) if face == 0 else max(first_high[j], low[j])
             while level != stop and lost_signal <= 4 * size:
                 lost_signal += signal[j, level]
                 lost_background += background[j, level]
-                level += way
+                level += direction
                 if lost_signal < 0.3 * size and lost_background == 0:
                     continue
                 first, last = (level, high[j]) if face == 0 else (low[j], level)
@@ -278,9 +286,9 @@ def best_interval(
     gain: Array, low: Levels, high: Levels, n_levels: Levels,
     first_low: Levels, last_low: Levels, first_high: Levels, last_high: Levels,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """(feature, low, high): the window, over all features, of largest sum of gain (d, L + 1); -1 where none is better.
+    """Returns the window (feature, low, high) of largest sum of gain (d, L + 1); the feature is -1 if none is better.
 
-    One pass a feature (Kadane; Bentley, "Programming pearls", Commun. ACM 27 (1984) 865).
+    One pass for each feature suffices (Kadane; Bentley, "Programming pearls", Commun. ACM 27 (1984) 865).
     """
     most, chosen = 1e-9, (-1, 0, 0)
     for j in range(low.size):
@@ -290,7 +298,6 @@ def best_interval(
         elif first_low[j] == 0 and last_high[j] == n_levels[j] - 1 and gain[j].sum() - now > most:
             most, chosen = gain[j].sum() - now, (j, 0, n_levels[j] - 1)
         before, least, start = 0.0, np.inf, 0
-        total = 0.0
         for level in range(n_levels[j]):
             if first_low[j] <= level <= last_low[j] and before < least:
                 least, start = before, level
@@ -300,3 +307,101 @@ def best_interval(
             if first_high[j] <= level <= last_high[j] and not whole and total - now > most:
                 most, chosen = total - now, (j, start, level)
     return chosen
+
+
+def search_genetic(
+    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
+) -> Archive:
+    """Runs a genetic search for each target: tournament, crossover, and mutation that adapts its size."""
+
+    def run(cost: _Cost) -> None:
+        genes = genes_of(counter.grid, *random_boxes(counter.grid, _POPULATION, rng))
+        evolve(cost, genes, rng, generations)
+
+    return _one_by_one(counter, scan, run, report)
+
+
+def search_annealing(
+    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
+) -> Archive:
+    """Runs simulated annealing for each target: scipy's `dual_annealing` without local search."""
+
+    def run(cost: _Cost) -> None:
+        n_features = len(counter.grid.n_levels)
+        open_box = np.concatenate([np.full(n_features, 1e-3), np.full(n_features, 1 - 1e-3)])
+        dual_annealing(
+            lambda u: float(cost(u[None])[0]), [(0.0, 1.0)] * (2 * n_features), x0=open_box,
+            maxfun=50 * generations, no_local_search=True, rng=rng,
+        )  # fmt: skip
+
+    return _one_by_one(counter, scan, run, report)
+
+
+def search_monte_carlo(
+    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
+) -> Archive:
+    """Tries random boxes, a thousand in each generation, as the baseline for the other searches."""
+    archive = Archive(scan, counter)
+    for done in range(generations):
+        archive.try_boxes(*random_boxes(counter.grid, _RANDOM_BOXES, rng))
+        if report is not None:
+            report(done + 1, generations, archive)
+    return archive
+
+
+_Cost = Callable[[Array], Array]
+"""From genes (K, 2d) in [0, 1] to background efficiencies (K,) plus a penalty for missing the target."""
+
+
+def _one_by_one(counter: Counter, scan: BoxScan, run: Callable[[_Cost], None], report: Report | None) -> Archive:
+    """Searches for each wanted target, or a dozen of the scan; each box tried enters the archive for all targets."""
+    archive = Archive(scan, counter)
+    dozen = np.unique(np.linspace(0, len(scan.targets) - 1, _N_TARGETS).round().astype(int))
+    points = scan.wanted if len(scan.wanted) else scan.targets[dozen]
+    for done, target in enumerate(points):
+
+        def cost(genes: Array, target: float = float(target)) -> Array:
+            efficiency, background = archive.try_boxes(*box_levels(counter.grid, genes))
+            return background + _MISSED * np.maximum(target - efficiency, 0.0)
+
+        run(cost)
+        if report is not None:
+            report(done + 1, len(points), archive)
+    return archive
+
+
+def evolve(cost: _Cost, genes: Array, rng: np.random.Generator, generations: int) -> None:
+    """Keeps the better half of parents and children; mutation grows after a success and shrinks after a failure."""
+    n, n_genes = genes.shape
+    fitness, mutation_size = cost(genes), 0.2
+    for _ in range(generations):
+        parents = [_tournament(fitness, rng) for _ in range(2)]
+        child = np.where(rng.random((n, n_genes)) < 0.5, genes[parents[0]], genes[parents[1]])
+        mutated = rng.random((n, n_genes)) < max(1.5 / n_genes, 0.1)
+        child = np.abs(child + mutated * rng.normal(0, mutation_size, (n, n_genes)))
+        child = np.clip(1 - np.abs(1 - child), 0.0, 1.0)
+        child_fitness = cost(child)
+        improved = child_fitness.min() < fitness.min()
+        mutation_size = min(0.3, mutation_size * 1.1) if improved else max(0.003, mutation_size * 0.93)
+        genes, fitness = np.concatenate([genes, child]), np.concatenate([fitness, child_fitness])
+        best = np.argsort(fitness, kind="stable")[:n]
+        genes, fitness = genes[best], fitness[best]
+
+
+def _tournament(fitness: Array, rng: np.random.Generator) -> Levels:
+    """Returns the winners (n,) of n random pairs."""
+    pairs = rng.integers(len(fitness), size=(len(fitness), 2))
+    return np.where(fitness[pairs[:, 0]] < fitness[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
+
+
+def genes_of(grid: Grid, low: Levels, high: Levels) -> Array:
+    """Returns genes (K, 2d) in [0, 1] for boxes (K, d)."""
+    return np.concatenate([(low + 0.5) / grid.n_levels, (high + 0.5) / grid.n_levels], axis=1)
+
+
+def box_levels(grid: Grid, genes: Array) -> Faces:
+    """Returns the boxes (K, d) of genes (K, 2d)."""
+    levels = np.floor(genes * np.tile(grid.n_levels, 2)).astype(np.int64)
+    levels = np.minimum(levels, np.tile(grid.n_levels, 2) - 1)
+    n_features = len(grid.n_levels)
+    return grid.repaired(levels[:, :n_features], levels[:, n_features:])

@@ -1,4 +1,4 @@
-"""Boxes on binned columns: where a window may have its faces, and how many candidates lie inside, counted by numba."""
+"""The grid of levels on which boxes are searched, and the compiled counting of the candidates inside boxes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ Side = Literal["auto", "min", "max", "both"]
 Levels = NDArray[np.int64]
 Codes = NDArray[np.uint16]
 Array = NDArray[np.float64]
+Faces = tuple[Levels, Levels]
+"""Levels of the low faces and of the high faces: (d,) each for one box, (K, d) each for K boxes."""
 
 BLOCK = 512  # candidates: small enough to lie on one side of most faces, large enough to pay for asking
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a user allows the window of one feature.
+    """The limits that a user sets for the window of one feature.
 
     Attributes:
         side: "min" has only a low face, "max" only a high one, "both" always has both, "auto" is free.
@@ -39,7 +41,7 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where each window may have its faces: d features, each with at most L levels between its edges.
+    """The positions that the faces of each window may take: d features, each with at most L levels between its edges.
 
     A window is a pair of levels (low, high), both inside; level 0 as low and the last level as high mean "not cut".
 
@@ -61,7 +63,7 @@ class Grid:
 
     @classmethod
     def of(cls, edges: Sequence[Array], allowed: Sequence[Allowed]) -> Self:
-        """The grid of these edges (ascending, one array a feature) under what is allowed."""
+        """Returns the grid of these edges (ascending, one array a feature) within the limits of each window."""
         n_levels = np.array([len(e) + 1 for e in edges], dtype=np.int64)
         low_value = np.full((len(edges), n_levels.max()), -math.inf)
         high_value = np.full((len(edges), n_levels.max()), math.inf)
@@ -84,17 +86,17 @@ class Grid:
         )
 
     @property
-    def loosest(self) -> tuple[Levels, Levels]:
-        """(d,) levels of the box that cuts as little as is allowed."""
+    def loosest(self) -> Faces:
+        """Levels (d,) of the loosest box that the limits allow."""
         return self.first_low.copy(), self.last_high.copy()
 
-    def within(self, outer: tuple[Levels, Levels], inner: tuple[Levels, Levels] | None) -> Grid:
-        """The grid of boxes inside the box `outer` (d,) levels and, if there is one, around the box `inner`."""
+    def within(self, outer: Faces, inner: Faces | None) -> Grid:
+        """Returns the grid of boxes inside the box `outer` and, if given, around the box `inner`; (d,) levels each."""
         last_low, first_high = (self.last_low, self.first_high) if inner is None else inner
         return replace(self, first_low=outer[0], last_low=last_low, first_high=first_high, last_high=outer[1])
 
-    def repaired(self, low: Levels, high: Levels) -> tuple[Levels, Levels]:
-        """(K, d) boxes moved into what is allowed; windows too narrow are opened."""
+    def repaired(self, low: Levels, high: Levels) -> Faces:
+        """Returns boxes (K, d) with their faces moved to allowed levels; windows that are too narrow are opened."""
         low, high = np.minimum(low, high), np.maximum(low, high)
         low = np.clip(low, self.first_low, self.last_low)
         high = np.clip(high, self.first_high, self.last_high)
@@ -105,19 +107,19 @@ class Grid:
         return np.where(bad, self.first_low, low), np.where(bad, self.last_high, high)
 
     def values(self, low: Levels, high: Levels) -> tuple[Array, Array]:
-        """(K, d) cuts of (K, d) boxes: a candidate passes where low < x < high, strictly."""
+        """Returns the cuts (K, d) of boxes (K, d); a candidate passes if low < x < high, strictly."""
         features = np.arange(len(self.n_levels))
         return self.low_value[features, low], self.high_value[features, high]
 
 
 @dataclass(frozen=True, slots=True)
 class BinnedColumns:
-    """One class as binned columns, neighbours in space side by side, in blocks of BLOCK.
+    """The candidates of one class, binned and sorted so that neighbours in space share a block of BLOCK.
 
     Attributes:
         codes: (d, n) levels.
-        weight: (n,), or empty where all weigh the same.
-        total: sum of weights, n where all weigh the same.
+        weight: (n,), or empty if all weights are equal.
+        total: sum of weights, or n if all weights are equal.
         first, last: (blocks, d) the range of levels in each block.
         block_weight: (blocks,) sum of weights.
     """
@@ -131,7 +133,7 @@ class BinnedColumns:
 
     @classmethod
     def of(cls, x: FloatArray, weight: Array, edges: Sequence[Array]) -> Self:
-        """Bin x (n, d) with weights (n,); NaN gets the code after the last level."""
+        """Bins x (n, d) with weights (n,); NaN gets the code after the last level."""
         codes = np.empty((x.shape[1], len(x)), dtype=np.uint16)
         for j, cuts in enumerate(edges):
             codes[j] = np.searchsorted(cuts, x[:, j], side="left")
@@ -140,7 +142,7 @@ class BinnedColumns:
 
     @classmethod
     def from_codes(cls, codes: Codes, weight: Array) -> Self:
-        """Sort codes (d, n) and weights (n,) or empty into blocks."""
+        """Sorts codes (d, n) and weights, (n,) or empty, into blocks."""
         order = _in_blocks(codes)
         codes = np.ascontiguousarray(codes[:, order])
         starts = np.arange(0, codes.shape[1], BLOCK)
@@ -151,11 +153,11 @@ class BinnedColumns:
         return cls(codes, weight, float(block_weight.sum()), first, last, block_weight)
 
     def take(self, rows: Levels) -> BinnedColumns:
-        """The candidates of these row numbers."""
+        """Returns the candidates of these row numbers."""
         return BinnedColumns.from_codes(self.codes[:, rows], self.weight[rows] if len(self.weight) else self.weight)
 
     def inside(self, n_levels: Levels, low: Levels, high: Levels) -> Array:
-        """(K,) the share of the weight inside each of (K, d) boxes."""
+        """Returns the share of the weight inside each box, (K,), of boxes (K, d)."""
         blocks = (self.first, self.last, self.block_weight)
         inside = count_inside(self.codes, self.weight, *blocks, n_levels, low, high)
         return np.asarray(inside / self.total)
@@ -184,39 +186,34 @@ def _in_blocks(codes: Codes) -> Levels:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """Signal and background on one grid: what every search asks."""
+    """Counts signal and background inside boxes of one grid; every search relies on it."""
 
     grid: Grid
     signal: BinnedColumns
     background: BinnedColumns
 
     def rates(self, low: Levels, high: Levels) -> tuple[Array, Array]:
-        """(K,) signal efficiency and (K,) background efficiency of (K, d) boxes."""
+        """Returns the signal and the background efficiency, (K,) each, of boxes (K, d)."""
         low, high = np.ascontiguousarray(low), np.ascontiguousarray(high)
         n_levels = self.grid.n_levels
         return self.signal.inside(n_levels, low, high), self.background.inside(n_levels, low, high)
 
-    def faces(self, low: Levels, high: Levels) -> tuple[Array, Array]:
-        """Two (d, L + 1) tables, signal and background: the share that window j alone decides, by level."""
-        tables = [face_shares(c.codes, c.weight, self.grid.n_levels, low, high) for c in self._classes]
-        return tables[0] / self.signal.total, tables[1] / self.background.total
-
-    def within(self, outer: tuple[Levels, Levels], inner: tuple[Levels, Levels] | None) -> Counter:
-        """The same sample on a grid that allows only boxes inside `outer` and, if there is one, around `inner`."""
-        return Counter(self.grid.within(outer, inner), self.signal, self.background)
+    def level_shares(self, low: Levels, high: Levels) -> tuple[Array, Array]:
+        """Returns, for signal and background, the share by level that only window j decides; (d, L + 1) each."""
+        signal, background = (
+            level_weights(columns.codes, columns.weight, self.grid.n_levels, low, high) / columns.total
+            for columns in (self.signal, self.background)
+        )
+        return signal, background
 
     def subsample(self, n: int, rng: np.random.Generator) -> Counter:
-        """At most n candidates of each class, for a first look."""
+        """Returns at most n random candidates of each class."""
 
-        def some(columns: BinnedColumns) -> BinnedColumns:
+        def drawn(columns: BinnedColumns) -> BinnedColumns:
             size = columns.codes.shape[1]
             return columns if size <= n else columns.take(rng.choice(size, n, replace=False))
 
-        return Counter(self.grid, some(self.signal), some(self.background))
-
-    @property
-    def _classes(self) -> tuple[BinnedColumns, BinnedColumns]:
-        return self.signal, self.background
+        return Counter(self.grid, drawn(self.signal), drawn(self.background))
 
 
 @compiled(nogil=True, fastmath=True)
@@ -224,7 +221,7 @@ def count_inside(
     codes: Codes, weight: Array, first: Codes, last: Codes, block_weight: Array,
     n_levels: Levels, low: Levels, high: Levels,
 ) -> Array:  # fmt: skip
-    """(K,) weight inside each of (K, d) boxes; a window that does not cut lets NaN pass.
+    """Returns the weight inside each box, (K,), of boxes (K, d); a window that does not cut lets NaN pass.
 
     A window is compared, without branches, only in blocks that its faces cross.
     """
@@ -273,8 +270,8 @@ def count_inside(
 
 
 @compiled(nogil=True)
-def face_shares(codes: Codes, weight: Array, n_levels: Levels, low: Levels, high: Levels) -> Array:
-    """(d, L + 1) weight, by level of feature j, of what passes the other windows of one box (d,); NaN comes last."""
+def level_weights(codes: Codes, weight: Array, n_levels: Levels, low: Levels, high: Levels) -> Array:
+    """Returns (d, L + 1) weight, by level of feature j, of candidates in the other windows of a box (d,); NaN last."""
     n_features, n = codes.shape
     table = np.zeros((n_features, n_levels.max() + 1))
     failed = np.empty(BLOCK, np.uint8)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pidlab.models.cuts.boxes import BLOCK, Allowed, BinnedColumns, Counter, Grid
 from pidlab.models.cuts.edges import N_LEVELS, cut_edges
+from pidlab.models.cuts.grid import BLOCK, Allowed, BinnedColumns, Counter, Grid
 
 FREE = Allowed()
 
@@ -61,8 +61,8 @@ def test_few_values_get_an_edge_in_every_gap_that_separates(values, data):
     assert not np.isin(edges, values.astype(np.float64)).any()
     distinct = np.unique(values.astype(np.float64))
     above = np.searchsorted(distinct, edges)
-    apart = distinct[above] - distinct[above - 1] > 2 * np.spacing(np.abs(distinct[above]).astype("f4"))
-    assert not np.isin(edges[apart].astype(np.float32), values).any()  # float32 and double comparisons agree
+    separable = distinct[above] - distinct[above - 1] > 2 * np.spacing(np.abs(distinct[above]).astype("f4"))
+    assert not np.isin(edges[separable].astype(np.float32), values).any()  # float32 and double comparisons agree
     inside = (distinct >= values[is_signal].min()) & (distinct <= values[is_signal].max())
     level = np.searchsorted(edges, distinct)
     # only neighbours that leave no decimal between their float32 values may share a level
@@ -139,7 +139,7 @@ def test_face_tables_foretell_the_rates_of_every_other_window(weighted):
     counter = counter_of(x, y, w)
     grid = counter.grid
     for low, high in zip(*random_levels(grid, 10, rng), strict=True):
-        tables = counter.faces(low, high)
+        tables = counter.level_shares(low, high)
         for j in range(3):
             other = [low.copy(), high.copy()]
             other[0][j] = rng.integers(0, grid.n_levels[j])

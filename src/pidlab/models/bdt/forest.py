@@ -1,20 +1,22 @@
-"""The file of boosted trees, checked before xgboost sees it: xgboost trusts indices, and reads where they point.
+"""The trees of a model as arrays, and the checks of a file of trees before xgboost reads it.
 
-A model is saved in Universal Binary JSON (https://ubjson.org, as xgboost writes it: counts in 64 bits, big-endian).
-Here it is parsed without trust, no count larger than what is left of the file, and each tree is held against what the
-scoring relies on: arrays of one length, children within the tree, each node below exactly one other, and no cycle.
+xgboost trusts the indices in a file and reads the memory to which they point. A model is saved in Universal Binary
+JSON (https://ubjson.org, as xgboost writes it: counts in 64 bits, big-endian). The parser here trusts no count beyond
+the end of the file, and each tree must fulfil what scoring relies on: arrays of one length, children within the tree,
+exactly one parent of each node, and no cycle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_DEEPEST = 60  # brackets of the file
-_DEEPEST_TREE = 4096  # xgboost walks some trees by recursion
+_DEEPEST = 60  # nested brackets of the file
+_DEEPEST_TREE = 4096  # xgboost descends some trees by recursion
 _NO_PARENT = 2**31 - 1
 _INTEGERS = {"i": ">i1", "U": ">u1", "I": ">i2", "l": ">i4", "L": ">i8"}
 _NUMBERS = {**_INTEGERS, "d": ">f4", "D": ">f8"}
@@ -22,14 +24,111 @@ _ARRAYS = (
     "base_weights", "default_left", "left_children", "loss_changes", "parents", "right_children", "split_conditions",
     "split_indices", "split_type", "sum_hessian",
 )  # fmt: skip
-_OBJECTIVES = {2: "binary:logistic"}
+# Measured with 300 trees against xgboost's inplace_predict, one thread, CPU time: 3 features of 64-bit masks 4.9 times
+# as fast, 6 of 64 2.4, 12 of 16 1.6, 12 of 32 1.5, 20 of 16 1.1; 12 of 64 1.0 to 1.4 and 20 of 32 0.3 to 1 as the
+# cache allows.
+_MOST_MASK_BITS = 384  # features used times bits of a mask
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One regression tree; node 0 is the root, and `left` is -1 in a leaf.
+
+    Attributes:
+        feature: (m,) int32, the feature on which a node splits.
+        threshold: (m,) float32; an event goes left if x < threshold.
+        left, right: (m,) int32, the children.
+        missing_left: (m,) bool, whether an event with a missing value goes left.
+        value: (m,) float32, the contribution of a leaf to the margin.
+        margin: the column of the margins to which the tree contributes.
+    """
+
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float32]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    missing_left: NDArray[np.bool_]
+    value: NDArray[np.float32]
+    margin: int
+
+    @property
+    def n_leaves(self) -> int:
+        """The number of leaves."""
+        return int(np.count_nonzero(self.left < 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Trees that add up to margins (n, m), starting from `base` (m,) float32.
+
+    One margin is the log-odds of the second of two classes; k margins go through a softmax.
+    """
+
+    trees: tuple[Tree, ...]
+    base: NDArray[np.float32]
+    n_features: int
+
+    @property
+    def mask_bits(self) -> int:
+        """The bits of a leaf mask, 8 to 64; 0 if there is no tree, or a tree with more than 64 leaves."""
+        most = max((tree.n_leaves for tree in self.trees), default=65)
+        return next((bits for bits in (8, 16, 32, 64) if bits >= most), 0)
+
+    @property
+    def features_used(self) -> NDArray[np.int64]:
+        """The features (u,) on which any tree splits."""
+        used = [tree.feature[tree.left >= 0] for tree in self.trees]
+        return np.unique(np.concatenate([*used, np.empty(0, np.int64)])).astype(np.int64)
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether leaf tables score it, which is decided by the forest alone: a model scores an event always alike."""
+        return 0 < self.mask_bits * max(len(self.features_used), 1) <= _MOST_MASK_BITS
+
+
+def read_forest(model: Mapping[str, Any]) -> Forest | None:
+    """Returns the trees of an xgboost model in JSON; None if they are weighted, categorical or have vector leaves.
+
+    xgboost keeps the `base_score` of a binary model as a probability and writes it as text: "5E-1", or "[5E-1]" since
+    its version 3.
+    """
+    learner = model["learner"]
+    booster, parameters = learner["gradient_booster"], learner["learner_model_param"]
+    if booster["name"] != "gbtree":
+        return None
+    trees = booster["model"]["trees"]
+    if any(any(tree["split_type"]) or int(tree["tree_param"]["size_leaf_vector"]) > 1 for tree in trees):
+        return None
+    n_margins = max(int(parameters["num_class"]), 1)
+    score = np.array(parameters["base_score"].strip("[]").split(","), np.float32)
+    if learner["objective"]["name"] == "binary:logistic":
+        score = -np.log(1 / score - 1)
+    return Forest(
+        tuple(_read_tree(tree, margin) for tree, margin in zip(trees, booster["model"]["tree_info"], strict=True)),
+        np.ascontiguousarray(np.broadcast_to(score, n_margins), np.float32),
+        int(parameters["num_feature"]),
+    )
+
+
+def _read_tree(tree: Mapping[str, Any], margin: int) -> Tree:
+    condition = np.array(tree["split_conditions"], np.float32)
+    left = np.array(tree["left_children"], np.int32)
+    return Tree(
+        feature=np.array(tree["split_indices"], np.int32),
+        threshold=condition,
+        left=left,
+        right=np.array(tree["right_children"], np.int32),
+        missing_left=np.array(tree["default_left"], np.bool_),
+        value=np.where(left < 0, condition, np.float32(0)),
+        margin=int(margin),
+    )
 
 
 def read_ubj(content: bytes) -> Any:
-    """What a file in Universal Binary JSON holds; typed arrays as arrays of numpy.
+    """Returns the content of a file in Universal Binary JSON, with typed arrays as arrays of numpy.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the file is damaged.
     """
     reader = _Reader(content)
     value = reader.value(reader.byte(), 0)
@@ -115,10 +214,10 @@ class _Reader:
 
 
 def check_trees(content: bytes, n_features: int, n_classes: int) -> None:
-    """Refuse a file of trees that xgboost, or the tables made of them, could not score safely.
+    """Checks that xgboost, and the tables made of the trees, can score a file of trees safely.
 
     Raises:
-        ValueError: what is wrong, and in which tree.
+        ValueError: the file or a tree, whose number is named, is damaged.
     """
     try:
         learner = read_ubj(content)["learner"]
@@ -149,7 +248,7 @@ def _check_learner(learner: Mapping[str, Any], n_features: int, n_classes: int, 
     for name, value in expected.items():
         if int(parameters.get(name, value)) != value:
             raise ValueError(f"{name} is {parameters[name]}, and should be {value}")
-    if objective["name"] != _OBJECTIVES.get(n_classes, "multi:softprob"):
+    if objective["name"] != ("binary:logistic" if n_classes == 2 else "multi:softprob"):
         raise ValueError(f"its objective is {str(objective['name'])[:40]!r}")
     n = int(objective.get("softmax_multiclass_param", {}).get("num_class", n_margins))
     if n not in (n_margins, 1):
@@ -212,10 +311,10 @@ def _check_tree(tree: Mapping[str, Any], n_features: int) -> None:
 
 
 def _reached(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The nodes below the root, level by level.
+    """Returns the nodes from the root down, level by level.
 
     Raises:
-        ValueError: one is reached twice, or the tree is too deep.
+        ValueError: a node is reached twice, or the tree is too deep.
     """
     seen = np.zeros(len(left), np.bool_)
     level = np.zeros(1, np.int64)
