@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pidlab.evaluate.results.run import (
+from pidlab.evaluate.results import (
     Comparison,
     CutStep,
     EfficiencyMap,

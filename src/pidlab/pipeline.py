@@ -27,8 +27,7 @@ from pidlab.evaluate import (
     measure_robustness,
 )
 from pidlab.evaluate.points.merit import Merit
-from pidlab.evaluate.results.quality import Importance
-from pidlab.evaluate.results.run import ModelResult, Results, Robustness, Scoring
+from pidlab.evaluate.results import Importance, ModelResult, Results, Robustness, Scoring
 from pidlab.models.calibrate import calibrated
 from pidlab.models.explain import explained
 from pidlab.models.model import Model, Scores, fit_model

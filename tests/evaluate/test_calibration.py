@@ -17,7 +17,7 @@ from exported_runs import config, make_run, write_table
 from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.calibration import calibration_curve, class_balanced
 from pidlab.evaluate.ranking import event_groups
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results import plain
 from pidlab.models.calibrate import calibrated
 from pidlab.models.calibration import (
     Isotonic,
@@ -288,7 +288,7 @@ def runs(tmp_path_factory):
 
 
 def results_of(folder):
-    from pidlab.evaluate.results.stored import read_results
+    from pidlab.evaluate.results import read_results
 
     return read_results(folder / "results.json").models
 

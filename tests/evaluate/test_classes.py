@@ -16,7 +16,7 @@ from pidlab.evaluate import evaluate_model
 from pidlab.evaluate.classes import pair_curves, pair_score
 from pidlab.evaluate.intervals import LEVEL
 from pidlab.evaluate.points.working_points import threshold_at
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results import plain
 from pidlab.evaluate.results.stored import _decoded
 
 CLASSES = ("pion", "electron", "kaon", "proton")

@@ -28,7 +28,7 @@ from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate import evaluate_model
 from pidlab.evaluate.points.working_points import passes, threshold_at
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results import plain
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from example_results import FEATURES, TARGETS, example, measured
 from pidlab import plots
 from pidlab.errors import OutputError
-from pidlab.evaluate.results.run import (
+from pidlab.evaluate.results import (
     Comparison,
     CutStep,
     EfficiencyMap,

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from example_results import FEATURES, example, measured
 from pidlab import plots
-from pidlab.evaluate.results.run import CutStep, EfficiencyMap, Roc, Training
+from pidlab.evaluate.results import CutStep, EfficiencyMap, Roc, Training
 from pidlab.measured import UNDEFINED
 from pidlab.plots import style
 

@@ -7,7 +7,7 @@ import numpy as np
 from pidlab.evaluate.curves import equal_shares
 from pidlab.evaluate.intervals import effective_number, proportion, sums_by, symmetric
 from pidlab.evaluate.ranking import Score, groups_of, variance
-from pidlab.evaluate.results.quality import Calibration
+from pidlab.evaluate.results import Calibration
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import FloatArray, IntArray, Sample
 

@@ -14,8 +14,7 @@ from pidlab.evaluate.intervals import proportion
 from pidlab.evaluate.metrics import Decided
 from pidlab.evaluate.points.working_points import choose, measure
 from pidlab.evaluate.ranking import Score, groups_of, signal_score
-from pidlab.evaluate.results.quality import DecisionMatrix
-from pidlab.evaluate.results.run import Roc, WorkingPoint
+from pidlab.evaluate.results import DecisionMatrix, Roc, WorkingPoint
 from pidlab.sample import FloatArray, IntArray, Sample
 
 Scores = NDArray[np.floating[Any]]

@@ -32,7 +32,7 @@ from pidlab.evaluate.ranking import (
     signal_score,
     variance,
 )
-from pidlab.evaluate.results.run import Comparison, ModelResult, WorkingPoint
+from pidlab.evaluate.results import Comparison, ModelResult, WorkingPoint
 from pidlab.evaluate.verdicts import WIDE, Differences, Finding, judged
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample

@@ -11,7 +11,7 @@ from scipy import special
 from pidlab.evaluate.histograms import histogram, robust_edges
 from pidlab.evaluate.intervals import effective_number, efficiency, sums_by
 from pidlab.evaluate.ranking import Score, auc, falling, groups_of, just_below, variance
-from pidlab.evaluate.results.run import Histogram, Roc
+from pidlab.evaluate.results import Histogram, Roc
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 

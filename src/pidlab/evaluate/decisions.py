@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pidlab.config.names import HAND
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate.model import evaluate_model
-from pidlab.evaluate.results.run import EfficiencyMap, ModelResult, Training, WorkingPoint
+from pidlab.evaluate.results import EfficiencyMap, ModelResult, Training, WorkingPoint
 from pidlab.sample import Sample
 
 Scores = NDArray[np.floating[Any]]

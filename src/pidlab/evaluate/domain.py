@@ -23,7 +23,7 @@ from pidlab.evaluate.ranking import (
     signal_score,
     variance,
 )
-from pidlab.evaluate.results.domain import FeatureShift, Shift
+from pidlab.evaluate.results import FeatureShift, Shift
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.sample import IntArray, Sample
 

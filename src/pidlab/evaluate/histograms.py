@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pidlab.evaluate.intervals import inner, sums_by
-from pidlab.evaluate.results.run import Histogram
+from pidlab.evaluate.results import Histogram
 from pidlab.measured import Array
 from pidlab.sample import FloatArray, Sample
 

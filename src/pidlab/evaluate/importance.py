@@ -13,8 +13,7 @@ from pidlab.evaluate.calibration import class_balanced
 from pidlab.evaluate.intervals import effective_number, symmetric
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import auc_influence, event_groups, signal_score, variance
-from pidlab.evaluate.results.quality import FeatureImportance, Importance
-from pidlab.evaluate.results.run import ModelResult
+from pidlab.evaluate.results import FeatureImportance, Importance, ModelResult
 from pidlab.evaluate.robustness import reduced
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.sample import FloatArray, IntArray, Sample

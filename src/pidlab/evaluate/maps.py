@@ -12,7 +12,7 @@ from pidlab.evaluate.intervals import efficiency, sums_by
 from pidlab.evaluate.points.flat import check_spectators, decided_by
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import Score
-from pidlab.evaluate.results.run import EfficiencyMap, WorkingPoint
+from pidlab.evaluate.results import EfficiencyMap, WorkingPoint
 from pidlab.measured import Array
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 

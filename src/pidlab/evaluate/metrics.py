@@ -11,7 +11,7 @@ from pidlab.evaluate.curves import separation
 from pidlab.evaluate.intervals import effective_number, mixture, proportion, sums_by
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import auc, groups_of, signal_score
-from pidlab.evaluate.results.run import SampleMetrics
+from pidlab.evaluate.results import SampleMetrics
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import FloatArray, IntArray, Sample
 

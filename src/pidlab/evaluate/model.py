@@ -27,7 +27,7 @@ from pidlab.evaluate.points.working_points import (
 )
 from pidlab.evaluate.quality import with_quality
 from pidlab.evaluate.ranking import Score, event_groups, signal_score
-from pidlab.evaluate.results.run import Flatness, ModelResult, Training, WorkingPoint
+from pidlab.evaluate.results import Flatness, ModelResult, Training, WorkingPoint
 from pidlab.sample import IntArray, Sample
 
 Scores = NDArray[np.floating[Any]]

@@ -10,7 +10,7 @@ from scipy import stats
 
 from pidlab.evaluate.intervals import symmetric
 from pidlab.evaluate.ranking import Score, auc_influence, groups_of, variance
-from pidlab.evaluate.results.run import Overtraining
+from pidlab.evaluate.results import Overtraining
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 from pidlab.split import share_of

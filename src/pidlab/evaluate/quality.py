@@ -14,7 +14,7 @@ from pidlab.evaluate.classes import class_points, decision_matrix, pair_curves
 from pidlab.evaluate.metrics import decide
 from pidlab.evaluate.points.scan import merit_scan
 from pidlab.evaluate.ranking import Score
-from pidlab.evaluate.results.run import ModelResult
+from pidlab.evaluate.results import ModelResult
 from pidlab.sample import IntArray, Sample
 
 Scored = tuple[NDArray[np.floating[Any]], Score, Sample, IntArray | None]

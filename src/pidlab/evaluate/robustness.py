@@ -13,7 +13,7 @@ from pidlab.config.schema import Robustness as Options
 from pidlab.evaluate.intervals import proportion
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import auc, event_groups, groups_of, signal_score
-from pidlab.evaluate.results.run import ModelResult, Robustness, RobustnessPoint
+from pidlab.evaluate.results import ModelResult, Robustness, RobustnessPoint
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import FloatArray, IntArray, Sample
 

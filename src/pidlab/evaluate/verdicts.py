@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 
 from pidlab.evaluate.intervals import deviations
-from pidlab.evaluate.results.run import Comparison, PairedPoint
+from pidlab.evaluate.results import Comparison, PairedPoint
 from pidlab.measured import Measured
 from pidlab.rounding import format_alike, format_interval, format_number
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pidlab import __version__
 from pidlab.errors import UsageError
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results import plain
 from pidlab.runs.bundle import Bundle
 
 

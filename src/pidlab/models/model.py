@@ -16,7 +16,7 @@ from pidlab.config.names import point_name
 from pidlab.config.schema import Config, CutsModel, ImportedSpec, MlpModel, ModelSection, SklearnModel, TrainableSpec
 from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
-from pidlab.evaluate.results.run import Training
+from pidlab.evaluate.results import Training
 from pidlab.models.base import Classifier, Progress, read_json, signal_scores, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.external.loading import notes_of, open_model, takes_missing

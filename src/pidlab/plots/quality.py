@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pidlab.evaluate.results.quality import Calibration, Importance, Scan
-from pidlab.evaluate.results.run import ModelResult
+from pidlab.evaluate.results import Calibration, Importance, ModelResult, Scan
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.roc import inverse
 from pidlab.plots.style import (

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pidlab.evaluate.results.run import Robustness
+from pidlab.evaluate.results import Robustness
 from pidlab.measured import Measured
 from pidlab.plots.style import GREY, NO_LABELS, Caption, Look, arms, caption, columns, label_axes, name_ticks
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pidlab.errors import OutputError
-from pidlab.evaluate.results.tuning import Tuning
+from pidlab.evaluate.results import Tuning
 from pidlab.measured import Array
 from pidlab.plots.gallery import rendered
 from pidlab.plots.style import GREY, context, label_axes, legend, log_scale, name_ticks, new_figure, nothing_to_draw

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from pidlab.evaluate.results.run import Results
+from pidlab.evaluate.results import Results
 from pidlab.plots.gallery import sanitised
 
 # Kind of figure to patterns of objects, the first to be drawn first; {model} and {rest} are parts of its name.

@@ -21,7 +21,7 @@ from pidlab.config.schema import Config
 from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.points.flat import flat_from_json, flat_to_json, thresholds_at
-from pidlab.evaluate.results.run import FlatThreshold, ModelResult
+from pidlab.evaluate.results import FlatThreshold, ModelResult
 from pidlab.runs.manifest import from_run, verify
 from pidlab.models.base import read_json, write_json
 from pidlab.models.model import Model

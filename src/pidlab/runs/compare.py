@@ -12,8 +12,8 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.compare import find_differences
-from pidlab.evaluate.results.run import Comparison, ModelResult, Results, WorkingPoint, plain
-from pidlab.evaluate.results.stored import read_results
+from pidlab.evaluate.results import Comparison, ModelResult, Results, WorkingPoint, plain
+from pidlab.evaluate.results import read_results
 from pidlab.evaluate.verdicts import Differences, judged
 from pidlab.runs.manifest import from_run, verify
 from pidlab.sample import FloatArray, IntArray, Sample

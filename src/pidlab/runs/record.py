@@ -15,8 +15,8 @@ from typing import Any
 from pidlab import __version__
 from pidlab.runs.bundle import Bundle, config_yaml
 from pidlab.config.load import LoadedConfig
-from pidlab.evaluate.results.run import EfficiencyMap, Flatness, ModelResult, Results, plain
-from pidlab.evaluate.results.stored import write_results as write_results_json
+from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, plain
+from pidlab.evaluate.results import write_results as write_results_json
 from pidlab.runs.manifest import FILE, KIND, checksums
 from pidlab.runs.manifest import SCHEMA as MANIFEST_SCHEMA
 from pidlab.models.registry import Resources

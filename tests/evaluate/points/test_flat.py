@@ -21,7 +21,7 @@ from pidlab.evaluate import compare_models
 from pidlab.evaluate.points.flat import decided_by, flat_from_json, flat_to_json, thresholds_at
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import signal_score
-from pidlab.evaluate.results.run import FlatThreshold
+from pidlab.evaluate.results import FlatThreshold
 from pidlab.runs.bundle import Decision
 
 ONE = [Flat(x="P.p", bins=10)]

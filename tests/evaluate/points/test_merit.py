@@ -16,7 +16,7 @@ from pidlab.errors import ConfigError
 from pidlab.evaluate.intervals import Interval, share
 from pidlab.evaluate.points.scan import _purity, merit_scan
 from pidlab.evaluate.ranking import event_groups
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results import plain
 from pidlab.measured import Measured
 
 CLASSES = ("pion", "electron", "kaon")

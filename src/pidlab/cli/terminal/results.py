@@ -11,7 +11,7 @@ from rich.table import Table
 from pidlab.rounding import format_symmetric
 
 if TYPE_CHECKING:  # what evaluates takes a second to load, and commands that look at a file don't need it
-    from pidlab.evaluate.results.run import ModelResult, Results, WorkingPoint
+    from pidlab.evaluate.results import ModelResult, Results, WorkingPoint
 
 
 def results_table(results: Results) -> Table:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.ranking import Score
-from pidlab.evaluate.results.run import FlatThreshold, WorkingPoint
+from pidlab.evaluate.results import FlatThreshold, WorkingPoint
 from pidlab.sample import Sample
 
 

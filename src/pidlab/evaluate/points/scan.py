@@ -11,7 +11,7 @@ from pidlab.config.schema import Evaluate
 from pidlab.evaluate.curves import chosen_points
 from pidlab.evaluate.intervals import Interval, Sums, fieller, fraction, sums_by
 from pidlab.evaluate.ranking import Score, falling, groups_of, just_below
-from pidlab.evaluate.results.quality import Scan, ScannedFigure
+from pidlab.evaluate.results import Scan, ScannedFigure
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 

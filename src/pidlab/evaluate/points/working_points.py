@@ -12,7 +12,7 @@ from pidlab.config.names import HAND, point_name
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.intervals import effective_number, inverse, mixture, proportion, share
 from pidlab.evaluate.ranking import Score, falling, groups_of, just_below
-from pidlab.evaluate.results.run import WorkingPoint
+from pidlab.evaluate.results import WorkingPoint
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 

@@ -1,26 +1,13 @@
 """Results: frozen values, which everything after the evaluation reads."""
 
-from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
-from pidlab.evaluate.results.run import (
-    Comparison,
-    CutStep,
-    EfficiencyMap,
-    Flatness,
-    FlatThreshold,
-    Histogram,
-    ModelResult,
-    Overtraining,
-    PairedPoint,
-    Results,
-    Robustness,
-    RobustnessPoint,
-    Roc,
-    SampleMetrics,
-    Scoring,
-    Training,
-    WorkingPoint,
-    plain,
-)
+from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
+from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
+from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
+from pidlab.evaluate.results.robustness import FeatureImportance, Importance, Robustness, RobustnessPoint
+from pidlab.evaluate.results.run import Comparison, CutStep, PairedPoint, Results
+from pidlab.evaluate.results.shift import FeatureShift, Shift
+from pidlab.evaluate.results.stored import plain, read_results, write_results
+from pidlab.evaluate.results.tuning import State, Tried, Tuning
 from pidlab.measured import Measured
 
 __all__ = [
@@ -29,6 +16,8 @@ __all__ = [
     "CutStep",
     "DecisionMatrix",
     "EfficiencyMap",
+    "FeatureImportance",
+    "FeatureShift",
     "FlatThreshold",
     "Flatness",
     "Histogram",
@@ -43,8 +32,15 @@ __all__ = [
     "Roc",
     "SampleMetrics",
     "Scan",
+    "ScannedFigure",
     "Scoring",
+    "Shift",
+    "State",
     "Training",
+    "Tried",
+    "Tuning",
     "WorkingPoint",
     "plain",
+    "read_results",
+    "write_results",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import types
 import typing
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pidlab.errors import DataError
-from pidlab.evaluate.results.run import Results, plain, saved_name
+from pidlab.evaluate.results.run import Results
 from pidlab.jsonfile import plain_json
 from pidlab.measured import Measured
 
@@ -47,6 +48,37 @@ def read_results(path: Path) -> Results:
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise DataError(f"{path}: does not hold the results of a run ({error}); make the run again") from error
     return decoded
+
+
+def plain(value: Any, *, exact: bool = False) -> Any:
+    """Returns `value` in JSON's own types.
+
+    A `Measured` becomes an object of its four numbers, and NaN and infinities become null. With `exact`, for a file
+    that is read back into the same values, a `Measured` is the list of its four numbers, and NaN and infinities are
+    strings. A field of a dataclass has the name that its metadata call `saved_as`, or else its own.
+    """
+    if isinstance(value, Measured):
+        numbers = {name: plain(number, exact=exact) for name, number in value._asdict().items()}
+        return list(numbers.values()) if exact else numbers
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {saved_name(f): plain(getattr(value, f.name), exact=exact) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v, exact=exact) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v, exact=exact) for v in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist(), exact=exact)
+    if isinstance(value, np.generic):
+        return plain(value.item(), exact=exact)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value) if exact else None
+    return value
+
+
+def saved_name(f: dataclasses.Field[Any]) -> str:
+    """Returns the name of a field in files; where the field was renamed, files keep the name that they had."""
+    name: str = f.metadata.get("saved_as", f.name)
+    return name
 
 
 def _check_names(results: Results) -> None:

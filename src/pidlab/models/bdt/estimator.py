@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results import plain
 from pidlab.models.base import (
     Classifier,
     Progress,

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.run import Comparison, Results, RobustnessPoint
+from pidlab.evaluate.results import Comparison, Results, RobustnessPoint
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.comparison import delta_auc, delta_misid
 from pidlab.plots.robustness import dropped, robustness

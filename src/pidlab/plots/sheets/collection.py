@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.run import Histogram, ModelResult, Results, Training
+from pidlab.evaluate.results import Histogram, ModelResult, Results, Training
 from pidlab.measured import Array
 from pidlab.plots.cutflow import cut_flow
 from pidlab.plots.inputs import feature

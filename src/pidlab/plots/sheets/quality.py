@@ -8,8 +8,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
-from pidlab.evaluate.results.run import ModelResult, Results
+from pidlab.evaluate.results import Calibration, DecisionMatrix, Importance, ModelResult, Results, Scan
 from pidlab.plots.matrices import decisions
 from pidlab.plots.quality import (
     MERITS,

@@ -7,7 +7,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.run import EfficiencyMap, ModelResult, Results
+from pidlab.evaluate.results import EfficiencyMap, ModelResult, Results
 from pidlab.plots.efficiency import efficiency
 from pidlab.plots.matrices import efficiency_map
 from pidlab.plots.sheets import tables

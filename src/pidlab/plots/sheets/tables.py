@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pidlab.evaluate.results.run import (
+from pidlab.evaluate.results import (
     Comparison,
     CutStep,
     EfficiencyMap,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
-from pidlab.evaluate.results.run import ModelResult
+from pidlab.evaluate.results import Calibration, DecisionMatrix, Importance, ModelResult, Scan
 from pidlab.plots.quality import importance_columns
 from pidlab.plots.sheets.tables import FigureTable, curve_points, table_of
 

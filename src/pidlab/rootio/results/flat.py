@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pidlab.evaluate.results.run import FlatThreshold, ModelResult
+from pidlab.evaluate.results import FlatThreshold, ModelResult
 from pidlab.measured import Array
 from pidlab.rootio.efficiency import tefficiency
 from pidlab.rootio.graphs import tgraph

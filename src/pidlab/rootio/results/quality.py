@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
-from pidlab.evaluate.results.run import ModelResult
+from pidlab.evaluate.results import Calibration, DecisionMatrix, Importance, ModelResult, Scan
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.rootio.histograms import from_cells, th2
 from pidlab.rootio.results.placed import NamedObject, bounds, graph_of, labelled

@@ -14,7 +14,7 @@ import numpy as np
 import uproot
 from numpy.typing import NDArray
 
-from pidlab.evaluate.results.run import (
+from pidlab.evaluate.results import (
     Comparison,
     CutStep,
     EfficiencyMap,

@@ -1,4 +1,4 @@
-"""More answers as values: calibration, importance of features, figures of merit, decided against true class."""
+"""Distributions of a score, and curves over its threshold."""
 
 from __future__ import annotations
 
@@ -6,6 +6,47 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pidlab.measured import Array, Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A weighted 1-D histogram with the sums ROOT keeps, taken from the values and not from the bins.
+
+    Attributes:
+        edges: (b + 1,) bin edges, in the unit of the variable.
+        sumw: (b + 2,) sum of weights; the first and last are under- and overflow.
+        sumw2: (b + 2,) sum of squared weights.
+        entries: number of values filled, flows included.
+        moments: sum of w, w², w·x and w·x² of the values inside the axis range.
+    """
+
+    edges: Array
+    sumw: Array
+    sumw2: Array
+    entries: int
+    moments: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Roc:
+    """A receiver operating characteristic, from tight to loose: m points, thresholds falling.
+
+    Attributes:
+        against: the class whose misidentification is counted ("rest" for all others together).
+        threshold, efficiency, misid: (m,) each; decision is score > threshold.
+        efficiency_low, efficiency_high, misid_low, misid_high: (m,) 68.3 % bounds.
+        auc: area under the efficiency-misidentification curve, exact, not from these m points.
+    """
+
+    against: str
+    threshold: Array
+    efficiency: Array
+    efficiency_low: Array
+    efficiency_high: Array
+    misid: Array
+    misid_low: Array
+    misid_high: Array
+    auc: Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +77,6 @@ class Calibration:
     log_loss: Measured
     balanced: bool
     method: str = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureImportance:
-    """What a model loses on test when one feature is shuffled: shuffled minus as it is, thresholds as they were.
-
-    `contribution` is the mean size of the feature's exact contribution to the signal's margin, where a model has one.
-    """
-
-    feature: str
-    delta_auc: Measured
-    delta_efficiency: Measured
-    delta_misid: Mapping[str, Measured]
-    contribution: Measured | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Importance:
-    """The features of one model, in their order.
-
-    Attributes:
-        working_point: where efficiency and misidentification are counted; empty for a model without any.
-        n_candidates: how many of test were shuffled.
-        repeats: how many times.
-        n_explained: how many the contributions were averaged over; 0 for a model without.
-    """
-
-    working_point: str
-    n_candidates: int
-    repeats: int
-    features: tuple[FeatureImportance, ...]
-    n_explained: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +115,3 @@ class Scan:
     expected: Mapping[str, float]
     basis: str
     sigma: float
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionMatrix:
-    """The share of each true class that is decided to be each class, on test.
-
-    Attributes:
-        classes: k names, or signal and "rest".
-        rate, low, high: (k, k) by true and decided class with 68.3 % bounds. Rows sum to 1 less what is undecided.
-        n: (k,) effective number of events of each true class.
-    """
-
-    classes: tuple[str, ...]
-    rate: Array
-    low: Array
-    high: Array
-    n: Array

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pidlab.evaluate.results.run import Histogram
+from pidlab.evaluate.results.curves import Histogram
 from pidlab.measured import Measured
 
 
