@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.config.schema import Robustness as Options
+from pidlab.config.schema import Robustness
 from pidlab.evaluate.intervals import proportion
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import auc, event_groups, groups_of, signal_score
-from pidlab.evaluate.results import ModelResult, Robustness, RobustnessPoint
+from pidlab.evaluate.results import ModelResult, RobustnessPoint, RobustnessResult
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import FloatArray, IntArray, Sample
 
@@ -40,10 +40,10 @@ def measure_robustness(
     sample: Sample,
     result: ModelResult,
     spread: FloatArray,
-    options: Options,
+    options: Robustness,
     *,
     seed: int,
-) -> Robustness:
+) -> RobustnessResult:
     """Smear, scale, shift and drop each feature, the first three also all together, at the first working point.
 
     Of a sample beyond 20,000 candidates about that many are taken, whole events, the same for every model. The noise
@@ -77,10 +77,10 @@ def measure_robustness(
         )
         for key in keys
     }
-    return Robustness(tuple(points), breaks, nominal)
+    return RobustnessResult(tuple(points), breaks, nominal)
 
 
-def _changes(options: Options, features: Sequence[str]) -> Iterator[_Change]:
+def _changes(options: Robustness, features: Sequence[str]) -> Iterator[_Change]:
     targets = [(name, (i,)) for i, name in enumerate(features)]
     everything: list[tuple[str, tuple[int, ...]]] = [*targets, (ALL, tuple(range(len(features))))]
     sizes: list[tuple[str, Iterable[float]]] = [

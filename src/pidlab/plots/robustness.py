@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pidlab.evaluate.results import Robustness
+from pidlab.evaluate.results import RobustnessResult
 from pidlab.measured import Measured
 from pidlab.plots.style import GREY, NO_LABELS, Caption, Look, arms, caption, columns, label_axes, name_ticks
 
@@ -20,7 +20,7 @@ _AXIS = {"smear": "smearing / spread", "shift": "shift / spread", "scale": "scal
 
 
 def robustness(
-    by_model: Mapping[str, Robustness],
+    by_model: Mapping[str, RobustnessResult],
     change: str,
     feature: str,
     ax: Axes,

@@ -3,7 +3,7 @@
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
-from pidlab.evaluate.results.robustness import FeatureImportance, Importance, Robustness, RobustnessPoint
+from pidlab.evaluate.results.robustness import FeatureImportance, Importance, RobustnessPoint, RobustnessResult
 from pidlab.evaluate.results.run import Comparison, CutStep, PairedPoint, Results
 from pidlab.evaluate.results.shift import FeatureShift, Shift
 from pidlab.evaluate.results.stored import as_json, read_results, write_results
@@ -27,7 +27,7 @@ __all__ = [
     "Overtraining",
     "PairedPoint",
     "Results",
-    "Robustness",
+    "RobustnessResult",
     "RobustnessPoint",
     "Roc",
     "SampleMetrics",

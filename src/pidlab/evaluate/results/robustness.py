@@ -21,7 +21,7 @@ class RobustnessPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Robustness:
+class RobustnessResult:
     """All changes of one model; `breaks_at` maps "change feature" to the size where AUC lost 1 % of its way to 0.5.
 
     `nominal` is the same sample without a change, which the changes are to be held against.

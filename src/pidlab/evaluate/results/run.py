@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pidlab.evaluate.results.curves import Histogram
 from pidlab.evaluate.results.model import ModelResult
-from pidlab.evaluate.results.robustness import Importance, Robustness
+from pidlab.evaluate.results.robustness import Importance, RobustnessResult
 from pidlab.measured import Array, Measured
 
 
@@ -78,7 +78,7 @@ class Results:
     cutflow: tuple[CutStep, ...]
     models: Mapping[str, ModelResult]
     comparisons: tuple[Comparison, ...]
-    robustness: Mapping[str, Robustness]
+    robustness: Mapping[str, RobustnessResult]
     inputs: Mapping[str, Mapping[str, Histogram]]
     correlation: Mapping[str, Array]
     notes: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from pidlab.evaluate.results import (
     EfficiencyMap,
     Histogram,
     ModelResult,
-    Robustness,
+    RobustnessResult,
     Roc,
     Training,
 )
@@ -134,7 +134,7 @@ def comparisons(pairs: Sequence[Comparison], particle: str) -> FigureTable:
     return table_of(("b", "a", "difference b − a of", *_BOUNDS, "n"), rows)
 
 
-def changes(by_model: Mapping[str, Robustness], change: str) -> FigureTable:
+def changes(by_model: Mapping[str, RobustnessResult], change: str) -> FigureTable:
     """AUC after one kind of change, a row a model, feature and size; those of no feature are unchanged."""
     rows: list[tuple[Any, ...]] = []
     for model, changed in by_model.items():

@@ -20,8 +20,8 @@ from pidlab.evaluate.results import (
     EfficiencyMap,
     ModelResult,
     Results,
-    Robustness,
     RobustnessPoint,
+    RobustnessResult,
     Roc,
 )
 from pidlab.measured import UNDEFINED, Measured
@@ -238,7 +238,7 @@ def _inputs(results: Results, titles: _Titles) -> Iterator[NamedObject]:
         yield NamedObject(("inputs", f"correlation_{name}"), th2(bins, title, results.features, results.features))
 
 
-def _robustness(model: str, robustness: Robustness) -> Iterator[NamedObject]:
+def _robustness(model: str, robustness: RobustnessResult) -> Iterator[NamedObject]:
     """Graphs against the size of each change, the unchanged sample at its neutral size; dropped features have no
     size and stand in labelled histograms, the unchanged sample first.
     """
