@@ -10,7 +10,7 @@ from scipy import special
 
 from pidlab.evaluate.histograms import histogram, robust_edges
 from pidlab.evaluate.intervals import effective_number, efficiency, sums_by
-from pidlab.evaluate.ranking import Score, auc, falling, groups_of, just_below, variance
+from pidlab.evaluate.ranking import Score, auc, cumulative_by_score, groups_of, just_below, variance
 from pidlab.evaluate.results import Histogram, Roc
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
@@ -40,7 +40,7 @@ def roc_curve(score: Score, other: BoolArray, sample: Sample, groups: IntArray |
     s, w, part = sample.is_signal[rows], sample.weight[rows], score[rows]
     area = auc(part, s, w, groups_of(groups, sample.is_signal | other))
     signal, rest = np.where(s, w, 0.0), np.where(s, 0.0, w)
-    steps = falling(part, signal, signal**2, rest, rest**2)
+    steps = cumulative_by_score(part, signal, signal**2, rest, rest**2)
     if np.isnan(area.value) or not len(steps.values):
         return None
     thresholds = np.append(steps.values, np.float32(just_below(float(steps.values[-1])))).astype(np.float64)
@@ -118,7 +118,7 @@ def equal_shares(score: Score, share: FloatArray, bins: int) -> IntArray:
     """(n,) the bin of each score among `bins` that hold equal shares; equal scores fall into one bin."""
     if not len(score):
         return np.empty(0, np.int64)
-    steps = falling(score, share)
+    steps = cumulative_by_score(score, share)
     wanted = np.linspace(0, 1, bins + 1)[1:-1] * steps.sums[0][-1] * (1 - 1e-12)
     ends = np.searchsorted(steps.sums[0], wanted)
     edges = np.unique(steps.values[np.minimum(ends, len(steps.values) - 1)])

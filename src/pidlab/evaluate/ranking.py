@@ -55,7 +55,7 @@ class Influence(NamedTuple):
         return float(np.sqrt(variance(self.parts, groups))) if self.n > _ONE_EVENT else float("inf")
 
 
-class Falling(NamedTuple):
+class CumulativeWeights(NamedTuple):
     """Distinct scores (m,) from high to low, and for each kind of weight the sums (m,) at or above them."""
 
     values: FloatArray
@@ -88,13 +88,13 @@ def just_below(score: float) -> float:
     return float(lower)
 
 
-def falling(score: FloatArray, *weights: FloatArray) -> Falling:
+def cumulative_by_score(score: FloatArray, *weights: FloatArray) -> CumulativeWeights:
     """Cumulated weights by falling score, without the candidates that have no score (NaN, -inf) and never pass."""
     usable = np.flatnonzero(score > -np.inf)
     order = usable[np.argsort(-score[usable])]
     ordered = score[order]
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) if len(ordered) else np.empty(0, np.int64)
-    return Falling(ordered[ends], tuple(np.cumsum(w[order], dtype=np.float64)[ends] for w in weights))
+    return CumulativeWeights(ordered[ends], tuple(np.cumsum(w[order], dtype=np.float64)[ends] for w in weights))
 
 
 def auc_influence(score: Score, is_signal: BoolArray, weight: FloatArray) -> Influence | None:

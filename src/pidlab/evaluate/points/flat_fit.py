@@ -396,7 +396,7 @@ def _quantile(score: FloatArray, weight: FloatArray, target: float) -> float:
     Weights of both signs let the sum rise and fall: what it had reached counts. Few candidates need this: the
     threshold that passes 45 of 50 passes 45 of 51 on average.
     """
-    steps = falling(score, weight)
+    steps = cumulative_by_score(score, weight)
     return float(np.interp(_wanted(weight, target), np.maximum.accumulate(steps.sums[0]), steps.values))
 
 
@@ -409,7 +409,7 @@ def _shift(apart: FloatArray, weight: FloatArray, target: float) -> float:
 
     The shift then lies halfway to the next lower distance, as `threshold_at` has it.
     """
-    steps = falling(apart, weight, np.ones_like(weight))
+    steps = cumulative_by_score(apart, weight, np.ones_like(weight))
     if not len(steps.values):
         return 0.0
     reached = np.maximum.accumulate(steps.sums[0])

@@ -9,7 +9,7 @@ import numpy as np
 
 from pidlab.config.names import BEST
 from pidlab.config.schema import FigureOfMerit
-from pidlab.evaluate.ranking import Score, falling, just_below
+from pidlab.evaluate.ranking import Score, cumulative_by_score, just_below
 from pidlab.measured import Array
 from pidlab.sample import Sample
 
@@ -37,7 +37,7 @@ def best_point(score: Score, sample: Sample, merit: Merit) -> tuple[str, float, 
     """
     least = merit.asked.efficiency
     weights = [np.where(sample.y == c, sample.weight, 0.0) for c in range(len(sample.classes))]
-    steps = falling(score, *weights)
+    steps = cumulative_by_score(score, *weights)
     if not len(steps.values):
         return BEST, least, float(np.finfo(np.float32).max)
     totals = np.array([w.sum() for w in weights])[:, None]

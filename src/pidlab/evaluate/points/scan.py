@@ -10,7 +10,7 @@ import numpy as np
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate.curves import chosen_points
 from pidlab.evaluate.intervals import Interval, Sums, fieller, fraction, sums_by
-from pidlab.evaluate.ranking import Score, falling, groups_of, just_below
+from pidlab.evaluate.ranking import Score, cumulative_by_score, groups_of, just_below
 from pidlab.evaluate.results import Scan, ScannedFigure
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
@@ -84,7 +84,7 @@ def _expected(options: Evaluate, sample: Sample, sums: Array) -> tuple[Array, st
 def _thresholds(score: Score, sample: Sample) -> Array:
     """At most 400 falling thresholds, from one that nothing passes to one that everything with a score passes."""
     s, w = sample.is_signal, sample.weight
-    steps = falling(score, np.where(s, w, 0.0), np.where(s, 0.0, w))
+    steps = cumulative_by_score(score, np.where(s, w, 0.0), np.where(s, 0.0, w))
     totals = [float(w[s].sum()), float(w[~s].sum())]
     if not len(steps.values) or min(totals) <= 0:
         return np.empty(0)

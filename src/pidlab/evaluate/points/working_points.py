@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pidlab.config.names import HAND, point_name
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.intervals import effective_number, inverse, mixture, proportion, share
-from pidlab.evaluate.ranking import Score, falling, groups_of, just_below
+from pidlab.evaluate.ranking import Score, cumulative_by_score, groups_of, just_below
 from pidlab.evaluate.results import WorkingPoint
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
@@ -44,7 +44,7 @@ def threshold_at(score: Score, weight: FloatArray, target: float) -> float:
             f"no threshold can be set: the weights of the {len(weight)} signal candidates that decide it sum to "
             f"{total:g}; give that sample more signal (split, selection), or look at the weight expression"
         )
-    steps = falling(score, weight)
+    steps = cumulative_by_score(score, weight)
     if not len(steps.values):
         return float(np.finfo(np.float32).max)
     reached = np.flatnonzero(rising(steps.sums[0], total) >= target * total * (1 - 1e-12))
@@ -97,7 +97,7 @@ def crossing(score: Score, weight: FloatArray, target: float, threshold: float |
     """
     loose = threshold_at(score, weight, target) if threshold is None else threshold
     total = float(weight.sum())
-    steps = falling(score, weight)
+    steps = cumulative_by_score(score, weight)
     passed = int(np.searchsorted(-steps.values, -np.float32(loose), side="left"))
     if not passed or not total > 0:
         return Crossing(loose, loose, 1.0)
