@@ -239,7 +239,8 @@ def test_empty_and_undefined_content_does_not_fail():
     points = tuple(RobustnessPoint(c, "x", 0.1, UNDEFINED, UNDEFINED, {}) for c in ("smear", "drop"))
     results = Results(
         "e", ("e", "pi"), ("x", "y"), {}, (CutStep("none", {"e": 0, "pi": 0}, {}),), {"m": model},
-        (Comparison("m", "m", UNDEFINED, ()),), {"m": RobustnessResult(points, {})}, {"x": {"e": nothing, "pi": negative}},
+        (Comparison("m", "m", UNDEFINED, ()),), {"m": RobustnessResult(points, {})},
+        {"x": {"e": nothing, "pi": negative}},
         {"e": np.full((2, 2), np.nan)},
     )  # fmt: skip
     names = [name for name, _, _, figure in gallery.figures(results) if gallery.rendered(figure, name, "svg")]

@@ -20,7 +20,7 @@ from pidlab.evaluate.intervals import effective_number, sums_by
 from pidlab.evaluate.maps import OUTSIDE, bins_of, map_edges, maps_in
 from pidlab.evaluate.points.flat import check_spectators, thresholds_at
 from pidlab.evaluate.points.working_points import measure, passes, threshold_at
-from pidlab.evaluate.ranking import Score, falling
+from pidlab.evaluate.ranking import Score, cumulative_by_score
 from pidlab.evaluate.results import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
 from pidlab.measured import Array
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
