@@ -17,7 +17,7 @@ from exported_runs import config, make_run, write_table
 from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.calibration import calibration_curve, class_balanced
 from pidlab.evaluate.ranking import event_groups
-from pidlab.evaluate.results import as_json
+from pidlab.evaluate.results import json_value
 from pidlab.models.calibrate import calibrated
 from pidlab.models.calibration import (
     Isotonic,
@@ -137,7 +137,7 @@ def test_what_cannot_be_measured_goes_through():
     assert some.n.sum() == 180
     cancelling = dataclasses.replace(sample, weight=np.where(score > 0.5, np.where(np.arange(200) % 2, -0.4, 0.5), 1.0))
     found = calibration_curve(score, cancelling, None, balanced=False)
-    json.dumps(as_json(found), allow_nan=False)
+    json.dumps(json_value(found), allow_nan=False)
 
 
 def test_only_what_gives_probabilities_is_held_to_them():
@@ -278,7 +278,7 @@ def runs(tmp_path_factory):
     quick = {"robustness": None, "importance": False}
     made = {}
     for name, classes, sections in (
-        ("as_json", 2, {"evaluate": quick}),
+        ("json_value", 2, {"evaluate": quick}),
         ("temperature", 2, {"evaluate": {**quick, "calibration": "temperature"}}),
         ("isotonic", 3, {"evaluate": {**quick, "calibration": "isotonic"}, "folds": 2}),
     ):
@@ -295,7 +295,7 @@ def results_of(folder):
 
 @pytest.mark.slow
 def test_a_run_applies_its_calibration_everywhere(runs):
-    before, after = results_of(runs["as_json"]), results_of(runs["temperature"])
+    before, after = results_of(runs["json_value"]), results_of(runs["temperature"])
     for name in ("fisher", "bdt"):
         held = load_bundle(runs["temperature"]).models[name].calibration
         assert held.temperature == load_calibration(runs["temperature"] / "models" / name).temperature
@@ -335,7 +335,7 @@ def test_a_map_from_validation_brings_the_error_down_to_what_fitting_it_costs():
 
 @pytest.mark.slow
 def test_a_class_without_weight_to_calibrate_on_is_named(runs):
-    contender = load_bundle(runs["as_json"]).models["bdt"]
+    contender = load_bundle(runs["json_value"]).models["bdt"]
     loaded = contender.recipe.loaded
     asked = loaded.config.model_copy(
         update={"evaluate": loaded.config.evaluate.model_copy(update={"calibration": "isotonic"})}

@@ -16,7 +16,7 @@ from pidlab.evaluate import evaluate_model
 from pidlab.evaluate.classes import pair_curves, pair_score
 from pidlab.evaluate.intervals import LEVEL
 from pidlab.evaluate.points.working_points import threshold_at
-from pidlab.evaluate.results import as_json
+from pidlab.evaluate.results import json_value
 from pidlab.evaluate.results.stored import _decoded
 
 CLASSES = ("pion", "electron", "kaon", "proton")
@@ -127,7 +127,7 @@ def test_weights_of_both_signs_keep_their_sign():
     passing = scores[:, 2] > np.float32(found.class_points["kaon"][0].threshold)
     expected = w[kaon & passing].sum() / w[kaon].sum()
     np.testing.assert_allclose(found.class_points["kaon"][0].efficiency.value, expected, rtol=1e-9)
-    json.dumps(as_json(found), allow_nan=False)
+    json.dumps(json_value(found), allow_nan=False)
 
 
 def test_what_has_no_score_is_decided_nowhere():
@@ -167,7 +167,7 @@ def test_a_class_that_is_absent_is_left_out_or_undefined():
 
 
 def test_results_come_back_from_their_file(result):
-    back = _decoded(json.loads(json.dumps(as_json(result, exact=True), allow_nan=False)), type(result))
-    assert as_json(back) == as_json(result)
+    back = _decoded(json.loads(json.dumps(json_value(result, exact=True), allow_nan=False)), type(result))
+    assert json_value(back) == json_value(result)
     np.testing.assert_array_equal(back.matrix.low, result.matrix.low)
     assert back.calibration.rms_error == result.calibration.rms_error

@@ -16,7 +16,7 @@ from exported_runs import config, make_run, write_table
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate.calibration import class_balanced
 from pidlab.evaluate.importance import REPEATS, measure_importance
-from pidlab.evaluate.results import as_json
+from pidlab.evaluate.results import json_value
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.explain import contributions
 from pidlab.models.model import FoldModel
@@ -132,7 +132,7 @@ def test_what_cannot_be_measured_goes_through():
     missing = sample.x.copy()
     missing[::3, 0] = np.nan
     holes, _ = measured(one_and_a_bit, sample.with_x(missing))
-    json.dumps(as_json([found, blind, pions, holes]), allow_nan=False)
+    json.dumps(json_value([found, blind, pions, holes]), allow_nan=False)
 
 
 def test_contributions_sum_to_the_margin_and_are_averaged_by_class():

@@ -12,7 +12,7 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.compare import find_differences
-from pidlab.evaluate.results import Comparison, ModelResult, Results, WorkingPoint, as_json
+from pidlab.evaluate.results import Comparison, ModelResult, Results, WorkingPoint, json_value
 from pidlab.evaluate.results import read_results
 from pidlab.evaluate.verdicts import Differences, judged
 from pidlab.runs.manifest import from_run, verify
@@ -251,13 +251,13 @@ def _of_run(run: Finished, point: WorkingPoint) -> WorkingPoint:
     return replace(point, flat=replace(point.flat, names=tuple(_own(run, name) for name in point.flat.names)))
 
 
-def as_json(runs: Sequence[Finished], pairs: Sequence[Pair]) -> str:
+def json_value(runs: Sequence[Finished], pairs: Sequence[Pair]) -> str:
     """The comparison for machines: each run's models with their numbers on test, and every pair."""
     models: Mapping[str, object] = {
         run.name: {
-            name: {"auc": as_json(m.samples["test"].auc), "working_points": as_json(m.working_points)}
+            name: {"auc": json_value(m.samples["test"].auc), "working_points": json_value(m.working_points)}
             for name, m in run.results.models.items()
         }
         for run in runs
     }
-    return json.dumps({"schema": 1, "runs": models, "pairs": as_json(list(pairs))}, indent=1, allow_nan=False)
+    return json.dumps({"schema": 1, "runs": models, "pairs": json_value(list(pairs))}, indent=1, allow_nan=False)

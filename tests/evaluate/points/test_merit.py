@@ -16,7 +16,7 @@ from pidlab.errors import ConfigError
 from pidlab.evaluate.intervals import Interval, share
 from pidlab.evaluate.points.scan import _purity, merit_scan
 from pidlab.evaluate.ranking import event_groups
-from pidlab.evaluate.results import as_json
+from pidlab.evaluate.results import json_value
 from pidlab.measured import Measured
 
 CLASSES = ("pion", "electron", "kaon")
@@ -188,7 +188,7 @@ def test_what_cannot_be_measured_goes_through():
     same = scan_of((np.zeros(300, np.float32), sample), (np.zeros(300, np.float32), sample))
     assert len(same.threshold) == 2
     two = scan_of((score, sample), (score[:3], dataclasses.replace(sample.take(np.arange(3)), y=np.arange(3))))
-    json.dumps(as_json([blind, same, two]), allow_nan=False)
+    json.dumps(json_value([blind, same, two]), allow_nan=False)
     assert evaluated(hand_cuts, three_samples(), kind="expression", fixed_cut=True).scan is None
 
 

@@ -6,7 +6,7 @@ from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshol
 from pidlab.evaluate.results.robustness import FeatureImportance, Importance, RobustnessPoint, RobustnessResult
 from pidlab.evaluate.results.run import Comparison, CutStep, PairedPoint, Results
 from pidlab.evaluate.results.shift import FeatureShift, Shift
-from pidlab.evaluate.results.stored import as_json, read_results, write_results
+from pidlab.evaluate.results.stored import json_value, read_results, write_results
 from pidlab.evaluate.results.tuning import State, Tried, Tuning
 from pidlab.measured import Measured
 
@@ -40,7 +40,7 @@ __all__ = [
     "Tried",
     "Tuning",
     "WorkingPoint",
-    "as_json",
+    "json_value",
     "read_results",
     "write_results",
 ]

@@ -25,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 def write_results(path: Path, results: Results) -> None:
     """Write `results` as JSON: floats exactly, NaN and infinities as strings."""
-    content = {"schema": SCHEMA, "results": as_json(results, exact=True)}
+    content = {"schema": SCHEMA, "results": json_value(results, exact=True)}
     path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -50,7 +50,7 @@ def read_results(path: Path) -> Results:
     return decoded
 
 
-def as_json(value: Any, *, exact: bool = False) -> Any:
+def json_value(value: Any, *, exact: bool = False) -> Any:
     """Returns `value` in JSON's own types.
 
     A `Measured` becomes an object of its four numbers, and NaN and infinities become null. With `exact`, for a file
@@ -58,18 +58,18 @@ def as_json(value: Any, *, exact: bool = False) -> Any:
     strings. A field of a dataclass has the name that its metadata call `saved_as`, or else its own.
     """
     if isinstance(value, Measured):
-        numbers = {name: as_json(number, exact=exact) for name, number in value._asdict().items()}
+        numbers = {name: json_value(number, exact=exact) for name, number in value._asdict().items()}
         return list(numbers.values()) if exact else numbers
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {saved_name(f): as_json(getattr(value, f.name), exact=exact) for f in dataclasses.fields(value)}
+        return {saved_name(f): json_value(getattr(value, f.name), exact=exact) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(k): as_json(v, exact=exact) for k, v in value.items()}
+        return {str(k): json_value(v, exact=exact) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [as_json(v, exact=exact) for v in value]
+        return [json_value(v, exact=exact) for v in value]
     if isinstance(value, np.ndarray):
-        return as_json(value.tolist(), exact=exact)
+        return json_value(value.tolist(), exact=exact)
     if isinstance(value, np.generic):
-        return as_json(value.item(), exact=exact)
+        return json_value(value.item(), exact=exact)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value) if exact else None
     return value
