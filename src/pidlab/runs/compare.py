@@ -251,7 +251,7 @@ def _of_run(run: Finished, point: WorkingPoint) -> WorkingPoint:
     return replace(point, flat=replace(point.flat, names=tuple(_own(run, name) for name in point.flat.names)))
 
 
-def json_value(runs: Sequence[Finished], pairs: Sequence[Pair]) -> str:
+def as_json(runs: Sequence[Finished], pairs: Sequence[Pair]) -> str:
     """The comparison for machines: each run's models with their numbers on test, and every pair."""
     models: Mapping[str, object] = {
         run.name: {
