@@ -16,6 +16,7 @@ from pidlab.evaluate import evaluate_model
 from pidlab.evaluate.classes import pair_curves, pair_score
 from pidlab.evaluate.intervals import LEVEL
 from pidlab.evaluate.points.working_points import threshold_at
+from pidlab.evaluate.ranking import ScoredSample
 from pidlab.evaluate.results import json_value
 from pidlab.evaluate.results.stored import _decoded
 
@@ -162,7 +163,7 @@ def test_a_class_that_is_absent_is_left_out_or_undefined():
     assert np.isnan(found.matrix.rate[3]).all()
     assert np.isnan(found.class_points["kaon"][0].misid["proton"].value)
     no_weight = dataclasses.replace(pairs["test"][0], weight=np.zeros(len(pairs["test"][0])))
-    assert pair_curves(pairs["test"][1], no_weight, None) == {}
+    assert pair_curves(pairs["test"][1], ScoredSample.of(pairs["test"][1], no_weight)) == {}
     assert found.scan is None
 
 

@@ -33,7 +33,7 @@ class Interval(NamedTuple):
 
     def measured(self) -> Measured:
         """Returns the interval as a number; the arrays must hold one value."""
-        return Measured(*(float(part) for part in self))
+        return Measured(*(np.asarray(part).item() for part in self))
 
 
 class Sums(NamedTuple):

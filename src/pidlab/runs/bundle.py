@@ -20,13 +20,13 @@ from pidlab.config.load import LoadedConfig, load_config
 from pidlab.config.schema import Config
 from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
-from pidlab.evaluate.points.flat import flat_from_json, flat_to_json, thresholds_at
-from pidlab.evaluate.results import FlatThreshold, ModelResult
-from pidlab.runs.manifest import from_run, verify
+from pidlab.evaluate.points.flat import flat_from_json, thresholds_at
+from pidlab.evaluate.results import FlatThreshold, ModelResult, json_value
 from pidlab.models.base import read_json, write_json
 from pidlab.models.model import Model
 from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models
 from pidlab.read import absolute
+from pidlab.runs.manifest import from_run, verify
 
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -166,7 +166,7 @@ def _check_decisions(path: Path, model: Model, decisions: tuple[Decision, ...]) 
 
 def _decision_json(decision: Decision) -> dict[str, Any]:
     content: dict[str, Any] = {"name": decision.name, "threshold": decision.threshold}
-    return content if decision.flat is None else content | {"flat": flat_to_json(decision.flat)}
+    return content if decision.flat is None else content | {"flat": json_value(decision.flat)}
 
 
 def _decision(content: Any, path: Path) -> Decision:

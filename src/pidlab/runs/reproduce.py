@@ -13,10 +13,10 @@ from typing import Any
 from pidlab.config.load import load_config
 from pidlab.errors import DataError, ModelError, UsageError
 from pidlab.jsonfile import plain_json
-from pidlab.runs.manifest import from_run, read_manifest, verify
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
+from pidlab.runs.manifest import from_run, read_manifest, verify
 from pidlab.runs.record import manifest_of, metrics
 
 _TIMING = frozenset({"seconds", "scoring"})
