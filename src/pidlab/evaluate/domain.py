@@ -30,7 +30,7 @@ from pidlab.sample import FloatArray, IntArray, Sample
 _NAMED = 3  # the most features that the sentence names
 _CERTAIN = 2.0  # standard deviations from which on a difference is shown
 _LEAST_SHARED = 0.5
-"""The least relative increase of the variance of the mean AUC, by models that are trained on each other's test events."""
+"""The least relative increase of the variance of the mean AUC by models trained on each other's test events."""
 
 
 class FoldScores(Protocol):

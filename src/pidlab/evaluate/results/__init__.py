@@ -1,4 +1,4 @@
-"""Results: frozen values, which everything after the evaluation reads."""
+"""Results: frozen values that files, figures and the report are made from."""
 
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training

@@ -10,7 +10,7 @@ from pidlab.measured import Array, Measured
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A weighted 1-D histogram with the sums ROOT keeps, taken from the values and not from the bins.
+    """A weighted 1-D histogram with the sums that ROOT keeps, which are computed from the values, not from the bins.
 
     Attributes:
         edges: (b + 1,) bin edges, in the unit of the variable.
@@ -29,13 +29,13 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Roc:
-    """A receiver operating characteristic, from tight to loose: m points, thresholds falling.
+    """A receiver operating characteristic of m points, from the highest threshold to the lowest.
 
     Attributes:
-        against: the class whose misidentification is counted ("rest" for all others together).
+        against: the class whose misidentification is measured ("rest" for all others together).
         threshold, efficiency, misid: (m,) each; decision is score > threshold.
         efficiency_low, efficiency_high, misid_low, misid_high: (m,) 68.3 % bounds.
-        auc: area under the efficiency-misidentification curve, exact, not from these m points.
+        auc: area under the curve of efficiency against misidentification, computed from all scores.
     """
 
     against: str
@@ -51,19 +51,19 @@ class Roc:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The signal's probability against the share of signal on test, in b bins of equal sums of |weight|.
+    """The share of signal on test against the signal's probability, in b bins of equal sums of |weight|.
 
     Attributes:
         score: (b,) mean probability of each bin, rising.
         fraction, low, high: (b,) share of signal with 68.3 % bounds; NaN where the weights cancel.
         n: (b,) effective number of events.
-        error: expected calibration error, the mean distance of share and probability; its lower bound allows for what
-            fluctuation adds to it.
-        rms_error: their root mean square distance, without what fluctuation adds.
-        brier: mean of (probability - 1 or 0)².
-        log_loss: mean of -ln(probability of what it is), signal or not.
-        balanced: true where each class's weights were scaled to the same sum, as in training with `balance: equal`.
-        method: what the scores went through: none, temperature or isotonic.
+        error: expected calibration error, the mean distance of share and probability. Its lower bound allows for its
+            bias by fluctuations.
+        rms_error: root mean square distance, corrected for its bias by fluctuations.
+        brier: mean of (probability - 1)² for signal and probability² for other candidates.
+        log_loss: mean of -ln(probability of the true answer, signal or not).
+        balanced: True if each class's weights were scaled to the same sum, as in training with `balance: equal`.
+        method: the method by which the scores were calibrated: none, temperature or isotonic.
     """
 
     score: Array
@@ -81,11 +81,11 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class ScannedFigure:
-    """One figure of merit against threshold, (m,) with 68.3 % bounds, NaN where undefined.
+    """One figure of merit against threshold, (m,) with 68.3 % bounds; NaN where it is undefined.
 
     Attributes:
-        best: the threshold chosen for it on validation; None for purity, which is best where next to nothing is left.
-        at_best, efficiency: the figure and the signal efficiency at `best` on test.
+        best: the best threshold on validation; None for purity, which is largest where almost no candidate is left.
+        at_best, efficiency: the figure of merit and the signal efficiency on test at `best`.
     """
 
     value: Array
@@ -101,12 +101,12 @@ class Scan:
     """Figures of merit on test: purity S / (S + B), significance S / √(S + B), punzi ε / (a/2 + √B).
 
     Attributes:
-        threshold: (m,) falling; decision is score > threshold.
-        efficiency: (m,) of the signal.
-        merits: "purity", "significance", "punzi".
-        expected: class to the number of candidates before the decision, from which S and B are.
-        basis: where these come from: "expected", "abundance" (their sum that of test) or "sample".
-        sigma: Punzi's a, the number of standard deviations that a discovery takes.
+        threshold: (m,) falling thresholds; the decision is score > threshold.
+        efficiency: (m,) signal efficiency.
+        merits: the figures "purity", "significance" and "punzi".
+        expected: class to the number of candidates before the decision, which S and B are computed from.
+        basis: source of these numbers: "expected", "abundance" (with the sum of test) or "sample".
+        sigma: the number of standard deviations a of a discovery in Punzi's figure.
     """
 
     threshold: Array

@@ -13,10 +13,11 @@ from pidlab.measured import Array, Measured
 
 @dataclass(frozen=True, slots=True)
 class SampleMetrics:
-    """How one model does on one sample; accuracy and the confusion matrix are at `threshold` (argmax for k > 2).
+    """The metrics of one model on one sample.
 
-    `confusion` is (k, k): the sum of weights, by true class and decided class. `n_by_class` is the effective number of
-    events of each true class, empty in results of older versions.
+    Accuracies and `confusion` are at `threshold`, or by the largest score for more than two classes. `confusion` (k, k)
+    holds sums of weights by true and decided class. `n_by_class` is the effective number of events of each true class;
+    it is empty in results of older versions.
     """
 
     auc: Measured
@@ -34,8 +35,8 @@ class DecisionMatrix:
     """The share of each true class that is decided to be each class, on test.
 
     Attributes:
-        classes: k names, or signal and "rest".
-        rate, low, high: (k, k) by true and decided class with 68.3 % bounds. Rows sum to 1 less what is undecided.
+        classes: k names, or the signal and "rest".
+        rate, low, high: (k, k) by true and decided class with 68.3 % bounds. Rows sum to 1 minus the undecided share.
         n: (k,) effective number of events of each true class.
     """
 
@@ -48,7 +49,7 @@ class DecisionMatrix:
 
 @dataclass(frozen=True, slots=True)
 class Overtraining:
-    """Train against test: a Kolmogorov–Smirnov p-value for each class, and AUC(train) − AUC(test)."""
+    """The comparison of train and test: a Kolmogorov-Smirnov p-value for each class, and AUC(train) - AUC(test)."""
 
     ks_p: Mapping[str, float]
     delta_auc: Measured
@@ -56,7 +57,7 @@ class Overtraining:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What training took; `history` holds one list a quantity, an entry an epoch or round."""
+    """Duration and epochs of the training; `history` holds a list for each quantity, with a value for each epoch."""
 
     seconds: float
     epochs: int
@@ -65,14 +66,14 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """How long it took to score `n` candidates of the test sample, in one go."""
+    """The time that it took to score `n` candidates of the test sample in one call."""
 
     n: int
     seconds: float
 
     @property
     def rate(self) -> float:
-        """Candidates a second; NaN where no time passed."""
+        """Returns the candidates per second; NaN if no time was measured."""
         return self.n / self.seconds if self.seconds > 0 else math.nan
 
 
@@ -82,21 +83,21 @@ class ModelResult:
 
     Attributes:
         kind: the `type` of the configuration.
-        fixed_cut: true for somebody's cuts as they are: one decision, no curve.
+        fixed_cut: True for a fixed cut, which has one decision and no curve.
         samples: "train", "validation", "test" to metrics.
         response: sample, then true class, to the histogram of the signal's score.
-        roc: against each other class, and against "rest" where there are several.
-        cut_string: the decision at the first working point as a ROOT cut string, where the model is one.
-        note: what a reader must know of these numbers; empty otherwise.
-        working_points: the flat ones stand behind the others.
+        roc: the curve against each other class, and against "rest" if there are several.
+        cut_string: the decision at the first working point as a ROOT cut string, if it can be written as one.
+        note: remarks on these numbers for the reader, in sentences.
+        working_points: the working points, with flat ones at the end.
         flatness: one for each flat working point.
-        calibration: of a model that gives probabilities.
-        scan: figures of merit against threshold; None for a single point.
-        roc_pairs: class, then another, to the curve of the two alone; empty for two classes.
-        matrix: decided against true class.
+        calibration: the calibration of a model that gives probabilities.
+        scan: figures of merit against threshold; None for a fixed cut.
+        roc_pairs: class, then another class, to the curve of the two alone; empty for two classes.
+        matrix: the decided against the true class.
         class_points: each class as the signal in turn, on its own score; empty for two classes.
-        scoring: how fast it scores; None where that was not measured.
-        unset: the names of working points that could not be set, each with the reason in a sentence.
+        scoring: the speed of scoring; None if it was not measured.
+        unset: name of each working point that could not be set, to the reason in a sentence.
     """
 
     name: str

@@ -13,13 +13,13 @@ from pidlab.measured import Array, Measured
 
 @dataclass(frozen=True, slots=True)
 class FlatThreshold:
-    """A threshold that depends on one or two spectators, so that the efficiency is the same everywhere.
+    """A threshold that depends on one or two spectators, such that the efficiency does not.
 
-    Between the nodes it is linear (bilinear for two), beyond the outermost ones constant.
+    Between the nodes it is linear (bilinear for two spectators), and beyond the outermost nodes constant.
 
     Attributes:
-        names: the spectators' expressions, one or two.
-        nodes: for each spectator its (m,) rising nodes.
+        names: the expressions of one or two spectators.
+        nodes: (m,) rising nodes of each spectator.
         values: (m[, m2]) thresholds at the nodes.
     """
 
@@ -30,10 +30,10 @@ class FlatThreshold:
 
 @dataclass(frozen=True, slots=True)
 class WorkingPoint:
-    """One threshold, chosen on validation for the `target` signal efficiency and quoted on test.
+    """A threshold that is set on validation for the `target` signal efficiency, and its rates on test.
 
-    With `flat` the threshold depends on spectators, and `threshold` is the one constant threshold of that efficiency.
-    `cut_string` is the decision as a ROOT cut string, where the model is one.
+    With `flat` the threshold depends on spectators, and `threshold` is the constant threshold of the same efficiency.
+    `cut_string` is the decision as a ROOT cut string, if it can be written as one.
     """
 
     name: str
@@ -52,8 +52,8 @@ class EfficiencyMap:
     """The fraction of one class that passes a working point, in bins of one or two spectators.
 
     Attributes:
-        working_point, particle: which decision, and which true class was counted.
-        names: one or two spectators; `edges`: their bin edges.
+        working_point, particle: the decision and the true class.
+        names, edges: one or two spectators and their bin edges.
         passed, total, passed2, total2: (bx[, by]) sums of w and of w².
         value, low, high: (bx[, by]) with 68.3 % bounds; NaN where a bin is empty.
         n: (bx[, by]) effective number of events.
@@ -76,21 +76,21 @@ class EfficiencyMap:
 
     @property
     def thin(self) -> NDArray[np.bool_]:
-        """(bx[, by]) true where a bin has events, but too few to lean on."""
+        """Returns the bins (bx[, by]) that have events, but fewer effective ones than `least`."""
         return np.asarray((self.n > 0) & (self.n < self.least))
 
 
 @dataclass(frozen=True, slots=True)
 class Flatness:
-    """How even the signal efficiency is on test, in the bins of a flat working point.
+    """How flat the signal efficiency is on test, in the bins of a flat working point.
 
     Attributes:
-        working_point: its name.
-        before, after: the signal's map at the one constant threshold, and at the thresholds that follow spectators.
-        chi2_before, chi2_after: the distances of the bins, not thin ones, to their common mean in units of their
-            intervals on test, squared and summed.
-        ndf: bins less one.
-        spread_before, spread_after: standard deviation of the efficiency over bins, beyond what test fluctuates.
+        working_point: the name of the point.
+        before, after: the signal's map at the constant threshold, and at the thresholds that depend on spectators.
+        chi2_before, chi2_after: sum over bins that are not thin of their squared distance to the common mean, in units
+            of their intervals on test.
+        ndf: number of these bins minus one.
+        spread_before, spread_after: standard deviation of the efficiency over bins beyond statistical fluctuations.
     """
 
     working_point: str

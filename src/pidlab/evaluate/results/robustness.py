@@ -10,7 +10,7 @@ from pidlab.measured import Measured
 
 @dataclass(frozen=True, slots=True)
 class RobustnessPoint:
-    """One change of the test sample (`feature` "all" changes every feature), thresholds as they were."""
+    """The rates after one change of the test sample, at fixed thresholds; `feature` "all" changes every feature."""
 
     change: str
     feature: str
@@ -22,9 +22,9 @@ class RobustnessPoint:
 
 @dataclass(frozen=True, slots=True)
 class RobustnessResult:
-    """All changes of one model; `breaks_at` maps "change feature" to the size where AUC lost 1 % of its way to 0.5.
+    """All changes for one model; `breaks_at` maps "change feature" to the size at which the AUC lost 1 %.
 
-    `nominal` is the same sample without a change, which the changes are to be held against.
+    The 1 % refer to its distance to 0.5. `nominal` holds the rates of the same sample without a change.
     """
 
     points: tuple[RobustnessPoint, ...]
@@ -34,9 +34,9 @@ class RobustnessResult:
 
 @dataclass(frozen=True, slots=True)
 class FeatureImportance:
-    """What a model loses on test when one feature is shuffled: shuffled minus as it is, thresholds as they were.
+    """The change of a model's rates on test if one feature is shuffled, at fixed thresholds: after minus before.
 
-    `contribution` is the mean size of the feature's exact contribution to the signal's margin, where a model has one.
+    `contribution` is the mean size of the feature's exact contribution to the signal's margin, if the model has one.
     """
 
     feature: str
@@ -48,13 +48,13 @@ class FeatureImportance:
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """The features of one model, in their order.
+    """The importance of the features of one model, in their order.
 
     Attributes:
-        working_point: where efficiency and misidentification are counted; empty for a model without any.
-        n_candidates: how many of test were shuffled.
-        repeats: how many times.
-        n_explained: how many the contributions were averaged over; 0 for a model without.
+        working_point: the point of efficiency and misidentification; empty for a model without any.
+        n_candidates: number of shuffled candidates of test.
+        repeats: number of shuffles.
+        n_explained: number of candidates that contributions are averaged over; 0 for a model without contributions.
     """
 
     working_point: str

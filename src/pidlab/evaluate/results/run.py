@@ -1,4 +1,4 @@
-"""A whole run: its models, and how they compare."""
+"""The results of a whole run: its models and their comparisons."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pidlab.measured import Array, Measured
 class PairedPoint:
     """Misidentification of `particle` by b minus that by a, on the same events, at equal signal efficiency.
 
-    `ratio` is misid(a) / misid(b): how many times fewer b lets through. `p` is the two-sided p-value of no difference,
-    `p_adjusted` that after Holm's correction for all comparisons that were made together; NaN where nothing is
-    compared, or an older version did not say.
+    `ratio` is misid(a) / misid(b). `p` is the two-sided p-value of no difference, and `p_adjusted` that after Holm's
+    correction for all comparisons that were made together. Both are NaN if nothing is compared, and in results of older
+    versions.
     """
 
     name: str
@@ -34,10 +34,10 @@ class PairedPoint:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two models on the same test events; `delta_auc` is AUC(b) − AUC(a), undefined for a single point.
+    """Two models on the same test events; `delta_auc` is AUC(b) - AUC(a), which is undefined for a fixed cut.
 
-    `auc_p` and `auc_p_adjusted` are its p-values as those of a PairedPoint; `n_comparisons` were made together, areas
-    and points of all pairs; 0 where an older version did not say.
+    `auc_p` and `auc_p_adjusted` are its p-values, as in a PairedPoint. `n_comparisons` is the number of comparisons
+    that were made together, of areas and points of all pairs; it is 0 in results of older versions.
     """
 
     a: str
@@ -51,7 +51,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class CutStep:
-    """What is left after one named cut, by class: number of candidates and sum of weights."""
+    """The candidates of each class that are left after a named cut: their number and sum of weights."""
 
     name: str
     passed: Mapping[str, int]
@@ -60,15 +60,15 @@ class CutStep:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """A whole run.
+    """The results of a whole run.
 
     Attributes:
         n: sample, then class, to the number of candidates.
         inputs: feature, then class, to its histogram in the test sample.
-        correlation: class to (d, d) linear correlation of the features, NaN where a feature is constant.
-        notes: what every reader must know, in sentences.
-        importance: model to what its features are worth.
-        labels: feature or spectator to the text of its axis, with unit; TeX between dollars. Others go by their names.
+        correlation: class to the linear correlation (d, d) of the features; NaN for a constant feature.
+        notes: remarks for every reader, in sentences.
+        importance: model to the importance of its features.
+        labels: feature or spectator to its axis label with unit, TeX between dollars; the default is its name.
     """
 
     signal: str
@@ -86,14 +86,9 @@ class Results:
     importance: Mapping[str, Importance] = field(default_factory=dict)
 
     @property
-    def flat_points(self) -> frozenset[str]:
-        """The names of working points whose thresholds follow spectators."""
-        return frozenset(p.name for model in self.models.values() for p in model.working_points if p.flat is not None)
-
-    @property
     def ordinary_comparisons(self) -> tuple[Comparison, ...]:
-        """The comparisons without flat working points, which stand at the same efficiencies as the ordinary ones."""
-        flat = self.flat_points
+        """Returns the comparisons without flat working points, whose efficiencies are those of the ordinary ones."""
+        flat = {p.name for model in self.models.values() for p in model.working_points if p.flat is not None}
         return tuple(
             dataclasses.replace(c, working_points=tuple(p for p in c.working_points if p.name not in flat))
             for c in self.comparisons

@@ -1,4 +1,4 @@
-"""Results as a file: every value of a run's `Results` in `results.json`, and the same `Results` back again."""
+"""Results in JSON: `results.json` holds every value of a run's `Results` and is read back into the same values."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 
 def write_results(path: Path, results: Results) -> None:
-    """Write `results` as JSON: floats exactly, NaN and infinities as strings."""
+    """Writes `results` as JSON, with exact floats, and NaN and infinities as strings."""
     content = {"schema": SCHEMA, "results": json_value(results, exact=True)}
     path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_results(path: Path) -> Results:
-    """The `Results` that `write_results` wrote; what an older version did not know of takes its default.
+    """Returns the `Results` that `write_results` wrote; fields that an older version did not have take their default.
 
     Raises:
-        DataError: the file is missing, damaged, or of a version to come.
+        DataError: The file is missing, damaged, or of a newer version.
     """
     try:
         content = plain_json(path.read_text(encoding="utf-8"))
@@ -54,8 +54,8 @@ def json_value(value: Any, *, exact: bool = False) -> Any:
     """Returns `value` in JSON's own types.
 
     A `Measured` becomes an object of its four numbers, and NaN and infinities become null. With `exact`, for a file
-    that is read back into the same values, a `Measured` is the list of its four numbers, and NaN and infinities are
-    strings. A field of a dataclass has the name that its metadata call `saved_as`, or else its own.
+    that is read back into the same values, a `Measured` becomes the list of its four numbers, and NaN and infinities
+    become strings. The name of a field is the `saved_as` of its metadata, by default its own name.
     """
     if isinstance(value, Measured):
         numbers = {name: json_value(number, exact=exact) for name, number in value._asdict().items()}
@@ -76,16 +76,16 @@ def json_value(value: Any, *, exact: bool = False) -> Any:
 
 
 def saved_name(f: dataclasses.Field[Any]) -> str:
-    """Returns the name of a field in files; where the field was renamed, files keep the name that they had."""
+    """Returns the name of a field in files, which keep the old name of a field that was renamed."""
     name: str = f.metadata.get("saved_as", f.name)
     return name
 
 
 def _check_names(results: Results) -> None:
-    """Refuse names that the configuration would have refused: they become names of branches, functions and files.
+    """Refuses names that the configuration refuses, since they become names of branches, functions and files.
 
     Raises:
-        ValueError: which.
+        ValueError: The file holds such a name.
     """
     models = results.models.values()
     points = [p.name for m in models for p in m.working_points]
@@ -97,7 +97,7 @@ def _check_names(results: Results) -> None:
 
 
 def _decoded(value: Any, kind: Any) -> Any:
-    """`value` of JSON as the annotated type `kind`."""
+    """Returns a value of JSON as the annotated type `kind`."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         inner = next(a for a in arguments if a is not types.NoneType)
@@ -129,7 +129,7 @@ def _decoded_fields(value: Mapping[str, Any], kind: Any) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Nested lists of numbers, the non-finite ones back from their names."""
+    """Returns nested lists of numbers, with the names of non-finite ones replaced by numbers."""
     if isinstance(value, list):
         return [_numbers(inner) for inner in value]
     return float(value) if isinstance(value, str) else value
