@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pidlab.config.names import axes_of
 from pidlab.config.schema import Map
 from pidlab.evaluate.intervals import efficiency, sums_by
 from pidlab.evaluate.points.flat import check_spectators, decided_by
@@ -42,10 +43,8 @@ def efficiency_maps(
 
 def maps_in(m: Map, decisions: list[tuple[str, BoolArray]], sample: Sample, least: float) -> Iterable[EfficiencyMap]:
     """Yields the fraction that passes, in the bins of one map, for each named decision (n,) and class."""
-    asked = [(m.x, m.bins)] if m.y is None else [(m.x, m.bins), (m.y, m.y_bins)]
-    names = tuple(name for name, _ in asked)
-    counted = sample.weight != 0  # a candidate without weight is in no sum and must not move the edges
-    edges = tuple(map_edges(sample.spectators[name][counted], bins) for name, bins in asked)
+    names = tuple(axes_of(m))
+    edges = map_edges(m, sample, sample.weight != 0)  # without weight a candidate is in no sum and moves no edge
     shape = tuple(len(e) - 1 for e in edges)
     bin_of = bins_of([sample.spectators[name] for name in names], edges)
     k, size = len(sample.classes), int(np.prod(shape))
@@ -66,7 +65,13 @@ def _sums(cell: IntArray, weight: FloatArray, size: int) -> tuple[Array, Array]:
     return sums_by(cell, weight, size), sums_by(cell, weight * weight, size)
 
 
-def map_edges(values: FloatArray, bins: Sequence[float] | int) -> Array:
+def map_edges(m: Map, sample: Sample, rows: BoolArray) -> tuple[Array, ...]:
+    """Returns the bin edges along each spectator of a map, for the candidates `rows` (n,) of a sample."""
+    bins = zip(axes_of(m), (m.bins, m.y_bins), strict=False)
+    return tuple(_edges(sample.spectators[name][rows], b) for name, b in bins)
+
+
+def _edges(values: FloatArray, bins: Sequence[float] | int) -> Array:
     """Returns given edges, or the edges of that many equally populated bins; fewer bins if values repeat."""
     if not isinstance(bins, int):
         return np.asarray(bins, np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -73,17 +73,12 @@ def measure_robustness(
 
 
 def _changes(options: Robustness, features: Sequence[str]) -> Iterator[_Change]:
-    targets = [(name, (i,)) for i, name in enumerate(features)]
-    everything: list[tuple[str, tuple[int, ...]]] = [*targets, (ALL, tuple(range(len(features))))]
-    sizes: list[tuple[str, Iterable[float]]] = [
-        ("smear", options.smear),
-        ("scale", options.scale),
-        ("shift", options.shift),
-    ]
-    for kind, values in sizes:
-        yield from (_Change(kind, name, columns, float(size)) for name, columns in everything for size in values)
+    single = [(name, (i,)) for i, name in enumerate(features)]
+    every = [*single, (ALL, tuple(range(len(features))))]
+    for kind in ("smear", "scale", "shift"):
+        yield from (_Change(kind, *columns, float(size)) for columns in every for size in getattr(options, kind))
     if options.drop:
-        yield from (_Change("drop", name, columns, 1.0) for name, columns in targets)
+        yield from (_Change("drop", *columns, 1.0) for columns in single)
 
 
 def changed(

@@ -52,14 +52,14 @@ def flat_points(
     for asked, suffix in zip(options.flat, suffixes(options.flat), strict=True):
         check_spectators("flat", set(axes_of(asked)), test.sample)
         rows = sample.is_signal & _has_spectators(asked, sample) & (sample.weight != 0)
-        bins = zip(axes_of(asked), (asked.bins, asked.y_bins), strict=False)
-        edges = tuple(map_edges(sample.spectators[name][rows], b) for name, b in bins)
+        edges = map_edges(asked, sample, rows)
         for name, target, threshold in chosen:
             flat = fit_flat(asked, edges, threshold_sample, target, options.thin)
             margin = test._replace(score=score_margin(flat, test.score, test.sample))
             point = measure(ChosenPoint(f"{name}_{suffix}", target, 0.0), margin, abundance)
             points.append(replace(point, threshold=threshold, flat=flat))
-            flatness.append(_flatness(points[-1], edges, test.score, margin, options.thin))
+            binned = asked.model_copy(update=dict(zip(("bins", "y_bins"), (e.tolist() for e in edges), strict=False)))
+            flatness.append(_flatness(points[-1], binned, test.score, margin, options.thin))
     return points, flatness
 
 
@@ -464,18 +464,11 @@ def _differences(shape: tuple[int, ...], steps: Sequence[_Step] = ()) -> Array:
     return total
 
 
-def _flatness(
-    point: WorkingPoint, edges: tuple[Array, ...], score: Score, margin: ScoredSample, least: float
-) -> Flatness:
+def _flatness(point: WorkingPoint, binned: Map, score: Score, margin: ScoredSample, least: float) -> Flatness:
     """Returns the signal's efficiency on test in the bins of the fit, by the signal's score (n,) and by the margin."""
-    assert point.flat is not None
     decisions = [(point.name, passes(score, point.threshold)), (point.name, passes(margin.score, 0.0))]
-    bins = [e.tolist() for e in edges]
-    asked = Map(x=point.flat.names[0], bins=bins[0])
-    if len(bins) == 2:
-        asked = Map(x=point.flat.names[0], bins=bins[0], y=point.flat.names[1], y_bins=bins[1])
     signal = margin.sample.classes[margin.sample.signal]
-    before, after = (m for m in maps_in(asked, decisions, margin.sample, least) if m.particle == signal)
+    before, after = (m for m in maps_in(binned, decisions, margin.sample, least) if m.particle == signal)
     used = np.isfinite(before.value) & ~before.thin
     chi2, excess = zip(*(_unevenness(m, used) for m in (before, after)), strict=True)
     ndf = max(int(used.sum()) - 1, 0)

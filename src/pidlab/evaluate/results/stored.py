@@ -113,19 +113,15 @@ def _decoded(value: Any, kind: Any) -> Any:
         return [_decoded(inner, arguments[0]) for inner in value]
     if kind is Measured:
         return Measured(*(_decoded(number, float) for number in value))
-    if dataclasses.is_dataclass(kind):
-        return _decoded_fields(value, kind)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        names = {f.name: saved_name(f) for f in dataclasses.fields(kind)}
+        return kind(**{f: _decoded(value[name], hints[f]) for f, name in names.items() if name in value})
     if kind in (int, str, bool) and type(value) is not kind:
         raise TypeError(f"{str(value)[:40]!r} is no {kind.__name__}")
     if kind is float and (isinstance(value, bool) or not isinstance(value, int | float | str)):
         raise TypeError(f"{str(value)[:40]!r} is no number")
     return float(value) if kind is float else value
-
-
-def _decoded_fields(value: Mapping[str, Any], kind: Any) -> Any:
-    hints = typing.get_type_hints(kind)
-    names = {f.name: saved_name(f) for f in dataclasses.fields(kind)}
-    return kind(**{f: _decoded(value[name], hints[f]) for f, name in names.items() if name in value})
 
 
 def _numbers(value: Any) -> Any:
