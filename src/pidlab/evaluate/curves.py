@@ -1,8 +1,9 @@
-"""ROC curves, the response of a model, and the separation of the classes."""
+"""ROC curves of the signal and of pairs of classes, the response of a model, and the separation of the classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,16 @@ from scipy import special
 
 from pidlab.evaluate.histograms import histograms_by_class, robust_edges
 from pidlab.evaluate.intervals import effective_number, efficiency, sums_by
-from pidlab.evaluate.ranking import Score, ScoredSample, auc, cumulative_by_score, groups_of, just_below, variance
+from pidlab.evaluate.ranking import (
+    Score,
+    ScoredSample,
+    auc,
+    cumulative_by_score,
+    groups_of,
+    just_below,
+    scores_every_class,
+    variance,
+)
 from pidlab.evaluate.results import Histogram, Roc
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
@@ -51,6 +61,35 @@ def roc_curve(scored: ScoredSample, other: BoolArray, against: str) -> Roc | Non
     keep = chosen_points(sums[0] / totals[0], sums[2] / totals[2], 1 / max(effective_number(w[~s]), 1.0))
     passed, failed = (efficiency(sums[i][keep], totals[i], sums[i + 1][keep], totals[i + 1]) for i in (0, 2))
     return Roc(against, thresholds[keep], *passed[:3], *failed[:3], area)
+
+
+def pair_score(scores: FloatArray, one: int, other: int) -> Score:
+    """Returns s_one / (s_one + s_other) (n,) of scores (n, k): the probability of `one` if it is one of the two.
+
+    It is NaN for a candidate without a score, and where both are 0.
+    """
+    a, b = scores[:, one].astype(np.float64), scores[:, other].astype(np.float64)
+    total = a + b
+    return np.asarray(np.divide(a, total, out=np.full(len(a), np.nan), where=total > 0), np.float32)
+
+
+def pair_curves(scores: FloatArray, scored: ScoredSample) -> dict[str, dict[str, Roc]]:
+    """Returns the ROC curve of each pair of classes alone by `pair_score`: class, then the other class, to the curve.
+
+    Each pair occurs once, those of the signal first. There are none for two classes, whose curve is the ordinary one,
+    and for a model that does not score every class.
+    """
+    sample, curves = scored.sample, dict[str, dict[str, Roc]]()
+    if not scores_every_class(scores, sample):
+        return curves
+    order = [sample.signal, *(c for c in range(len(sample.classes)) if c != sample.signal)]
+    for i, one in enumerate(order):
+        for other in order[i + 1 :]:
+            pair = ScoredSample(pair_score(scores, one, other), replace(sample, signal=one), scored.groups)
+            curve = roc_curve(pair, sample.y == other, sample.classes[other])
+            if curve is not None:
+                curves.setdefault(sample.classes[one], {})[sample.classes[other]] = curve
+    return curves
 
 
 def chosen_points(passed: Array, misid: Array, smallest: float) -> IntArray:

@@ -10,8 +10,7 @@ import numpy as np
 from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError
 from pidlab.evaluate.calibration import WITHOUT_PROBABILITIES, calibration_curve
-from pidlab.evaluate.classes import class_points, pair_curves
-from pidlab.evaluate.curves import response, response_edges, roc_curves
+from pidlab.evaluate.curves import pair_curves, response, response_edges, roc_curves
 from pidlab.evaluate.maps import efficiency_maps
 from pidlab.evaluate.metrics import decide, decision_matrix, sample_metrics
 from pidlab.evaluate.overtraining import overtraining
@@ -21,6 +20,7 @@ from pidlab.evaluate.points.working_points import (
     HAND_THRESHOLD,
     check_abundance,
     choose,
+    class_points,
     measure,
     not_set,
     signal_efficiency,

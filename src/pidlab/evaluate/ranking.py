@@ -88,6 +88,11 @@ def signal_score(scores: FloatArray, sample: Sample) -> Score:
     return np.ascontiguousarray(scores[:, sample.signal], dtype=np.float32)
 
 
+def scores_every_class(scores: FloatArray, sample: Sample) -> bool:
+    """Returns True if there are more than two classes and each column of scores (n, k) holds a score."""
+    return len(sample.classes) > 2 and not bool(np.isnan(scores).all(axis=0).any())
+
+
 def event_groups(sample: Sample) -> IntArray | None:
     """Returns the number (n,) of each candidate's event, or None if no two candidates share an event."""
     distinct, groups = np.unique(sample.event, return_inverse=True)

@@ -6,6 +6,7 @@ The threshold sample is the one whose signal sets the thresholds: validation, or
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,15 @@ from numpy.typing import NDArray
 from pidlab.config.names import HAND, point_name
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.intervals import effective_number, inverse, mixture, proportion, share
-from pidlab.evaluate.ranking import Score, ScoredSample, cumulative_by_score, groups_of, just_below
+from pidlab.evaluate.ranking import (
+    Score,
+    ScoredSample,
+    cumulative_by_score,
+    groups_of,
+    just_below,
+    scores_every_class,
+    signal_score,
+)
 from pidlab.evaluate.results import WorkingPoint
 from pidlab.measured import UNDEFINED, Array
 from pidlab.sample import BoolArray, FloatArray, Sample
@@ -251,6 +260,31 @@ def measure(point: ChosenPoint, scored: ScoredSample, abundance: Mapping[str, fl
         background = mixture([(abundance[c], rate) for c, rate in misid.items()])
         purity = share(mixture([(abundance[sample.classes[sample.signal]], signal)]), background).measured()
     return WorkingPoint(*point, signal, misid, {c: inverse(m) for c, m in misid.items()}, purity)
+
+
+def class_points(
+    threshold_sample: tuple[FloatArray, Sample],
+    test: tuple[FloatArray, ScoredSample],
+    targets: list[float],
+    abundance: Mapping[str, float] | None,
+) -> dict[str, tuple[WorkingPoint, ...]]:
+    """Returns the working points of each class: thresholds on its own score from one sample, measured on the other.
+
+    Each sample comes with its scores (n, k). There are none for two classes, and for a model that does not score every
+    class. A class whose weights in the threshold sample have no positive sum is left out.
+    """
+    scores, sample = threshold_sample
+    points: dict[str, tuple[WorkingPoint, ...]] = {}
+    if not scores_every_class(scores, sample):
+        return points
+    for c, name in enumerate(sample.classes):
+        own = replace(sample, signal=c)
+        if own.weight[own.is_signal].sum() > 0:
+            quoted = replace(test[1].sample, signal=c)
+            scored = ScoredSample(signal_score(test[0], quoted), quoted, test[1].groups)
+            chosen = choose(signal_score(scores, own), own, targets, fixed_cut=False)
+            points[name] = tuple(measure(p, scored, abundance) for p in chosen)
+    return points
 
 
 def check_abundance(abundance: Mapping[str, float] | None, classes: tuple[str, ...]) -> None:
