@@ -11,9 +11,6 @@ from pidlab.evaluate.results import Calibration
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import FloatArray, IntArray, Sample
 
-WITHOUT_PROBABILITIES = frozenset({"expression", "score", "cuts"})
-"""Types of models whose scores are no probabilities."""
-
 _BINS = 20
 _LEAST_IN_BIN = 50  # effective events
 _WIDE = 0.15  # a wider bin is divided

@@ -15,22 +15,14 @@ import numpy as np
 from pidlab.config.names import HAND
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate.model import evaluate_model
+from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results import ModelResult, Training
 from pidlab.sample import FloatArray, Sample
 
 
-def as_scores(decision: FloatArray, n_classes: int, signal: int) -> FloatArray:
-    """Returns scores (n, k) for a decision (n,) of 1 and 0; with more than two classes only the signal has scores."""
-    scores = np.full((len(decision), n_classes), np.nan, np.float32)
-    if n_classes == 2:
-        scores[:] = 1 - decision[:, None]
-    scores[:, signal] = decision
-    return scores
-
-
 def with_decisions(decisions: FloatArray, n_classes: int, signal: int) -> FloatArray:
     """Returns scores (n, k + p) from the decisions (n, p), 1 or 0, of p working points."""
-    first = as_scores(decisions[:, 0], n_classes, signal)
+    first = signal_scores(decisions[:, 0], n_classes, signal, probability=True)
     return np.concatenate([first, decisions.astype(np.float32)], axis=1)
 
 
@@ -82,7 +74,7 @@ def evaluate_decisions(
 def _column(scores: FloatArray, number: int, sample: Sample) -> FloatArray:
     """Returns the scores (n, k) of the decision at a working point, from scores (n, k + p)."""
     k = len(sample.classes)
-    return as_scores(scores[:, k + number], k, sample.signal)
+    return signal_scores(scores[:, k + number], k, sample.signal, probability=True)
 
 
 def one_by_one(

@@ -9,7 +9,7 @@ import numpy as np
 
 from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError
-from pidlab.evaluate.calibration import WITHOUT_PROBABILITIES, calibration_curve
+from pidlab.evaluate.calibration import calibration_curve
 from pidlab.evaluate.curves import pair_curves, response, response_edges, roc_curves
 from pidlab.evaluate.maps import efficiency_maps
 from pidlab.evaluate.metrics import decide, decision_matrix, sample_metrics
@@ -46,6 +46,7 @@ def evaluate_model(
     balanced: bool = True,
     calibration: str = "none",
     probability: bool = True,
+    ranks_only: bool = False,
     notes: Sequence[str] = (),
 ) -> ModelResult:
     """Measures a model on "train", "test" and, if there is one, "validation".
@@ -68,6 +69,7 @@ def evaluate_model(
         balanced: the scores are probabilities for equal abundances of the classes.
         calibration: the method by which the scores were calibrated: none, temperature or isotonic.
         probability: scores lie in [0, 1] and are decided at `threshold`; otherwise they may take any value.
+        ranks_only: the scores only rank, even if they lie in [0, 1], so that there is no calibration curve.
         notes: further notes for the reader, in sentences.
 
     Raises:
@@ -121,7 +123,7 @@ def evaluate_model(
     if fixed_cut:
         return result
     curve = None
-    if probability and kind not in WITHOUT_PROBABILITIES:
+    if probability and not ranks_only:
         curve = calibration_curve(test, balanced=balanced, method=calibration)
     return replace(
         result,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,14 +73,6 @@ class Exported:
     note: str = ""
 
 
-def told(exported: Exported) -> str:
-    """A line about one file."""
-    if math.isnan(exported.largest_difference):
-        return f"{exported.path}: {exported.note or 'not checked'}"
-    checked = f"largest difference {exported.largest_difference:.2g} on {exported.n_events:,} events"
-    return f"{exported.path}: {checked}{f'; {exported.note}' if exported.note else ''}"
-
-
 def parity_events(bundle: Bundle, n: int = 20_000, sources: Sequence[Source] | None = None) -> ParityEvents:
     """About `n` rows of the run's inputs (or of `sources`), and some hundreds made from them that are special.
 
@@ -111,7 +102,7 @@ def flat_spectators(bundle: Bundle) -> dict[str, Expression]:
 
 def branches_scored(bundle: Bundle) -> list[str]:
     """The branches that scores and decisions are computed from."""
-    expressions = [s.expression for s in bundle.recipe.stated()] + list(flat_spectators(bundle).values())
+    expressions = [s.expression for s in bundle.recipe.expressions()] + list(flat_spectators(bundle).values())
     return sorted({name for expression in expressions for name in expression.branches})
 
 

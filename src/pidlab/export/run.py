@@ -6,18 +6,17 @@ import importlib
 import json
 import math
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pidlab.atomic import hidden_path, write_text
 from pidlab.errors import ModelError, OutputError, UsageError, nearest
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, parity_events
 from pidlab.read import Source
 from pidlab.runs.bundle import Bundle
 from pidlab.runs.manifest import FILE, read_manifest
-from pidlab.runs.whole import write_whole
 
 Writer = Callable[[Bundle, Sequence[str], Path, ParityEvents, Path], list[Exported]]
 
@@ -62,28 +61,28 @@ def export(
             raise UsageError(f"{run}: has no model {name!r}; {nearest(name, bundle.models)}")
     write: Writer = importlib.import_module(FORMATS[format]).write
     events = parity_events(bundle, sources=sources)
-    beside = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary = hidden_path(output)
     try:
-        beside.mkdir(parents=True)
-        exported = write(bundle, list(models) or list(bundle.models), beside, events, run)
+        temporary.mkdir(parents=True)
+        exported = write(bundle, list(models) or list(bundle.models), temporary, events, run)
         for each in exported:
             if each.largest_difference > LIMIT:
                 raise ModelError(f"{each.path.name}: differs from pidlab by {each.largest_difference:.3g}")
-        moved = _moved(exported, beside, output)
+        moved = _moved(exported, temporary, output)
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return _noted(run, bundle.fingerprint, moved)
 
 
-def _moved(exported: Sequence[Exported], beside: Path, output: Path) -> list[Exported]:
-    """Every file of the folder `beside` into `output`."""
-    for path in sorted(p for p in beside.rglob("*") if p.is_file()):
-        target = output / path.relative_to(beside)
+def _moved(exported: Sequence[Exported], temporary: Path, output: Path) -> list[Exported]:
+    """Every file of the folder `temporary` into `output`."""
+    for path in sorted(p for p in temporary.rglob("*") if p.is_file()):
+        target = output / path.relative_to(temporary)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
-    return [replace(each, path=output / each.path.relative_to(beside)) for each in exported]
+    return [replace(each, path=output / each.path.relative_to(temporary)) for each in exported]
 
 
 def _noted(run: Path, fingerprint: str, exported: list[Exported]) -> list[Exported]:
@@ -113,7 +112,7 @@ def _noted(run: Path, fingerprint: str, exported: list[Exported]) -> list[Export
         } | ({"note": each.note} if each.note else {})
     manifest["exports"] = list((entries | fresh).values())
     try:
-        write_whole(path, json.dumps(manifest, indent=1) + "\n")
+        write_text(path, json.dumps(manifest, indent=1) + "\n")
     except OutputError as error:
         why = str(error.__cause__.strerror) if isinstance(error.__cause__, OSError) else str(error)
         note = f"not noted in {path} ({why})"

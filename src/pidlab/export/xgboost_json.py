@@ -38,7 +38,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         UsageError: a model is no BDT.
         ModelError: xgboost refuses a file, or predicts something else from it.
     """
-    names, note = choose(bundle, models, {"bdt"}, "xgboost")
+    names, note = choose(bundle, models, "xgboost")
     exported = []
     for name in names:
         fitted = bundle.models[name].fitted
@@ -46,7 +46,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         found = []
         for stem, each in zip(stems, fitted, strict=True):
             path = output / f"{stem}.json"
-            path.write_text(json.dumps(_content(bundle, name, each), ensure_ascii=False), encoding="utf-8")
+            path.write_text(json.dumps(booster_json(bundle, name, each), ensure_ascii=False), encoding="utf-8")
             found.append(predict(path, events.x[:, list(each.columns)]))
         expected, told = events.scores[name], note
         if bundle.models[name].calibration is not None:
@@ -61,7 +61,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     return exported
 
 
-def _content(bundle: Bundle, name: str, fitted: FoldModel) -> dict[str, Any]:
+def booster_json(bundle: Bundle, name: str, fitted: FoldModel) -> dict[str, Any]:
     """xgboost's JSON with names, what a reader needs to know, and a base_score that every reader understands."""
     booster = fitted.estimator.booster_
     content: dict[str, Any] = json.loads(bytes(booster.save_raw("json")))

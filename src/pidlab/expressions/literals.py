@@ -1,7 +1,7 @@
-"""Literals: text from files where it enters C++, Python and YAML, one function for each place it can stand in.
+"""Literals: text from files as it is written into C++, Python and YAML, with one function for each place.
 
-Names of trees and branches, paths and classes may hold anything, quotes, backslashes, line ends and bytes that are no
-text among it. HTML is escaped by the report's templates, SVG and JSON by the libraries that write them.
+Names of trees, branches, paths and classes may hold anything, including quotes, backslashes, line ends and bytes that
+are no text. HTML is escaped by the templates of the report, SVG and JSON by the libraries that write them.
 """
 
 from __future__ import annotations
@@ -22,48 +22,47 @@ requires return short signed sizeof static static_assert static_cast struct swit
 true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
 """
 _KEYWORDS = frozenset(_KEYWORD_LIST.split())
-_IN_CPP = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-_IN_YAML = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def cpp_string(text: str) -> str:
-    """A literal of C++ that is this text, byte by byte as files have it."""
+    """Returns a C++ literal of the text, with the same bytes as in files."""
     return '"' + re.sub(r"(?<=\?)\?", r"\?", "".join(map(_cpp_character, text))) + '"'
 
 
 def _cpp_character(character: str) -> str:
-    if character in _IN_CPP:
-        return _IN_CPP[character]
-    if _is_shown(character):
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if _is_printed(character):
         return character
-    # Three octal digits end there, whatever follows; hexadecimal ones would go on.
+    # An octal escape ends after three digits; a hexadecimal one would include digits that follow.
     return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
 
 
-def _is_shown(character: str) -> bool:
-    """Whether a character is seen where it stands: no control, no change of direction, no half of a pair."""
+def _is_printed(character: str) -> bool:
+    """True for a character that is printed as itself: no control, no change of direction, no surrogate."""
     return character == " " or not unicodedata.category(character).startswith(("C", "Z"))
 
 
 def cpp_comment(text: str) -> str:
-    """Text as a line may hold it behind `//`, and between `/*` and `*/`."""
+    """Returns text that can follow `//` on a line, or stand between `/*` and `*/`."""
     shown = _one_line(text).replace("\\", "/")
     return re.sub(r"\?(?=\?)", "? ", shown).replace("*/", "* /").replace("/*", "/ *")
 
 
 def _one_line(text: str) -> str:
-    """Text on one line, with a sign in place of what is not seen."""
-    return " ".join("".join(c if _is_shown(c) or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
+    """Returns text on one line, with a replacement character for what is not printed."""
+    return " ".join("".join(c if _is_printed(c) or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
 
 
 @cache
 def _macros() -> frozenset[str]:
-    """Names that the standard headers of C and C++, POSIX and ROOT define as macros."""
+    """Returns names that the standard headers of C and C++, POSIX and ROOT define as macros."""
     return frozenset(files("pidlab.expressions").joinpath("cpp_macros.txt").read_text(encoding="ascii").split())
 
 
 def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:
-    """A valid name of C++ like `text`: no keyword, no macro of a usual header, and none of those `taken`."""
+    """Returns a C++ identifier similar to `text` that is no keyword, no macro of a usual header, and not `taken`."""
     name = re.sub(r"[^A-Za-z0-9_]+", "_", text)
     name = re.sub(r"__+", "_", name).strip("_") or "x"
     name = f"x_{name}" if name[0].isdigit() else name
@@ -76,24 +75,24 @@ def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:
 
 
 def python_string(text: str) -> str:
-    """A literal of Python that is this text; bytes that are no text stay what they are to `open`."""
-    return ascii(text) if any(not _is_shown(c) for c in text) else repr(text)
+    """Returns a Python literal of the text; `open` finds the same file even if its name is no text."""
+    return ascii(text) if any(not _is_printed(c) for c in text) else repr(text)
 
 
 def yaml_string(text: str) -> str:
-    """A double-quoted scalar of YAML that is this text."""
+    """Returns a double-quoted YAML scalar of the text."""
     return '"' + "".join(map(_yaml_character, text)) + '"'
 
 
 def _yaml_character(character: str) -> str:
-    if character in _IN_YAML:
-        return _IN_YAML[character]
-    if _is_shown(character):
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if _is_printed(character):
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def yaml_comment(text: str) -> str:
-    """Text as a line may hold it behind `#`."""
+    """Returns text that can follow `#` on a line."""
     return _one_line(text)

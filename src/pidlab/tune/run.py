@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from pidlab.atomic import replacing
 from pidlab.config.edit import edited, flow
-from pidlab.config.load import LoadedConfig, load_config, plain_value
+from pidlab.config.load import LoadedConfig, load_config, yaml_value
 from pidlab.config.names import KeyPath
 from pidlab.config.schema import ClassTable, CutsModel, Evaluate, TrainableSpec
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
 from pidlab.evaluate import compare_models, evaluate_model
-from pidlab.evaluate.decisions import as_scores
+from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results import ModelResult, Tried, Tuning
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.models.model import FoldModel
@@ -225,7 +226,9 @@ def _paired(bench: Bench, before: FoldModel | None, after: FoldModel) -> tuple[M
     sample, target = _signal_or_not(bench.validation), bench.objective.target
     options = Evaluate(working_points=[] if target is None else [target], robustness=None)
     fitted = {_AFTER: after} | ({} if before is None else {_BEFORE: before})
-    scores = {name: as_scores(bench.scores(each), 2, sample.signal) for name, each in fitted.items()}
+    scores = {
+        name: signal_scores(bench.scores(each), 2, sample.signal, probability=True) for name, each in fitted.items()
+    }
     samples = {"train": sample, "test": sample}
     results = {
         name: evaluate_model(name, "trial", {"train": s, "test": s}, samples, options) for name, s in scores.items()
@@ -267,9 +270,8 @@ def _write(order: TuningRequest, loaded: LoadedConfig, found: Tuning) -> None:
         text = f"{_FIRST_LINE}: {_summary(found)}\n{text}"
         _check_text(text, values)
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.part")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(target)
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
         load_config(target)
     except (UsageError, ConfigError) as error:
         said = ", ".join(f"{name}: {flow(value)}" for name, value in found.parameters.items())
@@ -284,7 +286,7 @@ def _key(name: str) -> KeyPath:
 
 
 def _check_text(text: str, values: dict[KeyPath, Any]) -> None:
-    content = plain_value(text)
+    content = yaml_value(text)
     for path, value in values.items():
         found = content
         for part in path:

@@ -1,4 +1,4 @@
-"""What a tuner may try: the values that each parameter of a model can take, as text and as suggestions of a trial."""
+"""The search space of a study: the values that each parameter of a model may take, and what a trial takes of them."""
 
 from __future__ import annotations
 
@@ -9,58 +9,36 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pidlab.config.load import LoadedConfig, check_config, plain_value
+from pidlab.config.load import LoadedConfig, check_config, yaml_value
 from pidlab.errors import ConfigError, UsageError, nearest
-from pidlab.models.registry import check_models
-
-DEFAULTS: dict[str, dict[str, str]] = {
-    "bdt": {
-        "max_depth": "int:3:10",
-        "learning_rate": "log:0.01:0.3",
-        "min_child_weight": "log:0.1:100",
-        "subsample": "float:0.5:1",
-        "colsample_bynode": "float:0.4:1",
-        "lambda": "log:0.001:100",
-    },
-    "mlp": {
-        "hidden": "[32,32]|[64,64]|[128,128]|[64,64,64]|[128,128,128]",
-        "activation": "silu|relu|tanh",
-        "batch_size": "128|256|512|1024",
-        "dropout": "0.0|0.1|0.2|0.3",
-        "learning_rate": "log:0.0003:0.05",
-        "weight_decay": "log:0.0000001:0.01",
-    },
-    "logistic": {"C": "log:0.0001:10000"},
-    "cuts": {"search": "archive|genetic|annealing|monte-carlo"},
-}
-"""By type of model; `--search` and the section `tune` add to them and replace them."""
+from pidlab.models.registry import MODEL_TYPES, check_models
 
 _RANGES = ("log", "float", "int", "logint")
-_DIGITS = 4  # of a number tried: more is noise, and hard to read in a configuration
+_DIGITS = 4  # of a suggested number; more would only be noise, and hard to read in a configuration
 
 
 class Suggests(Protocol):
     """A trial of optuna."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = ...) -> float:
-        """A number of the range."""
+        """Suggests a number of the range."""
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = ...) -> int:
-        """A whole number of the range."""
+        """Suggests a whole number of the range."""
 
     def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any:
-        """One of the choices."""
+        """Suggests one of the choices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """The values of one parameter.
+    """The values that one parameter may take.
 
     Attributes:
-        text: as it is written.
+        text: the values as the user writes them.
         kind: log, float, int, logint or choice.
         low, high: the ends of a range.
-        choices: plain values otherwise; of one value there is nothing to choose.
+        choices: the values of a choice; a single value is not searched.
     """
 
     text: str
@@ -71,13 +49,13 @@ class Dimension:
 
     @property
     def examples(self) -> tuple[Any, ...]:
-        """Values that are allowed exactly where all are: the ends, or every choice."""
+        """Values that stand for all when the space is checked: the ends of a range, or every choice."""
         if self.kind == "choice":
             return self.choices
         return (int(self.low), int(self.high)) if "int" in self.kind else (self.low, self.high)
 
     def suggest(self, name: str, trial: Suggests) -> Any:
-        """The value that a trial takes."""
+        """Returns the value that a trial takes."""
         if self.kind == "choice":
             if len(self.choices) == 1:
                 return self.choices[0]
@@ -89,22 +67,22 @@ class Dimension:
 
 
 def rounded(value: float) -> float:
-    """`value` to four significant digits."""
+    """Returns `value` rounded to four significant digits."""
     return float(f"{value:.{_DIGITS}g}")
 
 
 def dimension(text: str) -> Dimension:
-    """What `text`, of the grammar, stands for.
+    """Parses the text of a range or of choices.
 
     Raises:
-        UsageError: a range without two rising numbers, or a logarithm of what is not positive.
+        UsageError: a range has no two rising numbers, or a logarithmic range begins at a number that is not positive.
     """
     kind, *ends = text.split(":")
     if kind not in _RANGES:
         if ends and "|" not in text and kind.isalpha():
             raise UsageError(f"{kind!r} is no range; {nearest(kind, _RANGES)}")
-        return Dimension(text, "choice", choices=tuple(plain_value(part) for part in _split(text)))
-    numbers = [plain_value(end) for end in ends]
+        return Dimension(text, "choice", choices=tuple(yaml_value(part) for part in _split(text)))
+    numbers = [yaml_value(end) for end in ends]
     whole = "int" in kind
     types = (int,) if whole else (int, float)
     if len(numbers) != 2 or not all(isinstance(n, types) and not isinstance(n, bool) for n in numbers):
@@ -119,7 +97,7 @@ def dimension(text: str) -> Dimension:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between the bars that stand outside brackets."""
+    """Returns the parts between those bars that are outside brackets."""
     parts, depth = [""], 0
     for character in text:
         depth += (character in "[{") - (character in "]}")
@@ -133,15 +111,16 @@ def _split(text: str) -> list[str]:
 def search_space(
     loaded: LoadedConfig, model: str, asked: Sequence[str], allow_import: Collection[str] = ()
 ) -> dict[str, Dimension]:
-    """Parameter to its values: the defaults of the model's type, the section `tune`, then `asked` (KEY=SPEC).
+    """Returns the values of each parameter: of the model's type, of the section `tune`, then of `asked` (KEY=SPEC).
 
-    `allow_import` names packages that models of type sklearn may import besides the usual.
+    Later ones replace earlier ones. `allow_import` names packages that models of type sklearn may import besides the
+    usual ones.
 
     Raises:
-        UsageError: something asked for is no parameter of the model, or no value that it takes.
+        UsageError: the model has no such parameter, or the parameter does not take such a value.
     """
     kind = loaded.config.models[model].type
-    texts = [(key, text, f"{key}={text}") for key, text in DEFAULTS.get(kind, {}).items()]
+    texts = [(key, text, f"{key}={text}") for key, text in MODEL_TYPES[kind].search.items()]
     for key, values in ((loaded.config.tune or {}).get(model) or {}).items():
         text = "|".join(json.dumps(v) for v in values) if isinstance(values, list) else str(values)
         texts.append((key, text, f"tune.{model}.{key}"))
@@ -176,10 +155,12 @@ def _checked(loaded: LoadedConfig, model: str, asked: tuple[str, str, str], allo
 
 
 def with_parameters(loaded: LoadedConfig, model: str, parameters: Mapping[str, Any]) -> LoadedConfig:
-    """The configuration of one model alone, with other parameters; `sides.x` is the key x of the parameter `sides`.
+    """Returns the configuration with one model only, and with other parameters of that model.
+
+    The parameter `sides.x` is the key x of the parameter `sides`.
 
     Raises:
-        ConfigError: a parameter is not known, or does not take the value.
+        ConfigError: a parameter is unknown, or does not take the value.
     """
     content = {key: value for key, value in copy.deepcopy(dict(loaded.content)).items() if key != "tune"}
     section = content["models"][model]
@@ -202,10 +183,10 @@ Suggestion = Callable[[Suggests], dict[str, Any]]
 
 
 def suggestion(space: Mapping[str, Dimension]) -> Suggestion:
-    """A function from a trial to the parameters that it takes."""
+    """Returns a function from a trial to the parameters that it takes."""
     return lambda trial: {key: each.suggest(key, trial) for key, each in space.items()}
 
 
 def described(space: Mapping[str, Dimension]) -> dict[str, str]:
-    """The space as text, which tells one study from another."""
+    """Returns the space as text, by which studies are distinguished."""
     return {key: each.text for key, each in sorted(space.items())}

@@ -20,9 +20,10 @@ from pidlab.config.schema import MlpModel, TrainableSpec
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.ranking import Score, auc_influence
-from pidlab.models.inputs import Prepared, prepare
-from pidlab.models.model import FoldModel, fit
+from pidlab.models.inputs import TrainingInputs, prepare
+from pidlab.models.model import FoldModel
 from pidlab.models.registry import Resources, build_estimator
+from pidlab.models.training import fit
 from pidlab.progress import Task
 from pidlab.sample import Sample
 from pidlab.tune.space import Dimension, suggestion, with_parameters
@@ -140,7 +141,7 @@ class Bench:
         return self.objective.value(self.scores(fitted), self.validation)
 
     @cached_property
-    def prepared(self) -> Prepared:
+    def prepared(self) -> TrainingInputs:
         """What the network trains on, scaled once for all trials."""
         return prepare(self.spec({}), self.train, self.validation, self.loaded.config)
 
@@ -216,22 +217,20 @@ class Trials:
         return trial.should_prune()
 
     def _together(self, asked: Sequence[tuple[optuna.Trial, dict[str, Any]]], task: Task) -> None:
-        from pidlab.models.mlp.variants import fit_variants
-
         bench, given, start = self._bench, self._bench.prepared, time.perf_counter()
-        if given.holdout is None:
+        if given.validation is None:
             raise UsageError("a class is missing in the validation sample; raise split.validation")
         networks = [self._network(bench.spec(parameters), given) for _, parameters in asked]
         lagging: set[int] = set()
 
-        def judge(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
+        def pruner(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
             late = {i for i, a in areas.items() if self._lags(asked[i][0], done, total, {"validation_auc": a})}
             lagging.update(late)
             return late
 
-        found = fit_variants(
-            networks[0], given.x, given.y, given.weight,
-            variants=[n.get_params() for n in networks], validation=given.holdout, judge=judge,
+        found = networks[0].fit_variants(
+            given.x, given.y, given.weight,
+            variants=[n.get_params() for n in networks], validation=given.validation, pruner=pruner,
         )  # fmt: skip
         seconds = (time.perf_counter() - start) / len(asked)
         for i, ((trial, _), network) in enumerate(zip(asked, found, strict=True)):
@@ -243,6 +242,6 @@ class Trials:
                 self._study.complete(trial, bench.value(FoldModel(given.columns, given.scaler, network)), seconds)
             task.advance()
 
-    def _network(self, spec: TrainableSpec, given: Prepared) -> Any:
+    def _network(self, spec: TrainableSpec, given: TrainingInputs) -> Any:
         bench = self._bench
         return build_estimator(spec, given.names, bench.train.signal, bench.loaded.config.seed, bench.resources)
