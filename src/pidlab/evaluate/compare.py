@@ -52,11 +52,11 @@ as different in 1 to 7 % of toys (`benchmarks/false_winners.py`); with 0, in up 
 
 
 class _Samples(NamedTuple):
-    """The samples of a comparison with their event numbers; without `threshold`, the thresholds do not fluctuate."""
+    """The samples of a comparison with their event numbers; without a threshold sample, thresholds are fixed."""
 
     test: Sample
     test_groups: IntArray | None
-    threshold: Sample | None
+    threshold_sample: Sample | None
     threshold_groups: IntArray | None
 
 
@@ -90,8 +90,8 @@ class _ComparedModel(NamedTuple):
     """A model with the signal's score on both samples, its AUC with influences, and its decisions by working point."""
 
     result: ModelResult
-    test: Score
-    threshold: Score
+    test_score: Score
+    threshold_score: Score
     area: Influence | None
     decisions: dict[str, _Decision]
 
@@ -147,8 +147,8 @@ def _compared(
     result: ModelResult, scores: FloatArray, on_threshold: FloatArray | None, samples: _Samples
 ) -> _ComparedModel:
     test, threshold = signal_score(scores, samples.test), np.empty(0, np.float32)
-    if samples.threshold is not None and on_threshold is not None:
-        threshold = signal_score(on_threshold, samples.threshold)
+    if samples.threshold_sample is not None and on_threshold is not None:
+        threshold = signal_score(on_threshold, samples.threshold_sample)
     area = None if result.fixed_cut else auc_influence(test, samples.test.is_signal, samples.test.weight)
     decisions = {p.name: _at_point(p, test, threshold, samples, fixed=result.fixed_cut) for p in result.working_points}
     return _ComparedModel(result, test, threshold, area, decisions)
@@ -158,12 +158,12 @@ def _at_point(point: WorkingPoint, test: Score, threshold: Score, samples: _Samp
     """Returns the decision at the efficiency of a working point; flat points and fixed cuts are taken unchanged."""
     score, cut = decided_by(point, test, samples.test)
     edge = Crossing(cut, cut, 1.0)
-    if samples.threshold is None:
+    if samples.threshold_sample is None:
         return _decide(score, threshold, edge, point.target, samples, fixed=fixed)
-    own = decided_by(point, threshold, samples.threshold)[0]
+    own = decided_by(point, threshold, samples.threshold_sample)[0]
     if not fixed and point.flat is None:
-        rows = samples.threshold.is_signal
-        edge = crossing(own[rows], samples.threshold.weight[rows], point.target, cut)
+        rows = samples.threshold_sample.is_signal
+        edge = crossing(own[rows], samples.threshold_sample.weight[rows], point.target, cut)
     return _decide(score, own, edge, point.target, samples, fixed=fixed)
 
 
@@ -175,10 +175,10 @@ def _decide(
     if not fixed:
         on_test = edge.chance(test)
         slopes = _slopes(test, on_test, target, samples.test)
-        if samples.threshold is not None:
-            nearby = _nearby(threshold, chance, samples.threshold)
-            reach = _threshold_deviation(chance, samples.threshold, samples.threshold_groups)
-            if _step(edge, threshold, samples.threshold) > 2 * reach:
+        if samples.threshold_sample is not None:
+            nearby = _nearby(threshold, chance, samples.threshold_sample)
+            reach = _threshold_deviation(chance, samples.threshold_sample, samples.threshold_groups)
+            if _step(edge, threshold, samples.threshold_sample) > 2 * reach:
                 slopes = _slopes(test, on_test, target, samples.test, reach)
     ends = passes(test, edge.tight), passes(test, edge.loose)
     return _Decision(*ends, edge.share, chance, nearby, fixed, slopes)
@@ -252,7 +252,7 @@ def _compare(pair: tuple[_ComparedModel, _ComparedModel], samples: _Samples) -> 
     a, b = sorted(pair, key=lambda model: not model.result.fixed_cut)  # a fixed cut comes first
     area = UNDEFINED if a.area is None or b.area is None else difference(a.area, b.area, samples.test_groups)
     if a.result.fixed_cut:
-        efficiency = signal_efficiency(a.test, samples.test, HAND_THRESHOLD)
+        efficiency = signal_efficiency(a.test_score, samples.test, HAND_THRESHOLD)
         (own,) = a.decisions.values()
         found = _findings((a, b), pair_name(a.result, b.result), efficiency, (own, _at_cut(a, b, samples)), samples)
     else:
@@ -269,13 +269,13 @@ def _at_cut(cut: _ComparedModel, other: _ComparedModel, samples: _Samples) -> _D
     """Returns the other model's decision at the cut's efficiency in the threshold sample; a fixed cut is unchanged."""
     if other.result.fixed_cut:
         return next(iter(other.decisions.values()))
-    sample, own, score = samples.threshold, cut.threshold, other.threshold
+    sample, own, score = samples.threshold_sample, cut.threshold_score, other.threshold_score
     if sample is None:
-        sample, own, score = samples.test, cut.test, other.test
+        sample, own, score = samples.test, cut.test_score, other.test_score
     rows = sample.is_signal
     target = signal_efficiency(own, sample, HAND_THRESHOLD)
     edge = crossing(score[rows], sample.weight[rows], target)
-    return _decide(other.test, other.threshold, edge, target, samples)
+    return _decide(other.test_score, other.threshold_score, edge, target, samples)
 
 
 def _findings(
@@ -288,7 +288,9 @@ def _findings(
     """Returns one finding for each class in test other than the signal."""
     a, b = models
     sample = samples.test
-    alike = np.array_equal(a.test, b.test, equal_nan=True) and np.array_equal(a.threshold, b.threshold, equal_nan=True)
+    alike = np.array_equal(a.test_score, b.test_score, equal_nan=True) and np.array_equal(
+        a.threshold_score, b.threshold_score, equal_nan=True
+    )
     others = [i for i in range(len(sample.classes)) if i != sample.signal and sample.weight[sample.y == i].sum()]
     names = (a.result.name, b.result.name)
     return [_finding(names, name, efficiency, pair, i, samples, alike=alike) for i in others]
@@ -357,7 +359,7 @@ def _thresholds(pair: tuple[_Decision, _Decision], index: int, samples: _Samples
     The true efficiency of a threshold for a fixed target is the target minus the fluctuation of its own decisions. That
     of a threshold for the efficiency of a fixed cut also contains the fluctuation of the decisions of the cut.
     """
-    sample, groups = samples.threshold, samples.threshold_groups
+    sample, groups = samples.threshold_sample, samples.threshold_groups
     if sample is None:
         return _Thresholds(0.0, 0.0, 0.0)
     slope_a, slope_b = (float(decision.slopes[index]) for decision in pair)
