@@ -25,7 +25,7 @@ from pidlab.errors import DataError
 from pidlab.evaluate import compare_models
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc
-from pidlab.evaluate.results.run import Comparison, ModelResult, WorkingPoint
+from pidlab.evaluate.results import Comparison, ModelResult, WorkingPoint
 from pidlab.evaluate.verdicts import ERROR
 from pidlab.measured import UNDEFINED
 from pidlab.sample import Sample

@@ -29,7 +29,7 @@ from pidlab.evaluate import compare_models
 from pidlab.evaluate.intervals import clopper_pearson, efficiency, wilson
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc
-from pidlab.evaluate.results.run import ModelResult, WorkingPoint
+from pidlab.evaluate.results import ModelResult, WorkingPoint
 from pidlab.measured import UNDEFINED
 from pidlab.sample import Sample
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from pidlab.config.schema import Evaluate, Flat, Map, Robustness
 from pidlab.evaluate import compare_models, correlations, evaluate_model, input_histograms, measure_robustness
-from pidlab.evaluate.results.run import ModelResult
+from pidlab.evaluate.results import ModelResult
 from pidlab.sample import Sample
 from pidlab.split import event_hash, is_validation
 

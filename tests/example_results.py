@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pidlab.evaluate.results.run import (
+from pidlab.evaluate.results import (
     Comparison,
     CutStep,
     EfficiencyMap,
@@ -15,8 +15,8 @@ from pidlab.evaluate.results.run import (
     Overtraining,
     PairedPoint,
     Results,
-    Robustness,
     RobustnessPoint,
+    RobustnessResult,
     Roc,
     SampleMetrics,
     Training,
@@ -168,7 +168,7 @@ def _compared(a: ModelResult, b: ModelResult, others: Sequence[str]) -> Comparis
     return Comparison(a.name, b.name, Measured(d, d - 0.0012, d + 0.0010, 8000), tuple(points))
 
 
-def robustness(model: ModelResult, others: Sequence[str]) -> Robustness:
+def robustness(model: ModelResult, others: Sequence[str]) -> RobustnessResult:
     auc = model.samples["test"].auc
     loss = {feature: 0.06 / (i + 1) for i, feature in enumerate(FEATURES)} | {"all": 0.08}
     neutral = {"scale": 1.0}
@@ -181,7 +181,7 @@ def robustness(model: ModelResult, others: Sequence[str]) -> Robustness:
         )
         for c, f, s, x in tried
     )  # fmt: skip
-    return Robustness(points, {"smear all": 0.02, "shift all": None, "drop log_npe": 1.0})
+    return RobustnessResult(points, {"smear all": 0.02, "shift all": None, "drop log_npe": 1.0})
 
 
 def example(

@@ -10,7 +10,7 @@ import numpy as np
 
 from conftest import write_tree
 from pidlab.config.load import check_config
-from pidlab.evaluate.results.stored import write_results
+from pidlab.evaluate.results import write_results
 from pidlab.models.calibration import Calibrator, Isotonic, Temperature
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse

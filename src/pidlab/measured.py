@@ -1,4 +1,4 @@
-"""A measured number, which all results are made of."""
+"""A measured number with its interval, of which all results consist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 class Measured(NamedTuple):
-    """A number with its 68.3 % interval and the effective number of events that it rests on."""
+    """A number with its 68.3 % interval and the effective number of events that it was measured with."""
 
     value: float
     low: float

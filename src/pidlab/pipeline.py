@@ -26,8 +26,7 @@ from pidlab.evaluate import (
     measure_robustness,
 )
 from pidlab.evaluate.points.merit import Merit
-from pidlab.evaluate.results.quality import Importance
-from pidlab.evaluate.results.run import ModelResult, Results, Robustness, Scoring
+from pidlab.evaluate.results import Importance, ModelResult, Results, RobustnessResult, Scoring
 from pidlab.models.explain import explained
 from pidlab.models.model import Model, Scores
 from pidlab.models.registry import Resources, check_models
@@ -183,7 +182,7 @@ def evaluate(
     config = recipe.loaded.config
     samples = {name: events.sample.take(rows) for name, rows in parts.quoted().items()}
     results: dict[str, ModelResult] = {}
-    robustness: dict[str, Robustness] = {}
+    robustness: dict[str, RobustnessResult] = {}
     importance: dict[str, Importance] = {}
     with watcher.task("evaluating", len(models) * 3 + 1) as task:
         for name, model in models.items():

@@ -17,7 +17,7 @@ from conftest import Run, write_tree
 from pidlab.apply import Summary, apply, find_inputs, friend_paths
 from pidlab.apply.scoring import Scorer
 from pidlab.errors import UsageError
-from pidlab.evaluate.results.run import FlatThreshold
+from pidlab.evaluate.results import FlatThreshold
 from pidlab.models.model import Model
 from pidlab.progress import Task, Watcher
 from pidlab.read import Source

@@ -8,7 +8,7 @@ from scipy import special
 
 from evaluate_samples import probabilities, sample_of, weights
 from pidlab.evaluate.metrics import sample_metrics
-from pidlab.evaluate.ranking import auc
+from pidlab.evaluate.ranking import ScoredSample, auc
 
 N_TOYS = 250
 SCATTER = 0.03  # of a share of .683 in so many toys
@@ -70,7 +70,7 @@ def test_n_is_that_of_the_class_that_has_fewer():
     y, weight = np.repeat([0, 1, 2], [30, 500, 700]), np.concatenate([np.ones(530), np.repeat([1.0, 3.0], 350)])
     sample = sample_of(y, weight=weight, classes=("a", "b", "c"))
     scores = np.pad(probabilities(np.arange(1230.0) / 100), ((0, 0), (0, 1)))
-    found = sample_metrics(scores, sample, None, 0.5, fixed_cut=False)
+    found = sample_metrics(scores, ScoredSample.of(scores, sample), 0.5, fixed_cut=False)
     assert found.auc.n == pytest.approx(30)
     expected = {"a": 30, "b": 500, "c": (350 + 3 * 350) ** 2 / (350 + 9 * 350)}
     assert found.n_by_class == pytest.approx(expected)

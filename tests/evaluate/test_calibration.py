@@ -16,8 +16,8 @@ from evaluate_samples import both_features, evaluated, hand_cuts, probabilities,
 from exported_runs import config, make_run, write_table
 from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.calibration import calibration_curve, class_balanced
-from pidlab.evaluate.ranking import event_groups
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.ranking import ScoredSample, event_groups
+from pidlab.evaluate.results import json_value
 from pidlab.models.calibration import (
     Isotonic,
     Temperature,
@@ -41,7 +41,7 @@ def test_the_curve_is_scikit_learns():
     rng = np.random.default_rng(1)
     score = rng.permutation(np.linspace(0.001, 0.999, 4000)).astype(np.float32)
     sample = sample_of((rng.random(4000) > score).astype(int))
-    found = calibration_curve(score, sample, None, balanced=False)
+    found = calibration_curve(ScoredSample(score, sample, None), balanced=False)
     share, mean = scikit_curve(sample.is_signal, score, n_bins=20, strategy="quantile")
     # scikit-learn's edges lie between two scores and are float32: an event may fall to the other side of one.
     assert np.sum(np.isclose(found.fraction, share, rtol=1e-12, atol=0)) >= 17
@@ -53,7 +53,7 @@ def test_the_curve_is_scikit_learns():
 
 def test_brier_score_and_log_loss_are_scikit_learns():
     score, sample = overconfident(3000, np.random.default_rng(2), 1.4, kind="exponential")
-    found = calibration_curve(score, sample, None, balanced=False)
+    found = calibration_curve(ScoredSample(score, sample, None), balanced=False)
     p = score.astype(np.float64)
     for measured, reference in ((found.brier, brier_score_loss), (found.log_loss, log_loss)):
         expected = reference(sample.is_signal, p, sample_weight=sample.weight)
@@ -62,7 +62,7 @@ def test_brier_score_and_log_loss_are_scikit_learns():
 
 def test_a_sparse_middle_is_cut_at_tenths_and_no_bin_is_small():
     score, sample = overconfident(20_000, np.random.default_rng(3), 8.0)
-    found = calibration_curve(score, sample, None, balanced=False)
+    found = calibration_curve(ScoredSample(score, sample, None), balanced=False)
     assert np.sum((found.score > 0.15) & (found.score < 0.85)) >= 6
     assert found.n.min() >= 50
     assert found.n.sum() == len(sample)
@@ -74,8 +74,8 @@ def test_a_probability_for_equal_abundances_is_held_against_equal_abundances():
     score, even = overconfident(60_000, rng)
     rare = (even.y == 1) | (rng.random(len(even)) < 0.1)
     score, sample = score[rare], even.take(rare)
-    fair = calibration_curve(score, sample, None, balanced=True)
-    as_it_is = calibration_curve(score, sample, None, balanced=False)
+    fair = calibration_curve(ScoredSample(score, sample, None), balanced=True)
+    as_it_is = calibration_curve(ScoredSample(score, sample, None), balanced=False)
     assert fair.balanced
     assert fair.error.low < 0.01
     assert as_it_is.error.low > 0.2
@@ -88,11 +88,11 @@ def test_intervals_cover_the_truth(kind, per_event):
     """At 68.3 %: errors of five standard deviations of 200 toys would be .16; the plain error is wider on purpose."""
     rng = np.random.default_rng(5)
     score, sample = overconfident(600_000, rng, 2.0)
-    truth = calibration_curve(score, sample, None, balanced=True)
+    truth = calibration_curve(ScoredSample(score, sample, None), balanced=True)
     within = {name: [] for name in ("error", "rms_error", "brier", "log_loss")}
     for _ in range(200):
         score, sample = overconfident(1200, rng, 2.0, kind=kind, per_event=per_event)
-        found = calibration_curve(score, sample, event_groups(sample), balanced=True)
+        found = calibration_curve(ScoredSample(score, sample, event_groups(sample)), balanced=True)
         for name, hits in within.items():
             measured = getattr(found, name)
             hits.append(measured.low <= getattr(truth, name).value <= measured.high)
@@ -104,7 +104,7 @@ def test_intervals_cover_the_truth(kind, per_event):
 def test_a_perfect_score_has_no_error_but_what_chance_adds():
     rng, roots, plain_errors = np.random.default_rng(6), [], []
     for _ in range(60):
-        found = calibration_curve(*overconfident(2000, rng), None, balanced=False)
+        found = calibration_curve(ScoredSample(*overconfident(2000, rng), None), balanced=False)
         roots.append(found.rms_error.low)
         plain_errors.append(found.error)
     assert np.mean(np.array(roots) == 0) > 0.7
@@ -115,29 +115,29 @@ def test_a_perfect_score_has_no_error_but_what_chance_adds():
 def test_copies_of_an_event_count_as_one():
     score, sample = overconfident(1500, np.random.default_rng(7), 1.5)
     thrice = np.repeat(np.arange(len(sample)), 3)
-    alone = calibration_curve(score, sample, None, balanced=True)
+    alone = calibration_curve(ScoredSample(score, sample, None), balanced=True)
     copies = sample.take(thrice)
-    together = calibration_curve(score[thrice], copies, event_groups(copies), balanced=True)
+    together = calibration_curve(ScoredSample(score[thrice], copies, event_groups(copies)), balanced=True)
     np.testing.assert_allclose(together.brier[:3], alone.brier[:3], rtol=1e-9)
     np.testing.assert_allclose(together.log_loss[:3], alone.log_loss[:3], rtol=1e-9)
 
 
 def test_what_cannot_be_measured_goes_through():
     score, sample = overconfident(200, np.random.default_rng(8))
-    assert calibration_curve(score, sample_of(np.zeros(200)), None, balanced=True) is None
-    assert calibration_curve(np.full(200, np.nan, np.float32), sample, None, balanced=True) is None
+    assert calibration_curve(ScoredSample(score, sample_of(np.zeros(200)), None), balanced=True) is None
+    assert calibration_curve(ScoredSample(np.full(200, np.nan, np.float32), sample, None), balanced=True) is None
     nothing = dataclasses.replace(sample, weight=np.zeros(200))
-    assert calibration_curve(score, nothing, None, balanced=True) is None
-    same = calibration_curve(np.full(200, 0.5, np.float32), sample, None, balanced=True)
+    assert calibration_curve(ScoredSample(score, nothing, None), balanced=True) is None
+    same = calibration_curve(ScoredSample(np.full(200, 0.5, np.float32), sample, None), balanced=True)
     assert len(same.score) == 1
     assert same.fraction[0] == pytest.approx(0.5)
-    two = calibration_curve(score[:2], sample_of([0, 1]), None, balanced=True)
+    two = calibration_curve(ScoredSample(score[:2], sample_of([0, 1]), None), balanced=True)
     assert len(two.score) == 1
-    some = calibration_curve(np.where(np.arange(200) < 20, np.nan, score), sample, None, balanced=False)
+    some = calibration_curve(ScoredSample(np.where(np.arange(200) < 20, np.nan, score), sample, None), balanced=False)
     assert some.n.sum() == 180
     cancelling = dataclasses.replace(sample, weight=np.where(score > 0.5, np.where(np.arange(200) % 2, -0.4, 0.5), 1.0))
-    found = calibration_curve(score, cancelling, None, balanced=False)
-    json.dumps(plain(found), allow_nan=False)
+    found = calibration_curve(ScoredSample(score, cancelling, None), balanced=False)
+    json.dumps(json_value(found), allow_nan=False)
 
 
 def test_only_what_gives_probabilities_is_held_to_them():
@@ -210,7 +210,7 @@ def test_isotonic_is_scikit_learns():
     mapped = found.apply(other)
     np.testing.assert_allclose(mapped[:, 0], reference.predict(other[:, 0].astype(np.float64)), rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(mapped.sum(axis=1), 1, rtol=1e-6)
-    assert calibration_curve(found.apply(told)[:, 0], sample, None, balanced=False).rms_error.value < 0.02
+    assert calibration_curve(ScoredSample(found.apply(told)[:, 0], sample, None), balanced=False).rms_error.value < 0.02
 
 
 def test_isotonic_of_several_classes_is_one_map_a_class_scaled_to_one():
@@ -278,7 +278,7 @@ def runs(tmp_path_factory):
     quick = {"robustness": None, "importance": False}
     made = {}
     for name, classes, sections in (
-        ("plain", 2, {"evaluate": quick}),
+        ("json_value", 2, {"evaluate": quick}),
         ("temperature", 2, {"evaluate": {**quick, "calibration": "temperature"}}),
         ("isotonic", 3, {"evaluate": {**quick, "calibration": "isotonic"}, "folds": 2}),
     ):
@@ -288,14 +288,14 @@ def runs(tmp_path_factory):
 
 
 def results_of(folder):
-    from pidlab.evaluate.results.stored import read_results
+    from pidlab.evaluate.results import read_results
 
     return read_results(folder / "results.json").models
 
 
 @pytest.mark.slow
 def test_a_run_applies_its_calibration_everywhere(runs):
-    before, after = results_of(runs["plain"]), results_of(runs["temperature"])
+    before, after = results_of(runs["json_value"]), results_of(runs["temperature"])
     for name in ("fisher", "bdt"):
         held = load_bundle(runs["temperature"]).models[name].calibration
         assert held.temperature == load_calibration(runs["temperature"] / "models" / name).temperature
@@ -328,14 +328,14 @@ def test_a_map_from_validation_brings_the_error_down_to_what_fitting_it_costs():
         score, test = overconfident(4000, rng, 2.5)
         mapped = found.apply(np.stack([score, 1 - score], axis=1))[:, 0]
         for told, errors in ((score, before), (mapped, after)):
-            errors.append(calibration_curve(told, test, None, balanced=False).rms_error.value)
+            errors.append(calibration_curve(ScoredSample(told, test, None), balanced=False).rms_error.value)
     assert np.mean(before) > 0.1
     assert np.mean(after) < 0.05
 
 
 @pytest.mark.slow
 def test_a_class_without_weight_to_calibrate_on_is_named(runs):
-    contender = load_bundle(runs["plain"]).models["bdt"]
+    contender = load_bundle(runs["json_value"]).models["bdt"]
     loaded = contender.recipe.loaded
     asked = loaded.config.model_copy(
         update={"evaluate": loaded.config.evaluate.model_copy(update={"calibration": "isotonic"})}

@@ -13,10 +13,11 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 from evaluate_samples import evaluated, hand_cuts, sample_of, three_samples, weights
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate import evaluate_model
-from pidlab.evaluate.classes import pair_curves, pair_score
+from pidlab.evaluate.curves import pair_curves, pair_score
 from pidlab.evaluate.intervals import LEVEL
 from pidlab.evaluate.points.working_points import threshold_at
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.ranking import ScoredSample
+from pidlab.evaluate.results import json_value
 from pidlab.evaluate.results.stored import _decoded
 
 CLASSES = ("pion", "electron", "kaon", "proton")
@@ -127,7 +128,7 @@ def test_weights_of_both_signs_keep_their_sign():
     passing = scores[:, 2] > np.float32(found.class_points["kaon"][0].threshold)
     expected = w[kaon & passing].sum() / w[kaon].sum()
     np.testing.assert_allclose(found.class_points["kaon"][0].efficiency.value, expected, rtol=1e-9)
-    json.dumps(plain(found), allow_nan=False)
+    json.dumps(json_value(found), allow_nan=False)
 
 
 def test_what_has_no_score_is_decided_nowhere():
@@ -162,12 +163,12 @@ def test_a_class_that_is_absent_is_left_out_or_undefined():
     assert np.isnan(found.matrix.rate[3]).all()
     assert np.isnan(found.class_points["kaon"][0].misid["proton"].value)
     no_weight = dataclasses.replace(pairs["test"][0], weight=np.zeros(len(pairs["test"][0])))
-    assert pair_curves(pairs["test"][1], no_weight, None) == {}
+    assert pair_curves(pairs["test"][1], ScoredSample.of(pairs["test"][1], no_weight)) == {}
     assert found.scan is None
 
 
 def test_results_come_back_from_their_file(result):
-    back = _decoded(json.loads(json.dumps(plain(result, exact=True), allow_nan=False)), type(result))
-    assert plain(back) == plain(result)
+    back = _decoded(json.loads(json.dumps(json_value(result, exact=True), allow_nan=False)), type(result))
+    assert json_value(back) == json_value(result)
     np.testing.assert_array_equal(back.matrix.low, result.matrix.low)
     assert back.calibration.rms_error == result.calibration.rms_error

@@ -14,7 +14,7 @@ from pidlab.config.schema import Evaluate
 from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc, signal_score
-from pidlab.evaluate.results.run import ModelResult, WorkingPoint
+from pidlab.evaluate.results import ModelResult, WorkingPoint
 from pidlab.evaluate.verdicts import Finding, sentence
 from pidlab.measured import UNDEFINED, Measured
 

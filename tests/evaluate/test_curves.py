@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from evaluate_samples import WEIGHTS, sample_of, weights
 from pidlab.evaluate import correlations, histogram, input_histograms
 from pidlab.evaluate.curves import response, response_edges, roc_curves, separation
-from pidlab.evaluate.ranking import auc, auc_influence, difference, event_groups, just_below, variance
+from pidlab.evaluate.ranking import ScoredSample, auc, auc_influence, difference, event_groups, just_below, variance
 
 TRUTH = float(stats.norm.cdf(1.2 / np.sqrt(2)))
 
@@ -151,7 +151,7 @@ def test_just_below_is_below_also_where_subnormal_numbers_count_as_zero(score):
 def test_each_point_of_the_roc_is_the_decision_at_its_threshold():
     score, is_signal, _ = two_gaussians(20001, np.random.default_rng(7))
     sample = sample_of(np.where(is_signal, 0, 1))
-    curve = roc_curves(score, sample, None)["pion"]
+    curve = roc_curves(ScoredSample(score, sample, None))["pion"]
     assert len(curve.threshold) <= 400
     assert (curve.misid[0], curve.efficiency[0]) == (0, 0)
     assert (curve.misid[-1], curve.efficiency[-1]) == (1, 1)
@@ -165,7 +165,7 @@ def test_each_point_of_the_roc_is_the_decision_at_its_threshold():
 
 def test_the_roc_resolves_small_misidentification():
     score, is_signal, _ = two_gaussians(40000, np.random.default_rng(8), apart=4)
-    curve = roc_curves(score, sample_of(np.where(is_signal, 0, 1)), None)["pion"]
+    curve = roc_curves(ScoredSample(score, sample_of(np.where(is_signal, 0, 1)), None))["pion"]
     assert np.sum((curve.misid > 0) & (curve.misid < 0.01)) > 40
 
 
@@ -174,7 +174,7 @@ def test_several_classes_get_a_curve_each_and_the_rest():
     y = rng.integers(0, 3, 900)
     score = rng.normal(2.0 - y).astype(np.float32)
     sample = sample_of(y, classes=("electron", "pion", "kaon"))
-    curves = roc_curves(score, sample, None)
+    curves = roc_curves(ScoredSample(score, sample, None))
     assert set(curves) == {"pion", "kaon", "rest"}
     pair = y != 2
     np.testing.assert_allclose(curves["pion"].auc.value, roc_auc_score(y[pair] == 0, score[pair]), rtol=1e-12)
@@ -183,12 +183,12 @@ def test_several_classes_get_a_curve_each_and_the_rest():
 
 def test_a_class_that_is_absent_has_no_curve():
     sample = sample_of([0, 0, 1, 1], classes=("electron", "pion", "kaon"))
-    assert set(roc_curves(np.arange(4, dtype=np.float32), sample, None)) == {"pion", "rest"}
+    assert set(roc_curves(ScoredSample(np.arange(4, dtype=np.float32), sample, None))) == {"pion", "rest"}
 
 
 def test_the_roc_ends_below_1_where_candidates_have_no_score():
     score = np.array([3, 2, np.nan, 1, np.nan], np.float32)
-    curve = roc_curves(score, sample_of([0, 0, 0, 1, 1]), None)["pion"]
+    curve = roc_curves(ScoredSample(score, sample_of([0, 0, 0, 1, 1]), None))["pion"]
     assert curve.efficiency[-1] == pytest.approx(2 / 3)
     assert curve.misid[-1] == 0.5
 

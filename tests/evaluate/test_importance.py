@@ -16,7 +16,7 @@ from exported_runs import config, make_run, write_table
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate.calibration import class_balanced
 from pidlab.evaluate.importance import REPEATS, measure_importance
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results import json_value
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.explain import contributions
 from pidlab.models.model import FoldModel
@@ -132,7 +132,7 @@ def test_what_cannot_be_measured_goes_through():
     missing = sample.x.copy()
     missing[::3, 0] = np.nan
     holes, _ = measured(one_and_a_bit, sample.with_x(missing))
-    json.dumps(plain([found, blind, pions, holes]), allow_nan=False)
+    json.dumps(json_value([found, blind, pions, holes]), allow_nan=False)
 
 
 def test_contributions_sum_to_the_margin_and_are_averaged_by_class():
@@ -190,7 +190,7 @@ def test_a_feature_that_trees_do_not_read_contributes_nothing(bundle):
 
 
 def test_a_run_tells_what_its_features_are_worth(bundle):
-    from pidlab.evaluate.results.stored import read_results
+    from pidlab.evaluate.results import read_results
 
     results = read_results(bundle[1] / "run" / "results.json")
     trees, line = results.importance["bdt"], results.importance["fisher"]
@@ -204,7 +204,7 @@ def test_a_run_tells_what_its_features_are_worth(bundle):
 
 
 def test_importance_can_be_left_out(bundle):
-    from pidlab.evaluate.results.stored import read_results
+    from pidlab.evaluate.results import read_results
 
     models = {"fisher": {"type": "fisher"}}
     make_run(bundle[1], config(2, models, evaluate={"robustness": None, "importance": False}), "without")

@@ -157,7 +157,7 @@ def test_a_share_of_two_rates_covers(misid, abundance):
     for _ in range(800):
         signal = intervals.proportion(rng.random(400) < 0.9, np.ones(400))
         other = intervals.proportion(rng.random(400) < misid, np.ones(400))
-        purity = intervals.share(signal, intervals.mixture([(abundance, other)]))
+        purity = intervals.share(signal, intervals.mixture([(abundance, other)])).measured()
         assert 0 <= purity.low <= purity.value <= purity.high <= 1
         hits.append(purity.low <= truth <= purity.high)
     # Clopper-Pearson of .4 expected counts covers more.

@@ -13,7 +13,7 @@ from pidlab.errors import UsageError
 from pidlab.evaluate.maps import efficiency_maps
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import signal_score
-from pidlab.evaluate.results.run import WorkingPoint
+from pidlab.evaluate.results import WorkingPoint
 from pidlab.measured import UNDEFINED
 
 

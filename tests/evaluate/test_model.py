@@ -28,7 +28,7 @@ from pidlab.config.schema import Evaluate
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate import evaluate_model
 from pidlab.evaluate.points.working_points import passes, threshold_at
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results import json_value
 
 
 @pytest.fixture(scope="module")
@@ -289,10 +289,10 @@ def test_mistakes_of_the_caller_are_named():
 
 
 def test_results_go_into_json(result):
-    text = json.dumps(plain(result), allow_nan=False)
+    text = json.dumps(json_value(result), allow_nan=False)
     assert json.loads(text)["samples"]["test"]["auc"]["value"] == result.samples["test"].auc.value
     cuts = evaluated(hand_cuts, kind="expression", fixed_cut=True)
-    assert plain(cuts)["samples"]["test"]["auc"]["value"] is None
+    assert json_value(cuts)["samples"]["test"]["auc"]["value"] is None
 
 
 def test_scores_of_one_value_are_measured_without_a_warning():
@@ -314,4 +314,4 @@ def test_a_test_sample_of_one_class_is_measured_as_far_as_it_goes(only):
     point = found.working_points[0]
     assert np.isnan((point.misid["pion"] if only == 0 else point.efficiency).value)
     assert np.isfinite((point.efficiency if only == 0 else point.misid["pion"]).value)
-    json.dumps(plain(found), allow_nan=False)
+    json.dumps(json_value(found), allow_nan=False)

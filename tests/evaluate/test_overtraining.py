@@ -10,6 +10,7 @@ from scipy.stats import ks_2samp
 
 from evaluate_samples import both_features, evaluated, gaussians, probabilities, three_samples, weights
 from pidlab.evaluate.overtraining import ks_distance, ks_p_value, overtraining
+from pidlab.evaluate.ranking import ScoredSample
 
 
 def flat_enough(p):
@@ -60,7 +61,7 @@ def in_folds(n, rng, *, memory=0.0, kind="unit"):
     seen = np.arange(n) % 7 != 0
     scores = [(test.x[:, 0] + 0.3 * rng.normal(size=n)).astype(np.float32) for _ in range(2)]
     scores[0] += np.where(test.is_signal, memory, -memory).astype(np.float32)
-    return (scores[0][seen], test.take(seen), None), (scores[1], test, None)
+    return ScoredSample(scores[0][seen], test.take(seen), None), ScoredSample(scores[1], test, None)
 
 
 @pytest.mark.slow
@@ -72,7 +73,7 @@ def test_events_that_folds_score_twice_are_compared_as_pairs(kind):
     assert flat_enough([o.ks_p["electron"] for o in found])
     assert 0.55 < np.mean([o.delta_auc.low <= 0 <= o.delta_auc.high for o in found]) < 0.8
     train, test = in_folds(600, rng, kind=kind)
-    apart = (train[0], dataclasses.replace(train[1], event=train[1].event + np.uint64(10_000)), None)
+    apart = train._replace(sample=dataclasses.replace(train.sample, event=train.sample.event + np.uint64(10_000)))
     paired, independent = (overtraining(t, test, fixed_cut=False, seed=1).delta_auc for t in (train, apart))
     assert paired.high - paired.low < 0.7 * (independent.high - independent.low)
     np.testing.assert_allclose(paired.value, independent.value, rtol=1e-12)

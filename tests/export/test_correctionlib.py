@@ -20,8 +20,7 @@ from example_results import example
 from exported_runs import FAST, config, make_run, write_table
 from pidlab.errors import DataError, ModelError, UsageError
 from pidlab.evaluate.points.flat import thresholds_at
-from pidlab.evaluate.results.run import FlatThreshold, Results
-from pidlab.evaluate.results.stored import read_results, write_results
+from pidlab.evaluate.results import FlatThreshold, Results, read_results, write_results
 from pidlab.export import parity_events
 from pidlab.export.correctionlib import document as correctionlib_json
 from pidlab.export.correctionlib.content import corrections

@@ -15,15 +15,15 @@ from matplotlib.text import Text
 
 from example_results import FEATURES, TARGETS, example, measured
 from pidlab.errors import OutputError
-from pidlab.evaluate.results.run import (
+from pidlab.evaluate.results import (
     Comparison,
     CutStep,
     EfficiencyMap,
     Histogram,
     ModelResult,
     Results,
-    Robustness,
     RobustnessPoint,
+    RobustnessResult,
     Roc,
     Training,
     WorkingPoint,
@@ -118,7 +118,7 @@ def with_odd_names(model):
     dropped = tuple(RobustnessPoint("drop", f, 1.0, measured(0.8, 1000), UNDEFINED, {}) for f in ODD)
     return Results(
         "$e$", ("$e$", "pi"), ODD, {}, (CutStep("$p_T > 1$", {"$e$": 3, "pi": 2}, {}),), {"_m_": model},
-        (Comparison("$a_{", "_m_", measured(0.01, 100), ()),), {"_m_": Robustness(dropped, {})},
+        (Comparison("$a_{", "_m_", measured(0.01, 100), ()),), {"_m_": RobustnessResult(dropped, {})},
         dict.fromkeys(ODD, by_class(TWO.inputs[FEATURES[0]])), {"$e$": np.eye(len(ODD))},
     )  # fmt: skip
 
@@ -244,7 +244,8 @@ def test_empty_and_undefined_content_does_not_fail():
     points = tuple(RobustnessPoint(c, "x", 0.1, UNDEFINED, UNDEFINED, {}) for c in ("smear", "drop"))
     results = Results(
         "e", ("e", "pi"), ("x", "y"), {}, (CutStep("none", {"e": 0, "pi": 0}, {}),), {"m": model},
-        (Comparison("m", "m", UNDEFINED, ()),), {"m": Robustness(points, {})}, {"x": {"e": nothing, "pi": negative}},
+        (Comparison("m", "m", UNDEFINED, ()),), {"m": RobustnessResult(points, {})},
+        {"x": {"e": nothing, "pi": negative}},
         {"e": np.full((2, 2), np.nan)},
     )  # fmt: skip
     names = [name for name, _, _, figure in figures(results) if gallery.rendered(figure, name, "svg")]

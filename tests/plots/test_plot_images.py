@@ -21,8 +21,7 @@ from test_quality_output import results_of
 
 from example_results import FEATURES, example
 from pidlab.config.schema import Flat, Style
-from pidlab.evaluate.results.domain import FeatureShift, Shift
-from pidlab.evaluate.results.tuning import Tried, Tuning
+from pidlab.evaluate.results import FeatureShift, Shift, Tried, Tuning
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots import gallery, style
 from pidlab.plots.domain import domain_figures

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.text import Text
 
 from example_results import FEATURES, example, measured
-from pidlab.evaluate.results.run import CutStep, EfficiencyMap, Roc, Training
+from pidlab.evaluate.results import CutStep, EfficiencyMap, Roc, Training
 from pidlab.measured import UNDEFINED
 from pidlab.plots import style
 from pidlab.plots.comparison import delta_auc, delta_misid

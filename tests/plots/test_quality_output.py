@@ -13,7 +13,7 @@ from test_classes import pairs_of, result_of
 from evaluate_samples import evaluated, hand_cuts, one_feature, three_samples
 from example_results import example
 from pidlab.evaluate.importance import measure_importance
-from pidlab.evaluate.results.quality import FeatureImportance, Importance
+from pidlab.evaluate.results import FeatureImportance, Importance
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots import gallery
 from pidlab.report.page import render

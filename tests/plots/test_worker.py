@@ -9,7 +9,7 @@ import pytest
 
 from example_results import example
 from pidlab.config.schema import Style
-from pidlab.evaluate.results.stored import write_results
+from pidlab.evaluate.results import write_results
 from pidlab.plots import worker as worker_module
 from pidlab.plots.gallery import write
 from pidlab.plots.worker import FigureWorker, drawing

@@ -16,7 +16,7 @@ import pytest
 
 from example_results import example
 from pidlab.errors import OutputError
-from pidlab.evaluate.results.run import Results, Scoring
+from pidlab.evaluate.results import Results, Scoring
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.gallery import Picture, catalogue
 from pidlab.plots.sheets.table import FigureTable

@@ -11,7 +11,7 @@ import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pidlab.evaluate.results.run import Histogram
+from pidlab.evaluate.results import Histogram
 from pidlab.rootio import fill, from_cells, th1, th2, th3, tprofile
 from pidlab.rootio.histograms import find_bins, titles
 from real_root import ask_root, needs_root

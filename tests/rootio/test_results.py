@@ -15,7 +15,7 @@ import uproot
 from example_results import example, hand_model
 from pidlab.errors import OutputError
 from pidlab.evaluate.intervals import clopper_pearson
-from pidlab.evaluate.results.run import CutStep, EfficiencyMap, Results
+from pidlab.evaluate.results import CutStep, EfficiencyMap, Results
 from pidlab.measured import UNDEFINED
 from pidlab.rootio import read_efficiency, write_results
 from pidlab.rootio.results.named_object import root_text

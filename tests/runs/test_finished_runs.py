@@ -15,7 +15,7 @@ import uproot
 from conftest import Run, write_tree
 from pidlab.config.load import check_config
 from pidlab.errors import UsageError
-from pidlab.evaluate.results.stored import write_results
+from pidlab.evaluate.results import write_results
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse, run
 from pidlab.progress import Watcher

@@ -13,7 +13,7 @@ import uproot
 
 import pidlab as package
 from conftest import Run
-from pidlab.evaluate.results.stored import read_results
+from pidlab.evaluate.results import read_results
 from pidlab.runs.bundle import load_bundle
 from pidlab.runs.compare import compare_runs, load_runs
 from pidlab.runs.scored_events import read_events

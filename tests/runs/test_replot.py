@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from example_results import example
-from pidlab.evaluate.results.stored import write_results
+from pidlab.evaluate.results import write_results
 
 CONFIG = """\
 data: {files: a.root}

@@ -17,7 +17,7 @@ from tune_orders import CONTENT, OnTrials, configuration, sample, tuned
 from pidlab.cli import main
 from pidlab.config.load import load_config
 from pidlab.errors import ModelError, OutputError, UsageError
-from pidlab.evaluate.results.tuning import Tried, Tuning
+from pidlab.evaluate.results import Tried, Tuning
 from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher

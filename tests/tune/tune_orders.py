@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from conftest import write_tree
-from pidlab.evaluate.results.tuning import Tuning
+from pidlab.evaluate.results import Tuning
 from pidlab.models.registry import Resources
 from pidlab.progress import Task, Watcher
 from pidlab.tune import TuningRequest, tune

@@ -12,7 +12,7 @@ from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, PATH, VERBOSE, resour
 from pidlab.errors import DataError
 
 if TYPE_CHECKING:
-    from pidlab.evaluate.results.run import Results
+    from pidlab.evaluate.results import Results
 
 _SEARCH = """\b
 SPEC of --search:

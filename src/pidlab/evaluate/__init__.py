@@ -1,4 +1,4 @@
-"""Scores and samples in, results with intervals out."""
+"""Evaluation: from scores and samples to results with intervals."""
 
 from pidlab.evaluate.compare import compare_models
 from pidlab.evaluate.decisions import evaluate_decisions, with_decisions

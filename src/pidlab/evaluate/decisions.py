@@ -1,30 +1,27 @@
-"""Models without a score: a decision at each working point, each measured as somebody's cuts are.
+"""Models without a score: one decision for each working point, each of which is measured like a fixed cut.
 
-Their scores are (n, k + p): p columns of 1 and 0, one a working point, behind k that repeat the first of them as a
-model of k classes would have it. So whatever looks at one decision only need not know of the others.
+Their scores are (n, k + p): the first k columns are the scores of a model of k classes that makes the first decision,
+and the other p columns hold the decisions, 1 or 0, of all p working points. So code that needs one decision only reads
+the first k columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.config.names import HAND
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate.model import evaluate_model
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.evaluate.results.run import EfficiencyMap, ModelResult, Training, WorkingPoint
-from pidlab.sample import Sample
-
-Scores = NDArray[np.floating[Any]]
+from pidlab.evaluate.results import ModelResult, Training
+from pidlab.sample import FloatArray, Sample
 
 
-def with_decisions(decisions: Scores, n_classes: int, signal: int) -> Scores:
-    """(n, k + p) scores from the decisions (n, p), 1 or 0, of p working points."""
+def with_decisions(decisions: FloatArray, n_classes: int, signal: int) -> FloatArray:
+    """Returns scores (n, k + p) from the decisions (n, p), 1 or 0, of p working points."""
     first = signal_scores(decisions[:, 0], n_classes, signal, probability=True)
     return np.concatenate([first, decisions.astype(np.float32)], axis=1)
 
@@ -32,7 +29,7 @@ def with_decisions(decisions: Scores, n_classes: int, signal: int) -> Scores:
 def evaluate_decisions(
     name: str,
     kind: str,
-    scores: Mapping[str, Scores],
+    scores: Mapping[str, FloatArray],
     samples: Mapping[str, Sample],
     options: Evaluate,
     points: Sequence[tuple[str, float]],
@@ -40,12 +37,12 @@ def evaluate_decisions(
     training: Training | None = None,
     seed: int = 1,
 ) -> ModelResult:
-    """Measure each of the working points (name, target) of (n, k + p) scores, and put the results together.
+    """Measures each of the working points (name, target) of scores (n, k + p), and merges the results into one.
 
-    There is no curve and no AUC; accuracy, confusion matrix, response and overtraining are those of the first point.
+    There is no curve and no AUC. Accuracy, confusion matrix, response and overtraining are those of the first point.
 
     Raises:
-        DataError, UsageError: as `evaluate_model` does.
+        DataError, UsageError: As `evaluate_model`.
     """
     alone = [
         evaluate_model(
@@ -66,38 +63,33 @@ def evaluate_decisions(
     )
     return replace(
         alone[0],
-        working_points=tuple(_named(r.working_points[0], *p) for r, p in zip(alone, points, strict=True)),
-        maps=tuple(_of_point(m, p) for r, (p, _) in zip(alone, points, strict=True) for m in r.maps),
+        working_points=tuple(
+            replace(r.working_points[0], name=p, target=target) for r, (p, target) in zip(alone, points, strict=True)
+        ),
+        maps=tuple(replace(m, working_point=p) for r, (p, _) in zip(alone, points, strict=True) for m in r.maps),
         note=f"{note} {alone[0].note}".strip(),
     )
 
 
-def _column(scores: Scores, number: int, sample: Sample) -> Scores:
+def _column(scores: FloatArray, number: int, sample: Sample) -> FloatArray:
+    """Returns the scores (n, k) of the decision at a working point, from scores (n, k + p)."""
     k = len(sample.classes)
     return signal_scores(scores[:, k + number], k, sample.signal, probability=True)
 
 
-def _named(point: WorkingPoint, name: str, target: float) -> WorkingPoint:
-    return replace(point, name=name, target=target)
-
-
-def _of_point(found: EfficiencyMap, point: str) -> EfficiencyMap:
-    return replace(found, working_point=point)
-
-
 def one_by_one(
-    result: ModelResult, test: Scores, deciding: Scores | None, sample: Sample
-) -> Iterator[tuple[ModelResult, Scores, Scores | None]]:
-    """The model with its scores as it is, or, for one without a score, a single point for each of its decisions."""
+    result: ModelResult, test: FloatArray, threshold_sample: FloatArray | None, sample: Sample
+) -> Iterator[tuple[ModelResult, FloatArray, FloatArray | None]]:
+    """Yields the model with its scores on both samples, or one model for each decision if it has no score."""
     if test.shape[1] <= len(sample.classes):
-        yield result, test, deciding
+        yield result, test, threshold_sample
         return
     for i, point in enumerate(result.working_points):
-        own = None if deciding is None else _column(deciding, i, sample)
+        own = None if threshold_sample is None else _column(threshold_sample, i, sample)
         yield replace(result, working_points=(point,)), _column(test, i, sample), own
 
 
 def pair_name(a: ModelResult, b: ModelResult) -> str:
-    """What the comparison of somebody's cuts, a, with b is called: the working point, where one of them has a name."""
+    """Returns the name of the comparison of a fixed cut, a, with b: that of a named working point, or "hand"."""
     names = [m.working_points[0].name for m in (a, b) if m.fixed_cut]
     return next((name for name in names if name != HAND), HAND)

@@ -1,18 +1,18 @@
-"""Data against simulation: two samples of the same features, and a score that was to tell them apart."""
+"""Data against simulation: how well a classifier distinguishes two samples of the same features."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pidlab.evaluate.histograms import histogram, input_histograms
+from pidlab.evaluate.histograms import histograms_by_class, input_histograms
 from pidlab.evaluate.overtraining import class_p, ks_distance, share_events
 from pidlab.evaluate.ranking import (
     Score,
+    ScoredSample,
     auc,
     auc_in_folds,
     auc_influence,
@@ -23,45 +23,43 @@ from pidlab.evaluate.ranking import (
     signal_score,
     variance,
 )
-from pidlab.evaluate.results.domain import FeatureShift, Shift
+from pidlab.evaluate.results import FeatureShift, Shift
 from pidlab.measured import UNDEFINED, Measured
-from pidlab.sample import IntArray, Sample
+from pidlab.sample import FloatArray, IntArray, Sample
 
-_NAMED = 3
-_CERTAIN = 2.0
-
-
+_NAMED = 3  # the most features that the sentence names
+_CERTAIN = 2.0  # standard deviations from which on a difference is shown
 _LEAST_SHARED = 0.5
-"""Models that are trained on each other's test events make the variance of their mean AUC at least so much larger."""
+"""The least relative increase of the variance of the mean AUC by models trained on each other's test events."""
 
 
 class FoldScores(Protocol):
-    """Scores of models each of which did not see one fold of the events."""
+    """Scores by one model for each fold, which was trained without the events of that fold."""
 
     @property
     def fold(self) -> IntArray:
-        """(n,) the fold of each candidate, the same for all candidates of an event."""
+        """Returns the fold (n,) of each candidate, which is the same for all candidates of an event."""
 
-    def __call__(self, sample: Sample) -> NDArray[np.floating[Any]]:
-        """(n, 2) scores of the sample, or of one with other features, by models that did not see the event."""
+    def __call__(self, sample: Sample) -> FloatArray:
+        """Returns scores (n, 2) of the sample, or of one with other features, by models trained without the event."""
 
-    def without(self, sample: Sample) -> NDArray[np.floating[Any]] | None:
-        """(n, k) the signal's score by models that saw neither a candidate's own fold nor the fold of the column.
+    def without(self, sample: Sample) -> FloatArray | None:
+        """Returns the signal's score (n, k) by models trained without the candidate's fold and the column's fold.
 
-        The column of its own fold is that of `__call__`. None where there are no such models.
+        The column of the candidate's own fold is the score of `__call__`. None if there are no such models.
         """
 
 
 def measure_shift(score: FoldScores, sample: Sample, *, seed: int) -> Shift:
-    """How well `score` tells the second class of `sample` (the signal) from the first, and by which features.
+    """Measures how well `score` distinguishes the second class of `sample` (the signal) from the first.
 
-    A feature's loss is the AUC less that after its values are shuffled among all candidates (Breiman, Machine Learning
-    45 (2001) 5), with the interval of the paired difference.
+    A feature's loss is the AUC minus the AUC after its values are shuffled among all candidates (Breiman, Machine
+    Learning 45 (2001) 5), with the interval of the paired difference.
 
     Args:
-        score: scores candidates by models that did not see their events.
-        sample: candidates of "run" and "files", weights of any sign.
-        seed: of shuffles and permutations.
+        score: scores of models that were trained without the events they score.
+        sample: candidates of "run" and "files", with weights of any sign.
+        seed: seed of shuffles and permutations.
     """
     own, groups = signal_score(score(sample), sample), event_groups(sample)
     inflation = 1 + shared_training(score, sample, groups)
@@ -76,22 +74,20 @@ def measure_shift(score: FoldScores, sample: Sample, *, seed: int) -> Shift:
     shifts.sort(key=lambda shift: -shift.loss.value)
     counts = np.bincount(sample.y, minlength=2)
     n = {name: int(counts[i]) for i, name in enumerate(sample.classes)}
-    edges = np.linspace(0.0, 1.0, 51)
-    rows = [sample.y == i for i in range(2)]
-    response = {c: histogram(own[r], sample.weight[r], edges) for c, r in zip(sample.classes, rows, strict=True)}
+    response = histograms_by_class(own, sample, np.linspace(0.0, 1.0, 51))
     return Shift(n, area, tuple(shifts), response, input_histograms(sample), sentence(area, n, tuple(shifts)))
 
 
 def shared_training(score: FoldScores, sample: Sample, groups: IntArray | None) -> float:
-    """How much larger the variance of the mean AUC of folds is than if their models had nothing to do with each other.
+    """Returns the relative increase of the variance of the mean AUC of folds over that of independent models.
 
-    The events that test one model have trained the others: where they lean to one side by chance, these have learned
-    it. For a rule that is linear in the events, and samples that cannot be told apart, this doubles the variance,
-    whatever the number of folds. For any rule, the covariance of the AUCs of two folds j and k is then the mean of
-    the product of what training on k adds to the AUC of j and of what training on j adds to that of k: without
-    either, their expectation given all other events is 0.5. So each pair of folds gives an unbiased estimate from
-    models that saw neither. Their sum scatters by about .6 of the variance, hence the least value; there it is
-    between .1 and .7 in simulation for boosted trees.
+    The events that test one model were used to train the others, which learn their chance fluctuations. For a rule that
+    is linear in the events, and two samples of one distribution, this doubles the variance for any number of folds. For
+    any rule, the covariance of the AUCs of folds j and k is then the mean of a product: the gain in the AUC of j by
+    training on k, times the gain in the AUC of k by training on j, because the expected AUC without either fold, given
+    all other events, is 0.5. So each pair of folds gives an unbiased estimate from models trained without both. The sum
+    of these estimates fluctuates by about .6 of the variance, which is why there is a least value; in simulations of
+    boosted trees the true value is between .1 and .7.
     """
     left_out = score.without(sample)
     if left_out is None:
@@ -116,24 +112,24 @@ def shared_training(score: FoldScores, sample: Sample, groups: IntArray | None) 
 
 
 def _loss(own: Score, shuffled: Score, sample: Sample, fold: IntArray, groups: IntArray | None) -> Measured:
+    """Returns the AUC of scores (n,) minus that of scores after a shuffle, each as the mean over folds."""
     before, after = (influence_in_folds(s, sample.is_signal, sample.weight, fold) for s in (own, shuffled))
     return UNDEFINED if before is None or after is None else difference(after, before, groups)
 
 
 def _feature_shift(j: int, sample: Sample, loss: Measured, groups: IntArray | None, seed: int) -> FeatureShift:
-    x, w = sample.x[:, j].astype(np.float32), sample.weight
-    alone = auc(x, sample.is_signal, w, groups)
+    alone = auc(sample.x[:, j].astype(np.float32), sample.is_signal, sample.weight, groups)
     parts = [sample.take(sample.y == i) for i in range(2)]
     parts = [replace(part, y=np.zeros_like(part.y)) for part in parts]
-    first, second = ((part.x[:, j], part, event_groups(part)) for part in parts)
-    p = class_p(first, second, 0, seed, paired=share_events(first[1], second[1]))
-    distance = ks_distance(first[0], second[0], first[1].weight, second[1].weight)
+    first, second = (ScoredSample(part.x[:, j], part, event_groups(part)) for part in parts)
+    p = class_p(first, second, 0, seed, paired=share_events(first.sample, second.sample))
+    distance = ks_distance(first.score, second.score, first.sample.weight, second.sample.weight)
     missing = [float(part.weight[np.isnan(part.x[:, j])].sum() / part.weight.sum()) for part in parts]
     return FeatureShift(sample.features[j], loss, alone, distance, p, (missing[0], missing[1]))
 
 
 def sentence(area: Measured, n: dict[str, int], shifts: tuple[FeatureShift, ...]) -> str:
-    """What the AUC means for somebody who wants to use the models on these files."""
+    """Returns what the AUC means for the use of the run's efficiencies on these files, in a sentence."""
     error = max(area.value - area.low, area.high - area.value)
     what = f"the {n['files']:,} rows of the files from the {n['run']:,} of the run"
     number = f"AUC {area.value:.4f} ± {error:.4f} (0.5: cannot tell)"

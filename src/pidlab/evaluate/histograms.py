@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pidlab.evaluate.intervals import inner, sums_by
-from pidlab.evaluate.results.run import Histogram
+from pidlab.evaluate.results import Histogram
 from pidlab.measured import Array
 from pidlab.sample import FloatArray, Sample
 
@@ -15,9 +15,9 @@ _CHUNK = 100_000
 
 
 def histogram(values: FloatArray, weights: FloatArray, edges: ArrayLike) -> Histogram:
-    """Weighted histogram of values (n,) in bins of edges (b + 1,).
+    """Returns the weighted histogram of values (n,) in bins of edges (b + 1,).
 
-    The last bin holds its upper edge, as numpy has it: a probability of exactly 1 is no overflow. NaN counts as
+    The last bin contains its upper edge, as in numpy, so that a probability of exactly 1 is no overflow. NaN is
     overflow, as in ROOT.
     """
     edges = np.asarray(edges, np.float64)
@@ -32,7 +32,7 @@ def histogram(values: FloatArray, weights: FloatArray, edges: ArrayLike) -> Hist
 
 
 def robust_edges(values: FloatArray, bins: int = _BINS) -> Array:
-    """bins + 1 equal steps over the central 99.8 % of the finite values, so that outliers flatten nothing."""
+    """Returns bins + 1 equidistant edges over the central 99.8 % of the finite values, which excludes outliers."""
     finite = values[np.isfinite(values)].astype(np.float64)
     if not len(finite):
         return np.linspace(0.0, 1.0, bins + 1)
@@ -45,20 +45,21 @@ def robust_edges(values: FloatArray, bins: int = _BINS) -> Array:
 
 
 def input_histograms(sample: Sample) -> dict[str, dict[str, Histogram]]:
-    """For each feature, then class, its histogram; the classes share the edges."""
-    return {name: _by_class(sample.x[:, i], sample) for i, name in enumerate(sample.features)}
+    """Returns the histogram of each feature, then class; all classes have the same edges."""
+    columns = zip(sample.features, sample.x.T, strict=True)
+    return {name: histograms_by_class(column, sample, robust_edges(column)) for name, column in columns}
 
 
-def _by_class(values: FloatArray, sample: Sample) -> dict[str, Histogram]:
-    edges = robust_edges(values)
+def histograms_by_class(values: FloatArray, sample: Sample, edges: Array) -> dict[str, Histogram]:
+    """Returns the histogram of values (n,) for each true class."""
     rows = [sample.y == c for c in range(len(sample.classes))]
     return {name: histogram(values[r], sample.weight[r], edges) for name, r in zip(sample.classes, rows, strict=True)}
 
 
 def correlations(sample: Sample) -> dict[str, NDArray[np.float64]]:
-    """For each class the (d, d) weighted linear correlation, each pair of features where a candidate has both.
+    """Returns the weighted linear correlation (d, d) of each class, from the candidates that have both features.
 
-    NaN where a feature is constant, absent, or where weights of both signs leave no positive variance.
+    It is NaN for a feature that is constant, absent, or without a positive variance because of negative weights.
     """
     return {
         name: _correlation(sample.x[sample.y == c], sample.weight[sample.y == c])
@@ -67,7 +68,7 @@ def correlations(sample: Sample) -> dict[str, NDArray[np.float64]]:
 
 
 def _correlation(x: FloatArray, weight: FloatArray) -> NDArray[np.float64]:
-    """Sums over chunks of pairwise complete rows, about each feature's median so that no digits are lost."""
+    """Returns the correlation from sums over chunks; values relative to each feature's median lose no digits."""
     d = x.shape[1]
     origin = np.array([_median(x[:, i]) for i in range(d)])
     n, first, mixed, second = (np.zeros((d, d)) for _ in range(4))

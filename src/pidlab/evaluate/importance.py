@@ -1,20 +1,18 @@
-"""Importance: what a model loses when one feature is shuffled, and what each feature adds to the margins of trees."""
+"""Importance: the loss of a model if one feature is shuffled, and the contribution of each feature to its margin."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.evaluate.calibration import class_balanced
 from pidlab.evaluate.intervals import effective_number, symmetric
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import auc_influence, event_groups, signal_score, variance
-from pidlab.evaluate.results.quality import FeatureImportance, Importance
-from pidlab.evaluate.results.run import ModelResult
+from pidlab.evaluate.results import FeatureImportance, Importance, ModelResult
 from pidlab.evaluate.robustness import reduced
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.sample import FloatArray, IntArray, Sample
@@ -23,36 +21,36 @@ REPEATS = 3
 
 
 class _Rates(NamedTuple):
-    """AUC, efficiency and misidentifications, each a value and its influences (n,); None where a class is absent."""
+    """AUC, efficiency and misidentifications, each with its influences (n,); the value is None for an absent class."""
 
     values: tuple[float | None, ...]
     parts: tuple[FloatArray, ...]
 
 
 def measure_importance(
-    score: Callable[[Sample], NDArray[np.floating[Any]]],
+    score: Callable[[Sample], FloatArray],
     sample: Sample,
     result: ModelResult,
     *,
     seed: int,
-    contributions: tuple[NDArray[np.floating[Any]], Sample] | None = None,
+    contributions: tuple[FloatArray, Sample] | None = None,
 ) -> Importance:
-    """Shuffle each feature among the candidates, three times, and score again; thresholds stay as they are.
+    """Measures a model with each feature shuffled among the candidates, three times, at fixed thresholds.
 
-    L. Breiman, Machine Learning 45 (2001) 5. Of a sample beyond 20,000 candidates about that many are taken, whole
-    events, the same as for robustness. A feature's values are shuffled among all of them, whatever their class, weight
-    or event: with a copy of a feature beside it, both seem to matter little. The shuffles depend on the seed and the
-    feature's name only, so they are the same for every model.
+    L. Breiman, Machine Learning 45 (2001) 5. If the sample has more than 20,000 candidates, about that many are taken,
+    in whole events, the same ones as for robustness. The values of a feature are shuffled among all of them,
+    independently of class, weight and event. If two features carry the same information, both seem unimportant. The
+    shuffles depend on the seed and the feature's name only, so they are the same for every model.
 
-    Intervals cover the fluctuation of events, both as the ones that are scored and as those whose value is borrowed,
-    and what so few shuffles leave open. A model that does not read a feature loses exactly nothing.
+    Intervals cover the fluctuation of events, both as candidates that are scored and as candidates whose value is used
+    for another, and the fluctuation of so few shuffles. A model that does not use a feature loses exactly 0.
 
     Args:
-        score: gives (n, k) scores of a sample with other features.
+        score: returns the scores (n, k) of a sample with other features.
         sample: the test sample.
-        result: of the model on it; its first working point counts. Without any, only the area is measured.
-        seed: of shuffles and choice of events.
-        contributions: (m, d) what each feature adds to the signal's margin, and the m candidates they are for.
+        result: the model's result on it. Rates are at its first working point; without one only the AUC is measured.
+        seed: seed of the shuffles and of the choice of events.
+        contributions: (m, d) contribution of each feature to the signal's margin, and the m candidates.
     """
     sample = reduced(sample, seed)
     groups = event_groups(sample)
@@ -82,8 +80,8 @@ def _with_shuffled(sample: Sample, column: int, order: IntArray) -> Sample:
     return sample.with_x(x)
 
 
-def _rates(scores: NDArray[np.floating[Any]], sample: Sample, threshold: float) -> _Rates:
-    """AUC, efficiency of the signal, misidentification of each other class."""
+def _rates(scores: FloatArray, sample: Sample, threshold: float) -> _Rates:
+    """Returns the AUC, the efficiency of the signal, and the misidentification of each other class."""
     signal = signal_score(scores, sample)
     area = auc_influence(signal, sample.is_signal, sample.weight)
     passing = passes(signal, threshold)
@@ -106,10 +104,11 @@ def _difference(
     sample: Sample,
     groups: IntArray | None,
 ) -> Measured:
-    """Shuffled minus nominal of one rate: the mean over repeats; its variance over events plus that over repeats.
+    """Returns one rate after shuffling minus before, as the mean over repeats.
 
-    A candidate moves the rate by its own score and by that of the candidate that borrows its value. Products of
-    influences in different repeats leave out what a single shuffle adds by chance, which the repeats themselves show.
+    Its variance is the sum of that over events and that over repeats. A candidate changes the rate by its own score and
+    by the score of the candidate that has taken its value. Products of influences of different repeats do not contain
+    the fluctuation of a single shuffle, which the variance over repeats measures.
     """
     before = nominal.values[which]
     after = [rates.values[which] for rates in shuffled]
@@ -130,8 +129,8 @@ def _difference(
     return symmetric(float(np.mean(changes)), deviation, effective_number(sample.weight))
 
 
-def _mean_contributions(contributions: NDArray[np.floating[Any]], sample: Sample) -> dict[str, Measured]:
-    """Feature to the mean size of its contribution, every class counting the same, plus and minus one deviation."""
+def _mean_contributions(contributions: FloatArray, sample: Sample) -> dict[str, Measured]:
+    """Returns the mean size of each feature's contribution, with the same total weight for each class."""
     weight, groups = class_balanced(sample), event_groups(sample)
     total, n = float(weight.sum()), effective_number(weight)
     if not total > 0:

@@ -1,4 +1,4 @@
-"""Maps: what passes a working point, in bins of one or two spectators."""
+"""Maps: the fraction that passes a working point, in bins of one or two spectators."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from pidlab.config.names import axes_of
 from pidlab.config.schema import Map
 from pidlab.evaluate.intervals import efficiency, sums_by
 from pidlab.evaluate.points.flat import check_spectators, decided_by
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import Score
-from pidlab.evaluate.results.run import EfficiencyMap, WorkingPoint
+from pidlab.evaluate.results import EfficiencyMap, WorkingPoint
 from pidlab.measured import Array
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
@@ -23,35 +24,27 @@ _MEASURED = ("passed", "total", "passed2", "total2", "value", "low", "high", "n"
 def efficiency_maps(
     score: Score, points: Sequence[WorkingPoint], sample: Sample, asked: Sequence[Map], least: float = 10.0
 ) -> tuple[EfficiencyMap, ...]:
-    """For each map, working point and class the fraction that passes, with bounds for independent candidates.
+    """Returns the fraction that passes for each map, working point and class, with bounds for independent candidates.
 
-    Spectators that no map has for itself get one: in the bins of a map of two spectators that names them, else in 10
-    equally populated ones. Candidates outside the edges, or
-    without the spectator, are in no bin; the last bin holds its upper edge. Empty bins are NaN, those with fewer
-    than `least` effective events are thin.
+    A map along each spectator that has none of its own is added: in the bins that a map of two spectators has for it,
+    or else in 10 equally populated bins. Candidates outside the edges or without the spectator are in no bin; the last
+    bin contains its upper edge. Empty bins are NaN, and bins with fewer than `least` effective events are thin.
 
     Raises:
-        UsageError: a map names something that is no spectator.
+        UsageError: A map names something that is no spectator.
     """
     check_spectators("maps", {name for m in asked for name in (m.x, m.y) if name is not None}, sample)
-    maps = [*asked, *_along_one(sample, asked)]
+    bins = {m.y: m.y_bins for m in asked if m.y is not None} | {m.x: m.bins for m in asked}
+    alone = {m.x for m in asked if m.y is None}
+    maps = [*asked, *(Map(x=name, bins=bins.get(name, 10)) for name in sample.spectators if name not in alone)]
     decisions = [(point.name, passes(*decided_by(point, score, sample))) for point in points]
     return tuple(result for m in maps for result in maps_in(m, decisions, sample, least))
 
 
-def _along_one(sample: Sample, asked: Sequence[Map]) -> Iterable[Map]:
-    """A map along each spectator that has none of its own, in the bins of a map of two where it has any."""
-    bins = {m.y: m.y_bins for m in asked if m.y is not None} | {m.x: m.bins for m in asked}
-    alone = {m.x for m in asked if m.y is None}
-    return [Map(x=name, bins=bins.get(name, 10)) for name in sample.spectators if name not in alone]
-
-
 def maps_in(m: Map, decisions: list[tuple[str, BoolArray]], sample: Sample, least: float) -> Iterable[EfficiencyMap]:
-    """For each named decision (n,) and class the fraction that passes, in the bins of one map."""
-    asked = [(m.x, m.bins)] if m.y is None else [(m.x, m.bins), (m.y, m.y_bins)]
-    names = tuple(name for name, _ in asked)
-    counted = sample.weight != 0  # a row without weight is in no sum, so it must not move a bin either
-    edges = tuple(map_edges(sample.spectators[name][counted], bins) for name, bins in asked)
+    """Yields the fraction that passes, in the bins of one map, for each named decision (n,) and class."""
+    names = tuple(axes_of(m))
+    edges = map_edges(m, sample, sample.weight != 0)  # without weight a candidate is in no sum and moves no edge
     shape = tuple(len(e) - 1 for e in edges)
     bin_of = bins_of([sample.spectators[name] for name in names], edges)
     k, size = len(sample.classes), int(np.prod(shape))
@@ -72,8 +65,14 @@ def _sums(cell: IntArray, weight: FloatArray, size: int) -> tuple[Array, Array]:
     return sums_by(cell, weight, size), sums_by(cell, weight * weight, size)
 
 
-def map_edges(values: FloatArray, bins: Sequence[float] | int) -> Array:
-    """Given edges as they are; for a number, that many bins of equally many candidates, fewer where values repeat."""
+def map_edges(m: Map, sample: Sample, rows: BoolArray) -> tuple[Array, ...]:
+    """Returns the bin edges along each spectator of a map, for the candidates `rows` (n,) of a sample."""
+    bins = zip(axes_of(m), (m.bins, m.y_bins), strict=False)
+    return tuple(_edges(sample.spectators[name][rows], b) for name, b in bins)
+
+
+def _edges(values: FloatArray, bins: Sequence[float] | int) -> Array:
+    """Returns given edges, or the edges of that many equally populated bins; fewer bins if values repeat."""
     if not isinstance(bins, int):
         return np.asarray(bins, np.float64)
     finite = values[np.isfinite(values)]
@@ -84,7 +83,7 @@ def map_edges(values: FloatArray, bins: Sequence[float] | int) -> Array:
 
 
 def bins_of(axes: list[FloatArray], edges: tuple[Array, ...]) -> IntArray:
-    """(n,) index into the flattened bins, or -1 outside."""
+    """Returns the index (n,) of each candidate in the flattened bins, or -1 outside."""
     flat = np.zeros(len(axes[0]), np.int64)
     inside = np.ones(len(axes[0]), np.bool_)
     for values, e in zip(axes, edges, strict=True):

@@ -1,4 +1,4 @@
-"""Overtraining: are the scores of the training and the test sample of one distribution, and does the AUC hold?"""
+"""Overtraining: tests whether the scores of train and test have one distribution, and compares their AUC."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pidlab.evaluate.intervals import symmetric
-from pidlab.evaluate.ranking import Score, auc_influence, groups_of, variance
-from pidlab.evaluate.results.run import Overtraining
+from pidlab.evaluate.ranking import ScoredSample, auc_influence, groups_of, variance
+from pidlab.evaluate.results import Overtraining
 from pidlab.measured import UNDEFINED, Array, Measured
-from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
+from pidlab.sample import FloatArray, IntArray, Sample
 from pidlab.split import share_of
 
 _PERMUTATIONS = 499
@@ -21,63 +21,60 @@ _EXACT_AT_MOST = 10_000
 _THINNED_TO = 20_000
 _PATHS, _STEPS = 999, 2000
 
-Part = tuple[Score, Sample, IntArray | None]
 
+def overtraining(train: ScoredSample, test: ScoredSample, *, fixed_cut: bool, seed: int) -> Overtraining:
+    """Returns a Kolmogorov-Smirnov p-value for each class, and AUC(train) - AUC(test).
 
-def overtraining(train: Part, test: Part, *, fixed_cut: bool, seed: int) -> Overtraining:
-    """A Kolmogorov-Smirnov p-value for each class, and AUC(train) - AUC(test), from (score, sample, groups) of each.
-
-    With folds both samples hold the same events, scored by models that saw them and that did not: the two scores of an
-    event are then compared as a pair. NaN for a class that one of the samples lacks.
+    With folds both samples hold the same events, scored by models that were trained on them and by models that were
+    not: the two scores of an event are then compared as a pair. The p-value of an absent class is NaN.
     """
-    paired = share_events(train[1], test[1])
-    p = {name: class_p(train, test, c, seed, paired=paired) for c, name in enumerate(test[1].classes)}
+    paired = share_events(train.sample, test.sample)
+    p = {name: class_p(train, test, c, seed, paired=paired) for c, name in enumerate(test.sample.classes)}
     return Overtraining(p, UNDEFINED if fixed_cut else _delta_auc(train, test, paired=paired))
 
 
 def share_events(train: Sample, test: Sample) -> bool:
-    """Whether some events stand in both samples, from a few of them."""
-    some = [_some(sample.event) for sample in (train, test)]
-    return len(np.intersect1d(train.event[some[0]], test.event[some[1]])) > 0
+    """Returns True if the samples have events in common, among about 20,000 candidates of each at most.
+
+    Whole events are taken, the same ones in every sample of that size.
+    """
+    one, other = (s.event[share_of(s.event, _THINNED_TO / max(len(s), _THINNED_TO), 1)] for s in (train, test))
+    return len(np.intersect1d(one, other)) > 0
 
 
-def _some(event: NDArray[np.uint64]) -> BoolArray:
-    """(n,) true for about 20,000 candidates at most, whole events, the same ones in every sample of that size."""
-    return share_of(event, _THINNED_TO / max(len(event), _THINNED_TO), 1)
-
-
-def class_p(train: Part, test: Part, index: int, seed: int, *, paired: bool) -> float:
-    """The p-value of one class, alike in train and test; `paired` where they share events (`share_events`)."""
-    rows = [sample.y == index for _, sample, _ in (train, test)]
-    grouped = any(groups_of(part[2], r) is not None for part, r in zip((train, test), rows, strict=True))
+def class_p(train: ScoredSample, test: ScoredSample, index: int, seed: int, *, paired: bool) -> float:
+    """Returns the p-value that one class has the same scores in train and test; `paired` is from `share_events`."""
+    both = (train, test)
+    rows = [part.sample.y == index for part in both]
     events = None
-    if paired or grouped:
-        keys = [sample.event for _, sample, _ in (train, test)]
+    if paired or any(groups_of(part.groups, r) is not None for part, r in zip(both, rows, strict=True)):
         share = _THINNED_TO / max(sum(int(r.sum()) for r in rows), _THINNED_TO)
-        rows = [r & share_of(key, share, seed) for r, key in zip(rows, keys, strict=True)]
-        both = np.concatenate([key[r] for r, key in zip(rows, keys, strict=True)])
-        numbers = np.unique(both, return_inverse=True)[1].astype(np.int64)
+        rows = [r & share_of(part.sample.event, share, seed) for r, part in zip(rows, both, strict=True)]
+        numbers = _common_numbers(*(part.sample.event[r] for r, part in zip(rows, both, strict=True)))
         events = (numbers[: int(rows[0].sum())], numbers[int(rows[0].sum()) :])
-    (a, w_a), (b, w_b) = (
-        (score[r], sample.weight[r]) for (score, sample, _), r in zip((train, test), rows, strict=True)
-    )
+    (a, w_a), (b, w_b) = ((part.score[r], part.sample.weight[r]) for part, r in zip(both, rows, strict=True))
     return ks_p_value(a, b, w_a, w_b, events=events, seed=seed)
 
 
-def _delta_auc(train: Part, test: Part, *, paired: bool) -> Measured:
-    """The variances of two independent samples add; of one event in both the difference counts."""
-    parts = [auc_influence(score, sample.is_signal, sample.weight) for score, sample, _ in (train, test)]
+def _common_numbers(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> IntArray:
+    """Returns the numbers of the events of two samples, one behind the other."""
+    return np.unique(np.concatenate([one, other]), return_inverse=True)[1].astype(np.int64)
+
+
+def _delta_auc(train: ScoredSample, test: ScoredSample, *, paired: bool) -> Measured:
+    """Returns the difference; variances of independent samples add, and events in both samples count by difference."""
+    parts = [auc_influence(each.score, each.sample.is_signal, each.sample.weight) for each in (train, test)]
     if parts[0] is None or parts[1] is None:
         return UNDEFINED
-    spread = float(np.hypot(parts[0].deviation(train[2]), parts[1].deviation(test[2])))
-    if paired and np.isfinite(spread):
-        events = np.unique(np.concatenate([train[1].event, test[1].event]), return_inverse=True)[1].astype(np.int64)
-        spread = float(np.sqrt(variance(np.concatenate([parts[0].parts, -parts[1].parts]), events)))
-    return symmetric(parts[0].value - parts[1].value, spread, min(parts[0].n, parts[1].n))
+    deviation = float(np.hypot(parts[0].deviation(train.groups), parts[1].deviation(test.groups)))
+    if paired and np.isfinite(deviation):
+        events = _common_numbers(train.sample.event, test.sample.event)
+        deviation = float(np.sqrt(variance(np.concatenate([parts[0].parts, -parts[1].parts]), events)))
+    return symmetric(parts[0].value - parts[1].value, deviation, min(parts[0].n, parts[1].n))
 
 
 def ks_distance(a: FloatArray, b: FloatArray, weight_a: FloatArray, weight_b: FloatArray) -> float:
-    """The largest distance of the two weighted cumulative distributions, where scores change; NaN ranks lowest."""
+    """Returns the largest distance of two weighted cumulative distributions; NaN counts as the lowest score."""
     order, ends, in_a = _merged(a, b)
     return _distance(np.concatenate([weight_a, weight_b])[order], in_a[order], ends)
 
@@ -91,13 +88,20 @@ def ks_p_value(
     events: tuple[IntArray, IntArray] | None = None,
     seed: int = 1,
 ) -> float:
-    """The probability of a distance at least this large if a and b, with their weights, are of one distribution.
+    """Returns the probability of a distance at least this large if a and b, with weights, have one distribution.
 
-    Equal weights and distinct events: scipy's two-sample test, exact up to 10,000 events. Other weights may go with
-    the score and have any sign: 499 permutations of whole events with their candidates and weights between the samples
-    (p is then (1 + as large) / 500), or, above 10,000 candidates, paths of the limiting process (`_by_paths`). `events`
-    numbers the events of both where some hold several candidates, or stand in both samples; the latter are exchanged
-    as pairs. NaN where a sample is empty or its weights do not sum to more than zero.
+    With equal weights and distinct events this is scipy's two-sample test, which is exact up to 10,000 events. Other
+    weights may be correlated with the score and have any sign. Then whole events, with their candidates and weights,
+    are permuted between the samples 499 times, and p is (1 + number of distances as large) / 500. For more than 10,000
+    candidates, paths of the limiting process replace the permutations (`_by_paths`). The result is NaN if a sample is
+    empty or the sum of its weights is not positive.
+
+    Args:
+        a, b: scores (n,) and (m,).
+        weight_a, weight_b: weights (n,) and (m,).
+        events: numbers of the events of both, needed if some hold several candidates or stand in both samples; events
+            in both samples are exchanged as pairs.
+        seed: seed of the permutations and paths.
     """
     if not len(a) or not len(b) or weight_a.sum() <= 0 or weight_b.sum() <= 0:
         return float("nan")
@@ -114,17 +118,17 @@ def ks_p_value(
 def _unweighted(a: FloatArray, b: FloatArray) -> float:
     method = "exact" if max(len(a), len(b)) <= _EXACT_AT_MOST else "asymp"
     with warnings.catch_warnings():
-        # scipy warns where the exact sum overflows, and then gives the asymptotic value, which is what is wanted.
+        # scipy warns if the exact sum overflows and then returns the asymptotic value, as wanted here.
         warnings.simplefilter("ignore", RuntimeWarning)
         return float(stats.ks_2samp(a, b, method=method).pvalue)
 
 
 def _by_paths(a: FloatArray, b: FloatArray, weight_a: FloatArray, weight_b: FloatArray, seed: int) -> float:
-    """The weighted distance among 999 paths of its limit: B(V(t)) - F(t) B(V(inf)), B a Brownian motion.
+    """Returns the p-value of the weighted distance from 999 paths of its limit B(V(t)) - F(t) B(V(inf)).
 
-    F is the common distribution and V(t) the sum of squared normalised weights up to t, so that weights which go with
-    the score have their effect; for equal weights it is the Brownian bridge (van der Vaart, Asymptotic Statistics,
-    1998, chapter 19). Distance and paths are taken at the same 2000 scores.
+    B is a Brownian motion, F the common distribution and V(t) the sum of squared normalised weights up to t, which
+    includes the correlation of weights and score. For equal weights the limit is the Brownian bridge (van der Vaart,
+    Asymptotic Statistics, 1998, chapter 19). Distance and paths are taken at the same 2000 scores.
     """
     order, ends, in_a = _merged(a, b)
     share_a, share_b = weight_a / weight_a.sum(), weight_b / weight_b.sum()
@@ -142,7 +146,7 @@ def _by_paths(a: FloatArray, b: FloatArray, weight_a: FloatArray, weight_b: Floa
 
 
 def _merged(a: FloatArray, b: FloatArray) -> tuple[IntArray, IntArray, Array]:
-    """The order of both samples' scores, the places in it where a distinct value ends, and 1 for a, 0 for b."""
+    """Returns the order of both samples' scores, the last place of each distinct score in it, and 1 for a, 0 for b."""
     both = np.concatenate([a, b])
     both = np.where(np.isnan(both), -np.inf, both)
     order = np.argsort(both)
@@ -158,7 +162,7 @@ def _permuted(
     events: tuple[IntArray, IntArray],
     seed: int,
 ) -> float:
-    """Events of one sample change sides among each other, those of both swap their two; candidates go along."""
+    """Returns the p-value from permutations of events: those of one sample change sides, those of both swap theirs."""
     order, ends, in_a = _merged(a, b)
     weight, event = np.concatenate([weight_a, weight_b])[order], np.concatenate(events)[order]
     now, n = in_a[order], int(max(e.max() for e in events)) + 1
@@ -175,7 +179,7 @@ def _permuted(
 
 
 def _distance(weight: FloatArray, in_a: FloatArray, ends: IntArray) -> float:
-    """The distance for weights and sides in the order of the scores; infinite where a side's weights cancel."""
+    """Returns the distance for weights and sides in the order of scores; infinite if the weights of a side cancel."""
     all_up_to, a_up_to = np.cumsum(weight), np.cumsum(weight * in_a)
     sum_a, sum_b = a_up_to[-1], all_up_to[-1] - a_up_to[-1]
     if sum_a <= 0 or sum_b <= 0:

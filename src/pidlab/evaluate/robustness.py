@@ -1,21 +1,19 @@
-"""Robustness: what is left of a model when the real detector is worse than the sample, thresholds as they were."""
+"""Robustness: the rates of a model at fixed thresholds if the features are smeared, shifted, scaled or missing."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pidlab.config.schema import Robustness as Options
-from pidlab.evaluate.intervals import proportion
+from pidlab.config.schema import Robustness
 from pidlab.evaluate.points.working_points import passes
-from pidlab.evaluate.ranking import auc, event_groups, groups_of, signal_score
-from pidlab.evaluate.results.run import ModelResult, Robustness, RobustnessPoint
-from pidlab.measured import UNDEFINED, Array, Measured
-from pidlab.sample import FloatArray, IntArray, Sample
+from pidlab.evaluate.ranking import ScoredSample, auc, event_groups, signal_score
+from pidlab.evaluate.results import ModelResult, RobustnessPoint, RobustnessResult
+from pidlab.measured import UNDEFINED, Array
+from pidlab.sample import FloatArray, Sample
 
 ALL = "all"
 _CANDIDATES = 20_000
@@ -23,83 +21,72 @@ _BREAK = 0.01
 
 
 class _Change(NamedTuple):
-    """One change of the features in `columns`, named `feature` ("all" for all of them)."""
+    """A change of the features in `columns`; `feature` is the name of the feature, or "all"."""
 
     kind: str
     feature: str
     columns: tuple[int, ...]
     size: float
 
-    @property
-    def key(self) -> str:
-        return f"{self.kind} {self.feature}"
-
 
 def measure_robustness(
-    score: Callable[[Sample], NDArray[np.floating[Any]]],
+    score: Callable[[Sample], FloatArray],
     sample: Sample,
     result: ModelResult,
     spread: FloatArray,
-    options: Options,
+    options: Robustness,
     *,
     seed: int,
-) -> Robustness:
-    """Smear, scale, shift and drop each feature, the first three also all together, at the first working point.
+) -> RobustnessResult:
+    """Measures a model at its first working point with each feature smeared, scaled, shifted and dropped.
 
-    Of a sample beyond 20,000 candidates about that many are taken, whole events, the same for every model. The noise
-    of a feature depends on the seed and its name only, so it is the same for every model and every size. A change of
-    size zero reproduces `nominal` exactly, and `nominal` is the model's test result exactly where no candidates were
-    left out.
+    The first three changes are also applied to all features together. If the sample has more than 20,000 candidates,
+    about that many are taken, in whole events that are the same for every model. The noise of a feature depends on the
+    seed and its name only, so it is the same for every model and size. A change of size zero reproduces `nominal`
+    exactly, and if no candidates were left out, `nominal` is exactly the model's test result.
 
     Args:
-        score: gives (n, k) scores of a sample with other features.
+        score: returns the scores (n, k) of a sample with other features.
         sample: the test sample.
-        result: of the model on it.
-        spread: (d,) each feature's spread in its own unit: the unit of smear and shift.
-        options: the sizes.
-        seed: of noise and choice of events.
+        result: the model's result on the test sample.
+        spread: (d,) spread of each feature in its own unit, which is the unit of smear and shift.
+        options: the changes and their sizes.
+        seed: seed of the noise and of the choice of events.
     """
     sample = reduced(sample, seed)
     groups = event_groups(sample)
-    noise = _noise(sample, seed)
+    rngs = [np.random.default_rng([seed, zlib.crc32(name.encode())]) for name in sample.features]
+    noise = np.stack([rng.standard_normal(len(sample)) for rng in rngs], axis=1)
 
     def measured(change: _Change) -> RobustnessPoint:
         x = changed(sample.x, change.kind, change.columns, change.size, spread, noise)
-        return _point(change, score(sample.with_x(x)), sample, groups, result)
+        scores = score(sample.with_x(x))
+        return _point(change, ScoredSample(signal_score(scores, sample), sample, groups), result)
 
     nominal = measured(_Change("nominal", ALL, (), 0.0))
-    changes = list(_changes(options, sample.features))
-    points = [measured(change) for change in changes]
-    keys = dict.fromkeys(change.key for change in changes)
-    breaks = {
-        key: _breaks_at(
-            key.split(" ", 1)[0], [p for c, p in zip(changes, points, strict=True) if c.key == key], nominal
-        )
-        for key in keys
-    }
-    return Robustness(tuple(points), breaks, nominal)
+    points = [measured(change) for change in _changes(options, sample.features)]
+    by_key: dict[str, list[RobustnessPoint]] = {}
+    for point in points:
+        by_key.setdefault(f"{point.change} {point.feature}", []).append(point)
+    breaks = {key: _breaks_at(same[0].change, same, nominal) for key, same in by_key.items()}
+    return RobustnessResult(tuple(points), breaks, nominal)
 
 
-def _changes(options: Options, features: Sequence[str]) -> Iterator[_Change]:
-    targets = [(name, (i,)) for i, name in enumerate(features)]
-    everything: list[tuple[str, tuple[int, ...]]] = [*targets, (ALL, tuple(range(len(features))))]
-    sizes: list[tuple[str, Iterable[float]]] = [
-        ("smear", options.smear),
-        ("scale", options.scale),
-        ("shift", options.shift),
-    ]
-    for kind, values in sizes:
-        yield from (_Change(kind, name, columns, float(size)) for name, columns in everything for size in values)
+def _changes(options: Robustness, features: Sequence[str]) -> Iterator[_Change]:
+    single = [(name, (i,)) for i, name in enumerate(features)]
+    every = [*single, (ALL, tuple(range(len(features))))]
+    for kind in ("smear", "scale", "shift"):
+        yield from (_Change(kind, *columns, float(size)) for columns in every for size in getattr(options, kind))
     if options.drop:
-        yield from (_Change("drop", name, columns, 1.0) for name, columns in targets)
+        yield from (_Change("drop", *columns, 1.0) for columns in single)
 
 
 def changed(
     x: FloatArray, kind: str, columns: tuple[int, ...], size: float, spread: FloatArray, noise: Array
 ) -> FloatArray:
-    """x (n, d) with `columns` smeared or shifted by size spreads, scaled by size, or dropped; missing stays missing.
+    """Returns x (n, d) with `columns` smeared or shifted by `size` times their spread, scaled by `size`, or dropped.
 
-    `spread` is (d,), where NaN counts as 0; `noise` (n, d) is standard normal.
+    `spread` is (d,), and NaN in it counts as 0; `noise` (n, d) is standard normal. Missing values stay missing.
     """
     x = x.copy()
     for i in columns:
@@ -116,14 +103,8 @@ def changed(
     return x
 
 
-def _noise(sample: Sample, seed: int) -> Array:
-    """(n, d) standard normal; a column depends on the seed and the feature's name."""
-    columns = [np.random.default_rng([seed, zlib.crc32(name.encode())]) for name in sample.features]
-    return np.stack([rng.standard_normal(len(sample)) for rng in columns], axis=1)
-
-
 def reduced(sample: Sample, seed: int, most: int = _CANDIDATES) -> Sample:
-    """About 20,000 candidates at most, or `most`: the events whose key, hashed once more, is small."""
+    """Returns about `most` candidates at most, in whole events: those whose key, hashed once more, is small."""
     if len(sample) <= most:
         return sample
     mixed = (sample.event ^ np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
@@ -132,30 +113,21 @@ def reduced(sample: Sample, seed: int, most: int = _CANDIDATES) -> Sample:
     return sample.take(share < most / len(sample))
 
 
-def _point(
-    change: _Change, scores: NDArray[np.floating[Any]], sample: Sample, groups: IntArray | None, result: ModelResult
-) -> RobustnessPoint:
-    signal = signal_score(scores, sample)
-    area = UNDEFINED if result.fixed_cut else auc(signal, sample.is_signal, sample.weight, groups)
-    if not result.working_points:  # none could be set
-        others = [name for index, name in enumerate(sample.classes) if index != sample.signal]
-        return RobustnessPoint(
-            change.kind, change.feature, change.size, area, UNDEFINED, dict.fromkeys(others, UNDEFINED)
-        )
-    passing = passes(signal, result.working_points[0].threshold)
-    rates: dict[str, Measured] = {}
-    for index, name in enumerate(sample.classes):
-        rows = sample.y == index
-        rates[name] = proportion(passing[rows], sample.weight[rows], groups_of(groups, rows))
+def _point(change: _Change, scored: ScoredSample, result: ModelResult) -> RobustnessPoint:
+    score, sample, groups = scored
+    area = UNDEFINED if result.fixed_cut else auc(score, sample.is_signal, sample.weight, groups)
+    rates = dict.fromkeys(sample.classes, UNDEFINED)
+    if result.working_points:
+        rates = scored.class_rates(passes(score, result.working_points[0].threshold))
     efficiency = rates.pop(sample.classes[sample.signal])
     return RobustnessPoint(change.kind, change.feature, change.size, area, efficiency, rates)
 
 
 def _breaks_at(kind: str, points: Sequence[RobustnessPoint], nominal: RobustnessPoint) -> float | None:
-    """The interpolated size where the AUC lost 1 % of its way to 0.5, on the side nearer to no change.
+    """Returns the interpolated size at which the AUC has lost 1 % of its distance to 0.5; None if it is not reached.
 
-    Sizes above and below no change (0, or 1 for scale) are two directions; a dropped feature has size 1. None where
-    it is not reached.
+    Sizes above and below no change (0, or 1 for scale) are two directions, of which the smaller change is returned. A
+    dropped feature has size 1.
     """
     way = nominal.auc.value - 0.5
     if not way > 0:
@@ -170,7 +142,7 @@ def _breaks_at(kind: str, points: Sequence[RobustnessPoint], nominal: Robustness
 
 
 def _crossing(lost: list[tuple[float, float]], origin: float, side: int) -> float | None:
-    """Where the loss, linear between sizes on one side of the origin, first passes 1 %."""
+    """Returns the size at which the loss, linear between sizes on one side of the origin, first passes 1 %."""
     before = (origin, 0.0)
     for size, loss in lost[::side]:
         if loss > _BREAK:

@@ -1,30 +1,30 @@
-"""What paired comparisons found, and the sentences that say it, corrected for how many there are.
+"""The findings of paired comparisons in sentences, with a correction for the number of comparisons.
 
-Each interval is of its own comparison alone. Whether a sentence names a winner is decided for all comparisons together,
-by Holm's procedure (S. Holm, Scand. J. Stat. 6 (1979) 65): where no model is better than another, one run in twenty
-names a winner at all, whatever the number of models, working points and classes, and however they depend on each other.
+Each interval is that of its own comparison alone. Whether a sentence names a winner is decided for all comparisons
+together, by Holm's procedure (S. Holm, Scand. J. Stat. 6 (1979) 65). If no model is better than another, at most one
+run in twenty names any winner, for any number of models, working points and classes, and for any dependence of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
-from pidlab.evaluate.intervals import deviations
-from pidlab.evaluate.results.run import Comparison, PairedPoint
+from pidlab.evaluate.intervals import deviations, symmetric
+from pidlab.evaluate.results import Comparison, PairedPoint
 from pidlab.measured import Measured
 from pidlab.rounding import format_alike, format_interval, format_number
 
 WIDE = 0.95
 ERROR = 1 - WIDE
-"""The chance of any false winner among all comparisons that are judged together."""
+"""The probability of any false winner among all comparisons that are judged together."""
 _Z95 = deviations(WIDE)
 _UNKNOWN = 100.0
-"""A bound that is so many times away from a ratio says nothing of it: 0 and 137000000000 are no numbers to print."""
+"""A bound that differs from a ratio by more than this factor is not printed, since it does not restrict the ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Finding:
         point: the working point's name.
         particle: the class that should not pass.
         efficiency: the signal efficiency of both.
-        fixed: for each, whether it is somebody's cuts, which no threshold moves.
-        alike: the two models score every candidate the same.
-        misid, wide: for each, the misidentification with its unpaired 68.3 % and 95 % bounds.
+        fixed: whether each is a fixed cut, which has no threshold.
+        alike: the two models give every candidate the same score.
+        misid, wide: the misidentification by each, with its unpaired 68.3 % and 95 % bounds.
         deviation: standard deviation of the difference b - a.
-        log_deviation: standard deviation of the log of the ratio a / b; NaN where a rate is not positive.
-        student: how much larger the deviation counts for the p-value and the 95 % interval, where few events show it.
+        log_deviation: standard deviation of the log of the ratio a / b; NaN if a rate is not positive.
+        student: factor on the deviation for the p-value and the 95 % interval, because few events determine it.
     """
 
     names: tuple[str, str]
@@ -58,16 +58,16 @@ class Finding:
 
     @property
     def delta(self) -> float:
-        """Misidentification of b minus that of a."""
+        """Returns the misidentification by b minus that by a."""
         return self.misid[1].value - self.misid[0].value
 
     @property
     def delta_misid(self) -> Measured:
-        """`delta` with its 68.3 % interval."""
-        return Measured(self.delta, self.delta - self.deviation, self.delta + self.deviation, self.misid[0].n)
+        """Returns `delta` with its 68.3 % interval."""
+        return symmetric(self.delta, self.deviation, self.misid[0].n)
 
     def ratio(self, *, wide: bool) -> Measured:
-        """Misidentification of a over that of b: log-normal, or from unpaired bounds where a rate is not positive."""
+        """Returns the misidentification by a over that by b: log-normal, or from unpaired bounds if a rate is 0."""
         if self.alike:
             return Measured(1.0, 1.0, 1.0, self.misid[0].n)
         a, b = self.wide if wide else self.misid
@@ -78,7 +78,7 @@ class Finding:
 
     @property
     def p(self) -> float:
-        """Two-sided p-value of no difference; NaN where nothing is compared: cuts at efficiencies of their own."""
+        """Returns the two-sided p-value of no difference; NaN for two fixed cuts, which have different efficiencies."""
         if all(self.fixed) or self.alike:
             return math.nan
         if self.fixed[0] and not math.isnan(self.log_deviation):
@@ -88,7 +88,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What the comparison of two models, a and b, found at all their working points, before it is judged."""
+    """The findings of the comparison of two models, a and b, at all their working points."""
 
     a: str
     b: str
@@ -97,52 +97,51 @@ class Differences:
 
     @property
     def auc_p(self) -> float:
-        """Two-sided p-value of equal areas; NaN where there is none, or where the models score alike."""
+        """Returns the two-sided p-value of equal AUCs; NaN if a model has none, or if the models score alike."""
         return measured_p(self.delta_auc)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A p-value among all that are judged together: corrected for their number, by Holm."""
+    """A p-value with Holm's correction for the n comparisons that are judged together."""
 
     p: float
     adjusted: float
     n: int
 
     @property
-    def decided(self) -> bool:
-        """Whether the difference counts as shown."""
+    def significant(self) -> bool:
+        """Returns True if the difference counts as shown."""
         return self.adjusted <= ERROR
 
-    @property
-    def said(self) -> str:
-        """The p-value in words; nothing where there is one comparison only."""
-        return corrected(self.adjusted, self.n) if self.n > 1 else ""
+    def phrase(self, start: str) -> str:
+        """Returns `start` and the corrected p-value in words, or nothing if there is only one comparison."""
+        return f"{start}{corrected(self.adjusted, self.n)}" if self.n > 1 else ""
 
 
 def corrected(adjusted: float, n: int) -> str:
-    """A p-value with what it was corrected for."""
+    """Returns a p-value and the number of comparisons that it is corrected for, in words."""
     shown = "p < 0.0001" if adjusted < 0.0001 else f"p = {adjusted:.2g}"
     return f"{shown} after Holm's correction for {n} comparisons"
 
 
 def p_value(difference: float, deviation: float) -> float:
-    """Two-sided p-value of a difference that fluctuates normally; NaN where it cannot fluctuate or is unknown."""
+    """Returns the two-sided p-value of a normally distributed difference; NaN if it is NaN or has no deviation."""
     if math.isnan(difference) or not deviation > 0:
         return math.nan
     return float(2 * special.ndtr(-abs(difference) / deviation))
 
 
 def measured_p(difference: Measured) -> float:
-    """`p_value` of a difference with its 68.3 % interval: half of its length is the standard deviation."""
+    """Returns the `p_value` of a difference whose standard deviation is half the length of its 68.3 % interval."""
     return p_value(difference.value, (difference.high - difference.low) / 2)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for their number, in the order of `p`; what is NaN stays so, and does not count.
+    """Returns the p-values corrected for their number, in the order of `p`; NaN stays NaN and is not counted.
 
     S. Holm, Scand. J. Stat. 6 (1979) 65: the smallest is multiplied by their number n, the next by n - 1, and so on,
-    and none becomes smaller than one before it. It holds however the comparisons depend on each other.
+    and none becomes smaller than one before it. The correction is valid for any dependence of the comparisons.
     """
     values = np.asarray(p, np.float64)
     order = np.argsort(values)[: int(np.isfinite(values).sum())]
@@ -153,49 +152,46 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def judged(found: Sequence[Differences]) -> tuple[Comparison, ...]:
-    """The comparisons with their sentences: everything in `found` is one family for Holm's procedure."""
+    """Returns the comparisons with their sentences; all p-values in `found` are one family for Holm's procedure."""
     values = [p for pair in found for p in (pair.auc_p, *(finding.p for finding in pair.findings))]
     n = int(np.isfinite(values).sum())
     verdicts = (Judged(p, adjusted, n) for p, adjusted in zip(values, holm(values), strict=True))
-    return tuple(_comparison(pair, verdicts) for pair in found)
+    comparisons = []
+    for pair in found:
+        area = next(verdicts)
+        points = tuple(_paired_point(finding, next(verdicts)) for finding in pair.findings)
+        comparisons.append(Comparison(pair.a, pair.b, pair.delta_auc, points, area.p, area.adjusted, area.n))
+    return tuple(comparisons)
 
 
-def _comparison(pair: Differences, verdicts: Iterator[Judged]) -> Comparison:
-    """One comparison; takes the verdicts on its area and on each of its findings, in this order."""
-    area = next(verdicts)
-    points = tuple(_paired_point(finding, next(verdicts)) for finding in pair.findings)
-    return Comparison(pair.a, pair.b, pair.delta_auc, points, area.p, area.adjusted, area.n)
-
-
-def _paired_point(finding: Finding, verdict: Judged) -> PairedPoint:
-    return PairedPoint(
-        finding.point,
-        finding.particle,
-        finding.efficiency,
-        finding.delta_misid,
-        finding.ratio(wide=False),
-        sentence(finding, verdict),
-        verdict.p,
-        verdict.adjusted,
-    )
+def _paired_point(f: Finding, verdict: Judged) -> PairedPoint:
+    measured = f.delta_misid, f.ratio(wide=False)
+    return PairedPoint(f.point, f.particle, f.efficiency, *measured, sentence(f, verdict), verdict.p, verdict.adjusted)
 
 
 def _quotient(above: float, below: float) -> float:
-    """above / below of rates, where a rate that is not positive counts as zero; 0 / 0 is unknown."""
+    """Returns above / below of rates, in which a rate that is not positive counts as zero; 0 / 0 is NaN."""
     if above <= 0 and below <= 0:
         return math.nan
     return max(above, 0.0) / below if below > 0 else math.inf
 
 
 def sentence(finding: Finding, verdict: Judged | None = None) -> str:
-    """The finding with its own 95 % interval; rates and their differences are in per cent of the class's candidates.
+    """Returns the finding with its own 95 % interval; rates and differences are in per cent of the class's candidates.
 
-    Without a verdict it is the only comparison that is made.
+    Without a verdict, the comparison is taken to be the only one.
     """
     verdict = verdict or Judged(finding.p, finding.p, 1)
     if all(finding.fixed):
-        return _two_cuts(finding)
-    return _at_cuts(finding, verdict) if finding.fixed[0] else _at_point(finding, verdict)
+        (a, b), (rate_a, rate_b) = (
+            finding.names,
+            (f"{format_interval(100 * rate.value, 100 * rate.low, 100 * rate.high)} %" for rate in finding.wide),
+        )
+        return (
+            f"{a} and {b} are cuts as they are, at efficiencies of their own: misid of {finding.particle} "
+            f"{rate_a} with {a}, {rate_b} with {b}, 95 % intervals"
+        )
+    return _at_cut(finding, verdict) if finding.fixed[0] else _at_point(finding, verdict)
 
 
 def _at_point(finding: Finding, verdict: Judged) -> str:
@@ -208,8 +204,8 @@ def _at_point(finding: Finding, verdict: Judged) -> str:
     if low <= -1 and high >= 1:  # no difference of two fractions is excluded
         what = f"the difference in misid of {finding.particle} at {finding.point} between {a} and {b}"
         return f"no difference shown: {_undetermined(finding, what)}"
-    if low <= 0 <= high or not verdict.decided:
-        however = "" if low <= 0 <= high else f", but {verdict.said}"
+    if low <= 0 <= high or not verdict.significant:
+        however = "" if low <= 0 <= high else verdict.phrase(", but ")
         rate_a, rate_b, least, most = _percents((*rates, low, high), wide)
         return (
             f"no difference shown: misid of {finding.particle} at {finding.point} is {rate_b} % with {b} "
@@ -217,19 +213,14 @@ def _at_point(finding: Finding, verdict: Judged) -> str:
         )
     winner, loser = (b, a) if finding.delta < 0 else (a, b)
     nearer, further = sorted((abs(low), abs(high)))
-    told = _percents((abs(finding.delta), nearer, further, min(rates), max(rates)), wide)
+    percents = _percents((abs(finding.delta), nearer, further, min(rates), max(rates)), wide)
     return (
-        f"{winner} beats {loser} at {finding.point}: misid of {finding.particle} "
-        f"{told[0]} % lower, 95 % interval {told[1]} to {told[2]} % ({told[3]} % against {told[4]} %)"
-        f"{_also(verdict)}"
+        f"{winner} beats {loser} at {finding.point}: misid of {finding.particle} {percents[0]} % lower, 95 % interval "
+        f"{percents[1]} to {percents[2]} % ({percents[3]} % against {percents[4]} %){verdict.phrase(', ')}"
     )
 
 
-def _also(verdict: Judged) -> str:
-    return f", {verdict.said}" if verdict.said else ""
-
-
-def _at_cuts(finding: Finding, verdict: Judged) -> str:
+def _at_cut(finding: Finding, verdict: Judged) -> str:
     a, b = finding.names
     if math.isnan(finding.efficiency):
         return f"no difference shown: the efficiency of {a} is not known, since the signal of test has no weight"
@@ -242,24 +233,23 @@ def _at_cuts(finding: Finding, verdict: Judged) -> str:
         bounds, way = (_quotient(1.0, ratio.value), _quotient(1.0, ratio.high), _quotient(1.0, ratio.low)), "more"
     times = _times(*bounds)
     if times is None:
-        told = f"at the efficiency of {a} ({finding.efficiency:.3f})"
-        return (
-            f"no difference shown: {told}, {_undetermined(finding, f'how much less or more {b} lets through than {a}')}"
-        )
+        what = _undetermined(finding, f"how much less or more {b} lets through than {a}")
+        return f"no difference shown: at the efficiency of {a} ({finding.efficiency:.3f}), {what}"
     found = f"{where} {times} {way} {finding.particle}, 95 % interval"
     if ratio.low <= 1 <= ratio.high:
         return f"no difference shown: {found}"
-    return f"{found}{_also(verdict)}" if verdict.decided else f"no difference shown: {found}, but {verdict.said}"
+    if verdict.significant:
+        return f"{found}{verdict.phrase(', ')}"
+    return f"no difference shown: {found}{verdict.phrase(', but ')}"
 
 
 def _undetermined(finding: Finding, what: str) -> str:
-    """That a number is unknown, as the events that would have to tell it."""
-    n = finding.misid[0].n
-    return f"{what} is not determined by the {finding.particle} of test (effectively {n:.3g})"
+    """Returns that the events of test do not determine a number, in words."""
+    return f"{what} is not determined by the {finding.particle} of test (effectively {finding.misid[0].n:.3g})"
 
 
 def _times(value: float, low: float, high: float) -> str | None:
-    """How many times, with its interval; a limit where one bound alone tells something, None where neither does."""
+    """Returns a ratio with its interval in words, or one limit if the other is unknown; None if both are unknown."""
     open_below, open_above = not low * _UNKNOWN >= min(value, high), not high <= max(value, low) * _UNKNOWN
     if math.isinf(value):
         open_above, open_below = True, not low > 0
@@ -270,18 +260,6 @@ def _times(value: float, low: float, high: float) -> str | None:
     return f"at most {format_number(high, 3)} times" if open_below else f"{format_interval(value, low, high)} times"
 
 
-def _two_cuts(finding: Finding) -> str:
-    (a, b), (rate_a, rate_b) = finding.names, finding.wide
-    return (
-        f"{a} and {b} are cuts as they are, at efficiencies of their own: misid of {finding.particle} "
-        f"{_bounds(rate_a)} with {a}, {_bounds(rate_b)} with {b}, 95 % intervals"
-    )
-
-
-def _bounds(rate: Measured) -> str:
-    return f"{format_interval(100 * rate.value, 100 * rate.low, 100 * rate.high)} %"
-
-
 def _percents(fractions: tuple[float, ...], error: float) -> list[str]:
-    """Fractions in per cent, all with the decimal places that the error supports."""
+    """Returns fractions in per cent, all with the decimal places that the error supports."""
     return format_alike(tuple(100 * fraction for fraction in fractions), 100 * error)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pidlab import __version__
 from pidlab.errors import UsageError
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results import json_value
 from pidlab.models.registry import MODEL_TYPES
 from pidlab.runs.bundle import Bundle
 
@@ -54,7 +54,7 @@ def description(bundle: Bundle, name: str) -> dict[str, Any]:
         "classes": list(recipe.classes),
         "signal": recipe.classes[recipe.signal],
         "thresholds": {d.name: d.threshold for d in decisions},
-        "flat_thresholds": {d.name: plain(d.flat) for d in decisions if d.flat is not None},
+        "flat_thresholds": {d.name: json_value(d.flat) for d in decisions if d.flat is not None},
         "calibration": calibration.to_json() if calibration else None,
         "fingerprint": bundle.fingerprint,
         "pidlab": __version__,

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.evaluate.importance import measure_importance
-from pidlab.evaluate.results.quality import Importance
-from pidlab.evaluate.results.run import ModelResult
+from pidlab.evaluate.results import Importance, ModelResult
 from pidlab.evaluate.robustness import reduced
 from pidlab.models.model import Model, Scores
 from pidlab.sample import FloatArray, Sample

@@ -15,7 +15,7 @@ from pidlab.config.schema import CutsModel, ImportedSpec
 from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.evaluate.results.run import Training
+from pidlab.evaluate.results import Training
 from pidlab.models.base import Classifier, read_json, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.registry import MODEL_TYPES, estimator_class

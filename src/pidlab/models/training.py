@@ -12,7 +12,7 @@ import numpy as np
 
 from pidlab.config.schema import Config, CutsModel, ImportedSpec, MlpModel, ModelSection, SklearnModel, TrainableSpec
 from pidlab.errors import ModelError
-from pidlab.evaluate.results.run import Training
+from pidlab.evaluate.results import Training
 from pidlab.models.base import Progress
 from pidlab.models.calibration import fit_calibration
 from pidlab.models.external.loading import notes_of, open_model, takes_missing

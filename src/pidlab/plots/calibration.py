@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pidlab.evaluate.results.quality import Calibration
+from pidlab.evaluate.results import Calibration
 from pidlab.plots.style import GREY, LineStyle, error_lengths, label_axes, legend, shown
 from pidlab.rounding import format_measured
 

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from pidlab.evaluate.results.run import Comparison
+from pidlab.evaluate.results import Comparison
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.style import GREY, name_ticks, shown, with_errors
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from pidlab.evaluate.results.run import CutStep
+from pidlab.evaluate.results import CutStep
 from pidlab.plots.style import LineStyle, label_axes, legend, name_ticks, write_text
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.domain import Shift
+from pidlab.evaluate.results import Shift
 from pidlab.plots.inputs import feature
 from pidlab.plots.sheets.sheet import grid, label_left
 from pidlab.plots.style import (

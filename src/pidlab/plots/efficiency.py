@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from pidlab.evaluate.results.run import EfficiencyMap
+from pidlab.evaluate.results import EfficiencyMap
 from pidlab.plots.style import (
     NO_LABELS,
     LineStyle,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from pidlab.evaluate.results.run import Flatness, WorkingPoint
+from pidlab.evaluate.results import Flatness, WorkingPoint
 from pidlab.plots.style import (
     GREY,
     NO_LABELS,

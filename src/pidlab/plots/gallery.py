@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from pidlab.config.schema import Style
 from pidlab.errors import OutputError
-from pidlab.evaluate.results.run import Results
+from pidlab.evaluate.results import Results
 from pidlab.plots.experiment import put_label
 from pidlab.plots.recording import recorded
 from pidlab.plots.sheets import calibration, changes, flat, importance, inputs, merit, models, points, spectators

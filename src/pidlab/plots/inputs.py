@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from pidlab.evaluate.results.run import Histogram
+from pidlab.evaluate.results import Histogram
 from pidlab.plots.style import NO_LABELS, LineStyle, caption, draw_density, label_axes, log_scale, nothing_to_draw
 
 

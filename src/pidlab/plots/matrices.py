@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
-from pidlab.evaluate.results.quality import DecisionMatrix
-from pidlab.evaluate.results.run import EfficiencyMap, SampleMetrics
+from pidlab.evaluate.results import DecisionMatrix, EfficiencyMap, SampleMetrics
 from pidlab.measured import Array
 from pidlab.plots.style import NO_LABELS, caption, colour_bar, label_axes, name_ticks, shades, shown, write_text
 from pidlab.rounding import fixed

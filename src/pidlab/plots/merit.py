@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from pidlab.evaluate.results.quality import Scan
+from pidlab.evaluate.results import Scan
 from pidlab.plots.style import GREY, LineStyle, label_axes, shown, with_errors
 from pidlab.rounding import format_measured
 

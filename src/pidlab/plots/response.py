@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from pidlab.evaluate.results.run import ModelResult
+from pidlab.evaluate.results import ModelResult
 from pidlab.plots.style import GREY, LineStyle, draw_density, label_axes, legend, log_scale, nothing_to_draw, shown
 
 

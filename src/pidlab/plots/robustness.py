@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pidlab.evaluate.results.run import Robustness
+from pidlab.evaluate.results import RobustnessResult
 from pidlab.measured import Measured
 from pidlab.plots.style import (
     GREY,
@@ -28,7 +28,7 @@ _AXIS = {"smear": "smearing / spread", "shift": "shift / spread", "scale": "scal
 
 
 def robustness(
-    by_model: Mapping[str, Robustness],
+    by_model: Mapping[str, RobustnessResult],
     change: str,
     feature: str,
     ax: Axes,

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from pidlab.evaluate.results.run import ModelResult, Roc, WorkingPoint
+from pidlab.evaluate.results import ModelResult, Roc, WorkingPoint
 from pidlab.measured import Array
 from pidlab.plots.style import (
     LineStyle,

@@ -25,7 +25,7 @@ from matplotlib.lines import Line2D
 from matplotlib.mathtext import MathTextParser
 from numpy.typing import NDArray
 
-from pidlab.evaluate.results.run import Histogram
+from pidlab.evaluate.results import Histogram
 from pidlab.measured import Array, Measured, bounds
 
 GREY = "#5f6368"

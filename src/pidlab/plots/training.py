@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pidlab.evaluate.results.run import Training
+from pidlab.evaluate.results import Training
 from pidlab.plots.style import label_axes, shown
 
 _SAMPLES = {"train_": "train", "validation_": "validation"}

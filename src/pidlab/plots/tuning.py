@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pidlab.evaluate.results.tuning import Tuning
+from pidlab.evaluate.results import Tuning
 from pidlab.measured import Array
 from pidlab.plots.gallery import rendered, save
 from pidlab.plots.style import GREY, context, label_axes, legend, log_scale, name_ticks, new_figure, nothing_to_draw

@@ -11,8 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pidlab.config.schema import Config, Style
-from pidlab.evaluate.results.run import Results
-from pidlab.evaluate.results.stored import read_results
+from pidlab.evaluate.results import Results, read_results
 from pidlab.plots.gallery import Picture, catalogue, picture, write_one
 from pidlab.process import collect_rarely
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.evaluate.results.run import CutStep
+from pidlab.evaluate.results import CutStep
 from pidlab.expressions import selects
 from pidlab.preprocess.features import event_keys, expression_columns, feature_columns, spectator_values, values_of
 from pidlab.preprocess.precision import FeatureColumns, coarse_scores, refined

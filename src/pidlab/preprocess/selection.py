@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.evaluate.results.run import CutStep
+from pidlab.evaluate.results import CutStep
 from pidlab.expressions import selects
 from pidlab.preprocess.recipe import Recipe
 from pidlab.read import Chunk

@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 
 from pidlab.errors import OutputError
-from pidlab.evaluate.results.run import Comparison, ModelResult, PairedPoint, Results
+from pidlab.evaluate.results import Comparison, ModelResult, PairedPoint, Results
 from pidlab.evaluate.verdicts import ERROR, corrected, p_value
 from pidlab.measured import Measured
 from pidlab.plots.gallery import Picture

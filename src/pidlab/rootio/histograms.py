@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from uproot.writing import identify
 
-from pidlab.evaluate.results.run import Histogram
+from pidlab.evaluate.results import Histogram
 
 Array = NDArray[np.float64]
 

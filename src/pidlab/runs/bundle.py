@@ -20,8 +20,8 @@ from pidlab.config.load import LoadedConfig, load_config
 from pidlab.config.schema import Config
 from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
-from pidlab.evaluate.points.flat import flat_from_json, flat_to_json, thresholds_at
-from pidlab.evaluate.results.run import FlatThreshold, ModelResult
+from pidlab.evaluate.points.flat import flat_from_json, thresholds_at
+from pidlab.evaluate.results import json_value, FlatThreshold, ModelResult
 from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 from pidlab.models.base import read_json, write_json
 from pidlab.models.model import Model
@@ -163,7 +163,7 @@ def _check_decisions(path: Path, model: Model, decisions: tuple[Decision, ...]) 
 
 def _decision_json(decision: Decision) -> dict[str, Any]:
     content: dict[str, Any] = {"name": decision.name, "threshold": decision.threshold}
-    return content if decision.flat is None else content | {"flat": flat_to_json(decision.flat)}
+    return content if decision.flat is None else content | {"flat": json_value(decision.flat)}
 
 
 def _decision(content: Any, path: Path) -> Decision:

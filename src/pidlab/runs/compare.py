@@ -12,8 +12,8 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.compare import find_differences
-from pidlab.evaluate.results.run import Comparison, ModelResult, Results, WorkingPoint, plain
-from pidlab.evaluate.results.stored import read_results
+from pidlab.evaluate.results import Comparison, ModelResult, Results, WorkingPoint, json_value
+from pidlab.evaluate.results import read_results
 from pidlab.evaluate.verdicts import Differences, judged
 from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 from pidlab.sample import FloatArray, IntArray, Sample
@@ -253,9 +253,9 @@ def as_json(runs: Sequence[Finished], pairs: Sequence[Pair]) -> str:
     """The comparison for machines: each run's models with their numbers on test, and every pair."""
     models: Mapping[str, object] = {
         run.name: {
-            name: {"auc": plain(m.samples["test"].auc), "working_points": plain(m.working_points)}
+            name: {"auc": json_value(m.samples["test"].auc), "working_points": json_value(m.working_points)}
             for name, m in run.results.models.items()
         }
         for run in runs
     }
-    return json.dumps({"schema": 1, "runs": models, "pairs": plain(list(pairs))}, indent=1, allow_nan=False)
+    return json.dumps({"schema": 1, "runs": models, "pairs": json_value(list(pairs))}, indent=1, allow_nan=False)

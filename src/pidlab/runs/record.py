@@ -15,8 +15,8 @@ from typing import Any
 from pidlab import __version__
 from pidlab.runs.bundle import Bundle, config_yaml
 from pidlab.config.load import LoadedConfig
-from pidlab.evaluate.results.run import EfficiencyMap, Flatness, ModelResult, Results, plain
-from pidlab.evaluate.results.stored import write_results as write_results_json
+from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, json_value
+from pidlab.evaluate.results import write_results as write_results_json
 from pidlab.runs.manifest import FILE, KIND, checksums
 from pidlab.runs.manifest import SCHEMA as MANIFEST_SCHEMA
 from pidlab.models.base import write_json
@@ -102,13 +102,13 @@ def metrics(results: Results) -> dict[str, Any]:
         "schema": SCHEMA,
         "signal": results.signal,
         "classes": list(results.classes),
-        "n": plain(results.n),
-        "cutflow": plain(results.cutflow),
+        "n": json_value(results.n),
+        "cutflow": json_value(results.cutflow),
         "models": {name: _model_metrics(m) for name, m in results.models.items()},
-        "comparisons": plain(results.comparisons),
-        "robustness": {name: plain(r.points) for name, r in results.robustness.items()},
-        "breaks_at": {name: plain(r.breaks_at) for name, r in results.robustness.items()},
-        "importance": plain(results.importance),
+        "comparisons": json_value(results.comparisons),
+        "robustness": {name: json_value(r.points) for name, r in results.robustness.items()},
+        "breaks_at": {name: json_value(r.breaks_at) for name, r in results.robustness.items()},
+        "importance": json_value(results.importance),
         "notes": list(results.notes),
     }
     return content
@@ -117,17 +117,17 @@ def metrics(results: Results) -> dict[str, Any]:
 def _model_metrics(model: ModelResult) -> dict[str, Any]:
     content: dict[str, Any] = {"type": model.kind}
     for part, m in model.samples.items():
-        content[part] = plain(m)
+        content[part] = json_value(m)
         classes, counts = content[part].pop("classes"), content[part].pop("confusion")
         content[part]["confusion_matrix"] = {"classes": classes, "counts": counts}
         content[part]["auc"]["n_by_class"] = content[part].pop("n_by_class")
-    content["working_points"] = plain(model.working_points)
-    content["overtraining"] = plain(model.overtraining)
-    content["training"] = plain(model.training)
+    content["working_points"] = json_value(model.working_points)
+    content["overtraining"] = json_value(model.overtraining)
+    content["training"] = json_value(model.training)
     content["cut_string"] = model.cut_string
     content["note"] = model.note
-    content["unset"] = plain(model.unset)
-    content["scoring"] = plain(model.scoring)
+    content["unset"] = json_value(model.unset)
+    content["scoring"] = json_value(model.scoring)
     content["flatness"] = [_flatness_metrics(f) for f in model.flatness]
     content["maps"] = [_map_metrics(m) for m in model.maps]
     content |= _quality_metrics(model)
@@ -135,36 +135,36 @@ def _model_metrics(model: ModelResult) -> dict[str, Any]:
 
 
 def _flatness_metrics(found: Flatness) -> dict[str, Any]:
-    content = {name: plain(getattr(found, name)) for name in ("working_point", "ndf")}
+    content = {name: json_value(getattr(found, name)) for name in ("working_point", "ndf")}
     for name in ("chi2", "spread"):
-        content[name] = {when: plain(getattr(found, f"{name}_{when}")) for when in ("before", "after")}
+        content[name] = {when: json_value(getattr(found, f"{name}_{when}")) for when in ("before", "after")}
     return content | {"before": _map_metrics(found.before), "after": _map_metrics(found.after)}
 
 
 def _map_metrics(one: EfficiencyMap) -> dict[str, Any]:
     """Value and bounds by bin, null in empty bins; `thin` marks bins with fewer than `least` effective events."""
     names = ("working_point", "particle", "names", "edges", "value", "low", "high", "n", "least", "thin")
-    return {name: plain(getattr(one, name)) for name in names}
+    return {name: json_value(getattr(one, name)) for name in names}
 
 
 def _quality_metrics(model: ModelResult) -> dict[str, Any]:
     """Calibration, figures of merit, pairs of classes and the matrix, as far as the model has them."""
     content: dict[str, Any] = {}
     if model.calibration is not None:
-        content["calibration"] = plain(model.calibration)
+        content["calibration"] = json_value(model.calibration)
     if model.scan is not None:
         best = {
-            name: {"threshold": plain(m.best), "value": plain(m.at_best), "efficiency": plain(m.efficiency)}
+            name: {"threshold": json_value(m.best), "value": json_value(m.at_best), "efficiency": json_value(m.efficiency)}
             for name, m in model.scan.merits.items()
             if m.best is not None
         }
-        about = {name: plain(getattr(model.scan, name)) for name in ("expected", "basis", "sigma")}
+        about = {name: json_value(getattr(model.scan, name)) for name in ("expected", "basis", "sigma")}
         content["figures_of_merit"] = {**about, "best": best}
     if model.matrix is not None:
-        content["matrix"] = plain(model.matrix)
+        content["matrix"] = json_value(model.matrix)
     if model.roc_pairs:
         areas = {one: {c: r.auc for c, r in others.items()} for one, others in model.roc_pairs.items()}
-        content["auc_pairs"] = plain(areas)
+        content["auc_pairs"] = json_value(areas)
     if model.class_points:
-        content["class_points"] = plain(model.class_points)
+        content["class_points"] = json_value(model.class_points)
     return content

@@ -9,8 +9,8 @@ from pathlib import Path
 from pidlab.config.load import load_config
 from pidlab.config.schema import Config
 from pidlab.errors import OutputError, UsageError, nearest
-from pidlab.evaluate.results.run import Results
-from pidlab.evaluate.results.stored import read_results
+from pidlab.evaluate.results import Results
+from pidlab.evaluate.results import read_results
 from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 from pidlab.plots.gallery import catalogue, write
 

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from pidlab.runs.bundle import load_bundle
 from pidlab.errors import DataError, OutputError
 from pidlab.evaluate.domain import measure_shift
-from pidlab.evaluate.results.domain import Shift
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results import Shift
+from pidlab.evaluate.results import json_value
 from pidlab.models.base import write_json
 from pidlab.models.registry import estimator_class
 from pidlab.preprocess.events import branches_read, check_table, input_keys, load
 from pidlab.preprocess.features import event_keys, feature_matrix
 from pidlab.preprocess.recipe import Recipe
 from pidlab.preprocess.selection import selected
-from pidlab.evaluate.results.run import plain
-from pidlab.evaluate.results.domain import Shift
+from pidlab.evaluate.results import json_value
+from pidlab.evaluate.results import Shift
 from pidlab.preprocess.events import branches_read, check_table, input_keys, load
 from pidlab.preprocess.features import event_keys, feature_matrix
 from pidlab.models.base import Classifier
@@ -179,7 +179,7 @@ class OutOfFold:
 
 def as_json(shift: Shift) -> dict[str, Any]:
     """The content of `domain.json`, schema 1, which leaves the histograms to the figures."""
-    content = plain(shift)
+    content = json_value(shift)
     return {"schema": 1} | {name: content[name] for name in ("sentence", "n", "auc", "features")}
 
 

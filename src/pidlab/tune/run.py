@@ -18,8 +18,7 @@ from pidlab.config.schema import ClassTable, CutsModel, Evaluate, TrainableSpec
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
 from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.evaluate.results.run import ModelResult
-from pidlab.evaluate.results.tuning import Tried, Tuning
+from pidlab.evaluate.results import ModelResult, Tried, Tuning
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.models.model import FoldModel
 from pidlab.models.registry import Resources

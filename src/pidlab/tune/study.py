@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pidlab.errors import UsageError
-from pidlab.evaluate.results.tuning import State, Tried
+from pidlab.evaluate.results import State, Tried
 
 if TYPE_CHECKING:
     import optuna

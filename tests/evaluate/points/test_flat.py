@@ -18,10 +18,10 @@ from pidlab.config.names import suffixes
 from pidlab.config.schema import Evaluate, Flat
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate import compare_models
-from pidlab.evaluate.points.flat import decided_by, flat_from_json, flat_to_json, thresholds_at
+from pidlab.evaluate.points.flat import decided_by, flat_from_json, thresholds_at
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import signal_score
-from pidlab.evaluate.results.run import FlatThreshold
+from pidlab.evaluate.results import FlatThreshold, json_value
 from pidlab.runs.bundle import Decision
 
 ONE = [Flat(x="P.p", bins=10)]
@@ -252,7 +252,7 @@ def test_between_nodes_thresholds_are_those_of_scipys_interpolation(xs, ys, seed
     inside = np.clip(points, [n[0] for n in nodes], [n[-1] for n in nodes])
     expected = RegularGridInterpolator(nodes, values)(inside)
     np.testing.assert_allclose(thresholds_at(flat, {"x": points[:, 0], "y": points[:, 1]}), expected, rtol=1e-9)
-    again = flat_from_json(json.loads(json.dumps(flat_to_json(flat))))
+    again = flat_from_json(json.loads(json.dumps(json_value(flat))))
     np.testing.assert_array_equal(again.values, values)
     assert again.names == flat.names
 
@@ -262,7 +262,7 @@ def test_between_nodes_thresholds_are_those_of_scipys_interpolation(xs, ys, seed
     [{"values": [1.0]}, {"nodes": [[2.0, 1.0]]}, {"names": []}, {"nodes": "no"}, {"values": "no"}, {"nodes": [[]]}],
 )
 def test_damaged_thresholds_are_refused(damage):
-    good = flat_to_json(FlatThreshold(("p",), (np.array([1.0, 2.0]),), np.array([0.1, 0.2])))
+    good = json_value(FlatThreshold(("p",), (np.array([1.0, 2.0]),), np.array([0.1, 0.2])))
     with pytest.raises(DataError, match="make the run again"):
         flat_from_json(good | damage)
 

@@ -14,9 +14,9 @@ from pidlab.config.load import check_config
 from pidlab.config.schema import Evaluate
 from pidlab.errors import ConfigError
 from pidlab.evaluate.intervals import Interval, share
-from pidlab.evaluate.points.scan import _purity, merit_scan
-from pidlab.evaluate.ranking import event_groups
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.points.merit import merit_scan
+from pidlab.evaluate.ranking import ScoredSample, event_groups
+from pidlab.evaluate.results import json_value
 from pidlab.measured import Measured
 
 CLASSES = ("pion", "electron", "kaon")
@@ -46,7 +46,7 @@ def by_hand(score, sample, threshold, expected, sigma=3.0):
 
 
 def scan_of(deciding, test, **options):
-    return merit_scan((*deciding, None), (*test, None), Evaluate(**options))
+    return merit_scan(ScoredSample(*deciding, None), ScoredSample(*test, None), Evaluate(**options))
 
 
 @pytest.mark.parametrize("kind", WEIGHTS)
@@ -66,17 +66,17 @@ def test_every_point_is_its_formula(kind):
         assert np.all((merit.low <= merit.value)[known] & (merit.value <= merit.high)[known])
 
 
-def test_the_bounds_of_purity_are_those_of_a_share():
+def test_a_share_of_arrays_is_that_of_each_pair_of_numbers():
     rng = np.random.default_rng(9)
     s, b = rng.uniform(0, 3, (2, 50))
     b[:10] = 0
     arms = rng.uniform(0, 2, (4, 50))
     parts = (Interval(v, v - a, v + c, np.full(50, 9.0)) for v, a, c in ((s, *arms[:2]), (b, *arms[2:])))
     signal, background = parts
-    found = np.array(_purity(signal, background)).T
+    found = np.array(share(signal, background)).T[:, :3]
     for i in range(50):
         expected = share(*(Measured(*(float(column[i]) for column in part)) for part in (signal, background)))
-        np.testing.assert_allclose(found[i], expected[:3], rtol=1e-9)
+        np.testing.assert_allclose(found[i], expected.measured()[:3], rtol=1e-9)
 
 
 def test_the_best_threshold_is_chosen_on_other_events_by_its_lower_bound():
@@ -149,7 +149,7 @@ def test_intervals_cover_the_truth_and_are_as_wide_as_the_bootstraps(kind, per_e
 
     def part(n, **how):
         sample = gaussians(n, rng, **how)
-        return both_features(sample)[:, 0], sample, event_groups(sample)
+        return ScoredSample(both_features(sample)[:, 0], sample, event_groups(sample))
 
     deciding = part(1000)
     truth = {n: m.at_best.value for n, m in merit_scan(deciding, part(400_000), options).merits.items()}
@@ -168,7 +168,7 @@ def test_candidates_of_one_event_count_as_one_event():
     copies = sample.take(np.repeat(np.arange(1500), 3))
     scans = []
     for s in (sample, copies):
-        part = (both_features(s)[:, 0], s, event_groups(s))
+        part = ScoredSample(both_features(s)[:, 0], s, event_groups(s))
         scans.append(merit_scan(part, part, Evaluate(expected={"electron": 10, "pion": 100})))
     alone, together = (s.merits["significance"] for s in scans)
     common = np.isin(scans[0].threshold, scans[1].threshold), np.isin(scans[1].threshold, scans[0].threshold)
@@ -188,7 +188,7 @@ def test_what_cannot_be_measured_goes_through():
     same = scan_of((np.zeros(300, np.float32), sample), (np.zeros(300, np.float32), sample))
     assert len(same.threshold) == 2
     two = scan_of((score, sample), (score[:3], dataclasses.replace(sample.take(np.arange(3)), y=np.arange(3))))
-    json.dumps(plain([blind, same, two]), allow_nan=False)
+    json.dumps(json_value([blind, same, two]), allow_nan=False)
     assert evaluated(hand_cuts, three_samples(), kind="expression", fixed_cut=True).scan is None
 
 

@@ -16,7 +16,7 @@ from evaluate_samples import evaluated, one_feature, three_samples
 from pidlab.cli.terminal.results import results_table
 from pidlab.cli.terminal.tuning import tuning_lines
 from pidlab.evaluate.points.working_points import crossing, expected_miss, passes, rising, threshold_at
-from pidlab.evaluate.results.tuning import Tried, Tuning
+from pidlab.evaluate.results import Tried, Tuning
 from pidlab.evaluate.verdicts import Differences, Finding, holm, judged
 from pidlab.measured import UNDEFINED, Measured
 

@@ -10,8 +10,7 @@ import pytest
 
 from example_results import example
 from pidlab.errors import DataError
-from pidlab.evaluate.results.run import Results
-from pidlab.evaluate.results.stored import read_results, write_results
+from pidlab.evaluate.results import Results, read_results, write_results
 
 
 def same(a: Any, b: Any) -> bool:

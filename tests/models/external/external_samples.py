@@ -11,7 +11,7 @@ import uproot
 from conftest import write_tree
 from pidlab.apply import apply
 from pidlab.config.load import check_config
-from pidlab.evaluate.results.run import Results
+from pidlab.evaluate.results import Results
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher

@@ -11,7 +11,7 @@ from rich.table import Table
 from pidlab.rounding import format_symmetric
 
 if TYPE_CHECKING:  # the evaluation takes a second to load, which commands that look at a file do not need
-    from pidlab.evaluate.results.run import ModelResult, Results, WorkingPoint
+    from pidlab.evaluate.results import ModelResult, Results, WorkingPoint
 
 
 def results_table(results: Results) -> Table:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:  # the evaluation takes a second to load, which commands that look at a file do not need
-    from pidlab.evaluate.results.tuning import Tuning
+    from pidlab.evaluate.results import Tuning
 
 
 def trials_table(tuning: Tuning, n: int = 10) -> Table:

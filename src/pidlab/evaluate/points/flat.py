@@ -1,4 +1,4 @@
-"""Flat-efficiency working points: a threshold that follows one or two spectators."""
+"""Working points of flat efficiency: thresholds that depend on one or two spectators."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.ranking import Score
-from pidlab.evaluate.results.run import FlatThreshold, WorkingPoint
-from pidlab.sample import Sample
+from pidlab.evaluate.results import FlatThreshold, WorkingPoint
+from pidlab.measured import Array
+from pidlab.sample import FloatArray, Sample
 
 
-def thresholds_at(flat: FlatThreshold, spectators: Mapping[str, NDArray[np.floating[Any]]]) -> NDArray[np.float64]:
-    """(n,) the threshold at each candidate's spectators; NaN, which nothing passes, where a spectator is NaN.
+def thresholds_at(flat: FlatThreshold, spectators: Mapping[str, FloatArray]) -> Array:
+    """Returns the threshold (n,) at each candidate's spectators; NaN, which nothing passes, if a spectator is NaN.
 
-    Linear between the nodes of each spectator, constant beyond the outermost.
+    It is linear between the nodes of each spectator, and constant beyond the outermost nodes.
     """
     values = flat.values
     weights, below = [], []
@@ -39,37 +39,34 @@ def thresholds_at(flat: FlatThreshold, spectators: Mapping[str, NDArray[np.float
 
 
 def decided_by(point: WorkingPoint, score: Score, sample: Sample) -> tuple[Score, float]:
-    """A score (n,) and a threshold whose comparison is the point's decision on the signal's score (n,).
+    """Returns a score (n,) and the threshold on it that make the point's decision on the signal's score (n,).
 
-    For a flat point that is the distance to the threshold at the candidate's spectators, against 0: other thresholds
-    on this distance tighten or loosen the decision everywhere.
+    For a flat point these are the score margin and 0.
     """
-    if point.flat is None:
-        return score, point.threshold
-    return score - thresholds_at(point.flat, sample.spectators).astype(np.float32), 0.0
+    return (score, point.threshold) if point.flat is None else (score_margin(point.flat, score, sample), 0.0)
+
+
+def score_margin(flat: FlatThreshold, score: Score, sample: Sample) -> Score:
+    """Returns the signal's score (n,) minus the threshold at the candidate's spectators."""
+    return np.asarray(score - thresholds_at(flat, sample.spectators).astype(np.float32))
 
 
 def check_spectators(section: str, names: set[str], sample: Sample) -> None:
-    """Refuse to follow, or to bin in, what the sample does not carry.
+    """Checks that the sample has all spectators that a section of the configuration names.
 
     Raises:
-        UsageError: a name is no spectator.
+        UsageError: A name is no spectator.
     """
     for name in names - set(sample.spectators):
         known = nearest(name, sample.spectators) or "name it in spectators"
         raise UsageError(f"evaluate.{section}: {name!r} is no spectator; {known}")
 
 
-def flat_to_json(flat: FlatThreshold) -> dict[str, Any]:
-    """Names, nodes and values in JSON's own types; the numbers come back exactly."""
-    return {"names": list(flat.names), "nodes": [n.tolist() for n in flat.nodes], "values": flat.values.tolist()}
-
-
 def flat_from_json(content: Mapping[str, Any]) -> FlatThreshold:
-    """What `flat_to_json` wrote.
+    """Returns the thresholds that `json_value` encoded.
 
     Raises:
-        DataError: the nodes do not rise, or do not fit the values.
+        DataError: The nodes do not rise, or do not fit the values.
     """
     try:
         names = tuple(str(name) for name in content["names"])

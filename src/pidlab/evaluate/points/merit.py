@@ -1,27 +1,35 @@
-"""The working point that a figure of merit is largest at."""
+"""Figures of merit: purity, significance and Punzi's, against threshold and at the best working point.
+
+S and B are the expected numbers of signal and background candidates that pass a threshold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from pidlab.config.names import BEST
-from pidlab.config.schema import FigureOfMerit
-from pidlab.evaluate.ranking import Score, falling, just_below
-from pidlab.measured import Array
-from pidlab.sample import Sample
+from pidlab.config.schema import Evaluate, FigureOfMerit
+from pidlab.evaluate.curves import chosen_points
+from pidlab.evaluate.intervals import Interval, Sums, fraction, share, sums_by
+from pidlab.evaluate.points.working_points import ChosenPoint
+from pidlab.evaluate.ranking import Score, ScoredSample, cumulative_by_score, groups_of, just_below
+from pidlab.evaluate.results import Scan, ScannedFigure
+from pidlab.measured import UNDEFINED, Array
+from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 
 @dataclass(frozen=True, slots=True)
 class Merit:
-    """A figure of merit with what it needs.
+    """A figure of merit to be maximised.
 
     Attributes:
-        asked: which, and at which signal efficiency at least.
-        expected: candidates of every class before the decision.
-        sigmas: of Punzi's.
+        asked: which figure of merit, and the least signal efficiency.
+        expected: the number of candidates of every class before the decision.
+        sigmas: the number of standard deviations in Punzi's figure of merit.
     """
 
     asked: FigureOfMerit
@@ -29,35 +37,190 @@ class Merit:
     sigmas: float
 
 
-def best_point(score: Score, sample: Sample, merit: Merit) -> tuple[str, float, float]:
-    """Name, target and threshold of the working point where `merit` is largest, from scores (n,) of `sample`.
+class _Counts(NamedTuple):
+    """The signal efficiency, S and B at m thresholds, each (m,) with bounds."""
 
-    Every distinct score is tried; the target is the signal efficiency there. Where none reaches the efficiency asked
-    for, that is the target, and the threshold lets pass whatever has a score.
+    efficiency: Interval
+    signal: Interval
+    background: Interval
+
+
+def significance(signal: Array, background: Array) -> Array:
+    """Returns S / √(S + B), or 0 where both are 0."""
+    s, b = np.maximum(signal, 0.0), np.maximum(background, 0.0)
+    return np.asarray(np.divide(s, np.sqrt(s + b), out=np.zeros_like(s), where=s + b > 0))
+
+
+def punzi(efficiency: Array, background: Array, sigma: float) -> Array:
+    """Returns efficiency / (sigma / 2 + √B) for a search at `sigma` standard deviations: physics/0308063, eq. 7."""
+    return np.asarray(np.maximum(efficiency, 0.0) / (sigma / 2 + np.sqrt(np.maximum(background, 0.0))))
+
+
+def figure(merit: Merit, rates: Array, classes: Sequence[str], signal: int) -> Array:
+    """Returns the figure of merit (m,) for the pass rates (k, m) of the classes; -inf where nothing passes."""
+    passing = np.maximum(rates * np.array([merit.expected[c] for c in classes])[:, None], 0.0)
+    s, b = passing[signal], np.delete(passing, signal, axis=0).sum(axis=0)
+    if merit.asked.name == "punzi":
+        return punzi(rates[signal], b, merit.sigmas)
+    value = significance(s, b) if merit.asked.name == "significance" else s / np.where(s + b > 0, s + b, 1.0)
+    return np.where(s + b > 0, value, -np.inf)
+
+
+def best_point(score: Score, sample: Sample, merit: Merit) -> ChosenPoint:
+    """Returns the working point at which `merit` is largest, from scores (n,) of `sample`.
+
+    Every distinct score is tried, and the target of the point is the signal efficiency there. If no threshold reaches
+    the least efficiency, that is the target, and the threshold passes every candidate that has a score.
     """
     least = merit.asked.efficiency
     weights = [np.where(sample.y == c, sample.weight, 0.0) for c in range(len(sample.classes))]
-    steps = falling(score, *weights)
+    steps = cumulative_by_score(score, *weights)
     if not len(steps.values):
-        return BEST, least, float(np.finfo(np.float32).max)
+        return ChosenPoint(BEST, least, float(np.finfo(np.float32).max))
     totals = np.array([w.sum() for w in weights])[:, None]
     rates = np.divide(np.array(steps.sums), totals, out=np.zeros((len(weights), len(steps.values))), where=totals != 0)
     efficiency = rates[sample.signal]
     allowed = np.flatnonzero(efficiency >= least * (1 - 1e-12))
     if not len(allowed):
-        return BEST, least, just_below(float(steps.values[-1]))
+        return ChosenPoint(BEST, least, just_below(float(steps.values[-1])))
     best = allowed[np.argmax(figure(merit, rates[:, allowed], sample.classes, sample.signal))]
-    return BEST, max(least, float(efficiency[best])), just_below(float(steps.values[best]))
+    return ChosenPoint(BEST, max(least, float(efficiency[best])), just_below(float(steps.values[best])))
 
 
-def figure(merit: Merit, rates: Array, classes: Sequence[str], signal: int) -> Array:
-    """(m,) the figure of merit from the rates (k, m) at which each class passes; -inf where nothing is left.
+def merit_scan(threshold_sample: ScoredSample, test: ScoredSample, options: Evaluate) -> Scan | None:
+    """Returns the figures of merit at up to 400 thresholds on test; None if a class of test has no positive weight.
 
-    Punzi's is that of physics/0308063, eq. 7, for a search at `sigmas` standard deviations.
+    S and B are `evaluate.expected` times the efficiency of each class. Without it, the number of candidates of test is
+    divided in the ratio of `evaluate.abundance`, or is that of each class in test. Significance grows with the root of
+    these numbers, and Punzi's best threshold depends on them (G. Punzi, PHYSTAT 2003, physics/0308063). In both,
+    negative sums of weights count as zero.
+
+    Bounds are those of the efficiencies, for whole events, propagated by MOVER (see `_propagated`). They cover the
+    fluctuation of test, but not that of the expected numbers. Classes are taken as independent; if they share events
+    they tend to fluctuate together, and the bounds are wider than necessary.
+
+    The best threshold of each figure is the one with the largest lower bound on `threshold_sample`, so that a tight cut
+    which no background candidate happened to pass does not count as perfect.
     """
-    passing = np.maximum(rates * np.array([merit.expected[c] for c in classes])[:, None], 0.0)
-    s, both = passing[signal], passing.sum(axis=0)
-    if merit.asked.name == "punzi":
-        return np.asarray(rates[signal] / (merit.sigmas / 2 + np.sqrt(np.maximum(both - s, 0.0))))
-    power = 0.5 if merit.asked.name == "significance" else 1.0
-    return np.asarray(np.divide(s, both**power, out=np.full(len(s), -np.inf), where=both > 0))
+    sample = test.sample
+    sums = sums_by(sample.y, sample.weight, len(sample.classes))
+    thresholds = _thresholds(test.score, sample)
+    if not (sums > 0).all() or not len(thresholds):
+        return None
+    expected, basis = _expected(options, sample, sums)
+    counts = _counts(test, thresholds, expected)
+    tried = _thresholds(threshold_sample.score, threshold_sample.sample)
+    decided = _figures(_counts(threshold_sample, tried, expected), options.punzi) if len(tried) else {}
+    merits = {}
+    for name, found in _figures(counts, options.punzi).items():
+        best, at_best, efficiency = None, UNDEFINED, UNDEFINED
+        if name != "purity" and name in decided and np.isfinite(decided[name].low).any():
+            best = float(tried[np.nanargmax(decided[name].low)])
+            there = _counts(test, np.array([best]), expected)
+            at_best = _figures(there, options.punzi)[name].measured()
+            efficiency = there.efficiency.measured()
+        merits[name] = ScannedFigure(found.value, found.low, found.high, best, at_best, efficiency)
+    by_class = dict(zip(sample.classes, map(float, expected), strict=True))
+    return Scan(thresholds, counts.efficiency.value, merits, by_class, basis, options.punzi)
+
+
+def _expected(options: Evaluate, sample: Sample, sums: Array) -> tuple[Array, str]:
+    """Returns the expected candidates (k,) of each class before the decision, and the source of these numbers."""
+    if options.expected is not None:
+        return np.array([options.expected[c] for c in sample.classes], np.float64), "expected"
+    if options.abundance is not None:
+        shares = np.array([options.abundance[c] for c in sample.classes], np.float64)
+        return shares / shares.sum() * sums.sum(), "abundance"
+    return sums, "sample"
+
+
+def _thresholds(score: Score, sample: Sample) -> Array:
+    """Returns at most 400 falling thresholds, from one that nothing passes to one that every score passes."""
+    s, w = sample.is_signal, sample.weight
+    steps = cumulative_by_score(score, np.where(s, w, 0.0), np.where(s, 0.0, w))
+    totals = [float(w[s].sum()), float(w[~s].sum())]
+    if not len(steps.values) or min(totals) <= 0:
+        return np.empty(0)
+    keep = chosen_points(steps.sums[0] / totals[0], steps.sums[1] / totals[1], 1 / max(int((~s).sum()), 1))
+    last = just_below(float(steps.values[-1]))
+    return np.append(steps.values[keep].astype(np.float64), last)
+
+
+def _counts(scored: ScoredSample, thresholds: Array, expected: Array) -> _Counts:
+    rates = [_rate(scored, scored.sample.y == c, thresholds) for c in range(len(expected))]
+    numbers = zip(expected, rates, strict=True)
+    scaled = [Interval(n * rate.value, n * rate.low, n * rate.high, rate.n) for n, rate in numbers]
+    signal = scored.sample.signal
+    return _Counts(rates[signal], scaled[signal], _sum([rate for c, rate in enumerate(scaled) if c != signal]))
+
+
+def _sum(parts: list[Interval]) -> Interval:
+    """Returns the sum of independent quantities, (m,) each, with MOVER bounds as in `intervals.mixture`."""
+    value = np.sum([p.value for p in parts], axis=0)
+    below = np.sqrt(np.sum([(p.value - p.low) ** 2 for p in parts], axis=0))
+    above = np.sqrt(np.sum([(p.high - p.value) ** 2 for p in parts], axis=0))
+    return Interval(value, value - below, value + above, np.min([p.n for p in parts], axis=0))
+
+
+def _rate(scored: ScoredSample, chosen: BoolArray, thresholds: Array) -> Interval:
+    """Returns the fraction of the `chosen` (n,) candidates that pass each of the falling thresholds (m,).
+
+    Where candidates share events, the sum over events of (passing weight)² grows with each candidate that passes, by
+    w² + 2 w times the weight of the same event that has passed before.
+    """
+    rows = np.flatnonzero(chosen)
+    known = rows[scored.score[rows] > -np.inf]
+    order = known[np.argsort(-scored.score[known])]
+    ends = np.searchsorted(-scored.score[order], -thresholds.astype(np.float32), side="left")
+    w, all_of = scored.sample.weight[order], scored.sample.weight[rows]
+    total, total2 = float(all_of.sum()), float(np.sum(all_of**2))
+    events = groups_of(scored.groups, chosen)
+    passed = _cumulated(w, ends)
+    if scored.groups is None or events is None:
+        passed2 = _cumulated(w * w, ends)
+        sums = Sums(passed, total - passed, passed2, total2 - passed2, np.zeros(len(ends)), np.full(len(ends), total2))
+        return fraction(sums)
+    by_event, own = sums_by(events, all_of), scored.groups[order]
+    mixed = _cumulated(w * by_event[own], ends)
+    passed2 = _cumulated(w * w + 2 * w * _before(w, own), ends)
+    failed2 = float(np.sum(by_event**2)) - 2 * mixed + passed2
+    sums = Sums(passed, total - passed, passed2, failed2, mixed - passed2, np.full(len(ends), total2))
+    return fraction(sums, independent=False)
+
+
+def _cumulated(values: FloatArray, ends: IntArray) -> Array:
+    """Returns the sums (m,) of the first `ends` (m,) of the values (n,)."""
+    return np.asarray(np.concatenate([[0.0], np.cumsum(values)])[ends])
+
+
+def _before(w: FloatArray, groups: IntArray) -> Array:
+    """Returns for each weight (n,) the sum of the weights of the same event that stand before it."""
+    order = np.argsort(groups, kind="stable")
+    running = np.cumsum(w[order]) - w[order]
+    first = np.flatnonzero(np.append(True, groups[order][1:] != groups[order][:-1]))
+    lengths = np.diff(np.append(first, len(order)))
+    before = np.empty(len(w))
+    before[order] = running - np.repeat(running[first], lengths)
+    return before
+
+
+def _figures(counts: _Counts, sigma: float) -> dict[str, Interval]:
+    """Returns each figure of merit, (m,) with bounds."""
+    return {
+        "purity": share(counts.signal, counts.background),
+        "significance": _propagated(significance, counts.signal, counts.background),
+        "punzi": _propagated(lambda e, b: punzi(e, b, sigma), counts.efficiency, counts.background),
+    }
+
+
+def _propagated(function: Callable[[Array, Array], Array], rising: Interval, sinking: Interval) -> Interval:
+    """Returns a function that rises with one quantity and falls with an independent other one, with bounds.
+
+    MOVER for a function (Zou and Donner, Stat. Med. 27 (2008) 1693) adds in quadrature the change of the function by
+    the bound of each quantity alone. Unlike an error computed from derivatives, it does not vanish where B is 0.
+    """
+    value = function(rising.value, sinking.value)
+    below = value - function(rising.low, sinking.value), value - function(rising.value, sinking.high)
+    above = function(rising.high, sinking.value) - value, function(rising.value, sinking.low) - value
+    n = np.minimum(rising.n, sinking.n)
+    return Interval(value, np.maximum(value - np.hypot(*below), 0.0), value + np.hypot(*above), n)

@@ -1,8 +1,12 @@
-"""Working points: a threshold from one sample for a target signal efficiency, and what it does on another."""
+"""Working points: the threshold for a target signal efficiency on one sample, and its rates on another.
+
+The threshold sample is the one whose signal sets the thresholds: validation, or train where there is no validation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,32 +15,48 @@ from numpy.typing import NDArray
 from pidlab.config.names import HAND, point_name
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.intervals import effective_number, inverse, mixture, proportion, share
-from pidlab.evaluate.ranking import Score, falling, groups_of, just_below
-from pidlab.evaluate.results.run import WorkingPoint
-from pidlab.measured import UNDEFINED, Array, Measured
-from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
+from pidlab.evaluate.ranking import (
+    Score,
+    ScoredSample,
+    cumulative_by_score,
+    groups_of,
+    just_below,
+    scores_every_class,
+    signal_score,
+)
+from pidlab.evaluate.results import WorkingPoint
+from pidlab.measured import UNDEFINED, Array
+from pidlab.sample import BoolArray, FloatArray, Sample
 
 HAND_THRESHOLD = 0.5
 MOST_MISSED = 0.2
-"""A point is not set whose true efficiency is expected to miss its target by more: eff90 could be eff70 as well."""
+"""A point is not set if its true efficiency is expected to miss the target by more: eff90 might be eff70 as well."""
+
+
+class ChosenPoint(NamedTuple):
+    """A working point with its target signal efficiency and its threshold, before it is measured."""
+
+    name: str
+    target: float
+    threshold: float
 
 
 def passes(score: Score, threshold: float) -> BoolArray:
-    """(n,) the decision: score > threshold, strictly, both float32; false without a score."""
+    """Returns the decision (n,) score > threshold, both as float32; a candidate without a score does not pass."""
     return score > np.float32(threshold)
 
 
 def threshold_at(score: Score, weight: FloatArray, target: float) -> float:
-    """The threshold at which the signal (score and weight (n,)) still has an efficiency of `target`.
+    """Returns the highest threshold at which the signal (score and weight (n,)) has an efficiency of `target`.
 
-    It lies halfway, as float32, between the score of the last signal candidate that has to pass and the next lower
-    one: with ties or discrete scores the efficiency is at least the target, and no candidate that decided it changes
-    sides where another machine or language gives its score another last digit. Where weights of both signs let the
-    efficiency rise and fall, `rising` says where it crosses the target. Candidates without a score count in the total;
-    where they keep the target out of reach the threshold lets all others pass.
+    It lies halfway, as float32, between the score of the last signal candidate that has to pass and the next lower one.
+    So the efficiency is at least the target for tied or discrete scores, and no candidate of the threshold sample
+    changes sides if another machine or language gives its score another last digit. Where weights of both signs let the
+    efficiency rise and fall, `rising` defines where it crosses the target. Candidates without a score count in the
+    total; if the target is out of reach because of them, the threshold passes all others.
 
     Raises:
-        DataError: there is no signal, or its weights do not sum to more than zero.
+        DataError: There is no signal, or the sum of its weights is not positive.
     """
     total = float(weight.sum())
     if not total > 0:
@@ -44,7 +64,7 @@ def threshold_at(score: Score, weight: FloatArray, target: float) -> float:
             f"no threshold can be set: the weights of the {len(weight)} signal candidates that decide it sum to "
             f"{total:g}; give that sample more signal (split, selection), or look at the weight expression"
         )
-    steps = falling(score, weight)
+    steps = cumulative_by_score(score, weight)
     if not len(steps.values):
         return float(np.finfo(np.float32).max)
     reached = np.flatnonzero(rising(steps.sums[0], total) >= target * total * (1 - 1e-12))
@@ -53,23 +73,23 @@ def threshold_at(score: Score, weight: FloatArray, target: float) -> float:
 
 
 def rising(sums: Array, total: float) -> Array:
-    """(m,) cumulated weights `sums`, from tight to loose, as a curve that never falls and stays within 0 and `total`.
+    """Returns the cumulated weights `sums` (m,), from tight to loose, as a curve that rises from 0 to `total`.
 
-    Efficiencies lie between 0 and 1 and rise as a cut loosens; sums of weights of both signs fluctuate about that.
-    Where they first cross a target lies too low, since the search stops at the first upward fluctuation, and where
-    they cross it last lies too high. The mean of the largest sum so far and of the smallest one to come treats both
-    directions alike. Without negative weights the sums stay as they are.
+    A true efficiency lies between 0 and 1 and rises as a cut loosens, but sums of weights of both signs fluctuate. The
+    first crossing of a target is biased towards tight cuts, since it is the first upward fluctuation, and the last one
+    towards loose cuts. The mean of the largest sum so far and the smallest sum to come treats both directions alike.
+    Without negative weights the sums are unchanged.
     """
     kept = np.clip(sums, 0.0, total)
     return np.asarray((np.maximum.accumulate(kept) + np.minimum.accumulate(kept[::-1])[::-1]) / 2)
 
 
 class Crossing(NamedTuple):
-    """Where the ROC curve has a target efficiency: on the edge between two decisions.
+    """The point of the ROC curve with a target efficiency, on the edge between two decisions.
 
     Attributes:
-        tight, loose: the thresholds at both ends of the edge, the same where it has no length.
-        share: how far along the edge, towards `loose`, the target lies; 1 where it is the loose end itself.
+        tight, loose: the thresholds at both ends of the edge, equal if it has no length.
+        share: the position of the target along the edge, from 0 at `tight` to 1 at `loose`.
     """
 
     tight: float
@@ -77,7 +97,7 @@ class Crossing(NamedTuple):
     share: float
 
     def chance(self, score: Score) -> Array:
-        """(n,) the probability of each candidate to pass a decision that has exactly the target efficiency."""
+        """Returns the probability (n,) of each candidate to pass a decision with exactly the target efficiency."""
         loose = passes(score, self.loose).astype(np.float64)
         if self.share == 1:
             return loose
@@ -85,19 +105,19 @@ class Crossing(NamedTuple):
 
 
 def crossing(score: Score, weight: FloatArray, target: float, threshold: float | None = None) -> Crossing:
-    """The edge of the ROC curve on which the signal (score and weight (n,)) has the efficiency `target`.
+    """Returns the edge of the ROC curve on which the signal (score and weight (n,)) has the efficiency `target`.
 
-    A discrete score jumps from one efficiency to the next. Passing the candidates of the step in question with a
-    probability gives every efficiency between them: the ROC curve is a straight line there (T. Fawcett, Pattern
-    Recognition Letters 27 (2006) 861, section 7). `threshold` names the step; left out, it is the one that
-    `threshold_at` finds. Where `target` lies beyond the step, the nearer end is taken.
+    The efficiency of a discrete score jumps at each step. If the candidates of a step pass with some probability, every
+    efficiency between its ends is reached: the ROC curve is a straight line there (T. Fawcett, Pattern Recognition
+    Letters 27 (2006) 861, section 7). The step is the one at `threshold`, by default at that of `threshold_at`. If
+    `target` lies beyond the step, the nearer end is taken.
 
     Raises:
-        DataError: as `threshold_at`.
+        DataError: As `threshold_at`.
     """
     loose = threshold_at(score, weight, target) if threshold is None else threshold
     total = float(weight.sum())
-    steps = falling(score, weight)
+    steps = cumulative_by_score(score, weight)
     passed = int(np.searchsorted(-steps.values, -np.float32(loose), side="left"))
     if not passed or not total > 0:
         return Crossing(loose, loose, 1.0)
@@ -109,50 +129,56 @@ def crossing(score: Score, weight: FloatArray, target: float, threshold: float |
 
 
 def _below(scores: NDArray[np.floating[Any]]) -> float:
-    """The float32 halfway between two falling scores, which the first exceeds; next below where there is one only."""
+    """Returns the float32 halfway between two falling scores, or just below the first if that rounds to the first."""
     first = float(scores[0])
     halfway = float(np.float32((first + float(scores[-1])) / 2))
     return halfway if float(scores[-1]) <= halfway < first else just_below(first)
 
 
 def signal_efficiency(score: Score, sample: Sample, threshold: float) -> float:
-    """The weighted fraction of the signal of `sample` that passes; NaN without signal."""
+    """Returns the weighted fraction of the signal of `sample` that passes; NaN without signal."""
     weight = np.where(sample.is_signal, sample.weight, 0.0)
     total = float(weight.sum())
     return float(weight[passes(score, threshold)].sum()) / total if total else float("nan")
 
 
-def choose(score: Score, sample: Sample, targets: list[float], *, fixed_cut: bool) -> list[tuple[str, float, float]]:
-    """(name, target, threshold) of each working point, from the signal's score (n,) on the sample that decides.
+def choose(score: Score, sample: Sample, targets: list[float], *, fixed_cut: bool) -> list[ChosenPoint]:
+    """Returns the working points for the targets, from the signal's score (n,) on the threshold sample.
 
-    Somebody's cuts have one point, "hand", whose target is their own efficiency. Points that `not_set` names are left
-    out.
+    A fixed cut has one point, "hand", whose target is its own efficiency. Points that `not_set` names are left out.
     """
     if fixed_cut:
-        return [(HAND, signal_efficiency(score, sample, HAND_THRESHOLD), HAND_THRESHOLD)]
+        return [ChosenPoint(HAND, signal_efficiency(score, sample, HAND_THRESHOLD), HAND_THRESHOLD)]
     rows = sample.is_signal
     part, weight = score[rows], sample.weight[rows]
-    found = [(point_name(target), target, threshold_at(part, weight, target)) for target in targets]
+    found = [ChosenPoint(point_name(target), target, threshold_at(part, weight, target)) for target in targets]
     refused = not_set(score, sample, targets)
-    return [point for point in found if point[0] not in refused]
+    return [point for point in found if point.name not in refused]
+
+
+def order_statistic_variance(k: float, n: float) -> float:
+    """Returns the variance k (n + 1 - k) / ((n + 1)² (n + 2)) of the true efficiency of a cut at the k-th of n scores.
+
+    H. A. David and H. N. Nagaraja, Order Statistics, 2003, section 2.1.
+    """
+    return k * (n + 1 - k) / ((n + 1) ** 2 * (n + 2))
 
 
 def expected_miss(n: float, target: float) -> float:
-    """The root mean square distance of a threshold's true efficiency to `target`, with n signal candidates to set it.
+    """Returns the root mean square distance of a threshold's true efficiency to `target` for n signal candidates.
 
-    That of the k-th of n scores, k the smallest with k/n >= target: its efficiency has the mean k/(n + 1) and the
-    variance k (n + 1 - k) / ((n + 1)² (n + 2)) (David and Nagaraja, Order Statistics, 2003, section 2.1).
+    The threshold is the k-th of n scores, with the smallest k for which k/n >= target. Its true efficiency has the mean
+    k/(n + 1) and the variance of `order_statistic_variance`.
     """
     k = min(float(np.ceil(target * n - 1e-9)), n)
-    variance = k * (n + 1 - k) / ((n + 1) ** 2 * (n + 2))
-    return float(np.hypot(k / (n + 1) - target, np.sqrt(variance)))
+    return float(np.hypot(k / (n + 1) - target, np.sqrt(order_statistic_variance(k, n))))
 
 
 def not_set(score: Score, sample: Sample, targets: Sequence[float]) -> dict[str, str]:
-    """The names of the points for which `sample` can set no threshold, each with the reason in a sentence.
+    """Returns the points for which the threshold sample cannot set a threshold: name to the reason in a sentence.
 
-    That is so where too few signal candidates decide, and where the target lies among candidates that share the lowest
-    score of all: a threshold passes too few or everything.
+    The reason is that there are too few signal candidates, or that the target lies among candidates that share the
+    lowest score of all, so that a threshold passes either too few or everything.
     """
     rows = sample.is_signal
     part, weight = score[rows], sample.weight[rows]
@@ -179,19 +205,19 @@ def not_set(score: Score, sample: Sample, targets: Sequence[float]) -> dict[str,
 
 
 def tolerance(target: float) -> float:
-    """The distance of an efficiency to its name from which on a reader is told: 0.03, or all of the inefficiency."""
+    """Returns how far an efficiency may be from its target before a warning is given: 0.03, or the inefficiency."""
     return min(0.03, 1 - target)
 
 
 def warnings_about(
-    points: Sequence[WorkingPoint], deciding: tuple[Score, Sample], test: Sample, decided_on: str
+    points: Sequence[WorkingPoint], threshold_sample: ScoredSample, test: Sample, decided_on: str
 ) -> list[str]:
-    """Sentences on points that are not what their names say: steps of a discrete score, and few signal candidates.
+    """Returns warnings for points whose efficiency is not what their name says, in sentences.
 
-    `deciding` are the signal's scores (m,) and the sample named `decided_on` that set the thresholds.
+    The reasons are steps of a discrete score, and few signal candidates. `decided_on` is the threshold sample's name.
     """
-    score, sample = deciding
-    part, weight = score[sample.is_signal], sample.weight[sample.is_signal]
+    sample = threshold_sample.sample
+    part, weight = threshold_sample.score[sample.is_signal], sample.weight[sample.is_signal]
     if not weight.sum() > 0:
         return []
     n, n_test = effective_number(weight), effective_number(test.weight[test.is_signal])
@@ -217,54 +243,59 @@ def warnings_about(
     return notes
 
 
-def measure(
-    point: tuple[str, float, float],
-    score: Score,
-    sample: Sample,
-    groups: IntArray | None,
+def measure(point: ChosenPoint, scored: ScoredSample, abundance: Mapping[str, float] | None) -> WorkingPoint:
+    """Returns the point as measured on a sample; the bounds cover the fluctuation of that sample only.
+
+    Purity is for classes in the ratio of `abundance`, by default in that of the sample.
+    """
+    sample = scored.sample
+    passing = passes(scored.score, point.threshold)
+    misid = scored.class_rates(passing)
+    signal = misid.pop(sample.classes[sample.signal])
+    if not abundance:
+        purity = proportion(sample.is_signal[passing], sample.weight[passing], groups_of(scored.groups, passing))
+    elif any(np.isnan(rate.value) for rate in (signal, *misid.values())):
+        purity = UNDEFINED
+    else:
+        background = mixture([(abundance[c], rate) for c, rate in misid.items()])
+        purity = share(mixture([(abundance[sample.classes[sample.signal]], signal)]), background).measured()
+    return WorkingPoint(*point, signal, misid, {c: inverse(m) for c, m in misid.items()}, purity)
+
+
+def class_points(
+    threshold_sample: tuple[FloatArray, Sample],
+    test: tuple[FloatArray, ScoredSample],
+    targets: list[float],
     abundance: Mapping[str, float] | None,
-) -> WorkingPoint:
-    """A chosen point quoted on `sample`: the bounds cover its fluctuation, at the threshold as it is."""
-    name, target, threshold = point
-    passing = passes(score, threshold)
-    rates = {c: _rate(passing, sample, i, groups) for i, c in enumerate(sample.classes)}
-    signal = sample.classes[sample.signal]
-    misid = {c: rate for c, rate in rates.items() if c != signal}
-    purity = _purity(rates, signal, abundance) if abundance else _sample_purity(passing, sample, groups)
-    return WorkingPoint(
-        name, target, threshold, rates[signal], misid, {c: inverse(m) for c, m in misid.items()}, purity
-    )
+) -> dict[str, tuple[WorkingPoint, ...]]:
+    """Returns the working points of each class: thresholds on its own score from one sample, measured on the other.
 
-
-def _rate(passing: BoolArray, sample: Sample, index: int, groups: IntArray | None) -> Measured:
-    rows = sample.y == index
-    return proportion(passing[rows], sample.weight[rows], groups_of(groups, rows))
-
-
-def _sample_purity(passing: BoolArray, sample: Sample, groups: IntArray | None) -> Measured:
-    """The signal's share of what passes, for the abundances of the sample."""
-    return proportion(sample.is_signal[passing], sample.weight[passing], groups_of(groups, passing))
-
-
-def _purity(rates: Mapping[str, Measured], signal: str, abundance: Mapping[str, float]) -> Measured:
-    """The signal's share of what passes when the classes come in the ratio of `abundance`."""
-    if any(np.isnan(rates[c].value) for c in abundance):
-        return UNDEFINED
-    background = mixture([(abundance[c], rates[c]) for c in rates if c != signal])
-    return share(mixture([(abundance[signal], rates[signal])]), background)
+    Each sample comes with its scores (n, k). There are none for two classes, and for a model that does not score every
+    class. A class whose weights in the threshold sample have no positive sum is left out.
+    """
+    scores, sample = threshold_sample
+    points: dict[str, tuple[WorkingPoint, ...]] = {}
+    if not scores_every_class(scores, sample):
+        return points
+    for c, name in enumerate(sample.classes):
+        own = replace(sample, signal=c)
+        if own.weight[own.is_signal].sum() > 0:
+            quoted = replace(test[1].sample, signal=c)
+            scored = ScoredSample(signal_score(test[0], quoted), quoted, test[1].groups)
+            chosen = choose(signal_score(scores, own), own, targets, fixed_cut=False)
+            points[name] = tuple(measure(p, scored, abundance) for p in chosen)
+    return points
 
 
 def check_abundance(abundance: Mapping[str, float] | None, classes: tuple[str, ...]) -> None:
-    """Refuse abundances that do not name each class once.
+    """Checks that the abundances, if there are any, name each class once.
 
     Raises:
-        UsageError: a class is missing or unknown.
+        UsageError: A class is missing or unknown.
     """
-    if abundance is None:
-        return
-    for name in abundance:
+    for name in abundance or {}:
         if name not in classes:
             raise UsageError(f"evaluate.abundance: {name!r} is no class; {nearest(name, classes)}")
-    missing = [c for c in classes if c not in abundance]
+    missing = [c for c in classes if abundance is not None and c not in abundance]
     if missing:
         raise UsageError(f"evaluate.abundance: give a number for {', '.join(missing)} too, or leave abundance out")

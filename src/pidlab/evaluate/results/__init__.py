@@ -1,26 +1,13 @@
-"""Results: frozen values, which everything after the evaluation reads."""
+"""Results: frozen values that files, figures and the report are made from."""
 
-from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Importance, Scan
-from pidlab.evaluate.results.run import (
-    Comparison,
-    CutStep,
-    EfficiencyMap,
-    Flatness,
-    FlatThreshold,
-    Histogram,
-    ModelResult,
-    Overtraining,
-    PairedPoint,
-    Results,
-    Robustness,
-    RobustnessPoint,
-    Roc,
-    SampleMetrics,
-    Scoring,
-    Training,
-    WorkingPoint,
-    plain,
-)
+from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
+from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
+from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
+from pidlab.evaluate.results.robustness import FeatureImportance, Importance, RobustnessPoint, RobustnessResult
+from pidlab.evaluate.results.run import Comparison, CutStep, PairedPoint, Results
+from pidlab.evaluate.results.shift import FeatureShift, Shift
+from pidlab.evaluate.results.stored import json_value, read_results, write_results
+from pidlab.evaluate.results.tuning import State, Tried, Tuning
 from pidlab.measured import Measured
 
 __all__ = [
@@ -29,6 +16,8 @@ __all__ = [
     "CutStep",
     "DecisionMatrix",
     "EfficiencyMap",
+    "FeatureImportance",
+    "FeatureShift",
     "FlatThreshold",
     "Flatness",
     "Histogram",
@@ -38,13 +27,20 @@ __all__ = [
     "Overtraining",
     "PairedPoint",
     "Results",
-    "Robustness",
     "RobustnessPoint",
+    "RobustnessResult",
     "Roc",
     "SampleMetrics",
     "Scan",
+    "ScannedFigure",
     "Scoring",
+    "Shift",
+    "State",
     "Training",
+    "Tried",
+    "Tuning",
     "WorkingPoint",
-    "plain",
+    "json_value",
+    "read_results",
+    "write_results",
 ]

@@ -1,9 +1,10 @@
-"""Results as a file: every value of a run's `Results` in `results.json`, and the same `Results` back again."""
+"""Results in JSON: `results.json` holds every value of a run's `Results` and is read back into the same values."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import types
 import typing
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pidlab.errors import DataError
-from pidlab.evaluate.results.run import Results, plain, saved_name
+from pidlab.evaluate.results.run import Results
 from pidlab.jsonfile import strict_json
 from pidlab.measured import Measured
 
@@ -23,16 +24,16 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 
 def write_results(path: Path, results: Results) -> None:
-    """Write `results` as JSON: floats exactly, NaN and infinities as strings."""
-    content = {"schema": SCHEMA, "results": plain(results, exact=True)}
+    """Writes `results` as JSON, with exact floats, and NaN and infinities as strings."""
+    content = {"schema": SCHEMA, "results": json_value(results, exact=True)}
     path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_results(path: Path) -> Results:
-    """The `Results` that `write_results` wrote; what an older version did not know of takes its default.
+    """Returns the `Results` that `write_results` wrote; fields that an older version did not have take their default.
 
     Raises:
-        DataError: the file is missing, damaged, or of a version to come.
+        DataError: The file is missing, damaged, or of a newer version.
     """
     try:
         content = strict_json(path.read_text(encoding="utf-8"))
@@ -49,11 +50,42 @@ def read_results(path: Path) -> Results:
     return decoded
 
 
+def json_value(value: Any, *, exact: bool = False) -> Any:
+    """Returns `value` in JSON's own types.
+
+    A `Measured` becomes an object of its four numbers, and NaN and infinities become null. With `exact`, for a file
+    that is read back into the same values, a `Measured` becomes the list of its four numbers, and NaN and infinities
+    become strings. The name of a field is the `saved_as` of its metadata, by default its own name.
+    """
+    if isinstance(value, Measured):
+        numbers = {name: json_value(number, exact=exact) for name, number in value._asdict().items()}
+        return list(numbers.values()) if exact else numbers
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {saved_name(f): json_value(getattr(value, f.name), exact=exact) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): json_value(v, exact=exact) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(v, exact=exact) for v in value]
+    if isinstance(value, np.ndarray):
+        return json_value(value.tolist(), exact=exact)
+    if isinstance(value, np.generic):
+        return json_value(value.item(), exact=exact)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value) if exact else None
+    return value
+
+
+def saved_name(f: dataclasses.Field[Any]) -> str:
+    """Returns the name of a field in files, which keep the old name of a field that was renamed."""
+    name: str = f.metadata.get("saved_as", f.name)
+    return name
+
+
 def _check_names(results: Results) -> None:
-    """Refuse names that the configuration would have refused: they become names of branches, functions and files.
+    """Refuses names that the configuration refuses, since they become names of branches, functions and files.
 
     Raises:
-        ValueError: which.
+        ValueError: The file holds such a name.
     """
     models = results.models.values()
     points = [p.name for m in models for p in m.working_points]
@@ -65,7 +97,7 @@ def _check_names(results: Results) -> None:
 
 
 def _decoded(value: Any, kind: Any) -> Any:
-    """`value` of JSON as the annotated type `kind`."""
+    """Returns a value of JSON as the annotated type `kind`."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         inner = next(a for a in arguments if a is not types.NoneType)
@@ -81,8 +113,10 @@ def _decoded(value: Any, kind: Any) -> Any:
         return [_decoded(inner, arguments[0]) for inner in value]
     if kind is Measured:
         return Measured(*(_decoded(number, float) for number in value))
-    if dataclasses.is_dataclass(kind):
-        return _decoded_fields(value, kind)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        names = {f.name: saved_name(f) for f in dataclasses.fields(kind)}
+        return kind(**{f: _decoded(value[name], hints[f]) for f, name in names.items() if name in value})
     if kind in (int, str, bool) and type(value) is not kind:
         raise TypeError(f"{str(value)[:40]!r} is no {kind.__name__}")
     if kind is float and (isinstance(value, bool) or not isinstance(value, int | float | str)):
@@ -90,14 +124,8 @@ def _decoded(value: Any, kind: Any) -> Any:
     return float(value) if kind is float else value
 
 
-def _decoded_fields(value: Mapping[str, Any], kind: Any) -> Any:
-    hints = typing.get_type_hints(kind)
-    names = {f.name: saved_name(f) for f in dataclasses.fields(kind)}
-    return kind(**{f: _decoded(value[name], hints[f]) for f, name in names.items() if name in value})
-
-
 def _numbers(value: Any) -> Any:
-    """Nested lists of numbers, the non-finite ones back from their names."""
+    """Returns nested lists of numbers, with the names of non-finite ones replaced by numbers."""
     if isinstance(value, list):
         return [_numbers(inner) for inner in value]
     return float(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""What tuning found, as values: the trials, what mattered, and the gain."""
+"""The results of tuning: the trials, the importance of parameters, and the gain."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Tried:
     """One trial.
 
     Attributes:
-        number: its place in the study, from 0.
-        state: pruned where training was given up early, refused where the model could not be trained so, failed where
-            whoever tried was stopped.
-        value: the objective on validation; of a pruned trial the last one reported; NaN where there is none.
-        parameters: what it tried.
-        seconds: how long it took, shared between trials that trained together.
-        reason: why it was refused.
+        number: its number in the study, from 0.
+        state: pruned if training was stopped early, refused if the model cannot be trained with these parameters, and
+            failed if the process was stopped.
+        value: the objective on validation, for a pruned trial the last reported one; NaN if there is none.
+        parameters: the parameters of the trial.
+        seconds: duration, shared between trials that were trained together.
+        reason: the reason of a refusal.
     """
 
     number: int
@@ -35,16 +35,17 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """A study of one model, all its trials, those of earlier calls and of other processes included.
+    """A study of one model with all its trials, including those of earlier calls and of other processes.
 
     Attributes:
-        model, kind: its name and type; `objective`: auc, or misid:eff90 and the like.
-        maximise: whether a larger objective is better.
-        trials: in the order of their numbers.
-        importance: parameter to its share of the objective's variance over trials; empty where that is not known.
-        parameters: of the best trial.
+        model, kind: name and type of the model.
+        objective: auc, or misid at a working point, as in misid:eff90.
+        maximise: True if a larger objective is better.
+        trials: the trials in the order of their numbers.
+        importance: parameter to its share of the objective's variance over trials; empty if that is unknown.
+        parameters: the parameters of the best trial.
         before, after: the objective on validation with the configuration's parameters and with the best ones, each
-            trained alone as a run does.
+            trained alone as in a run.
         gain: the paired difference, after - before.
     """
 
@@ -61,6 +62,6 @@ class Tuning:
 
     @property
     def ranked(self) -> list[Tried]:
-        """The complete trials, best first; the earlier first of two alike."""
+        """Returns the complete trials, best first; of two equal ones the earlier comes first."""
         complete = [t for t in self.trials if t.state == "complete"]
         return sorted(complete, key=lambda t: (-t.value if self.maximise else t.value, t.number))

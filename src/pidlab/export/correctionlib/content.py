@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pidlab import __version__
-from pidlab.evaluate.results.run import EfficiencyMap, FlatThreshold, ModelResult, Results, WorkingPoint
+from pidlab.evaluate.results import EfficiencyMap, FlatThreshold, ModelResult, Results, WorkingPoint
 from pidlab.measured import Array, Measured
 
 SYSTEMATICS = ("nominal", "low", "high")

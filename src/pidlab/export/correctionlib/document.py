@@ -33,8 +33,7 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.flat import thresholds_at
-from pidlab.evaluate.results.run import EfficiencyMap, FlatThreshold, ModelResult, Results
-from pidlab.evaluate.results.stored import read_results
+from pidlab.evaluate.results import EfficiencyMap, FlatThreshold, ModelResult, Results, read_results
 from pidlab.export.correctionlib.content import SYSTEMATICS, correction_name, corrections, grouped, rate_of
 from pidlab.export.parity import Exported, ParityEvents, largest_difference
 from pidlab.measured import Array

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
-from pidlab.evaluate.results.run import plain
+from pidlab.evaluate.results import json_value
 from pidlab.models.base import (
     Classifier,
     Progress,
@@ -300,11 +300,11 @@ class BDT(Classifier):
         check_is_fitted(self)
         content = {
             "type": "bdt",
-            "parameters": plain(self.get_params(deep=False)),
+            "parameters": json_value(self.get_params(deep=False)),
             "classes": self.classes_.tolist(),
             "n_features": self.n_features_in_,
             "best_iteration": self.best_iteration_,
-            "history": plain(self.history_),
+            "history": json_value(self.history_),
         }
         write_json(directory / "model.json", content)
         self.booster_.save_model(directory / "model.ubj")

@@ -8,8 +8,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.quality import Calibration
-from pidlab.evaluate.results.run import Results
+from pidlab.evaluate.results import Calibration, Results
 from pidlab.plots.calibration import calibration, calibration_gap
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, stack
 from pidlab.plots.sheets.table import FigureTable, table_of

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.run import Comparison, Results, Robustness, RobustnessPoint
+from pidlab.evaluate.results import Comparison, Results, RobustnessPoint, RobustnessResult
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.comparison import delta_auc, delta_misid
 from pidlab.plots.robustness import dropped, robustness
@@ -88,7 +88,7 @@ def _change_sheet(results: Results, change: str, title: str, alt: str, draw: Dra
     )
 
 
-def _change_table(by_model: Mapping[str, Robustness], change: str) -> FigureTable:
+def _change_table(by_model: Mapping[str, RobustnessResult], change: str) -> FigureTable:
     """Returns AUC after one kind of change, a row for each model, feature and size; unchanged for the feature none."""
     rows: list[tuple[Any, ...]] = []
     for model, changed in by_model.items():

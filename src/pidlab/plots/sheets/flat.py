@@ -8,7 +8,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.run import EfficiencyMap, Flatness, ModelResult, Results, WorkingPoint
+from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, WorkingPoint
 from pidlab.plots.flat import flatness, threshold_map, thresholds
 from pidlab.plots.matrices import efficiency_map
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, objects_of, root_key, stack

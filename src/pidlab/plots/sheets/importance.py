@@ -8,8 +8,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.quality import Importance
-from pidlab.evaluate.results.run import ModelResult, Results
+from pidlab.evaluate.results import Importance, ModelResult, Results
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.robustness import importance
 from pidlab.plots.sheets.sheet import Sheet, objects_of

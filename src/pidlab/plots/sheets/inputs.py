@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.run import CutStep, Histogram, Results
+from pidlab.evaluate.results import CutStep, Histogram, Results
 from pidlab.measured import Array
 from pidlab.plots.cutflow import cut_flow
 from pidlab.plots.inputs import feature

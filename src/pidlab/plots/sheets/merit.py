@@ -7,8 +7,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.quality import Scan
-from pidlab.evaluate.results.run import Results
+from pidlab.evaluate.results import Results, Scan
 from pidlab.plots.merit import MERITS, expected_text, merit
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of

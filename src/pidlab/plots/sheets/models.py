@@ -12,8 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.quality import DecisionMatrix
-from pidlab.evaluate.results.run import ModelResult, Results, SampleMetrics, Training
+from pidlab.evaluate.results import DecisionMatrix, ModelResult, Results, SampleMetrics, Training
 from pidlab.plots.matrices import confusion, decisions
 from pidlab.plots.response import response
 from pidlab.plots.sheets.sheet import Sheet, grid, objects_of

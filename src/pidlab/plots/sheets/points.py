@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.run import ModelResult, Results, Roc
+from pidlab.evaluate.results import ModelResult, Results, Roc
 from pidlab.plots.roc import roc, roc_pairs, roc_ratio
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of

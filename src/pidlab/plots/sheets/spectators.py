@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results.run import EfficiencyMap, ModelResult, Results
+from pidlab.evaluate.results import EfficiencyMap, ModelResult, Results
 from pidlab.plots.efficiency import efficiency
 from pidlab.plots.matrices import efficiency_map
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, root_key, stack

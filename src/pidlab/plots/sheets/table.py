@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pidlab.evaluate.results.run import Histogram
+from pidlab.evaluate.results import Histogram
 from pidlab.measured import Array
 
 Cell = str | int | float

@@ -8,13 +8,12 @@ from itertools import groupby
 
 import numpy as np
 
-from pidlab.evaluate.results.quality import Importance
-from pidlab.evaluate.results.run import Robustness, RobustnessPoint
+from pidlab.evaluate.results import Importance, RobustnessPoint, RobustnessResult
 from pidlab.measured import UNDEFINED, Measured, bounds
 from pidlab.rootio.results.named_object import NamedObject, graph_of, labelled, root_text
 
 
-def robustness_objects(model: str, robustness: Robustness) -> Iterator[NamedObject]:
+def robustness_objects(model: str, robustness: RobustnessResult) -> Iterator[NamedObject]:
     """Yields graphs against the size of each change; the unchanged sample has the size that changes nothing.
 
     Dropped features have no size. They are the bins of labelled histograms, after the unchanged sample.

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Scan
-from pidlab.evaluate.results.run import ModelResult, Results, Roc
+from pidlab.evaluate.results import Calibration, DecisionMatrix, ModelResult, Results, Roc, Scan
 from pidlab.measured import UNDEFINED, bounds
 from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th1, th2

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import uproot
 
-from pidlab.evaluate.results.run import Comparison, CutStep, ModelResult, Results
+from pidlab.evaluate.results import Comparison, CutStep, ModelResult, Results
 from pidlab.measured import Array, bounds
 from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.histograms import from_cells, th1, th2

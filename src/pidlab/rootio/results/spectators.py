@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pidlab.evaluate.results.run import EfficiencyMap, FlatThreshold, ModelResult
+from pidlab.evaluate.results import EfficiencyMap, FlatThreshold, ModelResult
 from pidlab.measured import Array
 from pidlab.rootio.efficiency import tefficiency
 from pidlab.rootio.graphs import tgraph

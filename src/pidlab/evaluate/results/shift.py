@@ -1,21 +1,21 @@
-"""The answer to: is this sample like the one that the models were trained on?"""
+"""The difference between the sample that the models were trained on and another sample."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pidlab.evaluate.results.run import Histogram
+from pidlab.evaluate.results.curves import Histogram
 from pidlab.measured import Measured
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureShift:
-    """How one feature differs between two samples.
+    """The difference of one feature between two samples.
 
     Attributes:
-        loss: of AUC, when this feature is shuffled among all candidates: what the classifier had from it.
-        auc: of the feature alone, 0.5 where neither sample tends to larger values.
+        loss: loss of the classifier's AUC if this feature is shuffled among all candidates.
+        auc: AUC of the feature alone; 0.5 if neither sample tends to larger values.
         ks, ks_p: the Kolmogorov-Smirnov distance of the two distributions, and its p-value.
         missing: the weighted share of candidates without the feature, in the run and in the files.
     """
@@ -30,15 +30,15 @@ class FeatureShift:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How well a classifier that was not told the answer tells two samples apart.
+    """How well a classifier distinguishes two samples on events that it was not trained on.
 
     Attributes:
-        n: candidates of each sample ("run" and "files").
-        auc: out of fold, 0.5 where it cannot tell.
-        features: the one that it has most from first.
+        n: number of candidates of each sample ("run" and "files").
+        auc: AUC of the classifier; 0.5 if it cannot distinguish them.
+        features: the features in the order of falling loss.
         response: sample to the histogram of the classifier's score.
         inputs: feature, then sample, to its histogram.
-        sentence: what it means.
+        sentence: the meaning of the AUC for a user.
     """
 
     n: Mapping[str, int]
