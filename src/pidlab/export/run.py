@@ -22,7 +22,7 @@ from pidlab.runs.whole import write_whole
 Writer = Callable[[Bundle, Sequence[str], Path, ParityEvents, Path], list[Exported]]
 
 FORMATS = {
-    "header": "pidlab.export.cpp.write",
+    "header": "pidlab.export.cpp.check",
     "onnx": "pidlab.export.onnx.graph",
     "xgboost": "pidlab.export.xgboost_json",
     "cuts": "pidlab.export.cut_strings",

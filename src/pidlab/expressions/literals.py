@@ -1,7 +1,7 @@
-"""Literals: text from files where it enters C++, Python and YAML, one function for each place it can stand in.
+"""Writes text from files as literals, comments and names of C++, Python and YAML.
 
-Names of trees and branches, paths and classes may hold anything, quotes, backslashes, line ends and bytes that are no
-text among it. HTML is escaped by the report's templates, SVG and JSON by the libraries that write them.
+Names of trees and branches, paths and classes may hold anything: quotes, backslashes, line ends and bytes that are not
+valid text. The templates of the report escape HTML; the libraries that write SVG and JSON escape those.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.resources import files
 
@@ -22,48 +22,49 @@ requires return short signed sizeof static static_assert static_cast struct swit
 true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
 """
 _KEYWORDS = frozenset(_KEYWORD_LIST.split())
-_IN_CPP = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-_IN_YAML = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+# The escapes that C++ and double-quoted YAML have in common.
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def cpp_string(text: str) -> str:
-    """A literal of C++ that is this text, byte by byte as files have it."""
-    return '"' + re.sub(r"(?<=\?)\?", r"\?", "".join(map(_cpp_character, text))) + '"'
+    """Returns a C++ string literal with the bytes that `text` has in a file name."""
+    return '"' + re.sub(r"(?<=\?)\?", r"\?", "".join(_escaped(c, _octal) for c in text)) + '"'
 
 
-def _cpp_character(character: str) -> str:
-    if character in _IN_CPP:
-        return _IN_CPP[character]
-    if _is_shown(character):
-        return character
-    # Three octal digits end there, whatever follows; hexadecimal ones would go on.
+def _octal(character: str) -> str:
+    # Three octal digits end the escape whatever follows; a hexadecimal escape would take following digits with it.
     return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
 
 
-def _is_shown(character: str) -> bool:
-    """Whether a character is seen where it stands: no control, no change of direction, no half of a pair."""
+def _escaped(character: str, code: Callable[[str], str]) -> str:
+    """Returns the character, its common escape, or what `code` makes of it if it is invisible."""
+    return _ESCAPES.get(character) or (character if _is_visible(character) else code(character))
+
+
+def _is_visible(character: str) -> bool:
+    """Returns whether a character prints: controls, changes of text direction and lone surrogates do not."""
     return character == " " or not unicodedata.category(character).startswith(("C", "Z"))
 
 
 def cpp_comment(text: str) -> str:
-    """Text as a line may hold it behind `//`, and between `/*` and `*/`."""
-    shown = _one_line(text).replace("\\", "/")
+    """Returns text that can stand in a C++ comment, behind `//` or between `/*` and `*/`."""
+    shown = yaml_comment(text).replace("\\", "/")
     return re.sub(r"\?(?=\?)", "? ", shown).replace("*/", "* /").replace("/*", "/ *")
 
 
-def _one_line(text: str) -> str:
-    """Text on one line, with a sign in place of what is not seen."""
-    return " ".join("".join(c if _is_shown(c) or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
+def yaml_comment(text: str) -> str:
+    """Returns text on one line, as it can stand behind `#`; a replacement character stands for what does not print."""
+    return " ".join("".join(c if _is_visible(c) or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
 
 
 @cache
 def _macros() -> frozenset[str]:
-    """Names that the standard headers of C and C++, POSIX and ROOT define as macros."""
+    """Returns the macros that the standard headers of C and C++, POSIX and ROOT define."""
     return frozenset(files("pidlab.expressions").joinpath("cpp_macros.txt").read_text(encoding="ascii").split())
 
 
 def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:
-    """A valid name of C++ like `text`: no keyword, no macro of a usual header, and none of those `taken`."""
+    """Returns a C++ identifier like `text` that is no keyword, no macro of a common header, and not in `taken`."""
     name = re.sub(r"[^A-Za-z0-9_]+", "_", text)
     name = re.sub(r"__+", "_", name).strip("_") or "x"
     name = f"x_{name}" if name[0].isdigit() else name
@@ -76,24 +77,15 @@ def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:
 
 
 def python_string(text: str) -> str:
-    """A literal of Python that is this text; bytes that are no text stay what they are to `open`."""
-    return ascii(text) if any(not _is_shown(c) for c in text) else repr(text)
+    """Returns a Python string literal; bytes that are not valid text keep the form that `open` understands."""
+    return ascii(text) if any(not _is_visible(c) for c in text) else repr(text)
 
 
 def yaml_string(text: str) -> str:
-    """A double-quoted scalar of YAML that is this text."""
-    return '"' + "".join(map(_yaml_character, text)) + '"'
+    """Returns a double-quoted scalar of YAML."""
+    return '"' + "".join(_escaped(c, _hexadecimal) for c in text) + '"'
 
 
-def _yaml_character(character: str) -> str:
-    if character in _IN_YAML:
-        return _IN_YAML[character]
-    if _is_shown(character):
-        return character
+def _hexadecimal(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def yaml_comment(text: str) -> str:
-    """Text as a line may hold it behind `#`."""
-    return _one_line(text)
