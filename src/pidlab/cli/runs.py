@@ -95,13 +95,12 @@ def plot(run: Path, names: Sequence[str], output: Path, formats: Sequence[str], 
 def export(run: Path, format_: str, models: Sequence[str], events: Sequence[str], output: Path) -> None:
     """Write the models of RUN for other programs, and check what is written against pidlab on events."""
     from pidlab.export import export as export_bundle
-    from pidlab.export import told
     from pidlab.runs.bundle import load_bundle
 
     bundle = load_bundle(run, models)
     sources = bundle.recipe.inputs(list(events), None) if events else None
     for exported in export_bundle(bundle, run, format_, models, output, sources):
-        click.echo(told(exported))
+        click.echo(exported.summary_line)
 
 
 @click.command()
