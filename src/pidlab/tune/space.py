@@ -1,11 +1,11 @@
-"""What a tuner may try: the values that each parameter of a model can take, as text and as suggestions of a trial."""
+"""The search space: the values that each parameter of a model can take, as text and as suggestions of a trial."""
 
 from __future__ import annotations
 
 import copy
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,20 +36,20 @@ DEFAULTS: dict[str, dict[str, str]] = {
 """By type of model; `--search` and the section `tune` add to them and replace them."""
 
 _RANGES = ("log", "float", "int", "logint")
-_DIGITS = 4  # of a number tried: more is noise, and hard to read in a configuration
+_DIGITS = 4  # significant digits of a suggested number; more have no effect and are hard to read
 
 
 class Suggests(Protocol):
     """A trial of optuna."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = ...) -> float:
-        """A number of the range."""
+        """Returns a number of the range."""
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = ...) -> int:
-        """A whole number of the range."""
+        """Returns an integer of the range."""
 
     def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any:
-        """One of the choices."""
+        """Returns one of the choices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ class Dimension:
     """The values of one parameter.
 
     Attributes:
-        text: as it is written.
+        text: the values as the user writes them.
         kind: log, float, int, logint or choice.
         low, high: the ends of a range.
-        choices: plain values otherwise; of one value there is nothing to choose.
+        choices: the values of a choice; a single value is fixed.
     """
 
     text: str
@@ -71,13 +71,13 @@ class Dimension:
 
     @property
     def examples(self) -> tuple[Any, ...]:
-        """Values that are allowed exactly where all are: the ends, or every choice."""
+        """The ends of the range, or every choice; if these are allowed, all values are."""
         if self.kind == "choice":
             return self.choices
         return (int(self.low), int(self.high)) if "int" in self.kind else (self.low, self.high)
 
     def suggest(self, name: str, trial: Suggests) -> Any:
-        """The value that a trial takes."""
+        """Returns the value that a trial takes."""
         if self.kind == "choice":
             if len(self.choices) == 1:
                 return self.choices[0]
@@ -89,15 +89,15 @@ class Dimension:
 
 
 def rounded(value: float) -> float:
-    """`value` to four significant digits."""
+    """Returns `value` rounded to four significant digits."""
     return float(f"{value:.{_DIGITS}g}")
 
 
 def dimension(text: str) -> Dimension:
-    """What `text`, of the grammar, stands for.
+    """Parses the values of one parameter.
 
     Raises:
-        UsageError: a range without two rising numbers, or a logarithm of what is not positive.
+        UsageError: a range does not have two rising numbers, or a logarithmic one does not begin above 0.
     """
     kind, *ends = text.split(":")
     if kind not in _RANGES:
@@ -119,7 +119,7 @@ def dimension(text: str) -> Dimension:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between the bars that stand outside brackets."""
+    """Returns the parts between the bars that stand outside brackets."""
     parts, depth = [""], 0
     for character in text:
         depth += (character in "[{") - (character in "]}")
@@ -133,12 +133,12 @@ def _split(text: str) -> list[str]:
 def search_space(
     loaded: LoadedConfig, model: str, asked: Sequence[str], allow_import: Collection[str] = ()
 ) -> dict[str, Dimension]:
-    """Parameter to its values: the defaults of the model's type, the section `tune`, then `asked` (KEY=SPEC).
+    """Returns the values of each parameter: the defaults of the type, the section `tune`, then `asked` (KEY=SPEC).
 
-    `allow_import` names packages that models of type sklearn may import besides the usual.
+    `allow_import` names packages that models of type sklearn may import in addition.
 
     Raises:
-        UsageError: something asked for is no parameter of the model, or no value that it takes.
+        UsageError: a key is not a parameter of the model, or a value is not allowed.
     """
     kind = loaded.config.models[model].type
     texts = [(key, text, f"{key}={text}") for key, text in DEFAULTS.get(kind, {}).items()]
@@ -151,10 +151,10 @@ def search_space(
             raise UsageError(f"--search {word}: say KEY=SPEC, such as learning_rate=log:0.005:0.3")
         texts.append((key, text, f"--search {word}"))
     space: dict[str, Dimension] = {}
-    for key, text, said in texts:
+    for key, text, place in texts:
         space.pop(key, None)
         if text != "keep":
-            space[key] = _checked(loaded, model, (key, text, said), allow_import)
+            space[key] = _checked(loaded, model, (key, text, place), allow_import)
     if not any(len(d.choices) != 1 for d in space.values()):
         raise UsageError(
             f"models.{model}: there is nothing to search in a {kind}; name parameters by --search KEY=SPEC"
@@ -163,23 +163,23 @@ def search_space(
 
 
 def _checked(loaded: LoadedConfig, model: str, asked: tuple[str, str, str], allow_import: Collection[str]) -> Dimension:
-    key, text, said = asked
+    key, text, place = asked
     try:
         found = dimension(text)
         for value in found.examples:
             check_models(with_parameters(loaded, model, {key: value}), allow_import)
     except ConfigError as error:
-        raise UsageError(f"{said}: {'; '.join(m.message for m in error.mistakes)}") from error
+        raise UsageError(f"{place}: {'; '.join(m.message for m in error.mistakes)}") from error
     except UsageError as error:
-        raise UsageError(f"{said}: {error}") from error
+        raise UsageError(f"{place}: {error}") from error
     return found
 
 
 def with_parameters(loaded: LoadedConfig, model: str, parameters: Mapping[str, Any]) -> LoadedConfig:
-    """The configuration of one model alone, with other parameters; `sides.x` is the key x of the parameter `sides`.
+    """Returns the configuration of one model alone with these parameters; `sides.x` is the key x of `sides`.
 
     Raises:
-        ConfigError: a parameter is not known, or does not take the value.
+        ConfigError: a parameter is unknown, or a value is not allowed.
     """
     content = {key: value for key, value in copy.deepcopy(dict(loaded.content)).items() if key != "tune"}
     section = content["models"][model]
@@ -198,14 +198,6 @@ def with_parameters(loaded: LoadedConfig, model: str, parameters: Mapping[str, A
     return check_config(content, loaded.places, loaded.folder / f"{loaded.name}.yaml")
 
 
-Suggestion = Callable[[Suggests], dict[str, Any]]
-
-
-def suggestion(space: Mapping[str, Dimension]) -> Suggestion:
-    """A function from a trial to the parameters that it takes."""
-    return lambda trial: {key: each.suggest(key, trial) for key, each in space.items()}
-
-
 def described(space: Mapping[str, Dimension]) -> dict[str, str]:
-    """The space as text, which tells one study from another."""
+    """Returns the space as text, as part of the identity of a study."""
     return {key: each.text for key, each in sorted(space.items())}
