@@ -241,9 +241,8 @@ def _special_values(column: Any, codes: Iterable[float]) -> list[Any]:
 
 
 def _number_type(column: Any) -> np.dtype[Any]:
-    return np.dtype(
-        ak.flatten(column[:0], axis=None).type.content.primitive if isinstance(column, ak.Array) else column.dtype
-    )
+    is_jagged = isinstance(column, ak.Array)
+    return np.dtype(ak.flatten(column[:0], axis=None).type.content.primitive if is_jagged else column.dtype)
 
 
 def _with_first(values: list[Any], value: Any) -> list[Any]:

@@ -20,8 +20,8 @@ from pidlab.expressions import Expression
 from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.runs.bundle import Bundle, Decision
 
-_RESERVED = ("Event", "branches", "candidates", "define", "detail", "features", "outputs", "selected", "std")
-_RESERVED += ("event", "value", "x")
+_NAMES = "Event branches candidates define detail features outputs selected std event value x"
+_RESERVED = tuple(_NAMES.split())
 _COLUMN_NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 _INCLUDES = "algorithm array cmath cstddef cstdint cstring limits string type_traits utility vector"
 
@@ -105,7 +105,9 @@ class Header:
             "Where an event is not selected the score is NaN and every decision is false; a decision is",
             "score > threshold. Nothing here changes a state: all of it may be called from many threads.",
         ]
-        return "".join(f"// {re.match(' *', line)[0]}{cpp_comment(line)}".rstrip() + "\n" for line in lines)
+        return "".join(
+            f"// {' ' * (len(line) - len(line.lstrip()))}{cpp_comment(line)}".rstrip() + "\n" for line in lines
+        )
 
     def members_of(self, name: str) -> list[EventMember]:
         """Returns the members that one model needs."""
