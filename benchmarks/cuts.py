@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import uproot
+from electrons import without_hits
 from numpy.typing import NDArray
 from rows import Part, Row, arguments_of, at_least, at_most, run, told
 from scipy.optimize import differential_evolution
@@ -32,7 +33,7 @@ from sklearn.metrics import roc_auc_score
 from toy import BACKGROUND, N_BACKGROUND, N_SIGNAL, SIGNAL, gaussian, sheared
 from xgboost import XGBClassifier
 
-from pidlab.models.cuts.boxes import Allowed, Columns, Counter, Grid, Levels
+from pidlab.models.cuts.boxes import Allowed, BinnedColumns, Counter, Grid, Levels
 from pidlab.models.cuts.classic import box_levels, evolve, genes_of
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.estimator import Cuts
@@ -139,7 +140,7 @@ def counter_of(sample: Sample) -> Counter:
     """The training sample on the grid that the cuts use."""
     is_signal, weight, allowed = sample.y == 1, np.ones(len(sample.y)), Allowed()
     edges = [cut_edges(x, is_signal, weight, allowed) for x in sample.x.T]
-    columns = [Columns.of(sample.x[rows], weight[rows], edges) for rows in (is_signal, ~is_signal)]
+    columns = [BinnedColumns.of(sample.x[rows], weight[rows], edges) for rows in (is_signal, ~is_signal)]
     return Counter(Grid.of(edges, [allowed] * len(edges)), *columns)
 
 
@@ -227,32 +228,6 @@ def against_tmva(sample: Sample) -> list[Row]:
     ]
 
 
-def without_hits(n: int, seed: int = 1, dark: float = 0.05) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Electrons and pions, n of either, by nine features with long tails, 0 in most of them where a layer has no hit.
-
-    45 % of the pions look like electrons in most respects. A share `dark` of the electrons has no photoelectrons, so a
-    cut on those drops that share of the signal at once: .05 is as much as lies between two usual working points.
-    """
-    rng = np.random.default_rng(seed)
-    y = np.repeat([1, 0], n)
-    electron = y == 1
-    like, size = electron | (rng.random(2 * n) < 0.45), 2 * n
-    share = rng.normal(0.25 - 0.012 * ~electron, 0.028, size)
-    share = np.where(like, share, np.abs(rng.normal(0.09, 0.05, size)))
-    first, second = np.where(like, rng.beta(7, 3, size), rng.beta(2, 2.5, size)), rng.beta(4, 2, size)
-    layers = [share * first, share * (1 - first) * second, share * (1 - first) * (1 - second)]
-    no_hit = [rng.random(size) < np.where(like, *shares) for shares in ((0.01, 0.1), (0.07, 0.3), (0.3, 0.5))]
-    widths = [
-        np.exp(rng.normal(np.where(like, 0.8, mean), 0.5) + 0.2 * rng.standard_t(3, size)) for mean in (1.1, 1.0, 0.9)
-    ]
-    photoelectrons = rng.gamma(np.where(electron, 4, 2.8), np.where(like, 4, 2))
-    photoelectrons[rng.random(size) < np.where(electron, dark, np.where(like, 0.12, 0.6))] = 0
-    time = np.exp(rng.normal(np.where(electron, 1.0, 1.1), 0.35)) * (rng.random(size) > 0.12)
-    delay = 0.08 * rng.standard_t(2, size) + 0.05 * ~electron
-    columns = [np.where(none, 0, layer) for none, layer in zip(no_hit * 2, layers + widths, strict=True)]
-    return np.stack([*columns, photoelectrons, time, delay], axis=1).astype(np.float32), y
-
-
 def halved(x: NDArray[np.float32], y: NDArray[np.int64], seed: int = 20240607) -> Sample:
     """A sample in two halves, drawn at random."""
     test = np.random.default_rng(seed).random(len(y)) < 0.5
@@ -282,6 +257,7 @@ def public_tables(folder: Path | None) -> dict[str, Sample]:
 def nesting(name: str, sample: Sample) -> list[Row]:
     """Rows: what nesting costs at the worst of three working points, and links, AUC and time beside what is there."""
     points, is_signal = (0.90, 0.95, 0.99), sample.y == 1
+    n = int(is_signal.sum())
     free, free_seconds = fitted(sample, nested=False, efficiencies=points)
     nested, seconds = fitted(sample, efficiencies=points)
     beside, excess = [], []
@@ -293,7 +269,7 @@ def nesting(name: str, sample: Sample) -> list[Row]:
     area = roc_auc_score(sample.y_test, nested.scores(sample.x_test)[:, 1])
     told_beside, told_excess = (" ".join(f"{v:.{n}f}" for v in values) for values, n in ((beside, 4), (excess, 2)))
     return [
-        at_most(f"nested cuts, {name}: efficiency above target", max(beside), 0.005 + 1 / is_signal.sum(), told_beside),
+        at_most(f"nested cuts, {name}: efficiency beside target", np.abs(beside).max(), 0.005 + 0.5 / n, told_beside),
         at_most(f"nested cuts, {name}: misid over its own optimum", max(excess), 1, told_excess),
         told(f"nested cuts, {name}: AUC on test", area, f"{seconds:.2f} CPU s, nested: false {free_seconds:.2f}"),
     ]

@@ -165,7 +165,9 @@ def either(choices: list[Schema]) -> str:
     """Alternatives; null is told by what stands for a key left out."""
     if len(choices) > 2 and all("$ref" in choice for choice in choices):
         names = [choice["$ref"].rpartition("/")[2] for choice in choices]
-        return "model: " + ", ".join(f"[{n.removesuffix('Model').lower()}](#{anchor(n)})" for n in names)
+        return "model: " + ", ".join(
+            f"[{anchor(n).removesuffix('-model').replace('-', '_')}](#{anchor(n)})" for n in names
+        )
     words = list(dict.fromkeys(kind(choice) for choice in choices if choice.get("type") != "null"))
     return " or ".join(word for word in words if word != "whole number" or "number" not in words)
 

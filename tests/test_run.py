@@ -16,8 +16,8 @@ from conftest import write_tree
 from pidlab.apply import apply
 from pidlab.config.load import check_config, load_config
 from pidlab.errors import DataError, OutputError
-from pidlab.models.model import fit_parts
 from pidlab.models.registry import Resources
+from pidlab.models.training import fit_parts
 from pidlab.pipeline import run
 from pidlab.preprocess.events import load
 from pidlab.preprocess.recipe import compile_recipe

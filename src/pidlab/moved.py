@@ -18,9 +18,13 @@ NEW_NAMES = {
     "pidlab.models.estimators": "pidlab.models.registry",
     "pidlab.recipe": "pidlab.preprocess.recipe",
 }
+"""Old module to new module."""
 
-
-NEW_ATTRIBUTES = {"Contender": "Model"}
+NEW_ATTRIBUTES = {
+    ("pidlab.models.contender", "Contender"): ("pidlab.models.model", "Model"),
+    ("pidlab.models.contender", "Resources"): ("pidlab.models.registry", "Resources"),
+}
+"""Old module and attribute to the new ones, where the attribute was renamed or is in another module than the rest."""
 
 
 class MovedModules:
@@ -45,7 +49,8 @@ class MovedModules:
         module.__doc__ = f"Has moved to {new.__name__}."
 
         def attribute(name: str) -> Any:
-            return getattr(new, NEW_ATTRIBUTES.get(name, name))
+            place, new_name = NEW_ATTRIBUTES.get((module.__name__, name), (new.__name__, name))
+            return getattr(importlib.import_module(place), new_name)
 
         module.__dict__["__getattr__"] = attribute
 

@@ -29,10 +29,10 @@ from pidlab.evaluate import (
 from pidlab.evaluate.points.merit import Merit
 from pidlab.evaluate.results.quality import Importance
 from pidlab.evaluate.results.run import ModelResult, Results, Robustness, Scoring
-from pidlab.models.calibrate import calibrated
 from pidlab.models.explain import explained
-from pidlab.models.model import Model, Scores, fit_model
+from pidlab.models.model import Model, Scores
 from pidlab.models.registry import Resources, check_models
+from pidlab.models.training import calibrated, fit_model
 from pidlab.plots.worker import second
 from pidlab.preprocess.cautions import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.preprocess.events import Events, Input, input_names, load
@@ -335,15 +335,15 @@ def measured(model: Model, scores: Mapping[str, Scores], samples: Mapping[str, S
     """What one model does on each sample."""
     config, c = model.recipe.loaded.config, model
     common: dict[str, Any] = {"training": c.training, "seed": config.seed}
-    if c.boxes:
-        return evaluate_decisions(c.name, c.kind, scores, samples, config.evaluate, c.boxes, **common)
+    if c.per_point_cuts:
+        return evaluate_decisions(c.name, c.kind, scores, samples, config.evaluate, c.per_point_cuts, **common)
     spec = config.models[c.name]
     merit = None
     if isinstance(spec, CutsModel) and spec.figure_of_merit is not None:
         expected = config.evaluate.expected or sums_of_weights(samples, apart=config.folds is None)
         merit = Merit(spec.figure_of_merit, expected, config.evaluate.punzi)
     common |= {"fixed_cut": c.fixed_cut, "merit": merit, "balanced": config.balance == "equal"}
-    common |= {"probability": c.probability, "notes": c.notes}
+    common |= {"probability": c.probability, "ranks_only": c.ranks_only, "notes": c.notes}
     common["calibration"] = c.calibration.method if c.calibration else "none"
     return evaluate_model(c.name, c.kind, scores, samples, config.evaluate, **common)
 

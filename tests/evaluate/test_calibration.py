@@ -18,7 +18,6 @@ from pidlab.errors import ConfigError, ModelError
 from pidlab.evaluate.calibration import calibration_curve, class_balanced
 from pidlab.evaluate.ranking import event_groups
 from pidlab.evaluate.results.run import plain
-from pidlab.models.calibrate import calibrated
 from pidlab.models.calibration import (
     Isotonic,
     Temperature,
@@ -26,6 +25,7 @@ from pidlab.models.calibration import (
     load_calibration,
     save_calibration,
 )
+from pidlab.models.training import calibrated
 from pidlab.runs.bundle import load_bundle
 
 
@@ -143,8 +143,8 @@ def test_what_cannot_be_measured_goes_through():
 def test_only_what_gives_probabilities_is_held_to_them():
     assert evaluated(kind="mlp", calibration="isotonic", balanced=False).calibration.method == "isotonic"
     assert not evaluated(kind="mlp", balanced=False).calibration.balanced
-    assert evaluated(kind="score").calibration is None
-    assert evaluated(kind="cuts").calibration is None
+    assert evaluated(kind="score", ranks_only=True).calibration is None
+    assert evaluated(kind="cuts", ranks_only=True).calibration is None
     cuts = evaluated(hand_cuts, three_samples(), kind="expression", fixed_cut=True)
     assert cuts.calibration is None
 

@@ -15,8 +15,8 @@ from sklearn.utils.estimator_checks import check_estimator
 from pidlab.errors import ModelError
 from pidlab.models.base import TrainingDataError, posterior
 from pidlab.models.fisher import Fisher
-from pidlab.models.linear import LinearClassifier
 from pidlab.models.logistic import Logistic
+from pidlab.models.margins import LinearClassifier
 
 BOTH = pytest.mark.parametrize("model", [Fisher(), Logistic(C=0.3)], ids=["fisher", "logistic"])
 PENALTY = "the penalty is against weights of mean one, so that a common factor of the weights changes nothing"

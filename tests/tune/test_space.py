@@ -13,7 +13,8 @@ from tune_orders import CONTENT
 from pidlab.config.edit import edited, flow
 from pidlab.config.load import check_config, plain_value
 from pidlab.errors import UsageError
-from pidlab.tune.space import DEFAULTS, Dimension, described, dimension, rounded, search_space, with_parameters
+from pidlab.models.registry import MODEL_TYPES
+from pidlab.tune.space import Dimension, described, dimension, rounded, search_space, with_parameters
 from pidlab.tune.trials import Objective, rung
 
 LOADED = check_config(CONTENT, {}, Path("analysis.yaml"))
@@ -76,7 +77,7 @@ def test_suggestions_are_plain_values_of_the_configuration() -> None:
 @pytest.mark.parametrize("model", ["bdt", "mlp", "line"])
 def test_default_searches_are_allowed_by_the_schema(model: str) -> None:
     space = search_space(LOADED, model, ())
-    assert described(space) == DEFAULTS[LOADED.config.models[model].type]
+    assert described(space) == MODEL_TYPES[LOADED.config.models[model].type].search
     found = with_parameters(LOADED, model, {k: d.suggest(k, Middle()) for k, d in space.items()})
     assert list(found.config.models) == [model]
 

@@ -200,7 +200,7 @@ def _points(bundle: Bundle, model: str) -> Iterator[str]:
 
 def score_branches(name: str, contender: Model) -> dict[str, int]:
     """Branch name to the column of the scores that it holds; none for cuts without a score."""
-    if contender.boxes:
+    if contender.per_point_cuts:
         return {}
     classes = contender.recipe.classes
     if contender.one_sided:

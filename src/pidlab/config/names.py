@@ -1,4 +1,4 @@
-"""Names that a configuration decides: of working points, and of the branches of friend trees, which must differ."""
+"""Names that follow from a configuration: those of working points and of the branches of friend trees."""
 
 from __future__ import annotations
 
@@ -21,38 +21,39 @@ from pidlab.config.schema import (
 KeyPath = tuple[str | int, ...]
 
 HAND = "hand"
-"""The working point of a cut that is given as an expression."""
+"""The name of the working point of a cut that is given as an expression."""
 
 BEST = "best"
-"""The working point of cuts where their figure of merit is largest."""
+"""The name of the working point of cuts where their figure of merit is largest."""
 
 
 def point_name(target: float) -> str:
-    """eff90 for 0.9, eff99_5 for 0.995."""
+    """Returns the name of a signal efficiency: eff90 for 0.9, eff99_5 for 0.995."""
     return "eff" + f"{100 * target:.10g}".replace(".", "_")
 
 
 def suffixes(asked: Sequence[Flat]) -> list[str]:
-    """What each entry adds to the names of its working points: "flat", or of several "flat_p", "flat_p_th" and so on.
+    """Returns what each entry adds to the names of its working points.
 
-    The last dotted part of a spectator counts, with odd characters as underscores; equal ones are numbered.
+    A single entry adds "flat". Several add "flat_p", "flat_p_th" and so on, from the last dotted part of each
+    spectator with other characters replaced by underscores; equal suffixes are numbered.
     """
     if len(asked) == 1:
         return ["flat"]
     found: list[str] = []
     for each in asked:
         words = [re.sub(r"[^A-Za-z0-9]+", "_", name.rpartition(".")[2]).strip("_") for name in axes_of(each)]
-        text = plain = "_".join(["flat", *filter(None, words)])
+        text = unnumbered = "_".join(["flat", *filter(None, words)])
         number = 1
         while text in found:
             number += 1
-            text = f"{plain}_{number}"
+            text = f"{unnumbered}_{number}"
         found.append(text)
     return found
 
 
 def axes_of(asked: Map) -> tuple[str, ...]:
-    """The one or two spectators of a map or of a flat working point."""
+    """Returns the one or two spectators of a map or of a flat working point."""
     return (asked.x,) if asked.y is None else (asked.x, asked.y)
 
 
@@ -71,9 +72,9 @@ class FriendBranch:
 
 
 def friend_branches_of(config: Config) -> Iterator[FriendBranch]:
-    """The branches of the friend trees of a configuration.
+    """Yields the branches of the friend trees of a configuration.
 
-    Where only the file of a model tells whether it has a score for each class, the names for both cases are given.
+    If only the file of a model tells whether it has a score for each class, the branches of both cases are included.
     """
     yield FriendBranch("pid_selected", (), "what every friend tree says of the selection")
     yield FriendBranch("pid_split", (), "what every friend tree of a run says of the split")
@@ -103,7 +104,7 @@ def _score_branches(config: Config, name: str, model: ModelSection) -> Iterator[
 
 
 def _points_of(config: Config, model: ModelSection) -> list[str]:
-    """The names of the working points of a model, each once."""
+    """Returns the names of the working points of a model, each once."""
     if isinstance(model, ExpressionModel):
         return [HAND]
     targets = [point_name(target) for target in config.evaluate.working_points]
@@ -115,7 +116,7 @@ def _points_of(config: Config, model: ModelSection) -> list[str]:
 
 
 def collisions(config: Config) -> Iterator[tuple[FriendBranch, FriendBranch]]:
-    """Pairs of branches of friend trees that would have one name, of which a tree can hold only one."""
+    """Yields pairs of branches of friend trees that would have the same name."""
     first: dict[str, FriendBranch] = {}
     for branch in friend_branches_of(config):
         if branch.name in first:

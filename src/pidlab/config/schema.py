@@ -1,4 +1,4 @@
-"""The configuration as typed sections: what may be said, and what it means when it is left out."""
+"""The configuration as typed sections: the keys that a user may write, their values, and their defaults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 PositiveInt = Annotated[int, Field(gt=0)]
-# What takes memory has limits well above all that was ever useful.
+# Numbers that decide how much memory is needed have limits, far above every useful value.
 Width = Annotated[int, Field(gt=0, le=100_000)]
 Epochs = Annotated[int, Field(gt=0, le=1_000_000)]
 Members = Annotated[int, Field(gt=0, le=1_000)]
@@ -23,10 +23,10 @@ Edges = Annotated[list[float], Field(min_length=2)]
 
 
 def _is_label(text: str) -> str:
-    r"""A text with TeX between dollars: `$\theta$ [deg]`.
+    r"""Checks a text with TeX between dollars: `$\theta$ [deg]`.
 
     Raises:
-        ValueError: a dollar without a partner, or ROOT's way to write TeX.
+        ValueError: a dollar has no partner, or TeX is written as ROOT writes it.
     """
     if text.count("$") % 2:
         raise ValueError("has a dollar without a partner; TeX stands between two")
@@ -40,18 +40,18 @@ Label = Annotated[str, Field(max_length=200), AfterValidator(_is_label)]
 
 
 class Section(BaseModel):
-    """A section of the configuration: unknown keys are mistakes, values are not coerced from strings."""
+    """A section of the configuration. Unknown keys are mistakes, and text is not converted to numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Data(Section):
-    """Where the events are."""
+    """The events: files, trees, friends and weights."""
 
     files: str | list[str] | None = Field(None, description="path, glob, file.root:tree or @LIST, or a list of them")
-    tree: str | None = Field(None, description="may be left out where a file holds one tree")
+    tree: str | None = Field(None, description="may be left out if a file holds one tree")
     columns: Annotated[list[str], Field(min_length=1)] | None = Field(
-        None, description="names for the columns of csv and npy files that do not name them"
+        None, description="names of the columns of csv and npy files that do not name them"
     )
     friends: list[str] = Field(
         default_factory=list,
@@ -59,56 +59,58 @@ class Data(Section):
         "{stem}, {folder} and {tree} are the input's",
     )
     per: str | Annotated[list[str], Field(min_length=1)] | None = Field(
-        None, description="one row a candidate of this jagged collection"
+        None, description="one row for each candidate of this jagged collection"
     )
     event_id: list[str] = Field(default_factory=list, description="integer branches that identify an event")
-    weight: Expression = Field("1", description="of each row, of any sign; training and every number use it")
-    aliases: dict[Name, Expression] = Field(default_factory=dict, description="short names, for all expressions")
+    weight: Expression = Field("1", description="weight of each row, of any sign; used in training and in every result")
+    aliases: dict[Name, Expression] = Field(
+        default_factory=dict, description="short names that all expressions may use"
+    )
 
 
 class ClassTable(Section):
-    """A class with a table of its own, or with a cut and a weight of its own."""
+    """A class that has its own table, cut or weight."""
 
-    files: str | list[str] | None = Field(None, description="its files; left out: those of data")
-    tree: str | None = Field(None, description="in its files; left out: that of data")
-    cut: Expression = Field("1", description="which rows are of this class")
-    weight: Expression | None = Field(None, description="of its rows; left out: that of data")
+    files: str | list[str] | None = Field(None, description="files of the class; left out: those of data")
+    tree: str | None = Field(None, description="tree in these files; left out: that of data")
+    cut: Expression = Field("1", description="true for the rows of this class")
+    weight: Expression | None = Field(None, description="weight of its rows; left out: that of data")
 
 
 class Feature(Section):
     """One input of the models."""
 
-    name: str = Field(min_length=1, description="what it is called everywhere")
+    name: str = Field(min_length=1, description="name in results, figures and files")
     expression: Expression = Field(description="its value")
-    missing: list[Number] = Field(default_factory=list, description="values that mean: not measured")
-    unit: str = Field("", description="stands in brackets behind the label on every axis")
+    missing: list[Number] = Field(default_factory=list, description="values that mean that it was not measured")
+    unit: str = Field("", description="unit, in brackets behind the label on every axis")
     label: Label = Field("", description="text for an axis; TeX between dollars, as in $E_{tot}/p$; left out: the name")
 
 
 class Split(Section):
-    """How the events are divided."""
+    """How the events are divided into training, validation and test samples."""
 
     test: Fraction | Expression = Field(0.25, description="share of all events, or an expression true for test")
-    validation: Fraction = Field(0.15, description="share of what is left after test")
-    seed: int = Field(1, description="another one divides the events in another way")
+    validation: Fraction = Field(0.15, description="share of the events that are not test events")
+    seed: int = Field(1, description="another seed divides the events in another way")
 
 
 class ExpressionModel(Section):
-    """Somebody's cuts, as they are."""
+    """A cut that is given as an expression, and is not trained."""
 
     type: Literal["expression"]
-    cut: Expression = Field(description="true for what is taken as signal")
+    cut: Expression = Field(description="true for candidates that are taken as signal")
 
 
 class ScoreModel(Section):
-    """A discriminant that the file already holds; larger means more like the signal."""
+    """A discriminant that the input already holds; larger values are more like the signal."""
 
     type: Literal["score"]
     expression: Expression = Field(description="its value")
 
 
 class FigureOfMerit(Section):
-    """What the working point `best` of cuts maximises, among their boxes on the validation sample.
+    """The quantity that the working point `best` of cuts maximises, among their boxes, on the validation sample.
 
     With S and B the expected numbers of candidates that pass, of the signal and of all other classes:
     `significance` is S / sqrt(S + B), `punzi` efficiency / (a / 2 + sqrt(B)), `purity` S / (S + B). How many
@@ -116,9 +118,9 @@ class FigureOfMerit(Section):
     `evaluate.punzi`.
     """
 
-    name: Literal["significance", "punzi", "purity"] = Field(description="what is made largest")
+    name: Literal["significance", "punzi", "purity"] = Field(description="the quantity to maximise")
     efficiency: Fraction = Field(
-        0.0, description="the least signal efficiency; needed for purity, which is largest where nothing is left"
+        0.0, description="the least signal efficiency; needed for purity, which is largest if almost nothing passes"
     )
 
 
@@ -132,7 +134,7 @@ class CutsModel(Section):
         "false: a box of its own at each of evaluate.working_points, and no score, curve or AUC",
     )
     search: Literal["archive", "genetic", "annealing", "monte-carlo"] = Field(
-        "archive", description="archive: all efficiencies at once; the others to compare"
+        "archive", description="archive finds all efficiencies at once; the others are there to compare with"
     )
     sides: dict[str, Literal["auto", "min", "max", "both"]] = Field(
         default_factory=dict, description="feature to min (x > cut only), max (x < cut only), both, or auto: a search"
@@ -157,46 +159,67 @@ class FisherModel(Section):
 
 
 class LogisticModel(Section):
-    """Logistic regression, as a linear baseline."""
+    """Logistic regression, a linear baseline."""
 
     type: Literal["logistic"]
     C: Positive = Field(1.0, description="inverse strength of the L2 penalty")
 
 
+class NaiveBayesModel(Section):
+    """Gaussian naive Bayes, which takes the features of each class as normal and independent."""
+
+    type: Literal["naive_bayes"]
+    var_smoothing: Positive = Field(
+        1e-9, description="share of a feature's variance that is added to its variance in each class"
+    )
+
+
 class BdtModel(BaseModel):
-    """Boosted decision trees by xgboost; any xgboost parameter is passed on, checked by name."""
+    """Boosted decision trees by xgboost. Further keys are passed to xgboost; their names are checked."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     type: Literal["bdt"]
-    n_estimators: PositiveInt = Field(1000, description="rounds of boosting, at most")
-    max_depth: PositiveInt = Field(5, description="of a tree")
-    learning_rate: Positive = Field(0.05, description="the share of each tree that is added")
+    n_estimators: PositiveInt = Field(1000, description="largest number of boosting rounds")
+    max_depth: PositiveInt = Field(5, description="largest depth of a tree")
+    learning_rate: Positive = Field(0.05, description="factor on each tree that is added")
     early_stopping_rounds: PositiveInt | None = Field(
-        50, description="rounds without a better validation loss before it stops; null: all rounds"
+        50, description="rounds without a better validation loss before training stops; null: never"
     )
-    subsample: Annotated[float, Field(gt=0, le=1)] = Field(0.7, description="share of rows drawn for a tree")
-    colsample_bynode: Annotated[float, Field(gt=0, le=1)] = Field(0.8, description="share of features for a node")
+    subsample: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.7, description="share of the rows that are drawn for a tree"
+    )
+    colsample_bynode: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.8, description="share of the features that are drawn for a node"
+    )
 
 
 class MlpModel(Section):
     """A fully connected network. `preset: workshop` is batch 128 at a constant 1e-4, without early stopping."""
 
     type: Literal["mlp"]
-    preset: Literal["default", "workshop"] = Field("default", description="what stands for keys left out")
+    preset: Literal["default", "workshop"] = Field("default", description="the defaults of the keys below")
     hidden: list[Width] | None = Field(None, description="widths of the layers; left out: [64, 64]; workshop: [20, 20]")
     activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "silu", "gelu"] | None = Field(
-        None, description="of the hidden layers; left out: silu; workshop: tanh"
+        None, description="activation of the hidden layers; left out: silu; workshop: tanh"
     )
-    loss: Literal["cross_entropy", "squared", "absolute", "focal"] = Field("cross_entropy", description="minimised")
-    optimizer: Literal["sgd", "rmsprop", "adam", "adamw", "nadam"] = Field("adam", description="of the weights")
-    momentum: Fraction = Field(0.9, description="of sgd")
-    learning_rate: Positive | None = Field(None, description="the largest; left out: 0.01; workshop: 0.0001")
+    loss: Literal["cross_entropy", "squared", "absolute", "focal"] = Field(
+        "cross_entropy", description="loss that is minimised"
+    )
+    optimizer: Literal["sgd", "rmsprop", "adam", "adamw", "nadam"] = Field(
+        "adam", description="optimiser of the weights"
+    )
+    momentum: Fraction = Field(0.9, description="momentum of sgd")
+    learning_rate: Positive | None = Field(None, description="largest learning rate; left out: 0.01; workshop: 0.0001")
     schedule: Literal["constant", "one_cycle", "cosine", "exponential", "step"] | None = Field(
-        None, description="of the learning rate; left out: one_cycle; workshop: constant"
+        None, description="schedule of the learning rate; left out: one_cycle; workshop: constant"
     )
-    batch_size: PositiveInt | None = Field(None, description="left out: 64 to 512, by the sample; workshop: 128")
-    epochs: Epochs | None = Field(None, description="at most; left out: 10 to 200, by the sample; workshop: 50")
+    batch_size: PositiveInt | None = Field(
+        None, description="events in a step; left out: 64 to 512, by the size of the sample; workshop: 128"
+    )
+    epochs: Epochs | None = Field(
+        None, description="largest number of epochs; left out: 10 to 200, by the size of the sample; workshop: 50"
+    )
     patience: PositiveInt | None = Field(None, description="epochs without improvement before stopping")
     dropout: Fraction | None = Field(
         None,
@@ -208,12 +231,12 @@ class MlpModel(Section):
         description="share of feature values that are another event's in a step; left out: 0.15 where the sample is "
         "small for its features and it lowers the validation loss, else 0",
     )
-    batch_norm: bool = Field(False, description="normalise before each activation")
+    batch_norm: bool = Field(False, description="normalise batches before each activation")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled with adamw")
     members: Members | None = Field(
         None,
-        description="networks, whose mean probability is the score; left out: 4 for samples small for their features, "
-        "8 with swap noise, else 1",
+        description="number of networks whose mean probability is the score; left out: 4 for samples small for their "
+        "features, 8 with swap noise, else 1",
     )
 
 
@@ -225,15 +248,15 @@ class OnnxModel(Section):
     features: list[str] | None = Field(
         None, description="the features in the model's order; left out: by the names of its inputs, else all in order"
     )
-    output: str | int | None = Field(None, description="name or number, where several outputs could be the scores")
+    output: str | int | None = Field(None, description="name or number of the output, if several could be the scores")
     classes: list[str] | None = Field(
         None,
-        description="what each column of the output is; left out: the classes in order; one column is the signal's",
+        description="class of each column of the output; left out: the classes in order; of one column the signal",
     )
     gives: Literal["probability", "logit", "score"] = Field(
         "probability", description="logit: a sigmoid or softmax follows; score: any other discriminant"
     )
-    missing: Number | None = Field(None, description="stands in for missing values; left out: NaN goes in")
+    missing: Number | None = Field(None, description="replaces missing values; left out: NaN is passed on")
 
 
 class TmvaModel(Section):
@@ -244,7 +267,7 @@ class TmvaModel(Section):
     features: list[str] | None = Field(
         None, description="the features in the order of TMVA's variables; left out: by name or expression"
     )
-    missing: Number | None = Field(None, description="stands in for missing values; left out: NaN goes in")
+    missing: Number | None = Field(None, description="replaces missing values; left out: NaN is passed on")
 
 
 class SklearnModel(Section):
@@ -252,30 +275,20 @@ class SklearnModel(Section):
 
     type: Literal["sklearn"]
     estimator: str = Field(min_length=1, description="import path, such as sklearn.ensemble.RandomForestClassifier")
-    parameters: dict[str, Any] = Field(default_factory=dict, description="of that class, by name")
-    scaled: bool = Field(True, description="as for the network; false: features in their units, as trees may have them")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="parameters of that class, by name")
+    scaled: bool = Field(
+        True, description="scale the features as for the network; false: features in their units, which suits trees"
+    )
     features: list[str] | None = Field(None, description="the features to train on; left out: all")
 
 
-TrainableSpec = CutsModel | FisherModel | LogisticModel | BdtModel | MlpModel | SklearnModel
+TrainableSpec = CutsModel | FisherModel | LogisticModel | NaiveBayesModel | BdtModel | MlpModel | SklearnModel
 """Sections of models that a run trains."""
 
 ImportedSpec = OnnxModel | TmvaModel
 """Sections of models that were trained elsewhere, each a file: one estimator for all folds."""
 
-ModelSection = Annotated[
-    ExpressionModel
-    | ScoreModel
-    | CutsModel
-    | FisherModel
-    | LogisticModel
-    | BdtModel
-    | MlpModel
-    | OnnxModel
-    | TmvaModel
-    | SklearnModel,
-    Discriminator("type"),
-]
+ModelSection = Annotated[ExpressionModel | ScoreModel | TrainableSpec | ImportedSpec, Discriminator("type")]
 
 
 class Map(Section):
@@ -284,7 +297,7 @@ class Map(Section):
     x: Expression = Field(description="a spectator")
     bins: Edges | Bins = Field(10, description="edges, or how many bins of equal population")
     y: Expression | None = Field(None, description="a second spectator")
-    y_bins: Edges | Bins = Field(10, description="as bins, of y")
+    y_bins: Edges | Bins = Field(10, description="as bins, for y")
 
 
 class Flat(Map):
@@ -292,21 +305,23 @@ class Flat(Map):
 
 
 class Robustness(Section):
-    """Changes of the test sample: sizes are in units of the feature's spread in the signal of the training sample
-    (smear, shift) or factors (scale)."""
+    """Changes of the test sample. Smear and shift are in units of the feature's standard deviation in the signal of the
+    training sample, estimated without outliers; scale is a factor."""
 
     smear: list[Positive] = Field(
         default_factory=lambda: [0.01, 0.02, 0.05, 0.1], description="widths of Gaussian noise on a feature"
     )
     scale: list[Positive] = Field(default_factory=lambda: [0.98, 1.02], description="factors on a feature")
     shift: list[float] = Field(default_factory=lambda: [-0.05, 0.05], description="offsets of a feature")
-    drop: bool = Field(True, description="one feature missing at a time")
+    drop: bool = Field(True, description="set one feature after the other to missing")
 
 
 class Evaluate(Section):
-    """What is asked of the models."""
+    """How the models are evaluated."""
 
-    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="of accuracy and confusion matrix")
+    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="threshold of accuracy and confusion matrix"
+    )
     working_points: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         default_factory=lambda: [0.90, 0.95, 0.99], description="signal efficiencies: eff90, eff95, eff99"
     )
@@ -314,28 +329,28 @@ class Evaluate(Section):
     flat: list[Flat] = Field(
         default_factory=list, description="spectators that thresholds follow: eff90_flat and so on"
     )
-    thin: Annotated[float, Field(ge=0)] = Field(
-        10.0, description="bins of maps below so many effective events are marked"
-    )
+    thin: Annotated[float, Field(ge=0)] = Field(10.0, description="bins of maps with fewer effective events are marked")
     abundance: dict[str, Positive] | None = Field(
         None, description="class to its share, for purity, in any unit; left out: as in the sample"
     )
     expected: dict[str, Positive] | None = Field(
         None, description="candidates of each class before the decision, for S/sqrt(S+B) and Punzi's figure of merit"
     )
-    punzi: Positive = Field(3.0, description="standard deviations that a discovery takes, Punzi's a")
+    punzi: Positive = Field(3.0, description="Punzi's a, the number of standard deviations of a discovery")
     calibration: Literal["none", "temperature", "isotonic"] = Field(
-        "none", description="what probabilities go through, fitted on validation"
+        "none", description="calibration of probabilities, fitted on validation"
     )
-    importance: bool = Field(True, description="shuffle each feature of test and measure what is lost")
-    robustness: Robustness | None = Field(default_factory=Robustness, description="what if; null: not asked")
+    importance: bool = Field(True, description="shuffle each feature of the test sample and measure the loss")
+    robustness: Robustness | None = Field(
+        default_factory=Robustness, description="changes of the test sample; null: none"
+    )
 
 
 class Style(Section):
-    """How figures are labelled, and in whose style they are drawn (mplhep's)."""
+    """How figures are labelled, and in which of mplhep's styles they are drawn."""
 
     experiment: Literal["CMS", "ATLAS", "LHCb", "ALICE", "DUNE", "ROOT", "none"] = Field(
-        "none", description="whose style and name"
+        "none", description="experiment whose style and name are used"
     )
     label: str = Field("", max_length=60, description="beside the experiment's name, such as Preliminary")
     com: Positive | None = Field(None, description="centre-of-mass energy in TeV")
@@ -346,43 +361,47 @@ class Style(Section):
 class Config(Section):
     """A whole configuration."""
 
-    data: Data = Field(default_factory=Data, description="where the events are")
+    data: Data = Field(default_factory=Data, description="the events")
     classes: Annotated[dict[Name, Expression | ClassTable], Field(min_length=2)] = Field(
         description="two or more: name to a cut, or to a table of its own"
     )
-    signal: str | None = Field(None, description="the class that is looked for; left out: the first")
-    selection: dict[str, Expression] = Field(default_factory=dict, description="named and ordered: the cut flow")
-    features: Annotated[list[Expression | Feature], Field(min_length=1)] = Field(description="what models see")
-    spectators: list[Expression] = Field(default_factory=list, description="carried along, never trained on")
-    split: Split = Field(default_factory=Split, description="train, validation and test")
+    signal: str | None = Field(None, description="the signal class; left out: the first")
+    selection: dict[str, Expression] = Field(
+        default_factory=dict, description="named cuts, in the order of the cut flow"
+    )
+    features: Annotated[list[Expression | Feature], Field(min_length=1)] = Field(description="inputs of the models")
+    spectators: list[Expression] = Field(
+        default_factory=list, description="expressions that are kept with each candidate and never trained on"
+    )
+    split: Split = Field(default_factory=Split, description="training, validation and test samples")
     folds: Annotated[int, Field(ge=2, le=100)] | None = Field(
-        None, description="every event is scored by a model that never saw it; left out: one split"
+        None, description="number of folds; every event is scored by a model that never saw it; left out: one split"
     )
     scaling: Literal["none", "minmax", "standard", "robust", "quantile"] = Field(
-        "quantile", description="of the features, for models that need it; fitted on train"
+        "quantile", description="scaling of the features for models that need it, fitted on the training sample"
     )
     models: Annotated[dict[Name, ModelSection], Field(min_length=1)] = Field(description="name to model")
-    evaluate: Evaluate = Field(default_factory=Evaluate, description="what is asked of the models")
+    evaluate: Evaluate = Field(default_factory=Evaluate, description="how the models are evaluated")
     balance: Literal["equal", "none"] = Field(
-        "equal", description="in training the weights of each class sum to the same; none: as in the sample"
+        "equal", description="equal: in training the weights of each class have the same sum; none: as in the sample"
     )
     negative_weights: Literal["abs", "drop", "zero"] = Field(
-        "abs", description="what training takes for them; evaluation keeps the sign"
+        "abs", description="how training treats them; evaluation keeps the sign"
     )
     labels: dict[str, Label] = Field(
         default_factory=dict,
         description="axis text, with its unit, of a feature (by name) or a spectator (by expression): $p$ [GeV]",
     )
-    style: Style = Field(default_factory=Style, description="of the figures")
+    style: Style = Field(default_factory=Style, description="style of the figures")
     tune: dict[Name, dict[str, str | Number | list[Any]]] | None = Field(
-        None, description="what `pidlab tune` tries, by model and parameter: log:0.005:0.3, int:3:8, or a list"
+        None, description="values that `pidlab tune` tries, by model and parameter: log:0.005:0.3, int:3:8, or a list"
     )
-    seed: int = Field(1, description="of everything random but the split")
+    seed: int = Field(1, description="seed of everything random except the split")
     output: str | None = Field(None, description="folder of the run; left out: runs/ and the name of this file")
 
     @property
     def signal_class(self) -> str:
-        """The signal's name."""
+        """The name of the signal class."""
         return self.signal if self.signal is not None else next(iter(self.classes))
 
     @property
@@ -392,7 +411,7 @@ class Config(Section):
 
     @property
     def axis_labels(self) -> dict[str, str]:
-        """Features and spectators to the text of their axes, unit included, where one was given.
+        """The axis text, with its unit, of the features and spectators that have one.
 
         `labels` comes first, then a feature's own `label` and `unit`, which serve its expression too.
         """
@@ -406,5 +425,5 @@ class Config(Section):
 
 @lru_cache(maxsize=1)
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a configuration, for editors; made once, so it is not to be changed."""
+    """Returns the JSON schema of a configuration, for editors. It is made once, and must not be changed."""
     return Config.model_json_schema()

@@ -11,9 +11,6 @@ from pidlab.evaluate.results.quality import Calibration
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import FloatArray, IntArray, Sample
 
-WITHOUT_PROBABILITIES = frozenset({"expression", "score", "cuts"})
-"""Types of models whose scores only rank."""
-
 _BINS = 20
 _A_BIN = 50
 _WIDE = 0.15

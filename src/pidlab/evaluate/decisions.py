@@ -16,24 +16,16 @@ from numpy.typing import NDArray
 from pidlab.config.names import HAND
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate.model import evaluate_model
+from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results.run import EfficiencyMap, ModelResult, Training, WorkingPoint
 from pidlab.sample import Sample
 
 Scores = NDArray[np.floating[Any]]
 
 
-def as_scores(decision: Scores, n_classes: int, signal: int) -> Scores:
-    """(n, k) scores that make the decision (n,) of 1 and 0: for more than two classes only the signal has one."""
-    scores = np.full((len(decision), n_classes), np.nan, np.float32)
-    if n_classes == 2:
-        scores[:] = 1 - decision[:, None]
-    scores[:, signal] = decision
-    return scores
-
-
 def with_decisions(decisions: Scores, n_classes: int, signal: int) -> Scores:
     """(n, k + p) scores from the decisions (n, p), 1 or 0, of p working points."""
-    first = as_scores(decisions[:, 0], n_classes, signal)
+    first = signal_scores(decisions[:, 0], n_classes, signal, probability=True)
     return np.concatenate([first, decisions.astype(np.float32)], axis=1)
 
 
@@ -82,7 +74,7 @@ def evaluate_decisions(
 
 def _column(scores: Scores, number: int, sample: Sample) -> Scores:
     k = len(sample.classes)
-    return as_scores(scores[:, k + number], k, sample.signal)
+    return signal_scores(scores[:, k + number], k, sample.signal, probability=True)
 
 
 def _named(point: WorkingPoint, name: str, target: float) -> WorkingPoint:

@@ -57,6 +57,7 @@ def evaluate_model(
     balanced: bool = True,
     calibration: str = "none",
     probability: bool = True,
+    ranks_only: bool = False,
     notes: Sequence[str] = (),
 ) -> ModelResult:
     """Measure a model on "train", "test" and, where there is one, "validation".
@@ -79,6 +80,7 @@ def evaluate_model(
         balanced: the scores are probabilities for equal abundances of the classes.
         calibration: what the scores went through: none, temperature or isotonic.
         probability: scores lie in [0, 1] and are decided at `threshold`; otherwise they may take any value.
+        ranks_only: the scores only rank, even if they lie in [0, 1], so that there is no calibration curve.
         notes: what else a reader must know, in sentences.
 
     Raises:
@@ -129,7 +131,7 @@ def evaluate_model(
         unset=unset,
     )
     how: dict[str, Any] = {"threshold": threshold, "balanced": balanced, "calibration": calibration}
-    return with_quality(result, deciding, test, options, probability=probability, **how)
+    return with_quality(result, deciding, test, options, ranks_only=ranks_only or not probability, **how)
 
 
 def _scored(scores: Scores, sample: Sample) -> _Scored:

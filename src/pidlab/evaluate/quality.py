@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.schema import Evaluate
-from pidlab.evaluate.calibration import WITHOUT_PROBABILITIES, calibration_curve
+from pidlab.evaluate.calibration import calibration_curve
 from pidlab.evaluate.classes import class_points, decision_matrix, pair_curves
 from pidlab.evaluate.metrics import decide
 from pidlab.evaluate.points.scan import merit_scan
@@ -30,19 +30,20 @@ def with_quality(
     threshold: float,
     balanced: bool,
     calibration: str,
-    probability: bool = True,
+    ranks_only: bool = False,
 ) -> ModelResult:
     """`result` with what the signal's probability is worth, figures of merit, pairs, class points and the matrix.
 
     Thresholds come from `deciding`; `threshold` is where the matrix is taken, `balanced` and `calibration` are as in
-    `results_quality.Calibration`; without `probability` the scores only rank.
+    `results_quality.Calibration`; if `ranks_only`, the scores are no
+    probabilities and there is no calibration curve.
     """
     scores, score, sample, groups = test
     result = replace(result, matrix=decision_matrix(decide(scores, sample, threshold), sample.weight, groups))
     if result.fixed_cut:
         return result
     curve = None
-    if probability and result.kind not in WITHOUT_PROBABILITIES:
+    if not ranks_only:
         curve = calibration_curve(score, sample, groups, balanced=balanced, method=calibration)
     abundance = options.abundance or options.expected
     return replace(

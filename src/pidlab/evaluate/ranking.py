@@ -67,6 +67,19 @@ def signal_score(scores: NDArray[np.floating[Any]], sample: Sample) -> Score:
     return np.ascontiguousarray(scores[:, sample.signal], dtype=np.float32)
 
 
+def signal_scores(signal_score: FloatArray, n_classes: int, signal: int, *, probability: bool) -> NDArray[np.float32]:
+    """Returns (n, k) scores of a model that has one score (n,), that of the signal.
+
+    The column of the only other class holds the opposite, which is 1 - p for a probability p and -s for any other
+    score s. With more than two classes the other columns hold NaN.
+    """
+    scores = np.full((len(signal_score), n_classes), np.nan, np.float32)
+    if n_classes == 2:
+        scores[:] = (1 - signal_score if probability else -signal_score)[:, None]
+    scores[:, signal] = signal_score
+    return scores
+
+
 def event_groups(sample: Sample) -> IntArray | None:
     """(n,) the number of each candidate's event, or None where no two candidates share one."""
     distinct, groups = np.unique(sample.event, return_inverse=True)

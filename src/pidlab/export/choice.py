@@ -1,59 +1,55 @@
-"""Which of a run's models a format can hold, and what its files say of them."""
+"""Which models of a run a format can hold, and how its files describe them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pidlab import __version__
 from pidlab.errors import UsageError
 from pidlab.evaluate.results.run import plain
+from pidlab.models.registry import MODEL_TYPES
 from pidlab.runs.bundle import Bundle
 
 
-def choose(bundle: Bundle, models: Sequence[str], kinds: Collection[str], what: str) -> tuple[list[str], str]:
-    """Those among `models` that have a score and a type in `kinds`, and a sentence about others, empty without them.
+def choose(bundle: Bundle, models: Sequence[str], format: str) -> tuple[list[str], str]:
+    """Returns those among `models` that a format can hold, and a sentence about the others, empty if there are none.
 
-    All the models of the configuration stand for "whatever can be"; fewer were named, and are taken at their word.
-
-    Args:
-        bundle: holds the models.
-        models: names.
-        kinds: types of the configuration.
-        what: the format, as the subject of the sentence.
+    If `models` are all models of the configuration, those that the format cannot hold are left out.
 
     Raises:
-        UsageError: a named model is of another type, or none can be taken.
+        UsageError: fewer models were named and the format cannot hold one of them, or it can hold none.
     """
     loaded = bundle.models
-    fits = [name for name in models if loaded[name].kind in kinds and not loaded[name].boxes]
+    kinds = {name for name, kind in MODEL_TYPES.items() if format in kind.exports}
+    fits = [name for name in models if loaded[name].kind in kinds and not loaded[name].per_point_cuts]
     others = [name for name in models if name not in fits]
     if not others:
         return fits, ""
     reasons = "; ".join(_reason(bundle, name) for name in others)
     if not fits or set(models) != set(bundle.recipe.loaded.config.models):
-        raise UsageError(f"{what} takes models of type {', '.join(sorted(kinds))}: {reasons}")
-    return fits, f"Left out: {', '.join(others)} ({what} takes {', '.join(sorted(kinds))})."
+        raise UsageError(f"{format} takes models of type {', '.join(sorted(kinds))}: {reasons}")
+    return fits, f"Left out: {', '.join(others)} ({format} takes {', '.join(sorted(kinds))})."
 
 
 def _reason(bundle: Bundle, name: str) -> str:
-    contender = bundle.models[name]
-    if not contender.fitted:
-        return f"{name!r} is an expression (type {contender.kind}), export it as cuts or header"
-    if contender.boxes:
+    model = bundle.models[name]
+    if not model.fitted:
+        return f"{name!r} is an expression (type {model.kind}), export it as cuts or header"
+    if model.per_point_cuts:
         return f"{name!r} has no score but a box for each working point, export it as cuts or header"
-    return f"{name!r} is of type {contender.kind}"
+    return f"{name!r} is of type {model.kind}"
 
 
 def description(bundle: Bundle, name: str) -> dict[str, Any]:
-    """What a reader of a model needs besides the model, in JSON's types; a decision is score > threshold, strictly."""
+    """Returns what a reader of a model needs besides the model, in types of JSON. It decides by score > threshold."""
     recipe, decisions, calibration = bundle.recipe, bundle.decisions[name], bundle.models[name].calibration
     return {
         "model": name,
         "type": bundle.models[name].kind,
         "features": [
-            {"name": feature.name, "expression": stated.expression.text, "missing": feature.missing}
-            for feature, stated in recipe.features
+            {"name": feature.name, "expression": located.expression.text, "missing": feature.missing}
+            for feature, located in recipe.features
         ],
         "classes": list(recipe.classes),
         "signal": recipe.classes[recipe.signal],

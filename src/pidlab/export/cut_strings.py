@@ -79,7 +79,11 @@ def _faces(contender: Model, number: int, decision: Decision, aliases: Mapping[s
     """Yields the terms of the box of one working point."""
     fitted = contender.fitted[0]
     cuts: Any = fitted.estimator
-    box = cuts.box(contender.boxes[number][1]) if contender.boxes else cuts.threshold_box(decision.threshold)
+    box = (
+        cuts.box(contender.per_point_cuts[number][1])
+        if contender.per_point_cuts
+        else cuts.threshold_box(decision.threshold)
+    )
     if np.any(box.low >= box.high):
         yield "0"
         return

@@ -38,7 +38,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         UsageError: a model is not a BDT.
         ModelError: xgboost refuses a file, or its scores disagree with pidlab.
     """
-    names, note = choose(bundle, models, {"bdt"}, "xgboost")
+    names, note = choose(bundle, models, "xgboost")
     exported = []
     for name in names:
         model = bundle.models[name]
@@ -46,7 +46,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         paths = paths if len(paths) > 1 else [output / f"{name}.json"]
         found = []
         for path, fitted in zip(paths, model.fitted, strict=True):
-            path.write_text(json.dumps(_content(bundle, name, fitted), ensure_ascii=False), encoding="utf-8")
+            path.write_text(json.dumps(booster_json(bundle, name, fitted), ensure_ascii=False), encoding="utf-8")
             found.append(predict(path, events.x[:, list(fitted.columns)]))
         expected = events.scores[name]
         if model.calibration is not None:
@@ -58,7 +58,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     return exported
 
 
-def _content(bundle: Bundle, name: str, fitted: FoldModel) -> dict[str, Any]:
+def booster_json(bundle: Bundle, name: str, fitted: FoldModel) -> dict[str, Any]:
     """Returns xgboost's JSON with feature names, the model's description, and a base_score that all readers take."""
     booster = fitted.estimator.booster_
     content: dict[str, Any] = json.loads(bytes(booster.save_raw("json")))

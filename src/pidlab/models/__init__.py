@@ -1,1 +1,1 @@
-"""Models: what takes part in the comparison, one file a family; `contender` is how it takes part."""
+"""Models: estimators, one family a file or folder, and how a run trains, scores and explains them."""

@@ -1,4 +1,4 @@
-"""What pidlab asks of a model: scikit-learn's estimator interface, scores, and a directory to live in."""
+"""The interface of estimators: scikit-learn's, with scores and with a directory in which a fitted model is saved."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 
 
 class TrainingDataError(ModelError, ValueError):
-    """Data that a model cannot be trained on; a ValueError too, which is what scikit-learn's callers expect."""
+    """Data that a model cannot be trained on. It is a ValueError too, because scikit-learn's callers expect one."""
 
 
 class ValidationSet(NamedTuple):
-    """Labelled data that a model may watch (early stopping) but not train on: x (n, d), y (n,), weight (n,)."""
+    """Labelled data that decides when training stops, and is not trained on: x (n, d), y (n,), weight (n,)."""
 
     x: FloatArray
     y: IntArray
@@ -34,10 +34,10 @@ class ValidationSet(NamedTuple):
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Base of the models: k classes, d features.
+    """Base class of the estimators, with k classes and d features.
 
-    A fitted model has `classes_` (k,), `n_features_in_` = d, and `history_`, a dict of lists with one entry an
-    epoch or round (empty where there is nothing to tell).
+    A fitted estimator has `classes_` (k,), `n_features_in_` = d, and `history_`, a dict of lists with one entry an
+    epoch or round; it is empty if training has no epochs or rounds.
     """
 
     classes_: NDArray[Any]
@@ -46,17 +46,17 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
 
     @property
     def probability(self) -> bool:
-        """Whether scores are probabilities; otherwise they are discriminants of any range."""
+        """Whether scores lie in [0, 1]; otherwise they are discriminants of any range."""
         return True
 
     @property
     def one_sided(self) -> bool:
-        """Whether, of more than two classes, only the signal has a score; the others have NaN."""
+        """Whether only the signal has a score if there are more than two classes; the others then have NaN."""
         return False
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of its numbers must know of its training, in sentences."""
+        """What a reader of its results must know about its training, in sentences."""
         return ()
 
     def fit(
@@ -68,29 +68,29 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Train on X (n, d), y (n,) and weights (n,) that are not negative."""
+        """Trains on X (n, d), y (n,) and weights (n,) that are not negative."""
         raise NotImplementedError
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, k) class probabilities; rows sum to 1."""
+        """Returns (n, k) class probabilities; rows sum to 1."""
         raise NotImplementedError
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """(n,) the class of largest probability."""
+        """Returns the (n,) classes of largest probability."""
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[np.argmax(probabilities, axis=1)])
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """(n, k) float32, what is cut on: larger means more like that class. Fast path for validated input."""
+        """Returns (n, k) float32 scores of unchecked X, for decisions: larger means more like that class."""
         return np.asarray(self.predict_proba(X), dtype=np.float32)
 
     def save(self, directory: Path) -> None:
-        """Write everything `load` needs into an existing directory, as JSON, safetensors or UBJ."""
+        """Writes everything that `load` needs into an existing directory, as JSON, safetensors or UBJ."""
         raise NotImplementedError
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """The model that `save` wrote. Runs nothing that the directory holds.
+        """Reads a model that `save` wrote, without running any code that the directory may hold.
 
         Raises:
             ModelError: a file is missing, damaged, or of another model.
@@ -99,12 +99,12 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as JSON with NaN and infinities refused."""
+    """Writes `content` as JSON. NaN and infinities raise a ValueError."""
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`.
+    """Returns the JSON object in `path`.
 
     Raises:
         ModelError: the file is missing or not a JSON object of finite numbers.
@@ -121,18 +121,18 @@ def read_json(path: Path) -> dict[str, Any]:
 def training_data(
     model: Classifier, X: Any, y: Any, sample_weight: Any, *, dtype: type[np.floating[Any]], missing: bool = False
 ) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.float64]]:
-    """The checked input of a fit, rows of weight zero left out; sets `classes_` and `n_features_in_` of `model`.
+    """Checks the input of a fit, drops rows of weight zero, and sets `classes_` and `n_features_in_` of `model`.
 
-    With `missing`, NaN stand for missing values and infinities are let through.
+    With `missing`, NaN means a missing value, and infinities are allowed.
 
     Returns:
         x: (m, d) of `dtype`, contiguous.
         label: (m,) index into `classes_`.
-        weight: (m,) positive, of mean 1: only the ratios of weights matter.
+        weight: (m,) positive, scaled to a mean of 1, because only the ratios of weights matter.
 
     Raises:
-        TrainingDataError: negative or non-finite weights, or fewer than two classes.
-        ValueError: shapes or types that scikit-learn refuses.
+        TrainingDataError: weights are negative, or fewer than two classes are left.
+        ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
     """
     X, y = validate_data(model, X, y, dtype=dtype, order="C", ensure_all_finite=not missing)
     check_classification_targets(y)
@@ -151,25 +151,11 @@ def training_data(
     return X, label.astype(np.int64), weight / weight.mean()
 
 
-def signal_scores(
-    score: NDArray[np.floating[Any]], n_classes: int, signal: int, *, probability: bool
-) -> NDArray[np.float32]:
-    """(n, k) scores from the signal's alone, (n,): for two classes the other has its opposite, for more the others NaN.
-
-    The opposite of a probability p is 1 - p, that of any other score s is -s.
-    """
-    result = np.full((len(score), n_classes), np.nan, np.float32)
-    if n_classes == 2:
-        result[:] = (1 - score if probability else -score)[:, None]
-    result[:, signal] = score
-    return result
-
-
 def posterior(margins: FloatArray) -> FloatArray:
-    """Class probabilities (n, k) from margins, of their type.
+    """Returns (n, k) class probabilities of margins, in the type of the margins.
 
-    (n, 1) margins are the log-odds of the second of two classes: the logistic function of them and of their
-    opposites, so that small probabilities of either class keep their precision. (n, k) margins: softmax.
+    (n, 1) margins are the log-odds of the second of two classes. Each class takes the logistic function of its own
+    log-odds, so that small probabilities of both keep their precision. (n, k) margins go through a softmax.
     """
     if margins.shape[1] == 1:
         small = np.exp(-np.abs(margins))

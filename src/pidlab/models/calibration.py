@@ -1,19 +1,19 @@
-"""Calibration: a map that makes the scores of a model probabilities, fitted on events it was not trained on.
+"""Calibration: a map from the scores of a model to probabilities, fitted on events that it was not trained on.
 
-One map a model: with folds, each fold model's scores go through the same map, before any mean over the models. It is
+A model has one map; with folds it is applied to the scores of each fold model, before any mean over the models. It is
 fitted with the weights of training, so that with `balance: equal` the probability is that for equal abundances.
 `calibration.json` holds either
 
     {"schema": 1, "method": "temperature", "temperature": 1.31}
     {"schema": 1, "method": "isotonic", "columns": [{"column": 0, "x": [...], "y": [...]}]}
 
-Temperature divides the logarithms of the k probabilities, which are margins but for a constant: p_i^(1/T) / sum_j
-p_j^(1/T). For two classes it keeps the order of candidates, and so the ROC curve, but where float32 rounds to 1. For
-more classes it keeps the largest one, and the order by the signal's score nearly.
+Temperature divides the logarithms of the k probabilities, which are margins up to a constant: p_i^(1/T) / sum_j
+p_j^(1/T). For two classes it keeps the order of candidates, and so the ROC curve, except that float32 may round several
+scores to 1. For more classes it keeps the class of largest probability, and nearly the order by the signal's score.
 
-Isotonic takes each listed column from x to y, linearly between the knots and constant beyond them. With one column the
-other class has one minus it; with all k, rows are scaled to sum 1. It has flats: candidates on one flat share a score,
-so the AUC moves a little and a threshold may jump over many candidates at once.
+Isotonic maps each listed column from x to y, linearly between the knots and constant beyond them. With one column the
+other class has the complement; with all k, rows are scaled to sum 1. The map has plateaus: candidates on one plateau
+share a score, so the AUC moves a little, and a threshold may pass many candidates at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,50 +41,42 @@ _SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 
 @dataclass(frozen=True, slots=True)
 class Temperature:
-    """Guo et al., On Calibration of Modern Neural Networks, ICML 2017: above 1 a model was too sure of itself."""
+    """Temperature scaling (Guo et al., ICML 2017). A temperature above 1 means that the model was overconfident."""
 
+    method: ClassVar[Method] = "temperature"
     temperature: float
 
-    @property
-    def method(self) -> Method:
-        """Its name in the configuration."""
-        return "temperature"
-
     def apply(self, scores: FloatArray) -> NDArray[np.float32]:
-        """(n, k) probabilities to (n, k) probabilities; NaN stays NaN."""
+        """Returns (n, k) calibrated probabilities of (n, k) probabilities; NaN stays NaN."""
         logarithms = _logarithms(scores)
         if logarithms.shape[1] == 2:
             logarithms = logarithms[:, 1:] - logarithms[:, :1]
         return np.asarray(posterior(logarithms / self.temperature), np.float32)
 
     def check(self, directory: Path, n_classes: int, signal: int) -> None:
-        """It goes with any number of classes."""
+        """Accepts any number of classes."""
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
+        """Returns the content of `calibration.json`."""
         return {"schema": SCHEMA, "method": self.method, "temperature": self.temperature}
 
 
 @dataclass(frozen=True, slots=True)
 class Isotonic:
-    """Zadrozny and Elkan, KDD 2002: the rising steps that fit best, for one column of two or for each of k.
+    """Isotonic regression (Zadrozny and Elkan, KDD 2002) of one column of two, or of each of k.
 
     Attributes:
-        columns: which columns of the scores are mapped.
-        x, y: for each of them the (m,) knots, both rising.
+        columns: the columns of the scores that are mapped.
+        x, y: (m,) knots of each of these columns, both rising.
     """
 
+    method: ClassVar[Method] = "isotonic"
     columns: tuple[int, ...]
     x: tuple[NDArray[np.float64], ...]
     y: tuple[NDArray[np.float64], ...]
 
-    @property
-    def method(self) -> Method:
-        """Its name in the configuration."""
-        return "isotonic"
-
     def apply(self, scores: FloatArray) -> NDArray[np.float32]:
-        """(n, k) probabilities to (n, k) probabilities; NaN stays NaN."""
+        """Returns (n, k) calibrated probabilities of (n, k) probabilities; NaN stays NaN."""
         mapped = [np.interp(scores[:, c], x, y) for c, x, y in zip(self.columns, self.x, self.y, strict=True)]
         if len(mapped) == 1:
             pair = [1 - mapped[0], mapped[0]] if self.columns[0] == 1 else [mapped[0], 1 - mapped[0]]
@@ -95,7 +87,7 @@ class Isotonic:
         return np.asarray(np.where(nowhere, 1 / len(mapped), result / np.where(nowhere, 1, total)), np.float32)
 
     def check(self, directory: Path, n_classes: int, signal: int) -> None:
-        """Hold it against the classes of the run.
+        """Checks that the map is for the classes of the run.
 
         Raises:
             ModelError: it maps the scores of other classes.
@@ -108,7 +100,7 @@ class Isotonic:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
+        """Returns the content of `calibration.json`."""
         knots = zip(self.columns, self.x, self.y, strict=True)
         columns = [{"column": c, "x": x.tolist(), "y": y.tolist()} for c, x, y in knots]
         return {"schema": SCHEMA, "method": self.method, "columns": columns}
@@ -120,12 +112,12 @@ Calibrator = Temperature | Isotonic
 def fit_calibration(
     method: Literal["temperature", "isotonic"], scores: FloatArray, y: IntArray, weight: FloatArray, signal: int
 ) -> Calibrator:
-    """The map that suits scores (n, k) of candidates of class y (n,) best, weights (n,) not negative.
+    """Fits a map to scores (n, k) of candidates of class y (n,) with weights (n,) that are not negative.
 
-    Candidates without a score are left out.
+    Candidates without a score or a weight are left out.
 
     Raises:
-        ModelError: what is left has fewer than two classes.
+        ModelError: fewer than two classes are left.
     """
     usable = np.flatnonzero(~np.isnan(scores).any(axis=1) & (weight > 0))
     scores, y, weight = scores[usable], y[usable], weight[usable]
@@ -138,15 +130,15 @@ def fit_calibration(
 
 
 def _logarithms(scores: FloatArray) -> NDArray[np.float64]:
-    """(n, k); what float32 rounded to zero counts as its smallest number."""
+    """Returns (n, k) logarithms; a score that float32 rounded to zero counts as the smallest float32."""
     return np.asarray(np.log(np.maximum(scores, _SMALLEST, dtype=np.float64)))
 
 
 def _temperature(scores: FloatArray, y: IntArray, weight: FloatArray) -> Temperature:
-    """The temperature of the smallest weighted log loss, between 0.05 and 20.
+    """Returns the temperature between 0.05 and 20 that has the smallest weighted log loss.
 
-    The loss is convex in 1/T: the zero of its slope, the mean of (expected logarithm - that of the true class), is
-    the only minimum.
+    The loss is convex in 1/T. Its only minimum is where its slope, the mean of the expected logarithm minus that of
+    the true class, is zero.
     """
     logarithms = _logarithms(scores)
     logarithms -= logarithms.max(axis=1, keepdims=True)
@@ -177,12 +169,12 @@ def _isotonic(scores: FloatArray, y: IntArray, weight: FloatArray, signal: int) 
 
 
 def save_calibration(directory: Path, calibrator: Calibrator) -> None:
-    """Write `calibration.json` into the directory of a model."""
+    """Writes `calibration.json` into the directory of a model."""
     write_json(directory / FILE, calibrator.to_json())
 
 
 def load_calibration(directory: Path) -> Calibrator | None:
-    """What `save_calibration` wrote; None where the model has no calibration.
+    """Reads what `save_calibration` wrote; returns None if the model has no calibration.
 
     Raises:
         ModelError: the file is damaged.

@@ -1,4 +1,4 @@
-"""Explain: what each feature is worth to a trained model, by shuffling it and, for trees, by its contributions."""
+"""Explaining a model: what each feature is worth to it, by shuffling the feature and, for trees, by contributions."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from pidlab.sample import FloatArray, Sample
 from pidlab.split import fold_of
 
 # The contributions of one candidate take as long as hundreds of scores: with 1000 trees of depth 6 this many take 4 s.
-_EXPLAINED = 500
+_N_EXPLAINED = 500
 
 
 @runtime_checkable
 class _HasContributions(Protocol):
-    """Trees, which are imported only where they are used."""
+    """An estimator made of trees, which is imported only when it is used."""
 
     def contributions(self, X: Any) -> NDArray[np.float32]: ...
 
 
 def explained(
-    contender: Model, score: Callable[[Sample], Scores], sample: Sample, result: ModelResult, *, seed: int
+    model: Model, score: Callable[[Sample], Scores], sample: Sample, result: ModelResult, *, seed: int
 ) -> Importance:
-    """The importance of each feature on test, with contributions where the model is made of trees.
+    """Returns the importance of each feature on the test sample, with contributions if the model is made of trees.
 
     Args:
-        contender: the model.
-        score: its scores of a sample with other features.
+        model: the model.
+        score: returns its scores of a sample whose features were changed.
         sample: the test sample.
-        result: of the model on it.
-        seed: of shuffles and choice of events.
+        result: the result of the model on it.
+        seed: decides the shuffles and which candidates are explained.
     """
-    found = contributions(contender, reduced(sample, seed, _EXPLAINED))
+    found = contributions(model, reduced(sample, seed, _N_EXPLAINED))
     return measure_importance(score, sample, result, seed=seed, contributions=found)
 
 
-def contributions(contender: Model, sample: Sample) -> tuple[FloatArray, Sample] | None:
-    """(n, d) exact contributions to the signal's margin, before any calibration, and the candidates they are for.
+def contributions(model: Model, sample: Sample) -> tuple[FloatArray, Sample] | None:
+    """Returns (n, d) exact contributions to the signal's margin, before any calibration, and their candidates.
 
-    Each candidate by the model that never saw it; 0 for a feature that the model does not read. None for a model
-    without, or without candidates.
+    With folds, a candidate is explained by the model that never saw it. A feature that the model does not read
+    contributes 0. Returns None if the model has no contributions or the sample no candidates.
     """
-    has = bool(contender.fitted) and all(isinstance(f.estimator, _HasContributions) for f in contender.fitted)
-    if not has or not len(sample):
+    if not len(sample) or not model.fitted:
         return None
-    folds = np.zeros(len(sample), np.int64)
-    if contender.fold_seed is not None:
-        folds = fold_of(sample.event, len(contender.fitted), contender.fold_seed).astype(np.int64)
+    folds = np.zeros(len(sample), np.int8)
+    if model.fold_seed is not None:
+        folds = fold_of(sample.event, len(model.fitted), model.fold_seed)
     result = np.zeros((len(sample), len(sample.features)))
-    for i, fitted in enumerate(contender.fitted):
-        rows, columns = np.flatnonzero(folds == i), np.array(fitted.columns)
+    for i, fold_model in enumerate(model.fitted):
+        if not isinstance(fold_model.estimator, _HasContributions):
+            return None
+        rows, columns = np.flatnonzero(folds == i), np.array(fold_model.columns)
         if len(rows):
-            assert isinstance(fitted.estimator, _HasContributions)
-            parts = fitted.estimator.contributions(sample.x[np.ix_(rows, columns)])
+            parts = fold_model.estimator.contributions(sample.x[np.ix_(rows, columns)])
             result[np.ix_(rows, columns)] = parts[:, sample.signal if parts.shape[1] > 1 else 0, :-1]
     return result, sample

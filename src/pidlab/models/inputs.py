@@ -1,29 +1,32 @@
-"""What a model trains on: its features, scaled, with training weights, and what it may watch meanwhile."""
+"""Training inputs: the features of a model, scaled, with the weights of training, and its validation set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.config.schema import BdtModel, Config, FisherModel, LogisticModel, MlpModel, Section, SklearnModel
+from pidlab.config.schema import Config, TrainableSpec
 from pidlab.errors import ModelError
 from pidlab.models.base import ValidationSet
+from pidlab.models.registry import MODEL_TYPES
 from pidlab.preprocess.scaling import Scaler, fit_scaler
 from pidlab.sample import FloatArray, IntArray, Sample
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class TrainingInputs:
     """The input of one training.
 
     Attributes:
-        columns: the features it reads, as indices; `names`: as names.
-        scaler: None where the features go in as they are.
-        x: (n, d), y: (n,), weight: (n,) never negative.
-        holdout: what training may watch; None where a class is missing there.
+        columns: indices of the features that the model reads.
+        names: names of these features.
+        scaler: scales the features and fills missing values; None if the features are used in their own units.
+        x: (n, d) features, scaled.
+        y: (n,) classes.
+        weight: (n,) weights, never negative.
+        validation: None if a class is missing in the validation sample.
     """
 
     columns: tuple[int, ...]
@@ -32,47 +35,39 @@ class Prepared:
     x: FloatArray
     y: IntArray
     weight: NDArray[np.float64]
-    holdout: ValidationSet | None
+    validation: ValidationSet | None
 
 
 def prepare(
-    spec: Section | BdtModel, train: Sample, validation: Sample, config: Config, *, fills_missing: bool = False
-) -> Prepared:
-    """What the model of `spec` trains on; `validation` may be empty.
+    spec: TrainableSpec, train: Sample, validation: Sample, config: Config, *, fills_missing: bool = False
+) -> TrainingInputs:
+    """Returns what the model of a section trains on; `validation` may be empty.
 
-    With `fills_missing` missing values are filled even where the features are not scaled.
+    With `fills_missing`, missing values are filled even if the features are not scaled.
 
     Raises:
         ModelError: a class has no positive weight.
     """
     train, validation = trainable(train, config), trainable(validation, config)
-    columns = columns_of(spec, train.features)
+    chosen = getattr(spec, "features", None) or train.features
+    columns = tuple(train.features.index(name) for name in chosen)
     x, x_validation = train.x[:, list(columns)], validation.x[:, list(columns)]
     weight, scaler = training_weights(train, config), None
-    scaled = isinstance(spec, MlpModel | FisherModel | LogisticModel) or (
-        isinstance(spec, SklearnModel) and spec.scaled
-    )
+    scaled = getattr(spec, "scaled", MODEL_TYPES[spec.type].scaled)
     if scaled or fills_missing:
-        # What does not count in training does not move the scales: weights of zero, negative ones taken as zero.
+        # Candidates without weight do not move the scales; negative weights that training takes as zero are among them.
         scaler = fit_scaler(x[weight > 0], config.scaling if scaled else "none")
         x, x_validation = scaler.transform(x), scaler.transform(x_validation)
-    holdout = None
+    validation_set = None
     if len(np.unique(validation.y)) == len(train.classes):
-        holdout = ValidationSet(x_validation, validation.y, training_weights(validation, config))
-    names = tuple(train.features[j] for j in columns)
-    return Prepared(columns, names, scaler, x, train.y, weight, holdout)
-
-
-def columns_of(spec: object, features: Sequence[str]) -> tuple[int, ...]:
-    """The indices of the features that a model reads: those that it names, else all."""
-    chosen = getattr(spec, "features", None)
-    return tuple(features.index(name) for name in chosen) if chosen else tuple(range(len(features)))
+        validation_set = ValidationSet(x_validation, validation.y, training_weights(validation, config))
+    return TrainingInputs(columns, tuple(chosen), scaler, x, train.y, weight, validation_set)
 
 
 def training_weights(sample: Sample, config: Config) -> NDArray[np.float64]:
-    """(n,) weights for training: never negative, by `negative_weights`; with `balance: equal` each class sums to n / k.
+    """Returns the (n,) weights of training, which `negative_weights` makes positive or zero.
 
-    Without balance they are scaled to a mean of one.
+    With `balance: equal` the weights of each of the k classes sum to n / k; otherwise their mean is one.
 
     Raises:
         ModelError: a class has no positive weight.
@@ -88,5 +83,5 @@ def training_weights(sample: Sample, config: Config) -> NDArray[np.float64]:
 
 
 def trainable(sample: Sample, config: Config) -> Sample:
-    """The rows that training may use: all, or without the negative weights where they are to be dropped."""
+    """Returns the candidates that training may use: without those of negative weight with `negative_weights: drop`."""
     return sample.take(sample.weight >= 0) if config.negative_weights == "drop" else sample

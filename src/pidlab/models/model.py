@@ -1,10 +1,8 @@
-"""Contenders: a model as it takes part in the comparison, with its scaling, its folds and its training weights."""
+"""Models: what a run compares, each with its scaling, its folds and its calibration."""
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.names import point_name
-from pidlab.config.schema import Config, CutsModel, ImportedSpec, MlpModel, ModelSection, SklearnModel, TrainableSpec
+from pidlab.config.schema import CutsModel, ImportedSpec
 from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
+from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results.run import Training
-from pidlab.models.base import Classifier, Progress, read_json, signal_scores, write_json
+from pidlab.models.base import Classifier, read_json, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
-from pidlab.models.external.loading import notes_of, open_model, takes_missing
-from pidlab.models.inputs import Prepared, prepare
-from pidlab.models.registry import Resources, build_estimator, estimator_class
+from pidlab.models.registry import MODEL_TYPES, estimator_class
 from pidlab.preprocess.features import expression_scores, missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.preprocess.scaling import Scaler
@@ -29,7 +26,6 @@ from pidlab.sample import BoolArray, FloatArray, Sample
 from pidlab.split import Keys, fold_of
 
 Scores = NDArray[np.float32]
-_N_COMPARED = 20_000  # candidates on which members are compared
 
 
 class _Box(Protocol):
@@ -40,7 +36,7 @@ class _Box(Protocol):
 
 @runtime_checkable
 class _HasBoxes(Protocol):
-    """Cuts, which are imported only where they are used."""
+    """An estimator whose decisions are boxes: cuts, which are imported only when they are used."""
 
     def box(self, efficiency: float) -> _Box: ...
 
@@ -49,43 +45,36 @@ class _HasBoxes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FoldModel:
-    """A trained estimator and what its input goes through.
+    """A trained estimator together with the choice and the scaling of its features.
 
     Attributes:
-        columns: the features it reads, as indices.
-        scaler: None where the features go in as they are.
-        spread: the standard deviation of the probabilities of an ensemble's members, averaged over candidates that were
-            watched in training; 0 without members, and where the model was loaded.
+        columns: indices of the features that it reads.
+        scaler: scales the features and fills missing values; None if the features are used in their own units.
+        members_scatter: standard deviation of the probabilities of an ensemble's members, averaged over validation
+            candidates; 0 without members, and 0 for a model that was loaded from a run.
     """
 
     columns: tuple[int, ...]
     scaler: Scaler | None
     estimator: Classifier
-    spread: float = 0.0
+    members_scatter: float = 0.0
 
     def scores(self, x: FloatArray) -> Scores:
-        """(n, d) features to (n, k) scores."""
+        """Returns the (n, k) scores of (n, d) features."""
         if len(x) == 0:
             return np.empty((0, len(self.estimator.classes_)), np.float32)
         own = x if self.columns == tuple(range(x.shape[1])) else x[:, list(self.columns)]
         return self.estimator.scores(self.scaler.transform(own) if self.scaler else own)
 
     def decisions(self, x: FloatArray, efficiencies: Sequence[float]) -> Scores:
-        """(n, d) features to (n, p): 1 where cuts pass the box of each efficiency, else 0."""
+        """Returns (n, p) decisions on (n, d) features: 1 if the cuts at an efficiency are passed, else 0."""
         own = x[:, list(self.columns)]
         assert isinstance(self.estimator, _HasBoxes)
         boxes = [self.estimator.box(efficiency) for efficiency in efficiencies]
         return np.stack([box.passes(own) for box in boxes], axis=1).astype(np.float32)
 
-    def cut_string(self, threshold: float, efficiency: float | None, names: Sequence[str]) -> str:
-        """The cuts `score > threshold`, or the box of this efficiency, as a ROOT cut string; `names` of the columns."""
-        assert isinstance(self.estimator, _HasBoxes)
-        cuts = self.estimator
-        box: _Box = cuts.threshold_box(threshold) if efficiency is None else cuts.box(efficiency)
-        return box.cut_string(names)
-
     def save(self, directory: Path) -> None:
-        """Write everything `load` needs into a new directory."""
+        """Writes everything that `load` needs into a new directory."""
         directory.mkdir(parents=True)
         scaler = self.scaler.to_json() if self.scaler else None
         write_json(directory / "input.json", {"columns": list(self.columns), "scaler": scaler})
@@ -93,7 +82,7 @@ class FoldModel:
 
     @classmethod
     def load(cls, directory: Path, kind: str) -> FoldModel:
-        """What `save` wrote of a model of type `kind`.
+        """Reads a model of type `kind` that `save` wrote.
 
         Raises:
             ModelError: a file is missing, damaged, or of another model.
@@ -110,7 +99,7 @@ class FoldModel:
         return cls(columns, fitted_scaler, estimator_class(kind).load(directory))
 
     def check(self, directory: Path, n_features: int, n_classes: int, signal: int) -> None:
-        """Hold the files of a model against each other, and against the configuration of the run.
+        """Checks that the files of a model agree with each other and with the configuration of the run.
 
         Raises:
             ModelError: they are of different models.
@@ -135,14 +124,15 @@ class FoldModel:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model ready to score: given by the configuration, trained once, or trained once a fold.
+    """A model that can score: an expression, a model trained once, or one trained for each fold.
 
     Attributes:
-        kind: the `type` of the configuration.
-        fitted: empty for `expression` and `score`; one; or one a fold, in order.
+        kind: the key `type` of its section.
+        fitted: one model, or one a fold in the order of the folds; empty for `expression` and `score`.
         fold_seed: decides the fold of an event; None without folds.
-        calibration: what each fitted model's scores go through, before the mean over folds.
-        notes: what a reader of its numbers must know of its training, in sentences.
+        training: what the training took; None if the model was not trained here.
+        calibration: applied to the scores of each fold model, before any mean over folds.
+        notes: what a reader of its results must know about its training, in sentences.
     """
 
     name: str
@@ -156,8 +146,13 @@ class Model:
 
     @property
     def probability(self) -> bool:
-        """Whether scores lie in [0, 1] and are decided at `evaluate.threshold`; else they may take any value."""
+        """Whether scores lie in [0, 1] and are decided at `evaluate.threshold`; otherwise they may take any value."""
         return self.fitted[0].estimator.probability if self.fitted else self.fixed_cut
+
+    @property
+    def ranks_only(self) -> bool:
+        """Whether the scores only rank candidates: they are no probabilities, even if they lie in [0, 1]."""
+        return not (self.probability and MODEL_TYPES[self.kind].probability)
 
     @property
     def one_sided(self) -> bool:
@@ -166,12 +161,12 @@ class Model:
 
     @property
     def fixed_cut(self) -> bool:
-        """True for somebody's cuts as they are."""
+        """Whether the model is a cut that the configuration gives as an expression."""
         return self.kind == "expression"
 
     @property
-    def boxes(self) -> tuple[tuple[str, float], ...]:
-        """Name and efficiency of the working points of cuts without a score, each with a box of its own; else empty."""
+    def per_point_cuts(self) -> tuple[tuple[str, float], ...]:
+        """Name and efficiency of each working point of cuts that are not nested and have no score; otherwise empty."""
         config = self.recipe.loaded.config
         spec = config.models[self.name]
         if not isinstance(spec, CutsModel) or spec.nested:
@@ -179,230 +174,113 @@ class Model:
         return tuple((point_name(target), target) for target in config.evaluate.working_points)
 
     def decision_column(self, number: int) -> int:
-        """The column of the scores that working point `number` decides by."""
-        return len(self.recipe.classes) + number if self.boxes else self.recipe.signal
+        """Returns the column of the scores by which working point `number` decides."""
+        return len(self.recipe.classes) + number if self.per_point_cuts else self.recipe.signal
 
     def scores(self, sample: Sample, fold_offset: int = 0) -> Scores:
-        """(n, k) scores, and for cuts without a score (n, k + p): see `evaluate.decisions`.
+        """Returns the scores of a sample of the run, as `scores_of` does.
 
         With folds, each event is scored by the model `fold_offset` places after the one that must not see it. With 0
         that is the model that never saw the event; with 1, for an event that is not of that model's test fold, the
         next one, which trained or validated on it.
         """
-        if not self.fitted:
-            return self._given(sample.columns, len(sample))
-        if self.fold_seed is None:
-            return self._scores_by(self.fitted[0], sample.x)
-        folds = (fold_of(sample.event, len(self.fitted), self.fold_seed) + fold_offset) % len(self.fitted)
-        result = np.empty((len(sample), len(sample.classes) + len(self.boxes)), np.float32)
-        for i, model in enumerate(self.fitted):
-            rows = np.flatnonzero(folds == i)
-            result[rows] = self._scores_by(model, sample.x[rows])
-        return result
+        return self.scores_of(sample.x, sample.columns, sample.event, fold_offset=fold_offset)
 
     def scores_of(
-        self, x: FloatArray, columns: Mapping[str, Any], event: Keys | None = None, known: BoolArray | None = None
+        self,
+        x: FloatArray,
+        columns: Mapping[str, Any],
+        event: Keys | None = None,
+        known: BoolArray | None = None,
+        fold_offset: int = 0,
     ) -> Scores:
-        """(n, k) or (n, k + p) scores of rows of any file.
+        """Returns (n, k) scores of rows of any file; for cuts without a score (n, k + p), see `evaluate.decisions`.
 
-        With folds, the mean over the fold models; rows whose hash is in `event` order (n,) take the model that did
-        not see them: all rows, or those where `known` (n,) is true.
+        Args:
+            x: (n, d) features.
+            columns: the branches that expressions read, by name.
+            event: (n,) hashes of the events, by which a row takes the fold model that did not see it; None if no row
+                is of the run.
+            known: (n,) whether a row is of the run; None if all are. With folds, other rows take the mean over the
+                fold models.
+            fold_offset: see `scores`.
         """
         if not self.fitted:
-            return self._given(columns, len(x))
+            return self._expression_scores(columns, len(x))
         if len(self.fitted) == 1:
             return self._scores_by(self.fitted[0], x)
-        if event is None or self.fold_seed is None:
-            return np.asarray(np.mean([self._scores_by(f, x) for f in self.fitted], axis=0), np.float32)
-        folds = fold_of(event, len(self.fitted), self.fold_seed)
-        result = np.empty((len(x), len(self.recipe.classes) + len(self.boxes)), np.float32)
-        if known is not None:
-            folds = np.where(known, folds, -1)
-            rows = np.flatnonzero(~known)
-            result[rows] = np.mean([self._scores_by(f, x[rows]) for f in self.fitted], axis=0)
-        for i, model in enumerate(self.fitted):
-            rows = np.flatnonzero(folds == i)
-            result[rows] = self._scores_by(model, x[rows])
+        folds = np.full(len(x), -1, np.int8)
+        if event is not None and self.fold_seed is not None:
+            folds = (fold_of(event, len(self.fitted), self.fold_seed) + fold_offset) % len(self.fitted)
+            folds = folds if known is None else np.where(known, folds, -1)
+        result = np.empty((len(x), len(self.recipe.classes) + len(self.per_point_cuts)), np.float32)
+        for fold in np.unique(folds):
+            rows = np.flatnonzero(folds == fold)
+            models = self.fitted if fold < 0 else (self.fitted[fold],)
+            result[rows] = np.mean([self._scores_by(model, x[rows]) for model in models], axis=0)
         return result
 
-    def _scores_by(self, fitted: FoldModel, x: FloatArray) -> Scores:
-        if not self.boxes:
-            return self.calibration.apply(fitted.scores(x)) if self.calibration else fitted.scores(x)
-        decisions = fitted.decisions(x, [target for _, target in self.boxes])
+    def _scores_by(self, model: FoldModel, x: FloatArray) -> Scores:
+        if not self.per_point_cuts:
+            return self.calibration.apply(model.scores(x)) if self.calibration else model.scores(x)
+        decisions = model.decisions(x, [efficiency for _, efficiency in self.per_point_cuts])
         return np.asarray(with_decisions(decisions, len(self.recipe.classes), self.recipe.signal), np.float32)
 
-    def cut_string(self, threshold: float, number: int = 0) -> str:
-        """The decision `score > threshold` as a ROOT cut string; empty for a model that is no cut, or one a fold.
+    def _expression_scores(self, columns: Mapping[str, Any], n: int) -> Scores:
+        score = expression_scores(self.recipe, self.name, columns, n)
+        return signal_scores(score, len(self.recipe.classes), self.recipe.signal, probability=self.fixed_cut)
 
-        Cuts without a score have no threshold: theirs is the box of working point `number`.
+    def cut_string(self, threshold: float, number: int = 0) -> str:
+        """Returns the decision `score > threshold` as a ROOT cut string; empty if the model is no single cut.
+
+        Cuts without a score have no threshold; their decision is that of working point `number`.
         """
         if self.fixed_cut:
             return self.recipe.expression_models[self.name].expression.text
-        if self.kind != "cuts" or len(self.fitted) != 1:
+        if len(self.fitted) != 1 or not isinstance(self.fitted[0].estimator, _HasBoxes):
             return ""
+        cuts = self.fitted[0].estimator
+        box = cuts.box(self.per_point_cuts[number][1]) if self.per_point_cuts else cuts.threshold_box(threshold)
         used = [self.recipe.features[j] for j in self.fitted[0].columns]
-        names = [_in_brackets(stated.expression.text) for _, stated in used]
-        text = self.fitted[0].cut_string(threshold, self.boxes[number][1] if self.boxes else None, names)
-        terms = text.split(" && ")
+        names = [_as_operand(located.expression.text) for _, located in used]
+        terms = box.cut_string(names).split(" && ")
         for (feature, _), name in zip(used, names, strict=True):
             if any(term.startswith(f"{name} ") for term in terms):
                 terms += [f"{name} != {_digits(code)}" for code in missing_values(feature)]
         return " && ".join(terms)
 
-    def _given(self, columns: Mapping[str, Any], n: int) -> Scores:
-        """The signal's score in its column; the others hold its opposite for two classes, and nothing for more."""
-        signal = expression_scores(self.recipe, self.name, columns, n)
-        return signal_scores(signal, len(self.recipe.classes), self.recipe.signal, probability=self.fixed_cut)
-
     def save(self, directory: Path) -> None:
-        """Write the fitted models, one directory a fold, into `directory`."""
-        for i, fitted in enumerate(self.fitted):
-            fitted.save(directory / f"fold{i}")
+        """Writes the fitted models, one directory a fold, and the calibration into `directory`."""
+        for i, model in enumerate(self.fitted):
+            model.save(directory / f"fold{i}")
         if self.calibration is not None:
             save_calibration(directory, self.calibration)
 
     @classmethod
     def load(cls, directory: Path, name: str, recipe: Recipe) -> Model:
-        """What `save` wrote.
+        """Reads a model that `save` wrote.
 
         Raises:
             ModelError: a file is missing, damaged, or of another run.
         """
         config = recipe.loaded.config
-        kind = config.models[name].type
-        brought = isinstance(config.models[name], ImportedSpec)
-        n = 0 if name in recipe.expression_models else 1 if brought else config.folds or 1
-        fitted = tuple(FoldModel.load(directory / f"fold{i}", kind) for i in range(n))
-        for i, each in enumerate(fitted):
-            each.check(directory / f"fold{i}", len(recipe.features), len(recipe.classes), recipe.signal)
-        seed = config.split.seed if n > 1 else None
+        spec = config.models[name]
+        n = 0 if name in recipe.expression_models else 1 if isinstance(spec, ImportedSpec) else config.folds or 1
+        fitted = tuple(FoldModel.load(directory / f"fold{i}", spec.type) for i in range(n))
+        for i, model in enumerate(fitted):
+            model.check(directory / f"fold{i}", len(recipe.features), len(recipe.classes), recipe.signal)
+        fold_seed = config.split.seed if n > 1 else None
         calibration = load_calibration(directory)
         if calibration is not None:
             calibration.check(directory, len(recipe.classes), recipe.signal)
-        return cls(name, kind, recipe, fitted, seed, None, calibration)
+        return cls(name, spec.type, recipe, fitted, fold_seed, None, calibration)
 
 
 def _digits(code: float) -> str:
-    """Six digits where they are enough, else all."""
+    """Returns a number with six digits if they are exact, and with all digits otherwise."""
     return f"{code:g}" if float(f"{code:g}") == code else repr(code)
 
 
-def _in_brackets(text: str) -> str:
-    """An expression as one operand: a plain name as it is."""
+def _as_operand(text: str) -> str:
+    """Returns an expression in brackets, unless it is a single name."""
     return text if text.replace(".", "").replace("_", "").isalnum() else f"({text})"
-
-
-def fit(
-    spec: TrainableSpec,
-    train: Sample,
-    validation: Sample,
-    config: Config,
-    resources: Resources,
-    progress: Progress | None,
-) -> FoldModel:
-    """Train one model on `train`; it may watch `validation`, which may be empty."""
-    fills = isinstance(spec, SklearnModel) and not takes_missing(spec, resources.allow_import)
-    given = prepare(spec, train, validation, config, fills_missing=fills)
-    targets = config.evaluate.working_points
-    estimator = build_estimator(spec, given.names, train.signal, config.seed, resources, targets)
-    estimator.fit(given.x, given.y, given.weight, validation=given.holdout, progress=progress)
-    if isinstance(spec, CutsModel) and not spec.nested:
-        assert isinstance(estimator, _HasBoxes)
-        for target in targets:
-            estimator.box(target)  # says at once that none keeps so much
-    return FoldModel(given.columns, given.scaler, estimator, members_spread(spec, estimator, given))
-
-
-def fit_parts(
-    spec: TrainableSpec,
-    parts: Iterable[tuple[Sample, Sample]],
-    config: Config,
-    resources: Resources,
-    progress: Progress | None,
-) -> tuple[FoldModel, ...]:
-    """Train one model on each (train, validation) pair; the networks of several train together."""
-    pairs = list(parts)
-    if len(pairs) == 1 or not isinstance(spec, MlpModel):
-        return tuple(fit(spec, train, validation, config, resources, progress) for train, validation in pairs)
-    given = [prepare(spec, train, validation, config) for train, validation in pairs]
-    pieces = [(piece.x, piece.y, piece.weight) for g in given for piece in (g, g.holdout) if piece is not None]
-    ends = np.cumsum([len(y) for _, y, _ in pieces]).tolist()
-    rows = iter(np.arange(first, last) for first, last in zip([0, *ends], ends, strict=False))
-    folds = [(next(rows), None if g.holdout is None else next(rows)) for g in given]
-    x, y, weight = (np.concatenate([piece[i] for piece in pieces]) for i in range(3))
-    network: Any = build_estimator(spec, given[0].names, pairs[0][0].signal, config.seed, resources)
-    trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
-    return tuple(
-        FoldModel(g.columns, g.scaler, model, members_spread(spec, model, g))
-        for g, model in zip(given, trained, strict=True)
-    )
-
-
-def members_spread(spec: TrainableSpec, estimator: Any, given: Prepared) -> float:
-    """How far the members of a network ensemble are from each other: see `FoldModel.spread`."""
-    if not isinstance(spec, MlpModel) or len(estimator.networks_) == 1:
-        return 0.0
-    watched = given.x if given.holdout is None else given.holdout.x
-    return float(estimator.spread(watched[:_N_COMPARED]).mean())
-
-
-def fit_model(
-    name: str,
-    spec: ModelSection,
-    recipe: Recipe,
-    parts: Iterable[tuple[Sample, Sample]],
-    resources: Resources,
-    progress: Progress | None,
-) -> Model:
-    """Train a model on each (train, validation) pair of `parts`: one, or one a fold."""
-    config = recipe.loaded.config
-    fold_seed = config.split.seed if config.folds else None
-    if name in recipe.expression_models:
-        return Model(name, spec.type, recipe, (), None, None)
-    start = time.perf_counter()
-    try:
-        if isinstance(spec, ImportedSpec):
-            columns, estimator = open_model(name, recipe.loaded)
-            notes = notes_of(columns, estimator, next(iter(parts))[0])
-            return Model(name, spec.type, recipe, (FoldModel(columns, None, estimator),), None, None, notes=notes)
-        assert isinstance(spec, TrainableSpec)
-        fitted = fit_parts(spec, parts, config, resources, progress)
-    except ModelError as error:
-        raise ModelError(f"models.{name}: {error}") from error
-    except (MemoryError, RuntimeError) as error:  # torch raises the latter
-        told = " ".join(str(error).split())
-        if isinstance(error, RuntimeError) and not re.search("memory|alloc", told, re.IGNORECASE):
-            raise
-        raise ModelError(
-            f"models.{name}: training needs more memory than there is ({told[-160:] or 'out of memory'}); "
-            "take a smaller model, or fewer events"
-        ) from error
-    histories = [f.estimator.history_ for f in fitted]
-    epochs = max((len(v) for h in histories for v in h.values()), default=0)
-    training = Training(time.perf_counter() - start, epochs, histories[0])
-    notes = tuple(dict.fromkeys(note for f in fitted for note in f.estimator.notes))
-    if isinstance(spec, CutsModel) and spec.nested:
-        notes += _nesting_note([f.estimator for f in fitted])
-    if any(f.spread for f in fitted):
-        scatter = float(np.mean([f.spread for f in fitted]))
-        notes += (f"The members' probabilities scatter by {scatter:.2g} (mean standard deviation on validation).",)
-    return Model(name, spec.type, recipe, fitted, fold_seed, training, notes=notes)
-
-
-def _nesting_note(cuts: Sequence[Any]) -> tuple[str, ...]:
-    """What nesting costs at each working point, as a sentence: the mean over the models of the folds."""
-    points = [{point.target: point for point in estimator.nesting_} for estimator in cuts]
-    targets = sorted(set.intersection(*(set(p) for p in points)))
-    if not targets:
-        return ()
-    costs = []
-    for target in targets:
-        nested, own = (
-            100 * float(np.mean([getattr(p[target], k) for p in points])) for k in ("background", "own_optimum")
-        )
-        costs.append(f"{100 * target:g} %: {nested:.3g} % ({own:.3g} %)")
-    told = "; ".join(costs)
-    return (
-        "The background that the nested boxes pass in training at each signal efficiency asked for, and in brackets "
-        f"that of the best box which need not be nested: {told}.",
-    )

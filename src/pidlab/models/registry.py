@@ -1,28 +1,125 @@
-"""From a section of the configuration to an untrained estimator; its library is imported only where it is used."""
+"""The types of models: one row says all that pidlab needs to know of a type besides its own module."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import resource
 import sys
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
+from pydantic import BaseModel
+
+from pidlab.config import schema
 from pidlab.config.load import LoadedConfig
-from pidlab.config.schema import (
-    BdtModel,
-    CutsModel,
-    MlpModel,
-    SklearnModel,
-    TrainableSpec,
-)
 from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.models.base import Classifier
 from pidlab.models.bdt.settings import check_parameters
 from pidlab.models.external.loading import external_mistakes
 
 _ADDRESS_SPACE = 800_000_000  # bytes: torch was seen to map 500 MB, and threads need stacks
+
+
+@dataclass(frozen=True, slots=True)
+class ModelType:
+    """A type of model. Classes and functions are written as "module:name" and are imported when they are used.
+
+    Attributes:
+        section: the section of the configuration; its key `type` names the type.
+        estimator: the class that is fitted or loaded; empty if the model is an expression.
+        scaled: whether features are scaled and missing values filled, unless the section has a key `scaled` of its own.
+        probability: whether scores may be probabilities; otherwise they only rank candidates.
+        exports: format to the function that writes an estimator of this type in it.
+        search: parameter to the values that `pidlab tune` tries unless the user names others.
+    """
+
+    section: type[BaseModel]
+    estimator: str = ""
+    scaled: bool = False
+    probability: bool = False
+    exports: Mapping[str, str] = field(default_factory=dict)
+    search: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The value of the key `type`."""
+        return str(get_args(self.section.model_fields["type"].annotation)[0])
+
+
+_ROWS = (
+    ModelType(schema.ExpressionModel),
+    ModelType(schema.ScoreModel),
+    ModelType(
+        schema.CutsModel,
+        "pidlab.models.cuts.estimator:Cuts",
+        exports={"header": "pidlab.export.cpp.models:cuts", "onnx": "pidlab.export.onnx.models:cut_scores"},
+        search={"search": "archive|genetic|annealing|monte-carlo"},
+    ),
+    ModelType(
+        schema.FisherModel,
+        "pidlab.models.fisher:Fisher",
+        scaled=True,
+        probability=True,
+        exports={"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"},
+    ),
+    ModelType(
+        schema.LogisticModel,
+        "pidlab.models.logistic:Logistic",
+        scaled=True,
+        probability=True,
+        exports={"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"},
+        search={"C": "log:0.0001:10000"},
+    ),
+    ModelType(
+        schema.NaiveBayesModel,
+        "pidlab.models.naive_bayes:NaiveBayes",
+        scaled=True,
+        probability=True,
+        exports={"onnx": "pidlab.export.onnx.models:naive_bayes_scores"},
+        search={"var_smoothing": "log:0.000000001:0.1"},
+    ),
+    ModelType(
+        schema.BdtModel,
+        "pidlab.models.bdt.estimator:BDT",
+        probability=True,
+        exports={
+            "header": "pidlab.export.cpp.models:trees",
+            "onnx": "pidlab.export.onnx.models:tree_scores",
+            "xgboost": "pidlab.export.xgboost_json:booster_json",
+        },
+        search={
+            "max_depth": "int:3:10",
+            "learning_rate": "log:0.01:0.3",
+            "min_child_weight": "log:0.1:100",
+            "subsample": "float:0.5:1",
+            "colsample_bynode": "float:0.4:1",
+            "lambda": "log:0.001:100",
+        },
+    ),
+    ModelType(
+        schema.MlpModel,
+        "pidlab.models.mlp.estimator:MLP",
+        scaled=True,
+        probability=True,
+        exports={"header": "pidlab.export.cpp.models:network", "onnx": "pidlab.export.onnx.models:network_scores"},
+        search={
+            "hidden": "[32,32]|[64,64]|[128,128]|[64,64,64]|[128,128,128]",
+            "activation": "silu|relu|tanh",
+            "batch_size": "128|256|512|1024",
+            "dropout": "0.0|0.1|0.2|0.3",
+            "learning_rate": "log:0.0003:0.05",
+            "weight_decay": "log:0.0000001:0.01",
+        },
+    ),
+    ModelType(schema.SklearnModel, "pidlab.models.external.sklearn.model:SklearnClassifier", probability=True),
+    ModelType(schema.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True),
+    ModelType(schema.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),
+)
+MODEL_TYPES: Mapping[str, ModelType] = {row.name: row for row in _ROWS}
+"""The key `type` of a section to its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,50 +131,26 @@ class Resources:
     allow_import: tuple[str, ...] = ()
 
 
+def imported(place: str) -> Any:
+    """Imports the object that is written as "module:name"."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def estimator_class(kind: str) -> type[Classifier]:
-    """The estimator of a trained model's type; its library is imported only now."""
-    if kind == "cuts":
-        from pidlab.models.cuts.estimator import Cuts
+    """Imports the estimator of a type of model.
 
-        return Cuts
-    if kind == "fisher":
-        from pidlab.models.fisher import Fisher
-
-        return Fisher
-    if kind == "logistic":
-        from pidlab.models.logistic import Logistic
-
-        return Logistic
-    if kind == "bdt":
-        from pidlab.models.bdt.estimator import BDT
-
-        return BDT
+    Raises:
+        ModelError: the type needs torch, and the process may not use enough address space to load it.
+    """
     if kind == "mlp":
         _check_address_space()
-        from pidlab.models.mlp.estimator import MLP
-
-        return MLP
-    if kind == "sklearn":
-        from pidlab.models.external.sklearn.model import SklearnClassifier
-
-        return SklearnClassifier
-    if kind == "onnx":
-        from pidlab.models.external.onnx.model import OnnxClassifier
-
-        return OnnxClassifier
-    if kind == "tmva":
-        from pidlab.models.external.tmva.model import TmvaClassifier
-
-        return TmvaClassifier
-    raise ModelError(f"the model type {kind!r} cannot be trained")
+    found: type[Classifier] = imported(MODEL_TYPES[kind].estimator)
+    return found
 
 
 def _check_address_space() -> None:
-    """Refuse to load torch where it does not fit: it ends the whole process, without a word, where it cannot.
-
-    Raises:
-        ModelError: the limit on the address space of this process leaves too little.
-    """
+    """Refuses to load torch where it does not fit, because torch would end the whole process without a message."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit == resource.RLIM_INFINITY or "torch" in sys.modules:
         return
@@ -91,15 +164,15 @@ def _check_address_space() -> None:
 
 
 def check_models(loaded: LoadedConfig, allow_import: Collection[str] = ()) -> None:
-    """Refuse, before anything is read, what only a model's own library or file knows to be wrong.
+    """Checks, before anything is read, what only the library or the file of a model can tell.
 
     Raises:
-        ConfigError: a parameter that xgboost or an estimator does not have; a model's file that does not go with the
-            configuration; a class of a package that is neither usual nor in `allow_import`.
+        ConfigError: a parameter is unknown to xgboost or to an estimator, the file of a model does not fit the
+            configuration, or a class is of a package that is neither usual nor in `allow_import`.
     """
     mistakes = list(external_mistakes(loaded, allow_import))
     for name, spec in loaded.config.models.items():
-        if isinstance(spec, BdtModel):
+        if isinstance(spec, schema.BdtModel):
             try:
                 check_parameters(spec.model_extra or {})
             except UsageError as error:
@@ -109,34 +182,33 @@ def check_models(loaded: LoadedConfig, allow_import: Collection[str] = ()) -> No
 
 
 def build_estimator(
-    spec: TrainableSpec,
+    spec: schema.TrainableSpec,
     features: Sequence[str],
     signal: int,
     seed: int,
     resources: Resources,
     working_points: Sequence[float] = (),
 ) -> Classifier:
-    """The untrained estimator that a section of the configuration describes.
+    """Returns the untrained estimator that a section of the configuration describes.
 
-    Cuts get a box for each of `working_points` (signal efficiencies), and for each of their own `efficiencies`.
+    Its constructor gets the keys of the section, and of `feature_names`, `signal`, `seed`, `device`, `n_jobs` and
+    `allowed` those that it takes. Cuts get a box for each of `working_points` (signal efficiencies), and for each of
+    their own `efficiencies`.
     """
-    options = spec.model_dump(exclude={"type", "features", "figure_of_merit"})
-    if isinstance(spec, CutsModel):
-        wanted = sorted({*working_points, *(spec.efficiencies or ())})
-        options |= {"feature_names": list(features), "signal": signal, "seed": seed, "efficiencies": wanted or None}
-    elif isinstance(spec, BdtModel):
-        extra = dict(spec.model_extra or {})
-        options = {name: value for name, value in options.items() if name not in extra}
-        options |= {
-            "parameters": extra or None,
-            "feature_names": list(features),
-            "seed": seed,
-            "device": resources.device,
-            "n_jobs": resources.n_jobs,
-        }
-    elif isinstance(spec, MlpModel):
-        options |= {"seed": seed, "device": resources.device}
-    elif isinstance(spec, SklearnModel):
-        del options["scaled"]
-        options |= {"seed": seed, "n_jobs": resources.n_jobs, "allowed": resources.allow_import}
-    return estimator_class(spec.type)(**options)
+    estimator = estimator_class(spec.type)
+    not_passed = {"type", "features", "scaled", "figure_of_merit"}  # used before or after the training
+    options = spec.model_dump(include=type(spec).model_fields.keys() - not_passed)
+    if spec.model_extra is not None:
+        options["parameters"] = spec.model_extra or None
+    if isinstance(spec, schema.CutsModel):
+        options["efficiencies"] = sorted({*working_points, *(spec.efficiencies or ())}) or None
+    surroundings = {
+        "feature_names": list(features),
+        "signal": signal,
+        "seed": seed,
+        "device": resources.device,
+        "n_jobs": resources.n_jobs,
+        "allowed": resources.allow_import,
+    }
+    taken = inspect.signature(estimator).parameters
+    return estimator(**options, **{name: value for name, value in surroundings.items() if name in taken})

@@ -160,7 +160,7 @@ def _check_decisions(path: Path, model: Model, decisions: tuple[Decision, ...]) 
         unknown = sorted({*(decision.flat.names if decision.flat else ())} - carried)
         if unknown:
             raise ModelError(f"{path}: {decision.name} follows {unknown[0]!r}, which is no spectator of the run")
-    if model.boxes and [d.name for d in decisions] != [name for name, _ in model.boxes]:
+    if model.per_point_cuts and [d.name for d in decisions] != [name for name, _ in model.per_point_cuts]:
         raise ModelError(f"{path}: the working points are not those of the configuration; make the run again")
 
 

@@ -17,7 +17,7 @@ from pidlab.config.names import KeyPath
 from pidlab.config.schema import ClassTable, CutsModel, Evaluate, TrainableSpec
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
 from pidlab.evaluate import compare_models, evaluate_model
-from pidlab.evaluate.decisions import as_scores
+from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results.tuning import Tuning
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.models.model import FoldModel
@@ -235,7 +235,9 @@ def _paired(bench: Bench, before: FoldModel | None, after: FoldModel) -> tuple[M
     sample, target = _signal_or_not(bench.validation), bench.objective.target
     options = Evaluate(working_points=[] if target is None else [target], robustness=None)
     fitted = ({} if before is None else {"before": before}) | {"after": after}
-    scores = {name: as_scores(bench.scores(each), 2, sample.signal) for name, each in fitted.items()}
+    scores = {
+        name: signal_scores(bench.scores(each), 2, sample.signal, probability=True) for name, each in fitted.items()
+    }
     samples = {"train": sample, "test": sample}
     results = {
         name: evaluate_model(name, "trial", {"train": s, "test": s}, samples, options) for name, s in scores.items()

@@ -1,4 +1,4 @@
-"""The search space: the values that each parameter of a model can take, as text and as suggestions of a trial."""
+"""The search space of a study: the values that each parameter of a model may take, and what a trial takes of them."""
 
 from __future__ import annotations
 
@@ -11,56 +11,34 @@ from typing import Any, Protocol
 
 from pidlab.config.load import LoadedConfig, check_config, plain_value
 from pidlab.errors import ConfigError, UsageError, nearest
-from pidlab.models.registry import check_models
-
-DEFAULTS: dict[str, dict[str, str]] = {
-    "bdt": {
-        "max_depth": "int:3:10",
-        "learning_rate": "log:0.01:0.3",
-        "min_child_weight": "log:0.1:100",
-        "subsample": "float:0.5:1",
-        "colsample_bynode": "float:0.4:1",
-        "lambda": "log:0.001:100",
-    },
-    "mlp": {
-        "hidden": "[32,32]|[64,64]|[128,128]|[64,64,64]|[128,128,128]",
-        "activation": "silu|relu|tanh",
-        "batch_size": "128|256|512|1024",
-        "dropout": "0.0|0.1|0.2|0.3",
-        "learning_rate": "log:0.0003:0.05",
-        "weight_decay": "log:0.0000001:0.01",
-    },
-    "logistic": {"C": "log:0.0001:10000"},
-    "cuts": {"search": "archive|genetic|annealing|monte-carlo"},
-}
-"""By type of model; `--search` and the section `tune` add to them and replace them."""
+from pidlab.models.registry import MODEL_TYPES, check_models
 
 _RANGES = ("log", "float", "int", "logint")
-_DIGITS = 4  # significant digits of a suggested number; more have no effect and are hard to read
+_DIGITS = 4  # of a suggested number; more would only be noise, and hard to read in a configuration
 
 
 class Suggests(Protocol):
     """A trial of optuna."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = ...) -> float:
-        """Returns a number of the range."""
+        """Suggests a number of the range."""
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = ...) -> int:
-        """Returns an integer of the range."""
+        """Suggests a whole number of the range."""
 
     def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any:
-        """Returns one of the choices."""
+        """Suggests one of the choices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """The values of one parameter.
+    """The values that one parameter may take.
 
     Attributes:
         text: the values as the user writes them.
         kind: log, float, int, logint or choice.
         low, high: the ends of a range.
-        choices: the values of a choice; a single value is fixed.
+        choices: the values of a choice; a single value is not searched.
     """
 
     text: str
@@ -71,7 +49,7 @@ class Dimension:
 
     @property
     def examples(self) -> tuple[Any, ...]:
-        """The ends of the range, or every choice; if these are allowed, all values are."""
+        """Values that stand for all when the space is checked: the ends of a range, or every choice."""
         if self.kind == "choice":
             return self.choices
         return (int(self.low), int(self.high)) if "int" in self.kind else (self.low, self.high)
@@ -94,10 +72,10 @@ def rounded(value: float) -> float:
 
 
 def dimension(text: str) -> Dimension:
-    """Parses the values of one parameter.
+    """Parses the text of a range or of choices.
 
     Raises:
-        UsageError: a range does not have two rising numbers, or a logarithmic one does not begin above 0.
+        UsageError: a range has no two rising numbers, or a logarithmic range begins at a number that is not positive.
     """
     kind, *ends = text.split(":")
     if kind not in _RANGES:
@@ -119,7 +97,7 @@ def dimension(text: str) -> Dimension:
 
 
 def _split(text: str) -> list[str]:
-    """Returns the parts between the bars that stand outside brackets."""
+    """Returns the parts between those bars that are outside brackets."""
     parts, depth = [""], 0
     for character in text:
         depth += (character in "[{") - (character in "]}")
@@ -133,15 +111,16 @@ def _split(text: str) -> list[str]:
 def search_space(
     loaded: LoadedConfig, model: str, asked: Sequence[str], allow_import: Collection[str] = ()
 ) -> dict[str, Dimension]:
-    """Returns the values of each parameter: the defaults of the type, the section `tune`, then `asked` (KEY=SPEC).
+    """Returns the values of each parameter: of the model's type, of the section `tune`, then of `asked` (KEY=SPEC).
 
-    `allow_import` names packages that models of type sklearn may import in addition.
+    Later ones replace earlier ones. `allow_import` names packages that models of type sklearn may import besides the
+    usual ones.
 
     Raises:
-        UsageError: a key is not a parameter of the model, or a value is not allowed.
+        UsageError: the model has no such parameter, or the parameter does not take such a value.
     """
     kind = loaded.config.models[model].type
-    texts = [(key, text, f"{key}={text}") for key, text in DEFAULTS.get(kind, {}).items()]
+    texts = [(key, text, f"{key}={text}") for key, text in MODEL_TYPES[kind].search.items()]
     for key, values in ((loaded.config.tune or {}).get(model) or {}).items():
         text = "|".join(json.dumps(v) for v in values) if isinstance(values, list) else str(values)
         texts.append((key, text, f"tune.{model}.{key}"))
@@ -176,10 +155,12 @@ def _checked(loaded: LoadedConfig, model: str, asked: tuple[str, str, str], allo
 
 
 def with_parameters(loaded: LoadedConfig, model: str, parameters: Mapping[str, Any]) -> LoadedConfig:
-    """Returns the configuration of one model alone with these parameters; `sides.x` is the key x of `sides`.
+    """Returns the configuration with one model only, and with other parameters of that model.
+
+    The parameter `sides.x` is the key x of the parameter `sides`.
 
     Raises:
-        ConfigError: a parameter is unknown, or a value is not allowed.
+        ConfigError: a parameter is unknown, or does not take the value.
     """
     content = {key: value for key, value in copy.deepcopy(dict(loaded.content)).items() if key != "tune"}
     section = content["models"][model]
@@ -199,5 +180,5 @@ def with_parameters(loaded: LoadedConfig, model: str, parameters: Mapping[str, A
 
 
 def described(space: Mapping[str, Dimension]) -> dict[str, str]:
-    """Returns the space as text, as part of the identity of a study."""
+    """Returns the space as text, by which studies are distinguished."""
     return {key: each.text for key, each in sorted(space.items())}

@@ -20,9 +20,10 @@ from pidlab.config.schema import MlpModel, TrainableSpec
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.ranking import Score, auc_influence
-from pidlab.models.inputs import Prepared, prepare
-from pidlab.models.model import FoldModel, fit
+from pidlab.models.inputs import TrainingInputs, prepare
+from pidlab.models.model import FoldModel
 from pidlab.models.registry import Resources, build_estimator
+from pidlab.models.training import fit
 from pidlab.progress import Task
 from pidlab.sample import Sample
 from pidlab.tune.space import Dimension, Suggests, with_parameters
@@ -140,7 +141,7 @@ class Bench:
         return self.objective.value(self.scores(fitted), self.validation)
 
     @cached_property
-    def prepared(self) -> Prepared:
+    def prepared(self) -> TrainingInputs:
         """The input of networks, scaled once for all trials."""
         return prepare(self.spec({}), self.train, self.validation, self.loaded.config)
 
@@ -220,7 +221,7 @@ class Trials:
         from pidlab.models.mlp.variants import fit_variants
 
         bench, given, start = self._bench, self._bench.prepared, time.perf_counter()
-        if given.holdout is None:
+        if given.validation is None:
             raise UsageError("a class is missing in the validation sample; raise split.validation")
         networks = [self._network(bench.spec(parameters), given) for _, parameters in asked]
         lagging: set[int] = set()
@@ -232,7 +233,7 @@ class Trials:
 
         found = fit_variants(
             networks[0], given.x, given.y, given.weight,
-            variants=[n.get_params() for n in networks], validation=given.holdout, judge=judge,
+            variants=[n.get_params() for n in networks], validation=given.validation, judge=judge,
         )  # fmt: skip
         seconds = (time.perf_counter() - start) / len(asked)
         for i, ((trial, _), network) in enumerate(zip(asked, found, strict=True)):
@@ -244,6 +245,6 @@ class Trials:
             self._study.record(trial, seconds, value, reason)
             task.advance()
 
-    def _network(self, spec: TrainableSpec, given: Prepared) -> Any:
+    def _network(self, spec: TrainableSpec, given: TrainingInputs) -> Any:
         bench = self._bench
         return build_estimator(spec, given.names, bench.train.signal, bench.loaded.config.seed, bench.resources)

@@ -224,9 +224,10 @@ def test_the_signal_may_be_the_first_class():
 
 def test_each_efficiency_its_own_optimum_is_nowhere_worse_and_has_no_score():
     x, y = blobs(1000, 3)
-    nested, free = Cuts(**QUICK).fit(x, y), Cuts(nested=False, **QUICK).fit(x, y)
+    nested, free = Cuts().fit(x, y), Cuts(nested=False).fit(x, y)
     for efficiency in np.linspace(0.3, 0.95, 14):
-        assert free.box(efficiency).background <= nested.box(efficiency).background + 0.01
+        # one of the thousand background candidates, either way: the chain refines boxes that the search found
+        assert free.box(efficiency).background <= nested.box(efficiency).background + 0.002
     for ask in (free.scores, free.predict_proba, free.predict):
         with pytest.raises(ModelError, match=r"no score.*decide"):
             ask(x)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,30 +19,16 @@ from pidlab.models.cuts.search import BoxScan, search_archive
 POINTS = (0.90, 0.95, 0.99)
 
 
-def without_hits(n: int, seed: int = 4, dark: float = 0.05) -> tuple[Any, Any]:
-    """Electrons and pions, n of either, by nine features with long tails, 0 in most of them where a layer has no hit.
-
-    45 % of the pions look like electrons in most respects. A share `dark` of the electrons has no photoelectrons, so a
-    cut on those drops that share of the signal at once: .05 is as much as lies between two usual working points.
-    """
-    rng = np.random.default_rng(seed)
-    y = np.repeat([1, 0], n)
-    electron = y == 1
-    like, size = electron | (rng.random(2 * n) < 0.45), 2 * n
-    share = rng.normal(0.25 - 0.012 * ~electron, 0.028, size)
-    share = np.where(like, share, np.abs(rng.normal(0.09, 0.05, size)))
-    first, second = np.where(like, rng.beta(7, 3, size), rng.beta(2, 2.5, size)), rng.beta(4, 2, size)
-    layers = [share * first, share * (1 - first) * second, share * (1 - first) * (1 - second)]
-    no_hit = [rng.random(size) < np.where(like, *shares) for shares in ((0.01, 0.1), (0.07, 0.3), (0.3, 0.5))]
-    widths = [
-        np.exp(rng.normal(np.where(like, 0.8, mean), 0.5) + 0.2 * rng.standard_t(3, size)) for mean in (1.1, 1.0, 0.9)
-    ]
-    photoelectrons = rng.gamma(np.where(electron, 4, 2.8), np.where(like, 4, 2))
-    photoelectrons[rng.random(size) < np.where(electron, dark, np.where(like, 0.12, 0.6))] = 0
-    time = np.exp(rng.normal(np.where(electron, 1.0, 1.1), 0.35)) * (rng.random(size) > 0.12)
-    delay = 0.08 * rng.standard_t(2, size) + 0.05 * ~electron
-    columns = [np.where(none, 0, layer) for none, layer in zip(no_hit * 2, layers + widths, strict=True)]
-    return np.stack([*columns, photoelectrons, time, delay], axis=1).astype(np.float32), y
+def without_hits(n: int, dark: float = 0.05) -> tuple[Any, Any]:
+    """The sample of benchmarks/electrons.py: a share `dark` of the electrons has no photoelectrons."""
+    path = Path(__file__).parents[3] / "benchmarks" / "electrons.py"
+    spec = importlib.util.spec_from_file_location("electrons", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: tuple[Any, Any] = module.without_hits(n, seed=4, dark=dark)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +60,54 @@ def test_boxes_are_as_good_as_their_own_optima_where_nesting_allows_it() -> None
     for point in POINTS:
         assert point <= nested.box(point).efficiency <= point + 0.005 + 1 / 6000
         assert excess(nested, own, point, 6000) < 1
+
+
+def few(n: int) -> tuple[Any, Any]:
+    """n signal candidates and thirty times as many of background."""
+    rng = np.random.default_rng(n)
+    y = np.repeat([1, 0], [n, 30 * n])
+    return rng.normal(np.where(y, 1.2, 0.0)[:, None], 1.0, (len(y), 4)).astype(np.float32), y
+
+
+@pytest.mark.parametrize("n", [75, 78, 119, 159])
+@pytest.mark.parametrize("nested", [True, False])
+def test_boxes_of_few_signal_candidates_keep_the_number_nearest_to_the_share_asked_for(n: int, nested: bool) -> None:
+    x, y = few(n)
+    model = Cuts(nested=nested, efficiencies=POINTS, generations=30).fit(x, y)
+    for point in POINTS:
+        passed = int(model.box(point).passes(x[y == 1]).sum())
+        # a sample has no box between k and k + 1 candidates: at least the share would be up to one more
+        assert abs(passed / n - point) <= max(0.5 / n, 0.005) + 1e-12
+        if not nested:
+            assert passed == np.floor(point * n + 0.5)  # the larger one where both are as near
+
+
+def test_boxes_of_weighted_candidates_keep_the_share_less_half_of_the_lightest_at_most() -> None:
+    x, y = few(300)
+    weight = np.random.default_rng(0).exponential(size=len(y))
+    signal = weight[y == 1] / weight[y == 1].sum()
+    for nested in (True, False):
+        model = Cuts(nested=nested, efficiencies=POINTS, generations=30).fit(x, y, weight)
+        for point in POINTS:
+            kept = signal[model.box(point).passes(x[y == 1])].sum()
+            assert point - signal.min() / 2 - 1e-9 <= kept <= point + 0.005 + signal.max()
+
+
+def test_the_share_that_a_box_keeps_is_the_same_after_loading(tmp_path: Any) -> None:
+    x, y = few(78)
+    model = Cuts(efficiencies=POINTS, generations=30).fit(x, y)
+    model.save(tmp_path)
+    loaded = Cuts.load(tmp_path)
+    for point in POINTS:
+        assert loaded.box(point).efficiency == model.box(point).efficiency < point + 0.5 / 78
+    # cuts of older runs do not say what an event weighs: their boxes keep at least the share, as they did
+    path = tmp_path / "cuts.json"
+    content = json.loads(path.read_text())
+    for windows in content["windows"]:
+        del windows["event"]
+    path.write_text(json.dumps(content))
+    old = Cuts.load(tmp_path)
+    assert all(old.box(point).efficiency >= point - 1e-9 for point in POINTS)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from pidlab.export.cpp.event import EventText
 from pidlab.export.cpp.text import number, records, table
 from pidlab.models.calibration import Calibrator, Temperature
 from pidlab.models.model import FoldModel, Model
+from pidlab.models.registry import MODEL_TYPES, imported
 from pidlab.preprocess.scaling import Scaler
 
 _ACTIVATIONS = {
@@ -24,6 +25,9 @@ _ACTIVATIONS = {
     "gelu": "Gelu",
 }
 
+EstimatorWriter = Callable[[str, Any, str, int], tuple[str, str]]
+"""Takes a name, an estimator and the C++ name and the length of its input; returns tables and the end of a function."""
+
 
 def model_text(name: str, contender: Model, event: EventText) -> str:
     """The function `scores_NAME(event, x)` and all that it needs; x is a pointer to the features.
@@ -35,7 +39,7 @@ def model_text(name: str, contender: Model, event: EventText) -> str:
     head = f"inline std::array<float, {n}> scores_{name}("
     if not contender.fitted:
         return f"{head}const Event& event, const float*)\n{{\n{_given(contender, event)}}}\n"
-    if contender.kind not in ESTIMATORS:
+    if "header" not in MODEL_TYPES[contender.kind].exports:
         others = "export it with --format onnx, or name the other models with --model"
         raise UsageError(f"models.{contender.name}: a model of type {contender.kind!r} has no C++; {others}")
     folds = [f"{name}_fold{i}" for i in range(len(contender.fitted))]
@@ -51,7 +55,7 @@ def model_text(name: str, contender: Model, event: EventText) -> str:
 
 def n_scores(contender: Model) -> int:
     """The number of columns of a model's scores: the classes, and the decisions of cuts without a score."""
-    return len(contender.recipe.classes) + len(contender.boxes)
+    return len(contender.recipe.classes) + len(contender.per_point_cuts)
 
 
 def _given(contender: Model, event: EventText) -> str:
@@ -94,10 +98,11 @@ def _fold(name: str, fitted: FoldModel, contender: Model) -> str:
         tables, scaled = _scaling(name, fitted.scaler)
         lines += scaled
         source, d = "scaled", d + len(fitted.scaler.indicators)
-    if contender.boxes:
+    if contender.per_point_cuts:
         own_tables, body = "", _boxes(fitted.estimator, contender, source)
     else:
-        own_tables, body = ESTIMATORS[contender.kind](name, fitted.estimator, source, d)
+        write: EstimatorWriter = imported(MODEL_TYPES[contender.kind].exports["header"])
+        own_tables, body = write(name, fitted.estimator, source, d)
     signature = f"inline std::array<float, {n_scores(contender)}> {name}(const float* x)"
     return f"{tables}{own_tables}{signature}\n{{\n{''.join(lines)}{body}}}\n"
 
@@ -114,12 +119,14 @@ def _scaling(name: str, scaler: Scaler) -> tuple[str, list[str]]:
     return tables, lines
 
 
-def _linear(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+def linear(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+    """Writes a linear classifier: its coefficients, and its margins as probabilities."""
     tables = table(f"{name}_coefficients", model.coefficients_) + table(f"{name}_intercept", model.intercept_)
     return tables, f"   return posterior(linear_margins({name}_coefficients, {name}_intercept, {x}));\n"
 
 
-def _cuts(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+def cuts(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+    """Writes nested cuts: the faces of their windows, and the score of the tightest ones that a candidate passes."""
     tables, scores = "", []
     for k, windows in enumerate(model.windows_):
         cut = [j for j in range(d) if np.isfinite(windows.low[-1, j]) or np.isfinite(windows.high[-1, j])]
@@ -141,7 +148,7 @@ def _cuts(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
 def _boxes(model: Any, contender: Model, x: str) -> str:
     """The decisions of cuts without a score, behind the first one as scores of the classes."""
     recipe, decisions, body = contender.recipe, [], f"   static_cast<void>({x});\n"
-    for i, (_, efficiency) in enumerate(contender.boxes):
+    for i, (_, efficiency) in enumerate(contender.per_point_cuts):
         box = model.box(efficiency)
         faces = [f"{x}[{j}] > {number(v)}" for j, v in enumerate(box.low) if np.isfinite(v)]
         faces += [f"{x}[{j}] < {number(v)}" for j, v in enumerate(box.high) if np.isfinite(v)]
@@ -152,7 +159,8 @@ def _boxes(model: Any, contender: Model, x: str) -> str:
     return f"{body}   return {{{{{', '.join([*classes, *decisions])}}}}};\n"
 
 
-def _bdt(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+def trees(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+    """Writes boosted trees: their nodes, and the sum of their leaves as probabilities."""
     from pidlab.models.bdt.leaf_tables import Tree, worth_while
 
     forest = model.forest()
@@ -191,7 +199,8 @@ def _breadth_first(tree: Any, d: int) -> tuple[list[tuple[np.float32, int, int]]
     return nodes, depth
 
 
-def _mlp(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+def network(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+    """Writes a network or an ensemble: weights and biases, and the mean of the members' probabilities."""
     from pidlab.models.mlp.inference import has_fast_path
 
     networks = model.networks_
@@ -237,13 +246,3 @@ def _passed_on(name: str, shapes: list[tuple[int, int]], activation: str, x: str
             text += f"   activate<{_ACTIVATIONS[activation]}<Math>>({target}, {n_out});\n"
         source = target
     return text
-
-
-ESTIMATORS: dict[str, Callable[[str, Any, str, int], tuple[str, str]]] = {
-    "cuts": _cuts,
-    "fisher": _linear,
-    "logistic": _linear,
-    "bdt": _bdt,
-    "mlp": _mlp,
-}
-"""Model type to its tables and the end of its function, which reads d inputs at `x`."""

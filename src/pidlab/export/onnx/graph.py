@@ -24,7 +24,7 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.export.choice import choose, description
-from pidlab.export.onnx.models import SCORES, calibrated, fitted_scores
+from pidlab.export.onnx.models import calibrated, fitted_scores
 from pidlab.export.onnx.nodes import GraphBuilder, onnx_package
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
 from pidlab.models.model import Model, Scores
@@ -42,7 +42,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         ModelError: a graph is not valid, or disagrees with pidlab.
     """
     onnx = onnx_package()
-    names, note = choose(bundle, models, SCORES, "onnx")
+    names, note = choose(bundle, models, "onnx")
     exported = []
     for name in names:
         path = output / f"{name}.onnx"

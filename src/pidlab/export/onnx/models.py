@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pidlab.export.onnx.nodes import DOUBLE, FLOAT, TREES_DOMAIN, GraphBuilder, broken_line, look_up, padded, slots_for
 from pidlab.models.calibration import Calibrator, Isotonic, Temperature
 from pidlab.models.model import FoldModel
+from pidlab.models.registry import MODEL_TYPES, imported
 from pidlab.preprocess.scaling import Scaler
 
 _FAR = 1e4  # log-odds beyond this, also infinite ones, give probabilities of 0 and 1
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
     from pidlab.models.bdt.leaf_tables import Forest
     from pidlab.models.cuts.estimator import Cuts
     from pidlab.models.cuts.windows import Windows
-    from pidlab.models.linear import LinearClassifier
+    from pidlab.models.margins import LinearClassifier
     from pidlab.models.mlp.estimator import MLP
     from pidlab.models.mlp.network import DenseNetwork
+    from pidlab.models.naive_bayes import NaiveBayes
+
+ScoreWriter = Callable[[GraphBuilder, str, Any], str]
+"""Adds the nodes of an estimator to a graph: from the name of its input (batch, d) to that of its scores (batch, k)."""
 
 
 def fitted_scores(graph: GraphBuilder, fitted: FoldModel, kind: str, n_features: int) -> str:
-    """Returns the scores (batch, k) of one fold model of a type in `SCORES`, from the features (batch, n_features).
+    """Returns the scores (batch, k) of one fold model of type `kind`, from the features (batch, n_features).
 
     A feature that is NaN or infinite is missing.
 
@@ -37,7 +42,8 @@ def fitted_scores(graph: GraphBuilder, fitted: FoldModel, kind: str, n_features:
     x = graph.add("Where", finite, graph.features, _number(np.nan))  # as pidlab reads a feature
     if fitted.columns != tuple(range(n_features)):
         x = graph.add("Gather", x, np.array(fitted.columns, np.int64), axis=1)
-    return SCORES[kind](graph, scaled(graph, x, fitted.scaler) if fitted.scaler else x, fitted.estimator)
+    write: ScoreWriter = imported(MODEL_TYPES[kind].exports["onnx"])
+    return write(graph, scaled(graph, x, fitted.scaler) if fitted.scaler else x, fitted.estimator)
 
 
 def _number(value: float) -> NDArray[np.float32]:
@@ -156,10 +162,30 @@ def _linear(graph: GraphBuilder, x: str, weight: NDArray[Any], bias: NDArray[Any
 def linear_scores(graph: GraphBuilder, x: str, model: LinearClassifier) -> str:
     """Returns scores from margins in double precision: large coefficients of correlated features cancel each other."""
     product = graph.add("MatMul", graph.add("Cast", x, to=DOUBLE), model.coefficients_.T)
-    margins = graph.add("Cast", graph.add("Add", product, model.intercept_), to=FLOAT)
-    if len(model.intercept_) == 1:
+    return _posterior_of_double(graph, graph.add("Add", product, model.intercept_), len(model.intercept_))
+
+
+def naive_bayes_scores(graph: GraphBuilder, x: str, model: NaiveBayes) -> str:
+    """Margins in double precision, because the distances of a far candidate are large and cancel."""
+    wide = graph.add("Cast", x, to=DOUBLE)
+    margins = []
+    for mean, variance, prior in zip(model.mean_, model.variance_, model.prior_, strict=True):
+        distance = graph.add("Sub", wide, mean)
+        density = graph.add("MatMul", graph.add("Mul", distance, distance), -0.5 / variance[:, None])
+        margins.append(graph.add("Add", density, np.log([prior]) - 0.5 * np.log(2 * np.pi * variance).sum()))
+    if len(margins) == 2:
+        return _posterior_of_double(graph, graph.add("Sub", margins[1], margins[0]), 1)
+    together = graph.add("Concat", *margins, axis=1)
+    largest = graph.add("ReduceMax", together, axes=[1], keepdims=1)
+    return _posterior_of_double(graph, graph.add("Sub", together, largest), len(margins))
+
+
+def _posterior_of_double(graph: GraphBuilder, margins: str, n_margins: int) -> str:
+    """Class probabilities (batch, k) from margins in double precision."""
+    margins = graph.add("Cast", margins, to=FLOAT)
+    if n_margins == 1:
         margins = graph.add("Max", graph.add("Min", margins, _number(_FAR)), _number(-_FAR))
-    return posterior(graph, margins, len(model.intercept_))
+    return posterior(graph, margins, n_margins)
 
 
 def tree_scores(graph: GraphBuilder, x: str, model: Any) -> str:
@@ -240,13 +266,3 @@ def _boxes_passed(
     """Returns how many of the windows (low, high) (m,) a value of each slot passes."""
     value = np.concatenate([np.nextafter(keys[1:2], -np.inf), keys[1:]]) if len(keys) > 1 else np.zeros(1)
     return np.asarray(np.count_nonzero((low < value[:, None]) & (value[:, None] < high), axis=1), np.float64)
-
-
-SCORES: Mapping[str, Callable[[GraphBuilder, str, Any], str]] = {
-    "mlp": network_scores,
-    "bdt": tree_scores,
-    "fisher": linear_scores,
-    "logistic": linear_scores,
-    "cuts": cut_scores,
-}
-"""Type of a model to what writes its scores (batch, k) from its input (batch, d)."""

@@ -25,6 +25,7 @@ _CHILDREN, _PARENTS = 120, 30
 _GENERATIONS, _PATIENCE, _STANDSTILL = 200, 25, 1e-3  # the cost must fall by this share within so many generations
 _SLACK = (0, 2, 5, 9)  # steps of the archive above a target's own
 _ROOTS = 4  # stacks to start from: each holds the own optimum of one target
+_CLIPPED_BELOW, _CLIPPED_ABOVE = 40, 80  # steps from the target: boxes of the archive that are tried, clipped to fit
 _MOVED = 0.09  # of all faces of a box move in a mutation
 
 
@@ -125,6 +126,8 @@ def _stack_through(archive: Archive, steps: Levels, root: int, step: int) -> Box
 def _clipped_best(archive: Archive, step: int, outer: Box, inner: Box | None) -> Box:
     """The box of least background that reaches the step's target, of `outer` and the archive's clipped to fit."""
     counter, filled = archive.counter.within(outer, inner), archive.filled
+    place = int(np.searchsorted(filled, step))
+    filled = filled[max(place - _CLIPPED_BELOW, 0) : place + _CLIPPED_ABOVE]
     lows, highs = counter.grid.repaired(archive.low[filled], archive.high[filled])
     lows, highs = np.concatenate([outer[0][None], lows]), np.concatenate([outer[1][None], highs])
     efficiency, background = counter.rates(lows, highs)

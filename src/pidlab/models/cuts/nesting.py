@@ -82,16 +82,19 @@ class _Price:
         event = 1.0 / archive.counter.signal.codes.shape[1]
         return cls(archive.targets, _wanted_steps(archive), optimum, error + _SMALL_SHARE * optimum, event)
 
-    def at(self, efficiency: Array, background: Array) -> Array:
-        """(T, K) the price of each target where boxes of these rates (K,) serve it."""
-        price = np.repeat(background[None], len(self.targets), axis=0)
-        price[self.wanted] += self.of_nesting(efficiency[:, None], background[:, None], self.wanted).T
-        return price
+    def paid_up_to(self, efficiency: Array, background: Array) -> Array:
+        """(T + 1, K) what boxes of these rates (K,) pay where they serve the first 0, 1 … T targets."""
+        paid = np.arange(len(self.targets) + 1)[:, None] * background
+        besides = self.of_nesting(efficiency[:, None], background[:, None], self.wanted)
+        for step, price in zip(self.wanted, besides.T, strict=True):
+            paid[step + 1 :] += price
+        return paid
 
     def of_nesting(self, efficiency: Array, background: Array, steps: Levels) -> Array:
         """(K, w) what boxes of these rates, (K, w) or (K, 1), cost at the wanted steps (w,) for being no optimum."""
         excess = np.maximum((background - self.optimum[steps]) / self.small[steps], 0.0)
-        more = np.maximum(efficiency - self.targets[steps] - self.event - _FREE, 0.0)
+        free = max(self.event, self.event / 2 + _FREE)  # targets lie half an event below the efficiency asked for
+        more = np.maximum(efficiency - self.targets[steps] - free, 0.0)
         beside = np.minimum(more / _NEAR, 1.0) + np.maximum(more - _NEAR, 0.0) / _FAR
         return np.asarray(_WANTED_SHARE * self.optimum.sum() * (0.1 * excess + excess**2 + beside))
 
@@ -128,11 +131,15 @@ def nested_chain(archive: Archive, rng: np.random.Generator, rounds: int = _ROUN
     return _chain_of(pool, price)
 
 
-def nesting_points(archive: Archive, chain: Boxes) -> tuple[NestedPoint, ...]:
-    """What nesting costs at each wanted target that the chain reaches, from low targets to high ones."""
+def nesting_points(archive: Archive, chain: Boxes, asked: Array) -> tuple[NestedPoint, ...]:
+    """What nesting costs at each wanted target that the chain reaches, from low targets to high ones.
+
+    `asked` are the efficiencies (w,) that the archive's wanted targets (w,) stand for.
+    """
     points = []
     for step in _wanted_steps(archive):
-        target, own = float(archive.targets[step]), float(archive.background[archive.frontier()[step]])
+        target = float(asked[np.argmin(np.abs(archive.scan.wanted - archive.targets[step]))])
+        own = float(archive.background[archive.frontier()[step]])
         place = int(chain.serving(archive.targets[step : step + 1])[0])
         if place >= 0:
             background = float(chain.background[place])
@@ -170,8 +177,7 @@ def _chain_of(pool: Boxes, price: _Price) -> Boxes:
     """The best chain of this pool, loose to tight."""
     order = np.lexsort((pool.background, -pool.efficiency))
     pool = pool.take(order)
-    paid = np.zeros((len(price.targets) + 1, len(pool)))
-    np.cumsum(price.at(pool.efficiency, pool.background), axis=0, out=paid[1:])
+    paid = price.paid_up_to(pool.efficiency, pool.background)
     # the small second term prefers more links where several chains pass the same background
     density = 1e-3 * (pool.background + 1e-6 * (1 + pool.efficiency))
     return pool.take(best_chain(pool.low, pool.high, price.served(pool.efficiency), paid, pool.efficiency, density))
@@ -286,7 +292,7 @@ def best_chain(
     before = np.full(n, -1)
     for i in range(n):
         least, spared = 0.0 if i == 0 else np.inf, paid_up_to[served[i]]
-        for p in range(i):
+        for p in range(i - 1, -1, -1):  # the nearest first: most others then cost more by their price alone
             price = total[p] - spared[p] - density[p] * efficiency[i]
             if price < least and efficiency[p] > efficiency[i]:
                 inside, j = True, 0

@@ -94,6 +94,7 @@ class Windows:
         efficiency, background: (m,) in the training sample.
         level_score: (m + 1,) the score of a candidate that passes the first 0, 1 … m boxes, rising; empty where the
             boxes are not nested, and there is no score.
+        event: the efficiency of the lightest signal event in the training sample; 0 where it was not kept.
     """
 
     low: Array
@@ -101,6 +102,7 @@ class Windows:
     efficiency: Array
     background: Array
     level_score: Array
+    event: float = 0.0
 
     def __len__(self) -> int:
         return len(self.efficiency)
@@ -116,12 +118,13 @@ class Windows:
         return Box(self.low[number], self.high[number], efficiency, background)
 
     def at_efficiency(self, efficiency: float) -> Box:
-        """The tightest box that kept at least this share of the training signal.
+        """The tightest box that kept this share of the training signal, to the nearest event.
 
         Raises:
             ModelError: no box is as loose as that.
         """
-        number = int(np.searchsorted(-self.efficiency, -efficiency + 1e-9, side="right")) - 1
+        least = float(to_nearest_event(efficiency, self.event))
+        number = int(np.searchsorted(-self.efficiency, -least + _ROUNDING, side="right")) - 1
         if number < 0:
             raise ModelError(
                 f"no box keeps {efficiency:g} of the signal: the loosest keeps {self.efficiency[0]:.6g}; "
@@ -173,6 +176,7 @@ class Windows:
             "efficiency": self.efficiency.tolist(),
             "background": self.background.tolist(),
             "level_score": self.level_score.tolist(),
+            "event": self.event,
         }
 
     @classmethod
@@ -186,8 +190,14 @@ class Windows:
         def faces(key: str, nothing: float) -> Array:
             return np.array([[nothing if v is None else float(v) for v in row] for row in content[key]])
 
-        numbers = [np.array(content[key], dtype=np.float64) for key in ("efficiency", "background", "level_score")]
-        windows = cls(faces("low", -math.inf), faces("high", math.inf), *numbers)
+        efficiency, background, level_score = (
+            np.array(content[key], dtype=np.float64) for key in ("efficiency", "background", "level_score")
+        )
+        event = float(content.get("event", 0.0))  # cuts of older runs kept at least the share asked for
+        if not 0 <= event <= 1:
+            raise ValueError("the efficiency of one event is no share")
+        low, high = faces("low", -math.inf), faces("high", math.inf)
+        windows = cls(low, high, efficiency, background, level_score, event)
         m = len(windows)
         if windows.low.shape != windows.high.shape or windows.low.ndim != 2 or m == 0:
             raise ValueError("the faces are no table")
@@ -214,6 +224,17 @@ class Windows:
         with np.errstate(invalid="ignore"):  # the difference of two infinite faces, which are the same
             if (np.diff(self.low, axis=0) < 0).any() or (np.diff(self.high, axis=0) > 0).any():
                 raise ValueError("a box does not lie in the one before it")
+
+
+def to_nearest_event(target: float | Array, event: float) -> Array:
+    """The least efficiency that counts as `target`, where the lightest signal event is worth `event`: half of it less.
+
+    With n signal events of one weight the box of most use has round(target · n) of them. To ask for at least the target
+    would give up to a whole event more: with 78 events 91.0 % for 90 %, and the misidentification of 91 %. Where two
+    numbers are as near, the larger one counts. A target of less than one event is not moved.
+    """
+    target = np.asarray(target, dtype=np.float64)
+    return np.maximum(target - (0.5 - 1e-6) * event, np.minimum(target, event))
 
 
 def level_scores(efficiency: Array, background: Array, signal_weight: float, background_weight: float) -> Array:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pidlab.config.schema import OnnxModel
 from pidlab.errors import ModelError, nearest
-from pidlab.models.base import posterior, signal_scores
+from pidlab.evaluate.ranking import signal_scores
+from pidlab.models.base import posterior
 from pidlab.models.external.base import BroughtClassifier
 from pidlab.models.external.columns import Columns, ModelMismatchError, in_order, listed, named
 from pidlab.models.external.onnx.runtime import Graph, Port, Runner, read_graph

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.schema import TmvaModel
-from pidlab.models.base import signal_scores
+from pidlab.evaluate.ranking import signal_scores
 from pidlab.models.external.base import BroughtClassifier
 from pidlab.models.external.columns import Columns, listed, named
 from pidlab.models.external.tmva.file import read_weight_file, transformed

@@ -1,0 +1,140 @@
+"""Models of few numbers: probabilities from margins, and a JSON file of arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from pidlab.errors import ModelError
+from pidlab.models.base import Classifier, Progress, ValidationSet, posterior, read_json, training_data, write_json
+from pidlab.sample import FloatArray
+
+_FILE = "model.json"
+
+
+class MarginClassifier(Classifier):
+    """A classifier of finite features with margins: one, the log-odds of the second of two classes, or k for a softmax.
+
+    Attributes:
+        kind: the key `type` of its section.
+        arrays: the names of its fitted arrays, without the underscore behind them; the first has d columns.
+    """
+
+    kind: ClassVar[str]
+    arrays: ClassVar[tuple[str, ...]]
+
+    def _fit(self, x: NDArray[np.float64], label: NDArray[np.int64], weight: NDArray[np.float64]) -> None:
+        """Sets the arrays from what `training_data` returns."""
+        raise NotImplementedError
+
+    def _margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+    def _check_arrays(self) -> None:
+        """Raises a ValueError if the shapes or the values of the arrays are not those of a fitted model."""
+        raise NotImplementedError
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: ValidationSet | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Fits finite X (n, d), y (n,) and weights (n,) that are not negative; `validation`, `progress` are not used.
+
+        Raises:
+            TrainingDataError: weights are negative, or fewer than two classes are left.
+        """
+        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64)
+        self._fit(np.asarray(x, np.float64), label, weight)
+        self.history_ = {}
+        return self
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Returns the margins in scikit-learn's shape: (n,) for two classes, (n, k) for more."""
+        margins = self._margins(self._checked(X))
+        return margins[:, 0] if margins.shape[1] == 1 else margins
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Returns (n, k) class probabilities; rows sum to 1."""
+        return np.asarray(posterior(self._margins(self._checked(X))), np.float64)
+
+    def scores(self, X: FloatArray) -> NDArray[np.float32]:
+        """Returns the (n, k) float32 class probabilities of (n, d) finite features."""
+        return posterior(self._margins(np.asarray(X, np.float64))).astype(np.float32)
+
+    def _checked(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def save(self, directory: Path) -> None:
+        """Writes the arrays as JSON numbers, exact to the last bit."""
+        content = {"type": self.kind, "parameters": self.get_params(), "classes": self.classes_.tolist()}
+        write_json(directory / _FILE, content | {name: getattr(self, f"{name}_").tolist() for name in self.arrays})
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Reads a model that `save` wrote.
+
+        Raises:
+            ModelError: the file is missing, damaged, or of another model.
+        """
+        path = directory / _FILE
+        content = read_json(path)
+        if content.get("type") != cls.kind:
+            raise ModelError(f"{path}: holds a model of type {content.get('type')!r}, not {cls.kind!r}")
+        try:
+            model = cls(**content["parameters"])
+            model.classes_ = np.asarray(content["classes"])
+            for name in cls.arrays:
+                array = np.asarray(content[name], np.float64)
+                if not np.isfinite(array).all():
+                    raise ValueError(f"a number in {name!r} is not finite")
+                setattr(model, f"{name}_", array)
+            _, model.n_features_in_ = getattr(model, f"{cls.arrays[0]}_").shape
+            model._check_arrays()
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: is not a whole {cls.kind} model ({error}); make the run again") from error
+        model.history_ = {}
+        return model
+
+
+class LinearClassifier(MarginClassifier):
+    """A classifier whose margins X · coefficients_ᵀ + intercept_ are linear in the features.
+
+    Attributes:
+        coefficients_: (1, d), or (k, d) for k > 2 classes, in the inverse units of the features.
+        intercept_: (1,) or (k,).
+    """
+
+    arrays = ("coefficients", "intercept")
+    coefficients_: NDArray[np.float64]
+    intercept_: NDArray[np.float64]
+
+    def _margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(x @ self.coefficients_.T + self.intercept_)
+
+    def _check_arrays(self) -> None:
+        k, n = len(self.classes_), len(self.coefficients_)
+        if n != (1 if k == 2 else k) or self.intercept_.shape != (n,):
+            raise ValueError(f"{k} classes do not go with {n} rows of coefficients")
+
+
+def standardised(
+    x: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Returns (n, d) features of mean 0 and standard deviation 1, and the (d,) means and standard deviations.
+
+    A constant feature is only centred; its standard deviation is returned as 1.
+    """
+    mean = np.average(x, axis=0, weights=weight)
+    deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weight))
+    deviation[deviation == 0] = 1
+    return (x - mean) / deviation, mean, deviation

@@ -1,0 +1,169 @@
+"""Training: from sections of the configuration to models, each with its folds and its calibration."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pidlab.config.schema import Config, CutsModel, ImportedSpec, MlpModel, ModelSection, SklearnModel, TrainableSpec
+from pidlab.errors import ModelError
+from pidlab.evaluate.results.run import Training
+from pidlab.models.base import Progress
+from pidlab.models.calibration import fit_calibration
+from pidlab.models.external.loading import notes_of, open_model, takes_missing
+from pidlab.models.inputs import TrainingInputs, prepare, trainable, training_weights
+from pidlab.models.model import FoldModel, Model
+from pidlab.models.registry import Resources, build_estimator
+from pidlab.preprocess.recipe import Recipe
+from pidlab.sample import Sample
+
+_N_COMPARED = 20_000  # candidates on which the members of an ensemble are compared
+
+
+def fit_model(
+    name: str,
+    spec: ModelSection,
+    recipe: Recipe,
+    parts: Iterable[tuple[Sample, Sample]],
+    resources: Resources,
+    progress: Progress | None,
+) -> Model:
+    """Returns the model of a section, trained once for each (train, validation) pair of `parts`.
+
+    Expressions and imported models are not trained.
+
+    Raises:
+        ModelError: the model cannot be trained on these samples, or needs more memory than there is.
+    """
+    config = recipe.loaded.config
+    if name in recipe.expression_models:
+        return Model(name, spec.type, recipe, (), None, None)
+    start = time.perf_counter()
+    try:
+        if isinstance(spec, ImportedSpec):
+            columns, estimator = open_model(name, recipe.loaded)
+            notes = notes_of(columns, estimator, next(iter(parts))[0])
+            return Model(name, spec.type, recipe, (FoldModel(columns, None, estimator),), None, None, notes=notes)
+        assert isinstance(spec, TrainableSpec)
+        fitted = fit_parts(spec, parts, config, resources, progress)
+    except ModelError as error:
+        raise ModelError(f"models.{name}: {error}") from error
+    except (MemoryError, RuntimeError) as error:  # torch raises a RuntimeError if memory runs out
+        message = " ".join(str(error).split())
+        if isinstance(error, RuntimeError) and not re.search("memory|alloc", message, re.IGNORECASE):
+            raise
+        raise ModelError(
+            f"models.{name}: training needs more memory than there is ({message[-160:] or 'out of memory'}); "
+            "take a smaller model, or fewer events"
+        ) from error
+    histories = [model.estimator.history_ for model in fitted]
+    epochs = max((len(values) for history in histories for values in history.values()), default=0)
+    training = Training(time.perf_counter() - start, epochs, histories[0])
+    fold_seed = config.split.seed if config.folds else None
+    return Model(name, spec.type, recipe, fitted, fold_seed, training, notes=_notes(spec, fitted))
+
+
+def fit_parts(
+    spec: TrainableSpec,
+    parts: Iterable[tuple[Sample, Sample]],
+    config: Config,
+    resources: Resources,
+    progress: Progress | None,
+) -> tuple[FoldModel, ...]:
+    """Trains one model on each (train, validation) pair; the networks of several pairs are trained together."""
+    pairs = list(parts)
+    if len(pairs) == 1 or not isinstance(spec, MlpModel):
+        return tuple(fit(spec, train, validation, config, resources, progress) for train, validation in pairs)
+    inputs = [prepare(spec, train, validation, config) for train, validation in pairs]
+    tables = [(t.x, t.y, t.weight) for each in inputs for t in (each, each.validation) if t is not None]
+    ends = np.cumsum([len(y) for _, y, _ in tables]).tolist()
+    rows = iter(np.arange(first, last) for first, last in zip([0, *ends], ends, strict=False))
+    folds = [(next(rows), None if each.validation is None else next(rows)) for each in inputs]
+    x, y, weight = (np.concatenate(arrays) for arrays in zip(*tables, strict=True))
+    network: Any = build_estimator(spec, inputs[0].names, pairs[0][0].signal, config.seed, resources)
+    trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
+    return tuple(_fold_model(spec, *pair) for pair in zip(inputs, trained, strict=True))
+
+
+def fit(
+    spec: TrainableSpec,
+    train: Sample,
+    validation: Sample,
+    config: Config,
+    resources: Resources,
+    progress: Progress | None,
+) -> FoldModel:
+    """Trains one model on `train`; `validation`, which may be empty, decides when to stop."""
+    fills_missing = isinstance(spec, SklearnModel) and not takes_missing(spec, resources.allow_import)
+    inputs = prepare(spec, train, validation, config, fills_missing=fills_missing)
+    targets = config.evaluate.working_points
+    estimator: Any = build_estimator(spec, inputs.names, train.signal, config.seed, resources, targets)
+    estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation, progress=progress)
+    if isinstance(spec, CutsModel) and not spec.nested:
+        for target in targets:
+            estimator.box(target)  # raises now, before any evaluation, if no box keeps so much of the signal
+    return _fold_model(spec, inputs, estimator)
+
+
+def _fold_model(spec: TrainableSpec, inputs: TrainingInputs, estimator: Any) -> FoldModel:
+    scatter = 0.0
+    if isinstance(spec, MlpModel) and len(estimator.networks_) > 1:
+        x = inputs.x if inputs.validation is None else inputs.validation.x
+        scatter = float(estimator.spread(x[:_N_COMPARED]).mean())
+    return FoldModel(inputs.columns, inputs.scaler, estimator, scatter)
+
+
+def _notes(spec: TrainableSpec, fitted: Sequence[FoldModel]) -> tuple[str, ...]:
+    """Returns what a reader of the results must know about the training, in sentences."""
+    notes = list(dict.fromkeys(note for model in fitted for note in model.estimator.notes))
+    if isinstance(spec, CutsModel) and spec.nested:
+        notes += _nesting_note([model.estimator for model in fitted])
+    scatter = float(np.mean([model.members_scatter for model in fitted]))
+    if scatter:
+        notes.append(f"The members' probabilities scatter by {scatter:.2g} (mean standard deviation on validation).")
+    return tuple(notes)
+
+
+def _nesting_note(cuts: Sequence[Any]) -> list[str]:
+    """Returns what nesting costs at each working point, averaged over the folds, as a sentence."""
+    points = [{point.target: point for point in estimator.nesting_} for estimator in cuts]
+    costs = []
+    for target in sorted(set.intersection(*(set(p) for p in points))):
+        nested, own = (
+            100 * float(np.mean([getattr(p[target], k) for p in points])) for k in ("background", "own_optimum")
+        )
+        costs.append(f"{100 * target:g} %: {nested:.3g} % ({own:.3g} %)")
+    if not costs:
+        return []
+    return [
+        "The background that the nested boxes pass in training at each signal efficiency asked for, and in brackets "
+        f"that of the best box which need not be nested: {'; '.join(costs)}."
+    ]
+
+
+def calibrated(model: Model, validation: Sample) -> Model:
+    """Returns the calibrated model; unchanged if no calibration is configured, or if its scores only rank.
+
+    The weights are those of training: never negative, by `negative_weights`, and with `balance: equal` the same sum
+    for each class. With folds, each candidate is scored by a model that used it for validation and did not train on it,
+    and one map is fitted for all fold models.
+
+    Raises:
+        ModelError: too few candidates are left to fit on.
+    """
+    config = model.recipe.loaded.config
+    method = config.evaluate.calibration
+    if method == "none" or model.ranks_only:
+        return model
+    usable = trainable(validation, config)
+    try:
+        scores, weight = model.scores(usable, fold_offset=1), training_weights(usable, config)
+        calibration = fit_calibration(method, scores, usable.y, weight, usable.signal)
+    except ModelError as error:
+        raise ModelError(f"models.{model.name}: {error}") from error
+    return replace(model, calibration=calibration)
