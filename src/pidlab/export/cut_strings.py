@@ -42,16 +42,16 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     return [_written(name, strings[name], output, events) for name in wanted]
 
 
-def cut_strings(bundle: Bundle, model: str) -> Iterator[tuple[str, str]]:
+def cut_strings(bundle: Bundle, name: str) -> Iterator[tuple[str, str]]:
     """Yields each working point of a model that is a cut, and its cut string."""
-    recipe, contender = bundle.recipe, bundle.models[model]
+    recipe, model = bundle.recipe, bundle.models[name]
     aliases = dict(recipe.loaded.config.data.aliases)
-    boxes = contender.kind == "cuts" and len(contender.fitted) == 1 and contender.calibration is None
-    for number, decision in enumerate(bundle.decisions[model]):
-        if contender.fixed_cut:
-            terms = [_whole(recipe.expression_models[model].expression.text, aliases)]
-        elif boxes and decision.flat is None:
-            terms = list(_faces(contender, number, decision, aliases))
+    has_boxes = model.kind == "cuts" and len(model.fitted) == 1 and model.calibration is None
+    for number, decision in enumerate(bundle.decisions[name]):
+        if model.fixed_cut:
+            terms = [_whole(recipe.expression_models[name].expression.text, aliases)]
+        elif has_boxes and decision.flat is None:
+            terms = list(_faces(model, number, decision, aliases))
         else:
             continue
         cuts = [_whole(located.expression.text, aliases) for _, located in recipe.selection]
@@ -75,20 +75,16 @@ def _whole(text: str, aliases: Mapping[str, str]) -> str:
     return text if is_name else f"({text})"
 
 
-def _faces(contender: Model, number: int, decision: Decision, aliases: Mapping[str, str]) -> Iterator[str]:
+def _faces(model: Model, number: int, decision: Decision, aliases: Mapping[str, str]) -> Iterator[str]:
     """Yields the terms of the box of one working point."""
-    fitted = contender.fitted[0]
+    fitted = model.fitted[0]
     cuts: Any = fitted.estimator
-    box = (
-        cuts.box(contender.per_point_cuts[number][1])
-        if contender.per_point_cuts
-        else cuts.threshold_box(decision.threshold)
-    )
+    box = cuts.box(model.per_point_cuts[number][1]) if model.per_point_cuts else cuts.threshold_box(decision.threshold)
     if np.any(box.low >= box.high):
         yield "0"
         return
     for column, low, high in zip(fitted.columns, box.low, box.high, strict=True):
-        feature, located = contender.recipe.features[column]
+        feature, located = model.recipe.features[column]
         name = _whole(located.expression.text, aliases)
         if np.isinf(low) and np.isinf(high):
             continue
