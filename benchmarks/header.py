@@ -3,7 +3,7 @@
     python benchmarks/header.py [--events N] [--json FILE]
 
 A simulated SHMS sample, a BDT of 300 trees of depth 6 and an MLP of 64 and 64 SiLU units on 8 features. One core, g++
--O2 (or CXX); the header scores from arrays of features, as `contender.scores_of` does, so that neither pays for reading
+-O2 (or CXX); the header scores from arrays of features, as `Model.scores_of` does, so that neither pays for reading
 or for the selection. The unrolled version is what m2cgen and TMVA's MakeClass write: a function a tree, an `if` a node.
 The times are CPU seconds of the best of five passes. The largest differences of the scores are of the same run.
 """
@@ -143,8 +143,8 @@ def in_cpp(bundle: Bundle, x: NDArray[np.float32], folder: Path) -> tuple[dict[s
     program = folder / "program"
     subprocess.run([*find_compiler(), "-std=c++17", "-O2", *defines, "-o", program, folder / "main.cpp"], check=True)
     words = [program, str(len(x)), folder / "x.bin", folder / "scores.bin"]
-    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    rates = {name: float(value) for name, value in (line.split() for line in told.splitlines())}
+    output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    rates = {name: float(value) for name, value in (line.split() for line in output.splitlines())}
     return rates, np.fromfile(folder / "scores.bin", np.float32).reshape(3, -1)
 
 
@@ -164,16 +164,16 @@ def figures(n: int, folder: Path) -> Iterator[Figure]:
     yield Figure("bdt: header over unrolled", rates["bdt"] / rates["unrolled"], 1)
 
 
-def python_path(bundle: Bundle, model: str, x: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+def python_path(bundle: Bundle, name: str, x: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
     """Events a second of `scores_of` on one thread, and the signal's scores (n,)."""
-    contender = bundle.models[model]
-    if model == "bdt":
-        contender.fitted[0].estimator.n_jobs = 1
-    own = contender.scores_of(x, {})[:, bundle.recipe.signal]  # compiles, too
+    model = bundle.models[name]
+    if name == "bdt":
+        model.fitted[0].estimator.n_jobs = 1
+    own = model.scores_of(x, {})[:, bundle.recipe.signal]  # compiles, too
     best = np.inf
     for _ in range(PASSES):
         start = time.process_time()
-        contender.scores_of(x, {})
+        model.scores_of(x, {})
         best = min(best, time.process_time() - start)
     return len(x) / best, own
 
