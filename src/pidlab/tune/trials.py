@@ -220,10 +220,14 @@ class Trials:
     def _together(self, asked: Sequence[tuple[optuna.Trial, dict[str, Any]]], task: Task) -> None:
         from pidlab.models.mlp.variants import fit_variants
 
-        bench, given, start = self._bench, self._bench.prepared, time.perf_counter()
-        if given.validation is None:
+        bench, inputs, start = self._bench, self._bench.prepared, time.perf_counter()
+        if inputs.validation is None:
             raise UsageError("a class is missing in the validation sample; raise split.validation")
-        networks = [self._network(bench.spec(parameters), given) for _, parameters in asked]
+        signal, seed = bench.train.signal, bench.loaded.config.seed
+        networks: list[Any] = [
+            build_estimator(bench.spec(parameters), inputs.names, signal, seed, bench.resources)
+            for _, parameters in asked
+        ]
         lagging: set[int] = set()
 
         def judge(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
@@ -232,8 +236,8 @@ class Trials:
             return late
 
         found = fit_variants(
-            networks[0], given.x, given.y, given.weight,
-            variants=[n.get_params() for n in networks], validation=given.validation, judge=judge,
+            networks[0], inputs.x, inputs.y, inputs.weight,
+            variants=[n.get_params() for n in networks], validation=inputs.validation, judge=judge,
         )  # fmt: skip
         seconds = (time.perf_counter() - start) / len(asked)
         for i, ((trial, _), network) in enumerate(zip(asked, found, strict=True)):
@@ -241,10 +245,6 @@ class Trials:
             if isinstance(network, ModelError):
                 reason = "" if i in lagging else str(network)
             elif i not in lagging:
-                value = bench.value(FoldModel(given.columns, given.scaler, network))
+                value = bench.value(FoldModel(inputs.columns, inputs.scaler, network))
             self._study.record(trial, seconds, value, reason)
             task.advance()
-
-    def _network(self, spec: TrainableSpec, given: TrainingInputs) -> Any:
-        bench = self._bench
-        return build_estimator(spec, given.names, bench.train.signal, bench.loaded.config.seed, bench.resources)

@@ -167,9 +167,9 @@ def _run(command: list[str], file: str, failed: str, folder: Path) -> None:
 _IN_CLING = """
 import os, sys
 import ROOT
-program, given, n, answer = sys.argv[1:]
+program, events, n, answer = sys.argv[1:]
 ok = ROOT.gInterpreter.Declare(open(program).read())
-code = ROOT.pidlab_check.run(given, int(n), answer) if ok else 2
+code = ROOT.pidlab_check.run(events, int(n), answer) if ok else 2
 sys.stdout.flush()
 os._exit(code)
 """

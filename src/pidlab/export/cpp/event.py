@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pidlab.errors import ExpressionError, UsageError
@@ -93,14 +93,15 @@ class EventText:
     def _text(self, where: str, expression: Expression) -> tuple[str, str]:
         """Returns the C++ of the expression and the condition, which may be empty, that the elements it reads exist."""
         members = self._by_branch()
-        exact = dict(_exact(expression.steps, members))
-        steps = tuple(_with_comparisons(expression.steps, exact))
         elements = [s for s in expression.steps if isinstance(s, Branch) and s.indices]
         if any(len(s.indices) > 1 for s in elements):
             raise UsageError(_refusal(where, expression, "an array of several dimensions has no place in Event"))
-        texts = {branch: f"event.{m.name}" for branch, m in members.items()} | {t: t for t in exact.values()}
+        steps = _with_comparisons(expression.steps, members)
         try:
-            text = to_cpp(Expression(expression.text, steps), texts.__getitem__)
+            text = to_cpp(
+                Expression(expression.text, steps),
+                lambda name: f"event.{members[name].name}" if name in members else name,
+            )
         except ExpressionError as error:
             raise UsageError(_refusal(where, expression, error.message)) from error
         exists = [f"event.{members[s.name].name}.size() > {s.indices[0]}" for s in elements]
@@ -121,20 +122,24 @@ def event_text(expressions: Sequence[Expression], events: ParityEvents) -> Event
     return EventText(tuple(members))
 
 
-def _exact(steps: Sequence[Step], members: Mapping[str, EventMember]) -> Iterator[tuple[int, str]]:
-    """Yields the place of each comparison of integers, which doubles would round, and its C++."""
-    for i, step in enumerate(steps):
-        if isinstance(step, Apply) and step.name in _COMPARISONS and i >= 2:
-            sides = [_integer(s, members) for s in steps[i - 2 : i]]
-            if all(sides) and any(isinstance(s, Branch) for s in steps[i - 2 : i]):
-                yield i, _comparison(step.name, *sides)  # type: ignore[arg-type]  # none is None
+def _with_comparisons(steps: Sequence[Step], members: Mapping[str, EventMember]) -> tuple[Step, ...]:
+    """Returns the steps, each comparison of integers, which doubles would round, as one branch named by its C++."""
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, Apply) and step.name in _COMPARISONS:
+            left, right = (_integer(s, members) for s in found[-2:])
+            if left and right and any(isinstance(s, Branch) for s in found[-2:]):
+                found[-2:] = [Branch(_comparison(step.name, left, right), (), step.position, step.length)]
+                continue
+        found.append(step)
+    return tuple(found)
 
 
 def _integer(step: Step, members: Mapping[str, EventMember]) -> tuple[str, str] | None:
     """Returns the C++ of an integer and signed, unsigned or any (a constant that fits both); None for other steps."""
     if isinstance(step, Constant) and isinstance(step.value, int) and not isinstance(step.value, bool):
         return (f"{step.value}ull", "unsigned") if step.value >= 2**63 else (f"{step.value}ll", "any")
-    if not isinstance(step, Branch) or not members[step.name].kind.number.is_integer:
+    if not isinstance(step, Branch) or step.name not in members or not members[step.name].kind.number.is_integer:
         return None
     sort = "unsigned" if members[step.name].kind.number is Number.UNSIGNED else "signed"
     index = "".join(f"[{i}]" for i in step.indices)
@@ -154,21 +159,11 @@ def _comparison(operator: str, left: tuple[str, str], right: tuple[str, str]) ->
     return f"({a} {operator} {b})"
 
 
-def _with_comparisons(steps: Sequence[Step], exact: Mapping[int, str]) -> Iterator[Step]:
-    """Yields the steps, each exact comparison as one branch whose name is its C++."""
-    inside = {i - k for i in exact for k in (1, 2)}
-    for i, step in enumerate(steps):
-        if i in exact:
-            yield Branch(exact[i], (), step.position, step.length)
-        elif i not in inside:
-            yield step
-
-
 def selection_text(bundle: Bundle, event: EventText) -> str:
     """Returns the function `selected`."""
     cuts = [
-        f"   if (!{event.truth(f'selection.{name}', stated.expression)}) return false; // {cpp_comment(name)}\n"
-        for name, stated in bundle.recipe.selection
+        f"   if (!{event.truth(f'selection.{name}', located.expression)}) return false; // {cpp_comment(name)}\n"
+        for name, located in bundle.recipe.selection
     ]
     return (
         "/// Whether the event passes the selection of the run.\n"
@@ -179,8 +174,8 @@ def selection_text(bundle: Bundle, event: EventText) -> str:
 def features_text(bundle: Bundle, event: EventText) -> str:
     """Returns the function `features`."""
     lines = []
-    for j, (feature, stated) in enumerate(bundle.recipe.features):
-        value = event.value(f"features.{feature.name}", stated.expression)
+    for j, (feature, located) in enumerate(bundle.recipe.features):
+        value = event.value(f"features.{feature.name}", located.expression)
         codes = " || ".join(f"value == {number(float(code))}" for code in missing_values(feature))
         missing = f"{codes} ? std::numeric_limits<float>::quiet_NaN() : " if codes else ""
         lines.append(
