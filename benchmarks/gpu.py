@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from pidlab.models.base import ValidationSet
 from pidlab.models.mlp import engine as mlp_engine
-from pidlab.models.mlp.batches import Batches, Member, Watched, as_table
+from pidlab.models.mlp.batches import Batches, Member, ValidationTensors, as_table
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
@@ -95,9 +95,9 @@ def train(
 ) -> tuple[list[Trained], Trainer]:
     """Members of the given numbers of events (None: all) on `device`, with the random numbers that a GPU draws."""
     x, label, weight = (tensor.to(device) for tensor in sample(classes, dtype))
-    watched = Watched(*(tensor.to(device) for tensor in sample(classes, dtype, seed=9))) if watch else None
+    validation = ValidationTensors(*(tensor.to(device) for tensor in sample(classes, dtype, seed=9))) if watch else None
     members = [
-        Member(seed, None if size is None else torch.arange(size, device=device), watched, learning_rate=rate)
+        Member(seed, None if size is None else torch.arange(size, device=device), validation, learning_rate=rate)
         for seed, (size, rate) in enumerate(zip(sizes, rates, strict=True))
     ]
     with quiet_torch(0):
@@ -181,7 +181,7 @@ def same_bits() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint"
         try:
-            train(device, net, plan, dtype=single, checkpoint=path, report=_stop_after_3)
+            train(device, net, plan, dtype=single, checkpoint=path, progress=_stop_after_3)
         except _StopError:
             resumed, _ = train(device, net, plan, dtype=single, checkpoint=path)
             rows.append(at_most("a training resumed after 3 of 8 epochs differs by", deviation(resumed, first), 0))
@@ -509,7 +509,7 @@ def time_to_auc() -> Iterator[Row]:
     x, y, _ = standardised()
     n = 5_000 if MACHINE.rehearsal else 216_000
     train_part, test = slice(0, n), slice(n, 2 * n if MACHINE.rehearsal else None)
-    watched = ValidationSet(x[test], y[test], np.ones(len(y[test])))
+    validation = ValidationSet(x[test], y[test], np.ones(len(y[test])))
     found = {}
     for name, device in (("CPU", "cpu"), ("device", MACHINE.device.type)):
         for _ in range(2):  # the first one loads libraries
@@ -519,7 +519,7 @@ def time_to_auc() -> Iterator[Row]:
             model.fit(
                 x[train_part],
                 y[train_part],
-                validation=watched,
+                validation=validation,
                 progress=lambda done, total, so_far, start=start, areas=areas: areas.append(
                     (time.perf_counter() - start, so_far["validation_auc"])
                 ),

@@ -143,13 +143,13 @@ def time_to_auc() -> list[Row]:
     x, y, _ = standardised()
     train, test = slice(0, N_TRAIN), slice(N_TRAIN, None)
     areas: list[tuple[float, float]] = []
-    watched = ValidationSet(x[test], y[test], np.ones(len(y[test])))
+    validation = ValidationSet(x[test], y[test], np.ones(len(y[test])))
     model = MLP(hidden=[20, 20], activation="tanh", device="cpu")
     start = time.process_time()
     model.fit(
         x[train],
         y[train],
-        validation=watched,
+        validation=validation,
         progress=lambda done, total, told: areas.append((time.process_time() - start, told["validation_auc"])),
     )
     final = roc_auc_score(y[test], model.scores(x[test])[:, 1])
@@ -181,8 +181,8 @@ def likelihood() -> list[Row]:
     """Half of the toy to train (a tenth of it to watch), half to test, as TMVA had it."""
     x, y, log_ratio = standardised()
     half, watch = len(y) // 2, len(y) // 20
-    watched = ValidationSet(x[:watch], y[:watch], np.ones(watch))
-    model = MLP(device="cpu").fit(x[watch:half], y[watch:half], validation=watched)
+    validation = ValidationSet(x[:watch], y[:watch], np.ones(watch))
+    model = MLP(device="cpu").fit(x[watch:half], y[watch:half], validation=validation)
     best = roc_auc_score(y[half:], log_ratio[half:])
     missing = best - roc_auc_score(y[half:], model.scores(x[half:])[:, 1])
     return [at_most("network, TMVA toy: AUC short of the exact likelihood ratio", missing, CLOSE, f"of {best:.4f}")]

@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "pidlab"
 ROWS: list[set[str]] = [
     {"credentials", "jsonfile", "measured", "moved", "process", "progress", "sample"},
     {"compiled", "errors", "rounding", "split"},
-    {"expressions"},
+    {"atomic", "expressions"},
     {"read"},
     {"config"},
     {"evaluate"},

@@ -1,4 +1,4 @@
-"""Functions that numba compiles, and where their machine code is kept: nothing fails where it cannot be kept."""
+"""Compiled: functions that numba compiles, and a cache of their machine code that never makes them fail."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from pidlab.process import private_folder
 
 
 def compiled(**options: Any) -> Callable[[Any], Any]:
-    """A decorator: numba's `njit` with `options`, the machine code kept for the next process wherever that is possible.
+    """Returns a decorator: numba's `njit` with `options`, which caches the machine code if that is possible.
 
-    numba keeps it beside the source, in `NUMBA_CACHE_DIR` or below the home folder; by itself it refuses the function
-    where none of them can be written, as on the nodes of a batch system. Here it is then kept in a folder of the user's
-    own below the temporary folder, so that processes on one machine share it, and where that is not possible either the
-    function is compiled in each process anew.
+    numba caches it next to the source, in `NUMBA_CACHE_DIR` or below the home folder, and raises an error if none of
+    them can be written, as on the nodes of a batch system. In that case the code is cached in a private folder below
+    the temporary folder, or, if that is impossible too, the function is compiled in each process.
     """
 
     def decorate(function: Any) -> Any:
@@ -31,31 +30,29 @@ def compiled(**options: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-_numba_config: Any = numba.config  # its names are made while it is imported
+_numba_config: Any = numba.config  # mypy does not see its names, which are made during the import
 
 
 class _Cache(caching.FunctionCache):
-    """A cache whose files may be damaged, vanish or find no room: the function is then compiled again."""
+    """A cache whose files may be damaged, deleted or too large for the disk; the function is then compiled again."""
 
     @contextmanager
     def _guard_against_spurious_io_errors(self) -> Iterator[None]:
-        with suppress(Exception):  # what is damaged may be anything
+        with suppress(Exception):  # a damaged file can raise any class of error
             yield
 
 
-_made: Any = _Cache  # numba has no types
-
-
 def _cache_of(function: Any) -> Any:
-    with suppress(RuntimeError):  # numba's word for "there is no place that can be written"
-        return _made(function)
+    make: Any = _Cache  # numba has no types
+    with suppress(RuntimeError):  # numba raises it if no folder can be written
+        return make(function)
     folder = private_folder()
     if folder is None:
         return None
     before = _numba_config.CACHE_DIR
-    _numba_config.CACHE_DIR = str(folder)  # read while the cache is made, and not after
+    _numba_config.CACHE_DIR = str(folder)  # it is only read while the cache is made
     try:
-        return _made(function)
+        return make(function)
     except (RuntimeError, OSError):
         return None
     finally:

@@ -1,7 +1,7 @@
-"""Credentials: passwords and keys in addresses, which no message prints and no file that is left behind holds.
+"""Credentials: passwords and keys in addresses, which are neither printed in messages nor written to files.
 
-Everything that shows an address, or text that may hold one, goes through `without_secrets`: the sentences of errors,
-the notes of a run, its configuration, manifest and report, the metadata of friend trees, and the terminal.
+Every address, and text that may hold one, is passed through `without_secrets`: the messages of errors, the notes of a
+run, its configuration, manifest and report, the metadata of friend trees, and the output on the terminal.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ _PARAMETER = re.compile(
 
 
 def without_secrets(text: str) -> str:
-    """The text, with `***` for each password and key in the addresses that it holds.
+    """Returns the text with each password and key in its addresses replaced by `***`.
 
-    Hidden are what stands between the user's name and the host, which may hold `@` and `/` itself, and the values of
-    parameters that are called password, token, key, signature and the like.
+    These are what is between the user's name and the host, which may contain `@` and `/`, and the values of parameters
+    that are called password, token, key, signature and the like.
     """
     hidden = _ADDRESS.sub(lambda found: _in_a_sentence(found[0]), text) if "://" in text else text
     return _PARAMETER.sub(rf"\1={MASK}", hidden) if "=" in hidden else hidden
 
 
 def _in_a_sentence(word: str) -> str:
-    """An address with what a sentence puts behind it."""
+    """Returns an address without secrets, followed by the punctuation of the sentence."""
     address = word.rstrip(".,:;)]}\"'`")
     return _hidden(address) + word[len(address) :]
 
 
 def address_without_secrets(address: str) -> str:
-    """As `without_secrets`, of a text that is one address as a whole: it may hold spaces and quotes."""
+    """Returns the same as `without_secrets` for a text that is one address, which may contain spaces and quotes."""
     return _hidden(address) if _SCHEME.match(address) else address
 
 
 def without_mask(address: str) -> str:
-    """An address from which a secret was taken, without what stands in its place.
+    """Returns an address from which a secret was removed, without the mask.
 
-    The user's own configuration of the driver (`PGPASSWORD`, `~/.pgpass`, `~/.netrc` and the like) can then give it.
+    The user's configuration of the driver (`PGPASSWORD`, `~/.pgpass`, `~/.netrc` and the like) can then supply it.
     """
     return re.sub(r"[?&;][^=&;?]*=\*\*\*", "", address.replace(f":{MASK}@", "@")) if MASK in address else address
 
 
 def _hidden(address: str) -> str:
-    """The address with its secrets hidden: rather more than the password than a part of it less.
+    """Returns the address with its secrets hidden; in case of doubt more than the password is hidden.
 
-    A password ends at the last `@`. What looks like a port and a path is none where the scheme is that of files.
+    A password ends at the last `@`. A port followed by a path is no password, except in addresses of databases.
     """
     scheme, _, rest = address.partition("://")
     user, colon, secret = rest.partition(":")

@@ -1,4 +1,4 @@
-"""The exceptions of pidlab: each message says what happened, where, and what to do.
+"""Errors: the exceptions of pidlab, whose messages say what happened, where, and what to do.
 
 ```
 PidlabError                     exit code 1
@@ -21,17 +21,17 @@ from pidlab.credentials import without_secrets
 
 
 class PidlabError(Exception):
-    """Base of everything pidlab raises on purpose."""
+    """Base of all errors that pidlab raises intentionally."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        """The message, without passwords of addresses that it names."""
+        """Returns the message without the passwords of addresses in it."""
         return without_secrets(super().__str__())
 
 
 class UsageError(PidlabError):
-    """The command line or the configuration asks for something that cannot be."""
+    """The command line or the configuration asks for something impossible."""
 
     exit_code = 2
 
@@ -69,7 +69,7 @@ class ConfigError(UsageError):
 
 
 class ExpressionError(UsageError):
-    """An expression that is refused: `position` and `length` mark the place in `text`."""
+    """An expression that is refused; `position` and `length` mark the place in `text`."""
 
     def __init__(self, message: str, text: str, position: int = 0, length: int = 1, hint: str = "") -> None:
         self.message, self.text, self.position, self.length, self.hint = message, text, position, length, hint
@@ -84,7 +84,7 @@ class ExpressionError(UsageError):
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> str:
-    """A clause that names the nearest known names, or lists them when there are few; empty when none is known."""
+    """Returns a clause with the most similar known names, else with the first known ones; empty if none is known."""
     known = sorted(set(known))
     close = difflib.get_close_matches(name, known, n=n, cutoff=0.5)
     if close:

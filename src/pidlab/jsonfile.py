@@ -1,4 +1,4 @@
-"""JSON as pidlab writes it, read back without trust: finite numbers, integers of 64 bits, and no endless nesting."""
+"""JSON of run folders, which is not trusted: only finite numbers, integers of 64 bits and limited nesting are read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 _LARGEST_INTEGER = 2**64  # seeds and counts are smaller; a longer one overflows in numpy
 
 
-def plain_json(text: str | bytes) -> Any:
-    """What `text` holds.
+def strict_json(text: str | bytes) -> Any:
+    """Returns the content of `text`.
 
     Raises:
         ValueError: it is no JSON, or has NaN, an infinity, an integer beyond 64 bits, or brackets nested too deep.

@@ -1,4 +1,4 @@
-"""What a process that is pidlab's own, a command or a helper, sets for itself."""
+"""Process: what a command or worker process sets for itself: streams, interrupts, folders and garbage collection."""
 
 from __future__ import annotations
 
@@ -24,58 +24,51 @@ _IMPORTS = "<frozen importlib._bootstrap>"
 
 
 def collect_rarely() -> None:
-    """Look for cyclic garbage seldom, and not at all when the process ends.
+    """Makes Python collect cyclic garbage rarely, and not at all when the process ends.
 
-    Libraries and figures make millions of small objects that stay. Python looks through all of them again and again,
-    and once more at the end: more than a second with torch, xgboost and numba loaded.
+    Libraries and figures make millions of small objects that are never freed. Python would examine all of them
+    repeatedly and once more at the end, which takes more than a second with torch, xgboost and numba loaded.
     """
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
 
 
-_PLAINLY = {
-    "±": "+-",
-    "–": "-",
-    "−": "-",
-    "…": "...",
-    "•": "*",
-    "→": "->",
-    "χ": "chi",
-    "²": "2",
-    "σ": "sigma",
-}
+_IN_ASCII = {
+    "±": "+-", "–": "-", "−": "-", "…": "...", "•": "*", "→": "->", "χ": "chi", "²": "2", "σ": "sigma",
+}  # fmt: skip
 
 
-def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
-    """What stands in place of characters that a terminal or file does not take: words for ours, codes for others."""
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Replaces characters that a stream cannot encode: those that pidlab writes by words, others by their codes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     wrong = error.object[error.start : error.end]
-    return "".join(_PLAINLY.get(c) or c.encode("ascii", "backslashreplace").decode() for c in wrong), error.end
+    return "".join(_IN_ASCII.get(c) or c.encode("ascii", "backslashreplace").decode() for c in wrong), error.end
 
 
 def open_streams() -> None:
-    """Make standard input, output and error usable: a closed one is nowhere, one in ASCII gets words for other letters.
+    """Makes standard input, output and error usable, even if one is closed or takes only ASCII.
 
-    Where one is closed, the next file that is opened would take its number, and libraries in C would print into it.
+    A closed one is opened on the null device: otherwise the next file that is opened would get its number, and
+    libraries in C would print into it.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # as long as the process
-    codecs.register_error("pidlab.plain", _in_plain_letters)
+    codecs.register_error("pidlab.ascii", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="pidlab.plain")
+            stream.reconfigure(errors="pidlab.ascii")
 
 
 def private_folder() -> Path | None:
-    """A folder below the temporary folder that is this user's alone; None where there is none.
+    """Returns a folder below the temporary folder that only this user can write; None if it cannot be made.
 
-    Libraries keep there what they would load as code, so a folder that another user made, or may write to, is not used.
+    Libraries load code from it, so a folder that another user made or may write to is not used.
     """
     try:
         folder = Path(tempfile.gettempdir()) / f"pidlab-{os.getuid()}"
@@ -89,9 +82,9 @@ def private_folder() -> Path | None:
 
 
 def give_matplotlib_a_folder() -> None:
-    """Where the home folder cannot be written, let matplotlib keep its list of fonts in the user's temporary folder.
+    """Lets matplotlib keep its list of fonts in the private temporary folder if the home folder cannot be written.
 
-    By itself it then looks for fonts in every process, which takes seconds, and warns on stderr.
+    Otherwise it would search for fonts in every process, which takes seconds, and warn on stderr.
     """
     if "MPLCONFIGDIR" in os.environ:
         return
@@ -99,7 +92,7 @@ def give_matplotlib_a_folder() -> None:
         folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "matplotlib"
         there = next(each for each in (folder, *folder.parents) if each.exists())
         usable = there.is_dir() and os.access(there, os.W_OK)
-    except (OSError, RuntimeError):  # RuntimeError: there is no HOME, and the user has no entry with one
+    except (OSError, RuntimeError):  # RuntimeError: neither HOME nor the user's entry names a home folder
         usable = False
     other = None if usable else private_folder()
     if other is not None:
@@ -108,35 +101,35 @@ def give_matplotlib_a_folder() -> None:
 
 @contextmanager
 def every_interrupt() -> Iterator[None]:
-    """In this block, a command or a part of one, Ctrl-C is never lost, and it leaves no library loaded by half.
+    """Ensures that Ctrl-C in the block is never lost, and that it leaves no library partly imported.
 
-    Python drops an exception that is raised where an object is deleted, or in a callback from C, KeyboardInterrupt
-    too, and libraries in C make other errors of it. It is raised again a moment later, in place of such an error, and
-    not before what is being imported is there.
+    Python drops an exception, including KeyboardInterrupt, that is raised while an object is deleted or in a callback
+    from C, and libraries in C turn it into other errors. In these cases KeyboardInterrupt is raised again a moment
+    later, or instead of such an error; during an import it is raised after the import.
 
     Raises:
-        KeyboardInterrupt: by Ctrl-C.
+        KeyboardInterrupt: the user pressed Ctrl-C.
     """
     if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
         yield
         return
-    watch, error = _Watch(home=sys._getframe(2)), None
+    handler, error = _InterruptHandler(home=sys._getframe(2)), None
     try:
         yield
     except Exception as raised:
         error = raised
     finally:
-        came = watch.end()
+        came = handler.end()
     if came:
         raise KeyboardInterrupt from error
     if error is not None:
         raise error
 
 
-class _Watch:
-    """Gets SIGINT and what Python drops, until its end."""
+class _InterruptHandler:
+    """Handles SIGINT, and the exceptions that Python drops, until its end."""
 
-    came = threading.Event()  # of all watches: one inside another that answers it has answered it for both
+    came = threading.Event()  # shared by nested handlers: the inner one raises the interrupt for both
 
     def __init__(self, home: FrameType) -> None:
         self._home = home
@@ -146,7 +139,7 @@ class _Watch:
         self._handler = signal.signal(signal.SIGINT, self._interrupted)
 
     def end(self) -> bool:
-        """True where there was an interrupt."""
+        """Restores the handlers of before; returns True if there was an interrupt."""
         self._over = True
         for timer in self._again:
             timer.cancel()
@@ -160,7 +153,7 @@ class _Watch:
     def _interrupted(self, _signal: int, frame: FrameType | None) -> None:
         self.came.set()
         if not self._over and self._is_importing(frame):
-            self._come_again()
+            self._raise_again()
         elif not self._over:
             raise KeyboardInterrupt
 
@@ -171,13 +164,13 @@ class _Watch:
             frame = frame.f_back
         return False
 
-    def _dropped(self, told: Any) -> None:
-        if issubclass(told.exc_type, KeyboardInterrupt):
-            self._come_again()
+    def _dropped(self, unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self._raise_again()
         else:
-            self._hook(told)
+            self._hook(unraisable)
 
-    def _come_again(self) -> None:
+    def _raise_again(self) -> None:
         self._again.append(threading.Timer(_AGAIN_AFTER, _thread.interrupt_main))
         self._again[-1].daemon = True
         self._again[-1].start()
@@ -185,7 +178,7 @@ class _Watch:
 
 @contextmanager
 def interrupt_later() -> Iterator[None]:
-    """Ctrl-C in this block counts at its end: for libraries that break where their callbacks fail."""
+    """Defers Ctrl-C to the end of the block, for libraries that fail if their callbacks are interrupted."""
     before, noted = signal.getsignal(signal.SIGINT), threading.Event()
     if before is None or threading.current_thread() is not threading.main_thread():
         yield

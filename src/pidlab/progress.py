@@ -1,4 +1,4 @@
-"""What the stages tell whoever watches: the terminal, a notebook, or nobody."""
+"""Progress: what the stages of a run report to a terminal, a notebook, or nothing."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from contextlib import contextmanager
 
 
 class Task:
-    """One piece of work with a known amount; this one keeps silent."""
+    """One piece of work with a known amount; this base class reports nothing."""
 
     def advance(self, amount: int = 1, numbers: Mapping[str, float] | None = None) -> None:
-        """`amount` more is done; `numbers` is what there is to tell, such as the loss."""
+        """Reports that `amount` more is done, with `numbers` such as the loss."""
 
     def reach(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        """`done` of `total` is done, where the total is known only now."""
+        """Reports that `done` of `total` is done, if the total was not known before."""
 
 
 class Watcher:
-    """Told of stages, tasks and sentences; this one keeps silent."""
+    """Receives reports of stages and tasks, and notes; this base class ignores them."""
 
     def stage(self, name: str) -> None:
-        """A stage begins: load, preprocess, train, evaluate or apply."""
+        """Reports that a stage begins: load, preprocess, train, evaluate or apply."""
 
     @contextmanager
     def task(self, name: str, total: int, unit: str = "") -> Iterator[Task]:
-        """A task of `total` units; yields where its progress is told."""
+        """Yields a task of `total` units, which receives its progress."""
         yield Task()
 
     def note(self, sentence: str) -> None:
-        """Something a reader of the results must know."""
+        """Reports a sentence that a reader of the results must know."""

@@ -13,6 +13,9 @@ FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 BoolArray = NDArray[np.bool_]
 
+_ARRAYS = ("x", "y", "weight", "event", "file", "row")
+"""The fields of a sample that have one entry a candidate."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -26,7 +29,7 @@ class Sample:
         features: d names.
         classes: k names.
         signal: index of the signal in `classes`.
-        spectators: name to (n,) float64, carried along and never trained on.
+        spectators: name to (n,) float64; they are kept for the evaluation and no model is trained on them.
         columns: branches that `expression` and `score` models read, by name; (n,) numpy or awkward arrays.
         file: (n,) int32, index of the input (file, tree) that the row came from.
         row: (n,) int64, the candidate's number in that input (the entry number where one row is one event).
@@ -49,50 +52,44 @@ class Sample:
 
     @property
     def is_signal(self) -> BoolArray:
-        """(n,) true where the candidate is of the signal class."""
+        """(n,) true if the candidate belongs to the signal class."""
         return np.asarray(self.y == self.signal)
 
     def take(self, rows: IntArray | BoolArray) -> Sample:
-        """The candidates of `rows` (indices or a mask), in that order."""
+        """Returns the candidates of `rows` (indices or a mask), in that order."""
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         return replace(
             self,
-            x=self.x[rows],
-            y=self.y[rows],
-            weight=self.weight[rows],
-            event=self.event[rows],
             spectators={name: values[rows] for name, values in self.spectators.items()},
             columns={name: values[rows] for name, values in self.columns.items()},
-            file=self.file[rows],
-            row=self.row[rows],
+            **{name: getattr(self, name)[rows] for name in _ARRAYS},
         )
 
     def with_x(self, x: FloatArray) -> Sample:
-        """The same candidates with other feature values, (n, d)."""
+        """Returns the same candidates with other feature values, (n, d)."""
         return replace(self, x=x)
 
 
+def joined(parts: Sequence[Any]) -> Any:
+    """Returns the arrays of one branch, numpy or awkward, one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    import awkward as ak
+
+    return ak.concatenate(parts)
+
+
 def concatenate(samples: Sequence[Sample]) -> Sample:
-    """One sample from several with the same features and classes, in their order."""
+    """Returns one sample from several with the same features and classes, in their order."""
     first = samples[0]
     if len(samples) == 1:
         return first
-
-    def joined(arrays: Sequence[Any]) -> Any:
-        if all(isinstance(a, np.ndarray) for a in arrays):
-            return np.concatenate(arrays)
-        import awkward as ak
-
-        return ak.concatenate(arrays)
-
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(s, name) for s in samples]) for name in _ARRAYS}
     return replace(
         first,
-        x=np.concatenate([s.x for s in samples]),
-        y=np.concatenate([s.y for s in samples]),
-        weight=np.concatenate([s.weight for s in samples]),
-        event=np.concatenate([s.event for s in samples]),
-        spectators={name: np.concatenate([s.spectators[name] for s in samples]) for name in first.spectators},
+        spectators={name: joined([s.spectators[name] for s in samples]) for name in first.spectators},
         columns={name: joined([s.columns[name] for s in samples]) for name in first.columns},
-        file=np.concatenate([s.file for s in samples]),
-        row=np.concatenate([s.row for s in samples]),
+        **arrays,
     )

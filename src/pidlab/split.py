@@ -1,4 +1,4 @@
-"""Splitting by a hash of the event key: merging, shuffling or skimming files moves no event to another sample."""
+"""Split by a hash of the event key, so that merging, shuffling or skimming files moves no event to another sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Keys = NDArray[np.uint64]
 
 
 class Part(IntEnum):
-    """Where an event went; the numbers are those of the branch `pid_split`."""
+    """The part of the split to which an event belongs; the numbers are those of the branch `pid_split`."""
 
     UNUSED = -1
     TRAIN = 0
@@ -24,14 +24,14 @@ class Part(IntEnum):
 
 
 def _mix(z: Keys) -> Keys:
-    """The finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014): every input bit reaches every output bit."""
+    """Returns the finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014): each input bit affects each output bit."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
 
 def event_hash(keys: Sequence[IntArray]) -> Keys:
-    """(n,) hash of the integer columns `keys`, each (n,); the same numbers give the same hash in any integer type."""
+    """Returns (n,) the hash of integer columns (n,); equal numbers of any integer type have equal hashes."""
     result = np.full(len(keys[0]), 0x9E3779B97F4A7C15, np.uint64)
     for key in keys:
         bits = key.astype(np.int64).view(np.uint64) if key.dtype.kind == "i" else key.astype(np.uint64)
@@ -40,40 +40,40 @@ def event_hash(keys: Sequence[IntArray]) -> Keys:
 
 
 def content_hash(columns: Sequence[NDArray[np.generic]]) -> Keys:
-    """(n,) hash of the values in `columns`, each (n,) numbers or text; equal rows have equal hashes."""
+    """Returns (n,) the hash of the values in `columns`, each (n,) numbers or text; equal rows have equal hashes."""
     return event_hash([_bits(column) for column in columns])
 
 
 def _bits(column: NDArray[np.generic]) -> NDArray[np.int64]:
-    """(n,) a whole number for each value, the same for the same value."""
+    """Returns (n,) a whole number for each value, the same for equal values."""
     if column.dtype.kind == "T":
         return np.asarray(np.unique(column, return_inverse=True)[1], np.int64)
     if column.dtype.kind != "f":
         return np.asarray(column, np.int64)
-    # Adding zero makes one zero of two; one NaN stands for all.
+    # Adding zero turns -0 into 0, and all NaN become the same one.
     numbers = np.asarray(column, np.float64) + 0.0
     return np.where(np.isnan(numbers), np.float64(np.nan), numbers).view(np.int64)
 
 
 def name_hash(name: str) -> int:
-    """A signed 64-bit number for an input's name, to stand in for the key where events have none."""
+    """Returns a signed 64-bit hash of an input's name, used in the key of events that have none."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def _uniform(event: Keys, salt: str, seed: int) -> NDArray[np.float64]:
-    """(n,) numbers in [0, 1) that depend on the event, the purpose and the seed alone."""
+    """Returns (n,) numbers in [0, 1) that depend only on the event, the purpose `salt` and the seed."""
     offset = np.uint64(name_hash(f"{salt} {seed}") % 2**64)
     return np.asarray((_mix(event ^ offset) >> np.uint64(11)) * 2.0**-53, np.float64)
 
 
 def split(event: Keys, test: float | BoolArray, validation: float, seed: int) -> NDArray[np.int8]:
-    """(n,) the `Part` of each event.
+    """Returns (n,) the `Part` of each event.
 
     Args:
         event: (n,) event hashes.
         test: share of the events, or (n,) true for test events.
-        validation: share of what is left.
-        seed: another seed, another split.
+        validation: share of the other events.
+        seed: the seed of the split.
     """
     is_test = test if isinstance(test, np.ndarray) else _uniform(event, "test", seed) < test
     rest = np.where(is_validation(event, validation, seed), Part.VALIDATION, Part.TRAIN)
@@ -81,15 +81,15 @@ def split(event: Keys, test: float | BoolArray, validation: float, seed: int) ->
 
 
 def fold_of(event: Keys, n_folds: int, seed: int) -> NDArray[np.int8]:
-    """(n,) the fold, 0 … n_folds - 1, whose model must not see the event."""
+    """Returns (n,) the fold, 0 … n_folds - 1, whose model is not trained on the event."""
     return (_uniform(event, "fold", seed) * n_folds).astype(np.int8)
 
 
 def is_validation(event: Keys, share: float, seed: int) -> BoolArray:
-    """(n,) true for the events that validate, within whatever is not test."""
+    """Returns (n,) true for the validation events among those that are not test."""
     return np.asarray(_uniform(event, "validation", seed) < share)
 
 
 def share_of(event: Keys, share: float, seed: int) -> BoolArray:
-    """(n,) true for about this share of the events, whatever they are for."""
+    """Returns (n,) true for about this share of the events of any part."""
     return np.asarray(_uniform(event, "share", seed) < share)

@@ -10,7 +10,7 @@ import numpy as np
 import uproot
 
 from conftest import write_tree
-from pidlab.apply import apply, parts_of
+from pidlab.apply import write_run_friends
 from pidlab.config.load import check_config
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
@@ -55,9 +55,7 @@ def make_run(folder: Path, **changes: Any) -> Path:
     output.mkdir()
     bundle = save_bundle(output, done.recipe, done.models, done.results.models)
     write_events(output, done.scored)
-    sources, sample = [i.source for i in done.inputs], done.scored.sample
-    known = parts_of(sources, [4000], sample.file, sample.row, done.scored.part, sample.event)
-    apply(bundle, sources, output / "friends", Watcher(), known)
+    write_run_friends(bundle, done.inputs, done.scored, done.scores, output / "friends", Watcher())
     return output
 
 

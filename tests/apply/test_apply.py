@@ -14,9 +14,9 @@ import uproot
 from apply_runs import content, damage, events, friend, make_inputs, make_run
 
 from conftest import Run, write_tree
-from pidlab.apply import Summary, apply, find_inputs, friend_paths, parts_of
+from pidlab.apply import Summary, apply, find_inputs, friend_paths
 from pidlab.apply.scoring import Scorer
-from pidlab.errors import DataError, UsageError
+from pidlab.errors import UsageError
 from pidlab.evaluate.results.run import FlatThreshold
 from pidlab.models.model import Model
 from pidlab.progress import Task, Watcher
@@ -248,30 +248,6 @@ def test_inputs_are_words_patterns_and_lists(bundle: Bundle, tmp_path: Path, mon
     assert [each.name for each in lost] == ["d/gone.root"]
     with pytest.raises(UsageError, match=r"none.txt: this list of inputs cannot be read \(No such file"):
         find_inputs(bundle.recipe, ["@none.txt"], None)
-
-
-def test_in_a_run_a_bad_input_stops_everything(bundle: Bundle, tmp_path: Path) -> None:
-    inputs = make_inputs(tmp_path, 2, n=3_000)
-    damage(inputs[1], "a", 0)
-    own = sources(*inputs)
-    none = np.zeros(0, np.int64)
-    known = parts_of(own, [3_000, 3_000], none, none, none.astype(np.int8))
-    with pytest.raises(DataError, match=r"in1.root:T: branch 'a'"):
-        apply(bundle, own, tmp_path / "out", Watcher(), known)
-
-
-def test_what_a_run_knows_of_a_row_stays_with_it_from_piece_to_piece(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pidlab.apply.inputs.STEP", 700)
-    inputs = sources(*make_inputs(tmp_path, 2, n=3_000, step=500))
-    file, row = np.repeat([0, 1], 1_500), np.tile(np.arange(0, 3_000, 2), 2)
-    part = np.random.default_rng(2).integers(0, 3, 3_000).astype(np.int8)
-    known = parts_of(inputs, [3_000, 3_000], file, row, part)
-    for i, summary in enumerate(apply(bundle, inputs, tmp_path / "out", Watcher(), known)):
-        split = friend(summary.target)["pid_split"]
-        assert np.array_equal(split[::2], part[file == i])
-        assert set(split[1::2].tolist()) == {-1}
 
 
 def test_progress_counts_every_entry_and_tells_the_rate(bundle: Bundle, tmp_path: Path) -> None:

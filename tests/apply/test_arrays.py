@@ -15,6 +15,7 @@ import uproot
 import pidlab
 from pidlab.config.load import check_config
 from pidlab.errors import DataError, UsageError
+from pidlab.models.model import Model
 from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
@@ -69,6 +70,29 @@ def test_scores_and_decisions_are_those_of_the_friend_tree(flat: tuple[Path, Any
     np.testing.assert_array_equal(loaded.decide(arrays, "eff95")["fisher"], friend["pid_fisher_eff95"])
     assert list(loaded.decide(arrays, "hand")) == ["hand"]
     np.testing.assert_array_equal(loaded.selected(arrays), friend["pid_selected"])
+
+
+def test_each_method_runs_only_the_models_that_it_needs_and_friend_each_once(
+    flat: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, events, friend = flat
+    loaded, scores_of, ran = pidlab.load(made), Model.scores_of, []
+
+    def counted(model: Model, *arguments: Any) -> Any:
+        ran.append(model.name)
+        return scores_of(model, *arguments)
+
+    monkeypatch.setattr(Model, "scores_of", counted)
+    loaded.selected(events)
+    assert not ran
+    loaded.decide(events, "eff95")
+    assert ran == ["fisher"]
+    ran.clear()
+    whole = loaded.friend(events)
+    assert sorted(ran) == ["fisher", "hand"]
+    assert whole.keys() == friend.keys() - {"run", "event", "pid_split"}
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, friend[name])
 
 
 def test_only_the_branches_that_are_read_are_needed(flat: tuple[Path, Any, Any]) -> None:

@@ -12,7 +12,7 @@ import pytest
 import uproot
 
 from conftest import write_tree
-from pidlab.apply import RunSplit, apply
+from pidlab.apply import write_run_friends
 from pidlab.apply.scoring import Scorer
 from pidlab.config.load import check_config
 from pidlab.config.names import collisions, friend_branches_of
@@ -22,7 +22,6 @@ from pidlab.models.registry import Resources
 from pidlab.pipeline import Analysis, analyse
 from pidlab.progress import Watcher
 from pidlab.runs.bundle import Bundle, save_bundle
-from pidlab.split import Part
 
 TWO = {"s": "label == 1", "b": "label == 0"}
 THREE = {"s": "label == 1", "b": "label == 0", "eff90": "label == 2"}
@@ -133,9 +132,7 @@ def test_the_branches_that_are_foretold_are_those_that_friends_have(folder: Path
     wanted = content(classes, MODELS, evaluate=EVALUATE)
     output = folder / f"run{len(classes)}"
     bundle, done = made(folder, output, wanted)
-    part = np.full(3000, Part.TEST, np.int8)
-    known = RunSplit(lambda source: part, done.scored.sample.event)
-    apply(bundle, [each.source for each in done.inputs], output / "friends", Watcher(), known)
+    write_run_friends(bundle, done.inputs, done.scored, done.scores, output / "friends", Watcher())
     with uproot.open(output / "friends" / "events_pid.root") as file:
         names = file["T_pid"].keys()
     assert len(names) == len(set(names))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from export_runs import cached, made, write_events
+from pidlab.cli.terminal import summary_line
 from pidlab.errors import DataError, ModelError, UsageError
 from pidlab.export import Exported, ParityEvents, export, largest_difference, parity_events
 from pidlab.export.cut_strings import _above, _below, with_aliases
@@ -100,11 +101,9 @@ def test_large_ones_are_refused(found: Any, expected: Any, said: str) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1.2e-7])
-def test_a_file_has_a_summary_line(value: float) -> None:
-    exported = Exported(Path("a.h"), "header", ("m",), value, 12345, "" if value > 0 else "not checked: why")
-    assert exported.summary_line == (
-        "a.h: largest difference 1.2e-07 on 12,345 events" if value > 0 else "a.h: not checked: why"
-    )
+def test_a_file_is_told_in_a_line(value: float) -> None:
+    line = summary_line(Exported(Path("a.h"), "header", ("m",), value, 12345, "" if value > 0 else "not checked: why"))
+    assert line == ("a.h: largest difference 1.2e-07 on 12,345 events" if value > 0 else "a.h: not checked: why")
 
 
 def test_without_the_inputs_other_events_must_be_named(tmp_path: Path, pidlab: Any) -> None:

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 import pidlab.expressions
 from pidlab.errors import ExpressionError
-from pidlab.expressions import Kind, Number, check, evaluate, kind_from_array, kind_from_numpy, parse, selects, to_cpp
+from pidlab.expressions import Kind, Number, check, evaluate, kind_from_array, parse, selects, to_cpp
 from pidlab.expressions.evaluate import _BLOCK
 from pidlab.expressions.operations import CONSTANT_FUNCTIONS, CONSTANTS, FUNCTIONS, OPERATORS
 from pidlab.expressions.reductions import REDUCTIONS
@@ -221,10 +221,10 @@ def test_an_error_in_an_alias_names_it() -> None:
 
 
 def test_kinds_tell_what_a_row_holds() -> None:
-    assert kind_from_numpy("f4") == Kind(Number.FLOAT)
-    assert kind_from_numpy(np.dtype((">i4", (2, 3)))) == Kind(Number.INT, (2, 3))
-    assert kind_from_numpy("u1", (None,)) == Kind(Number.UNSIGNED, (None,))
-    assert kind_from_numpy("S4").number is Number.OTHER
+    assert kind_from_array(np.zeros(4, "f4")) == Kind(Number.FLOAT)
+    assert kind_from_array(np.zeros((4, 2, 3), ">i4")) == Kind(Number.INT, (2, 3))
+    assert kind_from_array(ak.values_astype(ak.Array([[1], []]), "u1")) == Kind(Number.UNSIGNED, (None,))
+    assert kind_from_array(np.zeros(4, "S4")).number is Number.OTHER
     assert kind_from_array(np.zeros((4, 2), bool)) == Kind(Number.BOOL, (2,))
     assert kind_from_array(ak.Array([1, 2])) == Kind(Number.INT)
     assert KINDS["cells"] == Kind(Number.FLOAT, (None, None))
@@ -264,7 +264,8 @@ def test_results_have_the_wide_types_and_constants_fill_the_rows() -> None:
         assert result.dtype == dtype
         assert result.shape == (5,)
     assert selects(parse("1"), {}, 3).tolist() == [True] * 3
-    assert evaluate(parse("Entry$"), {}, 3, first_entry=7).tolist() == [7, 8, 9]
+    assert evaluate(parse("Entry$"), {}, 3).tolist() == [0, 1, 2]
+    assert evaluate(parse("Entry$"), {"Entry$": np.arange(7, 10)}, 3).tolist() == [7, 8, 9]
 
 
 def test_no_rows_give_no_results() -> None:

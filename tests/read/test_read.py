@@ -11,7 +11,8 @@ import uproot
 
 from conftest import write_tree
 from pidlab.errors import DataError, UsageError
-from pidlab.read import Source, Table, find_all, find_sources, split_tree, trees_in
+from pidlab.read import Source, Table, find_all, find_sources, trees_in
+from pidlab.read.find import split_tree
 
 N = 1000
 FLAT = {

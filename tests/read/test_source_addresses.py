@@ -31,7 +31,8 @@ from source_tables import (
 )
 
 from pidlab.errors import DataError
-from pidlab.read import Source, Table, find_sources, split_tree, trees_in
+from pidlab.read import Source, Table, find_sources, trees_in
+from pidlab.read.find import split_tree
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from conftest import write_tree
 from pidlab.read import Source, Table, identity_of
-from pidlab.read.clusters import edges
+from pidlab.read.table import edges
 
 N = 1_000
 

@@ -29,7 +29,7 @@ from safetensors.numpy import load_file, save
 import pidlab as package
 from conftest import Run
 from pidlab.apply.attach import write_attach
-from pidlab.apply.summary import Summary
+from pidlab.apply import Summary
 from pidlab.config.load import load_config
 from pidlab.config.starter import starter_configuration
 from pidlab.errors import ConfigError, ModelError, OutputError, PidlabError
@@ -54,7 +54,8 @@ from pidlab.runs.record import seal
 from pidlab.runs.replot import figure_titles
 from pidlab.runs.reproduce import reproduce
 from pidlab.runs.revision import revision_of
-from pidlab.runs.whole import whole_folder, write_whole
+from pidlab.atomic import write_text
+from pidlab.runs.whole import whole_folder
 from real_root import ask_root, needs_root
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -394,7 +395,7 @@ def test_where_the_new_run_cannot_be_moved_both_are_there_and_it_says_where(
 KILLED = """
 import sys, time
 from pathlib import Path
-from pidlab.whole import whole_folder
+from pidlab.runs.whole import whole_folder
 with whole_folder(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("")
     print("writing", flush=True)
@@ -437,12 +438,12 @@ def test_a_replacement_that_was_cut_off_is_undone_by_the_next_run(tmp_path: Path
 def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
     (tmp_path / "link").symlink_to("a")
-    write_whole(tmp_path / "link", "new")
+    write_text(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "a").read_text() == "new"
-    code = "import resource as r, signal, sys; from pathlib import Path; from pidlab.runs.whole import write_whole\n"
+    code = "import resource as r, signal, sys; from pathlib import Path; from pidlab.atomic import write_text\n"
     code += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); r.setrlimit(r.RLIMIT_FSIZE, (100, 100))\n"
-    code += "write_whole(Path(sys.argv[1]), 'x' * 10_000)"
+    code += "write_text(Path(sys.argv[1]), 'x' * 10_000)"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "a"], capture_output=True, text=True, check=False)
     assert "OutputError" in done.stderr
     assert (tmp_path / "a").read_text() == "new"
@@ -722,7 +723,7 @@ def test_bits_flipped_in_trees_crash_nothing(run: Path, tmp_path: Path) -> None:
 import random, sys
 import numpy as np
 from pathlib import Path
-from pidlab.models.bdt import _read_booster, _Scorer
+from pidlab.models.bdt.estimator import _read_booster, _Scorer
 whole, rng = Path(sys.argv[1]).read_bytes(), random.Random(5)
 x = np.random.default_rng(1).normal(size=(50, 3)).astype("f4")
 path, refused = Path(sys.argv[2]), 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tune_orders import CONTENT
 
 from pidlab.config.edit import edited, flow
-from pidlab.config.load import check_config, plain_value
+from pidlab.config.load import check_config, yaml_value
 from pidlab.errors import UsageError
 from pidlab.models.registry import MODEL_TYPES
 from pidlab.tune.space import Dimension, described, dimension, rounded, search_space, with_parameters
@@ -106,7 +106,7 @@ def test_a_key_inside_a_parameter_is_reached_by_a_dot() -> None:
 def test_numbers_have_four_digits(value: float) -> None:
     assert rounded(value) == pytest.approx(value, rel=6e-4)
     assert rounded(rounded(value)) == rounded(value)
-    assert plain_value(flow(rounded(value))) == rounded(value)
+    assert yaml_value(flow(rounded(value))) == rounded(value)
 
 
 @given(st.integers(1, 2000))
@@ -156,7 +156,7 @@ def test_values_are_replaced_and_all_else_stays() -> None:
     text = edited(WRITTEN, {("models", "bdt", "max_depth"): 7, ("models", "bdt", "lambda"): 1e-7})
     assert text == WRITTEN.replace("max_depth: 3}", "max_depth: 7, lambda: 1e-07}")
     text = edited(WRITTEN, {("models", "mlp", "hidden"): [3, 4], ("models", "mlp", "activation"): "tanh"})
-    assert plain_value(text)["models"]["mlp"] == {
+    assert yaml_value(text)["models"]["mlp"] == {
         "type": "mlp", "hidden": [3, 4], "dropout": None, "activation": "tanh",
     }  # fmt: skip
     assert {"# head", "  files: a.root   # where", "    type: mlp   # net", "    # after"} <= set(text.splitlines())
@@ -171,8 +171,8 @@ def test_values_are_replaced_and_all_else_stays() -> None:
                     lambda inner: st.lists(inner, max_size=3), max_leaves=5))  # fmt: skip
 def test_any_plain_value_comes_back_as_it_was_put_in(value: Any) -> None:
     for path in (("models", "bdt", "x"), ("models", "mlp", "type"), ("models", "mlp", "new"), ("data", "files")):
-        content = plain_value(edited(WRITTEN, {path: value}))
-        expected = plain_value(WRITTEN)
+        content = yaml_value(edited(WRITTEN, {path: value}))
+        expected = yaml_value(WRITTEN)
         section = expected
         for part in path[:-1]:
             section = section[part]

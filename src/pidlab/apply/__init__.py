@@ -1,19 +1,18 @@
-"""Apply: stream files through the models of a run and write a friend tree for each."""
+"""Apply: score files with the models of a run and write a friend tree for each."""
 
 from pidlab.apply.inputs import UnreadableInput, find_inputs
-from pidlab.apply.outputs import friend_paths
+from pidlab.apply.outputs import Summary, friend_paths
+from pidlab.apply.run_friends import write_run_friends
 from pidlab.apply.scoring import friend_branches, score_branches
 from pidlab.apply.stream import apply
-from pidlab.apply.summary import RunSplit, Summary, parts_of
 
 __all__ = [
-    "RunSplit",
     "Summary",
     "UnreadableInput",
     "apply",
     "find_inputs",
     "friend_branches",
     "friend_paths",
-    "parts_of",
     "score_branches",
+    "write_run_friends",
 ]

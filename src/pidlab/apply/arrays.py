@@ -1,4 +1,4 @@
-"""Arrays: a finished run that scores what is in memory, inside whatever loop an analysis has."""
+"""Arrays: a finished run that scores arrays in memory, inside the loop of an analysis."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+from numpy.typing import NDArray
 
-from pidlab.apply.scoring import Scored, Scorer, score_branches, training_keys
+from pidlab.apply.scoring import Scorer, blank_columns, score_branches, training_keys
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.expressions import Kind, check, kind_from_array
+from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk
 from pidlab.read.candidates import find_collection, row_kinds
 from pidlab.runs.bundle import load_bundle
@@ -25,8 +27,11 @@ DataFrame, or the events of a coffea processor."""
 class LoadedRun:
     """The models of a finished run, for arrays in memory.
 
-    Where the run has folds, events that it used are recognised if the arrays hold the branches of `data.event_id`, and
-    scored by the model that did not see them; all others get the mean of the fold models.
+    If the run has folds and the arrays hold the branches of `data.event_id`, events that the run used are scored by the
+    model that did not see them; all others get the mean of the fold models.
+
+    `friend` gives everything in one pass. `scores`, `decide` and `selected` each compute only what they return, so two
+    of them take as long as both together.
 
     Attributes:
         models: names.
@@ -38,8 +43,8 @@ class LoadedRun:
         """Load the run in the folder `run`, or some of its `models`.
 
         Raises:
-            UsageError: this is not the folder of a run, or it has no such model.
-            ModelError: something in it is damaged.
+            UsageError: `run` is not the folder of a run, or it has no such model.
+            ModelError: a file of the run is damaged.
         """
         self._bundle = load_bundle(Path(run), models)
         anywhere = replace(self._bundle, recipe=replace(self._bundle.recipe, event_id=()))
@@ -48,23 +53,31 @@ class LoadedRun:
         self.branches = self._by_values.branches
         self.working_points = {name: tuple(d.name for d in found) for name, found in self._bundle.decisions.items()}
 
-    def scores(self, arrays: Columns) -> dict[str, Any]:
-        """The signal's score of each model, by its name; with more than two classes each class's as `MODEL_CLASS`.
-
-        Arrays are (n,) float32, or lists of candidates as the run has them; NaN where the selection fails. They are
-        those of the friend trees.
+    def friend(self, arrays: Columns) -> dict[str, Any]:
+        """Every branch that a friend tree has: `pid_selected`, the scores and all decisions, by the names there.
 
         Raises:
             DataError: a branch is missing, or of another length or type.
         """
-        scored = self._scored(arrays)
-        names = [b for m, c in self._bundle.models.items() for b in score_branches(m, c)]
-        return {name.removeprefix("pid_"): _as_given(scored, name) for name in names}
+        return self._scored(arrays, self.models)
+
+    def scores(self, arrays: Columns) -> dict[str, Any]:
+        """The signal's score of each model, by its name; with more than two classes each class's as `MODEL_CLASS`.
+
+        Arrays are (n,) float32, or lists of candidates if the run has candidates; NaN where the selection fails. They
+        are those of the friend trees.
+
+        Raises:
+            DataError: a branch is missing, or of another length or type.
+        """
+        branches = {name: score_branches(name, model) for name, model in self._bundle.models.items()}
+        scored = self._scored(arrays, [name for name, own in branches.items() if own])
+        return {branch.removeprefix("pid_"): scored[branch] for own in branches.values() for branch in own}
 
     def decide(self, arrays: Columns, working_point: str) -> dict[str, Any]:
         """What each model decides at a working point: true where it is passed, (n,) bool or lists of candidates.
 
-        Models that do not have the working point (somebody's cuts have "hand" only) are left out.
+        Models that do not have the working point are left out (models of type `expression` have "hand" only).
 
         Raises:
             UsageError: no model has this working point.
@@ -74,8 +87,8 @@ class LoadedRun:
         if not deciding:
             known = {point for points in self.working_points.values() for point in points}
             raise UsageError(f"no model has the working point {working_point!r}; {nearest(working_point, known)}")
-        scored = self._scored(arrays)
-        return {name: _as_given(scored, f"pid_{name}_{working_point}") for name in deciding}
+        scored = self._scored(arrays, deciding)
+        return {name: scored[f"pid_{name}_{working_point}"] for name in deciding}
 
     def selected(self, arrays: Columns) -> Any:
         """Whether the selection of the run is passed: (n,) bool or lists of candidates.
@@ -83,21 +96,27 @@ class LoadedRun:
         Raises:
             DataError: a branch is missing, or of another length or type.
         """
-        return _as_given(self._scored(arrays), "pid_selected")
+        chunk = self._chunk(arrays, self._by_values)
+        return _as_given(selected(self._bundle.recipe, chunk), chunk)
 
-    def _scored(self, arrays: Columns) -> Scored:
-        event_id = self._bundle.recipe.event_id
-        by_key = self._by_key.knows_events and all(_find(arrays, name) is not None for name in event_id)
-        scorer = self._by_key if by_key and event_id else self._by_values
-        columns = {name: _column(arrays, name) for name in sorted(scorer.branches)}
-        return scorer(self._chunk(columns), "")
-
-    def _chunk(self, columns: dict[str, Any]) -> Chunk:
+    def _scored(self, arrays: Columns, models: Sequence[str]) -> dict[str, Any]:
+        """The friend's branches of some models, by name; those of other models are blank."""
         recipe = self._bundle.recipe
+        by_key = self._by_key.knows_events and all(_find(arrays, name) is not None for name in recipe.event_id)
+        scorer = self._by_key if by_key and recipe.event_id else self._by_values
+        chunk = self._chunk(arrays, scorer)
+        columns = blank_columns(self._bundle, chunk.n_rows)
+        scorer.score(columns, chunk, np.flatnonzero(selected(recipe, chunk)), "", models)
+        return {name: _as_given(values, chunk) for name, values in columns.items()}
+
+    def _chunk(self, arrays: Columns, scorer: Scorer) -> Chunk:
+        """The arrays as rows of an input, with all branches that the scorer reads."""
+        recipe = self._bundle.recipe
+        columns = {name: _column(arrays, name) for name in sorted(scorer.branches)}
         lengths = {name: len(values) for name, values in columns.items()}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{name} {n:,}" for name, n in lengths.items())
-            raise DataError(f"the arrays differ in length: {told}")
+            each = ", ".join(f"{name} {n:,}" for name, n in lengths.items())
+            raise DataError(f"the arrays differ in length: {each}")
         n = next(iter(lengths.values()), 0)
         kinds = {name: kind_from_array(values) for name, values in columns.items()}
         columns["Entry$"] = columns["LocalEntry$"] = np.arange(n)
@@ -110,23 +129,23 @@ class LoadedRun:
         return Chunk(rows, 0, int(counts.sum()), columns, counts)
 
     def _check(self, kinds: Mapping[str, Kind]) -> None:
-        for stated in self._bundle.recipe.stated():
-            check(stated.expression, kinds)
+        for located in self._bundle.recipe.expressions():
+            check(located.expression, kinds)
 
 
 def load(run: str | Path, models: Sequence[str] = ()) -> LoadedRun:
     """The models of a finished run (or those named), ready to score arrays in memory.
 
     Raises:
-        UsageError: this is not the folder of a run, or it has no such model.
-        ModelError: something in it is damaged.
+        UsageError: `run` is not the folder of a run, or it has no such model.
+        ModelError: a file of the run is damaged.
     """
     return LoadedRun(run, models)
 
 
-def _as_given(scored: Scored, name: str) -> Any:
-    values = scored.columns[name]
-    return values if scored.counts is None else ak.unflatten(values, scored.counts)
+def _as_given(values: NDArray[Any], chunk: Chunk) -> Any:
+    """One value a row, as lists of candidates if the rows are candidates."""
+    return values if chunk.counts is None else ak.unflatten(values, chunk.counts)
 
 
 def _find(arrays: Columns, name: str) -> Any:
@@ -165,7 +184,7 @@ def _column(arrays: Columns, name: str) -> Any:
 
 
 def _from_awkward(found: ak.Array, name: str) -> Any:
-    """A numpy array where there is one value a row, else an awkward array of plain lists."""
+    """A numpy array if there is one value a row, else an awkward array of plain lists."""
     plain = ak.without_parameters(found) if found.ndim > 1 else found
     if plain.ndim == 1 and "?" not in str(plain.type.content):
         return ak.to_numpy(plain, allow_missing=False)
@@ -189,10 +208,10 @@ def _from_awkward(found: ak.Array, name: str) -> Any:
 
 
 def _from_objects(values: Any, name: str) -> Any:
-    """Text, or numbers among which None stands for a missing one, from a numpy array (n,) of objects.
+    """Text or numbers from a numpy array (n,) of objects; None and NaN are missing values.
 
     Raises:
-        DataError: it holds something else.
+        DataError: the array holds something else, or a missing value that is not floating-point.
     """
     mask = np.array([v is None or v != v for v in values], np.bool_)
     held = values[~mask]
@@ -211,7 +230,7 @@ def _from_objects(values: Any, name: str) -> Any:
 
 
 def _from_extension(found: Any, name: str) -> Any:
-    """A pandas column of a type that numpy has not: nullable numbers, text."""
+    """The values of a pandas column of a type that numpy lacks: nullable numbers and text."""
     mask, kind = np.asarray(found.isna()), getattr(found.dtype, "kind", "O")
     if kind == "f":
         return np.asarray(found.to_numpy(dtype=np.float64, na_value=np.nan))
@@ -222,10 +241,10 @@ def _from_extension(found: Any, name: str) -> Any:
 
 
 def _without_gaps(values: Any, mask: Any, name: str) -> Any:
-    """Floating-point values with NaN where `mask` (n, ...) is true; others must have no gap.
+    """Floating-point values with NaN where `mask` (n, ...) is true.
 
     Raises:
-        DataError: they have one.
+        DataError: a value is missing that is not floating-point.
     """
     if values.dtype.kind == "f":
         return np.where(mask, np.asarray(np.nan, values.dtype), values)
@@ -234,7 +253,7 @@ def _without_gaps(values: Any, mask: Any, name: str) -> Any:
 
 
 def _refuse_gaps(mask: Any, name: str) -> None:
-    """Refuse rows (n,) without a value where nothing stands for a missing one.
+    """Refuse rows without a value, which are true in `mask` (n,).
 
     Raises:
         DataError: there are such rows.

@@ -1,14 +1,14 @@
-"""Attach: two small files beside the friends, for ROOT and for Python, that put them next to their inputs."""
+"""Attach: two small files that open inputs and their friends together, in ROOT and in Python."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pidlab.apply.summary import Summary
+from pidlab.apply.outputs import Summary, friend_name
+from pidlab.atomic import write_text
 from pidlab.credentials import address_without_secrets
 from pidlab.expressions.literals import cpp_comment, cpp_string, python_string
-from pidlab.runs.whole import write_whole
 
 Row = tuple[str, str, str, str]
 
@@ -127,7 +127,7 @@ def iterate(branches=None, scores=None, tree={first}, step=200_000):
 
 
 def write_attach(output: Path, summaries: Sequence[Summary]) -> None:
-    """Write `attach.C` and `attach.py` for the ROOT files among the inputs; nothing where there is none.
+    """Write `attach.C` and `attach.py` for the ROOT files among the inputs, if there are any.
 
     Raises:
         OutputError: they cannot be written.
@@ -139,10 +139,10 @@ def write_attach(output: Path, summaries: Sequence[Summary]) -> None:
     score = next((f"pid_{model}" for s in summaries for model in s.n_passed), "pid_selected")
     in_root = ",\n".join("   {" + ", ".join(map(cpp_string, row)) + "}" for row in rows)
     in_python = "\n".join(f"    ({', '.join(map(python_string, row))})," for row in rows)
-    told = {"tree": cpp_comment(first[1]), "branch": cpp_comment(f"{first[3]}.{score}")}
-    write_whole(output / "attach.C", _ROOT.format(rows=in_root, first=cpp_string(first[1]), **told))
+    names = {"tree": cpp_comment(first[1]), "branch": cpp_comment(f"{first[3]}.{score}")}
+    write_text(output / "attach.C", _ROOT.format(rows=in_root, first=cpp_string(first[1]), **names))
     text = _PYTHON.format(rows=in_python, first=python_string(first[1]), feature="p", score=score)
-    write_whole(output / "attach.py", text)
+    write_text(output / "attach.py", text)
 
 
 def _rows(output: Path, summaries: Iterable[Summary]) -> Iterable[Row]:
@@ -150,11 +150,11 @@ def _rows(output: Path, summaries: Iterable[Summary]) -> Iterable[Row]:
     for s in summaries:
         if s.source.is_root:
             friend = s.target.resolve().relative_to(folder).as_posix()
-            yield _from(folder, s.source.path), s.source.tree, friend, s.friend
+            yield _from(folder, s.source.path), s.source.tree, friend, friend_name(s.source)
 
 
 def _from(folder: Path, path: str) -> str:
-    """A path as it stands in a file in `folder`: relative for what lies below, else whole."""
+    """A path as a file in `folder` names it: relative for what lies below the folder, else absolute."""
     if "://" in path:
         return address_without_secrets(path)
     whole = Path(path).parent.resolve() / Path(path).name

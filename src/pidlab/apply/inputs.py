@@ -1,4 +1,4 @@
-"""Inputs: what the words of a command line mean, file by file, and how each input is cut into pieces."""
+"""Inputs: the files that the words of a command line name, and the pieces into which each is cut."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pidlab.read import STEP, Source, Table, chained, each_path
 
 @dataclass(frozen=True, slots=True)
 class UnreadableInput:
-    """An input that was named and cannot be opened, and why."""
+    """An input that was named and cannot be opened, with the reason."""
 
     name: str
     reason: str
@@ -26,29 +26,29 @@ class UnreadableInput:
 def find_inputs(recipe: Recipe, words: Sequence[str], tree: str | None) -> tuple[list[Source], list[UnreadableInput]]:
     """The inputs that `words` mean: paths, patterns, addresses, `file.root:tree`, and `@LIST` for a file of such lines.
 
-    An input that is named twice is taken once. What cannot be opened stops nothing.
+    An input that is named twice is taken once. Inputs that cannot be opened are returned with the reason.
 
     Raises:
         UsageError: a list cannot be read, or `data.friends` names files of the configuration's own inputs only.
     """
     found: dict[Source, None] = {}
-    lost = []
+    unreadable = []
     for word in (line for each in words for line in (_listed(each) if each.startswith("@") else [each])):
         try:
             paths = each_path(word, Path())
         except DataError as error:
-            lost.append(UnreadableInput(word, str(error)))
+            unreadable.append(UnreadableInput(word, str(error)))
             continue
         for path in paths:
             try:
                 found |= dict.fromkeys(recipe.inputs([path], tree))
             except DataError as error:
-                lost.append(UnreadableInput(path, str(error)))
-    return chained(list(found)), lost
+                unreadable.append(UnreadableInput(path, str(error)))
+    return chained(list(found)), unreadable
 
 
 def _listed(word: str) -> list[str]:
-    """The lines of `@LIST`, without empty ones and those that begin with #."""
+    """The lines of `@LIST`, without empty lines and comments."""
     path = Path(word.removeprefix("@"))
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: is a folder, a pipe or a device; name a file with one path a line")
@@ -62,13 +62,13 @@ def _listed(word: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ApplyPlan:
-    """An input that was looked at.
+    """How an input is read, found out by opening it.
 
     Attributes:
-        name: what stands for it in the hash of the event key.
+        name: stands for the input in the hash of the event key.
         keys: the `event_id` branches and their types.
-        counter: of candidates in an entry; None where a row is an entry.
-        edges: the entries at which to cut it; None where it can only be read from its beginning.
+        counter: the branch that counts the candidates of an entry; None if a row is an entry.
+        edges: the entries at which the input is cut; None if it can only be read from its beginning.
     """
 
     source: Source
@@ -79,12 +79,12 @@ class ApplyPlan:
     edges: list[int] | None
 
 
-def look_at(source: Source, name: str, scorer: Scorer) -> ApplyPlan:
-    """Open an input and see that all expressions fit it.
+def plan_of(source: Source, name: str, scorer: Scorer) -> ApplyPlan:
+    """Open an input and check that all expressions fit its branches.
 
     Raises:
-        DataError: it cannot be read.
-        ConfigError, UsageError: it lacks a branch, or one is of another kind.
+        DataError: the input cannot be read.
+        ConfigError, UsageError: a branch is missing or of another kind.
     """
     recipe = scorer.bundle.recipe
     with Table(source, recipe.per) as table:
@@ -100,7 +100,7 @@ def look_at(source: Source, name: str, scorer: Scorer) -> ApplyPlan:
 
 
 def pieces_of(plan: ApplyPlan, scorer: Scorer, call: str) -> Iterator[EntryRange]:
-    """The pieces of one input, in order and at least one; where an input is read here, a piece brings its entries."""
+    """The pieces of an input, in order, at least one; they bring their entries if the input has no edges."""
     if plan.edges is not None or not plan.n_entries:
         edges = plan.edges or [0]
         for start, stop in zip(edges, edges[1:] or [0], strict=False):

@@ -1,13 +1,15 @@
-"""Outputs: where the friend of each input goes, what tells that it is finished, and how it is written."""
+"""Outputs: the friend file of each input, its place, its contents, and the mark by which it is known as finished."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import posixpath
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,42 @@ import awkward as ak
 
 from pidlab.apply.inputs import ApplyPlan
 from pidlab.apply.scoring import EntryRange, Failed, Scored, friend_branches
-from pidlab.apply.summary import RunSplit, Summary, summed
 from pidlab.errors import DataError, OutputError
 from pidlab.progress import Task
 from pidlab.read import Source, identity_of
 from pidlab.rootio.friends import FriendFile, FriendTree, read_marker
 from pidlab.runs.bundle import Bundle
+
+Result = tuple[EntryRange, Scored | Failed]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of one tree.
+
+    Attributes:
+        target: the friend file, which does not exist after a failure.
+        n_passed: model to the number of rows that pass its first working point.
+        n_known: selected rows that the run used itself, scored by the fold model that did not see them.
+        seconds: by stage (read, select, each model, write), summed over all workers.
+        skipped: true if an earlier call had finished the friend.
+        failure: why this input has no friend; empty if it has one.
+    """
+
+    source: Source
+    target: Path
+    n_rows: int = 0
+    n_selected: int = 0
+    n_passed: Mapping[str, int] = field(default_factory=dict)
+    n_known: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    skipped: bool = False
+    failure: str = ""
+
+
+def friend_name(source: Source) -> str:
+    """The name of the friend tree of an input: that of its tree, without folder and cycle, with `_pid` behind it."""
+    return f"{source.tree.rsplit('/', 1)[-1].partition(';')[0]}_pid"
 
 
 def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:
@@ -53,15 +85,15 @@ def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:
 
 
 def _folder_of_address(address: str) -> str:
-    """The folder of an address, without `.` and `..`, which a server may read in another way than a path."""
+    """The folder of an address with `.` and `..` resolved, which a server may resolve in another way."""
     scheme, _, rest = address.partition("://")
     return f"{scheme}://{posixpath.normpath('/' + rest.partition('?')[0].rpartition('/')[0]).lstrip('/')}"
 
 
 def marker_of(bundle: Bundle, names: Mapping[Source, str], knows_events: bool) -> dict[str, Any] | None:
-    """How a finished friend of the inputs `names` (with what stands for each in the event key) says it was made.
+    """The metadata by which a finished friend of some inputs is recognised; None if an input has no identity.
 
-    None where an input does not tell its content from another.
+    `names` maps the inputs to what stands for each in the hash of the event key.
 
     Raises:
         DataError: an input cannot be opened.
@@ -75,7 +107,7 @@ def marker_of(bundle: Bundle, names: Mapping[Source, str], knows_events: bool) -
 
 
 def finished(target: Path, sources: Sequence[Source], marker: Mapping[str, Any] | None) -> list[Summary]:
-    """The summaries of an output that is there, whole, and made of these inputs by these models; empty otherwise."""
+    """The summaries of an output if it is whole and made of these inputs by these models, else an empty list."""
     found = read_marker(target) if marker is not None and target.is_file() else None
     if found is None or any(found.get(key) != value for key, value in (marker or {}).items()):
         return []
@@ -86,7 +118,7 @@ def finished(target: Path, sources: Sequence[Source], marker: Mapping[str, Any] 
 
 
 class InputFailedError(DataError):
-    """The input of an output cannot be scored to its end."""
+    """An input cannot be scored to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +126,7 @@ class Output:
     """One friend file to be written, of all trees of one input file.
 
     Attributes:
-        marker: how it is made; None where nothing can tell that it need not be made again.
+        marker: the metadata by which a finished output is recognised; None if it cannot be.
     """
 
     target: Path
@@ -106,10 +138,8 @@ class Output:
         """Entries of all trees."""
         return sum(plan.n_entries for plan in self.plans)
 
-    def write(
-        self, bundle: Bundle, results: Iterable[tuple[EntryRange, Scored | Failed]], known: RunSplit | None, task: Task
-    ) -> list[Summary]:
-        """Write the pieces, which come in order, and tell of each tree.
+    def write(self, bundle: Bundle, results: Iterable[Result], task: Task) -> list[Summary]:
+        """Write the pieces, which come in order, and return a summary of each tree.
 
         Raises:
             InputFailedError: a piece cannot be scored; nothing is left of the file.
@@ -117,23 +147,18 @@ class Output:
         """
         plans = {plan.source: plan for plan in self.plans}
         metadata = {"input": self.plans[0].source.place, **(self.marker or {})}
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        with FriendFile(self.target, metadata) as file:
-            summaries = [
-                _write_tree(self._tree(file, bundle, plans[source], known), own, source, self.target, known, task)
-                for source, own in itertools.groupby(results, key=lambda result: result[0].source)
-            ]
+        with friend_file(self.target, metadata) as (file, summaries):
+            for source, own in itertools.groupby(results, key=lambda result: result[0].source):
+                tree = friend_tree(file, bundle, source, plans[source].keys, plans[source].counter)
+                summaries.append(write_tree(tree, bundle, own, source, self.target, task))
             self._check_unchanged()
-            file.metadata["counts"] = [
-                {key: getattr(s, key) for key in ("n_rows", "n_selected", "n_passed", "n_known")} for s in summaries
-            ]
         return summaries
 
     def _check_unchanged(self) -> None:
-        """See that the files are those that were looked at before they were read.
+        """Check that no input has changed since it was opened for the first time.
 
         Raises:
-            InputFailedError: one was changed meanwhile.
+            InputFailedError: an input has changed.
         """
         for plan, before in zip(self.plans, (self.marker or {}).get("inputs", ()), strict=False):
             if "://" in plan.source.path:
@@ -145,49 +170,71 @@ class Output:
             if (now or {}) | {"name": plan.name} != before:
                 raise InputFailedError(f"{plan.source}: was changed while it was read; apply it again")
 
-    def _tree(self, file: FriendFile, bundle: Bundle, plan: ApplyPlan, known: RunSplit | None) -> FriendTree:
-        types, name = friend_branches(bundle, with_split=known is not None), Summary(plan.source, self.target).friend
-        try:
-            if plan.counter is None:
-                return file.tree(name, types | plan.keys)
-            return file.tree(name, plan.keys, jagged=types, counter=plan.counter)
-        except OutputError as error:
-            if isinstance(error.__cause__, OSError):
-                raise
-            raise InputFailedError(str(error)) from error
+
+@contextlib.contextmanager
+def friend_file(target: Path, metadata: Mapping[str, Any]) -> Iterator[tuple[FriendFile, list[Summary]]]:
+    """A friend file under construction; the counts of the summaries that the block collects go into its marker."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FriendFile(target, metadata) as file:
+        summaries: list[Summary] = []
+        yield file, summaries
+        file.metadata["counts"] = [
+            {key: getattr(s, key) for key in ("n_rows", "n_selected", "n_passed", "n_known")} for s in summaries
+        ]
 
 
-def _write_tree(
-    tree: FriendTree,
-    results: Iterable[tuple[EntryRange, Scored | Failed]],
+def friend_tree(
+    file: FriendFile,
+    bundle: Bundle,
     source: Source,
-    target: Path,
-    known: RunSplit | None,
-    task: Task,
+    keys: Mapping[str, Any],
+    counter: str | None,
+    *,
+    with_split: bool = False,
+) -> FriendTree:
+    """The friend tree of an input; jagged if `counter` names the branch that counts its candidates.
+
+    Raises:
+        InputFailedError: a branch of the input cannot be held by the tree, or has the name of another.
+        OutputError: the file cannot be written.
+    """
+    types, name = friend_branches(bundle, with_split=with_split), friend_name(source)
+    try:
+        if counter is None:
+            return file.tree(name, types | dict(keys))
+        return file.tree(name, keys, jagged=types, counter=counter)
+    except OutputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        raise InputFailedError(str(error)) from error
+
+
+def write_tree(
+    tree: FriendTree, bundle: Bundle, results: Iterable[Result], source: Source, target: Path, task: Task
 ) -> Summary:
-    part = known.part(source) if known else None
-    n_rows, seconds, done = 0, 0.0, []
+    """Write the pieces of an input, which come in order, into its friend tree.
+
+    Raises:
+        InputFailedError: a piece cannot be scored.
+        OutputError: the file cannot be written.
+    """
+    points = {name: f"pid_{name}_{bundle.decisions[name][0].name}" for name in bundle.models if bundle.decisions[name]}
+    n_rows = n_selected = n_known = 0
+    n_passed: Counter[str] = Counter(dict.fromkeys(points, 0))
+    seconds: dict[str, float] = {}
     for piece, scored in results:
         if isinstance(scored, Failed):
             raise InputFailedError(scored.reason)
         start = time.perf_counter()
         columns: dict[str, Any] = dict(scored.columns)
-        if part is not None:
-            columns["pid_split"] = part[n_rows : n_rows + scored.n_rows]
         if scored.counts is not None:
             columns = {name: ak.unflatten(values, scored.counts) for name, values in columns.items()}
-        tree.extend(columns | dict(scored.keys))
+        tree.extend(columns | scored.keys)
         n_rows += scored.n_rows
-        done.append((scored.n_selected, scored.n_known, scored.n_passed, scored.seconds))
-        seconds += time.perf_counter() - start
+        n_selected += int(scored.columns["pid_selected"].sum())
+        n_known += scored.n_known
+        n_passed.update({model: int(scored.columns[point].sum()) for model, point in points.items()})
+        for stage, value in {**scored.seconds, "write": time.perf_counter() - start}.items():
+            seconds[stage] = seconds.get(stage, 0.0) + value
         task.advance(piece.stop - piece.start)
-    n_selected, n_known, n_passed, stages = zip(*done, strict=True)
-    return Summary(
-        source=source,
-        target=target,
-        n_rows=n_rows,
-        n_selected=sum(n_selected),
-        n_passed=summed(n_passed),
-        n_known=sum(n_known),
-        seconds=summed(stages) | {"write": seconds},
-    )
+    return Summary(source, target, n_rows, n_selected, n_passed, n_known, seconds)

@@ -1,10 +1,10 @@
-"""Scoring: a piece of an input through selection, features and models, the same in a thread, a process or a cluster."""
+"""Scoring: selection, features and models on a piece of an input, in a thread, a process or a cluster."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,11 @@ from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk, Source, Table
 from pidlab.runs.bundle import Bundle, load_bundle
 from pidlab.runs.scored_events import FILE, read_training_keys
+from pidlab.sample import BoolArray, FloatArray, IntArray
 from pidlab.split import Keys
+
+Branches = dict[str, NDArray[Any]]
+"""Arrays by the names of branches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,11 @@ class EntryRange:
     """Consecutive entries of one input.
 
     Attributes:
-        name: what stands for the input in the hash of the event key.
+        name: stands for the input in the hash of the event key.
         start, stop: the entries from `start` to before `stop`.
-        call: another in each call of `apply`; an input is opened anew for each.
-        chunk: the entries themselves, of a format that can only be read from its beginning; None: whoever scores reads.
-        failure: why the entries could not be read; empty where they could.
+        call: differs between calls of `apply`; an input is opened anew in each.
+        chunk: the entries, if the format can only be read from its beginning; None if the worker reads them.
+        failure: why the entries could not be read; empty if they could.
     """
 
     source: Source
@@ -52,25 +56,26 @@ class EntryRange:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The friend's branches for one piece.
+    """The friend's branches for the rows of a chunk.
 
     Attributes:
         columns: branch to an array of n_rows.
         keys: the branches that identify an event, n_entries each.
-        counts: (n_entries,) rows of each entry where a row is a candidate; None where it is an entry.
-        n_known: selected rows of events that the run used.
-        n_passed: model to the number of rows that pass its first working point.
+        counts: (n_entries,) rows of each entry if a row is a candidate; None if a row is an entry.
+        n_known: selected rows of events that the run used; 0 if the run has no folds.
         seconds: by stage.
     """
 
-    columns: Mapping[str, NDArray[Any]]
-    keys: Mapping[str, NDArray[Any]]
+    columns: Branches
+    keys: Branches
     counts: NDArray[Any] | None
-    n_rows: int
-    n_selected: int
     n_known: int
-    n_passed: Mapping[str, int]
     seconds: Mapping[str, float]
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows, selected or not."""
+        return len(self.columns["pid_selected"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +85,14 @@ class Failed:
     reason: str
 
 
-class _ChunkWatch:
-    """Seconds by stage, from lap to lap."""
+class _Laps:
+    """Seconds by stage; a stage lasts from the end of the one before it to its own."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def lap(self, stage: str) -> None:
+    def end(self, stage: str) -> None:
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
@@ -98,13 +103,11 @@ class Scorer:
     """The models of a bundle, ready for pieces of any input.
 
     Attributes:
-        events: sorted hashes of the events whose fold model is known; None: every event is taken for such a one where
-            `all_known`, otherwise none is.
+        events: sorted hashes of the events that the run used; None if they are not known.
     """
 
     bundle: Bundle
     events: Keys | None = None
-    all_known: bool = False
     followed: tuple[tuple[str, LocatedExpression], ...] = field(init=False)
     branches: frozenset[str] = field(init=False)
 
@@ -123,67 +126,110 @@ class Scorer:
 
     @property
     def knows_events(self) -> bool:
-        """Whether some events take the fold model that did not see them."""
-        return bool(self.bundle.recipe.loaded.config.folds) and (self.all_known or self.events is not None)
+        """Whether events of the run are scored by the fold model that did not see them."""
+        return bool(self.bundle.recipe.loaded.config.folds) and self.events is not None
 
     def check(self, table: Table) -> None:
-        """See that a table has what is needed.
+        """Check that a table has all branches that are read, of usable types.
 
         Raises:
-            ConfigError, UsageError: it has not.
+            ConfigError, UsageError: a branch is missing or of another type.
         """
         check_table(self.bundle.recipe, table)
-        self.bundle.recipe.check(table, [stated for _, stated in self.followed])
+        self.bundle.recipe.check(table, [located for _, located in self.followed])
 
     def __call__(self, chunk: Chunk, name: str) -> Scored:
-        """The friend's branches for a chunk of the input that `name` stands for."""
-        recipe, watch = self.bundle.recipe, _ChunkWatch()
-        kept = np.flatnonzero(selected(recipe, chunk))
-        rows = chunk.take(kept)
-        x, given = feature_matrix(recipe, rows), expression_columns(recipe, rows)
-        event, known = self._known(rows, name)
-        spectators = {name: values_of(stated, rows) for name, stated in self.followed}
-        columns: dict[str, NDArray[Any]] = {"pid_selected": np.zeros(chunk.n_rows, bool)}
-        columns["pid_selected"][kept] = True
-        n_passed: dict[str, int] = {}
-        watch.lap("select")
-        for model, contender in self.bundle.models.items():
-            scores = contender.scores_of(x, given, event, known)
-            for branch, column in score_branches(model, contender).items():
-                columns[branch] = _spread(scores[:, column], kept, chunk.n_rows)
-            for number, decision in enumerate(self.bundle.decisions[model]):
-                passed = decision.passed(scores[:, contender.decision_column(number)], spectators)
-                columns[f"pid_{model}_{decision.name}"] = of_all = np.zeros(chunk.n_rows, bool)
-                of_all[kept] = passed
-                n_passed.setdefault(model, int(passed.sum()))
-            watch.lap(model)
-        keys = {key: chunk.entries[key] for key in recipe.event_id}
-        n_known = int(known.sum()) if known is not None else len(kept) if event is not None else 0
-        return Scored(columns, keys, chunk.counts, chunk.n_rows, len(kept), n_known, n_passed, watch.seconds)
+        """The friend's branches for a chunk; `name` stands for its input in the hash of the event key."""
+        laps, columns = _Laps(), blank_columns(self.bundle, chunk.n_rows)
+        rows = np.flatnonzero(selected(self.bundle.recipe, chunk))
+        n_known = self.score(columns, chunk, rows, name, laps=laps)
+        return Scored(columns, self.keys(chunk), chunk.counts, n_known, laps.seconds)
 
-    def _known(self, rows: Chunk, name: str) -> tuple[Keys | None, NDArray[np.bool_] | None]:
-        """(n,) hashes of the rows' events, and (n,) which of them the run used; None where nothing depends on it."""
-        if not self.knows_events:
-            return None, None
-        event = event_keys(self.bundle.recipe, rows, name)
-        if self.events is None:
-            return event, None
+    def keys(self, chunk: Chunk) -> Branches:
+        """The branches that identify an event, one value an entry."""
+        return {key: chunk.entries[key] for key in self.bundle.recipe.event_id}
+
+    def score(
+        self,
+        columns: Branches,
+        chunk: Chunk,
+        rows: IntArray,
+        name: str,
+        models: Iterable[str] | None = None,
+        laps: _Laps | None = None,
+    ) -> int:
+        """Score the selected `rows` of a chunk into `columns`; returns how many of them are of events of the run.
+
+        Args:
+            columns: as `blank_columns` makes them for all rows of the chunk.
+            chunk: with the `branches` that are read.
+            rows: their indices in the chunk.
+            name: stands for the input in the hash of the event key.
+            models: names; None for all.
+            laps: gets the seconds.
+        """
+        recipe, laps = self.bundle.recipe, laps or _Laps()
+        taken = chunk.take(rows)
+        x, expression_values = feature_matrix(recipe, taken), expression_columns(recipe, taken)
+        event = known = None
+        if self.knows_events:
+            event = event_keys(recipe, taken, name)
+            known = self._is_known(event)
+        spectators = {name: values_of(located, taken) for name, located in self.followed}
+        laps.end("select")
+        for model in self.bundle.models if models is None else models:
+            scores = self.bundle.models[model].scores_of(x, expression_values, event, known)
+            fill_columns(columns, self.bundle, model, rows, scores, spectators)
+            laps.end(model)
+        columns["pid_selected"][rows] = True
+        return 0 if known is None else int(known.sum())
+
+    def _is_known(self, event: Keys) -> BoolArray:
+        """(n,) true for the hashes of events that the run used."""
+        assert self.events is not None
         if not len(self.events):
-            return event, np.zeros(len(event), bool)
+            return np.zeros(len(event), bool)
         place = np.minimum(np.searchsorted(self.events, event), len(self.events) - 1)
-        return event, self.events[place] == event
+        return np.asarray(self.events[place] == event)
+
+
+def blank_columns(bundle: Bundle, n: int) -> Branches:
+    """The friend's branches for n rows that are not selected: NaN for scores, false for decisions."""
+    blank = {np.dtype(np.float32): np.nan, np.dtype(bool): False}
+    return {name: np.full(n, blank[kind], kind) for name, kind in friend_branches(bundle, with_split=False).items()}
+
+
+def fill_columns(
+    columns: Branches,
+    bundle: Bundle,
+    model: str,
+    rows: IntArray,
+    scores: Scores,
+    spectators: Mapping[str, FloatArray],
+) -> None:
+    """Write the scores (m, k) of a model, and its decisions, into `columns` at the m `rows` (see `blank_columns`).
+
+    `spectators` holds those that flat working points follow, (m,) each.
+    """
+    scored_by = bundle.models[model]
+    for branch, column in score_branches(model, scored_by).items():
+        columns[branch][rows] = scores[:, column]
+    for number, decision in enumerate(bundle.decisions[model]):
+        passed = decision.passed(scores[:, scored_by.decision_column(number)], spectators)
+        columns[f"pid_{model}_{decision.name}"][rows] = passed
 
 
 def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]]:
-    """The branches of a friend tree, besides the event key, and their types.
+    """The branches of a friend tree and their types, without those of the event key.
 
     Raises:
         ModelError: two of them would have one name.
     """
     branches: list[tuple[str, np.dtype[Any]]] = [("pid_selected", np.dtype(bool))]
-    for name, contender in bundle.models.items():
-        branches += ((branch, np.dtype(np.float32)) for branch in score_branches(name, contender))
-        branches += ((f"pid_{name}_{point}", np.dtype(bool)) for point in dict.fromkeys(_points(bundle, name)))
+    for name, model in bundle.models.items():
+        points = dict.fromkeys(decision.name for decision in bundle.decisions[name])
+        branches += ((branch, np.dtype(np.float32)) for branch in score_branches(name, model))
+        branches += ((f"pid_{name}_{point}", np.dtype(bool)) for point in points)
     if with_split:
         branches.append(("pid_split", np.dtype(np.int8)))
     types = dict(branches)
@@ -194,29 +240,18 @@ def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]
     return types
 
 
-def _points(bundle: Bundle, model: str) -> Iterator[str]:
-    return (decision.name for decision in bundle.decisions[model])
-
-
-def score_branches(name: str, contender: Model) -> dict[str, int]:
-    """Branch name to the column of the scores that it holds; none for cuts without a score."""
-    if contender.per_point_cuts:
+def score_branches(name: str, model: Model) -> dict[str, int]:
+    """Branch to the column of the scores that it holds; empty for cuts without a score."""
+    if model.per_point_cuts:
         return {}
-    classes = contender.recipe.classes
-    if contender.one_sided:
-        return {f"pid_{name}": contender.recipe.signal}
+    classes = model.recipe.classes
+    if model.one_sided:
+        return {f"pid_{name}": model.recipe.signal}
     return {f"pid_{name}_{c}": i for i, c in enumerate(classes)}
 
 
-def _spread(scores: NDArray[np.float32], kept: NDArray[np.int64], n: int) -> Scores:
-    """Scores of selected rows among all rows, NaN elsewhere."""
-    result = np.full(n, np.nan, np.float32)
-    result[kept] = scores
-    return result
-
-
-class _Desk(threading.local):
-    """The input that a thread has open: pieces of one input mostly come one after another."""
+class _OpenTable(threading.local):
+    """The input that a thread keeps open, since pieces of one input mostly follow each other."""
 
     table: Table | None = None
     what: tuple[Any, ...] = ()
@@ -234,11 +269,11 @@ class _Desk(threading.local):
             table.__exit__(None, None, None)
 
 
-_desk = _Desk()
+_open_table = _OpenTable()
 
 
 def score_piece(scorer: Scorer, piece: EntryRange) -> Scored | Failed:
-    """Read, where the piece does not bring its entries along, and score; what is wrong with the input is an answer."""
+    """Read a piece, unless it brings its entries, and score it; returns `Failed` if the input is at fault."""
     if piece.failure:
         return Failed(piece.failure)
     start = time.perf_counter()
@@ -246,22 +281,22 @@ def score_piece(scorer: Scorer, piece: EntryRange) -> Scored | Failed:
         with one_thread():
             chunk = piece.chunk
             if chunk is None:
-                table = _desk.open(piece, scorer.bundle.recipe.per)
+                table = _open_table.open(piece, scorer.bundle.recipe.per)
                 chunk = table.span(scorer.branches, piece.start, piece.stop)
             seconds = time.perf_counter() - start
             scored = scorer(chunk, piece.name)
     except PidlabError as error:
-        _desk.clear()
+        _open_table.clear()
         return Failed(str(error))
     return replace(scored, seconds={**scored.seconds, "read": seconds})
 
 
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:
-    """Which models another process is to score with: those of a run's folder, which it loads itself.
+    """The models that another process loads from the folder of a run and scores with.
 
     Attributes:
-        fingerprint: what the bundle must have; the folder must not have changed meanwhile.
+        fingerprint: that of the bundle, by which a folder that has changed meanwhile is noticed.
     """
 
     run: str
@@ -270,29 +305,29 @@ class ScoringRequest:
 
 
 @lru_cache(maxsize=2)
-def scorer_of(order: ScoringRequest) -> Scorer:
-    """The scorer that an order means, loaded once a process.
+def scorer_of(request: ScoringRequest) -> Scorer:
+    """The scorer of a request, loaded once a process.
 
     Raises:
         ModelError: the folder holds another run by now.
     """
-    bundle = load_bundle(Path(order.run), order.models)
-    if bundle.fingerprint != order.fingerprint:
-        raise ModelError(f"{order.run}: was changed while its models were being applied; apply them again")
+    bundle = load_bundle(Path(request.run), request.models)
+    if bundle.fingerprint != request.fingerprint:
+        raise ModelError(f"{request.run}: was changed while its models were being applied; apply them again")
     return Scorer(bundle, training_keys(bundle))
 
 
-def score_elsewhere(order: ScoringRequest, piece: EntryRange) -> Scored | Failed:
-    """`score_piece` in a process that has only the order."""
+def score_elsewhere(request: ScoringRequest, piece: EntryRange) -> Scored | Failed:
+    """`score_piece` in a process that has only the request."""
     try:
-        scorer = scorer_of(order)
+        scorer = scorer_of(request)
     except PidlabError as error:
         return Failed(str(error))
     return score_piece(scorer, piece)
 
 
 def training_keys(bundle: Bundle) -> Keys | None:
-    """Sorted hashes of the events that the bundle's run used; None where it has no folds or did not keep them."""
+    """Sorted hashes of the events that the bundle's run used; None if it has no folds or did not keep them."""
     if not bundle.recipe.loaded.config.folds or bundle.folder is None or not (bundle.folder / FILE).is_file():
         return None
     return read_training_keys(bundle.folder)

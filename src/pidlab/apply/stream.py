@@ -1,4 +1,4 @@
-"""Stream: inputs through workers into friend files, a few pieces at a time, whatever happens to some of them."""
+"""Stream: inputs go through workers into friend files, a few pieces at a time; one that fails stops no other."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from pidlab.apply.attach import write_attach
-from pidlab.apply.inputs import look_at, pieces_of
-from pidlab.apply.outputs import InputFailedError, Output, finished, friend_paths, marker_of
+from pidlab.apply.inputs import pieces_of, plan_of
+from pidlab.apply.outputs import InputFailedError, Output, Summary, finished, friend_paths, marker_of
 from pidlab.apply.scoring import EntryRange, Scorer, training_keys
-from pidlab.apply.summary import RunSplit, Summary
-from pidlab.apply.workers import WorkerPool, crew_for
+from pidlab.apply.workers import WorkerPool, worker_pool
 from pidlab.errors import DataError, OutputError, UsageError
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import input_keys
@@ -29,7 +28,6 @@ def apply(
     sources: Sequence[Source],
     output: Path,
     watcher: Watcher,
-    known: RunSplit | None = None,
     *,
     jobs: int | None = None,
     executor: Executor | None = None,
@@ -38,57 +36,55 @@ def apply(
 ) -> list[Summary]:
     """Write `STEM_pid.root` for each file among `sources` below `output`, with a tree `TREE_pid` for each tree.
 
-    Besides, `attach.C` and `attach.py` in `output` put the friends beside their inputs. An output that is there and
-    was made of the same inputs by the same models is left as it is; so a call that was killed goes on where it was. An
-    input that cannot be scored leaves no output, is told of in its summary, and stops no other.
+    `attach.C` and `attach.py` in `output` open inputs and friends together. An output that an earlier call made of the
+    same inputs by the same models is kept, so that a call that was killed can be continued. An input that cannot be
+    scored has no output, is named in its summary, and stops no other.
 
     Args:
         bundle: the models.
         sources: the inputs.
-        output: a folder, which is made where it is not there.
-        watcher: told of progress.
-        known: what a run knows of its own inputs; then every input must be good, and all are written.
+        output: the folder, which is made if it does not exist.
+        watcher: is told of the progress.
         jobs: processes to score in, started by spawn; 1 for one thread of this process; None for a few threads of it.
         executor: any `concurrent.futures.Executor` whose workers see the run's folder and the inputs at the same paths.
         dask: the address of a dask scheduler, in place of `executor`.
-        force: finished outputs too are made again.
+        force: make finished outputs again.
 
     Returns:
-        One summary a source, in their order.
+        One summary for each source, in their order.
 
     Raises:
-        OutputError: a friend file cannot be written, or would replace an input; what was finished before stays.
-        UsageError: other processes are wanted, and the bundle is of no finished run; or dask is not installed.
-        ConfigError, DataError: with `known`, whatever is wrong with an input.
+        OutputError: a friend file cannot be written, or would replace an input; finished outputs stay.
+        UsageError: other processes are wanted and the bundle is not of a finished run; or dask is not installed.
     """
-    scorer = Scorer(bundle, known.events if known else training_keys(bundle), known is not None)
-    if known is None and bundle.recipe.loaded.config.folds and scorer.events is None:
+    scorer = Scorer(bundle, training_keys(bundle))
+    if bundle.recipe.loaded.config.folds and scorer.events is None:
         watcher.note("The run did not keep its events: every event is scored by the mean of the fold models.")
-    caller = _Caller(scorer, known, force, input_keys(sources))
+    caller = _Caller(scorer, force, input_keys(sources))
     caller.plan(friend_paths([s.path for s in sources], output), sources)
     n_skipped = len({s.target for s in caller.summaries.values() if s.skipped})
     if n_skipped:
         watcher.note(f"{n_skipped} of the friend files were finished already and stay; --force makes them again.")
     if caller.outputs:
-        with one_thread(), crew_for(scorer, jobs, executor, dask) as crew:
-            caller.score(crew, watcher)
+        with one_thread(), worker_pool(scorer, jobs, executor, dask) as pool:
+            caller.score(pool, watcher)
     summaries = [caller.summaries[source] for source in sources]
     write_attach(output, [s for s in summaries if not s.failure])
     return summaries
 
 
 class _Caller:
-    """One call of `apply`: first every input is looked at, then pieces go out to the crew and come back in order."""
+    """One call of `apply`: opens every input, then sends pieces to the workers and writes them in order."""
 
-    def __init__(self, scorer: Scorer, known: RunSplit | None, force: bool, names: dict[Source, str]) -> None:
-        self.scorer, self.known, self.force, self.names = scorer, known, force, names
+    def __init__(self, scorer: Scorer, force: bool, names: dict[Source, str]) -> None:
+        self.scorer, self.force, self.names = scorer, force, names
         self.call = uuid.uuid4().hex
         self.outputs: list[Output] = []
         self.summaries: dict[Source, Summary] = {}
         self._failed: set[str] = set()
 
     def plan(self, targets: dict[str, Path], sources: Sequence[Source]) -> None:
-        """Decide what is to be written."""
+        """Find out which outputs are to be written."""
         by_path: dict[str, list[Source]] = {path: [] for path in targets}
         for source in sources:
             by_path[source.path].append(source)
@@ -101,20 +97,18 @@ class _Caller:
 
     def _plan(self, target: Path, sources: list[Source]) -> None:
         bundle, names = self.scorer.bundle, {source: self.names[source] for source in sources}
-        marker = None if self.known else marker_of(bundle, names, self.scorer.knows_events)
+        marker = marker_of(bundle, names, self.scorer.knows_events)
         done = [] if self.force else finished(target, sources, marker)
         self.summaries |= {s.source: s for s in done}
         if not done:
-            plans = tuple(look_at(source, name, self.scorer) for source, name in names.items())
+            plans = tuple(plan_of(source, name, self.scorer) for source, name in names.items())
             self.outputs.append(Output(target, plans, marker))
 
     def _fail(self, sources: Sequence[Source], target: Path, error: DataError | UsageError) -> None:
-        if self.known is not None:
-            raise error
         self._failed.add(sources[0].path)
         self.summaries |= {source: Summary(source, target, failure=str(error)) for source in sources}
 
-    def score(self, crew: WorkerPool, watcher: Watcher) -> None:
+    def score(self, pool: WorkerPool, watcher: Watcher) -> None:
         """Score and write all outputs, in order.
 
         Raises:
@@ -123,21 +117,21 @@ class _Caller:
         by_path = {output.plans[0].source.path: output for output in self.outputs}
         total = sum(output.n_entries for output in self.outputs)
         with watcher.task("scoring", total, "entries") as task:
-            counted = _Rated(task)
-            results = itertools.groupby(crew.run(self._pieces()), key=lambda result: result[0].source.path)
+            rated = _RatedTask(task)
+            results = itertools.groupby(pool.run(self._pieces()), key=lambda result: result[0].source.path)
             for path, own in results:
-                output, before = by_path[path], counted.done
+                output, before = by_path[path], rated.done
                 try:
-                    written = output.write(self.scorer.bundle, own, self.known, counted)
+                    written = output.write(self.scorer.bundle, own, rated)
                     self.summaries |= {s.source: s for s in written}
                 except InputFailedError as error:
                     self._fail([plan.source for plan in output.plans], output.target, error)
-                    counted.advance(output.n_entries - (counted.done - before))
+                    rated.advance(output.n_entries - (rated.done - before))
                 except OSError as error:
                     raise OutputError(f"{output.target}: cannot be written ({error.strerror or error})") from error
 
     def _pieces(self) -> Iterator[EntryRange]:
-        """The pieces of all inputs, in order; those of an input that has failed are passed over."""
+        """The pieces of all inputs, in order, without those of an input that has failed."""
         for output in self.outputs:
             for plan in output.plans:
                 for piece in pieces_of(plan, self.scorer, self.call):
@@ -146,8 +140,8 @@ class _Caller:
                     yield piece
 
 
-class _Rated(Task):
-    """Passes progress on with events a second."""
+class _RatedTask(Task):
+    """A task that adds the rate to its progress."""
 
     def __init__(self, task: Task, clock: Callable[[], float] = time.monotonic) -> None:
         self._task, self._clock = task, clock
@@ -155,7 +149,7 @@ class _Rated(Task):
         self.done = 0
 
     def advance(self, amount: int = 1, numbers: object = None) -> None:
-        """`amount` more entries are written."""
+        """Count `amount` more entries."""
         self.done += amount
         seconds = max(self._clock() - self._start, 1e-3)
         self._task.advance(amount, {"million entries a second": self.done / seconds / 1e6})

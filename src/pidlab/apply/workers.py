@@ -1,4 +1,4 @@
-"""Workers: threads, processes or a cluster that score pieces, with a few of them under way and answers in order."""
+"""Workers: threads, processes or a cluster that score pieces of inputs; results come back in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, Queue
@@ -20,13 +20,13 @@ from pidlab.apply.scoring import EntryRange, Failed, Scored, Scorer, ScoringRequ
 from pidlab.errors import PidlabError, UsageError
 
 _MOST_THREADS = 4
-"""Beyond this, threads wait for each other in Python's own part of the work; processes do not."""
+"""More threads than this wait for each other, since much of the work is done by the interpreter."""
 
 _AHEAD = 2
-"""Pieces under way beyond one a worker: enough to keep every worker busy while one is written."""
+"""Pieces under way besides one a worker: every worker is busy while a piece is written."""
 
 PATIENCE = 60.0
-"""Seconds that a cluster may be without an answer or a worker."""
+"""Seconds after which a cluster that does not answer, or has no worker, is given up."""
 
 Work = Callable[[EntryRange], Scored | Failed]
 
@@ -36,11 +36,11 @@ class WorkerPool:
     """An executor, and how many pieces may be under way in it.
 
     Attributes:
-        executor: where pieces are scored.
-        work: what is done to each.
-        n_workers: how many work at the same time.
-        alive: whether there is a worker; None where workers are always there.
-        fresh: makes another such executor, of that many workers; None where it is not ours to make.
+        executor: scores the pieces.
+        work: the function that is called with each piece.
+        n_workers: how many pieces are scored at the same time.
+        fresh: makes another executor with a given number of workers; None if the executor is the caller's.
+        alive: tells whether a cluster has a worker; None for executors that always have one.
     """
 
     executor: Executor
@@ -51,9 +51,9 @@ class WorkerPool:
     _spare: Executor | None = None
 
     def run(self, pieces: Iterable[EntryRange]) -> Iterator[tuple[EntryRange, Scored | Failed]]:
-        """Each piece with its answer, in order; only as many pieces are taken as are under way or done next.
+        """Yields each piece with its result, in order; pieces are taken only when a worker will soon be free.
 
-        A piece whose worker died, or failed in a way that is not the input's, is tried once more.
+        A piece whose worker died, or raised something else than a PidlabError, is tried once more.
         """
         under_way: deque[tuple[EntryRange, Future[Scored | Failed]]] = deque()
         for piece in pieces:
@@ -80,11 +80,11 @@ class WorkerPool:
             return piece, self._result(future)
         except PidlabError:
             raise
-        except Exception:  # whatever befell the worker, it was not told as an answer
+        except Exception:  # whatever befell the worker
             return piece, self._second_try(piece)
 
     def _second_try(self, piece: EntryRange) -> Scored | Failed:
-        """Alone with a worker of its own, where that can be made: then it is to blame if that one dies too."""
+        """Tries a piece again, with a worker of its own if one can be made: the piece is to blame if it dies too."""
         if self.fresh is not None and self._spare is None:
             self._spare = self.fresh(1)
         try:
@@ -98,19 +98,19 @@ class WorkerPool:
             return Failed(f"{piece}: cannot be scored, tried twice ({type(error).__name__}: {error})")
 
     def _result(self, future: Future[Scored | Failed]) -> Scored | Failed:
-        """What a future holds, waited for as long as there are workers.
+        """The result of a future; waits as long as there are workers.
 
         Raises:
-            UsageError: there were none for `PATIENCE`.
+            UsageError: there was no worker for `PATIENCE` seconds.
         """
-        left = time.monotonic()
+        last_seen = time.monotonic()
         while self.alive is not None:
             wait([future], timeout=min(5.0, PATIENCE / 4))
             if future.done():
                 break
             if self.alive():
-                left = time.monotonic()
-            elif time.monotonic() - left > PATIENCE:
+                last_seen = time.monotonic()
+            elif time.monotonic() - last_seen > PATIENCE:
                 what = f"the cluster has had no worker for {PATIENCE:g} s; start some, and give the same command again"
                 raise UsageError(f"{what}: what is finished stays")
         return future.result()
@@ -121,53 +121,67 @@ class WorkerPool:
         self._spare = None
 
     def dismiss(self) -> None:
-        """Let go of the workers, when those under way are done."""
+        """Wait for the pieces under way, then end the workers."""
         self._dismiss_spare()
         self.executor.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
-def crew_for(scorer: Scorer, jobs: int | None, executor: Executor | None, dask: str) -> Iterator[WorkerPool]:
-    """Those who score: `executor` as given, a dask cluster, `jobs` processes, or threads of this process.
+def worker_pool(scorer: Scorer, jobs: int | None, executor: Executor | None, dask: str) -> Iterator[WorkerPool]:
+    """Workers that score: `executor`, a dask cluster, `jobs` processes, or else threads of this process.
 
     Raises:
-        UsageError: other processes are wanted and there is no finished run for them to load, or dask is not installed.
+        UsageError: other processes are wanted and the bundle has no folder for them to load; dask is not installed; or
+            the cluster does not answer or has no workers.
     """
     if executor is not None:
         n_workers = getattr(executor, "_max_workers", None) or len(os.sched_getaffinity(0))
-        yield WorkerPool(executor, partial(score_elsewhere, _order(scorer)), n_workers)
+        yield WorkerPool(executor, partial(score_elsewhere, _request(scorer)), n_workers)
     elif dask:
         with _cluster(dask) as (cluster, n_workers):
             yield WorkerPool(
-                cluster.get_executor(), partial(score_elsewhere, _order(scorer)), n_workers, alive=_workers_of(cluster)
+                cluster.get_executor(),
+                partial(score_elsewhere, _request(scorer)),
+                n_workers,
+                alive=_workers_of(cluster),
             )
     elif jobs is not None and jobs > 1:
-        yield from _dismissed(WorkerPool(_processes(jobs), partial(score_elsewhere, _order(scorer)), jobs, _processes))
+        with _dismissed(
+            WorkerPool(_processes(jobs), partial(score_elsewhere, _request(scorer)), jobs, _processes)
+        ) as pool:
+            yield pool
     else:
-        n_threads = jobs or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
-        yield from _dismissed(WorkerPool(ThreadPoolExecutor(n_threads), partial(score_piece, scorer), n_threads))
+        with threads(partial(score_piece, scorer), jobs) as pool:
+            yield pool
 
 
-def _dismissed(crew: WorkerPool) -> Iterator[WorkerPool]:
+def threads(work: Work, n: int | None = None) -> AbstractContextManager[WorkerPool]:
+    """Threads of this process that do `work`; by default as many as there are cores, up to four."""
+    n = n or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    return _dismissed(WorkerPool(ThreadPoolExecutor(n), work, n))
+
+
+@contextmanager
+def _dismissed(pool: WorkerPool) -> Iterator[WorkerPool]:
     try:
-        yield crew
+        yield pool
     finally:
-        crew.dismiss()
+        pool.dismiss()
 
 
-def _order(scorer: Scorer) -> ScoringRequest:
+def _request(scorer: Scorer) -> ScoringRequest:
     if scorer.bundle.folder is None:
         raise UsageError("other processes load the models from the folder of a finished run; apply in threads, jobs=1")
     return ScoringRequest(str(scorer.bundle.folder), tuple(scorer.bundle.models), scorer.bundle.fingerprint)
 
 
 def _processes(n: int) -> ProcessPoolExecutor:
-    """Started by spawn: a process that is forked after xgboost or torch were used hangs."""
+    """Processes started by spawn, since a process that is forked after xgboost or torch were used hangs."""
     return ProcessPoolExecutor(n, multiprocessing.get_context("spawn"), initializer=_begin)
 
 
 def _begin() -> None:
-    """A worker leaves Ctrl-C to the process that started it, and does not outlive it."""
+    """Let a worker ignore Ctrl-C, which its parent handles, and end with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -195,9 +209,9 @@ def _cluster(address: str) -> Iterator[tuple[Any, int]]:
 
     threading.Thread(target=connect, daemon=True).start()
     try:
-        client = made.get(timeout=PATIENCE)  # dask itself waits for minutes where a server says nothing
+        client = made.get(timeout=PATIENCE)  # dask itself waits for minutes
     except Empty:
-        client = TimeoutError(f"nothing was said for {PATIENCE:g} s")
+        client = TimeoutError(f"no answer for {PATIENCE:g} s")
     if isinstance(client, Exception):
         raise UsageError(f"--dask {address}: no scheduler answers there ({client}); is the address right?") from client
     with client:
@@ -208,12 +222,12 @@ def _cluster(address: str) -> Iterator[tuple[Any, int]]:
 
 
 def _workers_of(client: Any) -> Callable[[], bool]:
-    """Tells whether a cluster has a worker; it has none where its scheduler does not answer."""
+    """A function that tells whether a cluster has a worker; false if its scheduler does not answer."""
 
     def alive() -> bool:
         try:
             return bool(client.sync(client.scheduler.identity, callback_timeout=PATIENCE / 4)["workers"])
-        except Exception:  # whatever keeps it from answering
+        except Exception:  # whatever keeps the scheduler from answering
             return False
 
     return alive

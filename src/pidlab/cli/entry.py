@@ -1,4 +1,4 @@
-"""From the words of a command line to a command, and from what it raises to a sentence and an exit code."""
+"""The command `pidlab`: runs a command, and turns what it raises into a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,26 @@ from collections.abc import Sequence
 
 import click
 
-from pidlab.cli.group import cli
+from pidlab import __version__
+from pidlab.cli import runs, start, work
 from pidlab.cli.options import STOPPED
 from pidlab.cli.printable import printable
 from pidlab.credentials import without_secrets
 from pidlab.errors import OutputError, PidlabError
 from pidlab.process import collect_rarely, every_interrupt, give_matplotlib_a_folder, open_streams
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="pidlab")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Particle identification on ROOT files: hand-made cuts, optimised cuts, BDT and network compared fairly."""
+
+
+for _command in (*start.COMMANDS, *work.COMMANDS, *runs.COMMANDS):
+    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         text = io.StringIO()
         error.show(text)
-        click.echo(_shown(text.getvalue()), nl=False, err=True)
+        click.echo(_printable(text.getvalue()), nl=False, err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped; nothing half-written was left behind", STOPPED)
@@ -38,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(traceback.format_exc() if debug else str(error), error.exit_code)
     except MemoryError:
         _fail("out of memory; read fewer branches or fewer events", 1)
-    except (ImportError, SystemError) as error:  # what loading a library raises where the address space is too small
+    except (ImportError, SystemError) as error:  # raised by a library that does not fit into the address space
         _fail(traceback.format_exc() if debug else _not_loaded(error), 1)
     except OSError as error:
-        if error.errno is None:  # of a library in C that could not be loaded
+        if error.errno is None:  # raised by a library in C that could not be loaded
             _fail(traceback.format_exc() if debug else _not_loaded(error), 1)
         sentence = OutputError(f"{error.filename or 'input or output'}: {error.strerror or error}")
         _fail(traceback.format_exc() if debug else str(sentence), 1)
@@ -49,17 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _not_loaded(error: Exception) -> str:
-    told = " ".join(str(error).split())[:300]
+    reason = " ".join(str(error).split())[:300]
     return (
-        f"a library cannot be loaded ({type(error).__name__}: {told}): there is not enough memory or address space "
+        f"a library cannot be loaded ({type(error).__name__}: {reason}): there is not enough memory or address space "
         "(`ulimit -v`), or the installation is not whole"
     )
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(_shown(f"pidlab: {message}"), err=True)
+    click.echo(_printable(f"pidlab: {message}"), err=True)
     sys.exit(code)
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     return printable(without_secrets(text))

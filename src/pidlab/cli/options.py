@@ -1,4 +1,4 @@
-"""What several commands share: types, options, and the terminal they write to."""
+"""Types and options that several commands share, and the terminal that they write to."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ VERBOSE = click.option(
 )
 
 STOPPED = 130
-"""The exit code of what Ctrl-C ended, as shells have it."""
+"""The exit code of a command that Ctrl-C ended, as in shells."""
 
 
-class Stopped(PidlabError):  # noqa: N818  # no error: somebody wanted it
-    """Somebody stopped a command."""
+class Stopped(PidlabError):  # noqa: N818  # not an error, since the user wanted it
+    """The user stopped a command."""
 
     exit_code = STOPPED
 
 
 @contextmanager
-def stoppable(going_on: str) -> Iterator[None]:
-    """Ctrl-C in the block ends the command with a sentence that says how to go on.
+def stoppable(continuation: str) -> Iterator[None]:
+    """Let Ctrl-C in the block end the command with a sentence that says how to go on.
 
     Raises:
-        Stopped: by Ctrl-C.
+        Stopped: the user pressed Ctrl-C.
     """
     try:
         with every_interrupt():
             yield
     except KeyboardInterrupt:
-        raise Stopped(f"stopped; {going_on}") from None
+        raise Stopped(f"stopped; {continuation}") from None
 
 
 def resources(device: str, jobs: int | None, allow_import: Sequence[str]) -> Resources:
-    """What models may use, as the options say it."""
+    """The resources of the models, from the options of a command."""
     from pidlab.models.registry import Resources
 
     return Resources(device, jobs, tuple(allow_import))  # type: ignore[arg-type]  # a click.Choice
@@ -70,7 +70,7 @@ def resources(device: str, jobs: int | None, allow_import: Sequence[str]) -> Res
 
 @contextmanager
 def terminal(quiet: bool = False, verbose: bool = False) -> Iterator[tuple[Console, Terminal]]:
-    """The console for results, on stdout, and the watcher that tells of progress on stderr."""
+    """The console for results, on stdout, and the watcher that shows progress on stderr."""
     from pidlab.cli.terminal import PlainConsole, Terminal
 
     console = PlainConsole()
@@ -82,5 +82,5 @@ def terminal(quiet: bool = False, verbose: bool = False) -> Iterator[tuple[Conso
 
 
 def say(console: Any, sentence: str) -> None:
-    """Print a sentence as it is, on one line."""
+    """Print a sentence on one line, without colours."""
     console.print(sentence, highlight=False, soft_wrap=True)

@@ -16,9 +16,9 @@ from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, PATH, resources, say,
 @click.option("--json", "json_file", type=PATH, help="Write the comparison to this file too.")
 def compare(runs: Sequence[Path], json_file: Path | None) -> None:
     """Show two finished RUNS or more side by side, paired where they tested the same events."""
+    from pidlab.atomic import write_text
     from pidlab.cli.terminal import pair_lines, runs_table
     from pidlab.runs.compare import as_json, compare_runs, load_runs
-    from pidlab.runs.whole import write_whole
 
     if len(runs) < 2:
         raise click.UsageError("name two runs or more")
@@ -29,7 +29,7 @@ def compare(runs: Sequence[Path], json_file: Path | None) -> None:
         for line in (line for pair in pairs for line in pair_lines(pair)):
             say(console, line)
     if json_file is not None:
-        write_whole(json_file, as_json(finished, pairs) + "\n")
+        write_text(json_file, as_json(finished, pairs) + "\n")
 
 
 @click.command()
@@ -94,13 +94,14 @@ def plot(run: Path, names: Sequence[str], output: Path, formats: Sequence[str], 
 @click.option("-o", "--output", type=PATH, required=True, help="The folder for the files.")
 def export(run: Path, format_: str, models: Sequence[str], events: Sequence[str], output: Path) -> None:
     """Write the models of RUN for other programs, and check what is written against pidlab on events."""
+    from pidlab.cli.terminal import summary_line
     from pidlab.export import export as export_bundle
     from pidlab.runs.bundle import load_bundle
 
     bundle = load_bundle(run, models)
     sources = bundle.recipe.inputs(list(events), None) if events else None
     for exported in export_bundle(bundle, run, format_, models, output, sources):
-        click.echo(exported.summary_line)
+        click.echo(summary_line(exported))
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Commands to start with: a sample, a look at a file, a configuration for it, and help for shells and editors."""
+"""Commands to start with: simulate, inspect, init, schema, completion."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def inspect(file: str, ranges: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def init(file: str, output: Path, force: bool) -> None:
     """Write a starter configuration for this very FILE[:TREE]."""
+    from pidlab.atomic import write_text
     from pidlab.config.starter import starter_configuration
     from pidlab.read import Table, find_one
     from pidlab.read.inspection import inspect as inspect_table
-    from pidlab.runs.whole import write_whole
 
     if output.exists() and not force:
         raise OutputError(f"{output}: is there already; name another file with -o, or replace it with --force")
@@ -61,7 +61,7 @@ def init(file: str, output: Path, force: bool) -> None:
     path = source.path if "://" in source.path else str(Path(source.path).resolve())
     with Table(source) as table:
         text = starter_configuration(path, source.tree, inspect_table(table), source.columns)
-    write_whole(output, text)
+    write_text(output, text)
     click.echo(f"wrote {output}; look it over, then: pidlab run {output}")
 
 

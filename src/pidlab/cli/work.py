@@ -123,12 +123,12 @@ def apply(
             watcher.note(
                 f"{run} was made by a version of pidlab that kept no checksums: damage of its files may not be seen."
             )
-        sources, lost = find_inputs(bundle.recipe, files, tree)
+        sources, unreadable = find_inputs(bundle.recipe, files, tree)
         summaries = apply_bundle(bundle, sources, output, watcher, jobs=jobs, dask=dask, force=force)
         if done := [s for s in summaries if not s.failure]:
             console.print(summary_table(done))
             say(console, stage_line(done))
-    if failed := failures(summaries, lost):
+    if failed := failures(summaries, unreadable):
         raise DataError(failed)
 
 
@@ -162,17 +162,20 @@ def tune(
     Trials are judged on the validation sample; test events are not looked at. They are kept in a database: the same
     command goes on with them, and processes that share it work together.
     """
-    with stoppable("trials that were finished are kept; the same command goes on"), terminal(quiet) as (console, told):
+    with (
+        stoppable("trials that were finished are kept; the same command goes on"),
+        terminal(quiet) as (console, watcher),
+    ):
         from pidlab.cli.terminal import trials_table, tuning_lines
         from pidlab.tune import TuningRequest
         from pidlab.tune import tune as tune_model
 
-        order = TuningRequest(config, model, trials, search=search, **how)
-        found = tune_model(order, resources(device, jobs, allow_import), told)
+        request = TuningRequest(config, model, trials, search=search, **how)
+        found = tune_model(request, resources(device, jobs, allow_import), watcher)
         console.print(trials_table(found))
         for line in tuning_lines(found):
             say(console, line)
-        say(console, f"wrote {order.target}")
+        say(console, f"wrote {request.target}")
 
 
 COMMANDS = (run, apply, tune)

@@ -1,4 +1,4 @@
-"""A configuration with some values replaced, and everything else as its author wrote it."""
+"""Edit: a configuration with some values replaced, and everything else as its author wrote it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from pidlab.config.load import dotted, plain_value
+from pidlab.config.load import dotted, yaml_value
 from pidlab.config.names import KeyPath
 from pidlab.errors import UsageError
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+_UNQUOTED = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 
 
 def edited(text: str, values: Mapping[KeyPath, Any]) -> str:
-    """YAML `text` with the value at each key path replaced, or its key added to a mapping that is there.
+    """Returns YAML `text` with the value at each key path replaced, or its key added to the mapping above it.
 
-    Comments, order and layout stay. Values are plain: numbers, texts, lists and dicts.
+    Comments, order and layout are kept. Values are numbers, texts, lists and dicts.
 
     Raises:
-        UsageError: what is above a key is no mapping.
+        UsageError: there is no mapping above a key.
     """
     for path, value in values.items():
         root = YAML(typ="safe", pure=True).compose(text)
@@ -32,14 +32,14 @@ def edited(text: str, values: Mapping[KeyPath, Any]) -> str:
 
 
 def flow(value: Any) -> str:
-    """A plain value in YAML on one line."""
+    """Returns a value in YAML on one line."""
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{flow(str(k))}: {flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, str):
-        plain = _PLAIN.fullmatch(value) and isinstance(plain_value(value), str)
-        return value if plain else json.dumps(value, ensure_ascii=False)
+        is_unquoted = _UNQUOTED.fullmatch(value) and isinstance(yaml_value(value), str)
+        return value if is_unquoted else json.dumps(value, ensure_ascii=False)
     return json.dumps(value)
 
 
@@ -59,7 +59,7 @@ def _replaced(text: str, root: Node, path: KeyPath, value: str) -> str:
 
 
 def _deepest(node: Node, path: KeyPath) -> tuple[Node | None, Node, KeyPath]:
-    """The key and the node at `path`, or those of the last above it that is there and the rest of the path."""
+    """Returns the key and the node at `path`, or those of the deepest key above it and the rest of the path."""
     key: Node | None = None
     for i, part in enumerate(path):
         found: tuple[Node | None, Node] | None = None
@@ -74,7 +74,7 @@ def _deepest(node: Node, path: KeyPath) -> tuple[Node | None, Node, KeyPath]:
 
 
 def _is_empty(node: Node) -> bool:
-    """True of the value of `key:` with nothing behind it, which ruamel places anywhere up to the next key."""
+    """True for the value of `key:` without a value, which ruamel places anywhere up to the next key."""
     return bool(node.start_mark.index == node.end_mark.index)
 
 
@@ -83,7 +83,7 @@ def _colon(key: Node) -> int:
 
 
 def _end(key: Node | None, node: Node) -> int:
-    """Where the text of a value ends; that of a block ends with its last value, not with the comments after it."""
+    """Returns where the text of a value ends; a block ends with its last value, before the comments after it."""
     if key is not None and _is_empty(node):
         return _colon(key)
     if isinstance(node, MappingNode | SequenceNode) and not node.flow_style and node.value:
@@ -96,7 +96,7 @@ def _added(text: str, node: MappingNode, entry: str) -> str:
     end = _end(last_key, last_value)
     if node.flow_style:
         return f"{text[:end]}, {entry}{text[end:]}"
-    if text[:end].endswith("\n"):  # a text of several lines ends where the next one begins
+    if text[:end].endswith("\n"):  # a text of several lines includes its last line end
         return f"{text[:end]}{' ' * last_key.start_mark.column}{entry}\n{text[end:]}"
     line_end = text.find("\n", end)
     line_end = len(text) if line_end < 0 else line_end

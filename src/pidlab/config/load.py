@@ -1,9 +1,9 @@
-"""From a YAML file to a checked `Config`: all mistakes at once, each with its place."""
+"""Load: a YAML file as a checked `Config`, or all mistakes at once, each with its place."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,18 @@ from pidlab.errors import ConfigError, Mistake, UsageError, nearest
 
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
-_PLAIN_TAGS = {"null", "bool", "int", "float", "str", "seq", "map"}
-
-
+_TAGS = {"null", "bool", "int", "float", "str", "seq", "map"}
 _SCALARS = YAML(typ="safe", pure=True).constructor
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """A checked configuration and where each of its keys stands.
+    """A checked configuration and the place of each of its keys.
 
     Attributes:
         config: the typed sections.
-        content: the same as plain dicts and lists, as written (after `--set`).
-        folder: what relative paths in it are relative to.
+        content: the same as dicts and lists, as written (after `--set`).
+        folder: the folder to which its paths are relative.
         places: key path to `file.yaml:line:column`.
         name: the file's name without its ending.
     """
@@ -45,12 +43,12 @@ class LoadedConfig:
     name: str
 
     def mistake(self, path: KeyPath, message: str) -> Mistake:
-        """A mistake at `path`, or at the nearest key above it that stands in the file."""
+        """Returns a mistake at `path`, or at the nearest key above it that is in the file."""
         return Mistake(_place(self.places, path), dotted(path), message)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Read and check a configuration; `overrides` are `KEY=VALUE` with dotted keys and YAML values.
+    """Reads and checks a configuration; `overrides` are `KEY=VALUE` with dotted keys and YAML values.
 
     Raises:
         UsageError: the file cannot be read.
@@ -65,7 +63,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
 
 
 def check_config(content: dict[str, Any], places: Mapping[KeyPath, str], path: Path) -> LoadedConfig:
-    """Check plain content that was read from `path`.
+    """Checks the content of a configuration that was read from `path`.
 
     Raises:
         ConfigError: it holds mistakes; all are listed.
@@ -83,7 +81,7 @@ def check_config(content: dict[str, Any], places: Mapping[KeyPath, str], path: P
 
 
 def _collisions(config: Config, places: Mapping[KeyPath, str]) -> Iterator[Mistake]:
-    """Names by which one branch of the friend trees would replace another."""
+    """Yields the names by which one branch of the friend trees would replace another."""
     for first, second in collisions(config):
         own, other = (second, first) if second.key else (first, second)
         where = f" ({_place(places, other.key)})" if other.key and other.key != own.key else ""
@@ -95,18 +93,18 @@ def _collisions(config: Config, places: Mapping[KeyPath, str]) -> Iterator[Mista
 
 
 def dotted(path: KeyPath) -> str:
-    """`models.mlp.hidden[0]` for ("models", "mlp", "hidden", 0)."""
+    """Returns `models.mlp.hidden[0]` for ("models", "mlp", "hidden", 0)."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
 
 
-def plain_value(text: str) -> Any:
-    """What `text` says in YAML, as plain numbers, texts, lists and dicts.
+def yaml_value(text: str) -> Any:
+    """Returns the value of a YAML text, as numbers, texts, lists and dicts.
 
     Raises:
-        ConfigError: it is no YAML value.
+        ConfigError: the text is no YAML value.
     """
     return _read_yaml(text, "value")[0]
 
@@ -141,18 +139,18 @@ def _read_yaml(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
 
 
 def _composed(text: str, name: str) -> Node | None:
-    """The nodes of a YAML text; each event is looked at before anything is made of it.
+    """Returns the nodes of a YAML text; each event is checked before a node is made of it.
 
     Raises:
-        ConfigError: it nests too deep, holds anchors or aliases, or a value is too long.
+        ConfigError: brackets nest too deep, there are anchors or aliases, or a value is too long.
     """
     yaml, depth = YAML(typ="safe", pure=True), 0
     constructor, parser = yaml.get_constructor_parser(text)
-    given = parser.get_event
+    get_event = parser.get_event
 
     def checked() -> Any:
         nonlocal depth
-        event = given()
+        event = get_event()
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > _MAX_DEPTH:
             raise ConfigError([Mistake(_mark(name, event), "", f"brackets nest more than {_MAX_DEPTH} deep")])
@@ -172,7 +170,7 @@ def _composed(text: str, name: str) -> Node | None:
 
 
 def _yaml_message(problem: str) -> str:
-    """What the parser found, and what it mostly comes from."""
+    """Returns what the parser found, with the usual cause."""
     if r"\t" in problem:
         return "not valid YAML: a tab; indent by spaces"
     misplaced = ("block end", "mapping values", "could not find expected ':'")
@@ -187,7 +185,7 @@ def _mark(name: str, marked: Any) -> str:
 def _value(node: Node, path: KeyPath, places: dict[KeyPath, str], name: str) -> Any:
     places.setdefault(path, _mark(name, node))
     tag = str(node.tag).rsplit(":", 1)[-1]
-    if tag not in _PLAIN_TAGS:
+    if tag not in _TAGS:
         message = f"the YAML tag {node.tag} is not read; quote the value"
         raise ConfigError([Mistake(_mark(name, node), dotted(path), message)])
     if isinstance(node, SequenceNode):
@@ -199,17 +197,17 @@ def _value(node: Node, path: KeyPath, places: dict[KeyPath, str], name: str) -> 
         return node.value
     try:
         return _scalar(node)
-    except ValueError:  # of more digits than Python reads
+    except ValueError:  # it has more digits than Python reads
         message = f"{node.value[:20]}… of {len(node.value):,} characters is no number that is read"
         raise ConfigError([Mistake(_mark(name, node), dotted(path), message)]) from None
 
 
 def _scalar(node: ScalarNode) -> Any:
-    """What a plain word means: a number, true, false or null."""
+    """Returns what a word without quotes means: a number, true, false or null."""
     try:
         return _SCALARS.construct_object(node)
     finally:
-        _SCALARS.constructed_objects.clear()  # it would keep every node
+        _SCALARS.constructed_objects.clear()  # otherwise every node is kept
 
 
 def _mapping(node: MappingNode, path: KeyPath, places: dict[KeyPath, str], name: str) -> dict[str, Any]:
@@ -251,7 +249,7 @@ def _place(places: Mapping[KeyPath, str], path: KeyPath) -> str:
 
 
 def _explain(error: ValidationError, content: Any, places: Mapping[KeyPath, str]) -> list[Mistake]:
-    """Pydantic's errors as mistakes, with the alternatives of a union folded into one."""
+    """Returns pydantic's errors as mistakes, with the alternatives of a union joined into one."""
     found = [(*_where(tuple(e["loc"]), content, e["type"] == "missing"), e) for e in error.errors()]
     above = {path[:length] for path, _, _ in found for length in range(len(path))}
     messages: dict[KeyPath, list[str]] = {}
@@ -266,7 +264,7 @@ def _explain(error: ValidationError, content: Any, places: Mapping[KeyPath, str]
 
 
 def _where(loc: tuple[str | int, ...], content: Any, is_missing: bool) -> tuple[KeyPath, Any]:
-    """The key path that a pydantic location means, and what stands there: names of union members are left out."""
+    """Returns the key path of a pydantic location, without the names of union members, and the value at it."""
     path: list[str | int] = []
     value = content
     for part in loc:
@@ -292,24 +290,24 @@ def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
         return "missing; this key is needed"
     if kind in ("literal_error", "union_tag_invalid"):
         expected = str(context.get("expected") or context.get("expected_tags"))
-        given = context.get("tag", error["input"])
+        value = context.get("tag", error["input"])
         options = [o.strip(" '") for o in expected.replace(" or ", ",").split(",")]
-        return f"must be one of {', '.join(options)}, not {given!r}; {nearest(str(given), options)}"
+        return f"must be one of {', '.join(options)}, not {value!r}; {nearest(str(value), options)}"
     if kind == "union_tag_not_found":
         return "missing the key 'type' (expression, score, cuts, fisher, logistic, bdt, mlp, onnx, tmva or sklearn)"
     if kind == "string_pattern_mismatch":
         return "a name must be letters, digits and underscores, and not start with a digit"
     text = str(error["msg"]).replace("Input should be", "must be")
-    given = error["input"]
+    value = error["input"]
     if path == ("classes",) and kind in ("dict_type", "too_short"):
         return 'name two classes or more, each by an expression, such as electron: "species == 0", or by its files'
-    if given is None and kind.endswith("_type"):
+    if value is None and kind.endswith("_type"):
         return "is empty; write what belongs here, or leave the key out"
-    return f"{text}, not {given!r}" if isinstance(given, str | int | float | bool) or given is None else text
+    return f"{text}, not {value!r}" if isinstance(value, str | int | float | bool) or value is None else text
 
 
 def _known_keys(path: KeyPath, content: Any) -> list[str]:
-    """The keys that the section at `path` may hold, from the JSON schema."""
+    """Returns the keys that the section at `path` may hold, from the JSON schema."""
     whole = json_schema()
     node: dict[str, Any] = whole
     value = content
@@ -327,7 +325,7 @@ def _step(node: dict[str, Any], part: str | int) -> dict[str, Any]:
 
 
 def _object_of(node: dict[str, Any], whole: dict[str, Any], value: Any) -> dict[str, Any]:
-    """Of a union, the member that `value` was meant to be."""
+    """Returns the member of a union that `value` was meant to be; any other node as it is."""
     node = _resolved(node, whole)
     if "discriminator" in node and isinstance(value, dict):
         return _resolved({"$ref": node["discriminator"]["mapping"].get(value.get("type"), "")}, whole)
@@ -344,17 +342,19 @@ def _resolved(node: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """What no single section can see: names that must be known elsewhere."""
-    if config.signal is not None and config.signal not in config.classes:
-        yield ("signal",), f"{config.signal!r} is none of the classes; {nearest(config.signal, config.classes)}"
-    for name in config.evaluate.abundance or {}:
-        if name not in config.classes:
-            yield ("evaluate", "abundance", name), f"is none of the classes; {nearest(name, config.classes)}"
-    if config.evaluate.abundance is not None:
-        for name in config.classes.keys() - config.evaluate.abundance.keys():
-            yield ("evaluate", "abundance"), f"says nothing of the class {name!r}; give every class its abundance"
-    yield from _quality_disagreements(config)
-    yield from _table_disagreements(config)
+    """Yields what no single section can check, because it concerns names or values of another section."""
+    classes, asked = config.classes, config.evaluate
+    if config.signal is not None and config.signal not in classes:
+        yield ("signal",), f"{config.signal!r} is none of the classes; {nearest(config.signal, classes)}"
+    yield from _class_numbers(config, "abundance", asked.abundance, "its abundance")
+    yield from _class_numbers(config, "expected", asked.expected, "its number")
+    if asked.expected is not None and asked.abundance is not None:
+        yield ("evaluate", "expected"), "gives the abundances too; leave evaluate.abundance out"
+    if asked.calibration != "none" and config.split.validation == 0:
+        yield ("evaluate", "calibration"), "is fitted on validation: give split.validation a share"
+    for name, spec in classes.items():
+        if config.data.files is None and (isinstance(spec, str) or (spec.files is None and spec.tree is None)):
+            yield ("classes", name), "has no files of its own, and data.files is missing"
     names = [f.name for f in config.feature_list]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -363,38 +363,41 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
         if isinstance(model, CutsModel):
             yield from _merit_disagreements(config, model_name, model)
             for key in ("sides", "ranges", "min_width", "features"):
-                for name in getattr(model, key) or ():
-                    if name not in names:
-                        yield ("models", model_name, key, name), f"is none of the features; {nearest(name, names)}"
+                yield from _unknown(getattr(model, key) or (), names, "features", ("models", model_name, key))
         if isinstance(model, SklearnModel):
             for i, name in enumerate(model.features or ()):
                 if name not in names:
                     wrong = f"{name!r} is none of the features; {nearest(name, names)}"
                     yield ("models", model_name, "features", i), wrong
-    yield from _map_disagreements(config)
-    for name in (n for n in config.tune or {} if n not in config.models):
-        yield ("tune", name), f"is none of the models; {nearest(name, config.models)}"
+    for section, maps in (("maps", asked.maps), ("flat", asked.flat)):
+        for i, each in enumerate(maps):
+            for axis, edges in (("bins", each.bins), ("y_bins", each.y_bins)):
+                if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
+                    yield ("evaluate", section, i, axis), "bin edges must rise"
+    yield from _unknown(config.tune or (), config.models, "models", ("tune",))
     known = {*names, *(f.expression for f in config.feature_list), *_axes(config)}
     for name in (n for n in config.labels if n not in known):
         yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"
 
 
-def _quality_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """What stands against the numbers of candidates expected, and against calibration."""
-    asked = config.evaluate
-    for name in (asked.expected or {}).keys() - config.classes.keys():
-        yield ("evaluate", "expected", name), f"is none of the classes; {nearest(name, config.classes)}"
-    if asked.expected is not None:
-        for name in config.classes.keys() - asked.expected.keys():
-            yield ("evaluate", "expected"), f"says nothing of the class {name!r}; give every class its number"
-        if asked.abundance is not None:
-            yield ("evaluate", "expected"), "gives the abundances too; leave evaluate.abundance out"
-    if asked.calibration != "none" and config.split.validation == 0:
-        yield ("evaluate", "calibration"), "is fitted on validation: give split.validation a share"
+def _unknown(names: Iterable[str], known: Collection[str], what: str, key: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    for name in names:
+        if name not in known:
+            yield (*key, name), f"is none of the {what}; {nearest(name, known)}"
+
+
+def _class_numbers(
+    config: Config, key: str, numbers: Mapping[str, float] | None, what: str
+) -> Iterator[tuple[KeyPath, str]]:
+    """Yields what is wrong with a section of `evaluate` that has one number for each class."""
+    if numbers is not None:
+        yield from _unknown(numbers, config.classes, "classes", ("evaluate", key))
+        for name in config.classes.keys() - numbers.keys():
+            yield ("evaluate", key), f"says nothing of the class {name!r}; give every class {what}"
 
 
 def _axes(config: Config) -> set[str]:
-    """The spectators, and the axes of maps and of flat working points."""
+    """Returns the spectators and the axes of maps and of flat working points."""
     asked = (*config.evaluate.maps, *config.evaluate.flat)
     return {*config.spectators, *(axis for each in asked for axis in (each.x, each.y) if axis is not None)}
 
@@ -411,20 +414,6 @@ def _merit_disagreements(config: Config, name: str, model: CutsModel) -> Iterato
         yield key, "purity needs the least signal efficiency too, such as efficiency: 0.5; alone it is best at none"
 
 
-def _table_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    for name, spec in config.classes.items():
-        if config.data.files is None and (isinstance(spec, str) or (spec.files is None and spec.tree is None)):
-            yield ("classes", name), "has no files of its own, and data.files is missing"
-
-
-def _map_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    for section, asked in (("maps", config.evaluate.maps), ("flat", config.evaluate.flat)):
-        for i, each in enumerate(asked):
-            for axis, edges in (("bins", each.bins), ("y_bins", each.y_bins)):
-                if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
-                    yield ("evaluate", section, i, axis), "bin edges must rise"
-
-
 def feature_key(index: int, feature: str | Feature) -> KeyPath:
-    """The key path of a feature's expression."""
+    """Returns the key path of a feature's expression."""
     return ("features", index) if isinstance(feature, str) else ("features", index, "expression")

@@ -1,4 +1,4 @@
-"""Starter: a commented configuration written for one very file."""
+"""Starter: a commented configuration that is written for one file."""
 
 from __future__ import annotations
 
@@ -11,33 +11,23 @@ from pidlab.expressions.operations import CONSTANTS
 from pidlab.read.inspection import BranchSummary, TableSummary, shortest
 
 _LABEL_NAMES = (
-    "species",
-    "label",
-    "class",
-    "target",
-    "pid",
-    "particle",
-    "issignal",
-    "is_signal",
-    "type",
-    "pdg",
-    "truth",
-)
+    "species", "label", "class", "target", "pid", "particle", "issignal", "is_signal", "type", "pdg", "truth",
+)  # fmt: skip
 _RUN_NAMES = ("run", "runnumber", "run_number", "runno")
 _EVENT_NAMES = ("event", "eventnumber", "event_number", "evt", "evtnum", "eventid", "event_id")
 _WEIGHT_NAMES = ("w", "weight", "weights", "genweight", "evtweight", "eventweight", "event_weight")
 _NUMBERS = ("float", "int", "unsigned", "bool")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
-"""What some reader of YAML takes for something else than a text."""
+"""Words that some readers of YAML do not take for texts."""
 
 
 def starter_configuration(file: str, tree: str, summary: TableSummary, columns: Sequence[str] = ()) -> str:
-    """The text of a configuration; it runs as it is where a label-like branch was found.
+    """Returns the text of a configuration, which runs without changes if a branch looks like the true class.
 
     Args:
-        file: what is to be read.
-        tree: the tree or table of it.
+        file: the file to be read.
+        tree: its tree or table.
         summary: what the table holds.
         columns: the invented names of columns that the file does not name.
     """
@@ -81,20 +71,20 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
 
 
 def _collections(branches: Sequence[BranchSummary]) -> list[str]:
-    """The collections of a NanoAOD-like table: X where nX counts the entries of X_…"""
+    """Returns the collections of a NanoAOD-like table: X if a branch nX counts the entries of X_…"""
     names = {b.name for b in branches}
     prefixes = dict.fromkeys(b.name.partition("_")[0] for b in branches if "[" in b.kind and "_" in b.name)
     return [prefix for prefix in prefixes if f"n{prefix}" in names and _PLAIN_NAME.fullmatch(prefix)]
 
 
 def _named(branches: Sequence[BranchSummary], names: Sequence[str]) -> list[BranchSummary]:
-    """The branches whose last dotted part is one of `names`, in the order of the names."""
+    """Returns the branches whose last dotted part is one of `names`, in the order of the names."""
     last = {b.name.rsplit(".", 1)[-1].lower(): b for b in reversed(branches)}
     return [last[name] for name in names if name in last]
 
 
 def _label(branches: Sequence[BranchSummary], event_id: Sequence[str]) -> BranchSummary | None:
-    """The branch that most looks like the true class: named so, or the only one with a few integers or words."""
+    """Returns the branch that is named like a true class, else the only one with a few integers or words, or None."""
     candidates = [b for b in branches if (b.labels or b.words) and b.name not in event_id]
     named = _named(candidates, _LABEL_NAMES)
     if named:
@@ -164,6 +154,6 @@ def _yaml_list(names: Sequence[str]) -> str:
 
 
 def _quoted(name: str | None) -> str:
-    """A branch name as an expression."""
+    """Returns a branch name as an expression."""
     assert name is not None
     return name if _PLAIN_NAME.fullmatch(name) and name not in CONSTANTS else f"`{name}`"

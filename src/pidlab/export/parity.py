@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +72,6 @@ class Exported:
     n_events: int
     note: str = ""
 
-    @property
-    def summary_line(self) -> str:
-        """The path, the largest difference and the note."""
-        if math.isnan(self.largest_difference):
-            return f"{self.path}: {self.note}"
-        checked = f"largest difference {self.largest_difference:.2g} on {self.n_events:,} events"
-        return f"{self.path}: {checked}{f'; {self.note}' if self.note else ''}"
-
 
 def parity_events(bundle: Bundle, n: int = 20_000, sources: Sequence[Source] | None = None) -> ParityEvents:
     """Returns about `n` rows of the run's inputs (or of `sources`), and some hundreds of rows with a special value.
@@ -142,7 +133,7 @@ def _sources(bundle: Bundle) -> list[Source]:
 
 def _read(bundle: Bundle, sources: Sequence[Source], n: int) -> tuple[Columns, frozenset[str]]:
     """Returns about `n` rows of the branches that are scored, and the branches with one value for each candidate."""
-    expressions = [s.expression for s in bundle.recipe.stated()] + list(flat_spectators(bundle).values())
+    expressions = [s.expression for s in bundle.recipe.expressions()] + list(flat_spectators(bundle).values())
     names = sorted({name for expression in expressions for name in expression.branches})
     pieces: list[Columns] = []
     members: frozenset[str] = frozenset()
@@ -241,8 +232,9 @@ def _special_values(column: Any, codes: Iterable[float]) -> list[Any]:
 
 
 def _number_type(column: Any) -> np.dtype[Any]:
-    is_jagged = isinstance(column, ak.Array)
-    return np.dtype(ak.flatten(column[:0], axis=None).type.content.primitive if is_jagged else column.dtype)
+    numbers = ak.flatten(column[:0], axis=None) if isinstance(column, ak.Array) else None
+    kind: np.dtype[Any] = column.dtype if numbers is None else np.dtype(numbers.type.content.primitive)
+    return kind
 
 
 def _with_first(values: list[Any], value: Any) -> list[Any]:

@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pidlab.atomic import hidden_prefix, write_text
 from pidlab.errors import OutputError, UsageError, nearest
 from pidlab.export.parity import Exported, ParityEvents, parity_events
 from pidlab.read import Source
 from pidlab.runs.bundle import Bundle
 from pidlab.runs.manifest import FILE, read_manifest
-from pidlab.runs.whole import write_whole
 
 Writer = Callable[[Bundle, Sequence[str], Path, ParityEvents, Path], list[Exported]]
 
@@ -64,7 +64,7 @@ def export(
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
-            prefix=f".{output.name}.", suffix=".part", dir=output.parent, ignore_cleanup_errors=True
+            prefix=hidden_prefix(output), suffix=".part", dir=output.parent, ignore_cleanup_errors=True
         ) as temporary:
             exported = write(bundle, list(models) or list(bundle.models), Path(temporary), events, run)
             output.mkdir(exist_ok=True)
@@ -99,7 +99,7 @@ def _noted(run: Path, fingerprint: str, exported: list[Exported]) -> list[Export
         } | ({"note": files[-1].note} if files[-1].note else {})
     manifest["exports"] = list(entries.values())
     try:
-        write_whole(path, json.dumps(manifest, indent=1) + "\n")
+        write_text(path, json.dumps(manifest, indent=1) + "\n")
     except OutputError as error:
         why = str(error.__cause__.strerror) if isinstance(error.__cause__, OSError) else str(error)
         note = f"not noted in {path} ({why})"

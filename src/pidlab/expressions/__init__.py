@@ -1,10 +1,10 @@
-"""Expressions: text with ROOT's meaning into a checked tree, evaluated on arrays or written as C++."""
+"""Expressions: text with the meaning that ROOT gives it, parsed and checked, evaluated on arrays or written as C++."""
 
 from pidlab.expressions.check import check
 from pidlab.expressions.cpp import to_cpp
 from pidlab.expressions.evaluate import evaluate, selects
 from pidlab.expressions.grammar import parse
-from pidlab.expressions.kinds import Kind, Number, kind_from_array, kind_from_numpy
+from pidlab.expressions.kinds import Kind, Number, kind_from_array
 from pidlab.expressions.tree import Expression
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "check",
     "evaluate",
     "kind_from_array",
-    "kind_from_numpy",
     "parse",
     "selects",
     "to_cpp",

@@ -1,4 +1,4 @@
-"""Element-wise arithmetic on numpy arrays and scalars with ROOT's rules, without copies that numpy would not make.
+"""Element-wise arithmetic on numpy arrays and scalars with ROOT's rules, without unnecessary copies.
 
 Arguments are arrays of any number type, numpy float scalars, or Python integers (constants); callers silence
 floating-point warnings.
@@ -15,22 +15,22 @@ _INT64 = np.iinfo(np.int64)
 
 
 def arithmetic(ufunc: Any) -> Callable[[Any, Any], Any]:
-    """The operation in double precision, as ROOT computes: float32 gains digits, integers cannot overflow."""
+    """Returns the operation in double precision, as in ROOT: float32 gains digits, integers cannot overflow."""
     return lambda a, b: ufunc(a, b, dtype=np.float64)
 
 
 def exact(ufunc: Any) -> Callable[[Any], Any]:
-    """A rounding or sign operation that loses nothing in float32; integers become doubles first."""
+    """Returns a rounding or sign operation, which is exact in float32; integers become doubles first."""
     return lambda x: ufunc(x) if _is_float(x) else ufunc(x, dtype=np.float64)
 
 
 def negative(x: Any) -> Any:
-    """The sign turned; unsigned integers and bool become doubles."""
+    """Returns -x; unsigned integers and bool become doubles."""
     return np.negative(x) if _is_float(x) else np.negative(x, dtype=np.float64)
 
 
 def divide(a: Any, b: Any) -> Any:
-    """True division, 0 where b is 0 (TTreeFormula's rule)."""
+    """Returns a / b, 0 where b is 0 (TTreeFormula's rule)."""
     try:
         with np.errstate(divide="raise", invalid="raise"):
             return np.divide(a, b, dtype=np.float64)
@@ -40,7 +40,7 @@ def divide(a: Any, b: Any) -> Any:
 
 
 def power(a: Any, b: Any) -> Any:
-    """a to the b in double precision."""
+    """Returns a to the power b in double precision."""
     if np.ndim(b) == 0 and b == 2:
         return np.square(a, dtype=np.float64)
     result = np.power(a, b, dtype=np.float64)
@@ -50,12 +50,12 @@ def power(a: Any, b: Any) -> Any:
 
 
 def whole(x: Any) -> Any:
-    """Truncated towards zero to int64; integers stay what they are."""
+    """Returns x truncated towards zero to int64; integers are returned unchanged."""
     return x if _is_integer(x) else np.asarray(x).astype(np.int64)
 
 
 def rounded(ufunc: Any) -> Callable[[Any], Any]:
-    """`ufunc` and then C's int: what does not fit, NaN among it, becomes -2^31."""
+    """Returns `ufunc` followed by C's conversion to int: NaN and numbers that do not fit become -2^31."""
 
     def apply(x: Any) -> Any:
         result = ufunc(x, dtype=np.float64)
@@ -65,12 +65,12 @@ def rounded(ufunc: Any) -> Callable[[Any], Any]:
 
 
 def odd(x: Any) -> Any:
-    """True where the truncated number is odd."""
+    """Returns True where the truncated number is odd."""
     return np.bitwise_and(whole(x), 1) != 0
 
 
 def modulo(a: Any, b: Any) -> Any:
-    """The remainder of the truncated integers with the sign of a (C's rule); 0 where b is 0."""
+    """Returns the remainder of the truncated integers with the sign of a (C's rule); 0 where b is 0."""
     a, b = whole(a), whole(b)
     if isinstance(b, int) and not _fits(a, b):
         b = _strong(b)
@@ -78,35 +78,35 @@ def modulo(a: Any, b: Any) -> Any:
 
 
 def bitwise_and(a: Any, b: Any) -> Any:
-    """a & b; in the type of the column where the other is a constant that fits into it, else as uint64."""
+    """Returns a & b, in the type of the column if the other is a constant that fits into it, else as uint64."""
     if isinstance(b, int) and b >= 0 and _fits(a, b):
         return np.bitwise_and(a, b)
     return np.bitwise_and(_bits(a), _bits(b))
 
 
 def bitwise_or(a: Any, b: Any) -> Any:
-    """a | b as uint64."""
+    """Returns a | b as uint64."""
     return np.bitwise_or(_bits(a), _bits(b))
 
 
 def shift(ufunc: Any) -> Callable[[Any, Any], Any]:
-    """A shift of the bits as uint64; the distance counts modulo 64, as processors do it."""
+    """Returns a shift of the bits as uint64; the distance is taken modulo 64, as processors do."""
     return lambda a, b: ufunc(_bits(a), np.bitwise_and(_bits(b), np.uint64(63)))
 
 
 def invert(x: Any) -> Any:
-    """All 64 bits turned, as int64."""
+    """Returns the complement of all 64 bits, as int64."""
     return np.invert(_bits(x)).astype(np.int64)
 
 
 def choose(condition: Any, a: Any, b: Any) -> Any:
-    """a where the condition is not zero, else b."""
+    """Returns a where the condition is not zero, else b."""
     truth = condition if np.asarray(condition).dtype == np.bool_ else np.not_equal(condition, 0)
     return np.where(truth, _strong(a), _strong(b))
 
 
 def compare(ufunc: Any) -> Callable[[Any, Any], Any]:
-    """A comparison that is exact: a float32 column meets a constant in float32, at the equivalent threshold."""
+    """Returns an exact comparison: a float32 column is compared in float32, with the equivalent threshold."""
 
     def apply(a: Any, b: Any) -> Any:
         if _is_float32_column(a) and np.ndim(b) == 0:
@@ -119,7 +119,7 @@ def compare(ufunc: Any) -> Callable[[Any, Any], Any]:
 
 
 def _threshold(constant: Any, ufunc: Any, constant_right: bool) -> np.float32:
-    """The float32 that compares with every float32 as the double `constant` does."""
+    """Returns the float32 that compares with every float32 as the double `constant` does."""
     wanted = np.float64(constant)
     near = np.float32(wanted)
     if near == wanted or np.isnan(wanted):
@@ -133,19 +133,19 @@ def _threshold(constant: Any, ufunc: Any, constant_right: bool) -> np.float32:
 
 
 def root_of_magnitude(x: Any) -> Any:
-    """The square root of |x|."""
+    """Returns the square root of |x|."""
     return np.sqrt(np.abs(x, dtype=np.float64))
 
 
 def bounded_exp(x: Any) -> Any:
-    """exp(x), 0 below -700 and exp(700) above 700."""
+    """Returns exp(x), 0 below -700 and exp(700) above 700."""
     result = np.exp(np.minimum(x, np.float64(700.0)))
     low = np.less(x, -700.0)
     return np.where(low, 0.0, result) if np.any(low) else result
 
 
 def guarded(ufunc: Any, valid: Callable[[Any], Any], root: float) -> Callable[[Any], Any]:
-    """`ufunc` in double precision, 0 where the argument is not `valid`; the function of `root` is 0."""
+    """Returns `ufunc` in double precision, but 0 where the argument is not `valid`; `root` is a root of `ufunc`."""
 
     def apply(x: Any) -> Any:
         inside = valid(x)
@@ -155,17 +155,17 @@ def guarded(ufunc: Any, valid: Callable[[Any], Any], root: float) -> Callable[[A
 
 
 def not_beyond_one(x: Any) -> Any:
-    """False where |x| > 1; NaN passes."""
+    """Returns False where |x| > 1; NaN passes."""
     return ~(np.abs(x, dtype=np.float64) > 1)
 
 
 def not_below_one(x: Any) -> Any:
-    """False where x < 1; NaN passes."""
+    """Returns False where x < 1; NaN passes."""
     return ~np.less(x, 1)
 
 
 def round_half_away(x: Any) -> Any:
-    """The nearest whole number, halves away from zero (C's rule; numpy's own rounds halves to even)."""
+    """Returns the nearest whole number, halves away from zero (C's rule; numpy rounds halves to even)."""
     if not _is_float(x):
         return exact(np.trunc)(x)
     towards_zero = np.trunc(x)
@@ -174,7 +174,7 @@ def round_half_away(x: Any) -> Any:
 
 
 def angle(y: Any, x: Any) -> Any:
-    """The angle of (x, y) as TMath::ATan2 has it: on the y axis it is decided by the sign of y alone, NaN included."""
+    """Returns the angle of (x, y) as TMath::ATan2 does: for x = 0 it depends only on the sign of y, NaN included."""
     result = np.arctan2(y, x, dtype=np.float64)
     on_axis = np.equal(x, 0)
     if not np.any(on_axis):
@@ -183,8 +183,8 @@ def angle(y: Any, x: Any) -> Any:
     return np.where(on_axis, upright, result)
 
 
-def turned(low: float) -> Callable[[Any], Any]:
-    """An angle turned by whole turns into [low, low + 2 pi); NaN where it is not finite."""
+def into_turn(low: float) -> Callable[[Any], Any]:
+    """Returns a shift of angles by multiples of 2 pi into [low, low + 2 pi); NaN if an angle is not finite."""
 
     def apply(x: Any) -> Any:
         return np.subtract(x, 2 * np.pi * np.floor(np.subtract(x, low) / (2 * np.pi)), dtype=np.float64)
@@ -205,7 +205,7 @@ def _is_integer(x: Any) -> bool:
 
 
 def _fits(column: Any, constant: int) -> bool:
-    """True where the constant is a value of the integer column's type."""
+    """True if the constant is a value of the integer column's type."""
     if isinstance(column, int) or column.dtype.kind not in "iu":
         return False
     limits = np.iinfo(column.dtype)
@@ -213,7 +213,7 @@ def _fits(column: Any, constant: int) -> bool:
 
 
 def _bits(x: Any) -> Any:
-    """The 64 bits of an integer, as uint64; whole doubles as C converts them."""
+    """Returns the 64 bits of an integer as uint64; whole doubles are converted as in C."""
     x = np.asarray(_strong(x))
     if x.dtype.kind != "f":
         return x.astype(np.uint64, copy=False)
@@ -224,7 +224,7 @@ def _bits(x: Any) -> Any:
 
 
 def _strong(x: Any) -> Any:
-    """A Python integer as one of numpy's, so that it is not squeezed into a narrower column's type."""
+    """Returns a Python integer as numpy's, so that it is not converted to the narrower type of a column."""
     if isinstance(x, bool) or not isinstance(x, int):
         return x
     return np.int64(x) if _INT64.min <= x <= _INT64.max else np.uint64(x)

@@ -1,22 +1,23 @@
-"""Does the expression fit the branches? One pass over the steps finds unknown names, arrays and types."""
+"""Check: whether an expression fits the branches; one pass finds unknown names, arrays and wrong types."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pidlab.errors import ExpressionError, nearest
 from pidlab.expressions.kinds import Kind, Number
 from pidlab.expressions.operations import OPERATIONS
 from pidlab.expressions.reductions import REDUCTIONS
-from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, Step
+from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression
 
 _TEXT_HINT = "A branch of text is compared as in 'class == \"g\"'; a branch with an odd name stands in backquotes."
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """The kind of an intermediate result, the branch that makes it an array, and the `Alt$` that is in it."""
+    """The kind of an intermediate result, the branch that makes it an array, and the `Alt$` that it contains."""
 
     kind: Kind
     source: Branch | None = None
@@ -24,44 +25,37 @@ class _Item:
 
 
 def check(expression: Expression, branches: Mapping[str, Kind]) -> Kind:
-    """The kind of the result, one number a row.
+    """Returns the kind of the result, one number a row.
 
-    Arithmetic on integers keeps the kind INT, though its values are computed as doubles.
+    Arithmetic on integers keeps the kind INT, although its values are computed as doubles.
 
     Args:
-        expression: what is to be evaluated.
+        expression: the expression to check.
         branches: what each branch of the tree holds.
 
     Raises:
-        ExpressionError: a branch is unknown or holds no numbers, an array stands where one number a row is
-            needed, an index is out of range, or a bit operator meets a float.
+        ExpressionError: a branch is unknown or holds no numbers, an array is used where one number a row is
+            needed, an index is out of range, or a bit operator is applied to a float.
     """
-    stack: list[_Item] = []
-    for step in expression.steps:
-        if not isinstance(step, Apply):
-            stack.append(_leaf(expression.text, step, branches))
-            continue
-        arguments = stack[len(stack) - step.arity :]
-        del stack[len(stack) - step.arity :]
-        _check_text(expression.text, step, arguments)
-        stack.append(_reduced(expression.text, step, arguments) or _applied(expression.text, step, arguments))
-    _require_scalar(expression.text, stack[-1])
-    if stack[-1].kind.number is Number.TEXT:
-        message = f"{expression.text.strip()!r} holds text, and a number is needed"
-        raise ExpressionError(message, expression.text, 0, len(expression.text), _TEXT_HINT)
-    return stack[-1].kind
+    text = expression.text
+    result: _Item = expression.fold(partial(_leaf, text, branches), partial(_applied, text))
+    _require_scalar(text, result)
+    if result.kind.number is Number.TEXT:
+        message = f"{text.strip()!r} holds text, and a number is needed"
+        raise ExpressionError(message, text, 0, len(text), _TEXT_HINT)
+    return result.kind
 
 
-def _leaf(text: str, step: Step, branches: Mapping[str, Kind]) -> _Item:
+def _leaf(text: str, branches: Mapping[str, Kind], step: Constant | Branch | Entry) -> _Item:
     if isinstance(step, Entry):
         return _Item(Kind(Number.INT))
     if isinstance(step, Constant):
         number = {bool: Number.BOOL, int: Number.INT, float: Number.FLOAT, str: Number.TEXT}[type(step.value)]
         return _Item(Kind(number))
-    assert isinstance(step, Branch)
     if step.name not in branches:
         hint = nearest(step.name, branches)
-        raise ExpressionError(f"unknown branch {step.name!r}", text, step.position, step.length, _sentence(hint))
+        hint = hint[:1].upper() + hint[1:]
+        raise ExpressionError(f"unknown branch {step.name!r}", text, step.position, step.length, hint)
     kind = branches[step.name]
     if kind.number is Number.OTHER:
         message = f"branch {step.name!r} does not hold plain numbers"
@@ -70,12 +64,8 @@ def _leaf(text: str, step: Step, branches: Mapping[str, Kind]) -> _Item:
     return _Item(item, None if item.is_scalar else step)
 
 
-def _sentence(hint: str) -> str:
-    return hint[:1].upper() + hint[1:]
-
-
 def _remaining(text: str, step: Branch, kind: Kind) -> tuple[int | None, ...]:
-    """The dimensions that the indices leave over."""
+    """Returns the dimensions of the branch that its indices leave."""
     if len(step.indices) > len(kind.shape):
         held = f"{len(kind.shape)} dimension{'s' * (len(kind.shape) != 1)}" if kind.shape else "one number a row"
         message = f"branch {step.name!r} holds {held}, {len(step.indices)} indices given"
@@ -88,19 +78,15 @@ def _remaining(text: str, step: Branch, kind: Kind) -> tuple[int | None, ...]:
     return kind.shape[len(step.indices) :]
 
 
-def _reduced(text: str, step: Apply, arguments: list[_Item]) -> _Item | None:
-    """The result of a reduction; None where the step is no reduction."""
-    if step.name not in REDUCTIONS:
-        return None
+def _applied(text: str, step: Apply, arguments: list[_Item]) -> _Item:
+    _check_text(text, step, arguments)
     if step.name == "Alt$":
         for argument in arguments:
             _require_scalar(text, argument)
         return _Item(Kind(_result("same", arguments)), None, step)
-    _common_array(text, step, arguments)
-    return _Item(Kind(_result(REDUCTIONS[step.name].result, arguments[:1])))
-
-
-def _applied(text: str, step: Apply, arguments: list[_Item]) -> _Item:
+    if step.name in REDUCTIONS:
+        _common_array(text, step, arguments)
+        return _Item(Kind(_result(REDUCTIONS[step.name].result, arguments[:1])))
     operation = OPERATIONS[step.name]
     if operation.integers and not all(a.kind.number.is_integer for a in arguments):
         hint = "Use '&&', '||' or '!' for conditions, 'int(x)' for the bits of a whole number held as a float."
@@ -114,7 +100,7 @@ def _applied(text: str, step: Apply, arguments: list[_Item]) -> _Item:
 
 
 def _check_text(text: str, step: Apply, arguments: list[_Item]) -> None:
-    """Text is compared with text, and nothing else is done with it."""
+    """Checks that text is only compared with text."""
     held = [a.kind.number is Number.TEXT for a in arguments]
     if not any(held) or (all(held) and step.name in ("==", "!=")):
         return
@@ -135,7 +121,7 @@ def _result(rule: str, arguments: list[_Item]) -> Number:
 
 
 def _common_array(text: str, step: Apply, arguments: list[_Item]) -> _Item | None:
-    """The first array among the arguments, after a look whether they can be walked side by side."""
+    """Returns the first array among the arguments, after a check that all can be walked in parallel."""
     arrays = [a for a in arguments if a.source is not None]
     if not arrays:
         return None

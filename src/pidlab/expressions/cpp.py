@@ -1,4 +1,4 @@
-"""The expression as C++17 text with the same meaning, for one number a row; needs <cmath>, <limits> and <string>."""
+"""C++: an expression as C++17 text with the same meaning for one row, which needs <cmath>, <limits> and <string>."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from pidlab.errors import ExpressionError
 from pidlab.expressions.literals import cpp_string
 from pidlab.expressions.operations import OPERATIONS
-from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, Step
+from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,34 +26,27 @@ _RESULTS = {"bool": "bool", "unsigned": "bits"}
 
 
 def to_cpp(expression: Expression, variable: Callable[[str], str]) -> str:
-    """C++ for the value of the expression in one row: a double, a bool, or an unsigned 64-bit integer of bits.
+    """Returns C++ for the value in one row: a double, a bool, or an unsigned 64-bit integer of bits.
 
-    Integers are compared as doubles, so beyond 2^53 the result can differ from `evaluate`.
+    Integers are compared as doubles, so that the result can differ from `evaluate` beyond 2^53.
 
     Args:
-        expression: without reductions, `Alt$` and `Entry$`.
-        variable: gives the C++ name of a branch; an element of an array becomes `name[i]`.
+        expression: an expression without reductions, `Alt$` and `Entry$`.
+        variable: returns the C++ name of a branch; an element of an array becomes `name[i]`.
 
     Raises:
         ExpressionError: a part has no meaning for a single row.
     """
-    stack: list[_Text] = []
-    for step in expression.steps:
-        if isinstance(step, Apply):
-            arguments = stack[len(stack) - step.arity :]
-            del stack[len(stack) - step.arity :]
-            stack.append(_applied(expression.text, step, arguments))
-        else:
-            stack.append(_leaf(expression.text, step, variable))
-    return _written(_double(stack[-1]) if stack[-1].type == "any" else stack[-1])
+    text = expression.text
+    result = expression.fold(partial(_leaf, text, variable), partial(_applied, text))
+    return _written(_double(result) if result.type == "any" else result)
 
 
-def _leaf(text: str, step: Step, variable: Callable[[str], str]) -> _Text:
+def _leaf(text: str, variable: Callable[[str], str], step: Constant | Branch | Entry) -> _Text:
     if isinstance(step, Branch):
         return _Text((variable(step.name), *(f"[{i}]" for i in step.indices)), "any")
     if isinstance(step, Constant):
         return _constant(step.value)
-    assert isinstance(step, Entry)
     raise ExpressionError(f"{step.name!r} has no meaning in C++ for one row", text, step.position, step.length)
 
 
@@ -84,7 +78,7 @@ def _applied(text: str, step: Apply, arguments: list[_Text]) -> _Text:
 
 
 def _written(value: _Text) -> str:
-    """The pieces joined, once and without recursion, so that a long expression takes no time."""
+    """Returns the pieces joined, in one pass without recursion, so that long expressions take linear time."""
     found: list[str] = []
     waiting: list[str | _Text] = [value]
     while waiting:
@@ -101,7 +95,7 @@ def _double(value: _Text) -> _Text:
 
 
 def _bits(value: _Text) -> _Text:
-    """The 64 bits; negative doubles go through a signed integer, where the conversion is defined."""
+    """Returns the 64 bits; doubles are first converted to a signed integer, which is defined for negative ones."""
     if value.type == "bits":
         return value
     through = "(unsigned long long)(long long)(" if value.type == "double" else "(unsigned long long)("

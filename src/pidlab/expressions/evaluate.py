@@ -1,4 +1,4 @@
-"""The expression on arrays: a stack machine over the steps, on numpy columns and flattened lists."""
+"""Evaluate: an expression on arrays, step by step on numpy columns and flattened lists."""
 
 from __future__ import annotations
 
@@ -16,38 +16,37 @@ from pidlab.expressions.reductions import REDUCTIONS, Value, elementwise
 from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression
 
 _BLOCK = 262_144
-"""Rows at a time: few enough for intermediate results to stay in the cache, many enough to hide the overhead."""
+"""Rows computed at a time: few enough for intermediate results to stay in the cache, many enough for low overhead."""
 
 
-def evaluate(expression: Expression, arrays: Mapping[str, Any], n: int, first_entry: int = 0) -> NDArray[Any]:
-    """(n,) float64, int64 (uint64 for a result that needs it) or bool: the expression in each row.
+def evaluate(expression: Expression, arrays: Mapping[str, Any], n: int) -> NDArray[Any]:
+    """Returns (n,) float64, int64 (uint64 for a result that needs it) or bool, the expression in each row.
 
     A row in which an element does not exist (`hit[0]` of an empty list) gives NaN.
 
     Args:
-        expression: what to compute.
-        arrays: the branches it reads, n rows each: numpy (n, ...) or awkward.
+        expression: the expression to compute.
+        arrays: the branches that it reads, n rows each: numpy (n, ...) or awkward. `Entry$` and `LocalEntry$` are
+            found under these names, or else count the rows from 0.
         n: number of rows.
-        first_entry: the number of the first row, for `Entry$` and `LocalEntry$`; not used where `arrays` has the
-            numbers under these names.
 
     Raises:
         ExpressionError: the expression does not fit the arrays; see `check`.
     """
-    return _rows(expression, arrays, n, first_entry, _numbers)
+    return _rows(expression, arrays, n, _numbers)
 
 
-def selects(expression: Expression, arrays: Mapping[str, Any], n: int, first_entry: int = 0) -> NDArray[np.bool_]:
-    """(n,) true where `TTree::Draw` would take the row: the result is not zero (NaN counts as true).
+def selects(expression: Expression, arrays: Mapping[str, Any], n: int) -> NDArray[np.bool_]:
+    """Returns (n,) true if `TTree::Draw` would select the row: the result is not zero (NaN counts as true).
 
-    A row in which an element does not exist is dropped, even where the other side of `||` is true; `Alt$` keeps it.
+    A row in which an element does not exist is dropped, even if the other side of `||` is true; `Alt$` keeps it.
     Arguments and errors are those of `evaluate`.
     """
-    return _rows(expression, arrays, n, first_entry, _truth)
+    return _rows(expression, arrays, n, _truth)
 
 
 def _numbers(value: Value, n: int) -> NDArray[Any]:
-    """(n,) the value in its widest type, NaN where it does not exist."""
+    """Returns (n,) the value in its widest type, NaN where it does not exist."""
     data = np.asarray(value.data)
     widest = {"b": np.bool_, "i": np.int64, "u": np.uint64 if data.dtype.itemsize == 8 else np.int64}
     data = data.astype(widest.get(data.dtype.kind, np.float64), copy=False)
@@ -56,7 +55,7 @@ def _numbers(value: Value, n: int) -> NDArray[Any]:
 
 
 def _truth(value: Value, n: int) -> NDArray[np.bool_]:
-    """(n,) true where the value exists and is not zero."""
+    """Returns (n,) true if the value exists and is not zero."""
     data = np.asarray(value.data)
     truth: NDArray[np.bool_] = data if data.dtype == np.bool_ else np.not_equal(data, 0)
     truth = np.full(n, truth) if truth.ndim == 0 else truth
@@ -64,61 +63,51 @@ def _truth(value: Value, n: int) -> NDArray[np.bool_]:
 
 
 def _rows(
-    expression: Expression, arrays: Mapping[str, Any], n: int, first_entry: int, finish: Callable[..., NDArray[Any]]
+    expression: Expression, arrays: Mapping[str, Any], n: int, finish: Callable[[Value, int], NDArray[Any]]
 ) -> NDArray[Any]:
-    """(n,) the finished values; flat columns are walked in blocks, which keeps intermediate results in the cache."""
-    _fit(expression, arrays)
-    numbered = {step.name for step in expression.steps if isinstance(step, Entry)} & arrays.keys()
-    columns = {name: arrays[name] for name in expression.branches | numbered}
-    flat = all(isinstance(column, np.ndarray) for column in columns.values())
-    if n <= _BLOCK or len(expression.steps) == 1 or not flat:
-        return finish(_run(expression, columns, n, first_entry), n)
+    """Returns (n,) the finished values; flat columns are computed in blocks of `_BLOCK` rows."""
+    names = expression.branches if expression.branches <= arrays.keys() else arrays.keys()
+    _check(expression, tuple((name, kind_from_array(arrays[name])) for name in sorted(names)))
+    columns = {name: arrays[name] for name in expression.branches}
+    for step in expression.steps:
+        if isinstance(step, Entry):
+            columns[step.name] = arrays[step.name] if step.name in arrays else np.arange(n)
+    is_flat = all(isinstance(column, np.ndarray) for column in columns.values())
+    if n <= _BLOCK or len(expression.steps) == 1 or not is_flat:
+        return finish(_run(expression, columns, n), n)
     parts = []
     for start in range(0, n, _BLOCK):
         size = min(_BLOCK, n - start)
         block = {name: column[start : start + size] for name, column in columns.items()}
-        parts.append(finish(_run(expression, block, size, first_entry + start), size))
+        parts.append(finish(_run(expression, block, size), size))
     return np.concatenate(parts)
 
 
-def _run(expression: Expression, arrays: Mapping[str, Any], n: int, first_entry: int) -> Value:
-    """The final value of the steps."""
-    stack: list[Value] = []
+def _run(expression: Expression, arrays: Mapping[str, Any], n: int) -> Value:
+    """Returns the value of the expression on all of the n rows."""
+
+    def leaf(step: Constant | Branch | Entry) -> Value:
+        if isinstance(step, Branch):
+            return _branch(step, arrays[step.name], n)
+        return Value(arrays[step.name] if isinstance(step, Entry) else _constant(step))
+
+    def apply(step: Apply, arguments: list[Value]) -> Value:
+        if step.name in REDUCTIONS:
+            return REDUCTIONS[step.name].apply(*arguments, n)
+        return elementwise(OPERATIONS[step.name].numpy, arguments)
+
     with np.errstate(all="ignore"):
-        for step in expression.steps:
-            if isinstance(step, Apply):
-                arguments = stack[len(stack) - step.arity :]
-                del stack[len(stack) - step.arity :]
-                stack.append(_apply(step.name, arguments, n))
-            elif isinstance(step, Branch):
-                stack.append(_branch(step, arrays[step.name], n))
-            elif isinstance(step, Entry):
-                numbers = arrays.get(step.name)
-                stack.append(Value(np.arange(first_entry, first_entry + n) if numbers is None else numbers))
-            else:
-                stack.append(Value(_constant(step)))
-    return stack[-1]
-
-
-def _fit(expression: Expression, arrays: Mapping[str, Any]) -> None:
-    """Check against what the arrays hold; the answer is remembered from chunk to chunk."""
-    names = expression.branches if expression.branches <= arrays.keys() else arrays.keys()
-    _remembered_check(expression, tuple((name, kind_from_array(arrays[name])) for name in sorted(names)))
+        return expression.fold(leaf, apply)
 
 
 @lru_cache(maxsize=1024)
-def _remembered_check(expression: Expression, kinds: tuple[tuple[str, Kind], ...]) -> None:
+def _check(expression: Expression, kinds: tuple[tuple[str, Kind], ...]) -> None:
+    """Checks the expression against the kinds of the arrays; the result is remembered from chunk to chunk."""
     check(expression, dict(kinds))
 
 
-def _apply(name: str, arguments: list[Value], n: int) -> Value:
-    if name in REDUCTIONS:
-        return REDUCTIONS[name].apply(*arguments, n)
-    return elementwise(OPERATIONS[name].numpy, arguments)
-
-
 def _constant(step: Constant) -> Any:
-    """Floats and truth values as numpy's, which keep their precision beside float32; integers and text as Python's."""
+    """Returns floats and bools as numpy's, which keep their precision with float32; integers and text as Python's."""
     if isinstance(step.value, bool):
         return np.bool_(step.value)
     return step.value if isinstance(step.value, int | str) else np.float64(step.value)
@@ -135,7 +124,7 @@ def _branch(step: Branch, array: Any, n: int) -> Value:
 
 
 def _awkward(array: Any, indices: tuple[int, ...]) -> Value:
-    """A branch that came as an awkward array, or the element of it that the indices name."""
+    """Returns a branch that is an awkward array, or the element of it that the indices name."""
     import awkward as ak
 
     for depth, index in enumerate(indices):
@@ -153,7 +142,7 @@ def _awkward(array: Any, indices: tuple[int, ...]) -> Value:
 
 
 def _sparse(array: Any, exists: NDArray[np.bool_], indices: tuple[int, ...]) -> Value:
-    """The elements of the rows that have them, in their places; the other rows are not valid or have none."""
+    """Returns the elements of the rows that have them; the other rows are not valid or have no elements."""
     inner = _awkward(array[exists], indices)
     if inner.counts is not None:
         return Value(inner.data, None, _placed(inner.counts, exists))
@@ -162,7 +151,7 @@ def _sparse(array: Any, exists: NDArray[np.bool_], indices: tuple[int, ...]) -> 
 
 
 def _placed(values: NDArray[Any], rows: NDArray[np.bool_]) -> NDArray[Any]:
-    """`values` at the true places of `rows`, zero elsewhere."""
+    """Returns `values` at the true places of `rows`, zero elsewhere."""
     result = np.zeros(len(rows), values.dtype)
     result[rows] = values
     return result

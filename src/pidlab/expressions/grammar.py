@@ -1,8 +1,8 @@
-"""The parser: precedence climbing over the tokens, with ROOT's precedence, straight into postfix steps.
+"""Grammar: a parser by precedence climbing over the tokens, with ROOT's precedence, into postfix steps.
 
 From loose to tight: `?:`, `||`, `&&`, `not`, `|`, `&`, comparisons, `+`, `-`, `%`, `*`, `/`, shifts, unary `- + ! ~`,
-`^`. ROOT computes `a*b/c` as `a*(b/c)`, which matters where c is 0, and `a*b*c` from the right.
-Where ROOT reads a line in another way than C and Python do, the line is refused and the brackets are named.
+`^`. ROOT computes `a*b/c` as `a*(b/c)`, which differs if c is 0, and `a*b*c` from the right. An expression that ROOT
+reads in another way than C and Python is refused with the brackets that make it unambiguous.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pidlab.expressions.tokens import Token, tokens
 from pidlab.expressions.tree import MAX_STEPS, Apply, Branch, Constant, Entry, Expression, Step
 
 MAX_DEPTH = 200
-"""Readings within readings; a pair of brackets is two or more of them."""
+"""The deepest nesting of calls of the parser; a pair of brackets takes two or more of them."""
 
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _SHIFTS = frozenset({"<<", ">>"})
@@ -34,17 +34,17 @@ _FROM_THE_RIGHT = frozenset({"*"})
 
 
 def parse(text: str, aliases: Mapping[str, str] | None = None) -> Expression:
-    """The expression that `text` spells; a name in `aliases` stands for its own expression, in brackets.
+    """Returns the expression of `text`; a name in `aliases` is replaced by its expression, in brackets.
 
     Raises:
-        ExpressionError: the text is no expression, has two readings, or is too long or too deep.
+        ExpressionError: the text is no expression, is ambiguous, or is too long or nested too deeply.
     """
     return Expression(text, _Parser(text, aliases or {}, {}, (), 0).whole())
 
 
 @dataclass(frozen=True, slots=True)
 class _Operand:
-    """The place of a parsed piece, and the operator (with its place) that no bracket hides."""
+    """The place of a parsed piece, and its loosest operator (with its place) outside brackets."""
 
     start: int
     stop: int
@@ -53,7 +53,7 @@ class _Operand:
 
 
 class _Parser:
-    """Reads one text; aliases are read by parsers of their own, `expanded` keeps their steps."""
+    """Parses one text; each alias has its own parser, and `expanded` keeps its steps."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class _Parser:
         self._steps: list[Step] = []
 
     def whole(self) -> tuple[Step, ...]:
-        """The steps of the whole text."""
+        """Returns the steps of the whole text."""
         self._ternary()
         if self._next.kind != "end":
             raise self._unexpected("an operator")
@@ -110,12 +110,12 @@ class _Parser:
             raise self._refuse(f"the expression has more than {MAX_STEPS} parts", place, "Cut it into several.")
 
     def _join(self, name: str, arity: int, start: int, stop: int, place: Token) -> _Operand:
-        """The operation on what was read last; its operands are already among the steps."""
+        """Appends an operation on the last results; the steps of its operands precede it."""
         self._emit([Apply(name, arity, place.position, place.length)], place)
         return _Operand(start, stop, name, place.stop)
 
     def _nested(self, read: Callable[[], _Operand]) -> _Operand:
-        """What `read` reads, one level deeper."""
+        """Returns what `read` returns, one level deeper."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             hint = "Give its parts names in data.aliases."
@@ -152,7 +152,7 @@ class _Parser:
         return left
 
     def _read_text(self, left: _Operand, right: _Operand) -> None:
-        """Of two names that are compared, one in quotation marks beside one without them is a text."""
+        """Turns a name in quotation marks into a text if it is compared with a name without them."""
         sides = self._steps[-2:]
         quoted = [self._text[operand.start] in "\"'" for operand in (left, right)]
         if len(sides) < 2 or not all(isinstance(s, Branch) and not s.indices for s in sides) or sum(quoted) != 1:
@@ -184,7 +184,7 @@ class _Parser:
         return self._join(_PREFIXES[token.text], 1, token.position, operand.stop, token)
 
     def _exponent(self) -> _Operand:
-        """What stands behind `^`: signs and a single operand, so that a chain of powers is seen by the caller."""
+        """Reads what follows `^`: signs and a single operand, so that the caller sees a chain of powers."""
         token = self._next
         if not self._at(*_PREFIXES):
             return self._primary()
@@ -193,7 +193,7 @@ class _Parser:
         return self._join(_PREFIXES[token.text], 1, token.position, operand.stop, token)
 
     def _check_reading(self, name: str, token: Token, left: _Operand, right: _Operand) -> None:
-        """Refuse what ROOT reads in another way than C or Python."""
+        """Refuses what ROOT reads in another way than C or Python."""
         tops = {left.top, right.top} - {""}
         if not tops:
             return
@@ -238,7 +238,7 @@ class _Parser:
         return _Operand(token.position, token.stop)
 
     def _number(self, token: Token) -> float | int:
-        """The number; whole ones stay integers as long as they fit into 64 bits."""
+        """Returns the number, an integer if it is whole and fits into 64 bits."""
         text = token.text
         if text[:2] in ("0x", "0X"):
             if len(text) > 18:
@@ -263,21 +263,21 @@ class _Parser:
 
     def _call(self, token: Token) -> _Operand:
         name, opening = token.text, self._take()
-        given = 0
+        n_arguments = 0
         while not self._at(")"):
-            if given:
+            if n_arguments:
                 self._expect("," if self._at(",") else ")", opening)
             self._nested(self._ternary)
-            given += 1
+            n_arguments += 1
         stop = self._take().stop
-        self._check_arity(token, given)
+        self._check_arity(token, n_arguments)
         if name in CONSTANT_FUNCTIONS:
             self._leaf(Constant(CONSTANT_FUNCTIONS[name], token.position, token.length), token)
         else:
-            self._join(name, given, token.position, stop, token)
+            self._join(name, n_arguments, token.position, stop, token)
         return _Operand(token.position, stop)
 
-    def _check_arity(self, token: Token, given: int) -> None:
+    def _check_arity(self, token: Token, n_arguments: int) -> None:
         name = token.text
         if name in REDUCTIONS:
             wanted = REDUCTIONS[name].arity
@@ -287,8 +287,8 @@ class _Parser:
             wanted = 0
         else:
             raise self._unknown_function(token)
-        if wanted != given:
-            raise self._refuse(f"{name} takes {wanted} argument{'s' * (wanted != 1)}, {given} given", token)
+        if wanted != n_arguments:
+            raise self._refuse(f"{name} takes {wanted} argument{'s' * (wanted != 1)}, {n_arguments} given", token)
 
     def _unknown_function(self, token: Token) -> ExpressionError:
         name = token.text
@@ -328,7 +328,7 @@ class _Parser:
         return self._indexed(token, 1)
 
     def _indexed(self, token: Token, n_steps: int) -> _Operand:
-        """The branch or alias of the last `n_steps` steps, with the `[i][j]` behind it, if there are any."""
+        """Reads the `[i][j]` after the branch or alias of the last `n_steps` steps, if there are any."""
         indices: list[int] = []
         stop = token.stop
         while self._at("["):

@@ -1,4 +1,4 @@
-"""What a branch holds in each row: one number or text, a fixed array, or a list of varying length; of which type."""
+"""Kinds: what a branch holds in each row, that is one number or text, a fixed array, or a list of varying length."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Number(Enum):
-    """The type of a number, as far as expressions tell them apart."""
+    """The type of a number, as far as expressions distinguish it."""
 
     FLOAT = "float"
     INT = "int"
@@ -21,7 +21,7 @@ class Number(Enum):
 
     @property
     def is_integer(self) -> bool:
-        """True for what bit operators take."""
+        """True for the types that bit operators take."""
         return self in (Number.INT, Number.UNSIGNED, Number.BOOL)
 
 
@@ -31,7 +31,7 @@ class Kind:
 
     Attributes:
         number: the type of each number.
-        shape: () for one number, (3,) for a fixed array; None stands for a length that varies from row to row.
+        shape: () for one number, (3,) for a fixed array; None is a length that varies from row to row.
     """
 
     number: Number
@@ -39,12 +39,12 @@ class Kind:
 
     @property
     def is_scalar(self) -> bool:
-        """True where a row holds one number."""
+        """True if a row holds one number."""
         return not self.shape
 
     @property
     def is_jagged(self) -> bool:
-        """True where the number of elements varies from row to row."""
+        """True if the number of elements varies from row to row."""
         return None in self.shape
 
     def __str__(self) -> str:
@@ -61,32 +61,19 @@ _NUMBERS = {
 }
 
 
-def kind_from_numpy(dtype: Any, shape: tuple[int | None, ...] = ()) -> Kind:
-    """The kind of a numpy type; a type with a shape of its own (`("f4", (3,))`) is a fixed array.
-
-    Args:
-        dtype: a numpy dtype, or what makes one.
-        shape: dimensions of a row in front of those of the type, None where the length varies.
-    """
-    base, inner = d.subdtype if (d := np.dtype(dtype)).subdtype is not None else (d, ())
-    return Kind(_NUMBERS.get(base.kind, Number.OTHER), (*shape, *inner))
-
-
 def kind_from_array(array: Any) -> Kind:
-    """The kind of a numpy array (n, ...) or an awkward array whose first axis is rows."""
+    """Returns the kind of a numpy array (n, ...) or of an awkward array whose first axis is rows.
+
+    Records, strings and options of awkward arrays are no numbers.
+    """
     if isinstance(array, np.ndarray):
-        return kind_from_numpy(array.dtype, array.shape[1:])
-    return _kind_from_awkward(array.type.content)
-
-
-def _kind_from_awkward(content: Any) -> Kind:
-    """The kind of an awkward type; records, strings and options are no numbers."""
+        return Kind(_NUMBERS.get(array.dtype.kind, Number.OTHER), array.shape[1:])
     from awkward.types import ListType, NumpyType, RegularType
 
+    content = array.type.content
     shape: list[int | None] = []
     while isinstance(content, ListType | RegularType) and content.parameters.get("__array__") is None:
         shape.append(content.size if isinstance(content, RegularType) else None)
         content = content.content
-    if not isinstance(content, NumpyType):
-        return Kind(Number.OTHER, tuple(shape))
-    return kind_from_numpy(content.primitive, tuple(shape))
+    kind = np.dtype(content.primitive).kind if isinstance(content, NumpyType) else ""
+    return Kind(_NUMBERS.get(kind, Number.OTHER), tuple(shape))

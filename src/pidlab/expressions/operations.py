@@ -1,6 +1,6 @@
-"""The table of element-wise operations: what is not in it is not supported.
+"""The table of element-wise operations; an operation that is not in it is not supported.
 
-Every operation means what it means in `TTree::Draw` (ROOT's TTreeFormula), which computes in double precision,
+Every operation has the meaning that it has in `TTree::Draw` (ROOT's TTreeFormula), which computes in double precision,
 divides by zero to zero, and guards its built-in functions (`log` of what is not positive is 0, `sqrt` takes the
 magnitude, `asin` and `acos` outside [-1, 1] are 0, `exp` stops at 700). `TMath::` functions are not guarded.
 """
@@ -21,11 +21,11 @@ class Operation:
     """One row of the table.
 
     Attributes:
-        takes: one letter an argument, for C++: d a double, u an unsigned 64-bit integer, b a truth value.
-        result: bool, int, unsigned, float, or same (integer where all of the arguments are).
+        takes: the type of each argument in C++, one letter each: d a double, u an unsigned 64-bit integer, b a bool.
+        result: bool, int, unsigned, float, or same (an integer if all arguments are integers).
         numpy: the operation on arrays and numpy scalars.
         cpp: the C++17 text, with the arguments at {0}, {1}, {2}.
-        integers: arguments must be integers.
+        integers: whether the arguments must be integers.
     """
 
     takes: str
@@ -36,12 +36,12 @@ class Operation:
 
 
 def _real(ufunc: Any, cpp: str, takes: str = "d") -> Operation:
-    """A function of doubles that is the same in numpy and C++."""
+    """Returns a function of doubles that is the same in numpy and C++."""
     return Operation(takes, "float", lambda *x: ufunc(*x, dtype=np.float64), cpp)
 
 
 def _guarded(cpp: str) -> str:
-    """C++ that uses its argument x more than once."""
+    """Returns C++ that uses its argument x more than once."""
     return "[](double x) { return " + cpp + "; }({0})"
 
 
@@ -103,31 +103,17 @@ _GUARDED: dict[str, Operation] = {
     ),
 }
 
-_PLAIN: dict[str, Operation] = {
-    "sqrt": _real(np.sqrt, "std::sqrt({0})"),
-    "exp": _real(np.exp, "std::exp({0})"),
-    "log": _real(np.log, "std::log({0})"),
-    "log10": _real(np.log10, "std::log10({0})"),
-    "log2": _real(np.log2, "std::log2({0})"),
-    "log1p": _real(np.log1p, "std::log1p({0})"),
-    "exp2": _real(np.exp2, "std::exp2({0})"),
-    "expm1": _real(np.expm1, "std::expm1({0})"),
-    "cbrt": _real(np.cbrt, "std::cbrt({0})"),
-    "sin": _real(np.sin, "std::sin({0})"),
-    "cos": _real(np.cos, "std::cos({0})"),
-    "tan": _real(np.tan, "std::tan({0})"),
-    "asin": _real(np.arcsin, "std::asin({0})"),
-    "acos": _real(np.arccos, "std::acos({0})"),
-    "atan": _real(np.arctan, "std::atan({0})"),
-    "sinh": _real(np.sinh, "std::sinh({0})"),
-    "cosh": _real(np.cosh, "std::cosh({0})"),
-    "tanh": _real(np.tanh, "std::tanh({0})"),
-    "asinh": _real(np.arcsinh, "std::asinh({0})"),
-    "acosh": _real(np.arccosh, "std::acosh({0})"),
-    "atanh": _real(np.arctanh, "std::atanh({0})"),
-    "atan2": _real(np.arctan2, "std::atan2({0}, {1})", "dd"),
-    "hypot": _real(np.hypot, "std::hypot({0}, {1})", "dd"),
-    "fmod": _real(np.fmod, "std::fmod({0}, {1})", "dd"),
+_REAL = {
+    "sqrt": np.sqrt, "cbrt": np.cbrt, "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1,
+    "log": np.log, "log10": np.log10, "log2": np.log2, "log1p": np.log1p,
+    "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
+    "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
+}  # fmt: skip
+_REAL_PAIRS = {"atan2": np.arctan2, "hypot": np.hypot, "fmod": np.fmod}
+
+_UNGUARDED: dict[str, Operation] = {
+    **{name: _real(ufunc, f"std::{name}({{0}})") for name, ufunc in _REAL.items()},
+    **{name: _real(ufunc, f"std::{name}({{0}}, {{1}})", "dd") for name, ufunc in _REAL_PAIRS.items()},
     "pow": Operation("dd", "float", ar.power, "std::pow({0}, {1})"),
     "abs": Operation("d", "same", ar.exact(np.abs), "std::abs({0})"),
     "floor": Operation("d", "same", ar.exact(np.floor), "std::floor({0})"),
@@ -162,9 +148,9 @@ _OWN: dict[str, Operation] = {
         "[](double a, double b, double x) { return x < a ? a : x > b ? b : x; }({0}, {1}, {2})",
     ),
     "TVector2::Phi_mpi_pi": Operation(
-        "d", "float", ar.turned(-np.pi), _guarded(_PHI.replace("{low}", "3.141592653589793"))
+        "d", "float", ar.into_turn(-np.pi), _guarded(_PHI.replace("{low}", "3.141592653589793"))
     ),
-    "TVector2::Phi_0_2pi": Operation("d", "float", ar.turned(0.0), _guarded(_PHI.replace("{low}", "0.0"))),
+    "TVector2::Phi_0_2pi": Operation("d", "float", ar.into_turn(0.0), _guarded(_PHI.replace("{low}", "0.0"))),
 }
 
 _TMATH = {
@@ -175,14 +161,14 @@ _TMATH = {
 }  # fmt: skip
 
 FUNCTIONS: dict[str, Operation] = {
-    **_PLAIN,
+    **_UNGUARDED,
     **_GUARDED,
     **_OWN,
-    "fabs": _PLAIN["abs"],
+    "fabs": _UNGUARDED["abs"],
     "TMath::ATan2": _GUARDED["atan2"],
-    **{f"TMath::{name}": _PLAIN[plain] for name, plain in _TMATH.items()},
-    **{f"std::{name}": operation for name, operation in _PLAIN.items() if name != "sq"},
-    "std::fabs": _PLAIN["abs"],
+    **{f"TMath::{name}": _UNGUARDED[unguarded] for name, unguarded in _TMATH.items()},
+    **{f"std::{name}": operation for name, operation in _UNGUARDED.items() if name != "sq"},
+    "std::fabs": _UNGUARDED["abs"],
 }
 
 OPERATIONS: dict[str, Operation] = OPERATORS | FUNCTIONS

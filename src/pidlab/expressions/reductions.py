@@ -1,13 +1,14 @@
-"""From many numbers a row to one: `Sum$ Max$ Min$ Length$ MinIf$ MaxIf$ Alt$`, as TTreeFormula has them.
+"""Reductions from many numbers a row to one: `Sum$ Max$ Min$ Length$ MinIf$ MaxIf$ Alt$`, as in TTreeFormula.
 
-Arrays in one argument are walked side by side up to the end of the shortest one. A row without elements gives 0.
-NaN follows ROOT's loop: it is the result where it comes first, and is passed over elsewhere.
+Arrays in one argument are walked in parallel up to the end of the shortest one. A row without elements gives 0. NaN is
+treated as in ROOT's loop: it is the result if it is the first element, and is ignored elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ class Value:
     """An intermediate result on n rows.
 
     Attributes:
-        data: a constant, (n,) one number a row, or the elements of all rows one after the other.
-        valid: (n,) false where an element that was asked for does not exist; None where all exist.
-        counts: (n,) the number of elements in each row; None where a row holds one number.
+        data: a constant, (n,) one number a row, or the elements of all rows, concatenated.
+        valid: (n,) false if a requested element does not exist; None if all exist.
+        counts: (n,) the number of elements in each row; None if a row holds one number.
     """
 
     data: Any
@@ -31,7 +32,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """One row of the table: `result` as for operations, `apply` takes the arguments and the number of rows."""
+    """One row of the table; `result` is that of `Operation`, `apply` takes the arguments and the number of rows."""
 
     arity: int
     result: str
@@ -39,23 +40,16 @@ class Reduction:
 
 
 def elementwise(function: Callable[..., Any], arguments: list[Value]) -> Value:
-    """The function of the arguments, element by element where one of them has several a row."""
+    """Returns the function of the arguments, element by element if one of them has several a row."""
     if all(a.counts is None for a in arguments):
-        return Value(function(*(a.data for a in arguments)), _both([a.valid for a in arguments]))
+        masks = [a.valid for a in arguments if a.valid is not None]
+        return Value(function(*(a.data for a in arguments)), reduce(np.logical_and, masks) if masks else None)
     counts = _shortest(arguments)
     return Value(function(*(_elements(a, counts) for a in arguments)), None, counts)
 
 
-def _both(masks: list[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
-    result: NDArray[np.bool_] | None = None
-    for mask in masks:
-        if mask is not None:
-            result = mask if result is None else result & mask
-    return result
-
-
 def _shortest(arguments: list[Value]) -> NDArray[np.int64]:
-    """(n,) the elements that all arguments have in each row; none where a single number is missing."""
+    """Returns (n,) the number of elements that all arguments have in each row; 0 if a single number is missing."""
     counts: NDArray[np.int64] | None = None
     for a in arguments:
         if a.counts is not None:
@@ -69,7 +63,7 @@ def _shortest(arguments: list[Value]) -> NDArray[np.int64]:
 
 
 def _elements(argument: Value, counts: NDArray[np.int64]) -> Any:
-    """The first `counts` elements of each row, one after the other; constants stay as they are."""
+    """Returns the first `counts` elements of each row, concatenated; constants are returned unchanged."""
     if argument.counts is None:
         return argument.data if np.ndim(argument.data) == 0 else np.repeat(argument.data, counts)
     if argument.counts is counts or np.array_equal(argument.counts, counts):
@@ -80,15 +74,15 @@ def _elements(argument: Value, counts: NDArray[np.int64]) -> Any:
 
 
 def _listed(argument: Value, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Elements and counts; one number a row is a list of one, or of none where it is missing."""
+    """Returns elements and counts; one number a row is a list of one, or of none if it is missing."""
     if argument.counts is not None:
         return np.asarray(argument.data), argument.counts
     counts = np.ones(n, np.int64) if argument.valid is None else argument.valid.astype(np.int64)
     return np.broadcast_to(argument.data, (n,))[counts > 0], counts
 
 
-def _spread(argument: Value, counts: NDArray[np.int64]) -> Any:
-    """As `_elements`, with constants repeated too."""
+def _repeated(argument: Value, counts: NDArray[np.int64]) -> Any:
+    """Returns the same as `_elements`, with constants repeated too."""
     return np.broadcast_to(_elements(argument, counts), (int(counts.sum()),))
 
 
@@ -102,27 +96,27 @@ def _sum(argument: Value, n: int) -> Value:
 
 
 def _extreme(ufunc: Any) -> Callable[[Value, int], Value]:
-    """The largest or smallest element of each row; `ufunc` is fmax or fmin."""
+    """Returns a reduction to the largest or smallest element of each row; `ufunc` is fmax or fmin."""
     return lambda argument, n: Value(_extreme_of(ufunc, *_listed(argument, n), n))
 
 
 def _extreme_if(ufunc: Any) -> Callable[[Value, Value, int], Value]:
-    """The same among the elements for which the condition is not zero."""
+    """Returns the same reduction of the elements for which the condition is not zero."""
 
     def apply(argument: Value, condition: Value, n: int) -> Value:
         if argument.counts is None and condition.counts is None:
             argument = Value((listed := _listed(argument, n))[0], None, listed[1])
         counts = _shortest([argument, condition])
-        wanted = np.not_equal(_spread(condition, counts), 0)
+        wanted = np.not_equal(_repeated(condition, counts), 0)
         rows = np.repeat(np.arange(n), counts)[wanted]
         kept = np.bincount(rows, minlength=n).astype(np.int64)
-        return Value(_extreme_of(ufunc, _spread(argument, counts)[wanted], kept, n))
+        return Value(_extreme_of(ufunc, _repeated(argument, counts)[wanted], kept, n))
 
     return apply
 
 
 def _extreme_of(ufunc: Any, elements: NDArray[Any], counts: NDArray[np.int64], n: int) -> NDArray[Any]:
-    """(n,) extremes of consecutive runs of `counts` elements, 0 for empty runs, NaN where the first is NaN."""
+    """Returns (n,) extremes of consecutive runs of `counts` elements, 0 for empty runs, NaN if the first is NaN."""
     elements = elements.astype(np.int64) if elements.dtype == np.bool_ else elements
     result = np.zeros(n, elements.dtype)
     filled = counts > 0
@@ -134,7 +128,7 @@ def _extreme_of(ufunc: Any, elements: NDArray[Any], counts: NDArray[np.int64], n
 
 
 def _alternative(primary: Value, other: Value, n: int) -> Value:
-    """The first, or where it does not exist, the second."""
+    """Returns the first value, or the second in rows in which the first does not exist."""
     if primary.valid is None:
         return primary
     a, b = (np.broadcast_to(v.data, (n,)) for v in (primary, other))

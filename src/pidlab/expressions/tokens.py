@@ -1,4 +1,4 @@
-"""Text into tokens: numbers, names, quoted names and operators; everything else is refused with its place."""
+"""Tokens: text as numbers, names, quoted names and operators; everything else is refused with its place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pidlab.errors import ExpressionError
 
 MAX_LENGTH = 10_000
-"""Characters in an expression."""
+"""The largest number of characters in an expression."""
 
 _PATTERN = re.compile(
     r"""
@@ -35,7 +35,7 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of the text: `kind` is number, name, quoted, operator or end; `text` is without quotes."""
+    """A piece of the text; `kind` is number, name, quoted, operator or end, and `text` has no quotes."""
 
     kind: str
     text: str
@@ -44,15 +44,15 @@ class Token:
 
     @property
     def stop(self) -> int:
-        """The position behind the token."""
+        """The position after the token."""
         return self.position + self.length
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of `text`, closed by one of kind `end`.
+    """Returns the tokens of `text`, followed by one of kind `end`.
 
     Raises:
-        ExpressionError: the text is too long, or a character has no meaning here.
+        ExpressionError: the text is too long, or a character has no meaning in an expression.
     """
     if len(text) > MAX_LENGTH:
         message = f"the expression has {len(text)} characters, {MAX_LENGTH} are allowed"

@@ -1,11 +1,15 @@
-"""The parsed expression: a tree stored in postfix order, so that no reader of it needs to recurse."""
+"""The parsed expression: a tree in postfix order, so that no function needs to recurse into it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MAX_STEPS = 4_000
-"""Nodes in an expression, aliases expanded."""
+"""The largest number of nodes in an expression, aliases expanded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +17,7 @@ class Constant:
     """A number, a truth value or a text. Integers fit into 64 bits.
 
     Attributes:
-        word: the name that stands for it, as `pi` does; empty for what is spelled out.
+        word: the name that stands for it, such as `pi`; empty if the value itself is written.
     """
 
     value: float | int | bool | str
@@ -24,7 +28,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A branch, or with `indices` one element of it (or a part of it, where it has more dimensions)."""
+    """A branch, or with `indices` one element of it (a part of it, if it has more dimensions)."""
 
     name: str
     indices: tuple[int, ...]
@@ -34,7 +38,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The number of the entry: in all inputs one after another, `Entry$`, or in its own, `LocalEntry$`."""
+    """The number of the entry, counted through all inputs (`Entry$`) or in its own input (`LocalEntry$`)."""
 
     name: str
     position: int
@@ -60,8 +64,8 @@ class Expression:
 
     Attributes:
         text: what the user wrote.
-        steps: the tree in postfix order: operands stand before the operation that takes them.
-        branches: every branch that is read, aliases expanded.
+        steps: the tree in postfix order; operands precede the operation that takes them.
+        branches: all branches that are read, aliases expanded.
     """
 
     text: str
@@ -73,3 +77,15 @@ class Expression:
 
     def __str__(self) -> str:
         return self.text
+
+    def fold(self, leaf: Callable[[Constant | Branch | Entry], T], apply: Callable[[Apply, list[T]], T]) -> T:
+        """Returns the result of the last step: `leaf` gives that of operands, `apply` that of operations on results."""
+        stack: list[T] = []
+        for step in self.steps:
+            if isinstance(step, Apply):
+                arguments = stack[len(stack) - step.arity :]
+                del stack[len(stack) - step.arity :]
+                stack.append(apply(step, arguments))
+            else:
+                stack.append(leaf(step))
+        return stack[-1]

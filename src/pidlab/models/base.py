@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from pidlab.errors import ModelError
-from pidlab.jsonfile import plain_json
+from pidlab.jsonfile import strict_json
 from pidlab.sample import FloatArray, IntArray
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -110,7 +110,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: the file is missing or not a JSON object of finite numbers.
     """
     try:
-        content = plain_json(path.read_text(encoding="utf-8"))
+        content = strict_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read as JSON ({error}); make the run again") from error
     if not isinstance(content, dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.results.run import CutStep
 from pidlab.expressions import selects
 from pidlab.preprocess.features import event_keys, expression_columns, feature_columns, spectator_values, values_of
-from pidlab.preprocess.precision import Columns, coarse_scores, refined
+from pidlab.preprocess.precision import FeatureColumns, coarse_scores, refined
 from pidlab.preprocess.recipe import ClassRule, Recipe
 from pidlab.preprocess.selection import CutFlow, cut_masks
 from pidlab.progress import Watcher
@@ -28,22 +29,30 @@ class Input:
     """One input as it was read.
 
     Attributes:
-        n_rows: entries, or candidates where a row is a candidate.
-        hashes: branch to the BLAKE2b-128 of its values, of the branches read.
+        source: the file and tree.
+        n_entries: the number of entries.
+        n_rows: the number of candidates if a row is a candidate, else of entries.
+        n_unlabelled: the number of selected rows of no class.
+        hashes: branch to the BLAKE2b-128 of its values, for each branch that was read.
     """
 
     source: Source
     n_entries: int
     n_rows: int
+    n_unlabelled: int
     hashes: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What loading gives: the selected, labelled rows, (n,) which of them the configuration declares test
-    (None where a share decides), the cut flow and the inputs.
+    """The selected, labelled rows of all inputs.
 
-    `recipe` is the one to go on with: features that float32 cannot tell apart are differences in it.
+    Attributes:
+        sample: the n rows.
+        declared_test: (n,) true for rows that the configuration declares test; None if a share decides.
+        cutflow: the numbers of rows after each cut.
+        inputs: what was read.
+        recipe: the recipe to use from here on, in which features that float32 cannot resolve became differences.
     """
 
     sample: Sample
@@ -53,8 +62,13 @@ class Events:
     recipe: Recipe
 
 
+_MAX_OPEN_FILES = 50
+_MAX_OPEN_BRANCHES = 20_000
+"""ROOT files that are kept open between the check of all inputs and their reading: a branch takes some 10 kB."""
+
+
 def load(recipe: Recipe, watcher: Watcher) -> Events:
-    """Read everything that the configuration names.
+    """Reads all inputs of the configuration; all expressions are checked on each before the first event is read.
 
     Raises:
         ConfigError: an expression does not fit the branches.
@@ -63,52 +77,54 @@ def load(recipe: Recipe, watcher: Watcher) -> Events:
     rules = recipe.rules()
     names = input_names(list(rules))
     loader = _Loader(recipe, input_keys(list(rules)))
-    with watcher.task("reading", _total_entries(recipe, rules), "entries") as task:
-        for i, (source, class_rules) in enumerate(rules.items()):
-            with Table(source, recipe.per) as table:
-                loader.read(i, names[source], table, class_rules, task.advance)
+    tables: dict[Source, Table] = {}
+    n_entries = n_branches = 0
+    with ExitStack() as opened:
+        for source, class_rules in rules.items():
+            with ExitStack() as own:
+                table = own.enter_context(Table(source, recipe.per))
+                check_table(recipe, table, class_rules)
+                n_entries += table.n_entries
+                n_branches += len(table.names)
+                if source.is_root and len(tables) < _MAX_OPEN_FILES and n_branches <= _MAX_OPEN_BRANCHES:
+                    tables[source] = table
+                    opened.enter_context(own.pop_all())
+        with watcher.task("reading", n_entries, "entries") as task:
+            for i, (source, class_rules) in enumerate(rules.items()):
+                with nullcontext(tables[source]) if source in tables else Table(source, recipe.per) as table:
+                    loader.read(i, names[source], table, class_rules, task.advance)
     return loader.events(watcher)
 
 
 def input_names(sources: Sequence[Source]) -> dict[Source, str]:
-    """A name for each input that does not depend on the folder: `file.root:tree`, numbered where several share it."""
+    """Returns a name for each input that does not depend on its folder: `file.root:tree`, numbered if it is shared."""
     return _numbered({s: f"{s.place.replace(chr(92), '/').rsplit('/', 1)[-1]}:{s.tree}" for s in sources})
 
 
 def input_keys(sources: Sequence[Source]) -> dict[Source, str]:
-    """What tells the entries of each input from those of the others: the source's key, numbered where several share it.
+    """Returns the key of each source, numbered if several share it, which identifies its entries among all inputs.
 
     It depends neither on the folder nor on the format.
     """
     return _numbered({s: s.key for s in sources})
 
 
-def _numbered(plain: Mapping[Source, str]) -> dict[Source, str]:
-    """The names, with ` #2`, ` #3`, … behind those that stand there already."""
+def _numbered(unnumbered: Mapping[Source, str]) -> dict[Source, str]:
+    """Returns the names, with ` #2`, ` #3`, … appended to those that occurred before."""
     names: dict[Source, str] = {}
-    for source, name in plain.items():
+    for source, name in unnumbered.items():
         repeats = sum(other == name or other.startswith(f"{name} #") for other in names.values())
         names[source] = name if not repeats else f"{name} #{repeats + 1}"
     return names
 
 
-def _total_entries(recipe: Recipe, rules: Mapping[Source, list[ClassRule]]) -> int:
-    """Number of entries of all inputs; all expressions are checked on each, before the first event is read."""
-    total = 0
-    for source, class_rules in rules.items():
-        with Table(source, recipe.per) as table:
-            check_table(recipe, table, class_rules)
-            total += table.n_entries
-    return total
-
-
 def check_table(recipe: Recipe, table: Table, rules: Sequence[ClassRule] = ()) -> None:
-    """See that the branches that the recipe reads are there and of a usable kind.
+    """Checks that the branches that the recipe reads exist and can be used.
 
     Raises:
-        ConfigError, UsageError: they are not.
+        ConfigError, UsageError: a branch is missing or cannot be used.
     """
-    recipe.check(table, recipe.stated(rules))
+    recipe.check(table, recipe.expressions(rules))
     for i, name in enumerate(recipe.event_id):
         if name not in table:
             place = recipe.loaded.mistake(("data", "event_id", i), f"no branch {name!r}; {nearest(name, table.names)}")
@@ -116,18 +132,19 @@ def check_table(recipe: Recipe, table: Table, rules: Sequence[ClassRule] = ()) -
 
 
 def branches_read(recipe: Recipe, rules: Sequence[ClassRule] = ()) -> set[str]:
-    """The branches needed to score rows and, with `rules`, to label, weigh and split them."""
-    return {name for s in recipe.stated(rules) for name in s.expression.branches} | set(recipe.event_id)
+    """Returns the branches needed to score rows and, with `rules`, to label, weigh and split them."""
+    expressions = [located.expression for located in recipe.expressions(rules)]
+    return {name for each in expressions for name in each.branches} | set(recipe.event_id)
 
 
 @dataclass(slots=True)
 class _Loader:
-    """Collects chunks; one `read` an input."""
+    """Collects the chunks of all inputs; `read` is called once an input."""
 
     recipe: Recipe
     keys: Mapping[Source, str]
     samples: list[Sample] = field(default_factory=list)
-    columns: Columns = field(default_factory=Columns)
+    columns: FeatureColumns = field(default_factory=FeatureColumns)
     declared: list[BoolArray] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
     cutflow: CutFlow = field(init=False)
@@ -138,22 +155,24 @@ class _Loader:
 
     def read(self, index: int, name: str, table: Table, rules: Sequence[ClassRule], advance: Any) -> None:
         digests: dict[str, Any] = {}
-        n_rows = 0
+        n_rows = n_unlabelled = 0
         for chunk in table.chunks(branches_read(self.recipe, rules)):
             for branch, values in chunk.entries.items():
                 if branch not in ("Entry$", "LocalEntry$"):
                     _update(digests.setdefault(branch, hashlib.blake2b(digest_size=16)), values)
-            self._add(index, name, self.keys[table.source], chunk, rules)
+            n_unlabelled += self._add(index, name, self.keys[table.source], chunk, rules)
             n_rows += chunk.n_rows
             advance(chunk.n_entries)
         hashes = {branch: digest.hexdigest() for branch, digest in sorted(digests.items())}
-        self.inputs.append(Input(table.source, table.n_entries, n_rows, hashes))
+        self.inputs.append(Input(table.source, table.n_entries, n_rows, n_unlabelled, hashes))
 
-    def _add(self, index: int, name: str, key: str, chunk: Chunk, rules: Sequence[ClassRule]) -> None:
+    def _add(self, index: int, name: str, key: str, chunk: Chunk, rules: Sequence[ClassRule]) -> int:
+        """Add the selected rows of a chunk that have a class; returns how many have none."""
         y, weight = _label(self.recipe, name, chunk, rules)
         masks = cut_masks(self.recipe, chunk)
         self.cutflow.fill(y, weight, masks)
-        rows = np.flatnonzero((y >= 0) & masks[-1] if masks else y >= 0)
+        is_selected = masks[-1] if masks else np.ones(chunk.n_rows, bool)
+        rows = np.flatnonzero((y >= 0) & is_selected)
         kept = chunk.take(rows)
         recipe = self.recipe
         self.columns.add(feature_columns(recipe, kept))
@@ -173,14 +192,15 @@ class _Loader:
         self.samples.append(sample)
         if recipe.test:
             self.declared.append(selects(recipe.test.expression, kept.arrays, kept.n_rows))
+        return int(is_selected.sum()) - len(rows)
 
     def events(self, watcher: Watcher) -> Events:
         steps = self.cutflow.steps()
         _refuse_empty(self.recipe, steps, [i.source for i in self.inputs if not i.n_entries])
         declared = np.concatenate(self.declared) if self.recipe.test else None
-        recipe, x, told = refined(self.recipe, self.columns)
+        recipe, x, sentences = refined(self.recipe, self.columns)
         sample = concatenate(self.samples).with_x(x)
-        for sentence in (*told, *coarse_scores(recipe, sample)):
+        for sentence in (*sentences, *coarse_scores(recipe, sample)):
             watcher.note(sentence)
         return Events(sample, declared, steps, tuple(self.inputs), recipe)
 
@@ -188,7 +208,11 @@ class _Loader:
 def _label(
     recipe: Recipe, name: str, chunk: Chunk, rules: Sequence[ClassRule]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(n,) class of each row, -1 for none, and (n,) its weight."""
+    """Returns (n,) the class of each row, -1 for none, and (n,) its weight.
+
+    Raises:
+        DataError: a row is in two classes, or its weight is not finite.
+    """
     y = np.full(chunk.n_rows, -1, np.int64)
     weight = np.zeros(chunk.n_rows)
     for rule in rules:
@@ -214,7 +238,7 @@ def _label(
 
 
 def _update(digest: Any, values: Any) -> None:
-    """Add values to a digest: the same content in other chunks gives the same digest."""
+    """Adds values to a digest, which does not depend on how the content is divided into chunks."""
     if isinstance(values, np.ndarray) and values.dtype.kind == "T":
         words = [str(word).encode() for word in values]
         digest.update(b"".join(len(word).to_bytes(8, "little") + word for word in words))
@@ -229,17 +253,17 @@ def _update(digest: Any, values: Any) -> None:
 
 
 def _refuse_empty(recipe: Recipe, steps: Sequence[CutStep], empty: Sequence[Source]) -> None:
-    """Every class must have events, before and after the selection.
+    """Checks that every class has events, before and after the selection.
 
     Raises:
-        DataError: one has none; says after which cut.
+        DataError: a class has none; the message says after which cut.
     """
     for name in recipe.classes:
         if not steps[0].passed[name]:
             total = ", ".join(f"{c} {n:,}" for c, n in steps[0].passed.items())
-            told = f"; {', '.join(map(str, empty))}: has no entries" if empty else ""
+            and_empty = f"; {', '.join(map(str, empty))}: has no entries" if empty else ""
             raise DataError(
-                f"the class {name!r} has no events before any cut ({total}); check its expression and files{told}"
+                f"the class {name!r} has no events before any cut ({total}); check its expression and files{and_empty}"
             )
         for before, after in itertools.pairwise(steps):
             if before.passed[name] and not after.passed[name]:

@@ -1,31 +1,31 @@
-"""Features: the columns that models and evaluation read, from the selected rows of a chunk."""
+"""Features: the columns that models and the evaluation read, computed from the selected rows of a chunk."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.config.schema import Feature
+from pidlab.config.schema import ExpressionModel, Feature
 from pidlab.errors import DataError
-from pidlab.expressions import evaluate
+from pidlab.expressions import evaluate, selects
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
 from pidlab.read import Chunk
 from pidlab.sample import Sample
 from pidlab.split import Keys, event_hash, name_hash
 
 
-def values_of(stated: LocatedExpression, chunk: Chunk) -> NDArray[np.float64]:
-    """(n,) float64, one number a row."""
-    return np.asarray(evaluate(stated.expression, chunk.arrays, chunk.n_rows), np.float64)
+def values_of(located: LocatedExpression, chunk: Chunk) -> NDArray[np.float64]:
+    """Returns (n,) float64, the value of the expression in each row."""
+    return np.asarray(evaluate(located.expression, chunk.arrays, chunk.n_rows), np.float64)
 
 
 def missing_values(feature: Feature) -> tuple[float, ...]:
-    """The values that mean "missing": the codes, and what a float32 branch holds when a code is written to it.
+    """Returns the values that mean "missing": the codes, and each code rounded to float32, as a branch may hold it.
 
-    No float32 is -999.9, and the branch that was filled with it holds -999.9000244140625.
+    For example, no float32 is -999.9, and a float32 branch that is filled with it holds -999.9000244140625.
     """
     with np.errstate(over="ignore"):
         singles = [float(np.float32(code)) for code in feature.missing]
@@ -33,10 +33,10 @@ def missing_values(feature: Feature) -> tuple[float, ...]:
 
 
 def feature_columns(recipe: Recipe, chunk: Chunk) -> list[NDArray[np.float64]]:
-    """d arrays (n,) float64, the features; NaN where a value is missing, by the feature's `missing`."""
+    """Returns d arrays (n,) float64, the features; NaN where the value is one of the feature's `missing`."""
     columns = []
-    for feature, stated in recipe.features:
-        values = evaluate(stated.expression, chunk.arrays, chunk.n_rows)
+    for feature, located in recipe.features:
+        values = evaluate(located.expression, chunk.arrays, chunk.n_rows)
         codes = missing_values(feature)
         absent = [np.equal(values, code) for code in codes]
         column = np.asarray(values, np.float64)
@@ -45,30 +45,38 @@ def feature_columns(recipe: Recipe, chunk: Chunk) -> list[NDArray[np.float64]]:
 
 
 def feature_matrix(recipe: Recipe, chunk: Chunk) -> NDArray[np.float32]:
-    """(n, d) float32; NaN where a value is missing, by the feature's `missing` or because it is not finite."""
-    x = np.empty((chunk.n_rows, len(recipe.features)), np.float32, order="F")
-    for j, column in enumerate(feature_columns(recipe, chunk)):
-        with np.errstate(over="ignore", under="ignore"):
-            x[:, j] = column
-        x[np.isinf(x[:, j]), j] = np.nan
+    """Returns (n, d) float32, the features; NaN where a value is missing or not finite."""
+    return single_matrix(feature_columns(recipe, chunk), chunk.n_rows)
+
+
+def single_matrix(columns: Sequence[NDArray[np.float64]], n: int) -> NDArray[np.float32]:
+    """Returns (n, d) float32, the d columns (n,); NaN where a value is not finite in float32."""
+    x = np.empty((n, len(columns)), np.float32, order="F")
+    for j, column in enumerate(columns):
+        x[:, j] = to_single(column)
     return x
 
 
+def to_single(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Returns (n,) float32, NaN where a value is not finite in it."""
+    with np.errstate(over="ignore", under="ignore"):
+        single = values.astype(np.float32)
+    single[np.isinf(single)] = np.nan
+    return single
+
+
 def spectator_values(recipe: Recipe, chunk: Chunk) -> dict[str, NDArray[np.float64]]:
-    """Name to (n,) float64."""
-    return {name: values_of(stated, chunk) for name, stated in recipe.spectators}
+    """Returns name to (n,) float64, the spectators."""
+    return {name: values_of(located, chunk) for name, located in recipe.spectators}
 
 
 def expression_columns(recipe: Recipe, chunk: Chunk) -> dict[str, Any]:
-    """The branches that `expression` and `score` models read."""
+    """Returns the branches that `expression` and `score` models read."""
     return {name: chunk.arrays[name] for name in sorted(recipe.expression_model_branches)}
 
 
 def expression_scores(recipe: Recipe, name: str, columns: Mapping[str, Any], n: int) -> NDArray[np.float32]:
-    """(n,) float32, the signal's score by an `expression` (1 or 0) or `score` model."""
-    from pidlab.config.schema import ExpressionModel
-    from pidlab.expressions import selects
-
+    """Returns (n,) float32, the signal's score by an `expression` (1 or 0) or `score` model."""
     expression = recipe.expression_models[name].expression
     if isinstance(recipe.loaded.config.models[name], ExpressionModel):
         return selects(expression, columns, n).astype(np.float32)
@@ -77,14 +85,14 @@ def expression_scores(recipe: Recipe, name: str, columns: Mapping[str, Any], n: 
 
 
 def expression_values_changed(recipe: Recipe, sample: Sample) -> dict[str, Any]:
-    """The columns of a sample whose features were changed, with the change carried over.
+    """Returns the columns of a sample whose features were changed, with the same change applied to them.
 
-    A column follows the feature that is just this branch; where the feature has its nominal value, so has the column.
+    A column is changed if a feature is just this branch, in the rows in which the feature differs from the branch.
     """
     columns = dict(sample.columns)
-    for j, (feature, stated) in enumerate(recipe.features):
-        branch = next(iter(stated.expression.branches), "")
-        if branch not in columns or stated.expression.text.strip() != branch:
+    for j, (feature, located) in enumerate(recipe.features):
+        branch = next(iter(located.expression.branches), "")
+        if branch not in columns or located.expression.text.strip() != branch:
             continue
         nominal = np.asarray(columns[branch], np.float32)
         for code in missing_values(feature):
@@ -96,7 +104,7 @@ def expression_values_changed(recipe: Recipe, sample: Sample) -> dict[str, Any]:
 
 
 def event_keys(recipe: Recipe, chunk: Chunk, input_name: str) -> Keys:
-    """(n,) the hash of the event key: the `event_id` branches, or the input's name and the entry number.
+    """Returns (n,) the hash of the event key: the `event_id` branches, or the input's name and the entry number.
 
     Raises:
         DataError: a branch of `event_id` does not hold integers.

@@ -1,4 +1,4 @@
-"""Recipe: a configuration with every expression parsed and every input found, ready to be run over chunks."""
+"""Recipe: a configuration with every expression parsed, which finds its inputs and is run over their chunks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from pidlab.config.load import LoadedConfig, feature_key
 from pidlab.config.names import KeyPath
 from pidlab.config.schema import ClassTable, ExpressionModel, Feature, ScoreModel
-from pidlab.config.schema import Expression as Text
 from pidlab.errors import ConfigError, DataError, ExpressionError, Mistake, UsageError
 from pidlab.expressions import Expression, Kind, Number, check, parse
 from pidlab.expressions.tree import Constant
@@ -27,7 +26,7 @@ class LocatedExpression:
 
 @dataclass(frozen=True, slots=True)
 class ClassRule:
-    """Which rows of a table belong to a class, and their weight."""
+    """The class with this index: which rows of a table belong to it, and their weight."""
 
     index: int
     cut: LocatedExpression
@@ -36,21 +35,24 @@ class ClassRule:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that is done to the rows of a table, as checked expressions.
+    """Everything that is done to the rows of a table, as parsed expressions.
 
     Attributes:
-        classes, signal: names, and the signal's index.
-        selection: the cut flow, in order.
-        features: with the values that mean "missing".
-        spectators: what is carried along, axes of maps and of flat working points included.
+        loaded: the configuration.
+        classes, signal: the names of the classes, and the index of the signal.
+        class_rules: one rule for each class, in the same order.
+        selection: the named cuts, in order.
+        features: each with its section of the configuration, which holds the values that mean "missing".
+        spectators: columns kept for the evaluation, including the axes of maps and of flat working points.
         expression_models: name of an `expression` or `score` model to its expression.
-        event_id: branches that identify an event; empty where file and entry number do.
-        test: true for test events, where the configuration says so by an expression.
+        event_id: branches that identify an event; empty if the input and the entry number do.
+        test: true for test events, if the configuration selects them by an expression.
     """
 
     loaded: LoadedConfig
     classes: tuple[str, ...]
     signal: int
+    class_rules: tuple[ClassRule, ...]
     selection: tuple[tuple[str, LocatedExpression], ...]
     features: tuple[tuple[Feature, LocatedExpression], ...]
     spectators: tuple[tuple[str, LocatedExpression], ...]
@@ -58,52 +60,46 @@ class Recipe:
     event_id: tuple[str, ...]
     test: LocatedExpression | None
 
-    def stated(self, rules: Iterable[ClassRule] = ()) -> list[LocatedExpression]:
-        """The expressions needed to score rows and, with `rules`, to label, weigh and split them."""
-        scoring = [s for _, s in (*self.selection, *self.features)] + list(self.expression_models.values())
-        labelling = [s for rule in rules for s in (rule.cut, rule.weight)]
+    def expressions(self, rules: Iterable[ClassRule] = ()) -> list[LocatedExpression]:
+        """Returns the expressions needed to score rows and, with `rules`, to label, weigh and split them."""
+        scoring = [located for _, located in (*self.selection, *self.features)] + list(self.expression_models.values())
+        labelling = [located for rule in rules for located in (rule.cut, rule.weight)]
         if not labelling:
             return scoring
-        return scoring + labelling + [s for _, s in self.spectators] + ([self.test] if self.test else [])
+        return scoring + labelling + [located for _, located in self.spectators] + ([self.test] if self.test else [])
 
     @property
     def per(self) -> str | list[str] | None:
-        """The collection whose candidates are the rows; None where a row is an entry."""
+        """The collection whose candidates are the rows; None if a row is an entry."""
         return self.loaded.config.data.per
 
     @property
     def expression_model_branches(self) -> set[str]:
         """The branches that `expression` and `score` models read."""
-        return {name for stated in self.expression_models.values() for name in stated.expression.branches}
+        return {name for located in self.expression_models.values() for name in located.expression.branches}
 
     def rules(self) -> dict[Source, list[ClassRule]]:
-        """The inputs of the configuration, each with the classes found in it.
+        """Returns the inputs of the configuration, each with the rules of the classes that are read from it.
 
         Raises:
-            ConfigError: an expression is refused.
+            ConfigError: no files are named for a class.
             DataError: an input cannot be found.
         """
-        config, compiler = self.loaded.config, _Compiler(self.loaded)
+        config = self.loaded.config
         found: dict[Source, list[ClassRule]] = {}
-        for index, (name, spec) in enumerate(config.classes.items()):
-            table = spec if isinstance(spec, ClassTable) else ClassTable(cut=spec)
-            cut_key: KeyPath = ("classes", name, "cut") if isinstance(spec, ClassTable) else ("classes", name)
-            cut = compiler(cut_key, table.cut)
-            own = table.weight is not None
-            weight = compiler(
-                ("classes", name, "weight") if own else ("data", "weight"), table.weight or config.data.weight
-            )
-            if cut is None or weight is None:
-                continue
-            files_key: KeyPath = ("classes", name, "files") if table.files is not None else ("data", "files")
-            for source in self._sources(table, files_key):
-                found.setdefault(source, []).append(ClassRule(index, cut, weight))
-        compiler.finish()
+        for rule, spec in zip(self.class_rules, config.classes.values(), strict=True):
+            table = _class_table(spec)
+            files = table.files if table.files is not None else config.data.files
+            if files is None:
+                raise ConfigError([self.loaded.mistake(("data", "files"), "no files are named for this class")])
+            tree = table.tree or config.data.tree
+            for source in find_sources(files, tree, self.loaded.folder, config.data.columns):
+                found.setdefault(source, []).append(rule)
         befriended = with_friends(list(found), config.data.friends, self.loaded.folder, config.data.event_id)
         return {befriended[source]: rules for source, rules in found.items()}
 
     def inputs(self, files: Sequence[str], tree: str | None) -> list[Source]:
-        """Other inputs (relative to the working folder), with the names of columns and the friends that these need.
+        """Returns other inputs, relative to the working folder, with the column names and friends of the configuration.
 
         Raises:
             UsageError: `data.friends` names files that belong to the inputs of the configuration only.
@@ -122,23 +118,16 @@ class Recipe:
                 raise UsageError(f"{what} needs one of its own: write {{stem}} for the input's name in data.friends")
         return [own[_identity(source)] for source in sources]
 
-    def _sources(self, table: ClassTable, key: KeyPath) -> list[Source]:
-        config = self.loaded.config
-        files = table.files if table.files is not None else config.data.files
-        if files is None:
-            raise ConfigError([self.loaded.mistake(key, "no files are named for this class")])
-        return find_sources(files, table.tree or config.data.tree, self.loaded.folder, config.data.columns)
-
-    def check(self, table: Table, stated: Iterable[LocatedExpression]) -> None:
-        """Check expressions against the branches of `table`.
+    def check(self, table: Table, located: Iterable[LocatedExpression]) -> None:
+        """Checks expressions against the branches of `table`.
 
         Raises:
-            ConfigError: unknown branches, or arrays where one number a row is needed; all at once.
+            ConfigError: branches are unknown, or arrays where one number a row is needed; all mistakes are listed.
         """
-        stated = list(stated)
-        kinds = table.kinds({name for s in stated for name in s.expression.branches})
+        located = list(located)
+        kinds = table.kinds({name for each in located for name in each.expression.branches})
         mistakes = []
-        for each in stated:
+        for each in located:
             try:
                 _check(each.expression, kinds, table)
             except (ExpressionError, DataError) as error:
@@ -148,7 +137,7 @@ class Recipe:
 
 
 def _identity(source: Source) -> tuple[str, str]:
-    """What tells two inputs apart, however they were named."""
+    """Returns the same for two names of one input."""
     return source.path if "://" in source.path else str(Path(source.path).resolve()), source.tree
 
 
@@ -167,7 +156,7 @@ def _check(expression: Expression, kinds: Mapping[str, Kind], table: Table) -> N
             raise DataError(
                 f"{name!r} is an alias stored in the tree, which is not taken; say data.aliases: {{{alias}}}"
             )
-    # of the branches that are not read only the names matter, and those only where one is unknown
+    # `check` needs the names of all branches only to suggest one for an unknown name
     unread = {} if expression.branches <= kinds.keys() else dict.fromkeys(table.names, Kind(Number.FLOAT))
     try:
         check(expression, {**unread, **kinds})
@@ -180,62 +169,57 @@ def _check(expression: Expression, kinds: Mapping[str, Kind], table: Table) -> N
         raise ExpressionError(message, error.text, error.position, error.length, error.hint) from None
 
 
-class _Compiler:
-    """Parses expressions and collects what is wrong with them."""
-
-    def __init__(self, loaded: LoadedConfig) -> None:
-        self._loaded = loaded
-        self._aliases = dict(loaded.config.data.aliases)
-        self._mistakes: list[Mistake] = []
-
-    def __call__(self, key: KeyPath, text: Text) -> LocatedExpression | None:
-        try:
-            return LocatedExpression(key, parse(text, self._aliases))
-        except ExpressionError as error:
-            self._mistakes.append(self._loaded.mistake(key, str(error)))
-            return None
-
-    def finish(self) -> None:
-        if self._mistakes:
-            raise ConfigError(self._mistakes)
-
-
 def compile_recipe(loaded: LoadedConfig) -> Recipe:
-    """Parse every expression of a configuration.
+    """Returns the recipe of a configuration, with every expression parsed.
 
     Raises:
-        ConfigError: expressions that are refused, or a feature that uses what defines the classes; all at once.
+        ConfigError: expressions are refused, or a feature uses what defines the classes; all mistakes are listed.
     """
-    config, compile_ = loaded.config, _Compiler(loaded)
-    selection = [(name, compile_(("selection", name), text)) for name, text in config.selection.items()]
-    features = [
-        (f, compile_(feature_key(i, config.features[i]), f.expression)) for i, f in enumerate(config.feature_list)
-    ]
-    spectators = [(name, compile_(key, name)) for name, key in _spectator_names(loaded).items()]
-    expression_models = {
-        name: compile_(("models", name, "cut" if isinstance(m, ExpressionModel) else "expression"), _expression_text(m))
-        for name, m in config.models.items()
-        if isinstance(m, ExpressionModel | ScoreModel)
-    }
-    test = compile_(("split", "test"), config.split.test) if isinstance(config.split.test, str) else None
-    compile_.finish()
+    config, aliases = loaded.config, dict(loaded.config.data.aliases)
+    mistakes: list[Mistake] = []
+
+    def located(key: KeyPath, text: str) -> LocatedExpression:
+        try:
+            return LocatedExpression(key, parse(text, aliases))
+        except ExpressionError as error:
+            mistakes.append(loaded.mistake(key, str(error)))
+            return LocatedExpression(key, parse("0"))
+
+    def rule(index: int, name: str) -> ClassRule:
+        table, key = _class_table(config.classes[name]), ("classes", name)
+        cut = located(key if isinstance(config.classes[name], str) else (*key, "cut"), table.cut)
+        if table.weight is None:
+            return ClassRule(index, cut, located(("data", "weight"), config.data.weight))
+        return ClassRule(index, cut, located((*key, "weight"), table.weight))
+
     recipe = Recipe(
         loaded=loaded,
         classes=tuple(config.classes),
         signal=list(config.classes).index(config.signal_class),
-        selection=tuple((name, s) for name, s in selection if s),
-        features=tuple((f, s) for f, s in features if s),
-        spectators=tuple((name, s) for name, s in spectators if s),
-        expression_models={name: s for name, s in expression_models.items() if s},
+        class_rules=tuple(rule(index, name) for index, name in enumerate(config.classes)),
+        selection=tuple((name, located(("selection", name), text)) for name, text in config.selection.items()),
+        features=tuple(
+            (f, located(feature_key(i, config.features[i]), f.expression)) for i, f in enumerate(config.feature_list)
+        ),
+        spectators=tuple((name, located(key, name)) for name, key in _spectator_names(loaded).items()),
+        expression_models={
+            name: located(("models", name, "cut"), model.cut)
+            if isinstance(model, ExpressionModel)
+            else located(("models", name, "expression"), model.expression)
+            for name, model in config.models.items()
+            if isinstance(model, ExpressionModel | ScoreModel)
+        },
         event_id=tuple(config.data.event_id),
-        test=test,
+        test=located(("split", "test"), config.split.test) if isinstance(config.split.test, str) else None,
     )
+    if mistakes:
+        raise ConfigError(dict.fromkeys(mistakes))
     _refuse_leaks(recipe)
     return recipe
 
 
-def _expression_text(model: ExpressionModel | ScoreModel) -> Text:
-    return model.cut if isinstance(model, ExpressionModel) else model.expression
+def _class_table(spec: str | ClassTable) -> ClassTable:
+    return ClassTable(cut=spec) if isinstance(spec, str) else spec
 
 
 def _spectator_names(loaded: LoadedConfig) -> dict[str, KeyPath]:
@@ -250,24 +234,28 @@ def _spectator_names(loaded: LoadedConfig) -> dict[str, KeyPath]:
 
 
 def _refuse_leaks(recipe: Recipe) -> None:
-    """A branch that says what the event is must not be a feature."""
-    config, aliases = recipe.loaded.config, dict(recipe.loaded.config.data.aliases)
+    """Refuses features that read a branch by which a class is defined.
+
+    Raises:
+        ConfigError: there are such features; all are listed.
+    """
     labels: dict[str, str] = {}
-    for name, spec in config.classes.items():
-        cut = spec if isinstance(spec, str) else spec.cut if spec.files is None and spec.tree is None else "1"
-        labels = dict.fromkeys(parse(cut, aliases).branches, name) | labels
+    for rule, (name, spec) in zip(recipe.class_rules, recipe.loaded.config.classes.items(), strict=True):
+        table = _class_table(spec)
+        if table.files is None and table.tree is None:
+            labels = dict.fromkeys(rule.cut.expression.branches, name) | labels
     mistakes = []
-    for feature, stated in recipe.features:
-        for branch in sorted(stated.expression.branches & labels.keys()):
+    for feature, located in recipe.features:
+        for branch in sorted(located.expression.branches & labels.keys()):
             message = f"the feature {feature.name!r} reads {branch!r}, which defines the class {labels[branch]!r}"
             mistakes.append(
-                recipe.loaded.mistake(stated.key, f"{message}: the models would learn the label; leave it out")
+                recipe.loaded.mistake(located.key, f"{message}: the models would learn the label; leave it out")
             )
     if mistakes:
         raise ConfigError(mistakes)
 
 
 def without_models(recipe: Recipe, names: Iterable[str]) -> Recipe:
-    """The same recipe for some of the models only."""
+    """Returns the recipe with only those of its expression models that are in `names`."""
     kept = set(names)
-    return replace(recipe, expression_models={name: s for name, s in recipe.expression_models.items() if name in kept})
+    return replace(recipe, expression_models={k: v for k, v in recipe.expression_models.items() if k in kept})

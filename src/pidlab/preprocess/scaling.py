@@ -1,4 +1,4 @@
-"""Scaling and imputation for models that need finite numbers of order one: network, Fisher, logistic."""
+"""Scaling and imputation for models that need finite numbers of order one: network, Fisher and logistic regression."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _N_KNOTS = 257
 
 @dataclass(frozen=True, slots=True)
 class Scaler:
-    """A fitted scaling of d features; each is a straight or broken line through its knots.
+    """A fitted scaling of d features, each by a line or a broken line through its knots.
 
-    A missing value (NaN) is first replaced by the feature's median in training. Each feature that had missing values
-    in training adds one indicator column, 1 where the value is missing and 0 elsewhere, after the d scaled ones.
+    A missing value (NaN) is first replaced by the median of the feature in training. Each feature that had missing
+    values in training adds an indicator column after the d scaled ones, which is 1 where the value is missing.
 
     Attributes:
-        knots, values: d arrays each, rising: a value at `knots[j][i]` becomes `values[j][i]`, linear between.
-        clamp: whether values outside the knots take the value of the last one (quantile) or follow the line on.
-        fill: (d,) what replaces a missing value.
-        indicators: the features that get an indicator column.
+        knots, values: d rising arrays each; a value at `knots[j][i]` becomes `values[j][i]`, linear in between.
+        clamp: whether values outside the knots become the outermost value (quantile) or continue the line.
+        fill: (d,) the numbers that replace missing values.
+        indicators: the features that have an indicator column.
     """
 
     knots: tuple[NDArray[np.float64], ...]
@@ -38,7 +38,7 @@ class Scaler:
     indicators: tuple[int, ...]
 
     def transform(self, x: FloatArray) -> NDArray[np.float32]:
-        """(n, d) features with NaN to (n, d + m) finite float32, m the number of indicators."""
+        """Returns (n, d + m) finite float32 for features (n, d) with NaN; m is the number of indicators."""
         n, d = x.shape
         scaled = np.empty((n, d + len(self.indicators)), np.float32)
         for j in range(d):
@@ -62,11 +62,11 @@ class Scaler:
         out[:] = (column - knots[0]) * slope + values[0]
 
     def names(self, features: tuple[str, ...]) -> tuple[str, ...]:
-        """The d + m names of the columns of `transform`."""
+        """Returns the d + m names of the columns of `transform`."""
         return (*features, *(f"{features[j]} is missing" for j in self.indicators))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything in JSON's types."""
+        """Returns the scaler in the types of JSON."""
         return {
             "knots": [k.tolist() for k in self.knots],
             "values": [v.tolist() for v in self.values],
@@ -77,7 +77,7 @@ class Scaler:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Scaler:
-        """The scaler that `to_json` described.
+        """Returns the scaler that `to_json` described.
 
         Raises:
             KeyError, TypeError, ValueError: the content is not that of a scaler.
@@ -99,11 +99,11 @@ class Scaler:
 
 
 def fit_scaler(x: FloatArray, method: Method) -> Scaler:
-    """Fit to training features (n, d), NaN where missing.
+    """Returns a scaler fitted to training features (n, d), NaN where missing.
 
-    `minmax` maps the range to [0, 1]; `standard` mean and standard deviation to 0 and 1; `robust` median and
-    interquartile range to 0 and 1; `quantile` the ranks to a standard normal distribution, by a broken line through
-    at most 257 quantiles.
+    `minmax` maps the range to [0, 1]; `standard` maps mean and standard deviation to 0 and 1; `robust` does so with
+    median and interquartile range; `quantile` maps the ranks to a standard normal distribution, by a broken line
+    through at most 257 quantiles.
     """
     lines, fill = [], []
     for j in range(x.shape[1]):
@@ -126,7 +126,7 @@ def _fit_line(column: NDArray[np.float64], method: Method) -> tuple[NDArray[np.f
 
 
 def _unit(column: NDArray[np.float64], method: Method) -> tuple[float, float]:
-    """The values that become 0 and 1."""
+    """Returns the values that become 0 and 1."""
     if method == "minmax":
         return float(column.min()), float(column.max())
     if method == "standard":
@@ -138,7 +138,7 @@ def _unit(column: NDArray[np.float64], method: Method) -> tuple[float, float]:
 
 
 def _quantile_line(column: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Knots at quantiles; a value that fills several of them (an integer feature) gets their mean rank."""
+    """Returns knots at quantiles and their values; a value that fills several quantiles gets their mean rank."""
     ranks = np.linspace(0.0, 1.0, _N_KNOTS)
     quantiles = np.quantile(column, ranks)
     knots, group = np.unique(quantiles, return_inverse=True)

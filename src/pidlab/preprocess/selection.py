@@ -1,4 +1,4 @@
-"""Selection: the named cuts of a recipe on a chunk, and the cut flow that they make."""
+"""Selection: the named cuts of a recipe on a chunk, and the cut flow."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pidlab.sample import BoolArray, IntArray
 
 
 def cut_masks(recipe: Recipe, chunk: Chunk) -> list[BoolArray]:
-    """One mask a cut, each (n,): true where the row passes this cut and all before it."""
+    """Returns (n,) for each cut, true if the row passes this cut and all before it."""
     masks: list[BoolArray] = []
-    for _, stated in recipe.selection:
-        passed = selects(stated.expression, chunk.arrays, chunk.n_rows)
+    for _, located in recipe.selection:
+        passed = selects(located.expression, chunk.arrays, chunk.n_rows)
         masks.append(passed & masks[-1] if masks else passed)
     return masks
 
 
 def selected(recipe: Recipe, chunk: Chunk) -> BoolArray:
-    """(n,) true where the row passes the whole selection."""
+    """Returns (n,) true if the row passes the whole selection."""
     masks = cut_masks(recipe, chunk)
     return masks[-1] if masks else np.ones(chunk.n_rows, bool)
 
@@ -44,14 +44,14 @@ class CutFlow:
         self.weight = np.zeros(self.n.shape)
 
     def fill(self, y: IntArray, weight: NDArray[np.float64], masks: Sequence[BoolArray]) -> None:
-        """Count rows by class `y` (n,), -1 where a row is of none, before the first cut and after each of `masks`."""
+        """Counts rows by class `y` (n,), -1 for rows of no class, before the first cut and after each of `masks`."""
         labelled = y >= 0
         for step, mask in enumerate([labelled, *(labelled & m for m in masks)]):
             self.n[step] += np.bincount(y[mask], minlength=len(self.classes))
             self.weight[step] += np.bincount(y[mask], weights=weight[mask], minlength=len(self.classes))
 
     def steps(self) -> tuple[CutStep, ...]:
-        """The cut flow as results."""
+        """Returns the cut flow as results."""
         return tuple(
             CutStep(
                 name,

@@ -1,17 +1,8 @@
 """Reading: which inputs a configuration means, and their branches in chunks of entries, whatever the format."""
 
-from pidlab.read.formats import Source, identity_of, is_wide, trees_in
-from pidlab.read.sources import (
-    absolute,
-    chained,
-    each_path,
-    find_all,
-    find_one,
-    find_sources,
-    has_place,
-    split_tree,
-    with_friends,
-)
+from pidlab.read.find import absolute, chained, each_path, find_all, find_one, find_sources, has_place, with_friends
+from pidlab.read.formats import identity_of, is_wide, trees_in
+from pidlab.read.source import Source
 from pidlab.read.table import STEP, Chunk, Table
 
 __all__ = [
@@ -28,7 +19,6 @@ __all__ = [
     "has_place",
     "identity_of",
     "is_wide",
-    "split_tree",
     "trees_in",
     "with_friends",
 ]

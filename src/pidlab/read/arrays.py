@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,28 @@ import awkward as ak
 import numpy as np
 
 from pidlab.errors import DataError
-from pidlab.read.backend import TEXT, Arrays, Columns, as_text, joined, plain
-from pidlab.read.cells import tags_of, to_array, type_of, why_no_type
+from pidlab.read.backend import Arrays, Backend, ColumnsInMemory
+from pidlab.read.columns import (
+    LARGEST_EXACT,
+    TEXT,
+    as_column,
+    as_text,
+    column_type,
+    first_line,
+    to_array,
+    value_types,
+    why_no_column_type,
+)
+from pidlab.sample import joined
 
-_EXACT = 2**53
-"""Up to here float64 holds every whole number."""
+_TOO_LARGE = "whole numbers above 2^53 with nulls among them"
 
 
-class ParquetFile:
+class ParquetFile(Backend):
     """A parquet file."""
 
     def __init__(self, path: str, columns: Sequence[str] = ()) -> None:
+        super().__init__(path)
         try:
             from pyarrow import parquet
         except ModuleNotFoundError as error:
@@ -31,37 +42,26 @@ class ParquetFile:
             self._file = parquet.ParquetFile(path, memory_map=False)
         except Exception as error:
             raise DataError(f"{path}: cannot be opened as a parquet file; it is damaged or was cut short") from error
-        self._path = path
         self._types = {field.name: field.type for field in self._file.schema_arrow}
-        self._has_nulls = _columns_with_nulls(self._file.metadata)
-        self._too_large = self._has_nulls & _columns_with_large_integers(self._file.metadata)
+        self._with_nulls, too_large = _by_statistics(self._file.metadata)
+        self._too_large = self._with_nulls & too_large
+        self.names = list(self._types)
         self.n_entries = int(self._file.metadata.num_rows)
 
-    @property
-    def names(self) -> list[str]:
-        """All columns."""
-        return list(self._types)
-
-    def place(self, name: str) -> str:
-        """The file."""
-        return self._path
-
     def reason(self, name: str) -> str:
-        """Why a column cannot be used: it holds neither numbers nor text nor lists of numbers."""
+        """Returns why a column cannot be used: it holds neither numbers nor text nor lists of numbers."""
         if name in self._too_large:
-            return (
-                "holds whole numbers above 2^53 with nulls among them, which no type of numbers holds; fill them first"
-            )
+            return f"holds {_TOO_LARGE}, which no type of numbers holds; fill them first"
         return "" if _is_usable(self._types[name]) else f"holds values of the type {self._types[name]}"
 
     def empty(self, name: str) -> Any:
-        """A column without entries."""
+        """Returns a column without entries."""
         import pyarrow
 
         return self._converted(name, pyarrow.array([], self._types[name]))
 
     def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
-        """The columns in pieces; of the file, only their row groups' column chunks are read."""
+        """Yields the columns in pieces; only the column chunks of these columns are read."""
         held: dict[str, list[Any]] = {name: [] for name in names}
         n_held = 0
         for batch in self._file.iter_batches(batch_size=step, columns=list(names)):
@@ -77,7 +77,7 @@ class ParquetFile:
             yield {name: joined(parts) for name, parts in held.items()}
 
     def values(self, name: str, start: int, stop: int) -> Any:
-        """A part of a column."""
+        """Returns a part of a column."""
         sizes = [self._file.metadata.row_group(i).num_rows for i in range(self._file.metadata.num_row_groups)]
         begins = np.concatenate([[0], np.cumsum(sizes)])
         groups = [i for i, size in enumerate(sizes) if begins[i] < stop and begins[i] + size > start]
@@ -88,35 +88,31 @@ class ParquetFile:
         return self._converted(name, column)[start - first : stop - first]
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the input."""
         self._file.close()
 
     def _converted(self, name: str, column: Any) -> Any:
-        return _from_arrow(column, name in self._has_nulls)
+        return _from_arrow(column, name in self._with_nulls)
 
 
-def _columns_with_nulls(metadata: Any) -> set[str]:
-    """The columns of numbers in which the file says that values are missing."""
-    found = set()
+def _by_statistics(metadata: Any) -> tuple[set[str], set[str]]:
+    """Returns, from the file's statistics, the columns with missing values and those with large whole numbers.
+
+    The second are those that float64 does not hold exactly.
+    """
+    with_nulls, large = set(), set()
     for group in range(metadata.num_row_groups):
         for i in range(metadata.num_columns):
             column = metadata.row_group(group).column(i)
-            if column.statistics is not None and column.statistics.null_count:
-                found.add(column.path_in_schema)
-    return found
-
-
-def _columns_with_large_integers(metadata: Any) -> set[str]:
-    """The columns of whole numbers that float64 does not hold, as far as the file's statistics tell."""
-    found = set()
-    for group in range(metadata.num_row_groups):
-        for i in range(metadata.num_columns):
-            column = metadata.row_group(group).column(i)
-            known = column.statistics is not None and column.statistics.has_min_max
-            limits = (column.statistics.min, column.statistics.max) if known else ()
-            if any(isinstance(limit, int) and abs(limit) > _EXACT for limit in limits):
-                found.add(column.path_in_schema)
-    return found
+            statistics = column.statistics
+            if statistics is None:
+                continue
+            if statistics.null_count:
+                with_nulls.add(column.path_in_schema)
+            limits = (statistics.min, statistics.max) if statistics.has_min_max else ()
+            if any(isinstance(limit, int) and abs(limit) > LARGEST_EXACT for limit in limits):
+                large.add(column.path_in_schema)
+    return with_nulls, large
 
 
 def _is_usable(kind: Any) -> bool:
@@ -142,7 +138,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _from_arrow(column: Any, has_nulls: bool) -> Any:
-    """An arrow array of a usable type as numpy or awkward: integers of which some are missing become float64."""
+    """Returns an arrow array of a usable type as numpy or awkward; integers with missing values become float64."""
     from pyarrow import compute, types
 
     kind = column.type
@@ -169,13 +165,11 @@ def _numbers(column: Any, has_nulls: bool) -> Any:
         try:
             column = column.cast(pyarrow.float64())
         except pyarrow.ArrowInvalid as error:
-            raise DataError(
-                "whole numbers above 2^53 with nulls among them fit into no type; fill them first"
-            ) from error
+            raise DataError(f"{_TOO_LARGE} fit into no type; fill them first") from error
     return column.to_numpy(zero_copy_only=False)
 
 
-class NpyFile(Columns):
+class NpyFile(ColumnsInMemory):
     """A numpy file, mapped into memory: a structured array, or (n, m) with names for its columns."""
 
     def __init__(self, path: str, columns: Sequence[str] = ()) -> None:
@@ -185,7 +179,10 @@ class NpyFile(Columns):
                 raise DataError(f"{path}: names its columns itself; leave data.columns out")
             fields: dict[str, Any] = {name: array[name] for name in array.dtype.names}
         elif array.ndim == 2:
-            _match_columns(path, columns, array.shape[1])
+            n = array.shape[1]
+            if len(columns) != n:
+                named = f"data.columns names {len(columns)}" if columns else "the file does not name them"
+                raise DataError(f"{path}: has {n} columns, and {named}; name each in data.columns: [..]")
             fields = {name: array[:, i] for i, name in enumerate(columns)}
         else:
             shape = " x ".join(map(str, array.shape))
@@ -194,32 +191,26 @@ class NpyFile(Columns):
         super().__init__(path, *_usable(fields))
 
     def values(self, name: str, start: int, stop: int) -> Any:
-        """A part of a column; the file is mapped, and what is no longer there must not be looked at."""
+        """Returns a copy; reading mapped bytes that a file has lost would end the process."""
         if Path(self._place).stat().st_size < self._size:
             raise DataError("the file was cut short while it was read")
         return super().values(name, start, stop).copy()
 
 
-def invented_columns(path: str) -> tuple[str, ...]:
-    """column_1, column_2, … for a numpy file that does not name its columns; empty where it does."""
+def n_unnamed_columns(path: str) -> int:
+    """Returns the number of columns of a numpy file that does not name them; 0 if it does."""
     array = _loaded(path)
-    return () if array.dtype.names or array.ndim != 2 else tuple(f"column_{i + 1}" for i in range(array.shape[1]))
+    return 0 if array.dtype.names or array.ndim != 2 else int(array.shape[1])
 
 
 def _loaded(path: str) -> Any:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:
-        raise DataError(f"{path}: cannot be read as a numpy file ({_first_line(error)})") from error
+        raise DataError(f"{path}: cannot be read as a numpy file ({first_line(error)})") from error
 
 
-def _match_columns(path: str, columns: Sequence[str], n: int) -> None:
-    if len(columns) != n:
-        given = f"data.columns names {len(columns)}" if columns else "the file does not name them"
-        raise DataError(f"{path}: has {n} columns, and {given}; name each in data.columns: [..]")
-
-
-class NpzFile(Columns):
+class NpzFile(ColumnsInMemory):
     """Several numpy arrays of one length, each a column."""
 
     def __init__(self, path: str, columns: Sequence[str] = ()) -> None:
@@ -228,7 +219,8 @@ class NpzFile(Columns):
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 members = set(archive.zip.namelist())
                 if not any(f"{name}.npy" in members for name in archive.files):
-                    raise DataError(f"{path}: is a zip archive ({_some(members)}), not a numpy one; unpack it first")
+                    listed = ", ".join([*sorted(members)[:3], *(["…"] if len(members) > 3 else [])]) or "empty"
+                    raise DataError(f"{path}: is a zip archive ({listed}), not a numpy one; unpack it first")
                 for name in archive.files:
                     if f"{name}.npy" not in members:
                         left_out[name] = "is no numpy array"
@@ -240,20 +232,14 @@ class NpzFile(Columns):
         except DataError:
             raise
         except Exception as error:
-            raise DataError(f"{path}: cannot be read as a numpy archive ({_first_line(error)})") from error
-        _equally_long(path, {name: values.shape[:1] for name, values in fields.items()})
+            raise DataError(f"{path}: cannot be read as a numpy archive ({first_line(error)})") from error
+        _check_lengths(path, {name: values.shape[:1] for name, values in fields.items()})
         usable, others = _usable(fields)
         super().__init__(path, usable, left_out | others)
 
 
-def _some(names: Iterable[str]) -> str:
-    """The first names, and that there are more."""
-    listed = sorted(names)
-    return ", ".join(listed[:3]) + (", …" if len(listed) > 3 else "") if listed else "empty"
-
-
 def _usable(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The arrays of numbers or text, and why the others are left out."""
+    """Returns the arrays of numbers or text, and the reasons why the others are left out."""
     usable, left_out = {}, {}
     for name, values in fields.items():
         is_text = values.dtype.kind in "US" and values.ndim == 1
@@ -264,26 +250,26 @@ def _usable(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     return usable, left_out
 
 
-def _equally_long(path: str, lengths: Mapping[str, Any]) -> None:
+def _check_lengths(path: str, lengths: Mapping[str, Any]) -> None:
     if len(set(lengths.values())) > 1 or () in lengths.values():
         listed = ", ".join(f"{name} {length[0] if length else 'one value'}" for name, length in lengths.items())
         raise DataError(f"{path}: its columns differ in length: {listed}")
 
 
-class JsonFile(Columns):
-    """A json file: a list of records, or a record of lists. Read at once: use .jsonl for what does not fit."""
+class JsonFile(ColumnsInMemory):
+    """A json file: a list of records, or a record of lists, which is read as a whole (json lines are streamed)."""
 
     def __init__(self, path: str, columns: Sequence[str] = ()) -> None:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: cannot be read as json ({_first_line(error)})") from error
+            raise DataError(f"{path}: cannot be read as json ({first_line(error)})") from error
         lists = _lists(path, content)
-        _equally_long(path, {name: (len(values),) for name, values in lists.items()})
-        tags = {name: tags_of(values) for name, values in lists.items()}
-        usable = {name: to_array(lists[name], type_of(held)) for name, held in tags.items() if type_of(held)}
-        left_out = {name: why_no_type(held) for name, held in tags.items() if not type_of(held)}
-        super().__init__(path, {name: plain(values) for name, values in usable.items()}, left_out)
+        _check_lengths(path, {name: (len(values),) for name, values in lists.items()})
+        types = {name: value_types(values) for name, values in lists.items()}
+        left_out = {name: why for name, held in types.items() if (why := why_no_column_type(held))}
+        usable = {name: to_array(lists[name], column_type(types[name])) for name in lists if name not in left_out}
+        super().__init__(path, {name: as_column(values) for name, values in usable.items()}, left_out)
 
 
 def _lists(path: str, content: Any) -> dict[str, list[Any]]:
@@ -293,7 +279,3 @@ def _lists(path: str, content: Any) -> dict[str, list[Any]]:
         names = dict.fromkeys(name for record in content for name in record)
         return {name: [record.get(name) for record in content] for name in names}
     raise DataError(f"{path}: a table in json is a list of records, or a record of lists")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -16,7 +16,7 @@ from pidlab.expressions import Kind
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A jagged collection: `members` are the branches with one value a candidate; `name` is what the user called it."""
+    """A jagged collection, called `name` by the user; its `members` are the branches with one value a candidate."""
 
     name: str
     members: frozenset[str]
@@ -28,11 +28,11 @@ class Collection:
 
     @property
     def reference(self) -> str:
-        """The member that tells how many candidates an event has, whichever branches are read."""
+        """The member that is always read, because it tells how many candidates an event has."""
         return min(self.members)
 
     def flatten(self, arrays: Mapping[str, Any], first_entry: int) -> tuple[dict[str, Any], NDArray[np.int64]]:
-        """Arrays of n entries to arrays of n rows, one a candidate, and the (n,) numbers of candidates.
+        """Returns the arrays with one row a candidate, and (n_entries,) the numbers of candidates.
 
         Members are flattened; every other branch is repeated for each candidate of its event.
 
@@ -57,10 +57,10 @@ class Collection:
 
 
 def find_collection(per: str | Sequence[str], kinds: Mapping[str, Kind]) -> Collection:
-    """The collection that `per` means: a prefix (`Electron` for `Electron_pt`), a jagged branch, or a list of them.
+    """Returns the collection that `per` means: a prefix (`Electron` for `Electron_pt`), or one or more jagged branches.
 
     Raises:
-        UsageError: no jagged branch is meant.
+        UsageError: `per` means no jagged branch.
     """
     jagged = {name for name, kind in kinds.items() if kind.shape == (None,)}
     if not isinstance(per, str):
@@ -77,5 +77,5 @@ def find_collection(per: str | Sequence[str], kinds: Mapping[str, Kind]) -> Coll
 
 
 def row_kinds(kinds: Mapping[str, Kind], collection: Collection) -> dict[str, Kind]:
-    """What a row holds once a row is a candidate."""
+    """Returns what a row holds if a row is a candidate."""
     return {name: Kind(kind.number) if name in collection.members else kind for name, kind in kinds.items()}

@@ -1,4 +1,4 @@
-"""Inspect: what a table holds, and what in it will bite — ranges, missing codes, outliers, constants, duplicates."""
+"""Inspection: what a table holds, and what a user should know of it: missing codes, outliers, constants, duplicates."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ class BranchSummary:
     """One branch.
 
     Attributes:
+        name: the name of the branch.
         kind: `float`, `int[]`, `text` and so on; "not usable" for objects.
-        n, n_nan: values looked at, and how many of them are NaN.
-        low, high: smallest and largest finite value.
+        n, n_nan: the number of values read, and of NaN among them.
+        low, high: the smallest and the largest finite value.
         quantiles: at 1 %, 50 % and 99 %.
-        codes: values that look like "not measured", with their share.
+        codes: values that seem to mean "not measured", with their shares.
         labels: the values of an integer branch that has few of them; empty otherwise.
         words: the values of a text branch that has few of them; empty otherwise.
         remarks: what a user should know, in sentences.
@@ -46,13 +47,13 @@ class BranchSummary:
 
     @property
     def is_constant(self) -> bool:
-        """True where every value is the same, or none is finite."""
+        """True if all values are the same, or none is finite."""
         return not self.low < self.high
 
 
 @dataclass(frozen=True, slots=True)
 class TableSummary:
-    """One tree: `n_read` entries were looked at; `n_duplicates` rows repeat an earlier one in every flat branch."""
+    """One tree, of which `n_read` entries were read; `n_duplicates` rows repeat an earlier one in every flat branch."""
 
     name: str
     n_entries: int
@@ -62,11 +63,11 @@ class TableSummary:
 
 
 def inspect(table: Table, with_ranges: bool = True) -> TableSummary:
-    """Summarise a tree from its first million entries; without ranges only the types are looked at."""
+    """Returns a summary of a tree from its first million entries, or of its types alone if not `with_ranges`."""
     kinds = table.kinds(table.names)
     if not with_ranges:
-        plain = tuple(BranchSummary(n, str(kinds.get(n, "not usable"))) for n in table.names)
-        return TableSummary(str(table.source), table.n_entries, 0, plain, 0)
+        types = tuple(BranchSummary(n, str(kinds.get(n, "not usable"))) for n in table.names)
+        return TableSummary(str(table.source), table.n_entries, 0, types, 0)
     n_read = min(table.n_entries, MAX_ENTRIES)
     columns: dict[str, NDArray[np.generic]] = {}
     branches = []
@@ -83,7 +84,7 @@ def inspect(table: Table, with_ranges: bool = True) -> TableSummary:
 
 
 def summarise(name: str, kind: str, values: NDArray[np.generic]) -> BranchSummary:
-    """Summarise the values (n,) of one branch."""
+    """Returns a summary of the values (n,) of one branch."""
     numbers = values.astype(np.float64)
     finite = numbers[np.isfinite(numbers)]
     n_nan = int(np.isnan(numbers).sum())
@@ -100,20 +101,20 @@ def summarise(name: str, kind: str, values: NDArray[np.generic]) -> BranchSummar
 
 
 def summarise_text(name: str, values: NDArray[np.generic]) -> BranchSummary:
-    """Summarise a branch of text, from its values (n,)."""
+    """Returns a summary of a branch of text, from its values (n,)."""
     words, counts = np.unique(values, return_counts=True)
     if len(words) > _MAX_LABELS:
         return BranchSummary(name, "text", len(values), remarks=(f"{len(words):,} different texts",))
-    told = ", ".join(f"{str(word)!r} in {n / len(values):.1%}" for word, n in zip(words, counts, strict=True))
+    shares = ", ".join(f"{str(word)!r} in {n / len(values):.1%}" for word, n in zip(words, counts, strict=True))
     labels = tuple(map(str, words)) if len(words) > 1 else ()
-    return BranchSummary(name, "text", len(values), words=labels, remarks=(told or "has no entries",))
+    return BranchSummary(name, "text", len(values), words=labels, remarks=(shares or "has no entries",))
 
 
 def find_codes(finite: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
-    """Values that stand apart from all others and are repeated: (value, share of the entries), the most frequent first.
+    """Returns repeated values far from all others, as (value, share of the entries), the most frequent first.
 
-    A value counts as a code where at least 0.1 % of the entries hold exactly it and nothing lies between it and the
-    rest over a stretch as wide as the rest's central 98 %; the usual codes (-999, -1, …) need only lie apart.
+    A value is a code if at least 0.1 % of the entries hold it and the gap to all other values is as wide as their
+    central 98 %; for the usual codes (-999, -1, …) a gap of 5 % of that width suffices.
     """
     found = []
     values, counts = np.unique(finite, return_counts=True)
@@ -130,7 +131,7 @@ def find_codes(finite: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
 
 
 def shortest(value: float) -> str:
-    """The fewest digits that mean this very value, to a float32 branch where it is one of its values."""
+    """Returns the fewest digits that mean this value; of a value of float32, those that mean it as a float32."""
     with np.errstate(over="ignore", under="ignore"):
         single = np.float32(value)
     if value.is_integer() and abs(value) < 1e15:
@@ -165,7 +166,7 @@ def _remarks(finite: NDArray[np.float64], codes: Sequence[tuple[float, float]], 
 
 
 def count_duplicates(columns: dict[str, NDArray[np.generic]]) -> int:
-    """Number of rows that repeat an earlier row exactly in every column; 0 where there are fewer than two columns."""
+    """Returns the number of rows that repeat an earlier row in every column; 0 if there are fewer than two columns."""
     if len(columns) < 2:
         return 0
     hashes = content_hash(list(columns.values()))

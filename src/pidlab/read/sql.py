@@ -10,16 +10,16 @@ from typing import Any
 
 from pidlab.credentials import address_without_secrets, without_mask
 from pidlab.errors import DataError
-from pidlab.read.backend import Arrays
-from pidlab.read.cells import to_array
+from pidlab.read.backend import Arrays, Backend
+from pidlab.read.columns import first_line, to_array
 
 
 @contextmanager
-def _said(address: str) -> Iterator[None]:
-    """Turn what SQLAlchemy raises in the block into a sentence without the password.
+def _explained(address: str) -> Iterator[None]:
+    """Turns what SQLAlchemy raises in the block into a sentence without the password.
 
     Raises:
-        DataError: SQLAlchemy or a driver is missing, or the database does not answer as it should.
+        DataError: SQLAlchemy or a driver is missing, or the database reports an error.
     """
     place = address_without_secrets(address)
     try:
@@ -33,8 +33,7 @@ def _said(address: str) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
-        said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
-        raise DataError(f"{place}: the database says: {said.splitlines()[0]}") from error
+        raise DataError(f"{place}: the database says: {first_line(getattr(error, 'orig', None) or error)}") from error
 
 
 def _engine(address: str) -> Any:
@@ -50,7 +49,7 @@ def _engine(address: str) -> Any:
 
 
 def _read_only(path: str) -> Any:
-    """A connection to the SQLite file at `path`, every character of which is part of its name.
+    """Returns a connection to the SQLite file at `path`, whatever characters its name holds.
 
     Raises:
         DataError: there is no such file; SQLite would make an empty one.
@@ -64,12 +63,12 @@ def _read_only(path: str) -> Any:
 
 
 def tables_of(address: str) -> dict[str, int]:
-    """The tables and views of a database, and their number of rows.
+    """Returns the tables and views of a database, and their numbers of rows.
 
     Raises:
-        DataError: the database cannot be reached; says why.
+        DataError: the database cannot be reached; the message says why.
     """
-    with _said(address):
+    with _explained(address):
         import sqlalchemy
 
         with _engine(address).connect() as connection:
@@ -80,7 +79,7 @@ def tables_of(address: str) -> dict[str, int]:
 
 
 def _tables(connection: Any) -> dict[str, Any]:
-    """Name to SQLAlchemy's table, which puts every name into the quotes of its dialect; columns are not looked up."""
+    """Returns name to SQLAlchemy's table, without its columns, which quotes every name as its dialect needs it."""
     import sqlalchemy
 
     inspector = sqlalchemy.inspect(connection)
@@ -88,16 +87,17 @@ def _tables(connection: Any) -> dict[str, Any]:
     return {name: sqlalchemy.table(sqlalchemy.quoted_name(name, True)) for name in names}
 
 
-class SqlTable:
+class SqlTable(Backend):
     """One table of a database, read in one transaction.
 
-    Rows come in the order of the primary key, or of all columns where there is none: a table has no order of its own,
-    and friend trees need the same order in each read.
+    Rows are ordered by the primary key, or by all columns if there is none: a table has no order of its own, and
+    friend trees need the same order in each read.
     """
 
     def __init__(self, address: str, table: str, place: str) -> None:
-        self._address, self._place = address, place
-        with _said(address):
+        super().__init__(place)
+        self._address = address
+        with _explained(address):
             import sqlalchemy
 
             self._connection = _engine(address).connect()
@@ -110,53 +110,45 @@ class SqlTable:
                     each["name"]: sqlalchemy.column(sqlalchemy.quoted_name(each["name"], True), each["type"])
                     for each in described
                 }
+                self.names = list(self._columns)
                 self._table = sqlalchemy.table(sqlalchemy.quoted_name(table, True), *self._columns.values())
                 self._types = {name: _type_of(column.type) for name, column in self._columns.items()}
                 self._order = [self._columns[name] for name in key] or [
                     column for name, column in self._columns.items() if self._types[name]
                 ]
-                self._note_missing()
+                self._count()
             except BaseException:
                 self._connection.close()
                 raise
 
     def _begin(self) -> None:
-        """All reads see the same state of the database."""
+        """Begins a transaction, in which all reads see the same state of the database."""
         if self._connection.dialect.name == "postgresql":
             self._connection = self._connection.execution_options(isolation_level="REPEATABLE READ")
         self._connection.begin()
 
-    def _note_missing(self) -> None:
-        """Count the rows, and make floats of whole numbers of which some are missing."""
+    def _count(self) -> None:
+        """Counts the rows, and turns columns of whole numbers with missing values into floats."""
         import sqlalchemy
 
         whole = [name for name, kind in self._types.items() if kind in ("int", "bool")]
         counts = [sqlalchemy.func.count(), *(sqlalchemy.func.count(self._columns[name]) for name in whole)]
-        self.n_entries, *given = self._connection.execute(sqlalchemy.select(*counts).select_from(self._table)).one()
-        self._types |= {name: "float" for name, n in zip(whole, given, strict=True) if n < self.n_entries}
-
-    @property
-    def names(self) -> list[str]:
-        """All columns."""
-        return list(self._columns)
-
-    def place(self, name: str) -> str:
-        """The table's address, without the password."""
-        return self._place
+        self.n_entries, *present = self._connection.execute(sqlalchemy.select(*counts).select_from(self._table)).one()
+        self._types |= {name: "float" for name, n in zip(whole, present, strict=True) if n < self.n_entries}
 
     def reason(self, name: str) -> str:
-        """Why a column cannot be used: it holds neither numbers nor text."""
+        """Returns why a column cannot be used: it holds neither numbers nor text."""
         return "" if self._types[name] else f"holds values of the type {self._columns[name].type}"
 
     def empty(self, name: str) -> Any:
-        """A column without entries."""
+        """Returns a column without entries."""
         return to_array([], self._types[name])
 
     def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
-        """The columns in pieces, streamed by the server where it can."""
+        """Yields the columns in pieces, which the server streams if it can."""
         import sqlalchemy
 
-        with _said(self._address):
+        with _explained(self._address):
             chosen = sqlalchemy.select(*(self._columns[name] for name in names)).order_by(*self._order)
             streamed = self._connection.execution_options(stream_results=True, max_row_buffer=min(step, 10_000))
             with streamed.execute(chosen) as result:
@@ -167,21 +159,21 @@ class SqlTable:
                     }
 
     def values(self, name: str, start: int, stop: int) -> Any:
-        """A part of a column."""
+        """Returns a part of a column."""
         import sqlalchemy
 
-        with _said(self._address):
+        with _explained(self._address):
             chosen = sqlalchemy.select(self._columns[name]).order_by(*self._order)
             rows = self._connection.execute(chosen.offset(start).limit(stop - start))
             return to_array([row[0] for row in rows], self._types[name])
 
     def close(self) -> None:
-        """End the transaction and the connection."""
+        """Closes the input."""
         self._connection.close()
 
 
 def _type_of(kind: Any) -> str:
-    """float, int, bool or text for a type of SQLAlchemy; "" for others."""
+    """Returns float, int, bool or text for a type of SQLAlchemy; empty for others."""
     from sqlalchemy import types
 
     if isinstance(kind, types.Boolean):

@@ -1,4 +1,4 @@
-"""Text files: csv and its kin, and json lines. Looked through once for types and number of entries, then streamed."""
+"""Text files: csv and similar tables, and json lines; scanned once for types and number of entries, then streamed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import gzip
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,13 +17,12 @@ from typing import Any, TextIO
 import numpy as np
 
 from pidlab.errors import DataError
-from pidlab.read.backend import Arrays, as_text
-from pidlab.read.cells import tags_of, to_array, type_of, why_no_type
+from pidlab.read.backend import Arrays, Backend
+from pidlab.read.columns import LARGEST_EXACT, as_text, column_type, to_array, value_types, why_no_column_type
 
-_BLOCK = 50_000
+_BLOCK = 50_000  # lines scanned at a time
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
-_EXACT = 2.0**53
-_A_FILE = re.compile(r"\.(root|parquet|pq|csv|npy|npz|json|jsonl|sqlite|db)(:[^:]+)?$")
+_FILE_NAME = re.compile(r"\.(root|parquet|pq|csv|npy|npz|json|jsonl|sqlite|db)(:[^:]+)?$")
 _SPELLINGS = (
     (re.compile(r"[-+]?\d+,\d*([eE][-+]?\d+)?"), "a decimal comma; write a point"),
     (re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[dD][-+]?\d+"), "Fortran's exponent; write E for D"),
@@ -30,19 +30,23 @@ _SPELLINGS = (
 )
 
 
+_Lines = Sequence[tuple[int, str]]
+"""Lines with their numbers in the file."""
+
+
 def _open(path: str) -> TextIO:
     with Path(path).open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    if packed:
+        is_compressed = file.read(2) == b"\x1f\x8b"
+    if is_compressed:
         return gzip.open(path, "rt", encoding="utf-8-sig")
     return Path(path).open(encoding="utf-8-sig")
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
-    """The lines that hold something, with their numbers.
+    """Yields the lines that are not blank, with their numbers.
 
     Raises:
-        DataError: this is not text.
+        DataError: the file is not text.
     """
     try:
         with _open(path) as file:
@@ -56,7 +60,7 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
 
 
 def _state(path: str) -> tuple[int, int]:
-    """What changes when the file does."""
+    """Returns length and time of last change, which differ once the file was changed."""
     status = Path(path).stat()
     return status.st_size, status.st_mtime_ns
 
@@ -67,16 +71,17 @@ class _Layout:
 
     Attributes:
         delimiter: the character between cells; None for any blank space.
-        skipped: lines before the first entry.
+        n_skipped: the number of lines before the first entry.
         types: column to float, int or text.
-        odd: column of text to the first cell that is no number, and its line.
+        n_entries: the number of lines that are entries.
+        first_texts: column of text to the line of the first cell that is no number, and that cell.
     """
 
     delimiter: str | None
-    skipped: int
+    n_skipped: int
     types: dict[str, str]
     n_entries: int
-    odd: dict[str, tuple[int, str]]
+    first_texts: dict[str, tuple[int, str]]
 
 
 def _delimiter(line: str) -> str | None:
@@ -103,9 +108,9 @@ class _Head:
 
     Attributes:
         delimiter: the character between cells; None for any blank space.
-        cells: those of the first line that is no comment.
-        names: the last comment's words, where they name the columns of a file without other names; else empty.
-        n_comments: lines that begin with # before the first entry.
+        cells: the cells of the first line that is no comment.
+        names: the words of the last comment if they name the columns of a file without other names; else empty.
+        n_comments: the number of lines that begin with # before the first entry.
     """
 
     delimiter: str | None
@@ -115,10 +120,10 @@ class _Head:
 
 
 def _head(path: str) -> _Head:
-    """Look at the first lines; comments stand before everything else, as numpy.savetxt writes them.
+    """Reads the first lines; comments precede everything else, as numpy.savetxt writes them.
 
     Raises:
-        DataError: there is none but comments.
+        DataError: the file holds nothing but comments.
     """
     comments: list[str] = []
     for _, line in _lines(path):
@@ -132,7 +137,7 @@ def _head(path: str) -> _Head:
 
 
 def _names_in(last_comment: Sequence[str], cells: Sequence[str], delimiter: str | None) -> list[str]:
-    """The words of the comment above numbers, where there is one for each of them."""
+    """Returns the words of the comment above a line of numbers if there is one for each number; else none."""
     if not last_comment or not any(map(_is_number, cells)):
         return []
     for by in dict.fromkeys([delimiter, _delimiter(last_comment[0]), None]):
@@ -142,15 +147,14 @@ def _names_in(last_comment: Sequence[str], cells: Sequence[str], delimiter: str 
     return []
 
 
-def invented_columns(path: str) -> tuple[str, ...]:
-    """column_1, column_2, … for a file whose first line holds numbers; empty where it names the columns."""
+def n_unnamed_columns(path: str) -> int:
+    """Returns the number of columns of a file that does not name them, so that its first line holds numbers; else 0."""
     head = _head(path)
-    n = len(head.cells)
-    return tuple(f"column_{i + 1}" for i in range(n)) if any(map(_is_number, head.cells)) and not head.names else ()
+    return len(head.cells) if any(map(_is_number, head.cells)) and not head.names else 0
 
 
 def _named(path: str, cells: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """The names of the columns, from `columns` or from the first line's cells."""
+    """Returns the names of the columns, from `columns` or from the cells of the first line."""
     if columns:
         if len(columns) != len(cells):
             raise DataError(f"{path}: has {len(cells)} columns, data.columns names {len(columns)}")
@@ -167,15 +171,17 @@ def _named(path: str, cells: Sequence[str], columns: Sequence[str]) -> list[str]
     return names
 
 
-def _blocks(path: str, skipped: int, size: int) -> Iterator[tuple[list[int], list[str]]]:
-    lines = itertools.islice(_lines(path), skipped, None)
+def _blocks(path: str, n_skipped: int, size: int) -> Iterator[_Lines]:
+    lines = itertools.islice(_lines(path), n_skipped, None)
     while block := list(itertools.islice(lines, size)):
-        yield [number for number, _ in block], [line for _, line in block]
+        yield block
 
 
 @lru_cache(maxsize=64)
 def _layout(path: str, columns: tuple[str, ...], state: tuple[int, int]) -> _Layout:
-    """Look through a whole file: names and types of its columns, and how many entries it has.
+    """Scans a whole file for the names and types of its columns and its number of entries.
+
+    `state` is an argument so that a file that was changed is scanned again.
 
     Raises:
         DataError: lines differ in their number of cells, or the columns have no names.
@@ -184,25 +190,28 @@ def _layout(path: str, columns: tuple[str, ...], state: tuple[int, int]) -> _Lay
     delimiter = head.delimiter
     names = _named(path, head.cells if columns or not head.names else head.names, columns)
     _refuse_list(path, names)
-    skipped, n_entries = head.n_comments + int(not columns and not head.names), 0
+    n_skipped, n_entries = head.n_comments + int(not columns and not head.names), 0
     types = ["int"] * len(names)
-    odd: dict[str, tuple[int, str]] = {}
-    for numbers, lines in _blocks(path, skipped, _BLOCK):
-        n_entries += len(lines)
+    first_texts: dict[str, tuple[int, str]] = {}
+    for block in _blocks(path, n_skipped, _BLOCK):
+        n_entries += len(block)
+        numbers, lines = [number for number, _ in block], [line for _, line in block]
         _check_widths(path, numbers, lines, delimiter, len(names))
-        for i in _narrow(types, lines, delimiter):
-            rows = ((number, row[i]) for number, row in zip(numbers, _cells(lines, delimiter), strict=True))
-            odd[names[i]] = next((n, cell) for n, cell in rows if not _is_number(cell) and cell.lower() not in _MISSING)
-    return _Layout(delimiter, skipped, dict(zip(names, types, strict=True)), n_entries, odd)
+        for i in _widen(types, lines, delimiter):
+            cells = ((number, row[i]) for number, row in zip(numbers, _cells(lines, delimiter), strict=True))
+            first_texts[names[i]] = next(
+                (n, cell) for n, cell in cells if not _is_number(cell) and cell.lower() not in _MISSING
+            )
+    return _Layout(delimiter, n_skipped, dict(zip(names, types, strict=True)), n_entries, first_texts)
 
 
 def _refuse_list(path: str, names: Sequence[str]) -> None:
-    """A list of files is no table.
+    """Refuses a list of files, which is no table.
 
     Raises:
         DataError: the only column has the name of a file.
     """
-    if len(names) == 1 and _A_FILE.search(names[0]):
+    if len(names) == 1 and _FILE_NAME.search(names[0]):
         what = f"is a list of files, of which {names[0]!r} is the first"
         raise DataError(f"{path}: {what}; say so as @{Path(path).name}, or name the files in a list")
 
@@ -218,9 +227,9 @@ def _check_widths(path: str, numbers: Sequence[int], lines: Sequence[str], delim
             raise DataError(f"{path}: line {number} has {len(row)} cells, the others have {width}")
 
 
-def _narrow(types: list[str], lines: Sequence[str], delimiter: str | None) -> list[int]:
-    """Adapt the types of the columns to further lines; the columns that turn out to hold text."""
-    turned = []
+def _widen(types: list[str], lines: Sequence[str], delimiter: str | None) -> list[int]:
+    """Changes the types of the columns so that they hold further lines; returns the columns that became text."""
+    became_text = []
     for i, kind in enumerate(types):
         if kind == "text":
             continue
@@ -228,17 +237,15 @@ def _narrow(types: list[str], lines: Sequence[str], delimiter: str | None) -> li
             values = _floats(lines, delimiter, i)[:, 0]
         except ValueError:
             types[i] = "text"
-            turned.append(i)
+            became_text.append(i)
             continue
-        if (kind == "int" and not (np.abs(values) <= _EXACT).all()) or (
-            kind == "int" and not (values == np.rint(values)).all()
-        ):
+        if kind == "int" and not ((np.abs(values) <= LARGEST_EXACT) & (values == np.rint(values))).all():
             types[i] = "float"
-    return turned
+    return became_text
 
 
 def _floats(lines: Sequence[str], delimiter: str | None, *columns: int) -> Any:
-    """(n, columns) float64, NaN where a cell is missing.
+    """Returns (n, columns) float64, NaN where a cell is missing.
 
     Raises:
         ValueError: a cell is neither a number nor missing.
@@ -252,116 +259,89 @@ def _floats(lines: Sequence[str], delimiter: str | None, *columns: int) -> Any:
         return np.array(numbers, np.float64)
 
 
-class CsvFile:
-    """Cells in lines, between commas, semicolons, tabulators or blanks; packed by gzip or not."""
+class _LineFile(Backend):
+    """A text file with an entry a line, after `n_skipped` lines that are none.
+
+    Attributes:
+        types: column to its type as `to_array` takes it; empty if no type holds its values.
+    """
+
+    def __init__(self, path: str, types: Mapping[str, str], n_entries: int, n_skipped: int = 0) -> None:
+        super().__init__(path)
+        self._types, self._n_skipped = types, n_skipped
+        self.names, self.n_entries = list(types), n_entries
+
+    def empty(self, name: str) -> Any:
+        return to_array([], self._types[name])
+
+    def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
+        for lines in _blocks(self._place, self._n_skipped, step):
+            yield self._arrays(names, lines)
+
+    def values(self, name: str, start: int, stop: int) -> Any:
+        lines = list(itertools.islice(_lines(self._place), self._n_skipped + start, self._n_skipped + stop))
+        return self._arrays([name], lines)[name] if lines else self.empty(name)
+
+    @abstractmethod
+    def _arrays(self, names: Sequence[str], lines: _Lines) -> dict[str, Any]:
+        """Returns the columns `names` of these lines."""
+
+
+class CsvFile(_LineFile):
+    """Cells in lines, separated by commas, semicolons, tabulators or blanks; compressed by gzip or not."""
 
     def __init__(self, path: str, columns: Sequence[str] = ()) -> None:
-        self._path = path
-        self._layout = _layout(path, tuple(columns), _state(path))
-        self.n_entries = self._layout.n_entries
-
-    @property
-    def names(self) -> list[str]:
-        """All columns."""
-        return list(self._layout.types)
-
-    def place(self, name: str) -> str:
-        """The file."""
-        return self._path
-
-    def reason(self, name: str) -> str:
-        """Every column can be used."""
-        return ""
+        self._layout = layout = _layout(path, tuple(columns), _state(path))
+        super().__init__(path, layout.types, layout.n_entries, layout.n_skipped)
 
     def remark(self, name: str) -> str:
-        """Why a column is one of text, as a sentence; empty for numbers."""
-        if name not in self._layout.odd:
+        """Returns the first cell that makes a column one of text, as a sentence; empty for numbers."""
+        if name not in self._layout.first_texts:
             return ""
-        line, cell = self._layout.odd[name]
+        line, cell = self._layout.first_texts[name]
         advice = next((f" ({what})" for form, what in _SPELLINGS if form.fullmatch(cell)), "")
         return f"line {line} has {cell!r}{advice}"
 
-    def empty(self, name: str) -> Any:
-        """A column without entries."""
-        return to_array([], self._layout.types[name])
-
-    def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
-        """The columns in pieces; the cells of other columns are passed over."""
-        for numbers, lines in _blocks(self._path, self._layout.skipped, step):
-            yield self._arrays(names, numbers, lines)
-
-    def _arrays(self, names: Sequence[str], numbers: Sequence[int], lines: Sequence[str]) -> dict[str, Any]:
-        layout, order = self._layout, list(self._layout.types)
-        arrays: dict[str, Any] = {}
-        wanted = [name for name in names if layout.types[name] != "text"]
+    def _arrays(self, names: Sequence[str], lines: _Lines) -> dict[str, Any]:
+        """Returns the columns; the cells of other columns are not converted."""
+        types, delimiter = self._types, self._layout.delimiter
+        texts = [line for _, line in lines]
+        numbers = [name for name in names if types[name] != "text"]
         try:
-            values = _floats(lines, layout.delimiter, *map(order.index, wanted)) if wanted else np.empty((0, 0))
+            values = _floats(texts, delimiter, *map(self.names.index, numbers)) if numbers else np.empty((0, 0))
         except (ValueError, IndexError) as error:
-            raise DataError(f"something in lines {numbers[0]} to {numbers[-1]} is no number any more") from error
-        for i, name in enumerate(wanted):
+            raise DataError(f"something in lines {lines[0][0]} to {lines[-1][0]} is no number any more") from error
+        arrays: dict[str, Any] = {}
+        for i, name in enumerate(numbers):
             column = np.ascontiguousarray(values[:, i])
-            arrays[name] = column.astype(np.int64) if layout.types[name] == "int" else column
-        if len(wanted) < len(names):
-            rows = _cells(lines, layout.delimiter)
-            arrays |= {n: as_text([row[order.index(n)] for row in rows]) for n in names if n not in arrays}
+            arrays[name] = column.astype(np.int64) if types[name] == "int" else column
+        if len(numbers) < len(names):
+            rows = _cells(texts, delimiter)
+            arrays |= {n: as_text([row[self.names.index(n)] for row in rows]) for n in names if n not in arrays}
         return arrays
 
-    def values(self, name: str, start: int, stop: int) -> Any:
-        """A part of a column."""
-        lines = list(itertools.islice(_lines(self._path), self._layout.skipped + start, self._layout.skipped + stop))
-        if not lines:
-            return self.empty(name)
-        return self._arrays([name], [number for number, _ in lines], [line for _, line in lines])[name]
 
-    def close(self) -> None:
-        """Nothing is open between two reads."""
-
-
-class JsonLinesFile:
+class JsonLinesFile(_LineFile):
     """A record in json a line."""
 
     def __init__(self, path: str, columns: Sequence[str] = ()) -> None:
-        self._path = path
-        self._tags, self.n_entries = _record_tags(path, _state(path))
-        if not self.n_entries:
+        self._found, n_entries = _record_types(path, _state(path))
+        if not n_entries:
             raise DataError(f"{path}: is an empty file; was it written to its end?")
-
-    @property
-    def names(self) -> list[str]:
-        """All keys."""
-        return list(self._tags)
-
-    def place(self, name: str) -> str:
-        """The file."""
-        return self._path
+        super().__init__(path, {name: column_type(found) for name, found in self._found.items()}, n_entries)
 
     def reason(self, name: str) -> str:
-        """Why a key cannot be used: its values are of several types."""
-        return "" if type_of(self._tags[name]) else why_no_type(self._tags[name])
+        """Returns why a key cannot be used: its values are of several types."""
+        return why_no_column_type(self._found[name])
 
-    def empty(self, name: str) -> Any:
-        """A column without entries."""
-        return to_array([], type_of(self._tags[name]))
-
-    def iterate(self, names: Sequence[str], step: int) -> Iterator[Arrays]:
-        """The columns in pieces."""
-        for numbers, lines in _blocks(self._path, 0, step):
-            records = _records(self._path, numbers, lines)
-            yield {n: to_array([r.get(n) for r in records], type_of(self._tags[n])) for n in names}
-
-    def values(self, name: str, start: int, stop: int) -> Any:
-        """A part of a column."""
-        lines = list(itertools.islice(_lines(self._path), start, stop))
-        records = _records(self._path, [number for number, _ in lines], [line for _, line in lines])
-        return to_array([record.get(name) for record in records], type_of(self._tags[name]))
-
-    def close(self) -> None:
-        """Nothing is open between two reads."""
+    def _arrays(self, names: Sequence[str], lines: _Lines) -> dict[str, Any]:
+        records = _records(self._place, lines)
+        return {name: to_array([record.get(name) for record in records], self._types[name]) for name in names}
 
 
-def _records(path: str, numbers: Sequence[int], lines: Sequence[str]) -> list[dict[str, Any]]:
+def _records(path: str, lines: _Lines) -> list[dict[str, Any]]:
     records = []
-    for number, line in zip(numbers, lines, strict=True):
+    for number, line in lines:
         try:
             records.append(json.loads(line))
         except (ValueError, RecursionError) as error:
@@ -372,15 +352,15 @@ def _records(path: str, numbers: Sequence[int], lines: Sequence[str]) -> list[di
 
 
 @lru_cache(maxsize=64)
-def _record_tags(path: str, state: tuple[int, int]) -> tuple[dict[str, set[str]], int]:
-    """Which sorts of values each key has in the whole file, and the number of records."""
-    tags: dict[str, set[str]] = {}
+def _record_types(path: str, state: tuple[int, int]) -> tuple[dict[str, set[str]], int]:
+    """Returns the types of values that each key has in the whole file, and the number of records."""
+    types: dict[str, set[str]] = {}
     n_entries = 0
-    for numbers, lines in _blocks(path, 0, _BLOCK):
-        records = _records(path, numbers, lines)
-        known = dict.fromkeys([*tags, *(name for record in records for name in record)])
+    for lines in _blocks(path, 0, _BLOCK):
+        records = _records(path, lines)
+        known = dict.fromkeys([*types, *(name for record in records for name in record)])
         for name in known:
-            earlier = tags.setdefault(name, {"none"} if n_entries else set())
-            earlier |= tags_of(record.get(name) for record in records)
+            earlier = types.setdefault(name, {"none"} if n_entries else set())
+            earlier |= value_types(record.get(name) for record in records)
         n_entries += len(records)
-    return tags, n_entries
+    return types, n_entries

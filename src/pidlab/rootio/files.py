@@ -7,7 +7,6 @@ import errno
 import fcntl
 import glob
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ from typing import IO, Any, Final, Literal
 
 import uproot
 
+from pidlab.atomic import hidden_path, hidden_prefix
 from pidlab.errors import OutputError
 
 Compression = Literal["zstd", "lz4", "zlib"]
@@ -48,11 +48,6 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}): {advice}") from error
 
 
-def _hidden(path: Path) -> str:
-    """How the names of files begin that are to become `path`."""
-    return f".{path.name[:100]}."
-
-
 def _locked(path: Path) -> IO[bytes]:
     """A new file that this process holds a lock on for as long as it is open: it is being written."""
     while True:
@@ -72,7 +67,7 @@ def sweep(path: Path) -> int:
     file system without locks.
     """
     n_removed = 0
-    for name in glob.glob(f"{glob.escape(str(path.with_name(_hidden(path))))}*.part"):
+    for name in glob.glob(f"{glob.escape(str(path.with_name(hidden_prefix(path))))}*.part"):
         with contextlib.suppress(OSError), Path(name).open("rb+") as leftover:
             fcntl.flock(leftover, fcntl.LOCK_EX | fcntl.LOCK_NB)
             Path(name).unlink()
@@ -93,14 +88,14 @@ class WholeFile:
     def __init__(self, path: Path, compression: Compression) -> None:
         self.path = path
         self._compression = _COMPRESSION[compression]
-        self._beside = path.with_name(f"{_hidden(path)}{uuid.uuid4().hex[:12]}.part")
+        self._temporary = hidden_path(path)
         self._handle: IO[bytes] | None = None
 
     def __enter__(self) -> Any:
         with writing(self.path):
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a directory")
-            self._handle = _locked(self._beside)
+            self._handle = _locked(self._temporary)
             try:
                 return uproot.recreate(self._handle, compression=self._compression)
             except BaseException:
@@ -121,7 +116,7 @@ class WholeFile:
             with writing(self.path):
                 self._handle.flush()
                 os.fsync(self._handle.fileno())
-                self._beside.replace(self.path)
+                self._temporary.replace(self.path)
                 self._handle.close()
         except BaseException:
             self._discard()
@@ -131,4 +126,4 @@ class WholeFile:
         if self._handle is not None:
             with contextlib.suppress(OSError):  # a full disk refuses the last buffer once more
                 self._handle.close()
-        self._beside.unlink(missing_ok=True)
+        self._temporary.unlink(missing_ok=True)

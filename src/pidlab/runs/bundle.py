@@ -1,4 +1,4 @@
-"""Bundle: a finished run as `apply` and `export` need it — recipe, models, thresholds — and how it is written."""
+"""Bundle: recipe, models and thresholds of a finished run, as `apply` and `export` need them, written and read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.points.flat import flat_from_json, flat_to_json, thresholds_at
 from pidlab.evaluate.results.run import FlatThreshold, ModelResult
-from pidlab.runs.manifest import from_run, verify
+from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 from pidlab.models.base import read_json, write_json
 from pidlab.models.model import Model
 from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models
@@ -34,7 +34,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A working point of one model: passed where score > threshold; with `flat` the threshold follows spectators."""
+    """A working point of a model, which scores above the threshold pass; `flat` is a threshold that follows spectators."""
 
     name: str
     threshold: float
@@ -43,7 +43,7 @@ class Decision:
     def passed(
         self, score: NDArray[np.float32], spectators: Mapping[str, NDArray[np.floating[Any]]]
     ) -> NDArray[np.bool_]:
-        """(n,) the decision on the signal's score (n,); `spectators` holds those that `flat` names, (n,) each."""
+        """(n,) true where the signal's score (n,) passes; `spectators` holds those that `flat` names, (n,) each."""
         threshold = np.float32(self.threshold)
         if self.flat is None:
             return np.asarray(score > threshold)
@@ -57,8 +57,8 @@ class Bundle:
     Attributes:
         decisions: model to its working points.
         fingerprint: a hash of configuration, models and thresholds.
-        folder: the run's, absolute, from which other processes load it; None while the run is being made.
-        verified: whether its files were held against the checksums of the manifest; old runs have none.
+        folder: the absolute path of the run, from which other processes load it; None while the run is being made.
+        verified: false if the run is of a version that kept no checksums.
     """
 
     recipe: Recipe
@@ -100,13 +100,10 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
     """The bundle of a finished run, or of some of its models.
 
     Raises:
-        UsageError: this is not the folder of a run, or it has no such model.
-        ModelError: something in it is damaged.
+        UsageError: `run` is not the folder of a run, or it has no such model.
+        ModelError: a file of the run is damaged.
     """
-    if not (run / "config.yaml").is_file() or not (run / "models").is_dir():
-        raise UsageError(
-            f"{run}: is not the folder of a run; it has no config.yaml and models (name what `pidlab run` wrote)"
-        )
+    refuse_other_folder(run, "config.yaml", "models")
     verified = verify(run, "config.yaml")
     loaded = load_config(run / "config.yaml")
     wanted = list(models) or list(loaded.config.models)
@@ -127,10 +124,10 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
 
 
 def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
-    """The working points of a model, from a `model.json` that goes with the configuration of the run.
+    """The working points of a model, from its `model.json`.
 
     Raises:
-        ModelError: it does not, or is damaged.
+        ModelError: the file is damaged, or does not belong to the configuration of the run.
     """
     content = read_json(path)
     if content.get("schema") != SCHEMA:
@@ -170,7 +167,7 @@ def _decision_json(decision: Decision) -> dict[str, Any]:
 
 
 def _decision(content: Any, path: Path) -> Decision:
-    """A working point; its name becomes one of branches and of functions, its threshold a literal."""
+    """A checked working point: exports make a branch or a function of its name, and a literal of its threshold."""
     if not isinstance(content, dict):
         raise ModelError(f"{path}: a working point is damaged; make the run again")
     name, threshold = content.get("name"), content.get("threshold")
@@ -189,7 +186,7 @@ def _decision(content: Any, path: Path) -> Decision:
 
 
 def _fingerprint(run: Path) -> str:
-    """BLAKE2b-128 of everything that decides a score."""
+    """BLAKE2b-128 of the configuration and the files of the models, which decide the scores."""
     digest = hashlib.blake2b(digest_size=16)
     kept = (p for p in (run / "models").rglob("*") if p.is_file() and not p.name.startswith("."))
     for path in [run / "config.yaml", *sorted(kept)]:
@@ -199,7 +196,7 @@ def _fingerprint(run: Path) -> str:
 
 
 def config_yaml(loaded: LoadedConfig) -> str:
-    """The configuration with every default filled in, every path absolute and no address with its password, as YAML."""
+    """The configuration as YAML, with all defaults, with absolute paths, and without passwords in addresses."""
     content = _resolved(loaded.config, loaded.folder)
     stream = io.StringIO()
     yaml = YAML(typ="rt", pure=True)
@@ -209,33 +206,33 @@ def config_yaml(loaded: LoadedConfig) -> str:
     return stream.getvalue()
 
 
-def _said(value: Any) -> Any:
-    """A section as plain values; null only where it was said and means something else than leaving the key out."""
+def _plain_values(value: Any) -> Any:
+    """A section as plain values; null only if it means something else than leaving the key out."""
     if isinstance(value, BaseModel):
         fields, extra = type(value).model_fields, value.model_extra or {}
         defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
-        said = {name: getattr(value, name) for name in fields} | extra
-        return {n: _said(inner) for n, inner in said.items() if inner is not None or defaults.get(n) is not None}
+        values = {name: getattr(value, name) for name in fields} | extra
+        return {n: _plain_values(inner) for n, inner in values.items() if inner is not None or defaults.get(n) is not None}
     if isinstance(value, Mapping):
-        return {name: _said(inner) for name, inner in value.items()}
+        return {name: _plain_values(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_said(inner) for inner in value]
+        return [_plain_values(inner) for inner in value]
     return value
 
 
-def _place(file: str, folder: Path) -> str:
+def _address(file: str, folder: Path) -> str:
     """A path that means the same from everywhere, or an address without its password."""
     return address_without_secrets(absolute(file, folder))
 
 
 def _resolved(config: Config, folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = _said(config)
+    content: dict[str, Any] = _plain_values(config)
     for section in [content["data"], *content["classes"].values()]:
         if isinstance(section, dict) and section.get("files") is not None:
             files = section["files"]
-            section["files"] = [_place(f, folder) for f in ([files] if isinstance(files, str) else files)]
+            section["files"] = [_address(f, folder) for f in ([files] if isinstance(files, str) else files)]
     for model in content["models"].values():
         if "file" in model:
             model["file"] = str(folder / model["file"])
-    content["data"]["friends"] = [_place(f, folder) for f in content["data"]["friends"]]
+    content["data"]["friends"] = [_address(f, folder) for f in content["data"]["friends"]]
     return content

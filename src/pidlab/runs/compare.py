@@ -1,4 +1,4 @@
-"""Finished runs side by side: what each found, and paired differences where they tested the same events."""
+"""Finished runs side by side: the results of each, and paired differences on the events that both tested."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pidlab.evaluate.compare import find_differences
 from pidlab.evaluate.results.run import Comparison, ModelResult, Results, WorkingPoint, plain
 from pidlab.evaluate.results.stored import read_results
 from pidlab.evaluate.verdicts import Differences, judged
-from pidlab.runs.manifest import from_run, verify
+from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 from pidlab.sample import FloatArray, IntArray, Sample
 from pidlab.runs.scored_events import FILE as EVENTS
 from pidlab.runs.scored_events import ScoredEvents, Scores, read_events
@@ -24,9 +24,13 @@ FEWEST_SHARED = 100
 """Candidates of the signal, and of the others, that two runs must share in test to be compared event by event."""
 
 
+Positions = tuple[IntArray, IntArray]
+"""Indices, in each of two runs, of the same candidates."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run as it was left behind; `name` tells it from the others."""
+    """A finished run, with a name that no other run of the comparison has."""
 
     name: str
     results: Results
@@ -37,7 +41,7 @@ class Finished:
 class Pair:
     """Two runs: the test candidates that both have, and the paired comparisons of their models.
 
-    The models are called `run:model`. `note` says why there are no comparisons, or what they leave out.
+    The models are called `run:model`. `note` says why there are no comparisons, or which are left out.
     """
 
     a: str
@@ -48,16 +52,15 @@ class Pair:
 
 
 def load_runs(folders: Sequence[Path]) -> list[Finished]:
-    """The runs in `folders`, named as short as tells them apart.
+    """The runs in `folders`, with the shortest names that differ.
 
     Raises:
         UsageError: a folder is not that of a run, or is named twice.
-        DataError, ModelError: something in it is damaged.
+        DataError, ModelError: a file of a run is damaged.
     """
+    for folder in folders:
+        refuse_other_folder(folder, "results.json")
     resolved = [folder.resolve() for folder in folders]
-    for folder, path in zip(folders, resolved, strict=True):
-        if not (path / "results.json").is_file():
-            raise UsageError(f"{folder}: is not the folder of a run; it has no results.json")
     if len(set(resolved)) < len(resolved):
         raise UsageError("the same run is named twice; name different ones")
     for path in resolved:
@@ -67,14 +70,14 @@ def load_runs(folders: Sequence[Path]) -> list[Finished]:
 
 
 def _loaded(name: str, path: Path) -> Finished:
-    """A run whose results are those of its scored events.
+    """The run in the folder `path`.
 
     Raises:
-        DataError, ModelError: something in it is damaged.
+        DataError, ModelError: a file is damaged, or the results are not those of the scored events.
     """
     results, scored = read_results(path / "results.json"), read_events(path)
     same = results.classes == scored.sample.classes and results.signal == scored.sample.classes[scored.sample.signal]
-    if not same or {*results.models} != {*scored.on_test} or {*results.models} != {*scored.on_aside}:
+    if not same or {*results.models} != {*scored.on_test} or {*results.models} != {*scored.on_threshold_sample}:
         raise ModelError(f"{path}: results.json and {EVENTS} are of two runs; make the run again")
     return Finished(name, results, scored)
 
@@ -89,12 +92,12 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def compare_runs(runs: Sequence[Finished]) -> list[Pair]:
-    """Every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
+    """Compare every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
 
-    What is said of all of them is judged together.
+    The differences of all pairs are judged together.
 
     Raises:
-        ModelError: what one of them holds does not fit together.
+        ModelError: the files of a run do not fit together.
     """
     found = []
     for a, b in itertools.combinations(runs, 2):
@@ -107,42 +110,27 @@ def compare_runs(runs: Sequence[Finished]) -> list[Pair]:
 
 
 def _pair(a: Finished, b: Finished) -> tuple[Pair, tuple[Differences, ...]]:
-    """Two runs and what differs between their models, which is not judged yet."""
+    """Two runs and the differences between their models, before these are judged."""
     ours, theirs = a.results, b.results
     if ours.signal != theirs.signal or set(ours.classes) != set(theirs.classes):
-        told = f"{ours.signal} of {', '.join(ours.classes)} and {theirs.signal} of {', '.join(theirs.classes)}"
-        return Pair(a.name, b.name, 0, (), f"not comparable: they tell apart {told}"), ()
-    test = _shared(a.scored, b.scored, a.scored.test, b.scored.test)
-    sample = a.scored.sample.take(a.scored.test[test[0]])
-    counts = np.bincount(sample.is_signal, minlength=2)
-    if counts.min() < FEWEST_SHARED:
+        both = f"{ours.signal} of {', '.join(ours.classes)} and {theirs.signal} of {', '.join(theirs.classes)}"
+        return Pair(a.name, b.name, 0, (), f"not comparable: they tell apart {both}"), ()
+    test, sample = _shared((a, b), (a.scored.test, b.scored.test))
+    if not _enough(sample):
         return Pair(a.name, b.name, len(sample), (), "too few test events in common for a paired comparison"), ()
-    aside = _shared(a.scored, b.scored, a.scored.aside, b.scored.aside)
-    deciding = a.scored.sample.take(a.scored.aside[aside[0]])
+    decided, threshold_sample = _shared((a, b), (a.scored.threshold_rows, b.scored.threshold_rows))
     notes = []
-    if not _usable(deciding):
+    if not _enough(threshold_sample):
         notes.append("the intervals leave out how thresholds fluctuate: no events decided both runs'")
-        aside, deciding = (aside[0][:0], aside[1][:0]), deciding.take(np.zeros(0, np.int64))
-    sample = replace(sample, spectators=_spectators((a, b), (a.scored.test[test[0]], b.scored.test[test[1]])))
-    rows_aside = (a.scored.aside[aside[0]], b.scored.aside[aside[1]])
-    deciding = replace(deciding, spectators=_spectators((a, b), rows_aside))
+        decided, threshold_sample = (decided[0][:0], decided[1][:0]), threshold_sample.take(np.zeros(0, np.int64))
     if left_out := _left_out(a, b):
         notes.append(left_out)
     found = [
         difference
         for names in _models(ours, theirs)
-        for difference in _compared((a, b), names, test, aside, sample, deciding)
+        for difference in _compared((a, b), names, test, sample, decided, threshold_sample)
     ]
     return Pair(a.name, b.name, len(sample), (), "; ".join(notes)), tuple(found)
-
-
-def _spectators(runs: tuple[Finished, Finished], rows: tuple[IntArray, IntArray]) -> dict[str, FloatArray]:
-    """What the flat points of both runs follow, at the rows of each; one name may mean another thing in each run."""
-    return {
-        _own(run, name): values[chosen]
-        for run, chosen in zip(runs, rows, strict=True)
-        for name, values in run.scored.sample.spectators.items()
-    }
 
 
 def _own(run: Finished, spectator: str) -> str:
@@ -159,12 +147,12 @@ def _comparable(run: Finished, other: Finished, point: WorkingPoint) -> bool:
 
 
 def _keeps(run: Finished, point: WorkingPoint) -> bool:
-    """Whether a run kept what a working point follows."""
+    """Whether a run kept the spectators that a working point follows."""
     return point.flat is None or set(point.flat.names) <= run.scored.sample.spectators.keys()
 
 
 def _left_out(a: Finished, b: Finished) -> str:
-    """Which flat working points are not compared, and why; empty where all are."""
+    """Says which flat working points are not compared, and why; empty if all are."""
     pairs = ((a, b), (b, a))
     points = [(run, p) for run, other in pairs for p in _points(run) if not _comparable(run, other, p)]
     names = ", ".join(sorted({p.name for _, p in points}))
@@ -178,20 +166,30 @@ def _points(run: Finished) -> Iterator[WorkingPoint]:
     return (point for model in run.results.models.values() for point in model.working_points)
 
 
-def _usable(deciding: Sample) -> bool:
-    return bool(np.bincount(deciding.is_signal, minlength=2).min() >= FEWEST_SHARED)
+def _enough(sample: Sample) -> bool:
+    return bool(np.bincount(sample.is_signal, minlength=2).min() >= FEWEST_SHARED)
 
 
-def _shared(a: ScoredEvents, b: ScoredEvents, rows_a: IntArray, rows_b: IntArray) -> tuple[IntArray, IntArray]:
-    """Positions in `rows_a` and `rows_b` of the same candidates: of one event, one place in it, and one class."""
-    key_a, key_b = _identity(a, rows_a), _identity(b, rows_b)
-    _, first, second = np.intersect1d(key_a, key_b, assume_unique=True, return_indices=True)
+def _shared(runs: tuple[Finished, Finished], rows: Positions) -> tuple[Positions, Sample]:
+    """The positions in `rows` of each run of the same candidates, and the sample of these candidates.
+
+    Candidates are the same if they are of one event, one place in it, and one class. The sample has the spectators of
+    both runs, since one name may mean another thing in each.
+    """
+    a, b = (_identity(run.scored, own) for run, own in zip(runs, rows, strict=True))
+    _, first, second = np.intersect1d(a, b, assume_unique=True, return_indices=True)
     order = np.argsort(first)
-    return first[order], second[order]
+    positions = first[order], second[order]
+    spectators = {
+        _own(run, name): values[own[position]]
+        for run, own, position in zip(runs, rows, positions, strict=True)
+        for name, values in run.scored.sample.spectators.items()
+    }
+    return positions, replace(runs[0].scored.sample.take(rows[0][positions[0]]), spectators=spectators)
 
 
 def _identity(scored: ScoredEvents, rows: IntArray) -> IntArray:
-    """(len(rows),) records of event, place among the event's candidates, and class name's hash."""
+    """(len(rows),) records of the event, the place among its candidates, and the rank of the class by name."""
     sample = scored.sample
     order = np.lexsort((sample.row, sample.file, sample.event))
     event = sample.event[order]
@@ -214,7 +212,7 @@ def _models(a: Results, b: Results) -> list[tuple[str, str]]:
 
 
 def _best(results: Results) -> str:
-    """The model of the largest AUC on test; empty where none has a curve."""
+    """The model of the largest AUC on test; empty if no model has a curve."""
     auc = {name: m.samples["test"].auc.value for name, m in results.models.items() if not m.fixed_cut}
     known = {name: value for name, value in auc.items() if np.isfinite(value)}
     return max(known, key=lambda name: known[name]) if known else ""
@@ -223,25 +221,25 @@ def _best(results: Results) -> str:
 def _compared(
     runs: tuple[Finished, Finished],
     models: tuple[str, str],
-    test: tuple[IntArray, IntArray],
-    aside: tuple[IntArray, IntArray],
+    test: Positions,
     sample: Sample,
-    deciding: Sample,
+    decided: Positions,
+    threshold_sample: Sample,
 ) -> tuple[Differences, ...]:
+    """How one model of each run differs from the other on the candidates that both have."""
     on_test: dict[str, Scores] = {}
-    on_aside: dict[str, Scores] = {}
+    on_threshold_sample: dict[str, Scores] = {}
     results: dict[str, ModelResult] = {}
-    others = runs[::-1]
-    for run, other, model, rows, rows_aside in zip(runs, others, models, test, aside, strict=True):
+    for run, other, model, on_both, decided_both in zip(runs, runs[::-1], models, test, decided, strict=True):
         name = f"{run.name}:{model}"
         columns = [run.scored.sample.classes.index(particle) for particle in sample.classes]
         columns += range(len(columns), run.scored.on_test[model].shape[1])  # the decisions of a model without a score
-        on_test[name] = run.scored.on_test[model][rows][:, columns]
-        on_aside[name] = run.scored.on_aside[model][rows_aside][:, columns]
+        on_test[name] = run.scored.on_test[model][on_both][:, columns]
+        on_threshold_sample[name] = run.scored.on_threshold_sample[model][decided_both][:, columns]
         found = run.results.models[model]
         points = tuple(_of_run(run, point) for point in found.working_points if _comparable(run, other, point))
         results[name] = replace(found, name=name, working_points=points)
-    return find_differences(on_test, sample, on_aside, deciding, results)
+    return find_differences(on_test, sample, on_threshold_sample, threshold_sample, results)
 
 
 def _of_run(run: Finished, point: WorkingPoint) -> WorkingPoint:

@@ -1,9 +1,9 @@
-"""Manifest: what the folder of a run says of itself, and whether its files are those that the run wrote.
+"""Manifest: the description of a run in its folder, and the check that its files are those that the run wrote.
 
-`manifest.json` lists every other file of the run under `files`, with its SHA-256 and its size. What reads a file of a
-run verifies it first. So damage is found: a bit that flipped, a file cut short, mixed up with another run's or edited.
-Malice is not: who changes a file on purpose can change its checksum too. What is loaded is therefore checked by its
-content as well, and nothing in a run is ever executed.
+`manifest.json` lists every other file of the run under `files`, with its SHA-256 and its size. Files are verified before
+they are read, which finds damage: a flipped bit, a file that was cut short, edited, or taken from another run. It does
+not find malice, since a person who changes a file can change its checksum too. The content of every file is therefore
+checked as well, and nothing in a run is ever executed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pidlab.errors import ModelError, PidlabError
-from pidlab.jsonfile import plain_json
+from pidlab.errors import ModelError, PidlabError, UsageError
+from pidlab.jsonfile import strict_json
 
 FILE = "manifest.json"
 KIND = "pidlab run"
@@ -36,7 +36,7 @@ def checksum(path: Path) -> dict[str, Any]:
 
 
 def checksums(folder: Path) -> dict[str, dict[str, Any]]:
-    """Path, with slashes, to the checksum of every file in a folder of a run, but of the manifest and hidden ones."""
+    """Path, with slashes, to the checksum of every file of a run except the manifest and hidden files."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
     relative = {p.relative_to(folder): p for p in paths}
     return {
@@ -47,17 +47,17 @@ def checksums(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
-    """The manifest of a run; empty where there is none.
+    """The manifest of a run; empty if there is none.
 
     Raises:
-        ModelError: it is damaged, or of another version.
+        ModelError: the manifest is damaged, or of another version.
     """
     path = run / FILE
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
             raise ValueError("it is no file, or too large")
-        content = plain_json(path.read_bytes())
+        content = strict_json(path.read_bytes())
         if not isinstance(content, dict):
             raise ValueError("it is no JSON object")
     except FileNotFoundError:
@@ -70,7 +70,7 @@ def read_manifest(run: Path) -> dict[str, Any]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether `pidlab run` made this folder, by the content of its manifest."""
+    """Whether `pidlab run` made this folder, judged by its manifest."""
     try:
         content = read_manifest(folder)
     except ModelError:
@@ -80,8 +80,20 @@ def is_run(folder: Path) -> bool:
     return content.get("kind") == KIND or all(isinstance(content.get(key), kind) for key, kind in old.items())
 
 
+def refuse_other_folder(run: Path, *names: str) -> None:
+    """Check that `run` is the folder of a run, which has files and folders of these names.
+
+    Raises:
+        UsageError: one of them is not there.
+    """
+    if not all((run / name).is_file() if "." in name else (run / name).is_dir() for name in names):
+        raise UsageError(
+            f"{run}: is not the folder of a run; it has no {' and '.join(names)} (name what `pidlab run` wrote)"
+        )
+
+
 def files_of(run: Path, manifest: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]] | None:
-    """Path to checksum of the files that a run wrote; None where its version of pidlab did not list them.
+    """Path to checksum of the files that a run wrote; None if its version of pidlab did not list them.
 
     Raises:
         ModelError: the manifest is damaged.
@@ -102,10 +114,10 @@ def _is_checksum(value: Any) -> bool:
 
 
 def verify(run: Path, *names: str) -> bool:
-    """Hold files of a run, and all files below folders of it, against the manifest.
+    """Compare files of a run, and all files below folders of it, with the checksums of the manifest.
 
     Returns:
-        False where the run is of a version that kept no checksums, so that nothing could be verified.
+        False if the run is of a version that kept no checksums, so that nothing could be verified.
 
     Raises:
         ModelError: one is missing, is not what the run wrote, or was added; or the manifest is damaged.
@@ -146,18 +158,18 @@ def _compare(path: Path, expected: Mapping[str, Any]) -> None:
 
 @contextmanager
 def from_run(run: Path) -> Iterator[None]:
-    """Turn what goes wrong with the content of a run's files, where no check has a sentence of its own, into one.
+    """Turn errors of Python in the block, which come from damaged files of a run, into one that says so.
 
     Raises:
-        ModelError: in place of what the block raises.
+        ModelError: in place of what the block raises, unless that is a PidlabError.
     """
     try:
         yield
     except PidlabError:
         raise
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ModelError(
-            f"{run}: what its files hold does not fit together ({told}); {_ADVICE}. "
+            f"{run}: what its files hold does not fit together ({reason}); {_ADVICE}. "
             "If nobody changed them, this is a fault of pidlab: please report what --debug shows"
         ) from error

@@ -1,4 +1,4 @@
-"""Record: what a run leaves behind — numbers, figures, ROOT objects, report — and where they came from."""
+"""Record: the numbers, figures, ROOT objects and report of a run, and the manifest that says how it was made."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pidlab.evaluate.results.run import EfficiencyMap, Flatness, ModelResult, Re
 from pidlab.evaluate.results.stored import write_results as write_results_json
 from pidlab.runs.manifest import FILE, KIND, checksums
 from pidlab.runs.manifest import SCHEMA as MANIFEST_SCHEMA
+from pidlab.models.base import write_json
 from pidlab.models.registry import Resources
 from pidlab.plots.worker import FigureWorker, drawing
 from pidlab.preprocess.events import Input
@@ -31,7 +32,7 @@ _PACKAGES = ("awkward", "numba", "numpy", "scikit-learn", "scipy", "torch", "upr
 
 
 def manifest_of(loaded: LoadedConfig, inputs: Sequence[Input], resources: Resources, started: float) -> dict[str, Any]:
-    """What a run was made with: versions, seeds, hardware, git state, and the content of its inputs."""
+    """The manifest of a run: versions, seeds, hardware, git state, and hashes of the inputs."""
     return {
         "schema": MANIFEST_SCHEMA,
         "kind": KIND,
@@ -60,7 +61,7 @@ def manifest_of(loaded: LoadedConfig, inputs: Sequence[Input], resources: Resour
 
 
 def _device(resources: Resources) -> str:
-    """The device that the network trained on; "cpu" where there was none to train."""
+    """The device that networks trained on; "cpu" if there were none."""
     torch = sys.modules.get("torch")
     if torch is None or resources.device == "cpu" or not torch.cuda.is_available():
         return "cpu"
@@ -68,15 +69,15 @@ def _device(resources: Resources) -> str:
 
 
 def write_record(
-    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], beside: FigureWorker | None = None
+    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], worker: FigureWorker | None = None
 ) -> None:
-    """Everything of a run but its models and friends; the figures with a process `beside` this one."""
-    (folder / "metrics.json").write_text(json.dumps(metrics(results), indent=1, allow_nan=False) + "\n")
+    """Write everything of a run but its models and friends; `worker` draws some of the figures."""
+    write_json(folder / "metrics.json", metrics(results))
     write_results_json(folder / "results.json", results)
-    (folder / FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / FILE, manifest)
     (folder / "plots").mkdir()
     loaded = bundle.recipe.loaded
-    with drawing(folder, results, loaded.config.style, beside) as drawn:
+    with drawing(folder, results, loaded.config.style, worker) as drawn:
         write_results(folder / "results.root", results, json.dumps(manifest))
         pictures = drawn()
     write_report(
@@ -91,9 +92,8 @@ def write_record(
 
 
 def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest with the checksums of all files that the run wrote: nothing may be written after this."""
-    whole = {**manifest, "files": checksums(folder)}
-    (folder / FILE).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    """Write the manifest with the checksums of all files of the run, after which none may be written."""
+    write_json(folder / FILE, {**manifest, "files": checksums(folder)})
 
 
 def metrics(results: Results) -> dict[str, Any]:
@@ -142,13 +142,13 @@ def _flatness_metrics(found: Flatness) -> dict[str, Any]:
 
 
 def _map_metrics(one: EfficiencyMap) -> dict[str, Any]:
-    """Value and bounds by bin: null where a bin is empty; `thin` marks bins below `least` effective events."""
+    """Value and bounds by bin, null in empty bins; `thin` marks bins with fewer than `least` effective events."""
     names = ("working_point", "particle", "names", "edges", "value", "low", "high", "n", "least", "thin")
     return {name: plain(getattr(one, name)) for name in names}
 
 
 def _quality_metrics(model: ModelResult) -> dict[str, Any]:
-    """Calibration, the best threshold of each figure of merit, pairs of classes, the matrix: what there is of them."""
+    """Calibration, figures of merit, pairs of classes and the matrix, as far as the model has them."""
     content: dict[str, Any] = {}
     if model.calibration is not None:
         content["calibration"] = plain(model.calibration)

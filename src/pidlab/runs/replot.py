@@ -1,4 +1,4 @@
-"""Replot: figures of a finished run made again, with other labels, in another style or format."""
+"""Replot: draws figures of a finished run again, with other labels, in another style or format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pidlab.config.schema import Config
 from pidlab.errors import OutputError, UsageError, nearest
 from pidlab.evaluate.results.run import Results
 from pidlab.evaluate.results.stored import read_results
-from pidlab.runs.manifest import from_run, verify
+from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 from pidlab.plots.gallery import catalogue, write
 
 FORMATS = ("pdf", "png", "svg")
@@ -21,18 +21,18 @@ _MAY_CHANGE = ("style", "labels")
 def replot(
     run: Path, names: Sequence[str], directory: Path, formats: Sequence[str], overrides: Sequence[str] = ()
 ) -> list[Path]:
-    """Write figures of the finished `run` as `directory`/NAME.FORMAT; the paths come back.
+    """Write figures of the finished `run` as `directory`/NAME.FORMAT, and return their paths.
 
     Args:
         run: the folder that `pidlab run` left behind.
         names: of figures, as `figure_titles` has them.
-        directory: made where it is not there.
+        directory: is made if it does not exist.
         formats: some of `FORMATS`.
         overrides: `KEY=VALUE` of the sections `style` and `labels`.
 
     Raises:
-        UsageError: this is no run, it has no such figure, or something else is to be changed.
-        ModelError: something in the run is damaged.
+        UsageError: `run` is not the folder of a run, it has no such figure, or an override is of another section.
+        ModelError: a file of the run is damaged.
         OutputError: a figure cannot be written.
     """
     for override in overrides:
@@ -57,8 +57,8 @@ def figure_titles(run: Path) -> dict[str, str]:
     """The figures of a finished run: name to title.
 
     Raises:
-        UsageError: this is no run.
-        ModelError: something in it is damaged.
+        UsageError: `run` is not the folder of a run.
+        ModelError: a file of the run is damaged.
     """
     results = _finished(run)[1]
     with from_run(run):
@@ -66,10 +66,7 @@ def figure_titles(run: Path) -> dict[str, str]:
 
 
 def _finished(run: Path, overrides: Sequence[str] = ()) -> tuple[Config, Results]:
-    if not (run / "config.yaml").is_file() or not (run / "results.json").is_file():
-        raise UsageError(
-            f"{run}: is not the folder of a run; it has no config.yaml and results.json (name what `pidlab run` wrote)"
-        )
+    refuse_other_folder(run, "config.yaml", "results.json")
     verify(run, "config.yaml", "results.json")
     config = load_config(run / "config.yaml", overrides).config
     return config, replace(read_results(run / "results.json"), labels=config.axis_labels)

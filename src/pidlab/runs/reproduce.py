@@ -1,4 +1,4 @@
-"""Reproduce: a finished run made again, every number compared, and what differs between then and now."""
+"""Reproduce: makes a finished run again, compares every number, and lists what differs between then and now."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from pidlab.config.load import load_config
-from pidlab.errors import DataError, ModelError, UsageError
-from pidlab.jsonfile import plain_json
-from pidlab.runs.manifest import from_run, read_manifest, verify
+from pidlab.errors import ModelError
+from pidlab.models.base import read_json
+from pidlab.models.registry import Resources
+from pidlab.runs.manifest import from_run, read_manifest, refuse_other_folder, verify
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
 from pidlab.runs.record import manifest_of, metrics
 
 _TIMING = frozenset({"seconds", "scoring"})
-"""Keys of `metrics.json` that tell how long something took: no two runs agree in these."""
+"""Keys of `metrics.json` that hold times, in which no two runs agree."""
 
 _ABOUT = ("pidlab", "python", "platform", "processor", "device", "seeds")
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A number that is not what it was.
+    """A number that has changed.
 
     Attributes:
         name: its path in `metrics.json`, with dots.
-        before, after: the values; None where there was none, or is none now.
-        errors: the change in units of the number's standard error; None where it has none.
+        before, after: the values; None if there was none, or is none now.
+        errors: the change in units of the number's standard error; None if it has none.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """What came out: how many numbers were compared, those that moved, and in words what differs from then."""
+    """How many numbers were compared, those that moved, and sentences on what differs between then and now."""
 
     n_compared: int
     moved: tuple[Moved, ...]
@@ -51,7 +52,7 @@ class Reproduction:
 
     @property
     def identical(self) -> bool:
-        """True where every number came out as it was, to the last bit."""
+        """True if every number is what it was, to the last bit."""
         return not self.moved
 
 
@@ -59,13 +60,13 @@ def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction
     """Make a finished run again, in memory, and compare every number of `metrics.json`.
 
     Raises:
-        UsageError: this is not the folder of a run.
-        DataError: its record is damaged, or an input cannot be read.
+        UsageError: `run` is not the folder of a run.
+        ModelError: a file of the run is damaged.
+        DataError: an input cannot be read.
     """
-    if not (run / "config.yaml").is_file() or not (run / "metrics.json").is_file():
-        raise UsageError(f"{run}: is not the folder of a run; name what `pidlab run` wrote")
+    refuse_other_folder(run, "config.yaml", "metrics.json")
     verify(run, "config.yaml", "metrics.json")
-    before, manifest = _record(run / "metrics.json"), _manifest(run)
+    before, manifest = read_json(run / "metrics.json"), _manifest(run)
     loaded = load_config(run / "config.yaml")
     started = time.time()
     done = analyse(loaded, resources, watcher)
@@ -76,21 +77,11 @@ def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction
         return Reproduction(_count(before), moved, tuple(_differences(manifest, now)))
 
 
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        content = plain_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds no JSON object")
-    return content
-
-
 def _manifest(run: Path) -> dict[str, Any]:
-    """The manifest, with all that is compared of it; before the work of a run is done for nothing.
+    """The manifest, checked for all that is compared before the run is made again.
 
     Raises:
-        ModelError: it is missing or damaged.
+        ModelError: the manifest is missing or damaged.
     """
     manifest = read_manifest(run)
     inputs = manifest.get("inputs")
@@ -110,7 +101,7 @@ def _is_measured(value: Any) -> bool:
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """The members of a mapping or list by name; those of a list by their own names where they have any."""
+    """The members of a mapping or list by name; those of a list by their own names if they have any."""
     if isinstance(value, Mapping):
         yield from ((key, inner) for key, inner in value.items() if key not in _TIMING)
     elif isinstance(value, list):
@@ -120,7 +111,7 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _count(value: Any) -> int:
-    """How many numbers there are in `value`; one with its interval is one."""
+    """How many numbers there are in `value`; a number with its interval counts once."""
     if _is_measured(value) or not isinstance(value, Mapping | list):
         return int(_is_measured(value) or (isinstance(value, int | float) and not isinstance(value, bool)))
     return sum(_count(inner) for _, inner in _items(value))
@@ -148,7 +139,7 @@ def _moved(name: str, before: Any, after: Any) -> Iterator[Moved]:
 
 
 def _in_errors(before: Mapping[str, Any], after: Mapping[str, Any]) -> float | None:
-    """The change of a value over half the width of its 68.3 % interval; None where either is not known."""
+    """The change of a value over half the width of its 68.3 % interval; None if either is not known."""
     values = before["value"], after["value"], before["low"], before["high"]
     if any(v is None or not math.isfinite(v) for v in values) or not before["high"] > before["low"]:
         return None
@@ -156,7 +147,7 @@ def _in_errors(before: Mapping[str, Any], after: Mapping[str, Any]) -> float | N
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Inputs, versions, hardware and seeds that are not what they were, in words."""
+    """Yields a sentence for each input, version, device and seed that has changed."""
     yield from _input_differences(then.get("inputs", []), now.get("inputs", []))
     packages = then.get("packages", {}), now.get("packages", {})
     for name in dict.fromkeys([*packages[0], *packages[1]]):
@@ -165,12 +156,12 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
             yield f"version of {name}: {old} then, {new} now"
     for key in _ABOUT:
         if then.get(key) != now.get(key):
-            yield f"{key}: {_told(then.get(key))} then, {_told(now.get(key))} now"
+            yield f"{key}: {_in_words(then.get(key))} then, {_in_words(now.get(key))} now"
     if then.get("n_cores") != now.get("n_cores"):
         yield f"number of cores: {then.get('n_cores')} then, {now.get('n_cores')} now"
 
 
-def _told(value: Any) -> str:
+def _in_words(value: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
 
 

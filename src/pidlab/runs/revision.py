@@ -1,9 +1,9 @@
-"""Revision: which commit a folder is at, found without running anything that the folder's repository asks for.
+"""Revision: the git commit of a folder, found without running anything that the repository asks for.
 
-A repository's own settings name programs that git runs (`core.fsmonitor`, hooks, filters, `include.path`), and a folder
-from elsewhere may hold a repository. So the commit is read from its files. Whether tracked files were changed since is
-asked of git in an empty repository made for it, which has no settings but sees the same index, objects and files; and
-only where the repository belongs to the user.
+The settings of a repository name programs that git runs (`core.fsmonitor`, hooks, filters, `include.path`), and a folder
+from elsewhere may hold a repository. So the commit is read from its files. Whether tracked files have changed is found
+by git in an empty repository without settings, which sees the same index, objects and files, and only if the repository
+belongs to the user.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _SECONDS = 10
 
 
 def revision_of(folder: Path) -> dict[str, Any] | None:
-    """{"commit", "clean"} of the repository that holds a folder; None where there is none.
+    """{"commit", "clean"} of the repository that holds a folder; None if there is none.
 
-    `clean` is None where it is not known.
+    `clean` is None if it is not known.
     """
     try:
         found = next(_repositories(folder.resolve()), None)
@@ -55,7 +55,7 @@ def _repositories(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _text(path: Path) -> str:
-    """A small regular file; nothing that could block or never end is opened."""
+    """The text of a small regular file; files that could block or never end are not opened."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_BYTES:
         raise ValueError(f"{path} is no small file")
@@ -63,7 +63,7 @@ def _text(path: Path) -> str:
 
 
 def _common(directory: Path) -> Path:
-    """Where references and objects are: elsewhere for a worktree."""
+    """The directory of references and objects, which a worktree shares with its repository."""
     pointer = directory / "commondir"
     return directory / _text(pointer).strip() if pointer.is_file() else directory
 
@@ -88,7 +88,7 @@ def _packed(path: Path, name: str) -> str:
 
 
 def _clean(top: Path, directory: Path, commit: str) -> bool | None:
-    """Whether no tracked file differs from the commit; None where git does not say."""
+    """Whether no tracked file differs from the commit; None if git cannot say."""
     git, common = shutil.which("git"), _common(directory).resolve()
     owned = all(path.stat().st_uid == os.getuid() for path in (top, directory, common))
     index, objects = directory / "index", common / "objects"

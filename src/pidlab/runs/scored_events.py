@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pidlab.errors import ModelError
-from pidlab.jsonfile import plain_json
+from pidlab.jsonfile import strict_json
 from pidlab.runs.manifest import verify
 from pidlab.sample import IntArray, Sample
 from pidlab.split import Keys, Part
@@ -29,19 +29,19 @@ class ScoredEvents:
     """The candidates that a run used, and the scores behind its numbers.
 
     Attributes:
-        sample: all candidates, without their features; of their spectators it has those that flat points follow, and
-            none in a run that was made before these were kept.
+        sample: all candidates, without their features, and with the spectators that flat working points follow. Runs
+            of earlier versions kept no spectators.
         part: (n,) the `Part` of each.
-        aside: (m,) rows of the candidates that decided the thresholds.
+        threshold_rows: (m,) rows of the threshold sample, whose candidates decided the thresholds.
         on_test: model to (n_test, k) scores of the test candidates, in the order of their rows.
-        on_aside: model to (m, k) scores of the candidates of `aside`.
+        on_threshold_sample: model to (m, k) scores of the candidates of `threshold_rows`.
     """
 
     sample: Sample
     part: NDArray[np.int8]
-    aside: IntArray
+    threshold_rows: IntArray
     on_test: Mapping[str, Scores]
-    on_aside: Mapping[str, Scores]
+    on_threshold_sample: Mapping[str, Scores]
 
     @property
     def test(self) -> IntArray:
@@ -59,10 +59,10 @@ def write_events(run: Path, scored: ScoredEvents) -> None:
         "file": sample.file,
         "row": sample.row,
         "part": scored.part,
-        "aside": scored.aside.astype(np.int64),
+        "aside": scored.threshold_rows.astype(np.int64),
         **{f"spectator.{name}": values for name, values in sample.spectators.items()},
         **{f"test.{name}": values for name, values in scored.on_test.items()},
-        **{f"aside.{name}": values for name, values in scored.on_aside.items()},
+        **{f"aside.{name}": values for name, values in scored.on_threshold_sample.items()},
     }
     about = {"schema": SCHEMA, "classes": list(sample.classes), "signal": sample.signal}
     contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
@@ -70,7 +70,7 @@ def write_events(run: Path, scored: ScoredEvents) -> None:
 
 
 def read_events(run: Path) -> ScoredEvents:
-    """What `write_events` wrote.
+    """The events of a run, from its folder.
 
     Raises:
         ModelError: the file is missing, damaged, or of another version.
@@ -78,7 +78,7 @@ def read_events(run: Path) -> ScoredEvents:
     path = run / FILE
     try:
         with safe_open(path, "numpy") as file:
-            about = plain_json((file.metadata() or {}).get("pidlab", "{}"))
+            about = strict_json((file.metadata() or {}).get("pidlab", "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
         if about.get("schema") != SCHEMA:
             raise ModelError(f"{path}: written by another version of pidlab; make the run again")
@@ -102,10 +102,10 @@ def read_events(run: Path) -> ScoredEvents:
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> int:
-    """The number of candidates, where every array is one of that many, or of those that it is about.
+    """The number of candidates, after checking the length and the type of every array.
 
     Raises:
-        ValueError: which is not.
+        ValueError: an array is damaged; says which.
     """
     n, classes, signal = len(arrays["event"]), about["classes"], about["signal"]
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or len(classes) < 2:
@@ -115,14 +115,15 @@ def _checked(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> in
     for name, kind in {"event": "u", "class": "i", "weight": "f", "file": "i", "row": "i", "part": "i"}.items():
         if arrays[name].shape != (n,) or arrays[name].dtype.kind != kind:
             raise ValueError(f"{name} is not one number for each of {n} candidates")
-    y, part, aside = arrays["class"], arrays["part"], arrays["aside"]
+    y, part, threshold_rows = arrays["class"], arrays["part"], arrays["aside"]
     if n and (y.min() < 0 or y.max() >= len(classes)):
         raise ValueError("a candidate is of no class")
     if not np.isfinite(arrays["weight"]).all() or (part > max(Part)).any():
         raise ValueError("a weight or a part is damaged")
-    if aside.ndim != 1 or aside.dtype.kind != "i" or (len(aside) and (aside.min() < 0 or aside.max() >= n)):
+    in_range = not len(threshold_rows) or (threshold_rows.min() >= 0 and threshold_rows.max() < n)
+    if threshold_rows.ndim != 1 or threshold_rows.dtype.kind != "i" or not in_range:
         raise ValueError("the candidates that decided thresholds are damaged")
-    lengths = {"test": int((part == Part.TEST).sum()), "aside": len(aside)}
+    lengths = {"test": int((part == Part.TEST).sum()), "aside": len(threshold_rows)}
     for name, values in arrays.items():
         kind = name.partition(".")[0]
         if kind == "spectator":
@@ -142,7 +143,7 @@ def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray
 
 
 def read_training_keys(run: Path) -> Keys:
-    """(m,) sorted: the hashes of all events that a run used for training, validation or test.
+    """(m,) the sorted hashes of all events that a run used for training, validation or test.
 
     Raises:
         ModelError: the file is missing or damaged.

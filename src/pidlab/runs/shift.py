@@ -1,9 +1,8 @@
-"""Domain: can a classifier tell the events of a run from the rows of files to be scored, and by what?"""
+"""Domain shift: whether a classifier tells the events of a run from the rows of other files, and by which features."""
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from pidlab.errors import DataError, OutputError
 from pidlab.evaluate.domain import measure_shift
 from pidlab.evaluate.results.domain import Shift
 from pidlab.evaluate.results.run import plain
+from pidlab.models.base import write_json
 from pidlab.models.registry import estimator_class
 from pidlab.preprocess.events import branches_read, check_table, input_keys, load
 from pidlab.preprocess.features import event_keys, feature_matrix
@@ -62,7 +62,7 @@ def compare_domain(
     is trained five times, each time without a fifth of the events by the hash of their key, and scores that fifth.
 
     Raises:
-        UsageError: `run` is no run.
+        UsageError: `run` is not the folder of a run.
         ConfigError: an expression does not fit the branches of a file.
         DataError: an input cannot be read, or no row is selected.
         OutputError: the result cannot be written.
@@ -86,7 +86,7 @@ def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watche
     """The rows of `files` that pass the selection, each with weight 1, of one class.
 
     Raises:
-        DataError: there is none.
+        DataError: no row passes.
     """
     sources = recipe.inputs(list(files), tree)
     keys, x, event = input_keys(sources), [], []
@@ -110,7 +110,7 @@ def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watche
 
 
 def as_mixture(sample: Sample, abundance: Mapping[str, float] | None) -> Sample:
-    """The sample with its classes in the ratio of `abundance`; left out: as its weights have them."""
+    """The sample with its classes in the ratio of `abundance`; None leaves the weights as they are."""
     if abundance is None:
         return sample
     sums = np.bincount(sample.y, sample.weight, len(sample.classes))
@@ -130,9 +130,10 @@ def labelled(ours: Sample, theirs: Sample) -> Sample:
 
 
 class OutOfFold:
-    """A BDT a fold, trained on the other folds with the two classes at equal weight; it scores what it did not see.
+    """Scores by BDTs that did not see the events: one a fold, trained on the other folds at equal class weights.
 
-    Of up to 20,000 candidates, ten more are trained without two folds each: they tell what the models have in common.
+    If there are at most 20,000 candidates, ten more are trained without two folds each. They tell how much the models
+    have in common.
     """
 
     def __init__(self, sample: Sample, seed: int, n_jobs: int | None, watcher: Watcher) -> None:
@@ -177,7 +178,7 @@ class OutOfFold:
 
 
 def as_json(shift: Shift) -> dict[str, Any]:
-    """`domain.json`, schema 1: the histograms are left to the figures."""
+    """The content of `domain.json`, schema 1, which leaves the histograms to the figures."""
     content = plain(shift)
     return {"schema": 1} | {name: content[name] for name in ("sentence", "n", "auc", "features")}
 
@@ -188,7 +189,7 @@ def _write(shift: Shift, output: Path, recipe: Recipe) -> None:
 
     try:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "domain.json").write_text(json.dumps(as_json(shift), indent=1, allow_nan=False) + "\n")
+        write_json(output / "domain.json", as_json(shift))
         for name, figure in domain_figures(shift, recipe.loaded.config.axis_labels):
             for suffix, content in rendered(figure, name, "png", "pdf").items():
                 (output / f"{name}.{suffix}").write_bytes(content)

@@ -1,4 +1,4 @@
-"""Whole: the folder of a run and texts that appear whole or not at all, and what a user put beside them stays."""
+"""Whole: the folder of a run appears whole or not at all, and files that a user put into it are kept."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import fcntl
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from pidlab.atomic import hidden_path, hidden_prefix
 from pidlab.errors import ModelError, OutputError
 from pidlab.runs.manifest import FILE, checksum, files_of, is_run
 
 _RUNNING = ".running"  # locked for as long as the process that writes a folder lives
 _ATTEMPTS = 5  # of two runs that end in the same folder at the same moment
 _N_NAMED = 5
-# What versions wrote that kept no list of files; of their figures and friends only those are replaced that are made
-# again.
+# Files of runs by early versions, which kept no list of files. Their figures and friends are replaced only by new ones.
 _FIXED = frozenset({"config.yaml", "events.safetensors", "metrics.json", "report.html", "results.json", "results.root"})
 
 Note = Callable[[str], None]
@@ -28,32 +27,32 @@ Note = Callable[[str], None]
 
 @contextlib.contextmanager
 def whole_folder(target: Path, note: Note = lambda sentence: None) -> Iterator[Path]:
-    """A folder beside `target` that takes its place when the block ends well, and is removed when it does not.
+    """A new folder that takes the place of `target` if the block ends well, and is removed if it does not.
 
-    A symbolic link is followed. A run that was there is replaced; files in it that it did not write, or that were
-    changed since, are kept: `note` hears which.
+    A symbolic link is followed. A run in `target` is replaced; its files that it did not write, or that were changed
+    since, are kept and named to `note`.
 
     Raises:
-        OutputError: the place cannot be written to, or holds something that is not a run.
+        OutputError: `target` cannot be written, or is something else than a run.
     """
     target = Path(os.path.realpath(target))
     before = "the run that was there is untouched" if is_run(target) else "nothing was left there"
-    beside: Path | None = None
+    made: Path | None = None
     try:
         _sweep(target, note)
         _refuse_foreign(target)
-        beside, lock = _begin(target)
+        made, lock = _new_folder(target)
         with lock:
-            yield beside
-            _replace(beside, target, note)
+            yield made
+            _replace(made, target, note)
             (target / _RUNNING).unlink(missing_ok=True)
     except OSError as error:
-        if error.errno is None:  # raised by a library that could not be loaded, and not by a file
+        if error.errno is None:  # raised by a library that could not be loaded
             raise
         raise OutputError(f"{target}: cannot be written ({error.strerror or error}); {before}") from error
     finally:
-        if beside is not None and (beside / _RUNNING).exists():
-            shutil.rmtree(beside, ignore_errors=True)
+        if made is not None and (made / _RUNNING).exists():
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -73,26 +72,22 @@ def _listed(names: list[str]) -> str:
     return f"{', '.join(names[:_N_NAMED])}{more}"
 
 
-def _hidden(target: Path, ending: str) -> Path:
-    return target.with_name(f".{target.name[:200]}.{uuid.uuid4().hex[:8]}.{ending}")
-
-
-def _begin(target: Path) -> tuple[Path, IO[bytes]]:
-    """A new folder beside `target`, and the lock by which other processes see that it is being written."""
+def _new_folder(target: Path) -> tuple[Path, IO[bytes]]:
+    """A new folder next to `target`, and the lock by which other processes see that it is being written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        beside = _hidden(target, "part")
-        beside.mkdir()
-        lock = (beside / _RUNNING).open("x+b")
-        with contextlib.suppress(OSError):  # a file system without locks: there nothing is swept either
+        made = hidden_path(target)
+        made.mkdir()
+        lock = (made / _RUNNING).open("x+b")
+        with contextlib.suppress(OSError):  # a file system without locks, where nothing is swept either
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if (beside / _RUNNING).exists():
-            return beside, lock
-        lock.close()  # it was swept away between its making and its lock
+        if (made / _RUNNING).exists():
+            return made, lock
+        lock.close()  # another process swept it away before it was locked
 
 
 def _is_live(folder: Path) -> bool:
-    """Whether a process writes this folder, on this machine or another; true where that cannot be known."""
+    """Whether a process writes this folder, on this machine or another; true if that cannot be found out."""
     try:
         with (folder / _RUNNING).open("rb+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -102,8 +97,8 @@ def _is_live(folder: Path) -> bool:
 
 
 def _sweep(target: Path, note: Note) -> None:
-    """Remove what killed processes left of their attempts, and finish a replacement that one of them had begun."""
-    pattern = re.compile(rf"\.{re.escape(target.name[:200])}\.[0-9a-f]{{8}}\.(part|old)")
+    """Remove what killed processes left behind, and finish a replacement that one of them had begun."""
+    pattern = re.compile(rf"{re.escape(hidden_prefix(target))}[0-9a-f]{{8}}\.(part|old)")
     if not target.parent.is_dir():
         return
     leftovers = [p for p in target.parent.iterdir() if pattern.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]
@@ -114,7 +109,7 @@ def _sweep(target: Path, note: Note) -> None:
             shutil.rmtree(part, ignore_errors=True)
     replaced = [p for p in leftovers if p.suffix == ".old" and is_run(p)]
     if live or ((target / _RUNNING).exists() and _is_live(target)):
-        return  # another process may be at it
+        return  # another process may be replacing it
     for old in replaced:
         if not target.exists():
             old.rename(target)
@@ -123,48 +118,48 @@ def _sweep(target: Path, note: Note) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _replace(beside: Path, target: Path, note: Note) -> None:
-    """Put the folder `beside` in the place of `target`, and what it did not write back into it.
+def _replace(made: Path, target: Path, note: Note) -> None:
+    """Replace `target` by the folder `made`, and keep what the replaced run did not write.
 
     Raises:
-        OutputError: it cannot be put there; the message says where the old and the new run are.
+        OutputError: the folder cannot be moved; the message says where the old and the new run are.
     """
     for attempt in range(_ATTEMPTS):
-        old: Path | None = _hidden(target, "old")
+        old: Path | None = hidden_path(target, "old")
         try:
             target.rename(str(old))
         except FileNotFoundError:
             old = None
         try:
-            beside.rename(target)
+            made.rename(target)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and old is None and attempt < _ATTEMPTS - 1:
                 continue
-            raise OutputError(_stranded(beside, target, old, error)) from error
+            raise OutputError(_not_moved(made, target, old, error)) from error
         break
     if old is not None:
         _keep(old, target, note)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _stranded(beside: Path, target: Path, old: Path | None, error: OSError) -> str:
-    """Where the old and the new run are after the new one could not be moved; both are kept."""
-    (beside / _RUNNING).unlink(missing_ok=True)  # so it is no leftover
-    told = f"{target}: the new run cannot be moved there ({error.strerror or error}); it is whole in {beside}"
+def _not_moved(made: Path, target: Path, old: Path | None, error: OSError) -> str:
+    """Restore the old run if possible, and say where it and the new run are."""
+    (made / _RUNNING).unlink(missing_ok=True)  # so that it is not swept as a leftover
+    message = f"{target}: the new run cannot be moved there ({error.strerror or error}); it is whole in {made}"
     if old is None:
-        return told
+        return message
     try:
         old.rename(target)
     except OSError:
-        return f"{told}. The run that was there is whole in {old}: rename one of them to {target}"
-    return f"{told}. The run that was there is untouched"
+        return f"{message}. The run that was there is whole in {old}: rename one of them to {target}"
+    return f"{message}. The run that was there is untouched"
 
 
 def _keep(old: Path, target: Path, note: Note) -> None:
     """Move what a replaced run did not write into the run that replaced it.
 
     Raises:
-        OutputError: something cannot be moved; it stays where it is, and the message says where.
+        OutputError: a file cannot be moved; the message says where it is.
     """
     kept: list[str] = []
     try:
@@ -179,11 +174,11 @@ def _keep(old: Path, target: Path, note: Note) -> None:
 
 
 def _written_by(old: Path, target: Path) -> Callable[[str], bool]:
-    """Whether a file of a replaced run, by its path in it, is what that run wrote."""
+    """A function that tells whether a file of a replaced run, by its path in it, is as that run wrote it."""
     try:
         listed = files_of(old)
     except ModelError:
-        listed = {}  # it cannot be said what the run wrote, so all of it is kept
+        listed = {}  # what the run wrote is not known, so everything is kept
     if listed is not None:
         return lambda name: name in (FILE, _RUNNING) or (name in listed and _is_same(old / name, listed[name]))
     return lambda name: name in _FIXED or name.startswith("models/") or (target / name).is_file()
@@ -202,7 +197,7 @@ def _keep_below(old: Path, target: Path, below: Path, is_written: Callable[[str]
             if not os.path.lexists(target / name):
                 (target / name).mkdir()
                 _keep_below(old, target, name, is_written, kept)
-                with contextlib.suppress(OSError):  # removed where nothing was kept and the run had made it
+                with contextlib.suppress(OSError):  # removed if nothing was kept in it
                     if any((old / name).iterdir()):
                         (target / name).rmdir()
                 continue
@@ -217,34 +212,9 @@ def _keep_below(old: Path, target: Path, below: Path, is_written: Callable[[str]
 
 
 def _free(path: Path) -> Path:
-    """`path`, or where the new run has a file of this name, `path` with .kept behind it."""
+    """`path`, or if the new run has a file of this name, `path` with .kept behind it."""
     taken, number = path, 1
     while os.path.lexists(taken):
         taken = path.with_name(f"{path.name}.kept{number if number > 1 else ''}")
         number += 1
     return taken
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text so that others see the old file or the whole new one; a link is followed.
-
-    Raises:
-        OutputError: it cannot be written; what was there is untouched.
-    """
-    real = Path(os.path.realpath(path))
-    beside = _hidden(real, "part")
-    try:
-        if real.exists() and not real.is_file():  # a pipe or a terminal
-            real.write_text(text, encoding="utf-8")
-            return
-        try:
-            beside.write_text(text, encoding="utf-8")
-            if real.exists():
-                shutil.copymode(real, beside)
-            beside.replace(real)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); what was there is untouched: choose another place"
-        ) from error

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from pidlab.atomic import write_text
 from pidlab.config.edit import edited, flow
-from pidlab.config.load import LoadedConfig, load_config, plain_value
+from pidlab.config.load import LoadedConfig, load_config, yaml_value
 from pidlab.config.names import KeyPath
 from pidlab.config.schema import ClassTable, CutsModel, Evaluate, TrainableSpec
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
@@ -28,7 +29,6 @@ from pidlab.preprocess.events import load
 from pidlab.preprocess.recipe import compile_recipe, without_models
 from pidlab.progress import Task, Watcher
 from pidlab.read import absolute
-from pidlab.runs.whole import write_whole
 from pidlab.sample import Sample
 from pidlab.tune.space import described, search_space
 from pidlab.tune.study import PRUNERS, Study, open_database
@@ -275,12 +275,12 @@ def _write(request: TuningRequest, loaded: LoadedConfig, found: Tuning) -> None:
     try:
         text = edited(request.config.read_text(encoding="utf-8"), values)
         text = f"{_FIRST_LINE}: {_summary(found)}\n{text}"
-        content = plain_value(text)
+        content = yaml_value(text)
         for path, value in values.items():
             if (written := reduce(getitem, path, content)) != value:
                 raise UsageError(f"{path[-1]} would become {written!r} and not {value!r}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, text)
+        write_text(target, text)
         load_config(target)
     except (UsageError, ConfigError) as error:
         best = ", ".join(f"{name}: {flow(value)}" for name, value in found.parameters.items())

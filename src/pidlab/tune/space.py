@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pidlab.config.load import LoadedConfig, check_config, plain_value
+from pidlab.config.load import LoadedConfig, check_config, yaml_value
 from pidlab.errors import ConfigError, UsageError, nearest
 from pidlab.models.registry import MODEL_TYPES, check_models
 
@@ -81,8 +81,8 @@ def dimension(text: str) -> Dimension:
     if kind not in _RANGES:
         if ends and "|" not in text and kind.isalpha():
             raise UsageError(f"{kind!r} is no range; {nearest(kind, _RANGES)}")
-        return Dimension(text, "choice", choices=tuple(plain_value(part) for part in _split(text)))
-    numbers = [plain_value(end) for end in ends]
+        return Dimension(text, "choice", choices=tuple(yaml_value(part) for part in _split(text)))
+    numbers = [yaml_value(end) for end in ends]
     whole = "int" in kind
     types = (int,) if whole else (int, float)
     if len(numbers) != 2 or not all(isinstance(n, types) and not isinstance(n, bool) for n in numbers):

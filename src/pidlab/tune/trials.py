@@ -218,8 +218,6 @@ class Trials:
         return trial.should_prune()
 
     def _together(self, asked: Sequence[tuple[optuna.Trial, dict[str, Any]]], task: Task) -> None:
-        from pidlab.models.mlp.variants import fit_variants
-
         bench, inputs, start = self._bench, self._bench.prepared, time.perf_counter()
         if inputs.validation is None:
             raise UsageError("a class is missing in the validation sample; raise split.validation")
@@ -230,14 +228,14 @@ class Trials:
         ]
         lagging: set[int] = set()
 
-        def judge(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
+        def pruner(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
             late = {i for i, a in areas.items() if self._lags(asked[i][0], done, total, {"validation_auc": a})}
             lagging.update(late)
             return late
 
-        found = fit_variants(
-            networks[0], inputs.x, inputs.y, inputs.weight,
-            variants=[n.get_params() for n in networks], validation=inputs.validation, judge=judge,
+        found = networks[0].fit_variants(
+            inputs.x, inputs.y, inputs.weight,
+            variants=[n.get_params() for n in networks], validation=inputs.validation, pruner=pruner,
         )  # fmt: skip
         seconds = (time.perf_counter() - start) / len(asked)
         for i, ((trial, _), network) in enumerate(zip(asked, found, strict=True)):

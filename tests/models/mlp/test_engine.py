@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from pidlab.errors import ModelError
 from pidlab.models.mlp import engine as mlp_engine
-from pidlab.models.mlp.batches import Batches, Member, Watched, as_table
+from pidlab.models.mlp.batches import Batches, Member, ValidationTensors, as_table
 from pidlab.models.mlp.cuda_graph import Replay
 from pidlab.models.mlp.engine import Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import Architecture
@@ -36,9 +36,9 @@ def _table(**kwargs):
     return as_table(*_sample(**kwargs))
 
 
-def _watched(dtype=torch.float64):
+def _validation(dtype=torch.float64):
     x, label, weight = _sample(dtype=dtype)
-    return Watched(x[:90].clone(), label[:90].clone(), weight[:90].clone())
+    return ValidationTensors(x[:90].clone(), label[:90].clone(), weight[:90].clone())
 
 
 def _train(table, members, architecture=TANH, plan=PLAN, **kwargs):
@@ -100,9 +100,9 @@ VARIANTS = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_members_do_not_know_of_each_other(variant):
-    table, watched = _table(), _watched()
+    table, validation = _table(), _validation()
     plan = replace(PLAN, patience=1)
-    members = [Member(seed, None, watched) for seed in (1, 2, 3)]
+    members = [Member(seed, None, validation) for seed in (1, 2, 3)]
     together = _train(table, members, VARIANTS[variant], plan)
     for member, found in zip(members, together, strict=True):
         _same(found, _train(table, [member], VARIANTS[variant], plan)[0], rtol=1e-8)
@@ -141,7 +141,7 @@ def test_every_epoch_has_an_order_of_its_own_and_no_event_twice():
     for epoch in range(2):
         batches.shuffle(epoch)
         batches.fill(0)
-        rows = torch.cat([values.rows[0, :, 0] for values in batches.inputs[: N // 16]])
+        rows = torch.cat([inputs[0, 0] for inputs in batches.inputs[: N // 16]])
         assert len(rows.unique()) == len(rows) == N // 16 * 16
         seen.append(rows)
     assert not torch.equal(*seen)
@@ -154,7 +154,7 @@ def test_swap_noise_replaces_its_share_of_the_features_by_those_of_other_events_
     batches = Batches(table, [Member(1, None, None)], Architecture(D, (), 1, "tanh"), batch, 0.2)
     batches.shuffle(0)
     batches.fill(0)
-    rows = torch.stack([values.rows[0] for values in batches.inputs])  # (steps, batch, D + 1)
+    rows = torch.stack([inputs[0].mT for inputs in batches.inputs])  # (steps, batch, D + 1)
     event = (batches.all_weights[:, 0, 0] * batch * table[:, -1].mean()).round()
     came_from = rows[..., :D] - n * torch.arange(D)
     is_own = came_from == event[..., None]
@@ -173,7 +173,7 @@ class _StopError(Exception):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "nadam"])
 def test_resumed_training_ends_with_the_same_bits(variant, optimizer, tmp_path):
     table = _table(dtype=torch.float32)
-    members = [Member(seed, None, _watched(torch.float32)) for seed in (1, 2)]
+    members = [Member(seed, None, _validation(torch.float32)) for seed in (1, 2)]
     plan = replace(PLAN, epochs=6, patience=3, optimizer=optimizer)
     whole = _train(table, members, VARIANTS[variant], plan)
 
@@ -182,14 +182,14 @@ def test_resumed_training_ends_with_the_same_bits(variant, optimizer, tmp_path):
             raise _StopError
 
     with pytest.raises(_StopError):
-        _train(table, members, VARIANTS[variant], plan, report=stop, checkpoint=tmp_path / "c")
+        _train(table, members, VARIANTS[variant], plan, progress=stop, checkpoint=tmp_path / "c")
     epochs = []
     resumed = _train(
         table,
         members,
         VARIANTS[variant],
         plan,
-        report=lambda done, total, numbers: epochs.append(done),
+        progress=lambda done, total, numbers: epochs.append(done),
         checkpoint=tmp_path / "c",
     )
     assert epochs[0] == 4
@@ -220,9 +220,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 
 def test_the_best_weights_are_kept():
-    """Labels of the watched sample are turned round: its loss rises from the first epoch on."""
-    watched = _watched()
-    against = Watched(watched.x, 1 - watched.label, watched.weight)
+    """Labels of the validation sample are turned round: its loss rises from the first epoch on."""
+    validation = _validation()
+    against = ValidationTensors(validation.x, 1 - validation.label, validation.weight)
     plan = replace(PLAN, epochs=20, patience=4, schedule="constant")
     found = _train(_table(), [Member(1, None, against)], plan=plan)[0]
     losses = found.history["validation_loss"]
@@ -234,11 +234,11 @@ def test_the_best_weights_are_kept():
 
 
 def test_validation_history_is_that_of_the_network_on_these_events():
-    watched = _watched()
-    found = _train(_table(), [Member(1, None, watched)])[0]
-    logits = forward(as_layers(found.network, CPU), "tanh", watched.x)[0]
-    losses = functional.binary_cross_entropy_with_logits(logits, watched.label.double(), reduction="none")
-    expected = (losses * watched.weight).sum() / watched.weight.sum()
+    validation = _validation()
+    found = _train(_table(), [Member(1, None, validation)])[0]
+    logits = forward(as_layers(found.network, CPU), "tanh", validation.x)[0]
+    losses = functional.binary_cross_entropy_with_logits(logits, validation.label.double(), reduction="none")
+    expected = (losses * validation.weight).sum() / validation.weight.sum()
     assert found.history["validation_loss"][-1] == pytest.approx(expected.item(), rel=1e-10)
     assert len(found.history["loss"]) == len(found.history["validation_auc"]) == 3
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pidlab.models.mlp.layers import ACTIVATIONS, Architecture, Network, Values, dropout_mask, initial_parameters
+from pidlab.models.mlp.layers import ACTIVATIONS, Architecture, Network, dropout_mask, initial_parameters
 from pidlab.models.mlp.network import folded_layers, forward
 
 MEMBERS, BATCH, D = 3, 17, 5
@@ -38,7 +38,7 @@ def _inputs(architecture, generator):
     rows = torch.ones(MEMBERS, BATCH, D + 1, dtype=torch.float64)
     rows[..., :D] = torch.randn(MEMBERS, BATCH, D, generator=generator, dtype=torch.float64)
     rows = rows[..., : D + architecture.input_bias]
-    return Values(rows.mT, rows)
+    return rows.mT
 
 
 def _masks(architecture, generator):
@@ -82,7 +82,7 @@ def test_gradients_equal_autograd(activation, batch_norm, dropout):
         operation()
     for member in range(MEMBERS):
         leaves = [view[member].clone().requires_grad_() for view in parameters.views]
-        expected = _by_autograd(architecture, leaves, inputs.rows[member, :, :D], masks, member)
+        expected = _by_autograd(architecture, leaves, inputs.mT[member, :, :D], masks, member)
         expected.backward(upstream[member])
         torch.testing.assert_close(logits[member], expected.detach(), rtol=1e-11, atol=1e-12)
         for leaf, gradient in zip(leaves, parameters.grads, strict=True):
@@ -96,7 +96,7 @@ def test_a_network_without_hidden_layers_is_linear():
     logits = torch.empty(MEMBERS, 1, BATCH, dtype=torch.float64)
     for operation in network.forward(inputs, [], logits):
         operation()
-    torch.testing.assert_close(logits, parameters.views[0] @ inputs.columns)
+    torch.testing.assert_close(logits, parameters.views[0] @ inputs)
 
 
 def test_running_averages_are_those_of_batch_norm_1d():
@@ -108,7 +108,7 @@ def test_running_averages_are_those_of_batch_norm_1d():
         inputs = _inputs(architecture, torch.Generator().manual_seed(seed))
         for operation in network.forward(inputs, [None], logits):
             operation()
-        reference((parameters.views[0][1] @ inputs.columns[1]).T)
+        reference((parameters.views[0][1] @ inputs[1]).T)
     mean, variance = network.running()
     torch.testing.assert_close(mean[1].flatten(), reference.running_mean)
     torch.testing.assert_close(variance[1].flatten(), reference.running_var)

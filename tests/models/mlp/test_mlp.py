@@ -16,7 +16,7 @@ from pidlab.config.schema import MlpModel
 from pidlab.errors import ModelError
 from pidlab.models.base import ValidationSet
 from pidlab.models.mlp.estimator import MLP
-from pidlab.models.mlp.presets import PRESETS, architecture_for, members_for, plan_for
+from pidlab.models.mlp.presets import PRESETS, setup_for
 
 QUICK = {"hidden": [8], "epochs": 4, "batch_size": 64}
 
@@ -44,13 +44,13 @@ def test_parameters_are_those_of_the_configuration_in_order():
 
 
 def test_presets_are_what_their_names_promise():
-    workshop = plan_for(MLP(preset="workshop").get_params(), 216_000, 3)
+    workshop = setup_for(MLP(preset="workshop").get_params(), 216_000, 3, 2).plan
     assert PRESETS["workshop"].hidden == (20, 20)
     assert PRESETS["workshop"].activation == "tanh"
     assert (workshop.batch_size, workshop.epochs, workshop.learning_rate) == (128, 50, 1e-4)
     assert (workshop.schedule, workshop.patience) == ("constant", None)
     assert PRESETS["default"].hidden == (64, 64)
-    default = plan_for(MLP().get_params(), 216_000, 3)
+    default = setup_for(MLP().get_params(), 216_000, 3, 2).plan
     assert (default.batch_size, default.epochs, default.schedule) == (512, 10, "one_cycle")
 
 
@@ -58,7 +58,7 @@ def test_presets_are_what_their_names_promise():
     ("n", "batch", "epochs"), [(50, 50, 200), (1000, 64, 200), (9000, 256, 200), (99_000, 512, 50)]
 )
 def test_small_samples_get_small_batches_and_enough_steps(n, batch, epochs):
-    plan = plan_for(MLP().get_params(), n, 3)
+    plan = setup_for(MLP().get_params(), n, 3, 2).plan
     assert (plan.batch_size, plan.epochs) == (batch, epochs)
 
 
@@ -66,30 +66,32 @@ def test_small_samples_get_small_batches_and_enough_steps(n, batch, epochs):
     ("n", "d", "dropout", "rate", "members"), [(12_700, 28, 0.2, 5e-3, 4), (216_000, 3, 0.0, 1e-2, 1)]
 )
 def test_samples_small_for_their_features_are_regularised(n, d, dropout, rate, members):
-    assert members_for(MLP().get_params(), n, d) == members
-    assert members_for(MLP(preset="workshop").get_params(), n, d) == 1
-    assert members_for(MLP(members=2).get_params(), n, d) == 2
-    assert architecture_for(MLP().get_params(), n, d, 2).dropout == dropout
-    assert plan_for(MLP().get_params(), n, d).learning_rate == rate
-    assert architecture_for(MLP(preset="workshop").get_params(), n, d, 2).dropout == 0
-    assert architecture_for(MLP(dropout=0.0).get_params(), n, d, 2).dropout == 0
+    def setup(**parameters):
+        return setup_for(MLP(**parameters).get_params(), n, d, 2)
+
+    assert setup().n_members == members
+    assert setup(preset="workshop").n_members == 1
+    assert setup(members=2).n_members == 2
+    assert setup().architecture.dropout == dropout
+    assert setup().plan.learning_rate == rate
+    assert setup(preset="workshop").architecture.dropout == 0
+    assert setup(dropout=0.0).architecture.dropout == 0
 
 
 def test_with_swap_noise_a_small_sample_gets_more_and_narrower_networks_and_more_epochs():
     usual, (n, d) = MLP().get_params(), (12_700, 28)
-    architecture = architecture_for(usual, n, d, 2, 0.1)
-    assert (architecture.hidden, architecture.dropout, members_for(usual, n, d, 0.1)) == ((32, 32), 0.1, 8)
-    assert plan_for(usual, n, d, 0.1).epochs == 2 * plan_for(usual, n, d).epochs
-    said = MLP(hidden=[5], dropout=0.0, members=2, epochs=3).get_params()
-    architecture = architecture_for(said, n, d, 2, 0.1)
-    assert (architecture.hidden, architecture.dropout, members_for(said, n, d, 0.1)) == ((5,), 0, 2)
-    assert plan_for(said, n, d, 0.1).epochs == 3
-    assert architecture_for(usual, 216_000, 3, 2, 0.1) == architecture_for(usual, 216_000, 3, 2)
+    without, noisy = setup_for(usual, n, d, 2), setup_for(usual, n, d, 2, 0.1)
+    assert (noisy.architecture.hidden, noisy.architecture.dropout, noisy.n_members) == ((32, 32), 0.1, 8)
+    assert noisy.plan.epochs == 2 * without.plan.epochs
+    chosen = setup_for(MLP(hidden=[5], dropout=0.0, members=2, epochs=3).get_params(), n, d, 2, 0.1)
+    assert (chosen.architecture.hidden, chosen.architecture.dropout, chosen.n_members) == ((5,), 0, 2)
+    assert chosen.plan.epochs == 3
+    assert setup_for(usual, 216_000, 3, 2, 0.1).architecture == setup_for(usual, 216_000, 3, 2).architecture
 
 
 def test_what_the_user_says_goes_before_the_preset():
     said = MLP(learning_rate=0.5, epochs=3, batch_size=10, schedule="cosine", patience=2)
-    plan = plan_for(said.get_params(), 1000, 3)
+    plan = setup_for(said.get_params(), 1000, 3, 2).plan
     assert (plan.learning_rate, plan.epochs, plan.batch_size) == (0.5, 3, 10)
     assert (plan.schedule, plan.patience) == ("cosine", 2)
 
@@ -131,7 +133,7 @@ def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants
 
 @pytest.mark.slow
 def test_nothing_is_tried_where_the_answer_is_known(monkeypatch):
-    monkeypatch.setattr("pidlab.models.mlp.noise.Trainer", None)
+    monkeypatch.setattr("pidlab.models.mlp.presets.Trainer", None)
     x, y = weak_features(np.random.default_rng(5), 1200)
     holdout = ValidationSet(x[:100], y[:100], np.ones(100))
     assert MLP(members=1).fit(x, y).swap_noise_ == 0  # nothing to judge by
@@ -273,8 +275,8 @@ def test_folds_are_what_separate_fits_give(members):
     model = MLP(dropout=0.1, members=members, patience=2, **QUICK)
     together = model.fit_folds(x, y, weight, folds=folds)
     assert len({len(rows) for rows, _ in folds}) > 1
-    for (rows, watched), found in zip(folds, together, strict=True):
-        validation = ValidationSet(x[watched], y[watched], weight[watched])
+    for (rows, held_out), found in zip(folds, together, strict=True):
+        validation = ValidationSet(x[held_out], y[held_out], weight[held_out])
         alone = clone(model).fit(x[rows], y[rows], weight[rows], validation=validation)
         np.testing.assert_allclose(found.predict_proba(x), alone.predict_proba(x), rtol=1e-6)
         for name, values in alone.history_.items():
@@ -310,9 +312,9 @@ def test_history_and_progress_tell_every_epoch():
 
 def test_validation_auc_is_scikit_learns():
     x, y = _blobs()
-    watched = _holdout()._replace(weight=np.random.default_rng(0).random(600))
-    model = MLP(hidden=[8], epochs=1).fit(x, y, validation=watched)
-    expected = roc_auc_score(watched.y, model.predict_proba(watched.x)[:, 1], sample_weight=watched.weight)
+    validation = _holdout()._replace(weight=np.random.default_rng(0).random(600))
+    model = MLP(hidden=[8], epochs=1).fit(x, y, validation=validation)
+    expected = roc_auc_score(validation.y, model.predict_proba(validation.x)[:, 1], sample_weight=validation.weight)
     assert model.history_["validation_auc"] == [pytest.approx(expected, abs=1e-6)]
 
 
@@ -384,8 +386,8 @@ def test_damaged_models_are_refused(changes, message, tmp_path):
         ({"preset": None}, "preset None is not known; known: default, workshop"),
         ({"hidden": [3, 0]}, r"hidden must be a list of whole numbers above 0. Got \[3, 0\]"),
         ({"hidden": 20}, "hidden must be a list"),
-        ({"dropout": 1.0}, "dropout must be a number from 0 up to 1. Got 1.0"),
-        ({"swap_noise": -0.1}, "swap_noise must be a number from 0 up to 1. Got -0.1"),
+        ({"dropout": 1.0}, "dropout must be a number from 0 up to, not including, 1. Got 1.0"),
+        ({"swap_noise": -0.1}, "swap_noise must be a number from 0 up to, not including, 1. Got -0.1"),
         ({"learning_rate": 0.0}, "learning_rate must be a number above 0"),
         ({"epochs": 2.5}, "epochs must be a whole number above 0"),
         ({"members": 0}, "members must be a whole number above 0"),
@@ -409,7 +411,7 @@ def test_cuda_without_a_gpu_is_refused():
     ("change", "message"),
     [
         ({"x": np.zeros((600, 2), np.float32)}, r"has shapes x \(600, 2\)"),
-        ({"y": np.full(600, 7)}, "has a class that the training sample has not"),
+        ({"y": np.full(600, 7)}, "has a class that is missing in the training sample"),
         ({"x": np.full((600, 3), np.nan)}, "missing or infinite values"),
         ({"weight": np.zeros(600)}, "its weights do not sum to more than 0"),
     ],

@@ -14,7 +14,7 @@ import torch
 from scipy.stats import kstest
 
 from pidlab.models.mlp import layers as mlp_layers
-from pidlab.models.mlp.batches import Member, Watched, as_table
+from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import Architecture, parts_of_batch
 from pidlab.models.mlp.random_numbers import CounterStreams
@@ -41,12 +41,12 @@ def _train(net: Architecture, *, sizes=(None, 500, 300), plan=PLAN, by_column=Fa
     table = as_table(x, label, weight)
     if by_column:
         table = table.T.contiguous().T
-    watched = Watched(x[:90].clone(), label[:90].clone(), weight[:90].clone())
+    validation = ValidationTensors(x[:90].clone(), label[:90].clone(), weight[:90].clone())
     members = [
-        Member(seed, None if size is None else torch.arange(size), watched if seed % 2 else None)
+        Member(seed, None if size is None else torch.arange(size), validation if seed % 2 else None)
         for seed, size in enumerate(sizes)
     ]
-    resumed = {name: options.pop(name) for name in ("checkpoint", "report") if name in options}
+    resumed = {name: options.pop(name) for name in ("checkpoint", "progress") if name in options}
     with quiet_torch(0):
         return Trainer(table, members, net, plan, **options).run(**resumed)
 
@@ -143,7 +143,7 @@ def test_resuming_with_counters_ends_with_the_same_bits(tmp_path):
     net = NETS["dropout and batch norm"]
     whole = _train(net, counted=True)
     with pytest.raises(StopError):
-        _train(net, counted=True, report=stop, checkpoint=tmp_path / "c")
+        _train(net, counted=True, progress=stop, checkpoint=tmp_path / "c")
     _assert_same(_train(net, counted=True, checkpoint=tmp_path / "c"), whole, rtol=0)
 
 

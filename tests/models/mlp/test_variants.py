@@ -12,7 +12,6 @@ from sklearn.base import clone
 from pidlab.errors import ModelError
 from pidlab.models.base import ValidationSet
 from pidlab.models.mlp.estimator import MLP
-from pidlab.models.mlp.variants import fit_variants
 
 PLAIN: dict[str, Any] = {"hidden": [6], "epochs": 4, "batch_size": 32, "activation": "tanh", "seed": 3, "device": "cpu"}
 
@@ -27,7 +26,7 @@ def data(n: int = 600, dtype: Any = np.float64) -> tuple[Any, Any, Any, Validati
 
 def together(template: MLP, variants: list[dict[str, Any]], dtype: Any = np.float64, **how: Any) -> list[Any]:
     x, y, weight, validation = data(dtype=dtype)
-    return fit_variants(template, x, y, weight, variants=variants, validation=validation, **how)
+    return template.fit_variants(x, y, weight, variants=variants, validation=validation, **how)
 
 
 def alone(template: MLP, variant: Mapping[str, Any], dtype: Any = np.float64) -> MLP:
@@ -84,7 +83,7 @@ def test_each_chooses_its_swap_noise_as_it_does_alone() -> None:
     x *= 1 + 0.25 * y[:, None]
     holdout = ValidationSet(x[1200:], y[1200:], np.ones(600))
     template, variants = MLP(members=1), [{"hidden": [8]}, {"hidden": [4], "swap_noise": 0.0}]
-    found = fit_variants(template, x[:1200], y[:1200], variants=variants, validation=holdout)
+    found = template.fit_variants(x[:1200], y[:1200], variants=variants, validation=holdout)
     assert [model.swap_noise_ for model in found] == [0.15, 0.0]
     for own, model in zip(variants, found, strict=True):
         expected = MLP(members=1, **own).fit(x[:1200], y[:1200], validation=holdout)
@@ -104,17 +103,17 @@ def test_one_that_diverges_comes_as_its_error_and_leaves_the_others_alone() -> N
         np.testing.assert_allclose(found[i].predict_proba(x), alone(template, variants[i]).predict_proba(x), rtol=1e-9)
 
 
-def test_the_judge_sees_each_area_and_stops_whom_it_names() -> None:
+def test_the_pruner_is_given_each_auc_and_stops_the_variants_that_it_names() -> None:
     seen: list[tuple[int, dict[int, float]]] = []
 
-    def judge(done: int, total: int, areas: Mapping[int, float]) -> set[int]:
+    def pruner(done: int, total: int, areas: Mapping[int, float]) -> set[int]:
         assert total == 4
         seen.append((done, dict(areas)))
         return {1} if done == 2 else set()
 
     template = MLP(**PLAIN)
     variants = [{"learning_rate": 0.01}, {"learning_rate": 0.02}]
-    found = together(template, variants, judge=judge)
+    found = together(template, variants, pruner=pruner)
     assert [(done, set(areas)) for done, areas in seen] == [(1, {0, 1}), (2, {0, 1}), (3, {0}), (4, {0})]
     assert len(found[1].history_["loss"]) == 2
     areas = [told[0] for _, told in seen]

@@ -1,4 +1,4 @@
-"""The console that everything is printed on: text is shown as it is, and neither obeyed nor with a password in it."""
+"""The console that everything is printed on; it shows no passwords and obeys nothing in a text from a file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pidlab.credentials import without_secrets
 
 
 class PlainConsole(Console):
-    """A console for text from files: no markup, no names of emoji, no escape sequences, no secrets of addresses."""
+    """A console without markup, names of emoji and escape sequences, which removes passwords from addresses."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Every string that is printed, in a table or alone, passes here."""
+        """Make a string printable; rich calls this for every string, in a table or alone."""
         return super().render_str(printable(without_secrets(text)), **options)

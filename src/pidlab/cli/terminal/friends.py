@@ -1,4 +1,4 @@
-"""What applying a run did, for the terminal."""
+"""The friend trees that `pidlab apply` wrote, for the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
-    """One line an input that was scored: how many rows were read and selected, and pass each model's first point."""
+    """A line for each input: the rows that were read, were selected, and pass each model's first working point."""
     models = dict.fromkeys(model for s in summaries for model in s.n_passed)
     table = Table()
     for name in ("friend file", "rows", "selected", *models):
@@ -29,7 +29,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
 
 
 def stage_line(summaries: Sequence[Summary]) -> str:
-    """What the columns of the table mean, the events that the run had seen, and seconds by stage."""
+    """The meaning of the columns, the number of events that the run had seen, and the seconds by stage."""
     seconds: dict[str, float] = {}
     for stage, value in ((stage, value) for s in summaries for stage, value in s.seconds.items()):
         seconds[stage] = seconds.get(stage, 0.0) + value
@@ -37,15 +37,15 @@ def stage_line(summaries: Sequence[Summary]) -> str:
     if n_known := sum(s.n_known for s in summaries):
         parts.append(f"{n_known:,} selected rows are the run's own events, scored by the model that did not see them")
     if seconds:
-        told = ", ".join(f"{stage} {value:.2f}" for stage, value in seconds.items())
-        parts.append(f"seconds, all workers together: {told}")
+        stages = ", ".join(f"{stage} {value:.2f}" for stage, value in seconds.items())
+        parts.append(f"seconds, all workers together: {stages}")
     return "; ".join(parts)
 
 
-def failures(summaries: Sequence[Summary], lost: Sequence[UnreadableInput]) -> str:
-    """The inputs that have no friend tree, and why; empty where there is none."""
-    reasons = [each.reason for each in lost] + [s.failure for s in summaries if s.failure]
+def failures(summaries: Sequence[Summary], unreadable: Sequence[UnreadableInput]) -> str:
+    """The inputs that have no friend tree, with the reasons; empty if all have one."""
+    reasons = [each.reason for each in unreadable] + [s.failure for s in summaries if s.failure]
     if not reasons:
         return ""
-    n = len(lost) + len(summaries)
+    n = len(unreadable) + len(summaries)
     return "\n  ".join([f"{len(reasons)} of {n} inputs could not be scored:", *dict.fromkeys(reasons)])

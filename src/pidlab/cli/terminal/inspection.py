@@ -1,4 +1,4 @@
-"""What a table holds, for the terminal."""
+"""The branches of a table, for the terminal."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 _MANY = 1000
-"""Branches from which on lines are printed as they are: a table that measures every cell takes a minute for 50,000."""
+"""More branches than this are printed as plain lines, since rich takes a minute to lay out a table of 50,000."""
 _LINES_AT_ONCE = 500
 _NUMBERS = ("low", "1 %", "median", "99 %", "high")
 
 
 def inspection(summary: TableSummary, with_ranges: bool) -> Iterator[str | Table]:
-    """What `pidlab inspect` shows of one tree."""
+    """The lines and the table that `pidlab inspect` shows of one tree."""
     yield f"{summary.name}: {summary.n_entries:,} entries, {len(summary.branches)} branches"
     yield from _rows(summary, with_ranges) if len(summary.branches) <= _MANY else _lines(summary, with_ranges)
     if summary.n_read < summary.n_entries and with_ranges:
@@ -48,7 +48,7 @@ def _rows(summary: TableSummary, with_ranges: bool) -> Iterator[Table]:
 
 
 def _lines(summary: TableSummary, with_ranges: bool) -> Iterator[str]:
-    """The same columns in lines of text, some hundred at a time."""
+    """The same columns as lines of text, some hundred at a time."""
     width = max(len(b.name) for b in summary.branches)
     kind = max(len(b.kind) for b in summary.branches)
     lines = ["  ".join(["branch".ljust(width), "type".ljust(kind), *(f"{n:>10}" for n in _NUMBERS if with_ranges)])]

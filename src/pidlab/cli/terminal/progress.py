@@ -1,4 +1,4 @@
-"""Progress: bars on a terminal, plain lines where it is none, notes and seconds."""
+"""Progress: bars on a terminal and lines elsewhere, with notes and seconds."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from pidlab.cli.printable import printable
 from pidlab.progress import Task, Watcher
 
-_MOST_LINES = 20
-"""So many lines a task has where there is no terminal."""
+_MAX_LINES = 20
+"""The most lines of a task if stderr is no terminal."""
 
-_BETWEEN = 0.05
-"""Seconds between two refreshments of a bar, at least."""
+_MIN_SECONDS = 0.05
+"""The least number of seconds between two updates of a bar."""
 
 
 class _Bar(Task):
-    """A progress bar; it refreshes itself, since the thread that should may get no turn beside a busy model."""
+    """A progress bar that refreshes itself, since rich's own thread may get no turn while a model is busy."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress, self._task, self._shown = progress, task, 0.0
 
     def advance(self, amount: int = 1, numbers: Mapping[str, float] | None = None) -> None:
-        self._progress.update(self._task, advance=amount, numbers=_told(numbers), refresh=self._is_due())
+        self._progress.update(self._task, advance=amount, numbers=_short(numbers), refresh=self._is_due())
 
     def reach(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        self._progress.update(self._task, completed=done, total=total, numbers=_told(numbers), refresh=self._is_due())
+        self._progress.update(self._task, completed=done, total=total, numbers=_short(numbers), refresh=self._is_due())
 
     def _is_due(self) -> bool:
         now = time.monotonic()
-        due = now - self._shown > _BETWEEN
+        due = now - self._shown > _MIN_SECONDS
         self._shown = now if due else self._shown
         return due
 
 
 class _Lines(Task):
-    """A line whenever another twentieth is done; where a task starts again, as for each fold, one at each end."""
+    """A line after each twentieth of a task; if the task starts again, as for each fold, only one at its end."""
 
     def __init__(self, say: Callable[[str], None], name: str, total: int, unit: str) -> None:
         self._say, self._name, self._total, self._unit = say, name, total, unit
-        self._done, self._step, self._n_steps = 0, 0, _MOST_LINES
+        self._done, self._step, self._n_steps = 0, 0, _MAX_LINES
 
     def advance(self, amount: int = 1, numbers: Mapping[str, float] | None = None) -> None:
         self.reach(self._done + amount, self._total, numbers or {})
@@ -56,12 +56,12 @@ class _Lines(Task):
         if step > self._step:
             self._step = step
             amount = " ".join([f"{done:,}/{total:,}", *([self._unit] if self._unit else [])])
-            told = _told(numbers)
-            self._say(f"  {self._name} {amount}{': ' if told else ''}{told}")
+            shown = _short(numbers)
+            self._say(f"  {self._name} {amount}{': ' if shown else ''}{shown}")
 
 
-def _told(numbers: Mapping[str, float] | None) -> str:
-    """Numbers in short: "loss 0.5577, validation 0.5505, AUC 0.7920"; an AUC is always on validation."""
+def _short(numbers: Mapping[str, float] | None) -> str:
+    """Numbers in short: "loss 0.5577, validation 0.5505, AUC 0.7920"; the AUC is that on validation."""
     known = {"validation_loss": "validation", "validation_auc": "AUC"}
     return ", ".join(
         f"{known.get(name, name.replace('_', ' '))} {value:.4f}" for name, value in (numbers or {}).items()
@@ -72,9 +72,9 @@ class Terminal(Watcher):
     """Shows stages, progress and notes on a console.
 
     Args:
-        console: where to.
+        console: is written to.
         quiet: show nothing.
-        verbose: show the seconds of each stage and task and, where the console is no terminal, lines of progress.
+        verbose: show the seconds of each stage and task and, if the console is no terminal, lines of progress.
     """
 
     def __init__(self, console: Console, quiet: bool = False, verbose: bool = False) -> None:
@@ -89,7 +89,7 @@ class Terminal(Watcher):
             self._console.print(name, style="bold", highlight=False)
 
     def finish(self) -> None:
-        """The last stage is over."""
+        """End the last stage."""
         if self._begun is not None and self._verbose:
             name, start = self._begun
             self._say(f"  {name}: {time.perf_counter() - start:.2f} s")

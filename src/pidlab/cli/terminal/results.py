@@ -1,4 +1,4 @@
-"""The results of a run: the table, and what a physicist asks first."""
+"""The results of a run: the table, and the sentences that compare hand-made cuts with the other models."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rich.table import Table
 
 from pidlab.rounding import format_symmetric
 
-if TYPE_CHECKING:  # what evaluates takes a second to load, and commands that look at a file don't need it
+if TYPE_CHECKING:  # the evaluation takes a second to load, which commands that look at a file do not need
     from pidlab.evaluate.results.run import ModelResult, Results, WorkingPoint
 
 
 def results_table(results: Results) -> Table:
-    """AUC, and the misidentification in per cent at each working point: one line a model and other class.
+    """AUC and misidentification in per cent at each working point, a line for each model and other class.
 
-    Somebody's cuts have a column of their own, with their efficiency, where a hundred characters hold it.
+    Hand-made cuts have a column of their own, with their efficiency, if it fits into a hundred characters.
     """
     models = [m for m in results.models.values() if not m.fixed_cut]
     set_points = {w.name: w.target for m in models for w in m.working_points if w.flat is None}
@@ -56,7 +56,7 @@ def _lines(model: ModelResult, points: Sequence[str], others: Sequence[str], *, 
 
 
 def _at_point(point: WorkingPoint, other: str) -> str:
-    """Misidentification in per cent, and the efficiency in per cent where that is far from the point's name."""
+    """Misidentification in per cent, and the efficiency in per cent if it is far from the target of the point."""
     shown = format_symmetric(point.misid[other], 100.0)
     far = abs(point.efficiency.value - point.target) > min(0.03, 1 - point.target)
     return f"{shown} (eff. {100 * point.efficiency.value:.1f})" if far else shown
@@ -67,7 +67,7 @@ def _absent(model: ModelResult, name: str) -> str:
 
 
 def _at_own(model: ModelResult, other: str) -> str:
-    """Misidentification by somebody's cuts, and the efficiency that they have, in per cent; empty for other models."""
+    """Misidentification and efficiency of hand-made cuts, in per cent; empty for other models."""
     if not model.fixed_cut:
         return ""
     point = model.working_points[0]
@@ -77,6 +77,6 @@ def _at_own(model: ModelResult, other: str) -> str:
 
 
 def sentences(results: Results) -> list[str]:
-    """What a physicist asks first: the hand-made cuts against every other model at their own efficiency."""
+    """The verdicts on the hand-made cuts against every other model at the efficiency of the cuts."""
     hand = {name for name, m in results.models.items() if m.fixed_cut}
     return [p.verdict for c in results.comparisons if {c.a, c.b} & hand for p in c.working_points if p.verdict]

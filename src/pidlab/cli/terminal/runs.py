@@ -1,4 +1,4 @@
-"""Finished runs, compared and made again, for the terminal."""
+"""Finished runs, compared, made again and exported, for the terminal."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from rich.table import Table
 from pidlab.rounding import format_symmetric
 
 if TYPE_CHECKING:
+    from pidlab.export import Exported
     from pidlab.runs.compare import Finished, Pair
     from pidlab.runs.reproduce import Moved, Reproduction
 
 
+_N_SHOWN = 20  # of the numbers that moved
+
+
 def runs_table(runs: Sequence[Finished]) -> Table:
-    """One line a model of each run: AUC, and the misidentification in per cent at each working point, on its test."""
+    """A line for each model of each run: AUC and misidentification in per cent at each working point, on its test."""
     names = dict.fromkeys(w.name for r in runs for m in r.results.models.values() for w in m.working_points)
     table = Table(title="each run on its own test sample, 68.3 % intervals; misidentification in %")
     table.add_column("run:model", overflow="fold")
@@ -34,7 +38,7 @@ def runs_table(runs: Sequence[Finished]) -> Table:
 
 
 def pair_lines(pair: Pair) -> Iterator[str]:
-    """What two runs show on the events that both tested, in sentences."""
+    """Sentences on how two runs differ on the events that both tested."""
     yield f"{pair.a} and {pair.b}: {pair.n_shared:,} test candidates in common"
     if pair.note:
         yield f"  note: {pair.note}"
@@ -46,19 +50,15 @@ def pair_lines(pair: Pair) -> Iterator[str]:
         yield from (f"• {point.verdict}" for point in comparison.working_points if point.verdict)
 
 
-MOST_MOVED = 20
-"""So many of the numbers that moved are shown one by one."""
-
-
 def reproduction_lines(found: Reproduction) -> Iterator[str]:
-    """What making a run again gave, in sentences."""
+    """Sentences on how a run that was made again differs from the first."""
     if found.identical:
         yield f"identical: all {found.n_compared:,} numbers came out as they were"
     else:
         yield f"not reproduced: {len(found.moved):,} of {found.n_compared:,} numbers moved"
-        yield from (f"  {_moved_line(moved)}" for moved in found.moved[:MOST_MOVED])
-        if len(found.moved) > MOST_MOVED:
-            yield f"  … and {len(found.moved) - MOST_MOVED:,} more, by less"
+        yield from (f"  {_moved_line(moved)}" for moved in found.moved[:_N_SHOWN])
+        if len(found.moved) > _N_SHOWN:
+            yield f"  … and {len(found.moved) - _N_SHOWN:,} more, by less"
     if found.differences:
         yield "what differs from then:"
         yield from (f"  {difference}" for difference in found.differences)
@@ -69,3 +69,11 @@ def reproduction_lines(found: Reproduction) -> Iterator[str]:
 def _moved_line(moved: Moved) -> str:
     by = f" ({moved.errors:.2g} standard errors)" if moved.errors is not None else ""
     return f"{moved.name}: {moved.before} → {moved.after}{by}"
+
+
+def summary_line(exported: Exported) -> str:
+    """An exported file, and how far it is from pidlab on events."""
+    if math.isnan(exported.largest_difference):
+        return f"{exported.path}: {exported.note or 'not checked'}"
+    checked = f"largest difference {exported.largest_difference:.2g} on {exported.n_events:,} events"
+    return f"{exported.path}: {checked}{f'; {exported.note}' if exported.note else ''}"

@@ -1,4 +1,4 @@
-"""What tuning found, for the terminal."""
+"""The results of tuning, for the terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-if TYPE_CHECKING:  # what evaluates takes a second to load, and commands that look at a file don't need it
+if TYPE_CHECKING:  # the evaluation takes a second to load, which commands that look at a file do not need
     from pidlab.evaluate.results.tuning import Tuning
 
 
@@ -52,9 +52,9 @@ def tuning_lines(tuning: Tuning) -> Iterator[str]:
 
 
 def _gain_line(tuning: Tuning) -> str:
-    """The gain judged as every difference is: at 95 %, corrected for the trials of which it is the best.
+    """The gain with its 95 % interval, judged as the best of n trials.
 
-    Holm's procedure looks first at the smallest of n p-values, and multiplies it by n.
+    Its p-value is the smallest of n, which Holm's procedure multiplies by n.
     """
     from pidlab.evaluate.intervals import deviations
     from pidlab.evaluate.verdicts import ERROR, WIDE, corrected, measured_p

@@ -15,7 +15,7 @@ import numpy as np
 
 from pidlab.errors import DataError
 from pidlab.evaluate.results.run import Results, plain, saved_name
-from pidlab.jsonfile import plain_json
+from pidlab.jsonfile import strict_json
 from pidlab.measured import Measured
 
 SCHEMA = 1
@@ -35,7 +35,7 @@ def read_results(path: Path) -> Results:
         DataError: the file is missing, damaged, or of a version to come.
     """
     try:
-        content = plain_json(path.read_text(encoding="utf-8"))
+        content = strict_json(path.read_text(encoding="utf-8"))
         schema, results = content["schema"], content["results"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read as the results of a run ({error}); make the run again") from error

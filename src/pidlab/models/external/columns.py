@@ -11,9 +11,9 @@ Columns = tuple[int, ...]
 
 
 class ModelMismatchError(ModelError):
-    """A model from elsewhere that does not go with the configuration; `key` is the option of its section to look at."""
+    """An imported model that does not fit the configuration; `key` is the option of its section that is to blame."""
 
-    def __init__(self, key: str, message: str) -> None:
+    def __init__(self, message: str, *, key: str = "file") -> None:
         self.key = key
         super().__init__(message)
 
@@ -27,16 +27,14 @@ def read_content(path: Path, largest: int) -> bytes:
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise ModelMismatchError("file", f"{path}: is no file; name the one that holds the model")
+            raise ModelMismatchError(f"{path}: is no file; name the one that holds the model")
         if size > largest:
-            raise ModelMismatchError(
-                "file", f"{path}: {size:,} bytes are more than the {largest:,} that are read of one model"
-            )
+            raise ModelMismatchError(f"{path}: {size:,} bytes are more than the {largest:,} that are read of one model")
         return path.read_bytes()
     except FileNotFoundError:
-        raise ModelMismatchError("file", f"{path}: no such file; the path is relative to the configuration") from None
+        raise ModelMismatchError(f"{path}: no such file; the path is relative to the configuration") from None
     except OSError as error:
-        raise ModelMismatchError("file", f"{path}: cannot be read ({error.strerror or error})") from error
+        raise ModelMismatchError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def listed(asked: Sequence[str], n: int | None, features: Sequence[str]) -> Columns:
@@ -47,9 +45,9 @@ def listed(asked: Sequence[str], n: int | None, features: Sequence[str]) -> Colu
     """
     for name in asked:
         if name not in features:
-            raise ModelMismatchError("features", f"{name!r} is none of the features; {nearest(name, features)}")
+            raise ModelMismatchError(f"{name!r} is none of the features; {nearest(name, features)}", key="features")
     if n is not None and len(asked) != n:
-        raise ModelMismatchError("features", f"the model takes {n} features; {len(asked)} are listed")
+        raise ModelMismatchError(f"the model takes {n} features; {len(asked)} are listed", key="features")
     return tuple(features.index(name) for name in asked)
 
 
@@ -61,9 +59,9 @@ def in_order(n: int | None, features: Sequence[str]) -> Columns:
     """
     if n is not None and n != len(features):
         raise ModelMismatchError(
-            "features",
             f"the model takes {n} features, the configuration has {len(features)} ({', '.join(features)}); "
             "say which ones, in the model's order: features: [...]",
+            key="features",
         )
     return tuple(range(len(features)))
 
@@ -85,9 +83,9 @@ def named(wanted: Sequence[Sequence[str]], features: Mapping[str, str]) -> Colum
         found = [places[text] for name in names if (text := "".join(name.split())) in places]
         if not found:
             raise ModelMismatchError(
-                "features",
                 f"the model's input {names[0]!r} is neither name nor expression of a feature; "
                 f"{nearest(names[0], features)}; or say which is which, in the model's order: features: [...]",
+                key="features",
             )
         columns.append(found[0])
     return tuple(columns)

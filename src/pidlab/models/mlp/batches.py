@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pidlab.models.mlp.layers import Architecture, Values, dropout_mask
-from pidlab.models.mlp.random_numbers import CounterStreams, MemberGenerators, RandomSource
+from pidlab.models.mlp.layers import Architecture, dropout_mask
+from pidlab.models.mlp.random_numbers import CounterStreams, MemberGenerators
 
 _CHUNK_STEPS = 16
 _CHUNK_NUMBERS = 1 << 22
+N_FURTHER_COLUMNS = 3  # of the table, behind the features: a one for the bias, label, weight
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """What a member watches while it trains: x (n, d), label (n,) int64, weight (n,), on the device."""
+class ValidationTensors:
+    """A validation sample on the device: x (n, d), label (n,) int64, weight (n,)."""
 
     x: Tensor
     label: Tensor
@@ -31,15 +32,15 @@ class Member:
     """One network to train.
 
     Attributes:
-        seed: decides its start, the order of its events and its dropout, whoever trains beside it.
+        seed: decides its initial weights, the order of its events and its dropout, whatever other members there are.
         rows: (n,) the rows of the table it trains on; None for all.
-        watched: its validation sample, if it has one.
+        validation: evaluated after each epoch; None for no validation.
         learning_rate, weight_decay: its own; None for those of the plan.
     """
 
     seed: int
     rows: Tensor | None
-    watched: Watched | None
+    validation: ValidationTensors | None
     learning_rate: float | None = None
     weight_decay: float | None = None
 
@@ -49,31 +50,31 @@ class Member:
 
 
 def as_table(x: Tensor, label: Tensor, weight: Tensor) -> Tensor:
-    """One row an event, so that a batch is one gather: d features, a one (for the bias), label, weight: (n, d + 3).
+    """Returns the training data as one tensor (n, d + 3): d features, a one for the bias, the label and the weight.
 
-    On a GPU each column lies together in memory: torch gathers rows there with a thread block for each, columns ten
-    times faster.
+    A batch is then one gather. On a GPU the tensor is column-major: torch gathers rows there with a thread block for
+    each, and columns ten times faster.
     """
     columns = [x, torch.ones_like(x[:, :1]), label[:, None].to(x.dtype), weight[:, None].to(x.dtype)]
     return torch.cat([column.T for column in columns]).T if x.is_cuda else torch.cat(columns, 1)
 
 
 class Batches:
-    """The next few steps' batches of all members, in buffers that never move.
+    """The batches of the next few steps for all members, in buffers that keep their addresses.
 
     Args:
-        table: as `as_table` makes it.
-        members: who trains.
+        table: from `as_table`.
+        members: the networks to train.
         architecture: gives the shapes.
         batch_size: B, at most the smallest member's number of events.
         swap_noise: share of the features' values that are another event's of the batch.
         counted: whether random numbers come from `CounterStreams`; None: on every device but the CPU.
-        n_parts: parts of a batch, as `parts_of_batch` has them.
+        n_parts: parts of a batch, from `parts_of_batch`.
 
     Attributes:
-        n_steps: steps the buffers hold.
-        steps: (members,) steps an epoch of each member; the events beyond them sit out, others in each epoch.
-        inputs, targets, weights, masks: of each step, for G = M · n_parts groups of b = B / n_parts events: Values
+        n_steps: number of steps that the buffers hold.
+        steps: (members,) steps an epoch of each member; the events left over are not used, others in each epoch.
+        inputs, targets, weights, masks: of each step, for G = M · n_parts groups of b = B / n_parts events:
             (G, d [+ 1], b), (G, k, b), (G, 1, b), one (G, units, b) or None a hidden layer.
         all_targets, all_weights: (n_steps, G, k, b) and (n_steps, G, 1, b).
     """
@@ -114,7 +115,7 @@ class Batches:
         self._order = torch.zeros(n_members, longest, dtype=self._index.dtype, device=table.device)
         seeds = [member.seed for member in members]
         counted = table.device.type != "cpu" if counted is None else counted
-        self.random: RandomSource = (CounterStreams if counted else MemberGenerators)(seeds, table.device)
+        self.random = (CounterStreams if counted else MemberGenerators)(seeds, table.device)
         self._make_views(architecture)
 
     def _make_noise(self, architecture: Architecture) -> None:
@@ -131,8 +132,7 @@ class Batches:
 
     def _make_views(self, architecture: Architecture) -> None:
         d = architecture.n_inputs
-        features = self._rows[..., : d + architecture.input_bias].unbind(0)
-        self.inputs = [Values(rows.mT, rows) for rows in features]
+        self.inputs = self._rows[..., : d + architecture.input_bias].mT.unbind(0)
         self.targets = self.all_targets.unbind(0)
         self.weights = self.all_weights.unbind(0)
         none: list[Tensor | None] = [None] * len(architecture.hidden)
@@ -148,7 +148,7 @@ class Batches:
             self._order[number, : len(used)].copy_(used if rows is None else rows[used])
 
     def fill(self, chunk: int) -> None:
-        """Put the epoch's steps from `chunk` · `n_steps` on into the buffers; void beyond a member's last."""
+        """Fill the buffers with the steps from `chunk` · `n_steps` on; behind a member's last step they are void."""
         size = self.n_steps * self.batch_size
         part = self._order[:, chunk * size : (chunk + 1) * size]
         by_step = part.view(len(part), -1, self.batch_size).transpose(0, 1)
@@ -157,7 +157,7 @@ class Batches:
             training = np.flatnonzero(self.steps > chunk * self.n_steps).tolist()
             self.random.fill_uniform(self._uniform, chunk, training)
         self._gather()
-        if self._swaps is not None:  # events are in random order, so the one before is any other
+        if self._swaps is not None:  # events are in random order: the one before is a random one
             self._features.copy_(self._features.roll(1, 2).where(self._swaps < self._swap_noise, self._features))
         self.all_targets.copy_(self._label).eq_(self._positions)
         torch.mul(self._weight, self._scale, out=self.all_weights)
@@ -173,7 +173,11 @@ class Batches:
 
 
 def _chunk_steps(architecture: Architecture, batch_size: int, width: int) -> int:
-    """Steps to prepare at once; the same whoever trains beside a member, for dropout is drawn in these pieces."""
+    """The number of steps to prepare at once.
+
+    It does not depend on the number of members: dropout is drawn for these pieces, and a member must draw the same
+    numbers whatever other members there are.
+    """
     numbers = batch_size * (width + (sum(architecture.hidden) if architecture.dropout > 0 else 0))
     return max(1, min(_CHUNK_STEPS, _CHUNK_NUMBERS // numbers))
 

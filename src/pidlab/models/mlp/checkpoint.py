@@ -1,4 +1,4 @@
-"""The state of a training on disk, so that it can go on where it was stopped, bit for bit."""
+"""The state of a training in a file, from which it continues with the same bits after an interruption."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pidlab.atomic import replacing
 from pidlab.errors import ModelError
 
 
 def content_hash(tensors: Iterable[Tensor]) -> int:
-    """A checksum (CRC-32) of the numbers in the tensors."""
+    """Returns a checksum (CRC-32) of the numbers in the tensors."""
     checksum = 0
     for tensor in tensors:
         checksum = zlib.crc32(tensor.cpu().contiguous().numpy().tobytes(), checksum)
@@ -22,15 +23,14 @@ def content_hash(tensors: Iterable[Tensor]) -> int:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], fingerprint: str) -> None:
-    """Replace the checkpoint by a new one; whoever is killed meanwhile keeps the old one whole."""
-    beside = path.with_name(path.name + ".new")
+    """Replace the checkpoint by a new one; a process that is killed meanwhile leaves the old one whole."""
     owned = {name: tensor.cpu().clone() for name, tensor in tensors.items()}
-    save_file(owned, beside, {"training": fingerprint})
-    beside.replace(path)
+    with replacing(path) as temporary:
+        save_file(owned, temporary, {"training": fingerprint})
 
 
 def read(path: Path, fingerprint: str) -> dict[str, Tensor]:
-    """The tensors that `write` stored.
+    """Returns the tensors that `write` stored.
 
     Raises:
         ModelError: the file is damaged, or belongs to a training with other data or parameters.

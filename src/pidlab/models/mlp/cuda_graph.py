@@ -1,4 +1,4 @@
-"""Repeats a fixed piece of work; on CUDA as a graph, so that it costs its kernels and not their launches."""
+"""Repeats fixed work; on CUDA as a graph, which spares the launches of its kernels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 
 
 class Replay:
-    """`replay(first, last)` does `work(first, last)`, which must touch the same memory in every call.
+    """Calls `work(first, last)`, which must use the same memory in every call.
 
-    On CUDA the first call with given bounds runs as it is (on a side stream, which warms the libraries up), the second
-    is captured, and from then on the graph is replayed. Where capture fails the work goes on without it.
+    On CUDA the first call with given bounds runs without a graph (on a side stream, which initialises the libraries),
+    the second is captured, and later ones replay the graph. If capture fails, all calls run without graphs.
 
     Attributes:
-        captures: whether graphs are used, or still may be.
-        n_replays: how many calls were replays of a graph.
+        captures: whether graphs are used; false after a capture that failed.
+        n_replays: number of calls that were replays of a graph.
     """
 
     def __init__(self, work: Callable[[int, int], None], device: torch.device) -> None:
@@ -26,7 +26,7 @@ class Replay:
         self.n_replays = 0
 
     def __call__(self, first: int, last: int) -> None:
-        """Do the work once."""
+        """Do the work from step `first` to before step `last` once."""
         if not self.captures:
             self._work(first, last)
             return

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pidlab.errors import ModelError
+from pidlab.models.base import Progress
 from pidlab.models.mlp import checkpoint as mlp_checkpoint
-from pidlab.models.mlp.batches import Batches, Member, Watched
+from pidlab.models.mlp.batches import Batches, Member, ValidationTensors
 from pidlab.models.mlp.cuda_graph import Replay
 from pidlab.models.mlp.layers import (
     WIDE,
@@ -33,10 +34,11 @@ from pidlab.models.mlp.losses import LOSSES, probabilities, weighted_auc
 from pidlab.models.mlp.network import DenseNetwork, as_dense, folded_layers, forward
 from pidlab.models.mlp.optimizers import FusedAdam, learning_rates, make_optimizer
 
-Report = Callable[[int, int, Mapping[str, float]], None]
-Judge = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]
-"""Called after each epoch as `judge(done, total, validation AUC)`, NaN for a member that no longer trains; says which
-members are to stop, (members,) each."""
+MemberPruner = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]
+"""Called after each epoch as `pruner(done, total, validation AUC)`, with NaN for members that no longer train; returns
+which members are to stop. Both arrays are (members,)."""
+
+_HISTORY = ("loss", "validation_loss", "validation_auc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,9 @@ class TrainingPlan:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One member after training: its network, and one number an epoch in each list of `history`.
+    """One member after training: its network, and lists of one number an epoch in `history`.
 
-    `diverged` is true where its loss was no number in the end, which is let pass only where somebody judges.
+    `diverged` is true if the loss became non-finite; without a pruner, `Trainer.run` raises instead.
     """
 
     network: DenseNetwork
@@ -69,10 +71,10 @@ class Trained:
 
 @contextmanager
 def fast_products(device: torch.device, widest: int) -> Iterator[None]:
-    """Matrix products of wide layers on a GPU by its matrix units (TF32), in this block.
+    """Compute matrix products of wide layers on a GPU with its matrix units (TF32) inside this block.
 
     TF32 keeps 10 bits of each factor and sums in single precision, which is enough for gradients: the AUC of a wide
-    network stays within 1e-4. Small layers gain nothing, so they are left in single precision.
+    network stays within 1e-4. Small layers gain nothing and are left in single precision.
     """
     precision = torch.get_float32_matmul_precision()
     try:
@@ -85,7 +87,7 @@ def fast_products(device: torch.device, widest: int) -> Iterator[None]:
 
 @contextmanager
 def quiet_torch(widest: int) -> Iterator[None]:
-    """Inference mode, and one thread for small networks; torch is left as it was found."""
+    """Switch torch to inference mode, and to one thread for small networks, inside this block."""
     threads = torch.get_num_threads()
     try:
         if widest < WIDE:
@@ -97,7 +99,7 @@ def quiet_torch(widest: int) -> Iterator[None]:
 
 
 def diverged(epoch: int, learning_rate: float) -> str:
-    """What to say of a training whose loss is no longer a number."""
+    """The message about a training whose loss became non-finite in `epoch`."""
     return (
         f"training diverged: the loss is not finite after epoch {epoch}; lower learning_rate "
         f"(now {learning_rate:g}), or look for extreme feature values or weights"
@@ -108,13 +110,13 @@ class Trainer:
     """Trains members of one architecture together.
 
     Args:
-        table: on the device, as `as_table` makes it; its type is the type of everything.
-        members: who trains; each has at least `plan.batch_size` events.
-        architecture: the network of each.
-        plan: how.
-        counted: whether random numbers come from counters, as on a GPU, and not from generators, as on the CPU; with
-            true the CPU and a GPU train on the same batches. None: as the device has it.
-        n_parts: into how many parts each member's batch is cut (`mlp_layers.parts_of_batch`). None: as fits the device.
+        table: from `as_table`, on the device; all tensors take its type.
+        members: the networks to train; each has at least `plan.batch_size` events.
+        architecture: of each network.
+        plan: how to train them.
+        counted: whether random numbers come from counters, as on a GPU, or from generators, as on the CPU. If true,
+            the CPU and a GPU train on the same batches. None: what the device usually does.
+        n_parts: number of parts into which each member's batch is cut. None: from `parts_of_batch`.
     """
 
     def __init__(
@@ -182,30 +184,30 @@ class Trainer:
         self._done = 0
 
     def run(
-        self, report: Report | None = None, checkpoint: Path | None = None, judge: Judge | None = None
+        self, progress: Progress | None = None, checkpoint: Path | None = None, pruner: MemberPruner | None = None
     ) -> list[Trained]:
-        """Train to the end, or from where `checkpoint` stands; with `judge`, members that diverge stop alone.
+        """Train to the end, from the state in `checkpoint` if that file exists, and return the members.
+
+        With a `pruner` a member that diverges stops alone.
 
         Raises:
-            ModelError: the loss is no longer a number, or the checkpoint is of another training.
+            ModelError: a loss becomes non-finite and there is no `pruner`, or the checkpoint is of another training.
         """
         fingerprint = "" if checkpoint is None else self._fingerprint()
         if checkpoint is not None and os.path.lexists(checkpoint):
             self._restore(mlp_checkpoint.read(checkpoint, fingerprint))
         while self._done < self.plan.epochs and self._active.any():
-            self._epoch(forgiving=judge is not None)
-            if judge is not None:
-                self._active &= ~judge(self._done, self.plan.epochs, self._history[self._done - 1, :, 2])
+            with fast_products(self.device, max(self.architecture.hidden, default=0)):
+                self._train_epoch()
+            losses = self._loss_sum.cpu().numpy() / self.batches.steps
+            self._close_epoch(losses, stop_diverged=pruner is not None)
+            if pruner is not None:
+                self._active &= ~pruner(self._done, self.plan.epochs, self._history[self._done - 1, :, 2])
             if checkpoint is not None:
                 mlp_checkpoint.write(checkpoint, self._saved(), fingerprint)
-            if report is not None:
-                report(self._done, self.plan.epochs, self._summary())
+            if progress is not None:
+                progress(self._done, self.plan.epochs, self._summary())
         return [self._trained(member) for member in range(len(self.members))]
-
-    def _epoch(self, *, forgiving: bool) -> None:
-        with fast_products(self.device, max(self.architecture.hidden, default=0)):
-            self._train_epoch()
-        self._close_epoch(self._loss_sum.cpu().numpy() / self.batches.steps, forgiving=forgiving)
 
     def _train_epoch(self) -> None:
         steps = self.batches.steps
@@ -228,7 +230,7 @@ class Trainer:
                 tensor[member].copy_(value)
 
     def _pieces(self) -> list[tuple[int, int, int]]:
-        """(chunk, first step, last step) in the order of an epoch; cut where a member has no more steps."""
+        """The (chunk, first step, last step) of an epoch in order, cut after the last step of each member."""
         size = self.batches.n_steps
         total = int(self.batches.steps.max())
         cuts = sorted({*range(0, total, size), *self.batches.steps.tolist(), total})
@@ -255,8 +257,8 @@ class Trainer:
             scalars: Sequence[Tensor] = self._scalars[step, :, 0].unbind(0)
         else:
             scalars = self._expanded.unbind(0)
-            spread = partial(torch.index_select, self._scalars[step], 1, self.parameters.member_of, out=self._expanded)
-            operations.append(spread)
+            member_of = self.parameters.member_of
+            operations.append(partial(torch.index_select, self._scalars[step], 1, member_of, out=self._expanded))
         flats = (self.parameters.flat, self.parameters.grad, self._buffers, self._scratch)
         return [*operations, partial(self.optimizer.update, *flats, scalars)]
 
@@ -270,44 +272,44 @@ class Trainer:
         by_group = losses.mul_(self.batches.all_weights[part]).sum((0, 2, 3), dtype=torch.float64)
         self._loss_sum += by_group.view(len(self.members), -1).sum(1)
 
-    def _close_epoch(self, losses: NDArray[np.float64], *, forgiving: bool) -> None:
+    def _close_epoch(self, losses: NDArray[np.float64], *, stop_diverged: bool) -> None:
         lost = self._active & ~np.isfinite(losses)
-        if lost.any() and not forgiving:
+        if lost.any() and not stop_diverged:
             raise ModelError(diverged(self._done + 1, float(self._peaks[lost][0])))
         self._diverged |= lost
         self._active &= ~lost
         rows = self._history[self._done]
         rows[self._active, 0] = losses[self._active]
-        for members, watched in self._watching():
-            rows[members, 1:] = self._watch(members, watched)
-        self._judge(rows[:, 1])
+        for members, validation in self._by_validation():
+            rows[members, 1:] = self._validate(members, validation)
+        self._keep_best(rows[:, 1])
         self._done += 1
 
-    def _watching(self) -> Iterator[tuple[list[int], Watched]]:
-        """The members that train, with the sample that they watch: all of a sample together on a GPU, else one each."""
-        samples: dict[tuple[int, int], tuple[list[int], Watched]] = {}
+    def _by_validation(self) -> Iterator[tuple[list[int], ValidationTensors]]:
+        """Yield members that still train with their validation sample: on a GPU all of a sample together."""
+        samples: dict[tuple[int, int], tuple[list[int], ValidationTensors]] = {}
         for index in np.flatnonzero(self._active):
             member = int(index)
-            watched = self.members[member].watched
-            if watched is not None:
-                key = id(watched), 0 if watched.x.is_cuda else member
-                samples.setdefault(key, ([], watched))[0].append(member)
+            validation = self.members[member].validation
+            if validation is not None:
+                key = id(validation), 0 if validation.x.is_cuda else member
+                samples.setdefault(key, ([], validation))[0].append(member)
         yield from samples.values()
 
-    def _watch(self, members: list[int], watched: Watched) -> NDArray[np.float64]:
-        """(members, 2) validation loss and AUC; with more than two classes the mean of each class against the rest."""
+    def _validate(self, members: list[int], validation: ValidationTensors) -> NDArray[np.float64]:
+        """(members, 2) validation loss and AUC; for more than two classes the mean of each class against the rest."""
         chosen = torch.tensor(members, device=self.device)
         layers = folded_layers(self.network, members[0] if len(members) == 1 else chosen)
-        logits = forward(layers, self.architecture.activation, watched.x)
+        logits = forward(layers, self.architecture.activation, validation.x)
         k = logits.shape[-2]
-        is_class = watched.label == torch.arange(k, device=self.device)[:, None] + (k == 1)
+        is_class = validation.label == torch.arange(k, device=self.device)[:, None] + (k == 1)
         losses = self._loss.value(logits, is_class.to(logits.dtype)).double()[..., 0, :]
-        loss = (losses * watched.weight).sum(-1) / watched.weight.sum()
-        auc = weighted_auc(logits if k == 1 else probabilities(logits), is_class, watched.weight).mean(-1)
+        loss = (losses * validation.weight).sum(-1) / validation.weight.sum()
+        auc = weighted_auc(logits if k == 1 else probabilities(logits), is_class, validation.weight).mean(-1)
         return torch.stack([loss.reshape(-1), auc.reshape(-1)], 1).cpu().numpy()
 
-    def _judge(self, losses: NDArray[np.float64]) -> None:
-        """Keep the weights of members whose validation loss is their best, and stop those that waited long enough."""
+    def _keep_best(self, losses: NDArray[np.float64]) -> None:
+        """Keep the weights of members whose loss is their lowest so far; stop those whose patience is used up."""
         waits = np.full(len(losses), self.plan.patience is not None) & ~np.isnan(losses)
         self._best_epoch[self._active & ~waits] = self._done
         better = self._active & waits & (losses < self._best_loss)
@@ -325,24 +327,23 @@ class Trainer:
                 tensor[member].copy_(best[member])
         rows = self._history[: self._done, member]
         rows = rows[np.isfinite(rows[:, 0])]
-        names = ("loss", "validation_loss", "validation_auc")
-        history = {name: rows[:, i].tolist() for i, name in enumerate(names) if np.isfinite(rows[:, i]).any()}
+        history = {name: rows[:, i].tolist() for i, name in enumerate(_HISTORY) if np.isfinite(rows[:, i]).any()}
         layers = folded_layers(self.network, member)
         return Trained(as_dense(layers, self.architecture.activation), history, bool(self._diverged[member]))
 
     def _summary(self) -> dict[str, float]:
         rows = self._history[self._done - 1]
-        values = {name: rows[:, i] for i, name in enumerate(("loss", "validation_loss", "validation_auc"))}
+        values = {name: rows[:, i] for i, name in enumerate(_HISTORY)}
         return {name: float(np.nanmean(value)) for name, value in values.items() if np.isfinite(value).any()}
 
     def _fingerprint(self) -> str:
         members = [(m.seed, m.rows is None, m.learning_rate, m.weight_decay) for m in self.members]
-        table = mlp_checkpoint.content_hash([self.batches.table, *self._watched_tensors()])
+        table = mlp_checkpoint.content_hash([self.batches.table, *self._validation_tensors()])
         return repr((self.architecture, self.plan, members, table, self.device.type))
 
-    def _watched_tensors(self) -> list[Tensor]:
-        watched = {id(m.watched): m.watched for m in self.members if m.watched is not None}
-        return [tensor for sample in watched.values() for tensor in (sample.x, sample.label, sample.weight)]
+    def _validation_tensors(self) -> list[Tensor]:
+        validation = {id(m.validation): m.validation for m in self.members if m.validation is not None}
+        return [tensor for sample in validation.values() for tensor in (sample.x, sample.label, sample.weight)]
 
     def _saved(self) -> dict[str, Tensor]:
         """Everything that the next epoch depends on, by name; writing into these tensors restores it."""

@@ -1,10 +1,9 @@
-"""MLP: a fully connected network as a scikit-learn classifier; ensembles and folds train in one batched pass."""
+"""MLP: a fully connected network as a scikit-learn classifier; ensembles, folds and variants train in one pass."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,19 +13,23 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from torch import Tensor
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, write_json
-from pidlab.models.mlp.batches import Member, Watched, as_table
-from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
+from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
+from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
-from pidlab.models.mlp.noise import swap_noise_for
-from pidlab.models.mlp.presets import architecture_for, check, members_for, plan_for
+from pidlab.models.mlp.presets import check, n_outputs, setup_for, swap_noise_for
 from pidlab.sample import FloatArray, IntArray
 
 Fold = tuple[IntArray, IntArray | None]
+Pruner = Callable[[int, int, Mapping[int, float]], Collection[int]]
+"""Called after each epoch as `pruner(done, total, {variant: validation AUC})` with the variants that still train;
+returns those that are to stop."""
+
 _FORMAT = "pidlab.mlp.1"
 _SCORED_ON_GPU = 128  # narrower networks score millions of events a second on one thread, with the same bits anywhere
 
@@ -41,93 +44,95 @@ class _Data:
     classes: NDArray[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """The training of one model: its members, and what they must have in common with those of another to train in
+    one pass."""
+
+    model: MLP
+    members: Sequence[Member]
+    architecture: Architecture
+    plan: TrainingPlan
+
+    def with_own_rates(self) -> _Training:
+        """Returns the training with learning rate and weight decay given to each member instead of the plan.
+
+        Variants that differ in nothing else then share a plan. The weight decay of adamw is decoupled from the
+        gradient and stays in the plan.
+        """
+        plan = self.plan
+        members = [replace(m, learning_rate=plan.learning_rate, weight_decay=plan.weight_decay) for m in self.members]
+        decay = plan.weight_decay if plan.optimizer == "adamw" else 0.0
+        return replace(self, members=members, plan=replace(plan, learning_rate=0.0, weight_decay=decay))
+
+
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class MLP(Classifier):
-    """A fully connected network: one sigmoid output for two classes, softmax over k for more.
+    """A fully connected network with one sigmoid output for two classes, and softmax over k outputs for more.
 
-    X must be scaled and whole: missing values are imputed before. float64 input trains in double precision, everything
-    else in single. Training is mini-batch, so a weight of two is the same as two copies of an event, and a weight of
-    zero the same as none, only while all events fit into one batch (and in expectation beyond).
+    Features must be scaled, and missing values imputed. float64 input trains in double precision, all other input in
+    single precision. Training uses mini-batches: a weight of two is the same as two copies of an event, and a weight of
+    zero the same as no event, only while all events fit into one batch (and in expectation beyond).
 
-    Every parameter left None comes from the preset. `workshop`: hidden [20, 20], tanh, batch 128, constant 1e-4, 50
-    epochs. `default`: hidden [64, 64], SiLU, one-cycle to 1e-2, batch 512, 10 epochs, and early stopping where there is
-    a validation sample; fewer than 16 thousand events come in smaller batches (down to 64), and fewer than 205 thousand
-    pass more often (20, 50, 100 or 200 times), so that there are at least 4000 steps where 200 epochs give them. Events
-    that don't fill the last batch of an epoch sit out, others in each epoch.
+    The preset decides every parameter that is None. `workshop`: hidden [20, 20], tanh, batch 128, constant 1e-4, 50
+    epochs. `default`: hidden [64, 64], SiLU, one-cycle to 1e-2, batch 512, 10 epochs, and early stopping if there is a
+    validation sample. With fewer than 16 thousand events its batches are smaller (down to 64), and with fewer than 205
+    thousand it takes 20, 50, 100 or 200 epochs, so that there are at least 4000 steps if 200 epochs give them. Events
+    that do not fill the last batch of an epoch are left out, others in each epoch.
 
     Args:
         preset: "default" or "workshop".
-        hidden: widths of the hidden layers; an empty list makes it a logistic regression.
+        hidden: widths of the hidden layers; with an empty list the model is a logistic regression.
         activation: sigmoid, tanh, relu, leaky_relu (slope 0.01), elu, maxout (two pieces), silu, gelu.
         loss: cross_entropy, squared, absolute, focal (γ = 2).
         optimizer: sgd, rmsprop, adam, adamw, nadam.
         momentum: of sgd.
-        learning_rate: the schedule's largest.
+        learning_rate: the largest of the schedule.
         schedule: constant, one_cycle, cosine, exponential, step; over all epochs.
         batch_size: events a step; a smaller sample is one batch.
-        epochs: at most this many.
+        epochs: largest number of epochs.
         patience: epochs without a better validation loss before training stops; the best weights are kept.
             None: a third of the epochs in the default preset, no early stopping in `workshop`.
         dropout: share of hidden units that are left out in each step. None: in the default preset 0.2 for samples of
             1000 events to 1500 a feature, which also halves its learning rate; otherwise 0.
-        swap_noise: share of the feature values that are another event's in each step, as VIME corrupts them (J. Yoon
-            et al., NeurIPS 2020). None: in the default preset, for samples of 1000 events to 700 a feature with a
-            validation sample and `epochs` None, 0.15 or 0, as the validation losses of two networks say, one trained
-            with it and one without; otherwise 0. Above 0 the default preset is another one for samples of 1000 events
-            to 1500 a feature: hidden [32, 32], dropout 0.1, 8 members, twice as many epochs.
+        swap_noise: share of the feature values that are replaced by another event's in each step, the corruption of
+            VIME (J. Yoon et al., NeurIPS 2020). None: in the default preset, for samples of 1000 events to 700 a
+            feature with a validation sample and `epochs` None, 0.15 or 0, whichever gives one network the lower
+            validation loss; otherwise 0. Above 0 the default preset has other values for samples of 1000 events to 1500
+            a feature: hidden [32, 32], dropout 0.1, 8 members, twice as many epochs.
         batch_norm: normalise before each activation.
         weight_decay: L2 penalty added to the gradient; decoupled in adamw.
         members: networks in the ensemble; probabilities are their mean. None: in the default preset 4 for samples of
             1000 events to 1500 a feature; otherwise 1.
-        seed: decides everything random; not negative.
-        device: auto (CUDA where there is a GPU), cpu, cuda.
+        seed: of all random numbers; not negative.
+        device: auto (CUDA if there is a GPU), cpu, cuda.
 
     Attributes:
         classes_: (k,) the classes.
-        networks_: one `DenseNetwork` a member.
-        swap_noise_: what they were trained with.
-        history_: loss and, with validation, validation_loss and validation_auc; one entry an epoch, the mean over the
-            members that still train. With more than two classes the AUC is the mean of each class against the rest.
+        networks_: one `DenseNetwork` for each member.
+        swap_noise_: the swap noise that they were trained with.
+        history_: loss and, with validation, validation_loss and validation_auc: one entry an epoch, the mean over the
+            members that still train. For more than two classes the AUC is the mean of each class against the rest.
     """
 
-    def __init__(
-        self,
-        preset: str = "default",
-        hidden: Sequence[int] | None = None,
-        activation: str | None = None,
-        loss: str = "cross_entropy",
-        optimizer: str = "adam",
-        momentum: float = 0.9,
-        learning_rate: float | None = None,
-        schedule: str | None = None,
-        batch_size: int | None = None,
-        epochs: int | None = None,
-        patience: int | None = None,
-        dropout: float | None = None,
-        swap_noise: float | None = None,
-        batch_norm: bool = False,
-        weight_decay: float = 0.0,
-        members: int | None = None,
-        seed: int = 0,
-        device: str = "auto",
-    ) -> None:
-        self.preset = preset
-        self.hidden = hidden
-        self.activation = activation
-        self.loss = loss
-        self.optimizer = optimizer
-        self.momentum = momentum
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.patience = patience
-        self.dropout = dropout
-        self.swap_noise = swap_noise
-        self.batch_norm = batch_norm
-        self.weight_decay = weight_decay
-        self.members = members
-        self.seed = seed
-        self.device = device
+    preset: str = "default"
+    hidden: Sequence[int] | None = None
+    activation: str | None = None
+    loss: str = "cross_entropy"
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    learning_rate: float | None = None
+    schedule: str | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    dropout: float | None = None
+    swap_noise: float | None = None
+    batch_norm: bool = False
+    weight_decay: float = 0.0
+    members: int | None = None
+    seed: int = 0
+    device: str = "auto"
 
     def fit(
         self,
@@ -145,19 +150,18 @@ class MLP(Classifier):
             X: features, scaled and without missing values.
             y: classes.
             sample_weight: not negative; None for 1.
-            validation: watched after each epoch, for the history and early stopping.
+            validation: evaluated after each epoch, for the history and early stopping.
             progress: called after each epoch.
-            checkpoint: a file that is rewritten after each epoch; where it exists, training goes on from it, and ends
+            checkpoint: a file that is rewritten after each epoch. If it exists, training continues from it, and ends
                 with the same bits (on one machine and device) as without the interruption.
 
         Raises:
-            ModelError: a parameter makes no sense, training diverges, or the checkpoint is of another training.
-            ValueError: scikit-learn's, for X, y or weights that are not what they should be.
+            ModelError: a parameter is invalid, training diverges, or the checkpoint is of another training.
+            ValueError: scikit-learn refuses X, y or the weights.
         """
         data = self._checked(X, y, sample_weight)
-        with quiet_torch(self._widest()):
-            watched = None if validation is None else self._watched(data, validation)
-            self._train([self], data, [(None, watched)], progress, checkpoint)
+        tensors = None if validation is None else self._validation(data, validation)
+        self._train([self], data, [(None, tensors)], progress, checkpoint)
         return self
 
     def fit_folds(
@@ -169,30 +173,78 @@ class MLP(Classifier):
         folds: Sequence[Fold],
         progress: Progress | None = None,
     ) -> list[Self]:
-        """One model a fold, as `clone(self).fit(X[train], y[train], weight[train])` gives it, all trained together.
+        """Train one model for each fold together; each is `clone(self).fit(X[train], y[train], weight[train])`.
 
         Args:
             X: (n, d).
             y: (n,).
             sample_weight: (n,), not negative; None for 1.
-            folds: rows to train on, and rows to watch or None, of each fold.
+            folds: of each fold the rows for training, and those for validation or None.
             progress: called after each epoch of all folds.
 
         Raises:
-            ModelError: a fold lacks a class, or as in `fit`.
+            ModelError: a class is missing in a fold, or as in `fit`.
         """
         data = self._checked(X, y, sample_weight)
+        parts = []
+        for number, (rows, held_out) in enumerate(folds):
+            if len(np.unique(data.label[rows])) < len(data.classes):
+                raise ModelError(f"fold {number + 1}: a class has no training events; use fewer folds")
+            arrays = None if held_out is None else (data.x[held_out], data.label[held_out], data.weight[held_out])
+            parts.append((np.asarray(rows), None if arrays is None else self._on_device(*arrays)))
         models = [clone(self) for _ in folds]
-        with quiet_torch(self._widest()):
-            jobs = [(np.asarray(rows), self._fold_watched(data, watched)) for rows, watched in folds]
-            for number, (rows, _) in enumerate(jobs):
-                if len(np.unique(data.label[rows])) < len(data.classes):
-                    raise ModelError(f"fold {number + 1}: a class has no training events; use fewer folds")
-            self._train(models, data, jobs, progress, None)
+        self._train(models, data, parts, progress, None)
         return models
 
+    def fit_variants(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        variants: Sequence[Mapping[str, Any]],
+        validation: ValidationSet,
+        pruner: Pruner | None = None,
+    ) -> list[Self | ModelError]:
+        """Train one model for each of `variants`, together if their shapes allow it.
+
+        Each is `clone(self).set_params(**variant).fit(X, y, sample_weight, validation=validation)` but for rounding:
+        if learning rates differ, single operations replace the one-kernel Adam. For a variant that diverges the list
+        holds the error that `fit` would have raised. X, y, weights and errors are those of `fit`.
+
+        Args:
+            X: (n, d).
+            y: (n,).
+            sample_weight: (n,), not negative; None for 1.
+            variants: the parameters in which each model differs from this one.
+            validation: evaluated after each epoch for all variants.
+            pruner: stops variants early; their models are returned with the weights they have by then.
+        """
+        data = self._checked(X, y, sample_weight)
+        table = self._table(data, [None])
+        tensors = self._validation(data, validation)
+        noises: dict[tuple[Any, ...], float] = {}  # the other parameters do not change it
+        trainings = []
+        for parameters in variants:
+            model = clone(self).set_params(**parameters)
+            check(model.get_params())
+            key = (model.preset, int(model.seed), model.swap_noise, model.epochs)
+            if key not in noises:
+                [noises[key]] = model._swap_noise(table, data, [(None, tensors)])
+            trainings.append(model._training(data, None, tensors, noises[key]).with_own_rates())
+        found: list[Self | ModelError] = []
+        for training, trained in zip(trainings, _trained(table, trainings, pruner=pruner or _prune_none), strict=True):
+            lost = next((t for t in trained if t.diverged), None)
+            if lost is None:
+                found.append(training.model._accept(self, data.classes, trained, training.plan.swap_noise))
+            else:
+                rate = training.members[0].learning_rate
+                assert rate is not None  # see `with_own_rates`
+                found.append(ModelError(diverged(1 + len(lost.history.get("loss", [])), rate)))
+        return found
+
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, k) class probabilities of X (n, d), in double precision: the mean of the members'."""
+        """(n, k) class probabilities of X (n, d), the mean of the members', computed in double precision."""
         return np.asarray(self._reference(self._valid(X)).mean(axis=0))
 
     def spread(self, X: Any) -> NDArray[np.float64]:
@@ -200,11 +252,11 @@ class MLP(Classifier):
         return np.asarray(self._reference(self._valid(X)).std(axis=0))
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """(n, k) float32 probabilities of X (n, d), fast: equal to `predict_proba` within 1e-6.
+        """(n, k) float32 probabilities of X (n, d): faster than `predict_proba`, and equal to it within 1e-6.
 
-        Networks of layers up to 256 wide, with any activation but gelu, are scored by compiled code on the CPU: an
-        event's scores don't depend on the events beside it, and are the same on every machine. Where `device` means a
-        GPU, networks with a layer of 128 or more are scored there. A feature that is NaN makes the scores NaN.
+        Networks with layers up to 256 wide and any activation but gelu are scored by compiled code on the CPU: the
+        scores of an event do not depend on the other events, and are the same on every machine. If `device` means a
+        GPU, networks with a layer of 128 or more are scored there. If a feature is NaN, the scores are NaN.
         """
         from pidlab.models.mlp.inference import fast_logits, has_fast_path, linked
 
@@ -241,7 +293,7 @@ class MLP(Classifier):
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """The model that `save` wrote.
+        """Returns the model that `save` wrote.
 
         Raises:
             ModelError: a file is missing, damaged, or of another model.
@@ -256,8 +308,7 @@ class MLP(Classifier):
             model.networks_ = read_networks(directory / "mlp.safetensors", content["activation"])
             if model.activation not in (None, content["activation"]):
                 raise ValueError(f"the activation is {model.activation} and {content['activation']}")
-            dtype = np.dtype(content["classes_dtype"])
-            model.classes_ = np.array(content["classes"], dtype=dtype)
+            model.classes_ = np.array(content["classes"], dtype=np.dtype(content["classes_dtype"]))
             model.swap_noise_ = float(content.get("swap_noise", 0.0))
             model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
             features = content["features"]
@@ -266,12 +317,9 @@ class MLP(Classifier):
         model.n_features_in_ = model.networks_[0].n_inputs
         if features:
             model.feature_names_in_ = np.array(features, dtype=object)
-        if model.networks_[0].n_outputs != _n_outputs(len(model.classes_)):
+        if model.networks_[0].n_outputs != n_outputs(len(model.classes_)):
             raise ModelError(f"{directory}: mlp.json and mlp.safetensors are of two models; make the run again")
         return model
-
-    def _widest(self) -> int:
-        return max(architecture_for(self.get_params(), 1, 1, 2).hidden, default=0)
 
     def _checked(self, X: Any, y: Any, sample_weight: Any) -> _Data:
         check(self.get_params())
@@ -285,7 +333,7 @@ class MLP(Classifier):
         weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
         return _Data(x, label.reshape(-1), weight, classes)
 
-    def _watched(self, data: _Data, sample: ValidationSet) -> Watched:
+    def _validation(self, data: _Data, sample: ValidationSet) -> ValidationTensors:
         x = np.asarray(sample.x, dtype=data.x.dtype)
         y, weight = np.asarray(sample.y), np.asarray(sample.weight, dtype=np.float64)
         if x.ndim != 2 or x.shape[1] != data.x.shape[1] or not len(x) == len(y) == len(weight):
@@ -297,59 +345,52 @@ class MLP(Classifier):
             raise ModelError("the validation sample has missing or infinite values; impute them as in training")
         label = np.searchsorted(data.classes, y).clip(max=len(data.classes) - 1)
         if not (data.classes[label] == y).all():
-            raise ModelError("the validation sample has a class that the training sample has not")
+            raise ModelError("the validation sample has a class that is missing in the training sample")
         return self._on_device(x, label, weight)
 
-    def _on_device(self, x: FloatArray, label: IntArray, weight: FloatArray) -> Watched:
+    def _on_device(self, x: FloatArray, label: IntArray, weight: FloatArray) -> ValidationTensors:
         if len(x) == 0 or not weight.sum() > 0:
             raise ModelError("the validation sample is empty, or its weights do not sum to more than 0; leave it out")
         device = _device(self.device)
         arrays = (np.array(x, order="C"), np.array(label, dtype=np.int64), np.array(weight))
-        return Watched(*(torch.from_numpy(array).to(device) for array in arrays))
+        return ValidationTensors(*(torch.from_numpy(array).to(device) for array in arrays))
 
-    def _fold_watched(self, data: _Data, rows: IntArray | None) -> Watched | None:
-        if rows is None:
-            return None
-        return self._on_device(data.x[rows], data.label[rows], data.weight[rows])
+    def _table(self, data: _Data, parts: Sequence[IntArray | None]) -> Tensor:
+        """The training data on the device; the weights of each part's rows must sum to more than 0."""
+        if not all((data.weight if rows is None else data.weight[rows]).sum() > 0 for rows in parts):
+            raise ModelError("the training weights do not sum to more than 0")
+        device = _device(self.device)
+        return as_table(*(torch.from_numpy(np.array(a)).to(device) for a in (data.x, data.label, data.weight)))
 
     def _train(
-        self,
-        models: Sequence[MLP],
-        data: _Data,
-        jobs: Sequence[tuple[IntArray | None, Watched | None]],
-        progress: Progress | None,
-        checkpoint: Path | None,
+        self, models: Sequence[MLP], data: _Data, parts: Sequence[_Part], progress: Progress | None, path: Path | None
     ) -> None:
-        """Train one model a job, those with equal plans in one pass, and make them fitted."""
-        device, parameters = _device(self.device), self.get_params()
-        table = as_table(*(torch.from_numpy(np.array(a)).to(device) for a in (data.x, data.label, data.weight)))
-        for rows, _ in jobs:
-            if not (data.weight if rows is None else data.weight[rows]).sum() > 0:
-                raise ModelError("the training weights do not sum to more than 0")
-        firsts = [self._members(data, *job, 1)[0] for job in jobs]
-        members: list[list[Member]] = []
-        groups: dict[tuple[Architecture, TrainingPlan], list[int]] = {}
-        for number, noise in enumerate(self._swap_noise(table, firsts, data)):
-            n, d, k = firsts[number].count(table), data.x.shape[1], len(data.classes)
-            members.append(self._members(data, *jobs[number], members_for(parameters, n, d, noise)))
-            both = architecture_for(parameters, n, d, k, noise), plan_for(parameters, n, d, noise)
-            groups.setdefault(both, []).append(number)
-        for (architecture, plan), numbers in groups.items():
-            together = list(chain(*(members[number] for number in numbers)))
-            trained = iter(Trainer(table, together, architecture, plan).run(progress, checkpoint))
-            for number in numbers:
-                networks = list(islice(trained, len(members[number])))
-                models[number]._accept(self, data.classes, networks, plan.swap_noise)
+        """Train one model on each part of the data, and make them fitted; `path` is the checkpoint's."""
+        table = self._table(data, [rows for rows, _ in parts])
+        noises = self._swap_noise(table, data, parts)
+        trainings = [m._training(data, *part, noise) for m, part, noise in zip(models, parts, noises, strict=True)]
+        for training, trained in zip(trainings, _trained(table, trainings, progress, path), strict=True):
+            training.model._accept(self, data.classes, trained, training.plan.swap_noise)
 
-    def _swap_noise(self, table: torch.Tensor, members: Sequence[Member], data: _Data) -> list[float]:
+    def _swap_noise(self, table: Tensor, data: _Data, parts: Sequence[_Part]) -> list[float]:
+        """The swap noise of a model for each part of the data; networks with the preset's parameters decide it."""
         usual = MLP(preset=self.preset, seed=self.seed).get_params()
-        return swap_noise_for(self.get_params(), usual, table, members, data.x.shape[1], len(data.classes))
+        firsts = [self._members(*part, 1)[0] for part in parts]
+        return swap_noise_for(self.get_params(), usual, table, firsts, len(data.classes))
 
-    def _members(self, data: _Data, rows: IntArray | None, watched: Watched | None, count: int) -> list[Member]:
+    def _training(
+        self, data: _Data, rows: IntArray | None, validation: ValidationTensors | None, swap_noise: float
+    ) -> _Training:
+        n = len(data.label) if rows is None else len(rows)
+        setup = setup_for(self.get_params(), n, data.x.shape[1], len(data.classes), swap_noise)
+        members = self._members(rows, validation, setup.n_members)
+        return _Training(self, members, setup.architecture, setup.plan)
+
+    def _members(self, rows: IntArray | None, validation: ValidationTensors | None, n_members: int) -> list[Member]:
         index = None if rows is None else torch.from_numpy(np.array(rows, dtype=np.int64)).to(_device(self.device))
-        return [Member(_seed_of(int(self.seed), number), index, watched) for number in range(count)]
+        return [Member(_seed_of(int(self.seed), number), index, validation) for number in range(n_members)]
 
-    def _accept(self, template: MLP, classes: NDArray[Any], trained: Sequence[Trained], swap_noise: float) -> None:
+    def _accept(self, template: MLP, classes: NDArray[Any], trained: Sequence[Trained], swap_noise: float) -> Self:
         self.classes_ = classes
         self.n_features_in_ = template.n_features_in_
         if hasattr(template, "feature_names_in_"):
@@ -357,28 +398,64 @@ class MLP(Classifier):
         self.networks_ = tuple(member.network for member in trained)
         self.swap_noise_ = swap_noise
         self.history_ = _mean_history([member.history for member in trained])
+        return self
 
     def _valid(self, X: Any) -> FloatArray:
         check_is_fitted(self)
         return np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], order="C", reset=False))
 
     def _reference(self, x: FloatArray, dtype: torch.dtype = torch.float64) -> NDArray[np.float64]:
-        """(members, n, k) probabilities by the reference pass."""
+        """(members, n, k) probabilities by the reference forward pass."""
         device = _device(self.device)
-        with quiet_torch(self._widest()):
+        widest = max(setup_for(self.get_params(), 1, 1, 2).architecture.hidden, default=0)
+        with quiet_torch(widest):
             rows = torch.from_numpy(np.array(x)).to(device, dtype)
             layers = [as_layers(network, device, dtype) for network in self.networks_]
             logits = [forward(own, self.networks_[0].activation, rows) for own in layers]
             return np.stack([_both_classes(probabilities(z.double()).T.cpu().numpy()) for z in logits])
 
 
+_Part = tuple[IntArray | None, ValidationTensors | None]
+
+
+def _trained(
+    table: Tensor,
+    trainings: Sequence[_Training],
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    pruner: Pruner | None = None,
+) -> list[list[Trained]]:
+    """The members of each model after training; models of one architecture and plan train in one pass."""
+    groups: dict[tuple[Architecture, TrainingPlan], list[int]] = {}
+    for number, training in enumerate(trainings):
+        groups.setdefault((training.architecture, training.plan), []).append(number)
+    found: dict[int, list[Trained]] = {}
+    for (architecture, plan), numbers in groups.items():
+        members = [member for number in numbers for member in trainings[number].members]
+        owner = np.repeat(numbers, [len(trainings[number].members) for number in numbers])
+
+        def stopped(done: int, total: int, auc: NDArray[np.float64], owner: IntArray = owner) -> NDArray[np.bool_]:
+            assert pruner is not None
+            areas = {int(number): auc[owner == number] for number in np.unique(owner[np.isfinite(auc)])}
+            named = pruner(done, total, {number: float(np.nanmean(area)) for number, area in areas.items()})
+            return np.isin(owner, list(named))
+
+        with quiet_torch(max(architecture.hidden, default=0)):
+            trainer = Trainer(table, members, architecture, plan)
+            trained = trainer.run(progress, checkpoint, None if pruner is None else stopped)
+        for number in numbers:
+            found[number] = [member for member, of in zip(trained, owner, strict=True) if of == number]
+    return [found[number] for number in range(len(trainings))]
+
+
+def _prune_none(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
+    """Let all variants train to their end; with a pruner, one that diverges does not end the others."""
+    return ()
+
+
 def _both_classes(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, k) from (n, 1), the second class's probability, or (n, k)."""
+    """(n, k) probabilities from (n, 1), those of the second class only, or from (n, k)."""
     return np.hstack([1.0 - p, p]) if p.shape[1] == 1 else p
-
-
-def _n_outputs(n_classes: int) -> int:
-    return 1 if n_classes == 2 else n_classes
 
 
 def _device(name: str) -> torch.device:
@@ -388,12 +465,12 @@ def _device(name: str) -> torch.device:
 
 
 def _seed_of(seed: int, member: int) -> int:
-    """63 bits for one member's generators."""
+    """A seed of 63 bits for the random numbers of one member."""
     return int(np.random.SeedSequence([seed, member]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _mean_history(histories: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
-    """Mean over the members that reached an epoch, for each epoch."""
+    """The mean over the members that reached an epoch, for each epoch."""
     longest = max(histories, key=lambda history: len(history["loss"]))
     return {
         name: [float(np.mean([h[name][i] for h in histories if i < len(h[name])])) for i in range(len(values))]

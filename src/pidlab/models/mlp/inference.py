@@ -1,6 +1,6 @@
-"""The forward pass of small networks, fused: a block of events goes through all layers without leaving the cache.
+"""A fused forward pass for small networks: a block of events goes through all layers without leaving the cache.
 
-Every event takes the same way through the same instructions, wherever it stands and whatever stands beside it.
+Every event goes through the same instructions, so that its logits do not depend on its place or on the other events.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _LARGEST = np.float32(87)
 
 
 def has_fast_path(network: DenseNetwork) -> bool:
-    """Whether `fast_logits` takes this network, and is worth it: wide layers are faster as matrix products of BLAS."""
+    """Whether `fast_logits` takes this network; wide layers are faster as matrix products of BLAS."""
     return network.activation in _KINDS and max(len(weight) for weight in network.weights) <= _WIDEST
 
 
 def fast_logits(network: DenseNetwork, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, k) float32 logits of x (n, d) float32, C-contiguous; k = 1 for two classes.
+    """Returns (n, k) float32 logits of x (n, d) float32, C-contiguous; k = 1 for two classes.
 
-    Where a feature is not finite the logits are NaN.
+    If a feature of an event is not finite, its logits are NaN.
 
     Raises:
-        ModelError: x has another number of features.
+        ModelError: x has a different number of features.
     """
     if x.ndim != 2 or x.shape[1] != network.n_inputs:
         raise ModelError(f"the network takes (n, {network.n_inputs}) features. Got {x.shape}.")
@@ -54,7 +54,10 @@ def fast_logits(network: DenseNetwork, x: NDArray[np.float32]) -> NDArray[np.flo
 
 
 def linked(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, k) float32 probabilities from logits (n, 1) or (n, k), by way of doubles: rounded alike on every machine."""
+    """Returns (n, k) float32 probabilities of logits (n, 1) or (n, k).
+
+    They are computed in double precision, so that they round to the same float32 on every machine.
+    """
     if logits.shape[1] > 1:
         return posterior(logits.astype(np.float64)).astype(np.float32)
     odds = np.exp(-np.clip(logits[:, 0], -700, 700, dtype=np.float64))
@@ -66,13 +69,13 @@ def linked(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _compiled(function: Any) -> Any:
-    """No reassociation, only fused multiply-add: results must not depend on how a loop is cut into vectors."""
+    """Compile without reassociation, only with fused multiply-add: results must not depend on vectorisation."""
     return compiled(nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
 
 
 @_compiled
 def _exponential(row: Any, sign: Any, power: Any, power_bits: Any) -> None:
-    """row ← exp(sign · row), to about 1e-7: 2ᵏ by its bits, times the Taylor series on |r| < ln 2 / 2."""
+    """row ← exp(sign · row), within about 1e-7: 2ᵏ from its bits, times the Taylor series on |r| < ln 2 / 2."""
     for i in range(_BLOCK):
         v = min(max(sign * row[i], -_LARGEST), _LARGEST)
         k = np.floor(v * _LOG2E + _HALF)
@@ -86,7 +89,7 @@ def _exponential(row: Any, sign: Any, power: Any, power_bits: Any) -> None:
 
 @_compiled
 def _activate(rows: Any, n_rows: int, kind: int, kept: Any, power: Any, power_bits: Any) -> int:
-    """Apply the activation to rows[:n_rows] in place; the number of rows that are left."""
+    """Apply the activation to rows[:n_rows] in place; returns the number of rows of the result."""
     if kind == _MAXOUT:
         for j in range(n_rows // 2):
             for i in range(_BLOCK):
@@ -145,20 +148,20 @@ def _linear(parameters: Any, n_in: int, n_out: int, source: Any, target: Any) ->
 
 @_compiled
 def _forward(x: Any, parameters: Any, outputs: Any, pieces: int, kind: int, out: Any) -> None:
-    """Logits of x (n, d) into out (n, k), block by block; what the last block has too much is thrown away."""
+    """Write the logits of x (n, d) into out (n, k), block by block; the last block is cut to the events left."""
     n, d = x.shape
     widest = max(d, outputs.max())
     source, target = np.zeros((widest, _BLOCK), np.float32), np.zeros((widest, _BLOCK), np.float32)
     kept, power_bits = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.int32)
-    spoiled = np.empty(_BLOCK, np.float32)
+    nan_if_invalid = np.empty(_BLOCK, np.float32)
     power = power_bits.view(np.float32)
     for start in range(0, n, _BLOCK):
         size = min(_BLOCK, n - start)
-        spoiled[:] = _ZERO
+        nan_if_invalid[:] = _ZERO
         for j in range(d):
             for i in range(size):
                 source[j, i] = x[start + i, j]
-                spoiled[i] += x[start + i, j] * _ZERO
+                nan_if_invalid[i] += x[start + i, j] * _ZERO
         n_in, offset = d, 0
         for layer in range(len(outputs)):
             n_out = outputs[layer]
@@ -170,4 +173,4 @@ def _forward(x: Any, parameters: Any, outputs: Any, pieces: int, kind: int, out:
             source, target = target, source
         for j in range(n_in):
             for i in range(size):
-                out[start + i, j] = source[j, i] + spoiled[i]
+                out[start + i, j] = source[j, i] + nan_if_invalid[i]

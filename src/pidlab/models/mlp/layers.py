@@ -1,9 +1,9 @@
 """Forward and backward passes of a fully connected network, by hand, for many members at once.
 
-Tensors are feature-major: a layer's values are (members, units, batch), so that a row of ones below them carries the
-bias through the same matrix product as the weights, forward and backward. Every buffer is made once, and a pass is a
-list of operations bound to their buffers: small networks spend their time in Python, and nothing costs less there than
-calling these.
+Tensors are feature-major: a layer's values are (members, units, batch), so that a row of ones below them takes the bias
+into the matrix product of the weights, forward and backward. Every buffer is allocated once, and a pass is a list of
+operations that are bound to their buffers: small networks spend their time in Python, where calling bound operations
+is the cheapest thing to do.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ BATCH_NORM_MOMENTUM = 0.1
 
 ALIGNED = 4
 """Rows of matrices on a GPU begin at multiples of this many numbers: 16 bytes in single precision, which cuBLAS reads
-in one instruction and its matrix units ask for."""
+in one instruction and its matrix units require."""
 
 WIDE = 256
-"""Layers from this width on are faster on all threads of the CPU, smaller ones on one."""
+"""Layers of at least this width are faster on all threads of the CPU, narrower ones on one thread."""
 
-_GROUPS, _EVENTS = 1024, 512  # parts of batches that fill a large GPU, and the events that a part is worth having for
+_GROUPS, _EVENTS = 1024, 512  # parts of batches that fill a large GPU, and the fewest events of a part
 
 _MINUS_ONE = torch.tensor(-1.0, dtype=torch.float32)
 
@@ -40,20 +40,20 @@ class Activation:
     """A non-linear function on (…, pieces · units, batch), its result (…, units, batch).
 
     Attributes:
-        pieces: linear outputs a unit takes; 2 for maxout, otherwise 1.
-        keeps_input: true where the derivative needs the input; otherwise the input is overwritten by the result.
         forward: `forward(z, out)`.
-        backward: `backward(grad, z, result, out)` writes dL/dz; `out` may be `grad` where `pieces` is 1.
+        backward: `backward(grad, z, result, out)` writes dL/dz; `out` may be `grad` if `pieces` is 1.
+        keeps_input: whether the derivative needs the input; otherwise the input is overwritten by the result.
+        pieces: linear outputs for each unit; 2 for maxout, otherwise 1.
     """
 
-    pieces: int
-    keeps_input: bool
     forward: Callable[[Tensor, Tensor], object]
     backward: Callable[[Tensor, Tensor, Tensor, Tensor], object]
+    keeps_input: bool = False
+    pieces: int = 1
 
 
 def _tanh_forward(z: Tensor, out: Tensor) -> None:
-    """tanh z = 2 σ(2z) − 1: on the CPU torch's sigmoid takes an eighth of tanh's time; wrong by 1.2e-7 at most."""
+    """tanh z = 2 σ(2z) − 1, off by 1.2e-7 at most: on the CPU torch's sigmoid takes an eighth of tanh's time."""
     if z.dtype is not torch.float32 or z.device.type != "cpu":
         torch.tanh(z, out=out)
         return
@@ -76,54 +76,42 @@ def _maxout_backward(grad: Tensor, z: Tensor, result: Tensor, out: Tensor) -> No
 
 ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": Activation(
-        1,
-        False,
         lambda z, out: torch.sigmoid(z, out=out),
         lambda grad, z, h, out: _aten.sigmoid_backward.grad_input(grad, h, grad_input=out),
     ),
     "tanh": Activation(
-        1,
-        False,
         _tanh_forward,
         lambda grad, z, h, out: _aten.tanh_backward.grad_input(grad, h, grad_input=out),
     ),
     "relu": Activation(
-        1,
-        False,
         lambda z, out: torch.clamp_min(z, 0.0, out=out),
         lambda grad, z, h, out: _aten.threshold_backward.grad_input(grad, h, 0.0, grad_input=out),
     ),
     "leaky_relu": Activation(
-        1,
-        False,
         lambda z, out: _aten.leaky_relu.out(z, LEAKY_SLOPE, out=out),
         lambda grad, z, h, out: _aten.leaky_relu_backward.grad_input(grad, h, LEAKY_SLOPE, True, grad_input=out),
     ),
     "elu": Activation(
-        1,
-        False,
         lambda z, out: _aten.elu.out(z, out=out),
         lambda grad, z, h, out: _aten.elu_backward.grad_input(grad, 1.0, 1.0, 1.0, True, h, grad_input=out),
     ),
     "silu": Activation(
-        1,
-        True,
         lambda z, out: _aten.silu.out(z, out=out),
         lambda grad, z, h, out: _aten.silu_backward.grad_input(grad, z, grad_input=out),
+        keeps_input=True,
     ),
     "gelu": Activation(
-        1,
-        True,
         lambda z, out: _aten.gelu.out(z, out=out),
         lambda grad, z, h, out: _aten.gelu_backward.grad_input(grad, z, grad_input=out),
+        keeps_input=True,
     ),
-    "maxout": Activation(2, True, _maxout_forward, _maxout_backward),
+    "maxout": Activation(_maxout_forward, _maxout_backward, keeps_input=True, pieces=2),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What a network is made of: d inputs, hidden widths, k outputs (1 for two classes)."""
+    """The shape of a network: d inputs, widths of the hidden layers, k outputs (1 for two classes)."""
 
     n_inputs: int
     hidden: tuple[int, ...]
@@ -134,11 +122,11 @@ class Architecture:
 
     @property
     def input_bias(self) -> bool:
-        """Whether the first matrix has a bias column; before batch norm a bias would do nothing."""
+        """Whether the first matrix has a bias column; batch norm would cancel a bias."""
         return not (self.batch_norm and self.hidden)
 
     def shapes(self) -> list[tuple[int, int]]:
-        """(rows, columns) of each parameter: the hidden layers' matrices (and norms), the output's."""
+        """(rows, columns) of each parameter: the matrices (and norms) of the hidden layers, then the output's."""
         pieces, shapes, n_in = ACTIVATIONS[self.activation].pieces, [], self.n_inputs
         for width in self.hidden:
             shapes.append((pieces * width, n_in + self.input_bias))
@@ -153,9 +141,9 @@ class Parameters:
 
     Attributes:
         flat, grad: (members · p,), ordered by parameter, then by member. On a GPU the rows of matrices are padded with
-            zeros, which have no gradient and stay zeros.
+            zeros, whose gradient is zero.
         views, grads: (members, rows, columns) each, in the order of `Architecture.shapes`.
-        member_of: (members · p,) int64, the member that a number belongs to.
+        member_of: (members · p,) int64, the member that each number belongs to.
     """
 
     flat: Tensor
@@ -166,7 +154,7 @@ class Parameters:
 
 
 def _stored_columns(columns: int, device: torch.device) -> int:
-    """How many numbers a row of `columns` takes in a flat tensor on this device; a single column is never padded."""
+    """The length of a row of `columns` numbers in a flat tensor on this device; a single column is never padded."""
     return columns if device.type == "cpu" or columns == 1 else columns + -columns % ALIGNED
 
 
@@ -183,7 +171,7 @@ def split_flat(flat: Tensor, architecture: Architecture, n_members: int) -> list
 def initial_parameters(
     architecture: Architecture, generators: Sequence[torch.Generator], dtype: torch.dtype, device: torch.device
 ) -> Parameters:
-    """Weights and biases uniform in ±1/√fan-in, as torch.nn.Linear has them, one generator (on the CPU) a member."""
+    """Returns weights and biases uniform in ±1/√fan-in, as in torch.nn.Linear, drawn by one CPU generator a member."""
     n_members = len(generators)
     size = n_members * sum(rows * _stored_columns(columns, device) for rows, columns in architecture.shapes())
     flat, grad = (torch.zeros(size, dtype=dtype, device=device) for _ in range(2))
@@ -208,21 +196,8 @@ def _initialise(view: Tensor, architecture: Architecture, position: int, generat
         view[member].uniform_(-bound, bound, generator=generator)
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
-    """A layer's values both ways: `columns` (members, units, batch), `rows` (members, batch, units)."""
-
-    columns: Tensor
-    rows: Tensor
-
-    @classmethod
-    def of(cls, columns: Tensor) -> Values:
-        """Both views of (members, units, batch)."""
-        return cls(columns, columns.mT)
-
-
 class BatchNorm:
-    """Normalises (members, units, batch) over the batch; running averages as torch.nn.BatchNorm1d keeps them."""
+    """Normalises (members, units, batch) over the batch, with the running averages of torch.nn.BatchNorm1d."""
 
     def __init__(self, scale: Tensor, shift: Tensor, scale_grad: Tensor, shift_grad: Tensor, batch_size: int) -> None:
         self.scale, self.shift, self.scale_grad, self.shift_grad = scale, shift, scale_grad, shift_grad
@@ -233,7 +208,7 @@ class BatchNorm:
         self._unbias = batch_size / max(batch_size - 1, 1)
 
     def forward(self, z: Tensor) -> None:
-        """Normalise z (members, units, batch) in place and move the running averages."""
+        """Normalise z (members, units, batch) in place and update the running averages."""
         torch.mean(z, -1, keepdim=True, out=self._mean)
         torch.sub(z, self._mean, out=self._normal)
         torch.mul(self._normal, self._normal, out=self._product)
@@ -258,16 +233,16 @@ class HiddenLayer:
     """One hidden layer: matrix, batch norm, activation, dropout, in this order.
 
     Args:
-        weight, weight_grad: (members, pieces · units, inputs), with the bias column where the layer has one.
+        weight, weight_grad: (members, pieces · units, inputs), with a bias column if the layer has a bias.
         norm: batch norm, or None.
-        activation: what follows the linear part.
+        activation: follows the linear part.
         passes_ones: whether `output` ends with the row of ones that the next layer's bias multiplies.
         drops: whether a dropout mask follows.
         batch_size: events a step.
 
     Attributes:
-        output: what the next layer reads.
-        grad: dL/d(output without ones), (members, units, batch), to be written by the next layer.
+        output: (members, units [+ 1], batch), the input of the next layer.
+        grad: dL/d(output without ones), (members, units, batch), which the next layer writes.
         linear_grad: dL/d(linear part), (members, pieces · units, batch).
     """
 
@@ -284,24 +259,18 @@ class HiddenLayer:
     ) -> None:
         members, n_linear, _ = weight.shape
         units = n_linear // activation.pieces
-        self.weight, self.weight_grad, self.norm, self.activation, self.drops = (
-            weight,
-            weight_grad,
-            norm,
-            activation,
-            drops,
-        )
+        self.weight, self.weight_grad, self.norm, self.activation = weight, weight_grad, norm, activation
         self._padded = weight.new_ones(members, units + 1, batch_size)
         self._kept = self._padded[:, :units]
         self._result = torch.empty_like(self._kept) if drops else self._kept
         self._linear = weight.new_empty(members, n_linear, batch_size) if activation.keeps_input else self._result
         self.grad = weight.new_empty(members, units, batch_size)
         self.linear_grad = self.grad if activation.pieces == 1 else torch.empty_like(self._linear)
-        self.output = Values.of(self._padded if passes_ones else self._kept)
+        self.output = self._padded if passes_ones else self._kept
 
-    def forward(self, inputs: Values, mask: Tensor | None) -> list[Operation]:
-        """`inputs` (members, inputs, batch) to `output` (members, units [+ 1], batch); `mask` by `dropout_mask`."""
-        operations: list[Operation] = [partial(torch.bmm, self.weight, inputs.columns, out=self._linear)]
+    def forward(self, inputs: Tensor, mask: Tensor | None) -> list[Operation]:
+        """The operations from `inputs` (members, inputs, batch) to `output`; `mask` is from `dropout_mask`."""
+        operations: list[Operation] = [partial(torch.bmm, self.weight, inputs, out=self._linear)]
         if self.norm is not None:
             operations.append(partial(self.norm.forward, self._linear))
         operations.append(partial(self.activation.forward, self._linear, self._result))
@@ -309,14 +278,14 @@ class HiddenLayer:
             operations.append(partial(torch.mul, self._result, mask, out=self._kept))
         return operations
 
-    def backward(self, inputs: Values, mask: Tensor | None) -> list[Operation]:
-        """From `grad` to `linear_grad`, and to the gradients of this layer's parameters."""
+    def backward(self, inputs: Tensor, mask: Tensor | None) -> list[Operation]:
+        """The operations from `grad` to `linear_grad`, and to the gradients of this layer's parameters."""
         grad, linear_grad = self.grad, self.linear_grad
         operations: list[Operation] = [] if mask is None else [partial(grad.mul_, mask)]
         operations.append(partial(self.activation.backward, grad, self._linear, self._result, linear_grad))
         if self.norm is not None:
             operations.append(partial(self.norm.backward, linear_grad))
-        return [*operations, partial(torch.bmm, linear_grad, inputs.rows, out=self.weight_grad)]
+        return [*operations, partial(torch.bmm, linear_grad, inputs.mT, out=self.weight_grad)]
 
 
 def dropout_mask(noise: Tensor, rate: float) -> None:
@@ -325,12 +294,12 @@ def dropout_mask(noise: Tensor, rate: float) -> None:
 
 
 def parts_of_batch(architecture: Architecture, n_members: int, batch_size: int, device: torch.device) -> int:
-    """Into how many parts a member's batch is cut, each with a copy of the member's weights.
+    """Returns the number of parts into which a member's batch is cut, each with a copy of the member's weights.
 
-    A gradient of weights sums over the batch, and a GPU gives one member's sum to one of its multiprocessors: few
+    A gradient of weights sums over the batch, and a GPU computes one member's sum on one of its multiprocessors: few
     members with large batches leave most of them idle. Cut into parts, eight members with 65,536 events a step train
-    several times faster. Batch norm and dropout go by the whole batch; wide layers fill a GPU as they are; of a single
-    member cuBLAS cuts the sum itself.
+    several times faster. Batch norm and dropout need the whole batch, wide layers fill a GPU without parts, and for a
+    single member cuBLAS itself cuts the sum.
     """
     small = max(architecture.hidden, default=0) < WIDE
     if device.type == "cpu" or n_members == 1 or architecture.batch_norm or architecture.dropout > 0 or not small:
@@ -342,79 +311,75 @@ def parts_of_batch(architecture: Architecture, n_members: int, batch_size: int, 
 
 
 class Network:
-    """All members' network with the buffers for one batch size.
+    """The networks of all members with the buffers for one batch size.
 
     Args:
-        architecture: what to build.
-        parameters: where weights live and gradients go.
+        architecture: of each network.
+        parameters: holds the weights, and receives their gradients.
         batch_size: events a step and member.
-        n_parts: parts of a batch, as `parts_of_batch` has them. With more than one the passes work on groups, which
-            are the parts of the first member, then those of the second, each of batch_size / n_parts events.
+        n_parts: parts of a batch, from `parts_of_batch`. With more than one the passes work on groups: the parts of the
+            first member, then those of the second, each of batch_size / n_parts events.
     """
 
     def __init__(self, architecture: Architecture, parameters: Parameters, batch_size: int, n_parts: int = 1) -> None:
         self.architecture, self.parameters = architecture, parameters
         n_members = len(parameters.views[0])
-        self._spread: list[Operation] = []
-        self._collect: list[Operation] = []
+        self._copy_weights: list[Operation] = []
+        self._sum_gradients: list[Operation] = []
         views, grads = parameters.views, parameters.grads
         if n_parts > 1:
             views, grads = ([v.repeat_interleave(n_parts, 0) for v in tensors] for tensors in (views, grads))
             for own, copies in zip(parameters.views, views, strict=True):
                 by_member = copies.view(n_members, n_parts, *copies.shape[1:])
-                self._spread.append(partial(by_member.copy_, own[:, None].expand_as(by_member)))
+                self._copy_weights.append(partial(by_member.copy_, own[:, None].expand_as(by_member)))
             for own, copies in zip(parameters.grads, grads, strict=True):
                 by_member = copies.view(n_members, n_parts, *copies.shape[1:])
-                self._collect.append(partial(torch.sum, by_member, 1, out=own))
-        self.layers = _hidden_layers(architecture, views, grads, batch_size // n_parts)
+                self._sum_gradients.append(partial(torch.sum, by_member, 1, out=own))
+        self.layers: list[HiddenLayer] = []
+        activation, per_layer = ACTIVATIONS[architecture.activation], 3 if architecture.batch_norm else 1
+        for first in range(0, len(views) - 1, per_layer):
+            norm = None
+            if architecture.batch_norm:
+                scale, shift = first + 1, first + 2
+                norm = BatchNorm(views[scale], views[shift], grads[scale], grads[shift], batch_size // n_parts)
+            is_last = first + per_layer == len(views) - 1
+            layer = HiddenLayer(
+                views[first],
+                grads[first],
+                norm,
+                activation,
+                passes_ones=is_last or architecture.input_bias,
+                drops=architecture.dropout > 0,
+                batch_size=batch_size // n_parts,
+            )
+            self.layers.append(layer)
         self.weight, self.weight_grad = views[-1], grads[-1]
         matrices = [*(layer.weight for layer in self.layers), self.weight][1:]
         self._backward = [w[:, :, : layer.grad.shape[1]].mT for w, layer in zip(matrices, self.layers, strict=True)]
 
-    def forward(self, inputs: Values, masks: Sequence[Tensor | None], logits: Tensor) -> list[Operation]:
-        """Inputs (groups, d [+ 1], batch) to `logits` (groups, k, batch); one mask or None a hidden layer."""
-        operations = [*self._spread]
+    def forward(self, inputs: Tensor, masks: Sequence[Tensor | None], logits: Tensor) -> list[Operation]:
+        """The operations from inputs (groups, d [+ 1], batch) to `logits` (groups, k, batch).
+
+        `masks` holds one mask or None for each hidden layer.
+        """
+        operations = [*self._copy_weights]
         for layer, mask in zip(self.layers, masks, strict=True):
             operations += layer.forward(inputs, mask)
             inputs = layer.output
-        return [*operations, partial(torch.bmm, self.weight, inputs.columns, out=logits)]
+        return [*operations, partial(torch.bmm, self.weight, inputs, out=logits)]
 
-    def backward(self, inputs: Values, masks: Sequence[Tensor | None], grad: Tensor) -> list[Operation]:
-        """From `grad` = dL/d(logits) (groups, k, batch) to the gradient of every parameter."""
+    def backward(self, inputs: Tensor, masks: Sequence[Tensor | None], grad: Tensor) -> list[Operation]:
+        """The operations from `grad` = dL/d(logits), (groups, k, batch), to the gradient of every parameter."""
         sources = [inputs, *(layer.output for layer in self.layers)]
-        operations: list[Operation] = [partial(torch.bmm, grad, sources[-1].rows, out=self.weight_grad)]
+        operations: list[Operation] = [partial(torch.bmm, grad, sources[-1].mT, out=self.weight_grad)]
         for position in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[position]
             operations.append(partial(torch.bmm, self._backward[position], grad, out=layer.grad))
             operations += layer.backward(sources[position], masks[position])
             grad = layer.linear_grad
-        return operations + self._collect
+        return operations + self._sum_gradients
 
     def running(self) -> list[Tensor]:
-        """Batch norm's running averages, (members, units, 1) each; empty without batch norm."""
+        """The running averages of batch norm, (members, units, 1) each; empty without batch norm."""
         norms = [layer.norm for layer in self.layers if layer.norm is not None]
         return [tensor for norm in norms for tensor in (norm.running_mean, norm.running_variance)]
-
-
-def _hidden_layers(
-    architecture: Architecture, all_views: list[Tensor], all_grads: list[Tensor], batch_size: int
-) -> list[HiddenLayer]:
-    per_layer = 3 if architecture.batch_norm else 1
-    layers = []
-    for index in range(len(architecture.hidden)):
-        first = index * per_layer
-        own, grads = (tensors[first : first + per_layer] for tensors in (all_views, all_grads))
-        norm = BatchNorm(own[1], own[2], grads[1], grads[2], batch_size) if architecture.batch_norm else None
-        is_last = index == len(architecture.hidden) - 1
-        layers.append(
-            HiddenLayer(
-                own[0],
-                grads[0],
-                norm,
-                ACTIVATIONS[architecture.activation],
-                passes_ones=is_last or architecture.input_bias,
-                drops=architecture.dropout > 0,
-                batch_size=batch_size,
-            )
-        )
-    return layers

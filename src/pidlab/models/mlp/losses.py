@@ -1,4 +1,4 @@
-"""Losses on logits with their gradients by hand: one sigmoid output for two classes, softmax for more.
+"""Losses as functions of logits, with their gradients: one sigmoid output for two classes, softmax for more.
 
 Shapes: logits and targets (…, k, batch), weights (…, 1, batch). k = 1 means two classes, with target 1 for the second.
 """
@@ -21,7 +21,7 @@ class Loss:
 
     Attributes:
         gradient: `gradient(logits, target, weight, out)` writes weight · dL/dlogits.
-        value: `value(logits, target)` gives (…, 1, batch), the loss of each event.
+        value: `value(logits, target)` returns (…, 1, batch), the loss of each event.
     """
 
     gradient: Callable[[Tensor, Tensor, Tensor, Tensor], object]
@@ -29,7 +29,7 @@ class Loss:
 
 
 def probabilities(logits: Tensor, out: Tensor | None = None) -> Tensor:
-    """Sigmoid of one output, softmax over several: (…, k, batch)."""
+    """Returns the sigmoid of one output, or the softmax over several: (…, k, batch)."""
     if logits.shape[-2] == 1:
         return torch.sigmoid(logits, out=out)
     return torch.softmax(logits, dim=-2, out=out)
@@ -86,9 +86,10 @@ LOSSES: dict[str, Loss] = {
 
 
 def weighted_auc(score: Tensor, is_signal: Tensor, weight: Tensor) -> Tensor:
-    """Areas under the ROC curves, ties counted half. NaN with one class only.
+    """Returns areas under ROC curves (...,); NaN if a class is missing.
 
-    The share of weighted (signal, background) pairs that the score orders rightly (Mann–Whitney).
+    The area is the share of weighted (signal, background) pairs that the score orders correctly, with ties counted half
+    (Mann & Whitney 1947).
 
     Args:
         score: (..., n).

@@ -1,4 +1,4 @@
-"""A trained network as plain matrices, its reference forward pass, and its place on disk."""
+"""A trained network as matrices, its reference forward pass, and its file."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _ROWS_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 16}
 
 @dataclass(frozen=True, slots=True)
 class DenseNetwork:
-    """A network for inference: batch norm is folded into the matrices, dropout is gone.
+    """A network for inference, without dropout and with batch norm folded into the matrices.
 
     Attributes:
-        weights: one matrix (outputs, inputs) a layer; a maxout layer has its first pieces' rows, then its second ones'.
-        biases: one vector (outputs,) a layer.
-        activation: what stands between the layers; the last layer gives logits, one for two classes, else k.
+        weights: a matrix (outputs, inputs) for each layer; of maxout the rows of all first pieces come first.
+        biases: a vector (outputs,) for each layer.
+        activation: between the layers; the last layer gives logits, one for two classes, else k.
     """
 
     weights: tuple[Matrices, ...]
@@ -54,9 +54,9 @@ Layers = Sequence[tuple[Tensor, Tensor]]
 
 
 def folded_layers(network: Network, member: int | Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Weight (out, in) and bias (out, 1) of each layer of one member, as they are used outside training.
+    """Returns weight (out, in) and bias (out, 1) of each layer of one member, with batch norm folded in.
 
-    With an index tensor `member` (m,), those of m members: (m, out, in) and (m, out, 1).
+    For an index tensor `member` (m,), they are those of m members: (m, out, in) and (m, out, 1).
     """
     architecture, views = network.architecture, network.parameters.views
     per_layer = 3 if architecture.batch_norm else 1
@@ -74,10 +74,10 @@ def folded_layers(network: Network, member: int | Tensor) -> list[tuple[Tensor, 
 
 
 def forward(layers: Layers, activation: str, x: Tensor) -> Tensor:
-    """Logits (k, n) of x (n, d), in pieces that stay in the cache: the reference for every faster pass.
+    """Returns logits (k, n) of x (n, d), or (m, k, n) for layers of m members: the reference for every faster pass.
 
-    Layers of m members, (m, out, in), give (m, k, n). On a GPU all pieces have one size, so that all events go through
-    the same kernels and an event's logits don't depend on the events beside it.
+    The events are taken in pieces that stay in the cache. On a GPU all pieces have one size, so that all events go
+    through the same kernels and the logits of an event do not depend on the other events.
     """
     function, members = ACTIVATIONS[activation], layers[0][0].shape[:-2]
     logits = x.new_empty(*members, layers[-1][0].shape[-2], len(x))
@@ -99,7 +99,7 @@ def forward(layers: Layers, activation: str, x: Tensor) -> Tensor:
 
 
 def as_dense(layers: Layers, activation: str) -> DenseNetwork:
-    """The layers as numpy matrices of their own."""
+    """Returns a copy of the layers as a `DenseNetwork`."""
     weights = tuple(weight.cpu().contiguous().numpy().copy() for weight, _ in layers)
     biases = tuple(bias.cpu().reshape(-1).numpy().copy() for _, bias in layers)
     return DenseNetwork(weights, biases, activation)
@@ -108,7 +108,7 @@ def as_dense(layers: Layers, activation: str) -> DenseNetwork:
 def as_layers(
     network: DenseNetwork, device: torch.device, dtype: torch.dtype | None = None
 ) -> list[tuple[Tensor, Tensor]]:
-    """The matrices as tensors, ready for `forward`."""
+    """Returns the matrices as tensors for `forward`."""
     pairs = zip(network.weights, network.biases, strict=True)
     return [
         (torch.tensor(w, device=device, dtype=dtype), torch.tensor(b[:, None], device=device, dtype=dtype))
@@ -117,7 +117,7 @@ def as_layers(
 
 
 def write_networks(path: Path, networks: Sequence[DenseNetwork]) -> None:
-    """All members' matrices into one safetensors file, stacked: `layer0.weight` (members, out, in), `layer0.bias` …"""
+    """Write the stacked matrices of all members as safetensors: `layer0.weight` (members, out, in), `layer0.bias` …"""
     tensors = {}
     for index in range(len(networks[0].weights)):
         tensors[f"layer{index}.weight"] = np.stack([network.weights[index] for network in networks])
@@ -126,10 +126,10 @@ def write_networks(path: Path, networks: Sequence[DenseNetwork]) -> None:
 
 
 def read_networks(path: Path, activation: str) -> tuple[DenseNetwork, ...]:
-    """What `write_networks` wrote.
+    """Returns the networks that `write_networks` wrote.
 
     Raises:
-        ModelError: the file is missing, damaged, or its matrices don't fit together.
+        ModelError: the file is missing, damaged, or its matrices do not fit together.
     """
     try:
         tensors = load(path.read_bytes())  # not mapped: a file that is cut short meanwhile would end the process
@@ -161,4 +161,4 @@ def _check_shapes(path: Path, weights: list[Matrices], biases: list[Matrices], a
     if not fits:
         raise ModelError(f"{path}: the matrices do not fit together; make the run again")
     if not all(np.isfinite(matrix).all() for matrix in [*weights, *biases]):
-        raise ModelError(f"{path}: a weight is no finite number; make the run again")
+        raise ModelError(f"{path}: a weight is not finite; make the run again")

@@ -1,13 +1,12 @@
 """Optimisers on flat tensors, and learning-rate schedules.
 
-What changes from step to step (learning rate, bias corrections) is worked out on the host for a whole epoch and handed
-to `update` as tensors, so that a captured CUDA graph can be replayed. The formulae are those of torch.optim.
+What changes from step to step (learning rate, bias corrections) is computed on the host for a whole epoch and passed to
+`update` as tensors, so that a captured CUDA graph can be replayed. The formulae are those of torch.optim.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,39 +20,39 @@ NADAM_MOMENTUM_DECAY = 4e-3
 ONE_CYCLE_START, ONE_CYCLE_END, ONE_CYCLE_RISE = 1 / 25, 1 / 25e4, 0.3
 
 
-class Optimizer(Protocol):
-    """Turns gradients into steps; stateless: the state is handed in.
+class Optimizer:
+    """Turns gradients into steps. It has no state of its own: the state is passed to `update`.
 
-    A weight decay is one number, or shaped like the parameters (not in `FusedAdam`, nor decoupled in `Adam`).
+    Args:
+        weight_decay: one number, or shaped like the parameters (not in `FusedAdam`, nor if decoupled in `Adam`).
 
     Attributes:
-        n_buffers: flat tensors of state, zero at the start.
-        n_scalars: numbers a step and member.
+        n_buffers: number of flat tensors of state, which are zero at the start.
+        n_scalars: number of scalars a step and member.
     """
 
-    n_buffers: int
-    n_scalars: int
+    n_buffers, n_scalars = 1, 1
+
+    def __init__(self, weight_decay: float | Tensor) -> None:
+        self.weight_decay = weight_decay
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
-        """The step's numbers, `n_scalars` arrays shaped like step (counted from 1) and rate."""
+        """The scalars of steps (counted from 1) with learning rates: `n_scalars` arrays shaped like step and rate."""
+        return [rate]
 
     def update(
         self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
     ) -> None:
         """One step on flat tensors, in place; `grad` may be overwritten. Scalars are 0-d or shaped like `param`."""
+        raise NotImplementedError
 
 
-class Sgd:
+class Sgd(Optimizer):
     """Stochastic gradient descent with momentum."""
 
-    n_buffers, n_scalars = 1, 1
-
     def __init__(self, weight_decay: float | Tensor, momentum: float) -> None:
-        self.weight_decay, self.momentum = weight_decay, momentum
-
-    def scalars(self, step: Array, rate: Array) -> list[Array]:
-        """The rate."""
-        return [rate]
+        super().__init__(weight_decay)
+        self.momentum = momentum
 
     def update(
         self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
@@ -64,17 +63,8 @@ class Sgd:
         param.addcmul_(buffers[0], scalars[0], value=-1.0)
 
 
-class RmsProp:
+class RmsProp(Optimizer):
     """RMSprop, without momentum."""
-
-    n_buffers, n_scalars = 1, 1
-
-    def __init__(self, weight_decay: float | Tensor) -> None:
-        self.weight_decay = weight_decay
-
-    def scalars(self, step: Array, rate: Array) -> list[Array]:
-        """The rate."""
-        return [rate]
 
     def update(
         self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
@@ -87,13 +77,14 @@ class RmsProp:
         param.addcmul_(scratch, scalars[0], value=-1.0)
 
 
-class Adam:
-    """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) where `decoupled`, by public operations."""
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) if `decoupled`, by public operations of torch."""
 
     n_buffers, n_scalars = 2, 3
 
     def __init__(self, weight_decay: float | Tensor, *, decoupled: bool = False) -> None:
-        self.weight_decay, self.decoupled = weight_decay, decoupled
+        super().__init__(weight_decay)
+        self.decoupled = decoupled
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
         """rate √c₂ / c₁, ε √c₂ and, decoupled, 1 − rate · decay, with the bias corrections c = 1 − βᵗ."""
@@ -116,13 +107,14 @@ class Adam:
         param.addcmul_(scratch, scalars[0], value=-1.0)
 
 
-class FusedAdam:
-    """Adam or AdamW in one kernel, by a private operation of torch; needs one rate for all members."""
+class FusedAdam(Optimizer):
+    """Adam or AdamW in one kernel, by a private operation of torch; all members have one learning rate."""
 
     n_buffers, n_scalars = 2, 2
 
     def __init__(self, weight_decay: float, *, decoupled: bool = False) -> None:
-        self.weight_decay = weight_decay
+        super().__init__(weight_decay)
+        self._decay = weight_decay
         self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
 
     @staticmethod
@@ -139,7 +131,7 @@ class FusedAdam:
         return bool((tensors[0] != 1.0).all())
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
-        """The rate and the step's number; the kernel does the rest."""
+        """The rate and the step's number, from which the kernel computes the bias corrections."""
         return [rate, step]
 
     def update(
@@ -157,7 +149,7 @@ class FusedAdam:
             lr=scalars[0],
             beta1=BETA1,
             beta2=BETA2,
-            weight_decay=self.weight_decay,
+            weight_decay=self._decay,
             eps=EPS,
             amsgrad=False,
             maximize=False,
@@ -167,23 +159,20 @@ class FusedAdam:
 
 
 def _pieces(flat: Tensor) -> list[Tensor]:
-    """A flat tensor as the one-kernel Adam takes it: whole on the CPU, in pieces on a GPU.
+    """Returns a flat tensor as the one-kernel Adam takes it: whole on the CPU, in pieces on a GPU.
 
-    On a GPU the kernel works on one multiprocessor for every 65,536 numbers of a tensor, but on as many as there are
-    tensors. It takes 32 tensors in one launch; a piece is a multiple of 4 numbers, so that it begins at 16 bytes.
+    On a GPU the kernel uses one multiprocessor for every 65,536 numbers of a tensor, and at least one for each tensor.
+    It takes 32 tensors in one launch; a piece is a multiple of 4 numbers, so that it begins at 16 bytes.
     """
     if flat.device.type == "cpu":
         return [flat]
     return list(torch.split(flat, max(1024, -(-len(flat) // 128) * 4)))
 
 
-class NAdam:
+class NAdam(Optimizer):
     """Adam with Nesterov momentum (Dozat 2016)."""
 
     n_buffers, n_scalars = 2, 3
-
-    def __init__(self, weight_decay: float | Tensor) -> None:
-        self.weight_decay = weight_decay
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
         """The factors of g and of m, and the bias correction of v as a root."""
@@ -223,7 +212,7 @@ OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "nadam")
 
 
 def make_optimizer(name: str, *, momentum: float, weight_decay: float | Tensor, fused: bool) -> Optimizer:
-    """The optimiser `name`; `fused` allows the one-kernel Adam, for one weight decay."""
+    """Returns the optimiser `name`; with `fused`, Adam is the one-kernel one if the weight decay is one number."""
     if name in ("adam", "adamw"):
         if fused and not isinstance(weight_decay, Tensor):
             return FusedAdam(weight_decay, decoupled=name == "adamw")

@@ -164,18 +164,18 @@ def _output(asked: str | int | None, graph: Graph) -> str:
     if isinstance(asked, int):
         if not 0 <= asked < len(names):
             raise ModelMismatchError(
-                "output", f"the model's outputs are numbered 0 to {len(names) - 1} ({', '.join(names)})"
+                f"the model's outputs are numbered 0 to {len(names) - 1} ({', '.join(names)})", key="output"
             )
         return names[asked]
     if asked is not None:
         if asked not in names:
-            raise ModelMismatchError("output", f"the model has no output {asked!r}; {nearest(asked, names)}")
+            raise ModelMismatchError(f"the model has no output {asked!r}; {nearest(asked, names)}", key="output")
         return asked
     fit = [port.name for port in graph.outputs if _is_score(port)]
     if len(fit) != 1:
         what = "several outputs could be the scores" if fit else "no output is one row of numbers an event"
         raise ModelMismatchError(
-            "output" if fit else "file", f"{what} ({', '.join(fit or names)}); say which: output: NAME"
+            f"{what} ({', '.join(fit or names)}); say which: output: NAME", key="output" if fit else "file"
         )
     return fit[0]
 
@@ -190,22 +190,22 @@ def _order(
     """For each class its column; empty where there is one column, which is the signal's."""
     if n_columns == 1:
         if said is not None and len(said) > 1:
-            raise ModelMismatchError("classes", f"the model gives one column, the signal's; {len(said)} are named")
+            raise ModelMismatchError(f"the model gives one column, the signal's; {len(said)} are named", key="classes")
         return ()
     names = said if said is not None else labels if set(classes) <= set(labels) else None
     if names is None:
         if n_columns != len(classes):
             raise ModelMismatchError(
-                "classes",
                 f"the model gives {n_columns} columns for {len(classes)} classes; say what each is: classes: [...] "
                 "(names that are no class of the configuration are left aside)",
+                key="classes",
             )
         return tuple(range(n_columns))
     if len(names) != n_columns:
-        raise ModelMismatchError("classes", f"the model gives {n_columns} columns; {len(names)} are named")
+        raise ModelMismatchError(f"the model gives {n_columns} columns; {len(names)} are named", key="classes")
     for name in classes:
         if list(names).count(name) != 1:
             raise ModelMismatchError(
-                "classes", f"the class {name!r} must be the name of one of the {n_columns} columns"
+                f"the class {name!r} must be the name of one of the {n_columns} columns", key="classes"
             )
     return tuple(list(names).index(name) for name in classes)

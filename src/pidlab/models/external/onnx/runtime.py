@@ -98,9 +98,9 @@ def read_graph(content: bytes) -> Graph:
     try:
         model.ParseFromString(content)
     except Exception as error:  # protobuf's implementations raise different ones
-        raise ModelMismatchError("file", f"is not a whole ONNX file ({error})") from error
+        raise ModelMismatchError(f"is not a whole ONNX file ({error})") from error
     if not model.graph.output:
-        raise ModelMismatchError("file", "is not a whole ONNX file (it has no output)")
+        raise ModelMismatchError("is not a whole ONNX file (it has no output)")
     try:
         _refuse_foreign(onnx, model)
         labels = _take_off_zipmaps(onnx, model)
@@ -112,7 +112,7 @@ def read_graph(content: bytes) -> Graph:
             labels,
         )
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise ModelMismatchError("file", f"is not a whole ONNX file ({type(error).__name__}: {error})") from error
+        raise ModelMismatchError(f"is not a whole ONNX file ({type(error).__name__}: {error})") from error
     _check_inputs(graph)
     return graph
 
@@ -122,18 +122,16 @@ def _refuse_foreign(onnx: Any, model: Any) -> None:
     for message in _messages(model):
         if isinstance(message, onnx.TensorProto) and (message.data_location or message.external_data):
             raise ModelMismatchError(
-                "file",
                 "keeps its weights in another file, which is not read; save it as one file "
-                "(onnx.save_model(onnx.load(FILE), FILE, save_as_external_data=False))",
+                "(onnx.save_model(onnx.load(FILE), FILE, save_as_external_data=False))"
             )
         if isinstance(message, onnx.NodeProto) and message.op_type in _RANDOM:
             raise ModelMismatchError(
-                "file", f"draws random numbers ({message.op_type}), so that a score would not come out twice the same"
+                f"draws random numbers ({message.op_type}), so that a score would not come out twice the same"
             )
         if isinstance(message, onnx.NodeProto) and message.domain not in _DOMAINS | own:
             raise ModelMismatchError(
-                "file",
-                f"uses the operator {message.op_type!r} of {message.domain!r}; only ONNX's own operators are run",
+                f"uses the operator {message.op_type!r} of {message.domain!r}; only ONNX's own operators are run"
             )
 
 
@@ -182,11 +180,11 @@ def _port(onnx: Any, value: Any) -> Port:
 
 def _check_inputs(graph: Graph) -> None:
     if not graph.inputs:
-        raise ModelMismatchError("file", "has no input")
+        raise ModelMismatchError("has no input")
     for port in graph.inputs:
         if port.dtype not in _FLOATS:
             what = port.dtype or "no tensor"
-            raise ModelMismatchError("file", f"its input {port.name!r} is {what}; float32, float64 and float16 are fed")
+            raise ModelMismatchError(f"its input {port.name!r} is {what}; float32, float64 and float16 are fed")
         shape = port.shape
         fits = shape is None or (
             len(shape) in (1, 2)
@@ -199,9 +197,9 @@ def _check_inputs(graph: Graph) -> None:
         if not fits:
             one = "(n, 1) or (n,) is one feature" if len(graph.inputs) > 1 else "(n, d) is d features"
             one += f", n free or from 1 to {_MOST_AT_ONCE:,}"
-            raise ModelMismatchError("file", f"its input {port.name!r} has the shape {_shown(shape)}; {one}")
+            raise ModelMismatchError(f"its input {port.name!r} has the shape {_shown(shape)}; {one}")
     if len({port.shape[0] for port in graph.inputs if port.shape is not None}) > 1:
-        raise ModelMismatchError("file", "its inputs take different numbers of events at once")
+        raise ModelMismatchError("its inputs take different numbers of events at once")
 
 
 def _shown(shape: tuple[int | None, ...] | None) -> str:
@@ -245,9 +243,8 @@ class Runner:
         alone, beside = (self._batch(each, size)[: size // 2] for each in (x, others))
         if not np.allclose(alone, beside, rtol=_SAME, atol=_SAME, equal_nan=True):
             raise ModelMismatchError(
-                "file",
                 "gives an event another score where other events are scored beside it (an operator works on the whole "
-                "batch); save it for inference, or with statistics fixed in training",
+                "batch); save it for inference, or with statistics fixed in training"
             )
 
     def _batch(self, x: FloatArray, size: int) -> NDArray[np.floating[Any]]:

@@ -32,26 +32,26 @@ def classifier_class(path: str, allowed: Collection[str] = ()) -> type[Any]:
     """
     if len(path) > _LONGEST or not _PATH.fullmatch(path):
         raise ModelMismatchError(
-            "estimator", f"{path[:_LONGEST]!r} is no import path such as sklearn.ensemble.RandomForestClassifier"
+            f"{path[:_LONGEST]!r} is no import path such as sklearn.ensemble.RandomForestClassifier", key="estimator"
         )
     *modules, name = path.split(".")
     packages = {*PACKAGES, *allowed}
     if modules[0] not in packages:
         raise ModelMismatchError(
-            "estimator",
             f"{path!r} is not of {', '.join(PACKAGES)}, and importing a package runs its code; if you trust it, say "
             f"so on the command line: pidlab run --allow-import {modules[0]}",
+            key="estimator",
         )
     if _NOT_FOR_USE & set(modules):
-        raise ModelMismatchError("estimator", f"{path!r} is for testing its package")
+        raise ModelMismatchError(f"{path!r} is for testing its package", key="estimator")
     known = vars(_module(".".join(modules), path))
     found = known.get(name)
     if found is None:
         near = nearest(name, [n for n, value in known.items() if _is_classifier(value)])
-        raise ModelMismatchError("estimator", f"{'.'.join(modules)} has no {name!r}; {near}")
+        raise ModelMismatchError(f"{'.'.join(modules)} has no {name!r}; {near}", key="estimator")
     if not _is_classifier(found) or found.__module__.split(".")[0] not in packages:
         raise ModelMismatchError(
-            "estimator", f"{path!r} is no classifier of that package; name a class that has classes to tell apart"
+            f"{path!r} is no classifier of that package; name a class that has classes to tell apart", key="estimator"
         )
     return found  # type: ignore[no-any-return]  # a class, as was just checked
 
@@ -62,10 +62,12 @@ def _module(name: str, path: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and (name + ".").startswith(error.name + "."):
             what = f"pip install {error.name}" if "." not in error.name else "look up where the class is documented"
-            raise ModelMismatchError("estimator", f"{path!r}: there is no module {error.name!r}; {what}") from None
-        raise ModelMismatchError("estimator", f"{path!r} needs what is not installed ({error})") from error
+            raise ModelMismatchError(f"{path!r}: there is no module {error.name!r}; {what}", key="estimator") from None
+        raise ModelMismatchError(f"{path!r} needs what is not installed ({error})", key="estimator") from error
     except Exception as error:  # whatever a package does while it is imported
-        raise ModelMismatchError("estimator", f"{name} cannot be imported ({type(error).__name__}: {error})") from error
+        raise ModelMismatchError(
+            f"{name} cannot be imported ({type(error).__name__}: {error})", key="estimator"
+        ) from error
 
 
 def _is_classifier(value: Any) -> bool:
@@ -87,16 +89,20 @@ def build(path: str, parameters: Mapping[str, Any], allowed: Collection[str] = (
     known = parameter_names(cls)
     for name in parameters:
         if name not in known:
-            raise ModelMismatchError("parameters", f"{cls.__name__} has no parameter {name!r}; {nearest(name, known)}")
+            raise ModelMismatchError(
+                f"{cls.__name__} has no parameter {name!r}; {nearest(name, known)}", key="parameters"
+            )
     try:
         estimator = cls(**parameters)
         if hasattr(estimator, "_parameter_constraints"):  # scikit-learn's own check, which it makes in fit
             estimator._validate_params()
     except Exception as error:  # whatever a constructor raises
-        raise ModelMismatchError("parameters", f"{cls.__name__} refuses its parameters ({_one_line(error)})") from error
+        raise ModelMismatchError(
+            f"{cls.__name__} refuses its parameters ({_one_line(error)})", key="parameters"
+        ) from error
     if not hasattr(estimator, "predict_proba"):
         raise ModelMismatchError(
-            "estimator", f"{cls.__name__} gives no class probabilities (predict_proba) with these parameters"
+            f"{cls.__name__} gives no class probabilities (predict_proba) with these parameters", key="estimator"
         )
     return estimator
 

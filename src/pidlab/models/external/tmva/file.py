@@ -110,19 +110,17 @@ def read_weight_file(content: bytes) -> WeightFile:
     root = _parsed(content)
     if root.tag != "MethodSetup" or "::" not in root.get("Method", ""):
         raise ModelMismatchError(
-            "file", f"is no weight file of TMVA: it begins with <{root.tag}>, not <MethodSetup Method=...>"
+            f"is no weight file of TMVA: it begins with <{root.tag}>, not <MethodSetup Method=...>"
         )
     info = {e.get("name", ""): e.get("value", "") for e in root.iterfind("GeneralInfo/Info")}
     if info.get("AnalysisType", "Classification").lower() != "classification":
-        raise ModelMismatchError(
-            "file", f"is for TMVA's {info['AnalysisType']}; only Classification has signal and background"
-        )
+        raise ModelMismatchError(f"is for TMVA's {info['AnalysisType']}; only Classification has signal and background")
     n_classes = whole(root.find("Classes"), "NClass") if root.find("Classes") is not None else 2
     if n_classes != 2:
-        raise ModelMismatchError("file", f"tells {n_classes} classes apart; only signal and background are read")
+        raise ModelMismatchError(f"tells {n_classes} classes apart; only signal and background are read")
     variables = tuple(_names(element) for element in _in_turn(root, "Variables", "Variable", "VarIndex", "NVar"))
     if not variables:
-        raise ModelMismatchError("file", "has no <Variables>")
+        raise ModelMismatchError("has no <Variables>")
     return WeightFile(
         method=root.get("Method", "").split("::")[0],
         version=_version(info.get("TMVA Release", "")),
@@ -138,13 +136,13 @@ def _parsed(content: bytes) -> Element:
     builder, depth = ElementTree.TreeBuilder(), 0
 
     def refuse(*_: Any) -> None:
-        raise ModelMismatchError("file", "has a DOCTYPE, which no weight file of TMVA has; it is not read")
+        raise ModelMismatchError("has a DOCTYPE, which no weight file of TMVA has; it is not read")
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
         if depth > _DEEPEST:
-            raise ModelMismatchError("file", f"nests elements more than {_DEEPEST} deep")
+            raise ModelMismatchError(f"nests elements more than {_DEEPEST} deep")
         builder.start(tag, attributes)
 
     def end(tag: str) -> None:
@@ -159,7 +157,7 @@ def _parsed(content: bytes) -> Element:
     try:
         parser.Parse(content, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise ModelMismatchError("file", f"is not a whole weight file of TMVA: no XML ({error})") from error
+        raise ModelMismatchError(f"is not a whole weight file of TMVA: no XML ({error})") from error
     return builder.close()
 
 
@@ -171,7 +169,7 @@ def child(element: Element, tag: str) -> Element:
     """
     found = element.find(tag)
     if found is None:
-        raise ModelMismatchError("file", f"is not a whole weight file of TMVA: <{element.tag}> has no <{tag}>")
+        raise ModelMismatchError(f"is not a whole weight file of TMVA: <{element.tag}> has no <{tag}>")
     return found
 
 
@@ -188,7 +186,7 @@ def number(element: Element | None, name: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         tag = "?" if element is None else element.tag
-        raise ModelMismatchError("file", f"is not a whole weight file of TMVA: {name}={text!r} of <{tag}> is no number")
+        raise ModelMismatchError(f"is not a whole weight file of TMVA: {name}={text!r} of <{tag}> is no number")
     return value
 
 
@@ -201,9 +199,7 @@ def whole(element: Element | None, name: str) -> int:
     value = number(element, name)
     if value != int(value):
         tag = "?" if element is None else element.tag
-        raise ModelMismatchError(
-            "file", f"is not a whole weight file of TMVA: {name}={value!r} of <{tag}> is no integer"
-        )
+        raise ModelMismatchError(f"is not a whole weight file of TMVA: {name}={value!r} of <{tag}> is no integer")
     return int(value)
 
 
@@ -219,7 +215,7 @@ def numbers(element: Element, n: int) -> NDArray[np.float64]:
     except ValueError:
         values = np.array([math.nan])
     if len(words) != n or not np.isfinite(values).all():
-        raise ModelMismatchError("file", f"is not a whole weight file of TMVA: <{element.tag}> should hold {n} numbers")
+        raise ModelMismatchError(f"is not a whole weight file of TMVA: <{element.tag}> should hold {n} numbers")
     return values
 
 
@@ -229,7 +225,7 @@ def _in_turn(root: Element, group: str, tag: str, index: str, count: str) -> lis
     found = [] if holder is None else sorted(holder.iterfind(tag), key=lambda e: whole(e, index))
     told = 0 if holder is None else whole(holder, count)
     if len(found) != told or [whole(e, index) for e in found] != list(range(told)):
-        raise ModelMismatchError("file", f"is not a whole weight file of TMVA: {told} of <{tag}> are announced")
+        raise ModelMismatchError(f"is not a whole weight file of TMVA: {told} of <{tag}> are announced")
     return found
 
 
@@ -255,7 +251,7 @@ def _transformations(root: Element, variables: tuple[tuple[str, ...], ...]) -> I
             yield _decorrelation(element, places)
         else:
             raise ModelMismatchError(
-                "file", f"puts its variables through the transformation {name!r}; Normalize and Decorrelation are read"
+                f"puts its variables through the transformation {name!r}; Normalize and Decorrelation are read"
             )
 
 
@@ -265,17 +261,17 @@ def _places(element: Element, variables: tuple[tuple[str, ...], ...]) -> NDArray
     for side in ("Input", "Output"):
         inputs = element.findall(f"Selection/{side}/{side}")
         if any(e.get("Type") != "Variable" for e in inputs):
-            raise ModelMismatchError("file", "transforms what is no variable, which is not read")
+            raise ModelMismatchError("transforms what is no variable, which is not read")
         sides.append([e.get("Expression") or e.get("Label") or "" for e in inputs])
     if sides == [[], []]:
         return np.arange(len(variables))
     if sides[0] != sides[1]:
         raise ModelMismatchError(
-            "file", "has a transformation whose output is in other variables than its input; it is not read"
+            "has a transformation whose output is in other variables than its input; it is not read"
         )
     known = {name: i for i, names in reversed(list(enumerate(variables))) for name in names}
     if unknown := [name for name in sides[0] if name not in known]:
-        raise ModelMismatchError("file", f"transforms {unknown[0]!r}, which is none of its variables")
+        raise ModelMismatchError(f"transforms {unknown[0]!r}, which is none of its variables")
     return np.array([known[name] for name in sides[0]], np.int64)
 
 
@@ -283,11 +279,11 @@ def _normalisation(element: Element, places: NDArray[np.int64]) -> Normalisation
     classes = sorted(element.iterfind("Class"), key=lambda e: whole(e, "ClassIndex"))
     ranges = sorted(classes[-1].iterfind("Ranges/Range"), key=lambda e: whole(e, "Index")) if classes else []
     if len(ranges) != len(places):
-        raise ModelMismatchError("file", f"normalises {len(places)} variables by {len(ranges)} ranges; it is damaged")
+        raise ModelMismatchError(f"normalises {len(places)} variables by {len(ranges)} ranges; it is damaged")
     low = np.array([number(e, "Min") for e in ranges], np.float32)
     high = np.array([number(e, "Max") for e in ranges], np.float32)
     if not (high > low).all():
-        raise ModelMismatchError("file", "normalises a variable whose range is empty; train it without that variable")
+        raise ModelMismatchError("normalises a variable whose range is empty; train it without that variable")
     return Normalisation(places, low, high)
 
 
@@ -295,5 +291,5 @@ def _decorrelation(element: Element, places: NDArray[np.int64]) -> Decorrelation
     matrices = element.findall("Matrix")
     n = len(places)
     if not matrices or any(whole(matrices[-1], key) != n for key in ("Rows", "Columns")):
-        raise ModelMismatchError("file", f"has no {n} x {n} matrix to decorrelate {n} variables; it is damaged")
+        raise ModelMismatchError(f"has no {n} x {n} matrix to decorrelate {n} variables; it is damaged")
     return Decorrelation(places, numbers(matrices[-1], n * n).reshape(n, n))

@@ -149,19 +149,19 @@ def read_method(file: WeightFile) -> Method:
         "LD": _read_linear,
     }
     if file.method not in readers:
-        raise ModelMismatchError("file", f"holds TMVA's method {file.method!r}; {', '.join(readers)} are read")
+        raise ModelMismatchError(f"holds TMVA's method {file.method!r}; {', '.join(readers)} are read")
     return readers[file.method](file)
 
 
 def _read_trees(file: WeightFile) -> Trees:
     boost = file.option("BoostType", "AdaBoost")
     if boost not in ("AdaBoost", "Bagging", "Grad"):
-        raise ModelMismatchError("file", f"is boosted by {boost!r}; AdaBoost, Bagging and Grad are read")
+        raise ModelMismatchError(f"is boosted by {boost!r}; AdaBoost, Bagging and Grad are read")
     if file.is_on("DoPreselection"):
-        raise ModelMismatchError("file", "was trained with DoPreselection, whose cuts are not read; train it without")
+        raise ModelMismatchError("was trained with DoPreselection, whose cuts are not read; train it without")
     elements = file.weights.findall("BinaryTree")
     if not elements or len(elements) != whole(file.weights, "NTrees"):
-        raise ModelMismatchError("file", f"{_DAMAGED} {len(elements)} trees of {file.weights.get('NTrees')} are there")
+        raise ModelMismatchError(f"{_DAMAGED} {len(elements)} trees of {file.weights.get('NTrees')} are there")
     leaf = "res" if boost == "Grad" else "nType" if file.is_on("UseYesNoLeaf", left_out=True) else "purity"
     nodes = _Nodes(len(file.variables), leaf)
     weighted = boost != "Grad" and file.is_on("UseWeightedTrees", left_out=True)
@@ -187,7 +187,7 @@ class _Nodes:
                 self._rows[parent][side] = len(self._rows)
             if whole(element, "NCoef") if "NCoef" in element.attrib else 0:
                 raise ModelMismatchError(
-                    "file", "has nodes that cut on a Fisher discriminant (UseFisherCuts), which are not read"
+                    "has nodes that cut on a Fisher discriminant (UseFisherCuts), which are not read"
                 )
             if whole(element, "nType") != 0:
                 self._rows.append([-1, 0.0, -1, -1, weight * self._leaf_value(element)])
@@ -201,7 +201,7 @@ class _Nodes:
         sides = {e.get("pos"): e for e in element.iterfind("Node")}
         if not 0 <= variable < self._n_variables or sides.keys() != {"l", "r"}:
             raise ModelMismatchError(
-                "file", f"{_DAMAGED} a node of a tree asks variable {variable} and has sides {sorted(map(str, sides))}"
+                f"{_DAMAGED} a node of a tree asks variable {variable} and has sides {sorted(map(str, sides))}"
             )
         own = len(self._rows)
         self._rows.append([variable, number(element, "Cut"), -1, -1, 0.0])
@@ -226,10 +226,10 @@ class _Nodes:
 
 def _read_network(file: WeightFile) -> TmvaNetwork:
     if (how := file.option("NeuronInputType", "sum")) != "sum":
-        raise ModelMismatchError("file", f"has neurons whose input is {how!r}; sum is read")
+        raise ModelMismatchError(f"has neurons whose input is {how!r}; sum is read")
     estimator = file.option("EstimatorType", "MSE")
     if estimator not in ("MSE", "CE"):
-        raise ModelMismatchError("file", f"has the estimator {estimator!r}; MSE and CE are read")
+        raise ModelMismatchError(f"has the estimator {estimator!r}; MSE and CE are read")
     kind = file.option("NeuronType", "sigmoid")
     activations: dict[str, Callable[[Values], Values]] = {
         "sigmoid": _sigmoid,
@@ -239,7 +239,7 @@ def _read_network(file: WeightFile) -> TmvaNetwork:
         "ReLU": _relu,
     }
     if kind not in activations:
-        raise ModelMismatchError("file", f"has neurons of type {kind!r}; {', '.join(activations)} are read")
+        raise ModelMismatchError(f"has neurons of type {kind!r}; {', '.join(activations)} are read")
     if kind == "tanh" and file.version >= _FAST_TANH_SINCE:
         activations["tanh"] = _fast_tanh
     layout = file.weights if file.weights.find("Layout") is None else child(file.weights, "Layout")
@@ -252,9 +252,7 @@ def _read_network(file: WeightFile) -> TmvaNetwork:
         or sizes != inner
         or not 0 < max(sizes) <= _MOST_NEURONS
     ):
-        raise ModelMismatchError(
-            "file", f"{_DAMAGED} layers of {sizes} neurons do not go with {len(file.variables)} variables"
-        )
+        raise ModelMismatchError(f"{_DAMAGED} layers of {sizes} neurons do not go with {len(file.variables)} variables")
     weights = tuple(
         _synapses(layer, size, following - (i < len(sizes) - 2))
         for i, (layer, size, following) in enumerate(zip(layers, sizes, sizes[1:], strict=False))
@@ -267,7 +265,7 @@ def _synapses(layer: Element, n_neurons: int, n_following: int) -> Values:
     neurons = layer.findall("Neuron")
     if len(neurons) != n_neurons or any(whole(e, "NSynapses") != n_following for e in neurons):
         raise ModelMismatchError(
-            "file", f"{_DAMAGED} a layer of {n_neurons} neurons leads to {n_following}, which do not match"
+            f"{_DAMAGED} a layer of {n_neurons} neurons leads to {n_following}, which do not match"
         )
     return np.array([numbers(e, n_following) for e in neurons], np.float32).astype(np.float64)
 
@@ -276,7 +274,7 @@ def _read_linear(file: WeightFile) -> Linear:
     index = "Index" if file.method == "Fisher" else "IndexCoeff"
     found = sorted(file.weights.iterfind("Coefficient"), key=lambda e: whole(e, index))
     if [whole(e, index) for e in found] != list(range(len(file.variables) + 1)):
-        raise ModelMismatchError("file", f"{_DAMAGED} {len(found)} coefficients for {len(file.variables)} variables")
+        raise ModelMismatchError(f"{_DAMAGED} {len(found)} coefficients for {len(file.variables)} variables")
     values = np.array([number(e, "Value") for e in found])
     return Linear(float(values[0]), values[1:])
 

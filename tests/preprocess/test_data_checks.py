@@ -15,7 +15,7 @@ from evaluate_samples import sample_of
 from pidlab.config.load import check_config
 from pidlab.models.registry import Resources
 from pidlab.pipeline import preprocess, run
-from pidlab.preprocess.cautions import copies_across, heavy_events, telling_features
+from pidlab.preprocess.data_checks import copies_across, heavy_events, telling_features
 from pidlab.preprocess.events import load
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Watcher

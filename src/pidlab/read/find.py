@@ -1,4 +1,4 @@
-"""Sources: which inputs the paths, patterns and addresses of a configuration mean."""
+"""Find: the inputs that the paths, patterns and addresses of a configuration mean."""
 
 from __future__ import annotations
 
@@ -9,16 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.read.formats import (
-    Source,
-    entries_of,
-    format_of,
-    invented_columns,
-    is_database,
-    takes_columns,
-    tree_named,
-    trees_in,
-)
+from pidlab.read.formats import invented_columns, takes_columns, trees_in
+from pidlab.read.root.file import named_tree
+from pidlab.read.source import Source, has_trees, is_database
 
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _WITH_TREE = re.compile(r"^(?P<path>.+\.[A-Za-z0-9]+):(?P<tree>[^:]+)$")
@@ -28,7 +21,7 @@ _LONGEST_NAME = 255
 
 
 def split_tree(text: str) -> tuple[str, str | None]:
-    """`file.root:tree` as ("file.root", "tree"); without a tree, (text, None)."""
+    """Returns `file.root:tree` as ("file.root", "tree"); without a tree, (text, None)."""
     if not _ADDRESS.match(text) and Path(text).exists():
         return text, None
     host = match[0] if (match := _HOST.match(text)) else ""
@@ -43,16 +36,16 @@ def split_tree(text: str) -> tuple[str, str | None]:
 def find_sources(
     files: str | Sequence[str], tree: str | None, folder: Path, columns: Sequence[str] | None = None
 ) -> list[Source]:
-    """The trees that `files` (paths, globs, `file.root:tree`, addresses, relative to `folder`) mean, in order.
+    """Returns the trees that `files` mean, in order.
 
     Args:
-        files: what to read.
-        tree: the tree or table, where a file holds several.
-        folder: what relative paths are relative to.
+        files: paths, globs, `file.root:tree`, addresses or `@FILE`, a list of these.
+        tree: the tree or table of files that hold several.
+        folder: the folder to which paths are relative.
         columns: names for the columns of files that do not name them.
 
     Raises:
-        DataError: a file is missing or cannot be read, or it is not clear which of its trees is meant.
+        DataError: a file is missing or cannot be read, or several of its trees could be meant.
     """
     sources = []
     for text in _unlisted([files] if isinstance(files, str) else files, folder):
@@ -62,8 +55,7 @@ def find_sources(
         for path in _paths(pattern, text):
             names = tuple(columns or ()) if takes_columns(path) else ()
             known = trees_in(path, names)
-            chosen = _choose_tree(path, own_tree, tree, known)
-            n_entries = known[chosen] if chosen in known else entries_of(path, chosen)
+            chosen, n_entries = _choose_tree(path, own_tree or (tree if has_trees(path) else None), known)
             sources.append(Source(path, chosen, names, is_alone=len(known) == 1, n_entries=n_entries))
     doubled = {s for s in sources if sources.count(s) > 1}
     if doubled:
@@ -72,7 +64,7 @@ def find_sources(
 
 
 def chained(sources: Sequence[Source]) -> list[Source]:
-    """The sources as TChain has them, one behind the other: each knows how many entries are before its own."""
+    """Returns the sources in the order of a TChain, each with the number of entries before its own."""
     found, before = [], 0
     for source in sources:
         found.append(replace(source, first_entry=before))
@@ -81,7 +73,7 @@ def chained(sources: Sequence[Source]) -> list[Source]:
 
 
 def _unlisted(texts: Sequence[str], folder: Path) -> list[str]:
-    """The texts, with the lines of the file in place of `@FILE`; these are relative to the folder of the list.
+    """Returns the texts with each `@FILE` replaced by the lines of that file, which are relative to its folder.
 
     Raises:
         DataError: a list cannot be read.
@@ -102,7 +94,7 @@ def _unlisted(texts: Sequence[str], folder: Path) -> list[str]:
 
 
 def each_path(text: str, folder: Path) -> list[str]:
-    """What a path, pattern or `file.root:tree` means, one text a file; whether it can be read is not looked at.
+    """Returns one text for each file that a path, pattern or `file.root:tree` means; the files are not opened.
 
     Raises:
         DataError: there is no such file, or none matches the pattern.
@@ -112,7 +104,7 @@ def each_path(text: str, folder: Path) -> list[str]:
 
 
 def absolute(text: str, folder: Path) -> str:
-    """A path or address of a configuration in `folder` that means the same from everywhere."""
+    """Returns a path or address of a configuration in `folder` as one that is valid from any working folder."""
     if text.startswith("@"):
         return f"@{folder / text.removeprefix('@')}"
     if text.startswith("sqlite:///") and not text.startswith("sqlite:////"):
@@ -121,7 +113,7 @@ def absolute(text: str, folder: Path) -> str:
 
 
 def find_all(text: str) -> list[Source]:
-    """Every tree of the files that `FILE[:TREE]` means, or the one tree that it names.
+    """Returns every tree of the files that `FILE[:TREE]` means, or the one tree that it names.
 
     The columns of a file that does not name them are called column_1, column_2, …
 
@@ -133,17 +125,15 @@ def find_all(text: str) -> list[Source]:
     for path in _paths(pattern, text):
         columns = invented_columns(path)
         known = trees_in(path, columns)
-        names = [_choose_tree(path, tree, None, known)] if tree is not None else list(known)
-        sources += [
-            Source(path, name, columns, is_alone=len(known) == 1, n_entries=known.get(name, 0)) for name in names
-        ]
+        chosen = [_choose_tree(path, tree, known)] if tree is not None else known.items()
+        sources += [Source(path, name, columns, is_alone=len(known) == 1, n_entries=n) for name, n in chosen]
     if not sources:
         raise DataError(f"{text}: holds no tree")
     return sources
 
 
 def find_one(text: str) -> Source:
-    """The one tree that `FILE[:TREE]` means; its columns may have invented names.
+    """Returns the one tree that `FILE[:TREE]` means, as `find_all` does.
 
     Raises:
         DataError: a file is missing or cannot be read, or there are several trees.
@@ -157,14 +147,14 @@ def find_one(text: str) -> Source:
 def with_friends(
     sources: Sequence[Source], friends: Sequence[str], folder: Path, event_id: Sequence[str] = ()
 ) -> dict[Source, Source]:
-    """Each source with the friend trees that `data.friends` names for it.
+    """Returns each source with the friend trees that `data.friends` names for it.
 
-    `{stem}`, `{folder}` and `{tree}` in a friend stand for those of the input. Without them, one input has all of the
-    friends, and several inputs have one each, in order. Entries are matched by the branches `event_id` where a friend
-    has them.
+    `{stem}`, `{folder}` and `{tree}` in a friend are replaced by those of the input. Without them, a single input has
+    all of the friends, and several inputs have one each, in order. Entries are matched by the branches `event_id` if a
+    friend has them.
 
     Raises:
-        UsageError: it is not clear which friend belongs to which input.
+        UsageError: the number of friends does not say which friend belongs to which input.
         DataError: a friend is missing, or holds several trees.
     """
     fixed = [text for text in friends if not has_place(text)]
@@ -172,17 +162,15 @@ def with_friends(
     if by_order and (len(fixed) < len(friends) or len(fixed) != len(sources)):
         where = f"{fixed[0]!r} would be the friend of {len(sources)} inputs"
         raise UsageError(f"data.friends: {where}; write {{stem}} for the input's name, or name one friend an input")
-    given: Mapping[Source, Sequence[str]] = {
-        source: [friends[i]] if by_order else friends for i, source in enumerate(sources)
-    }
-    return {
-        s: replace(s, friends=tuple(_friend(text, s, folder) for text in texts), event_id=tuple(event_id))
-        for s, texts in given.items()
-    }
+    befriended = {}
+    for i, source in enumerate(sources):
+        found = tuple(_friend(text, source, folder) for text in ([friends[i]] if by_order else friends))
+        befriended[source] = replace(source, friends=found, event_id=tuple(event_id))
+    return befriended
 
 
 def has_place(friend: str) -> bool:
-    """True where the friend's name depends on the input's."""
+    """True if the friend's name depends on that of the input."""
     return any(place in friend for place in _PLACES)
 
 
@@ -190,8 +178,8 @@ def _friend(text: str, source: Source, folder: Path) -> Source:
     own_folder = str(Path(source.path).absolute().parent) if "://" not in source.path else source.path.rsplit("/", 1)[0]
     host = match[0] if (match := _HOST.match(text)) else ""
     if _ADDRESS.match(text) and "://" not in source.path and ("{folder}" in text or has_place(host)):
-        told = f"{text!r} would tell a server the folder or, as a part of its own name, the name of {source}"
-        raise UsageError(f"data.friends: {told}; write {{stem}} behind the server's name, or fetch the friends first")
+        leak = f"{text!r} would tell a server the folder or, as a part of its own name, the name of {source}"
+        raise UsageError(f"data.friends: {leak}; write {{stem}} behind the server's name, or fetch the friends first")
     filled = text.replace("{stem}", source.stem).replace("{folder}", own_folder)
     filled = filled.replace("{tree}", source.tree.rsplit("/", 1)[-1])
     try:
@@ -213,10 +201,6 @@ def _paths(pattern: str, written: str) -> list[str]:
     if Path(pattern).exists() and not Path(pattern).is_file():
         raise DataError(f"{pattern}: is a pipe or a device, which is read from its beginning only; name a file")
     if Path(pattern).exists():
-        if not Path(pattern).is_file():
-            raise DataError(
-                f"{pattern}: is a pipe or a device, which has no end; write what it gives into a file first"
-            )
         return [pattern]
     if glob.has_magic(pattern):
         found = sorted(glob.glob(pattern, recursive=True))
@@ -230,21 +214,20 @@ def _paths(pattern: str, written: str) -> list[str]:
     raise DataError(f"{pattern}: no such file" + (f"; {hint}" if hint else ""))
 
 
-def _choose_tree(path: str, own: str | None, default: str | None, known: Mapping[str, int]) -> str:
-    """The tree that is meant by `file:own`, or by the configuration's `tree`, which only formats with trees look at."""
-    tree = own or (default if format_of(path) in ("root", "sql", "sqlite") else None)
+def _choose_tree(path: str, tree: str | None, known: Mapping[str, int]) -> tuple[str, int]:
+    """Returns the name of the tree `tree`, which may name a cycle, or of the only one, and its number of entries."""
     shown = Source(path, "").place
     if not known:
         raise DataError(f"{shown}: holds no tree")
-    if tree is not None:
-        is_root = format_of(path) == "root"
-        wanted = tree.strip("/") if is_root else tree
-        if is_root and ";" in wanted and wanted not in known:
-            return tree_named(path, wanted)
-        if wanted not in known:
-            raise DataError(f"{shown}: no tree {tree!r}; {nearest(wanted, known)}")
-        return wanted
-    if len(known) > 1:
-        listed = ", ".join(f"{name} ({n:,} entries)" for name, n in sorted(known.items()))
-        raise DataError(f"{shown}: holds several trees: {listed}; say which with `tree:` or {shown}:TREE")
-    return next(iter(known))
+    if tree is None:
+        if len(known) > 1:
+            listed = ", ".join(f"{name} ({n:,} entries)" for name, n in sorted(known.items()))
+            raise DataError(f"{shown}: holds several trees: {listed}; say which with `tree:` or {shown}:TREE")
+        return next(iter(known.items()))
+    is_root = Source(path, "").is_root
+    wanted = tree.strip("/") if is_root else tree
+    if is_root and ";" in wanted and wanted not in known:
+        return named_tree(path, wanted)
+    if wanted not in known:
+        raise DataError(f"{shown}: no tree {tree!r}; {nearest(wanted, known)}")
+    return wanted, known[wanted]

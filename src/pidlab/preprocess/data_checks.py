@@ -1,7 +1,7 @@
-"""Cautions: what in the events makes every number look better or surer than it is, said before anything is trained.
+"""Data checks: what in the events would make the results look better or more certain than they are.
 
-Copies of events on both sides of a split, one event that outweighs all others, features that are there in one class
-only or that hold the truth. Each is a sentence for the notes of a run; none stops it.
+The checks find copies of events on both sides of a split, events that outweigh all others, and features that exist in
+one class only or that hold the truth. Each finding is a sentence for the notes of a run; none stops it.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ from pidlab.preprocess.events import Input
 from pidlab.sample import BoolArray, IntArray, Sample
 from pidlab.split import content_hash
 
-_MOST = 0.5  # of a class's weight: more than all other events together
-_HEAVIEST = 0.01
-_LOOKED_AT = 100_000  # rows of a class, evenly spread
+_MOST = 0.5  # share of a class's weight that is more than that of all other events together
+_HEAVIEST = 0.01  # share of the events that should not carry most of the weight
+_MAX_ROWS = 100_000  # rows of a class that are examined, evenly spaced
 _NEARLY_ALL = 0.999
-_FEW = 20  # events of a class, below which "all of them" says nothing
+_FEW = 20  # with fewer events in a class, a property of all of them means nothing
 _BINS = 256
-_COPIES = 4  # of one event; more equal rows than that are a response that is often the same, like "no hit"
+_MAX_COPIES = 4  # of one event; more equal rows are a response that is often the same, like "no hit"
 _EQUALLY_OFTEN = 0.9
-_MEASURED = 10  # times more rare values than frequent ones: a measured number, with or without a few codes
-_COLUMNS = 2  # one rounded number is the same in two events by chance, two are not
+_MEASURED = 10  # a column with this many times more rare than frequent values is measured, with or without codes
+_MIN_COLUMNS = 2  # one rounded number is equal in two events by chance, two are not
 
 
 def heavy_events(sample: Sample, parts: Mapping[str, IntArray]) -> Iterator[str]:
-    """One sentence for each class and part without weight, or of which one event or a hundredth carries most of it.
+    """Yields a sentence for each class and part without weight, or of which few events carry most of the weight.
 
-    The sizes |w| count; candidates of one event are one event. `parts` maps names to rows of the sample.
+    Few are one event, or 1 % of the events. The absolute weights count, and the candidates of one event are one event.
+
+    Args:
+        sample: all events.
+        parts: name of a part to the rows of the sample in it.
     """
     for (part, rows), (index, name) in itertools.product(parts.items(), enumerate(sample.classes)):
         own = rows[sample.y[rows] == index]
@@ -46,35 +50,35 @@ def heavy_events(sample: Sample, parts: Mapping[str, IntArray]) -> Iterator[str]
         if len(size) < 2 or not total > 0:
             continue
         n_eff = total**2 / float(np.sum(size**2))
-        few = -(-len(size) // round(1 / _HEAVIEST))
-        heaviest = np.sort(size)[::-1][:few]
+        n_heaviest = -(-len(size) // round(1 / _HEAVIEST))
+        heaviest = np.sort(size)[::-1][:n_heaviest]
         where = f"of the weight of the class {name!r} in the {part} sample"
         means = f"it counts for {n_eff:.1f} events, not {len(size):,}; look at the weight expression."
         if heaviest[0] > _MOST * total:
             yield f"One event carries {heaviest[0] / total:.2%} {where}: {means}"
         elif heaviest.sum() > _MOST * total:
-            yield f"{few:,} of {len(size):,} events carry {heaviest.sum() / total:.1%} {where}: {means}"
+            yield f"{n_heaviest:,} of {len(size):,} events carry {heaviest.sum() / total:.1%} {where}: {means}"
 
 
 def telling_features(sample: Sample) -> Iterator[str]:
-    """One sentence for each feature that is missing or constant in one class only, or that alone tells classes apart.
+    """Yields a sentence for each feature that is missing or constant in one class only, or separates classes alone.
 
-    The last is judged by the mean over classes of the share of events that the feature's value assigns rightly, each
-    of up to 256 intervals to the class that fills it most: nearly 1 for a copy of the truth in whatever coding.
+    A feature separates the classes if nearly all events are assigned correctly when each of up to 256 intervals of its
+    values is assigned to the class that fills it most, as for a copy of the truth in whatever coding.
     """
     counts = np.bincount(sample.y, minlength=len(sample.classes))
     if counts.min() < _FEW:
         return
     some = [np.flatnonzero(sample.y == i) for i in range(len(sample.classes))]
-    some = [rows[:: max(len(rows) // _LOOKED_AT, 1)] for rows in some]
+    some = [rows[:: max(len(rows) // _MAX_ROWS, 1)] for rows in some]
     for j, name in enumerate(sample.features):
-        told = _one_class_only(name, [sample.x[rows, j] for rows in some], sample.classes)
-        if told is not None:
-            yield told
+        sentence = _one_class_only(name, [sample.x[rows, j] for rows in some], sample.classes)
+        if sentence is not None:
+            yield sentence
 
 
 def _one_class_only(name: str, values: Sequence[NDArray[Any]], classes: Sequence[str]) -> str | None:
-    """The sentence for a feature with these values (n_i,) in each class; None where nothing is to be said."""
+    """Returns the sentence for a feature with these values (n_i,) in each class; None if there is no finding."""
     ask = "a model learns the class from that, so see that it is so in the files to be scored too, or leave it out."
     missing = [float(np.isnan(v).mean()) for v in values]
     for i, share in enumerate(missing):
@@ -95,7 +99,7 @@ def _one_class_only(name: str, values: Sequence[NDArray[Any]], classes: Sequence
 
 
 def _commonest(values: NDArray[Any]) -> tuple[float, float]:
-    """The most frequent value, and its share of all."""
+    """Returns the most frequent finite value, and its share of all values."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return np.nan, 0.0
@@ -104,9 +108,9 @@ def _commonest(values: NDArray[Any]) -> tuple[float, float]:
 
 
 def _assigned_rightly(values: Sequence[NDArray[Any]]) -> tuple[float, float]:
-    """The mean over classes of the share in intervals that this class fills most, all classes being equally large.
+    """Returns the share of events that lie in intervals filled most by their own class, all classes weighted equally.
 
-    The second number is what intervals that straddle the border of two classes cost at most, where there is one.
+    The second number is the largest share that can be lost to intervals that contain the border of two classes.
     """
     known = np.concatenate([v[np.isfinite(v)] for v in values])
     distinct, straddled = np.unique(known), 0.0
@@ -121,7 +125,7 @@ def _assigned_rightly(values: Sequence[NDArray[Any]]) -> tuple[float, float]:
 
 
 def equal_inputs(inputs: Sequence[Input], names: Sequence[str]) -> Iterator[str]:
-    """One sentence for each input that holds, in every branch read, what an earlier one holds: a copy or a link."""
+    """Yields a sentence for each input that is equal to an earlier one in every branch that was read."""
     seen: dict[tuple[Any, ...], str] = {}
     for one, name in zip(inputs, names, strict=True):
         content = (one.n_entries, *sorted(one.hashes.values()))
@@ -136,17 +140,18 @@ def equal_inputs(inputs: Sequence[Input], names: Sequence[str]) -> Iterator[str]
 
 
 def copies_across(sample: Sample, part: NDArray[np.integer[Any]]) -> str | None:
-    """The sentence where rows of one part of the split are copies of rows of another; None where there are none.
+    """Returns a sentence if rows of one part of the split are copies of rows of another; None if there are no copies.
 
-    Rows are compared by a hash of what was read of them: features, spectators, columns that models read, weight.
-    Equal rows are copies where two measured numbers of theirs are found in them alone, or where nearly all rows are
-    there equally often, at most four times; rows that merely have the same few codes are not.
+    Rows are compared by a hash of what was read: features, spectators, columns that models read, and weight. Equal
+    rows are copies if two of their measured numbers occur in no other row, or if nearly all rows occur equally often,
+    at most four times. Rows that only have the same few codes are no copies.
 
     Args:
         sample: all events.
-        part: (n,) what each row is for: its `Part`, or its fold.
+        part: (n,) the `Part` of each row, or its fold.
     """
-    columns = _contents(sample)
+    flat = [v for v in sample.columns.values() if isinstance(v, np.ndarray) and v.ndim == 1]
+    columns = [*sample.x.T, *sample.spectators.values(), *flat, sample.weight]
     hashes = content_hash(columns)
     _, first, group, size = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
     crossing = np.zeros(len(size), np.bool_)
@@ -164,27 +169,27 @@ def copies_across(sample: Sample, part: NDArray[np.integer[Any]]) -> str | None:
     )
 
 
-def _contents(sample: Sample) -> list[NDArray[Any]]:
-    """The columns (n,) that make up a row."""
-    plain = [v for v in sample.columns.values() if isinstance(v, np.ndarray) and v.ndim == 1]
-    return [*sample.x.T, *sample.spectators.values(), *plain, sample.weight]
-
-
 def _are_copies(columns: Sequence[NDArray[Any]], group: IntArray, size: IntArray) -> BoolArray:
-    """(g,) for groups of equal rows, g of them of `size` (g,), which hold copies; `group` (n,) is that of each row."""
-    several = (size > 1) & (size <= _COPIES)
+    """Returns (g,) which groups of equal rows are copies.
+
+    Args:
+        columns: the contents of the rows, each (n,).
+        group: (n,) the group of each row.
+        size: (g,) the number of rows in each group.
+    """
+    several = (size > 1) & (size <= _MAX_COPIES)
     if not several.any():
         return several
     often = np.bincount(size[several]).argmax()
     if np.sum(size == often) >= _EQUALLY_OFTEN * len(size):
         return np.asarray(size == often)
-    alone = np.zeros(len(size), np.int64)  # in how many columns the value of a group is found in it alone
+    alone = np.zeros(len(size), np.int64)  # the number of columns in which a group has a value that no other row has
     first = np.zeros(len(size), np.int64)
     first[group] = np.arange(len(group))
     for column in columns:
         _, value, counts = np.unique(column, return_inverse=True, return_counts=True)
-        if np.sum(counts <= _COPIES) >= _MEASURED * np.sum(counts > _COPIES):
+        if np.sum(counts <= _MAX_COPIES) >= _MEASURED * np.sum(counts > _MAX_COPIES):
             alone += counts[value[first]] == size
-        if np.all(alone[several] >= _COLUMNS):
+        if np.all(alone[several] >= _MIN_COLUMNS):
             break
-    return several & (alone >= _COLUMNS)
+    return several & (alone >= _MIN_COLUMNS)

@@ -1,9 +1,10 @@
-"""The catalogue of a ROOT file: its trees with their cycles and numbers of entries, read without their branches."""
+"""Keys of a ROOT file: its trees with their cycles and numbers of entries, read without their branches."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +16,20 @@ from pidlab.errors import DataError, nearest
 _TREES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 _FOLDERS = ("TDirectory", "TDirectoryFile")
 _BYTE_COUNT = 0x40000000
-"""The bit that tells a length from a version in what ROOT's TBufferFile writes before an object."""
+"""The bit that distinguishes a length from a version in what ROOT's TBufferFile writes before an object."""
 _KEY = struct.Struct(">ihiIhh")
-"""The beginning of a TKey: bytes, version, length of the object, date, length of the key, cycle."""
+"""The beginning of a TKey: number of bytes, version, length of the object, date, length of the key, cycle."""
 _TREE_VERSIONS = range(16, 21)
 """The versions of TTree in which the number of entries is a 64-bit integer behind four base classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeKey:
-    """Where a tree stands in a file.
+    """Where a tree is in a file.
 
     Attributes:
-        name: with the folders that it lies in, `folder/T`.
-        cycle: several states of one tree have the same name, and cycles that rise with time.
+        name: the name of the tree with its folders, `folder/T`.
+        cycle: the number of this state of the tree; later states have the same name and a higher cycle.
         key: uproot's key.
     """
 
@@ -38,7 +39,7 @@ class TreeKey:
 
     @property
     def n_entries(self) -> int:
-        """The number of entries.
+        """Number of entries.
 
         Raises:
             DataError: the tree cannot be read.
@@ -52,10 +53,10 @@ class TreeKey:
 
 
 def trees_in(file: Any) -> dict[str, list[TreeKey]]:
-    """The trees of an open file by name, folders included; the cycles of each from the highest on.
+    """Returns the trees of an open file by name, nested folders included; each with its cycles, the highest first.
 
     Raises:
-        DataError: the file was not closed by the program that wrote it, and has no list of its contents.
+        DataError: the program that wrote the file did not close it, so that it has no list of its contents.
     """
     found: dict[str, list[TreeKey]] = {}
     for tree in _walk(file, ""):
@@ -66,10 +67,10 @@ def trees_in(file: Any) -> dict[str, list[TreeKey]]:
 
 
 def choose(path: str, wanted: str, known: Mapping[str, list[TreeKey]]) -> TreeKey:
-    """The tree of `known` that `wanted` names: `T` is its highest cycle, `T;1` its cycle 1.
+    """Returns the tree of `known` that `wanted` names: `T` means the highest cycle, `T;1` means cycle 1.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no such tree or cycle.
     """
     name, _, cycle = wanted.partition(";")
     if wanted in known:  # a tree may have a semicolon in its own name
@@ -87,7 +88,7 @@ def choose(path: str, wanted: str, known: Mapping[str, list[TreeKey]]) -> TreeKe
 
 
 def _walk(folder: Any, path: str) -> Iterator[TreeKey]:
-    """The trees below a folder. Uproot's own look-up takes a slash in the name of an object for a folder."""
+    """Yields the trees below a folder; uproot's own look-up takes a slash in the name of an object for a folder."""
     for key in folder._keys:
         name = f"{path}{key.fName}"
         if key.fClassName in _TREES:
@@ -97,7 +98,7 @@ def _walk(folder: Any, path: str) -> Iterator[TreeKey]:
 
 
 def _entries_in_header(key: Any) -> int | None:
-    """fEntries of a TTree, which stands before its branches; None where the object is written in another way."""
+    """Returns fEntries of a TTree, which precedes its branches; None if the object is written in another way."""
     if key.fClassName == "ROOT::RNTuple":
         return None
     chunk, cursor = key.get_uncompressed_chunk_cursor()
@@ -120,32 +121,32 @@ def _entries_in_header(key: Any) -> int | None:
     return int(struct.unpack_from(">q", raw, place)[0])
 
 
-def index_names(stored: Any) -> tuple[str, str] | None:
-    """The two expressions of a TTreeIndex, `run` and `event`; None for an index of another class.
+def index_names(stored: Any) -> tuple[str, ...]:
+    """Returns the expressions of a TTreeIndex, such as `run` and `event`; none for an index of another class.
 
-    Uproot has no model for it, as files hold no description of it: behind the base class stand the two names, each
-    behind its length.
+    Uproot has no model of the class, because files hold no description of it: the base class is followed by the two
+    names, each after its length. ROOT writes "0" for a minor expression that is not used; it is left out.
     """
-    if stored.classname != "TTreeIndex" or not hasattr(stored, "cursor"):
-        return None
+    if stored is None or stored.classname != "TTreeIndex" or not hasattr(stored, "cursor"):
+        return ()
     place = stored.cursor.index
     raw = memoryview(stored.chunk.raw_data)[place - stored.chunk.start :]
     header = _object_header(raw, 0)
     base = _object_header(raw, header[1]) if header else None
     if base is None:
-        return None
+        return ()
     place, names = base[2], []
     for _ in range(2):
         length, place = raw[place], place + 1
-        if length == 255:  # so long a name has its length in four bytes more
+        if length == 255:  # the length of a longer name follows in four bytes
             length, place = int(struct.unpack_from(">I", raw, place)[0]), place + 4
         names.append(bytes(raw[place : place + length]).decode("utf-8", "replace"))
         place += length
-    return names[0], names[1]
+    return tuple(name for name in names if name != "0")
 
 
 def _object_header(raw: memoryview, place: int) -> tuple[int, int, int] | None:
-    """Version, first byte and end of the object at `place`; None where it was written without its length."""
+    """Returns version, first byte and end of the object at `place`; None if it was written without its length."""
     length, version = struct.unpack_from(">IH", raw, place)
     if not length & _BYTE_COUNT:
         return None
@@ -153,27 +154,22 @@ def _object_header(raw: memoryview, place: int) -> tuple[int, int, int] | None:
 
 
 def _not_closed(file: Any) -> str:
-    """The end of a sentence: what is wrong with a file without a list of contents, and what ROOT finds in it."""
-    trees: dict[str, TreeKey] = {}
-    for tree in _records(file):
-        trees[tree.name] = tree
-    told = []
-    for name, tree in trees.items():
-        try:
-            told.append(f"{name} with {tree.n_entries:,} entries")
-        except DataError:
-            continue
+    """Returns, as the end of a sentence, why a file has no list of contents and which trees ROOT can recover."""
+    recoverable = []
+    for name, tree in {tree.name: tree for tree in _records(file)}.items():
+        with suppress(DataError):
+            recoverable.append(f"{name} with {tree.n_entries:,} entries")
     what = "was not closed by the program that wrote it, which may still be running or was killed"
-    if not told:
+    if not recoverable:
         return f"{what}; no tree can be recovered from it"
     command = f'root -l -b -q -e \'TFile::Open("{file.file_path}", "UPDATE")->Close()\''
-    return f"{what}; ROOT can recover {', '.join(told)} from it: {command} repairs the file (keep a copy)"
+    return f"{what}; ROOT can recover {', '.join(recoverable)} from it: {command} repairs the file (keep a copy)"
 
 
 def _records(file: Any) -> Iterator[TreeKey]:
-    """The trees of the top folder among the records of a file, which follow each other from its beginning to its end.
+    """Yields the trees of the top folder, found by walking through the records of a file from its beginning.
 
-    What TFile::Recover does: a record of negative length is a gap, and the first that makes no sense is the end.
+    This is what TFile::Recover does: a record of negative length is a gap, and the first invalid record ends the walk.
     """
     source, place = file.file.source, int(file.file.fBEGIN)
     size = int(source.num_bytes)

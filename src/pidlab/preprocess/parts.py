@@ -1,0 +1,151 @@
+"""Parts: what each row of a sample is for, and what is checked of the events before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.errors import DataError
+from pidlab.preprocess.data_checks import copies_across, equal_inputs, heavy_events, telling_features
+from pidlab.preprocess.events import Events, input_names
+from pidlab.preprocess.recipe import Recipe
+from pidlab.progress import Watcher
+from pidlab.read.inspection import find_codes, shortest
+from pidlab.sample import BoolArray, IntArray, Sample
+from pidlab.split import Part, fold_of, is_validation, split
+
+_N_LOOKED_AT = 100_000  # values of a feature among which codes are looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What each of the n rows of a sample is for.
+
+    Attributes:
+        part: (n,) the `Part` of each row; with folds every row is a test row.
+        fold: (n,) the fold whose model must not see the row; None without folds.
+        validation: (n,) true for rows that validate if they are not test rows.
+    """
+
+    part: NDArray[np.int8]
+    fold: NDArray[np.int8] | None
+    validation: BoolArray
+
+    def training(self) -> Iterator[tuple[IntArray, IntArray]]:
+        """The training and validation rows: one pair, or one pair a fold."""
+        if self.fold is None:
+            yield np.flatnonzero(self.part == Part.TRAIN), np.flatnonzero(self.part == Part.VALIDATION)
+            return
+        for fold in range(int(self.fold.max()) + 1):
+            seen = self.fold != fold
+            yield np.flatnonzero(seen & ~self.validation), np.flatnonzero(seen & self.validation)
+
+    def quoted(self) -> dict[str, IntArray]:
+        """The rows of the samples "train", "validation" and "test", for which numbers are quoted."""
+        if self.fold is None:
+            return {p.name.lower(): np.flatnonzero(self.part == p) for p in (Part.TRAIN, Part.VALIDATION, Part.TEST)}
+        rows = {"train": np.flatnonzero(~self.validation), "validation": np.flatnonzero(self.validation)}
+        return {**rows, "test": np.arange(len(self.part))}
+
+    @property
+    def threshold_sample(self) -> str:
+        """The sample that decides thresholds: "validation", or "train" if there is no validation sample."""
+        return "validation" if len(self.quoted()["validation"]) else "train"
+
+
+def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events, Parts]:
+    """Check the events, decide what each row is for, and note what a reader of the results must know.
+
+    Raises:
+        DataError: a feature has one value only, `data.event_id` does not tell events apart, or a sample has no events
+            of a class.
+    """
+    sample, config = events.sample, recipe.loaded.config
+    _check_features(sample, watcher)
+    _check_event_keys(recipe, sample)
+    if not recipe.event_id:
+        watcher.note("Events are identified by file and entry number, since data.event_id names no branches.")
+    negative = sample.weight < 0
+    if negative.any():
+        share = np.abs(sample.weight[negative]).sum() / np.abs(sample.weight).sum()
+        policy = f"training takes negative_weights: {config.negative_weights}, evaluation keeps the sign"
+        watcher.note(
+            f"{negative.mean():.1%} of the rows have negative weights ({share:.1%} of the sum of |w|); {policy}."
+        )
+    parts = _parts(recipe, events)
+    _check_parts(sample, parts, wants_validation=config.split.validation > 0)
+    for sentence in _cautions(events, parts):
+        watcher.note(sentence)
+    if config.split.validation == 0:
+        watcher.note("There is no validation sample: thresholds come from the training sample.")
+    return events, parts
+
+
+def _parts(recipe: Recipe, events: Events) -> Parts:
+    """What each row is for, by the hash of its event or as `split.test` declares it."""
+    config, event = recipe.loaded.config, events.sample.event
+    validation = is_validation(event, config.split.validation, config.split.seed)
+    if config.folds:
+        fold = fold_of(event, config.folds, config.split.seed)
+        return Parts(np.full(len(event), Part.TEST, np.int8), fold, validation)
+    test = events.declared_test if events.declared_test is not None else config.split.test
+    assert not isinstance(test, str)
+    return Parts(split(event, test, config.split.validation, config.split.seed), None, validation)
+
+
+def _check_features(sample: Sample, watcher: Watcher) -> None:
+    """Check that each feature has more than one value, and note values that look like codes for missing ones."""
+    for j, name in enumerate(sample.features):
+        finite = sample.x[:, j][np.isfinite(sample.x[:, j])]
+        if not len(finite):
+            raise DataError(
+                f"the feature {name!r} is missing (NaN) in all {len(sample):,} selected events; leave it out"
+            )
+        if finite.min() == finite.max() and len(finite) == len(sample):
+            only = shortest(float(finite[0]))
+            raise DataError(f"the feature {name!r} is {only} in all {len(sample):,} selected events; leave it out")
+        for value, share in find_codes(finite[:_N_LOOKED_AT].astype(np.float64)):
+            watcher.note(
+                f"The feature {name!r} is {shortest(value)} in {share:.1%} of the events, far from all others; "
+                f"if that means not measured, say `missing: [{shortest(value)}]`."
+            )
+
+
+def _cautions(events: Events, parts: Parts) -> Iterator[str]:
+    """Yields a sentence for everything that makes the numbers look better or surer than they are."""
+    sample, inputs = events.sample, events.inputs
+    names = input_names([i.source for i in inputs])
+    yield from equal_inputs(inputs, [names[i.source] for i in inputs])
+    copies = copies_across(sample, parts.part if parts.fold is None else parts.fold)
+    if copies is not None:
+        yield copies
+    yield from heavy_events(sample, parts.quoted())
+    yield from telling_features(sample)
+
+
+def _check_event_keys(recipe: Recipe, sample: Sample) -> None:
+    """Check that `data.event_id` tells events apart.
+
+    Raises:
+        DataError: it is the same in all rows, which would all be of one part.
+    """
+    if recipe.event_id and len(sample) > 1 and (sample.event == sample.event[0]).all():
+        names = ", ".join(recipe.event_id)
+        what = f"[{names}] is the same in all {len(sample):,} selected rows, which would all be of the same event"
+        raise DataError(f"data.event_id: {what}; name branches that differ from event to event, or leave it out")
+
+
+def _check_parts(sample: Sample, parts: Parts, wants_validation: bool) -> None:
+    """Check that every sample has events of every class."""
+    for train, validation in parts.training():
+        needed = {"train": train, "validation": validation} if wants_validation else {"train": train}
+        for name, rows in {**needed, "test": parts.quoted()["test"]}.items():
+            counts = np.bincount(sample.y[rows], minlength=len(sample.classes))
+            if not counts.all():
+                empty = sample.classes[int(np.argmin(counts))]
+                total = int((sample.y == sample.classes.index(empty)).sum())
+                advice = "give more events or change split (share or seed)"
+                raise DataError(f"no event of the class {empty!r} ({total:,} in all) is in the {name} sample; {advice}")

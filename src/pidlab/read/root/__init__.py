@@ -1,0 +1,1 @@
+"""ROOT files through uproot, which sees names of branches but never an expression."""
