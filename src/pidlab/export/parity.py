@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from pidlab.errors import DataError, ModelError
 from pidlab.evaluate.points.flat import thresholds_at
-from pidlab.expressions import Expression, evaluate, parse
 from pidlab.preprocess.events import check_table
-from pidlab.preprocess.features import expression_columns, feature_matrix, missing_values
+from pidlab.preprocess.features import expression_columns, feature_matrix, missing_values, values_of
+from pidlab.preprocess.recipe import LocatedExpression
 from pidlab.preprocess.selection import selected
 from pidlab.read import STEP, Chunk, Source, Table
 from pidlab.runs.bundle import Bundle
@@ -92,12 +92,10 @@ def parity_events(bundle: Bundle, n: int = 20_000, sources: Sequence[Source] | N
     return _computed(bundle, branches, members)
 
 
-def flat_spectators(bundle: Bundle) -> dict[str, Expression]:
+def flat_spectators(bundle: Bundle) -> dict[str, LocatedExpression]:
     """Returns the expressions of the spectators that flat working points follow."""
-    located = dict(bundle.recipe.spectators)
-    aliases = dict(bundle.recipe.loaded.config.data.aliases)
-    names = dict.fromkeys(n for ds in bundle.decisions.values() for d in ds if d.flat for n in d.flat.names)
-    return {name: located[name].expression if name in located else parse(name, aliases) for name in names}
+    names = {n for decisions in bundle.decisions.values() for d in decisions if d.flat for n in d.flat.names}
+    return {name: located for name, located in bundle.recipe.spectators if name in names}
 
 
 def largest_difference(what: str, found: Any, expected: Any, limit: float = LIMIT) -> float:
@@ -133,8 +131,8 @@ def _sources(bundle: Bundle) -> list[Source]:
 
 def _read(bundle: Bundle, sources: Sequence[Source], n: int) -> tuple[Columns, frozenset[str]]:
     """Returns about `n` rows of the branches that are scored, and the branches with one value for each candidate."""
-    expressions = [s.expression for s in bundle.recipe.expressions()] + list(flat_spectators(bundle).values())
-    names = sorted({name for expression in expressions for name in expression.branches})
+    scored = [*bundle.recipe.expressions(), *flat_spectators(bundle).values()]
+    names = sorted({name for located in scored for name in located.expression.branches})
     pieces: list[Columns] = []
     members: frozenset[str] = frozenset()
     for source in sources:
@@ -164,10 +162,7 @@ def _computed(bundle: Bundle, branches: Columns, members: frozenset[str]) -> Par
     arrays = {"Entry$": np.arange(n), "LocalEntry$": np.arange(n)} | branches
     chunk = Chunk(arrays, 0, n, arrays)
     x, expressions, kept = feature_matrix(recipe, chunk), expression_columns(recipe, chunk), selected(recipe, chunk)
-    spectators = {
-        name: np.asarray(evaluate(expression, arrays, n), np.float64)
-        for name, expression in flat_spectators(bundle).items()
-    }
+    spectators = {name: values_of(located, chunk) for name, located in flat_spectators(bundle).items()}
     with np.errstate(over="ignore", invalid="ignore"):  # some special values are very large
         scores = {name: model.scores_of(x, expressions) for name, model in bundle.models.items()}
     passed = {

@@ -41,7 +41,7 @@ class Header:
         self.names: dict[str, str] = {}
         for name in models:
             self.names[name] = cpp_identifier(name, [*_RESERVED, namespace, *self.names.values()])
-        self.flat = flat_spectators(bundle)
+        self.flat = {name: located.expression for name, located in flat_spectators(bundle).items()}
         scored = [e for name in models for e in self.expressions_of(name)]
         flat = {n for m in models for d in bundle.decisions[m] if d.flat for n in d.flat.names}
         self.event = event_text([*scored, *(self.flat[name] for name in flat)], events)
