@@ -25,7 +25,6 @@ from sklearn.neural_network import MLPClassifier
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from toy import toy
-from xgboost import XGBClassifier
 
 from pidlab.models.base import ValidationSet
 from pidlab.models.mlp.estimator import MLP
@@ -192,6 +191,8 @@ def scoring() -> list[Row]:
     """Events a second of the network against TMVA's Reader, carried over by xgboost: medians, measured in turns."""
     x, y, _ = standardised()
     model = MLP(preset="workshop", epochs=2, device="cpu").fit(x[:20_000], y[:20_000])
+    from xgboost import XGBClassifier  # only here: gpu.py imports this module where there is no xgboost
+
     trees = XGBClassifier(n_estimators=850, max_depth=3, learning_rate=0.1, n_jobs=1).fit(x[:144_000], y[:144_000])
     events = np.tile(x, (8, 1))
 

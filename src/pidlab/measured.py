@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,3 +25,9 @@ class Measured(NamedTuple):
 
 
 UNDEFINED = Measured(math.nan, math.nan, math.nan, 0.0)
+
+
+def bounds(numbers: Sequence[Measured]) -> tuple[Array, Array, Array]:
+    """Returns the (m,) values, lower bounds and upper bounds of m numbers."""
+    table = np.array([number[:3] for number in numbers], dtype=np.float64).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]

@@ -32,7 +32,7 @@ from pidlab.models.explain import explained
 from pidlab.models.model import Model, Scores
 from pidlab.models.registry import Resources, check_models
 from pidlab.models.training import calibrated, fit_model
-from pidlab.plots.worker import second
+from pidlab.plots.worker import figure_worker
 from pidlab.preprocess.events import Events, Input, load
 from pidlab.preprocess.features import expression_values_changed
 from pidlab.preprocess.parts import Parts, preprocess
@@ -57,7 +57,7 @@ def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watch
     """
     started = time.time()
     n_processes = resources.n_jobs or len(os.sched_getaffinity(0))
-    with whole_folder(output, watcher.note) as folder, second(loaded.config, n_processes) as worker:
+    with whole_folder(output, watcher.note) as folder, figure_worker(loaded.config, n_processes) as worker:
         done = analyse(loaded, resources, watcher)
         bundle = save_bundle(folder, done.recipe, done.models, done.results.models)
         write_events(folder, done.scored)

@@ -1,4 +1,4 @@
-"""Numbers as text: as many digits as their errors support, the same in the report, the terminal and the verdicts."""
+"""Numbers as text with as many digits as their errors support, for the report, the terminal and the verdicts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def format_number(value: float | None, digits: int = 4) -> str:
-    """`value` to some significant digits; "–" where there is none."""
+    """Returns `value` with `digits` significant digits; "–" for None and NaN."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -21,10 +21,10 @@ def format_number(value: float | None, digits: int = 4) -> str:
 
 
 def format_measured(measured: Measured) -> str:
-    """A number with its error as the Particle Data Group rounds (Review of Particle Physics, introduction, 5.3).
+    """Returns a number with its error as the Particle Data Group rounds (Review of Particle Physics, intro, 5.3).
 
-    "0.9912 ± 0.0005", "0.9912 +0.0005 −0.0006", "(3.1 ± 0.2)×10⁻⁴", "> 830" where only a lower bound exists, and
-    "–" for what is undefined.
+    Examples are "0.9912 ± 0.0005", "0.9912 +0.0005 −0.0006", "(3.1 ± 0.2)×10⁻⁴", "> 830" if there is only a lower
+    bound, and "–" if the number is undefined.
     """
     value, low, high, _ = measured
     if math.isnan(value):
@@ -42,7 +42,7 @@ def format_measured(measured: Measured) -> str:
 
 
 def format_symmetric(measured: Measured, factor: float = 1.0) -> str:
-    """A number and the larger side of its interval, both times `factor`: "0.99898 ± 0.00020"."""
+    """Returns a number and the larger side of its interval, both times `factor`, as in "0.99898 ± 0.00020"."""
     value, low, high, _ = measured
     error = factor * max(high - value, value - low)
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
@@ -52,13 +52,13 @@ def format_symmetric(measured: Measured, factor: float = 1.0) -> str:
 
 
 def format_interval(value: float, low: float, high: float) -> str:
-    """A number and its bounds with the same number of decimal places: "1.14 [1.00, 1.30]"."""
+    """Returns a number and its bounds with the same number of decimal places, as in "1.14 [1.00, 1.30]"."""
     texts = format_alike((value, low, high), _narrowest(value, low, high))
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def format_alike(numbers: tuple[float, ...], error: float) -> list[str]:
-    """Numbers with the decimal places of two digits of `error`; three significant digits each without one."""
+    """Returns numbers to two digits of `error`; to three significant digits each if `error` is undefined."""
     if not (math.isfinite(error) and error > 0):
         return [format_number(number, 3) for number in numbers]
     places = min(1 - math.floor(math.log10(error)), 10)
@@ -66,12 +66,12 @@ def format_alike(numbers: tuple[float, ...], error: float) -> list[str]:
 
 
 def _narrowest(value: float, low: float, high: float) -> float:
-    arms = [arm for arm in (high - value, value - low) if math.isfinite(arm) and arm > 0]
-    return max(min(arms), 0.1 * max(arms)) if arms else math.nan
+    lengths = [length for length in (high - value, value - low) if math.isfinite(length) and length > 0]
+    return max(min(lengths), 0.1 * max(lengths)) if lengths else math.nan
 
 
 def _power(size: float) -> int:
-    """The power of ten to take out: none for sizes that read well as they are."""
+    """Returns the power of ten to factor out, 0 for sizes that are written without one."""
     return 0 if 1e-3 <= size < 1e6 else math.floor(math.log10(size))
 
 
@@ -83,9 +83,9 @@ def _with_errors(value: float, up: float, down: float) -> str:
 
 
 def decimal_places(up: float, down: float) -> int:
-    """Decimal places: two digits of the smaller error up to 3.54 (in its own power of ten), else one.
+    """Returns the decimal places that show two digits of the smaller error, or one if these are above 3.54.
 
-    An error under a tenth of the other does not add digits.
+    The smaller error counts as at least a tenth of the larger, so that a tiny error does not add digits.
     """
     error = max(min(up, down), 0.1 * max(up, down))
     exponent = math.floor(math.log10(error))
@@ -93,13 +93,13 @@ def decimal_places(up: float, down: float) -> int:
 
 
 def fixed(value: float, places: int) -> str:
-    """`value` rounded to so many decimal places, which may be negative."""
+    """Returns `value` rounded to a number of decimal places, which may be negative."""
     rounded = round(value, places) + 0.0
     return f"{rounded:.{max(places, 0)}f}".replace("-", "−")
 
 
 def format_rate(rate: float) -> str:
-    """So many a second, to two digits: "850", "21 k", "1.4 M"."""
+    """Returns a rate to two digits, as in "850", "21 k" and "1.4 M"."""
     if not math.isfinite(rate) or rate <= 0:
         return "–"
     for factor, suffix in ((1e6, " M"), (1e3, " k"), (1.0, "")):

@@ -1,4 +1,4 @@
-"""A whole run's figures: their looks and names, what is there and what is absent, the same bytes each time."""
+"""A whole run's figures: their styles and names, what is there and what is absent, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from example_results import FEATURES, TARGETS, example, measured
-from pidlab import plots
 from pidlab.errors import OutputError
 from pidlab.evaluate.results.run import (
     Comparison,
@@ -42,6 +41,12 @@ def written(tmp_path_factory):
     return gallery.write(TWO, directory), directory
 
 
+def figures(results):
+    """The name, title, description and figure of everything there is to draw."""
+    for name, sheet in gallery.catalogue(results).items():
+        yield name, sheet.title, sheet.alt, gallery.drawn(sheet, name)
+
+
 def texts(figure):
     return {text.get_text() for text in figure.findobj(Text)}
 
@@ -50,24 +55,24 @@ def flat(model, **changes):
     return dataclasses.replace(model, **changes)
 
 
-# looks
+# styles
 
 
 def test_colours_belong_to_models_and_classes_and_the_signal_comes_first():
     assert (
-        style.class_looks(("pion", "electron"), "electron")["electron"]
-        == style.class_looks(("electron", "pion"), "electron")["electron"]
+        style.class_styles(("pion", "electron"), "electron")["electron"]
+        == style.class_styles(("electron", "pion"), "electron")["electron"]
     )
-    looks = style.model_looks([f"m{i}" for i in range(10)])
-    assert len({look.colour for look in looks.values()}) == 10
-    assert len({(look.marker, str(look.line)) for look in looks.values()}) == 10
+    styles = style.model_styles([f"m{i}" for i in range(10)])
+    assert len({style.colour for style in styles.values()}) == 10
+    assert len({(style.marker, str(style.line)) for style in styles.values()}) == 10
 
 
 @pytest.mark.slow
 def test_a_model_has_the_same_colour_in_every_figure():
-    colour = style.model_looks(list(TWO.models))["mlp"].colour
+    colour = style.model_styles(list(TWO.models))["mlp"].colour
     some = dataclasses.replace(TWO, inputs={}, correlation={}, comparisons=())
-    drawn = {name: figure for name, _, _, figure in gallery.figures(some)}
+    drawn = {name: figure for name, _, _, figure in figures(some)}
     heights = 1 / np.where(TWO.models["mlp"].roc["pion"].misid > 0, TWO.models["mlp"].roc["pion"].misid, np.nan)
     curve = next(line for line in drawn["roc"].axes[0].lines if np.allclose(line.get_ydata(), heights, equal_nan=True))
     smeared = drawn["robustness_smear"].axes[0].containers[1].lines[0]
@@ -79,7 +84,7 @@ ODD = ("_hidden", "$x_{", "a$b$c", r"\frac{1}{2}", "100%", "x^2_i", "漢字 ε",
 
 @pytest.fixture(scope="module")
 def oddly_named():
-    return {name: figure for name, _, _, figure in gallery.figures(with_odd_names(TWO.models["mlp"]))}
+    return {name: figure for name, _, _, figure in figures(with_odd_names(TWO.models["mlp"]))}
 
 
 @pytest.mark.slow
@@ -124,7 +129,7 @@ def test_robustness_starts_from_the_candidates_that_were_changed():
     nominal = RobustnessPoint("nominal", "all", 0.0, measured(0.777, 1000), UNDEFINED, {})
     changed = {"mlp": dataclasses.replace(TWO.robustness["mlp"], nominal=nominal)}
     some = dataclasses.replace(TWO, inputs={}, correlation={}, comparisons=(), cutflow=(), robustness=changed)
-    drawn = {name: figure for name, _, _, figure in gallery.figures(some)}
+    drawn = {name: figure for name, _, _, figure in figures(some)}
     assert drawn["robustness_smear"].axes[0].containers[0].lines[0].get_ydata()[0] == 0.777
     assert {bar.get_x() for bar in drawn["robustness_drop"].axes[0].patches} == {0.777}
 
@@ -153,7 +158,7 @@ def test_every_kind_of_figure_is_there(written):
 
 @pytest.mark.slow
 def test_several_classes_have_a_roc_and_a_comparison_each():
-    names = [name for name, *_ in gallery.figures(THREE)]
+    names = [name for name, *_ in figures(THREE)]
     assert {"roc", "roc_pion", "roc_kaon", "compare", "compare_kaon"} <= set(names)
     assert len(names) == len({name.lower() for name in names})
 
@@ -186,8 +191,7 @@ def test_the_same_results_give_the_same_bytes():
     few = dataclasses.replace(TWO, models={"mlp": flat(TWO.models["mlp"], maps=())}, inputs={}, correlation={})
     few = dataclasses.replace(few, robustness={}, comparisons=())
     first, second = (
-        [gallery.rendered(figure, name, "png", "pdf", "svg") for name, _, _, figure in gallery.figures(few)]
-        for _ in range(2)
+        [gallery.rendered(figure, name, "png", "pdf", "svg") for name, _, _, figure in figures(few)] for _ in range(2)
     )
     assert first == second
     assert len(first) == len(["learning", "roc", "response", "confusion", "cutflow"])
@@ -196,24 +200,25 @@ def test_the_same_results_give_the_same_bytes():
 def test_matplotlib_is_left_as_it_was(tmp_path):
     before = dict(mpl.rcParams)
     small = dataclasses.replace(TWO, models={}, comparisons=(), robustness={}, inputs={}, correlation={})
-    for *_, figure in gallery.figures(small):
+    for *_, figure in figures(small):
         assert dict(mpl.rcParams) == before
         assert isinstance(figure, Figure)
-    assert [path.name for path in plots.save_plots(small, tmp_path)] == ["cutflow.png", "cutflow.pdf"]
+    assert [picture.name for picture in gallery.write(small, tmp_path)] == ["cutflow"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cutflow.pdf", "cutflow.png"]
     assert dict(mpl.rcParams) == before
     assert pyplot.get_fignums() == []
 
 
-def test_the_readers_own_settings_do_not_change_the_figures():
+def test_the_readers_own_settings_do_not_change_the_figures(tmp_path):
     small = dataclasses.replace(TWO, models={}, comparisons=(), robustness={}, inputs={}, correlation={})
-    plain = gallery.pictures(small)
+    plain = gallery.write(small, tmp_path, formats=())
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "black", "text.parse_math": False}):
-        assert gallery.pictures(small) == plain
+        assert gallery.write(small, tmp_path, formats=()) == plain
 
 
 def test_what_has_no_content_is_absent():
     empty = Results("e", ("e", "pi"), ("x",), {}, (), {}, (), {}, {}, {})
-    assert list(gallery.figures(empty)) == []
+    assert list(figures(empty)) == []
 
 
 @pytest.mark.slow
@@ -242,7 +247,7 @@ def test_empty_and_undefined_content_does_not_fail():
         (Comparison("m", "m", UNDEFINED, ()),), {"m": Robustness(points, {})}, {"x": {"e": nothing, "pi": negative}},
         {"e": np.full((2, 2), np.nan)},
     )  # fmt: skip
-    names = [name for name, _, _, figure in gallery.figures(results) if gallery.rendered(figure, name, "svg")]
+    names = [name for name, _, _, figure in figures(results) if gallery.rendered(figure, name, "svg")]
     assert not any(name.startswith("robustness") for name in names)
     assert {"inputs", "roc", "response_m", "confusion_m", "efficiency_p_m", "map_p_q_m", "compare", "cutflow"} <= set(
         names
@@ -257,7 +262,7 @@ def test_file_names_are_plain_and_do_not_collide():
         TWO, models={}, comparisons=(), robustness={}, inputs={}, cutflow=(),
         correlation=dict.fromkeys(("a.b", "a_b", "A_B"), np.eye(len(FEATURES))),
     )  # fmt: skip
-    assert [name for name, *_ in gallery.figures(odd)] == ["correlation_a_b", "correlation_a_b_2", "correlation_A_B_3"]
+    assert [name for name, *_ in figures(odd)] == ["correlation_a_b", "correlation_a_b_2", "correlation_A_B_3"]
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """One picture of each kind of figure, compared with the one kept in `baseline/` (pytest-mpl).
 
-After an intended change: `pytest tests/plots/test_plot_images.py --mpl-generate-path=tests/plots/baseline`; then look
+After an intended change: `pytest tests/plots/test_plot_images.py --mpl-generate-path=tests/plots/baseline`; then style
 at the pictures.
 """
 
@@ -64,9 +64,9 @@ QUALITY = ("calibration_mlp", "importance_mlp", "merit_mlp", "matrix_mlp")
 FLAT = {"one": ONE, "two": [Flat(x="P.p", bins=6, y="angle", y_bins=4)]}
 
 
-def drawn(results, name, look=gallery.PLAIN):
+def drawn(results, name, style=gallery.PLAIN):
     """A figure as its files show it."""
-    return recorded(gallery.drawn(gallery.catalogue(results)[name], name, look), margin=0.08)
+    return recorded(gallery.drawn(gallery.catalogue(results)[name], name, style), margin=0.08)
 
 
 @pytest.mark.slow

@@ -9,10 +9,18 @@ import pytest
 from matplotlib.text import Text
 
 from example_results import FEATURES, example, measured
-from pidlab import plots
 from pidlab.evaluate.results.run import CutStep, EfficiencyMap, Roc, Training
 from pidlab.measured import UNDEFINED
 from pidlab.plots import style
+from pidlab.plots.comparison import delta_auc, delta_misid
+from pidlab.plots.cutflow import cut_flow
+from pidlab.plots.efficiency import efficiency
+from pidlab.plots.inputs import feature
+from pidlab.plots.matrices import confusion, correlation, efficiency_map
+from pidlab.plots.response import response
+from pidlab.plots.robustness import dropped, robustness
+from pidlab.plots.roc import roc, roc_ratio
+from pidlab.plots.training import learning_curve, quantities
 
 TWO = example()
 THREE = example(("electron", "pion", "kaon"))
@@ -51,7 +59,7 @@ def flat(model, **changes):
 
 def test_response_draws_test_as_steps_and_train_as_points_of_unit_area(ax):
     model = TWO.models["mlp"]
-    plots.response(model, ax, signal="electron", looks=style.class_looks(TWO.classes, "electron"))
+    response(model, ax, signal="electron", styles=style.class_styles(TWO.classes, "electron"))
     steps = [patch.get_data() for patch in ax.patches]
     for drawn, particle in zip(steps, TWO.classes, strict=True):
         np.testing.assert_allclose(drawn.values, density(model.response["test"][particle]), rtol=1e-12)
@@ -69,7 +77,7 @@ def test_response_marks_each_threshold_within_the_axis_and_has_a_log_axis(ax):
     reachable = TWO.models["mlp"].working_points
     beyond = dataclasses.replace(reachable[0], name="eff100", threshold=float(np.finfo(np.float32).max))
     model = flat(TWO.models["mlp"], working_points=(*reachable, beyond))
-    plots.response(model, ax, signal="electron", looks=style.class_looks(TWO.classes, "electron"))
+    response(model, ax, signal="electron", styles=style.class_styles(TWO.classes, "electron"))
     dashed = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--"]
     assert dashed == [point.threshold for point in reachable]
     assert ax.get_yscale() == "log"
@@ -90,7 +98,7 @@ def roc_of(efficiency, misid, width=0.5):
 
 def test_roc_draws_efficiency_against_inverse_misid_and_leaves_out_zero_misid(ax):
     model = flat(TWO.models["mlp"], roc={"pion": roc_of([0.0, 0.5, 0.8, 1.0], [0.0, 0.01, 0.1, 1.0])})
-    plots.roc([model], "pion", ax, looks=style.model_looks(["mlp"]))
+    roc([model], "pion", ax, styles=style.model_styles(["mlp"]))
     x, y = ax.lines[0].get_data()
     np.testing.assert_allclose(x, [0.0, 0.5, 0.8, 1.0], rtol=1e-15)
     np.testing.assert_allclose(y, [np.nan, 100.0, 10.0, 1.0], rtol=1e-12)
@@ -98,7 +106,7 @@ def test_roc_draws_efficiency_against_inverse_misid_and_leaves_out_zero_misid(ax
 
 def test_roc_band_lies_between_the_inverse_bounds(ax):
     model = flat(TWO.models["mlp"], roc={"pion": roc_of([0.5, 0.8, 1.0], [0.01, 0.1, 1.0])})
-    plots.roc([model], "pion", ax, looks=style.model_looks(["mlp"]))
+    roc([model], "pion", ax, styles=style.model_styles(["mlp"]))
     corners = ax.collections[0].get_paths()[0].vertices
     heights = sorted(set(np.round(corners[corners[:, 0] == 0.8][:, 1], 9)))
     np.testing.assert_allclose(heights, [1 / 0.15, 1 / 0.05], rtol=1e-7)
@@ -106,7 +114,7 @@ def test_roc_band_lies_between_the_inverse_bounds(ax):
 
 def test_roc_band_is_open_above_where_the_lower_bound_is_zero(ax):
     curve = dataclasses.replace(roc_of([0.5, 1.0], [0.01, 1.0]), misid_low=np.array([0.0, 0.9]))
-    plots.roc([flat(TWO.models["mlp"], roc={"pion": curve})], "pion", ax, looks=style.model_looks(["mlp"]))
+    roc([flat(TWO.models["mlp"], roc={"pion": curve})], "pion", ax, styles=style.model_styles(["mlp"]))
     corners = ax.collections[0].get_paths()[0].vertices
     assert corners[corners[:, 0] == 0.5][:, 1].max() > ax.get_ylim()[1]
 
@@ -114,7 +122,7 @@ def test_roc_band_is_open_above_where_the_lower_bound_is_zero(ax):
 @pytest.mark.parametrize(("results", "against"), [(TWO, "pion"), (THREE, "pion"), (THREE, "kaon"), (THREE, "rest")])
 def test_roc_shows_all_models_in_one_figure(results, against, ax):
     models = list(results.models.values())
-    plots.roc(models, against, ax, looks=style.model_looks(list(results.models)))
+    roc(models, against, ax, styles=style.model_styles(list(results.models)))
     by_hand = [] if against == "rest" else ["hand"]
     assert legend_names(ax) == [*by_hand, "cuts", "mlp"]
     curves = [line for line in ax.lines if len(line.get_xdata()) > 2]
@@ -124,7 +132,7 @@ def test_roc_shows_all_models_in_one_figure(results, against, ax):
 
 def test_hand_cuts_are_one_point_with_both_error_bars(ax):
     hand = TWO.models["hand"]
-    plots.roc([hand], "pion", ax, looks=style.model_looks(["hand"]))
+    roc([hand], "pion", ax, styles=style.model_styles(["hand"]))
     point = hand.working_points[0]
     (container,) = ax.containers
     assert [float(v[0]) for v in container.lines[0].get_data()] == [
@@ -139,7 +147,7 @@ def test_hand_cuts_are_one_point_with_both_error_bars(ax):
 def test_ratio_is_one_for_the_reference_and_uses_equal_efficiency_for_the_others(ax):
     reference = flat(TWO.models["cuts"], roc={"pion": roc_of([0.4, 0.6, 1.0], [0.1, 0.3, 1.0])})
     model = flat(TWO.models["mlp"], roc={"pion": roc_of([0.2, 0.5, 1.0], [0.01, 0.05, 1.0])})
-    plots.roc_ratio([reference, model], "pion", ax, reference=reference, looks=style.model_looks(["cuts", "mlp"]))
+    roc_ratio([reference, model], "pion", ax, reference=reference, styles=style.model_styles(["cuts", "mlp"]))
     np.testing.assert_allclose(ax.lines[0].get_ydata(), 1.0, rtol=1e-12)
     np.testing.assert_allclose(ax.lines[1].get_ydata(), [np.nan, 0.2 / 0.05, 1.0], rtol=1e-12)
 
@@ -149,8 +157,8 @@ def test_ratio_is_one_for_the_reference_and_uses_equal_efficiency_for_the_others
 
 def test_efficiency_draws_each_bin_with_its_interval_and_leaves_empty_bins_out(ax):
     maps = [m for m in TWO.models["mlp"].maps if m.names == ("P.gtr.p",) and m.particle == "pion"]
-    looks = style.point_looks([m.working_point for m in maps])
-    plots.efficiency(maps, ax, looks=looks, signal="electron", title="mlp")
+    styles = style.point_styles([m.working_point for m in maps])
+    efficiency(maps, ax, styles=styles, signal="electron", title="mlp")
     assert legend_names(ax) == ["eff90", "eff95", "eff99"]
     assert ax.get_yscale() == "log"
     assert ax.get_ylabel() == "misid of pion"
@@ -164,7 +172,7 @@ def test_efficiency_draws_each_bin_with_its_interval_and_leaves_empty_bins_out(a
 
 def test_map_draws_the_values_and_writes_them_where_there_is_room(ax):
     one = next(m for m in TWO.models["mlp"].maps if len(m.names) == 2)
-    plots.efficiency_map(one, ax)
+    efficiency_map(one, ax)
     np.testing.assert_allclose(np.ma.filled(ax.collections[0].get_array(), np.nan), 100 * one.value.T, rtol=1e-12)
     roomy = 100 * one.value[1:][np.isfinite(one.value[1:])]
     written = [float(text.get_text()) for text in ax.texts]
@@ -175,7 +183,7 @@ def test_map_draws_the_values_and_writes_them_where_there_is_room(ax):
 def test_bins_of_a_map_too_uneven_to_read_are_drawn_alike_and_say_their_edges(ax):
     one = next(m for m in TWO.models["mlp"].maps if len(m.names) == 2)
     uneven = dataclasses.replace(one, edges=(np.array([2.0, 3, 4.5, 6, 8, 796]), one.edges[1]))
-    plots.efficiency_map(uneven, ax)
+    efficiency_map(uneven, ax)
     assert ax.get_xlim() == (0.0, 5.0)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["2", "3", "4.5", "6", "8", "796"]
     assert ax.get_ylim() == (one.edges[1][0], one.edges[1][-1])
@@ -201,7 +209,7 @@ def test_an_outlier_does_not_flatten_the_other_bins(edges, drawn, remark):
 
 def test_inputs_have_unit_area_by_class_and_say_where_values_lie_beyond(ax):
     by_class = TWO.inputs[FEATURES[0]]
-    plots.feature(FEATURES[0], by_class, ax, looks=style.class_looks(TWO.classes, "electron"))
+    feature(FEATURES[0], by_class, ax, styles=style.class_styles(TWO.classes, "electron"))
     for patch, histogram in zip(ax.patches, by_class.values(), strict=True):
         np.testing.assert_allclose(patch.get_data().values, density(histogram), rtol=1e-12)
     beyond = [any(h.sumw[flow] for h in by_class.values()) for flow in (0, -1)]
@@ -212,7 +220,7 @@ def test_inputs_have_unit_area_by_class_and_say_where_values_lie_beyond(ax):
 def test_weights_do_not_change_the_shape(ax):
     plain = TWO.inputs[FEATURES[0]]["pion"]
     heavy = dataclasses.replace(plain, sumw=7 * plain.sumw, sumw2=49 * plain.sumw2)
-    plots.feature("x", {"pion": plain, "electron": heavy}, ax, looks=style.class_looks(TWO.classes, "electron"))
+    feature("x", {"pion": plain, "electron": heavy}, ax, styles=style.class_styles(TWO.classes, "electron"))
     np.testing.assert_allclose(ax.patches[0].get_data().values, ax.patches[1].get_data().values, rtol=1e-12)
 
 
@@ -221,14 +229,14 @@ def test_weights_do_not_change_the_shape(ax):
 
 def test_correlation_colours_and_numbers_are_the_matrix_in_per_cent(ax):
     matrix = np.array([[1.0, -0.25, np.nan], [-0.25, 1.0, -0.001], [np.nan, -0.001, 1.0]])
-    plots.correlation(matrix, ("a", "b", "c"), ax)
+    correlation(matrix, ("a", "b", "c"), ax)
     np.testing.assert_array_equal(np.ma.filled(ax.collections[0].get_array(), np.nan), matrix)
     assert [text.get_text() for text in ax.texts] == ["100", "−25", "", "−25", "100", "0", "", "0", "100"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
 
 
 def test_the_first_row_of_a_matrix_is_on_top(ax):
-    plots.correlation(np.eye(3), ("a", "b", "c"), ax)
+    correlation(np.eye(3), ("a", "b", "c"), ax)
     low, high = ax.get_ylim()
     assert (low, high) == (2.5, -0.5)
     cell = ax.collections[0].get_transform().transform((0.5, 0.5))
@@ -239,7 +247,7 @@ def test_confusion_is_normalised_by_true_class_and_keeps_the_counts(ax):
     metrics = dataclasses.replace(
         TWO.models["mlp"].samples["test"], confusion=np.array([[90.0, 10.0], [500.0, 1500.0]])
     )
-    plots.confusion(metrics, ax)
+    confusion(metrics, ax)
     assert [text.get_text() for text in ax.texts] == ["90.0 %\n90", "10.0 %\n10", "25.0 %\n500", "75.0 %\n1,500"]
     assert (ax.get_ylabel(), ax.get_xlabel()) == ("true class", "decided")
 
@@ -249,18 +257,18 @@ def test_confusion_is_normalised_by_true_class_and_keeps_the_counts(ax):
 
 def test_learning_curves_split_the_history_by_quantity_and_sample(ax):
     training = Training(1.0, 3, {"loss": [3.0, 2.0, 1.0], "validation_loss": [3.5, 2.5], "validation_auc": [0.7, 0.8]})
-    assert plots.training.quantities(training) == {
+    assert quantities(training) == {
         "loss": {"train": "loss", "validation": "validation_loss"},
         "auc": {"validation": "validation_auc"},
     }
-    plots.learning_curve(training, "loss", ax)
+    learning_curve(training, "loss", ax)
     drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines}
     assert drawn == {"train": ([1, 2, 3], [3.0, 2.0, 1.0]), "validation": ([1, 2], [3.5, 2.5])}
 
 
 def test_comparison_draws_differences_with_intervals_and_a_zero_line(ax):
     pairs = TWO.comparisons
-    plots.delta_misid(pairs, "eff95", "pion", ax)
+    delta_misid(pairs, "eff95", "pion", ax)
     expected = [next((p.delta_misid for p in c.working_points if p.name == "eff95"), UNDEFINED) for c in pairs]
     (container,) = ax.containers
     np.testing.assert_array_equal(container.lines[0].get_xdata(), [m.value for m in expected])
@@ -271,7 +279,7 @@ def test_comparison_draws_differences_with_intervals_and_a_zero_line(ax):
 
 
 def test_delta_auc_of_a_single_point_is_left_out(ax):
-    plots.delta_auc(TWO.comparisons, ax)
+    delta_auc(TWO.comparisons, ax)
     values = ax.containers[0].lines[0].get_xdata()
     assert list(np.isnan(values)) == [True, True, False]
     assert values[2] == TWO.comparisons[2].delta_auc.value
@@ -279,8 +287,8 @@ def test_delta_auc_of_a_single_point_is_left_out(ax):
 
 def test_robustness_starts_from_the_sample_as_it_is(ax):
     unchanged = {name: TWO.models[name].samples["test"].auc for name in TWO.robustness}
-    looks = style.model_looks(list(TWO.models))
-    plots.robustness(TWO.robustness, "scale", "all", ax, looks=looks, unchanged=unchanged)
+    styles = style.model_styles(list(TWO.models))
+    robustness(TWO.robustness, "scale", "all", ax, styles=styles, unchanged=unchanged)
     x, y = ax.containers[1].lines[0].get_data()
     assert list(x) == [0.98, 1.0, 1.02]
     assert y[1] == unchanged["mlp"].value
@@ -290,7 +298,7 @@ def test_robustness_starts_from_the_sample_as_it_is(ax):
 
 def test_dropped_features_are_bars_from_the_full_auc(ax):
     without = {"a": measured(0.8, 1000), "b": measured(0.95, 1000), "c": UNDEFINED}
-    plots.dropped(without, measured(0.96, 1000), ax, look=style.Look("#000000", "o", "-"))
+    dropped(without, measured(0.96, 1000), ax, style=style.LineStyle("#000000", "o", "-"))
     ends = [sorted((bar.get_x(), bar.get_x() + bar.get_width())) for bar in ax.patches]
     np.testing.assert_allclose(ends[:2], [[0.8, 0.96], [0.95, 0.96]], rtol=1e-12)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
@@ -298,7 +306,7 @@ def test_dropped_features_are_bars_from_the_full_auc(ax):
 
 def test_cut_flow_bars_are_the_counts_and_carry_them(ax):
     steps = (CutStep("all", {"e": 1000, "pi": 20000}, {}), CutStep("p > 1", {"e": 900, "pi": 0}, {}))
-    plots.cut_flow(steps, ax, looks=style.class_looks(("e", "pi"), "e"))
+    cut_flow(steps, ax, styles=style.class_styles(("e", "pi"), "e"))
     assert [bar.get_width() for bar in ax.patches] == [1000, 900, 20000, 0]
     assert {" 1,000", " 900", " 20,000", " 0"} <= texts(ax.figure)
     low, high = ax.get_ylim()
@@ -311,5 +319,5 @@ def test_values_beyond_their_interval_are_drawn(ax):
         "eff90", "e", ("p",), (np.array([0.0, 1.0]),), *(np.ones(1),) * 4,
         np.array([1.02]), np.array([0.97]), np.array([1.0]), np.ones(1),
     )  # fmt: skip
-    plots.efficiency([one], ax, looks=style.point_looks(["eff90"]), signal="e")
+    efficiency([one], ax, styles=style.point_styles(["eff90"]), signal="e")
     np.testing.assert_allclose(bar_ends(ax.containers[0])[0, :, 1], [0.97, 1.02], rtol=1e-12)

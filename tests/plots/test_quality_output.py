@@ -111,9 +111,9 @@ def test_metrics_have_every_number_with_its_interval(results):
 
 
 @pytest.mark.slow
-def test_the_report_shows_them(results):
+def test_the_report_shows_them(results, tmp_path):
     for k, r in results.items():
-        page = render(r, title="t", config_yaml="", manifest={})
+        page = render(r, title="t", config_yaml="", manifest={}, figures=gallery.write(r, tmp_path, formats=()))
         assert "Calibration of mlp" in page
         assert ("Pairs of classes by mlp" in page) == (k == 4)
 

@@ -1,4 +1,4 @@
-"""What is recorded once looks as matplotlib itself draws it, in each format, and nothing of it is cut off."""
+"""What is recorded once styles as matplotlib itself draws it, in each format, and nothing of it is cut off."""
 
 from __future__ import annotations
 

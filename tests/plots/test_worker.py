@@ -10,11 +10,11 @@ import pytest
 from example_results import example
 from pidlab.config.schema import Style
 from pidlab.evaluate.results.stored import write_results
-from pidlab.plots import worker as figures
+from pidlab.plots import worker as worker_module
 from pidlab.plots.gallery import write
 from pidlab.plots.worker import FigureWorker, drawing
 
-LOOK = Style(experiment="CMS", label="Preliminary")
+STYLE = Style(experiment="CMS", label="Preliminary")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -25,12 +25,12 @@ def files(folder: Path) -> dict[str, bytes]:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], list[str]]:
     folder = tmp_path_factory.mktemp("alone")
     (folder / "plots").mkdir()
-    svgs = [picture.svg for picture in write(example(), folder / "plots", LOOK)]
+    svgs = [picture.svg for picture in write(example(), folder / "plots", STYLE)]
     return files(folder), svgs
 
 
 @pytest.fixture
-def second() -> Iterator[FigureWorker]:
+def worker() -> Iterator[FigureWorker]:
     process = FigureWorker()
     yield process
     process.stop()
@@ -41,7 +41,7 @@ def second() -> Iterator[FigureWorker]:
 def test_two_processes_draw_what_one_draws(
     tmp_path: Path,
     alone: tuple[dict[str, bytes], list[str]],
-    second: FigureWorker,
+    worker: FigureWorker,
     monkeypatch: pytest.MonkeyPatch,
     befalls: str,
 ) -> None:
@@ -49,13 +49,14 @@ def test_two_processes_draw_what_one_draws(
     if befalls != "no results":
         write_results(tmp_path / "results.json", example())
     if befalls == "death":
-        second.stop()
+        worker.stop()
     own: list[str] = []
-    one = figures.write_one
-    monkeypatch.setattr(figures, "write_one", lambda sheet, name, *rest: own.append(name) or one(sheet, name, *rest))
-    with drawing(tmp_path, example(), LOOK, second) as drawn:
+    write_one = worker_module.write_one
+    count = lambda sheet, name, *rest: own.append(name) or write_one(sheet, name, *rest)  # noqa: E731
+    monkeypatch.setattr(worker_module, "write_one", count)
+    with drawing(tmp_path, example(), STYLE, worker) as drawn:
         if befalls == "nothing":
-            second.wait()
+            worker.wait()
         made = drawn()
     assert [picture.svg for picture in made] == alone[1]
     assert files(tmp_path) == alone[0]
@@ -63,16 +64,16 @@ def test_two_processes_draw_what_one_draws(
 
 
 @pytest.mark.slow
-def test_a_process_that_gets_no_order_ends_with_the_one_that_started_it() -> None:
-    second = FigureWorker()
-    second._tell("")
-    second.wait()
-    assert second._process.returncode == 0
+def test_a_process_that_gets_no_request_ends_with_the_one_that_started_it() -> None:
+    worker = FigureWorker()
+    worker._send("")
+    worker.wait()
+    assert worker._process.returncode == 0
 
 
-def test_it_is_stopped_before_the_place_where_it_writes_is_removed(tmp_path: Path, second: FigureWorker) -> None:
+def test_it_is_stopped_before_the_folder_where_it_writes_is_removed(tmp_path: Path, worker: FigureWorker) -> None:
     (tmp_path / "plots").mkdir()
     write_results(tmp_path / "results.json", example())
-    with pytest.raises(KeyboardInterrupt), drawing(tmp_path, example(), LOOK, second):
+    with pytest.raises(KeyboardInterrupt), drawing(tmp_path, example(), STYLE, worker):
         raise KeyboardInterrupt
-    assert second._process.poll() is not None
+    assert worker._process.poll() is not None

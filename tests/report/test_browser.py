@@ -11,7 +11,8 @@ import pytest
 from chromium import Page
 
 from example_results import FEATURES, example
-from pidlab.report.page import write_report
+from pidlab.plots.gallery import write
+from pidlab.report.page import render, write_report
 from pidlab.rootio.results.run import write_results
 
 pytestmark = pytest.mark.slow
@@ -28,10 +29,11 @@ def report(tmp_path_factory):
     few = {name: dataclasses.replace(m, maps=m.maps[-12:]) for name, m in RESULTS.models.items() if name != "cuts"}
     results = dataclasses.replace(RESULTS, models=few, robustness={"mlp": RESULTS.robustness["mlp"]})
     write_results(folder / "results.root", results, "{}")
-    write_report(
-        folder / "report.html", results, title="Electrons", config_yaml="seed: 1\n", manifest={"seeds": {"seed": 1}},
-        root_file=folder / "results.root",
+    page = render(
+        results, title="Electrons", config_yaml="seed: 1\n", manifest={"seeds": {"seed": 1}},
+        figures=write(results, folder, formats=()), root_file=folder / "results.root",
     )  # fmt: skip
+    write_report(folder / "report.html", page)
     return folder / "report.html"
 
 

@@ -18,7 +18,7 @@ from pidlab.evaluate.intervals import clopper_pearson
 from pidlab.evaluate.results.run import CutStep, EfficiencyMap, Results
 from pidlab.measured import UNDEFINED
 from pidlab.rootio import read_efficiency, write_results
-from pidlab.rootio.results.run import root_text
+from pidlab.rootio.results.named_object import root_text
 from real_root import ask_root, needs_root
 
 LABELS = {"P.gtr.p": "$p$ [GeV]", "P.gtr.th": r"$\theta$ [deg]"}

@@ -827,7 +827,7 @@ def graph(*nodes: Any, batch: Any = None, d: int = 3) -> bytes:
 MEAN = ("ReduceMean", ["x"], ["m"], {"axes": [1], "keepdims": 1})
 GRAPHS = {
     "draws random numbers": lambda: graph(MEAN, ("RandomNormalLike", ["m"], ["r"]), ("Add", ["m", "r"], ["y"])),
-    "another score where other events": lambda: graph(
+    "another score when it is scored together": lambda: graph(
         MEAN, ("ReduceMean", ["m"], ["c"], {"axes": [0], "keepdims": 1}), ("Sub", ["m", "c"], ["y"])
     ),
     r"has the shape \(-1, 3\)": lambda: graph((*MEAN[:2], ["y"], MEAN[3]), batch=-1),

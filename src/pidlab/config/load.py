@@ -153,15 +153,13 @@ def _composed(text: str, name: str) -> Node | None:
         event = get_event()
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > _MAX_DEPTH:
-            raise ConfigError([Mistake(_mark(name, event), "", f"brackets nest more than {_MAX_DEPTH} deep")])
+            raise _refused(name, event, f"brackets nest more than {_MAX_DEPTH} deep")
         if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-            message = "YAML anchors and aliases are not read; repeat the value"
-            raise ConfigError([Mistake(_mark(name, event), "", message)])
+            raise _refused(name, event, "YAML anchors and aliases are not read; repeat the value")
         if isinstance(event, ScalarEvent) and len(event.value) > _MAX_BYTES // 10:
-            raise ConfigError([Mistake(_mark(name, event), "", "this value is too long")])
+            raise _refused(name, event, "this value is too long")
         if isinstance(event, ScalarEvent) and "\0" in event.value:
-            message = "holds a NUL character, which no name, path or expression has"
-            raise ConfigError([Mistake(_mark(name, event), "", message)])
+            raise _refused(name, event, "holds a NUL character, which no name, path or expression has")
         return event
 
     parser.get_event = checked
@@ -182,12 +180,15 @@ def _mark(name: str, marked: Any) -> str:
     return f"{name}:{marked.start_mark.line + 1}:{marked.start_mark.column + 1}"
 
 
+def _refused(name: str, marked: Any, message: str, path: KeyPath = ()) -> ConfigError:
+    return ConfigError([Mistake(_mark(name, marked), dotted(path), message)])
+
+
 def _value(node: Node, path: KeyPath, places: dict[KeyPath, str], name: str) -> Any:
     places.setdefault(path, _mark(name, node))
     tag = str(node.tag).rsplit(":", 1)[-1]
     if tag not in _TAGS:
-        message = f"the YAML tag {node.tag} is not read; quote the value"
-        raise ConfigError([Mistake(_mark(name, node), dotted(path), message)])
+        raise _refused(name, node, f"the YAML tag {node.tag} is not read; quote the value", path)
     if isinstance(node, SequenceNode):
         return [_value(item, (*path, i), places, name) for i, item in enumerate(node.value)]
     if isinstance(node, MappingNode):
@@ -199,7 +200,7 @@ def _value(node: Node, path: KeyPath, places: dict[KeyPath, str], name: str) -> 
         return _scalar(node)
     except ValueError:  # it has more digits than Python reads
         message = f"{node.value[:20]}… of {len(node.value):,} characters is no number that is read"
-        raise ConfigError([Mistake(_mark(name, node), dotted(path), message)]) from None
+        raise _refused(name, node, message, path) from None
 
 
 def _scalar(node: ScalarNode) -> Any:
@@ -214,10 +215,10 @@ def _mapping(node: MappingNode, path: KeyPath, places: dict[KeyPath, str], name:
     content: dict[str, Any] = {}
     for key_node, value_node in node.value:
         if not isinstance(key_node, ScalarNode):
-            raise ConfigError([Mistake(_mark(name, key_node), dotted(path), "a key must be a plain word")])
+            raise _refused(name, key_node, "a key must be a plain word", path)
         key = str(key_node.value)
         if key in content:
-            raise ConfigError([Mistake(_mark(name, key_node), dotted((*path, key)), "this key stands here twice")])
+            raise _refused(name, key_node, "this key stands here twice", (*path, key))
         places[(*path, key)] = _mark(name, key_node)
         content[key] = _value(value_node, (*path, key), places, name)
     return content
@@ -375,7 +376,7 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
                 if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
                     yield ("evaluate", section, i, axis), "bin edges must rise"
     yield from _unknown(config.tune or (), config.models, "models", ("tune",))
-    known = {*names, *(f.expression for f in config.feature_list), *_axes(config)}
+    known = {*names, *(f.expression for f in config.feature_list), *spectator_keys(config)}
     for name in (n for n in config.labels if n not in known):
         yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"
 
@@ -396,12 +397,6 @@ def _class_numbers(
             yield ("evaluate", key), f"says nothing of the class {name!r}; give every class {what}"
 
 
-def _axes(config: Config) -> set[str]:
-    """Returns the spectators and the axes of maps and of flat working points."""
-    asked = (*config.evaluate.maps, *config.evaluate.flat)
-    return {*config.spectators, *(axis for each in asked for axis in (each.x, each.y) if axis is not None)}
-
-
 def _merit_disagreements(config: Config, name: str, model: CutsModel) -> Iterator[tuple[KeyPath, str]]:
     merit, key = model.figure_of_merit, ("models", name, "figure_of_merit")
     if not model.nested and not config.evaluate.working_points:
@@ -417,3 +412,14 @@ def _merit_disagreements(config: Config, name: str, model: CutsModel) -> Iterato
 def feature_key(index: int, feature: str | Feature) -> KeyPath:
     """Returns the key path of a feature's expression."""
     return ("features", index) if isinstance(feature, str) else ("features", index, "expression")
+
+
+def spectator_keys(config: Config) -> dict[str, KeyPath]:
+    """Returns the spectators and the axes of maps and of flat working points, each with its first key path."""
+    keys: dict[str, KeyPath] = {name: ("spectators", i) for i, name in enumerate(config.spectators)}
+    for section, maps in (("maps", config.evaluate.maps), ("flat", config.evaluate.flat)):
+        for i, each in enumerate(maps):
+            keys.setdefault(each.x, ("evaluate", section, i, "x"))
+            if each.y is not None:
+                keys.setdefault(each.y, ("evaluate", section, i, "y"))
+    return keys

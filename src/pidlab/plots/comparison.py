@@ -1,4 +1,4 @@
-"""Models against each other on the same events: differences with their intervals, one row a pair."""
+"""Models compared on the same events: differences with their intervals, a row for each pair."""
 
 from __future__ import annotations
 
@@ -10,35 +10,31 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from pidlab.evaluate.results.run import Comparison
 from pidlab.measured import UNDEFINED, Measured
-from pidlab.plots.style import GREY, arms, columns, name_ticks, shown
+from pidlab.plots.style import GREY, name_ticks, shown, with_errors
 
 
 def delta_auc(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
-    """Draw AUC(b) − AUC(a) for each pair; right of zero b is better."""
-    return _forest([pair.delta_auc for pair in comparisons], pairs(comparisons), "ΔAUC", "b better →", ax)
+    """Draw AUC(b) − AUC(a) for each pair; b is better if the point lies right of zero."""
+    return _forest([pair.delta_auc for pair in comparisons], _names(comparisons), "ΔAUC", "b better →", ax)
 
 
 def delta_misid(comparisons: Sequence[Comparison], point: str, particle: str, ax: Axes) -> Axes:
-    """Draw misid(b) − misid(a) of `particle` at the working point `point`; left of zero b is better."""
-    numbers = [_paired(pair, point, particle) for pair in comparisons]
-    return _forest(numbers, pairs(comparisons), f"Δmisid, {shown(point, 20)}", "← b better", ax)
+    """Draw misid(b) − misid(a) of `particle` at the working point `point`; b is better left of zero."""
+    by_pair = [{(p.name, p.particle): p.delta_misid for p in pair.working_points} for pair in comparisons]
+    numbers = [found.get((point, particle), UNDEFINED) for found in by_pair]
+    return _forest(numbers, _names(comparisons), f"Δmisid, {shown(point, 20)}", "← b better", ax)
 
 
-def pairs(comparisons: Sequence[Comparison]) -> list[str]:
-    """The rows' names: "b − a"."""
+def _names(comparisons: Sequence[Comparison]) -> list[str]:
+    """Returns a name for each row: "b − a"."""
     return [f"{shown(pair.b, 20)} − {shown(pair.a, 20)}" for pair in comparisons]
 
 
-def _paired(pair: Comparison, point: str, particle: str) -> Measured:
-    found = (p.delta_misid for p in pair.working_points if (p.name, p.particle) == (point, particle))
-    return next(found, UNDEFINED)
-
-
 def _forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hint: str, ax: Axes) -> Axes:
-    value, low, high = columns(numbers)
+    value, errors = with_errors(numbers)
     ax.axvline(0.0, color=GREY, linewidth=1.0)
-    style: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 3.5, "linestyle": "none"}
-    ax.errorbar(value, range(len(rows)), xerr=arms(value, low, high), **style)
+    properties: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 3.5, "linestyle": "none"}
+    ax.errorbar(value, range(len(rows)), xerr=errors, **properties)
     name_ticks(ax, "y", rows)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.xaxis.set_major_locator(MaxNLocator(3, symmetric=False))

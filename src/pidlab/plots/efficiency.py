@@ -1,4 +1,4 @@
-"""Efficiency and misidentification against one spectator, each working point with its intervals."""
+"""Efficiency and misidentification against one spectator, with the intervals of each working point."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from pidlab.evaluate.results.run import EfficiencyMap
 from pidlab.plots.style import (
     NO_LABELS,
-    Look,
-    arms,
+    LineStyle,
     caption,
+    error_lengths,
     label_axes,
     legend,
     log_scale,
@@ -26,31 +26,32 @@ def efficiency(
     maps: Sequence[EfficiencyMap],
     ax: Axes,
     *,
-    looks: Mapping[str, Look],
+    styles: Mapping[str, LineStyle],
     signal: str,
     title: str = "",
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
-    """Draw the fraction of one class that passes, in bins of one spectator, for each working point.
+    """Draw the fraction of one class that passes each working point, in bins of one spectator.
 
-    Misidentification, of any class that is not `signal`, has a log axis.
+    The axis is logarithmic for misidentification, that is for every class but `signal`.
 
     Args:
-        maps: of one class and one spectator, one for each working point.
+        maps: of one class and one spectator, a map for each working point.
         ax: where to draw.
-        looks: one for each working point.
+        styles: working point to its style.
         signal: the signal's name.
-        title: written above the legend; the legend is left out where it is empty.
-        labels: spectator to the text of its axis, for those that have one.
+        title: heads the legend; no legend is drawn if it is empty.
+        labels: spectator to the text of its axis.
     """
     entries = []
     remark = ""
     for one in maps:
-        look = looks[one.working_point]
+        style = styles[one.working_point]
         edges, remark = visible_edges(one.edges[0])
         bars = ax.errorbar(
-            (edges[1:] + edges[:-1]) / 2, one.value, xerr=np.diff(edges) / 2, yerr=arms(one.value, one.low, one.high),
-            color=look.colour, marker=look.marker, markersize=4.5, linestyle="none", elinewidth=1.2,
+            (edges[1:] + edges[:-1]) / 2, one.value, xerr=np.diff(edges) / 2,
+            yerr=error_lengths(one.value, one.low, one.high),
+            color=style.colour, marker=style.marker, markersize=4.5, linestyle="none", elinewidth=1.2,
         )  # fmt: skip
         entries.append((bars, one.working_point))
     remark += _hatch_thin(maps[0], ax)
@@ -67,7 +68,7 @@ def efficiency(
 
 
 def _hatch_thin(one: EfficiencyMap, ax: Axes) -> str:
-    """Hatch the bins with too few effective events to lean on; the remark that says so."""
+    """Hatch the bins with too few effective events to rely on; returns a remark about them for the axis."""
     edges, _ = visible_edges(one.edges[0])
     for i in np.flatnonzero(one.thin):
         ax.axvspan(edges[i], edges[i + 1], facecolor="none", hatch="////", edgecolor="0.8", linewidth=0, zorder=0)

@@ -1,4 +1,4 @@
-"""The experiment's name, label, luminosity and energy above a figure, in the way of mplhep."""
+"""The label of an experiment above a figure: name, text, luminosity and energy, as mplhep writes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GAP = 10.0
 def put_label(figure: Figure, style: Style) -> None:
     """Write the label of `style` above everything on `figure`, from its leftmost to its rightmost axes.
 
-    What was drawn stays where it is; a label wider than the figure is made smaller. Within `style.context`.
+    Nothing that was drawn moves. A label wider than the figure is written smaller. Call it within `style.context`.
     """
     if style.experiment in ("none", "ROOT") and not (style.label or style.com or style.lumi):
         return
@@ -37,7 +37,7 @@ def put_label(figure: Figure, style: Style) -> None:
 
 
 def _strip(figure: Figure) -> Axes:
-    """Axes without height or lines on top of the figure."""
+    """Adds axes without height or lines on top of the figure and returns them."""
     box = figure.get_tightbbox()
     spans = [ax.get_position() for ax in figure.axes]
     left, right = min(s.x0 for s in spans), max(s.x1 for s in spans)
@@ -56,7 +56,7 @@ def _written(ax: Axes, style: Style, scale: float) -> list[Text]:
 
 
 def _labeller(style: Style) -> Callable[..., tuple[Text | None, ...]]:
-    """mplhep's way of the experiment; without one the label alone, since only experiments say "Simulation"."""
+    """Returns mplhep's function for the experiment; for none, one that writes the label without "Simulation"."""
     modules = {
         "CMS": mplhep.cms, "ATLAS": mplhep.atlas, "ALICE": mplhep.alice, "LHCb": mplhep.lhcb, "DUNE": mplhep.dune,
     }  # fmt: skip

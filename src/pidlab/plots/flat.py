@@ -1,4 +1,4 @@
-"""Flat-efficiency working points: the threshold against a spectator, and the efficiency before and after."""
+"""Flat-efficiency working points: the threshold against a spectator, and the efficiency it replaces and gives."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pidlab.evaluate.results.run import Flatness, WorkingPoint
 from pidlab.plots.style import (
     GREY,
     NO_LABELS,
-    Look,
-    arms,
+    LineStyle,
     caption,
     colour_bar,
+    error_lengths,
     label_axes,
     legend,
     shades,
@@ -23,22 +23,22 @@ from pidlab.plots.style import (
 )
 
 
-def thresholds(points: Sequence[WorkingPoint], ax: Axes, *, looks: Mapping[str, Look], title: str = "") -> Axes:
-    """Draw the thresholds of flat points that follow one spectator, and the constant ones as dashed lines.
+def thresholds(points: Sequence[WorkingPoint], ax: Axes, *, styles: Mapping[str, LineStyle], title: str = "") -> Axes:
+    """Draw thresholds against the spectator that they follow, with the constant thresholds as dashed lines.
 
     Args:
-        points: of one model; those that are not flat are left out.
+        points: of one model; only flat ones are drawn.
         ax: where to draw.
-        looks: one for each working point.
-        title: written above the legend.
+        styles: working point to its style.
+        title: heads the legend; no legend is drawn if it is empty.
     """
     entries = []
     for point in points:
         if point.flat is None:
             continue
-        look = looks[point.name]
-        (line,) = ax.plot(point.flat.nodes[0], point.flat.values, color=look.colour, marker=look.marker, markersize=4)
-        ax.axhline(point.threshold, color=look.colour, linestyle="--", linewidth=1.0)
+        style = styles[point.name]
+        (line,) = ax.plot(point.flat.nodes[0], point.flat.values, color=style.colour, marker=style.marker, markersize=4)
+        ax.axhline(point.threshold, color=style.colour, linestyle="--", linewidth=1.0)
         entries.append((line, point.name))
     label_axes(ax, "", "threshold")
     if title:
@@ -46,26 +46,28 @@ def thresholds(points: Sequence[WorkingPoint], ax: Axes, *, looks: Mapping[str, 
     return ax
 
 
-def flatness(found: Flatness, target: float, ax: Axes, *, look: Look, labels: Mapping[str, str] = NO_LABELS) -> Axes:
-    """Draw the efficiency in bins of one spectator: open and grey at the constant threshold, filled at the flat one.
+def flatness(
+    found: Flatness, target: float, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
+) -> Axes:
+    """Draw the efficiency in bins of one spectator: open grey points at the constant threshold, filled at the flat one.
 
     Args:
         found: of a point that follows one spectator.
         target: the efficiency asked for, a dashed line.
         ax: where to draw.
-        look: the working point's.
-        labels: spectator to the text of its axis, for those that have one.
+        style: that of the working point.
+        labels: spectator to the text of its axis.
     """
     edges, remark = visible_edges(found.after.edges[0])
     centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     entries = []
-    for one, colour, filled, word, chi2, aside in (
+    for one, colour, filled, word, chi2, offset in (
         (found.before, GREY, "white", "constant threshold", found.chi2_before, -0.15),
-        (found.after, look.colour, look.colour, found.working_point, found.chi2_after, 0.15),
+        (found.after, style.colour, style.colour, found.working_point, found.chi2_after, 0.15),
     ):
         bars = ax.errorbar(
-            centres + aside * half, one.value, yerr=arms(one.value, one.low, one.high), color=colour,
-            marker=look.marker, markerfacecolor=filled, markersize=4.5, linestyle="none", elinewidth=1.2,
+            centres + offset * half, one.value, yerr=error_lengths(one.value, one.low, one.high), color=colour,
+            marker=style.marker, markerfacecolor=filled, markersize=4.5, linestyle="none", elinewidth=1.2,
         )  # fmt: skip
         entries.append((bars, f"{word}: χ²/ndf {chi2:.3g}/{found.ndf}"))
     ax.axhline(target, color="black", linestyle="--", linewidth=0.8)
@@ -77,7 +79,7 @@ def flatness(found: Flatness, target: float, ax: Axes, *, look: Look, labels: Ma
 
 
 def threshold_map(point: WorkingPoint, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> Axes:
-    """Draw the thresholds of a point that follows two spectators, at its nodes, between which they are interpolated."""
+    """Draw the thresholds at the nodes of a point that follows two spectators; between nodes it interpolates."""
     flat = point.flat
     assert flat is not None
     nodes, values = flat.nodes, flat.values.T

@@ -1,10 +1,10 @@
-"""Every figure of a run, made from its results: names, titles, descriptions, numbers, and the files."""
+"""Every figure of a run, made from its results: names, titles, descriptions, numbers, and files."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -14,21 +14,32 @@ from matplotlib.figure import Figure
 from pidlab.config.schema import Style
 from pidlab.errors import OutputError
 from pidlab.evaluate.results.run import Results
-from pidlab.plots import style
 from pidlab.plots.experiment import put_label
 from pidlab.plots.recording import recorded
-from pidlab.plots.sheets import collection as sheets
+from pidlab.plots.sheets import calibration, changes, flat, importance, inputs, merit, models, points, spectators
 from pidlab.plots.sheets.sheet import Sheet
-from pidlab.plots.sheets.tables import FigureTable
+from pidlab.plots.sheets.table import FigureTable
+from pidlab.plots.style import context
 
 DPI = 120
 PLAIN = Style()
+
+_SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
+    inputs.inputs, inputs.correlations, models.learning, points.rocs, models.responses, models.confusions,
+    spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes, inputs.cut_flows,
+    calibration.calibrations, merit.merits, points.class_pairs, models.matrices, importance.importances,
+)  # fmt: skip
+"""What makes the figures of a run, in the order in which they are drawn."""
 
 
 class Picture(NamedTuple):
     """A figure as the report takes it.
 
-    `name` is its file's stem, `alt` says in words what it shows, `table` holds its numbers where it has some.
+    Attributes:
+        name: the stem of its file.
+        title, alt, section, objects: those of its `Sheet`.
+        svg: the drawing.
+        table: its numbers; None for figures without a table.
     """
 
     name: str
@@ -36,92 +47,74 @@ class Picture(NamedTuple):
     alt: str
     svg: str
     table: FigureTable | None = None
+    section: str = "more"
+    objects: tuple[str, ...] = ()
 
 
 def catalogue(results: Results) -> dict[str, Sheet]:
-    """Everything there is to draw, by name, in the order of the analysis; nothing is drawn yet.
+    """Returns the sheets of all figures by name, in the order of the analysis, without drawing them.
 
-    What has no content is absent. Names are file names without a suffix, unique also where case does not count.
+    Figures without content are left out. Names are stems of file names, unique even if case is ignored.
     """
     found: dict[str, Sheet] = {}
     taken: set[str] = set()
-    for sheet in chain.from_iterable(make(results) for make in sheets.ALL):
+    for sheet in chain.from_iterable(make(results) for make in _SHEETS):
         found[_unique(sanitised(sheet.name), taken)] = sheet
     return found
 
 
-def drawn(sheet: Sheet, name: str, look: Style = PLAIN) -> Figure:
-    """The figure of one sheet."""
-    with style.context(name, look.experiment):
+def drawn(sheet: Sheet, name: str, style: Style = PLAIN) -> Figure:
+    """Returns the drawn figure of one sheet."""
+    with context(name, style.experiment):
         figure = sheet.draw()
-        put_label(figure, look)
+        put_label(figure, style)
     return figure
-
-
-def figures(results: Results, look: Style = PLAIN) -> Iterator[tuple[str, str, str, Figure]]:
-    """The name, title, description and figure of everything there is to draw, in the order of the analysis."""
-    for name, sheet in catalogue(results).items():
-        yield name, sheet.title, sheet.alt, drawn(sheet, name, look)
 
 
 def write(
     results: Results,
     directory: Path,
-    look: Style = PLAIN,
+    style: Style = PLAIN,
     *,
     formats: Collection[str] = ("png", "pdf"),
     only: Collection[str] | None = None,
 ) -> list[Picture]:
     """Write NAME.FORMAT of every figure, or of those named in `only`, into an existing `directory`.
 
-    The same figures as SVG come back.
+    Returns:
+        The same figures as SVG.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: If a file cannot be written.
     """
     return [
-        write_one(sheet, name, directory, look, formats)
+        write_one(sheet, name, directory, style, formats)
         for name, sheet in catalogue(results).items()
         if only is None or name in only
     ]
 
 
 def write_one(
-    sheet: Sheet, name: str, directory: Path, look: Style = PLAIN, formats: Collection[str] = ("png", "pdf")
+    sheet: Sheet, name: str, directory: Path, style: Style = PLAIN, formats: Collection[str] = ("png", "pdf")
 ) -> Picture:
-    """Write NAME.FORMAT of one figure; the same as SVG comes back.
+    """Write NAME.FORMAT of one figure and return it as SVG.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: If a file cannot be written.
     """
-    files = rendered(drawn(sheet, name, look), name, *{*formats, "svg"}, experiment=look.experiment)
+    files = rendered(drawn(sheet, name, style), name, *{*formats, "svg"}, experiment=style.experiment)
     for suffix in formats:
-        _save(directory / f"{name}.{suffix}", files[suffix])
+        save(directory / f"{name}.{suffix}", files[suffix])
     return picture(name, sheet, files["svg"])
 
 
-def save_plots(results: Results, directory: Path) -> list[Path]:
-    """Write every figure as NAME.png and NAME.pdf; the paths come back.
-
-    Raises:
-        OutputError: a file cannot be written.
-    """
-    names = [picture.name for picture in write(results, directory)]
-    return [directory / f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")]
-
-
-def pictures(results: Results, look: Style = PLAIN) -> list[Picture]:
-    """Every figure in SVG alone."""
-    return [
-        picture(name, sheet, rendered(drawn(sheet, name, look), name, "svg", experiment=look.experiment)["svg"])
-        for name, sheet in catalogue(results).items()
-    ]
-
-
 def rendered(figure: Figure, name: str, *formats: str, experiment: str = "none") -> dict[str, bytes]:
-    """The bytes of `figure` in each of `formats` ("png", "pdf", "svg"), the same each time: no dates, no random ids."""
+    """Returns `figure` in each of `formats` ("png", "pdf", "svg").
+
+    The bytes are reproducible: they hold no dates and no random identifiers.
+    """
     files: dict[str, bytes] = {}
-    with style.context(name, experiment):
+    with context(name, experiment):
         record = recorded(figure, margin=0.08)
         for suffix in formats:
             buffer = io.BytesIO()
@@ -131,7 +124,7 @@ def rendered(figure: Figure, name: str, *formats: str, experiment: str = "none")
 
 
 def sanitised(name: str) -> str:
-    """`name` with only letters, digits and underscores, of at most 120 characters."""
+    """Returns `name` with only letters, digits and underscores and at most 120 characters."""
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:120] or "figure"
 
 
@@ -152,11 +145,17 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def picture(name: str, sheet: Sheet, svg: bytes) -> Picture:
-    """What was drawn of a sheet, as the report takes it."""
-    return Picture(name, sheet.title, sheet.alt, svg.decode(), sheet.numbers() if sheet.numbers else None)
+    """Returns the drawing of a sheet as the report takes it."""
+    table = sheet.numbers() if sheet.numbers else None
+    return Picture(name, sheet.title, sheet.alt, svg.decode(), table, sheet.section, sheet.objects)
 
 
-def _save(path: Path, content: bytes) -> None:
+def save(path: Path, content: bytes) -> Path:
+    """Write the file of a figure and return its path.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
     try:
         path.write_bytes(content)
     except OSError as error:
@@ -164,3 +163,4 @@ def _save(path: Path, content: bytes) -> None:
             f"{path}: the figure cannot be written ({error.strerror or error}); "
             "choose a place with room where you may write, by `-o`"
         ) from error
+    return path

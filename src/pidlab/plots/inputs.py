@@ -1,4 +1,4 @@
-"""The input features by class."""
+"""The distribution of an input feature in each class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from pidlab.evaluate.results.run import Histogram
-from pidlab.plots.style import NO_LABELS, Look, caption, draw_density, label_axes, log_scale, nothing_to_draw
+from pidlab.plots.style import NO_LABELS, LineStyle, caption, draw_density, label_axes, log_scale, nothing_to_draw
 
 
 def feature(
@@ -17,29 +17,29 @@ def feature(
     by_class: Mapping[str, Histogram],
     ax: Axes,
     *,
-    looks: Mapping[str, Look],
+    styles: Mapping[str, LineStyle],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
     """Draw one feature by class with unit area on a log axis.
 
-    A triangle at an edge says that candidates lie beyond it.
+    A triangle at an edge marks candidates beyond it.
     """
     heights = []
     for particle, histogram in by_class.items():
-        look = looks[particle]
-        drawn = draw_density(histogram, ax, errors=False, histtype="step", color=look.colour, linestyle=look.line)
+        style = styles[particle]
+        drawn = draw_density(histogram, ax, errors=False, histtype="step", color=style.colour, linestyle=style.line)
         if drawn is not None:
             heights.append(np.asarray(drawn.stairs.get_data().values))
     if not heights:
         nothing_to_draw(ax, "no values")
     log_scale(ax, np.concatenate([np.array([]), *heights]), least=30.0)
     ax.yaxis.set_minor_formatter(NullFormatter())
-    _hint_flows(by_class, ax)
+    _mark_flows(by_class, ax)
     label_axes(ax, caption(name, labels, 30), "density")
     return ax
 
 
-def _hint_flows(by_class: Mapping[str, Histogram], ax: Axes) -> None:
+def _mark_flows(by_class: Mapping[str, Histogram], ax: Axes) -> None:
     for flow, x, marker in ((0, 0.0, 5), (-1, 1.0, 4)):
         if any(histogram.sumw[flow] for histogram in by_class.values()):
             ax.plot(

@@ -1,7 +1,7 @@
-"""A figure is laid out once: what it draws is recorded, and played to as many file formats as are asked for.
+"""Laying a figure out once for several file formats: what it draws is recorded, and replayed to each format.
 
-matplotlib walks through all artists, and measures all texts, once for each file and once more to find the box that
-holds them. That walk costs several times what the drawing itself does.
+matplotlib goes through all artists and measures all texts once for each file, and once more to find the bounding box.
+This costs several times as much as the drawing itself.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from matplotlib.text import Text
 from matplotlib.textpath import TextToPath
 from matplotlib.transforms import Affine2D, Bbox, Transform, TransformedPath
 
-_POINTS = 72.0  # an inch
+_POINTS = 72.0  # per inch
 
 
 class Typesetter:
-    """Sizes and outlines of texts in the letters of a style, each set once: a formula takes milliseconds."""
+    """Sizes and outlines of texts in the fonts of a style, kept because a formula takes milliseconds to typeset."""
 
     def __init__(self) -> None:
         self._texts = TextToPath()
@@ -33,7 +33,7 @@ class Typesetter:
         self._outlines: dict[tuple[str, FontProperties], Path] = {}
 
     def size(self, text: str, font: FontProperties, is_formula: Any) -> tuple[float, float, float]:
-        """Width, height and descent in points, without hinting: as good for vectors as for pixels."""
+        """Returns width, height and descent in points, without hinting, so that they hold for vectors and pixels."""
         size = self._sizes.get((text, font, is_formula))
         if size is None:
             size = self._texts.get_text_width_height_descent(text, font, is_formula)
@@ -41,7 +41,7 @@ class Typesetter:
         return size
 
     def outline(self, formula: str, font: FontProperties) -> Path:
-        """A formula as a path in points that begins at the origin."""
+        """Returns a formula as a path in points that begins at the origin."""
         path = self._outlines.get((formula, font))
         if path is None:
             vertices, codes = self._texts.get_text_path(font, formula, ismath=True)
@@ -52,22 +52,22 @@ class Typesetter:
 
 
 @cache
-def _typesetter(_letters: tuple[str, ...]) -> Typesetter:
+def _typesetter(_fonts: tuple[str, ...]) -> Typesetter:
     return Typesetter()
 
 
 def typesetter() -> Typesetter:
-    """The one for the letters that matplotlib is set to."""
+    """Returns the typesetter for the fonts that matplotlib is set to."""
     return _typesetter(tuple(f"{k}{v}" for k, v in rcParams.items() if k.startswith(("font.", "mathtext."))))
 
 
 class Stage:
-    """Where a record is played.
+    """The renderer of a file format, to which a record is replayed.
 
     Attributes:
-        renderer: of a file format.
-        on: from points of the recorded figure to units of the renderer, y upwards in both, moved by (-x, -y) points.
-        scale: how many units of the renderer a point has.
+        renderer: that of the file format.
+        on: transforms points of the recorded figure, moved by (-x, -y), to units of the renderer; y points upwards.
+        scale: units of the renderer in a point.
     """
 
     def __init__(self, renderer: RendererBase, x: float, y: float) -> None:
@@ -77,15 +77,15 @@ class Stage:
         self._clips: dict[tuple[float, ...], Bbox] = {}
 
     def pen(self, recorded: GraphicsContextBase) -> GraphicsContextBase:
-        """The renderer's own way to draw as was recorded."""
+        """Returns a graphics context of the renderer with the recorded properties."""
         pen = self.renderer.new_gc()
         pen.copy_properties(recorded)
         clip = recorded.get_clip_rectangle()
         if clip is not None:
-            there = self._clips.get(clip.bounds)
-            if there is None:
-                there = self._clips[clip.bounds] = clip.transformed(self.on)
-            pen.set_clip_rectangle(there)
+            box = self._clips.get(clip.bounds)
+            if box is None:
+                box = self._clips[clip.bounds] = clip.transformed(self.on)
+            pen.set_clip_rectangle(box)
         path: Any
         path, transform = recorded.get_clip_path()
         if path is not None and transform is not None:
@@ -94,18 +94,18 @@ class Stage:
 
 
 Play = Callable[[Stage], None]
-"""Draws one thing."""
+"""Draws one path, set of markers or text."""
 
 
 class Recorder(RendererBase):
-    """A renderer that keeps what it is told to draw.
+    """A renderer that records paths, markers and texts.
 
-    Coordinates are points from the lower left corner of the figure. Everything is made of paths, markers and texts.
-    Images are refused, since their pixels depend on the format, and smooth shading, which browsers draw otherwise.
+    Coordinates are points from the lower left corner of the figure. Images are refused because their pixels depend on
+    the format, and smooth shading because browsers draw it differently.
 
     Attributes:
         plays: what was drawn, in order.
-        ink: the box of each thing drawn, or the one that it is clipped to.
+        ink: the bounding box of each drawing, or the rectangle to which it is clipped.
     """
 
     def __init__(self, width: float, height: float) -> None:
@@ -116,19 +116,19 @@ class Recorder(RendererBase):
         self._type = typesetter()
 
     def get_canvas_width_height(self) -> tuple[float, float]:
-        """The size of the figure in points."""
+        """Returns the size of the figure in points."""
         return self._size
 
     def flipy(self) -> bool:
-        """y grows upwards."""
+        """Returns False: y grows upwards."""
         return False
 
     def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> tuple[float, float, float]:
-        """Of a line of text, in points."""
+        """Returns the size of a line of text in points."""
         return self._type.size(s, prop, ismath)
 
     def draw_path(self, gc: GraphicsContextBase, path: Path, transform: Transform, rgbFace: Any = None) -> None:
-        """Keep a path."""
+        """Record a path."""
         pen, placed = _copied(gc), _frozen(transform)
         if not self._clipped(pen):
             self._mark(path.get_extents(placed), gc.get_linewidth() / 2)
@@ -143,7 +143,7 @@ class Recorder(RendererBase):
         trans: Transform,
         rgbFace: Any = None,
     ) -> None:
-        """Keep the marker at each vertex of a path."""
+        """Record a marker at each vertex of a path."""
         pen, shape, placed = _copied(gc), _frozen(marker_trans), _frozen(trans)
         if not self._clipped(pen):
             marker = marker_path.get_extents(shape)
@@ -167,7 +167,7 @@ class Recorder(RendererBase):
         ismath: Any = False,
         mtext: Text | None = None,
     ) -> None:
-        """Keep a line of text that begins at (x, y): a formula, which each format would set anew, as outlines."""
+        """Record a line of text that begins at (x, y); a formula as outlines, so that formats need not typeset it."""
         pen, font, placed = _copied(gc), prop.copy(), Affine2D().rotate_deg(angle).translate(x, y)
         if not self._clipped(pen):
             width, height, descent = self._type.size(s, font, ismath)
@@ -187,28 +187,28 @@ class Recorder(RendererBase):
         self.plays.append(play)
 
     def draw_image(self, *_: Any, **__: Any) -> None:
-        """Refused.
+        """Refuse images.
 
         Raises:
-            NotImplementedError: always.
+            NotImplementedError: Always.
         """
         raise NotImplementedError("figures are made of paths and texts; draw a mesh in place of an image")
 
     def _clipped(self, pen: GraphicsContextBase) -> bool:
-        """Whether what is drawn cannot leave a rectangle, which then counts as ink."""
+        """Returns whether drawing is clipped to a rectangle, and counts the rectangle as ink."""
         clip = pen.get_clip_rectangle()
         if clip is None:
             return False
         self.ink.append(clip)
         return True
 
-    def _mark(self, box: Bbox, room: float) -> None:
+    def _mark(self, box: Bbox, margin: float) -> None:
         if np.isfinite(box.get_points()).all():
-            self.ink.append(box.padded(room))
+            self.ink.append(box.padded(margin))
 
 
 def _copied(gc: GraphicsContextBase) -> GraphicsContextBase:
-    """How to draw, now: the artist and its axes go on to change their own."""
+    """Returns a copy of a graphics context, because the artist and its axes go on changing theirs."""
     pen = GraphicsContextBase()
     pen.copy_properties(gc)
     clip = gc.get_clip_rectangle()
@@ -222,7 +222,7 @@ def _frozen(transform: Transform) -> Any:
 
 
 class _Player(Artist):
-    """Plays a record, moved by (-x, -y) points."""
+    """Replays a record, moved by (-x, -y) points."""
 
     def __init__(self, plays: Sequence[Play], x: float, y: float) -> None:
         super().__init__()
@@ -235,10 +235,10 @@ class _Player(Artist):
 
 
 def recorded(figure: Figure, margin: float) -> Figure:
-    """A figure that looks the same and is saved much faster, cut to its ink and `margin` inches around it.
+    """Returns a figure that looks the same and is saved much faster, cut to its ink and `margin` inches around it.
 
     Raises:
-        NotImplementedError: the figure holds an image.
+        NotImplementedError: If the figure holds an image.
     """
     figure.set_dpi(_POINTS)
     figure.patch.set_visible(False)

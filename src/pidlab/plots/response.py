@@ -1,4 +1,4 @@
-"""The response of a model: its score by true class, test filled and train as points, thresholds as dashed lines."""
+"""The response of a model: the distribution of its score in each true class."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results.run import ModelResult
-from pidlab.plots.style import GREY, Look, draw_density, label_axes, legend, log_scale, nothing_to_draw, shown
+from pidlab.plots.style import GREY, LineStyle, draw_density, label_axes, legend, log_scale, nothing_to_draw, shown
 
 
-def response(model: ModelResult, ax: Axes, *, signal: str, looks: Mapping[str, Look]) -> Axes:
+def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, LineStyle]) -> Axes:
     """Draw the score of `model` for each class with unit area on a log axis.
 
     Args:
-        model: its `response` is drawn: "test" filled, "train" as points with errors.
+        model: its `response` is drawn, "test" filled and "train" as points with errors, and its thresholds as dashed
+            lines.
         ax: where to draw.
         signal: the class whose score it is.
-        looks: one for each class.
+        styles: class to its style.
     """
     entries: list[tuple[Any, str]] = []
     heights: list[float] = []
     for sample, draw in (("test", _filled), ("train", _points)):
         for particle, histogram in model.response.get(sample, {}).items():
-            drawn = draw(histogram, ax, looks[particle])
+            drawn = draw(histogram, ax, styles[particle])
             if drawn is not None:
                 entries.append((drawn, f"{particle}, {sample}"))
                 heights.extend(_heights(drawn))
@@ -38,16 +39,16 @@ def response(model: ModelResult, ax: Axes, *, signal: str, looks: Mapping[str, L
     return ax
 
 
-def _filled(histogram: Any, ax: Axes, look: Look) -> Any:
+def _filled(histogram: Any, ax: Axes, style: LineStyle) -> Any:
     drawn = draw_density(
-        histogram, ax, errors=False, histtype="fill", facecolor=look.colour, edgecolor=look.colour, alpha=0.35
+        histogram, ax, errors=False, histtype="fill", facecolor=style.colour, edgecolor=style.colour, alpha=0.35
     )
     return None if drawn is None else drawn.stairs
 
 
-def _points(histogram: Any, ax: Axes, look: Look) -> Any:
-    style = {"color": look.colour, "marker": look.marker, "markersize": 3.5, "elinewidth": 1.0}
-    drawn = draw_density(histogram, ax, errors=True, histtype="errorbar", **style)
+def _points(histogram: Any, ax: Axes, style: LineStyle) -> Any:
+    properties = {"color": style.colour, "marker": style.marker, "markersize": 3.5, "elinewidth": 1.0}
+    drawn = draw_density(histogram, ax, errors=True, histtype="errorbar", **properties)
     return None if drawn is None else drawn.errorbar
 
 
@@ -58,7 +59,7 @@ def _heights(drawn: Any) -> list[float]:
 
 def _thresholds(model: ModelResult, ax: Axes) -> None:
     low, high = ax.get_xlim()
-    # A working point out of reach has a threshold beyond every score: it would stretch the axis.
+    # A working point that no cut reaches has a threshold beyond every score, which would stretch the axis.
     inside = [p for p in model.working_points if p.flat is None and low <= p.threshold <= high]
     for i, point in enumerate(inside):
         ax.axvline(point.threshold, color=GREY, linestyle="--", linewidth=1.0)

@@ -1,9 +1,8 @@
-"""What a changed detector does to a model: AUC against the size of the change, and without a feature."""
+"""How much models depend on their features: AUC after changes of a feature and without it, and its importance."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,10 +10,19 @@ from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results.run import Robustness
 from pidlab.measured import Measured
-from pidlab.plots.style import GREY, NO_LABELS, Caption, Look, arms, caption, columns, label_axes, name_ticks
+from pidlab.plots.style import (
+    GREY,
+    NO_LABELS,
+    Caption,
+    LineStyle,
+    caption,
+    label_axes,
+    name_ticks,
+    with_errors,
+)
 
 UNCHANGED = {"scale": 1.0}
-"""The size that changes nothing, where it is not 0."""
+"""The sizes of changes that change nothing, for kinds of changes for which this is not 0."""
 
 _AXIS = {"smear": "smearing / spread", "shift": "shift / spread", "scale": "scale factor"}
 
@@ -25,36 +33,33 @@ def robustness(
     feature: str,
     ax: Axes,
     *,
-    looks: Mapping[str, Look],
+    styles: Mapping[str, LineStyle],
     unchanged: Mapping[str, Measured],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
-    """Draw AUC against the size of `change` of `feature`, all models.
+    """Draw AUC against the size of `change` of `feature` for all models.
 
     Args:
         by_model: model to its changes.
         change: "smear", "scale" or "shift".
-        feature: a feature, or "all" for every feature at once.
+        feature: the changed feature, or "all" for every feature at once.
         ax: where to draw.
-        looks: one for each model.
-        unchanged: model to AUC of the sample as it is.
-        labels: feature to its text, for those that have one.
+        styles: model to its style.
+        unchanged: model to AUC on the unchanged sample.
+        labels: feature to its text.
     """
     neutral = UNCHANGED.get(change, 0.0)
     for model, changes in by_model.items():
         at = {p.size: p.auc for p in changes.points if (p.change, p.feature) == (change, feature)}
         at.setdefault(neutral, unchanged[model])
         sizes = sorted(at)
-        value, low, high = columns([at[size] for size in sizes])
+        value, errors = with_errors([at[size] for size in sizes])
         if np.isfinite(value).any():
-            look = looks[model]
-            style: dict[str, Any] = {
-                "color": look.colour,
-                "linestyle": look.line,
-                "marker": look.marker,
-                "markersize": 4,
-            }
-            ax.errorbar(sizes, value, yerr=arms(value, low, high), elinewidth=1.0, **style)
+            style = styles[model]
+            ax.errorbar(
+                sizes, value, yerr=errors, color=style.colour, linestyle=style.line, marker=style.marker, markersize=4,
+                elinewidth=1.0,
+            )  # fmt: skip
     ax.axvline(neutral, color=GREY, linewidth=0.8, linestyle=":")
     ax.xaxis.set_major_locator(MaxNLocator(5))
     label_axes(ax, _AXIS.get(change, change), "AUC")
@@ -68,27 +73,50 @@ def dropped(
     unchanged: Measured,
     ax: Axes,
     *,
-    look: Look,
+    style: LineStyle,
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
-    """Draw, for each feature taken away, a bar from the AUC with it to the AUC without it.
+    """Draw, for each feature, a bar from the AUC with all features to the AUC without this one.
 
     Args:
-        without: feature to the AUC without it, one row each, the first on top.
+        without: feature to the AUC without it, a row for each, the first on top.
         unchanged: AUC with every feature.
         ax: where to draw.
-        look: the model's.
-        labels: feature to its text, for those that have one.
+        style: that of the model.
+        labels: feature to its text.
     """
-    value, low, high = columns(list(without.values()))
-    rows = np.arange(len(without))
-    ax.barh(rows, value - unchanged.value, left=unchanged.value, height=0.62, color=look.colour, alpha=0.55)
-    ax.errorbar(value, rows, xerr=arms(value, low, high), color="black", marker="", linestyle="none", elinewidth=1.2)
-    ax.axvline(unchanged.value, color=look.colour, linewidth=1.2)
-    name_ticks(ax, "y", [caption(name, labels) for name in without])
-    ax.set_ylim(len(without) - 0.5, -0.5)
+    _bars(without, unchanged.value, ax, style=style, names=[caption(name, labels) for name in without])
+    ax.axvline(unchanged.value, color=style.colour, linewidth=1.2)
+    label_axes(ax, "AUC", "")
+    return ax
+
+
+def importance(
+    rows: Mapping[str, Measured], quantity: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str]
+) -> Axes:
+    """Draw one number for each feature as a bar from zero, the first on top.
+
+    Args:
+        rows: feature to the number.
+        quantity: what the number is; heads the axes.
+        ax: where to draw.
+        style: that of the model.
+        labels: feature to its text.
+    """
+    _bars(rows, 0.0, ax, style=style, names=[caption(name, labels, 30) for name in rows])
+    ax.axvline(0.0, color=GREY, linewidth=1.0)
+    ax.set_title(quantity, fontsize=11, parse_math=False)
+    return ax
+
+
+def _bars(rows: Mapping[str, Measured], start: float, ax: Axes, *, style: LineStyle, names: Sequence[Caption]) -> None:
+    """Draw a bar from `start` to each number, with its interval and its name."""
+    value, errors = with_errors(list(rows.values()))
+    places = np.arange(len(rows))
+    ax.barh(places, np.nan_to_num(value - start), left=start, height=0.62, color=style.colour, alpha=0.55)
+    ax.errorbar(value, places, xerr=errors, color="black", marker="", linestyle="none", elinewidth=1.2)
+    name_ticks(ax, "y", names)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.use_sticky_edges = False
     ax.margins(x=0.08)
     ax.xaxis.set_major_locator(MaxNLocator(4))
-    label_axes(ax, "AUC", "")
-    return ax

@@ -1,4 +1,4 @@
-"""Receiver operating characteristics of all models in one figure: signal efficiency against rejection, 1 / misid."""
+"""Receiver operating characteristics: signal efficiency against rejection, which is 1 / misidentification."""
 
 from __future__ import annotations
 
@@ -11,27 +11,38 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from pidlab.evaluate.results.run import ModelResult, Roc, WorkingPoint
 from pidlab.measured import Array
-from pidlab.plots.style import Look, arms, columns, label_axes, legend, log_scale, nothing_to_draw, shown
+from pidlab.plots.style import (
+    LineStyle,
+    error_lengths,
+    label_axes,
+    legend,
+    log_scale,
+    nothing_to_draw,
+    shown,
+    with_errors,
+)
+from pidlab.rounding import format_measured
 
 
-def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, looks: Mapping[str, Look]) -> Axes:
-    """Draw rejection of `against` over signal efficiency: a curve with its 68.3 % band, or a point for hand-made cuts.
+def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
+    """Draw rejection of `against` over signal efficiency: curves with 68.3 % bands, and points for fixed cuts.
 
     Args:
-        models: those without an answer for `against` are left out.
+        models: only those that were measured for `against` are drawn.
         against: a class, or "rest" for all others together.
         ax: where to draw.
-        looks: one for each model.
+        styles: model to its style.
     """
     entries: list[tuple[Any, str]] = []
     tops: list[Array] = []
     for model in models:
-        look = looks[model.name]
+        style = styles[model.name]
         if model.fixed_cut:
-            entries.extend((_marker(point, against, ax, look), model.name) for point in _points(model, against))
+            crosses = [_cross(point, _rejection(point, against), ax, style) for point in _points(model, against)]
+            entries.extend((cross, model.name) for cross in crosses)
         elif against in model.roc:
-            entries.append((_curve(model.roc[against], ax, look), model.name))
-            tops.append(inverse(model.roc[against].misid))
+            entries.append((_curve(model.roc[against], ax, style), model.name))
+            tops.append(_inverse(model.roc[against].misid))
     if not entries:
         nothing_to_draw(ax, "no curve")
     log_scale(ax, np.concatenate(tops) if tops else np.array([]))
@@ -41,26 +52,26 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, looks: Mapping
 
 
 _SMALLEST_RATIO = 0.05
-"""Where a curve falls below this share of the reference, it leaves the panel rather than flatten the others."""
+"""A curve leaves the panel below this share of the reference, so that it does not flatten the others."""
 
 
 def roc_ratio(
-    models: Sequence[ModelResult], against: str, ax: Axes, *, reference: ModelResult, looks: Mapping[str, Look]
+    models: Sequence[ModelResult], against: str, ax: Axes, *, reference: ModelResult, styles: Mapping[str, LineStyle]
 ) -> Axes:
-    """Draw each rejection over that of `reference` at the same efficiency, the reference between its own points.
+    """Draw each rejection divided by that of `reference` at the same efficiency.
 
-    Between two points of a curve the linear interpolation is exact: a random mixture of the two decisions
-    (Fawcett, Pattern Recognition Letters 27 (2006) 861). The bands are each model's own, without the reference's.
+    The reference is interpolated linearly between its points, which is exact for a random mixture of two decisions
+    (Fawcett, Pattern Recognition Letters 27 (2006) 861). Bands leave out the uncertainty of the reference.
     """
     base = reference.roc[against]
     drawn: list[Array] = []
     for model in models:
-        look = looks[model.name]
+        style = styles[model.name]
         if model.fixed_cut:
             for point in _points(model, against):
-                drawn.append(_ratio_marker(point, against, base, ax, look))
+                drawn.append(_ratio_marker(point, against, base, ax, style))
         elif against in model.roc:
-            drawn.append(_ratio_curve(model.roc[against], base, ax, look))
+            drawn.append(_ratio_curve(model.roc[against], base, ax, style))
     ratios = np.concatenate(drawn) if drawn else np.array([])
     log_scale(ax, ratios[~(ratios < _SMALLEST_RATIO)], below=1.3, above=1.3)
     if ax.get_yscale() == "log":
@@ -72,36 +83,56 @@ def roc_ratio(
     return ax
 
 
-def inverse(misid: Array) -> Array:
-    """1 / misid, NaN where misid is not positive."""
+def roc_pairs(model: ModelResult, ax: Axes, *, styles: Sequence[LineStyle]) -> Axes:
+    """Draw each pair of classes against each other: rejection of the second over efficiency of the first.
+
+    Args:
+        model: its `roc_pairs` are drawn.
+        ax: where to draw.
+        styles: a style for each pair.
+    """
+    curves = [(one, other, curve) for one, others in model.roc_pairs.items() for other, curve in others.items()]
+    entries: list[tuple[Any, str]] = [
+        (_curve(curve, ax, style), f"{shown(one, 12)} : {shown(other, 12)}, AUC {format_measured(curve.auc)}")
+        for (one, other, curve), style in zip(curves, styles, strict=True)
+    ]
+    log_scale(ax, np.concatenate([_inverse(curve.misid) for *_, curve in curves]))
+    label_axes(ax, "efficiency of the first", "rejection of the second  (1 / misid)")
+    legend(ax, entries, title=model.name, width=76)
+    return ax
+
+
+def _inverse(misid: Array) -> Array:
+    """Returns 1 / misid, NaN where misid is not positive."""
     rejection: Array = np.full(np.shape(misid), np.nan)
     return np.divide(1.0, misid, out=rejection, where=misid > 0)
 
 
-def _curve(curve: Roc, ax: Axes, look: Look) -> Any:
-    (line,) = ax.plot(curve.efficiency, inverse(curve.misid), color=look.colour, linestyle=look.line)
-    _band(curve.efficiency, curve, np.ones_like(curve.misid), ax, look)
+def _curve(curve: Roc, ax: Axes, style: LineStyle) -> Any:
+    """Draw rejection over efficiency with its band; returns the line."""
+    (line,) = ax.plot(curve.efficiency, _inverse(curve.misid), color=style.colour, linestyle=style.line)
+    _band(curve.efficiency, curve, np.ones_like(curve.misid), ax, style)
     return line
 
 
-def _band(efficiency: Array, curve: Roc, base: Array, ax: Axes, look: Look) -> None:
-    """Fill between base / misid_high and base / misid_low; open above where misid_low is zero."""
-    low, high = base * inverse(curve.misid_high), base * inverse(curve.misid_low)
+def _band(efficiency: Array, curve: Roc, base: Array, ax: Axes, style: LineStyle) -> None:
+    """Fill between base / misid_high and base / misid_low; the band is open above if misid_low is 0."""
+    low, high = base * _inverse(curve.misid_high), base * _inverse(curve.misid_low)
     high = np.where(np.isnan(high) & (curve.misid > 0), 1e30, high)
-    ax.fill_between(efficiency, low, high, color=look.colour, alpha=0.2, linewidth=0)
+    ax.fill_between(efficiency, low, high, color=style.colour, alpha=0.2, linewidth=0)
 
 
-def _ratio_curve(curve: Roc, base: Roc, ax: Axes, look: Look) -> Array:
+def _ratio_curve(curve: Roc, base: Roc, ax: Axes, style: LineStyle) -> Array:
     at_same = base.misid if curve is base else _misid_at(curve.efficiency, base)
-    ratio: Array = at_same * inverse(curve.misid)
-    ax.plot(curve.efficiency, ratio, color=look.colour, linestyle=look.line)
-    _band(curve.efficiency, curve, at_same, ax, look)
+    ratio: Array = at_same * _inverse(curve.misid)
+    ax.plot(curve.efficiency, ratio, color=style.colour, linestyle=style.line)
+    _band(curve.efficiency, curve, at_same, ax, style)
     return ratio
 
 
 def _misid_at(efficiency: Array, curve: Roc) -> Array:
-    """The misidentification of `curve` at other efficiencies (m,), NaN beyond its ends."""
-    # Weights of both signs can let the efficiency fall for a while: what it had reached counts.
+    """Returns the misidentification (m,) of `curve` at efficiencies (m,), NaN beyond its ends."""
+    # Negative weights can make the efficiency decrease in places; interpolation needs the running maximum.
     reached = np.maximum.accumulate(curve.efficiency)
     return np.interp(efficiency, reached, curve.misid, left=np.nan, right=np.nan)
 
@@ -115,26 +146,18 @@ def _rejection(point: WorkingPoint, against: str) -> tuple[float, float, float]:
     return (np.nan, np.nan, np.nan) if measured is None else measured[:3]
 
 
-def _marker(point: WorkingPoint, against: str, ax: Axes, look: Look) -> Any:
-    return _cross(point, _rejection(point, against), ax, look)
-
-
-def _ratio_marker(point: WorkingPoint, against: str, base: Roc, ax: Axes, look: Look) -> Array:
+def _ratio_marker(point: WorkingPoint, against: str, base: Roc, ax: Axes, style: LineStyle) -> Array:
     at_same = float(_misid_at(np.array([point.efficiency.value]), base)[0])
     value, low, high = (at_same * rejection for rejection in _rejection(point, against))
-    _cross(point, (value, low, high), ax, look)
+    _cross(point, (value, low, high), ax, style)
     return np.array([value])
 
 
-def _cross(point: WorkingPoint, y: tuple[float, float, float], ax: Axes, look: Look) -> Any:
-    x, x_low, x_high = columns([point.efficiency])
+def _cross(point: WorkingPoint, y: tuple[float, float, float], ax: Axes, style: LineStyle) -> Any:
+    x, x_errors = with_errors([point.efficiency])
     value, low, high = (np.array([number]) for number in y)
-    high = np.where(np.isfinite(high), high, 1e30)
-    style: dict[str, Any] = {
-        "color": look.colour,
-        "marker": look.marker,
-        "markersize": 7,
-        "capsize": 2.5,
-        "linestyle": "none",
-    }
-    return ax.errorbar(x, value, yerr=arms(value, low, high), xerr=arms(x, x_low, x_high), zorder=5, **style)
+    y_errors = error_lengths(value, low, np.where(np.isfinite(high), high, 1e30))
+    return ax.errorbar(
+        x, value, yerr=y_errors, xerr=x_errors, color=style.colour, marker=style.marker, markersize=7, capsize=2.5,
+        linestyle="none", zorder=5,
+    )  # fmt: skip

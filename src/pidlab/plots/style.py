@@ -1,4 +1,4 @@
-"""How every figure looks: mplhep's ROOT style made smaller, the same colours everywhere, names drawn verbatim."""
+"""The style of all figures: mplhep's ROOT style at smaller sizes, fixed colours, and names drawn verbatim."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from matplotlib.mathtext import MathTextParser
 from numpy.typing import NDArray
 
 from pidlab.evaluate.results.run import Histogram
-from pidlab.measured import Array, Measured
+from pidlab.measured import Array, Measured, bounds
 
 GREY = "#5f6368"
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
@@ -46,103 +46,102 @@ _SMALLER: dict[str, Any] = {
     "axes.linewidth": 1.0,
     "lines.linewidth": 1.6,
     "axes.unicode_minus": True,
-    "axes.titley": 1.0,  # and not above ticks on top, which are looked for in each figure
+    "axes.titley": 1.0,  # a fixed height: otherwise each figure is searched for ticks above its axes
     "xtick.minor.visible": False,
     "ytick.minor.visible": False,
     **{f"{axis}tick.major.size": 5.0 for axis in "xy"},
     **{f"{axis}tick.minor.size": 2.5 for axis in "xy"},
     **{f"{axis}tick.major.pad": 4.0 for axis in "xy"},
     "figure.facecolor": "white",
-    "figure.dpi": 72.0,  # as PDF and SVG have: text measured once serves both
+    "figure.dpi": 72.0,  # that of PDF and SVG, so that text is measured once for all formats
     "text.usetex": False,
-    "text.hinting": "none",  # letters as wide in pixels as in vectors
+    "text.hinting": "none",  # letters are as wide in pixels as in vector formats
     "svg.fonttype": "path",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """How one model, class or working point is drawn in every figure."""
+class LineStyle:
+    """The colour, marker and line by which every figure draws one model, class or working point."""
 
     colour: str
     marker: str
     line: Any
 
 
-# What makes an experiment's style its own at our sizes: its letters, its ticks, and where its axes are named.
-_OWN = ("font.family", "mathtext.", "xtick.", "ytick.", "xaxis.", "yaxis.", "axes.label")
+# What is taken from an experiment's style: fonts, ticks, and the places of axis labels. Sizes stay ours.
+_FROM_EXPERIMENT = ("font.family", "mathtext.", "xtick.", "ytick.", "xaxis.", "yaxis.", "axes.label")
 _STYLES = {"LHCb": "LHCb2", "none": "ROOT"}
-_LETTERS = {"sans-serif": ("TeX Gyre Heros", "DejaVu Sans"), "serif": ("TeX Gyre Termes", "DejaVu Serif")}
+_FONTS = {"sans-serif": ("TeX Gyre Heros", "DejaVu Sans"), "serif": ("TeX Gyre Termes", "DejaVu Serif")}
 
 
 @contextmanager
 def context(salt: str = "pidlab", experiment: str = "none") -> Iterator[None]:
-    """pidlab's style for as long as the block lasts; figures are made, drawn and saved inside it.
+    """Set matplotlib to pidlab's style for the length of the block, in which figures are made, drawn and saved.
 
-    The reader's own matplotlibrc is left out, `salt` makes the identifiers of an SVG the same each time, and
-    `experiment` chooses letters and ticks, as in `config.schema.Style`.
+    The user's matplotlibrc has no effect inside. `salt` makes the identifiers in an SVG reproducible, and
+    `experiment` chooses fonts and ticks, as in `config.schema.Style`.
     """
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
-        theirs = getattr(mplhep.style, _STYLES.get(experiment, experiment))
-        own = {
-            key: value for key, value in theirs.items() if key.startswith(_OWN) and not key.endswith(("size", "width"))
-        }
-        settings: dict[Any, Any] = {**mplhep.style.ROOT, **own, **_SMALLER, **_letters(own), "svg.hashsalt": salt}
+        whole = getattr(mplhep.style, _STYLES.get(experiment, experiment))
+        kept = [key for key in whole if key.startswith(_FROM_EXPERIMENT) and not key.endswith(("size", "width"))]
+        own = {key: whole[key] for key in kept}
+        settings: dict[Any, Any] = {**mplhep.style.ROOT, **own, **_SMALLER, **_fonts(own), "svg.hashsalt": salt}
         mpl.rcParams.update(settings)
-        # A branch or class may be named in a script that neither font has: it is drawn as boxes, not refused.
+        # Names in a script that no font has are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
 @cache
 def families(kind: str) -> list[str]:
-    """The letters to use for "serif" or "sans-serif": those of `_LETTERS` that this machine has."""
+    """Returns the font families for "serif" or "sans-serif": those of `_FONTS` that this machine has."""
     present = {name.lower() for name in get_font_names()}
-    return [name for name in _LETTERS[kind] if name.lower() in present]
+    return [name for name in _FONTS[kind] if name.lower() in present]
 
 
-def _letters(own: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the letters; matplotlib's own for mathematics where those of the style are absent."""
-    settings: dict[str, Any] = {f"font.{kind}": families(kind) for kind in _LETTERS}
+def _fonts(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings of fonts, with matplotlib's own for mathematics if those of the style are absent."""
+    settings: dict[str, Any] = {f"font.{kind}": families(kind) for kind in _FONTS}
     family = own.get("font.family", "sans-serif")
     kind = family if isinstance(family, str) else family[0]
-    if own.get("mathtext.fontset") == "custom" and len(families(kind)) < len(_LETTERS[kind]):
+    if own.get("mathtext.fontset") == "custom" and len(families(kind)) < len(_FONTS[kind]):
         settings["mathtext.fontset"] = "dejavuserif" if kind == "serif" else "dejavusans"
     return settings
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of width x height inches that pyplot does not know of."""
+    """Returns an empty figure of width x height inches that pyplot does not manage."""
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
 
 
-def class_looks(classes: Sequence[str], signal: str) -> dict[str, Look]:
-    """A look for each class; the signal's is always the first."""
+def class_styles(classes: Sequence[str], signal: str) -> dict[str, LineStyle]:
+    """Returns a style for each class; the signal always has the first."""
     ordered = [signal, *(name for name in classes if name != signal)]
-    return {name: _look(i, _CLASS_COLOURS) for i, name in enumerate(ordered)}
+    return {name: _line_style(i, _CLASS_COLOURS) for i, name in enumerate(ordered)}
 
 
-def model_looks(models: Sequence[str]) -> dict[str, Look]:
-    """A look for each model, in the order of the configuration."""
-    return {name: _look(i, _MODEL_COLOURS) for i, name in enumerate(models)}
+def model_styles(models: Sequence[str]) -> dict[str, LineStyle]:
+    """Returns a style for each model, in the order of the configuration."""
+    return {name: _line_style(i, _MODEL_COLOURS) for i, name in enumerate(models)}
 
 
-def point_looks(working_points: Sequence[str]) -> dict[str, Look]:
-    """A look for each working point: one hue, darker where the cut is tighter."""
+def point_styles(working_points: Sequence[str]) -> dict[str, LineStyle]:
+    """Returns a style for each working point, from dark to light in the order of `working_points`."""
     shades = mpl.colormaps["viridis"](np.linspace(0.05, 0.75, max(len(working_points), 1)))
     colours = tuple(mpl.colors.to_hex(shade) for shade in shades)
-    return {name: _look(i, colours) for i, name in enumerate(working_points)}
+    return {name: _line_style(i, colours) for i, name in enumerate(working_points)}
 
 
-def _look(i: int, colours: Sequence[str]) -> Look:
-    return Look(colours[i % len(colours)], _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)])
+def _line_style(i: int, colours: Sequence[str]) -> LineStyle:
+    return LineStyle(colours[i % len(colours)], _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)])
 
 
 def shown(name: str, limit: int = 40) -> str:
-    """`name` on one line, its middle left out where it is longer than `limit`."""
+    """Returns `name` on one line; if it is longer than `limit`, its middle is replaced by an ellipsis."""
     line = "".join(c if c.isprintable() else " " for c in name)
     if len(line) <= limit:
         return line
@@ -151,14 +150,14 @@ def shown(name: str, limit: int = 40) -> str:
 
 
 class Caption(NamedTuple):
-    """A text of a figure; with `tex` what stands between dollars is mathematics, else every character is itself."""
+    """A text of a figure; if `tex`, text between dollars is mathematics, otherwise every character is literal."""
 
     text: str
     tex: bool = False
 
 
 def caption(name: str, labels: Mapping[str, str], limit: int = 40, remark: str = "") -> Caption:
-    """What to call a feature or spectator: its label where there is one, else its name verbatim, then `remark`."""
+    """Returns the label of a feature or spectator, or its name if it has no label, followed by `remark`."""
     label = labels.get(name)
     if label is None:
         return Caption(shown(name, limit) + remark)
@@ -167,7 +166,7 @@ def caption(name: str, labels: Mapping[str, str], limit: int = 40, remark: str =
 
 @cache
 def is_tex(text: str) -> bool:
-    """Whether `text` holds mathematics that matplotlib can set; else it is shown as it is written."""
+    """Returns whether `text` holds mathematics that matplotlib can typeset; other text is drawn verbatim."""
     if "$" not in text:
         return False
     try:
@@ -182,13 +181,13 @@ def _as_caption(text: str | Caption) -> Caption:
 
 
 def label_axes(ax: Axes, x: str | Caption, y: str | Caption) -> None:
-    """Axis labels; no character of a plain name is read as mathematics."""
+    """Label the axes; a `str` is drawn verbatim."""
     for put, text in ((ax.set_xlabel, _as_caption(x)), (ax.set_ylabel, _as_caption(y))):
         put(text.text, parse_math=text.tex)
 
 
 def name_ticks(ax: Axes, axis: str, names: Sequence[str | Caption], **text: Any) -> None:
-    """One tick for each name, at 0, 1, 2 … along `axis` ("x" or "y")."""
+    """Set a tick for each name, at 0, 1, 2 … along `axis` ("x" or "y")."""
     which = ax.xaxis if axis == "x" else ax.yaxis
     captions = [_as_caption(shown(name) if isinstance(name, str) else name) for name in names]
     which.set_ticks(range(len(names)), [c.text for c in captions], parse_math=False, **text)
@@ -197,28 +196,28 @@ def name_ticks(ax: Axes, axis: str, names: Sequence[str | Caption], **text: Any)
     ax.tick_params(axis=axis, which="both", length=0)  # type: ignore[arg-type]  # "x" or "y"
 
 
-def write(ax: Axes, x: float, y: float, text: str, **properties: Any) -> None:
-    """`text` verbatim at (x, y) in the axes' data."""
+def write_text(ax: Axes, x: float, y: float, text: str, **properties: Any) -> None:
+    """Write `text` verbatim at (x, y) in data coordinates."""
     ax.text(x, y, text, parse_math=False, **properties)
 
 
 def legend(
     ax: Axes, entries: Sequence[tuple[Artist | Any, str]], title: str = "", width: int = 76, above: float = 1.0
 ) -> Legend | None:
-    """A legend above the axes, where it hides no data.
+    """Draw a legend above the axes, where it hides no data; None if there is nothing to say.
 
     Args:
         ax: the axes, one unit high.
-        entries: what was drawn and its name.
-        title: stands over the entries.
-        width: how many characters fit in a row.
-        above: where the legend begins, in units of the axes' height.
+        entries: drawn artists and their names.
+        title: heads the entries.
+        width: number of characters that fit in a row.
+        above: where the legend begins, in units of the height of the axes.
     """
     if not entries and not title:
         return None
     texts = [shown(text, 56) for _, text in entries]  # two names of 12 characters and an AUC with both its errors
     n_columns = max(1, min(len(texts) or 1, width // (max(map(len, texts), default=0) + 5)))
-    # matplotlib leaves out labels with a leading underscore: the text is put in afterwards.
+    # matplotlib ignores labels with a leading underscore, so the names are set afterwards.
     made = ax.legend(
         [handle for handle, _ in entries], ["entry"] * len(entries), loc="lower left", bbox_to_anchor=(0.0, above),
         ncols=n_columns, title=title and shown(title, width), alignment="left", borderaxespad=0.3, borderpad=0.2,
@@ -231,24 +230,21 @@ def legend(
     return made
 
 
-def samples_of(looks: Mapping[str, Look], names: Iterable[str], *, marker: bool) -> list[tuple[Artist, str]]:
-    """A piece of line for each of `names`, with its marker or without, as `legend` takes them."""
-    return [
-        (
-            Line2D(
-                [], [], color=looks[n].colour, linestyle=looks[n].line, marker=looks[n].marker if marker else "", ms=4
-            ),
-            n,
-        )
-        for n in names
-    ]
+def legend_lines(styles: Mapping[str, LineStyle], names: Iterable[str], *, marker: bool) -> list[tuple[Artist, str]]:
+    """Returns entries for `legend`: a line for each of `names`, with or without its marker."""
+    entries: list[tuple[Artist, str]] = []
+    for name in names:
+        style = styles[name]
+        shape = style.marker if marker else ""
+        entries.append((Line2D([], [], color=style.colour, linestyle=style.line, marker=shape, ms=4), name))
+    return entries
 
 
 def visible_edges(edges: Array) -> tuple[Array, str]:
-    """The edges to draw, and a remark: an outer bin that would flatten all others is cut off and its end is said.
+    """Returns the edges to draw, and a remark that names the end of an outer bin that is drawn shorter than it is.
 
-    Bins of equal population reach out to the wildest outlier; one that is more than three times as wide as all the
-    inner ones together is drawn as wide as they are on average.
+    The outer bins of equal population reach to the furthest outlier. One that is more than three times as wide as
+    all inner bins together is drawn with the average width of these, so that it does not flatten them.
     """
     drawn = edges.copy()
     remarks = []
@@ -264,21 +260,21 @@ def visible_edges(edges: Array) -> tuple[Array, str]:
     return drawn, f"  ({', '.join(remarks)})" if remarks else ""
 
 
-def arms(value: Array, low: Array, high: Array) -> NDArray[np.float64]:
-    """(2, m) lengths of the error bars down to `low` and up to `high`; none where `value` lies beyond a bound."""
+def error_lengths(value: Array, low: Array, high: Array) -> NDArray[np.float64]:
+    """Returns (2, m) lengths of the error bars down to `low` and up to `high`; 0 if `value` lies beyond a bound."""
     return np.stack([np.fmax(value - low, 0.0), np.fmax(high - value, 0.0)])
 
 
-def columns(numbers: Sequence[Measured]) -> tuple[Array, Array, Array]:
-    """(m,) values, lower and upper bounds of `numbers`."""
-    table = np.array([number[:3] for number in numbers], dtype=np.float64).reshape(-1, 3)
-    return table[:, 0], table[:, 1], table[:, 2]
+def with_errors(numbers: Sequence[Measured]) -> tuple[Array, Array]:
+    """Returns the (m,) values of `numbers` and the (2, m) lengths of their error bars."""
+    value, low, high = bounds(numbers)
+    return value, error_lengths(value, low, high)
 
 
 def draw_density(histogram: Histogram, ax: Axes, *, errors: bool, **properties: Any) -> Any:
-    """`histogram` by mplhep with unit area inside its axis range; None where that holds nothing positive.
+    """Draw `histogram` by mplhep with unit area inside its axis range; None if its sum is not positive.
 
-    `errors` are the roots of the sums of squared weights.
+    Errors are the square roots of the sums of squared weights.
     """
     sumw = histogram.sumw[1:-1]
     if not np.sum(sumw) > 0:
@@ -289,9 +285,9 @@ def draw_density(histogram: Histogram, ax: Axes, *, errors: bool, **properties: 
 
 
 def log_scale(ax: Axes, values: Array, below: float = 2.0, above: float = 2.0, least: float = 1.0) -> None:
-    """A logarithmic y axis around the positive `values`; left linear where there are none.
+    """Make the y axis logarithmic around the positive `values`; it stays linear if there are none.
 
-    `below` and `above` are factors of room, `least` the smallest factor between the ends.
+    The axis extends by the factors `below` and `above` beyond the values, and spans at least the factor `least`.
     """
     positive = values[np.isfinite(values) & (values > 0)]
     if len(positive):
@@ -301,17 +297,17 @@ def log_scale(ax: Axes, values: Array, below: float = 2.0, above: float = 2.0, l
 
 
 def shades(name: str) -> Colormap:
-    """A colour map of matplotlib's in 64 steps: enough for the eye, and a colour bar draws each of its steps."""
+    """Returns a colour map of matplotlib in 64 steps, because a colour bar draws each step as a path of its own."""
     return mpl.colormaps[name].resampled(64)
 
 
 def colour_bar(mesh: QuadMesh, ax: Axes) -> None:
-    """The scale of what is drawn in colours, beside the axes."""
+    """Draw the colour scale of `mesh` at the right of the axes."""
     ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=28).ax.tick_params(labelsize=9)
 
 
 def nothing_to_draw(ax: Axes, reason: str) -> None:
-    """Say in the middle of the axes why they are empty."""
+    """Write into the middle of empty axes why they are empty."""
     ax.text(0.5, 0.5, reason, transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 

@@ -1,4 +1,4 @@
-"""What training looked like: loss and the like, epoch by epoch."""
+"""The course of training: loss and other quantities by epoch or boosting round."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLOURS = {"train": "#0072b2", "validation": "#d55e00"}
 
 
 def quantities(training: Training) -> dict[str, dict[str, str]]:
-    """What the history follows: quantity to sample to its key; "validation_loss" is the loss on validation."""
+    """Returns the keys of the history by quantity and sample; "validation_loss" is the loss on validation."""
     found: dict[str, dict[str, str]] = {}
     for key, values in training.history.items():
         if values:
@@ -24,7 +24,7 @@ def quantities(training: Training) -> dict[str, dict[str, str]]:
 
 
 def learning_curve(training: Training, quantity: str, ax: Axes) -> Axes:
-    """Draw `quantity` (one of `quantities`) against epoch or round, for train and validation."""
+    """Draw `quantity`, one of `quantities`, against epoch or round for train and validation."""
     for sample, key in quantities(training)[quantity].items():
         values = training.history[key]
         line = "-" if sample == "train" else "--"

@@ -1,65 +1,50 @@
-"""Tuning: the objective trial by trial, and which parameters mattered."""
+"""Tuning: the objective of each trial, and the importance of the parameters."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pidlab.errors import OutputError
 from pidlab.evaluate.results.tuning import Tuning
 from pidlab.measured import Array
-from pidlab.plots.gallery import rendered
+from pidlab.plots.gallery import rendered, save
 from pidlab.plots.style import GREY, context, label_axes, legend, log_scale, name_ticks, new_figure, nothing_to_draw
 
 _COMPLETE, _BEST = "#3f90da", "#bd1f01"
 
 
 def write_tuning(tuning: Tuning, directory: Path, stem: str) -> list[Path]:
-    """Write STEM.tune_history and STEM.tune_importance as PNG and PDF into an existing directory; the paths come back.
+    """Write STEM.tune_history and STEM.tune_importance as PNG and PDF into an existing directory.
+
+    Returns:
+        The paths of the files.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: If a file cannot be written.
     """
     written = []
     for name, draw in (("tune_history", history_figure), ("tune_importance", importance_figure)):
         with context(name):
             figure = draw(tuning)
         for suffix, content in rendered(figure, name, "png", "pdf").items():
-            path = directory / f"{stem}.{name}.{suffix}"
-            try:
-                path.write_bytes(content)
-            except OSError as error:
-                raise OutputError(f"{path}: the figure cannot be written ({error.strerror or error})") from error
-            written.append(path)
+            written.append(save(directory / f"{stem}.{name}.{suffix}", content))
     return written
 
 
 def history_figure(tuning: Tuning) -> Figure:
-    """The objective of each trial and the best so far."""
-    figure = new_figure(6.4, 4.2)
-    history(tuning, figure.subplots())
-    return figure
+    """Draw 1 - AUC, or the misidentification, on validation against the number of the trial; less is better.
 
-
-def importance_figure(tuning: Tuning) -> Figure:
-    """The share of each parameter in the objective's variance."""
-    figure = new_figure(6.4, 1.6 + 0.4 * max(len(tuning.importance), 3))
-    importance(tuning, figure.subplots())
-    return figure
-
-
-def history(tuning: Tuning, ax: Axes) -> Axes:
-    """Draw 1 - AUC, or the misidentification, on validation over the number of the trial: less is better.
-
-    Pruned trials are crosses at the bottom: what they reported last is no objective.
+    Pruned trials have no objective and are drawn as crosses at the bottom.
     """
+    figure = new_figure(6.4, 4.2)
+    ax = figure.subplots()
     complete = sorted((t for t in tuning.trials if t.state == "complete"), key=lambda t: t.number)
     if not complete:
-        return nothing_drawn(ax, "no complete trial")
+        nothing_to_draw(ax, "no complete trial")
+        return figure
     numbers = np.array([t.number for t in complete])
     values = _loss(np.array([t.value for t in complete]), tuning)
     (points,) = ax.plot(numbers, values, "o", ms=4, color=_COMPLETE)
@@ -78,37 +63,34 @@ def history(tuning: Tuning, ax: Axes) -> Axes:
         entries.append((crosses, "pruned"))
     log_scale(ax, np.concatenate([values, before]), below=1.3, above=1.3)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    label_axes(ax, "trial", f"{_shown_loss(tuning)} on validation")
+    label_axes(ax, "trial", f"{_loss_text(tuning)} on validation")
     legend(ax, entries, title=tuning.model, width=64)
-    return ax
+    return figure
 
 
 def _loss(values: Array, tuning: Tuning) -> Array:
     return 1 - values if tuning.maximise else values
 
 
-def _shown_loss(tuning: Tuning) -> str:
-    return ("1 − " if tuning.maximise else "") + shown_objective(tuning.objective)
+def _loss_text(tuning: Tuning) -> str:
+    return ("1 − " if tuning.maximise else "") + _objective_text(tuning.objective)
 
 
-def importance(tuning: Tuning, ax: Axes) -> Axes:
-    """Draw each parameter's share of the objective's variance over the trials, the largest above."""
+def importance_figure(tuning: Tuning) -> Figure:
+    """Draw the share of each parameter in the variance of the objective over trials, the largest on top."""
+    figure = new_figure(6.4, 1.6 + 0.4 * max(len(tuning.importance), 3))
+    ax = figure.subplots()
     shares = sorted(tuning.importance.items(), key=lambda item: item[1])
     if not shares:
-        return nothing_drawn(ax, "too few complete trials to tell")
+        nothing_to_draw(ax, "too few complete trials to tell")
+        return figure
     ax.barh(range(len(shares)), [share for _, share in shares], color=_COMPLETE, height=0.6)
     name_ticks(ax, "y", [name for name, _ in shares])
     ax.set_xlim(0, 1.05 * max(share for _, share in shares))
-    label_axes(ax, f"share of the variance of {shown_objective(tuning.objective)} over trials", "")
-    return ax
+    label_axes(ax, f"share of the variance of {_objective_text(tuning.objective)} over trials", "")
+    return figure
 
 
-def nothing_drawn(ax: Axes, reason: str) -> Axes:
-    """Axes that say why they are empty."""
-    nothing_to_draw(ax, reason)
-    return ax
-
-
-def shown_objective(objective: str) -> str:
-    """The objective in words."""
+def _objective_text(objective: str) -> str:
+    """Returns the objective in words."""
     return "AUC" if objective == "auc" else f"misid at {objective.partition(':')[2]}"

@@ -1,4 +1,4 @@
-"""Figures: all those of a run, drawn by this process and, where there are many, by a second one beside it."""
+"""Drawing all figures of a run, in this process and, if there are many, in a worker process at the same time."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pidlab.config.schema import Config, Style
 from pidlab.evaluate.results.run import Results
 from pidlab.evaluate.results.stored import read_results
 from pidlab.plots.gallery import Picture, catalogue, picture, write_one
-from pidlab.plots.sheets.sheet import Sheet
 from pidlab.process import collect_rarely
 
-WORTH_IT = 15
-"""From so many figures on a second process, which takes a second to start, saves time."""
+MIN_FIGURES = 15
+"""From this number of figures on, a worker saves more time than the second that it takes to start."""
 
 
 class FigureWorker:
-    """A process beside this one that draws figures when it is told to, started ahead since that takes a while.
+    """A process that draws figures at the same time as this one.
 
-    No fork, which hangs after xgboost or torch were used, and no spawn, which runs the main script of a user again.
-    It does not hear Ctrl-C; `stop` ends it, as does the end of this process for as long as it has no order.
+    It starts when the object is made, because that takes a second, and waits for `begin`. It is not forked, because
+    forks hang after xgboost or torch were used, and not spawned, because that runs a user's main script again.
+    It ignores Ctrl-C. It ends by `stop`, or with this process if `begin` was never called.
     """
 
     def __init__(self) -> None:
@@ -35,118 +35,116 @@ class FigureWorker:
             words, stdin=subprocess.PIPE, stdout=silent, stderr=silent, start_new_session=True, text=True
         )
 
-    def begin(self, folder: Path, place: Path, look: Style) -> None:
-        """Let it draw figures of the run in `folder` from the back, until another has claimed the rest in `place`."""
-        order = json.dumps({"folder": str(folder.resolve()), "place": str(place), "look": look.model_dump(mode="json")})
-        self._tell(order)
+    def begin(self, folder: Path, temporary: Path, style: Style) -> None:
+        """Let the worker draw the figures of the run in `folder`, last first, until it meets one that is claimed.
+
+        `temporary` holds the claims and receives the drawings as SVG.
+        """
+        request = {"folder": str(folder.resolve()), "temporary": str(temporary), "style": style.model_dump(mode="json")}
+        self._send(json.dumps(request))
 
     def wait(self) -> None:
-        """Until it is done with what it has begun."""
+        """Wait until the worker has drawn what it can."""
         self._process.wait()
 
     def stop(self) -> None:
-        """End it, done or not."""
+        """End the worker, whether it is done or not."""
         self._process.kill()
         self._process.wait()
-        self._tell("")
+        self._send("")
 
-    def _tell(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         pipe = self._process.stdin
         if pipe is not None and not pipe.closed:
-            with suppress(OSError):  # it has died: what it does not draw, this process does
+            with suppress(OSError):  # the worker has died: this process draws its figures
                 pipe.write(text)
                 pipe.close()
 
 
 @contextmanager
-def second(config: Config, n_processes: int) -> Iterator[FigureWorker | None]:
-    """A second process for the length of the block, where there may be one and it has enough to do."""
-    if n_processes < 2 or _at_least(config) < WORTH_IT:
+def figure_worker(config: Config, n_processes: int) -> Iterator[FigureWorker | None]:
+    """Give a worker for the length of the block; None if `n_processes` is 1 or the run has too few figures."""
+    n_figures = len(config.models) * (4 + len(config.evaluate.maps))  # about four for each model and one for each map
+    if n_processes < 2 or n_figures < MIN_FIGURES:
         yield None
         return
-    process = FigureWorker()
+    worker = FigureWorker()
     try:
-        yield process
+        yield worker
     finally:
-        process.stop()
-
-
-def _at_least(config: Config) -> int:
-    """So many figures, or some more, will be drawn of a run: for each model some, and one for each map."""
-    return len(config.models) * (4 + len(config.evaluate.maps))
+        worker.stop()
 
 
 @contextmanager
 def drawing(
-    folder: Path, results: Results, look: Style, beside: FigureWorker | None = None
+    folder: Path, results: Results, style: Style, worker: FigureWorker | None = None
 ) -> Iterator[Callable[[], list[Picture]]]:
-    """Write `folder`/plots/NAME.png and NAME.pdf of everything there is to draw, `beside` from now on.
+    """Write `folder`/plots/NAME.png and NAME.pdf of every figure; the worker begins at once.
 
-    One process takes the figures from the front and the other from the back until they meet. What the second one does
-    not deliver, whatever befell it, this one draws.
+    This process takes the figures from the front and the worker takes them from the back until they meet.
 
     Args:
-        folder: of a run, with `results.json`, which the second process reads, and `plots`.
-        results: what it holds.
-        look: labels of an experiment.
-        beside: the second process; None draws all in this one.
+        folder: of a run, with `results.json`, which the worker reads, and the folder `plots`.
+        results: those of `results.json`.
+        style: label and style of an experiment.
+        worker: None draws all figures in this process.
 
     Yields:
-        A function that draws the rest. The figures as SVG come back. It raises OutputError where a file cannot be
-        written.
+        A function that draws the figures of this process, then whatever the worker failed to deliver, and returns
+        all figures as SVG. It raises OutputError if a file cannot be written.
     """
-    sheets = catalogue(results)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as name:
+        temporary = Path(name)
         try:
-            if beside is not None:
-                beside.begin(folder, Path(place), look)
-            yield lambda: _drawn(sheets, folder, Path(place), look, beside)
+            if worker is not None:
+                worker.begin(folder, temporary, style)
+            yield lambda: _drawn(folder, results, style, worker, temporary)
         finally:
-            if beside is not None:  # before the place where it writes is removed
-                beside.stop()
+            if worker is not None:  # before the folder where it writes is removed
+                worker.stop()
 
 
-def _drawn(
-    sheets: dict[str, Sheet], folder: Path, place: Path, look: Style, beside: FigureWorker | None
-) -> list[Picture]:
+def _drawn(folder: Path, results: Results, style: Style, worker: FigureWorker | None, temporary: Path) -> list[Picture]:
+    sheets = catalogue(results)
     made: dict[str, Picture] = {}
     for name, sheet in sheets.items():
-        if _claimed(place, name):
-            made[name] = write_one(sheet, name, folder / "plots", look)
-    if beside is not None:
-        beside.wait()
+        if _claim(temporary, name):
+            made[name] = write_one(sheet, name, folder / "plots", style)
+    if worker is not None:
+        worker.wait()
     for name in sheets.keys() - made.keys():
-        svg, sheet = place / f"{name}.svg", sheets[name]
+        svg, sheet = temporary / f"{name}.svg", sheets[name]
         if svg.is_file():
             made[name] = picture(name, sheet, svg.read_bytes())
         else:
-            made[name] = write_one(sheet, name, folder / "plots", look)
+            made[name] = write_one(sheet, name, folder / "plots", style)
     return [made[name] for name in sheets]
 
 
-def _claimed(place: Path, name: str) -> bool:
-    """Whether this process is the first to want the figure."""
+def _claim(temporary: Path, name: str) -> bool:
+    """Claim a figure for this process; returns False if the other process was first."""
     try:
-        (place / f"{name}.claim").touch(exist_ok=False)
+        (temporary / f"{name}.claim").touch(exist_ok=False)
     except FileExistsError:
         return False
     return True
 
 
 def main() -> None:
-    """Wait for an order, which may never come, and draw from the back until another process has claimed the rest."""
+    """Wait for a request on standard input, and draw figures, last first, until one is claimed by the other process."""
     collect_rarely()
     text = sys.stdin.read()
     if not text:
         return
-    order = json.loads(text)
-    folder, place, look = Path(order["folder"]), Path(order["place"]), Style.model_validate(order["look"])
+    request = json.loads(text)
+    folder, temporary = Path(request["folder"]), Path(request["temporary"])
+    style = Style.model_validate(request["style"])
     for name, sheet in reversed(catalogue(read_results(folder / "results.json")).items()):
-        if not _claimed(place, name):
+        if not _claim(temporary, name):
             return
-        unfinished = place / f"{name}.part"
-        unfinished.write_text(write_one(sheet, name, folder / "plots", look).svg, encoding="utf-8")
-        unfinished.replace(place / f"{name}.svg")
+        unfinished = temporary / f"{name}.part"
+        unfinished.write_text(write_one(sheet, name, folder / "plots", style).svg, encoding="utf-8")
+        unfinished.replace(temporary / f"{name}.svg")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pidlab.config.load import LoadedConfig, feature_key
+from pidlab.config.load import LoadedConfig, feature_key, spectator_keys
 from pidlab.config.names import KeyPath
 from pidlab.config.schema import ClassTable, ExpressionModel, Feature, ScoreModel
 from pidlab.errors import ConfigError, DataError, ExpressionError, Mistake, UsageError
@@ -201,7 +201,7 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
         features=tuple(
             (f, located(feature_key(i, config.features[i]), f.expression)) for i, f in enumerate(config.feature_list)
         ),
-        spectators=tuple((name, located(key, name)) for name, key in _spectator_names(loaded).items()),
+        spectators=tuple((name, located(key, name)) for name, key in spectator_keys(config).items()),
         expression_models={
             name: located(("models", name, "cut"), model.cut)
             if isinstance(model, ExpressionModel)
@@ -220,17 +220,6 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
 
 def _class_table(spec: str | ClassTable) -> ClassTable:
     return ClassTable(cut=spec) if isinstance(spec, str) else spec
-
-
-def _spectator_names(loaded: LoadedConfig) -> dict[str, KeyPath]:
-    config = loaded.config
-    names: dict[str, KeyPath] = {name: ("spectators", i) for i, name in enumerate(config.spectators)}
-    for section, asked in (("maps", config.evaluate.maps), ("flat", config.evaluate.flat)):
-        for i, each in enumerate(asked):
-            names.setdefault(each.x, ("evaluate", section, i, "x"))
-            if each.y is not None:
-                names.setdefault(each.y, ("evaluate", section, i, "y"))
-    return names
 
 
 def _refuse_leaks(recipe: Recipe) -> None:

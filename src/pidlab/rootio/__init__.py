@@ -1,4 +1,4 @@
-"""ROOT objects and files without ROOT: histograms, graphs, efficiencies, friend trees and results."""
+"""ROOT objects and files, written and read without ROOT: histograms, graphs, efficiencies, friend trees, results."""
 
 from pidlab.rootio.efficiency import Efficiency, read_efficiency, tefficiency
 from pidlab.rootio.friends import FriendFile, FriendTree, FriendWriter, read_marker

@@ -17,12 +17,13 @@ import uproot
 from numpy.typing import ArrayLike, NDArray
 from uproot.deserialization import numbytes_version as read_numbytes_version
 from uproot.deserialization import read_object_any
-from uproot.models import TH, TAtt, TNamed, TObject
+from uproot.models import TH
 from uproot.serialization import _serialize_object_any, numbytes_version
 from uproot.writing import identify
 
 from pidlab.errors import DataError, OutputError
-from pidlab.rootio.histograms import Bins, from_cells, th1, th2, th3, titles
+from pidlab.rootio.graphs import drawn_bases
+from pidlab.rootio.histograms import from_cells, th1, th2, th3, titles
 from pidlab.rootio.streamer_info import (
     BASE,
     DOUBLE,
@@ -37,12 +38,12 @@ from pidlab.rootio.streamer_info import (
 Array = NDArray[np.float64]
 
 CONFIDENCE_LEVEL: Final = 0.682689492137
-"""TEfficiency's default: one standard deviation, to the digits that ROOT writes it with."""
+"""TEfficiency's default, one standard deviation, with the digits that ROOT writes."""
 
 _CLOPPER_PEARSON: Final = 0
 _NORMAL: Final = 1
 _USES_WEIGHTS: Final = 1 << 18
-"""The bit of TEfficiency::EStatusBits that makes ROOT take the sums of squared weights into the errors."""
+"""The bit of TEfficiency::EStatusBits that makes ROOT use the sums of squared weights for errors."""
 
 _NO_PRIORS: Final = bytes(numbytes_version(4, 10)) + struct.pack(">i", 0)
 _PRIOR: Final = "prior beta distribution"
@@ -69,15 +70,15 @@ _HISTOGRAMS: Final = (TH.Model_TH1D_v3, TH.Model_TH2D_v4, TH.Model_TH3D_v4)
 
 @dataclass(frozen=True, slots=True)
 class Efficiency:
-    """What a TEfficiency counts.
+    """The contents of a TEfficiency.
 
     Attributes:
         passed, total: (bx[, by[, bz]]) events, or sums of w, without flows.
         passed2, total2: the same shape, sums of w².
         edges: for each axis its (b + 1,) bin edges.
         weighted: whether ROOT uses the sums of w² for the errors.
-        weight: what every event counts for when efficiencies are combined, 1 unless said otherwise.
-        title: of the efficiency.
+        weight: the weight of every event when efficiencies are combined, by default 1.
+        title: that of the TEfficiency.
     """
 
     passed: Array
@@ -100,7 +101,7 @@ class Model_TEfficiency_v2(uproot.model.VersionedModel):  # type: ignore[misc]  
     writable = True
 
     def read_members(self, chunk: Any, cursor: Any, context: Any, file: Any) -> None:
-        """Read from `cursor` on; the parameters of a bin by bin prior are skipped."""
+        """Read the members from `cursor` on; parameters of priors by bin are skipped."""
         here = (chunk, cursor, context, file, self._file)
         for base in ("TNamed", "TAttLine", "TAttFill", "TAttMarker"):
             self._bases.append(file.class_named(base).read(*here, self._parent, concrete=self.concrete))
@@ -133,7 +134,7 @@ class Model_TEfficiency_v2(uproot.model.VersionedModel):  # type: ignore[misc]  
 
 
 class Model_TEfficiency(uproot.model.DispatchByVersion):  # type: ignore[misc]  # noqa: N801  uproot finds it by this name
-    """TEfficiency of any version; only version 2 is known."""
+    """TEfficiency of any version, of which only version 2 is known."""
 
     known_versions = {2: Model_TEfficiency_v2}  # noqa: RUF012  uproot adds to it
 
@@ -146,15 +147,20 @@ def tefficiency(
     passed2: ArrayLike | None = None,
     total2: ArrayLike | None = None,
 ) -> Any:
-    """A TEfficiency from what passed and what was tried, (bx[, by[, bz]]) each, without flows.
+    """Returns a TEfficiency of the events that passed and of all events, (bx[, by[, bz]]) each, without flows.
 
-    Without `passed2` and `total2` (sums of w²) the events are unweighted and ROOT gives Clopper-Pearson intervals.
-    So it does where these say that all events weigh the same: the numbers of events are stored then, with that
-    weight. For weights that differ ROOT knows only its normal approximation, variance = (passed2 (1 - 2 e) +
-    total2 e²) / total². `title` is ROOT's "title;x title;y title".
+    ROOT gives Clopper-Pearson intervals for unweighted events and for events of equal weight, of which the numbers
+    are stored together with the weight. For weights that differ, ROOT has only the normal approximation,
+    variance = (passed2 (1 - 2 e) + total2 e²) / total².
+
+    Args:
+        passed, total: sums of w of the events that passed, and of all.
+        edges: for each axis its (b + 1,) bin edges.
+        title: ROOT's "title;x title;y title".
+        passed2, total2: sums of w²; left out for unweighted events.
 
     Raises:
-        OutputError: shapes disagree with the edges, or unweighted counts are no counts of a part and its whole.
+        OutputError: If shapes disagree with the edges, or unweighted counts are not whole with 0 <= passed <= total.
     """
     axes = [np.asarray(e, dtype=np.float64) for e in edges]
     cells = [np.asarray(c, dtype=np.float64) for c in (passed, total)]
@@ -172,16 +178,17 @@ def tefficiency(
             f"{title}: unweighted counts must be whole numbers with 0 <= passed <= total; "
             "give the sums of squared weights (passed2, total2) for weighted events"
         )
+    histogram = (th1, th2, th3)[len(axes) - 1]
     efficiency = Model_TEfficiency_v2.empty()
-    efficiency._bases.extend(_bases(titles(title)[0]))
+    efficiency._bases.extend(drawn_bases(titles(title)[0], fill_style=1001))
     efficiency._members.update(
         fBeta_alpha=1.0,
         fBeta_beta=1.0,
         fConfLevel=CONFIDENCE_LEVEL,
         fFunctions=identify.to_TList([]),
-        fPassedHistogram=_histogram(from_cells(cells[0], axes, squares[0]), title),
+        fPassedHistogram=histogram(from_cells(cells[0], axes, squares[0]), title),
         fStatisticOption=_NORMAL if weight is None else _CLOPPER_PEARSON,
-        fTotalHistogram=_histogram(from_cells(cells[1], axes, squares[1]), title),
+        fTotalHistogram=histogram(from_cells(cells[1], axes, squares[1]), title),
         fWeight=1.0 if weight is None else weight,
     )
     efficiency._deeply_writable = True
@@ -189,7 +196,7 @@ def tefficiency(
 
 
 def _common_weight(cells: list[Array], squares: list[Array]) -> float | None:
-    """The weight that all events can have had, from their sums of w and of w²; None where there is no such weight."""
+    """Returns the weight that all events share, by their sums of w and of w²; None if weights differ."""
     tried = float(cells[1].sum())
     weight = float(squares[1].sum()) / tried if tried > 0 else 1.0
     passed, total = (np.rint(c / weight) for c in cells)
@@ -200,26 +207,11 @@ def _common_weight(cells: list[Array], squares: list[Array]) -> float | None:
     return weight if same and bool(((passed >= 0) & (passed <= total)).all()) else None
 
 
-def _histogram(bins: Bins, title: str) -> Any:
-    return (th1, th2, th3)[len(bins.edges) - 1](bins, title)
-
-
-def _bases(title: str) -> list[Any]:
-    named = TNamed.Model_TNamed.empty()
-    named._bases.append(TObject.Model_TObject.empty())
-    named._members.update(fName="", fTitle=title)
-    line, area, marker = (m.empty() for m in (TAtt.Model_TAttLine_v2, TAtt.Model_TAttFill_v2, TAtt.Model_TAttMarker_v2))
-    line._members.update(fLineColor=1, fLineStyle=1, fLineWidth=1)
-    area._members.update(fFillColor=0, fFillStyle=1001)
-    marker._members.update(fMarkerColor=1, fMarkerStyle=20, fMarkerSize=0.7)
-    return [named, line, area, marker]
-
-
 def read_efficiency(file_path: Path, key: str) -> Efficiency:
-    """The TEfficiency `key` of a ROOT file, written by us or by ROOT.
+    """Returns the TEfficiency `key` of a ROOT file that pidlab or ROOT wrote.
 
     Raises:
-        DataError: there is no such file or key, it is no TEfficiency, or one of another class version.
+        DataError: If there is no such file or key, or it is no TEfficiency of class version 2.
     """
     try:
         with uproot.open(file_path, custom_classes={**uproot.classes, "TEfficiency": Model_TEfficiency}) as file:

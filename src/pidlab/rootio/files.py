@@ -1,4 +1,4 @@
-"""ROOT files that appear whole or not at all: written beside their target and moved there at the end."""
+"""ROOT files that appear whole or not at all: written under a temporary name and renamed at the end."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _ADVICE: Final = {
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into one that names `path` and says what to do.
+    """Turn an OSError in the block into an error that names `path` and says what to do.
 
     Raises:
-        OutputError: the disk is full, or the place cannot be written to.
+        OutputError: If the disk is full or `path` cannot be written.
     """
     try:
         yield
@@ -49,22 +49,22 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _locked(path: Path) -> IO[bytes]:
-    """A new file that this process holds a lock on for as long as it is open: it is being written."""
+    """Returns a new file that this process keeps locked while it is open, which marks it as being written."""
     while True:
         handle = path.open("x+b")
-        with contextlib.suppress(OSError):  # a file system without locks: nobody can take the file for a leftover
+        with contextlib.suppress(OSError):  # without locks in the file system, `sweep` leaves the file
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
                 return handle
-        handle.close()  # it was swept away between its making and its lock
+        handle.close()  # another process removed it before it was locked
 
 
 def sweep(path: Path) -> int:
-    """Remove what killed processes left of their attempts to write `path`; returns how many files.
+    """Remove the temporary files for `path` that killed processes left, and return their number.
 
-    What another process is writing now is locked, on this machine and on others, and stays. So does everything on a
-    file system without locks.
+    Files that a process on this or another machine is writing are locked and stay, as do all files on file systems
+    without locks.
     """
     n_removed = 0
     for name in glob.glob(f"{glob.escape(str(path.with_name(hidden_prefix(path))))}*.part"):
@@ -78,11 +78,11 @@ def sweep(path: Path) -> int:
 class WholeFile:
     """A ROOT file under construction: `with WholeFile(path, "zlib") as directory:` gives uproot's writable directory.
 
-    The bytes go to a hidden file beside `path`, which replaces `path` when the block ends well and is removed
-    when it does not. A killed process leaves `path` as it was, and the hidden file for `sweep`.
+    A hidden file in the same folder is written. It replaces `path` when the block ends, and is removed if the block
+    raises. A killed process leaves `path` unchanged, and the hidden file for `sweep`.
 
     Raises:
-        OutputError: the file cannot be made, finished, or moved.
+        OutputError: If the file cannot be made, finished or renamed.
     """
 
     def __init__(self, path: Path, compression: Compression) -> None:
@@ -124,6 +124,6 @@ class WholeFile:
 
     def _discard(self) -> None:
         if self._handle is not None:
-            with contextlib.suppress(OSError):  # a full disk refuses the last buffer once more
+            with contextlib.suppress(OSError):  # a full disk refuses the last buffer again
                 self._handle.close()
         self._temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Friend trees: TTrees that run beside an input entry by entry, written in blocks, marked when they are whole."""
+"""Friend trees: TTrees with an entry for each entry of an input, written in blocks and marked when complete."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MARKER: Final = "pidlab_complete"
 ROWS_PER_BASKET: Final = 50_000
 
 _CANDIDATES: Final = "candidates of pidlab"
-"""Uproot's name for the group of branches that share a counter; it does not appear in the file."""
+"""Name, for uproot alone, of the group of branches that share a counter; it does not appear in the file."""
 
 
 class FriendFile:
-    """A file of friend trees under construction; it appears when the block ends well, and not at all otherwise.
+    """A file of friend trees under construction, which appears when the block ends without an error.
 
     ```
     with FriendFile(Path("a_pid.root"), metadata={"input": "a.root"}) as file:
@@ -33,10 +33,11 @@ class FriendFile:
         tree.extend({"pid_mlp": scores, "pid_mlp_eff90": scores > threshold})
     ```
 
-    The key `pidlab_complete` is written last: `metadata` and the number of entries of each tree; see `read_marker`.
+    The key `pidlab_complete` is written last. It holds `metadata` and the number of entries of each tree, and is read
+    by `read_marker`.
 
     Attributes:
-        metadata: what goes into the marker; may be changed until the block ends.
+        metadata: written into the marker; may be changed until the block ends.
     """
 
     def __init__(
@@ -58,14 +59,14 @@ class FriendFile:
         jagged: Mapping[str, DTypeLike] | None = None,
         counter: str | None = None,
     ) -> FriendTree:
-        """A new tree with branches of bool, (u)int8 to (u)int64, float32 or float64.
+        """Returns a new tree with branches of bool, (u)int8 to (u)int64, float32 or float64.
 
-        With `jagged` branches an entry is an event, `counter` counts its candidates for all of them, and `branches`
-        hold one value an event.
+        With `jagged` branches an entry is an event: `counter` names the branch with its number of candidates, and
+        `branches` hold one value for each event.
 
         Raises:
-            OutputError: a type that a TTree cannot hold, a name used twice, jagged branches without a counter, or
-                the file cannot be written.
+            OutputError: If a TTree cannot hold a type, a name occurs twice, jagged branches have no counter, or the
+                file cannot be written.
         """
         if name in self._trees:
             raise OutputError(f"{self._path}: two trees would be called {name!r}: write them into files of their own")
@@ -92,10 +93,10 @@ class FriendFile:
 
 
 class FriendTree:
-    """A tree of a `FriendFile`. Rows are buffered so that a basket holds some 50,000 entries.
+    """A tree of a `FriendFile`, which buffers rows so that a basket holds at least 50,000 entries.
 
     Attributes:
-        entries: the number of entries given so far.
+        entries: the number of entries so far, including those in the buffer.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class FriendTree:
         jagged: Mapping[str, DTypeLike],
         counter: str | None,
     ) -> None:
-        """Make the tree in uproot's writable `file`, which will be `path`; see `FriendFile.tree`."""
+        """Make the tree in the writable `file` of uproot, whose name will be `path`; see `FriendFile.tree`."""
         self.entries = 0
         self._path, self._counter = path, counter
         self._scalar = {branch: _branch_type(path, branch, kind) for branch, kind in branches.items()}
@@ -145,10 +146,10 @@ class FriendTree:
         )
 
     def extend(self, arrays: Mapping[str, Any]) -> None:
-        """Append rows: for every scalar branch an array (n,), for every jagged branch a jagged array of n lists.
+        """Append n rows: an array (n,) for each scalar branch, and a jagged array of n lists for each jagged one.
 
         Raises:
-            OutputError: a branch is missing or unknown, lengths differ, a value does not fit its branch, or the
+            OutputError: If a branch is missing or unknown, lengths differ, a value does not fit its branch, or the
                 file cannot be written.
         """
         block = self._checked(arrays)
@@ -160,7 +161,7 @@ class FriendTree:
             self.flush()
 
     def _checked(self, arrays: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        """The block as flat arrays: the scalar branches, the number of candidates, the jagged branches' content."""
+        """Returns the block as flat arrays: scalar branches, numbers of candidates, and contents of jagged branches."""
         if arrays.keys() != self._scalar.keys() | self._jagged.keys():
             wrong = sorted(arrays.keys() ^ (self._scalar.keys() | self._jagged.keys()))
             raise OutputError(f"{self._path}: every block needs exactly the declared branches; at odds: {wrong}")
@@ -177,7 +178,7 @@ class FriendTree:
         return block
 
     def _converted(self, name: str, values: Any, kind: np.dtype[Any]) -> NDArray[Any]:
-        """`values` as `kind` in memory of its own; floats may be rounded, integers and booleans must be kept."""
+        """Returns a copy of `values` as `kind`; floats may be rounded, integers and booleans may not change."""
         try:
             if isinstance(values, ak.Array):
                 values = ak.to_numpy(values, allow_missing=False) if len(values) else np.zeros(0, kind)
@@ -194,7 +195,7 @@ class FriendTree:
         return converted
 
     def flush(self) -> None:
-        """Write what is buffered, in baskets of 50,000 to 100,000 rows, or fewer at the end."""
+        """Write the buffered rows in baskets of 50,000 to 100,000 rows, or fewer at the end of the tree."""
         if not self._buffered:
             return
         columns = {name: np.concatenate([block[name] for block in self._buffer]) for name in self._buffer[0]}
@@ -244,10 +245,10 @@ class FriendWriter:
 
 
 def read_marker(path: Path) -> dict[str, Any] | None:
-    """What the marker of a finished friend file holds; None where there is no such file, or no whole one."""
+    """Returns the content of the marker of a friend file; None if the file does not exist or is incomplete."""
     try:
         with uproot.open(path, object_cache=None) as file:
-            if path.stat().st_size < file.file.fEND:  # a copy that broke off
+            if path.stat().st_size < file.file.fEND:  # an incomplete copy
                 return None
             content = json.loads(str(file[MARKER]))
     except (OSError, ValueError, KeyError, AssertionError, uproot.DeserializationError):
@@ -256,7 +257,7 @@ def read_marker(path: Path) -> dict[str, Any] | None:
 
 
 def _branch_type(path: Path, name: str, kind: DTypeLike) -> np.dtype[Any]:
-    """`kind` as a dtype that a TTree can hold."""
+    """Returns `kind` as a dtype that a TTree can hold."""
     try:
         dtype = np.dtype(kind)
     except TypeError:
@@ -270,14 +271,14 @@ def _branch_type(path: Path, name: str, kind: DTypeLike) -> np.dtype[Any]:
 
 
 def _kept(values: NDArray[Any], converted: NDArray[Any]) -> bool:
-    """Whether a conversion kept integers and booleans, or, of floats, what is finite."""
+    """Returns whether a conversion kept the values of integers and booleans, and the finiteness of floats."""
     if converted.dtype.kind == "f":
         return bool(np.array_equal(np.isfinite(values), np.isfinite(converted)))
     return bool(np.array_equal(values, converted))
 
 
 def _candidates(counts: NDArray[Any], content: Mapping[str, NDArray[Any]]) -> ak.Array:
-    """A jagged array of records from its counts (n,) and contents (sum of counts,)."""
+    """Returns a jagged array of records from its counts (n,) and contents (sum of counts,)."""
     offsets = np.concatenate([[0], np.cumsum(counts)])
     record = ak.contents.RecordArray([ak.contents.NumpyArray(c) for c in content.values()], [*content])
     return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), record))

@@ -1,4 +1,4 @@
-"""ROOT graphs, with symmetric and asymmetric errors too, ready for `file[key] = …` of uproot."""
+"""ROOT graphs without errors, with symmetric and with asymmetric ones, for `file[key] = …` of uproot."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pidlab.errors import OutputError
 
 
 class _WithErrors:
-    """Writes the error arrays of a graph after its TGraph part, which uproot's models do not.
+    """Writes the error arrays of a graph after its TGraph part, which uproot's models leave out.
 
-    ROOT's streamer puts one byte, true, before each array that a counter of a base class sizes.
+    ROOT's streamer puts a byte of value 1 before each array whose length is a member of a base class.
     """
 
     errors: tuple[str, ...]
@@ -41,25 +41,25 @@ class Model_TGraphAsymmErrors_v3(_WithErrors, TGraph.Model_TGraphAsymmErrors_v3)
 
 
 def tgraph(x: ArrayLike, y: ArrayLike, title: str = "") -> Any:
-    """A TGraph of the points x (n,), y (n,); `title` is ROOT's "title;x title;y title".
+    """Returns a TGraph of the points x (n,), y (n,); `title` is ROOT's "title;x title;y title".
 
     Raises:
-        OutputError: the arrays are not equally long, or not one-dimensional.
+        OutputError: If the arrays differ in length or are not one-dimensional.
     """
     xs, ys = _columns(x, y)
     graph = TGraph.Model_TGraph_v4.empty()
-    graph._bases.extend([_named(title), _line(), _fill(), _marker()])
+    graph._bases.extend(drawn_bases(title, fill_style=1000))
     graph._members.update(fNpoints=len(xs), fX=xs, fY=ys, fFunctions=None, fHistogram=None)
-    graph._members.update(fMinimum=-1111.0, fMaximum=-1111.0)  # ROOT's mark for: take the range of the points
+    graph._members.update(fMinimum=-1111.0, fMaximum=-1111.0)  # in ROOT: the range of the points
     graph._deeply_writable = True
     return graph
 
 
 def tgraph_errors(x: ArrayLike, y: ArrayLike, ex: ArrayLike, ey: ArrayLike, title: str = "") -> Any:
-    """A TGraphErrors: points and errors are (n,) each, errors not negative.
+    """Returns a TGraphErrors; points and errors are (n,) each, and errors are not negative.
 
     Raises:
-        OutputError: the arrays are not equally long, or not one-dimensional.
+        OutputError: If the arrays differ in length or are not one-dimensional.
     """
     _, _, *errors = _columns(x, y, ex, ey)
     return _with_errors(Model_TGraphErrors_v3, tgraph(x, y, title), errors)
@@ -68,10 +68,10 @@ def tgraph_errors(x: ArrayLike, y: ArrayLike, ex: ArrayLike, ey: ArrayLike, titl
 def tgraph_asymm_errors(
     x: ArrayLike, y: ArrayLike, exl: ArrayLike, exh: ArrayLike, eyl: ArrayLike, eyh: ArrayLike, title: str = ""
 ) -> Any:
-    """A TGraphAsymmErrors: points, and the lengths of the error bars below and above them, are (n,) each.
+    """Returns a TGraphAsymmErrors; points and the lengths of the error bars below and above them are (n,) each.
 
     Raises:
-        OutputError: the arrays are not equally long, or not one-dimensional.
+        OutputError: If the arrays differ in length or are not one-dimensional.
     """
     _, _, *errors = _columns(x, y, exl, exh, eyl, eyh)
     return _with_errors(Model_TGraphAsymmErrors_v3, tgraph(x, y, title), errors)
@@ -92,28 +92,15 @@ def _columns(*arrays: ArrayLike) -> list[Any]:
     return columns
 
 
-def _named(title: str) -> Any:
+def drawn_bases(title: str, fill_style: int) -> list[Any]:
+    """Returns the base classes of a ROOT object with a title and with attributes of lines, areas and markers."""
     named = TNamed.Model_TNamed.empty()
     named._bases.append(TObject.Model_TObject.empty())
+    line, area, marker = (m.empty() for m in (TAtt.Model_TAttLine_v2, TAtt.Model_TAttFill_v2, TAtt.Model_TAttMarker_v2))
     named._members.update(fName="", fTitle=title)
-    named._deeply_writable = True
-    return named
-
-
-def _line() -> Any:
-    return _attributes(TAtt.Model_TAttLine_v2, fLineColor=1, fLineStyle=1, fLineWidth=1)
-
-
-def _fill() -> Any:
-    return _attributes(TAtt.Model_TAttFill_v2, fFillColor=0, fFillStyle=1000)
-
-
-def _marker() -> Any:
-    return _attributes(TAtt.Model_TAttMarker_v2, fMarkerColor=1, fMarkerStyle=20, fMarkerSize=0.7)
-
-
-def _attributes(model: Any, **members: float) -> Any:
-    attributes = model.empty()
-    attributes._members.update(members)
-    attributes._deeply_writable = True
-    return attributes
+    line._members.update(fLineColor=1, fLineStyle=1, fLineWidth=1)
+    area._members.update(fFillColor=0, fFillStyle=fill_style)
+    marker._members.update(fMarkerColor=1, fMarkerStyle=20, fMarkerSize=0.7)
+    for base in (named, line, area, marker):
+        base._deeply_writable = True
+    return [named, line, area, marker]

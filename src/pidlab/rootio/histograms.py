@@ -1,4 +1,4 @@
-"""ROOT histograms and profiles with the sums that ROOT itself would keep, ready for `file[key] = …` of uproot."""
+"""ROOT histograms and profiles with the statistics that ROOT itself would keep, for `file[key] = …` of uproot."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pidlab.evaluate.results.run import Histogram
 
 Array = NDArray[np.float64]
 
-_MOMENTS = {
-    2: ("fTsumw", "fTsumw2", "fTsumwx", "fTsumwx2", "fTsumwy", "fTsumwy2", "fTsumwxy"),
-    3: (
-        *("fTsumw", "fTsumw2", "fTsumwx", "fTsumwx2", "fTsumwy", "fTsumwy2"),
-        *("fTsumwxy", "fTsumwz", "fTsumwz2", "fTsumwxz", "fTsumwyz"),
-    ),
-}
+_MOMENTS = (
+    "fTsumw", "fTsumw2", "fTsumwx", "fTsumwx2", "fTsumwy", "fTsumwy2", "fTsumwxy", "fTsumwz", "fTsumwz2", "fTsumwxz",
+    "fTsumwyz",
+)  # fmt: skip
+"""ROOT's names of the moments, in the order of TH1::GetStats; fewer dimensions have the first 4 or 7."""
+_NO_AXIS = np.array([0.0, 1.0])
+"""The one bin that ROOT gives to the axis after the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Bins:
     Attributes:
         edges: for each axis its (b + 1,) bin edges.
         sumw, sumw2: (bx + 2[, by + 2[, bz + 2]]) sums of w and of w², under- and overflow first and last.
-        entries: number of values filled, flows included.
-        moments: sums over what is inside all axes, in the order of ROOT's TH1::GetStats: w, w², wx, wx²[, wy, wy²,
-            wxy[, wz, wz², wxz, wyz]].
+        entries: number of filled values, including under- and overflow.
+        moments: sums over the values inside all axes, in the order of ROOT's TH1::GetStats: w, w², wx, wx²[, wy,
+            wy², wxy[, wz, wz², wxz, wyz]].
     """
 
     edges: tuple[Array, ...]
@@ -44,10 +44,12 @@ class Bins:
 
 
 def fill(values: Sequence[ArrayLike], edges: Sequence[ArrayLike], weight: ArrayLike | None = None) -> Bins:
-    """What ROOT's Fill makes of n values on each of one to three axes.
+    """Returns the histogram that ROOT's Fill would make of n points in one to three dimensions.
 
-    `values` holds (n,) an axis, `edges` (b + 1,) an axis, `weight` is (n,) or left out for 1. A value goes to the
-    bin that ROOT's TAxis::FindFixBin gives; NaN counts as overflow.
+    Args:
+        values: for each axis its (n,) values; NaN counts as overflow.
+        edges: for each axis its (b + 1,) bin edges.
+        weight: (n,) weights, by default 1.
     """
     points = [np.asarray(v, dtype=np.float64) for v in values]
     axes = tuple(np.asarray(e, dtype=np.float64) for e in edges)
@@ -66,10 +68,13 @@ def fill(values: Sequence[ArrayLike], edges: Sequence[ArrayLike], weight: ArrayL
 def from_cells(
     cells: ArrayLike, edges: Sequence[ArrayLike], variances: ArrayLike | None = None, entries: float | None = None
 ) -> Bins:
-    """Contents (bx[, by[, bz]]) that are already binned, without flows; the moments are those of the bin centres.
+    """Returns a histogram of contents (bx[, by[, bz]]) without flows; its moments are those of the bin centres.
 
-    `variances` are the sums of w² (left out: the contents, as for counts), `entries` the number of values (left
-    out: the sum of the contents).
+    Args:
+        cells: sums of w.
+        edges: for each axis its (b + 1,) bin edges.
+        variances: sums of w² of the same shape; by default `cells`, as for counts.
+        entries: number of values; by default the sum of `cells`.
     """
     contents = np.asarray(cells, dtype=np.float64)
     squares = contents if variances is None else np.asarray(variances, dtype=np.float64)
@@ -81,61 +86,38 @@ def from_cells(
 
 
 def th1(histogram: Histogram | Bins, title: str = "", labels: Sequence[str] = ()) -> Any:
-    """A TH1D; `title` is ROOT's "title;x title;y title", `labels` name the bins."""
-    edges = histogram.edges if isinstance(histogram, Histogram) else histogram.edges[0]
-    main, x_title, y_title, _ = titles(title)
-    w, w2, wx, wx2 = histogram.moments
-    return identify.to_TH1x(
-        fName=None,
-        fTitle=main,
-        data=_flat(histogram.sumw),
-        fEntries=float(histogram.entries),
-        fTsumw=w,
-        fTsumw2=w2,
-        fTsumwx=wx,
-        fTsumwx2=wx2,
-        fSumw2=_flat(histogram.sumw2),
-        fXaxis=_axis("xaxis", x_title, edges, labels),
-        fYaxis=_axis("yaxis", y_title, np.array([0.0, 1.0])),
-    )
+    """Returns a TH1D; `title` is ROOT's "title;x title;y title", and `labels` name the bins."""
+    edges = (histogram.edges,) if isinstance(histogram, Histogram) else histogram.edges
+    return _filled(identify.to_TH1x, histogram, edges, title, labels)
 
 
 def th2(bins: Bins, title: str = "", x_labels: Sequence[str] = (), y_labels: Sequence[str] = ()) -> Any:
-    """A TH2D; `title` is ROOT's "title;x title;y title;z title", the labels name the bins."""
-    main, *axis_titles = titles(title)
-    return identify.to_TH2x(
-        fName=None,
-        fTitle=main,
-        data=_flat(bins.sumw),
-        fEntries=float(bins.entries),
-        **dict(zip(_MOMENTS[2], bins.moments, strict=True)),
-        fSumw2=_flat(bins.sumw2),
-        fXaxis=_axis("xaxis", axis_titles[0], bins.edges[0], x_labels),
-        fYaxis=_axis("yaxis", axis_titles[1], bins.edges[1], y_labels),
-        fZaxis=_axis("zaxis", axis_titles[2], np.array([0.0, 1.0])),
-    )
+    """Returns a TH2D; `title` is ROOT's "title;x title;y title;z title", and the labels name the bins."""
+    return _filled(identify.to_TH2x, bins, bins.edges, title, x_labels, y_labels)
 
 
 def th3(bins: Bins, title: str = "") -> Any:
-    """A TH3D; `title` is ROOT's "title;x title;y title;z title"."""
+    """Returns a TH3D; `title` is ROOT's "title;x title;y title;z title"."""
+    return _filled(identify.to_TH3x, bins, bins.edges, title)
+
+
+def _filled(make: Any, sums: Histogram | Bins, edges: Sequence[Array], title: str, *labels: Sequence[str]) -> Any:
+    """Returns the histogram that `make`, a function of uproot, makes of `sums`."""
     main, *axis_titles = titles(title)
-    names = ("xaxis", "yaxis", "zaxis")
-    x, y, z = (_axis(n, t, e) for n, t, e in zip(names, axis_titles, bins.edges, strict=True))
-    return identify.to_TH3x(
+    axes = zip("xyz", axis_titles, [*edges, _NO_AXIS], [*labels, (), (), ()], strict=False)
+    return make(
         fName=None,
         fTitle=main,
-        data=_flat(bins.sumw),
-        fEntries=float(bins.entries),
-        **dict(zip(_MOMENTS[3], bins.moments, strict=True)),
-        fSumw2=_flat(bins.sumw2),
-        fXaxis=x,
-        fYaxis=y,
-        fZaxis=z,
+        data=_flat(sums.sumw),
+        fEntries=float(sums.entries),
+        **dict(zip(_MOMENTS, sums.moments, strict=False)),
+        fSumw2=_flat(sums.sumw2),
+        **{f"f{x.upper()}axis": _axis(f"{x}axis", name, e, text) for x, name, e, text in axes},
     )
 
 
 def tprofile(x: ArrayLike, y: ArrayLike, edges: ArrayLike, weight: ArrayLike | None = None, title: str = "") -> Any:
-    """A TProfile of y (n,) in bins of x (n,), with the error on the mean, as ROOT's TProfile::Fill makes it."""
+    """Returns a TProfile of y (n,) in bins of x (n,), with the error of the mean, as ROOT's TProfile::Fill makes it."""
     xs, ys, axis = (np.asarray(v, dtype=np.float64) for v in (x, y, edges))
     w = np.ones(len(xs)) if weight is None else np.asarray(weight, dtype=np.float64)
     cell = find_bins(xs, axis)
@@ -150,38 +132,38 @@ def tprofile(x: ArrayLike, y: ArrayLike, edges: ArrayLike, weight: ArrayLike | N
         fTitle=main,
         data=content,
         fEntries=float(len(xs)),
-        **dict(zip(_MOMENTS[2][:6], sums[:6], strict=True)),
+        **dict(zip(_MOMENTS, sums[:6], strict=False)),
         fSumw2=squares,
         fBinEntries=per_bin,
         fBinSumw2=per_bin2,
         fXaxis=_axis("xaxis", x_title, axis),
-        fYaxis=_axis("yaxis", y_title, np.array([0.0, 1.0])),
+        fYaxis=_axis("yaxis", y_title, _NO_AXIS),
     )
 
 
 def titles(title: str) -> tuple[str, str, str, str]:
-    """ROOT's "title;x;y;z" in its four parts; `#;` stands for a semicolon."""
+    """Returns the four parts of ROOT's "title;x;y;z"; `#;` stands for a semicolon."""
     parts = [part.replace("#;", ";") for part in re.split(r"(?<!#);", title)]
     main, x, y, z = (*parts, "", "", "", "")[:4]
     return main, x, y, z
 
 
 def find_bins(values: Array, edges: Array) -> NDArray[np.int64]:
-    """(n,) ROOT's bin numbers, 0 the underflow: a bin holds its lower edge and not its upper one, NaN is overflow.
+    """Returns ROOT's bin numbers (n,), 0 for underflow; a bin includes its lower edge, and NaN is overflow.
 
-    TAxis::FindFixBin of ROOT 6.40 does the same; earlier ones divide where the bins are equally wide, and may put a
-    value that lies on an edge beside it.
+    This agrees with TAxis::FindFixBin of ROOT 6.40. Earlier versions compute the bin by a division if bins are equally
+    wide, and may put a value on an edge into the neighbouring bin.
     """
     return np.asarray(np.searchsorted(edges, values, side="right"), dtype=np.int64)
 
 
 def _is_regular(edges: Array) -> bool:
-    """Whether ROOT, given only the range, would come to exactly these edges."""
+    """Returns whether ROOT computes exactly these edges from the range alone."""
     return bool(np.array_equal(edges, np.linspace(edges[0], edges[-1], len(edges))))
 
 
 def _moments(points: Sequence[Array], w: Array, w2: Array) -> tuple[float, ...]:
-    """ROOT's sums: w, w², then for each axis those with its values alone and with each axis before it."""
+    """Returns ROOT's sums: w and w², then for each axis wa, wa², and wab for each axis b before it."""
     sums = [w.sum(), w2.sum()]
     for i, a in enumerate(points):
         sums += [(w * a).sum(), (w * a * a).sum(), *((w * b * a).sum() for b in points[:i])]
@@ -189,12 +171,12 @@ def _moments(points: Sequence[Array], w: Array, w2: Array) -> tuple[float, ...]:
 
 
 def _flat(cells: Array) -> Array:
-    """Cells in ROOT's order, x running fastest."""
+    """Returns cells in ROOT's order, in which x varies fastest."""
     return np.ascontiguousarray(np.asarray(cells, dtype=np.float64).T).reshape(-1)
 
 
 def _axis(name: str, title: str, edges: Array, labels: Sequence[str] = ()) -> Any:
-    """A TAxis, with explicit edges where ROOT could not come to the same ones from the range."""
+    """Returns a TAxis, with explicit edges if ROOT does not compute the same from the range."""
     return identify.to_TAxis(
         fName=name,
         fTitle=title,
@@ -207,7 +189,7 @@ def _axis(name: str, title: str, edges: Array, labels: Sequence[str] = ()) -> An
 
 
 def _labels(labels: Sequence[str]) -> Any:
-    """Bin labels as TAxis keeps them: strings whose unique identifier is the bin number."""
+    """Returns bin labels as TAxis keeps them: strings whose unique identifier is the bin number."""
     strings = [identify.to_TObjString(label) for label in labels]
     for number, string in enumerate(strings, start=1):
         string._bases[0]._members["@fUniqueID"] = number

@@ -1,7 +1,7 @@
-"""TStreamerInfo records: how a file tells ROOT what the classes of its objects are made of.
+"""TStreamerInfo records, by which a file describes the members of the classes of its objects to ROOT.
 
-The layout is that of ROOT's documentation (io/doc/TFile/dobject.md and TStreamerInfo): every object is preceded by its
-length with bit 30 set, and by its class name where it is pointed to.
+The layout follows ROOT's documentation (io/doc/TFile/dobject.md and TStreamerInfo): an object is preceded by its length
+with bit 30 set and, behind a pointer, by the name of its class.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DOUBLE: Final = 8
 ENUM: Final = 3
 STL: Final = 500
 OBJECT_ALWAYS: Final = 63
-"""A pointer that is never null (`->` in the class's comment): the object stands in its place, without its name."""
+"""A pointer that is never null (`->` in the comment of the class), stored as the object without a class name."""
 OBJECT_POINTER: Final = 64
 
 _TNAMED: Final = 67
@@ -37,9 +37,13 @@ _VECTOR_OF_CLASS: Final = struct.pack(">ii", 1, 61)
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """A base class or member: `kind` is one of this module's constants, `comment` the one in the class's header.
+    """A base class or a member of a class.
 
-    `type_name` is the C++ type; of a base class, `version` and `checksum` are those of its own description.
+    Attributes:
+        kind: one of the constants of this module.
+        comment: the comment in the header of the class.
+        type_name: the C++ type.
+        version, checksum: of a base class, those of its own description.
     """
 
     name: str
@@ -51,7 +55,7 @@ class Element:
 
 
 def streamer_info(name: str, version: int, checksum: int, elements: Sequence[Element]) -> bytes:
-    """The TStreamerInfo of a class as it stands in a file's list of them."""
+    """Returns the TStreamerInfo of a class as it is stored in a file."""
     array = _TOBJECT + string("") + struct.pack(">ii", len(elements), 0) + b"".join(map(_element, elements))
     content = _named(name, "") + struct.pack(">Ii", checksum, version) + _pointed_to("TObjArray", _versioned(3, array))
     return _pointed_to("TStreamerInfo", _versioned(9, content)) + b"\x00"
@@ -80,6 +84,6 @@ def _versioned(version: int, content: bytes) -> bytes:
 
 
 def _pointed_to(name: str, content: bytes) -> bytes:
-    """An object after a pointer: its length, the mark of a class not named before, the class's name, the object."""
+    """Returns an object behind a pointer: its length, the mark of a new class, the name of the class, the object."""
     named = struct.pack(">I", 0xFFFFFFFF) + name.encode() + b"\x00" + content
     return struct.pack(">I", len(named) | int(kByteCountMask)) + named

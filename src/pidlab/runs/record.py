@@ -23,7 +23,7 @@ from pidlab.models.base import write_json
 from pidlab.models.registry import Resources
 from pidlab.plots.worker import FigureWorker, drawing
 from pidlab.preprocess.events import Input
-from pidlab.report.page import write_report
+from pidlab.report.page import render, write_report
 from pidlab.runs.revision import revision_of
 from pidlab.rootio.results.run import write_results
 
@@ -80,8 +80,7 @@ def write_record(
     with drawing(folder, results, loaded.config.style, worker) as drawn:
         write_results(folder / "results.root", results, json.dumps(manifest))
         pictures = drawn()
-    write_report(
-        folder / "report.html",
+    page = render(
         results,
         title=loaded.name,
         config_yaml=config_yaml(loaded),
@@ -89,6 +88,7 @@ def write_record(
         figures=pictures,
         root_file=folder / "results.root",
     )
+    write_report(folder / "report.html", page)
 
 
 def seal(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -299,7 +299,7 @@ def endless() -> Any:
 def test_a_loop_without_an_end_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pidlab.models.external.onnx.runtime.LONGEST", 1.0)
     start = time.monotonic()
-    with pytest.raises(ModelError, match="does not end within 1 s on 4,096 events; does it hold a loop without an end"):
+    with pytest.raises(ModelError, match="does not end within 1 s on 4,096 events; does it have an endless loop"):
         opened(endless())
     assert time.monotonic() - start < 10
 
@@ -337,5 +337,5 @@ def test_a_model_that_looks_at_the_other_events_is_refused() -> None:
         node("ReduceMean", ["centred"], ["m"], axes=[1], keepdims=1),
         node("Sigmoid", ["m"], ["y"]),
     ]
-    with pytest.raises(ModelError, match="gives an event another score where other events are scored beside it"):
+    with pytest.raises(ModelError, match="gives an event another score when it is scored together with other events"):
         opened(_graph(nodes))

@@ -27,6 +27,7 @@ from pidlab.export.choice import choose, description
 from pidlab.export.onnx.models import calibrated, fitted_scores
 from pidlab.export.onnx.nodes import GraphBuilder, onnx_package
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
+from pidlab.models.external.onnx.runtime import open_session
 from pidlab.models.model import Model, Scores
 from pidlab.runs.bundle import Bundle
 from pidlab.sample import FloatArray
@@ -118,21 +119,13 @@ def run_graph(model: Path | bytes, x: FloatArray) -> Scores:
         ModelError: onnxruntime refuses the graph.
     """
     try:
-        import onnxruntime  # type: ignore[import-untyped]  # it has no types
-    except ImportError as error:
-        raise UsageError(
-            f"checking ONNX graphs needs the package onnxruntime ({error}): pip install 'pidlab[onnx]'"
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    try:
-        session = onnxruntime.InferenceSession(
-            model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-        )
+        session = open_session(model, 1)
         parts = [
             session.run(["scores"], {"features": np.ascontiguousarray(x[start : start + _ROWS_AT_ONCE], np.float32)})[0]
             for start in range(0, max(len(x), 1), _ROWS_AT_ONCE)
         ]
+    except UsageError:
+        raise
     except Exception as error:  # onnxruntime's own classes have no common base
         name = "a graph" if isinstance(model, bytes) else model.name
         raise ModelError(f"{name}: onnxruntime refuses it ({error}); nothing was exported") from error

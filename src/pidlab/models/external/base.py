@@ -1,4 +1,4 @@
-"""What classifiers that are read from somebody's file have in common: the file goes along as it was given."""
+"""The base of classifiers that are read from a file of another tool: a run keeps the file unchanged."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from pidlab.sample import FloatArray
 
 _DESCRIPTION = "model.json"
 _MOST_CLASSES = 10_000
+# What reading a damaged file raises.
+DAMAGED = (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ModelMismatchError)
 
 
-class BroughtClassifier(Classifier):
-    """A classifier that is made of the bytes of a file, `content`, and of parameters that JSON holds.
+class ImportedClassifier(Classifier):
+    """A classifier from the bytes of a file, `content`, and parameters that JSON can hold.
 
     Attributes:
         kind: the `type` of the configuration; `what`: what the file is, in words; `file`: its name in a run.
-        missing: replaces NaN; None lets NaN in.
+        missing: replaces NaN; None for no replacement.
     """
 
     kind: ClassVar[str]
@@ -31,10 +33,11 @@ class BroughtClassifier(Classifier):
 
     content: bytes
     n_classes: int
+    signal: int
     missing: float | None
 
     def save(self, directory: Path) -> None:
-        """Write the file as it was given, and how it is read as JSON."""
+        """Write the unchanged file, and the parameters as JSON."""
         (directory / self.file).write_bytes(self.content)
         parameters = self.get_params(deep=False)
         del parameters["content"]
@@ -42,7 +45,7 @@ class BroughtClassifier(Classifier):
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """The model that `save` wrote.
+        """Returns the model that `save` wrote.
 
         Raises:
             ModelError: a file is missing, damaged, or of another model.
@@ -53,28 +56,21 @@ class BroughtClassifier(Classifier):
             raise ModelError(f"{path}: does not describe a {cls.what}; make the run again")
         try:
             return cls(content=(directory / cls.file).read_bytes(), **parameters)
-        except (
-            OSError,
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-            ModelMismatchError,
-        ) as error:
+        except DAMAGED as error:
             raise ModelError(f"{directory}: holds no whole {cls.what} ({error}); make the run again") from error
 
-    @staticmethod
-    def check_parameters(n_classes: Any, signal: Any, missing: Any) -> None:
-        """Refuse what JSON can hold and no model is made of.
+    def _check_parameters(self) -> None:
+        """Refuse parameters that JSON can hold but no model has, and set what all imported models have.
 
         Raises:
-            ValueError: a parameter is no number, or not of the classes.
+            ValueError: a parameter has the wrong type, or the signal is none of the classes.
         """
+        n_classes, signal, missing = self.n_classes, self.signal, self.missing
         if type(n_classes) is not int or type(signal) is not int or not 0 <= signal < n_classes <= _MOST_CLASSES:
             raise ValueError(f"class {signal!r} of {n_classes!r} cannot be the signal")
         if missing is not None and (isinstance(missing, bool) or not isinstance(missing, int | float)):
             raise ValueError(f"{missing!r} cannot stand for missing values")
+        self.classes_, self.history_ = np.arange(n_classes), {}
 
     def _filled(self, x: FloatArray) -> NDArray[Any]:
         return x if self.missing is None else np.where(np.isnan(x), self.missing, x)

@@ -1,4 +1,4 @@
-"""Which features a model from elsewhere reads, and in which order."""
+"""Which features a model of another tool reads, and in which order."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class ModelMismatchError(ModelError):
 
 
 def read_content(path: Path, largest: int) -> bytes:
-    """The bytes of a model's file.
+    """Returns the bytes of a model's file.
 
     Raises:
-        ModelMismatchError: it is not there, cannot be read, or is larger than `largest` bytes.
+        ModelMismatchError: the file is missing, cannot be read, or is larger than `largest` bytes.
     """
     try:
         size = path.stat().st_size
@@ -38,10 +38,10 @@ def read_content(path: Path, largest: int) -> bytes:
 
 
 def listed(asked: Sequence[str], n: int | None, features: Sequence[str]) -> Columns:
-    """The columns of the features `asked`, of which the model takes `n` (None: any number).
+    """Returns the columns of the features `asked`, of which the model takes `n` (None: any number).
 
     Raises:
-        ModelMismatchError: one is unknown, or their number is another.
+        ModelMismatchError: a feature is unknown, or the model takes a different number of them.
     """
     for name in asked:
         if name not in features:
@@ -52,10 +52,10 @@ def listed(asked: Sequence[str], n: int | None, features: Sequence[str]) -> Colu
 
 
 def in_order(n: int | None, features: Sequence[str]) -> Columns:
-    """All features in their order.
+    """Returns the columns of all features in their order.
 
     Raises:
-        ModelMismatchError: the model takes another number of them.
+        ModelMismatchError: the model takes a different number of features.
     """
     if n is not None and n != len(features):
         raise ModelMismatchError(
@@ -67,12 +67,12 @@ def in_order(n: int | None, features: Sequence[str]) -> Columns:
 
 
 def named(wanted: Sequence[Sequence[str]], features: Mapping[str, str]) -> Columns:
-    """The columns of inputs that each go by one or more names; `features` is name to expression.
+    """Returns the columns of inputs that have one or more names each; `features` maps names to expressions.
 
-    A name of a feature comes before its expression; blanks do not count.
+    The names of features are tried before their expressions, and blanks are ignored.
 
     Raises:
-        ModelMismatchError: an input goes by no name that a feature has.
+        ModelMismatchError: no feature has a name of an input.
     """
     places: dict[str, int] = {}
     for texts in (features.keys(), features.values()):

@@ -11,28 +11,30 @@ from matplotlib.figure import Figure
 from pidlab.evaluate.results.run import EfficiencyMap, Flatness, ModelResult, Results, WorkingPoint
 from pidlab.plots.flat import flatness, threshold_map, thresholds
 from pidlab.plots.matrices import efficiency_map
-from pidlab.plots.sheets import tables
-from pidlab.plots.sheets.sheet import Sheet, grid
-from pidlab.plots.style import new_figure, point_looks, shown
+from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, objects_of, root_key, stack
+from pidlab.plots.sheets.spectators import map_table
+from pidlab.plots.style import point_styles, shown
 
 _Pair = tuple[WorkingPoint, Flatness]
 
 
 def flat_points(results: Results) -> Iterator[Sheet]:
-    """For each model and the spectators that its thresholds follow: thresholds, and the efficiency before and after."""
+    """Yields the thresholds of each model that follow spectators, with the efficiency before and after."""
     for model in results.models.values():
         for names, pairs in _by_names(model).items():
-            what = " and ".join(names)
-            alt = (
-                f"Thresholds of {model.name} that follow {what}, and the efficiency of {results.signal} on test in "
-                f"bins of {what} at one constant threshold and at these, for {', '.join(p.name for p, _ in pairs)}."
-            )
-            draw = _along_one if len(names) == 1 else _along_two
+            what, points = " and ".join(names), [point.name for point, _ in pairs]
             yield Sheet(
-                f"efficiency_flat_{'_'.join(names)}_{model.name}", f"{model.name}: efficiency made flat in {what}", alt,
-                partial(draw, pairs, model.name, results.labels),
-                partial(tables.efficiency_maps, [m for _, f in pairs for m in _named(f)]),
-            )  # fmt: skip
+                name=f"efficiency_flat_{'_'.join(names)}_{model.name}",
+                title=f"{model.name}: efficiency made flat in {what}",
+                alt=(
+                    f"Thresholds of {model.name} that follow {what}, and the efficiency of {results.signal} on test in "
+                    f"bins of {what} at one constant threshold and at these, for {', '.join(points)}."
+                ),
+                draw=partial(_along_one if len(names) == 1 else _along_two, pairs, model.name, results.labels),
+                numbers=partial(map_table, [m for _, f in pairs for m in _named(f)]),
+                section="efficiency",
+                objects=objects_of(model.name, *(f"flat/{root_key(point)}_*" for point in points)),
+            )
 
 
 def _by_names(model: ModelResult) -> dict[tuple[str, ...], list[_Pair]]:
@@ -44,24 +46,22 @@ def _by_names(model: ModelResult) -> dict[tuple[str, ...], list[_Pair]]:
 
 
 def _named(found: Flatness) -> list[EfficiencyMap]:
-    """The two maps under names that tell them apart."""
+    """Returns the map at the constant threshold, with a name that says so, and the map at the flat threshold."""
     return [replace(found.before, working_point=f"{found.working_point}, constant threshold"), found.after]
 
 
 def _along_one(pairs: Sequence[_Pair], model: str, labels: Mapping[str, str]) -> Figure:
-    figure = new_figure(6.4, 2.6 + 2.5 * len(pairs))
-    axes = figure.subplots(1 + len(pairs), 1, sharex=True, squeeze=False, gridspec_kw={"hspace": 0.34})[:, 0]
-    looks = point_looks([point.name for point, _ in pairs])
-    thresholds([point for point, _ in pairs], axes[0], looks=looks, title=model)
+    figure, axes = stack(1 + len(pairs), 6.4, 2.6 + 2.5 * len(pairs), gap=0.34)
+    styles = point_styles([point.name for point, _ in pairs])
+    thresholds([point for point, _ in pairs], axes[0], styles=styles, title=model)
     for (point, found), ax in zip(pairs, axes[1:], strict=True):
-        flatness(found, point.target, ax, look=looks[point.name], labels=labels)
-    for ax in axes[:-1]:
-        ax.set_xlabel("")
+        flatness(found, point.target, ax, style=styles[point.name], labels=labels)
+    label_bottom(axes)
     return figure
 
 
 def _along_two(pairs: Sequence[_Pair], model: str, labels: Mapping[str, str]) -> Figure:
-    figure, axes = grid(3 * len(pairs), 3, 4.4, 3.5, gap=1.05)
+    figure, axes = grid(3 * len(pairs), 3, 4.4, 3.5, row_gap=1.05)
     for i, (point, found) in enumerate(pairs):
         panels = axes[3 * i : 3 * i + 3]
         threshold_map(point, panels[0], labels=labels)

@@ -1,25 +1,49 @@
-"""One figure that can be made, and how its panels are laid out."""
+"""A figure that can be made, with its table and its place in the report, and the layout of a figure's panels."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pidlab.plots.sheets.tables import Numbers
+from pidlab.plots.sheets.table import Numbers
 from pidlab.plots.style import Draw, new_figure
 
 
 class Sheet(NamedTuple):
-    """A figure that can be made: `draw` makes it, within `style.context`, and `numbers` what it shows as a table."""
+    """A figure that can be made.
+
+    Attributes:
+        name: identifies the figure; its file is called so, odd characters replaced.
+        title: heads the figure in the report.
+        alt: says in words what the figure shows.
+        draw: draws it, within `style.context`.
+        numbers: makes the table of what it shows; None for figures without a table.
+        section: the section of the report that shows it.
+        objects: patterns, as of `fnmatch`, of the objects in `results.root` that show the same; the report offers
+            them in the order of the patterns.
+    """
 
     name: str
     title: str
     alt: str
     draw: Draw
     numbers: Numbers | None = None
+    section: str = "more"
+    objects: tuple[str, ...] = ()
+
+
+def root_key(name: str) -> str:
+    """Returns how `pidlab.rootio` writes the name of a model, class or feature in the path of an object."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", name) or "_"
+
+
+def objects_of(model: str, *patterns: str) -> tuple[str, ...]:
+    """Returns `patterns` in the directory of a model."""
+    return tuple(f"{root_key(model)}/{pattern}" for pattern in patterns)
 
 
 def grid(
@@ -28,27 +52,45 @@ def grid(
     width: float,
     height: float,
     *,
-    gap: float = 0.8,
-    aside: float = 0.8,
+    row_gap: float = 0.8,
+    column_gap: float = 0.8,
     sharex: bool = False,
     sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of n panels in rows of `n_columns`, each `width` x `height` inches.
+    """Returns a figure of n panels in rows of `n_columns`; each takes `width` x `height` inches.
 
-    Of these, `gap` are between rows and, where y is not shared, `aside` between columns.
+    These include `row_gap` between rows and, unless the panels share y, `column_gap` between columns.
     """
     n_columns = max(1, min(n, n_columns))
     n_rows = -(-n // n_columns)
     figure = new_figure(width * n_columns, height * n_rows)
-    spaces = {"wspace": 0.12 if sharey else aside / (width - aside), "hspace": gap / (height - gap)}
+    spaces = {"wspace": 0.12 if sharey else column_gap / (width - column_gap), "hspace": row_gap / (height - row_gap)}
     axes = figure.subplots(n_rows, n_columns, squeeze=False, sharex=sharex, sharey=sharey, gridspec_kw=spaces)
     for empty in axes.flat[n:]:
         empty.remove()
     return figure, list(axes.flat[:n])
 
 
+def stack(
+    n: int, width: float, height: float, *, gap: float, ratios: Sequence[float] | None = None
+) -> tuple[Figure, list[Axes]]:
+    """Returns a figure of `width` x `height` inches with n panels under each other that share their x axis.
+
+    `gap` is the space between panels as a share of their height; `ratios` gives the relative heights of panels.
+    """
+    figure = new_figure(width, height)
+    axes = figure.subplots(n, 1, sharex=True, squeeze=False, height_ratios=ratios, gridspec_kw={"hspace": gap})
+    return figure, list(axes[:, 0])
+
+
 def label_left(axes: Sequence[Axes], n_columns: int) -> None:
-    """Leave the label of the y axis to the first panel of each row."""
+    """Remove the label of the y axis from all panels but the first of each row."""
     for i, ax in enumerate(axes):
         if i % n_columns:
             ax.set_ylabel("")
+
+
+def label_bottom(axes: Sequence[Axes]) -> None:
+    """Remove the label of the x axis from all panels of a stack but the lowest."""
+    for ax in axes[:-1]:
+        ax.set_xlabel("")

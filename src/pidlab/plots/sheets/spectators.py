@@ -5,35 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results.run import EfficiencyMap, ModelResult, Results
 from pidlab.plots.efficiency import efficiency
 from pidlab.plots.matrices import efficiency_map
-from pidlab.plots.sheets import tables
-from pidlab.plots.sheets.sheet import Sheet, grid, label_left
-from pidlab.plots.style import new_figure, point_looks
+from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, root_key, stack
+from pidlab.plots.sheets.table import FigureTable, table_of
+from pidlab.plots.style import point_styles
 
 MOST_COLUMNS = 4
 
 
 def efficiencies(results: Results) -> Iterator[Sheet]:
-    """For each model and spectator the efficiency and the misidentifications at every working point."""
+    """Yields, for each model and spectator, the efficiency and the misidentifications at every working point."""
     for model in results.models.values():
         for (names, suffix), maps in _by_names(model).items():
             if len(names) == 1:
-                alt = (
-                    f"Efficiency of {results.signal} and misidentification of the others by {model.name} in bins of "
-                    f"{names[0]}, at {', '.join(dict.fromkeys(m.working_point for m in maps))}, with 68.3 % intervals."
-                )
+                points = ", ".join(dict.fromkeys(m.working_point for m in maps))
+                folder = root_key(model.name)
                 yield Sheet(
-                    f"efficiency_{names[0]}_{model.name}{suffix}", f"{model.name}: efficiency against {names[0]}", alt,
-                    partial(_efficiency, results, model, maps), partial(tables.efficiency_maps, maps),
-                )  # fmt: skip
+                    name=f"efficiency_{names[0]}_{model.name}{suffix}",
+                    title=f"{model.name}: efficiency against {names[0]}",
+                    alt=(
+                        f"Efficiency of {results.signal} and misidentification of the others by {model.name} in bins "
+                        f"of {names[0]}, at {points}, with 68.3 % intervals."
+                    ),
+                    draw=partial(_efficiency, results, model, maps),
+                    numbers=partial(map_table, maps),
+                    section="efficiency",
+                    objects=_objects(names, f"{folder}/efficiency_{{}}_*_graph", f"{folder}/*_{{}}_*"),
+                )
 
 
 def _by_names(model: ModelResult) -> dict[tuple[tuple[str, ...], str], list[EfficiencyMap]]:
-    """The maps by their spectators; those of flat working points apart, with the suffix "_flat"."""
+    """Returns the maps by their spectators; those of flat working points by themselves, with the suffix "_flat"."""
     flat = {point.name for point in model.working_points if point.flat is not None}
     found: dict[tuple[tuple[str, ...], str], list[EfficiencyMap]] = {}
     for one in model.maps:
@@ -41,39 +48,60 @@ def _by_names(model: ModelResult) -> dict[tuple[tuple[str, ...], str], list[Effi
     return found
 
 
+def _objects(spectators: Sequence[str], *patterns: str) -> tuple[str, ...]:
+    """Returns patterns for both ways in which `pidlab.rootio` may name spectators: by their ends, or in full."""
+    short = "_".join(root_key(name.rpartition(".")[2]) for name in spectators)
+    full = "_".join(map(root_key, spectators))
+    return tuple(pattern.format(name) for name in dict.fromkeys((short, full)) for pattern in patterns)
+
+
 def _efficiency(results: Results, model: ModelResult, maps: Sequence[EfficiencyMap]) -> Figure:
     order = [results.signal, *(name for name in results.classes if name != results.signal)]
     particles = [name for name in order if any(one.particle == name for one in maps)]
-    figure = new_figure(6.4, 1.2 + 2.3 * len(particles))
-    axes = figure.subplots(len(particles), 1, sharex=True, squeeze=False, gridspec_kw={"hspace": 0.08})[:, 0]
-    looks = point_looks(list(dict.fromkeys(one.working_point for one in maps)))
-    for i, (particle, ax) in enumerate(zip(particles, axes, strict=True)):
+    figure, axes = stack(len(particles), 6.4, 1.2 + 2.3 * len(particles), gap=0.08)
+    styles = point_styles(list(dict.fromkeys(one.working_point for one in maps)))
+    for particle, ax in zip(particles, axes, strict=True):
         some = [one for one in maps if one.particle == particle]
-        efficiency(some, ax, looks=looks, signal=results.signal, title="" if i else model.name, labels=results.labels)
-        if particle != particles[-1]:
-            ax.set_xlabel("")
+        title = model.name if ax is axes[0] else ""
+        efficiency(some, ax, styles=styles, signal=results.signal, title=title, labels=results.labels)
+    label_bottom(axes)
     return figure
 
 
 def maps(results: Results) -> Iterator[Sheet]:
-    """For each model and pair of spectators the efficiency of every class at every working point."""
+    """Yields, for each model and pair of spectators, the efficiency of every class at every working point."""
     for model in results.models.values():
         for (names, suffix), some in _by_names(model).items():
             if len(names) == 2:
-                alt = f"Fraction of each class that passes {model.name} in bins of {names[0]} and {names[1]}."
-                title = f"{model.name}: map of {names[0]} and {names[1]}"
+                folder = f"maps/{root_key(model.name)}"
                 yield Sheet(
-                    f"map_{names[0]}_{names[1]}_{model.name}{suffix}", title, alt,
-                    partial(_maps, some, results.labels), partial(tables.efficiency_maps, some),
-                )  # fmt: skip
+                    name=f"map_{names[0]}_{names[1]}_{model.name}{suffix}",
+                    title=f"{model.name}: map of {names[0]} and {names[1]}",
+                    alt=f"Fraction of each class that passes {model.name} in bins of {names[0]} and {names[1]}.",
+                    draw=partial(_maps, some, results.labels),
+                    numbers=partial(map_table, some),
+                    section="efficiency",
+                    objects=_objects(names, f"{folder}/*{{}}*_value", f"{folder}/*{{}}*"),
+                )
 
 
 def _maps(some: Sequence[EfficiencyMap], labels: Mapping[str, str]) -> Figure:
     n_points = len({one.working_point for one in some})
     n_columns = n_points if n_points <= MOST_COLUMNS else 3
-    figure, axes = grid(len(some), n_columns, 4.2, 3.4, gap=1.05)
+    figure, axes = grid(len(some), n_columns, 4.2, 3.4, row_gap=1.05)
     by_class = sorted(some, key=lambda one: [o.particle for o in some].index(one.particle))
     for one, ax in zip(by_class, axes, strict=True):
         efficiency_map(one, ax, labels=labels)
     label_left(axes, n_columns)
     return figure
+
+
+def map_table(maps: Sequence[EfficiencyMap]) -> FigureTable:
+    """Returns the bins of maps over the same spectators."""
+    rows = []
+    for one in maps:
+        for index, value in np.ndenumerate(one.value):
+            edges = [edge for e, i in zip(one.edges, index, strict=True) for edge in (e[i], e[i + 1])]
+            rows.append((one.working_point, one.particle, *edges, value, one.low[index], one.high[index], one.n[index]))
+    ends = [f"{name} {end}" for name in maps[0].names for end in ("from", "to")]
+    return table_of(("working point", "class", *ends, "passing fraction", "low", "high", "n"), rows)

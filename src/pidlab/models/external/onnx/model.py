@@ -1,8 +1,9 @@
-"""Models trained elsewhere and saved as ONNX: they are scored beside the others, not trained."""
+"""Models that were trained by other tools and saved as ONNX: pidlab scores them and does not train them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -13,7 +14,7 @@ from pidlab.config.schema import OnnxModel
 from pidlab.errors import ModelError, nearest
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.models.base import posterior
-from pidlab.models.external.base import BroughtClassifier
+from pidlab.models.external.base import ImportedClassifier
 from pidlab.models.external.columns import Columns, ModelMismatchError, in_order, listed, named
 from pidlab.models.external.onnx.runtime import Graph, Port, Runner, read_graph
 from pidlab.sample import FloatArray
@@ -22,49 +23,40 @@ Gives = Literal["probability", "logit", "score"]
 _ROUNDING = 1e-5  # by which float32 probabilities may leave [0, 1]
 
 
-class OnnxClassifier(BroughtClassifier):
-    """A graph as a classifier of k classes.
+@dataclass(eq=False, repr=False)
+class OnnxClassifier(ImportedClassifier):
+    """An ONNX graph as a classifier of k classes.
 
     Args:
         content: the bytes of the file.
-        output: the graph's output that is read.
-        order: for each class its column of that output; empty where one column is the signal's alone.
+        output: the output of the graph that holds the scores.
+        order: for each class its column of that output; empty if the only column is the signal's.
         n_classes: k.
-        signal: the signal's index.
-        gives: probabilities; logits, which go through the logistic function (one column) or softmax; or scores of any
-            range, larger for what is more like the class.
-        missing: replaces NaN; None lets NaN in.
+        signal: index of the signal.
+        gives: probabilities; logits, to which the logistic function (one column) or softmax is applied; or scores of
+            any range, larger for events that are more like the class.
+        missing: replaces NaN; None for no replacement.
     """
 
     kind, what, file = "onnx", "model in ONNX", "model.onnx"
 
-    def __init__(
-        self,
-        content: bytes,
-        output: str,
-        order: Sequence[int],
-        n_classes: int,
-        signal: int,
-        gives: Gives = "probability",
-        missing: float | None = None,
-    ) -> None:
-        self.check_parameters(n_classes, signal, missing)
-        self.content = content
-        self.output = output
-        self.order = order
-        self.n_classes = n_classes
-        self.signal = signal
-        self.gives = gives
-        self.missing = missing
-        self.classes_ = np.arange(n_classes)
-        self.history_: dict[str, list[float]] = {}
-        self._run = Runner(read_graph(content), output)
+    content: bytes
+    output: str
+    order: Sequence[int]
+    n_classes: int
+    signal: int
+    gives: Gives = "probability"
+    missing: float | None = None
+
+    def __post_init__(self) -> None:
+        self._check_parameters()
+        self._run = Runner(read_graph(self.content), self.output)
         if self._run.graph.n_features is not None:
             self.n_features_in_ = self._run.graph.n_features
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """The model that `save` wrote.
+        """Returns the model that `save` wrote.
 
         Raises:
             ModelError: a file is missing, damaged, or of another model.
@@ -84,18 +76,18 @@ class OnnxClassifier(BroughtClassifier):
 
     @property
     def one_sided(self) -> bool:
-        """Whether, of more than two classes, only the signal has a score."""
+        """Whether there are more than two classes, of which only the signal has a score."""
         return not self.order and self.n_classes > 2
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, k) as `scores`."""
+        """(n, k), the same as `scores`."""
         return self.scores(np.asarray(X)).astype(np.float64)
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """(n, d) features in the model's order to (n, k) scores; NaN where the model gives it.
+        """(n, d) features in the model's order to (n, k) scores, with NaN where the model gives NaN.
 
         Raises:
-            ModelError: the model fails, or gives what are no probabilities where these are expected.
+            ModelError: the model fails, or gives values outside [0, 1] where probabilities are expected.
         """
         values = self._run(self._filled(X))
         if values.shape[1] <= max(self.order, default=0):
@@ -121,18 +113,18 @@ class OnnxClassifier(BroughtClassifier):
 def open_onnx(
     spec: OnnxModel, content: bytes, features: Mapping[str, str], classes: Sequence[str], signal: int
 ) -> tuple[Columns, OnnxClassifier]:
-    """The features that a model reads, in its order, and the model.
+    """Returns the features that a model reads, in its order, and the model.
 
     Args:
-        spec: its section of the configuration.
-        content: its file.
-        features: name to expression.
+        spec: the model's section of the configuration.
+        content: the bytes of the file.
+        features: names to expressions.
         classes: k names.
-        signal: the signal's index.
+        signal: index of the signal.
 
     Raises:
-        ModelMismatchError: it does not go with the configuration.
-        ModelError: onnxruntime cannot run it, or not in time, or its scores are not those of each event alone.
+        ModelMismatchError: the model does not fit the configuration, or a score depends on the other events.
+        ModelError: onnxruntime cannot run the model, or not in time.
     """
     graph = read_graph(content)
     columns = _columns(spec, graph, features)
@@ -145,7 +137,7 @@ def open_onnx(
 
 
 def _columns(spec: OnnxModel, graph: Graph, features: Mapping[str, str]) -> Columns:
-    """The features by `features:`, by the names of the inputs where all are known, else in their order."""
+    """The features that `features:` lists, else those that the inputs are named after, else all in order."""
     if spec.features is not None:
         return listed(spec.features, graph.n_features, list(features))
     if len(graph.inputs) > 1:
@@ -159,7 +151,7 @@ def _columns(spec: OnnxModel, graph: Graph, features: Mapping[str, str]) -> Colu
 
 
 def _output(asked: str | int | None, graph: Graph) -> str:
-    """The output that holds the scores: the one asked for, or the only one of floats."""
+    """The output that holds the scores: the one of the configuration, or the only one with floats."""
     names = [port.name for port in graph.outputs]
     if isinstance(asked, int):
         if not 0 <= asked < len(names):
@@ -185,14 +177,16 @@ def _is_score(port: Port) -> bool:
 
 
 def _order(
-    said: Sequence[str] | None, labels: Sequence[str], n_columns: int, classes: Sequence[str]
+    wanted: Sequence[str] | None, labels: Sequence[str], n_columns: int, classes: Sequence[str]
 ) -> tuple[int, ...]:
-    """For each class its column; empty where there is one column, which is the signal's."""
+    """For each class its column; empty if there is one column, which is the signal's."""
     if n_columns == 1:
-        if said is not None and len(said) > 1:
-            raise ModelMismatchError(f"the model gives one column, the signal's; {len(said)} are named", key="classes")
+        if wanted is not None and len(wanted) > 1:
+            raise ModelMismatchError(
+                f"the model gives one column, the signal's; {len(wanted)} are named", key="classes"
+            )
         return ()
-    names = said if said is not None else labels if set(classes) <= set(labels) else None
+    names = wanted if wanted is not None else labels if set(classes) <= set(labels) else None
     if names is None:
         if n_columns != len(classes):
             raise ModelMismatchError(

@@ -1,11 +1,13 @@
-"""ONNX files from elsewhere: what goes in, what comes out, and running them; nothing of a file is trusted."""
+"""Reads ONNX files and runs them with onnxruntime; nothing in a file is trusted."""
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,18 +18,17 @@ from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.threads import allowed_threads
 from pidlab.sample import FloatArray
 
-LARGEST = 500_000_000  # bytes of a file
 LONGEST = 60.0  # seconds for a batch of events
 # onnxruntime sums over trees, and cuts matrices, differently for batches of different sizes. All events go through in
-# batches of one size, the last one filled up, so that a score does not depend on what is scored beside it.
+# batches of one size, the last one filled up, so that a score does not depend on the other events.
 _BATCH = 4096
-# Operators of other domains come from libraries that a file could only ask for.
+# Operators of other domains would have to be loaded from libraries.
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
-_N_TRIED = 64  # events that are scored beside different ones
-_SAME = 1e-4  # by which float32 may differ
+_N_TRIED = 64  # events that are scored together with different ones
+_SAME = 1e-4  # tolerance for float32
 _MOST_AT_ONCE = 1_000_000  # events of a fixed batch
 _MOST_FEATURES = 100_000
 _FLOATS = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
@@ -35,7 +36,7 @@ _FLOATS = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output: `dtype` as numpy calls it, "" for what is no tensor; None for a free dimension or shape."""
+    """An input or output: numpy's name of its type, "" if it is not a tensor; None for a free dimension or shape."""
 
     name: str
     dtype: str
@@ -44,11 +45,11 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A graph that may be run.
+    """A graph that was checked and may be run.
 
     Attributes:
-        content: the graph, without the ZipMap with which scikit-learn's end.
-        labels: output to the labels of its columns, where a ZipMap named them.
+        content: the graph, without the ZipMap at the end of scikit-learn's graphs.
+        labels: outputs to the labels of their columns, if a ZipMap named them.
     """
 
     content: bytes
@@ -58,7 +59,7 @@ class Graph:
 
     @property
     def n_features(self) -> int | None:
-        """How many features go in; None where the one input leaves it open."""
+        """Number of features; None if the only input leaves it open."""
         if len(self.inputs) > 1:
             return len(self.inputs)
         shape = self.inputs[0].shape
@@ -66,38 +67,36 @@ class Graph:
 
     @property
     def batch(self) -> int | None:
-        """The fixed number of events that go in at once; None where it is free."""
+        """The fixed number of events in a batch; None if it is free."""
         fixed = [port.shape[0] for port in self.inputs if port.shape is not None and port.shape[0] is not None]
         return fixed[0] if fixed else None
 
 
-def packages() -> tuple[Any, Any]:
-    """The packages onnx and onnxruntime.
+def package(name: str) -> Any:
+    """Returns the package `name`, onnx or onnxruntime.
 
     Raises:
-        UsageError: one of them is not installed.
+        UsageError: it is not installed.
     """
     try:
-        import onnx
-        import onnxruntime  # type: ignore[import-untyped]  # it has no types
+        return importlib.import_module(name)
     except ImportError as error:
-        raise UsageError(f"models in ONNX need onnx and onnxruntime ({error}): pip install 'pidlab[onnx]'") from error
-    return onnx, onnxruntime
+        raise UsageError(f"models in ONNX need the package {name} ({error}): pip install 'pidlab[onnx]'") from error
 
 
 def read_graph(content: bytes) -> Graph:
-    """The graph in the bytes of an ONNX file.
+    """Returns the graph in the bytes of an ONNX file.
 
     Raises:
-        ModelMismatchError: they are no ONNX file, refer to other files or to operators outside ONNX, or take what is
-            no (n, d) or (n,) floats.
+        ModelMismatchError: the file is damaged, refers to other files or to operators outside ONNX, draws random
+            numbers, or has inputs other than floats of shape (n, d) or (n,).
         UsageError: onnx is not installed.
     """
-    onnx, _ = packages()
+    onnx = package("onnx")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
-    except Exception as error:  # protobuf's implementations raise different ones
+    except Exception as error:  # the implementations of protobuf raise different exceptions
         raise ModelMismatchError(f"is not a whole ONNX file ({error})") from error
     if not model.graph.output:
         raise ModelMismatchError("is not a whole ONNX file (it has no output)")
@@ -136,7 +135,7 @@ def _refuse_foreign(onnx: Any, model: Any) -> None:
 
 
 def _messages(message: Any) -> Iterator[Any]:
-    """A protobuf message and all that it holds, subgraphs and functions among them."""
+    """Yields a protobuf message and all messages in it, including subgraphs and functions."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
@@ -145,7 +144,7 @@ def _messages(message: Any) -> Iterator[Any]:
 
 
 def _take_off_zipmaps(onnx: Any, model: Any) -> dict[str, tuple[str, ...]]:
-    """Replace outputs that are lists of {label: value} by the matrix of the values; output to its labels."""
+    """Replace outputs that are lists of {label: value} by matrices of the values; returns the labels by output."""
     labels: dict[str, tuple[str, ...]] = {}
     graph = model.graph
     for node in [n for n in graph.node if n.op_type == "ZipMap" and n.domain == "ai.onnx.ml"]:
@@ -156,7 +155,7 @@ def _take_off_zipmaps(onnx: Any, model: Any) -> dict[str, tuple[str, ...]]:
         texts = [text.decode() for text in given.get("classlabels_strings", [])]
         name = graph.output[place].name
         labels[name] = tuple(texts or map(str, given.get("classlabels_int64s", [])))
-        # The matrix goes out by the output's own name.
+        # The matrix takes the name of the output.
         same = onnx.helper.make_node("Identity", [node.input[0]], [name])
         matrix = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, len(labels[name])])
         node.CopyFrom(same)
@@ -207,7 +206,7 @@ def _shown(shape: tuple[int | None, ...] | None) -> str:
 
 
 class Runner:
-    """Runs a graph on the CPU, as many threads as the process may use; other libraries' threads are not touched."""
+    """Runs a graph on the CPU with as many threads as the process may use."""
 
     def __init__(self, graph: Graph, output: str) -> None:
         self.graph, self.output = graph, output
@@ -217,20 +216,20 @@ class Runner:
         return {**self.__dict__, "_sessions": {}}
 
     def __call__(self, x: FloatArray) -> NDArray[np.floating[Any]]:
-        """(n, d) features in the model's order to its output, (n, m).
+        """(n, d) features in the model's order to the output (n, m).
 
         Raises:
-            ModelError: onnxruntime refuses the graph or fails, or gives something else than m numbers an event.
+            ModelError: onnxruntime refuses the graph or fails, or the output is not m numbers an event.
         """
         size = self.graph.batch or _BATCH
         parts = [self._batch(x[start : start + size], size) for start in range(0, len(x), size)]
         return np.concatenate(parts)
 
     def refuse_neighbours(self, n_features: int) -> None:
-        """Refuse a graph whose output for an event changes with the events beside it.
+        """Refuse a graph whose output for an event depends on the other events of the batch.
 
         Raises:
-            ModelMismatchError: it does.
+            ModelMismatchError: the output depends on them.
         """
         size = self.graph.batch or _N_TRIED
         if size == 1:
@@ -239,12 +238,12 @@ class Runner:
         x = rng.normal(size=(size, n_features)).astype(np.float32)
         x[1::2] *= 100  # some far from zero, where an operator may saturate
         others = rng.normal(3, 10, (size, n_features)).astype(np.float32)
-        others[: size // 2] = x[: size // 2]  # the same events at the same places, other ones behind them
-        alone, beside = (self._batch(each, size)[: size // 2] for each in (x, others))
-        if not np.allclose(alone, beside, rtol=_SAME, atol=_SAME, equal_nan=True):
+        others[: size // 2] = x[: size // 2]  # the same events at the same places, followed by others
+        first, second = (self._batch(each, size)[: size // 2] for each in (x, others))
+        if not np.allclose(first, second, rtol=_SAME, atol=_SAME, equal_nan=True):
             raise ModelMismatchError(
-                "gives an event another score where other events are scored beside it (an operator works on the whole "
-                "batch); save it for inference, or with statistics fixed in training"
+                "gives an event another score when it is scored together with other events (an operator works on the "
+                "whole batch); save it for inference, or with statistics fixed in training"
             )
 
     def _batch(self, x: FloatArray, size: int) -> NDArray[np.floating[Any]]:
@@ -252,12 +251,12 @@ class Runner:
         whole = x if n == size else x[np.minimum(np.arange(size), n - 1)]
         n_threads = allowed_threads()
         if n_threads not in self._sessions:
-            self._sessions[n_threads] = _session(self.graph.content, n_threads)
+            self._sessions[n_threads] = open_session(self.graph.content, n_threads)
         try:
             values = _run(self._sessions[n_threads], self.output, self._fed(whole))
         except ModelError:
             raise
-        except Exception as error:  # onnxruntime's have no common base
+        except Exception as error:  # the exceptions of onnxruntime have no common base
             raise ModelError(f"onnxruntime fails ({_first_line(error)})") from error
         if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.ndim not in (1, 2):
             raise ModelError(f"the output {self.output!r} is not one row of numbers an event; name another: output:")
@@ -266,7 +265,7 @@ class Runner:
         return values[:n].reshape(n, -1)
 
     def _fed(self, x: FloatArray) -> dict[str, FloatArray]:
-        """Input to its values for the events of `x`."""
+        """The values of each input for the events of `x`."""
         with np.errstate(over="ignore"):
             if len(self.graph.inputs) == 1:
                 (port,) = self.graph.inputs
@@ -281,19 +280,20 @@ class Runner:
 
 
 def _run(session: Any, output: str, fed: Mapping[str, FloatArray]) -> Any:
-    """The output of a session, which a loop in the graph can keep from ever ending.
+    """Returns the output of a session for a batch.
+
+    It runs in a thread, since a loop in the graph may never end.
 
     Raises:
-        ModelError: it takes longer than `LONGEST`; it is then told to end, which it does between two operators.
+        ModelError: the run takes longer than `LONGEST`; onnxruntime is then told to end it after the current operator.
     """
-    _, onnxruntime = packages()
-    options, done = onnxruntime.RunOptions(), threading.Event()
+    options, done = package("onnxruntime").RunOptions(), threading.Event()
     found: list[Any] = []
 
     def work() -> None:
         try:
             found.append(session.run([output], fed, options)[0])
-        except Exception as error:  # handed over to the thread that waits
+        except Exception as error:  # raised in the waiting thread
             found.append(error)
         done.set()
 
@@ -301,26 +301,33 @@ def _run(session: Any, output: str, fed: Mapping[str, FloatArray]) -> Any:
         threading.Thread(target=work, daemon=True).start()
         until = time.monotonic() + LONGEST
         while not (ended := done.wait(0.1)) and time.monotonic() < until:
-            pass  # in short steps: an interrupt that another thread was given is heard, too
-    finally:  # after Ctrl-C too, which this thread hears as it waits
+            pass  # in short steps, so that an interrupt is noticed
+    finally:  # after Ctrl-C, too
         options.terminate = not done.is_set()
     if not ended:
-        raise ModelError(f"does not end within {LONGEST:g} s on {_BATCH:,} events; does it hold a loop without an end?")
+        raise ModelError(f"does not end within {LONGEST:g} s on {_BATCH:,} events; does it have an endless loop?")
     if isinstance(found[0], Exception):
         raise found[0]
     return found[0]
 
 
-def _session(content: bytes, n_threads: int) -> Any:
-    _, onnxruntime = packages()
+def open_session(model: bytes | Path, n_threads: int) -> Any:
+    """Returns an onnxruntime session on the CPU for a graph in memory or in a file.
+
+    Raises:
+        ModelError: onnxruntime refuses the graph.
+        UsageError: onnxruntime is not installed.
+    """
+    onnxruntime = package("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what is wrong is raised, too
+    options.log_severity_level = 4  # errors are raised, so they need not be logged
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores alone
+    content = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's have no common base
+    except Exception as error:  # the exceptions of onnxruntime have no common base
         raise ModelError(f"onnxruntime refuses the graph ({_first_line(error)})") from error
 
 

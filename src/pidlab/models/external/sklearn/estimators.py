@@ -1,4 +1,4 @@
-"""From an import path in a configuration to a classifier's class: what may be imported, and nothing else is run."""
+"""Returns the class of a classifier for an import path; only packages that are allowed are imported."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _FURTHER = {"lightgbm": frozenset({"verbosity", "max_bin", "deterministic", "for
 
 
 def classifier_class(path: str, allowed: Collection[str] = ()) -> type[Any]:
-    """The class that `package.module.Class` names.
+    """Returns the class that `package.module.Class` names.
 
-    Only modules of `PACKAGES`, and of the packages `allowed`, are imported; only a class of such a package that is a
-    classifier with class probabilities is given back.
+    Only modules of `PACKAGES`, and of the packages `allowed`, are imported, and the class must be a classifier of such
+    a package.
 
     Raises:
-        ModelMismatchError: the path is none, leads elsewhere, or to something else.
+        ModelMismatchError: the path is invalid, of another package, or does not name a classifier.
     """
     if len(path) > _LONGEST or not _PATH.fullmatch(path):
         raise ModelMismatchError(
@@ -64,7 +64,7 @@ def _module(name: str, path: str) -> Any:
             what = f"pip install {error.name}" if "." not in error.name else "look up where the class is documented"
             raise ModelMismatchError(f"{path!r}: there is no module {error.name!r}; {what}", key="estimator") from None
         raise ModelMismatchError(f"{path!r} needs what is not installed ({error})", key="estimator") from error
-    except Exception as error:  # whatever a package does while it is imported
+    except Exception as error:  # importing a package may raise anything
         raise ModelMismatchError(
             f"{name} cannot be imported ({type(error).__name__}: {error})", key="estimator"
         ) from error
@@ -80,7 +80,7 @@ def _is_classifier(value: Any) -> bool:
 
 
 def build(path: str, parameters: Mapping[str, Any], allowed: Collection[str] = ()) -> Any:
-    """The untrained estimator with these parameters.
+    """Returns the untrained estimator with these parameters.
 
     Raises:
         ModelMismatchError: the class, a parameter's name, or its value is refused.
@@ -96,7 +96,7 @@ def build(path: str, parameters: Mapping[str, Any], allowed: Collection[str] = (
         estimator = cls(**parameters)
         if hasattr(estimator, "_parameter_constraints"):  # scikit-learn's own check, which it makes in fit
             estimator._validate_params()
-    except Exception as error:  # whatever a constructor raises
+    except Exception as error:  # a constructor may raise anything
         raise ModelMismatchError(
             f"{cls.__name__} refuses its parameters ({_one_line(error)})", key="parameters"
         ) from error
@@ -108,7 +108,7 @@ def build(path: str, parameters: Mapping[str, Any], allowed: Collection[str] = (
 
 
 def parameter_names(cls: type[Any]) -> set[str]:
-    """The names of a class's parameters, those that it passes on by keyword (xgboost) included."""
+    """Returns the names of a class's parameters, including those that it passes on by keyword (xgboost)."""
     further = _FURTHER.get(cls.__module__.split(".")[0], frozenset())
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Any classifier of scikit-learn, xgboost or lightgbm: trained here, and scored as the ONNX it is saved as."""
+"""Any classifier of scikit-learn, xgboost or lightgbm: pidlab trains it, saves it as ONNX, and scores that graph."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import warnings
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from sklearn.utils.validation import has_fit_parameter
 from pidlab.config.schema import SklearnModel
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, training_data, write_json
-from pidlab.models.external.columns import ModelMismatchError
+from pidlab.models.external.base import DAMAGED
 from pidlab.models.external.onnx.runtime import Runner, read_graph
 from pidlab.models.external.sklearn.estimators import build, parameter_names
 from pidlab.models.external.sklearn.to_onnx import PROBABILITIES, converted, keeps_missing, refuse_unconvertible
@@ -25,40 +26,33 @@ from pidlab.sample import FloatArray
 
 FILE, _DESCRIPTION = "model.onnx", "model.json"
 TOLERANCE = 1e-4
-"""By which a probability of the ONNX graph, which reckons in float32, may differ from the estimator's."""
+"""The largest difference of a probability of the ONNX graph, which is computed in float32, from the estimator's."""
 _N_COMPARED = 10_000
 _N_WARNINGS = 3
 _THREADED = ("sklearn.ensemble.RandomForest", "sklearn.ensemble.ExtraTrees", "xgboost.", "lightgbm.")
 _VALUES_A_THREAD = 2_000_000  # as for pidlab's own trees: small samples gain nothing, and lose much on a busy machine
 
 
+@dataclass(eq=False, repr=False)
 class SklearnClassifier(Classifier):
     """A classifier by its import path.
 
-    After training it is converted to ONNX, compared with the estimator on up to 10,000 training rows, and scored by
-    onnxruntime only: what is evaluated is what is saved.
+    After training it is converted to ONNX, and the graph is compared with the estimator on up to 10,000 training rows.
+    Scores come from the graph only, so that what is evaluated is what is saved.
 
     Args:
         estimator: import path of a class in scikit-learn, xgboost, lightgbm or a package of `allowed`.
         parameters: of that class, by name.
-        seed: its `random_state`, where it has one that `parameters` do not say.
-        n_jobs: threads of ensembles; None for as many as this process may run on.
+        seed: its `random_state`, if it has one that `parameters` do not set.
+        n_jobs: threads of ensembles; None for as many as this process may use.
         allowed: further packages that may be imported.
     """
 
-    def __init__(
-        self,
-        estimator: str,
-        parameters: Mapping[str, Any] | None = None,
-        seed: int = 0,
-        n_jobs: int | None = None,
-        allowed: Collection[str] = (),
-    ) -> None:
-        self.estimator = estimator
-        self.parameters = parameters
-        self.seed = seed
-        self.n_jobs = n_jobs
-        self.allowed = allowed
+    estimator: str
+    parameters: Mapping[str, Any] | None = None
+    seed: int = 0
+    n_jobs: int | None = None
+    allowed: Collection[str] = ()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -72,16 +66,16 @@ class SklearnClassifier(Classifier):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of its numbers must know, in sentences."""
+        """Sentences for the reader of its numbers."""
         return getattr(self, "notes_", ())
 
     def build(self, n_values: int = 0) -> Any:
-        """The untrained estimator, with seed and threads where its parameters leave them open.
+        """Returns the untrained estimator, with seed and threads unless its parameters set them.
 
-        `n_values` of training data are to be shared by the threads.
+        The number of threads grows with `n_values`, the number of values in the training data.
 
         Raises:
-            ModelMismatchError: its path or a parameter is refused.
+            ModelMismatchError: the path or a parameter is refused.
         """
         asked = dict(self.parameters or {})
         known = parameter_names(type(build(self.estimator, asked, self.allowed)))
@@ -104,11 +98,11 @@ class SklearnClassifier(Classifier):
         validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Train on X (n, d), y (n,) and weights (n,); `validation` and `progress` play no part.
+        """Train on X (n, d), y (n,) and weights (n,); `validation` and `progress` are not used.
 
         Raises:
-            TrainingDataError: negative weights, or fewer than two classes.
-            ModelError: the estimator refuses, or cannot be converted faithfully.
+            TrainingDataError: a weight is negative, or there are fewer than two classes.
+            ModelError: the estimator refuses to train, or its ONNX graph gives other probabilities.
         """
         x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, missing=True)
         estimator = self.build(x.size)
@@ -129,13 +123,10 @@ class SklearnClassifier(Classifier):
         return self
 
     def _keep(self, content: bytes) -> None:
-        graph = read_graph(content)
-        floats = [p.name for p in graph.outputs if p.dtype.startswith("float")]
-        self.content_ = content
-        self._run = Runner(graph, PROBABILITIES if PROBABILITIES in floats else floats[-1])
+        self.content_, self._run = content, _runner(content)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, k) class probabilities by the ONNX graph."""
+        """(n, k) class probabilities from the ONNX graph."""
         return self.scores(np.asarray(X)).astype(np.float64)
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
@@ -157,7 +148,7 @@ class SklearnClassifier(Classifier):
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """The model that `save` wrote; the estimator's own package is not imported.
+        """Returns the model that `save` wrote; the package of the estimator is not imported.
 
         Raises:
             ModelError: a file is missing, damaged, or of another model.
@@ -176,35 +167,32 @@ class SklearnClassifier(Classifier):
             n_columns = model.scores(np.zeros((1, model.n_features_in_), np.float32)).shape[1]
             if n_columns != len(model.classes_):
                 raise ValueError(f"{FILE} gives {n_columns} columns for {len(model.classes_)} classes")
-        except (
-            OSError,
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-            ModelMismatchError,
-        ) as error:
+        except DAMAGED as error:
             raise ModelError(f"{directory}: holds no whole model ({error}); make the run again") from error
         model.history_ = {}
         return model
 
 
+def _runner(content: bytes) -> Runner:
+    """Runs a graph that gives probabilities, in the output of that name or else the last output of floats."""
+    graph = read_graph(content)
+    floats = [port.name for port in graph.outputs if port.dtype.startswith("float")]
+    return Runner(graph, PROBABILITIES if PROBABILITIES in floats else floats[-1])
+
+
 def _checked_graph(estimator: Any, x: NDArray[np.float32]) -> bytes:
-    """The estimator as ONNX, which must give its probabilities.
+    """The estimator as ONNX, compared with it.
 
     Raises:
-        ModelError: it cannot be converted, or differs by more than `TOLERANCE`.
+        ModelError: it cannot be converted, or a probability differs by more than `TOLERANCE`.
     """
     name = type(estimator).__name__
     content = converted(estimator, x.shape[1])
-    graph = read_graph(content)
-    floats = [p.name for p in graph.outputs if p.dtype.startswith("float")]
     rows = x[np.linspace(0, len(x) - 1, min(len(x), _N_COMPARED)).astype(np.int64)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they were heard in training
+        warnings.simplefilter("ignore")  # training has recorded them
         expected = np.asarray(estimator.predict_proba(rows), np.float64)
-    found = Runner(graph, PROBABILITIES if PROBABILITIES in floats else floats[-1])(rows)
+    found = _runner(content)(rows)
     if found.shape != expected.shape:
         raise ModelError(f"{name} as ONNX gives {found.shape[1]} columns for {expected.shape[1]} classes")
     worst = float(np.nan_to_num(np.abs(found - expected), nan=np.inf).max())
@@ -226,10 +214,10 @@ def _notes(name: str, said: list[warnings.WarningMessage], weights_count: bool) 
 
 
 def check_sklearn(spec: SklearnModel, allowed: Collection[str]) -> None:
-    """Refuse what can be seen without training.
+    """Refuse an estimator that cannot be trained or saved, before training.
 
     Raises:
-        ModelMismatchError: the class or a parameter.
-        ModelError: no converter to ONNX knows the class.
+        ModelMismatchError: the class or a parameter is refused.
+        ModelError: no converter to ONNX supports the class.
     """
     refuse_unconvertible(SklearnClassifier(spec.estimator, spec.parameters, allowed=allowed).build())

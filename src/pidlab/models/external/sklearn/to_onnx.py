@@ -1,4 +1,4 @@
-"""Trained estimators as ONNX graphs, by the converters of their fields; pidlab stores no pickle."""
+"""Converts trained estimators to ONNX graphs, since pidlab stores no pickle."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def converters() -> tuple[Any, Any]:
 
 
 def refuse_unconvertible(estimator: Any) -> None:
-    """Say before training what can be said of an estimator that no converter knows.
+    """Refuse an estimator that no converter supports.
 
     Raises:
-        ModelError: none does.
+        ModelError: no converter supports it.
         UsageError: the converters are not installed.
     """
     converters()
@@ -52,16 +52,16 @@ def refuse_unconvertible(estimator: Any) -> None:
 
 
 def keeps_missing(estimator: Any) -> bool:
-    """Whether the estimator takes NaN for missing values, and its ONNX graph does the same with them.
+    """Whether the estimator takes NaN for missing values, and its ONNX graph treats them in the same way.
 
-    scikit-learn's forests take NaN too, but their converter does not know on which side of a cut they go.
+    scikit-learn's forests take NaN too, but their converter loses on which side of a cut they go.
     """
     cls = type(estimator)
     return cls.__module__.split(".")[0] in ("xgboost", "lightgbm") or cls.__name__ == _HISTOGRAM
 
 
 def converted(estimator: Any, n_features: int) -> bytes:
-    """A fitted classifier as an ONNX graph of (n, d) float32, with the output `probabilities` (n, k).
+    """Returns a fitted classifier as an ONNX graph from (n, d) float32 to the output `probabilities` (n, k).
 
     Raises:
         ModelError: the converter fails.
@@ -74,7 +74,7 @@ def converted(estimator: Any, n_features: int) -> bytes:
         model = _by_converter(estimator, package, n_features)
     except ModelError:
         raise
-    except Exception as error:  # converters raise all kinds
+    except Exception as error:  # converters raise exceptions of any class
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{cls.__name__} cannot be converted to ONNX ({reason}); {_INSTEAD}") from error
     return bytes(model.SerializeToString())
@@ -106,12 +106,7 @@ def _histogram_trees(estimator: Any, n_features: int) -> bytes:
     table: dict[str, list[Any]] = {name: [] for name in (*_NODES, *_LEAVES)}
     for number, (output, tree) in enumerate((j, tree) for trees in rounds for j, tree in enumerate(trees)):
         _add_tree(table, tree.nodes, number, output)
-    margins = helper.make_node(
-        "TreeEnsembleRegressor",
-        ["features"],
-        ["margins"],
-        domain="ai.onnx.ml",
-    )
+    margins = helper.make_node("TreeEnsembleRegressor", ["features"], ["margins"], domain="ai.onnx.ml")
     base = [float(v) for v in np.ravel(estimator._baseline_prediction)]
     for key, value in {"n_targets": k, "base_values": base, **table}.items():
         margins.attribute.append(helper.make_attribute(key, value))

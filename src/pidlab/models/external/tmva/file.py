@@ -1,6 +1,7 @@
-"""TMVA's weight files: XML as the Factory writes it, read without trust, and what happens to variables before a method.
+"""TMVA's weight files, XML as the Factory writes it, and the transformations of variables before a method.
 
-Sources: TMVA Users Guide, arXiv:physics/0703039, "Preprocessing"; and what TMVA::Reader does with such a file.
+Nothing in a file is trusted. Sources: TMVA Users Guide, arXiv:physics/0703039, "Preprocessing"; and what TMVA::Reader
+does with such a file.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 from pidlab.models.external.columns import ModelMismatchError
 from pidlab.sample import FloatArray
 
-LARGEST = 300_000_000  # bytes of a file
 _DEEPEST = 300
 _TRUE = frozenset({"true", "1", "t", "yes"})
 
@@ -35,7 +35,7 @@ class Normalisation:
     high: Float32
 
     def __call__(self, x: Float32) -> Float32:
-        """(n, d) float32, in which TMVA reckons too."""
+        """(n, d) to (n, d), in float32 as in TMVA."""
         result = x.copy()
         scale = np.float32(1) / (self.high - self.low)
         result[:, self.places] = (x[:, self.places] - self.low) * scale * np.float32(2) - np.float32(1)
@@ -50,7 +50,7 @@ class Decorrelation:
     matrix: NDArray[np.float64]
 
     def __call__(self, x: Float32) -> Float32:
-        """(n, d) float32; sums in float64, one variable after the other as TMVA has it."""
+        """(n, d) to (n, d) float32; sums are float64, one variable after the other as in TMVA."""
         result = x.copy()
         own = x[:, self.places].astype(np.float64)
         rotated = np.zeros_like(own)
@@ -68,12 +68,12 @@ class WeightFile:
     """A method as TMVA saved it.
 
     Attributes:
-        method: "BDT", "MLP" and so on, without the name its user gave.
-        version: TMVA's version code, 256² major + 256 minor + patch; 0 where it is not said.
+        method: "BDT", "MLP" and so on, without the name that its user gave.
+        version: TMVA's version code, 256² major + 256 minor + patch; 0 if the file does not say it.
         options: name to text.
         variables: for each variable its names: expression, label, title and internal name.
-        transformations: what variables go through, in order.
-        weights: the element that holds the method's own numbers.
+        transformations: of the variables, in order.
+        weights: the element that holds the numbers of the method.
     """
 
     method: str
@@ -83,17 +83,18 @@ class WeightFile:
     transformations: tuple[Transformation, ...]
     weights: Element
 
-    def option(self, name: str, left_out: str = "") -> str:
-        """The text of an option."""
-        return self.options.get(name, left_out)
-
-    def is_on(self, name: str, left_out: bool = False) -> bool:
+    def is_on(self, name: str, default: bool = False) -> bool:
         """Whether an option is true."""
-        return self.options[name].lower() in _TRUE if name in self.options else left_out
+        return self.options[name].lower() in _TRUE if name in self.options else default
+
+
+def damaged(reason: str) -> ModelMismatchError:
+    """The error about a file that is cut short or damaged."""
+    return ModelMismatchError(f"is not a whole weight file of TMVA: {reason}")
 
 
 def transformed(x: FloatArray, transformations: Sequence[Transformation]) -> Float32:
-    """(n, d) variables as the method sees them."""
+    """Returns the variables (n, d) after all transformations."""
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.ascontiguousarray(x, np.float32)
         for transformation in transformations:
@@ -102,10 +103,10 @@ def transformed(x: FloatArray, transformations: Sequence[Transformation]) -> Flo
 
 
 def read_weight_file(content: bytes) -> WeightFile:
-    """The weight file in `content`.
+    """Returns the weight file in `content`.
 
     Raises:
-        ModelMismatchError: it is no whole weight file, or holds what is not read.
+        ModelMismatchError: the file is damaged, or holds something that pidlab does not read.
     """
     root = _parsed(content)
     if root.tag != "MethodSetup" or "::" not in root.get("Method", ""):
@@ -132,7 +133,7 @@ def read_weight_file(content: bytes) -> WeightFile:
 
 
 def _parsed(content: bytes) -> Element:
-    """The root of an XML document without DOCTYPE, so without entities of its own, and not too deep."""
+    """The root of an XML document; one with a DOCTYPE, which can define entities, or nested too deep is refused."""
     builder, depth = ElementTree.TreeBuilder(), 0
 
     def refuse(*_: Any) -> None:
@@ -157,27 +158,27 @@ def _parsed(content: bytes) -> Element:
     try:
         parser.Parse(content, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise ModelMismatchError(f"is not a whole weight file of TMVA: no XML ({error})") from error
+        raise damaged(f"no XML ({error})") from error
     return builder.close()
 
 
 def child(element: Element, tag: str) -> Element:
-    """The one child of that name.
+    """Returns the first child with that tag.
 
     Raises:
-        ModelMismatchError: there is none.
+        ModelMismatchError: the element has no such child.
     """
     found = element.find(tag)
     if found is None:
-        raise ModelMismatchError(f"is not a whole weight file of TMVA: <{element.tag}> has no <{tag}>")
+        raise damaged(f"<{element.tag}> has no <{tag}>")
     return found
 
 
 def number(element: Element | None, name: str) -> float:
-    """A finite attribute.
+    """Returns an attribute as a number.
 
     Raises:
-        ModelMismatchError: it is missing or no finite number.
+        ModelMismatchError: it is missing, or not a finite number.
     """
     text = None if element is None else element.get(name)
     try:
@@ -186,28 +187,28 @@ def number(element: Element | None, name: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         tag = "?" if element is None else element.tag
-        raise ModelMismatchError(f"is not a whole weight file of TMVA: {name}={text!r} of <{tag}> is no number")
+        raise damaged(f"{name}={text!r} of <{tag}> is no number")
     return value
 
 
 def whole(element: Element | None, name: str) -> int:
-    """An attribute that is an integer.
+    """Returns an attribute as an integer.
 
     Raises:
-        ModelMismatchError: it is missing or no integer.
+        ModelMismatchError: it is missing, or not an integer.
     """
     value = number(element, name)
     if value != int(value):
         tag = "?" if element is None else element.tag
-        raise ModelMismatchError(f"is not a whole weight file of TMVA: {name}={value!r} of <{tag}> is no integer")
+        raise damaged(f"{name}={value!r} of <{tag}> is no integer")
     return int(value)
 
 
 def numbers(element: Element, n: int) -> NDArray[np.float64]:
-    """(n,) the numbers in the text of an element.
+    """Returns the numbers (n,) in the text of an element.
 
     Raises:
-        ModelMismatchError: there are not exactly n finite numbers.
+        ModelMismatchError: the text is not n finite numbers.
     """
     words = (element.text or "").split()
     try:
@@ -215,17 +216,17 @@ def numbers(element: Element, n: int) -> NDArray[np.float64]:
     except ValueError:
         values = np.array([math.nan])
     if len(words) != n or not np.isfinite(values).all():
-        raise ModelMismatchError(f"is not a whole weight file of TMVA: <{element.tag}> should hold {n} numbers")
+        raise damaged(f"<{element.tag}> should hold {n} numbers")
     return values
 
 
 def _in_turn(root: Element, group: str, tag: str, index: str, count: str) -> list[Element]:
-    """The elements of a group in the order of their index, which runs from 0 without a gap."""
+    """The elements of a group in the order of their index, which must run from 0 without a gap."""
     holder = root.find(group)
     found = [] if holder is None else sorted(holder.iterfind(tag), key=lambda e: whole(e, index))
-    told = 0 if holder is None else whole(holder, count)
-    if len(found) != told or [whole(e, index) for e in found] != list(range(told)):
-        raise ModelMismatchError(f"is not a whole weight file of TMVA: {told} of <{tag}> are announced")
+    n = 0 if holder is None else whole(holder, count)
+    if len(found) != n or [whole(e, index) for e in found] != list(range(n)):
+        raise damaged(f"{n} of <{tag}> are announced")
     return found
 
 
@@ -235,13 +236,13 @@ def _names(variable: Element) -> tuple[str, ...]:
 
 
 def _version(release: str) -> int:
-    """The version code that `4.2.1 [262657]` ends with."""
+    """The version code in brackets at the end of, for example, `4.2.1 [262657]`."""
     digits = release.partition("[")[2].partition("]")[0]
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
 
 
 def _transformations(root: Element, variables: tuple[tuple[str, ...], ...]) -> Iterator[Transformation]:
-    """What the Reader applies: of the parameters for each class and for all, always the last, those for all."""
+    """The transformations that TMVA::Reader applies: it takes the last set of parameters, which is for all classes."""
     for element in root.iterfind("Transformations/Transform"):
         name = element.get("Name", "")
         places = _places(element, variables)
@@ -256,12 +257,12 @@ def _transformations(root: Element, variables: tuple[tuple[str, ...], ...]) -> I
 
 
 def _places(element: Element, variables: tuple[tuple[str, ...], ...]) -> NDArray[np.int64]:
-    """The variables that a transformation takes, all where it does not say; it gives back the same ones."""
+    """The variables that a transformation changes: those that it lists, or all."""
     sides: list[list[str]] = []
     for side in ("Input", "Output"):
         inputs = element.findall(f"Selection/{side}/{side}")
         if any(e.get("Type") != "Variable" for e in inputs):
-            raise ModelMismatchError("transforms what is no variable, which is not read")
+            raise ModelMismatchError("transforms something that is not a variable, which is not read")
         sides.append([e.get("Expression") or e.get("Label") or "" for e in inputs])
     if sides == [[], []]:
         return np.arange(len(variables))

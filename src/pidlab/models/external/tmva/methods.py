@@ -1,7 +1,7 @@
-"""TMVA's methods as functions of (n, d) float32 variables, already transformed, to (n,) float64 values.
+"""TMVA's methods as functions of transformed variables (n, d) float32 to values (n,) float64.
 
-Sources: A. Hoecker et al., TMVA Users Guide, arXiv:physics/0703039, the section named at each method; where the guide
-leaves a choice, what TMVA::Reader does.
+Sources: A. Hoecker et al., TMVA Users Guide, arXiv:physics/0703039, the section named at each method; and TMVA::Reader
+for what the guide leaves open.
 """
 
 from __future__ import annotations
@@ -17,20 +17,18 @@ from numpy.typing import NDArray
 
 from pidlab.compiled import compiled
 from pidlab.models.external.columns import ModelMismatchError
-from pidlab.models.external.tmva.file import WeightFile, child, number, numbers, whole
+from pidlab.models.external.tmva.file import Float32, WeightFile, child, damaged, number, numbers, whole
 from pidlab.models.threads import allowed_threads
 
 Values = NDArray[np.float64]
-Variables = NDArray[np.float32]
-_CHUNK = 16_384  # events a thread takes at a time
+_CHUNK = 16_384  # events that a thread takes at a time
 _FAST_TANH_SINCE = 262_657  # 4.2.1
 _MOST_NEURONS = 10_000
-_DAMAGED = "is not a whole weight file of TMVA:"
 
 
 @compiled(nogil=True, error_model="numpy")
 def _add_trees(x: Any, variable: Any, cut: Any, below: Any, at_least: Any, value: Any, roots: Any, total: Any) -> None:
-    """total (n,) += the value of the leaf that each tree leads an event to; a comparison with NaN is false."""
+    """Add to total (n,) the value of each event's leaf in every tree; a comparison with NaN is false."""
     for i in range(len(x)):
         for root in roots:
             node = root
@@ -43,15 +41,15 @@ def _add_trees(x: Any, variable: Any, cut: Any, below: Any, at_least: Any, value
 class Trees:
     """Boosted decision trees: section "Boosted Decision and Regression Trees".
 
-    AdaBoost and bagging: the mean of the leaves' values, weighted with ln α of each tree (1 for bagging), in [-1, 1]
-    where a leaf says -1 or 1 (UseYesNoLeaf), else its purity, in [0, 1]. Gradient boosting: 2 / (1 + exp(-2 F)) - 1
-    of the sum F of the leaves' responses. An event goes to a node's right side where the variable is at or above the
-    cut (cType 1), or is not (cType 0), both as float32.
+    AdaBoost and bagging: the mean of the leaves' values, weighted with ln α of each tree (1 for bagging). A leaf's
+    value is -1 or 1 (UseYesNoLeaf), or else its purity in [0, 1]. Gradient boosting: 2 / (1 + exp(-2 F)) - 1 of the
+    sum F of the leaves' responses. An event goes to the right side of a node if the variable is at or above the cut
+    (cType 1), or if it is not (cType 0); both are float32.
 
     Attributes:
-        variable: (m,) int32, the variable asked by a node; -1 in a leaf.
+        variable: (m,) int32, the variable that a node cuts on; -1 in a leaf.
         cut: (m,) float32.
-        below, at_least: (m,) int32, the nodes where the variable is below the cut (or NaN), and where it is not.
+        below, at_least: (m,) int32, the next node if the variable is below the cut (or NaN), and if it is not.
         value: (m,) float64, a leaf's value times its tree's weight.
         roots: (trees,) int32.
         norm: the sum of the trees' weights; None for gradient boosting.
@@ -65,7 +63,7 @@ class Trees:
     roots: NDArray[np.int32]
     norm: float | None
 
-    def __call__(self, x: Variables) -> Values:
+    def __call__(self, x: Float32) -> Values:
         """(n, d) to (n,), on as many threads as the process may use."""
         total = np.zeros(len(x))
 
@@ -86,11 +84,11 @@ class Trees:
 class TmvaNetwork:
     """The multilayer perceptron: section "The MLP neural network".
 
-    Each neuron applies its activation to the sum of what its synapses bring; the last neuron of every layer but the
-    output is 1, for the bias. The output neuron is a sigmoid for cross entropy, and linear for squared errors.
+    Each neuron applies its activation to the weighted sum of its inputs; the last neuron of every layer but the output
+    is 1, for the bias. The output neuron is a sigmoid for cross entropy, and linear for squared errors.
 
     Attributes:
-        weights: for each layer but the output (neurons + 1, neurons of the next), the bias last.
+        weights: for each layer but the output (neurons + 1, neurons of the next layer), the bias last.
         activation, output: of hidden neurons and of the output.
     """
 
@@ -98,7 +96,7 @@ class TmvaNetwork:
     activation: Callable[[Values], Values]
     output: Callable[[Values], Values]
 
-    def __call__(self, x: Variables) -> Values:
+    def __call__(self, x: Float32) -> Values:
         """(n, d) to (n,)."""
         result = np.empty(len(x))
         for start in range(0, len(x), _CHUNK):
@@ -110,7 +108,7 @@ class TmvaNetwork:
         with np.errstate(over="ignore", invalid="ignore"):
             for layer, weights in enumerate(self.weights):
                 sums = np.zeros((len(values), weights.shape[1]))
-                for j in range(values.shape[1]):  # in TMVA's order, and the same however many events there are
+                for j in range(values.shape[1]):  # in TMVA's order, which does not depend on the number of events
                     sums += values[:, [j]] * weights[j]
                 sums += weights[-1]
                 last = layer == len(self.weights) - 1
@@ -125,7 +123,7 @@ class Linear:
     offset: float
     coefficients: Values
 
-    def __call__(self, x: Variables) -> Values:
+    def __call__(self, x: Float32) -> Values:
         """(n, d) to (n,)."""
         total = np.full(len(x), self.offset)
         for j, coefficient in enumerate(self.coefficients):
@@ -137,10 +135,10 @@ Method = Trees | TmvaNetwork | Linear
 
 
 def read_method(file: WeightFile) -> Method:
-    """The method of a weight file.
+    """Returns the method of a weight file.
 
     Raises:
-        ModelMismatchError: it is none that is read, or is damaged.
+        ModelMismatchError: the method is not among those that pidlab reads, or the file is damaged.
     """
     readers: dict[str, Callable[[WeightFile], Method]] = {
         "BDT": _read_trees,
@@ -154,17 +152,17 @@ def read_method(file: WeightFile) -> Method:
 
 
 def _read_trees(file: WeightFile) -> Trees:
-    boost = file.option("BoostType", "AdaBoost")
+    boost = file.options.get("BoostType", "AdaBoost")
     if boost not in ("AdaBoost", "Bagging", "Grad"):
         raise ModelMismatchError(f"is boosted by {boost!r}; AdaBoost, Bagging and Grad are read")
     if file.is_on("DoPreselection"):
         raise ModelMismatchError("was trained with DoPreselection, whose cuts are not read; train it without")
     elements = file.weights.findall("BinaryTree")
     if not elements or len(elements) != whole(file.weights, "NTrees"):
-        raise ModelMismatchError(f"{_DAMAGED} {len(elements)} trees of {file.weights.get('NTrees')} are there")
-    leaf = "res" if boost == "Grad" else "nType" if file.is_on("UseYesNoLeaf", left_out=True) else "purity"
+        raise damaged(f"{len(elements)} trees of {file.weights.get('NTrees')} are there")
+    leaf = "res" if boost == "Grad" else "nType" if file.is_on("UseYesNoLeaf", default=True) else "purity"
     nodes = _Nodes(len(file.variables), leaf)
-    weighted = boost != "Grad" and file.is_on("UseWeightedTrees", left_out=True)
+    weighted = boost != "Grad" and file.is_on("UseWeightedTrees", default=True)
     weights = [float(np.float32(number(e, "boostWeight"))) if weighted else 1.0 for e in elements]
     roots = [nodes.add(child(e, "Node"), weight) for e, weight in zip(elements, weights, strict=True)]
     return nodes.trees(roots, None if boost == "Grad" else sum(weights))
@@ -178,7 +176,7 @@ class _Nodes:
         self._rows: list[list[float]] = []
 
     def add(self, root: Element, weight: float) -> int:
-        """The index of a tree's root after the tree is added."""
+        """Add a tree; returns the index of its root."""
         first = len(self._rows)
         waiting: list[tuple[Element, int, int]] = [(root, -1, 0)]
         while waiting:
@@ -196,13 +194,11 @@ class _Nodes:
         return first
 
     def _inner(self, element: Element) -> list[tuple[Element, int, int]]:
-        """Add a node; what comes below it, with the node's index and the column of its own index there."""
+        """Add a node; returns each node below it with this node's index and the column for the index of that node."""
         variable = whole(element, "IVar")
         sides = {e.get("pos"): e for e in element.iterfind("Node")}
         if not 0 <= variable < self._n_variables or sides.keys() != {"l", "r"}:
-            raise ModelMismatchError(
-                f"{_DAMAGED} a node of a tree asks variable {variable} and has sides {sorted(map(str, sides))}"
-            )
+            raise damaged(f"a node of a tree asks variable {variable} and has sides {sorted(map(str, sides))}")
         own = len(self._rows)
         self._rows.append([variable, number(element, "Cut"), -1, -1, 0.0])
         right = 3 if whole(element, "cType") else 2
@@ -215,7 +211,7 @@ class _Nodes:
         return float(np.float32(number(element, self._leaf)))
 
     def trees(self, roots: list[int], norm: float | None) -> Trees:
-        """All trees that were added."""
+        """Returns all trees that were added."""
         columns = np.array(self._rows, np.float64).T
         with np.errstate(over="ignore"):
             cut = columns[1].astype(np.float32)
@@ -225,12 +221,12 @@ class _Nodes:
 
 
 def _read_network(file: WeightFile) -> TmvaNetwork:
-    if (how := file.option("NeuronInputType", "sum")) != "sum":
+    if (how := file.options.get("NeuronInputType", "sum")) != "sum":
         raise ModelMismatchError(f"has neurons whose input is {how!r}; sum is read")
-    estimator = file.option("EstimatorType", "MSE")
+    estimator = file.options.get("EstimatorType", "MSE")
     if estimator not in ("MSE", "CE"):
         raise ModelMismatchError(f"has the estimator {estimator!r}; MSE and CE are read")
-    kind = file.option("NeuronType", "sigmoid")
+    kind = file.options.get("NeuronType", "sigmoid")
     activations: dict[str, Callable[[Values], Values]] = {
         "sigmoid": _sigmoid,
         "tanh": np.tanh,
@@ -252,7 +248,7 @@ def _read_network(file: WeightFile) -> TmvaNetwork:
         or sizes != inner
         or not 0 < max(sizes) <= _MOST_NEURONS
     ):
-        raise ModelMismatchError(f"{_DAMAGED} layers of {sizes} neurons do not go with {len(file.variables)} variables")
+        raise damaged(f"layers of {sizes} neurons do not go with {len(file.variables)} variables")
     weights = tuple(
         _synapses(layer, size, following - (i < len(sizes) - 2))
         for i, (layer, size, following) in enumerate(zip(layers, sizes, sizes[1:], strict=False))
@@ -261,12 +257,10 @@ def _read_network(file: WeightFile) -> TmvaNetwork:
 
 
 def _synapses(layer: Element, n_neurons: int, n_following: int) -> Values:
-    """(neurons, neurons of the next layer without its bias), rounded to float32 as the Reader does."""
+    """Weights (neurons, neurons of the next layer without its bias), rounded to float32 as TMVA::Reader does."""
     neurons = layer.findall("Neuron")
     if len(neurons) != n_neurons or any(whole(e, "NSynapses") != n_following for e in neurons):
-        raise ModelMismatchError(
-            f"{_DAMAGED} a layer of {n_neurons} neurons leads to {n_following}, which do not match"
-        )
+        raise damaged(f"a layer of {n_neurons} neurons leads to {n_following}, which do not match")
     return np.array([numbers(e, n_following) for e in neurons], np.float32).astype(np.float64)
 
 
@@ -274,7 +268,7 @@ def _read_linear(file: WeightFile) -> Linear:
     index = "Index" if file.method == "Fisher" else "IndexCoeff"
     found = sorted(file.weights.iterfind("Coefficient"), key=lambda e: whole(e, index))
     if [whole(e, index) for e in found] != list(range(len(file.variables) + 1)):
-        raise ModelMismatchError(f"{_DAMAGED} {len(found)} coefficients for {len(file.variables)} variables")
+        raise damaged(f"{len(found)} coefficients for {len(file.variables)} variables")
     values = np.array([number(e, "Value") for e in found])
     return Linear(float(values[0]), values[1:])
 
@@ -296,7 +290,7 @@ def _relu(x: Values) -> Values:
 
 
 def _fast_tanh(x: Values) -> Values:
-    """TMVA's tanh since 4.2.1: a continued fraction in float32, within 1e-4 of the true one, and ±1 beyond ±4.97."""
+    """TMVA's tanh since 4.2.1: a continued fraction in float32, within 1e-4 of tanh, and ±1 beyond ±4.97."""
     square = (x * x).astype(np.float32)
     c = [np.float32(v) for v in (135135, 17325, 378, 62370, 3150, 28)]
     above = (x * (c[0] + square * (c[1] + square * (c[2] + square)))).astype(np.float32)

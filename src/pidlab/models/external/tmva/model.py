@@ -1,65 +1,66 @@
-"""Methods trained by TMVA: its weight files are scored beside the other models, with TMVA's own values."""
+"""Methods trained by TMVA: their weight files give the same values as TMVA itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.schema import TmvaModel
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.models.external.base import BroughtClassifier
+from pidlab.models.external.base import ImportedClassifier
 from pidlab.models.external.columns import Columns, listed, named
 from pidlab.models.external.tmva.file import read_weight_file, transformed
 from pidlab.models.external.tmva.methods import read_method
 from pidlab.sample import FloatArray
 
 
-class TmvaClassifier(BroughtClassifier):
-    """A method of TMVA (BDT, MLP, Fisher, LD) as a classifier of k classes, of which it knows the signal.
+@dataclass(eq=False, repr=False)
+class TmvaClassifier(ImportedClassifier):
+    """A method of TMVA (BDT, MLP, Fisher, LD) as a classifier of k classes that scores the signal only.
 
-    Its value is larger for what is more like the signal, and is no probability: [-1, 1] for a BDT, about [0, 1] for
-    an MLP, any number for linear discriminants.
+    Larger values are more like the signal, and are not probabilities: they lie in [-1, 1] for a BDT and about in [0, 1]
+    for an MLP, and may be any number for linear discriminants.
 
     Args:
         content: the bytes of the file.
         n_classes: k.
-        signal: the signal's index.
-        missing: replaces NaN; None lets NaN in, where every comparison of a tree is false, and all else gives NaN.
+        signal: index of the signal.
+        missing: replaces NaN. None: NaN remains; a tree's comparisons with it are false, other methods return NaN.
     """
 
     kind, what, file = "tmva", "method of TMVA", "model.xml"
 
-    def __init__(self, content: bytes, n_classes: int, signal: int, missing: float | None = None) -> None:
-        self.check_parameters(n_classes, signal, missing)
-        self.content = content
-        self.n_classes = n_classes
-        self.signal = signal
-        self.missing = missing
-        self.classes_ = np.arange(n_classes)
-        self.history_: dict[str, list[float]] = {}
-        file = read_weight_file(content)
+    content: bytes
+    n_classes: int
+    signal: int
+    missing: float | None = None
+
+    def __post_init__(self) -> None:
+        self._check_parameters()
+        file = read_weight_file(self.content)
         self._transformations, self._method = file.transformations, read_method(file)
         self.variables = file.variables
         self.n_features_in_ = len(file.variables)
 
     @property
     def probability(self) -> bool:
-        """False."""
+        """False: no method's value is a probability."""
         return False
 
     @property
     def one_sided(self) -> bool:
-        """Whether, of more than two classes, only the signal has a score."""
+        """Whether there are more than two classes, of which only the signal has a score."""
         return self.n_classes > 2
 
     def values(self, X: FloatArray) -> NDArray[np.float64]:
-        """(n, d) variables in the order of the file to (n,), TMVA's own value."""
+        """(n, d) variables in the order of the file to TMVA's own values (n,)."""
         return self._method(transformed(self._filled(X), self._transformations))
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """(n, k): TMVA's value for the signal; the other one of two classes has its opposite, others NaN."""
+        """(n, k): TMVA's value for the signal, its negative for the other of two classes, NaN for other classes."""
         value = self.values(X).astype(np.float32)
         return signal_scores(value, self.n_classes, self.signal, probability=False)
 
@@ -67,13 +68,13 @@ class TmvaClassifier(BroughtClassifier):
 def open_tmva(
     spec: TmvaModel, content: bytes, features: Mapping[str, str], n_classes: int, signal: int
 ) -> tuple[Columns, TmvaClassifier]:
-    """The features that a method reads, in the order of its variables, and the method.
+    """Returns the features that a method reads, in the order of its variables, and the method.
 
-    Variables are found among the features by name or expression, unless `features:` lists them. `features` is name to
-    expression.
+    Variables are found among the features by name or expression, unless `features:` lists them. `features` maps names
+    to expressions.
 
     Raises:
-        ModelMismatchError: it does not go with the configuration, or is no method that is read.
+        ModelMismatchError: the method does not fit the configuration, or is not among those that pidlab reads.
     """
     method = TmvaClassifier(content, n_classes, signal, spec.missing)
     if spec.features is not None:

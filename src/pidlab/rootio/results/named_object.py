@@ -1,31 +1,32 @@
-"""A ROOT object with its place in a file, and the graphs and histograms that measured numbers become."""
+"""A ROOT object with its path in a file, and the graphs and histograms of measured numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pidlab.measured import Measured
+from pidlab.measured import Array, Measured, bounds
 from pidlab.rootio.graphs import tgraph_asymm_errors
 from pidlab.rootio.histograms import from_cells, th1
 
-Array = NDArray[np.float64]
 Column = tuple[Array, Array, Array]
 """(n,) values with their lower and upper bounds."""
+Titles = Callable[[str], str]
+"""Gives the title of the axis of a feature or spectator."""
 
 
 class NamedObject(NamedTuple):
-    """A ROOT object, None where there is nothing to show, and its place: directories and name as the results say."""
+    """A ROOT object, None if there is nothing to show, and its path: directories and name as in the results."""
 
-    place: tuple[str, ...]
+    path: tuple[str, ...]
     content: Any
 
 
 def labelled(labels: Sequence[str], values: Sequence[Measured], title: str) -> Any:
-    """A histogram with one labelled bin a value; its error is half the interval. None where no value is defined."""
+    """Returns a histogram with a labelled bin a value, half the interval as error; None if all are undefined."""
     centre, low, high = bounds(values)
     if not np.isfinite(centre).any():
         return None
@@ -35,10 +36,7 @@ def labelled(labels: Sequence[str], values: Sequence[Measured], title: str) -> A
 
 
 def graph_of(x: Column, y: Column, title: str) -> Any:
-    """A graph of (value, low, high) against (value, low, high), (n,) each, without the points that are not finite.
-
-    None where no point is left: ROOT cannot draw it.
-    """
+    """Returns the graph of the finite points (value, low, high), (n,) each; None if there are none to draw."""
     columns = np.array([*x, *y], dtype=np.float64)
     columns = columns[:, np.isfinite(columns).all(axis=0)]
     if not columns.size:
@@ -48,7 +46,11 @@ def graph_of(x: Column, y: Column, title: str) -> Any:
     return tgraph_asymm_errors(xs, ys, exl, exh, eyl, eyh, title)
 
 
-def bounds(values: Sequence[Measured]) -> Column:
-    """Value, low and high of n numbers, (n,) each."""
-    table = np.array([[v.value, v.low, v.high] for v in values], dtype=np.float64).reshape(-1, 3)
-    return table[:, 0], table[:, 1], table[:, 2]
+def root_text(label: str) -> str:
+    r"""Returns a label with TeX between dollars as ROOT's TLatex has it: `$\theta$ [deg]` becomes `#theta [deg]`.
+
+    TLatex has no `\mathrm{x}`, because its letters are upright anyway, and no thin spaces.
+    """
+    text = re.sub(r"\\(?:mathrm|mathit|text|rm)\s*\{([^{}]*)\}", r"\1", label)
+    text = re.sub(r"\\[,;:! ]", " ", text).replace(r"\%", "%")
+    return re.sub(r"\\(?=[A-Za-z])", "#", text.replace("$", "")).replace(";", "#;")

@@ -1,0 +1,135 @@
+"""Figures of each model by itself: its training, its response, and what it decides for each true class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pidlab.evaluate.results.quality import DecisionMatrix
+from pidlab.evaluate.results.run import ModelResult, Results, SampleMetrics, Training
+from pidlab.plots.matrices import confusion, decisions
+from pidlab.plots.response import response
+from pidlab.plots.sheets.sheet import Sheet, grid, objects_of
+from pidlab.plots.sheets.table import FigureTable, histogram_table, matrix_table, table_of
+from pidlab.plots.style import class_styles, new_figure, shown
+from pidlab.plots.training import learning_curve, quantities
+
+
+def learning(results: Results) -> Iterator[Sheet]:
+    """Yields the learning curves of the models that keep a history."""
+    for model in results.models.values():
+        if model.training is not None and quantities(model.training):
+            what = ", ".join(quantities(model.training))
+            yield Sheet(
+                name=f"learning_{model.name}",
+                title=f"Learning curves of {model.name}",
+                alt=f"Curves of {what} against epoch for {model.name}, {model.training.epochs} epochs.",
+                draw=partial(_learning, model.training),
+                numbers=partial(_learning_table, model.training),
+                section="learning",
+                objects=objects_of(model.name, "history_validation_auc", "history_*"),
+            )
+
+
+def _learning(training: Training) -> Figure:
+    what = list(quantities(training))
+    figure, axes = grid(len(what), 2, 4.8, 3.4, column_gap=1.1)
+    for quantity, ax in zip(what, axes, strict=True):
+        learning_curve(training, quantity, ax)
+    return figure
+
+
+def _learning_table(training: Training) -> FigureTable:
+    """Returns the history of training, a row for each epoch or round."""
+    history = training.history
+    n = max(map(len, history.values()), default=0)
+    rows = [(i + 1, *(v[i] if i < len(v) else math.nan for v in history.values())) for i in range(n)]
+    return table_of(("epoch or round", *history), rows)
+
+
+def responses(results: Results) -> Iterator[Sheet]:
+    """Yields the response of each model by class, train and test."""
+    for model in results.models.values():
+        if any(model.response.values()) and not model.fixed_cut:
+            yield Sheet(
+                name=f"response_{model.name}",
+                title=f"Response of {model.name}",
+                alt=(
+                    f"Score of {model.name} for {results.signal} by class ({', '.join(results.classes)}): test filled, "
+                    "train as points with errors, thresholds of the working points as dashed lines, log axis."
+                ),
+                draw=partial(_response, results, model),
+                numbers=partial(histogram_table, model.response, "sample"),
+                section="response",
+                objects=objects_of(model.name, "score_*"),
+            )
+
+
+def _response(results: Results, model: ModelResult) -> Figure:
+    figure = new_figure(6.4, 4.4)
+    styles = class_styles(results.classes, results.signal)
+    response(model, figure.subplots(), signal=results.signal, styles=styles)
+    return figure
+
+
+def confusions(results: Results) -> Iterator[Sheet]:
+    """Yields the confusion matrix on the test sample of each model that has no matrix with intervals."""
+    for model in results.models.values():
+        metrics = model.samples.get("test")
+        if metrics is not None and metrics.confusion.size and model.matrix is None:
+            yield Sheet(
+                name=f"confusion_{model.name}",
+                title=f"Confusion matrix of {model.name}",
+                alt=(
+                    f"Confusion matrix of {model.name} on test: share of each true class by decision, with sums of "
+                    "weights."
+                ),
+                draw=partial(_by_class, metrics, confusion, 1.15, shown(model.name)),
+                numbers=partial(matrix_table, metrics.confusion, metrics.classes, "true class / decided"),
+                section="response",
+                objects=objects_of(model.name, "confusion"),
+            )
+
+
+def matrices(results: Results) -> Iterator[Sheet]:
+    """Yields the share of each true class that is decided to be each class, a figure for each model."""
+    for model in results.models.values():
+        if model.matrix is not None and np.isfinite(model.matrix.rate).any():
+            yield Sheet(
+                name=f"matrix_{model.name}",
+                title=f"Decided against true class by {model.name}",
+                alt=f"Share of each true class by decision of {model.name} on test, in per cent with 68.3 % intervals.",
+                draw=partial(_by_class, model.matrix, decisions, 1.2, f"{shown(model.name)} (%)"),
+                numbers=partial(_decision_table, model.matrix),
+                section="response",
+                objects=objects_of(model.name, "matrix"),
+            )
+
+
+def _by_class(
+    matrix: SampleMetrics | DecisionMatrix, draw: Callable[[Any, Axes], Axes], width: float, title: str
+) -> Figure:
+    """Returns a figure of true against decided class, in which each class takes `width` inches."""
+    side = 1.5 + width * len(matrix.classes)
+    figure = new_figure(side, side)
+    ax = figure.subplots()
+    draw(matrix, ax)
+    ax.set_title(title, fontsize=12, parse_math=False)
+    return figure
+
+
+def _decision_table(matrix: DecisionMatrix) -> FigureTable:
+    """Returns the cells of a matrix, a row for each pair of true and decided class."""
+    names = matrix.classes
+    rows = [
+        (names[i], names[j], matrix.rate[i, j], matrix.low[i, j], matrix.high[i, j], float(matrix.n[i]))
+        for i, j in product(range(len(names)), repeat=2)
+    ]
+    return table_of(("true", "decided", "share", "low", "high", "n"), rows)

@@ -1,0 +1,118 @@
+"""Figures of efficiency against misidentification: ROC curves of all models, and of all pairs of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pidlab.evaluate.results.run import ModelResult, Results, Roc
+from pidlab.plots.roc import roc, roc_pairs, roc_ratio
+from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, root_key, stack
+from pidlab.plots.sheets.table import FigureTable, bounded, table_of
+from pidlab.plots.style import model_styles, new_figure
+
+_MOST_POINTS = 200
+
+
+def rocs(results: Results) -> Iterator[Sheet]:
+    """Yields one ROC figure of all models for two classes; for more, one against the rest and one against each."""
+    against = list(dict.fromkeys(name for model in results.models.values() for name in model.roc))
+    main = "rest" if "rest" in against else next(iter(against), "")
+    models = list(results.models.values())
+    for other in against:
+        suffix = "" if other == main else f"_{root_key(other)}"
+        yield Sheet(
+            name="roc" if other == main else f"roc_{other}",
+            title=f"ROC: {results.signal} against {other}",
+            alt=(
+                f"ROC curves: rejection of {other} over the efficiency of {results.signal} with 68.3 % bands, for "
+                f"{', '.join(results.models)}; below it the ratio to {_reference(models, other).name}."
+            ),
+            draw=partial(_roc, models, other),
+            numbers=partial(_roc_table, models, other),
+            section="first" if other == main else "points",
+            objects=(f"*/rejection{suffix}", f"*/roc{suffix}"),
+        )
+
+
+def _reference(models: Sequence[ModelResult], against: str) -> ModelResult:
+    """Returns the optimised cuts, which the others must beat; the first model with a curve if there are none."""
+    curves = [m for m in models if against in m.roc and not m.fixed_cut] or list(models)
+    return next((m for m in curves if m.kind == "cuts"), curves[0])
+
+
+def _roc(models: Sequence[ModelResult], against: str) -> Figure:
+    reference, styles = _reference(models, against), model_styles([m.name for m in models])
+    if reference.fixed_cut:
+        figure = new_figure(6.8, 6.4)
+        roc(models, against, figure.subplots(), styles=styles)
+        return figure
+    figure, axes = stack(2, 6.8, 6.4, gap=0.06, ratios=(3, 1.2))
+    roc(models, against, axes[0], styles=styles)
+    roc_ratio(models, against, axes[1], reference=reference, styles=styles)
+    label_bottom(axes)
+    axes[1].set_xlim(0.0, 1.0)
+    return figure
+
+
+def _roc_table(models: Sequence[ModelResult], against: str) -> FigureTable:
+    """Returns at most 200 points of each curve, and the one point of each fixed cut."""
+    rows: list[tuple[Any, ...]] = []
+    for model in models:
+        if model.fixed_cut:
+            points = [p for p in model.working_points if against in p.misid]
+            rows += [(model.name, p.threshold, *p.efficiency[:3], *p.misid[against][:3]) for p in points]
+        elif against in model.roc:
+            rows += [(model.name, *point) for point in _curve_points(model.roc[against])]
+    return table_of(("model", "threshold", *bounded("efficiency", "misid")), rows)
+
+
+def _curve_points(curve: Roc) -> Iterable[tuple[Any, ...]]:
+    """Returns at most 200 points of a curve: threshold, then efficiency and misidentification with their bounds."""
+    columns = (
+        curve.threshold, curve.efficiency, curve.efficiency_low, curve.efficiency_high,
+        curve.misid, curve.misid_low, curve.misid_high,
+    )  # fmt: skip
+    n = len(curve.threshold)
+    chosen = np.unique(np.linspace(0, max(n - 1, 0), min(n, _MOST_POINTS)).astype(int))
+    return zip(*(column[chosen] for column in columns), strict=True)
+
+
+def class_pairs(results: Results) -> Iterator[Sheet]:
+    """Yields the curves of all pairs of more than two classes, a figure for each model."""
+    for model in results.models.values():
+        if model.roc_pairs:
+            yield Sheet(
+                name=f"roc_pairs_{model.name}",
+                title=f"Pairs of classes by {model.name}",
+                alt=(
+                    f"ROC curves of each pair of classes alone by {model.name} on test, with 68.3 % bands: rejection "
+                    "of the second class over the efficiency of the first, by the first's share of the two scores."
+                ),
+                draw=partial(_pairs, model),
+                numbers=partial(_pairs_table, model),
+                section="pairs",
+                objects=objects_of(model.name, "roc_*", "rejection_*"),
+            )
+
+
+def _pairs(model: ModelResult) -> Figure:
+    figure = new_figure(6.8, 5.2)
+    n = sum(len(others) for others in model.roc_pairs.values())
+    roc_pairs(model, figure.subplots(), styles=list(model_styles([str(i) for i in range(n)]).values()))
+    return figure
+
+
+def _pairs_table(model: ModelResult) -> FigureTable:
+    """Returns at most 200 points of the curve of each pair."""
+    rows = [
+        (one, other, *point)
+        for one, others in model.roc_pairs.items()
+        for other, curve in others.items()
+        for point in _curve_points(curve)
+    ]
+    return table_of(("class", "against", "threshold", *bounded("efficiency", "misid")), rows)

@@ -1,0 +1,130 @@
+"""One model as ROOT objects: response, ROC curves, working points, history, calibration, merit, and matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pidlab.evaluate.results.quality import Calibration, DecisionMatrix, Scan
+from pidlab.evaluate.results.run import ModelResult, Results, Roc
+from pidlab.measured import UNDEFINED, bounds
+from pidlab.rootio.graphs import tgraph
+from pidlab.rootio.histograms import from_cells, th1, th2
+from pidlab.rootio.results.named_object import Column, NamedObject, graph_of, root_text
+
+_MERITS = {
+    "purity": "S / (S + B)",
+    "significance": "S / #sqrt{S + B}",
+    "punzi": "#epsilon / (a/2 + #sqrt{B})",
+}
+
+
+def model_objects(model: ModelResult, results: Results) -> Iterator[NamedObject]:
+    """Yields what the directory of a model holds, except for what depends on spectators."""
+    yield from _rocs(model, results.signal)
+    yield from _working_points(model, results.signal)
+    for sample, classes in model.response.items():
+        suffix = () if sample == "test" else (sample,)
+        for name, histogram in classes.items():
+            title = f"{model.name}, {name}, {sample} sample;score of {results.signal};weighted candidates"
+            yield NamedObject((model.name, "_".join(("score", name, *suffix))), th1(histogram, title))
+    if "test" in model.samples:
+        test = model.samples["test"]
+        edges = np.arange(len(test.classes) + 1.0)
+        n = sum(results.n.get("test", {}).values())
+        bins = from_cells(test.confusion, (edges, edges), entries=n)
+        title = f"{model.name}: confusion matrix, test sample;true class;decided class;weighted candidates"
+        yield NamedObject((model.name, "confusion"), th2(bins, title, test.classes, test.classes))
+    if model.training is not None:
+        for quantity, values in model.training.history.items():
+            graph = tgraph(np.arange(1, len(values) + 1), values, f"{model.name};epoch;{root_text(quantity)}")
+            yield NamedObject((model.name, f"history_{quantity}"), graph)
+    if model.calibration is not None:
+        yield _calibration(model.name, model.calibration, results.signal)
+    if model.scan is not None:
+        yield from _scan(model.name, model.scan)
+    if model.matrix is not None:
+        yield _matrix(model.name, model.matrix)
+    yield from _pairs(model)
+    yield from _class_points(model)
+
+
+def _rocs(model: ModelResult, signal: str) -> Iterator[NamedObject]:
+    """Yields `roc` against all others together or the only other class, and `roc_CLASS` against each of several."""
+    if not model.roc:
+        return
+    first = "rest" if "rest" in model.roc else next(iter(model.roc))
+    yield from _roc(model.name, model.roc[first], signal, "")
+    if len(model.roc) > 1:
+        for against in (name for name in model.roc if name != "rest"):
+            yield from _roc(model.name, model.roc[against], signal, f"_{against}")
+
+
+def _roc(model: str, roc: Roc, signal: str, suffix: str) -> Iterator[NamedObject]:
+    other = "misidentification" if roc.against == "rest" else f"{roc.against} misidentification"
+    title = f"{model}: {signal} against {roc.against};{signal} efficiency;"
+    x: Column = (roc.efficiency, roc.efficiency_low, roc.efficiency_high)
+    yield NamedObject((model, "roc" + suffix), graph_of(x, (roc.misid, roc.misid_low, roc.misid_high), title + other))
+    with np.errstate(divide="ignore"):  # where nothing passes, the rejection has no upper bound and no point
+        value, low, high = (np.asarray(1 / m, dtype=np.float64) for m in (roc.misid, roc.misid_high, roc.misid_low))
+    yield NamedObject((model, "rejection" + suffix), graph_of(x, (value, low, high), f"{title}1 / {other}"))
+
+
+def _working_points(model: ModelResult, signal: str) -> Iterator[NamedObject]:
+    particles = {particle: None for point in model.working_points for particle in point.misid}
+    for particle in particles:
+        points = [point for point in model.working_points if particle in point.misid and point.flat is None]
+        x = bounds([point.efficiency for point in points])
+        title = f"{model.name}, working points;{signal} efficiency;{particle} misidentification"
+        graph = graph_of(x, bounds([point.misid.get(particle, UNDEFINED) for point in points]), title)
+        yield NamedObject((model.name, f"working_points_{particle}"), graph)
+
+
+def _calibration(model: str, curve: Calibration, signal: str) -> NamedObject:
+    weighting = ", classes of equal weight" if curve.balanced else ""
+    title = f"{model}, calibration: {curve.method};mean score of {signal};share of {signal}{weighting}"
+    x = (curve.score, curve.score, curve.score)
+    return NamedObject((model, "calibration"), graph_of(x, (curve.fraction, curve.low, curve.high), title))
+
+
+def _scan(model: str, scan: Scan) -> Iterator[NamedObject]:
+    """Yields a graph of each figure of merit against threshold, and a point at the threshold chosen for it."""
+    x = (scan.threshold, scan.threshold, scan.threshold)
+    numbers = ", ".join(f"{n:.6g} {particle}" for particle, n in scan.expected.items())
+    for name, merit in scan.merits.items():
+        formula = _MERITS[name].replace("a/2", f"{scan.sigma:g}/2")
+        title = f"{model}, for {numbers};threshold;{formula}"
+        yield NamedObject((model, f"merit_{name}"), graph_of(x, (merit.value, merit.low, merit.high), title))
+        if merit.best is not None:
+            best = np.array([merit.best])
+            point = graph_of((best, best, best), bounds([merit.at_best]), title)
+            yield NamedObject((model, f"merit_{name}_best"), point)
+
+
+def _matrix(model: str, matrix: DecisionMatrix) -> NamedObject:
+    """Returns rates with half of their intervals as errors; 0 if a class is absent."""
+    edges = np.arange(len(matrix.classes) + 1.0)
+    errors = np.nan_to_num(matrix.high - matrix.low) / 2
+    bins = from_cells(np.nan_to_num(matrix.rate), (edges, edges), errors**2, entries=float(matrix.n.sum()))
+    title = f"{model}: share of each true class, test sample;true class;decided class;share"
+    return NamedObject((model, "matrix"), th2(bins, title, matrix.classes, matrix.classes))
+
+
+def _pairs(model: ModelResult) -> Iterator[NamedObject]:
+    for one, curves in model.roc_pairs.items():
+        for other, roc in curves.items():
+            score = f"s_{{{one}}} / (s_{{{one}}} + s_{{{other}}})"
+            title = f"{model.name}: {one} against {other} alone, by {score};{one} efficiency;{other} misidentification"
+            x = (roc.efficiency, roc.efficiency_low, roc.efficiency_high)
+            graph = graph_of(x, (roc.misid, roc.misid_low, roc.misid_high), title)
+            yield NamedObject((model.name, f"roc_pairs_{one}_{other}"), graph)
+
+
+def _class_points(model: ModelResult) -> Iterator[NamedObject]:
+    for particle, points in model.class_points.items():
+        for other in {name: None for point in points for name in point.misid}:
+            title = f"{model.name}, cuts on the score of {particle};{particle} efficiency;{other} misidentification"
+            misid = bounds([point.misid.get(other, UNDEFINED) for point in points])
+            graph = graph_of(bounds([point.efficiency for point in points]), misid, title)
+            yield NamedObject((model.name, f"class_points_{particle}_{other}"), graph)
