@@ -8,7 +8,7 @@ ROOT writes them, and trains an MLP and a BDT of 300 trees of depth 6 on three v
 
 * reading the 12 branches with uproot and nothing else;
 * the plain way: uproot into pandas, a network of torch with gradients on, xgboost's DMatrix, every event, zlib;
-* `apply` in one thread, in threads, and in two processes (which start and load the models first: told apart);
+* `apply` in one thread, in threads, and in two processes (whose start and loading of the models is timed separately);
 * `apply` with a network on all 12 variables;
 * ROOT's RDataFrame in two threads with the exported header and Snapshot; "not measured" without ROOT.
 
@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 import uproot
-from rows import Row, at_least, at_most, told, write
+from rows import Row, at_least, at_most, shown, write
 
 NAMES = ["p", "dedx", "invb", *(f"v{i}" for i in range(9))]
 SELECTION = {"momentum": "p > -1 && p < 1.15", "angle": "abs(v0) < 1", "vertex": "sqrt(v1*v1 + v2*v2) < 1.74"}
@@ -143,14 +143,14 @@ def seconds(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def in_turns(contenders: dict[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, float]:
+def in_turns(ways: dict[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, float]:
     """The best of the rounds of each; each round takes all of them in turn, after one that does not count."""
-    times = [{name: seconds(function) for name, function in contenders.items()} for _ in range(rounds + 1)]
-    return {name: min(each[name] for each in times[1:]) for name in contenders}
+    times = [{name: seconds(function) for name, function in ways.items()} for _ in range(rounds + 1)]
+    return {name: min(each[name] for each in times[1:]) for name in ways}
 
 
 class TwoProcesses:
-    """Two workers that have loaded the models: what starting them costs is told apart."""
+    """Two workers that have loaded the models: the time to start them is measured separately."""
 
     def __init__(self, apply: Apply, small: Path) -> None:
         from pidlab.apply.workers import _processes
@@ -224,20 +224,20 @@ def speed(folder: Path, n: int, both: Path, network: Path) -> list[Row]:
     root = rdataframe(both, folder, zstd, n)
     against_root = "against RDataFrame, two threads"
     return [
-        told("share of events selected", share),
-        *(told(f"reading 12 branches, {name}, M events/s", n / t / 1e6) for name, t in reading.items()),
-        *(told(f"apply in threads, {name}, M events/s", n / t / 1e6) for name, t in others.items()),
-        told("the plain way, M events/s", n / best["plain"] / 1e6),
-        told("apply in one thread, M events/s", n / best["one"] / 1e6),
-        told("apply in two processes, M events/s", n / best["processes"] / 1e6),
-        told("starting two processes, s", processes.start),
+        shown("share of events selected", share),
+        *(shown(f"reading 12 branches, {name}, M events/s", n / t / 1e6) for name, t in reading.items()),
+        *(shown(f"apply in threads, {name}, M events/s", n / t / 1e6) for name, t in others.items()),
+        shown("the plain way, M events/s", n / best["plain"] / 1e6),
+        shown("apply in one thread, M events/s", n / best["one"] / 1e6),
+        shown("apply in two processes, M events/s", n / best["processes"] / 1e6),
+        shown("starting two processes, s", processes.start),
         at_least("against the plain way, one core", best["plain"] / best["one"], 5),
         at_least("against the plain way, two cores", best["plain"] / two, 10, f"{n / two / 1e6:.2f} M events/s"),
         Row(against_root, None, 2, None, "not measured")
         if root is None
         else at_least(against_root, root / two, 2, f"it does {n / root / 1e6:.2f} M events/s"),
         at_least("network alone against reading alone", best["read"] / best["network"], 0.4),
-        told("the same in one thread", best["read"] / best["network, one"]),
+        shown("the same in one thread", best["read"] / best["network, one"]),
     ]
 
 

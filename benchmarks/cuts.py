@@ -27,7 +27,7 @@ import numpy as np
 import uproot
 from electrons import without_hits
 from numpy.typing import NDArray
-from rows import Part, Row, arguments_of, at_least, at_most, run, told
+from rows import Part, Row, arguments_of, at_least, at_most, run, shown
 from scipy.optimize import differential_evolution
 from sklearn.metrics import roc_auc_score
 from toy import BACKGROUND, N_BACKGROUND, N_SIGNAL, SIGNAL, gaussian, sheared
@@ -270,7 +270,7 @@ def nesting(name: str, sample: Sample) -> list[Row]:
     return [
         at_most(f"nested cuts, {name}: efficiency beside target", np.abs(surplus).max(), 0.005 + 0.5 / n, surplus_text),
         at_most(f"nested cuts, {name}: misid over its own optimum", max(excess), 1, excess_text),
-        told(f"nested cuts, {name}: AUC on test", area, f"{seconds:.2f} CPU s, nested: false {free_seconds:.2f}"),
+        shown(f"nested cuts, {name}: AUC on test", area, f"{seconds:.2f} CPU s, nested: false {free_seconds:.2f}"),
     ]
 
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rows import Row, at_most, measure, told
+from rows import Row, at_most, measure, shown
 
 CONFIG = Path(__file__).parents[1] / "data" / "shms.yaml"
 PIDLAB = [sys.executable, "-m", "pidlab.cli"]
@@ -47,7 +47,7 @@ def run() -> Iterator[Row]:
         wall, cpu = wall_and_cpu(*words)
     busy = os.getloadavg()[0]
     yield at_most("pidlab run data/shms.yaml, wall seconds, warm", wall, 15.0, f"load of the machine {busy:.1f}")
-    yield told("pidlab run data/shms.yaml, CPU seconds of all processes", cpu)
+    yield shown("pidlab run data/shms.yaml, CPU seconds of all processes", cpu)
 
 
 PARTS = {"help": help_, "run": run}

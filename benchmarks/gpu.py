@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from network import CLOSE, network, standardised, tutorial
-from rows import Part, Row, arguments_of, at_least, at_most, run, told
+from rows import Part, Row, arguments_of, at_least, at_most, run, shown
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
@@ -398,14 +398,14 @@ class Rate:
     def rows(self) -> Iterator[Row]:
         name = f"{_text(self.sizes)}, {self.members} member{'s' * (self.members > 1)}, batch {self.batch}: "
         shares = f"{self.arithmetic:.1%} of arithmetic, {self.bandwidth:.1%} of bandwidth"
-        yield told(name + "member-steps/s", self.own, shares)
+        yield shown(name + "member-steps/s", self.own, shares)
         others = (("the CPU", self.cpu), ("the tutorial's loop on it", self.tutorial))
         for other, rate in others:
             if rate is not None:
-                yield told(f"{name}times {other}", self.own / rate, f"{rate:,.0f} steps/s")
+                yield shown(f"{name}times {other}", self.own / rate, f"{rate:,.0f} steps/s")
         if self.compiled is not None:
             detail = f"{self.compiled:,.0f} steps/s, {self.compiling}"
-            yield told(name + "times torch.compile on it", self.own / self.compiled, detail)
+            yield shown(name + "times torch.compile on it", self.own / self.compiled, detail)
 
 
 def _text(sizes: Sequence[int]) -> str:
@@ -417,8 +417,8 @@ RATES: list[Rate] = []
 
 def training_rates() -> Iterator[Row]:
     top = ceilings()
-    yield told("a copy in device memory, TB/s", top["copy"] / 1e12)
-    yield told("a large matrix product, Tflop/s", top["float32"] / 1e12, f"TF32: {top['tf32'] / 1e12:.0f}")
+    yield shown("a copy in device memory, TB/s", top["copy"] / 1e12)
+    yield shown("a large matrix product, Tflop/s", top["float32"] / 1e12, f"TF32: {top['tf32'] / 1e12:.0f}")
     for sizes, members in [(SMALL, members) for members in MEMBERS] + [(WIDE, 1)]:
         for batch in BATCHES[:1] if MACHINE.rehearsal else BATCHES:
             RATES.append(_rate(sizes, members, batch, top))
@@ -477,7 +477,7 @@ def precision() -> list[Row]:
             1e-4,
             f"AUC {np.mean(areas[1]):.5f}, seeds scatter by {spread:.1e}",
         ),
-        told("seconds in TF32 over seconds in single precision", seconds[0] / seconds[1], f"{seconds[0]:.2f} s"),
+        shown("seconds in TF32 over seconds in single precision", seconds[0] / seconds[1], f"{seconds[0]:.2f} s"),
     ]
 
 
@@ -499,9 +499,9 @@ def scoring() -> Iterator[Row]:
             both_ways = len(events) / _seconds(host_to_host, 3)
         part = events[: 400_000 if sizes is SMALL else 40_000]
         compiled = len(part) / _seconds(lambda part=part, model=model: model.scores(part), 3)
-        yield told(name + "scores on the device, million events/s", on_device / 1e6)
-        yield told(name + "scores from host to host, million events/s", both_ways / 1e6)
-        yield told(name + "`MLP.scores`, million events/s", compiled / 1e6, "one thread of the CPU, or this device")
+        yield shown(name + "scores on the device, million events/s", on_device / 1e6)
+        yield shown(name + "scores from host to host, million events/s", both_ways / 1e6)
+        yield shown(name + "`MLP.scores`, million events/s", compiled / 1e6, "one thread of the CPU, or this device")
 
 
 def time_to_auc() -> Iterator[Row]:
@@ -527,7 +527,7 @@ def time_to_auc() -> Iterator[Row]:
         final = areas[-1][1]
         found[name] = next(seconds for seconds, area in areas if area >= final - CLOSE)
         detail = f"whole training {areas[-1][0]:.2f} s, AUC {final:.5f}"
-        yield told(f"time to the final AUC on the {name}, s", found[name], detail)
+        yield shown(f"time to the final AUC on the {name}, s", found[name], detail)
     yield _tutorial_to_auc(x, y, train_part, test, final - CLOSE, found["device"])
 
 
@@ -544,7 +544,7 @@ def _tutorial_to_auc(
             area = roc_auc_score(y[test], model(events).cpu().numpy()[:, 0])
     seconds = time.perf_counter() - start
     reached = "" if area >= goal else f", AUC {area:.5f} by then, given up"
-    return told("time of the tutorial's loop on the device over ours", seconds / own, f"{seconds:.1f} s{reached}")
+    return shown("time of the tutorial's loop on the device over ours", seconds / own, f"{seconds:.1f} s{reached}")
 
 
 PARTS: dict[str, Part] = {

@@ -3,7 +3,7 @@
     python benchmarks/header.py [--events N] [--json FILE]
 
 A simulated SHMS sample, a BDT of 300 trees of depth 6 and an MLP of 64 and 64 SiLU units on 8 features. One core, g++
--O2 (or CXX); the header scores from arrays of features, as `contender.scores_of` does, so that neither pays for reading
+-O2 (or CXX); the header scores from arrays of features, as `Model.scores_of` does, so that neither pays for reading
 or for the selection. The unrolled version is what m2cgen and TMVA's MakeClass write: a function a tree, an `if` a node.
 The times are CPU seconds of the best of five passes. The largest differences of the scores are of the same run.
 """
@@ -11,16 +11,16 @@ The times are CPU seconds of the best of five passes. The largest differences of
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rows import Row, at_least, shown, write
 
 from pidlab.config.load import check_config
 from pidlab.export import parity_events
@@ -60,18 +60,6 @@ CONTENT: dict[str, Any] = {
     "evaluate": {"robustness": None, "importance": False},
 }
 PASSES = 5
-
-
-class Figure(NamedTuple):
-    """One line of the table: a value, the least it may be, and whether it is."""
-
-    name: str
-    value: float
-    bar: float | None
-
-    @property
-    def holds(self) -> bool:
-        return self.bar is None or self.value >= self.bar
 
 
 def trained(folder: Path) -> Bundle:
@@ -143,54 +131,54 @@ def in_cpp(bundle: Bundle, x: NDArray[np.float32], folder: Path) -> tuple[dict[s
     program = folder / "program"
     subprocess.run([*find_compiler(), "-std=c++17", "-O2", *defines, "-o", program, folder / "main.cpp"], check=True)
     words = [program, str(len(x)), folder / "x.bin", folder / "scores.bin"]
-    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    rates = {name: float(value) for name, value in (line.split() for line in told.splitlines())}
+    output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    rates = {name: float(value) for name, value in (line.split() for line in output.splitlines())}
     return rates, np.fromfile(folder / "scores.bin", np.float32).reshape(3, -1)
 
 
-def figures(n: int, folder: Path) -> Iterator[Figure]:
+def measure(n: int, folder: Path) -> Iterator[Row]:
+    """Yields the rates of n events, and how far the largest difference stays below its limit."""
     bundle = trained(folder)
     events = parity_events(bundle, 20_000)
     x = np.ascontiguousarray(events.x[np.random.default_rng(1).integers(0, 20_000, n)])
     rates, scores = in_cpp(bundle, x, folder)
-    for i, model in enumerate(("bdt", "mlp")):
-        python, own = python_path(bundle, model, x)
+    for i, name in enumerate(("bdt", "mlp")):
+        python, own = python_path(bundle, name, x)
         largest = float(np.nanmax(np.abs(scores[i] - own)))
-        yield Figure(f"{model}: header, events/s", rates[model], None)
-        yield Figure(f"{model}: Python, events/s", python, None)
-        yield Figure(f"{model}: header over Python", rates[model] / python, None)
-        yield Figure(f"{model}: limit over the largest difference", (1e-6, 1e-5)[i] / max(largest, 1e-12), 1)
-    yield Figure("bdt: unrolled, events/s", rates["unrolled"], None)
-    yield Figure("bdt: header over unrolled", rates["bdt"] / rates["unrolled"], 1)
+        yield shown(f"{name}: header, events/s", rates[name])
+        yield shown(f"{name}: Python, events/s", python)
+        yield shown(f"{name}: header over Python", rates[name] / python)
+        yield at_least(f"{name}: limit over the largest difference", (1e-6, 1e-5)[i] / max(largest, 1e-12), 1)
+    yield shown("bdt: unrolled, events/s", rates["unrolled"])
+    yield at_least("bdt: header over unrolled", rates["bdt"] / rates["unrolled"], 1)
 
 
-def python_path(bundle: Bundle, model: str, x: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+def python_path(bundle: Bundle, name: str, x: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
     """Events a second of `scores_of` on one thread, and the signal's scores (n,)."""
-    contender = bundle.models[model]
-    if model == "bdt":
-        contender.fitted[0].estimator.n_jobs = 1
-    own = contender.scores_of(x, {})[:, bundle.recipe.signal]  # compiles, too
+    model = bundle.models[name]
+    if name == "bdt":
+        model.fitted[0].estimator.n_jobs = 1
+    own = model.scores_of(x, {})[:, bundle.recipe.signal]  # compiles, too
     best = np.inf
     for _ in range(PASSES):
         start = time.process_time()
-        contender.scores_of(x, {})
+        model.scores_of(x, {})
         best = min(best, time.process_time() - start)
     return len(x) / best, own
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the rows there")
     parser.add_argument("--events", type=int, default=100_000, help="events to score")
     options = parser.parse_args()
-    found = []
+    rows = []
     with tempfile.TemporaryDirectory() as name:
-        for figure in figures(options.events, Path(name)):
-            found.append(figure)
-            asked = "" if figure.bar is None else f"  at least {figure.bar:g}: {'yes' if figure.holds else 'NO'}"
-            print(f"{figure.name:50} {figure.value:12.4g}{asked}", flush=True)
+        for row in measure(options.events, Path(name)):
+            print(row, flush=True)
+            rows.append(row)
     if options.json:
-        options.json.write_text(json.dumps([f._asdict() | {"holds": f.holds} for f in found], indent=1) + "\n")
+        write(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import uproot
-from rows import Row, at_most, told, write
+from rows import Row, at_most, shown, write
 
 from pidlab.expressions import parse, selects
 from pidlab.read import STEP, Source, Table
@@ -91,8 +91,8 @@ def measure(events: int, rounds: int) -> list[Row]:
     return [
         at_most("selected rows, pidlab / by hand, distance from 1", abs(same - 1), 1e-5),
         at_most("seconds, pidlab / by hand", ours / hand, 1.10),
-        told("million events a second", events / ours / 1e6),
-        told("peak memory, MB", long_peak),
+        shown("million events a second", events / ours / 1e6),
+        shown("peak memory, MB", long_peak),
         at_most("peak memory, four times the events", long_peak / short_peak, 1.15),
     ]
 

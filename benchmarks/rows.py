@@ -1,4 +1,4 @@
-"""What the benchmarks print and write: rows of a name, a value, the bar it is held against, and whether it holds."""
+"""The rows that benchmarks print and write: a name, a value, the bar it is compared with, and whether it holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Part = Callable[[], "Iterable[Row]"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a table; `value` is None where nothing was measured, `bar` where nothing is asked."""
+    """One line of a table; `value` is None if nothing was measured, `bar` is None if nothing is required."""
 
     name: str
     value: float | None
@@ -28,23 +28,23 @@ class Row:
         return f"{self.name:66} {value:>12} {bar:>8}  {verdict:6}  {self.detail}".rstrip()
 
 
-def told(name: str, value: float, detail: str = "") -> Row:
-    """A row that only tells."""
+def shown(name: str, value: float, detail: str = "") -> Row:
+    """Returns a row without a bar."""
     return Row(name, float(value), detail=detail)
 
 
 def at_least(name: str, value: float, bar: float, detail: str = "") -> Row:
-    """A row that holds from `bar` on."""
+    """Returns a row that holds if the value is not below `bar`."""
     return Row(name, float(value), bar, bool(value >= bar), detail)
 
 
 def at_most(name: str, value: float, bar: float, detail: str = "") -> Row:
-    """A row that holds up to `bar`."""
+    """Returns a row that holds if the value is not above `bar`."""
     return Row(name, float(value), bar, bool(value <= bar), detail)
 
 
 def arguments_of(description: str, parts: Mapping[str, Part]) -> argparse.ArgumentParser:
-    """The options that every benchmark of several parts has."""
+    """Returns the options that every benchmark of several parts has."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=list(parts), help="measure this part; may be repeated")
     parser.add_argument("--json", type=Path, help="write the rows there: a list of {name, value, bar, holds}")
@@ -52,12 +52,12 @@ def arguments_of(description: str, parts: Mapping[str, Part]) -> argparse.Argume
 
 
 def measure(description: str, parts: Mapping[str, Part]) -> None:
-    """Measure the parts that the command line asks for, print each row as it is known, and write them."""
+    """Measures the parts that the command line asks for, prints each row as it is known, and writes the rows."""
     run(parts, arguments_of(description, parts).parse_args())
 
 
 def run(parts: Mapping[str, Part], options: argparse.Namespace) -> list[Row]:
-    """Measure the parts that `options` ask for, print each row as it is known, write them, and return them."""
+    """Measures the parts that `options` ask for, prints each row as it is known, writes the rows and returns them."""
     rows: list[Row] = []
     for name, part in parts.items():
         if options.only is None or name in options.only:
@@ -70,6 +70,6 @@ def run(parts: Mapping[str, Part], options: argparse.Namespace) -> list[Row]:
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
-    """The rows as JSON."""
+    """Writes the rows as JSON."""
     content = [{"name": r.name, "value": r.value, "bar": r.bar, "holds": r.holds} for r in rows]
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

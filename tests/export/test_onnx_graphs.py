@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from exported_runs import CALIBRATIONS, config
 from pidlab.config.load import check_config
-from pidlab.export.onnx.calibration import calibrated
 from pidlab.export.onnx.graph import graph_of, run_graph
+from pidlab.export.onnx.models import calibrated
 from pidlab.export.onnx.nodes import GraphBuilder
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.fisher import Fisher

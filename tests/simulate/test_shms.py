@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deviations import assert_mean, assert_share
+from deviations import assert_mean, assert_share, simulated
 from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.special import gammainc
@@ -15,7 +15,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from pidlab.simulate import SAMPLES
 from pidlab.simulate.shms import EVENTS_PER_RUN, FIRST_RUN, PION_THRESHOLD
 
 Branches = dict[str, NDArray[Any]]
@@ -29,7 +28,7 @@ def shms() -> Branches:
 
 
 def draw_shms(n: int, seed: int) -> Branches:
-    return dict(SAMPLES["shms"].events(n, seed).branches)
+    return dict(simulated("shms", n, seed).branches)
 
 
 @pytest.fixture(scope="module")

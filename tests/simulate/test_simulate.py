@@ -13,7 +13,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from deviations import assert_mean, assert_share
+from deviations import assert_mean, assert_share, simulated
 from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import multivariate_normal
@@ -33,7 +33,7 @@ DATA = Path(__file__).parents[2] / "data"
 
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_same_seed_same_events_and_other_seed_other_events(kind: str) -> None:
-    first, again, other = (SAMPLES[kind].events(3000, seed) for seed in (5, 5, 6))
+    first, again, other = (simulated(kind, 3000, seed) for seed in (5, 5, 6))
     assert_equal(first, again)
     floats = [name for name, values in first.branches.items() if values.dtype == np.float32]
     assert all(not np.array_equal(first.branches[name], other.branches[name]) for name in floats)
@@ -41,14 +41,14 @@ def test_same_seed_same_events_and_other_seed_other_events(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_a_small_sample_is_the_beginning_of_a_large_one(kind: str) -> None:
-    large = SAMPLES[kind].events(BLOCK + 700, 3)
+    large = simulated(kind, BLOCK + 700, 3)
     assert len(large) == BLOCK + 700
     for n in (1, 700, BLOCK, BLOCK + 1):
-        assert_equal(SAMPLES[kind].events(n, 3), large.head(n))
+        assert_equal(simulated(kind, n, 3), large.head(n))
 
 
 def test_blocks_do_not_repeat_each_other() -> None:
-    x = SAMPLES["workshop"].events(2 * BLOCK, 3).branches["var1"]
+    x = simulated("workshop", 2 * BLOCK, 3).branches["var1"]
     assert abs(np.corrcoef(x[:BLOCK], x[BLOCK:])[0, 1]) < 5 / np.sqrt(BLOCK)
 
 
@@ -65,7 +65,7 @@ def assert_equal(a: SimulatedEvents, b: SimulatedEvents) -> None:
 def test_the_file_holds_the_events_in_their_types_as_a_ttree(kind: str, tmp_path: Path) -> None:
     n = BLOCK + 123
     simulate(kind, tmp_path / "sample.root", n, 4)
-    events = SAMPLES[kind].events(n, 4)
+    events = simulated(kind, n, 4)
     assert [path.name for path in tmp_path.iterdir()] == ["sample.root"]
     with uproot.open(tmp_path / "sample.root") as file:
         assert file.classnames() == {f"{SAMPLES[kind].tree};1": "TTree"}
@@ -98,7 +98,7 @@ def test_root_reads_dotted_and_jagged_branches(tmp_path: Path) -> None:
         "print('counts', a, b)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    shms, nano = SAMPLES["shms"].events(2000, 1).branches, SAMPLES["nano"].events(2000, 1)
+    shms, nano = simulated("shms", 2000, 1).branches, simulated("nano", 2000, 1)
     two = int((nano.collections["Electron"].counts == 2).sum())
     third_run = int(((shms["P.cal.etottracknorm"] > 0.75) & (shms["run"] == 6002)).sum())
     assert f"counts {third_run} {two}" in done.stdout, done.stderr
@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def workshop() -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    branches = SAMPLES["workshop"].events(SAMPLES["workshop"].n_events, 1).branches
+    branches = simulated("workshop", SAMPLES["workshop"].n_events, 1).branches
     return np.stack([branches["var1"], branches["var2"], branches["var3"]], axis=1), branches["species"] == 0
 
 
@@ -239,7 +239,7 @@ def test_gaussian_toy_knows_its_likelihood_ratio() -> None:
 
 @pytest.fixture(scope="module")
 def nano() -> SimulatedEvents:
-    return SAMPLES["nano"].events(120_000, 9)
+    return simulated("nano", 120_000, 9)
 
 
 def test_nano_counts_candidates_as_stated(nano: SimulatedEvents) -> None:
@@ -306,7 +306,7 @@ def test_shipped_files_are_what_the_readme_says_made_them(name: str) -> None:
         tree = file[SAMPLES[name].tree]
         assert tree.num_entries == n
         assert f"{n:,} simulated events" in readme()
-        for branch, values in SAMPLES[name].events(n, seed).branches.items():
+        for branch, values in simulated(name, n, seed).branches.items():
             # float32 of sums that another processor or numpy may round otherwise in the last bit
             np.testing.assert_allclose(tree[branch].array(library="np"), values, rtol=1e-5, atol=1e-5)
 

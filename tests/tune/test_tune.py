@@ -162,7 +162,8 @@ tuned(Path(sys.argv[1]), "mlp", 3, watcher, together=3, search=("activation=keep
 
 @pytest.mark.slow
 def test_trials_of_a_killed_process_are_failed_and_block_nobody(config: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests / "tune"), str(tests), *sys.path])}
     killed = subprocess.run([sys.executable, "-c", KILLED, str(config)], env=environment, timeout=200, check=False)
     assert killed.returncode == -9
     found = tuned(config, "mlp", 2, together=2, search=("activation=keep", "hidden=keep"))

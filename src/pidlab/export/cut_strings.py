@@ -1,8 +1,8 @@
-"""Cuts as ROOT cut strings: a line a working point, with the selection in front.
+"""Writes cuts as ROOT cut strings: one line for each working point, with the selection in front.
 
-pidlab cuts on features in single precision, ROOT on expressions in double precision. The strings are exact: their
-faces lie where a double rounds to a float on the other side, and what pidlab takes for missing (codes, and what is
-not finite as a float) passes no face.
+pidlab cuts on features in single precision, ROOT on expressions in double precision. The strings are exact: each limit
+lies where a double begins to round to a float on the other side, and a value that pidlab takes as missing (a code, or a
+value that is not finite as a float) passes no limit.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _TOO_LARGE = 3.4028235677973366e38  # from here on a double is infinite as a flo
 
 
 def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEvents, run: Path) -> list[Exported]:
-    """Write `NAME.txt` for each model that is a cut; where all models are asked for, the others are passed over.
+    """Writes `NAME.txt` for each model that is a cut; other models are left out if all models are asked for.
 
     Raises:
-        UsageError: no model is a cut, or one that is named is none.
+        UsageError: no model is a cut, or a named model is not a cut.
         ModelError: a string decides differently from pidlab.
     """
     strings = {name: dict(cut_strings(bundle, name)) for name in models}
@@ -42,24 +42,24 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     return [_written(name, strings[name], output, events) for name in wanted]
 
 
-def cut_strings(bundle: Bundle, model: str) -> Iterator[tuple[str, str]]:
-    """(working point, the whole decision as a cut string) of one model; nothing where it is no cut."""
-    recipe, contender = bundle.recipe, bundle.models[model]
+def cut_strings(bundle: Bundle, name: str) -> Iterator[tuple[str, str]]:
+    """Yields each working point of a model that is a cut, and its cut string."""
+    recipe, model = bundle.recipe, bundle.models[name]
     aliases = dict(recipe.loaded.config.data.aliases)
-    boxes = contender.kind == "cuts" and len(contender.fitted) == 1 and contender.calibration is None
-    for number, decision in enumerate(bundle.decisions[model]):
-        if contender.fixed_cut:
-            terms = [_whole(recipe.expression_models[model].expression.text, aliases)]
-        elif boxes and decision.flat is None:
-            terms = list(_faces(contender, number, decision, aliases))
+    has_boxes = model.kind == "cuts" and len(model.fitted) == 1 and model.calibration is None
+    for number, decision in enumerate(bundle.decisions[name]):
+        if model.fixed_cut:
+            terms = [_whole(recipe.expression_models[name].expression.text, aliases)]
+        elif has_boxes and decision.flat is None:
+            terms = list(_faces(model, number, decision, aliases))
         else:
             continue
-        cuts = [_whole(stated.expression.text, aliases) for _, stated in recipe.selection]
+        cuts = [_whole(located.expression.text, aliases) for _, located in recipe.selection]
         yield decision.name, " && ".join([*cuts, *terms]) or "1"
 
 
 def with_aliases(text: str, aliases: Mapping[str, str]) -> str:
-    """An expression with every alias written out, in brackets."""
+    """Returns an expression with every alias replaced by its expression in brackets."""
     written, end = "", 0
     for token in tokens(text):
         if token.kind == "name" and token.text in aliases:
@@ -69,27 +69,23 @@ def with_aliases(text: str, aliases: Mapping[str, str]) -> str:
 
 
 def _whole(text: str, aliases: Mapping[str, str]) -> str:
-    """An expression as one operand."""
+    """Returns an expression as one operand, in brackets unless it is a name."""
     text = with_aliases(text, aliases)
     is_name = text.replace(".", "").replace("_", "").isalnum() and not text[0].isdigit()
     return text if is_name else f"({text})"
 
 
-def _faces(contender: Model, number: int, decision: Decision, aliases: Mapping[str, str]) -> Iterator[str]:
-    """The terms of the box of one working point."""
-    fitted = contender.fitted[0]
+def _faces(model: Model, number: int, decision: Decision, aliases: Mapping[str, str]) -> Iterator[str]:
+    """Yields the terms of the box of one working point."""
+    fitted = model.fitted[0]
     cuts: Any = fitted.estimator
-    box = (
-        cuts.box(contender.per_point_cuts[number][1])
-        if contender.per_point_cuts
-        else cuts.threshold_box(decision.threshold)
-    )
+    box = cuts.box(model.per_point_cuts[number][1]) if model.per_point_cuts else cuts.threshold_box(decision.threshold)
     if np.any(box.low >= box.high):
         yield "0"
         return
     for column, low, high in zip(fitted.columns, box.low, box.high, strict=True):
-        feature, stated = contender.recipe.features[column]
-        name = _whole(stated.expression.text, aliases)
+        feature, located = model.recipe.features[column]
+        name = _whole(located.expression.text, aliases)
         if np.isinf(low) and np.isinf(high):
             continue
         yield f"{name} > {-_TOO_LARGE!r}" if np.isinf(low) else f"{name} {_above(low)}"
@@ -98,7 +94,7 @@ def _faces(contender: Model, number: int, decision: Decision, aliases: Mapping[s
 
 
 def _above(face: float) -> str:
-    """The condition on a double that, as a float, it is larger than `face`: > or >= the middle between two floats."""
+    """Returns the condition that a double is above `face` as a float: > or >= the middle between two floats."""
     first = np.float32(face)
     if not float(first) > face:
         first = np.nextafter(first, np.float32(np.inf))
@@ -108,7 +104,7 @@ def _above(face: float) -> str:
 
 
 def _below(face: float) -> str:
-    """The condition on a double that, as a float, it is smaller than `face`."""
+    """Returns the condition that a double is below `face` as a float."""
     operator, middle = _above(-face).split()
     return f"{operator.replace('>', '<')} {-float(middle)!r}"
 

@@ -1,4 +1,4 @@
-"""Parity: the events on which every export is held against pidlab itself, and how far apart the two may be."""
+"""Parity: the events on which every export is compared with pidlab itself, and by how much the two may differ."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from pidlab.errors import DataError, ModelError
 from pidlab.evaluate.points.flat import thresholds_at
-from pidlab.expressions import Expression, evaluate, parse
 from pidlab.preprocess.events import check_table
-from pidlab.preprocess.features import expression_columns, feature_matrix, missing_values
+from pidlab.preprocess.features import expression_columns, feature_matrix, missing_values, values_of
+from pidlab.preprocess.recipe import LocatedExpression
 from pidlab.preprocess.selection import selected
 from pidlab.read import STEP, Chunk, Source, Table
-from pidlab.runs.bundle import Bundle, Decision
+from pidlab.runs.bundle import Bundle
 
 LIMIT = 1e-5
-_POOL = 5  # rows looked at for each that is kept, to find some beside the thresholds
-_CHUNKS_READ = 10  # of each input, so that a large one does not take the time of a run
+_POOL = 5  # rows scored for each row that is kept, to find some next to the thresholds
+_CHUNKS_READ = 10  # of each input, so that a large input does not take the time of a run
 _NEAR_A_THRESHOLD = 20
-_CHANGED_ROWS = 8
+_CHANGED_ROWS = 8  # selected rows that are changed, once for each special value
 _LARGE = 1e30
 
 Columns = dict[str, Any]
@@ -32,16 +32,16 @@ Columns = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ParityEvents:
-    """Rows of a run's own inputs, selected and not selected, special ones among them.
+    """Rows of a run's own inputs, selected and not selected, and rows with special values.
 
     Attributes:
-        branches: every branch that scoring reads: (n,) or (n, m) numpy arrays, or awkward lists.
+        branches: name to the (n,) or (n, m) numpy array or awkward lists of every branch that scoring reads.
         x: (n, d) features as pidlab computes them, NaN where missing.
-        selected: (n,) whether the row passes the selection.
-        scores: model to its (n, k) scores (with the decisions of cuts without a score behind), computed for all rows.
-        passed: model, then working point, to its (n,) decisions, false where the row is not selected.
-        spectators: name to (n,) values, of those that a flat working point follows.
-        members: the branches with one value a candidate, where a row is a candidate.
+        selected: (n,) True if the row passes the selection.
+        scores: model to its (n, k) scores of all rows, followed by the decisions of cuts without a score.
+        passed: model and working point to (n,) decisions, False for rows that are not selected.
+        spectators: name to the (n,) values of each spectator that a flat working point follows.
+        members: the branches with one value for each candidate, if a row is a candidate.
     """
 
     branches: Mapping[str, Any]
@@ -61,8 +61,8 @@ class Exported:
     """One file of an export.
 
     Attributes:
-        largest_difference: of any score, against pidlab on `n_events` events; NaN where nothing could be checked.
-        note: what the user must know of it, in a sentence; empty otherwise.
+        largest_difference: of any score from pidlab's on `n_events` events; NaN if nothing could be checked.
+        note: a sentence that the user must read; may be empty.
     """
 
     path: Path
@@ -74,43 +74,35 @@ class Exported:
 
 
 def parity_events(bundle: Bundle, n: int = 20_000, sources: Sequence[Source] | None = None) -> ParityEvents:
-    """About `n` rows of the run's inputs (or of `sources`), and some hundreds made from them that are special.
+    """Returns about `n` rows of the run's inputs (or of `sources`), and some hundreds of rows with a special value.
 
-    The rows are spread over the inputs; those whose score lies next to a threshold are preferred. In the special ones
-    one branch is NaN, infinite, zero, very large, or a code for "missing"; integers keep their type.
+    The rows are evenly spaced in the inputs, with those next to each threshold added. In a special row one branch is
+    NaN, infinite, zero, very large, or a code for a missing value; integers keep their type.
 
     Raises:
-        DataError: the inputs are gone, or hold no rows.
+        DataError: the inputs cannot be found, or hold no rows.
     """
     pool, members = _read(bundle, _sources(bundle) if sources is None else sources, _POOL * n)
-    looked_at = _computed(bundle, pool, members)
-    size = len(looked_at)
-    spread = np.linspace(0, size - 1, min(n, size)).astype(np.int64)
-    rows = np.unique(np.concatenate([spread, *_near_thresholds(bundle, looked_at)]))
-    changed = _changed_rows(pool, looked_at, _missing_codes(bundle))
-    whole = {name: _joined([_take(column, rows), changed[name]]) for name, column in pool.items()}
-    return _computed(bundle, whole, members)
+    scored = _computed(bundle, pool, members)
+    size = len(scored)
+    evenly_spaced = np.linspace(0, size - 1, min(n, size)).astype(np.int64)
+    rows = np.unique(np.concatenate([evenly_spaced, *_near_thresholds(bundle, scored)]))
+    changed = _changed_rows(pool, scored, _missing_codes(bundle))
+    branches = {name: np.concatenate([column[rows], changed[name]]) for name, column in pool.items()}
+    return _computed(bundle, branches, members)
 
 
-def flat_spectators(bundle: Bundle) -> dict[str, Expression]:
-    """The spectators that flat working points follow, and what they are computed from."""
-    stated = dict(bundle.recipe.spectators)
-    aliases = dict(bundle.recipe.loaded.config.data.aliases)
-    names = dict.fromkeys(n for ds in bundle.decisions.values() for d in ds if d.flat for n in d.flat.names)
-    return {name: stated[name].expression if name in stated else parse(name, aliases) for name in names}
-
-
-def branches_scored(bundle: Bundle) -> list[str]:
-    """The branches that scores and decisions are computed from."""
-    expressions = [s.expression for s in bundle.recipe.expressions()] + list(flat_spectators(bundle).values())
-    return sorted({name for expression in expressions for name in expression.branches})
+def flat_spectators(bundle: Bundle) -> dict[str, LocatedExpression]:
+    """Returns the expressions of the spectators that flat working points follow."""
+    names = {n for decisions in bundle.decisions.values() for d in decisions if d.flat for n in d.flat.names}
+    return {name: located for name, located in bundle.recipe.spectators if name in names}
 
 
 def largest_difference(what: str, found: Any, expected: Any, limit: float = LIMIT) -> float:
-    """The largest difference of two arrays of one shape; NaN beside NaN counts as none, beside a number as infinite.
+    """Returns the largest difference of two arrays; NaN and NaN do not differ, NaN and a number differ infinitely.
 
     Raises:
-        ModelError: it is above `limit`; names `what` differs.
+        ModelError: the shapes differ, or the difference is above `limit`; the message begins with `what`.
     """
     a, b = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     if a.shape != b.shape:
@@ -122,9 +114,11 @@ def largest_difference(what: str, found: Any, expected: Any, limit: float = LIMI
     worst = float(difference.max(initial=0.0))
     if worst > limit:
         place = np.unravel_index(int(np.argmax(difference)), difference.shape)
-        told = f"{what}: differs from pidlab by {worst:.3g} (limit {limit:g})"
-        counted = f"{int((difference > limit).any(axis=tuple(range(1, a.ndim))).sum()):,} of {len(a):,} events"
-        raise ModelError(f"{told} in {counted}: {a[place]:.9g} instead of {b[place]:.9g}; nothing was exported")
+        n = int((difference > limit).any(axis=tuple(range(1, a.ndim))).sum())
+        raise ModelError(
+            f"{what}: differs from pidlab by {worst:.3g} (limit {limit:g}) in {n:,} of {len(a):,} events: "
+            f"{a[place]:.9g} instead of {b[place]:.9g}; nothing was exported"
+        )
     return worst
 
 
@@ -136,123 +130,108 @@ def _sources(bundle: Bundle) -> list[Source]:
 
 
 def _read(bundle: Bundle, sources: Sequence[Source], n: int) -> tuple[Columns, frozenset[str]]:
-    """About `n` rows of the sources, and the branches that hold one value a candidate."""
-    names, share = branches_scored(bundle), -(-n // len(sources))
+    """Returns about `n` rows of the branches that are scored, and the branches with one value for each candidate."""
+    scored = [*bundle.recipe.expressions(), *flat_spectators(bundle).values()]
+    names = sorted({name for located in scored for name in located.expression.branches})
     pieces: list[Columns] = []
     members: frozenset[str] = frozenset()
     for source in sources:
         with Table(source, bundle.recipe.per) as table:
             check_table(bundle.recipe, table)
             members = table.collection.members & set(names) if table.collection else frozenset()
-            pieces += _pieces(table, names, share)
+            pieces += _pieces(table, names, -(-n // len(sources)))
     if not pieces:
         raise DataError("the inputs hold no rows to check an export on; name others with --events FILE")
-    columns = {name: _joined([piece[name] for piece in pieces]) for name in names}
+    columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in names}
     return columns | ({} if names else {"Entry$": np.arange(n)}), members
 
 
 def _pieces(table: Table, names: Sequence[str], share: int) -> Iterator[Columns]:
-    """Evenly spaced rows of the first chunks of a table."""
+    """Yields evenly spaced rows of the first chunks of a table, `share` in all."""
     n_chunks = min(_CHUNKS_READ, max(1, -(-table.n_entries // STEP)))
     for _, chunk in zip(range(n_chunks), table.chunks(names), strict=False):
         wanted = min(-(-share // n_chunks), chunk.n_rows)
         if wanted:
             rows = np.linspace(0, chunk.n_rows - 1, wanted).astype(np.int64)
-            yield {name: _take(chunk.arrays[name], rows) for name in names}
+            yield {name: chunk.arrays[name][rows] for name in names}
 
 
 def _computed(bundle: Bundle, branches: Columns, members: frozenset[str]) -> ParityEvents:
-    """Everything that pidlab says of rows."""
+    """Returns the rows with everything that pidlab computes from them."""
     recipe, n = bundle.recipe, len(next(iter(branches.values())))
     arrays = {"Entry$": np.arange(n), "LocalEntry$": np.arange(n)} | branches
     chunk = Chunk(arrays, 0, n, arrays)
-    x, given, kept = feature_matrix(recipe, chunk), expression_columns(recipe, chunk), selected(recipe, chunk)
-    spectators = {
-        name: np.asarray(evaluate(expression, arrays, n), np.float64)
-        for name, expression in flat_spectators(bundle).items()
-    }
-    with np.errstate(over="ignore", invalid="ignore"):  # very large values are among the special ones
-        scores = {name: contender.scores_of(x, given) for name, contender in bundle.models.items()}
+    x, expressions, kept = feature_matrix(recipe, chunk), expression_columns(recipe, chunk), selected(recipe, chunk)
+    spectators = {name: values_of(located, chunk) for name, located in flat_spectators(bundle).items()}
+    with np.errstate(over="ignore", invalid="ignore"):  # some special values are very large
+        scores = {name: model.scores_of(x, expressions) for name, model in bundle.models.items()}
     passed = {
         name: {
-            d.name: kept & d.passed(scores[name][:, contender.decision_column(i)], spectators)
+            d.name: kept & d.passed(scores[name][:, model.decision_column(i)], spectators)
             for i, d in enumerate(bundle.decisions[name])
         }
-        for name, contender in bundle.models.items()
+        for name, model in bundle.models.items()
     }
     return ParityEvents(branches, x, kept, scores, passed, spectators, members)
 
 
 def _near_thresholds(bundle: Bundle, events: ParityEvents) -> Iterator[NDArray[np.int64]]:
-    """For each decision the rows whose scores are next to its threshold, from both sides."""
+    """Yields for each decision the rows whose scores are closest to its threshold."""
     for name, decisions in bundle.decisions.items():
         for i, decision in enumerate(decisions):
             score = events.scores[name][:, bundle.models[name].decision_column(i)].astype(np.float64)
-            distance = np.abs(score - _threshold(decision, events.spectators))
+            flat = decision.flat
+            threshold = decision.threshold if flat is None else thresholds_at(flat, events.spectators)
+            distance = np.abs(score - threshold)
             distance[np.isnan(distance)] = np.inf
             yield np.argsort(distance, kind="stable")[:_NEAR_A_THRESHOLD]
 
 
-def _threshold(decision: Decision, spectators: Mapping[str, NDArray[np.float64]]) -> Any:
-    return decision.threshold if decision.flat is None else thresholds_at(decision.flat, spectators)
-
-
 def _missing_codes(bundle: Bundle) -> dict[str, set[float]]:
-    """Branch to the values that mean "missing" in a feature made from it."""
+    """Returns the values of each branch that mean "missing" in a feature made from it."""
     codes: dict[str, set[float]] = {}
-    for feature, stated in bundle.recipe.features:
-        for name in stated.expression.branches:
+    for feature, located in bundle.recipe.features:
+        for name in located.expression.branches:
             codes.setdefault(name, set()).update(missing_values(feature))
     return codes
 
 
 def _changed_rows(pool: Columns, events: ParityEvents, codes: Mapping[str, Iterable[float]]) -> Columns:
-    """Some rows, most of them selected, once for each branch and special value, with this value in it."""
+    """Returns some rows, most of them selected, once for each branch and special value, with that value in it."""
     kept, dropped = np.flatnonzero(events.selected), np.flatnonzero(~events.selected)
     base = np.concatenate([kept[:: max(1, len(kept) // _CHANGED_ROWS)][:_CHANGED_ROWS], dropped[:2]])
     changes = [(name, v) for name, column in pool.items() for v in _special_values(column, codes.get(name, ()))]
     index = np.tile(base, len(changes))
-    rows = {name: _take(column, index) for name, column in pool.items()}
-    for name, column in rows.items():
-        if not isinstance(column, np.ndarray):
-            rows[name] = column = ak.to_list(column)
+    result: Columns = {}
+    for name, column in pool.items():
+        is_jagged = isinstance(column, ak.Array)
+        rows = ak.to_list(column[index]) if is_jagged else column[index]
         for i, (changed, value) in enumerate(changes):
             if changed == name:
-                for row in range(i * len(base), (i + 1) * len(base)):
-                    column[row] = value if isinstance(column, np.ndarray) else _list_of(column[row], value)
-    return {
-        name: column if isinstance(column, np.ndarray) else _like(column, pool[name]) for name, column in rows.items()
-    }
+                block = slice(i * len(base), (i + 1) * len(base))
+                rows[block] = [_with_first(values, value) for values in rows[block]] if is_jagged else value
+        result[name] = ak.values_astype(ak.Array(rows), _number_type(column)) if is_jagged else rows
+    return result
 
 
 def _special_values(column: Any, codes: Iterable[float]) -> list[Any]:
-    """What is awkward in a column of this type."""
-    kind = (
-        column.dtype
-        if isinstance(column, np.ndarray)
-        else np.dtype(ak.flatten(column[:0], axis=None).type.content.primitive)
-    )
+    """Returns the values of a column's type that are likely to be treated differently elsewhere."""
+    kind = _number_type(column)
     if kind.kind == "f":
         return [np.nan, np.inf, -np.inf, 0.0, _LARGE, -_LARGE, *codes]
     if kind.kind in "iu":
         limits = np.iinfo(kind)
-        whole = [int(c) for c in codes if float(c).is_integer() and limits.min <= c <= limits.max]
-        return [0, 1, limits.min, limits.max, *whole]
+        integers = [int(c) for c in codes if float(c).is_integer() and limits.min <= c <= limits.max]
+        return [0, 1, limits.min, limits.max, *integers]
     return [False, True] if kind.kind == "b" else [""]
 
 
-def _list_of(values: list[Any], value: Any) -> list[Any]:
-    """A list with `value` in front of its others; an empty one for zero."""
+def _number_type(column: Any) -> np.dtype[Any]:
+    numbers = ak.flatten(column[:0], axis=None) if isinstance(column, ak.Array) else None
+    kind: np.dtype[Any] = column.dtype if numbers is None else np.dtype(numbers.type.content.primitive)
+    return kind
+
+
+def _with_first(values: list[Any], value: Any) -> list[Any]:
+    """Returns a list with `value` in place of the first one; an empty list for zero."""
     return [] if value == 0 else [value, *values[1:]]
-
-
-def _like(lists: list[Any], column: Any) -> Any:
-    return ak.values_astype(ak.Array(lists), ak.flatten(column[:0], axis=None).type.content.primitive)
-
-
-def _take(column: Any, rows: NDArray[np.int64]) -> Any:
-    return column.take(rows, axis=0) if isinstance(column, np.ndarray) else column[rows]
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    return np.concatenate(parts) if all(isinstance(p, np.ndarray) for p in parts) else ak.concatenate(parts)

@@ -1,19 +1,19 @@
-"""Run an export: write files aside, check them on events, move them where they belong, note it in the manifest."""
+"""Runs an export: writes files in a temporary folder, checks them, moves them to their place, notes them in the run."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import math
-import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pidlab.atomic import hidden_path, write_text
-from pidlab.errors import ModelError, OutputError, UsageError, nearest
-from pidlab.export.parity import LIMIT, Exported, ParityEvents, parity_events
+from pidlab.atomic import hidden_prefix, write_text
+from pidlab.errors import OutputError, UsageError, nearest
+from pidlab.export.parity import Exported, ParityEvents, parity_events
 from pidlab.read import Source
 from pidlab.runs.bundle import Bundle
 from pidlab.runs.manifest import FILE, read_manifest
@@ -21,13 +21,13 @@ from pidlab.runs.manifest import FILE, read_manifest
 Writer = Callable[[Bundle, Sequence[str], Path, ParityEvents, Path], list[Exported]]
 
 FORMATS = {
-    "header": "pidlab.export.cpp.write",
+    "header": "pidlab.export.cpp.check",
     "onnx": "pidlab.export.onnx.graph",
     "xgboost": "pidlab.export.xgboost_json",
     "cuts": "pidlab.export.cut_strings",
     "correctionlib": "pidlab.export.correctionlib.document",
 }
-"""Format to the module whose `write` makes it, imported when it is asked for."""
+"""The module of each format, whose `write` makes the files; it is imported when the format is asked for."""
 
 
 def export(
@@ -38,20 +38,20 @@ def export(
     output: Path,
     sources: Sequence[Source] | None = None,
 ) -> list[Exported]:
-    """Write models of a run in another format into the folder `output`, checked on events; all or nothing.
+    """Writes models of a run in another format into the folder `output`, after checking them on events.
 
     Args:
-        bundle: with the models that are to be exported, or more.
+        bundle: holds the models.
         run: the folder of the run; the export is noted in its `manifest.json`.
         format: a key of `FORMATS`.
-        models: names; empty for all of the bundle.
-        output: made where it does not exist; files of the same names are replaced.
+        models: names; empty for all models of the bundle.
+        output: created if it does not exist; files of the same names are replaced.
         sources: events to check on instead of the run's inputs.
 
     Raises:
-        UsageError: no such format or model, or a model that the format cannot hold.
+        UsageError: there is no such format or model, or the format cannot hold a model.
         DataError: there are no events to check on.
-        ModelError: what was written disagrees with pidlab; nothing is left.
+        ModelError: an exported model disagrees with pidlab; no file is written then.
         OutputError: the files cannot be written.
     """
     if format not in FORMATS:
@@ -61,34 +61,23 @@ def export(
             raise UsageError(f"{run}: has no model {name!r}; {nearest(name, bundle.models)}")
     write: Writer = importlib.import_module(FORMATS[format]).write
     events = parity_events(bundle, sources=sources)
-    temporary = hidden_path(output)
     try:
-        temporary.mkdir(parents=True)
-        exported = write(bundle, list(models) or list(bundle.models), temporary, events, run)
-        for each in exported:
-            if each.largest_difference > LIMIT:
-                raise ModelError(f"{each.path.name}: differs from pidlab by {each.largest_difference:.3g}")
-        moved = _moved(exported, temporary, output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=hidden_prefix(output), suffix=".part", dir=output.parent, ignore_cleanup_errors=True
+        ) as temporary:
+            exported = write(bundle, list(models) or list(bundle.models), Path(temporary), events, run)
+            output.mkdir(exist_ok=True)
+            moved = [replace(each, path=each.path.replace(output / each.path.name)) for each in exported]
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return _noted(run, bundle.fingerprint, moved)
 
 
-def _moved(exported: Sequence[Exported], temporary: Path, output: Path) -> list[Exported]:
-    """Every file of the folder `temporary` into `output`."""
-    for path in sorted(p for p in temporary.rglob("*") if p.is_file()):
-        target = output / path.relative_to(temporary)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
-    return [replace(each, path=output / each.path.relative_to(temporary)) for each in exported]
-
-
 def _noted(run: Path, fingerprint: str, exported: list[Exported]) -> list[Exported]:
-    """Put the exports into the run's manifest, in place of earlier ones of the same format and models.
+    """Puts the exports into the run's manifest, in place of earlier ones of the same format and models.
 
-    The folder of a run may be read-only; the exports are as good without a note of them, and say that there is none.
+    If the manifest cannot be written, as in a read-only folder, the notes of the exports say so.
     """
     path = run / FILE
     manifest = read_manifest(run)
@@ -97,20 +86,18 @@ def _noted(run: Path, fingerprint: str, exported: list[Exported]) -> list[Export
         for old in manifest.get("exports", [])
         if isinstance(old, dict) and isinstance(old.get("format"), str) and isinstance(old.get("models"), list)
     }
-    fresh: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = {}
-    for each in exported:
-        key = (each.format, each.models)
-        files = [*fresh.get(key, {}).get("files", []), each.path.name]
-        worst = max(each.largest_difference, fresh.get(key, {}).get("largest_difference") or 0.0)
-        fresh[key] = {
-            "format": each.format,
-            "files": files,
-            "models": list(each.models),
-            "largest_difference": None if math.isnan(each.largest_difference) else worst,
-            "n_events": each.n_events,
+    for key in dict.fromkeys((each.format, each.models) for each in exported):
+        files = [each for each in exported if (each.format, each.models) == key]
+        worst = max(each.largest_difference for each in files)
+        entries[key] = {
+            "format": files[0].format,
+            "files": [each.path.name for each in files],
+            "models": list(files[0].models),
+            "largest_difference": None if math.isnan(worst) else worst,
+            "n_events": files[0].n_events,
             "fingerprint": fingerprint,
-        } | ({"note": each.note} if each.note else {})
-    manifest["exports"] = list((entries | fresh).values())
+        } | ({"note": files[-1].note} if files[-1].note else {})
+    manifest["exports"] = list(entries.values())
     try:
         write_text(path, json.dumps(manifest, indent=1) + "\n")
     except OutputError as error:

@@ -1,4 +1,4 @@
-"""Boosted trees as plain xgboost JSON: NAME.json, or one NAME_foldI.json a fold, for `xgboost.Booster().load_model`.
+"""Writes boosted trees as xgboost JSON: NAME.json, or one NAME_foldI.json a fold, for `xgboost.Booster().load_model`.
 
 A file holds the trees up to the best round of early stopping and no others. Its features are named as in the
 configuration and in that order; [, ] and <, which xgboost's matrices do not take, become (, ) and "lt". The attribute
@@ -32,37 +32,34 @@ _UNCALIBRATED = "The scores of the file are those before the calibration, which 
 
 
 def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEvents, run: Path) -> list[Exported]:
-    """The files of each BDT among `models` into the folder `output`, read back and held against pidlab on `events`.
+    """Writes the files of each BDT into the folder `output`, reads them back and compares their scores on `events`.
 
     Raises:
-        UsageError: a model is no BDT.
-        ModelError: xgboost refuses a file, or predicts something else from it.
+        UsageError: a model is not a BDT.
+        ModelError: xgboost refuses a file, or its scores disagree with pidlab.
     """
     names, note = choose(bundle, models, "xgboost")
     exported = []
     for name in names:
-        fitted = bundle.models[name].fitted
-        stems = [f"{name}_fold{i}" for i in range(len(fitted))] if len(fitted) > 1 else [name]
+        model = bundle.models[name]
+        paths = [output / f"{name}_fold{i}.json" for i in range(len(model.fitted))]
+        paths = paths if len(paths) > 1 else [output / f"{name}.json"]
         found = []
-        for stem, each in zip(stems, fitted, strict=True):
-            path = output / f"{stem}.json"
-            path.write_text(json.dumps(booster_json(bundle, name, each), ensure_ascii=False), encoding="utf-8")
-            found.append(predict(path, events.x[:, list(each.columns)]))
-        expected, told = events.scores[name], note
-        if bundle.models[name].calibration is not None:
-            expected, told = (
-                np.mean([each.scores(events.x) for each in fitted], axis=0),
-                f"{note} {_UNCALIBRATED}".strip(),
-            )
+        for path, fitted in zip(paths, model.fitted, strict=True):
+            path.write_text(json.dumps(booster_json(bundle, name, fitted), ensure_ascii=False), encoding="utf-8")
+            found.append(predict(path, events.x[:, list(fitted.columns)]))
+        expected = events.scores[name]
+        if model.calibration is not None:
+            expected = np.mean([fitted.scores(events.x) for fitted in model.fitted], axis=0)
+            note = f"{note} {_UNCALIBRATED}".strip()
         difference = largest_difference(f"{name}.json", np.mean(found, axis=0), expected)
-        paths = [output / f"{stem}.json" for stem in stems]
-        exported += [Exported(path, "xgboost", (name,), difference, len(events.x), told) for path in paths]
+        exported += [Exported(path, "xgboost", (name,), difference, len(events.x), note) for path in paths]
         note = ""
     return exported
 
 
 def booster_json(bundle: Bundle, name: str, fitted: FoldModel) -> dict[str, Any]:
-    """xgboost's JSON with names, what a reader needs to know, and a base_score that every reader understands."""
+    """Returns xgboost's JSON with feature names, the model's description, and a base_score that all readers take."""
     booster = fitted.estimator.booster_
     content: dict[str, Any] = json.loads(bytes(booster.save_raw("json")))
     learner = content["learner"]
@@ -76,7 +73,7 @@ def booster_json(bundle: Bundle, name: str, fitted: FoldModel) -> dict[str, Any]
 
 
 def matrix_names(features: Sequence[str]) -> list[str]:
-    """Names that xgboost's matrices take, each once: without [, ] and <."""
+    """Returns distinct names without [, ] and <, which xgboost's matrices do not take."""
     names: list[str] = []
     for feature in features:
         name = feature.translate(_REPLACED)
@@ -85,7 +82,7 @@ def matrix_names(features: Sequence[str]) -> list[str]:
 
 
 def predict(path: Path, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, k) class probabilities of (n, d) features, NaN where missing, by xgboost from the file.
+    """Returns the class probabilities (n, k) that xgboost predicts from the file for features (n, d), NaN if missing.
 
     Raises:
         ModelError: xgboost refuses the file.

@@ -1,7 +1,7 @@
-"""Literals: text from files as it is written into C++, Python and YAML, with one function for each place.
+"""Writes text from files as literals, comments and names of C++, Python and YAML.
 
-Names of trees, branches, paths and classes may hold anything, including quotes, backslashes, line ends and bytes that
-are no text. HTML is escaped by the templates of the report, SVG and JSON by the libraries that write them.
+Names of trees and branches, paths and classes may hold anything: quotes, backslashes, line ends and bytes that are not
+valid text. The templates of the report escape HTML; the libraries that write SVG and JSON escape those.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.resources import files
 
@@ -22,47 +22,49 @@ requires return short signed sizeof static static_assert static_cast struct swit
 true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
 """
 _KEYWORDS = frozenset(_KEYWORD_LIST.split())
+# The escapes that C++ and double-quoted YAML have in common.
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def cpp_string(text: str) -> str:
-    """Returns a C++ literal of the text, with the same bytes as in files."""
-    return '"' + re.sub(r"(?<=\?)\?", r"\?", "".join(map(_cpp_character, text))) + '"'
+    """Returns a C++ string literal with the bytes that `text` has in a file name."""
+    return '"' + re.sub(r"(?<=\?)\?", r"\?", "".join(_escaped(c, _octal) for c in text)) + '"'
 
 
-def _cpp_character(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if _is_printed(character):
-        return character
-    # An octal escape ends after three digits; a hexadecimal one would include digits that follow.
+def _octal(character: str) -> str:
+    # Three octal digits end the escape whatever follows; a hexadecimal escape would take following digits with it.
     return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
 
 
-def _is_printed(character: str) -> bool:
-    """True for a character that is printed as itself: no control, no change of direction, no surrogate."""
+def _escaped(character: str, code: Callable[[str], str]) -> str:
+    """Returns the character, its common escape, or what `code` makes of it if it is invisible."""
+    return _ESCAPES.get(character) or (character if _is_visible(character) else code(character))
+
+
+def _is_visible(character: str) -> bool:
+    """Returns whether a character prints: controls, changes of text direction and lone surrogates do not."""
     return character == " " or not unicodedata.category(character).startswith(("C", "Z"))
 
 
 def cpp_comment(text: str) -> str:
-    """Returns text that can follow `//` on a line, or stand between `/*` and `*/`."""
-    shown = _one_line(text).replace("\\", "/")
+    """Returns text that can stand in a C++ comment, behind `//` or between `/*` and `*/`."""
+    shown = yaml_comment(text).replace("\\", "/")
     return re.sub(r"\?(?=\?)", "? ", shown).replace("*/", "* /").replace("/*", "/ *")
 
 
-def _one_line(text: str) -> str:
-    """Returns text on one line, with a replacement character for what is not printed."""
-    return " ".join("".join(c if _is_printed(c) or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
+def yaml_comment(text: str) -> str:
+    """Returns text on one line, as it can stand behind `#`; a replacement character stands for what does not print."""
+    return " ".join("".join(c if _is_visible(c) or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
 
 
 @cache
 def _macros() -> frozenset[str]:
-    """Returns names that the standard headers of C and C++, POSIX and ROOT define as macros."""
+    """Returns the macros that the standard headers of C and C++, POSIX and ROOT define."""
     return frozenset(files("pidlab.expressions").joinpath("cpp_macros.txt").read_text(encoding="ascii").split())
 
 
 def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:
-    """Returns a C++ identifier similar to `text` that is no keyword, no macro of a usual header, and not `taken`."""
+    """Returns a C++ identifier like `text` that is no keyword, no macro of a common header, and not in `taken`."""
     name = re.sub(r"[^A-Za-z0-9_]+", "_", text)
     name = re.sub(r"__+", "_", name).strip("_") or "x"
     name = f"x_{name}" if name[0].isdigit() else name
@@ -75,24 +77,15 @@ def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:
 
 
 def python_string(text: str) -> str:
-    """Returns a Python literal of the text; `open` finds the same file even if its name is no text."""
-    return ascii(text) if any(not _is_printed(c) for c in text) else repr(text)
+    """Returns a Python string literal; bytes that are not valid text keep the form that `open` understands."""
+    return ascii(text) if any(not _is_visible(c) for c in text) else repr(text)
 
 
 def yaml_string(text: str) -> str:
-    """Returns a double-quoted YAML scalar of the text."""
-    return '"' + "".join(map(_yaml_character, text)) + '"'
+    """Returns a double-quoted scalar of YAML."""
+    return '"' + "".join(_escaped(c, _hexadecimal) for c in text) + '"'
 
 
-def _yaml_character(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if _is_printed(character):
-        return character
+def _hexadecimal(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def yaml_comment(text: str) -> str:
-    """Returns text that can follow `#` on a line."""
-    return _one_line(text)

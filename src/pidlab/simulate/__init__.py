@@ -1,4 +1,4 @@
-"""Samples to start from: `shms` (spectrometer), `workshop` (toy with a known optimum), `nano` (jagged electrons)."""
+"""Simulated samples: `shms` (spectrometer), `workshop` (toy with a known optimum), `nano` (jagged electrons)."""
 
 from pidlab.simulate.events import SimulatedCollection, SimulatedEvents, Simulation
 from pidlab.simulate.workshop import gaussian_toy, log_likelihood_ratio

@@ -1,14 +1,15 @@
 """The `nano` sample: jagged electron candidates in the manner of CMS NanoAOD, prompt ones against fakes.
 
-A toy: names, types and typical sizes are those of NanoAOD, the distributions were chosen for this sample.
+This is a toy: names, types and typical sizes are those of NanoAOD, the distributions were chosen for this sample.
 
 **Events.** `run` (uint32) changes every 20,000 events from 362000 on, `luminosityBlock` (uint32) every 100; `event`
 (uint64) starts beyond 2^32. `PV_npvs` (int32) is Poisson of mean 32, at least 1. `genWeight` (float32) is ±26.7,
 negative for 12 % of the events, as generators at next-to-leading order make it. Of the events 25 % are Z → ee, 35 %
 W → eν, 40 % multijet; `MET_pt` (GeV) is Gamma(2) of scale 8, plus 25 times a Gamma(4)/4 in W events.
 
-**Candidates**, `nElectron` an event, falling in pt. Each of the 2, 1 or 0 true electrons is found with probability
-0.85; besides there are Poisson(0.35) unmatched candidates and Poisson(0.15) from heavy flavour. Many events have none.
+**Candidates**, `nElectron` in each event, are in descending order of pt. Each of the 2, 1 or 0 true electrons is found
+with probability 0.85; Poisson(0.35) unmatched candidates and Poisson(0.15) from heavy flavour are added. Many events
+have no candidate.
 `Electron_genPartFlav` (uint8): 1 prompt, 5 from a b hadron, 4 from a c hadron (40 % of the heavy flavour), 0 unmatched.
 
 | `Electron_` | prompt | heavy flavour | unmatched |
@@ -48,11 +49,11 @@ _FIRST_EVENT: Final = 4_300_000_000
 _BARREL_END: Final = 1.479
 _ELECTRON_MASS: Final = 0.000511
 
-# Three columns everywhere below: prompt, heavy flavour, unmatched.
+# Arrays of three numbers below are for prompt, heavy flavour and unmatched candidates.
 
 
 def _origins(rng: np.random.Generator, n_true: Integers) -> tuple[Integers, Integers]:
-    """The event number and the origin (0 prompt, 1 heavy flavour, 2 unmatched) of each candidate."""
+    """Returns the event number and the origin (0 prompt, 1 heavy flavour, 2 unmatched) of each candidate."""
     n = len(n_true)
     counts = np.stack([rng.binomial(n_true, 0.85), rng.poisson(0.15, n), rng.poisson(0.35, n)], axis=1)
     event, origin = (column.ravel() for column in np.indices(counts.shape))
@@ -69,7 +70,7 @@ def _kinematics(rng: np.random.Generator, origin: Integers) -> dict[str, Array]:
 
 
 def _shape(rng: np.random.Generator, origin: Integers, eta: Array, npvs: Integers) -> dict[str, Array]:
-    """Shower shape of the candidates; `npvs` is that of their events."""
+    """Returns the shower shape of the candidates; `npvs` is that of their events."""
     n, barrel = len(origin), np.abs(eta) < _BARREL_END
     core = np.where(barrel, 0.0098, 0.0265) + np.where(barrel, 0.0006, 0.0016) * rng.standard_normal(n)
     tail = np.where(barrel, np.array([0, 0.0004, 0.0022])[origin], np.array([0, 0.0010, 0.0055])[origin])
@@ -80,7 +81,7 @@ def _shape(rng: np.random.Generator, origin: Integers, eta: Array, npvs: Integer
 
 
 def _matching(rng: np.random.Generator, origin: Integers, pt: Array) -> dict[str, Array]:
-    """How well energy, momentum and vertex agree."""
+    """Returns how well energy, momentum and vertex agree."""
     n = len(origin)
     radiated = np.where((origin < 2) & (rng.random(n) < 0.1), 4.0, 1.0)
     width = np.array([0.25, 0.5, 0.9])[origin] * radiated / pt
@@ -102,11 +103,11 @@ def _electrons(rng: np.random.Generator, n_true: Integers, npvs: Integers) -> Si
     fields = _kinematics(rng, origin)
     fields |= _shape(rng, origin, fields["eta"], npvs[event])
     fields |= _matching(rng, origin, fields["pt"])
-    falling = np.lexsort((-fields["pt"], event))
-    columns: dict[str, NDArray[Any]] = {name: values[falling].astype(np.float32) for name, values in fields.items()}
-    columns["genPartFlav"] = _flavour(rng, origin)[falling]
-    columns["charge"] = rng.choice(np.array([-1, 1], np.int32), len(falling))
-    columns["mass"] = np.full(len(falling), _ELECTRON_MASS, np.float32)
+    by_pt = np.lexsort((-fields["pt"], event))
+    columns: dict[str, NDArray[Any]] = {name: values[by_pt].astype(np.float32) for name, values in fields.items()}
+    columns["genPartFlav"] = _flavour(rng, origin)[by_pt]
+    columns["charge"] = rng.choice(np.array([-1, 1], np.int32), len(by_pt))
+    columns["mass"] = np.full(len(by_pt), _ELECTRON_MASS, np.float32)
     return SimulatedCollection(np.bincount(event, minlength=len(n_true)), columns)
 
 

@@ -1,7 +1,7 @@
 """The `shms` sample: electrons and pions in a spectrometer like the Super High Momentum Spectrometer of Hall C.
 
-A parametrised detector, not a full simulation: enough physics that each cut of a real analysis has its reason. Where
-a number comes from is said by a letter: [S] S. Ali et al., The SHMS 11 GeV/c spectrometer in Hall C, arXiv:2503.08706;
+The detector is parametrised, not fully simulated, with enough physics that each cut of a real analysis has its reason.
+A letter gives the source of a number: [S] S. Ali et al., The SHMS 11 GeV/c spectrometer in Hall C, arXiv:2503.08706;
 [M] H. Mkrtchyan et al., The lead-glass electromagnetic calorimeters of Hall C, NIM A 719 (2013) 85, arXiv:1204.6413;
 [P] the Review of Particle Physics; [c] chosen for this sample, of a size that such detectors have.
 
@@ -97,7 +97,7 @@ class _Deposit(NamedTuple):
 
 
 def _track(rng: np.random.Generator, electron: Mask) -> tuple[Array, Array, Array]:
-    """The track's dp in per cent, and its two slopes in rad."""
+    """Returns dp in per cent and the two slopes in rad of each track."""
     n = len(electron)
     dp = -12 + 36 * rng.random(n) ** np.where(electron, 1.0, 1.15)
     theta = rng.uniform(-0.045, 0.045, n) + 0.003 * rng.standard_normal(n)
@@ -106,12 +106,12 @@ def _track(rng: np.random.Generator, electron: Mask) -> tuple[Array, Array, Arra
 
 
 def _resolution(rng: np.random.Generator, energy: Array) -> Array:
-    """(n,) factors about 1: the calorimeter's resolution at an energy in GeV."""
+    """Returns factors (n,) about 1, the resolution of the calorimeter at an energy in GeV."""
     return np.asarray(1 + np.hypot(0.06 / np.sqrt(energy), 0.02) * rng.standard_normal(len(energy)))
 
 
 def _shower_share(energy: Array, depth: Array, offset: float) -> Array:
-    """The share of an electromagnetic shower of `energy` GeV up to `depth` radiation lengths.
+    """Returns the share of an electromagnetic shower of `energy` GeV up to `depth` radiation lengths.
 
     The longitudinal profile of the Review of Particle Physics, Passage of particles through matter, with b = 0.5;
     `offset` is -0.5 for electrons and 0.5 for photons.
@@ -121,7 +121,7 @@ def _shower_share(energy: Array, depth: Array, offset: float) -> Array:
 
 
 def _ionisation(rng: np.random.Generator, n: int) -> Array:
-    """(n,) what a track leaves in a cm of glass, in GeV."""
+    """Returns the energy in GeV (n,) that a track deposits in a cm of glass."""
     moyal = -np.log(np.maximum(rng.standard_normal(n) ** 2, 1e-12))  # Z normal: -ln Z² is Moyal's distribution
     return _IONISATION * np.maximum(1 + 0.12 * (moyal - 1.27), 0.2)  # 1.27 is the mean of Moyal's
 
@@ -149,7 +149,7 @@ def _pions(rng: np.random.Generator, p: Array) -> _Deposit:
     hadrons = p * rng.beta(1.5, 2.6, n) * (interacts & ~to_photons)
 
     def up_to(length: Array) -> Array:
-        """What the interaction leaves in the `length` cm of glass after it."""
+        """Returns the energy that the interaction deposits in the `length` cm of glass after it."""
         share = _shower_share(np.maximum(photons, 0.1), length / _RADIATION_LENGTH, 0.5)
         return np.asarray(photons * share - hadrons * np.expm1(-length / _HADRONIC_LENGTH))
 
@@ -160,7 +160,7 @@ def _pions(rng: np.random.Generator, p: Array) -> _Deposit:
 
 
 def _calorimeter(rng: np.random.Generator, p: Array, electron: Mask, x: Array, y: Array) -> _Deposit:
-    """What the calorimeter sees of particles of momentum p (GeV) at x, y (cm)."""
+    """Returns the measured energies of particles of momentum p (GeV) at x, y (cm)."""
     of_electrons, of_pions = _electrons(rng, p), _pions(rng, p)
     preshower, shower = (np.where(electron, e, h) for e, h in zip(of_electrons, of_pions, strict=True))
     inside = _inside(x, DEAD_X) * _inside(y, DEAD_Y)
@@ -168,13 +168,13 @@ def _calorimeter(rng: np.random.Generator, p: Array, electron: Mask, x: Array, y
 
 
 def _inside(position: Array, borders: tuple[float, float]) -> Array:
-    """The share of a shower of 2 cm width that lies between two borders."""
+    """Returns the share of a shower of 2 cm width that lies between two borders."""
     low, high = borders
     return np.asarray(ndtr((position - low) / 2.0) - ndtr((position - high) / 2.0))
 
 
 def _cherenkov(rng: np.random.Generator, p: Array, electron: Mask, x: Array) -> Array:
-    """Photo-electrons of the heavy-gas Cherenkov."""
+    """Returns the number of photo-electrons of the heavy-gas Cherenkov."""
     n = len(p)
     light = np.where(electron, 1.0, np.maximum(1 - (PION_THRESHOLD / p) ** 2, 0.0))
     knock_on = ~electron & (rng.random(n) < 0.03)
@@ -185,14 +185,14 @@ def _cherenkov(rng: np.random.Generator, p: Array, electron: Mask, x: Array) -> 
 
 
 def _beta(rng: np.random.Generator, p: Array, electron: Mask) -> Array:
-    """Velocity by time of flight."""
+    """Returns the velocity by time of flight."""
     mass = np.where(electron, _ELECTRON_MASS, _PION_MASS)
     width = np.where(rng.random(len(p)) < 0.05, 0.1, 0.02)
     return np.asarray(p / np.hypot(p, mass) + width * rng.standard_normal(len(p)))
 
 
 def _missing(rng: np.random.Generator, values: Array, share: float) -> Array:
-    """`values` with a share of them replaced by the code for a detector without a signal."""
+    """Returns `values` with a share of them replaced by the code for a detector without a signal."""
     return np.where(rng.random(len(values)) < share, MISSING, values)
 
 

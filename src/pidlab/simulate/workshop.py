@@ -50,19 +50,19 @@ class _Gaussian:
     covariance: Array
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
-        """(n, d) points."""
+        """Returns n points (n, d)."""
         normal = rng.standard_normal((n, len(self.mean)))
         return np.asarray(self.mean + normal @ np.linalg.cholesky(self.covariance).T)
 
     def log_density(self, z: Array) -> Array:
-        """(n,) logarithm of the density at z (n, d)."""
+        """Returns the logarithm of the density (n,) at z (n, d)."""
         pull = np.linalg.solve(np.linalg.cholesky(self.covariance), (z - self.mean).T)
         _, log_determinant = np.linalg.slogdet(2 * np.pi * self.covariance)
         return np.asarray(-0.5 * (np.sum(pull**2, axis=0) + log_determinant))
 
 
 def _correlated(widths: list[float], r12: float, r13: float, r23: float) -> Array:
-    """The covariance of three variables from their widths and correlations."""
+    """Returns the covariance of three variables from their widths and correlations."""
     correlation = np.array([[1, r12, r13], [r12, 1, r23], [r13, r23, 1]])
     return np.asarray(correlation * np.outer(widths, widths))
 
@@ -72,7 +72,7 @@ _BACKGROUND: Final = _Gaussian(np.zeros(3), _correlated([1.00, 1.05, 1.10], -0.2
 
 
 def _observed(z: Array) -> Array:
-    """The variables (n, 3) at the latent point z (n, 3)."""
+    """Returns the variables (n, 3) at the latent points z (n, 3)."""
     bent = z[:, 1] + _BEND * (z[:, 0] - _BEND_CENTRE) ** 2
     sheared = np.stack([z[:, 0], bent, z[:, 2] + _TILT * z[:, 1]], axis=1)
     u = (sheared - _CENTRE) / _SCALE
@@ -80,7 +80,7 @@ def _observed(z: Array) -> Array:
 
 
 def _latent(x: Array) -> Array:
-    """The latent point (n, 3) of the variables x (n, 3): the inverse of `_observed`."""
+    """Returns the latent points (n, 3) of the variables x (n, 3): the inverse of `_observed`."""
     z = _CENTRE + _SCALE * x / np.sqrt((1 - x) * (1 + x))
     z[:, 1] -= _BEND * (z[:, 0] - _BEND_CENTRE) ** 2
     z[:, 2] -= _TILT * z[:, 1]
@@ -88,7 +88,7 @@ def _latent(x: Array) -> Array:
 
 
 def log_likelihood_ratio(x: NDArray[np.floating[Any]]) -> Array:
-    """How much likelier species 0 than species 1 is at the variables x (n, 3): (n,) logarithms, abundances left out.
+    """Returns the log likelihood ratio (n,) of species 0 to species 1 at the variables x (n, 3), without abundances.
 
     No discriminant has a larger AUC (Neyman and Pearson, Phil. Trans. R. Soc. A 231 (1933) 289). The probability of
     species 0 in this sample is above 0.5 where the ratio is above log(10).
@@ -111,7 +111,7 @@ WORKSHOP: Final = Simulation("tree", 288_000, _block)
 
 
 def gaussian_toy(n_events: int, seed: int, distance: float = 1.8) -> tuple[Array, Integers, Array]:
-    """Two equally abundant Gaussian classes in three dimensions whose likelihood ratio is known: for closure tests.
+    """Draws two equally abundant Gaussian classes in three dimensions with a known likelihood ratio, for closure tests.
 
     Class 1 lies `distance` widths from class 0 along the first axis and has other correlations and widths, so the
     best border is a quadric.

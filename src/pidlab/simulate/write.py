@@ -1,29 +1,29 @@
-"""The door to the disk: a sample of simulated events becomes a ROOT file."""
+"""Writes samples of simulated events as ROOT files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from pidlab.errors import UsageError, nearest
-from pidlab.simulate.events import SimulatedEvents, Simulation
+from pidlab.simulate.events import Simulation
 from pidlab.simulate.nano import NANO
 from pidlab.simulate.shms import SHMS
 from pidlab.simulate.workshop import WORKSHOP
 
 SAMPLES: Final[Mapping[str, Simulation]] = MappingProxyType({"shms": SHMS, "workshop": WORKSHOP, "nano": NANO})
-"""The kinds of sample by the name that the command line knows."""
+"""The samples by the name that the command line takes."""
 
 
 def simulate(kind: str, path: Path, n_events: int | None = None, seed: int = 1) -> None:
-    """Write a sample of a kind in `SAMPLES` as a TTree; the same seed gives the same content.
+    """Writes a simulated sample as a TTree; the same seed gives the same content.
 
     Args:
         kind: shms, workshop or nano.
-        path: the file to write; it is replaced when the new one is whole.
-        n_events: how many events; left out: `SAMPLES[kind].n_events`.
+        path: the file to write; an existing file is replaced once the new one is complete.
+        n_events: number of events; None for `SAMPLES[kind].n_events`.
         seed: of the random numbers, 0 or larger.
 
     Raises:
@@ -42,30 +42,19 @@ def simulate(kind: str, path: Path, n_events: int | None = None, seed: int = 1) 
 
 
 def _write(path: Path, simulation: Simulation, n_events: int, seed: int) -> None:
-    from pidlab.rootio.files import WholeFile, writing  # uproot is imported only where something is written
+    import awkward as ak
+
+    from pidlab.rootio.files import WholeFile, writing  # awkward and uproot are imported only if a file is written
 
     with WholeFile(path, "zstd") as directory:
         tree = None
         for events in simulation.blocks(n_events, seed):
-            branches = _branches(events)
+            # Collections are jagged arrays of records: one list of candidates for each event.
+            branches = {**events.branches} | {
+                name: ak.unflatten(ak.zip(dict(candidates.fields)), candidates.counts)
+                for name, candidates in events.collections.items()
+            }
             with writing(path):
                 if tree is None:
-                    tree = directory.mktree(simulation.tree, {name: _type(values) for name, values in branches.items()})
+                    tree = directory.mktree(simulation.tree, {name: ak.type(v).content for name, v in branches.items()})
                 tree.extend(branches)
-
-
-def _branches(events: SimulatedEvents) -> dict[str, Any]:
-    """What uproot takes: arrays (n,), and for each collection a jagged array of records, n lists of them."""
-    import awkward as ak
-
-    branches: dict[str, Any] = dict(events.branches)
-    for name, candidates in events.collections.items():
-        branches[name] = ak.unflatten(ak.zip(dict(candidates.fields)), candidates.counts)
-    return branches
-
-
-def _type(values: Any) -> Any:
-    """The branch type of an array, numpy's or awkward's."""
-    import awkward as ak
-
-    return ak.type(values).content if isinstance(values, ak.Array) else values.dtype

@@ -1,4 +1,4 @@
-"""Tune: look for better parameters of a model, on the validation sample alone, in a study that can be resumed."""
+"""Tune: search for better parameters of a model, on the validation sample alone, in a study that can be resumed."""
 
 from pidlab.evaluate.results import Tuning
 from pidlab.tune.run import TuningRequest, TuningStopped, tune

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -130,10 +130,10 @@ def search_space(
             raise UsageError(f"--search {word}: say KEY=SPEC, such as learning_rate=log:0.005:0.3")
         texts.append((key, text, f"--search {word}"))
     space: dict[str, Dimension] = {}
-    for key, text, said in texts:
+    for key, text, place in texts:
         space.pop(key, None)
         if text != "keep":
-            space[key] = _checked(loaded, model, (key, text, said), allow_import)
+            space[key] = _checked(loaded, model, (key, text, place), allow_import)
     if not any(len(d.choices) != 1 for d in space.values()):
         raise UsageError(
             f"models.{model}: there is nothing to search in a {kind}; name parameters by --search KEY=SPEC"
@@ -142,15 +142,15 @@ def search_space(
 
 
 def _checked(loaded: LoadedConfig, model: str, asked: tuple[str, str, str], allow_import: Collection[str]) -> Dimension:
-    key, text, said = asked
+    key, text, place = asked
     try:
         found = dimension(text)
         for value in found.examples:
             check_models(with_parameters(loaded, model, {key: value}), allow_import)
     except ConfigError as error:
-        raise UsageError(f"{said}: {'; '.join(m.message for m in error.mistakes)}") from error
+        raise UsageError(f"{place}: {'; '.join(m.message for m in error.mistakes)}") from error
     except UsageError as error:
-        raise UsageError(f"{said}: {error}") from error
+        raise UsageError(f"{place}: {error}") from error
     return found
 
 
@@ -177,14 +177,6 @@ def with_parameters(loaded: LoadedConfig, model: str, parameters: Mapping[str, A
         else:
             section[key] = value
     return check_config(content, loaded.places, loaded.folder / f"{loaded.name}.yaml")
-
-
-Suggestion = Callable[[Suggests], dict[str, Any]]
-
-
-def suggestion(space: Mapping[str, Dimension]) -> Suggestion:
-    """Returns a function from a trial to the parameters that it takes."""
-    return lambda trial: {key: each.suggest(key, trial) for key, each in space.items()}
 
 
 def described(space: Mapping[str, Dimension]) -> dict[str, str]:

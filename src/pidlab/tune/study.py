@@ -1,4 +1,4 @@
-"""The study behind a tuning: optuna's, in a database that processes share and that outlives them."""
+"""The optuna study of a tuning, in a database that several processes can share and that can be resumed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +18,23 @@ from pidlab.evaluate.results import State, Tried
 if TYPE_CHECKING:
     import optuna
 
-PRUNERS = ("median", "halving", "none")
-_ALIVE, _PLACE, _REASON, _SECONDS, _TRIED = "alive", "place", "reason", "seconds", "tried"
-_STARTUP = 10  # trials at random before the sampler learns from them
-_BEAT, _SILENCE = 20.0, 180.0  # seconds: how often a trial says that it lives, and how long it may keep silent
+PRUNERS: Mapping[str, Callable[[Any], Any]] = {
+    "median": lambda pruners: pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3),
+    "halving": lambda pruners: pruners.SuccessiveHalvingPruner(),
+    "none": lambda pruners: pruners.NopPruner(),
+}
+"""The pruner of each name, made from the module `optuna.pruners`."""
+# Attributes of a trial in the database.
+_HEARTBEAT, _PROCESS, _REASON, _SECONDS, _TRIED = "alive", "place", "reason", "seconds", "tried"
+_STARTUP = 10  # random trials before the sampler learns from them
+_INTERVAL, _TIMEOUT = 20.0, 180.0  # seconds between heartbeats of a trial, and without one until it counts as dead
 
 
 def optuna_module() -> Any:
-    """Optuna, which keeps silent.
+    """Returns the package optuna, with its log switched off.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: optuna is not installed.
     """
     try:
         with warnings.catch_warnings():
@@ -41,27 +47,27 @@ def optuna_module() -> Any:
 
 
 def open_database(storage: str) -> Any:
-    """The database at an address, or in a file, which is then of SQLite.
+    """Opens the database at an address, or the SQLite database in a file.
 
     Raises:
-        UsageError: it cannot be opened, or holds something else.
+        UsageError: the database cannot be opened, or holds something else.
     """
     url = storage if "://" in storage else f"sqlite:///{Path(storage).resolve()}"
-    # processes that share a file wait for each other
-    patience = {"connect_args": {"timeout": 100}} if url.startswith("sqlite") else {}
+    # Processes that share a file wait for each other's locks, at most for 100 seconds.
+    options = {"connect_args": {"timeout": 100}} if url.startswith("sqlite") else {}
     try:
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        return _opened(url, patience)
+        return _opened(url, options)
     except UsageError:
         raise
-    except Exception as error:  # whatever the database's own library raises
+    except Exception as error:  # each database has its own library with its own errors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"--storage {storage}: cannot be used to keep trials in ({reason})") from error
 
 
 def _opened(url: str, options: Mapping[str, Any]) -> Any:
-    """The database; where another process makes the same tables at this moment, those that it has made."""
+    """Opens the database, again if another process was making the same tables at that moment."""
     optuna = optuna_module()
     for seconds in (0.5, 1.0, 2.0):
         try:
@@ -74,18 +80,18 @@ def _opened(url: str, options: Mapping[str, Any]) -> Any:
 
 
 class Study:
-    """Trials of one model on one sample, asked for and told one by one.
+    """The trials of one model on one sample.
 
-    A trial draws by the seed and its number, so that neither a resumed study nor a second process repeats draws.
-    While it runs it says so every 20 s; one that kept silent for three minutes, or whose process on this machine is
-    gone, is failed by whoever looks next.
+    The random numbers of a trial depend on the seed and its number, so that a resumed study and a second process do not
+    repeat them. A running trial writes a heartbeat every 20 s. A trial without one for three minutes, or whose process
+    on this machine has ended, is failed by the next process that looks.
 
     Args:
-        database: as `open_database` opens it.
-        name: of the study; a new one begins where there is none of this name.
+        database: an open database, from `open_database`.
+        name: of the study, which is created if the database does not hold it.
         maximise: whether a larger objective is better.
-        seed: of the draws.
-        pruner: median, halving or none.
+        seed: of the random numbers.
+        pruner: a key of `PRUNERS`.
     """
 
     def __init__(self, database: Any, name: str, *, maximise: bool, seed: int, pruner: str) -> None:
@@ -95,19 +101,13 @@ class Study:
             storage=database,
             study_name=name,
             direction="maximize" if maximise else "minimize",
-            pruner=self._pruner(pruner),
+            pruner=PRUNERS[pruner](self._optuna.pruners),
             load_if_exists=True,
         )
         self.n_others = len(self._optuna.get_all_study_names(database)) - 1
 
-    def _pruner(self, name: str) -> Any:
-        pruners = self._optuna.pruners
-        if name == "median":
-            return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3)
-        return pruners.SuccessiveHalvingPruner() if name == "halving" else pruners.NopPruner()
-
     def ask(self, suggest: Any, fixed: Mapping[str, Any] | None = None) -> tuple[optuna.Trial, dict[str, Any]]:
-        """A new trial and its parameters; `fixed` are values that it takes, in optuna's own terms."""
+        """Begins a trial and returns it with its parameters; `fixed` are values that it must take, in optuna's form."""
         if fixed:
             self._study.enqueue_trial(dict(fixed))
         trial = self._study.ask()
@@ -116,51 +116,47 @@ class Study:
             self._study.sampler = self._optuna.samplers.TPESampler(
                 seed=(self._seed + trial.number) % 2**32, n_startup_trials=_STARTUP, constant_liar=True
             )
-        trial.set_user_attr(_PLACE, f"{socket.gethostname()}:{os.getpid()}")
-        trial.set_user_attr(_ALIVE, time.time())
+        trial.set_user_attr(_PROCESS, f"{socket.gethostname()}:{os.getpid()}")
+        trial.set_user_attr(_HEARTBEAT, time.time())
         self._running[trial.number] = trial
         parameters = suggest(trial)
         trial.set_user_attr(_TRIED, parameters)
         return trial, parameters
 
-    def complete(self, trial: optuna.Trial, value: float, seconds: float) -> None:
-        """The trial's objective on validation."""
+    def record(self, trial: optuna.Trial, seconds: float, value: float | None, reason: str = "") -> None:
+        """Ends a trial; `value` is None if it was stopped early or, for this `reason`, could not be trained."""
         trial.set_user_attr(_SECONDS, seconds)
-        self._tell(trial, value)
+        if value is None:
+            trial.set_user_attr(_REASON, reason)
+        self._tell(trial, value, None if value is not None else self._optuna.trial.TrialState.PRUNED)
 
-    def pruned(self, trial: optuna.Trial, seconds: float, reason: str = "") -> None:
-        """The trial was given up early, or its model could not be trained, for this reason."""
-        trial.set_user_attr(_SECONDS, seconds)
-        trial.set_user_attr(_REASON, reason)
-        self._tell(trial, None, self._optuna.trial.TrialState.PRUNED)
-
-    def _tell(self, trial: optuna.Trial, value: float | None, state: Any = None) -> None:
+    def _tell(self, trial: optuna.Trial, value: float | None, state: Any) -> None:
         self._study.tell(trial, value, state, skip_if_finished=True)
         self._running.pop(trial.number, None)
 
     def give_up(self) -> None:
-        """Fail the trials that this process still runs."""
+        """Fails the trials that this process still runs."""
         for trial in list(self._running.values()):
             self._tell(trial, None, self._optuna.trial.TrialState.FAIL)
 
     def free_stale(self) -> None:
-        """Fail the trials of processes that are gone."""
+        """Fails the trials of processes that have ended."""
         states = self._optuna.trial.TrialState
         for trial in self._study.get_trials(deepcopy=False, states=(states.RUNNING,)):
             if trial.number not in self._running and _is_stale(trial.user_attrs, time.time()):
-                with suppress(ValueError):  # somebody else was faster
+                with suppress(ValueError):  # another process was faster
                     self._study.tell(trial.number, None, states.FAIL, skip_if_finished=True)
 
     @contextmanager
-    def beating(self) -> Iterator[None]:
-        """While the block lasts the running trials say that they live."""
+    def heartbeat(self) -> Iterator[None]:
+        """Writes heartbeats of the running trials during the block."""
         stop = threading.Event()
 
         def beat() -> None:
-            while not stop.wait(_BEAT):
+            while not stop.wait(_INTERVAL):
                 for trial in list(self._running.values()):
-                    with suppress(Exception):  # a trial that ended meanwhile, or a database that is busy
-                        trial.set_user_attr(_ALIVE, time.time())
+                    with suppress(Exception):  # the trial has just ended, or the database is busy
+                        trial.set_user_attr(_HEARTBEAT, time.time())
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -171,14 +167,14 @@ class Study:
             thread.join()
 
     def trials(self) -> tuple[Tried, ...]:
-        """All trials that were begun, in the order of their numbers."""
+        """Returns all trials that were begun, in the order of their numbers."""
         waiting = self._optuna.trial.TrialState.WAITING
         return tuple(_tried(t) for t in self._study.get_trials(deepcopy=False) if t.state != waiting)
 
     def importance(self) -> dict[str, float]:
-        """Parameter to its share of the objective's variance (functional ANOVA of a forest; Hutter et al., ICML 2014).
+        """Returns the share of each parameter in the objective's variance (functional ANOVA; Hutter et al., ICML 2014).
 
-        Empty with fewer than four complete trials, or where all came out alike.
+        It is empty with fewer than four complete trials, or if all have the same value.
         """
         complete = [t.value for t in self.trials() if t.state == "complete"]
         if len(complete) < 4 or min(complete) == max(complete):
@@ -191,19 +187,19 @@ class Study:
 
 
 def _is_stale(attributes: Mapping[str, Any], now: float) -> bool:
-    host, _, process = str(attributes.get(_PLACE, "")).rpartition(":")
-    if host == socket.gethostname() and process.isdigit() and not _lives(int(process)):
+    host, _, process = str(attributes.get(_PROCESS, "")).rpartition(":")
+    if host == socket.gethostname() and process.isdigit() and not _is_running(int(process)):
         return True
-    return now - float(attributes.get(_ALIVE, now)) > _SILENCE
+    return now - float(attributes.get(_HEARTBEAT, now)) > _TIMEOUT
 
 
-def _lives(process: int) -> bool:
+def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # it belongs to another user
+        pass
     return True
 
 
@@ -214,8 +210,3 @@ def _tried(trial: optuna.trial.FrozenTrial) -> Tried:
     state: State = states.get(trial.state.name, "refused" if reason else "pruned")
     value = trial.value if trial.value is not None and not reason else float("nan")
     return Tried(trial.number, state, value, attributes.get(_TRIED, {}), float(attributes.get(_SECONDS, 0.0)), reason)
-
-
-def fixed_parameters(trial: optuna.Trial, names: Sequence[str]) -> dict[str, Any]:
-    """Those parameters of a trial, as optuna keeps them, so that another takes the same."""
-    return {name: trial.params[name] for name in names if name in trial.params}

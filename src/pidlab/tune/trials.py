@@ -1,4 +1,4 @@
-"""Trials: a model with other parameters, trained on train, judged on validation, given up early where it lags."""
+"""Trials: a model with other parameters, trained on train, evaluated on validation, stopped early if it lags."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from pidlab.models.registry import Resources, build_estimator
 from pidlab.models.training import fit
 from pidlab.progress import Task
 from pidlab.sample import Sample
-from pidlab.tune.space import Dimension, suggestion, with_parameters
-from pidlab.tune.study import Study, fixed_parameters
+from pidlab.tune.space import Dimension, Suggests, with_parameters
+from pidlab.tune.study import Study
 
 if TYPE_CHECKING:
     import optuna
 
-_RUNGS = 20
-_OF_A_MEMBER = frozenset({"learning_rate", "weight_decay"})
+_RUNGS = 20  # times that a training is compared with others
+_OF_A_MEMBER = frozenset({"learning_rate", "weight_decay"})  # parameters that may differ between networks of one pass
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What is to be made best on validation: the AUC, or the misidentification at a signal efficiency.
+    """The quantity to optimise on validation: the AUC, or the misidentification rate at a signal efficiency.
 
     `target` is that efficiency, None for the AUC.
     """
@@ -48,10 +48,10 @@ class Objective:
 
     @classmethod
     def of(cls, text: str) -> Objective:
-        """`auc` or `misid:eff90`.
+        """Parses `auc`, or `misid:eff90` and the like.
 
         Raises:
-            UsageError: it is neither.
+            UsageError: the text is neither.
         """
         if text == "auc":
             return cls(None)
@@ -66,14 +66,14 @@ class Objective:
 
     @property
     def maximise(self) -> bool:
-        """True where more is better."""
+        """True if a larger value is better."""
         return self.target is None
 
     def value(self, score: Score, sample: Sample) -> float:
-        """The objective for the signal's scores (n,) of a sample, all other classes taken together.
+        """Returns the objective for the signal's scores (n,) of a sample, with all other classes taken together.
 
         Raises:
-            ModelError: it has no value there.
+            ModelError: the objective is undefined on the sample.
         """
         if self.target is None:
             area = auc_influence(score, sample.is_signal, sample.weight)
@@ -87,8 +87,8 @@ class Objective:
             raise ModelError("the objective has no value on the validation sample; look at its classes and weights")
         return found
 
-    def meanwhile(self, numbers: Mapping[str, float]) -> float | None:
-        """What trials are held against each other by while they train: the AUC where it is told, else the loss."""
+    def intermediate(self, numbers: Mapping[str, float]) -> float | None:
+        """Returns the value by which a pruner compares trials in training: from the AUC if reported, else the loss."""
         area, loss = numbers.get("validation_auc"), numbers.get("validation_loss")
         quality = area if area is not None else None if loss is None else -loss
         if quality is None or not math.isfinite(quality):
@@ -97,18 +97,18 @@ class Objective:
 
 
 def rung(done: int, total: int) -> int | None:
-    """Which twentieth of the training has just ended; None in between, and at the end."""
+    """Returns which twentieth of the training has just ended; None in between and at the end."""
     now = done * _RUNGS // total
     return now if done < total and now > (done - 1) * _RUNGS // total else None
 
 
-class Pruned(Exception):  # noqa: N818  # no error: it ends a training that lags behind
-    """Raised where training reports its progress."""
+class Pruned(Exception):  # noqa: N818  # it ends a training early, so it is no error
+    """Ends the training of a trial that lags behind the others."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where trials are made: it holds the training and the validation sample, and nothing of the test sample."""
+    """Trains and evaluates one model with any parameters, on a training and a validation sample, without test rows."""
 
     loaded: LoadedConfig
     model: str
@@ -118,78 +118,79 @@ class Bench:
     resources: Resources
 
     def fitted(self, parameters: Mapping[str, Any], progress: Any = None) -> FoldModel:
-        """The model with these parameters, trained as a run trains it.
+        """Returns the model with these parameters, trained as a run trains it.
 
         Raises:
-            ModelError: it cannot be trained.
+            ModelError: the model cannot be trained.
         """
         spec, config = self.spec(parameters), self.loaded.config
         return fit(spec, self.train, self.validation, config, self.resources, progress)
 
     def spec(self, parameters: Mapping[str, Any]) -> TrainableSpec:
-        """The model's section with these parameters."""
+        """Returns the model's section of the configuration with these parameters."""
         found = with_parameters(self.loaded, self.model, parameters).config.models[self.model]
         assert isinstance(found, TrainableSpec)
         return found
 
     def scores(self, fitted: FoldModel) -> Score:
-        """(n,) the signal's score on validation."""
+        """Returns the signal's scores (n,) on validation."""
         return np.ascontiguousarray(fitted.scores(self.validation.x)[:, self.validation.signal])
 
     def value(self, fitted: FoldModel) -> float:
-        """The objective on validation."""
+        """Returns the objective on validation."""
         return self.objective.value(self.scores(fitted), self.validation)
 
     @cached_property
     def prepared(self) -> TrainingInputs:
-        """What the network trains on, scaled once for all trials."""
+        """The input of networks, scaled once for all trials."""
         return prepare(self.spec({}), self.train, self.validation, self.loaded.config)
 
     def fingerprint(self, space: Mapping[str, str]) -> str:
-        """A hash of all that makes trials comparable: both samples, the configuration of training, the space."""
+        """Returns a hash of all that makes trials comparable: samples, training settings and search space."""
         digest = hashlib.blake2b(digest_size=8)
         for sample in (self.train, self.validation):
             for array in (sample.x, sample.y, sample.weight):
                 digest.update(np.ascontiguousarray(array).tobytes())
         config = self.loaded.config
-        told = {
+        settings = {
             "model": {k: v for k, v in self.loaded.content["models"][self.model].items() if k not in space},
             "settings": [config.scaling, config.balance, config.negative_weights, config.seed],
             "features": self.train.features,
             "classes": [self.train.classes, self.train.signal],
             "space": dict(space),
         }
-        digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
         return digest.hexdigest()
 
 
 class Trials:
-    """Makes trials of one study, alone or, for networks, several in one pass.
+    """Makes trials of one study one by one, or, for networks, several in one pass.
 
     Args:
-        bench: where they are trained and judged.
-        study: where they are asked for and told.
-        space: what they may try.
-        together: networks that train in one pass, at most.
+        bench: trains and evaluates the model.
+        study: suggests the parameters and records the results.
+        space: the values of each parameter.
+        together: the largest number of networks that train in one pass.
     """
 
     def __init__(self, bench: Bench, study: Study, space: Mapping[str, Dimension], together: int) -> None:
-        self._bench, self._study = bench, study
-        self._suggest = suggestion(space)
+        self._bench, self._study, self._space = bench, study, space
         is_network = isinstance(bench.spec({}), MlpModel) and "features" not in space
         self.together = together if is_network else 1
-        self._as_network = is_network
-        self._shape = [name for name in space if name not in _OF_A_MEMBER]
+        self._is_network = is_network
 
     def make(self, n: int, task: Task) -> None:
-        """Ask for up to `together` trials, at most n, train them and tell what came out."""
-        if not self._as_network:
+        """Makes up to `together` trials, at most n, and records their results."""
+        if not self._is_network:
             self._alone(task)
             return
         asked = [self._study.ask(self._suggest)]
-        shape = fixed_parameters(asked[0][0], self._shape)
+        shape = {name: v for name, v in asked[0][0].params.items() if name not in _OF_A_MEMBER}
         asked += [self._study.ask(self._suggest, shape) for _ in range(min(n, self.together) - 1)]
         self._together(asked, task)
+
+    def _suggest(self, trial: Suggests) -> dict[str, Any]:
+        return {name: values.suggest(name, trial) for name, values in self._space.items()}
 
     def _alone(self, task: Task) -> None:
         trial, parameters = self._study.ask(self._suggest)
@@ -199,28 +200,32 @@ class Trials:
             if self._lags(trial, done, total, numbers):
                 raise Pruned
 
+        value, reason = None, ""
         try:
             value = self._bench.value(self._bench.fitted(parameters, progress))
         except Pruned:
-            self._study.pruned(trial, time.perf_counter() - start)
+            pass
         except ModelError as error:
-            self._study.pruned(trial, time.perf_counter() - start, str(error))
-        else:
-            self._study.complete(trial, value, time.perf_counter() - start)
+            reason = str(error)
+        self._study.record(trial, time.perf_counter() - start, value, reason)
         task.advance()
 
     def _lags(self, trial: optuna.Trial, done: int, total: int, numbers: Mapping[str, float]) -> bool:
-        step, value = rung(done, total), self._bench.objective.meanwhile(numbers)
+        step, value = rung(done, total), self._bench.objective.intermediate(numbers)
         if step is None or value is None:
             return False
         trial.report(value, step)
         return trial.should_prune()
 
     def _together(self, asked: Sequence[tuple[optuna.Trial, dict[str, Any]]], task: Task) -> None:
-        bench, given, start = self._bench, self._bench.prepared, time.perf_counter()
-        if given.validation is None:
+        bench, inputs, start = self._bench, self._bench.prepared, time.perf_counter()
+        if inputs.validation is None:
             raise UsageError("a class is missing in the validation sample; raise split.validation")
-        networks = [self._network(bench.spec(parameters), given) for _, parameters in asked]
+        signal, seed = bench.train.signal, bench.loaded.config.seed
+        networks: list[Any] = [
+            build_estimator(bench.spec(parameters), inputs.names, signal, seed, bench.resources)
+            for _, parameters in asked
+        ]
         lagging: set[int] = set()
 
         def pruner(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
@@ -229,19 +234,15 @@ class Trials:
             return late
 
         found = networks[0].fit_variants(
-            given.x, given.y, given.weight,
-            variants=[n.get_params() for n in networks], validation=given.validation, pruner=pruner,
+            inputs.x, inputs.y, inputs.weight,
+            variants=[n.get_params() for n in networks], validation=inputs.validation, pruner=pruner,
         )  # fmt: skip
         seconds = (time.perf_counter() - start) / len(asked)
         for i, ((trial, _), network) in enumerate(zip(asked, found, strict=True)):
-            if i in lagging:
-                self._study.pruned(trial, seconds)
-            elif isinstance(network, ModelError):
-                self._study.pruned(trial, seconds, str(network))
-            else:
-                self._study.complete(trial, bench.value(FoldModel(given.columns, given.scaler, network)), seconds)
+            value, reason = None, ""
+            if isinstance(network, ModelError):
+                reason = "" if i in lagging else str(network)
+            elif i not in lagging:
+                value = bench.value(FoldModel(inputs.columns, inputs.scaler, network))
+            self._study.record(trial, seconds, value, reason)
             task.advance()
-
-    def _network(self, spec: TrainableSpec, given: TrainingInputs) -> Any:
-        bench = self._bench
-        return build_estimator(spec, given.names, bench.train.signal, bench.loaded.config.seed, bench.resources)

@@ -1,4 +1,4 @@
-"""The corrections of a run as correctionlib's schema has them: categories, bins and formulas, in JSON's types."""
+"""Builds the corrections of a run in correctionlib's schema: categories, bins and formulas, in JSON's types."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pidlab.measured import Array, Measured
 SYSTEMATICS = ("nominal", "low", "high")
 
 Node = dict[str, Any]
-_UNDEFINED: Node = {"nodetype": "category", "input": "systematic", "content": []}  # raises, whatever is asked
+_UNDEFINED: Node = {"nodetype": "category", "input": "systematic", "content": []}  # raises for every key
 _MARGIN, _SMALLEST = Decimal("2e-15"), Decimal("1e-300")
 _LINE = "[0]+[1]*(min(max(x,[2]),[3])-[2])"
 _SURFACE = "[0]+[1]*(min(max(x,[2]),[3])-[2])+(min(max(y,[4]),[5])-[4])*([6]+[7]*(min(max(x,[2]),[3])-[2]))"
 
 
 def corrections(results: Results, models: Sequence[ModelResult], fingerprint: str) -> Node:
-    """A CorrectionSet of schema 2 in JSON's types."""
+    """Returns a CorrectionSet of schema 2 in JSON's types."""
     signal = f"signal {results.signal}, classes {', '.join(results.classes)}"
     found = [
         correction
@@ -38,51 +38,49 @@ def corrections(results: Results, models: Sequence[ModelResult], fingerprint: st
 
 
 def _of_point(results: Results, model: ModelResult, point: WorkingPoint) -> Iterator[Node]:
-    """The corrections of one working point."""
+    """Yields the corrections of one working point."""
     name = correction_name(model, point)
-    told = f"{model.name} ({model.kind}) at {point.name}, {_decision(point)}. On the test sample"
+    if point.flat is None:
+        decision = f"score > {point.threshold!r}"
+    else:
+        decision = f"score > a threshold that follows {' and '.join(point.flat.names)}"
+    description = f"{model.name} ({model.kind}) at {point.name}, {decision}. On the test sample"
     content = {c: _by_systematic(rate_of(results, point, c)[:3], _leaf) for c in results.classes}
-    yield _correction(name, f"{told}, all of it.", ["particle", "systematic"], _category("particle", content))
+    yield _correction(name, f"{description}, all of it.", ["particle", "systematic"], _category("particle", content))
     for key, maps in grouped(model, point).items():
         content = {m.particle: _map_content(m) for m in maps}
         inputs = ["particle", *maps[0].names, "systematic"]
-        told_of_map = f"{told}, in bins of {' and '.join(maps[0].names)}.{_empty_bins(maps)}"
-        yield _correction(f"{name}{key}", told_of_map, inputs, _category("particle", content))
+        binned = f"{description}, in bins of {' and '.join(maps[0].names)}.{_empty_bins(maps)}"
+        yield _correction(f"{name}{key}", binned, inputs, _category("particle", content))
     if point.flat is not None:
         yield _threshold(f"{name}:threshold", f"The threshold of {model.name} at {point.name}.", point.flat)
 
 
 def rate_of(results: Results, point: WorkingPoint, particle: str) -> Measured:
-    """The efficiency of the signal, or the misidentification of another class."""
+    """Returns the efficiency of the signal, or the misidentification rate of another class."""
     return point.efficiency if particle == results.signal else point.misid[particle]
 
 
 def correction_name(model: ModelResult, point: WorkingPoint) -> str:
-    """What the correction of a working point is called; maps and thresholds add to it."""
+    """Returns the name of a working point's correction; those of its maps and threshold begin with it."""
     return f"{model.name}_{point.name}"
 
 
 def grouped(model: ModelResult, point: WorkingPoint) -> dict[str, list[EfficiencyMap]]:
-    """The maps of a working point by what they add to its name, the classes together; " #2" is a second binning."""
+    """Returns the maps of a working point by the end of their name, all classes together; " #2" is a second binning."""
     found: dict[str, list[EfficiencyMap]] = {}
     for m in (m for m in model.maps if m.working_point == point.name):
-        key = plain = f"[{', '.join(m.names)}]"
+        key = variables = f"[{', '.join(m.names)}]"
         number = 1
         while key in found and not all(map(np.array_equal, found[key][0].edges, m.edges)):
             number += 1
-            key = f"{plain} #{number}"
+            key = f"{variables} #{number}"
         found.setdefault(key, []).append(m)
     return found
 
 
-def _decision(point: WorkingPoint) -> str:
-    if point.flat is None:
-        return f"score > {point.threshold!r}"
-    return f"score > a threshold that follows {' and '.join(point.flat.names)}"
-
-
 def _empty_bins(maps: Sequence[EfficiencyMap]) -> str:
-    """A sentence about the bins that have no number; empty where all have one."""
+    """Returns a sentence about the bins without a number; empty if there are none."""
     found = []
     for m in maps:
         for place in np.argwhere(~np.isfinite(m.value)):
@@ -91,7 +89,7 @@ def _empty_bins(maps: Sequence[EfficiencyMap]) -> str:
     return f" No candidates, so no number: {'; '.join(found)}." if found else ""
 
 
-def _correction(name: str, told: str, inputs: Sequence[str], data: Node, **further: Any) -> Node:
+def _correction(name: str, description: str, inputs: Sequence[str], data: Node, **further: Any) -> Node:
     words = {"particle": "the true class", "systematic": "nominal, or low and high of the 68.3 % interval"}
     variables = [
         {"name": i, "type": "string" if i in words else "real", "description": words.get(i, "a spectator")}
@@ -100,7 +98,7 @@ def _correction(name: str, told: str, inputs: Sequence[str], data: Node, **furth
     output = {"name": "threshold" if further else "fraction that passes", "type": "real"}
     return {
         "name": name,
-        "description": told,
+        "description": description,
         "version": 1,
         "inputs": variables,
         "output": output,
@@ -115,7 +113,7 @@ def _category(name: str, content: Mapping[str, Any]) -> Node:
 
 
 def _by_systematic(bounds: Sequence[Any], node: Callable[[Any], Any]) -> Node:
-    """Nominal, low and high, each as `node` of its bounds."""
+    """Returns a category of nominal, low and high, with `node` of each."""
     return _category("systematic", {s: node(values) for s, values in zip(SYSTEMATICS, bounds, strict=True)})
 
 
@@ -131,10 +129,10 @@ def _map_content(m: EfficiencyMap) -> Node:
 
 
 def _just_below(edge: float) -> float:
-    """An edge that correctionlib reads as it is, or as a number below the edge by a few parts in 10^15.
+    """Returns the edge if correctionlib reads it exactly, otherwise a number lower by a few parts in 10^15.
 
-    Its parser is exact for up to 15 digits and powers of ten up to 22, and wrong by up to three units in the last place
-    beyond. A quantile of float32 values has 17 digits, and the event it comes from must stay on its side.
+    Its parser is exact up to 15 digits and powers of ten up to 22; beyond, it is wrong by up to three units in the last
+    place. A quantile of float32 values has 17 digits, and the event it comes from must stay on its side of the edge.
     """
     number = Decimal(repr(float(edge)))
     if not number.is_finite() or (len(number.as_tuple().digits) <= 15 and abs(int(number.as_tuple().exponent)) <= 22):
@@ -143,22 +141,22 @@ def _just_below(edge: float) -> float:
 
 
 def _just_above(edge: float) -> float:
-    """The end of a last bin that holds its edge, by the same few parts."""
+    """Returns an upper edge of a last bin that is higher by the same few parts, so that the bin holds its edge."""
     number = Decimal(repr(float(edge)))
     beyond = number + max(abs(number) * _MARGIN, _SMALLEST) if number.is_finite() else number
     return float(Context(15, ROUND_CEILING).create_decimal(beyond))
 
 
 def _binning(names: Sequence[str], edges: Sequence[Sequence[float] | Array], content: list[Any], flow: str) -> Node:
-    """Bins of one or two inputs; `content` runs over the last one first."""
+    """Returns bins of one or two inputs; in `content` the last input varies fastest."""
     sides = [[float(e) if np.isfinite(e) else str(e) for e in each] for each in edges]
     if len(names) == 1:
         return {"nodetype": "binning", "input": names[0], "edges": sides[0], "content": content, "flow": flow}
     return {"nodetype": "multibinning", "inputs": list(names), "edges": sides, "content": content, "flow": flow}
 
 
-def _threshold(name: str, told: str, flat: FlatThreshold) -> Node:
-    """A formula in each cell between the nodes, whose arguments stop at the cell's sides: so it holds outside too."""
+def _threshold(name: str, description: str, flat: FlatThreshold) -> Node:
+    """Returns a formula for each cell between the nodes; it clamps its arguments to the cell, so it holds outside."""
     nodes = [np.append(n, n + 1 + np.abs(n)) if len(n) == 1 else n for n in flat.nodes]
     values = np.asarray(flat.values)
     for axis, (own, stretched) in enumerate(zip(flat.nodes, nodes, strict=True)):
@@ -167,16 +165,17 @@ def _threshold(name: str, told: str, flat: FlatThreshold) -> Node:
     refs = [{"nodetype": "formularef", "index": 0, "parameters": cell.tolist()} for cell in cells]
     expression = _SURFACE if len(nodes) == 2 else _LINE
     formula = {"nodetype": "formula", "expression": expression, "parser": "TFormula", "variables": list(flat.names)}
-    return _correction(name, told, flat.names, _binning(flat.names, nodes, refs, "clamp"), generic_formulas=[formula])
+    binning = _binning(flat.names, nodes, refs, "clamp")
+    return _correction(name, description, flat.names, binning, generic_formulas=[formula])
 
 
 def _line(nodes: Array, values: Array) -> Array:
-    """(cells, 4) parameters of `_LINE`."""
+    """Returns the parameters of `_LINE` (cells, 4)."""
     return np.stack([values[:-1], np.diff(values) / np.diff(nodes), nodes[:-1], nodes[1:]], axis=1)
 
 
 def _surface(nodes: Sequence[Array], values: Array) -> Array:
-    """(cells, 8) parameters of `_SURFACE`, the cells of the last axis first."""
+    """Returns the parameters of `_SURFACE` (cells, 8); the cells of the last axis vary fastest."""
     x, y = np.diff(nodes[0])[:, None], np.diff(nodes[1])[None, :]
     corner = values[:-1, :-1]
     along_x, along_y = values[1:, :-1] - corner, values[:-1, 1:] - corner

@@ -1,4 +1,4 @@
-"""correctionlib: what models do at their working points, as one `corrections.json` (schema 2) for analyses.
+"""Writes the rates of models at their working points for correctionlib, as one `corrections.json` (schema 2).
 
 For a model `bdt` with a working point `eff90` the file holds
 
@@ -10,15 +10,15 @@ where `particle` is a class and `systematic` is nominal, low or high, the bounds
 score > threshold, strictly, both float32. Inputs are in the order of `inputs`, spectators under the names and in the
 units of the configuration.
 
-The bins are those of pidlab: [low, high), the last one with its upper edge. The file's edges are lower by 10^-15 of
-themselves where they have more than 15 digits, which correctionlib does not read exactly, and the last one is higher,
-so that an event on an edge is in the same bin. Beyond the bins, and for a spectator that is NaN, correctionlib raises:
-there is no number to give. Nor is there in a bin without candidates. JSON has no NaN and 0 would be wrong, so such a
-bin holds a category without keys, which raises too ("Index not available in Category"); the description names these
-bins. Look up only what lies in the range, or widen the map's bins.
+The bins are those of pidlab: [low, high), the last one with its upper edge. An edge with more than 15 digits, which
+correctionlib does not read exactly, is lower in the file by 10^-15 of itself, and the last edge is higher, so that an
+event on an edge falls into the same bin. correctionlib raises an error beyond the bins, for a spectator that is NaN,
+and in a bin without candidates: JSON has no NaN and 0 would be wrong, so such a bin holds a category without keys
+("Index not available in Category"), and the description names these bins. Look up values within the range only, or
+widen the bins of the map.
 
-A flat threshold is a formula in each cell between the nodes, bilinear there and constant beyond the outermost: the same
-function as pidlab's, and not a histogram of it. Where a spectator is NaN it is NaN, which nothing passes.
+A flat threshold is a formula in each cell between the nodes, bilinear there and constant beyond the outermost nodes: it
+is the same function as pidlab's, not a histogram of it. If a spectator is NaN the threshold is NaN, and nothing passes.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ _LIMIT = 1e-9
 
 
 def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEvents, run: Path) -> list[Exported]:
-    """`corrections.json` into the folder `output`, read back and held against the results of the run.
+    """Writes `corrections.json` into the folder `output`, reads it back and compares it with the results of the run.
 
-    Every bin is looked up inside and at its lower edges; flat thresholds at and between their nodes, beyond them, and
-    at the spectators of `events`.
+    Every bin is looked up inside and at its edges; flat thresholds at, between and beyond their nodes and at the
+    spectators of `events`.
 
     Raises:
         UsageError: correctionlib is not installed.
         DataError: the results of the run cannot be read.
-        ModelError: correctionlib refuses the file, or finds other numbers in it.
+        ModelError: correctionlib refuses the file, or reads other numbers from it.
     """
     library = _correctionlib()
     verify(run, "results.json")
@@ -74,10 +74,10 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
 
 
 def _check_points(results: Results, bundle: Bundle, name: str, path: Path) -> None:
-    """Refuse results that are not those of the models in the same folder.
+    """Checks that the results belong to the models in the same folder.
 
     Raises:
-        ModelError: they hold no such model, or other working points of it.
+        ModelError: the results hold no such model, or other working points.
     """
     if name not in results.models:
         raise ModelError(f"{path}: holds nothing of the model {name!r}; make the run again")
@@ -100,10 +100,10 @@ def _correctionlib() -> ModuleType:
 def _differences(
     written: Any, results: Results, models: Sequence[ModelResult], events: ParityEvents
 ) -> Iterator[float]:
-    """What the file answers, held against what was measured, everywhere.
+    """Yields the differences of the numbers read from the file and those measured.
 
     Raises:
-        ModelError: there is a difference, or an answer where there is no number.
+        ModelError: they differ, or the file gives a number that was not measured.
     """
     for model, point in [(m, p) for m in models for p in m.working_points]:
         name = correction_name(model, point)
@@ -121,7 +121,7 @@ def _differences(
 
 
 def _compared(written: Any, name: str, particle: str, places: Array, expected: Array) -> float:
-    """Places (n, spectators) with their nominal, low and high (3, n), NaN where the file must not answer."""
+    """Returns the largest difference at places (n, spectators) from (3, n) bounds, NaN if there must be no answer."""
     worst = 0.0
     for systematic, numbers in zip(SYSTEMATICS, expected, strict=True):
         defined = np.isfinite(numbers)
@@ -144,7 +144,7 @@ def _answer(correction: Any, particle: str, place: Array, systematic: str) -> fl
 
 
 def _answers(m: EfficiencyMap) -> tuple[Array, Array]:
-    """Places (n, spectators) inside each bin and on its edges, and nominal, low and high (3, n) there."""
+    """Returns places (n, spectators) inside each bin and on its edges, and nominal, low and high (3, n) there."""
     both = list(itertools.product(*(_places_along(e) for e in m.edges)))
     index = tuple(np.array([[i for _, i in place] for place in both]).T)
     places = np.array([[x for x, _ in place] for place in both])
@@ -152,7 +152,7 @@ def _answers(m: EfficiencyMap) -> tuple[Array, Array]:
 
 
 def _places_along(edges: Array) -> list[tuple[float, int]]:
-    """The finite edges and a place between each two of them, each with its bin."""
+    """Returns the finite edges and a place between each two of them, each with its bin."""
     finite = np.clip(edges, -1e300, 1e300)
     inside = finite[:-1] + (finite[1:] - finite[:-1]) / 2
     n = len(inside)
@@ -161,7 +161,7 @@ def _places_along(edges: Array) -> list[tuple[float, int]]:
 
 
 def _places(flat: FlatThreshold, events: ParityEvents) -> dict[str, Array]:
-    """Spectators at the nodes, between and beyond them, NaN, and those of the events."""
+    """Returns spectators at, between and beyond the nodes, NaN, and those of the events."""
     axes = []
     for nodes in flat.nodes:
         between = (nodes[1:] + nodes[:-1]) / 2

@@ -1,4 +1,4 @@
-"""The parity check of a header: it is compiled into a small program, which scores the events that pidlab scored."""
+"""Writes a C++ header and checks it: compiled into a small program, it scores the events that pidlab scored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,42 +22,47 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.export.cpp.event import EventMember
 from pidlab.export.cpp.header import Header
-from pidlab.export.parity import LIMIT, ParityEvents, largest_difference
-from pidlab.expressions.literals import cpp_string
+from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
+from pidlab.expressions.literals import cpp_identifier, cpp_string
+from pidlab.runs.bundle import Bundle
 
 NOT_CHECKED = "not checked: no C++ compiler"
 _COMPILERS = ("g++", "clang++", "c++")
 _FLAGS = ("-std=c++17", "-O1")
-_SECONDS = 600
-_LIMITS = {"bdt": 1e-6}
+_TIMEOUT = 600  # seconds
+_LIMITS = {"bdt": 1e-6}  # by type of model; LIMIT for the others
 _HEADER = "exported.h"
-# What a compiler may need of the environment. Everything else could change what is compiled or run.
-_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "ROOTSYS", "SDKROOT", "DEVELOPER_DIR")
+# The variables that a compiler may need. Any other variable could change what is compiled or run.
+_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "ROOTSYS", "SDKROOT", "DEVELOPER_DIR")
 
 
-def checked(header: Header, path: Path, events: ParityEvents) -> tuple[float, str]:
-    """The largest difference of any score between the header and pidlab, and a note; NaN where nothing can compile it.
+def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEvents, run: Path) -> list[Exported]:
+    """Writes `pid_RUN.h` into the folder `output` and checks it on `events` if a compiler or ROOT is installed.
 
     Raises:
-        ModelError: it does not compile, or disagrees.
+        UsageError: a model or an expression cannot be written in C++.
+        ModelError: the header does not compile, or disagrees with pidlab.
     """
-    with tempfile.TemporaryDirectory(prefix="pidlab-export-") as name:
-        folder = Path(name)
-        found = outputs_of(header, path, events, folder)
-    return (math.nan, NOT_CHECKED) if found is None else (compared(header, path.name, found, events), "")
+    header = Header(bundle, models, events, cpp_identifier(f"pid_{run.resolve().name}"))
+    path = output / f"{header.namespace}.h"
+    path.write_text(header.text(), encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="pidlab-export-") as folder:
+        found = outputs_of(header, path, events, Path(folder))
+    worst, note = (math.nan, NOT_CHECKED) if found is None else (compared(header, path.name, found, events), "")
+    return [Exported(path, "header", tuple(models), worst, len(events), note)]
 
 
 def outputs_of(header: Header, path: Path, events: ParityEvents, folder: Path) -> dict[str, NDArray[np.float64]] | None:
-    """What the header says of the events, by output; None where there is neither a compiler nor ROOT.
+    """Returns what the header computes for the events, by output; None if there is neither a compiler nor ROOT.
 
     Raises:
-        ModelError: it does not compile, or does not run through.
+        ModelError: the header does not compile, or the program fails.
     """
-    program, given, answer = folder / "check.cpp", folder / "events.bin", folder / "answer.bin"
+    program, data, answer = folder / "check.cpp", folder / "events.bin", folder / "answer.bin"
     program.write_text(_program(header, folder / _HEADER), encoding="utf-8")
     shutil.copyfile(path, folder / _HEADER)
-    given.write_bytes(b"".join(_column(m, events.branches[m.branch]) for m in header.event.members))
-    words = [str(given), str(len(events)), str(answer)]
+    data.write_bytes(b"".join(_column(m, events.branches[m.branch]) for m in header.event.members))
+    words = [str(data), str(len(events)), str(answer)]
     if compiler := find_compiler():
         command = [*compiler, *_FLAGS, "-o", str(folder / "check"), str(program)]
         _run(command, path.name, "does not compile", folder)
@@ -67,13 +72,16 @@ def outputs_of(header: Header, path: Path, events: ParityEvents, folder: Path) -
         _run(command, path.name, "fails in cling", folder)
     else:
         return None
-    names = [*_outputs(header), *(f"plain {m}" for m in header.models)]
+    names = ["pid_selected"]
+    for model in header.models:
+        names += [*header.columns_of(model), *(f"pid_{model}_{d.name}" for d in header.bundle.decisions[model])]
+    names += [f"{model}(…)" for model in header.models]
     values = np.fromfile(answer).reshape(len(events), len(names))
     return {name: values[:, i] for i, name in enumerate(names)}
 
 
 def find_compiler() -> list[str]:
-    """The C++ compiler of the environment variable CXX, or the first one found; empty where there is none."""
+    """Returns the compiler that the environment variable CXX names, or the first one found; empty if there is none."""
     named = shlex.split(os.environ.get("CXX", ""))
     if named and shutil.which(named[0]):
         return named
@@ -81,59 +89,47 @@ def find_compiler() -> list[str]:
 
 
 def compared(header: Header, file: str, found: Mapping[str, NDArray[np.float64]], events: ParityEvents) -> float:
-    """The largest difference of any score.
+    """Returns the largest difference of any score.
 
-    A decision may differ only where the score is as near to its threshold as the scores of this model differ.
+    A decision may differ only if the score is as close to its threshold as the scores of this model differ.
 
     Raises:
         ModelError: a score or a decision disagrees.
     """
     bundle, worst = header.bundle, 0.0
     largest_difference(f"{file}: the selection", found["pid_selected"], events.selected, 0)
-    for model in header.models:
-        scores = np.where(events.selected[:, None], events.scores[model], np.float32(np.nan))
-        contender = bundle.models[model]
-        limit = _LIMITS.get(contender.kind, LIMIT)
-        own = 0.0
-        for column, index in header.columns_of(model).items():
-            own = max(own, largest_difference(f"{file}: {column}", found[column], scores[:, index], limit))
-        signal = scores[:, bundle.recipe.signal]
-        own = max(own, largest_difference(f"{file}: {model}(…)", found[f"plain {model}"], signal, limit))
-        for i, d in enumerate(bundle.decisions[model]):
-            differ = found[f"pid_{model}_{d.name}"] != events.passed[model][d.name]
+    for name in header.models:
+        scores = np.where(events.selected[:, None], events.scores[name], np.float32(np.nan))
+        model = bundle.models[name]
+        columns = {**header.columns_of(name), f"{name}(…)": bundle.recipe.signal}
+        limit = _LIMITS.get(model.kind, LIMIT)
+        own = max(largest_difference(f"{file}: {c}", found[c], scores[:, i], limit) for c, i in columns.items())
+        for i, d in enumerate(bundle.decisions[name]):
+            differ = found[f"pid_{name}_{d.name}"] != events.passed[name][d.name]
             at = np.float64(d.threshold) if d.flat is None else thresholds_at(d.flat, events.spectators)
-            distance = np.abs(scores[:, contender.decision_column(i)] - np.asarray(at).astype(np.float32))
+            distance = np.abs(scores[:, model.decision_column(i)] - np.asarray(at).astype(np.float32))
             far = differ & ~(distance <= max(own, np.finfo(np.float32).eps if d.flat else 0.0))
-            largest_difference(f"{file}: the decision pid_{model}_{d.name}", far, np.zeros(len(far)), 0)
+            largest_difference(f"{file}: the decision pid_{name}_{d.name}", far, np.zeros(len(far)), 0)
         worst = max(worst, own)
     return worst
 
 
-def _outputs(header: Header) -> list[str]:
-    """The names that `outputs` shows a visitor, in order."""
-    names = ["pid_selected"]
-    for model in header.models:
-        names += [*header.columns_of(model), *(f"pid_{model}_{d.name}" for d in header.bundle.decisions[model])]
-    return names
-
-
 def _program(header: Header, file: Path) -> str:
+    """Returns the program's source: the header, calls of its functions of plain values, and `parity_check.cpp`."""
     calls = "".join(
         f"   writer({cpp_string(m)}, pid::{header.names[m]}"
         f"({', '.join(f'event.{b.name}' for b in header.members_of(m))}));\n"
         for m in header.models
     )
-    plain = f"template <class Writer>\nvoid plain_calls(const pid::Event& event, Writer& writer)\n{{\n{calls}}}\n"
-    fixed = (Path(__file__).parent / "parity_check.cpp").read_text(encoding="utf-8")
-    unused = "   static_cast<void>(event);\n"
     return (
         f'#include "{file}"\nnamespace pid = {header.namespace};\n'
-        f"{plain.replace('{' + chr(10), '{' + chr(10) + unused, 1)}{fixed}"
+        "template <class Writer>\nvoid call_with_values([[maybe_unused]] const pid::Event& event, Writer& writer)\n"
+        f"{{\n{calls}}}\n{(Path(__file__).parent / 'parity_check.cpp').read_text(encoding='utf-8')}"
     )
 
 
 def _column(member: EventMember, column: Any) -> bytes:
-    """The values of a branch as the program reads them, behind the number of their bytes."""
+    """Returns the values of a branch as the program reads them, behind the number of their bytes."""
     dtype = {"double": "<f8", "std::int64_t": "<i8", "std::uint64_t": "<u8", "bool": "<u8"}.get(member.number_type)
     if dtype is None:
         words = [str(word).encode() for word in column]
@@ -141,37 +137,39 @@ def _column(member: EventMember, column: Any) -> bytes:
     elif not member.is_list:
         content = np.asarray(column).astype(dtype).tobytes()
     else:
-        counts = (
-            np.full(len(column), column.shape[1]) if isinstance(column, np.ndarray) else ak.to_numpy(ak.num(column))
-        )
-        flat = np.asarray(column).reshape(-1) if isinstance(column, np.ndarray) else ak.to_numpy(ak.flatten(column))
+        jagged = ak.from_numpy(column) if isinstance(column, np.ndarray) else column
+        counts, flat = ak.to_numpy(ak.num(jagged)), ak.to_numpy(ak.flatten(jagged))
         parts = np.split(flat.astype(dtype), np.cumsum(counts)[:-1])
         content = b"".join(len(part).to_bytes(8, "little") + part.tobytes() for part in parts)
     return len(content).to_bytes(8, "little") + content
 
 
 def _run(command: list[str], file: str, failed: str, folder: Path) -> None:
-    """Run a program in a temporary folder, where no settings of others lie, with little of the environment."""
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    """Runs a program in a temporary folder, where no configuration files lie, with little of the environment.
+
+    Raises:
+        ModelError: the program fails or takes too long.
+    """
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment |= {"HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C"}
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=_SECONDS, check=False,
+            errors="replace", timeout=_TIMEOUT, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"{file}: {failed}: {command[0]} took more than {_SECONDS} s") from error
+        raise ModelError(f"{file}: {failed}: {command[0]} took more than {_TIMEOUT} s") from error
     if done.returncode:
-        told = "\n    ".join((done.stderr or done.stdout).strip().splitlines()[:12])
-        raise ModelError(f"{file}: {failed} ({' '.join(command[:3])} …, exit {done.returncode}):\n    {told}")
+        output = "\n    ".join((done.stderr or done.stdout).strip().splitlines()[:12])
+        raise ModelError(f"{file}: {failed} ({' '.join(command[:3])} …, exit {done.returncode}):\n    {output}")
 
 
 _IN_CLING = """
 import os, sys
 import ROOT
-program, given, n, answer = sys.argv[1:]
+program, events, n, answer = sys.argv[1:]
 ok = ROOT.gInterpreter.Declare(open(program).read())
-code = ROOT.pidlab_check.run(given, int(n), answer) if ok else 2
+code = ROOT.pidlab_check.run(events, int(n), answer) if ok else 2
 sys.stdout.flush()
 os._exit(code)
 """

@@ -1,8 +1,8 @@
-"""What a header knows of an event in C++: its branches, the selection, the features and other expressions of them."""
+"""Writes the event of a header in C++: its branches, and the selection and features as expressions of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pidlab.errors import ExpressionError, UsageError
@@ -27,7 +27,7 @@ _RESERVED = ("event", "value", "x")
 
 @dataclass(frozen=True, slots=True)
 class EventMember:
-    """A branch as a member of `Event`: its name in the tree, its name in C++, and what it holds."""
+    """A branch as a member of `Event`, with its name in the tree and in C++."""
 
     branch: str
     name: str
@@ -35,21 +35,21 @@ class EventMember:
 
     @property
     def is_list(self) -> bool:
-        """Whether it holds a list of numbers."""
+        """Whether the branch holds a list of numbers in each event."""
         return bool(self.kind.shape)
 
     @property
     def number_type(self) -> str:
-        """The C++ type of each number in it."""
+        """The C++ type of each number."""
         return "std::int64_t" if self.is_list and self.kind.number is Number.BOOL else _TYPES[self.kind.number]
 
     @property
     def type(self) -> str:
-        """The C++ type."""
+        """The C++ type of the member."""
         return f"std::vector<{self.number_type}>" if self.is_list else self.number_type
 
     def declaration(self) -> str:
-        """The line in `struct Event`."""
+        """Returns the line in `struct Event`."""
         start = {"double": " = std::numeric_limits<double>::quiet_NaN()", "bool": " = false"}.get(self.type, " = 0")
         start = "" if self.is_list or self.type == "std::string" else start
         return f"   {self.type} {self.name}{start}; // {cpp_comment(self.branch)}\n"
@@ -57,20 +57,20 @@ class EventMember:
 
 @dataclass(frozen=True, slots=True)
 class EventText:
-    """The members of `Event`, and the C++ of expressions of them."""
+    """The members of `Event`; writes expressions of them in C++."""
 
     members: tuple[EventMember, ...]
 
     def members_of(self, expressions: Sequence[Expression]) -> list[EventMember]:
-        """The members that the expressions read."""
+        """Returns the members that the expressions read."""
         names = {name for expression in expressions for name in expression.branches}
         return [m for m in self.members if m.branch in names]
 
     def value(self, where: str, expression: Expression) -> str:
-        """C++ for the number that an expression of `event` is; NaN where an element that it reads does not exist.
+        """Returns C++ for the value of an expression; NaN in events without an element that it reads.
 
         Raises:
-            UsageError: it has no meaning for a single row.
+            UsageError: the expression has no meaning for a single row; `where` is its place in the configuration.
         """
         only = expression.steps[0] if len(expression.steps) == 1 else None
         if isinstance(only, Branch) and not only.indices:
@@ -79,10 +79,10 @@ class EventText:
         return f"({exists} ? double({text}) : std::numeric_limits<double>::quiet_NaN())" if exists else text
 
     def truth(self, where: str, expression: Expression) -> str:
-        """C++ for the truth of an expression of `event`; false where an element that it reads does not exist.
+        """Returns C++ for the truth of an expression; false in events without an element that it reads.
 
         Raises:
-            UsageError: it has no meaning for a single row.
+            UsageError: the expression has no meaning for a single row; `where` is its place in the configuration.
         """
         text, exists = self._text(where, expression)
         return f"({exists} && detail::holds({text}))" if exists else f"detail::holds({text})"
@@ -91,16 +91,17 @@ class EventText:
         return {m.branch: m for m in self.members}
 
     def _text(self, where: str, expression: Expression) -> tuple[str, str]:
-        """The C++ of the expression, and the condition that its elements exist (empty where there are none)."""
+        """Returns the C++ of the expression and the condition, which may be empty, that the elements it reads exist."""
         members = self._by_branch()
-        exact = dict(_exact(expression.steps, members))
-        steps = tuple(_shortened(expression.steps, exact))
         elements = [s for s in expression.steps if isinstance(s, Branch) and s.indices]
         if any(len(s.indices) > 1 for s in elements):
             raise UsageError(_refusal(where, expression, "an array of several dimensions has no place in Event"))
-        texts = {branch: f"event.{m.name}" for branch, m in members.items()} | {t: t for t in exact.values()}
+        steps = _with_comparisons(expression.steps, members)
         try:
-            text = to_cpp(Expression(expression.text, steps), texts.__getitem__)
+            text = to_cpp(
+                Expression(expression.text, steps),
+                lambda name: f"event.{members[name].name}" if name in members else name,
+            )
         except ExpressionError as error:
             raise UsageError(_refusal(where, expression, error.message)) from error
         exists = [f"event.{members[s.name].name}.size() > {s.indices[0]}" for s in elements]
@@ -113,7 +114,7 @@ def _refusal(where: str, expression: Expression, why: str) -> str:
 
 
 def event_text(expressions: Sequence[Expression], events: ParityEvents) -> EventText:
-    """The members for all branches that are read, of the types that they have in the run's inputs."""
+    """Returns members for all branches that the expressions read, with the types of the run's inputs."""
     members: list[EventMember] = []
     for branch in sorted({name for expression in expressions for name in expression.branches}):
         kind = kind_from_array(events.branches[branch])
@@ -121,20 +122,24 @@ def event_text(expressions: Sequence[Expression], events: ParityEvents) -> Event
     return EventText(tuple(members))
 
 
-def _exact(steps: Sequence[Step], members: Mapping[str, EventMember]) -> Iterator[tuple[int, str]]:
-    """Comparisons of whole numbers, which doubles would round: the place of each in `steps`, and its C++."""
-    for i, step in enumerate(steps):
-        if isinstance(step, Apply) and step.name in _COMPARISONS and i >= 2:
-            sides = [_whole(s, members) for s in steps[i - 2 : i]]
-            if all(sides) and any(isinstance(s, Branch) for s in steps[i - 2 : i]):
-                yield i, _compared(step.name, *sides)  # type: ignore[arg-type]  # none is None
+def _with_comparisons(steps: Sequence[Step], members: Mapping[str, EventMember]) -> tuple[Step, ...]:
+    """Returns the steps, each comparison of integers, which doubles would round, as one branch named by its C++."""
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, Apply) and step.name in _COMPARISONS:
+            left, right = (_integer(s, members) for s in found[-2:])
+            if left and right and any(isinstance(s, Branch) for s in found[-2:]):
+                found[-2:] = [Branch(_comparison(step.name, left, right), (), step.position, step.length)]
+                continue
+        found.append(step)
+    return tuple(found)
 
 
-def _whole(step: Step, members: Mapping[str, EventMember]) -> tuple[str, str] | None:
-    """The C++ of a whole number and its sort (signed, unsigned, or any: a constant that fits both); None for others."""
+def _integer(step: Step, members: Mapping[str, EventMember]) -> tuple[str, str] | None:
+    """Returns the C++ of an integer and signed, unsigned or any (a constant that fits both); None for other steps."""
     if isinstance(step, Constant) and isinstance(step.value, int) and not isinstance(step.value, bool):
         return (f"{step.value}ull", "unsigned") if step.value >= 2**63 else (f"{step.value}ll", "any")
-    if not isinstance(step, Branch) or not members[step.name].kind.number.is_integer:
+    if not isinstance(step, Branch) or step.name not in members or not members[step.name].kind.number.is_integer:
         return None
     sort = "unsigned" if members[step.name].kind.number is Number.UNSIGNED else "signed"
     index = "".join(f"[{i}]" for i in step.indices)
@@ -142,7 +147,8 @@ def _whole(step: Step, members: Mapping[str, EventMember]) -> tuple[str, str] | 
     return f"{kind}(event.{members[step.name].name}{index})", sort
 
 
-def _compared(operator: str, left: tuple[str, str], right: tuple[str, str]) -> str:
+def _comparison(operator: str, left: tuple[str, str], right: tuple[str, str]) -> str:
+    """Returns an exact comparison: a negative number is less than every unsigned one."""
     (a, sort), (b, other) = left, right
     if {sort, other} == {"signed", "unsigned"}:
         less_than_all = f"{a if sort == 'signed' else b} < 0"
@@ -153,21 +159,11 @@ def _compared(operator: str, left: tuple[str, str], right: tuple[str, str]) -> s
     return f"({a} {operator} {b})"
 
 
-def _shortened(steps: Sequence[Step], exact: Mapping[int, str]) -> Iterator[Step]:
-    """The steps with each exact comparison as a branch, whose name is its C++."""
-    inside = {i - k for i in exact for k in (1, 2)}
-    for i, step in enumerate(steps):
-        if i in exact:
-            yield Branch(exact[i], (), step.position, step.length)
-        elif i not in inside:
-            yield step
-
-
 def selection_text(bundle: Bundle, event: EventText) -> str:
-    """The function `selected`."""
+    """Returns the function `selected`."""
     cuts = [
-        f"   if (!{event.truth(f'selection.{name}', stated.expression)}) return false; // {cpp_comment(name)}\n"
-        for name, stated in bundle.recipe.selection
+        f"   if (!{event.truth(f'selection.{name}', located.expression)}) return false; // {cpp_comment(name)}\n"
+        for name, located in bundle.recipe.selection
     ]
     return (
         "/// Whether the event passes the selection of the run.\n"
@@ -176,11 +172,11 @@ def selection_text(bundle: Bundle, event: EventText) -> str:
 
 
 def features_text(bundle: Bundle, event: EventText) -> str:
-    """The function `features`: float32, NaN where missing."""
+    """Returns the function `features`."""
     lines = []
-    for j, (feature, stated) in enumerate(bundle.recipe.features):
-        value = event.value(f"features.{feature.name}", stated.expression)
-        codes = " || ".join(f"value == {_code(code)}" for code in missing_values(feature))
+    for j, (feature, located) in enumerate(bundle.recipe.features):
+        value = event.value(f"features.{feature.name}", located.expression)
+        codes = " || ".join(f"value == {number(float(code))}" for code in missing_values(feature))
         missing = f"{codes} ? std::numeric_limits<float>::quiet_NaN() : " if codes else ""
         lines.append(
             f"   {{ const auto value = {value}; x[{j}] = {missing}detail::narrowed(value); }}"
@@ -194,12 +190,8 @@ def features_text(bundle: Bundle, event: EventText) -> str:
     )
 
 
-def _code(code: float) -> str:
-    return number(float(code))
-
-
 def struct_text(event: EventText) -> str:
-    """`struct Event`, and `branches`, which shows a visitor the name of each branch beside its member."""
+    """Returns `struct Event`, and `branches`, which hands a visitor the name of each branch with its member."""
     shown = "".join(f"   visit({cpp_string(m.branch)}, event.{m.name});\n" for m in event.members)
     return (
         "/// The branches that scores are computed from, with the values of one row.\n"
@@ -212,16 +204,13 @@ def struct_text(event: EventText) -> str:
 
 
 def arguments(members: Sequence[EventMember]) -> tuple[str, str, str]:
-    """A function of the plain values: its template line (for lists), its parameters, and the `Event` made from them."""
+    """Returns the template line (for lists), the parameters and the `Event` of a function of plain values."""
     lists = [m for m in members if m.is_list]
     template = f"template <{', '.join(f'class L{i}' for i in range(len(lists)))}>\n" if lists else ""
-    types = {m.branch: f"const L{i}&" for i, m in enumerate(lists)}
-    written = {
-        m.branch: types.get(m.branch, "const std::string&" if m.type == "std::string" else m.type) for m in members
-    }
-    parameters = ", ".join(f"{written[m.branch]} {m.name}" for m in members)
-    filled = "".join(
-        f"   event.{m.name} = {f'detail::copied<{m.number_type}>({m.name})' if m.is_list else m.name};\n"
-        for m in members
-    )
-    return template, parameters, f"   Event event;\n{filled}"
+    types = {m: f"const L{i}&" for i, m in enumerate(lists)}
+    parameters, filled = [], ""
+    for m in members:
+        kind = types.get(m, "const std::string&" if m.type == "std::string" else m.type)
+        parameters.append(f"{kind} {m.name}")
+        filled += f"   event.{m.name} = {f'detail::copied<{m.number_type}>({m.name})' if m.is_list else m.name};\n"
+    return template, ", ".join(parameters), f"   Event event;\n{filled}"

@@ -1,11 +1,11 @@
-"""One C++17 header for models of a run: selection, features, scores and decisions, without any library."""
+"""Writes one C++17 header for models of a run: selection, features, scores and decisions, without any library."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,21 +20,9 @@ from pidlab.expressions import Expression
 from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.runs.bundle import Bundle, Decision
 
-_RESERVED = (
-    "Event",
-    "branches",
-    "candidates",
-    "define",
-    "detail",
-    "features",
-    "outputs",
-    "selected",
-    "std",
-    "event",
-    "value",
-    "x",
-)
-_PLAIN = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
+_NAMES = "Event branches candidates define detail features outputs selected std event value x"
+_RESERVED = tuple(_NAMES.split())
+_COLUMN_NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 _INCLUDES = "algorithm array cmath cstddef cstdint cstring limits string type_traits utility vector"
 
 
@@ -42,35 +30,36 @@ class Header:
     """The text of a header and the names in it.
 
     Attributes:
-        names: model to its name in C++.
-        event: the branches that are read, as members of `Event`.
+        names: the C++ name of each model.
+        flat: the spectators that flat working points follow.
+        event: the branches that the models read, as members of `Event`.
+        candidates: the branches with one value for each candidate, if a row is a candidate.
     """
 
     def __init__(self, bundle: Bundle, models: Sequence[str], events: ParityEvents, namespace: str) -> None:
         self.bundle, self.models, self.namespace, self.candidates = bundle, tuple(models), namespace, events.members
         self.names: dict[str, str] = {}
-        for model in models:
-            self.names[model] = cpp_identifier(model, [*_RESERVED, namespace, *self.names.values()])
-        self.flat = flat_spectators(bundle)
-        wanted = [e for model in models for e in self.expressions_of(model)]
+        for name in models:
+            self.names[name] = cpp_identifier(name, [*_RESERVED, namespace, *self.names.values()])
+        self.flat = {name: located.expression for name, located in flat_spectators(bundle).items()}
+        scored = [e for name in models for e in self.expressions_of(name)]
         flat = {n for m in models for d in bundle.decisions[m] if d.flat for n in d.flat.names}
-        self.event = event_text([*wanted, *(self.flat[name] for name in flat)], events)
+        self.event = event_text([*scored, *(self.flat[name] for name in flat)], events)
         self.has_features = any(bundle.models[m].fitted for m in models)
 
-    def expressions_of(self, model: str) -> list[Expression]:
-        """What is read to score one model: the selection, and the features or its own expression."""
+    def expressions_of(self, name: str) -> list[Expression]:
+        """Returns the expressions that score one model: the selection, and the features or its own expression."""
         recipe = self.bundle.recipe
-        own = (
-            [recipe.expression_models[model]] if model in recipe.expression_models else [s for _, s in recipe.features]
-        )
-        return [s.expression for s in [*(s for _, s in recipe.selection), *own]]
+        own = recipe.expression_models.get(name)
+        scored = [s for _, s in recipe.features] if own is None else [own]
+        return [s.expression for s in [*(s for _, s in recipe.selection), *scored]]
 
-    def columns_of(self, model: str) -> dict[str, int]:
-        """The names that friend trees have for the scores of a model, and the class of each."""
-        return score_branches(model, self.bundle.models[model])
+    def columns_of(self, name: str) -> dict[str, int]:
+        """Returns the names of a model's scores in friend trees, and the class of each."""
+        return score_branches(name, self.bundle.models[name])
 
     def text(self) -> str:
-        """The whole header."""
+        """Returns the whole header."""
         guard = f"{self.namespace.upper()}_H"
         pieces = (Path(__file__).parent / "pieces.h").read_text(encoding="utf-8")
         event, bundle = self.event, self.bundle
@@ -83,7 +72,7 @@ class Header:
             selection_text(bundle, event),
             features_text(bundle, event) if self.has_features else "",
             f"namespace detail {{\n\n{models}}} // namespace detail\n",
-            *(self._model(model) for model in self.models),
+            *(self._model(name) for name in self.models),
             self._outputs(),
             frame_text(self),
         ]
@@ -95,6 +84,7 @@ class Header:
         )
 
     def _head(self) -> str:
+        """Returns the comment at the top, which says how to use the header."""
         ns, first = self.namespace, self.models[0]
         recipe, point = self.bundle.recipe, next(iter(self.bundle.decisions[first]), None)
         name = self.names[first]
@@ -115,68 +105,72 @@ class Header:
             "Where an event is not selected the score is NaN and every decision is false; a decision is",
             "score > threshold. Nothing here changes a state: all of it may be called from many threads.",
         ]
-        return "".join(f"// {line}".rstrip() + "\n" for line in map(_line, lines))
+        return "".join(
+            f"// {' ' * (len(line) - len(line.lstrip()))}{cpp_comment(line)}".rstrip() + "\n" for line in lines
+        )
 
-    def members_of(self, model: str) -> list[EventMember]:
-        """The members that one model needs."""
-        return self.event.members_of(self.expressions_of(model))
+    def members_of(self, name: str) -> list[EventMember]:
+        """Returns the members that one model needs."""
+        return self.event.members_of(self.expressions_of(name))
 
-    def _model(self, model: str) -> str:
-        """The functions of one model that a user calls."""
-        bundle, name = self.bundle, self.names[model]
+    def _model(self, name: str) -> str:
+        """Returns the functions of one model that a user calls."""
+        bundle, cpp_name = self.bundle, self.names[name]
         classes, signal = bundle.recipe.classes, bundle.recipe.signal
-        k = n_scores(bundle.models[model])
-        x = "features(event).data()" if bundle.models[model].fitted else "nullptr"
+        k = n_scores(bundle.models[name])
+        x = "features(event).data()" if bundle.models[name].fitted else "nullptr"
         nothing = f"detail::nothing<{k}>()"
-        template, parameters, filled = arguments(self.members_of(model))
+        template, parameters, filled = arguments(self.members_of(name))
         listed, wanted = cpp_comment(", ".join(classes)), cpp_comment(classes[signal])
         text = (
-            f"/// {cpp_comment(model)}: the scores of {listed}; NaN where the event is not selected.\n"
-            f"inline std::array<float, {k}> scores_{name}(const Event& event)\n"
-            f"{{\n   return selected(event) ? detail::scores_{name}(event, {x}) : {nothing};\n}}\n\n"
-            f"/// {cpp_comment(model)}: the score of {wanted}; NaN where the event is not selected.\n"
-            f"inline float score_{name}(const Event& event)\n{{\n   return scores_{name}(event)[{signal}];\n}}\n\n"
+            f"/// {cpp_comment(name)}: the scores of {listed}; NaN where the event is not selected.\n"
+            f"inline std::array<float, {k}> scores_{cpp_name}(const Event& event)\n"
+            f"{{\n   return selected(event) ? detail::scores_{cpp_name}(event, {x}) : {nothing};\n}}\n\n"
+            f"/// {cpp_comment(name)}: the score of {wanted}; NaN where the event is not selected.\n"
+            f"inline float score_{cpp_name}(const Event& event)\n"
+            f"{{\n   return scores_{cpp_name}(event)[{signal}];\n}}\n\n"
             f"/// The same from the values of the branches.\n"
-            f"{template}inline float {name}({parameters})\n{{\n{filled}   return score_{name}(event);\n}}\n\n"
+            f"{template}inline float {cpp_name}({parameters})\n{{\n{filled}   return score_{cpp_name}(event);\n}}\n\n"
         )
-        return text + "".join(self._decision(model, i, d) for i, d in enumerate(bundle.decisions[model]))
+        return text + "".join(self._decision(name, i, d) for i, d in enumerate(bundle.decisions[name]))
 
-    def _decision(self, model: str, number: int, decision: Decision) -> str:
-        name, column = f"{self.names[model]}_{decision.name}", self.bundle.models[model].decision_column(number)
+    def _decision(self, name: str, number: int, decision: Decision) -> str:
+        """Returns the functions of one working point, with the nodes of its threshold if that follows spectators."""
+        cpp_name, column = f"{self.names[name]}_{decision.name}", self.bundle.models[name].decision_column(number)
         if decision.flat is None:
             test = f"score > {literal(np.float32(decision.threshold))}"
-            tables, also, given = "", "", ""
+            tables, parameter, argument = "", "", ""
         else:
-            nodes = [f"detail::{name}_nodes{i}" for i in range(len(decision.flat.nodes))]
+            nodes = [f"detail::{cpp_name}_nodes{i}" for i in range(len(decision.flat.nodes))]
             tables = "".join(
                 table(n.removeprefix("detail::"), values) for n, values in zip(nodes, decision.flat.nodes, strict=True)
-            ) + table(f"{name}_thresholds", decision.flat.values)
+            ) + table(f"{cpp_name}_thresholds", decision.flat.values)
             tables = f"namespace detail {{\n{tables}}} // namespace detail\n\n"
-            where = f"the working point {decision.name} of {model}"
+            where = f"the working point {decision.name} of {name}"
             at = [f"double({self.event.value(where, self.flat[n])})" for n in decision.flat.names]
-            test = f"score > detail::threshold_at({', '.join([*nodes, f'detail::{name}_thresholds', *at])})"
-            also, given = ", const Event& event", ", event"
+            test = f"score > detail::threshold_at({', '.join([*nodes, f'detail::{cpp_name}_thresholds', *at])})"
+            parameter, argument = ", const Event& event", ", event"
         return (
-            f"{tables}/// Whether a score of {cpp_comment(model)} passes {cpp_comment(decision.name)}.\n"
-            f"inline bool passed_{name}(float score{also})\n{{\n   return {test};\n}}\n\n"
-            f"/// Whether the event is selected and passes {cpp_comment(decision.name)} of {cpp_comment(model)}.\n"
-            f"inline bool passed_{name}(const Event& event)\n"
-            f"{{\n   return passed_{name}(scores_{self.names[model]}(event)[{column}]{given});\n}}\n\n"
+            f"{tables}/// Whether a score of {cpp_comment(name)} passes {cpp_comment(decision.name)}.\n"
+            f"inline bool passed_{cpp_name}(float score{parameter})\n{{\n   return {test};\n}}\n\n"
+            f"/// Whether the event is selected and passes {cpp_comment(decision.name)} of {cpp_comment(name)}.\n"
+            f"inline bool passed_{cpp_name}(const Event& event)\n"
+            f"{{\n   return passed_{cpp_name}(scores_{self.names[name]}(event)[{column}]{argument});\n}}\n\n"
         )
 
     def _outputs(self) -> str:
-        """The function that shows a visitor everything, each thing computed once."""
+        """Returns the function that hands a visitor every score and decision, each computed once."""
         lines, n = "", len(self.bundle.recipe.features)
-        for model in self.models:
-            name, contender = self.names[model], self.bundle.models[model]
-            scored = f"detail::scores_{name}(event, {'x.data()' if contender.fitted else 'nullptr'})"
-            nothing = f"detail::nothing<{n_scores(contender)}>()"
+        for name in self.models:
+            cpp_name, model = self.names[name], self.bundle.models[name]
+            scored = f"detail::scores_{cpp_name}(event, {'x.data()' if model.fitted else 'nullptr'})"
+            nothing = f"detail::nothing<{n_scores(model)}>()"
             lines += f"   {{\n      const auto scores = kept ? {scored} : {nothing};\n"
-            for column, index in self.columns_of(model).items():
+            for column, index in self.columns_of(name).items():
                 lines += f"      visit({cpp_string(column)}, scores[{index}]);\n"
-            for i, d in enumerate(self.bundle.decisions[model]):
-                score = f"scores[{contender.decision_column(i)}]{', event' if d.flat else ''}"
-                lines += f"      visit({cpp_string(f'pid_{model}_{d.name}')}, passed_{name}_{d.name}({score}));\n"
+            for i, d in enumerate(self.bundle.decisions[name]):
+                score = f"scores[{model.decision_column(i)}]{', event' if d.flat else ''}"
+                lines += f"      visit({cpp_string(f'pid_{name}_{d.name}')}, passed_{cpp_name}_{d.name}({score}));\n"
             lines += "   }\n"
         x = f"   const auto x = kept ? features(event) : detail::nothing<{n}>();\n" if self.has_features else ""
         return (
@@ -186,14 +180,8 @@ class Header:
         )
 
 
-def _line(text: str) -> str:
-    indent = text[: len(text) - len(text.lstrip(" "))]
-    return indent + cpp_comment(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the data frame: `function` of another column (where there is one) and of branches."""
+class Column(NamedTuple):
+    """A column of the data frame: a `function` of the column `source`, empty if there is none, and of branches."""
 
     name: str
     type: str
@@ -203,12 +191,12 @@ class Column:
 
 
 def frame_text(header: Header) -> str:
-    """`define`, and the functions of branches that ROOT compiles for it; the header itself includes nothing of ROOT."""
+    """Returns `define` and the functions of plain values that it uses; the header itself includes nothing of ROOT."""
     selection = header.event.members_of([s.expression for _, s in header.bundle.recipe.selection])
     functions = _function("selected", "bool", selection, "selected(event)")
     columns = [Column("pid_selected", "bool", "frame_selected", "", selection)]
-    for model in header.models:
-        own, found = _model(header, model)
+    for name in header.models:
+        own, found = _model(header, name)
         functions, columns = functions + own, columns + found
     calls = "".join(f"\n      .Define({cpp_string(c.name)}, {_defined(header, c)})" for c in columns)
     aliases = "".join(
@@ -223,31 +211,33 @@ def frame_text(header: Header) -> str:
     )
 
 
-def _model(header: Header, model: str) -> tuple[str, list[Column]]:
-    """The functions and columns of one model: all its scores in a column that ROOT hides, then each of them."""
-    name, members, contender = header.names[model], header.members_of(model), header.bundle.models[model]
-    all_scores, kind = f"rdf_pid_{name}_", f"std::array<float, {n_scores(contender)}>"  # ROOT hides rdf…_
-    functions = _function(name, kind, members, f"scores_{name}(event)")
-    columns = [Column(all_scores, kind, f"frame_{name}", "", members)]
+def _model(header: Header, name: str) -> tuple[str, list[Column]]:
+    """Returns the functions and columns of one model: a hidden column of all scores, then each score and decision."""
+    cpp_name, members, model = header.names[name], header.members_of(name), header.bundle.models[name]
+    all_scores, kind = f"rdf_pid_{cpp_name}_", f"std::array<float, {n_scores(model)}>"  # ROOT hides rdf…_
+    functions = _function(cpp_name, kind, members, f"scores_{cpp_name}(event)")
+    columns = [Column(all_scores, kind, f"frame_{cpp_name}", "", members)]
     scores = f"const {kind}& scores"
-    for column, index in header.columns_of(model).items():
-        functions += _function(f"{name}_{index}", "float", [], f"scores[{index}]", scores)
-        columns.append(Column(column, "float", f"frame_{name}_{index}", all_scores, []))
-    for i, d in enumerate(header.bundle.decisions[model]):
+    for column, index in header.columns_of(name).items():
+        functions += _function(f"{cpp_name}_{index}", "float", [], f"scores[{index}]", scores)
+        columns.append(Column(column, "float", f"frame_{cpp_name}_{index}", all_scores, []))
+    for i, d in enumerate(header.bundle.decisions[name]):
         followed = header.event.members_of([header.flat[n] for n in d.flat.names]) if d.flat else []
-        result = f"passed_{name}_{d.name}(scores[{contender.decision_column(i)}]{', event' if d.flat else ''})"
-        functions += _function(f"passed_{name}_{d.name}", "bool", followed, result, scores)
-        columns.append(Column(f"pid_{model}_{d.name}", "bool", f"frame_passed_{name}_{d.name}", all_scores, followed))
+        result = f"passed_{cpp_name}_{d.name}(scores[{model.decision_column(i)}]{', event' if d.flat else ''})"
+        functions += _function(f"passed_{cpp_name}_{d.name}", "bool", followed, result, scores)
+        columns.append(
+            Column(f"pid_{name}_{d.name}", "bool", f"frame_passed_{cpp_name}_{d.name}", all_scores, followed)
+        )
     return functions, columns
 
 
 def _column_of(member: EventMember) -> str:
-    """The name of a branch in expressions of a data frame."""
-    return member.branch if _PLAIN.fullmatch(member.branch) else f"pid_branch_{member.name}"
+    """Returns the name of a branch in expressions of a data frame."""
+    return member.branch if _COLUMN_NAME.fullmatch(member.branch) else f"pid_branch_{member.name}"
 
 
 def _function(name: str, kind: str, members: Sequence[EventMember], result: str, first: str = "") -> str:
-    """A function `frame_NAME` of plain values."""
+    """Returns a function `frame_NAME` of plain values."""
     template, parameters, filled = arguments(members)
     filled = filled if "event" in result else ""
     listed = ", ".join(part for part in (first, parameters) if part)
@@ -255,21 +245,17 @@ def _function(name: str, kind: str, members: Sequence[EventMember], result: str,
 
 
 def _defined(header: Header, column: Column) -> str:
-    """The further arguments of `Define`: a function of another column, or text for ROOT to compile with its types."""
-    if column.source and not column.members and not header.candidates:
-        return f"detail::{column.function}, {{{cpp_string(column.source)}}}"
-    return cpp_string(_called(header, column))
-
-
-def _called(header: Header, column: Column) -> str:
-    """What ROOT is to compile for one column: a call, or one for each candidate."""
-    call, source = f"{header.namespace}::detail::{column.function}", [column.source] if column.source else []
+    """Returns the further arguments of `Define`: a function of another column, or text that ROOT compiles."""
+    call, source = f"detail::{column.function}", [column.source] if column.source else []
+    if source and not column.members and not header.candidates:
+        return f"{call}, {{{cpp_string(column.source)}}}"
+    call = f"{header.namespace}::{call}"
     if not header.candidates:
-        return f"{call}({', '.join([*source, *map(_column_of, column.members)])})"
+        return cpp_string(f"{call}({', '.join([*source, *map(_column_of, column.members)])})")
     lists = [_column_of(m) for m in header.event.members if m.branch in header.candidates]
     taken = [f"{name}[i]" for name in source]
     taken += [f"{_column_of(m)}[i]" if m.branch in header.candidates else _column_of(m) for m in column.members]
-    return (
+    return cpp_string(
         f"ROOT::RVec<{column.type}> result({(source or lists)[0]}.size()); "
         f"for (std::size_t i = 0; i < result.size(); ++i) result[i] = {call}({', '.join(taken)}); return result;"
     )

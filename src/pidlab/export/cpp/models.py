@@ -1,4 +1,4 @@
-"""The trained models as C++: tables of numbers and a function that hands them to the pieces in `pieces.h`."""
+"""Writes trained models in C++: tables of numbers, and a function that passes them to the templates in `pieces.h`."""
 
 from __future__ import annotations
 
@@ -29,40 +29,40 @@ EstimatorWriter = Callable[[str, Any, str, int], tuple[str, str]]
 """Takes a name, an estimator and the C++ name and the length of its input; returns tables and the end of a function."""
 
 
-def model_text(name: str, contender: Model, event: EventText) -> str:
-    """The function `scores_NAME(event, x)` and all that it needs; x is a pointer to the features.
+def model_text(name: str, model: Model, event: EventText) -> str:
+    """Returns the function `scores_NAME(event, x)` and all that it uses; x is a pointer to the features.
 
     Raises:
-        UsageError: the model is of a type that cannot be written in C++, or its expression cannot.
+        UsageError: the model's type or its expression cannot be written in C++.
     """
-    n = n_scores(contender)
+    n = n_scores(model)
     head = f"inline std::array<float, {n}> scores_{name}("
-    if not contender.fitted:
-        return f"{head}const Event& event, const float*)\n{{\n{_given(contender, event)}}}\n"
-    if "header" not in MODEL_TYPES[contender.kind].exports:
+    if not model.fitted:
+        return f"{head}const Event& event, const float*)\n{{\n{_expression(model, event)}}}\n"
+    if "header" not in MODEL_TYPES[model.kind].exports:
         others = "export it with --format onnx, or name the other models with --model"
-        raise UsageError(f"models.{contender.name}: a model of type {contender.kind!r} has no C++; {others}")
-    folds = [f"{name}_fold{i}" for i in range(len(contender.fitted))]
-    text = "".join(_fold(fold, fitted, contender) for fold, fitted in zip(folds, contender.fitted, strict=True))
+        raise UsageError(f"models.{model.name}: a model of type {model.kind!r} has no C++; {others}")
+    folds = [f"{name}_fold{i}" for i in range(len(model.fitted))]
+    text = "".join(_fold(fold, fitted, model) for fold, fitted in zip(folds, model.fitted, strict=True))
     calls = [f"{fold}(x)" for fold in folds]
-    if contender.calibration is not None:
-        text += _calibration(f"calibrated_{name}", contender.calibration, n)
+    if model.calibration is not None:
+        text += _calibration(f"calibrated_{name}", model.calibration, n)
         calls = [f"calibrated_{name}({call})" for call in calls]
     if len(calls) > 1:
         calls = [f"mean(std::array<std::array<float, {n}>, {len(calls)}>{{{{{', '.join(calls)}}}}})"]
     return f"{text}{head}const Event&, const float* x)\n{{\n   return {calls[0]};\n}}\n"
 
 
-def n_scores(contender: Model) -> int:
-    """The number of columns of a model's scores: the classes, and the decisions of cuts without a score."""
-    return len(contender.recipe.classes) + len(contender.per_point_cuts)
+def n_scores(model: Model) -> int:
+    """Returns the number of scores of a model: one for each class, and the decisions of cuts without a score."""
+    return len(model.recipe.classes) + len(model.per_point_cuts)
 
 
-def _given(contender: Model, event: EventText) -> str:
-    """The body for somebody's cuts or score, as `Model` has them."""
-    recipe, n_classes = contender.recipe, len(contender.recipe.classes)
-    expression, where = recipe.expression_models[contender.name].expression, f"models.{contender.name}"
-    if contender.fixed_cut:
+def _expression(model: Model, event: EventText) -> str:
+    """Returns the body for a model that is an expression, with the scores that `Model` gives it."""
+    recipe, n_classes = model.recipe, len(model.recipe.classes)
+    expression, where = recipe.expression_models[model.name].expression, f"models.{model.name}"
+    if model.fixed_cut:
         value, other = f"{event.truth(where, expression)} ? 1.0f : 0.0f", "1 - signal"
     else:
         value, other = f"single(double({event.value(where, expression)}))", "-signal"
@@ -72,7 +72,7 @@ def _given(contender: Model, event: EventText) -> str:
 
 
 def _calibration(name: str, calibration: Calibrator, n: int) -> str:
-    """The function `NAME(scores)` of a calibration."""
+    """Returns the function `NAME(scores)` of a calibration."""
     if isinstance(calibration, Temperature):
         tables, body = "", f"   return at_temperature(scores, {number(calibration.temperature)});\n"
     else:
@@ -89,8 +89,8 @@ def _calibration(name: str, calibration: Calibrator, n: int) -> str:
     return f"{tables}inline {kind} {name}(const {kind}& scores)\n{{\n{body}}}\n"
 
 
-def _fold(name: str, fitted: FoldModel, contender: Model) -> str:
-    """The function `NAME(x)` of one fitted model: its own features, scaled, through the estimator."""
+def _fold(name: str, fitted: FoldModel, model: Model) -> str:
+    """Returns the function `NAME(x)` of one fold model, which scales its features and applies the estimator."""
     d = len(fitted.columns)
     lines = [f"   const float own[] = {{{', '.join(f'x[{j}]' for j in fitted.columns)}}};\n"]
     tables, source = "", "own"
@@ -98,12 +98,12 @@ def _fold(name: str, fitted: FoldModel, contender: Model) -> str:
         tables, scaled = _scaling(name, fitted.scaler)
         lines += scaled
         source, d = "scaled", d + len(fitted.scaler.indicators)
-    if contender.per_point_cuts:
-        own_tables, body = "", _boxes(fitted.estimator, contender, source)
+    if model.per_point_cuts:
+        own_tables, body = "", _boxes(fitted.estimator, model, source)
     else:
-        write: EstimatorWriter = imported(MODEL_TYPES[contender.kind].exports["header"])
+        write: EstimatorWriter = imported(MODEL_TYPES[model.kind].exports["header"])
         own_tables, body = write(name, fitted.estimator, source, d)
-    signature = f"inline std::array<float, {n_scores(contender)}> {name}(const float* x)"
+    signature = f"inline std::array<float, {n_scores(model)}> {name}(const float* x)"
     return f"{tables}{own_tables}{signature}\n{{\n{''.join(lines)}{body}}}\n"
 
 
@@ -145,11 +145,11 @@ def cuts(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     return tables, f"{unused}   const float signal = {scores[0]};\n   return {{{{{pair}}}}};\n"
 
 
-def _boxes(model: Any, contender: Model, x: str) -> str:
-    """The decisions of cuts without a score, behind the first one as scores of the classes."""
-    recipe, decisions, body = contender.recipe, [], f"   static_cast<void>({x});\n"
-    for i, (_, efficiency) in enumerate(contender.per_point_cuts):
-        box = model.box(efficiency)
+def _boxes(cuts: Any, model: Model, x: str) -> str:
+    """Returns the body for cuts without a score: the first decision as scores of the classes, then all decisions."""
+    recipe, decisions, body = model.recipe, [], f"   static_cast<void>({x});\n"
+    for i, (_, efficiency) in enumerate(model.per_point_cuts):
+        box = cuts.box(efficiency)
         faces = [f"{x}[{j}] > {number(v)}" for j, v in enumerate(box.low) if np.isfinite(v)]
         faces += [f"{x}[{j}] < {number(v)}" for j, v in enumerate(box.high) if np.isfinite(v)]
         body += f"   const float box{i} = {' && '.join(faces) or 'true'} ? 1.0f : 0.0f;\n"
@@ -174,7 +174,7 @@ def trees(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     tables += table(f"{name}_roots", (np.cumsum(sizes) - sizes).astype(np.uint32))
     tables += table(f"{name}_depths", np.array([depth for _, depth in flat], np.uint8))
     ends = np.searchsorted([tree.margin for tree in trees], np.arange(len(forest.base) + 1))
-    # leaf tables add up in double precision, xgboost one tree after the other in single precision
+    # Leaf tables are added in double precision; xgboost adds one tree after the other in single precision.
     kind = "double" if forest.has_tables else "float"
     tree_tables = ", ".join(f"{name}_{each}" for each in ("nodes", "roots", "depths"))
     margins = ", ".join(
@@ -186,9 +186,9 @@ def trees(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
 
 
 def _breadth_first(tree: Any, d: int) -> tuple[list[tuple[np.float32, int, int]], int]:
-    """(value or threshold, slot, step to the left child) of each node, children side by side; and the depth."""
+    """Returns (value or threshold, slot, step to the left child) of each node, children side by side, and the depth."""
     waiting, nodes, depth = [(0, 0)], [], 0
-    for place, (node, level) in enumerate(waiting):  # grows while it is walked
+    for place, (node, level) in enumerate(waiting):  # the list grows during the loop
         depth = max(depth, level)
         if tree.left[node] < 0:
             nodes.append((np.float32(tree.value[node]), 2 * d, 0))
@@ -214,7 +214,7 @@ def network(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     for m, network in enumerate(networks):
         own = f"{name}_member{m}"
         tables += "".join(_matrices(own, network.weights, network.biases))
-        body += _passed_on(own, shapes, first.activation, x)
+        body += _layers(own, shapes, first.activation, x)
         last = "ab"[(len(shapes) - 1) % 2]
         logits = ", ".join(f"double({last}[{i}]{spoiled})" for i in range(k))
         body += f"   const auto member{m} = posterior(std::array<double, {k}>{{{{{logits}}}}});\n"
@@ -234,8 +234,8 @@ def _matrices(name: str, weights: Any, biases: Any) -> Iterator[str]:
         yield table(f"{name}_weights{i}", np.ascontiguousarray(np.asarray(weight, np.float32).T))
 
 
-def _passed_on(name: str, shapes: list[tuple[int, int]], activation: str, x: str) -> str:
-    """All layers of one network, from `x` through the buffers a and b by turns."""
+def _layers(name: str, shapes: list[tuple[int, int]], activation: str, x: str) -> str:
+    """Returns the layers of one network, from `x` through the buffers a and b in turn."""
     text, source = "", x
     for i, (n_out, _) in enumerate(shapes):
         target = "ab"[i % 2]

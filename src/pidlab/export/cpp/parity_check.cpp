@@ -1,5 +1,5 @@
-// Behind a line that includes a header and calls its namespace `pid`, and `plain_calls`, which calls its functions of
-// plain values: reads events, writes everything that the header says of them. Compiled or interpreted by pidlab.
+// Behind a line that includes a header and calls its namespace `pid`, and `call_with_values`, which calls its functions
+// of plain values: reads events, writes everything that the header says of them. Compiled or interpreted by pidlab.
 
 #include <cstdio>
 #include <fstream>
@@ -89,7 +89,7 @@ int run(const char* input, std::uint64_t n, const char* output)
       reader.next();
       pid::branches(event, reader);
       pid::outputs(event, writer);
-      plain_calls(event, writer);
+      call_with_values(event, writer);
    }
    std::ofstream file(output, std::ios::binary);
    file.write(reinterpret_cast<const char*>(writer.values.data()),

@@ -1,4 +1,4 @@
-"""Numbers in C++: literals that come back bit for bit, and tables of them."""
+"""Writes numbers as C++ literals that keep every bit, and tables of them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.expressions.literals import cpp_identifier as identifier
-
-__all__ = ["identifier", "number", "records", "table", "wrapped"]
-
-_WIDTH = 112
+_WIDTH = 112  # characters of a line behind its indent
 
 
 def number(value: Any) -> str:
-    """A float32 or double as the shortest literal that is this number."""
+    """Returns the shortest literal of a float32 or float64."""
     single = isinstance(value, np.float32)
     kind = "float" if single else "double"
     if np.isnan(value):
@@ -27,19 +23,19 @@ def number(value: Any) -> str:
 
 
 def table(name: str, values: NDArray[Any]) -> str:
-    """A constant array of float32, float64 or integers, of any shape."""
+    """Returns the definition of a constant array of float32, float64 or integers, of any shape."""
     kind = {"f4": "float", "f8": "double", "u4": "std::uint32_t", "u1": "unsigned char"}[values.dtype.str[1:]]
     shape = "".join(f"[{n}]" for n in values.shape)
     return f"inline const {kind} {name}{shape} = {_braced(values)};\n"
 
 
 def records(kind: str, name: str, rows: Iterable[str]) -> str:
-    """A constant array of structures."""
-    return f"inline const {kind} {name}[] = {{\n{wrapped(rows)}}};\n"
+    """Returns the definition of a constant array of structures."""
+    return f"inline const {kind} {name}[] = {{\n{_wrapped(rows)}}};\n"
 
 
-def wrapped(items: Iterable[str]) -> str:
-    """The items with commas between, in lines."""
+def _wrapped(items: Iterable[str]) -> str:
+    """Returns the items in indented lines, with commas between them."""
     lines, line = [], ""
     for item in items:
         if len(line) + len(item) > _WIDTH:
@@ -53,4 +49,4 @@ def _braced(values: NDArray[Any]) -> str:
     if values.ndim > 1:
         return "{" + ",\n".join(_braced(part) for part in values) + "}"
     items = [number(v) for v in values] if values.dtype.kind == "f" else [str(v) for v in values]
-    return "{" + ", ".join(items) + "}" if len(items) < 12 else "{\n" + wrapped(items) + "}"
+    return "{" + ", ".join(items) + "}" if len(items) < 12 else "{\n" + _wrapped(items) + "}"

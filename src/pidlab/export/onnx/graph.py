@@ -1,6 +1,6 @@
-"""ONNX: a model from raw features to scores in one graph, for onnxruntime in any language.
+"""Writes a model as one ONNX graph from raw features to scores, for onnxruntime in any language.
 
-Input `features`, (batch, d) float32 in the recipe's order, NaN (or an infinity) where a value is missing; output
+The input is `features`, (batch, d) float32 in the recipe's order, NaN or infinite if a value is missing; the output is
 `scores`, (batch, k) float32 in the order of the classes. Scaling, the rule for missing values, the members of an
 ensemble, the calibration and the models of the folds (their mean) are in the graph. What a reader needs besides is in
 the model's metadata, lists and tables as JSON: `features` with their expressions and missing codes, `classes`,
@@ -24,8 +24,7 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.export.choice import choose, description
-from pidlab.export.onnx.calibration import calibrated
-from pidlab.export.onnx.models import fitted_scores
+from pidlab.export.onnx.models import calibrated, fitted_scores
 from pidlab.export.onnx.nodes import GraphBuilder, onnx_package
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
 from pidlab.models.external.onnx.runtime import open_session
@@ -37,7 +36,7 @@ _ROWS_AT_ONCE = 10_000
 
 
 def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEvents, run: Path) -> list[Exported]:
-    """One NAME.onnx a model into the folder `output`, each held against pidlab on `events`.
+    """Writes NAME.onnx for each model into the folder `output` and compares its scores with pidlab's on `events`.
 
     Raises:
         UsageError: a model cannot be a graph, or onnx or onnxruntime is not installed.
@@ -48,69 +47,72 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     exported = []
     for name in names:
         path = output / f"{name}.onnx"
-        contender = bundle.models[name]
+        model = bundle.models[name]
         try:
-            onnx.save_model(graph_of(contender, metadata(bundle, name)), path)
+            onnx.save_model(graph_of(model, metadata(bundle, name)), path)
         except onnx.checker.ValidationError as error:
             raise ModelError(f"{path.name}: is not a valid graph ({error}); nothing was exported") from error
         found = run_graph(path, events.x)
-        if contender.calibration is None:
-            difference, told = largest_difference(path.name, found, events.scores[name]), ""
+        if model.calibration is None:
+            difference, steep = largest_difference(path.name, found, events.scores[name]), ""
         else:
-            difference = _difference_in_steps(path.name, found, contender, events.x)
-            told = _after_calibration(found, events.scores[name])
-        exported.append(Exported(path, "onnx", (name,), difference, len(events.x), f"{note} {told}".strip()))
+            difference = _difference_in_steps(path.name, found, model, events.x)
+            steep = _after_calibration(found, events.scores[name])
+        exported.append(Exported(path, "onnx", (name,), difference, len(events.x), f"{note} {steep}".strip()))
         note = ""
     return exported
 
 
-def _difference_in_steps(what: str, found: Scores, contender: Model, x: FloatArray) -> float:
-    """The largest difference before the calibration, and of the calibration of what came before it.
+def _difference_in_steps(what: str, found: Scores, model: Model, x: FloatArray) -> float:
+    """Returns the largest difference of the scores before the calibration, and of the calibration of those scores.
 
-    Where a calibration is steep, the last digit before it becomes any digit behind it: so each step is held against
-    pidlab's with one input.
+    A steep calibration turns a difference in the last digit into a large one, so each step is compared with pidlab's
+    for the same input.
     """
-    assert contender.calibration is not None
+    assert model.calibration is not None
     worst, expected = 0.0, []
-    for fitted in contender.fitted:
-        raw = run_graph(graph_of(replace(contender, fitted=(fitted,), calibration=None), {}).SerializeToString(), x)
+    for fitted in model.fitted:
+        raw = run_graph(graph_of(replace(model, fitted=(fitted,), calibration=None), {}).SerializeToString(), x)
         worst = max(worst, largest_difference(f"{what} before its calibration", raw, fitted.scores(x)))
-        expected.append(contender.calibration.apply(raw))
+        expected.append(model.calibration.apply(raw))
     return max(worst, largest_difference(what, found, np.mean(expected, axis=0)))
 
 
 def _after_calibration(found: Scores, expected: Scores) -> str:
-    """A sentence about scores that are apart although both steps are right; empty where there are none."""
-    apart = np.nan_to_num(np.abs(found.astype(np.float64) - expected)).max(axis=1)
-    if not (apart > LIMIT).any():
+    """Returns a sentence about scores that differ although both steps are right; empty if there are none."""
+    difference = np.nan_to_num(np.abs(found.astype(np.float64) - expected)).max(axis=1)
+    n = int((difference > LIMIT).sum())
+    if not n:
         return ""
-    told = f"{(apart > LIMIT).sum():,} of {len(apart):,} scores by more than {LIMIT:g}, at most {apart.max():.2g}"
-    return f"The calibration is steep in places: there the last digit before it changes {told}."
+    changed = f"{n:,} of {len(difference):,} scores by more than {LIMIT:g}, at most {difference.max():.2g}"
+    return f"The calibration is steep in places: there the last digit before it changes {changed}."
 
 
-def graph_of(contender: Model, properties: Mapping[str, str]) -> Any:
-    """The checked onnx.ModelProto of a trained model, with `properties` as its metadata; folds give their mean.
+def graph_of(model: Model, properties: Mapping[str, str]) -> Any:
+    """Returns the checked onnx.ModelProto of a trained model (the mean of its folds), with `properties` as metadata.
 
     Raises:
         UsageError: onnx is not installed.
         ModelError: the trees are weighted (booster: dart).
     """
     graph = GraphBuilder()
-    d, k = len(contender.recipe.features), len(contender.recipe.classes)
-    scores = [fitted_scores(graph, fitted, contender.kind, d) for fitted in contender.fitted]
-    if contender.calibration is not None:
-        scores = [calibrated(graph, each, contender.calibration, k) for each in scores]
+    d, k = len(model.recipe.features), len(model.recipe.classes)
+    scores = [fitted_scores(graph, fitted, model.kind, d) for fitted in model.fitted]
+    if model.calibration is not None:
+        scores = [calibrated(graph, each, model.calibration, k) for each in scores]
     return graph.model(graph.mean(scores), (d, k), properties)
 
 
 def metadata(bundle: Bundle, name: str) -> dict[str, str]:
-    """What a reader of the graph needs to know; lists and tables as JSON."""
+    """Returns the description of a model, lists and tables as JSON."""
     items = description(bundle, name).items()
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in items}
 
 
 def run_graph(model: Path | bytes, x: FloatArray) -> Scores:
-    """(n, k) scores of (n, d) features, by onnxruntime from a file or its content.
+    """Returns the scores (n, k) that onnxruntime computes from a file or its content for features (n, d).
+
+    This session is a plain one, as users have it, and not that of `models.external.onnx`, which fills up batches.
 
     Raises:
         UsageError: onnxruntime is not installed.

@@ -1,4 +1,4 @@
-"""Models as ONNX nodes: scaling, network, trees, linear discriminants and cuts, from features to scores."""
+"""Writes models as ONNX nodes, from features to scores: scaling, networks, trees, linear models, cuts, calibration."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.export.onnx.nodes import DOUBLE, FLOAT, TREES_DOMAIN, GraphBuilder, broken_line, look_up, padded, slots_for
+from pidlab.models.calibration import Calibrator, Isotonic, Temperature
 from pidlab.models.model import FoldModel
 from pidlab.models.registry import MODEL_TYPES, imported
 from pidlab.preprocess.scaling import Scaler
 
-_FAR = 1e4  # log-odds beyond this are certainty, infinite ones too
+_FAR = 1e4  # log-odds beyond this, also infinite ones, give probabilities of 0 and 1
+_SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 
 if TYPE_CHECKING:
     from pidlab.models.bdt.forest import Forest
@@ -29,7 +31,7 @@ ScoreWriter = Callable[[GraphBuilder, str, Any], str]
 
 
 def fitted_scores(graph: GraphBuilder, fitted: FoldModel, kind: str, n_features: int) -> str:
-    """The scores (batch, k) of one trained model of type `kind`, from the graph's features (batch, n_features).
+    """Returns the scores (batch, k) of one fold model of type `kind`, from the features (batch, n_features).
 
     A feature that is NaN or infinite is missing.
 
@@ -49,7 +51,7 @@ def _number(value: float) -> NDArray[np.float32]:
 
 
 def scaled(graph: GraphBuilder, x: str, scaler: Scaler) -> str:
-    """`Scaler.transform`: (batch, d) with NaN to (batch, d + m), all of it float32, with lines in double precision."""
+    """Returns `Scaler.transform` of features (batch, d) with NaN: (batch, d + m) float32, lines in double precision."""
     wide = graph.add("Cast", x, to=DOUBLE)
     knots, values = scaler.knots, scaler.values
     line = broken_line(graph, wide, knots, values) if scaler.clamp else _straight_line(graph, wide, scaler)
@@ -72,13 +74,44 @@ def _straight_line(graph: GraphBuilder, x: str, scaler: Scaler) -> str:
 
 
 def posterior(graph: GraphBuilder, margins: str, n_margins: int) -> str:
-    """Class probabilities (batch, k) from margins: the log-odds of the second of two classes, or k for a softmax.
+    """Returns class probabilities (batch, k) from margins: log-odds of the second of two classes, or k for a softmax.
 
-    Log-odds too go through a softmax, of one half of them and of its opposite: Sigmoid rounds small probabilities away.
+    Log-odds m become a softmax of -m/2 and m/2, because Sigmoid rounds small probabilities to 0.
     """
     if n_margins == 1:
         margins = graph.add("Mul", margins, np.array([[-0.5, 0.5]], np.float32))
     return graph.add("Softmax", margins, axis=1)
+
+
+def calibrated(graph: GraphBuilder, scores: str, calibration: Calibrator, n_classes: int) -> str:
+    """Returns probabilities (batch, k) after the calibration, computed in double precision; NaN stays NaN."""
+    wide = graph.add("Cast", scores, to=DOUBLE)
+    if isinstance(calibration, Temperature):
+        return _at_temperature(graph, wide, calibration.temperature, n_classes)
+    return graph.add("Cast", _isotonic(graph, wide, calibration), to=FLOAT)
+
+
+def _at_temperature(graph: GraphBuilder, scores: str, temperature: float, n_classes: int) -> str:
+    """Returns the softmax of the logarithms (for two classes, of the log-odds) divided by the temperature."""
+    margins = graph.add("Log", graph.add("Max", scores, np.array([_SMALLEST])))
+    if n_classes == 2:
+        margins = graph.add("MatMul", margins, np.array([[-1.0], [1.0]]))
+    margins = graph.add("Cast", graph.add("Div", margins, np.array([temperature])), to=FLOAT)
+    return posterior(graph, margins, 1 if n_classes == 2 else n_classes)
+
+
+def _isotonic(graph: GraphBuilder, scores: str, calibration: Isotonic) -> str:
+    """Returns each column mapped by its line; the other of two classes gets the rest, k classes are scaled to sum 1."""
+    asked = graph.add("Gather", scores, np.array(calibration.columns, np.int64), axis=1)
+    line = broken_line(graph, asked, calibration.x, calibration.y)
+    mapped = graph.add("Where", graph.add("Equal", asked, asked), line, np.array([np.nan]))
+    if len(calibration.columns) == 1:
+        pair = [graph.add("Sub", np.array([1.0]), mapped), mapped]
+        return graph.add("Concat", *(pair if calibration.columns[0] == 1 else reversed(pair)), axis=1)
+    total = graph.add("ReduceSum", mapped, axes=[1], keepdims=1)
+    nowhere = graph.add("Equal", total, np.array([0.0]))
+    share = graph.add("Div", mapped, graph.add("Where", nowhere, np.array([1.0]), total))
+    return graph.add("Where", nowhere, np.array([1 / len(calibration.columns)]), share)
 
 
 def _leaky_relu(graph: GraphBuilder, z: str) -> str:
@@ -88,7 +121,7 @@ def _leaky_relu(graph: GraphBuilder, z: str) -> str:
 
 
 def _gelu(graph: GraphBuilder, z: str) -> str:
-    """½ z (1 + erf(z / √2))."""
+    """Returns ½ z (1 + erf(z / √2))."""
     error = graph.add("Erf", graph.add("Mul", z, _number(np.sqrt(0.5))))
     return graph.add("Mul", graph.add("Mul", z, _number(0.5)), graph.add("Add", error, _number(1)))
 
@@ -105,7 +138,7 @@ _ACTIVATIONS: Mapping[str, Callable[[GraphBuilder, str], str]] = {
 
 
 def network_scores(graph: GraphBuilder, x: str, mlp: MLP) -> str:
-    """The mean over the members' probabilities; NaN where an input is not finite, as a far value unclamped can be."""
+    """Returns the mean of the members' probabilities; NaN if an input is not finite, as unclamped scaling can give."""
     members = [posterior(graph, _logits(graph, x, network), network.n_outputs) for network in mlp.networks_]
     nothing = graph.add("ReduceSum", graph.add("Mul", x, _number(0)), axes=[1], keepdims=1)
     return graph.add("Add", graph.mean(members), nothing)
@@ -127,7 +160,7 @@ def _linear(graph: GraphBuilder, x: str, weight: NDArray[Any], bias: NDArray[Any
 
 
 def linear_scores(graph: GraphBuilder, x: str, model: LinearClassifier) -> str:
-    """Margins in double precision: coefficients of features that nearly repeat each other are large and cancel."""
+    """Returns scores from margins in double precision: large coefficients of correlated features cancel each other."""
     product = graph.add("MatMul", graph.add("Cast", x, to=DOUBLE), model.coefficients_.T)
     return _posterior_of_double(graph, graph.add("Add", product, model.intercept_), len(model.intercept_))
 
@@ -156,14 +189,14 @@ def _posterior_of_double(graph: GraphBuilder, margins: str, n_margins: int) -> s
 
 
 def tree_scores(graph: GraphBuilder, x: str, model: Any) -> str:
-    """Boosted trees as one TreeEnsembleRegressor whose targets are the margins."""
+    """Returns the scores of boosted trees, by one TreeEnsembleRegressor whose targets are the margins."""
     forest: Forest = model.forest()
     margins = graph.add("TreeEnsembleRegressor", x, domain=TREES_DOMAIN, **_tree_attributes(forest))
     return posterior(graph, margins, len(forest.base))
 
 
 def _tree_attributes(forest: Forest) -> dict[str, Any]:
-    """The trees as lists of nodes: an event goes to the true side where x < threshold, or where it is told to."""
+    """Returns the trees as lists of nodes, whose true side takes x < threshold and, if so marked, a missing x."""
     sizes = [len(tree.left) for tree in forest.trees]
     tree_of = np.repeat(np.arange(len(sizes)), sizes)
     node_of = np.concatenate([np.arange(size) for size in sizes])
@@ -194,7 +227,7 @@ def _tree_attributes(forest: Forest) -> dict[str, Any]:
 
 
 def cut_scores(graph: GraphBuilder, x: str, cuts: Cuts) -> str:
-    """The score of the tightest box that an event passes; for two classes the other one has one minus the signal's."""
+    """Returns the score of the tightest box that an event passes; the other of two classes has one minus that."""
     wide = graph.add("Cast", x, to=DOUBLE)
     own = [_box_score(graph, wide, windows) for windows in cuts.windows_]
     if len(cuts.classes_) > 2:
@@ -205,12 +238,13 @@ def cut_scores(graph: GraphBuilder, x: str, cuts: Cuts) -> str:
 
 
 def _box_score(graph: GraphBuilder, x: str, windows: Windows) -> str:
-    """(batch, 1): each feature lets an event into so many boxes of the chain, and the least of them counts.
+    """Returns the score (batch, 1) of the last box of the chain that all features pass.
 
-    Between two neighbouring faces of a feature that number stays the same, so it is looked up; scores rise with it.
+    The number of boxes that a feature passes is constant between two neighbouring limits, so it is looked up. Scores
+    rise with it, so the smallest score of all features counts.
     """
     pairs = list(zip(windows.low.T, windows.high.T, strict=True))
-    keys = [_faces(low, high) for low, high in pairs]
+    keys = [_limits(low, high) for low, high in pairs]
     n_slots = slots_for(max(len(k) for k in keys) + 1)
     slot = look_up(graph, x, padded(keys, n_slots, np.inf))
     open_ = [np.count_nonzero((low == -np.inf) & (high == np.inf)) for low, high in pairs]
@@ -220,8 +254,8 @@ def _box_score(graph: GraphBuilder, x: str, windows: Windows) -> str:
     return graph.add("ReduceMin", graph.add("Gather", scores.ravel(), slot, axis=0), axes=[1], keepdims=1)
 
 
-def _faces(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One feature's keys: the smallest number above each low face, and each high face; an unused one before them."""
+def _limits(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns one feature's keys: -inf, then the smallest number above each lower limit and each upper limit."""
     faces = np.concatenate([np.nextafter(low[np.isfinite(low)], np.inf), high[np.isfinite(high)]])
     return np.concatenate([[-np.inf], np.unique(faces)])
 
@@ -229,6 +263,6 @@ def _faces(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.fl
 def _boxes_passed(
     keys: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """How many of the windows (low, high) (m,) let a value of each slot pass."""
+    """Returns how many of the windows (low, high) (m,) a value of each slot passes."""
     value = np.concatenate([np.nextafter(keys[1:2], -np.inf), keys[1:]]) if len(keys) > 1 else np.zeros(1)
     return np.asarray(np.count_nonzero((low < value[:, None]) & (value[:, None] < high), axis=1), np.float64)

@@ -1,4 +1,4 @@
-"""The nodes of an ONNX graph: a builder, and the look-up in sorted tables that scaling and cuts share."""
+"""Builds the nodes of an ONNX graph, and the look-up in sorted tables that scaling and cuts share."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pidlab.errors import UsageError
 if TYPE_CHECKING:
     import onnx
 
-# The oldest that compares floats by Equal, which tells a missing value from others; read by onnxruntime since 1.0.
+# The oldest operator set whose Equal compares floats, as finding NaN needs; onnxruntime reads it since 1.0.
 OPSET, TREES_OPSET, IR_VERSION = 11, 1, 6
 TREES_DOMAIN = "ai.onnx.ml"
 FLOAT, DOUBLE = 1, 11  # onnx.TensorProto.FLOAT, .DOUBLE
 
 
 def onnx_package() -> ModuleType:
-    """The package onnx.
+    """Returns the package onnx.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: onnx is not installed.
     """
     try:
         import onnx
@@ -39,7 +39,7 @@ Value = str | NDArray[Any] | np.generic
 
 
 class GraphBuilder:
-    """A graph under construction, from `features` (batch, d) float32 to `scores` (batch, k) float32.."""
+    """A graph under construction, from `features` (batch, d) float32 to `scores` (batch, k) float32."""
 
     features = "features"
 
@@ -49,7 +49,7 @@ class GraphBuilder:
         self._constants: list[onnx.TensorProto] = []
 
     def add(self, operator: str, *inputs: Value, domain: str = "", **attributes: Any) -> str:
-        """Append a node with one output; the output's name."""
+        """Appends a node with one output, and returns the name of that output."""
         names = [value if isinstance(value, str) else self._constant(value) for value in inputs]
         name = f"{operator.lower()}_{len(self._nodes)}"
         node = self._onnx.helper.make_node(operator, names, [name], name=name, domain=domain, **attributes)
@@ -62,11 +62,11 @@ class GraphBuilder:
         return name
 
     def mean(self, values: Sequence[str]) -> str:
-        """The mean of values of one shape."""
+        """Returns the mean of values of one shape."""
         return values[0] if len(values) == 1 else self.add("Mean", *values)
 
     def model(self, scores: str, shape: tuple[int, int], metadata: Mapping[str, str]) -> onnx.ModelProto:
-        """The whole, checked; `scores` is the name of the last value, shape (d, k)."""
+        """Returns the checked model; `scores` is the name of the last value, and `shape` (d, k)."""
         helper = self._onnx.helper
         nodes = [*self._nodes, helper.make_node("Identity", [scores], ["scores"], name="scores")]
         ends = [
@@ -88,16 +88,12 @@ class GraphBuilder:
 
 
 def look_up(graph: GraphBuilder, x: str, keys: NDArray[np.float64]) -> Value:
-    """The slot of each value of `x` (batch, d), float64, in d sorted tables, by bisection.
+    """Returns the slot of each value of `x` (batch, d) float64 in d sorted tables, by bisection.
+
+    The slots are (batch, d) int64, or (d,) for s = 0: indices into the tables one behind the other.
 
     Args:
-        graph: takes the nodes.
-        x: the value's name.
-        keys: (d, 2^s) rising; a value is in the last slot whose key is not above it, or in slot 0. A value that is NaN
-            is in the last slot.
-
-    Returns:
-        (batch, d) int64, or (d,) for s = 0: the index into the tables, one behind the other.
+        keys: (d, 2^s) rising; a value is in the last slot whose key is not above it, or in slot 0; NaN is in the last.
     """
     d, n_slots = keys.shape
     slot: Value = np.arange(d, dtype=np.int64) * n_slots
@@ -111,7 +107,7 @@ def look_up(graph: GraphBuilder, x: str, keys: NDArray[np.float64]) -> Value:
 
 
 def padded(rows: Sequence[NDArray[np.float64]], n_slots: int, beyond: float | None = None) -> NDArray[np.float64]:
-    """(d, n_slots) from d rows of different lengths: filled up with `beyond`, or with each row's last value."""
+    """Returns (d, n_slots) from d rows of different lengths, filled up with `beyond` or each row's last value."""
     result = np.empty((len(rows), n_slots))
     for target, row in zip(result, rows, strict=True):
         target[: len(row)], target[len(row) :] = row, row[-1] if beyond is None else beyond
@@ -119,16 +115,16 @@ def padded(rows: Sequence[NDArray[np.float64]], n_slots: int, beyond: float | No
 
 
 def slots_for(n: int) -> int:
-    """The power of two that holds n entries."""
+    """Returns the smallest power of two that is not below n."""
     return 1 << (n - 1).bit_length()
 
 
 def broken_line(
     graph: GraphBuilder, x: str, knots: Sequence[NDArray[np.float64]], values: Sequence[NDArray[np.float64]]
 ) -> str:
-    """(batch, d) float64 to (batch, d): column j through its rising knots (m,) to values (m,), constant beyond them.
+    """Returns `x` (batch, d) float64 with column j interpolated from rising knots (m,) to values (m,), constant beyond.
 
-    What comes of a NaN is not defined.
+    The result for NaN is undefined.
     """
     inside = graph.add("Max", x, np.array([k[0] for k in knots]))
     inside = graph.add("Min", inside, np.array([k[-1] for k in knots]))
