@@ -39,7 +39,7 @@ def weights(kind: str, n: int, rng: np.random.Generator) -> Weights:
     if name:
         weight = rng.lognormal(0.0, float(number), n)
     elif kind.endswith("% negative"):
-        weight = np.where(rng.random(n) < float(kind.split()[0]) / 100, -1.0, 1.0)
+        weight = np.where(rng.random(n) < float(kind.split(maxsplit=1)[0]) / 100, -1.0, 1.0)
     else:
         weight = {
             "unit": lambda: np.ones(n),

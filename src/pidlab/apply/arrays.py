@@ -213,7 +213,7 @@ def _from_objects(values: Any, name: str) -> Any:
     Raises:
         DataError: the array holds something else, or a missing value that is not floating-point.
     """
-    mask = np.array([v is None or v != v for v in values], np.bool_)
+    mask = np.array([v is None or v != v for v in values], np.bool_)  # noqa: PLR0124  # NaN, of any type
     held = values[~mask]
     if all(isinstance(v, str) for v in held):
         _refuse_gaps(mask, name)

@@ -5,6 +5,8 @@ It is a module of its own so that importing `Scaler` does not import numba, whic
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +31,7 @@ def broken_line(
 
 
 @compiled(nogil=True, error_model="numpy")
-def _follow(x, knots, values, slopes, low, high, out):  # type: ignore[no-untyped-def]  # compiled
+def _follow(x: Any, knots: Any, values: Any, slopes: Any, low: Any, high: Any, out: Any) -> None:
     """Finds the knot below each value by bisection, for a block of values at once, so that it runs in vectors.
 
     The number of knots is a power of two.
