@@ -43,7 +43,7 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     assert packed == there
     data = {name for name in packed if not name.endswith(".py")}
     assert {Path(name).name for name in data} >= {
-        "report.html.jinja", "jsroot.min.js.gz", "report.js", "report.css", "pieces.h", "parity_check.cpp", "py.typed"
+        "template.html.jinja", "jsroot.min.js.gz", "report.js", "report.css", "pieces.h", "parity_check.cpp", "py.typed"
     }  # fmt: skip
 
 

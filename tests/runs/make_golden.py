@@ -3,8 +3,8 @@
     python tests/make_golden.py
 
 What is kept there is a promise: later versions read it, score its input to the same numbers, compare and draw it
-(`tests/runs/test_golden.py`). So it is made again only to add a format beside the old one, never to make a test pass that a
-change of code has broken; then put the older run into a folder of its own and test both.
+(`tests/runs/test_golden.py`). So it is made again only to add a format beside the old one, never to make a test pass
+that a change of code has broken; then put the older run into a folder of its own and test both.
 
 The run is moved after it was made: its configuration names the input relative to itself, and what tells of the machine
 is left out, with the figures, the report, `results.root` and the scripts beside the friends, which nothing reads back.

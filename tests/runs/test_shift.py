@@ -14,16 +14,12 @@ from conftest import Run, write_tree
 from evaluate_samples import sample_of
 from pidlab.config.load import check_config
 from pidlab.errors import ConfigError, DataError, UsageError
-from pidlab.evaluate.domain import measure_shift
-from pidlab.models.registry import Resources
-from pidlab.pipeline import run
-from pidlab.progress import Watcher
-from pidlab.runs.shift import OutOfFold, as_mixture, compare_domain, labelled
 from pidlab.evaluate.domain import measure_shift, shared_training
 from pidlab.evaluate.ranking import auc, auc_in_folds, event_groups, signal_score
 from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
+from pidlab.runs.shift import OutOfFold, as_mixture, compare_domain, labelled
 from pidlab.sample import Sample
 from pidlab.split import fold_of
 

@@ -28,8 +28,9 @@ from safetensors.numpy import load_file, save
 
 import pidlab as package
 from conftest import Run
-from pidlab.apply.attach import write_attach
 from pidlab.apply import Summary
+from pidlab.apply.attach import write_attach
+from pidlab.atomic import write_text
 from pidlab.config.load import load_config
 from pidlab.config.starter import starter_configuration
 from pidlab.errors import ConfigError, ModelError, OutputError, PidlabError
@@ -54,7 +55,6 @@ from pidlab.runs.record import seal
 from pidlab.runs.replot import figure_titles
 from pidlab.runs.reproduce import reproduce
 from pidlab.runs.revision import revision_of
-from pidlab.atomic import write_text
 from pidlab.runs.whole import whole_folder
 from real_root import ask_root, needs_root
 

@@ -21,12 +21,12 @@ from pidlab.config.schema import Config
 from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.points.flat import flat_from_json, thresholds_at
-from pidlab.evaluate.results import json_value, FlatThreshold, ModelResult
-from pidlab.runs.manifest import from_run, refuse_other_folder, verify
+from pidlab.evaluate.results import FlatThreshold, ModelResult, json_value
 from pidlab.models.base import read_json, write_json
 from pidlab.models.model import Model
 from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models
 from pidlab.read import absolute
+from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -34,7 +34,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A working point of a model, which scores above the threshold pass; `flat` is a threshold that follows spectators."""
+    """A working point of a model: scores above the threshold pass; `flat` is a threshold that follows spectators."""
 
     name: str
     threshold: float
@@ -212,7 +212,9 @@ def _plain_values(value: Any) -> Any:
         fields, extra = type(value).model_fields, value.model_extra or {}
         defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
         values = {name: getattr(value, name) for name in fields} | extra
-        return {n: _plain_values(inner) for n, inner in values.items() if inner is not None or defaults.get(n) is not None}
+        return {
+            n: _plain_values(inner) for n, inner in values.items() if inner is not None or defaults.get(n) is not None
+        }
     if isinstance(value, Mapping):
         return {name: _plain_values(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -12,13 +12,12 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.compare import find_differences
-from pidlab.evaluate.results import Comparison, ModelResult, Results, WorkingPoint, json_value
-from pidlab.evaluate.results import read_results
+from pidlab.evaluate.results import Comparison, ModelResult, Results, WorkingPoint, json_value, read_results
 from pidlab.evaluate.verdicts import Differences, judged
 from pidlab.runs.manifest import from_run, refuse_other_folder, verify
-from pidlab.sample import FloatArray, IntArray, Sample
 from pidlab.runs.scored_events import FILE as EVENTS
 from pidlab.runs.scored_events import ScoredEvents, Scores, read_events
+from pidlab.sample import IntArray, Sample
 
 FEWEST_SHARED = 100
 """Candidates of the signal, and of the others, that two runs must share in test to be compared event by event."""

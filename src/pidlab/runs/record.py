@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from pidlab import __version__
-from pidlab.runs.bundle import Bundle, config_yaml
 from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, json_value
 from pidlab.evaluate.results import write_results as write_results_json
-from pidlab.runs.manifest import FILE, KIND, checksums
-from pidlab.runs.manifest import SCHEMA as MANIFEST_SCHEMA
 from pidlab.models.base import write_json
 from pidlab.models.registry import Resources
 from pidlab.plots.worker import FigureWorker, drawing
 from pidlab.preprocess.events import Input
 from pidlab.report.page import render, write_report
-from pidlab.runs.revision import revision_of
 from pidlab.rootio.results.run import write_results
+from pidlab.runs.bundle import Bundle, config_yaml
+from pidlab.runs.manifest import FILE, KIND, checksums
+from pidlab.runs.manifest import SCHEMA as MANIFEST_SCHEMA
+from pidlab.runs.revision import revision_of
 
 SCHEMA = 1
 _PACKAGES = ("awkward", "numba", "numpy", "scikit-learn", "scipy", "torch", "uproot", "xgboost")
@@ -154,7 +154,11 @@ def _quality_metrics(model: ModelResult) -> dict[str, Any]:
         content["calibration"] = json_value(model.calibration)
     if model.scan is not None:
         best = {
-            name: {"threshold": json_value(m.best), "value": json_value(m.at_best), "efficiency": json_value(m.efficiency)}
+            name: {
+                "threshold": json_value(m.best),
+                "value": json_value(m.at_best),
+                "efficiency": json_value(m.efficiency),
+            }
             for name, m in model.scan.merits.items()
             if m.best is not None
         }

@@ -9,10 +9,9 @@ from pathlib import Path
 from pidlab.config.load import load_config
 from pidlab.config.schema import Config
 from pidlab.errors import OutputError, UsageError, nearest
-from pidlab.evaluate.results import Results
-from pidlab.evaluate.results import read_results
-from pidlab.runs.manifest import from_run, refuse_other_folder, verify
+from pidlab.evaluate.results import Results, read_results
 from pidlab.plots.gallery import catalogue, write
+from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 
 FORMATS = ("pdf", "png", "svg")
 _MAY_CHANGE = ("style", "labels")

@@ -14,10 +14,9 @@ from pidlab.config.load import load_config
 from pidlab.errors import ModelError
 from pidlab.models.base import read_json
 from pidlab.models.registry import Resources
-from pidlab.runs.manifest import from_run, read_manifest, refuse_other_folder, verify
-from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
+from pidlab.runs.manifest import from_run, read_manifest, refuse_other_folder, verify
 from pidlab.runs.record import manifest_of, metrics
 
 _TIMING = frozenset({"seconds", "scoring"})

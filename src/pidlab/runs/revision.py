@@ -1,7 +1,7 @@
 """Revision: the git commit of a folder, found without running anything that the repository asks for.
 
-The settings of a repository name programs that git runs (`core.fsmonitor`, hooks, filters, `include.path`), and a folder
-from elsewhere may hold a repository. So the commit is read from its files. Whether tracked files have changed is found
+The settings of a repository name programs that git runs (`core.fsmonitor`, hooks, filters, `include.path`), and a
+folder from elsewhere may hold a repository. So the commit is read from its files. Whether tracked files have changed is found
 by git in an empty repository without settings, which sees the same index, objects and files, and only if the repository
 belongs to the user.
 """
@@ -121,7 +121,13 @@ def _clean(top: Path, directory: Path, commit: str) -> bool | None:
         words += ["--untracked-files=no", "--ignore-submodules=all"]
         try:
             done = subprocess.run(
-                words, cwd=own, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS
+                words,
+                cwd=own,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_SECONDS,
+                check=False,
             )
         except (OSError, subprocess.SubprocessError):
             return None

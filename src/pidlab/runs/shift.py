@@ -11,25 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.runs.bundle import load_bundle
 from pidlab.errors import DataError, OutputError
 from pidlab.evaluate.domain import measure_shift
-from pidlab.evaluate.results import Shift
-from pidlab.evaluate.results import json_value
-from pidlab.models.base import write_json
+from pidlab.evaluate.results import Shift, json_value
+from pidlab.models.base import Classifier, write_json
 from pidlab.models.registry import estimator_class
 from pidlab.preprocess.events import branches_read, check_table, input_keys, load
 from pidlab.preprocess.features import event_keys, feature_matrix
 from pidlab.preprocess.recipe import Recipe
 from pidlab.preprocess.selection import selected
-from pidlab.evaluate.results import json_value
-from pidlab.evaluate.results import Shift
-from pidlab.preprocess.events import branches_read, check_table, input_keys, load
-from pidlab.preprocess.features import event_keys, feature_matrix
-from pidlab.models.base import Classifier
-from pidlab.models.registry import estimator_class
 from pidlab.progress import Watcher
 from pidlab.read import Table
+from pidlab.runs.bundle import load_bundle
 from pidlab.sample import Sample, concatenate
 from pidlab.split import fold_of, share_of
 
