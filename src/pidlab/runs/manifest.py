@@ -1,9 +1,9 @@
 """Manifest: the description of a run in its folder, and the check that its files are those that the run wrote.
 
 `manifest.json` lists every other file of the run under `files`, with its SHA-256 and its size. Files are verified
-before they are read, which finds damage: a flipped bit, a file that was cut short, edited, or taken from another run. It does
-not find malice, since a person who changes a file can change its checksum too. The content of every file is therefore
-checked as well, and nothing in a run is ever executed.
+before they are read, which finds damage: a flipped bit, a file that was cut short, edited, or taken from another run.
+It does not find malice, since a person who changes a file can change its checksum too. The content of every file is
+therefore checked as well, and nothing in a run is ever executed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Revision: the git commit of a folder, found without running anything that the repository asks for.
 
 The settings of a repository name programs that git runs (`core.fsmonitor`, hooks, filters, `include.path`), and a
-folder from elsewhere may hold a repository. So the commit is read from its files. Whether tracked files have changed is found
-by git in an empty repository without settings, which sees the same index, objects and files, and only if the repository
-belongs to the user.
+folder from elsewhere may hold a repository. So the commit is read from its files. Whether tracked files have changed
+is found by git in an empty repository without settings, which sees the same index, objects and files, and only if the
+repository belongs to the user.
 """
 
 from __future__ import annotations
