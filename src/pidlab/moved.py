@@ -37,7 +37,7 @@ class MovedModules:
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Returns the specification of a module that has moved, and None for every other module."""
-        return ModuleSpec(fullname, self) if fullname in NEW_NAMES else None  # type: ignore[arg-type]
+        return ModuleSpec(fullname, self) if fullname in NEW_NAMES else None  # type: ignore[arg-type]  # see above
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Returns None: Python makes the empty module itself."""
