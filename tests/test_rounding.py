@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pidlab.measured import Measured
-from pidlab.rounding import format_alike, format_interval, format_measured, format_rate, format_symmetric
+from pidlab.rounding import format_alike, format_interval, format_measured, format_rate, format_compact
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_places_of_an_interval_are_alike_and_keep_two_digits_of_the_narrower
 
 @given(numbers, st.floats(1e-3, 0.5))
 def test_a_symmetric_error_is_the_larger_side(value, share):
-    text = format_symmetric(Measured(value, value * (1 - share), value * (1 + share / 2), 1.0))
+    text = format_compact(Measured(value, value * (1 - share), value * (1 + share / 2), 1.0))
     number, error = (float(part) for part in text.split(" ± "))
     assert abs(error - share * value) <= 0.15 * share * value
     assert abs(number - value) <= 0.55 * share * value
@@ -53,9 +53,9 @@ def test_a_symmetric_error_is_the_larger_side(value, share):
 
 def test_numbers_in_per_cent_and_undefined_ones():
     rate = Measured(0.0054, 0.0045, 0.0065, 900)
-    assert format_symmetric(rate, 100.0) == "0.54 ± 0.11"
-    assert format_symmetric(Measured(math.nan, math.nan, math.nan, 0)) == "–"
-    assert format_symmetric(Measured(0.25, 0.25, 0.25, 9)) == "0.25"
+    assert format_compact(rate, 100.0) == "0.54 ± 0.11"
+    assert format_compact(Measured(math.nan, math.nan, math.nan, 0)) == "–"
+    assert format_compact(Measured(0.25, 0.25, 0.25, 9)) == "0.25"
     assert format_alike((0.123456, 12.0), math.nan) == ["0.123", "12"]
     assert format_measured(rate) == "0.0054 +0.0011 −0.0009"
 

@@ -20,7 +20,7 @@ from conftest import write_tree
 from example_results import example, measured
 from pidlab.cli.terminal import Terminal, results_table
 from pidlab.measured import Measured
-from pidlab.rounding import format_symmetric
+from pidlab.rounding import format_compact
 
 CONFIG = """\
 data: {files: small.root}
@@ -45,7 +45,7 @@ def test_the_table_fits_100_columns_and_holds_every_number_whole(classes):
     for name, model in results.models.items():
         assert name in text
         for point in () if model.fixed_cut else model.working_points:
-            assert all(format_symmetric(rate, 100.0) in text for rate in point.misid.values())
+            assert all(format_compact(rate, 100.0) in text for rate in point.misid.values())
     assert text.count("kaon") == (len(results.models) + 1 if len(classes) > 2 else 0)
 
 

@@ -8,22 +8,29 @@ from dataclasses import replace
 
 import numpy as np
 
+from pidlab.config.names import HAND
 from pidlab.evaluate.intervals import effective_number
 from pidlab.evaluate.points.flat import decided_by
-from pidlab.evaluate.points.working_points import expected_miss, passes
+from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import ScoredSample
 from pidlab.evaluate.results import ModelResult, WorkingPoint
+from pidlab.rounding import format_share
 from pidlab.sample import Sample
 
 LEAST_MISS = 0.005
 """A distance to the target that matters: half a per cent of the signal, the step in which boxes of cuts are chosen."""
-_CHANCE = 2.0
-"""Standard deviations between two samples that are taken to be a fluctuation."""
+_CHANCE = 3.0
+"""Standard deviations between two samples up to which a difference counts as a fluctuation, of a dozen points or so."""
 
 
 def misses_target(point: WorkingPoint) -> bool:
-    """Returns True if the efficiency on test is off its target by more than its interval and by more than .005."""
+    """Returns True if the efficiency on test is off its target by more than its interval and by more than .005.
+
+    The point of a fixed cut has no target of its own.
+    """
     value, low, high, _ = point.efficiency
+    if point.name == HAND:
+        return False
     return abs(value - point.target) > LEAST_MISS and not low <= point.target <= high and math.isfinite(value)
 
 
@@ -50,22 +57,22 @@ def _reason(point: WorkingPoint, threshold_sample: ScoredSample, test: Sample, d
     nearer = abs(efficiency - reached) < abs(efficiency - point.target)
     if int(lowest.sum()) > 1 and above < point.target < reached and nearer:
         return (
-            f"the score jumps there: {int(lowest.sum())} signal candidates of {decided_on} share one value, so that a "
-            f"threshold passes either {100 * above:.1f} or {100 * reached:.1f} % of the signal"
+            f"the score jumps there: {int(lowest.sum())} signal candidates of {decided_on} share one value, and a "
+            f"threshold passes either {format_share(above)} or {format_share(reached)} % of the signal"
         )
     if reached < point.target * (1 - 1e-9) and passing.sum() == np.isfinite(part).sum():
-        return f"the loosest threshold passes {100 * reached:.1f} % of the signal of {decided_on}; the rest has no score"
+        return f"the loosest threshold passes {format_share(reached)} % of the signal of {decided_on}; the rest has no score"
     n, n_test = effective_number(weight), effective_number(test.weight[test.is_signal])
-    spread = math.hypot(expected_miss(n, point.target), math.sqrt(max(reached * (1 - reached), 0.25 / n_test) / n_test))
-    away = abs(efficiency - reached) / spread
+    pooled = min(max((n * reached + n_test * efficiency) / (n + n_test), 0.5 / n), 1 - 0.5 / n)
+    away = abs(efficiency - reached) / math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / n_test))
     if away <= _CHANCE:
         return (
-            f"few events: {n:,.0f} signal candidates of {decided_on} (effectively) set the threshold and {n_test:,.0f} "
-            f"of test measure it, so that {100 * spread:.1f} % to either side is no surprise"
+            f"few signal candidates set the threshold and measure it (effectively {n:,.0f} of {decided_on} and "
+            f"{n_test:,.0f} of test), and the two samples agree within {_CHANCE:.0f} standard deviations"
         )
     return (
         f"{decided_on} and test differ by more than chance ({away:.1f} standard deviations): the threshold passes "
-        f"{100 * reached:.1f} % of the signal of {decided_on}"
+        f"{format_share(reached)} % of the signal of {decided_on}"
     )
 
 
