@@ -18,7 +18,8 @@ from rich.console import Console
 
 from conftest import write_tree
 from example_results import example, measured
-from pidlab.cli.terminal import Terminal, results_table
+from pidlab.cli.terminal import Terminal, results_table, sentences
+from pidlab.evaluate.results import Results
 from pidlab.measured import Measured
 from pidlab.rounding import format_compact
 
@@ -59,7 +60,8 @@ def test_tiny_rates_and_errors_do_not_make_the_table_wider():
     mlp = dataclasses.replace(results.models["mlp"], working_points=points, samples={"test": test})
     text = shown(dataclasses.replace(results, models={**results.models, "mlp": mlp}))
     assert max(map(len, text.splitlines())) <= 100
-    assert text.count("0.0031 ± 0.0018") == 6
+    # Its two errors differ, so the cell takes two lines here; it was "0.0031 ± 0.0018", the larger side alone.
+    assert [len(re.findall(rf"(?<![\d.]){number}(?![\d.])", text)) for number in (r"0\.0031", r"\+0\.0018", r"−0\.0010")] == [6] * 3
 
 
 def test_no_terminal_no_bars(capsys):
@@ -117,6 +119,46 @@ def test_somebodys_cuts_stand_in_the_table_at_their_own_efficiency() -> None:
     hand = results.models["hand"].working_points[0]
     table = results_table(results)
     cells = [list(column.cells) for column in table.columns]
-    assert cells[-1][0].endswith(f"({100 * hand.efficiency.value:.1f})")
+    assert cells[-1][0].endswith(f"at {100 * hand.efficiency.value:.1f}")
     assert cells[-1][1:] == [""] * (len(results.models) - 1)
     assert "own" in str(table.columns[-1].header)
+
+
+def test_each_working_point_shows_the_efficiency_that_it_has_and_a_mark_where_it_misses_its_target() -> None:
+    results = off_target(0.963, "the score jumps there")
+    cells = {str(c.header).split("\n")[-1]: list(c.cells) for c in results_table(results).columns}
+    assert cells["eff90"][2].endswith("\nat 96.3 *")
+    assert re.search(r"\nat 90\.\d$", cells["eff90"][1])
+    assert "* Off target: mlp eff90 96.3 %. The reason: the score jumps there." in sentences(results)
+
+
+def off_target(efficiency: float, reason: str) -> Results:
+    """The example with another efficiency of the network at eff90, which therefore misses its target."""
+    results = example(("electron", "pion"))
+    mlp = results.models["mlp"]
+    first = dataclasses.replace(mlp.working_points[0], efficiency=measured(efficiency, 4000), reason=reason)
+    mlp = dataclasses.replace(mlp, working_points=(first, *mlp.working_points[1:]))
+    return dataclasses.replace(results, models={**results.models, "mlp": mlp})
+
+
+def test_the_correction_for_the_number_of_comparisons_is_said_once() -> None:
+    """It stood in each of up to 54 sentences."""
+    results = example(("electron", "pion"))
+    told = "b lets through 2.0 times fewer pion, 95 % interval, p = 0.02 after Holm's correction for 9 comparisons"
+    pairs = tuple(
+        dataclasses.replace(
+            c, n_comparisons=9, working_points=tuple(dataclasses.replace(p, verdict=told) for p in c.working_points)
+        )
+        for c in results.comparisons
+    )
+    text = "\n".join(sentences(dataclasses.replace(results, comparisons=pairs)))
+    assert text.count("All 9 comparisons of this run are judged together") == 1
+    assert text.count("Holm") == 1
+    assert text.count("95 % interval, p = 0.02") == 2
+
+
+def test_the_terminal_gives_shares_in_per_cent_alone() -> None:
+    results = off_target(0.963, "few events")
+    text = shown(results) + "\n".join(sentences(results))
+    assert text.count("96.3") == 2
+    assert "0.963" not in text

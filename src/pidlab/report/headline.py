@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pidlab.evaluate.results import Comparison, ModelResult, PairedPoint, Results
 from pidlab.evaluate.verdicts import ERROR, corrected, p_value
 from pidlab.measured import Measured
-from pidlab.report.tables import auc_winner, point_winner
+from pidlab.report.tables import auc_winner, error_towards_zero, point_winner
 from pidlab.rounding import format_measured
 
 FEW_OF_CLASS = 100.0
@@ -105,7 +105,7 @@ def _lead(comparisons: Sequence[Comparison], best: str, second: str) -> str:
         return f"Its lead over {second} was not compared event by event."
     value, low, high, n = found.delta_auc
     lead = found.delta_auc if found.b == best else Measured(-value, -high, -low, n)
-    error = (lead.high - lead.low) / 2
+    error = error_towards_zero(lead)
     lead_text = f"Of these two trainings: the lead of {best} over {second}, ΔAUC = {format_measured(lead)} on the same events,"
     if not error > 0:
         return f"{lead_text} has no interval."

@@ -138,14 +138,20 @@ def auc_winner(pair: Comparison) -> str | None:
     Level are areas that differ by less than two standard errors, or not significantly at 95 % if all comparisons that
     were judged together are corrected for.
     """
-    value, low, high, _ = pair.delta_auc
+    value = pair.delta_auc.value
     if not math.isfinite(value):
         return None
-    error = (high - low) / 2
+    error = error_towards_zero(pair.delta_auc)
     p = pair.auc_p_adjusted if math.isfinite(pair.auc_p_adjusted) else measured_p(pair.delta_auc)
     if not error > 0 or abs(value) < 2 * error or not p <= ERROR:
         return ""
     return pair.b if value > 0 else pair.a
+
+
+def error_towards_zero(difference: Measured) -> float:
+    """Returns the side of a difference's interval that lies towards 0, as a standard error."""
+    value, low, high, _ = difference
+    return value - low if value > 0 else high - value
 
 
 def point_winner(pair: Comparison, point: PairedPoint) -> str | None:
