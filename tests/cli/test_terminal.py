@@ -18,7 +18,7 @@ from rich.console import Console
 
 from conftest import write_tree
 from example_results import example, measured
-from pidlab.cli.terminal import Terminal, results_table, sentences
+from pidlab.cli.terminal import PlainConsole, Terminal, results_table, sentences
 from pidlab.evaluate.results import Results
 from pidlab.measured import Measured
 from pidlab.rounding import format_compact
@@ -61,7 +61,9 @@ def test_tiny_rates_and_errors_do_not_make_the_table_wider():
     text = shown(dataclasses.replace(results, models={**results.models, "mlp": mlp}))
     assert max(map(len, text.splitlines())) <= 100
     # Its two errors differ, so the cell takes two lines here; it was "0.0031 ± 0.0018", the larger side alone.
-    assert [len(re.findall(rf"(?<![\d.]){number}(?![\d.])", text)) for number in (r"0\.0031", r"\+0\.0018", r"−0\.0010")] == [6] * 3
+    assert [
+        len(re.findall(rf"(?<![\d.]){number}(?![\d.])", text)) for number in (r"0\.0031", r"\+0\.0018", r"−0\.0010")
+    ] == [6] * 3
 
 
 def test_no_terminal_no_bars(capsys):
@@ -129,7 +131,7 @@ def test_each_working_point_shows_the_efficiency_that_it_has_and_a_mark_where_it
     cells = {str(c.header).split("\n")[-1]: list(c.cells) for c in results_table(results).columns}
     assert cells["eff90"][2].endswith("\nat 96.3 *")
     assert re.search(r"\nat 90\.\d$", cells["eff90"][1])
-    assert "* Off target: mlp eff90 96.3 %. The reason: the score jumps there." in sentences(results)
+    assert "Off target (*): mlp eff90 96.3 %. The reason: the score jumps there." in sentences(results)
 
 
 def off_target(efficiency: float, reason: str) -> Results:
@@ -162,3 +164,17 @@ def test_the_terminal_gives_shares_in_per_cent_alone() -> None:
     text = shown(results) + "\n".join(sentences(results))
     assert text.count("96.3") == 2
     assert "0.963" not in text
+
+
+def test_an_output_of_ascii_shows_table_and_sentences_in_ascii() -> None:
+    """It ended in a traceback of a UnicodeEncodeError at the first ±."""
+    results = example(("electron", "pion"))
+    written = io.BytesIO()
+    console = PlainConsole(file=io.TextIOWrapper(written, "ascii", write_through=True), width=100)
+    console.print(results_table(results), width=100)
+    for sentence in (*sentences(results), "ΔAUC = (2.0 ± 1.8)×10⁻⁴ → π"):
+        console.print(sentence, highlight=False, soft_wrap=True)
+    text = written.getvalue().decode("ascii")
+    assert re.search(r"\d\.\d+ \+- 0\.\d+", text)
+    assert "Delta AUC = (2.0 +- 1.8)x10^-4 -> \\u03c0" in text
+    assert max(len(line) for line in text.splitlines() if line[0] in "+|") <= 100

@@ -299,7 +299,8 @@ def test_nothing_let_through_by_either_is_no_difference():
     none = tuple(Measured(0.0, 0.0, 0.02, 100.0) for _ in range(2))
     text = sentence(finding((0.0, 0.0), float("nan"), none))
     assert (
-        text == "no difference shown: at the efficiency of hand (91.2 %), mlp lets through no pion and neither does hand"
+        text
+        == "no difference shown: at the efficiency of hand (91.2 %), mlp lets through no pion and neither does hand"
     )
 
 
@@ -372,7 +373,11 @@ def test_an_interval_that_reaches_from_more_to_fewer_says_both():
 
 def test_a_sentence_says_what_the_working_points_have_on_test():
     found = dataclasses.replace(
-        finding((0.2, 0.1), fixed=(False, False)), names=("cuts", "mlp"), point="eff90", efficiency=0.9, attained=(0.963, 0.899)
+        finding((0.2, 0.1), fixed=(False, False)),
+        names=("cuts", "mlp"),
+        point="eff90",
+        efficiency=0.9,
+        attained=(0.963, 0.899),
     )
     where = "mlp beats cuts at eff90 (compared at 90 %, on test it has 96.3 % with cuts, 89.9 % with mlp): "
     assert sentence(found).startswith(where)

@@ -415,8 +415,10 @@ def test_the_table_of_verdicts_names_the_winner_or_says_level_with_difference_an
 
 
 def test_the_look_elsewhere_of_all_pairs_is_said_once():
-    """"after Holm's correction for 54 comparisons" stood in each of 54 sentences."""
-    words = Outline(page(of_pairs(judged_pair("cuts", "mlp", auc=0.004, auc_p=0.003, points=(("eff90", "mlp"),))))).words
+    """ "after Holm's correction for 54 comparisons" stood in each of 54 sentences."""
+    words = Outline(
+        page(of_pairs(judged_pair("cuts", "mlp", auc=0.004, auc_p=0.003, points=(("eff90", "mlp"),))))
+    ).words
     assert words.count("All 20 comparisons of this run are judged together") == 1
     assert "words, p = 0.03 " in words
     body = words.partition("All 20 comparisons")[2]
@@ -453,7 +455,7 @@ def test_a_point_off_its_target_is_marked_with_the_reason():
     words = Outline(page(results)).words
     assert "at 96.3 % *" in words
     assert "mlp: eff90 and eff95 are one and the same decision, of efficiency 96.3 %." in words
-    assert "* Off target: mlp eff90 96.3 %. The reason: the score jumps there." in words
+    assert "Off target (*): mlp eff90 96.3 %. The reason: the score jumps there." in words
     table = models_table(results)
     assert "at 96.3 *" in {cell.below for row in table.rows for cell in row}
 

@@ -67,7 +67,9 @@ def evaluate_decisions(
     named = [replace(r.working_points[0], name=p, target=t) for r, (p, t) in zip(alone, points, strict=True)]
     return replace(
         alone[0],
-        working_points=tuple(replace(p, reason=_OWN_BOX.format(100 * p.target)) if misses_target(p) else p for p in named),
+        working_points=tuple(
+            replace(p, reason=_OWN_BOX.format(100 * p.target)) if misses_target(p) else p for p in named
+        ),
         maps=tuple(replace(m, working_point=p) for r, (p, _) in zip(alone, points, strict=True) for m in r.maps),
         note=f"{note} {alone[0].note}".strip(),
     )

@@ -169,7 +169,9 @@ def _notes(
     for point in points:
         reached = signal_efficiency(threshold_sample.score, threshold_sample.sample, point.threshold)
         if point.flat is None and reached < point.target * (1 - 1e-9):
-            notes.append(f"{point.name} is out of reach: the loosest threshold passes {100 * reached:.4g} % of the signal.")
+            notes.append(
+                f"{point.name} is out of reach: the loosest threshold passes {100 * reached:.4g} % of the signal."
+            )
         rates = {"efficiency": point.efficiency, **{f"misid of {c}": m for c, m in point.misid.items()}}
         notes += [
             f"{what} at {point.name} is {100 * rate.value:.4g} %, outside [0, 100], as weights of both signs can give."

@@ -309,7 +309,9 @@ def _times(finding: Finding, ratio: Measured) -> str | None:
     if math.isinf(value):
         limit = None if not 1 < low * _UNKNOWN else f"{_none_of(finding, 1)}: {_bound(low, fewer=True)}, 95 %"
     elif value == 0:
-        limit = None if high > _UNKNOWN else f"{_none_of(finding, 0)}: {b} lets {_bound(high, fewer=False)} through, 95 %"
+        limit = (
+            None if high > _UNKNOWN else f"{_none_of(finding, 0)}: {b} lets {_bound(high, fewer=False)} through, 95 %"
+        )
     elif open_below and open_above:
         limit = None
     elif open_above:

@@ -106,7 +106,9 @@ def _lead(comparisons: Sequence[Comparison], best: str, second: str) -> str:
     value, low, high, n = found.delta_auc
     lead = found.delta_auc if found.b == best else Measured(-value, -high, -low, n)
     error = error_towards_zero(lead)
-    lead_text = f"Of these two trainings: the lead of {best} over {second}, ΔAUC = {format_measured(lead)} on the same events,"
+    lead_text = (
+        f"Of these two trainings: the lead of {best} over {second}, ΔAUC = {format_measured(lead)} on the same events,"
+    )
     if not error > 0:
         return f"{lead_text} has no interval."
     p, said = p_value(lead.value, error), f"{lead.value / error:.1f} standard errors"

@@ -126,7 +126,7 @@ def remarks(results: Results) -> Iterator[str]:
         for reason, points in by_reason.items():
             off.setdefault(reason, []).append(f"{model.name} {', '.join(points)}")
     for reason, where in off.items():
-        yield f"{MARK} Off target: {'; '.join(where)}. The reason: {reason}."
+        yield f"Off target ({MARK}): {'; '.join(where)}. The reason: {reason}."
 
 
 # comparisons
@@ -190,7 +190,7 @@ def verdict_table(results: Results) -> TextTable:
             cells += [TableCell(particle)] if len(classes) > 1 else []
             cells.append(_auc_cell(pair) if i == 0 else TableCell(""))
             fixed = bool({pair.a, pair.b} & by_hand)
-            cells += [_point_cell(pair, at.get(name)) if not fixed else TableCell("–") for name in names]
+            cells += [_point_cell(pair, at.get(name)) if not fixed else TableCell("") for name in names]
             if own:
                 cells.append(_point_cell(pair, next(iter(at.values()), None)) if fixed else TableCell(""))
             rows.append(tuple(cells))
@@ -204,7 +204,7 @@ def verdict_table(results: Results) -> TextTable:
 def _auc_cell(pair: Comparison) -> TableCell:
     winner = auc_winner(pair)
     if winner is None:
-        return TableCell("–")
+        return TableCell("")
     p = pair.auc_p_adjusted if math.isfinite(pair.auc_p_adjusted) else measured_p(pair.delta_auc)
     return TableCell(winner or "level", _difference(pair.delta_auc, 1.0, p), strong=bool(winner))
 
@@ -212,9 +212,7 @@ def _auc_cell(pair: Comparison) -> TableCell:
 def _point_cell(pair: Comparison, point: PairedPoint | None) -> TableCell:
     if point is None or (winner := point_winner(pair, point)) is None:
         return TableCell("–")
-    return TableCell(
-        winner or "level", _difference(point.delta_misid, 100.0, point.p_adjusted), strong=bool(winner)
-    )
+    return TableCell(winner or "level", _difference(point.delta_misid, 100.0, point.p_adjusted), strong=bool(winner))
 
 
 def _difference(difference: Measured, factor: float, p: float) -> str:

@@ -103,5 +103,3 @@ def test_a_box_of_its_own_says_that_training_chose_it():
         found, working_points=tuple(dataclasses.replace(p, cut_string="x > 1") for p in found.working_points)
     )
     assert same_decisions(same) == [("eff80", "eff95")]
-
-
