@@ -366,7 +366,8 @@ def judged_pair(a, b, *, auc, auc_p, points=(), n=20):
     paired = tuple(
         PairedPoint(
             name, "pion", 0.9, Measured(d := -0.01 if winner == b else 0.01, d - 0.002, d + 0.002, 9.0),
-            Measured(2.0, 1.5, 2.5, 9.0), f"words, p = 0.03 after Holm's correction for {n} comparisons", 0.001, 0.03, winner,
+            Measured(2.0, 1.5, 2.5, 9.0), f"words, p = 0.03 after Holm's correction for {n} comparisons",
+            0.001, 0.03, winner,
         )
         for name, winner in points
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -203,8 +203,8 @@ def judged(found: Sequence[Differences]) -> tuple[Comparison, ...]:
 
 def _paired_point(f: Finding, verdict: Judged) -> PairedPoint:
     measured = f.delta_misid, f.ratio(wide=False)
-    told = sentence(f, verdict), verdict.p, verdict.adjusted, f.winner(verdict)
-    return PairedPoint(f.point, f.particle, f.efficiency, *measured, *told)
+    found = PairedPoint(f.point, f.particle, f.efficiency, *measured, sentence(f, verdict), verdict.p, verdict.adjusted)
+    return replace(found, winner=f.winner(verdict))
 
 
 def _quotient(above: float, below: float) -> float:
@@ -307,7 +307,7 @@ def _times(finding: Finding, ratio: Measured) -> str | None:
     open_below = not low > 1 and not low * _UNKNOWN >= min(value, high)
     open_above = not high < 1 and not high <= max(value, low) * _UNKNOWN
     if math.isinf(value):
-        limit = None if not 1 < low * _UNKNOWN else f"{_none_of(finding, 1)}: {_bound(low, fewer=True)}, 95 %"
+        limit = None if not low > 1 / _UNKNOWN else f"{_none_of(finding, 1)}: {_bound(low, fewer=True)}, 95 %"
     elif value == 0:
         limit = (
             None if high > _UNKNOWN else f"{_none_of(finding, 0)}: {b} lets {_bound(high, fewer=False)} through, 95 %"

@@ -21,7 +21,7 @@ from pidlab.evaluate.results import ModelResult, Results
 from pidlab.evaluate.verdicts import among_others
 from pidlab.plots.gallery import Picture
 from pidlab.report.headline import best_model, few_events, headline
-from pidlab.report.tables import MARK, attained, family, remarks, robustness_table, verdict_table
+from pidlab.report.tables import MARK, family, remarks, robustness_table, verdict_table
 from pidlab.rootio.results.run import object_names
 from pidlab.rounding import format_compact, format_measured, format_number, format_percent, format_rate, format_share
 
@@ -29,8 +29,8 @@ MOST_BYTES = 20_000_000
 """A larger results.root is not embedded in the page."""
 
 _TITLES = {
-    "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "response": "Response", "points": "Working points",
-    "merit": "Figure of merit", "pairs": "Pairs of classes", "efficiency": "Efficiency",
+    "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "response": "Response",
+    "points": "Working points", "merit": "Figure of merit", "pairs": "Pairs of classes", "efficiency": "Efficiency",
     "robustness": "Robustness", "overtraining": "Overtraining", "calibration": "Calibration",
     "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "cuts": "Cut string",
     "more": "More figures", "objects": "ROOT objects", "configuration": "Configuration", "provenance": "Provenance",
@@ -170,7 +170,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         measured=format_measured, number=format_number, rate=format_rate, json=json.dumps, data_uri=data_uri,
-        percent=format_percent, compact=format_compact, share=format_share, attained=attained, among_others=among_others,
+        percent=format_percent, compact=format_compact, share=format_share, among_others=among_others,
     )  # fmt: skip
     environment.tests["off_target"] = misses_target
     environment.tests["nested"] = lambda value: isinstance(value, Mapping)

@@ -178,7 +178,7 @@ def verdict_table(results: Results) -> TextTable:
     names = list(dict.fromkeys(p.name for c in pairs if not {c.a, c.b} & by_hand for p in c.working_points))
     own = any({c.a, c.b} & by_hand for c in pairs)
     classes = [c for c in results.classes if c != results.signal]
-    targets = dict((name, target) for target, name in _ordinary_points(results))
+    targets = {name: target for target, name in _ordinary_points(results)}
     columns = ["a – b", *(["of"] if len(classes) > 1 else []), "AUC"]
     columns += [f"{name}, at {100 * targets[name]:.3g} %" if name in targets else name for name in names]
     columns += ["at the cuts' own"] if own else []
@@ -196,7 +196,7 @@ def verdict_table(results: Results) -> TextTable:
             rows.append(tuple(cells))
     caption = (
         "The better model of each pair on the same events of test, and below it the difference b − a with its 68.3 % "
-        "interval (AUC; misidentification in %) and its p-value. Points are compared at exactly their target efficiency."
+        "interval (AUC; misidentification in %) and its p-value. Points are compared at exactly their target."
     )
     return TextTable(caption, tuple(columns), tuple(rows), tuple(family(results)), tuple(False for _ in columns))
 

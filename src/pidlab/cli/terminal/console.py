@@ -18,5 +18,5 @@ class PlainConsole(Console):
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make a string printable in the encoding of the output; rich calls this for every string, alone or in a table."""
+        """Make a string printable in the output's encoding; rich calls this for every string, alone or in a table."""
         return super().render_str(encodable(printable(without_secrets(text)), self.encoding), **options)

@@ -26,8 +26,8 @@ def results_table(results: Results) -> Table:
 def sentences(results: Results) -> list[str]:
     """What the table does not show: the headline, few events, points off their target, and the hand-made cuts.
 
-    The hand-made cuts are compared with every other model at the efficiency of the cuts. That the p-values are corrected
-    for the number of comparisons is said once, before the first.
+    The hand-made cuts are compared with every other model at the efficiency of the cuts. One sentence before the first
+    says that the p-values are corrected for the number of comparisons.
     """
     from pidlab.evaluate.verdicts import among_others
     from pidlab.report.headline import few_events, headline

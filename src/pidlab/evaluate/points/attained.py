@@ -61,7 +61,10 @@ def _reason(point: WorkingPoint, threshold_sample: ScoredSample, test: Sample, d
             f"threshold passes either {format_share(above)} or {format_share(reached)} % of the signal"
         )
     if reached < point.target * (1 - 1e-9) and passing.sum() == np.isfinite(part).sum():
-        return f"the loosest threshold passes {format_share(reached)} % of the signal of {decided_on}; the rest has no score"
+        return (
+            f"the loosest threshold passes {format_share(reached)} % of the signal of {decided_on}; the rest of it has "
+            "no score"
+        )
     n, n_test = effective_number(weight), effective_number(test.weight[test.is_signal])
     pooled = min(max((n * reached + n_test * efficiency) / (n + n_test), 0.5 / n), 1 - 0.5 / n)
     away = abs(efficiency - reached) / math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / n_test))
