@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pidlab.evaluate.results import Comparison, ModelResult, PairedPoint, Results
 from pidlab.evaluate.verdicts import ERROR, corrected, p_value
 from pidlab.measured import Measured
-from pidlab.report.tables import auc_winner, error_towards_zero, point_winner
+from pidlab.report.tables import auc_winner, error_towards_zero, listed, point_winner
 from pidlab.rounding import format_measured
 
 FEW_OF_CLASS = 100.0
@@ -56,7 +56,7 @@ def headline(results: Results) -> str:
     losses = _losses(results, leaders)
     if len(leaders) > 1:
         shown = ", ".join(f"{name} {format_measured(results.models[name].samples['test'].auc)}" for name in leaders)
-        sentence = f"{_listed(leaders)} are level in AUC on test ({shown}); none is shown to be the best."
+        sentence = f"{listed(leaders)} are level in AUC on test ({shown}); none is shown to be the best."
     elif losses or not _compared_with_all(results, first.name):
         sentence = f"{first.name} has the largest {area}{', but is not the best everywhere' if losses else ''}."
     else:
@@ -89,13 +89,9 @@ def _told(losses: Sequence[tuple[str, str, PairedPoint]]) -> str:
     where: dict[tuple[str, str], list[str]] = {}
     for winner, loser, point in losses:
         where.setdefault((winner, loser), []).append(f"{point.name} ({point.particle})" if several else point.name)
-    told = [f"{winner} beats {loser} at {_listed(points)}" for (winner, loser), points in where.items()]
+    told = [f"{winner} beats {loser} at {listed(points)}" for (winner, loser), points in where.items()]
     more = f", and {len(told) - _N_NAMED} more pairs differ" if len(told) > _N_NAMED else ""
     return f"{'; '.join(told[:_N_NAMED])}{more}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _lead(comparisons: Sequence[Comparison], best: str, second: str) -> str:
@@ -123,7 +119,7 @@ def few_events(results: Results) -> Iterator[str]:
     effective = _effective(results)
     few = [f"{n:,.0f} {name}" for name, n in effective.items() if n < FEW_OF_CLASS]
     if few:
-        yield f"Only {_listed(few)} events of test (effectively): all that is said of them has wide intervals."
+        yield f"Only {listed(few)} events of test (effectively): all that is said of them has wide intervals."
     for particle in results.classes:
         if effective.get(particle, 0.0) < FEW_OF_CLASS:
             continue
@@ -136,7 +132,7 @@ def few_events(results: Results) -> Iterator[str]:
         where = [f"{name} ({', '.join(of)})" for name, of in models.items()]
         if where:
             yield (
-                f"Fewer than {FEW_PASSING:.0f} {particle} events of test (effectively) pass {_listed(where)}: these "
+                f"Fewer than {FEW_PASSING:.0f} {particle} events of test (effectively) pass {listed(where)}: these "
                 "rates are known to a third at best."
             )
 

@@ -115,7 +115,7 @@ def remarks(results: Results) -> Iterator[str]:
         for names in same_decisions(model):
             point = next(p for p in model.working_points if p.name == names[0])
             yield (
-                f"{model.name}: {' and '.join(names)} are one and the same decision, of efficiency "
+                f"{model.name}: {listed(names)} are one and the same decision, of efficiency "
                 f"{format_share(point.efficiency.value)} %."
             )
         by_reason: dict[str, list[str]] = {}
@@ -127,6 +127,11 @@ def remarks(results: Results) -> Iterator[str]:
             off.setdefault(reason, []).append(f"{model.name} {', '.join(points)}")
     for reason, where in off.items():
         yield f"Off target ({MARK}): {'; '.join(where)}. The reason: {reason}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns names as in "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 # comparisons
