@@ -154,7 +154,7 @@ def test_the_correction_for_the_number_of_comparisons_is_said_once() -> None:
         for c in results.comparisons
     )
     text = "\n".join(sentences(dataclasses.replace(results, comparisons=pairs)))
-    assert text.count("All 9 comparisons of this run are judged together") == 1
+    assert text.count("All 9 comparisons are judged together") == 1
     assert text.count("Holm") == 1
     assert text.count("95 % interval, p = 0.02") == 2
 

@@ -420,7 +420,7 @@ def test_the_look_elsewhere_of_all_pairs_is_said_once():
     words = Outline(
         page(of_pairs(judged_pair("cuts", "mlp", auc=0.004, auc_p=0.003, points=(("eff90", "mlp"),))))
     ).words
-    assert words.count("All 20 comparisons of this run are judged together") == 1
+    assert words.count("All 20 comparisons are judged together") == 1
     assert "words, p = 0.03 " in words
     body = words.partition("All 20 comparisons")[2]
     assert body.count("Holm") == 1

@@ -26,7 +26,7 @@ def compare(runs: Sequence[Path], json_file: Path | None) -> None:
     pairs = compare_runs(finished)
     with terminal() as (console, _):
         console.print(runs_table(finished))
-        for line in (line for pair in pairs for line in pair_lines(pair)):
+        for line in pair_lines(pairs):
             say(console, line)
     if json_file is not None:
         write_text(json_file, as_json(finished, pairs) + "\n")

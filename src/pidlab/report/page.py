@@ -96,7 +96,7 @@ def render(
         remarks=list(remarks(results)),
         mark=MARK,
         against_cuts=against_hand_cuts(results),
-        family=list(family(results)),
+        family=list(family(results.comparisons)),
         verdicts=verdict_table(results),
         robustness=robustness_table(results),
         points=_point_names(results.models.values()),

@@ -62,8 +62,7 @@ def models_table(results: Results) -> TextTable:
     columns += [f"{what}\nown cuts"] if own else []
     rows = tuple(row for model in results.models.values() for row in _model_rows(model, points, others, own=own))
     caption = (
-        f"{results.signal} against {' and '.join(others)}: test sample, 68.3 % intervals; "
-        "below: efficiency of the point (%)"
+        f"{results.signal} against {listed(others)}: test sample, 68.3 % intervals; below, the point's efficiency (%)"
     )
     n_words = 3 if len(others) > 1 else 2
     numeric = tuple(i == 1 or i >= n_words for i in range(len(columns)))
@@ -203,7 +202,7 @@ def verdict_table(results: Results) -> TextTable:
         "The better model of each pair on the same events of test, and below it the difference b − a with its 68.3 % "
         "interval (AUC; misidentification in %) and its p-value. Points are compared at exactly their target."
     )
-    return TextTable(caption, tuple(columns), tuple(rows), tuple(family(results)), tuple(False for _ in columns))
+    return TextTable(caption, tuple(columns), tuple(rows), tuple(family(pairs)), tuple(False for _ in columns))
 
 
 def _auc_cell(pair: Comparison) -> TableCell:
@@ -226,12 +225,12 @@ def _difference(difference: Measured, factor: float, p: float) -> str:
     return f"{shown}, {format_p(p)}" if math.isfinite(p) else shown
 
 
-def family(results: Results) -> Iterator[str]:
+def family(comparisons: Sequence[Comparison]) -> Iterator[str]:
     """Yields one sentence on the correction for the number of comparisons; nothing if there is only one."""
-    n = max((c.n_comparisons for c in results.comparisons), default=0)
+    n = max((c.n_comparisons for c in comparisons), default=0)
     if n > 1:
         yield (
-            f"All {n} comparisons of this run are judged together: p-values are corrected for their number by Holm's "
+            f"All {n} comparisons are judged together: p-values are corrected for their number by Holm's "
             "procedure, so that of runs with equal models one in twenty names any winner."
         )
 

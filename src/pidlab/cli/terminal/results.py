@@ -42,4 +42,4 @@ def sentences(results: Results) -> list[str]:
         if p.verdict
     ]
     told = [headline(results), *few_events(results), *remarks(results)]
-    return [*told, *(family(results) if against else ()), *against]
+    return [*told, *(family(results.comparisons) if against else ()), *against]

@@ -37,8 +37,18 @@ def runs_table(runs: Sequence[Finished]) -> Table:
     return table
 
 
-def pair_lines(pair: Pair) -> Iterator[str]:
-    """Sentences on how two runs differ on the events that both tested."""
+def pair_lines(pairs: Sequence[Pair]) -> Iterator[str]:
+    """Sentences on how each two runs differ on the events that both tested, after one on all p-values together."""
+    from pidlab.report.tables import family
+
+    yield from family([comparison for pair in pairs for comparison in pair.comparisons])
+    for pair in pairs:
+        yield from _lines_of_pair(pair)
+
+
+def _lines_of_pair(pair: Pair) -> Iterator[str]:
+    from pidlab.evaluate.verdicts import among_others
+
     yield f"{pair.a} and {pair.b}: {pair.n_shared:,} test candidates in common"
     if pair.note:
         yield f"  note: {pair.note}"
@@ -47,7 +57,8 @@ def pair_lines(pair: Pair) -> Iterator[str]:
         if math.isfinite(delta.value):
             error = (delta.high - delta.low) / 2
             yield f"• AUC of {comparison.b} − AUC of {comparison.a} = {delta.value:+.5f} ± {error:.5f}"
-        yield from (f"• {point.verdict}" for point in comparison.working_points if point.verdict)
+        told = (among_others(p.verdict, comparison.n_comparisons) for p in comparison.working_points if p.verdict)
+        yield from (f"• {sentence}" for sentence in told)
 
 
 def reproduction_lines(found: Reproduction) -> Iterator[str]:
