@@ -61,9 +61,8 @@ def models_table(results: Results) -> TextTable:
     columns = ["model", "AUC", *(["misid of"] if len(others) > 1 else []), *(f"{what}\n{name}" for name in points)]
     columns += [f"{what}\nown cuts"] if own else []
     rows = tuple(row for model in results.models.values() for row in _model_rows(model, points, others, own=own))
-    caption = (
-        f"{results.signal} against {listed(others)}: test sample, 68.3 % intervals; below, the point's efficiency (%)"
-    )
+    against = f"{results.signal} against {listed(others)}"
+    caption = f"{against} on test, 68.3 % intervals; below, the point's efficiency (%)"
     n_words = 3 if len(others) > 1 else 2
     numeric = tuple(i == 1 or i >= n_words for i in range(len(columns)))
     return TextTable(caption, tuple(columns), rows, tuple(remarks(results)), numeric)

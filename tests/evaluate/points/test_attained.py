@@ -65,7 +65,7 @@ def test_chance_is_the_reason_where_few_signal_candidates_decide():
     assert missed
     assert (
         sum(
-            p.reason.startswith("chance: the signal that sets the threshold (effectively 60 candidates of validation)")
+            p.reason.startswith("chance (the signal that sets the threshold, effectively 60 candidates of validation")
             for p in missed
         )
         >= len(missed) - 1

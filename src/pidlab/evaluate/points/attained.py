@@ -70,8 +70,8 @@ def _reason(point: WorkingPoint, threshold_sample: ScoredSample, test: Sample, d
     away = abs(efficiency - reached) / math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / n_test))
     if away <= _CHANCE:
         return (
-            f"chance: the signal that sets the threshold (effectively {n:,.0f} candidates of {decided_on}) and that "
-            f"which measures it ({n_test:,.0f} of test) agree within {_CHANCE:.0f} standard deviations"
+            f"chance (the signal that sets the threshold, effectively {n:,.0f} candidates of {decided_on}, and that "
+            f"which measures it, {n_test:,.0f} of test, agree within {_CHANCE:.0f} standard deviations)"
         )
     return (
         f"{decided_on} and test differ by more than chance ({away:.1f} standard deviations): the threshold passes "
