@@ -15,7 +15,7 @@ from scipy import special
 import example_results
 from evaluate_samples import evaluated, one_feature, three_samples
 from pidlab.cli.terminal.results import results_table
-from pidlab.cli.terminal.tuning import tuning_lines
+from pidlab.cli.terminal.tuning import trials_table, tuning_lines
 from pidlab.evaluate.points.working_points import crossing, expected_miss, passes, rising, threshold_at
 from pidlab.evaluate.results import Tried, Tuning
 from pidlab.evaluate.verdicts import Differences, Finding, holm, judged
@@ -222,6 +222,19 @@ def test_tune_judges_a_gain_as_everything_else(n_trials, shown):
     assert ("gain: +0.00250, 95 % interval +0.00054 to +0.00446" in told) == shown
     assert ("gain: none shown" in told) != shown
     assert ("p = 0.62 after Holm's correction for 50 comparisons" in told) != shown
+
+
+def test_tune_gives_misidentification_in_per_cent():
+    trials = (Tried(0, "complete", 0.0123, {}, 1.0),)
+    before, after = Measured(0.02, 0.018, 0.022, 100.0), Measured(0.0123, 0.011, 0.014, 100.0)
+    gain = Measured(-0.0077, -0.0087, -0.0067, 100.0)
+    tuning = Tuning("m", "bdt", "misid:eff90", False, trials, {}, {}, before, after, gain)
+    told = "\n".join(tuning_lines(tuning))
+    assert "misid at eff90 on validation: 2 [1.8, 2.2] % as configured, 1.23 [1.1, 1.4] % with the best" in told
+    assert "gain: +0.77000 %, 95 % interval +0.57400 to +0.96600 %" in told
+    table = trials_table(tuning)
+    assert [str(c.header) for c in table.columns][1] == "misid:eff90 (%)"
+    assert list(table.columns[1].cells) == ["1.23000"]
 
 
 def test_the_table_says_where_a_point_is_not_set_or_far_from_its_name():

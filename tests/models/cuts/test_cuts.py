@@ -253,7 +253,7 @@ def test_efficiencies_asked_for_are_served():
     model = Cuts(nested=False, efficiencies=[0.6, 0.9], **QUICK).fit(x, y)
     assert 1 <= len(model.boxes_) <= 2
     assert model.box(0.6).efficiency >= 0.6
-    with pytest.raises(ModelError, match=r"no box keeps 0\.99 of the signal"):
+    with pytest.raises(ModelError, match=r"no box keeps 99 % of the signal"):
         model.box(0.99)
 
 

@@ -273,5 +273,5 @@ def test_what_cannot_be_is_said_before_anything_is_read(cuts: Any, evaluate: Any
 def test_a_point_that_no_box_reaches_is_said_with_the_model(folder: Path) -> None:
     limits = {"type": "cuts", "nested": False, "sides": {"a": "both"}, "ranges": {"a": [0.5, 1.0]}}
     content = CONTENT | {"models": {"tight": limits}}
-    with pytest.raises(ModelError, match=r"models.tight: no box keeps 0.9 of the signal: the loosest keeps"):
+    with pytest.raises(ModelError, match=r"models.tight: no box keeps 90 % of the signal: the loosest keeps"):
         go(folder, content, "tight")

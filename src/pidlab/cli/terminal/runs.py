@@ -31,9 +31,8 @@ def runs_table(runs: Sequence[Finished]) -> Table:
         others = [c for c in run.results.classes if c != run.results.signal]
         for model in run.results.models.values():
             at = {w.name: " / ".join(format_compact(w.misid[o], 100.0) for o in others) for w in model.working_points}
-            auc = model.samples["test"].auc
-            shown = "–" if not math.isfinite(auc.value) else f"{auc.value:.4f} ± {(auc.high - auc.low) / 2:.4f}"
-            table.add_row(f"{run.name}:{model.name}", shown, *(at.get(name, "–") for name in names))
+            auc = format_compact(model.samples["test"].auc)
+            table.add_row(f"{run.name}:{model.name}", auc, *(at.get(name, "–") for name in names))
     return table
 
 

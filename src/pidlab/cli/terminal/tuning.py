@@ -10,6 +10,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:  # the evaluation takes a second to load, which commands that look at a file do not need
     from pidlab.evaluate.results import Tuning
+    from pidlab.measured import Measured
 
 
 def trials_table(tuning: Tuning, n: int = 10) -> Table:
@@ -18,7 +19,7 @@ def trials_table(tuning: Tuning, n: int = 10) -> Table:
 
     table = Table(title=f"{tuning.model}: best trials by {tuning.objective} on validation")
     table.add_column("trial", justify="right")
-    table.add_column(tuning.objective, justify="right")
+    table.add_column(tuning.objective if tuning.objective == "auc" else f"{tuning.objective} (%)", justify="right")
     best = tuning.ranked[:n]
     names = list(dict.fromkeys(name for trial in best for name in trial.parameters))
     for name in names:
@@ -26,7 +27,7 @@ def trials_table(tuning: Tuning, n: int = 10) -> Table:
     table.add_column("s", justify="right")
     for trial in best:
         values = [flow(trial.parameters[name]) if name in trial.parameters else "–" for name in names]
-        table.add_row(str(trial.number), f"{trial.value:.5f}", *values, f"{trial.seconds:.1f}")
+        table.add_row(str(trial.number), f"{_factor(tuning) * trial.value:.5f}", *values, f"{trial.seconds:.1f}")
     return table
 
 
@@ -44,11 +45,27 @@ def tuning_lines(tuning: Tuning) -> Iterator[str]:
         yield "what mattered: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares)
     what = "AUC" if tuning.objective == "auc" else f"misid at {tuning.objective.partition(':')[2]}"
     if not math.isfinite(tuning.gain.value):
-        yield f"{what} on validation: {tuning.after} with the best parameters"
+        yield f"{what} on validation: {_shown(tuning, tuning.after)} with the best parameters"
         return
-    yield f"{what} on validation: {tuning.before} as configured, {tuning.after} with the best parameters"
+    before, after = _shown(tuning, tuning.before), _shown(tuning, tuning.after)
+    yield f"{what} on validation: {before} as configured, {after} with the best parameters"
     yield _gain_line(tuning)
     yield "These are validation numbers, and the best of many flatters itself: quote what `pidlab run` finds on test."
+
+
+def _factor(tuning: Tuning) -> float:
+    """100 for misidentification, which people read in per cent, and 1 for the AUC."""
+    return 1.0 if tuning.objective == "auc" else 100.0
+
+
+def _shown(tuning: Tuning, measured: Measured) -> str:
+    """The objective with its interval, a misidentification in per cent."""
+    from pidlab.measured import Measured
+
+    if tuning.objective == "auc":
+        return str(measured)
+    value, low, high, n = measured
+    return f"{Measured(100 * value, 100 * low, 100 * high, n)} %"
 
 
 def _gain_line(tuning: Tuning) -> str:
@@ -59,9 +76,12 @@ def _gain_line(tuning: Tuning) -> str:
     from pidlab.evaluate.intervals import deviations
     from pidlab.evaluate.verdicts import ERROR, WIDE, corrected, measured_p
 
-    sign = 1.0 if tuning.maximise else -1.0
-    value, wide = sign * tuning.gain.value, deviations(WIDE) * (tuning.gain.high - tuning.gain.low) / 2
-    found = f"{value:+.5f}, 95 % interval {value - wide:+.5f} to {value + wide:+.5f}, paired on the same events"
+    scale, unit = _factor(tuning), "" if tuning.objective == "auc" else " %"
+    value = scale * (tuning.gain.value if tuning.maximise else -tuning.gain.value)
+    wide = scale * deviations(WIDE) * (tuning.gain.high - tuning.gain.low) / 2
+    found = (
+        f"{value:+.5f}{unit}, 95 % interval {value - wide:+.5f} to {value + wide:+.5f}{unit}, paired on the same events"
+    )
     n = len(tuning.ranked)
     p = measured_p(tuning.gain)
     p = min(1.0, n * p) if math.isfinite(p) else 1.0

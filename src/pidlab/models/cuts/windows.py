@@ -123,8 +123,8 @@ class Windows:
         index = int(np.searchsorted(-self.efficiency, -least + _ROUNDING, side="right")) - 1
         if index < 0:
             raise ModelError(
-                f"no box keeps {efficiency:g} of the signal: the loosest keeps {self.efficiency[0]:.6g}; "
-                "ask for less, or allow the cuts less (sides, ranges)"
+                f"no box keeps {100 * efficiency:g} % of the signal: the loosest keeps "
+                f"{100 * self.efficiency[0]:.5g} %; ask for less, or allow the cuts less (sides, ranges)"
             )
         return self.box(index)
 
