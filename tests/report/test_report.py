@@ -23,7 +23,7 @@ from pidlab.plots.sheets.table import FigureTable
 from pidlab.report import page as report
 from pidlab.report.headline import by_auc, few_events, headline
 from pidlab.report.page import objects_of, render, write_report
-from pidlab.report.tables import models_table, robustness_table, verdict_table
+from pidlab.report.tables import as_html, as_text, models_table, robustness_table, verdict_table
 from pidlab.rootio.results.run import object_names, write_results
 from pidlab.rounding import format_measured, format_number, format_percent
 
@@ -469,3 +469,21 @@ def test_shares_are_in_per_cent_everywhere():
             for rate in (point.efficiency, *point.misid.values()):
                 assert format_measured(rate) not in words
                 assert format_percent(rate) in words
+
+
+def test_one_table_is_text_and_html_with_the_same_cells():
+    """The terminal, the report and a notebook show the same."""
+    table = models_table(THREE)
+    html, text = as_html(table), as_text(table)
+    outline = Outline(html)
+    assert outline.mistakes == []
+    for row in table.rows:
+        for cell in row:
+            for part in (cell.text, cell.below):
+                assert part in outline.words
+                assert part in text
+    assert all(remark in outline.words and remark in text for remark in table.remarks)
+    assert len({line.rindex("at ") for line in text.splitlines() if re.fullmatch(r"\s+at [\d.]+( \*)?", line)}) <= 1
+    hostile = dataclasses.replace(table, caption="<script>x</script>", remarks=("a & <b>",))
+    assert "<script>" not in as_html(hostile)
+    assert "a &amp; &lt;b&gt;" in as_html(hostile)

@@ -21,7 +21,7 @@ from pidlab.evaluate.results import ModelResult, Results
 from pidlab.evaluate.verdicts import among_others
 from pidlab.plots.gallery import Picture
 from pidlab.report.headline import best_model, few_events, headline
-from pidlab.report.tables import MARK, family, remarks, robustness_table, verdict_table
+from pidlab.report.tables import MARK, as_html, family, remarks, robustness_table, verdict_table
 from pidlab.rootio.results.run import object_names
 from pidlab.rounding import format_compact, format_measured, format_number, format_percent, format_rate, format_share
 
@@ -97,8 +97,8 @@ def render(
         mark=MARK,
         against_cuts=against_hand_cuts(results),
         family=list(family(results.comparisons)),
-        verdicts=verdict_table(results),
-        robustness=robustness_table(results),
+        verdicts=as_html(verdict_table(results)),
+        robustness=as_html(robustness_table(results)),
         points=_point_names(results.models.values()),
         others=[name for name in results.classes if name != results.signal],
         figures=by_section,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from pidlab.evaluate.points.attained import misses_target, same_decisions
 from pidlab.evaluate.results import Comparison, ModelResult, PairedPoint, Results, WorkingPoint
@@ -46,6 +47,55 @@ class TextTable:
     rows: tuple[tuple[TableCell, ...], ...]
     remarks: tuple[str, ...]
     numeric: tuple[bool, ...]
+
+
+def as_html(table: TextTable) -> str:
+    """Returns a table as HTML, every text escaped, with its remarks below it; the report and a notebook show it."""
+    header = "".join(
+        f'<th scope="col"{_aligned(numeric)}>{_lines(column)}</th>'
+        for column, numeric in zip(table.columns, table.numeric, strict=True)
+    )
+    body = "\n".join(f"<tr>{_html_row(row, table.numeric)}</tr>" for row in table.rows)
+    remarks = "".join(f'<p class="remark">{escape(sentence)}</p>\n' for sentence in table.remarks)
+    return (
+        f"<table>\n<caption>{escape(table.caption)}</caption>\n<thead><tr>{header}</tr></thead>\n"
+        f"<tbody>\n{body}\n</tbody>\n</table>\n{remarks}"
+    )
+
+
+def _html_row(row: Sequence[TableCell], numeric: Sequence[bool]) -> str:
+    first, *rest = row
+    cells = [f'<th scope="row">{escape(first.text)}</th>']
+    for cell, number in zip(rest, numeric[1:], strict=True):
+        text = f"<strong>{escape(cell.text)}</strong>" if cell.strong else escape(cell.text)
+        below = f'<div class="soft">{escape(cell.below)}</div>' if cell.below else ""
+        cells.append(f"<td{_aligned(number)}>{text}{below}</td>")
+    return "".join(cells)
+
+
+def _aligned(numeric: bool) -> str:
+    return ' class="n" style="text-align: right"' if numeric else ""
+
+
+def _lines(header: str) -> str:
+    return escape(header).replace("\n", "<br>")
+
+
+def as_text(table: TextTable) -> str:
+    """Returns a table as plain text in columns, with its remarks below it, for a terminal and a `repr`."""
+    rows = [[column.split("\n") for column in table.columns]]
+    rows += [[[cell.text, cell.below] if cell.below else [cell.text] for cell in row] for row in table.rows]
+    widths = [max(len(line) for row in rows for line in row[i]) for i in range(len(table.columns))]
+    lines = [table.caption]
+    for row in rows:
+        for i in range(max(map(len, row))):
+            texts = [cell[i] if i < len(cell) else "" for cell in row]
+            aligned = (
+                text.rjust(width) if numeric else text.ljust(width)
+                for text, width, numeric in zip(texts, widths, table.numeric, strict=True)
+            )
+            lines.append("  ".join(aligned).rstrip())
+    return "\n".join([*lines, *table.remarks])
 
 
 def models_table(results: Results) -> TextTable:
@@ -120,11 +170,17 @@ def remarks(results: Results) -> Iterator[str]:
         for point in model.working_points:
             if misses_target(point):
                 shown = f"{point.name} {format_share(point.efficiency.value)} %"
-                by_reason.setdefault(point.reason or _NO_REASON, []).append(shown)
+                by_reason.setdefault(point.reason or _unkept_reason(model, point), []).append(shown)
         for reason, points in by_reason.items():
             off.setdefault(reason, []).append(f"{model.name} {', '.join(points)}")
     for reason, where in off.items():
         yield f"Off target ({MARK}): {'; '.join(where)}. The reason: {reason}."
+
+
+def _unkept_reason(model: ModelResult, point: WorkingPoint) -> str:
+    """Returns the reason of a miss in results of an older version, which do not hold it."""
+    shared = any(point.name in names for names in same_decisions(model))
+    return "the score jumps there, as two points are one decision" if shared else _NO_REASON
 
 
 def listed(names: Sequence[str]) -> str:
@@ -174,7 +230,7 @@ def verdict_table(results: Results) -> TextTable:
     """Returns the winner of each pair of models, in AUC and at each ordinary working point, or "level".
 
     Below stands the difference b − a with its 68.3 % interval, that of misidentification in per cent, and the p-value
-    that is corrected for all comparisons. The remark says once for how many.
+    that is corrected for all comparisons. The caption says once for how many.
     """
     pairs = results.ordinary_comparisons
     by_hand = {name for name, model in results.models.items() if model.fixed_cut}
@@ -201,7 +257,8 @@ def verdict_table(results: Results) -> TextTable:
         "The better model of each pair on the same events of test, and below it the difference b − a with its 68.3 % "
         "interval (AUC; misidentification in %) and its p-value. Points are compared at exactly their target."
     )
-    return TextTable(caption, tuple(columns), tuple(rows), tuple(family(pairs)), tuple(False for _ in columns))
+    caption = " ".join([*family(pairs), caption])
+    return TextTable(caption, tuple(columns), tuple(rows), (), tuple(False for _ in columns))
 
 
 def _auc_cell(pair: Comparison) -> TableCell:
