@@ -113,15 +113,16 @@ def test_the_results_are_told_before_anything_is_drawn_and_few_figures_are_those
     loaded = check_config(few, {}, sample / "analysis.yaml")
     told: list[Any] = []
 
-    def tell(results: Any) -> None:
-        told.append(results)
-        assert not [*sample.rglob("few*/**/*.png"), *sample.rglob(".few*/**/*.png"), *sample.rglob("few*/**/*.json")]
-
     for figures, expected in (("none", set()), ("quick", {"roc", "response_fisher"})):
-        results = run(loaded, sample / "few", Resources("cpu", 2), Watcher(), figures=figures, found=tell)
+
+        def tell(results: Any, name: str = figures) -> None:
+            told.append(results)
+            assert not [*sample.glob(f"*{name}*/metrics.json"), *sample.glob(f"*{name}*/plots/*")]
+
+        results = run(loaded, sample / figures, Resources("cpu", 2), Watcher(), figures=figures, found=tell)
         assert told[-1] is results
-        assert {path.stem for path in (sample / "few" / "plots").iterdir()} == expected
-        assert "fisher" in (sample / "few" / "report.html").read_text()
+        assert {path.stem for path in (sample / figures / "plots").iterdir()} == expected
+        assert "fisher" in (sample / figures / "report.html").read_text()
 
 
 def test_metrics_have_their_schema(metrics: Any) -> None:
