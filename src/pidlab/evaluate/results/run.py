@@ -19,7 +19,8 @@ class PairedPoint:
 
     `ratio` is misid(a) / misid(b). `p` is the two-sided p-value of no difference, and `p_adjusted` that after Holm's
     correction for all comparisons that were made together. Both are NaN if nothing is compared, and in results of older
-    versions.
+    versions. `winner` is the name of the better model, empty if no difference is shown; it is None if nothing is
+    compared, and in results of older versions.
     """
 
     name: str
@@ -30,6 +31,7 @@ class PairedPoint:
     verdict: str
     p: float = math.nan
     p_adjusted: float = math.nan
+    winner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
