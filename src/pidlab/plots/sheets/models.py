@@ -70,6 +70,7 @@ def responses(results: Results) -> Iterator[Sheet]:
                 numbers=partial(histogram_table, model.response, "sample"),
                 section="response",
                 objects=objects_of(model.name, "score_*"),
+                quick=True,
                 kind="response",
                 about={"model": model.name},
             )

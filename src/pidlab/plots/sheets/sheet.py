@@ -28,6 +28,7 @@ class Sheet(NamedTuple):
         section: the section of the report that shows it.
         objects: patterns, as of `fnmatch`, of the objects in `results.root` that show the same; the report offers
             them in the order of the patterns.
+        quick: True for the figures of a first look.
         kind: what a method of `Plots` is called; all figures of one kind differ in `about`.
         about: what identifies the figure among those of its kind, such as {"model": "bdt"}.
         models: the models that it shows, if it shows several.
@@ -41,6 +42,7 @@ class Sheet(NamedTuple):
     numbers: Numbers | None = None
     section: str = "more"
     objects: tuple[str, ...] = ()
+    quick: bool = False
     kind: str = ""
     about: Mapping[str, str] = _NOTHING
     models: tuple[str, ...] = ()
