@@ -71,6 +71,7 @@ class Results:
         notes: remarks for every reader, in sentences.
         importance: model to the importance of its features.
         labels: feature or spectator to its axis label with unit, TeX between dollars; the default is its name.
+        reference: the model to which figures of all models refer; empty for the optimised cuts, or the first model.
     """
 
     signal: str
@@ -86,6 +87,7 @@ class Results:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     importance: Mapping[str, Importance] = field(default_factory=dict)
+    reference: str = ""
 
     @property
     def ordinary_comparisons(self) -> tuple[Comparison, ...]:
