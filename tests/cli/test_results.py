@@ -11,7 +11,7 @@ from rich.console import Console
 from example_results import example, measured
 from pidlab.cli.terminal import PlainConsole, results_table, sentences
 from pidlab.evaluate.results import Results
-import pidlab.process  # it registers how streams write what they cannot encode
+from pidlab.process import open_streams
 
 
 def shown(results: Results) -> str:
@@ -61,8 +61,9 @@ def test_the_terminal_gives_shares_in_per_cent_alone() -> None:
 
 
 def test_an_output_of_ascii_shows_table_and_sentences_in_ascii() -> None:
+    open_streams()  # as every command does; it registers how a stream writes what it cannot encode
     written = io.BytesIO()
-    stream = io.TextIOWrapper(written, "ascii", errors="pidlab.ascii", write_through=True)  # as `open_streams` does
+    stream = io.TextIOWrapper(written, "ascii", errors="pidlab.ascii", write_through=True)
     console = PlainConsole(file=stream, width=100)
     results = example(("electron", "pion"))
     console.print(results_table(results), width=100)
