@@ -22,7 +22,7 @@ from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.points.flat import flat_from_json, thresholds_at
 from pidlab.evaluate.results import FlatThreshold, ModelResult, json_value
-from pidlab.models.base import read_json, write_json
+from pidlab.jsonfile import read_json, write_json
 from pidlab.models.model import Model
 from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models
 from pidlab.read import absolute

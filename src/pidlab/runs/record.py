@@ -16,7 +16,7 @@ from pidlab import __version__
 from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, json_value
 from pidlab.evaluate.results import write_results as write_results_json
-from pidlab.models.base import write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.registry import Resources
 from pidlab.plots.worker import FigureWorker, drawing
 from pidlab.preprocess.events import Input

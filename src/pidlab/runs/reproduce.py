@@ -12,7 +12,7 @@ from typing import Any
 
 from pidlab.config.load import load_config
 from pidlab.errors import ModelError
-from pidlab.models.base import read_json
+from pidlab.jsonfile import read_json
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
