@@ -30,7 +30,8 @@ ROWS: list[set[str]] = [
     {"models", "report", "simulate"},
     {"runs"},
     {"apply"},
-    {"export", "pipeline"},
+    {"export"},
+    {"pipeline"},
     {"runs.reproduce", "tune"},
     {"cli", ""},
 ]

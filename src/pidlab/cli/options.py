@@ -30,6 +30,13 @@ JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Threads for trai
 ALLOW_IMPORT = click.option(
     "--allow-import", multiple=True, metavar="PACKAGE", help="Let models of type sklearn import it, too."
 )
+FIGURES = click.option(
+    "--figures",
+    type=click.Choice(["none", "quick", "all"]),
+    default="all",
+    show_default=True,
+    help="Figures to draw: none; quick: ROC curves and responses; `pidlab plot` draws others later.",
+)
 VERBOSE = click.option(
     "-v",
     "--verbose",

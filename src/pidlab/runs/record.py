@@ -18,6 +18,7 @@ from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Result
 from pidlab.evaluate.results import write_results as write_results_json
 from pidlab.jsonfile import write_json
 from pidlab.models.registry import Resources
+from pidlab.plots.gallery import Figures
 from pidlab.plots.worker import FigureWorker, drawing
 from pidlab.preprocess.events import Input
 from pidlab.report.page import render, write_report
@@ -69,15 +70,21 @@ def _device(resources: Resources) -> str:
 
 
 def write_record(
-    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], worker: FigureWorker | None = None
+    folder: Path,
+    results: Results,
+    bundle: Bundle,
+    manifest: Mapping[str, Any],
+    worker: FigureWorker | None = None,
+    *,
+    figures: Figures = "all",
 ) -> None:
-    """Write everything of a run but its models and friends; `worker` draws some of the figures."""
+    """Write everything of a run but its models and friends, with those `figures`; `worker` draws some of them."""
     write_json(folder / "metrics.json", metrics(results))
     write_results_json(folder / "results.json", results)
     write_json(folder / FILE, manifest)
     (folder / "plots").mkdir()
     loaded = bundle.recipe.loaded
-    with drawing(folder, results, loaded.config.style, worker) as drawn:
+    with drawing(folder, results, loaded.config.style, worker, figures=figures) as drawn:
         write_results(folder / "results.root", results, json.dumps(manifest))
         pictures = drawn()
     page = render(

@@ -68,6 +68,7 @@ def responses(results: Results) -> Iterator[Sheet]:
                 numbers=partial(histogram_table, model.response, "sample"),
                 section="response",
                 objects=objects_of(model.name, "score_*"),
+                quick=True,
             )
 
 

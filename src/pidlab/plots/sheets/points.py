@@ -36,6 +36,7 @@ def rocs(results: Results) -> Iterator[Sheet]:
             numbers=partial(_roc_table, models, other),
             section="first" if other == main else "points",
             objects=(f"*/rejection{suffix}", f"*/roc{suffix}"),
+            quick=other == main,
         )
 
 

@@ -25,6 +25,7 @@ class Sheet(NamedTuple):
         section: the section of the report that shows it.
         objects: patterns, as of `fnmatch`, of the objects in `results.root` that show the same; the report offers
             them in the order of the patterns.
+        quick: True for the figures of a first look.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Sheet(NamedTuple):
     numbers: Numbers | None = None
     section: str = "more"
     objects: tuple[str, ...] = ()
+    quick: bool = False
 
 
 def root_key(name: str) -> str:
