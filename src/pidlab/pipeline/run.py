@@ -7,20 +7,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pidlab.apply import write_run_friends
 from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results import Results
 from pidlab.models.registry import Resources
-from pidlab.pipeline.analysis import Analysis, analyse
-from pidlab.plots.gallery import Figures
+from pidlab.pipeline.prepare import prepare
 from pidlab.plots.worker import FigureWorker, figure_worker
 from pidlab.progress import Watcher
-from pidlab.runs.bundle import save_bundle
-from pidlab.runs.record import manifest_of, seal, write_record
-from pidlab.runs.scored_events import write_events
 from pidlab.runs.whole import whole_folder
+
+if TYPE_CHECKING:
+    from pidlab.pipeline.analysis import Analysis
+    from pidlab.plots.gallery import Figures
 
 
 def run(
@@ -46,11 +45,17 @@ def run(
         PidlabError: the run cannot be made; `output` is then as it was before.
     """
     started = time.time()
-    with whole_folder(output, watcher.note) as folder, _worker(loaded, resources, figures) as worker:
-        done = analyse(loaded, resources, watcher)
-        found(done.results)
-        manifest = manifest_of(loaded, done.inputs, resources, started)
-        _write(done, folder, manifest, watcher, figures, worker)
+    with whole_folder(output, watcher.note) as folder:
+        prepared = prepare(loaded, resources, watcher)
+        with _worker(loaded, resources, figures) as worker:
+            # Imported when the configuration and its inputs are known to be good, so that a mistake is said at once.
+            from pidlab.pipeline.analysis import analysed
+            from pidlab.runs.record import manifest_of
+
+            done = analysed(prepared, resources)
+            found(done.results)
+            manifest = manifest_of(loaded, done.inputs, resources, started)
+            _write(done, folder, manifest, watcher, figures, worker)
     return done.results
 
 
@@ -74,6 +79,11 @@ def _write(
     figures: Figures,
     worker: FigureWorker | None,
 ) -> None:
+    from pidlab.apply import write_run_friends
+    from pidlab.runs.bundle import save_bundle
+    from pidlab.runs.record import seal, write_record
+    from pidlab.runs.scored_events import write_events
+
     bundle = save_bundle(folder, done.recipe, done.models, done.results.models)
     write_events(folder, done.scored)
     with watcher.task("figures and report", 0):

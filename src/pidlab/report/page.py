@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -20,9 +20,11 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.results import Comparison, ModelResult, PairedPoint, Results
 from pidlab.evaluate.verdicts import ERROR, corrected, p_value
 from pidlab.measured import Measured
-from pidlab.plots.gallery import Picture
 from pidlab.rootio.results.run import object_names
 from pidlab.rounding import format_measured, format_number, format_rate
+
+if TYPE_CHECKING:  # matplotlib, which a report without figures does not need
+    from pidlab.plots.gallery import Picture
 
 MOST_BYTES = 20_000_000
 """A larger results.root is not embedded in the page."""

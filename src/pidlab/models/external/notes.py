@@ -7,11 +7,9 @@ import numpy as np
 from pidlab.evaluate.ranking import auc
 from pidlab.models.base import Classifier
 from pidlab.models.external.columns import Columns
+from pidlab.models.external.loading import UNKNOWN_TRAINING
 from pidlab.sample import Sample
 
-UNKNOWN_TRAINING = (
-    "It was trained elsewhere: on which events is not known, and where some of them are in test its numbers flatter it."
-)
 _N_SCORED = 20_000  # training events, for the notes
 
 
