@@ -65,7 +65,7 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     """
     notes = _Notes(watcher)
     recipe = compile_recipe(loaded)
-    check_models(loaded, resources.allow_import)
+    check_models(loaded, resources)
     notes.stage("load")
     events = load(recipe, notes)
     recipe = events.recipe
