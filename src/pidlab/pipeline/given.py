@@ -72,7 +72,10 @@ def given(
         "features": [_feature(each) for each in own_features],
     }
     if spectators is not None:
-        content["spectators"] = [_expression(name) for name in spectators]
+        named = spectators if isinstance(spectators, list | tuple) else names_of(spectators)
+        content["spectators"] = [
+            _expression(name) for name in named if getattr(table.get(name), "dtype", np.dtype(float)).kind != "T"
+        ]
     if weight is not None:
         content["data"]["weight"] = weight if isinstance(weight, str) else WEIGHT
         if not isinstance(weight, str):
@@ -109,7 +112,9 @@ def _table(X: Any, features: Sequence[Any] | None) -> tuple[dict[str, Any], list
         return table, list(names if features is None else features)
     if getattr(X, "ndim", 0) != 2:
         shape = getattr(X, "shape", type(X).__name__)
-        raise DataError(f"X is {shape}; give n rows of d features, or a table with names (a record array, dict, pandas)")
+        raise DataError(
+            f"X is {shape}; give n rows of d features, or a table with names (a record array, dict, pandas)"
+        )
     matrix = np.asarray(X)
     n_features = matrix.shape[1]
     called = [f"x{j}" for j in range(n_features)] if features is None else [str(name) for name in features]
@@ -233,9 +238,8 @@ def _section(name: str, model: Any, columns: dict[str, Any], n: int) -> Any:
         return {"type": "sklearn", "estimator": import_path(model), "scaled": False, "object": True}
     values = as_values(_array(model), f"models.{name}")
     if np.ndim(values) != 1 or len(values) != n:
-        raise UsageError(
-            f"models.{name}: scores have the shape {np.shape(values)}; give the signal's score of each of the {n:,} rows"
-        )
+        shape = f"scores have the shape {np.shape(values)}"
+        raise UsageError(f"models.{name}: {shape}; give the signal's score of each of the {n:,} rows")
     column = f"{SCORE}_{name}"
     columns[column] = values
     return {"type": "expression", "cut": column} if values.dtype == bool else {"type": "score", "expression": column}

@@ -12,12 +12,14 @@ from pidlab.errors import UsageError, nearest
 from pidlab.evaluate.results import Histogram, Results
 from pidlab.rootio.results.run import named_objects
 
+_Joined = tuple[tuple[str, ...], Mapping[tuple[str, ...], Histogram]]
+
 
 class Histograms(Mapping[str, Any]):
     """The histograms of results, made when they are asked for.
 
-    `MODEL/response` has the axes sample, class and score, and `inputs/FEATURE` the axes class and feature. All other
-    names are those of the histograms in `results.root`.
+    `MODEL/response` has the axes subset (train, validation, test), class and score, and `inputs/FEATURE` the axes class
+    and value. All other names are those of the histograms in `results.root`.
     """
 
     def __init__(self, results: Results) -> None:
@@ -29,13 +31,15 @@ class Histograms(Mapping[str, Any]):
         return {name: content for name, content in named_objects(self._results) if hasattr(content, "to_hist")}
 
     @cached_property
-    def _joined(self) -> dict[str, tuple[tuple[str, ...], Mapping[tuple[str, ...], Histogram]]]:
+    def _joined(self) -> dict[str, _Joined]:
         """Name to the names of the leading axes, and the histogram for each of their bins."""
-        joined: dict[str, tuple[tuple[str, ...], Mapping[tuple[str, ...], Histogram]]] = {}
+        joined: dict[str, _Joined] = {}
         for name, model in self._results.models.items():
-            found = {(part, c): h for part, by_class in model.response.items() for c, h in by_class.items()}
+            found: dict[tuple[str, ...], Histogram] = {
+                (part, c): h for part, by_class in model.response.items() for c, h in by_class.items()
+            }
             if found:
-                joined[f"{name}/response"] = ("sample", "class"), found
+                joined[f"{name}/response"] = ("subset", "class"), found
         for feature, by_class in self._results.inputs.items():
             joined[f"inputs/{feature}"] = ("class",), {(c,): h for c, h in by_class.items()}
         return joined
@@ -68,7 +72,9 @@ class Histograms(Mapping[str, Any]):
             for i, axis in enumerate(axes)
         ]
         variable = "value" if name.startswith("inputs/") else "score"
-        joined = hist.Hist(*categories, hist.axis.Variable(edges, name=variable, label=label), storage=hist.storage.Weight())
+        joined = hist.Hist(
+            *categories, hist.axis.Variable(edges, name=variable, label=label), storage=hist.storage.Weight()
+        )
         view = joined.view(flow=True)
         for key, histogram in found.items():
             at = tuple(axis.index(part) for axis, part in zip(categories, key, strict=True))

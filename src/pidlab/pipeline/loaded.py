@@ -1,9 +1,10 @@
-"""Arrays: a finished run that scores arrays in memory, inside the loop of an analysis."""
+"""Loaded: a finished run, which scores arrays in memory inside the loop of an analysis, and shows its results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pidlab.apply.scoring import Scorer, blank_columns, score_branches, training_keys
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.expressions import Kind, check, kind_from_array
+from pidlab.pipeline.result import Result, read_result
 from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk
 from pidlab.read.candidates import find_collection, row_kinds
@@ -31,24 +33,37 @@ class LoadedRun:
     of them take as long as both together.
 
     Attributes:
+        folder: the folder of the run.
         models: names.
         branches: what the arrays must hold.
         working_points: model to the names of its decisions.
     """
 
-    def __init__(self, run: str | Path, models: Sequence[str] = ()) -> None:
-        """Load the run in the folder `run`, or some of its `models`.
+    def __init__(self, run: str | Path, models: str | Sequence[str] = ()) -> None:
+        """Load the run in the folder `run`, or some of its `models`, or one.
 
         Raises:
             UsageError: `run` is not the folder of a run, or it has no such model.
             ModelError: a file of the run is damaged.
         """
-        self._bundle = load_bundle(Path(run), models)
+        models = [models] if isinstance(models, str) else models
+        self.folder = Path(run)
+        self._bundle = load_bundle(self.folder, models)
         anywhere = replace(self._bundle, recipe=replace(self._bundle.recipe, event_id=()))
         self._by_key, self._by_values = Scorer(self._bundle, training_keys(self._bundle)), Scorer(anywhere)
         self.models = tuple(self._bundle.models)
         self.branches = self._by_values.branches
         self.working_points = {name: tuple(d.name for d in found) for name, found in self._bundle.decisions.items()}
+
+    def __repr__(self) -> str:
+        points = {name: ", ".join(names) for name, names in self.working_points.items()}
+        listed = "; ".join(f"{name} ({at})" if at else name for name, at in points.items())
+        return f"<run {self.folder}: {listed}>"
+
+    @cached_property
+    def result(self) -> Result:
+        """What the run found, as `pidlab.run` returned it."""
+        return read_result(self.folder)
 
     def friend(self, arrays: Columns) -> dict[str, Any]:
         """Every branch that a friend tree has: `pid_selected`, the scores and all decisions, by the names there.
@@ -130,8 +145,8 @@ class LoadedRun:
             check(located.expression, kinds)
 
 
-def load(run: str | Path, models: Sequence[str] = ()) -> LoadedRun:
-    """The models of a finished run (or those named), ready to score arrays in memory.
+def load(run: str | Path, models: str | Sequence[str] = ()) -> LoadedRun:
+    """The models of a finished run (or those named, or the one named), ready to score arrays in memory.
 
     Raises:
         UsageError: `run` is not the folder of a run, or it has no such model.
