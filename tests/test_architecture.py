@@ -37,10 +37,11 @@ ROWS: list[set[str]] = [
 ]
 # The rooms in which a library is imported; all others ask them.
 DOORS = {
-    "awkward": {"read", "preprocess", "apply", "export", "expressions", "rootio", "simulate", "sample"},
+    "awkward": {"read", "preprocess", "apply", "export", "expressions", "pipeline", "rootio", "simulate", "sample"},
     "click": {"cli"},
     "correctionlib": {"export.correctionlib"},
     "dask": {"apply"},
+    "hist": {"pipeline.histograms"},
     "jinja2": {"report"},
     "matplotlib": {"plots"},
     "mplhep": {"plots"},
@@ -49,6 +50,7 @@ DOORS = {
     "onnxmltools": {"models.external.sklearn"},
     "onnxruntime": {"export.onnx", "models.external"},
     "optuna": {"tune"},
+    "pandas": {"models.external.sklearn", "pipeline"},
     "pyarrow": {"read"},
     "rich": {"cli"},
     "ruamel": {"config", "runs.bundle"},

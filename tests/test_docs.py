@@ -226,7 +226,7 @@ def test_the_pages_build_without_a_warning_and_ask_nobody_for_anything(tmp_path:
         assert not re.search(r"url\(['\"]?https?:|@import", sheet.read_text(encoding="utf-8")), sheet.name
     told = html.unescape((tmp_path / "site" / "api.html").read_text(encoding="utf-8"))
     for name in (
-        "pidlab.apply.arrays.LoadedRun",
+        "pidlab.pipeline.loaded.LoadedRun",
         "pidlab.models.cuts.estimator.Cuts",
         "pidlab.rootio.efficiency.tefficiency",
     ):

@@ -57,7 +57,7 @@ def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Pre
     """
     notes = Notes(watcher)
     recipe = compile_recipe(loaded)
-    check_models(loaded, resources.allow_import)
+    check_models(loaded, resources)
     notes.stage("load")
     events = load(recipe, notes)
     notes.stage("preprocess")

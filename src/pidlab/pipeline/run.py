@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def run(
     started = time.time()
     with whole_folder(output, watcher.note) as folder:
         prepared = prepare(loaded, resources, watcher)
-        with _worker(loaded, resources, figures) as worker:
+        with _worker(loaded, resources.n_jobs, figures) as worker:
             # Imported when the configuration and its inputs are known to be good, so that a mistake is said at once.
             from pidlab.pipeline.analysis import analysed
             from pidlab.runs.record import manifest_of
@@ -67,8 +68,34 @@ def save_run(
     Raises:
         PidlabError: the run cannot be written; `output` is then as it was before.
     """
-    with whole_folder(output, watcher.note) as folder:
-        _write(done, folder, manifest, watcher, figures, None)
+    with whole_folder(output, watcher.note) as folder, _worker(done.recipe.loaded, None, figures) as worker:
+        if done.recipe.loaded.arrays is not None:
+            done, manifest = _with_file(done, folder, output, manifest)
+        _write(done, folder, manifest, watcher, figures, worker)
+
+
+def _with_file(
+    done: Analysis, folder: Path, output: Path, manifest: Mapping[str, Any]
+) -> tuple[Analysis, dict[str, Any]]:
+    """Write the arrays of a comparison as a ROOT file, and return the analysis and its manifest as made of this file.
+
+    Args:
+        done: the analysis, whose one input is in memory.
+        folder: where the run is being written.
+        output: where the run will be.
+        manifest: that of the analysis.
+    """
+    from pidlab.rootio.files import write_tree
+
+    loaded = done.recipe.loaded
+    assert loaded.arrays is not None
+    (source,) = (each.source for each in done.inputs)
+    write_tree(folder / Path(source.path).name, source.tree, loaded.arrays)
+    target = str(output.resolve() / Path(source.path).name)
+    inputs = tuple(replace(each, source=replace(each.source, path=target)) for each in done.inputs)
+    recipe = replace(done.recipe, loaded=replace(loaded, folder=output.resolve()))
+    listed = [{**each, "file": target} for each in manifest["inputs"]]
+    return replace(done, recipe=recipe, inputs=inputs), {**manifest, "inputs": listed}
 
 
 def _write(
@@ -94,10 +121,10 @@ def _write(
 
 
 @contextmanager
-def _worker(loaded: LoadedConfig, resources: Resources, figures: Figures) -> Iterator[FigureWorker | None]:
+def _worker(loaded: LoadedConfig, n_jobs: int | None, figures: Figures) -> Iterator[FigureWorker | None]:
     """Give the process that helps to draw all figures; a few figures need none."""
     if figures != "all":
         yield None
         return
-    with figure_worker(loaded.config, resources.n_jobs or len(os.sched_getaffinity(0))) as worker:
+    with figure_worker(loaded.config, n_jobs or len(os.sched_getaffinity(0))) as worker:
         yield worker
