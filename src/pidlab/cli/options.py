@@ -37,6 +37,9 @@ FIGURES = click.option(
     show_default=True,
     help="Figures to draw: none; quick: ROC curves and responses; `pidlab plot` draws others later.",
 )
+ONLY = click.option(
+    "--only", multiple=True, metavar="NAME", help="Train and evaluate only this model; may be repeated."
+)
 VERBOSE = click.option(
     "-v",
     "--verbose",

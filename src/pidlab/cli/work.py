@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pidlab.cli.options import ALLOW_IMPORT, DEVICE, FIGURES, JOBS, PATH, VERBOSE, resources, say, stoppable, terminal
+from pidlab.cli.options import (
+    ALLOW_IMPORT,
+    DEVICE,
+    FIGURES,
+    JOBS,
+    ONLY,
+    PATH,
+    VERBOSE,
+    resources,
+    say,
+    stoppable,
+    terminal,
+)
 from pidlab.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +43,15 @@ _TABLE_WIDTH = 100
 @click.command()
 @click.argument("config", type=PATH)
 @click.option("-o", "--output", type=PATH, help="Folder to leave behind; left out: `output` of CONFIG.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For example models.mlp.epochs=20.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="For example models.mlp.epochs=20; models.cuts=null leaves the model out.",
+)
+@ONLY
+@click.option("--events", type=click.IntRange(min=1), help="A first look: train and evaluate on so many events.")
 @DEVICE
 @JOBS
 @ALLOW_IMPORT
@@ -43,6 +63,8 @@ def run(
     config: Path,
     output: Path | None,
     overrides: Sequence[str],
+    only: Sequence[str],
+    events: int | None,
     device: str,
     jobs: int | None,
     allow_import: Sequence[str],
@@ -57,7 +79,8 @@ def run(
     """
     from pidlab.config.load import load_config
 
-    loaded = load_config(config, overrides)
+    first_look = () if events is None else (f"events={events}",)
+    loaded = load_config(config, [*overrides, *first_look], only)
     target = output or Path(loaded.config.output or f"runs/{loaded.name}")
     before = "the run that was there is untouched" if target.exists() else "nothing was left behind"
     with (

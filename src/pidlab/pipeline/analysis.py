@@ -147,12 +147,15 @@ def evaluate(
     """Measure every model on every sample, from the scores that `score` gave."""
     config = recipe.loaded.config
     samples = {name: events.sample.take(rows) for name, rows in parts.quoted().items()}
+    # Of the drawn events of a first look the sums of weights would be too small: the cut flow has those of all.
+    in_all = sums_of_weights(samples, overlapping=config.folds is not None)
+    expected = config.evaluate.expected or (in_all if config.events is None else events.cutflow[-1].weighted)
     results: dict[str, ModelResult] = {}
     robustness: dict[str, RobustnessResult] = {}
     importance: dict[str, Importance] = {}
     with watcher.task("evaluating", len(models) * 3 + 1) as task:
         for name, model in models.items():
-            found = with_cut_strings(measured(model, scores[name], samples), model)
+            found = with_cut_strings(measured(model, scores[name], samples, expected), model)
             results[name] = replace(found, scoring=timed(model, samples["test"]))
             task.advance()
         decides = parts.threshold_sample
@@ -186,8 +189,10 @@ def evaluate(
     )
 
 
-def measured(model: Model, scores: Mapping[str, Scores], samples: Mapping[str, Sample]) -> ModelResult:
-    """What one model does on each sample."""
+def measured(
+    model: Model, scores: Mapping[str, Scores], samples: Mapping[str, Sample], expected: Mapping[str, float]
+) -> ModelResult:
+    """What one model does on each sample; `expected` are the candidates of each class, for figures of merit."""
     config = model.recipe.loaded.config
     about: dict[str, Any] = {"training": model.training, "seed": config.seed}
     if model.per_point_cuts:
@@ -197,7 +202,6 @@ def measured(model: Model, scores: Mapping[str, Scores], samples: Mapping[str, S
     spec = config.models[model.name]
     merit = None
     if isinstance(spec, CutsModel) and spec.figure_of_merit is not None:
-        expected = config.evaluate.expected or sums_of_weights(samples, overlapping=config.folds is not None)
         merit = Merit(spec.figure_of_merit, expected, config.evaluate.punzi)
     about |= {"fixed_cut": model.fixed_cut, "merit": merit, "balanced": config.balance == "equal"}
     about |= {"probability": model.probability, "ranks_only": model.ranks_only, "notes": model.notes}
