@@ -49,15 +49,21 @@ class Prepared:
         return self.events.recipe
 
 
-def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Prepared:
+def prepare(loaded: LoadedConfig, resources: Resources | None, watcher: Watcher) -> Prepared:
     """Load and preprocess the events of a configuration; all of its mistakes are found here.
+
+    Args:
+        loaded: the configuration.
+        resources: what training may use; None if the models are trained already, and their sections need no check.
+        watcher: is told of the progress.
 
     Raises:
         PidlabError: the configuration has mistakes, or its inputs cannot be used.
     """
     notes = Notes(watcher)
     recipe = compile_recipe(loaded)
-    check_models(loaded, resources)
+    if resources is not None:
+        check_models(loaded, resources)
     notes.stage("load")
     events = load(recipe, notes)
     notes.stage("preprocess")

@@ -48,7 +48,7 @@ def run(
     started = time.time()
     with whole_folder(output, watcher.note) as folder:
         prepared = prepare(loaded, resources, watcher)
-        with _worker(loaded, resources.n_jobs, figures) as worker:
+        with worker_for(loaded, resources.n_jobs, figures) as worker:
             # Imported when the configuration and its inputs are known to be good, so that a mistake is said at once.
             from pidlab.pipeline.analysis import analysed
             from pidlab.runs.record import manifest_of
@@ -56,7 +56,7 @@ def run(
             done = analysed(prepared, resources)
             found(done.results)
             manifest = manifest_of(loaded, done.inputs, resources, started)
-            _write(done, folder, manifest, watcher, figures, worker)
+            write_run(done, folder, manifest, watcher, figures, worker)
     return done.results
 
 
@@ -68,10 +68,10 @@ def save_run(
     Raises:
         PidlabError: the run cannot be written; `output` is then as it was before.
     """
-    with whole_folder(output, watcher.note) as folder, _worker(done.recipe.loaded, None, figures) as worker:
+    with whole_folder(output, watcher.note) as folder, worker_for(done.recipe.loaded, None, figures) as worker:
         if done.recipe.loaded.arrays is not None:
             done, manifest = _with_file(done, folder, output, manifest)
-        _write(done, folder, manifest, watcher, figures, worker)
+        write_run(done, folder, manifest, watcher, figures, worker)
 
 
 def _with_file(
@@ -98,7 +98,7 @@ def _with_file(
     return replace(done, recipe=recipe, inputs=inputs), {**manifest, "inputs": listed}
 
 
-def _write(
+def write_run(
     done: Analysis,
     folder: Path,
     manifest: Mapping[str, Any],
@@ -106,6 +106,7 @@ def _write(
     figures: Figures,
     worker: FigureWorker | None,
 ) -> None:
+    """Write everything of a run into a new folder."""
     from pidlab.apply import write_run_friends
     from pidlab.runs.bundle import save_bundle
     from pidlab.runs.record import seal, write_record
@@ -121,7 +122,7 @@ def _write(
 
 
 @contextmanager
-def _worker(loaded: LoadedConfig, n_jobs: int | None, figures: Figures) -> Iterator[FigureWorker | None]:
+def worker_for(loaded: LoadedConfig, n_jobs: int | None, figures: Figures) -> Iterator[FigureWorker | None]:
     """Give the process that helps to draw all figures; a few figures need none."""
     if figures != "all":
         yield None
