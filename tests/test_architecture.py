@@ -50,7 +50,7 @@ DOORS = {
     "onnxmltools": {"models.external.sklearn"},
     "onnxruntime": {"export.onnx", "models.external"},
     "optuna": {"tune"},
-    "pandas": {"models.external.sklearn", "pipeline"},
+    "pandas": {"models.external.sklearn", "models.missing", "pipeline"},
     "pyarrow": {"read"},
     "rich": {"cli"},
     "ruamel": {"config", "runs.bundle"},

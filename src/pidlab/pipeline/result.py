@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -235,14 +237,16 @@ class Result:
         """Returns the folder of the run; a result that was not saved is written to a temporary one."""
         if self.folder is not None:
             return self.folder
-        return Path(self._temporary.name) / "run"
+        return self._temporary
 
     @cached_property
-    def _temporary(self) -> tempfile.TemporaryDirectory[str]:
-        temporary = tempfile.TemporaryDirectory(prefix="pidlab-")
+    def _temporary(self) -> Path:
+        """The folder of a run that is removed with this object."""
+        folder = Path(tempfile.mkdtemp(prefix="pidlab-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         assert self._analysis is not None
-        save_run(self._analysis, Path(temporary.name) / "run", self._manifest, self._watcher, figures="none")
-        return temporary
+        save_run(self._analysis, folder / "run", self._manifest, self._watcher, figures="none")
+        return folder / "run"
 
 
 def _columns(name: str, number: Measured) -> dict[str, float]:

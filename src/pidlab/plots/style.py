@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -111,11 +112,34 @@ def _fonts(own: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
+_MAKER: ContextVar[Callable[[float, float], Figure] | None] = ContextVar("maker", default=None)
+_MODELS: ContextVar[tuple[str, ...]] = ContextVar("models", default=())
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """Returns an empty figure of width x height inches that pyplot does not manage."""
+    """Returns an empty figure of width x height inches that pyplot does not manage, or what `drawing_on` makes."""
+    maker = _MAKER.get()
+    if maker is not None:
+        return maker(width, height)
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+@contextmanager
+def drawing_on(maker: Callable[[float, float], Figure], models: Sequence[str]) -> Iterator[None]:
+    """Let `maker` make what `new_figure` returns, for the length of the block.
+
+    Args:
+        maker: takes the width and the height in inches that the drawing asks for.
+        models: all models of the run, which decide the style of each if only some of them are drawn.
+    """
+    made, known = _MAKER.set(maker), _MODELS.set(tuple(models))
+    try:
+        yield
+    finally:
+        _MAKER.reset(made)
+        _MODELS.reset(known)
 
 
 def class_styles(classes: Sequence[str], signal: str) -> dict[str, LineStyle]:
@@ -126,7 +150,10 @@ def class_styles(classes: Sequence[str], signal: str) -> dict[str, LineStyle]:
 
 def model_styles(models: Sequence[str]) -> dict[str, LineStyle]:
     """Returns a style for each model, in the order of the configuration."""
-    return {name: _line_style(i, _MODEL_COLOURS) for i, name in enumerate(models)}
+    known = _MODELS.get()
+    order = known if set(models) <= set(known) else models
+    styles = {name: _line_style(i, _MODEL_COLOURS) for i, name in enumerate(order)}
+    return {name: styles[name] for name in models}
 
 
 def point_styles(working_points: Sequence[str]) -> dict[str, LineStyle]:

@@ -19,7 +19,8 @@ class PairedPoint:
 
     `ratio` is misid(a) / misid(b). `p` is the two-sided p-value of no difference, and `p_adjusted` that after Holm's
     correction for all comparisons that were made together. Both are NaN if nothing is compared, and in results of older
-    versions.
+    versions. `winner` is the name of the better model, empty if no difference is shown; it is None if nothing is
+    compared, and in results of older versions.
     """
 
     name: str
@@ -30,6 +31,7 @@ class PairedPoint:
     verdict: str
     p: float = math.nan
     p_adjusted: float = math.nan
+    winner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Results:
         notes: remarks for every reader, in sentences.
         importance: model to the importance of its features.
         labels: feature or spectator to its axis label with unit, TeX between dollars; the default is its name.
+        reference: the model to which figures of all models refer; empty for the optimised cuts, or the first model.
     """
 
     signal: str
@@ -84,6 +87,7 @@ class Results:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     importance: Mapping[str, Importance] = field(default_factory=dict)
+    reference: str = ""
 
     @property
     def ordinary_comparisons(self) -> tuple[Comparison, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import ModelResult, Results, Roc
+from pidlab.measured import UNDEFINED
 from pidlab.plots.roc import roc, roc_pairs, roc_ratio
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
@@ -22,7 +24,7 @@ def rocs(results: Results) -> Iterator[Sheet]:
     """Yields one ROC figure of all models for two classes; for more, one against the rest and one against each."""
     against = list(dict.fromkeys(name for model in results.models.values() for name in model.roc))
     main = "rest" if "rest" in against else next(iter(against), "")
-    models = list(results.models.values())
+    models, chosen = list(results.models.values()), results.reference
     for other in against:
         suffix = "" if other == main else f"_{root_key(other)}"
         yield Sheet(
@@ -30,25 +32,44 @@ def rocs(results: Results) -> Iterator[Sheet]:
             title=f"ROC: {results.signal} against {other}",
             alt=(
                 f"ROC curves: rejection of {other} over the efficiency of {results.signal} with 68.3 % bands, for "
-                f"{', '.join(results.models)}; below it the ratio to {_reference(models, other).name}."
+                f"{', '.join(results.models)}; below it the ratio to {_reference(models, other, chosen).name}."
             ),
-            draw=partial(_roc, models, other),
+            draw=partial(_roc, models, other, chosen),
             numbers=partial(_roc_table, models, other),
             section="first" if other == main else "points",
             objects=(f"*/rejection{suffix}", f"*/roc{suffix}"),
             quick=other == main,
+            kind="roc",
+            about={"against": other},
+            models=tuple(results.models),
+            has_reference=True,
         )
 
 
-def _reference(models: Sequence[ModelResult], against: str) -> ModelResult:
-    """Returns the optimised cuts, which the others must beat; the first model with a curve if there are none."""
+def _reference(models: Sequence[ModelResult], against: str, chosen: str) -> ModelResult:
+    """Returns the model `chosen`; without a choice the optimised cuts, or else the first model with a curve.
+
+    A fixed cut that is chosen gets the curve of random mixtures of its decision with "all" and "none".
+    """
+    named = next((m for m in models if m.name == chosen), None)
+    if named is not None and named.fixed_cut:
+        return replace(named, roc={against: _mixtures(named, against)})
     curves = [m for m in models if against in m.roc and not m.fixed_cut] or list(models)
-    return next((m for m in curves if m.kind == "cuts"), curves[0])
+    by_cuts = next((m for m in curves if m.kind == "cuts"), curves[0])
+    return by_cuts if named is None else named
 
 
-def _roc(models: Sequence[ModelResult], against: str) -> Figure:
-    reference, styles = _reference(models, against), model_styles([m.name for m in models])
-    if reference.fixed_cut:
+def _mixtures(model: ModelResult, against: str) -> Roc:
+    """Returns the straight lines from (0, 0) through the points of a fixed cut to (1, 1), without intervals."""
+    inner = sorted((p.efficiency.value, p.misid[against].value) for p in model.working_points if against in p.misid)
+    efficiency, misid = np.array([(0.0, 0.0), *inner, (1.0, 1.0)]).T
+    nothing = np.full(len(misid), np.nan)
+    return Roc(against, nothing, efficiency, efficiency, efficiency, misid, misid, misid, UNDEFINED)
+
+
+def _roc(models: Sequence[ModelResult], against: str, chosen: str) -> Figure:
+    reference, styles = _reference(models, against, chosen), model_styles([m.name for m in models])
+    if against not in reference.roc:
         figure = new_figure(6.8, 6.4)
         roc(models, against, figure.subplots(), styles=styles)
         return figure
@@ -98,6 +119,8 @@ def class_pairs(results: Results) -> Iterator[Sheet]:
                 numbers=partial(_pairs_table, model),
                 section="pairs",
                 objects=objects_of(model.name, "roc_*", "rejection_*"),
+                kind="class_pairs",
+                about={"model": model.name},
             )
 
 

@@ -58,7 +58,7 @@ class GivenClassifier(SklearnClassifier):
             TrainingDataError: a weight is negative, or there are fewer than two classes.
             ModelError: the object refuses to train or to score, or does not know the classes.
         """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, missing=True)
+        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite=False)
         name = type(self.given).__name__
         said: list[warnings.WarningMessage] = []
         weighted = True

@@ -105,7 +105,7 @@ class SklearnClassifier(Classifier):
             TrainingDataError: a weight is negative, or there are fewer than two classes.
             ModelError: the estimator refuses to train, or its ONNX graph gives other probabilities.
         """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, missing=True)
+        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite=False)
         estimator = self.build(x.size)
         refuse_unconvertible(estimator)
         name = type(estimator).__name__
