@@ -197,7 +197,8 @@ def said_of(run: Path) -> str:
     Raises:
         ModelError: the manifest is damaged.
     """
-    started = str(read_manifest(run).get("started", "an unknown time"))
+    started = read_manifest(run).get("started")
+    when = f" of {started[:19].replace('T', ' ')} UTC" if isinstance(started, str) else ""
     models = sorted(path.name for path in (run / "models").glob("*") if path.is_dir())
     named = f" with {', '.join(models[:_N_NAMED])}{' …' if len(models) > _N_NAMED else ''}" if models else ""
-    return f"the run of {started.replace('T', ' ').removesuffix('Z')[:19]} UTC{named}"
+    return f"the run{when}{named}"
