@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,11 @@ from pidlab.measured import Measured
 from pidlab.pipeline.analysis import Analysis
 from pidlab.pipeline.histograms import Histograms
 from pidlab.pipeline.run import save_run
+from pidlab.plots.on_request import Plots
 from pidlab.progress import Watcher
+from pidlab.report.headline import headline
 from pidlab.report.page import write_report
+from pidlab.report.tables import as_html, as_text, models_table
 from pidlab.runs.manifest import from_run, read_manifest, refuse_other_folder, verify
 from pidlab.runs.record import draw_report
 
@@ -63,11 +67,11 @@ class Result:
         self._analysis, self._watcher = analysis, watcher or Watcher()
 
     def __repr__(self) -> str:
-        return f"<Result of {self.name}: {', '.join(self.models)}>\n{self.table().to_string()}"
+        return f"{headline(self.results)}\n{as_text(models_table(self.results))}"
 
     def _repr_html_(self) -> str:
-        """Returns the table for a notebook."""
-        return str(self.table().to_html())
+        """Returns the headline and the table of models for a notebook."""
+        return f"<p>{escape(headline(self.results))}</p>{as_html(models_table(self.results))}"
 
     def __getitem__(self, model: str) -> ModelResult:
         """Returns everything measured of one model.
@@ -232,6 +236,11 @@ class Result:
         if failed:
             raise DataError("\n".join(failed))
         return done
+
+    @cached_property
+    def plot(self) -> Plots:
+        """The figures, on axes of one's own: `result.plot.roc(models=["bdt"])`, `result.plot("roc_pairs_bdt")`."""
+        return Plots(self.results, self._style)
 
     def _saved(self) -> Path:
         """Returns the folder of the run; a result that was not saved is written to a temporary one."""

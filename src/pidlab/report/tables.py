@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from pidlab.evaluate.points.attained import misses_target, same_decisions
 from pidlab.evaluate.results import Comparison, ModelResult, PairedPoint, Results, WorkingPoint
@@ -258,3 +259,46 @@ def _size_cell(change: str, size: float | None) -> TableCell:
     if size is None:
         return TableCell("holds")
     return TableCell("breaks" if change.startswith("drop ") else format_number(size, 3), strong=True)
+
+
+# in Python
+
+
+def as_text(table: TextTable) -> str:
+    """Returns a table in lines of text, as a terminal without colours shows it."""
+    headers = [name.split("\n") for name in table.columns]
+    n_lines = max(map(len, headers))
+    lines = [[*([""] * (n_lines - len(name))), *name] for name in headers]
+    rows = [list(line) for line in zip(*lines, strict=True)]
+    n_headers = len(rows)
+    for row in table.rows:
+        rows.append([cell.text for cell in row])
+        if any(cell.below for cell in row):
+            rows.append([cell.below for cell in row])
+    widths = [max(len(row[j]) for row in rows) for j in range(len(headers))]
+    aligned = [
+        "  ".join(
+            text.rjust(width) if numeric else text.ljust(width)
+            for text, width, numeric in zip(row, widths, table.numeric, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    aligned.insert(n_headers, "─" * max(map(len, aligned)))
+    return "\n".join([table.caption, "", *aligned, *table.remarks])
+
+
+def as_html(table: TextTable) -> str:
+    """Returns a table in HTML, without any style but the alignment of numbers."""
+    align = ["right" if numeric else "left" for numeric in table.numeric]
+
+    def cell(tag: str, text: str, j: int) -> str:
+        return f'<{tag} style="text-align: {align[j]}">{escape(text).replace(chr(10), "<br>")}</{tag}>'
+
+    head = "".join(cell("th", name, j) for j, name in enumerate(table.columns))
+    body = "".join(
+        "<tr>" + "".join(cell("td", "\n".join(filter(None, (c.text, c.below))), j) for j, c in enumerate(row)) + "</tr>"
+        for row in table.rows
+    )
+    remarks = "".join(f"<p>{escape(remark)}</p>" for remark in table.remarks)
+    caption = f"<caption>{escape(table.caption)}</caption>"
+    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{remarks}"
