@@ -232,15 +232,20 @@ def test_a_word_is_said_before_a_finished_run_is_replaced(folder: Path, copy: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("words", "answer", "replaced"), [([], "n", False), ([], "y", True), (["--force"], "", True)])
+@pytest.mark.parametrize(
+    ("words", "answer", "replaced", "kernel"),
+    [([], "n", False, False), ([], "y", True, False), (["--force"], "", True, False), ([], "", True, True)],
+    ids=["no", "yes", "force", "notebook"],
+)
 def test_on_a_terminal_it_is_asked_first(
-    folder: Path, copy: Path, words: list[str], answer: str, replaced: bool
+    folder: Path, copy: Path, words: list[str], answer: str, replaced: bool, kernel: bool
 ) -> None:
     program = [sys.executable, "-m", "pidlab.cli", "run", str(folder / "a.yaml"), "-o", str(copy), "--only", "hand"]
     program += ["--figures", "none", *words]
+    surroundings = {**os.environ, **({"JPY_PARENT_PID": "1"} if kernel else {})}
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [*program, "--figures", "none", *words], stdin=theirs, stdout=theirs, stderr=theirs
+        [*program, "--figures", "none", *words], env=surroundings, stdin=theirs, stdout=theirs, stderr=theirs
     ) as process:
         os.close(theirs)
         os.write(ours, f"{answer}\n".encode() if answer else b"")
@@ -253,7 +258,7 @@ def test_on_a_terminal_it_is_asked_first(
         code = process.wait(60)
     os.close(ours)
     text = " ".join(said.decode().split())
-    assert ("Replace it when the new one is whole? [y/N]" in text) == (not words)
+    assert ("Replace it when the new one is whole? [y/N]" in text) == bool(answer)
     assert ("is untouched; -o names another folder" in text) == (not replaced)
     assert (code == 0) == replaced
     assert (list(numbers(copy)["models"]) == ["hand"]) == replaced

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -102,7 +103,8 @@ def ask_before_replacing(target: Path, force: bool) -> None:
     """
     from pidlab.runs.manifest import is_run, said_of
 
-    if force or not (sys.stdin.isatty() and sys.stderr.isatty()) or not is_run(target):
+    in_notebook = "JPY_PARENT_PID" in os.environ  # Jupyter gives a command a terminal on which nobody can answer
+    if force or in_notebook or not (sys.stdin.isatty() and sys.stderr.isatty()) or not is_run(target):
         return
     question = f"{target} holds {said_of(target)}. Replace it when the new one is whole?"
     if not click.confirm(printable(question), err=True):
