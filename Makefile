@@ -12,7 +12,7 @@ TEST = $(VENV)/.installed-test
 demo: $(DEMO)
 	mkdir -p runs
 	$(BIN)/pidlab simulate shms --events 200000 -o runs/shms_demo.root
-	$(BIN)/pidlab run data/shms.yaml --set data.files=../runs/shms_demo.root
+	$(BIN)/pidlab run data/shms.yaml --set data.files=../runs/shms_demo.root --force
 
 # What one runs before every commit: style, types and the fast tests, in less than two minutes on two cores.
 check: $(TEST)

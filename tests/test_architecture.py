@@ -20,9 +20,9 @@ PACKAGE = Path(__file__).parents[1] / "src" / "pidlab"
 # A module may import from rooms in rows above its own, and from its own room. A room is a folder or a module at the
 # package's root; a module that stands in another row than its room is named here itself.
 ROWS: list[set[str]] = [
-    {"credentials", "jsonfile", "measured", "moved", "process", "progress", "sample"},
+    {"credentials", "measured", "moved", "process", "progress", "sample"},
     {"compiled", "errors", "rounding", "split"},
-    {"atomic", "expressions"},
+    {"atomic", "expressions", "jsonfile"},
     {"read"},
     {"config"},
     {"evaluate"},

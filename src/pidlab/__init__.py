@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pidlab import moved
 
@@ -53,12 +52,8 @@ _PLACES = {
 
 moved.install()
 
-
-def __getattr__(name: str) -> Any:
-    """The public names are imported, with the libraries that they need, when they are asked for."""
-    if name in _PLACES:
-        return getattr(import_module(f"pidlab.{_PLACES[name]}"), name)
-    raise AttributeError(f"module 'pidlab' has no attribute {name!r}")
+__getattr__ = moved.on_demand(__name__, _PLACES)
+"""The public names are imported, with the libraries that they need, when they are asked for."""
 
 
 def __dir__() -> list[str]:

@@ -2,58 +2,101 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
-
-import numba
-from numba.core import caching
+from typing import TYPE_CHECKING, Any
 
 from pidlab.process import private_folder
 
+if TYPE_CHECKING:  # numba takes half a second, and is imported when the first compiled function is called
+    from numba.core import caching
 
-def compiled(**options: Any) -> Callable[[Any], Any]:
+
+def compiled(**options: Any) -> Callable[[Any], Compiled]:
     """Returns a decorator: numba's `njit` with `options`, which caches the machine code if that is possible.
 
     numba caches it next to the source, in `NUMBA_CACHE_DIR` or below the home folder, and raises an error if none of
     them can be written, as on the nodes of a batch system. In that case the code is cached in a private folder below
     the temporary folder, or, if that is impossible too, the function is compiled in each process.
     """
-
-    def decorate(function: Any) -> Any:
-        dispatcher = numba.njit(**options)(function)
-        cache = _cache_of(function)
-        if cache is not None:
-            dispatcher._cache = cache
-        return dispatcher
-
-    return decorate
+    return lambda function: Compiled(function, options)
 
 
-_numba_config: Any = numba.config  # mypy does not see its names, which are made during the import
+class Compiled:
+    """A function that numba compiles. numba itself is imported at the first call, and not with the module.
+
+    Compiled functions may call each other: `_know_compiled` tells numba how.
+    """
+
+    def __init__(self, function: Any, options: dict[str, Any]) -> None:
+        functools.update_wrapper(self, function)
+        self._function, self._options = function, options
+        self._dispatcher: Any = None
+        self._lock = threading.RLock()  # reentrant, since a compilation reaches the functions that are called
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Calls the compiled function; the first call compiles it, or loads its machine code."""
+        return self.dispatcher(*arguments)
+
+    @property
+    def dispatcher(self) -> Any:
+        """numba's own object for the function."""
+        if self._dispatcher is None:
+            with self._lock:
+                if self._dispatcher is None:
+                    import numba
+
+                    _know_compiled()
+                    dispatcher = numba.njit(**self._options)(self._function)
+                    cache = _cache_of(self._function)
+                    if cache is not None:
+                        dispatcher._cache = cache
+                    self._dispatcher = dispatcher
+        return self._dispatcher
 
 
-class _Cache(caching.FunctionCache):
-    """A cache whose files may be damaged, deleted or too large for the disk; the function is then compiled again."""
+@functools.cache
+def _know_compiled() -> None:
+    """Tells numba that a `Compiled` function which compiled code calls has the type of its dispatcher."""
+    from numba.extending import typeof_impl
 
-    @contextmanager
-    def _guard_against_spurious_io_errors(self) -> Iterator[None]:
-        with suppress(Exception):  # a damaged file can raise any class of error
-            yield
+    @typeof_impl.register(Compiled)
+    def type_of(value: Compiled, context: Any) -> Any:
+        return typeof_impl(value.dispatcher, context)
+
+
+@functools.cache
+def _cache_class() -> type[caching.FunctionCache]:
+    from numba.core import caching
+
+    class Cache(caching.FunctionCache):
+        """A cache whose files may be damaged, deleted or too large; the function is then compiled again."""
+
+        @contextmanager
+        def _guard_against_spurious_io_errors(self) -> Iterator[None]:
+            with suppress(Exception):  # a damaged file can raise any class of error
+                yield
+
+    return Cache
 
 
 def _cache_of(function: Any) -> Any:
-    make: Any = _Cache  # numba has no types
+    import numba
+
+    make: Any = _cache_class()  # numba has no types
+    config: Any = numba.config  # mypy does not see its names, which are made during the import
     with suppress(RuntimeError):  # numba raises it if no folder can be written
         return make(function)
     folder = private_folder()
     if folder is None:
         return None
-    before = _numba_config.CACHE_DIR
-    _numba_config.CACHE_DIR = str(folder)  # it is only read while the cache is made
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder)  # it is only read while the cache is made
     try:
         return make(function)
     except (RuntimeError, OSError):
         return None
     finally:
-        _numba_config.CACHE_DIR = before
+        config.CACHE_DIR = before

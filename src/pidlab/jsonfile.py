@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
+
+from pidlab.errors import ModelError
 
 _LARGEST_INTEGER = 2**64  # seeds and counts are smaller; a longer one overflows in numpy
 
@@ -36,3 +40,23 @@ def _integer(text: str) -> int:
     if len(text) > 21 or abs(int(text)) >= _LARGEST_INTEGER:
         raise ValueError(f"the integer {text[:30]} is too large")
     return int(text)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes `content` as JSON. NaN and infinities raise a ValueError."""
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the JSON object in `path`.
+
+    Raises:
+        ModelError: the file is missing or not a JSON object of finite numbers.
+    """
+    try:
+        content = strict_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON ({error}); make the run again") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: holds no JSON object; make the run again")
+    return content

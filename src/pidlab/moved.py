@@ -1,10 +1,14 @@
-"""Modules that were documented under another name: an import of the old name gives what the new one holds."""
+"""Names that are found in another module: those of modules that have moved, and those that a package re-exports.
+
+An import of the old name of a module gives what the new one holds. A package that re-exports names with `on_demand`
+imports their modules, with the libraries that these need, when the names are asked for.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -54,6 +58,24 @@ class MovedModules:
             return getattr(importlib.import_module(place), new_name)
 
         module.__dict__["__getattr__"] = attribute
+
+
+def on_demand(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
+    """Returns the `__getattr__` of a package that imports what it re-exports when it is asked for (PEP 562).
+
+    Args:
+        package: its `__name__`.
+        places: name to the module below the package that defines it.
+    """
+
+    def attribute(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{package}.{places[name]}"), name)
+        setattr(sys.modules[package], name, value)  # so that Python finds it there from now on
+        return value
+
+    return attribute
 
 
 def install() -> None:

@@ -90,6 +90,11 @@ def is_validation(event: Keys, share: float, seed: int) -> BoolArray:
     return np.asarray(_uniform(event, "validation", seed) < share)
 
 
+def draw_order(event: Keys, seed: int) -> Keys:
+    """Returns (n,) numbers by whose order events are drawn: the first N of them are a random share of N events."""
+    return _mix(event ^ np.uint64(name_hash(f"draw {seed}") % 2**64))
+
+
 def share_of(event: Keys, share: float, seed: int) -> BoolArray:
     """Returns (n,) true for about this share of the events of any part."""
     return np.asarray(_uniform(event, "share", seed) < share)

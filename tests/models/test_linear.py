@@ -13,8 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
 
 from pidlab.errors import ModelError
-from pidlab.models.base import TrainingDataError, posterior
+from pidlab.models.base import TrainingDataError
 from pidlab.models.fisher import Fisher
+from pidlab.models.link import posterior
 from pidlab.models.logistic import Logistic
 from pidlab.models.margins import LinearClassifier
 

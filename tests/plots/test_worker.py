@@ -10,7 +10,7 @@ import pytest
 from example_results import example
 from pidlab.config.schema import Style
 from pidlab.evaluate.results import write_results
-from pidlab.plots import worker as worker_module
+from pidlab.plots import gallery
 from pidlab.plots.gallery import write
 from pidlab.plots.worker import FigureWorker, drawing
 
@@ -51,9 +51,9 @@ def test_two_processes_draw_what_one_draws(
     if befalls == "death":
         worker.stop()
     own: list[str] = []
-    write_one = worker_module.write_one
+    write_one = gallery.write_one
     count = lambda sheet, name, *rest: own.append(name) or write_one(sheet, name, *rest)  # noqa: E731
-    monkeypatch.setattr(worker_module, "write_one", count)
+    monkeypatch.setattr(gallery, "write_one", count)
     with drawing(tmp_path, example(), STYLE, worker) as drawn:
         if befalls == "nothing":
             worker.wait()

@@ -325,8 +325,9 @@ def test_what_a_run_did_not_write_stays_on_a_rerun(tmp_path: Path) -> None:
     assert found["plots/roc.kept"] == "edited by hand"
     assert (target / "empty").is_dir()
     assert (target / "link").is_symlink()
-    assert notes
-    assert "notes.txt" in notes[0] or "friends/other_pid.root" in notes[0]
+    before, kept = notes  # what is going to be replaced, and what was kept of it
+    assert "which is replaced when the new one is whole" in before
+    assert "notes.txt" in kept or "friends/other_pid.root" in kept
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert not finished(tmp_path / "fresh", metrics_json="x")
 

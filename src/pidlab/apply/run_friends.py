@@ -105,7 +105,7 @@ class _RunScorer:
             DataError: the input cannot be read, or has changed since the run read it.
         """
         read = self.inputs[table.source].read
-        needs_all = read.n_unlabelled or self.scored_again
+        needs_all = read.n_unlabelled or read.n_left_out or self.scored_again
         n_rows, start = 0, 0
         for chunk in table.chunks(self.scorer.branches if needs_all else self.scorer.bundle.recipe.event_id):
             stop = start + chunk.n_entries
@@ -128,7 +128,7 @@ class _RunScorer:
         if self.scored_again:
             scorer.score(columns, chunk, rows, piece.name, self.scored_again)
         n_known = len(rows) if scorer.knows_events else 0
-        if own.read.n_unlabelled:
+        if own.read.n_unlabelled or own.read.n_left_out:
             others = selected(scorer.bundle.recipe, chunk)
             others[rows] = False
             n_known += scorer.score(columns, chunk, np.flatnonzero(others), piece.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pidlab.cli.printable import printable
 from pidlab.errors import PidlabError
 from pidlab.process import every_interrupt
 
@@ -36,6 +39,10 @@ FIGURES = click.option(
     default="all",
     show_default=True,
     help="Figures to draw: none; quick: ROC curves and responses; `pidlab plot` draws others later.",
+)
+FORCE = click.option("--force", is_flag=True, help="Replace a finished run without asking.")
+ONLY = click.option(
+    "--only", multiple=True, metavar="NAME", help="Train and evaluate only this model; may be repeated."
 )
 VERBOSE = click.option(
     "-v",
@@ -86,6 +93,22 @@ def stoppable(continuation: str) -> Iterator[None]:
             yield
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {continuation}") from None
+
+
+def ask_before_replacing(target: Path, force: bool) -> None:
+    """Ask on a terminal whether a finished run may be replaced. Elsewhere it may, and a note says so.
+
+    Raises:
+        Stopped: the answer is no.
+    """
+    from pidlab.runs.manifest import is_run, said_of
+
+    in_notebook = "JPY_PARENT_PID" in os.environ  # Jupyter gives a command a terminal on which nobody can answer
+    if force or in_notebook or not (sys.stdin.isatty() and sys.stderr.isatty()) or not is_run(target):
+        return
+    question = f"{target} holds {said_of(target)}. Replace it when the new one is whole?"
+    if not click.confirm(printable(question), err=True):
+        raise Stopped(f"{target} is untouched; -o names another folder, and --force replaces it without asking")
 
 
 def resources(device: str, jobs: int | None, allow_import: Sequence[str]) -> Resources:

@@ -1,4 +1,4 @@
-"""Commands that do the work: run, apply, tune."""
+"""Commands that do the work: run, evaluate, apply, tune."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pidlab.cli.options import ALLOW_IMPORT, DEVICE, FIGURES, JOBS, PATH, VERBOSE, resources, say, stoppable, terminal
+from pidlab.cli.options import (
+    ALLOW_IMPORT,
+    DEVICE,
+    FIGURES,
+    FORCE,
+    JOBS,
+    ONLY,
+    PATH,
+    VERBOSE,
+    ask_before_replacing,
+    resources,
+    say,
+    stoppable,
+    terminal,
+)
 from pidlab.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,23 +45,35 @@ _TABLE_WIDTH = 100
 @click.command()
 @click.argument("config", type=PATH)
 @click.option("-o", "--output", type=PATH, help="Folder to leave behind; left out: `output` of CONFIG.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For example models.mlp.epochs=20.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="For example models.mlp.epochs=20; models.cuts=null leaves the model out.",
+)
+@ONLY
+@click.option("--events", type=click.IntRange(min=1), help="A first look: train and evaluate on so many events.")
 @DEVICE
 @JOBS
 @ALLOW_IMPORT
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
 @FIGURES
+@FORCE
 @VERBOSE
 @click.option("-q", "--quiet", is_flag=True, help="Only the table of results.")
 def run(
     config: Path,
     output: Path | None,
     overrides: Sequence[str],
+    only: Sequence[str],
+    events: int | None,
     device: str,
     jobs: int | None,
     allow_import: Sequence[str],
     as_json: bool,
     figures: Any,
+    force: bool,
     verbose: bool,
     quiet: bool,
 ) -> None:
@@ -57,8 +83,10 @@ def run(
     """
     from pidlab.config.load import load_config
 
-    loaded = load_config(config, overrides)
+    first_look = () if events is None else (f"events={events}",)
+    loaded = load_config(config, [*overrides, *first_look], only)
     target = output or Path(loaded.config.output or f"runs/{loaded.name}")
+    ask_before_replacing(target, force)
     before = "the run that was there is untouched" if target.exists() else "nothing was left behind"
     with (
         stoppable(f"{before}. Start it again to make {target}"),
@@ -71,6 +99,57 @@ def run(
                 _show(console, results)
 
         run_pipeline(loaded, target, resources(device, jobs, allow_import), watcher, figures=figures, found=show)
+        if as_json:
+            click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
+        else:
+            say(console, f"report: {target / 'report.html'}")
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option("-o", "--output", type=PATH, help="Folder to leave behind; left out: RUN itself is replaced.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of evaluate, labels, spectators and style, for example evaluate.working_points=[0.8].",
+)
+@JOBS
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
+@FIGURES
+@FORCE
+@VERBOSE
+@click.option("-q", "--quiet", is_flag=True, help="Only the table of results.")
+def evaluate(
+    run: Path,
+    output: Path | None,
+    overrides: Sequence[str],
+    jobs: int | None,
+    as_json: bool,
+    figures: Any,
+    force: bool,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Evaluate the models of RUN again, with other settings and without training.
+
+    The inputs are read again, divided as before and scored by the models as they were trained. Thresholds are set anew
+    for the working points that are asked for, and a whole run is left behind.
+    """
+    target = output or run
+    ask_before_replacing(target, force)
+    with (
+        stoppable(f"{run} is untouched"),
+        terminal(quiet, verbose) as (console, watcher),
+    ):
+        from pidlab.pipeline.again import evaluate_again
+
+        def show(results: Results) -> None:
+            if not as_json:
+                _show(console, results)
+
+        evaluate_again(run, output, overrides, resources("auto", jobs, ()), watcher, figures=figures, found=show)
         if as_json:
             click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
         else:
@@ -183,4 +262,4 @@ def tune(
         say(console, f"wrote {request.target}")
 
 
-COMMANDS = (run, apply, tune)
+COMMANDS = (run, evaluate, apply, tune)

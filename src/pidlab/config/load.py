@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from pidlab.config.choose import only_models, without_model
 from pidlab.config.names import KeyPath, collisions
 from pidlab.config.schema import Config, CutsModel, Feature, SklearnModel, json_schema
 from pidlab.errors import ConfigError, Mistake, UsageError, nearest
@@ -49,11 +50,16 @@ class LoadedConfig:
         return Mistake(_place(self.places, path), dotted(path), message)
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Reads and checks a configuration; `overrides` are `KEY=VALUE` with dotted keys and YAML values.
+def load_config(path: Path, overrides: Sequence[str] = (), only: Collection[str] = ()) -> LoadedConfig:
+    """Reads and checks a configuration.
+
+    Args:
+        path: a YAML file.
+        overrides: `KEY=VALUE` with dotted keys and YAML values; `models.NAME=null` removes the model.
+        only: names of the models to keep; empty for all.
 
     Raises:
-        UsageError: the file cannot be read.
+        UsageError: the file cannot be read, or it has no such model.
         ConfigError: it holds mistakes; all are listed.
     """
     content, places = _read_yaml(_text_of(path), str(path))
@@ -61,6 +67,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         raise ConfigError([Mistake(f"{path}:1:1", "", "expected keys such as data, classes, features and models")])
     for override in overrides:
         _apply_override(content, places, override)
+    if only:
+        only_models(content, only)
     return check_config(content, places, path)
 
 
@@ -233,6 +241,9 @@ def _apply_override(content: dict[str, Any], places: dict[KeyPath, str], overrid
     name = f"--set {key}"
     value, _ = _read_yaml(text, name)
     parts = key.split(".")
+    if parts[0] == "models" and len(parts) == 2 and value is None:
+        without_model(content, parts[1], f"--set {override}")
+        return
     section: Any = content
     for part in parts[:-1]:
         section = section.setdefault(part, {}) if isinstance(section, dict) else None

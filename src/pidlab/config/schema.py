@@ -380,6 +380,11 @@ class Config(Section):
     folds: Annotated[int, Field(ge=2, le=100)] | None = Field(
         None, description="number of folds; every event is scored by a model that never saw it; left out: one split"
     )
+    events: PositiveInt | None = Field(
+        None,
+        description="for a first look: models are trained and evaluated on so many of the selected events, drawn by a "
+        "hash of the event; `apply` and exports know nothing of it; left out: all",
+    )
     scaling: Literal["none", "minmax", "standard", "robust", "quantile"] = Field(
         "quantile", description="scaling of the features for models that need it, fitted on the training sample"
     )

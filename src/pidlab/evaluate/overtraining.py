@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from pidlab.evaluate.intervals import symmetric
 from pidlab.evaluate.ranking import ScoredSample, auc_influence, groups_of, variance
@@ -116,6 +115,8 @@ def ks_p_value(
 
 
 def _unweighted(a: FloatArray, b: FloatArray) -> float:
+    from scipy import stats  # takes half a second, and is not needed for weighted samples
+
     method = "exact" if max(len(a), len(b)) <= _EXACT_AT_MOST else "asymp"
     with warnings.catch_warnings():
         # scipy warns if the exact sum overflows and then returns the asymptotic value, as wanted here.

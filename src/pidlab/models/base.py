@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -14,7 +13,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from pidlab.errors import ModelError
-from pidlab.jsonfile import strict_json
 from pidlab.models.missing import MissingValues, with_names
 from pidlab.sample import FloatArray, IntArray
 
@@ -101,26 +99,6 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         raise NotImplementedError
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes `content` as JSON. NaN and infinities raise a ValueError."""
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns the JSON object in `path`.
-
-    Raises:
-        ModelError: the file is missing or not a JSON object of finite numbers.
-    """
-    try:
-        content = strict_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON ({error}); make the run again") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: holds no JSON object; make the run again")
-    return content
-
-
 def training_data(
     model: Classifier,
     X: Any,
@@ -164,17 +142,3 @@ def training_data(
     if len(model.classes_) < 2:
         raise TrainingDataError(f"{len(model.classes_)} class is left to train on; two classes or more are needed")
     return X, label.astype(np.int64), weight / weight.mean()
-
-
-def posterior(margins: FloatArray) -> FloatArray:
-    """Returns (n, k) class probabilities of margins, in the type of the margins.
-
-    (n, 1) margins are the log-odds of the second of two classes. Each class takes the logistic function of its own
-    log-odds, so that small probabilities of both keep their precision. (n, k) margins go through a softmax.
-    """
-    if margins.shape[1] == 1:
-        small = np.exp(-np.abs(margins))
-        total = 1 + small
-        return np.asarray(np.where((margins < 0) == [[True, False]], 1 / total, small / total))
-    powers = np.exp(margins - margins.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -25,10 +25,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from pidlab.errors import ModelError
-from pidlab.models.base import posterior, read_json, write_json
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.link import posterior
 from pidlab.sample import FloatArray, IntArray
 
 SCHEMA = 1
@@ -153,6 +153,8 @@ def _temperature(scores: FloatArray, y: IntArray, weight: FloatArray) -> Tempera
         return Temperature(_HOTTEST)
     if slope(1 / _COLDEST) <= 0:
         return Temperature(_COLDEST)
+    from scipy import optimize
+
     return Temperature(1 / float(optimize.brentq(slope, 1 / _HOTTEST, 1 / _COLDEST, xtol=1e-9)))
 
 

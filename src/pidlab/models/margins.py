@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Classifier, Progress, ValidationSet, posterior, read_json, training_data, write_json
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.base import Classifier, Progress, ValidationSet, training_data
+from pidlab.models.link import posterior
 from pidlab.models.missing import MissingValues, with_names
 from pidlab.sample import FloatArray
 

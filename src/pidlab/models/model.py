@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results import Training
-from pidlab.models.base import Classifier, read_json, write_json
+from pidlab.jsonfile import read_json, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.registry import MODEL_TYPES, estimator_class
 from pidlab.preprocess.features import expression_scores, missing_values
@@ -24,6 +24,9 @@ from pidlab.preprocess.recipe import Recipe
 from pidlab.preprocess.scaling import Scaler
 from pidlab.sample import BoolArray, FloatArray, Sample
 from pidlab.split import Keys, fold_of
+
+if TYPE_CHECKING:  # scikit-learn, which models that are expressions do not need
+    from pidlab.models.base import Classifier
 
 Scores = NDArray[np.float32]
 

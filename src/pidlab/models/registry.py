@@ -9,16 +9,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel
 
 from pidlab.config import schema
 from pidlab.config.load import LoadedConfig
 from pidlab.errors import ConfigError, ModelError, UsageError
-from pidlab.models.base import Classifier
 from pidlab.models.bdt.settings import check_parameters
 from pidlab.models.external.loading import external_mistakes
+
+if TYPE_CHECKING:  # scikit-learn, which comes with the estimators when they are used
+    from pidlab.models.base import Classifier
 
 _ADDRESS_SPACE = 800_000_000  # bytes: torch was seen to map 500 MB, and threads need stacks
 

@@ -15,7 +15,8 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.results import Training
 from pidlab.models.base import Progress
 from pidlab.models.calibration import fit_calibration
-from pidlab.models.external.loading import notes_of, open_model, takes_missing
+from pidlab.models.external.loading import open_model, takes_missing
+from pidlab.models.external.notes import notes_of
 from pidlab.models.inputs import TrainingInputs, prepare, trainable, training_weights
 from pidlab.models.model import FoldModel, Model
 from pidlab.models.registry import GivenEstimator, Resources, build_estimator

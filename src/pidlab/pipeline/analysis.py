@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.schema import CutsModel
-from pidlab.credentials import without_secrets
 from pidlab.evaluate import (
     compare_models,
     correlations,
@@ -26,12 +25,13 @@ from pidlab.evaluate.points.merit import Merit
 from pidlab.evaluate.results import Importance, ModelResult, Results, RobustnessResult, Scoring
 from pidlab.models.explain import explained
 from pidlab.models.model import Model, Scores
-from pidlab.models.registry import Resources, check_models
+from pidlab.models.registry import Resources
 from pidlab.models.training import calibrated, fit_model
-from pidlab.preprocess.events import Events, Input, load
+from pidlab.pipeline.prepare import Prepared, prepare
+from pidlab.preprocess.events import Events, Input
 from pidlab.preprocess.features import expression_values_changed
-from pidlab.preprocess.parts import Parts, preprocess
-from pidlab.preprocess.recipe import Recipe, compile_recipe
+from pidlab.preprocess.parts import Parts
+from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
 from pidlab.runs.scored_events import ScoredEvents
 from pidlab.sample import Sample
@@ -63,37 +63,33 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     Raises:
         PidlabError: the run cannot be made.
     """
-    notes = _Notes(watcher)
-    recipe = compile_recipe(loaded)
-    check_models(loaded, resources)
-    notes.stage("load")
-    events = load(recipe, notes)
-    recipe = events.recipe
-    notes.stage("preprocess")
-    events, parts = preprocess(recipe, events, notes)
-    notes.stage("train")
-    models = train(recipe, events.sample, parts, resources, notes)
+    return analysed(prepare(loaded, resources, watcher), resources)
+
+
+def analysed(prepared: Prepared, resources: Resources) -> Analysis:
+    """Train and evaluate the models on events that were prepared.
+
+    Raises:
+        PidlabError: a model cannot be trained or evaluated.
+    """
+    prepared.notes.stage("train")
+    models = train(prepared.recipe, prepared.events.sample, prepared.parts, resources, prepared.notes)
+    return evaluated(prepared, models)
+
+
+def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
+    """Score the events that were prepared with trained models, and measure the models.
+
+    Raises:
+        PidlabError: a model cannot be evaluated.
+    """
+    recipe, events, parts, notes = prepared.recipe, prepared.events, prepared.parts, prepared.notes
     notes.stage("evaluate")
     scores = score(events.sample, parts, models)
     results = evaluate(recipe, events, parts, models, scores, notes)
     results = replace(results, notes=tuple(notes.sentences))
     scored = scored_events(recipe, events.sample, parts, scores)
     return Analysis(recipe, events.inputs, models, scored, scores_of_all(scores, parts), results)
-
-
-class _Notes(Watcher):
-    """Passes everything on and keeps the notes, without passwords, for the report."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
-        self.sentences: list[str] = []
-        self.stage = watcher.stage  # type: ignore[method-assign]  # a pure pass-through
-        self.task = watcher.task  # type: ignore[method-assign]  # a pure pass-through
-
-    def note(self, sentence: str) -> None:
-        sentence = without_secrets(sentence)
-        self.sentences.append(sentence)
-        self._watcher.note(sentence)
 
 
 def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, watcher: Watcher) -> dict[str, Model]:
@@ -151,12 +147,15 @@ def evaluate(
     """Measure every model on every sample, from the scores that `score` gave."""
     config = recipe.loaded.config
     samples = {name: events.sample.take(rows) for name, rows in parts.quoted().items()}
+    # Of the drawn events of a first look the sums of weights would be too small: the cut flow has those of all.
+    in_all = sums_of_weights(samples, overlapping=config.folds is not None)
+    expected = config.evaluate.expected or (in_all if config.events is None else events.cutflow[-1].weighted)
     results: dict[str, ModelResult] = {}
     robustness: dict[str, RobustnessResult] = {}
     importance: dict[str, Importance] = {}
     with watcher.task("evaluating", len(models) * 3 + 1) as task:
         for name, model in models.items():
-            found = with_cut_strings(measured(model, scores[name], samples), model)
+            found = with_cut_strings(measured(model, scores[name], samples, expected), model)
             results[name] = replace(found, scoring=timed(model, samples["test"]))
             task.advance()
         decides = parts.threshold_sample
@@ -190,8 +189,10 @@ def evaluate(
     )
 
 
-def measured(model: Model, scores: Mapping[str, Scores], samples: Mapping[str, Sample]) -> ModelResult:
-    """What one model does on each sample."""
+def measured(
+    model: Model, scores: Mapping[str, Scores], samples: Mapping[str, Sample], expected: Mapping[str, float]
+) -> ModelResult:
+    """What one model does on each sample; `expected` are the candidates of each class, for figures of merit."""
     config = model.recipe.loaded.config
     about: dict[str, Any] = {"training": model.training, "seed": config.seed}
     if model.per_point_cuts:
@@ -201,7 +202,6 @@ def measured(model: Model, scores: Mapping[str, Scores], samples: Mapping[str, S
     spec = config.models[model.name]
     merit = None
     if isinstance(spec, CutsModel) and spec.figure_of_merit is not None:
-        expected = config.evaluate.expected or sums_of_weights(samples, overlapping=config.folds is not None)
         merit = Merit(spec.figure_of_merit, expected, config.evaluate.punzi)
     about |= {"fixed_cut": model.fixed_cut, "merit": merit, "balanced": config.balance == "equal"}
     about |= {"probability": model.probability, "ranks_only": model.ranks_only, "notes": model.notes}

@@ -8,21 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pidlab.apply import write_run_friends
 from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results import Results
 from pidlab.models.registry import Resources
-from pidlab.pipeline.analysis import Analysis, analyse
-from pidlab.plots.gallery import Figures
+from pidlab.pipeline.prepare import prepare
 from pidlab.plots.worker import FigureWorker, figure_worker
 from pidlab.progress import Watcher
-from pidlab.rootio.files import write_tree
-from pidlab.runs.bundle import save_bundle
-from pidlab.runs.record import manifest_of, seal, write_record
-from pidlab.runs.scored_events import write_events
 from pidlab.runs.whole import whole_folder
+
+if TYPE_CHECKING:
+    from pidlab.pipeline.analysis import Analysis
+    from pidlab.plots.gallery import Figures
 
 
 def run(
@@ -48,11 +46,17 @@ def run(
         PidlabError: the run cannot be made; `output` is then as it was before.
     """
     started = time.time()
-    with whole_folder(output, watcher.note) as folder, _worker(loaded, resources.n_jobs, figures) as worker:
-        done = analyse(loaded, resources, watcher)
-        found(done.results)
-        manifest = manifest_of(loaded, done.inputs, resources, started)
-        _write(done, folder, manifest, watcher, figures, worker)
+    with whole_folder(output, watcher.note) as folder:
+        prepared = prepare(loaded, resources, watcher)
+        with worker_for(loaded, resources.n_jobs, figures) as worker:
+            # Imported when the configuration and its inputs are known to be good, so that a mistake is said at once.
+            from pidlab.pipeline.analysis import analysed
+            from pidlab.runs.record import manifest_of
+
+            done = analysed(prepared, resources)
+            found(done.results)
+            manifest = manifest_of(loaded, done.inputs, resources, started)
+            write_run(done, folder, manifest, watcher, figures, worker)
     return done.results
 
 
@@ -64,10 +68,10 @@ def save_run(
     Raises:
         PidlabError: the run cannot be written; `output` is then as it was before.
     """
-    with whole_folder(output, watcher.note) as folder, _worker(done.recipe.loaded, None, figures) as worker:
+    with whole_folder(output, watcher.note) as folder, worker_for(done.recipe.loaded, None, figures) as worker:
         if done.recipe.loaded.arrays is not None:
             done, manifest = _with_file(done, folder, output, manifest)
-        _write(done, folder, manifest, watcher, figures, worker)
+        write_run(done, folder, manifest, watcher, figures, worker)
 
 
 def _with_file(
@@ -81,6 +85,8 @@ def _with_file(
         output: where the run will be.
         manifest: that of the analysis.
     """
+    from pidlab.rootio.files import write_tree
+
     loaded = done.recipe.loaded
     assert loaded.arrays is not None
     (source,) = (each.source for each in done.inputs)
@@ -92,7 +98,7 @@ def _with_file(
     return replace(done, recipe=recipe, inputs=inputs), {**manifest, "inputs": listed}
 
 
-def _write(
+def write_run(
     done: Analysis,
     folder: Path,
     manifest: Mapping[str, Any],
@@ -100,6 +106,12 @@ def _write(
     figures: Figures,
     worker: FigureWorker | None,
 ) -> None:
+    """Write everything of a run into a new folder."""
+    from pidlab.apply import write_run_friends
+    from pidlab.runs.bundle import save_bundle
+    from pidlab.runs.record import seal, write_record
+    from pidlab.runs.scored_events import write_events
+
     bundle = save_bundle(folder, done.recipe, done.models, done.results.models)
     write_events(folder, done.scored)
     with watcher.task("figures and report", 0):
@@ -110,7 +122,7 @@ def _write(
 
 
 @contextmanager
-def _worker(loaded: LoadedConfig, n_jobs: int | None, figures: Figures) -> Iterator[FigureWorker | None]:
+def worker_for(loaded: LoadedConfig, n_jobs: int | None, figures: Figures) -> Iterator[FigureWorker | None]:
     """Give the process that helps to draw all figures; a few figures need none."""
     if figures != "all":
         yield None

@@ -9,12 +9,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pidlab.config.schema import Config, Style
 from pidlab.evaluate.results import Results, read_results
-from pidlab.plots.gallery import Figures, Picture, catalogue, chosen, picture, write_one
-from pidlab.plots.sheets.sheet import Sheet
 from pidlab.process import collect_rarely
+
+if TYPE_CHECKING:  # matplotlib, which a process imports when it draws
+    from pidlab.plots.gallery import Figures, Picture
+    from pidlab.plots.sheets.sheet import Sheet
 
 MIN_FIGURES = 15
 """From this number of figures on, a worker saves more time than the second that it takes to start."""
@@ -99,15 +102,18 @@ def drawing(
         try:
             if worker is not None:
                 worker.begin(folder, temporary, style)
-            yield lambda: _drawn(folder, chosen(results, figures), style, worker, temporary)
+            yield lambda: [] if figures == "none" else _drawn(folder, results, style, worker, temporary, figures)
         finally:
             if worker is not None:  # before the folder where it writes is removed
                 worker.stop()
 
 
 def _drawn(
-    folder: Path, sheets: Mapping[str, Sheet], style: Style, worker: FigureWorker | None, temporary: Path
+    folder: Path, results: Results, style: Style, worker: FigureWorker | None, temporary: Path, figures: Figures
 ) -> list[Picture]:
+    from pidlab.plots.gallery import chosen, picture, write_one
+
+    sheets: Mapping[str, Sheet] = chosen(results, figures)
     made: dict[str, Picture] = {}
     for name, sheet in sheets.items():
         if _claim(temporary, name):
@@ -135,6 +141,8 @@ def _claim(temporary: Path, name: str) -> bool:
 def main() -> None:
     """Wait for a request on standard input, and draw figures, last first, until one is claimed by the other process."""
     collect_rarely()
+    from pidlab.plots.gallery import catalogue, write_one  # while the other process trains
+
     text = sys.stdin.read()
     if not text:
         return

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.results import CutStep
 from pidlab.expressions import selects
+from pidlab.preprocess.draw import Draw
 from pidlab.preprocess.features import event_keys, expression_columns, feature_columns, spectator_values, values_of
 from pidlab.preprocess.precision import FeatureColumns, coarse_scores, refined
 from pidlab.preprocess.recipe import ClassRule, Recipe
@@ -33,6 +34,7 @@ class Input:
         n_entries: the number of entries.
         n_rows: the number of candidates if a row is a candidate, else of entries.
         n_unlabelled: the number of selected rows of no class.
+        n_left_out: the number of selected rows of a class that are not among the drawn events, see `Draw`.
         hashes: branch to the BLAKE2b-128 of its values, for each branch that was read.
     """
 
@@ -41,6 +43,7 @@ class Input:
     n_rows: int
     n_unlabelled: int
     hashes: Mapping[str, str]
+    n_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +149,17 @@ class _Loader:
     samples: list[Sample] = field(default_factory=list)
     columns: FeatureColumns = field(default_factory=FeatureColumns)
     declared: list[BoolArray] = field(default_factory=list)
+    n_used: list[int] = field(default_factory=list)
+    chunk_inputs: list[int] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
     cutflow: CutFlow = field(init=False)
+    draw: Draw | None = field(init=False)
 
     def __post_init__(self) -> None:
         steps = ("all", *(name for name, _ in self.recipe.selection))
         self.cutflow = CutFlow(steps, self.recipe.classes)
+        config = self.recipe.loaded.config
+        self.draw = None if config.events is None else Draw(config.events, config.split.seed)
 
     def read(self, index: int, name: str, table: Table, rules: Sequence[ClassRule], advance: Any) -> None:
         digests: dict[str, Any] = {}
@@ -173,14 +181,18 @@ class _Loader:
         self.cutflow.fill(y, weight, masks)
         is_selected = masks[-1] if masks else np.ones(chunk.n_rows, bool)
         rows = np.flatnonzero((y >= 0) & is_selected)
+        n_rows, recipe = len(rows), self.recipe
         kept = chunk.take(rows)
-        recipe = self.recipe
+        event = event_keys(recipe, kept, key)
+        if self.draw is not None:
+            drawn = np.flatnonzero(self.draw.offer(event))
+            kept, rows, event = kept.take(drawn), rows[drawn], event[drawn]
         self.columns.add(feature_columns(recipe, kept))
         sample = Sample(
             x=np.empty((len(rows), 0), np.float32),
             y=y[rows],
             weight=weight[rows],
-            event=event_keys(recipe, kept, key),
+            event=event,
             features=tuple(f.name for f, _ in recipe.features),
             classes=recipe.classes,
             signal=recipe.signal,
@@ -192,17 +204,41 @@ class _Loader:
         self.samples.append(sample)
         if recipe.test:
             self.declared.append(selects(recipe.test.expression, kept.arrays, kept.n_rows))
-        return int(is_selected.sum()) - len(rows)
+        self.n_used.append(n_rows)
+        self.chunk_inputs.append(index)
+        return int(is_selected.sum()) - n_rows
 
     def events(self, watcher: Watcher) -> Events:
         steps = self.cutflow.steps()
         _refuse_empty(self.recipe, steps, [i.source for i in self.inputs if not i.n_entries])
+        inputs = self._without_undrawn(watcher)
         declared = np.concatenate(self.declared) if self.recipe.test else None
         recipe, x, sentences = refined(self.recipe, self.columns)
         sample = concatenate(self.samples).with_x(x)
         for sentence in (*sentences, *coarse_scores(recipe, sample)):
             watcher.note(sentence)
-        return Events(sample, declared, steps, tuple(self.inputs), recipe)
+        return Events(sample, declared, steps, inputs, recipe)
+
+    def _without_undrawn(self, watcher: Watcher) -> tuple[Input, ...]:
+        """Drops the rows of events that are not drawn in the end; returns the inputs with the numbers of them."""
+        if self.draw is None:
+            return tuple(self.inputs)
+        n_left_out = np.zeros(len(self.inputs), np.int64)
+        for i, (sample, n_rows) in enumerate(zip(self.samples, self.n_used, strict=True)):
+            held = self.draw.holds(sample.event)
+            self.samples[i] = sample.take(held)
+            self.columns.keep(i, held)
+            if self.recipe.test:
+                self.declared[i] = self.declared[i][held]
+            n_left_out[self.chunk_inputs[i]] += n_rows - int(held.sum())
+        n_rows = sum(self.n_used)
+        if n_left_out.any():
+            watcher.note(
+                f"A first look at {self.draw.n_events:,} events, which hold {n_rows - n_left_out.sum():,} of the "
+                f"{n_rows:,} selected candidates; they are drawn by a hash of the event. Without `events` "
+                "(--events) all are used."
+            )
+        return tuple(replace(each, n_left_out=int(n)) for each, n in zip(self.inputs, n_left_out, strict=True))
 
 
 def _label(

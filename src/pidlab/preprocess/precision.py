@@ -18,7 +18,7 @@ from pidlab.config.schema import CutsModel, OnnxModel, ScoreModel, TmvaModel
 from pidlab.expressions import evaluate, parse
 from pidlab.preprocess.features import missing_values, single_matrix, to_single
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
-from pidlab.sample import Sample
+from pidlab.sample import BoolArray, Sample
 
 Doubles = NDArray[np.float64]
 
@@ -48,6 +48,11 @@ class FeatureColumns:
         """Adds a chunk: d arrays (n,), NaN where a value is missing."""
         self.singles.append(single_matrix(values, len(values[0]) if values else 0))
         self.doubles.append({j: column for j, column in enumerate(values) if _may_be_merged(column)})
+
+    def keep(self, chunk: int, rows: BoolArray) -> None:
+        """Drops the rows of a chunk that are false in `rows` (n,)."""
+        self.singles[chunk] = self.singles[chunk][rows]
+        self.doubles[chunk] = {j: values[rows] for j, values in self.doubles[chunk].items()}
 
     def column(self, j: int) -> Doubles | None:
         """Returns (n,) float64, the feature in all chunks; None if float32 suffices."""

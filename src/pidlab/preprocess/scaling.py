@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from pidlab.sample import FloatArray
 
@@ -139,6 +138,8 @@ def _unit(column: NDArray[np.float64], method: Method) -> tuple[float, float]:
 
 def _quantile_line(column: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns knots at quantiles and their values; a value that fills several quantiles gets their mean rank."""
+    from scipy.special import ndtri  # a fitted scaler does without scipy
+
     ranks = np.linspace(0.0, 1.0, _N_KNOTS)
     quantiles = np.quantile(column, ranks)
     knots, group = np.unique(quantiles, return_inverse=True)

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -19,11 +19,13 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.points.attained import misses_target
 from pidlab.evaluate.results import ModelResult, Results
 from pidlab.evaluate.verdicts import among_others
-from pidlab.plots.gallery import Picture
 from pidlab.report.headline import best_model, few_events, headline
 from pidlab.report.tables import MARK, as_html, family, remarks, robustness_table, verdict_table
 from pidlab.rootio.results.run import object_names
 from pidlab.rounding import format_compact, format_measured, format_number, format_percent, format_rate, format_share
+
+if TYPE_CHECKING:  # matplotlib, which a report without figures does not need
+    from pidlab.plots.gallery import Picture
 
 MOST_BYTES = 20_000_000
 """A larger results.root is not embedded in the page."""

@@ -7,7 +7,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.points.flat import flat_from_json, thresholds_at
 from pidlab.evaluate.results import FlatThreshold, ModelResult, json_value
-from pidlab.models.base import read_json, write_json
+from pidlab.jsonfile import read_json, write_json
 from pidlab.models.model import Model
 from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models
 from pidlab.read import absolute
@@ -91,6 +91,7 @@ def save_bundle(
             "signal": recipe.classes[recipe.signal],
             "features": [f.name for f, _ in recipe.features],
             "working_points": [_decision_json(d) for d in decisions[name]],
+            "notes": list(model.notes),
         }
         write_json(directory / "model.json", content)
     return Bundle(recipe, models, decisions, _fingerprint(folder))
@@ -118,7 +119,7 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
         for name in wanted:
             directory = run / "models" / name
             decisions[name] = _decisions(directory / "model.json", name, recipe)
-            loaded_models[name] = Model.load(directory, name, recipe)
+            loaded_models[name] = replace(Model.load(directory, name, recipe), notes=_notes(directory / "model.json"))
             _check_decisions(directory / "model.json", loaded_models[name], decisions[name])
     return Bundle(recipe, loaded_models, decisions, _fingerprint(run), run.resolve(), verified)
 
@@ -148,6 +149,18 @@ def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
     if not isinstance(points, list):
         raise ModelError(f"{path}: has no list of working points; make the run again")
     return tuple(_decision(point, path) for point in points)
+
+
+def _notes(path: Path) -> tuple[str, ...]:
+    """The notes on the training of a model, from its `model.json`; runs of earlier versions have none.
+
+    Raises:
+        ModelError: they are damaged.
+    """
+    notes = read_json(path).get("notes", [])
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise ModelError(f"{path}: its notes are no list of sentences; make the run again")
+    return tuple(notes)
 
 
 def _check_decisions(path: Path, model: Model, decisions: tuple[Decision, ...]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ FILE = "manifest.json"
 KIND = "pidlab run"
 SCHEMA = 1
 
+_N_NAMED = 8  # models of a run in a sentence
 _LARGEST = 200_000_000  # bytes of a manifest that are read
 _READ_BY_MODELS = (".json", ".onnx", ".safetensors", ".ubj", ".xml", ".yaml")
 _ADVICE = "copy the folder again from where it is whole, or make the run again"
@@ -173,3 +174,31 @@ def from_run(run: Path) -> Iterator[None]:
             f"{run}: what its files hold does not fit together ({reason}); {_ADVICE}. "
             "If nobody changed them, this is a fault of pidlab: please report what --debug shows"
         ) from error
+
+
+def input_differences(then: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yields a sentence for each difference between the inputs of two manifests."""
+    if len(then) != len(now):
+        yield f"inputs: {len(then)} then, {len(now)} now"
+    for old, new in zip(then, now, strict=False):
+        place = f"{new['file']}:{new['tree']}"
+        if (old["file"], old["tree"]) != (new["file"], new["tree"]):
+            yield f"input: {old['file']}:{old['tree']} then, {place} now"
+        if old["entries"] != new["entries"]:
+            yield f"{place}: {old['entries']:,} entries then, {new['entries']:,} now"
+        for branch in dict.fromkeys([*old["hashes"], *new["hashes"]]):
+            if old["hashes"].get(branch) != new["hashes"].get(branch):
+                yield f"{place}: the values of branch {branch!r} are not what they were"
+
+
+def said_of(run: Path) -> str:
+    """What a finished run is in a few words: when it was made, and of which models.
+
+    Raises:
+        ModelError: the manifest is damaged.
+    """
+    started = read_manifest(run).get("started")
+    when = f" of {started[:19].replace('T', ' ')} UTC" if isinstance(started, str) else ""
+    models = sorted(path.name for path in (run / "models").glob("*") if path.is_dir())
+    named = f" with {', '.join(models[:_N_NAMED])}{' …' if len(models) > _N_NAMED else ''}" if models else ""
+    return f"the run{when}{named}"

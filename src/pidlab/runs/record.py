@@ -10,16 +10,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pidlab import __version__
 from pidlab.config.load import LoadedConfig
 from pidlab.config.schema import Style
 from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, json_value
 from pidlab.evaluate.results import write_results as write_results_json
-from pidlab.models.base import write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.registry import Resources
-from pidlab.plots.gallery import Figures
 from pidlab.plots.worker import FigureWorker, drawing
 from pidlab.preprocess.events import Input
 from pidlab.report.page import render, write_report
@@ -28,6 +27,9 @@ from pidlab.runs.bundle import Bundle, config_yaml
 from pidlab.runs.manifest import FILE, KIND, checksums
 from pidlab.runs.manifest import SCHEMA as MANIFEST_SCHEMA
 from pidlab.runs.revision import revision_of
+
+if TYPE_CHECKING:  # matplotlib, which a run without figures does not need
+    from pidlab.plots.gallery import Figures
 
 SCHEMA = 1
 _PACKAGES = ("awkward", "numba", "numpy", "scikit-learn", "scipy", "torch", "uproot", "xgboost")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pidlab.config.load import load_config
 from pidlab.errors import ModelError
-from pidlab.models.base import read_json
+from pidlab.jsonfile import read_json
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.progress import Watcher
-from pidlab.runs.manifest import from_run, read_manifest, refuse_other_folder, verify
+from pidlab.runs.manifest import from_run, input_differences, read_manifest, refuse_other_folder, verify
 from pidlab.runs.record import manifest_of, metrics
 
 _TIMING = frozenset({"seconds", "scoring"})
@@ -147,7 +147,7 @@ def _in_errors(before: Mapping[str, Any], after: Mapping[str, Any]) -> float | N
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Yields a sentence for each input, version, device and seed that has changed."""
-    yield from _input_differences(then.get("inputs", []), now.get("inputs", []))
+    yield from input_differences(then.get("inputs", []), now.get("inputs", []))
     packages = then.get("packages", {}), now.get("packages", {})
     for name in dict.fromkeys([*packages[0], *packages[1]]):
         old, new = (p.get(name, "none") for p in packages)
@@ -162,17 +162,3 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
 
 def _in_words(value: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
-
-
-def _input_differences(then: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if len(then) != len(now):
-        yield f"inputs: {len(then)} then, {len(now)} now"
-    for old, new in zip(then, now, strict=False):
-        place = f"{new['file']}:{new['tree']}"
-        if (old["file"], old["tree"]) != (new["file"], new["tree"]):
-            yield f"input: {old['file']}:{old['tree']} then, {place} now"
-        if old["entries"] != new["entries"]:
-            yield f"{place}: {old['entries']:,} entries then, {new['entries']:,} now"
-        for branch in dict.fromkeys([*old["hashes"], *new["hashes"]]):
-            if old["hashes"].get(branch) != new["hashes"].get(branch):
-                yield f"{place}: the values of branch {branch!r} are not what they were"

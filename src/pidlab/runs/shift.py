@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pidlab.errors import DataError, OutputError
 from pidlab.evaluate.domain import measure_shift
 from pidlab.evaluate.results import Shift, json_value
-from pidlab.models.base import Classifier, write_json
+from pidlab.jsonfile import write_json
+from pidlab.models.base import Classifier
 from pidlab.models.registry import estimator_class
 from pidlab.preprocess.events import branches_read, check_table, input_keys, load
 from pidlab.preprocess.features import event_keys, feature_matrix

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from pidlab.atomic import hidden_path, hidden_prefix
 from pidlab.errors import ModelError, OutputError
-from pidlab.runs.manifest import FILE, checksum, files_of, is_run
+from pidlab.runs.manifest import FILE, checksum, files_of, is_run, said_of
 
 _RUNNING = ".running"  # locked for as long as the process that writes a folder lives
 _ATTEMPTS = 5  # of two runs that end in the same folder at the same moment
@@ -41,6 +41,8 @@ def whole_folder(target: Path, note: Note = lambda sentence: None) -> Iterator[P
     try:
         _sweep(target, note)
         _refuse_foreign(target)
+        if is_run(target):
+            note(f"{target} holds {said_of(target)}, which is replaced when the new one is whole.")
         made, lock = _new_folder(target)
         with lock:
             yield made

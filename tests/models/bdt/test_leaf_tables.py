@@ -9,10 +9,10 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pidlab.models.base import posterior
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.bdt.forest import Forest, Tree, read_forest
 from pidlab.models.bdt.leaf_tables import build_tables
+from pidlab.models.link import posterior
 
 TIES = np.array([-1.5, -0.5, 0, 0.5, 1.5], np.float32)  # few values, so that features often equal a threshold
 

@@ -17,18 +17,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
-from pidlab.models.base import (
-    Classifier,
-    Progress,
-    TrainingDataError,
-    ValidationSet,
-    posterior,
-    read_json,
-    training_data,
-    write_json,
-)
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.base import Classifier, Progress, TrainingDataError, ValidationSet, training_data
 from pidlab.models.bdt.forest import Forest, check_trees, read_forest
 from pidlab.models.bdt.settings import check_parameters, feature_index, monotone_signs, reason_of, training_device
+from pidlab.models.link import posterior
 from pidlab.models.missing import with_names
 from pidlab.models.threads import allowed_threads
 from pidlab.process import interrupt_later

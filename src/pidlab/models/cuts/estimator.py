@@ -13,7 +13,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from pidlab.errors import ModelError, nearest
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, write_json
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.base import Classifier, Progress, ValidationSet
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.grid import Allowed, Array, BinnedColumns, Counter, Grid
 from pidlab.models.cuts.nesting import best_per_target, nested_chain, nesting_points

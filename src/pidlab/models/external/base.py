@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Classifier, read_json, write_json
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.base import Classifier
 from pidlab.models.external.columns import ModelMismatchError
 from pidlab.sample import FloatArray
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from pidlab.config.load import LoadedConfig
 from pidlab.config.schema import ImportedSpec, OnnxModel, SklearnModel
 from pidlab.errors import Mistake, ModelError
-from pidlab.evaluate.ranking import auc
-from pidlab.models.base import Classifier
 from pidlab.models.external.columns import Columns, ModelMismatchError, read_content
-from pidlab.sample import Sample
+
+if TYPE_CHECKING:  # scikit-learn, which a check of the configuration does not need
+    from pidlab.models.base import Classifier
 
 UNKNOWN_TRAINING = (
     "It was trained elsewhere: on which events is not known, and where some of them are in test its numbers flatter it."
 )
-_N_SCORED = 20_000  # training events, for the notes
 _LARGEST = {"onnx": 500_000_000, "tmva": 300_000_000}  # bytes of a file
 
 
@@ -73,27 +71,3 @@ def open_model(name: str, loaded: LoadedConfig) -> tuple[Columns, Classifier]:
     from pidlab.models.external.tmva.model import open_tmva
 
     return open_tmva(spec, content, features, len(classes), signal)
-
-
-def notes_of(columns: Columns, model: Classifier, train: Sample) -> tuple[str, ...]:
-    """Returns sentences about an imported model for the reader of its numbers; some of `train` is scored for them.
-
-    Raises:
-        ModelError: the model cannot score these events.
-    """
-    rows = np.linspace(0, len(train) - 1, min(len(train), _N_SCORED)).astype(np.int64)
-    score = model.scores(train.x[rows][:, list(columns)])[:, train.signal]
-    known = ~np.isnan(score)
-    notes = [UNKNOWN_TRAINING]
-    if known.any() and not known.all() and np.isnan(train.x[rows]).any():
-        notes.append(
-            f"It has no score for {1 - known.mean():.1%} of the training events; if it was trained with a number for "
-            "missing values, say which: missing: VALUE."
-        )
-    area = auc(score[known], train.is_signal[rows][known], np.ones(known.sum())).value
-    if area < 0.5:  # not if it is NaN for want of a class
-        notes.append(
-            f"It ranks the signal below the rest (AUC {area:.3f} on training events): are its columns, or its signal, "
-            "of another class, or its features in another order?"
-        )
-    return tuple(notes)

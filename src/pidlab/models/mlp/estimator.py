@@ -16,7 +16,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from pidlab.errors import ModelError
-from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, write_json
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.base import Classifier, Progress, ValidationSet
 from pidlab.models.missing import MissingValues, with_names
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pidlab.compiled import compiled
 from pidlab.errors import ModelError
-from pidlab.models.base import posterior
+from pidlab.models.link import posterior
 from pidlab.models.mlp.layers import ACTIVATIONS, LEAKY_SLOPE
 from pidlab.models.mlp.network import DenseNetwork
 

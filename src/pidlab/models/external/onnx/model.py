@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pidlab.config.schema import OnnxModel
 from pidlab.errors import ModelError, nearest
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.models.base import posterior
 from pidlab.models.external.base import ImportedClassifier
 from pidlab.models.external.columns import Columns, ModelMismatchError, in_order, listed, named
 from pidlab.models.external.onnx.runtime import Graph, Port, Runner, read_graph
+from pidlab.models.link import posterior
 from pidlab.sample import FloatArray
 
 Gives = Literal["probability", "logit", "score"]

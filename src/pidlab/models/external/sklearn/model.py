@@ -16,7 +16,8 @@ from sklearn.utils.validation import has_fit_parameter
 
 from pidlab.config.schema import SklearnModel
 from pidlab.errors import ModelError
-from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, training_data, write_json
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.base import Classifier, Progress, ValidationSet, training_data
 from pidlab.models.external.base import DAMAGED
 from pidlab.models.external.onnx.runtime import Runner, read_graph
 from pidlab.models.external.sklearn.estimators import build, parameter_names

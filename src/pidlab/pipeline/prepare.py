@@ -1,0 +1,71 @@
+"""Prepare: from a configuration to events that are read, checked and split, with nothing imported to train models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pidlab.config.load import LoadedConfig
+from pidlab.credentials import without_secrets
+from pidlab.models.registry import Resources, check_models
+from pidlab.preprocess.events import Events, load
+from pidlab.preprocess.parts import Parts, preprocess
+from pidlab.preprocess.recipe import Recipe, compile_recipe
+from pidlab.progress import Watcher
+
+
+class Notes(Watcher):
+    """Passes everything on and keeps the notes, without passwords, for the report."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self.sentences: list[str] = []
+        self.stage = watcher.stage  # type: ignore[method-assign]  # a pure pass-through
+        self.task = watcher.task  # type: ignore[method-assign]  # a pure pass-through
+
+    def note(self, sentence: str) -> None:
+        """Keep a note, and pass it on."""
+        sentence = without_secrets(sentence)
+        self.sentences.append(sentence)
+        self._watcher.note(sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Events that models can be trained on, or evaluated on.
+
+    Attributes:
+        events: the rows of all inputs.
+        parts: what each of the rows is for.
+        notes: the watcher, with the notes so far.
+    """
+
+    events: Events
+    parts: Parts
+    notes: Notes
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, with features that float32 cannot tell apart as differences."""
+        return self.events.recipe
+
+
+def prepare(loaded: LoadedConfig, resources: Resources | None, watcher: Watcher) -> Prepared:
+    """Load and preprocess the events of a configuration; all of its mistakes are found here.
+
+    Args:
+        loaded: the configuration.
+        resources: what training may use; None if the models are trained already, and their sections need no check.
+        watcher: is told of the progress.
+
+    Raises:
+        PidlabError: the configuration has mistakes, or its inputs cannot be used.
+    """
+    notes = Notes(watcher)
+    recipe = compile_recipe(loaded)
+    if resources is not None:
+        check_models(loaded, resources)
+    notes.stage("load")
+    events = load(recipe, notes)
+    notes.stage("preprocess")
+    events, parts = preprocess(events.recipe, events, notes)
+    return Prepared(events, parts, notes)
