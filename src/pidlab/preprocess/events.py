@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.errors import DataError, UsageError, nearest
+from pidlab.errors import DataError
 from pidlab.evaluate.results import CutStep
 from pidlab.expressions import selects
 from pidlab.preprocess.features import event_keys, expression_columns, feature_columns, spectator_values, values_of
@@ -122,13 +122,9 @@ def check_table(recipe: Recipe, table: Table, rules: Sequence[ClassRule] = ()) -
     """Checks that the branches that the recipe reads exist and can be used.
 
     Raises:
-        ConfigError, UsageError: a branch is missing or cannot be used.
+        ConfigError: branches are missing or cannot be used; all are listed.
     """
-    recipe.check(table, recipe.expressions(rules))
-    for i, name in enumerate(recipe.event_id):
-        if name not in table:
-            place = recipe.loaded.mistake(("data", "event_id", i), f"no branch {name!r}; {nearest(name, table.names)}")
-            raise UsageError(f"{place}\n    in {table.source}")
+    recipe.check(table, recipe.expressions(rules), recipe.event_id)
 
 
 def branches_read(recipe: Recipe, rules: Sequence[ClassRule] = ()) -> set[str]:
