@@ -264,14 +264,17 @@ class _Reader:
         if in_flow and is_alone and (":" in key or not _WORD.fullmatch(key)):
             word, colon, rest = key.partition(":")
             if colon and _WORD.fullmatch(word):
-                self._tell(node, f"write a space behind the colon: {word}: {rest}", path)
-            else:
-                message = f"{key!r} has no colon and is no key; a text that holds a comma or brackets stands in quotes"
-                self._tell(node, f"{message}, such as {in_quotes(key)}", path)
+                line, start, stop = node.start_mark.line, node.start_mark.column, node.end_mark.column
+                spaced = f"{word}: {rest}"
+                raise _Unquoted(_Repair(line, start, stop, spaced, f"write a space behind the colon: {spaced}"))
+            message = f"{key!r} has no colon and is no key; a text that holds a comma or brackets stands in quotes"
+            self._tell(node, f"{message}, such as {in_quotes(key)}", path)
             return None
         wrong = next((c for c in key if to_type(c) is not None), None)
         if wrong is None or path == ("labels",):
             return key
+        if wrong == key[0] and to_type(wrong) == " ":  # the indentation is not what it looks like
+            raise self._refused(node, f"not valid YAML: {character_name(wrong)}; {how_to_type(wrong)}")
         self._tell(node, f"the key {retyped(key).strip()!r} holds {character_name(wrong)}; {how_to_type(wrong)}", path)
         return retyped(key).strip()
 
