@@ -51,7 +51,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 MISTAKES = [
     # `=` for `==`, wherever an expression stands
-    ("electron: species == 0", "electron: species = 0", "5:3: classes.electron: '=' ", "Write '==' to compare: species == 0"),
+    (
+        "electron: species == 0",
+        "electron: species = 0",
+        "5:3: classes.electron: '=' ",
+        "Write '==' to compare: species == 0",
+    ),
     ("species == 1", "{cut: species = 1}", "6:10: classes.pion.cut: '=' ", "Write '==' to compare: species == 1"),
     (WINDOW, "light = 5", "8:3: selection.window: '=' ", "Write '==' to compare: light == 5"),
     ("0.25", '"run = 3"', "9:9: split.test: '=' ", "Write '==' to compare: run == 3"),
@@ -65,7 +70,7 @@ MISTAKES = [
     (WINDOW, "light ≠ 1", "'≠' (U+2260, ", "Type '!=': light != 1"),
     (WINDOW, "light × 2 > 1", "'×' (U+00D7, ", "Type '*': light * 2 > 1"),
     (WINDOW, "light ＞ 2", "'＞' (U+FF1E, ", "Type '>': light > 2"),
-    (WINDOW, "species == ‘e’", "'‘' (U+2018, ", 'Type "\'": species == \'e\''),
+    (WINDOW, "species == ‘e’", "'‘' (U+2018, ", "Type \"'\": species == 'e'"),
     (WINDOW, "“light > 1”", "8:11: selection.window: begins with '“' (U+201C, ", 'write "light > 1"'),
     ("files: a.root", "files: “a.root”", "2:10: data.files: begins with '“'", 'write "a.root"'),
     ("seed: 1", "seed: −1", "15:1: seed: must be a valid integer, not '−1', which holds '−'", "type '-': -1"),
@@ -76,8 +81,18 @@ MISTAKES = [
     ("0.25", '"25%"', "9:9: split.test: '25%' in quotes is an expression", "without quotes: test: 0.25"),
     ("0.25", '"1 > 0"', "9:9: split.test: '1 > 0' is the same for every event", "write a share, such as test: 0.25"),
     ("0.25", "25", "9:9: split.test: must be less than 1, not 25;", "for 25 % write 0.25"),
-    ("0.25", '0.25, validation: "0.1"', "split.validation: must be a valid number, not '0.1', a text", "write 0.1 without quotes"),
-    ("type: fisher", 'type: bdt, max_depth: "4"', "models.fisher.max_depth: must be a valid integer", "write 4 without quotes"),
+    (
+        "0.25",
+        '0.25, validation: "0.1"',
+        "split.validation: must be a valid number, not '0.1', a text",
+        "write 0.1 without quotes",
+    ),
+    (
+        "type: fisher",
+        'type: bdt, max_depth: "4"',
+        "models.fisher.max_depth: must be a valid integer",
+        "write 4 without quotes",
+    ),
     ("type: fisher", 'type: bdt, gamma: "0.1"', "models.fisher.gamma: is the text '0.1'", "write 0.1 without quotes"),
     ("[0.9]", "[90]", "14:29: evaluate.working_points[0]: must be less than 1, not 90;", "for 90 % write 0.90"),
     ("[0.9]", "[1.0]", "evaluate.working_points[0]: must be less than 1, not 1.0;", "it is a share, such as 0.9"),
@@ -90,10 +105,25 @@ MISTAKES = [
     ("[energy, light]", "", "10:1: features: names no feature;", "list one or more"),
     ("[energy, light]", "energy", "10:1: features: must be a valid list, not 'energy'", "write [energy]"),
     ("\n  pion: species == 1", "", "4:1: classes: name two classes or more", 'electron: "species == 0"'),
-    ('\n  hand: {type: expression, cut: "energy > 0.5"}\n  fisher: {type: fisher}', " {}", "11:1: models: names no model;", "{type: bdt}"),
-    ('\n  hand: {type: expression, cut: "energy > 0.5"}\n  fisher: {type: fisher}', "", "11:1: models: names no model;", "{type: bdt}"),
+    (
+        '\n  hand: {type: expression, cut: "energy > 0.5"}\n  fisher: {type: fisher}',
+        " {}",
+        "11:1: models: names no model;",
+        "{type: bdt}",
+    ),
+    (
+        '\n  hand: {type: expression, cut: "energy > 0.5"}\n  fisher: {type: fisher}',
+        "",
+        "11:1: models: names no model;",
+        "{type: bdt}",
+    ),
     # cuts that mean something else in YAML
-    (WINDOW, "!(abs(light) < 5)", "8:11: selection.window: !(abs(light) < 5) begins with '!'", 'in quotes: "!(abs(light) < 5)"'),
+    (
+        WINDOW,
+        "!(abs(light) < 5)",
+        "8:11: selection.window: !(abs(light) < 5) begins with '!'",
+        'in quotes: "!(abs(light) < 5)"',
+    ),
     (WINDOW, "!(light > 5 || light < 0)", "begins with '!'", 'in quotes: "!(light > 5 || light < 0)"'),
     (WINDOW, "!light", "8:11: selection.window: !light begins with '!'", 'in quotes: "!light"'),
     (HAND, "!energy && light > 0.5", "12:33: models.hand.cut: ", 'in quotes: "!energy && light > 0.5"'),
@@ -106,11 +136,21 @@ MISTAKES = [
     (WINDOW, "> 5", "begins with '>', which in YAML begins a text of several lines", 'in quotes: "> 5"'),
     (WINDOW, "|light| < 5", "begins with '|'", 'in quotes: "|light| < 5"'),
     (WINDOW, "light > 5 ? 1 : 0", "holds a colon before a space", 'in quotes: "light > 5 ? 1 : 0"'),
-    (HAND, "max(energy, light) > 1", "12:33: models.hand.cut: max(energy, light) > 1 holds a comma", 'quotes: "max(energy, light) > 1"'),
-    ("[energy, light]", "[energy, pow(light, 2)]", "10:20: features[1]: pow(light, 2) holds a comma", 'quotes: "pow(light, 2)"'),
+    (
+        HAND,
+        "max(energy, light) > 1",
+        "12:33: models.hand.cut: max(energy, light) > 1 holds a comma",
+        'quotes: "max(energy, light) > 1"',
+    ),
+    (
+        "[energy, light]",
+        "[energy, pow(light, 2)]",
+        "10:20: features[1]: pow(light, 2) holds a comma",
+        'quotes: "pow(light, 2)"',
+    ),
     (WINDOW, '"light" > 5', "goes on behind the quote that ends it", "in quotes: '\"light\" > 5'"),
     (WINDOW, "light > #5", "selection.window: expected a number", "is a comment of YAML"),
-    ("{type: fisher}", "{type:fisher}", "13:12: models.fisher: write a space behind the colon", "type: fisher"),
+    ("{type: fisher}", "{type:fisher}", "13:12: models.fisher.type: write a space behind the colon", "type: fisher"),
     # operators of other languages
     (WINDOW, "light > 0 AND light < 5", "expected an operator, found 'AND'", "Write '&&' between two conditions."),
     (WINDOW, "light > 0 OR light < 5", "expected an operator, found 'OR'", "Write '||' between two conditions."),
@@ -127,14 +167,34 @@ MISTAKES = [
     (WINDOW, "light > 0,5", "found ','", "A number has a decimal point"),
     (WINDOW, '"0 < light < 5"', "comparisons cannot be chained", "'0 < light && light < 5'"),
     # what is opened and not closed, at its beginning
-    (WINDOW, '"abs(light) < 5', "8:11: selection.window: the quote \" that begins here is not closed", 'write "abs(light) < 5"'),
-    ("species == 0", "'species == 0", "5:13: classes.electron: the quote ' that begins here is not closed", 'write "species == 0"'),
+    (
+        WINDOW,
+        '"abs(light) < 5',
+        '8:11: selection.window: the quote " that begins here is not closed',
+        'write "abs(light) < 5"',
+    ),
+    (
+        "species == 0",
+        "'species == 0",
+        "5:13: classes.electron: the quote ' that begins here is not closed",
+        'write "species == 0"',
+    ),
     (HAND, '"energy > 0.5', '12:33: models.hand.cut: the quote " that begins here', 'write "energy > 0.5"'),
-    (WINDOW, "species == 'e", "the quote \"'\" at column 12 is not closed", "write it again"),
+    (WINDOW, "species == 'e", 'the quote "\'" at column 12 is not closed', "write it again"),
     (WINDOW, '"abs(light < 5"', "expected ')', found the end", "The '(' at column 4 is open."),
-    ("[energy, light]", "[energy, light", "10:11: not valid YAML: the [ that begins here is not closed before line 11", "write ]"),
-    ("{type: fisher}", "{type: fisher", "13:11: not valid YAML: the { that begins here is not closed before line 14", "write }"),
-]  # fmt: skip
+    (
+        "[energy, light]",
+        "[energy, light",
+        "10:11: not valid YAML: the [ that begins here is not closed before line 11",
+        "write ]",
+    ),
+    (
+        "{type: fisher}",
+        "{type: fisher",
+        "13:11: not valid YAML: the { that begins here is not closed before line 14",
+        "write }",
+    ),
+]
 
 
 @pytest.mark.parametrize(("right", "wrong", "what", "fix"), MISTAKES)
