@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pidlab.cli.options import PATH, terminal
+from pidlab.cli.printable import echo
 from pidlab.errors import OutputError
 
 
@@ -20,7 +21,7 @@ def simulate(sample: str, output: Path, events: int | None, seed: int) -> None:
     from pidlab.simulate import simulate as make
 
     make(sample, output, events, seed)
-    click.echo(f"wrote {output}")
+    echo(f"wrote {output}")
 
 
 @click.command()
@@ -62,7 +63,7 @@ def init(file: str, output: Path, force: bool) -> None:
     with Table(source) as table:
         text = starter_configuration(path, source.tree, inspect_table(table), source.columns)
     write_text(output, text)
-    click.echo(f"wrote {output}; look it over, then: pidlab run {output}")
+    echo(f"wrote {output}; look it over, then: pidlab run {output}")
 
 
 @click.command()
@@ -72,7 +73,7 @@ def schema() -> None:
 
     from pidlab.config.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=1))
+    echo(json.dumps(json_schema(), indent=1))
 
 
 @click.command()
@@ -90,7 +91,7 @@ def completion(context: click.Context, shell: str) -> None:
 
     complete = get_completion_class(shell)
     assert complete is not None
-    click.echo(complete(context.find_root().command, {}, "pidlab", "_PIDLAB_COMPLETE").source())
+    echo(complete(context.find_root().command, {}, "pidlab", "_PIDLAB_COMPLETE").source())
 
 
 COMMANDS = (simulate, inspect, init, schema, completion)
