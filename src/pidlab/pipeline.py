@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pidlab.apply import write_run_friends
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
+from pidlab.config.patterns import with_branches
 from pidlab.config.schema import CutsModel
 from pidlab.credentials import without_secrets
 from pidlab.evaluate import (
@@ -94,6 +95,7 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
         PidlabError: the run cannot be made.
     """
     notes = _Notes(watcher)
+    loaded = with_branches(loaded, notes.note)
     recipe = compile_recipe(loaded)
     check_models(loaded, resources.allow_import)
     notes.stage("load")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pidlab.config.names import KeyPath, collisions, dotted
 from pidlab.config.schema import Config, CutsModel, SklearnModel
-from pidlab.config.stated import contradictions, mistakes_of_branches, parsed, spectator_keys
+from pidlab.config.stated import contradictions, is_pattern, mistakes_of_branches, parsed, spectator_keys
 from pidlab.config.usable import place_of, quoted_number, usable_part
 from pidlab.config.yaml_text import MAX_BYTES, YamlText, read_yaml
 from pidlab.errors import ConfigError, Mistake, UsageError, nearest
@@ -85,7 +85,10 @@ def check_config(
     folder = path.resolve().parent
     if usable.config is not None:
         config, places = usable.config, usable.places
-        found = [each for each in _disagreements(config) if not _referred(each[0]) & usable.incomplete]
+        incomplete = usable.incomplete
+        if any(isinstance(each, str) and is_pattern(each) for each in config.features):
+            incomplete |= {"features"}  # its branches are known when an input is opened; then this is checked again
+        found = [each for each in _disagreements(config) if not _referred(each[0]) & incomplete]
         expressions = parsed(config, found)
         found += contradictions(config, expressions)
         found = [(key, message) for key, message in found if not usable.is_doubtful(key)]

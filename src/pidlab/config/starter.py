@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pidlab.expressions.literals import yaml_comment, yaml_string
-from pidlab.expressions.operations import CONSTANTS
+from pidlab.expressions.literals import branch_expression, yaml_comment, yaml_string
 from pidlab.read.inspection import BranchSummary, TableSummary, shortest
 from pidlab.read.source import stem_of
 
@@ -157,14 +156,14 @@ def _common(summaries: Sequence[TableSummary], files: Sequence[str]) -> tuple[li
 
 def _rest(features: Sequence[BranchSummary], reasons: Mapping[str, str]) -> list[str]:
     """Returns what follows the classes; the examples in its comments use branches that there are."""
-    first = [_quoted(b.name) for b in features]
+    first = [branch_expression(b.name) for b in features]
     plain = [b for b in features if not b.codes and b.quantiles[0] < b.quantiles[2]] or list(features)
     by_last = {b.name.rsplit(".", 1)[-1].lower(): b for b in reversed(plain)}
     axis = next((by_last[name] for name in _MOMENTA if name in by_last), plain[0] if plain else None)
     lines = [""]
     if axis is not None:
         low, _, high = axis.quantiles
-        window = f"{_quoted(axis.name)} > {low:.3g} && {_quoted(axis.name)} < {high:.3g}"
+        window = f"{branch_expression(axis.name)} > {low:.3g} && {branch_expression(axis.name)} < {high:.3g}"
         lines += [
             "# selection:                      # named cuts, in order: the cut flow",
             yaml_line("#   acceptance: ", window),
@@ -181,7 +180,9 @@ def _rest(features: Sequence[BranchSummary], reasons: Mapping[str, str]) -> list
     lines += [f"# left out: {yaml_comment(f'{name} ({why})')}" for name, why in reasons.items()]
     if axis is not None:
         lines.append(
-            yaml_line("# spectators: ", _quoted(axis.name), "[", "]     # for efficiency maps, never trained on")
+            yaml_line(
+                "# spectators: ", branch_expression(axis.name), "[", "]     # for efficiency maps, never trained on"
+            )
         )
     lines += [
         "",
@@ -266,7 +267,7 @@ def _data_lines(event_id: Sequence[str], weight: str | None) -> list[str]:
         )
     else:
         lines.append("  # event_id: [run, event]        # integer branches; left out: file and entry number")
-    lines.append(f"  weight: {yaml_string(_quoted(weight))}" if weight else '  # weight: "w"')
+    lines.append(f"  weight: {yaml_string(branch_expression(weight))}" if weight else '  # weight: "w"')
     return lines
 
 
@@ -290,7 +291,7 @@ def _class_lines(label: BranchSummary | None) -> list[str]:
         name = f"class_{name}" if name[0].isdigit() else name
         name = name if f"  {name}:" not in "\n".join(lines) else f"{name}_{i}"
         written = value if isinstance(value, int) else f"'{value}'" if "'" not in value else f'"{value}"'
-        lines.append(f"  {name}: {yaml_string(f'{_quoted(label.name)} == {written}')}")
+        lines.append(f"  {name}: {yaml_string(f'{branch_expression(label.name)} == {written}')}")
     return [*lines, "# signal:                         # left out: the first class"]
 
 
@@ -298,19 +299,15 @@ def _feature_lines(branch: BranchSummary) -> list[str]:
     remark = f"   # {yaml_comment('; '.join(branch.remarks))}" if branch.remarks else ""
     if branch.codes:
         codes = ", ".join(shortest(value) for value, _ in branch.codes)
-        expression = yaml_string(_quoted(branch.name))
+        expression = yaml_string(branch_expression(branch.name))
         return [f"  - {{name: {yaml_string(branch.name)}, expression: {expression}, missing: [{codes}]}}{remark}"]
-    if _quoted(branch.name) == branch.name:
+    if branch_expression(branch.name) == branch.name:
         written = yaml_string(branch.name) if branch.name.lower() in _YAML_WORDS else branch.name
         return [f"  - {written}{remark}"]
-    return [f"  - {{name: {yaml_string(branch.name)}, expression: {yaml_string(_quoted(branch.name))}}}{remark}"]
+    return [
+        f"  - {{name: {yaml_string(branch.name)}, expression: {yaml_string(branch_expression(branch.name))}}}{remark}"
+    ]
 
 
 def _yaml_list(names: Sequence[str]) -> str:
     return f"[{', '.join(map(yaml_string, names))}]"
-
-
-def _quoted(name: str | None) -> str:
-    """Returns a branch name as an expression."""
-    assert name is not None
-    return name if _PLAIN_NAME.fullmatch(name) and name not in CONSTANTS else f"`{name}`"

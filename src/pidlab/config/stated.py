@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -59,15 +60,50 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("models", name, "expression"), model.expression
 
 
+_WILD = re.compile(r"[\w.$/*?]*[*?][\w.$/*?]*")
+
+
+def is_pattern(text: str) -> bool:
+    """True for a feature that means all branches that match, such as `P.cal.*`.
+
+    That is a text of characters of names, `*` and `?` that is no expression: `P.cal.*`, `*_pt` and `x?` are patterns,
+    `a*b` is a product, and so is everything with a space or a bracket.
+    """
+    if not _WILD.fullmatch(text):
+        return False
+    try:
+        parse(text)
+    except ExpressionError:
+        return True
+    return False
+
+
+def _ambiguity(text: str) -> str:
+    """Returns how to write a feature that may be a product or a pattern, such as `jet_*_pt`; empty for every other."""
+    if not _WILD.fullmatch(text) or not re.search(r"_\*|(?<!\*)\*_", text):
+        return ""
+    product, pattern = text.replace("*", " * "), text.replace("*", "?*")
+    return (
+        f"{text!r} may be a product or a pattern of branches; write '{product}' for the product, '{pattern}' for all "
+        "branches that match"
+    )
+
+
 def parsed(config: Config, mistakes: list[tuple[KeyPath, str]]) -> dict[KeyPath, Expression]:
     """Returns the expressions of a configuration; those that are refused are appended to `mistakes` instead.
 
-    What is wrong with an alias is told once, at the alias.
+    What is wrong with an alias is told once, at the alias. Features that are patterns are no expressions.
     """
     aliases, found = dict(config.data.aliases), {}
     wrong_aliases: set[tuple[str, str, int]] = set()
     for key, text in stated_texts(config):
         is_alias = key[:2] == ("data", "aliases")
+        if key[0] == "features" and len(key) == 2:
+            if is_pattern(text):
+                continue
+            if unclear := _ambiguity(text):
+                mistakes.append((key, unclear))
+                continue
         if key == ("split", "test") and quoted_number(text) is not None:
             mistakes.append((key, _constant_test(text)))
             continue

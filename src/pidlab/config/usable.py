@@ -19,6 +19,9 @@ from pidlab.expressions.spellings import character_name, how_to_type, retyped, t
 _MAX_ROUNDS = 12
 """Mistakes show up in rounds: a section is looked into once its own type is right. There are fewer than this."""
 
+_MAX_RENAMED = 100
+"""Unknown keys that are compared with the known ones, which takes some time; a text with more is no configuration."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usable:
@@ -80,7 +83,7 @@ class _Rest:
             return  # it went with another mistake, or was there under a misspelt name
         if kind == "missing":
             path = path[:1] if len(path) == 1 else path[:-1]
-        elif kind == "extra_forbidden" and self._renamed(path):
+        elif kind == "extra_forbidden" and len(self.doubtful) < _MAX_RENAMED and self._renamed(path):
             return
         stands_for = self._substitute(path)
         if stands_for is None and isinstance(path[-1], int):  # an item of a list: the others would change their numbers
