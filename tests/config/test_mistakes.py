@@ -10,6 +10,9 @@ import pytest
 from conftest import write_tree
 from pidlab.config.load import load_config
 from pidlab.errors import ConfigError
+from pidlab.preprocess.events import load
+from pidlab.preprocess.recipe import compile_recipe
+from pidlab.progress import Watcher
 
 CONFIG = """\
 data:
@@ -273,3 +276,21 @@ def test_a_missing_file_hides_no_other_mistake_and_a_right_configuration_opens_n
     assert "split.test" in said(folder, gone.replace("0.25", '"0.3"'))
     (folder / "c.yaml").write_text(gone)
     assert load_config(folder / "c.yaml").config.data.files == "gone.root"
+
+
+def test_a_parameter_that_xgboost_lacks_is_told_with_the_other_mistakes(folder: Path) -> None:
+    message = said(folder, CONFIG.replace("type: fisher", "type: bdt, gama: 1, etta: 2").replace("[0.9]", "[90]"))
+    assert "13:3: models.fisher: xgboost's trees have no parameter 'gama': did you mean 'gamma'" in message
+    assert "models.fisher: xgboost's trees have no parameter 'etta'" in message
+    assert "evaluate.working_points[0]: must be less than 1" in message
+
+
+def test_branches_that_the_files_of_two_classes_lack_are_told_together(folder: Path) -> None:
+    for name, branch in (("one", "energy"), ("two", "light")):
+        write_tree(folder / f"{name}.root", {branch: np.ones(3), "run": np.ones(3, "i4")})
+    text = CONFIG.replace("species == 0", "{files: one.root}").replace("species == 1", "{files: two.root}")
+    (folder / "c.yaml").write_text(text.replace("  files: a.root\n", "  event_id: [rn]\n"))
+    with pytest.raises(ConfigError) as caught:
+        load(compile_recipe(load_config(folder / "c.yaml")), Watcher())
+    keys = [m.key for m in caught.value.mistakes]
+    assert keys == ["data.event_id[0]", "selection.window", "features[0]", "features[1]", "models.hand.cut"]

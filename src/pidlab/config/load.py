@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pidlab.config.names import KeyPath, collisions, dotted
-from pidlab.config.schema import Config, CutsModel, SklearnModel
+from pidlab.config.schema import BdtModel, Config, CutsModel, SklearnModel
 from pidlab.config.stated import contradictions, is_pattern, mistakes_of_branches, parsed, spectator_keys
+from pidlab.config.tree_parameters import wrong_parameters
 from pidlab.config.usable import place_of, quoted_number, usable_part
 from pidlab.config.yaml_text import MAX_BYTES, YamlText, read_yaml
-from pidlab.errors import ConfigError, Mistake, UsageError, nearest
+from pidlab.errors import ConfigError, Mistake, UsageError, in_order, nearest
 
 _COMMENT = "\nWhat follows ' #' on its line is a comment of YAML; if it belongs to the text, put the whole in quotes."
 
@@ -102,17 +102,7 @@ def check_config(
             mistakes += [Mistake(place_of(places, key), dotted(key), message) for key, message in missing]
         else:
             return LoadedConfig(config, content, folder, places, path.stem)
-    raise ConfigError(in_order(mistakes, str(path)))
-
-
-def in_order(mistakes: Iterable[Mistake], path: str) -> list[Mistake]:
-    """Returns each of the mistakes once, in the order of the file `path`; those of `--set` follow."""
-
-    def position(mistake: Mistake) -> tuple[int, ...]:
-        numbers = mistake.place.removeprefix(f"{path}:").split(":")
-        return tuple(map(int, numbers)) if all(n.isdecimal() for n in numbers) else (sys.maxsize,)
-
-    return sorted(dict.fromkeys(mistakes), key=position)
+    raise ConfigError(in_order(mistakes))
 
 
 def _collisions(config: Config, places: Mapping[KeyPath, str]) -> Iterator[Mistake]:
@@ -204,6 +194,9 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
                 if name not in names:
                     wrong = f"{name!r} is none of the features; {nearest(name, names)}"
                     yield ("models", model_name, "features", i), wrong
+        if isinstance(model, BdtModel):
+            for _, message in wrong_parameters(model.model_extra or {}):
+                yield ("models", model_name), message
         parameters = model.parameters if isinstance(model, SklearnModel) else model.model_extra or {}
         for key, value in parameters.items():
             if isinstance(value, str) and (number := quoted_number(value)) is not None:

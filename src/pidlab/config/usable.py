@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -155,14 +156,14 @@ def place_of(places: Mapping[KeyPath, str], path: KeyPath) -> str:
 def explain(error: ValidationError, content: Any, places: Mapping[KeyPath, str]) -> list[Mistake]:
     """Returns pydantic's errors as mistakes, with the alternatives of a union joined into one."""
     found = [(*_where(tuple(e["loc"]), content, e["type"] == "missing"), e) for e in error.errors()]
+    n_said = Counter(path for path, _, _ in found)
     above = {path[:length] for path, _, _ in found for length in range(len(path))}
     messages: dict[KeyPath, list[str]] = {}
     for path, value, e in found:
         wants_scalar = str(e["type"]).endswith("_type") and e["type"] not in ("model_type", "dict_type")
         if isinstance(value, dict | list) and wants_scalar and path in above:
             continue
-        others = [other for at, _, other in found if at == path and other is not e]
-        if e["type"] == "string_type" and isinstance(value, int | float) and others:
+        if e["type"] == "string_type" and isinstance(value, int | float) and n_said[path] > 1:
             continue  # a number was meant, of which another alternative says what is wrong
         message = _message(dict(e), path, content)
         if message not in messages.setdefault(path, []):

@@ -15,9 +15,8 @@ from pydantic import BaseModel
 
 from pidlab.config import schema
 from pidlab.config.load import LoadedConfig
-from pidlab.errors import ConfigError, ModelError, UsageError
+from pidlab.errors import ConfigError, ModelError
 from pidlab.models.base import Classifier
-from pidlab.models.bdt.settings import check_parameters
 from pidlab.models.external.loading import external_mistakes
 
 _ADDRESS_SPACE = 800_000_000  # bytes: torch was seen to map 500 MB, and threads need stacks
@@ -167,16 +166,10 @@ def check_models(loaded: LoadedConfig, allow_import: Collection[str] = ()) -> No
     """Checks, before anything is read, what only the library or the file of a model can tell.
 
     Raises:
-        ConfigError: a parameter is unknown to xgboost or to an estimator, the file of a model does not fit the
+        ConfigError: a parameter is unknown to an estimator, the file of a model does not fit the
             configuration, or a class is of a package that is neither usual nor in `allow_import`.
     """
     mistakes = list(external_mistakes(loaded, allow_import))
-    for name, spec in loaded.config.models.items():
-        if isinstance(spec, schema.BdtModel):
-            try:
-                check_parameters(spec.model_extra or {})
-            except UsageError as error:
-                mistakes.append(loaded.mistake(("models", name), str(error)))
     if mistakes:
         raise ConfigError(mistakes)
 
