@@ -214,6 +214,11 @@ def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
         return "is an empty list; write what belongs into it, or leave the key out"
     if value is None and kind.endswith("_type"):
         return "is empty; write what belongs here, or leave the key out"
+    if path == ("evaluate", "working_points") and isinstance(value, int | float) and 1 < value < 100:
+        return f"must be a list of shares, not {value!r}; for {value:g} % write [{value / 100:.2f}]"
+    if kind in ("model_type", "model_attributes_type") and isinstance(value, str | int | float | list):
+        such = "{type: bdt}" if path[:1] == ("models",) else "{key: value}"
+        return f"must be a section, such as {such}, not {'a list' if isinstance(value, list) else repr(value)}"
     return _of_value(kind, value, str(error["msg"]).replace("Input should be", "must be"))
 
 
@@ -229,7 +234,7 @@ def _of_value(kind: str, value: Any, text: str) -> str:
         if 1 < value <= 100:
             share = f"{value / 100:.2f}" if value == int(value) else f"{value / 100:g}"
             return f"{text}, not {value!r}; for {value:g} % write {share if value < 100 else '0.99'}"
-        return f"{text}, not {value!r}; it is a share, such as 0.9"
+        return f"{text}, not {value!r}; it is a share between 0 and 1"
     if isinstance(value, str) and kind in _NUMBERS:
         if (wrong := next((c for c in value if to_type(c) is not None), None)) is not None:
             return f"{text}, not {value!r}, which holds {character_name(wrong)}; {how_to_type(wrong)}: {retyped(value)}"

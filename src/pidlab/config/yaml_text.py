@@ -184,6 +184,10 @@ class _Reader:
     def _tell(self, marked: Any, message: str, path: KeyPath) -> None:
         self._found.mistakes.append(Mistake(self._place(marked), dotted(path), message))
 
+    def _text_at(self, marked: Any) -> str:
+        line, column = marked.start_mark.line, marked.start_mark.column
+        return self._lines[line][column:] if line < len(self._lines) else ""
+
     def _suggest_quotes(self, marked: Any) -> None:
         """Raises `_Unquoted` if what holds a tag, an anchor or an alias looks like an expression."""
         line, column = marked.start_mark.line, marked.start_mark.column
@@ -194,7 +198,8 @@ class _Reader:
     def _value(self, node: Node, path: KeyPath, in_flow: bool) -> Any:
         self._found.places.setdefault(path, self._place(node))
         tag = str(node.tag).rsplit(":", 1)[-1]
-        if tag not in _TAGS:
+        # A lone `!` has no tag behind it, and would be dropped from a cut without a word.
+        if tag not in _TAGS or re.match(r"!(?!!)", self._text_at(node)):
             self._suggest_quotes(node)
             raise self._refused(node, f"the YAML tag {node.tag} is not read; quote the value", path)
         if isinstance(node, SequenceNode):
@@ -223,8 +228,8 @@ class _Reader:
         end = node.end_mark
         if self._lines[end.line][end.column :].lstrip().startswith("#"):
             self._found.cut_short.add(path)
-        if value[0] in QUOTES and len(value) > 1:
-            inside = value[1:-1] if value[-1] in QUOTES else value[1:]
+        inside = value[1:-1] if value[-1] in QUOTES else value[1:]
+        if value[0] in QUOTES and inside and not any(c in QUOTES for c in inside):
             what = f"begins with {character_name(value[0])}, which is no quote of YAML"
             self._tell(node, f"{what}; write {in_quotes(retyped(inside))}", path)
             return inside
@@ -261,6 +266,9 @@ class _Reader:
         if node.style is not None:
             return key
         is_alone = isinstance(value, ScalarNode) and value.value == "" and value.style is None
+        if in_flow and is_alone and key.isdecimal():
+            self._tell(node, f"a number is written with a point, not with a comma, as in 0.{key}", path)
+            return None
         if in_flow and is_alone and (":" in key or not _WORD.fullmatch(key)):
             word, colon, rest = key.partition(":")
             if colon and _WORD.fullmatch(word):
@@ -347,9 +355,13 @@ def _why_quotes(raw: str, column: int) -> str:
         return _MEANINGS[first] if close is not None and raw[close + 1 :].strip() else ""
     if first in "!&*":
         rest = raw[1:]
-        is_text = (first == "!" and re.fullmatch(r"[A-Za-z_][\w.]*", rest)) or _OPERATORS.search(rest)
-        is_real = rest[:1] in ("", "!", "<") or re.fullmatch(r"\w+ +[\[{].*", rest)
+        is_text = (first == "!" and re.fullmatch(r" *!? *[A-Za-z_][\w.]*", rest)) or _OPERATORS.search(rest)
+        is_real = re.match(r"$|<|!(?:python|str|int|float|bool|null|seq|map|binary|set|omap)\b", rest) or re.fullmatch(
+            r"\w+ +[\[{].*", rest
+        )
         return _MEANINGS[first] if is_text and not is_real else ""
+    if raw.startswith("- "):
+        return "begins with '- ', which in YAML begins an item of a list"
     if first in "%@`|>,]}":
         return _MEANINGS[first]
     if re.search(r"\s:\s|:\s", raw) and raw.find(":") <= column:
