@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pidlab.config.names import KeyPath
 from pidlab.config.schema import ClassTable, Config, ExpressionModel, Feature, ScoreModel
@@ -13,7 +14,9 @@ from pidlab.config.usable import quoted_number
 from pidlab.errors import DataError, ExpressionError, PidlabError, nearest
 from pidlab.expressions import Expression, Kind, Number, check, parse
 from pidlab.expressions.tree import Branch, Constant, Entry
-from pidlab.read import Source, Table, each_path, find_sources, with_friends
+
+if TYPE_CHECKING:  # reading takes a third of a second to load, which a right configuration does not need here
+    from pidlab.read import Source, Table
 
 Stated = Mapping[KeyPath, Expression]
 
@@ -204,6 +207,8 @@ def first_inputs(config: Config, folder: Path) -> dict[Source, list[str]]:
     Raises:
         PidlabError: an input cannot be found.
     """
+    from pidlab.read import each_path, find_sources, with_friends
+
     found: dict[Source, list[str]] = {}
     for name, spec in config.classes.items():
         table = class_table(spec)
@@ -225,6 +230,8 @@ def mistakes_of_branches(config: Config, folder: Path, expressions: Stated) -> l
     It is asked for a configuration that is wrong elsewhere, to tell all mistakes at once. An input that cannot be
     found or opened, which is told once the configuration is right, is left out.
     """
+    from pidlab.read import Table
+
     named = [class_table(spec).files for spec in config.classes.values()]
     files = [each for some in (config.data.files, *named) for each in ([some] if isinstance(some, str) else some or [])]
     if any("://" in each for each in files):
