@@ -95,7 +95,7 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
         PidlabError: the run cannot be made.
     """
     notes = _Notes(watcher)
-    loaded = with_branches(loaded, notes.note)
+    loaded = with_branches(loaded, notes.remark)
     recipe = compile_recipe(loaded)
     check_models(loaded, resources.allow_import)
     notes.stage("load")
@@ -123,9 +123,14 @@ class _Notes(Watcher):
         self.task = watcher.task  # type: ignore[method-assign]  # a pure pass-through
 
     def note(self, sentence: str) -> None:
-        sentence = without_secrets(sentence)
-        self.sentences.append(sentence)
-        self._watcher.note(sentence)
+        self._watcher.note(self._kept(sentence))
+
+    def remark(self, sentence: str) -> None:
+        self._watcher.remark(self._kept(sentence))
+
+    def _kept(self, sentence: str) -> str:
+        self.sentences.append(without_secrets(sentence))
+        return self.sentences[-1]
 
 
 def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, watcher: Watcher) -> dict[str, Model]:

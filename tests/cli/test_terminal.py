@@ -75,6 +75,7 @@ def test_quiet_silences_progress_and_keeps_what_a_reader_must_know(capsys):
     watcher.stage("load")
     with watcher.task("training mlp", 10) as task:
         task.reach(3, 10, {"loss": 0.5})
+    watcher.remark("the pattern P.* means P.x")
     watcher.note("12 events stand in the file twice")
     watcher.finish()
     assert capsys.readouterr().out == "  note: 12 events stand in the file twice\n"

@@ -127,6 +127,10 @@ class Terminal(Watcher):
         """Print a note, also if only progress is to be silent: it says what a reader of the results must know."""
         self._print(f"  note: {sentence}")
 
+    def remark(self, sentence: str) -> None:
+        """Print a note on what was chosen, unless the command is to be quiet."""
+        self._say(f"  note: {sentence}")
+
     def _say(self, line: str) -> None:
         if not self._quiet:
             self._print(line)
