@@ -14,6 +14,7 @@ PidlabError                     exit code 1
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -58,6 +59,16 @@ class Mistake:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.key}: {self.message}" if self.key else f"{self.place}: {self.message}"
+
+
+def in_order(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """Returns each of the mistakes once, in the order of the file; those of `--set`, which have no line, follow."""
+
+    def position(mistake: Mistake) -> tuple[int, ...]:
+        numbers = mistake.place.split(":")[-2:]
+        return tuple(map(int, numbers)) if all(map(str.isdecimal, numbers)) else (sys.maxsize,)
+
+    return sorted(dict.fromkeys(mistakes), key=position)
 
 
 class ConfigError(UsageError):

@@ -46,6 +46,14 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
     return "".join(_IN_ASCII.get(c) or c.encode("ascii", "backslashreplace").decode() for c in wrong), error.end
 
 
+codecs.register_error("pidlab.ascii", _in_ascii)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Returns the text with what `encoding` lacks replaced, as the streams do it, so that it can be laid out."""
+    return text if text.isascii() else text.encode(encoding, "pidlab.ascii").decode(encoding)
+
+
 def open_streams() -> None:
     """Makes standard input, output and error usable, even if one is closed or takes only ASCII.
 
@@ -59,7 +67,6 @@ def open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # as long as the process
-    codecs.register_error("pidlab.ascii", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="pidlab.ascii")

@@ -29,3 +29,7 @@ class Watcher:
 
     def note(self, sentence: str) -> None:
         """Reports a sentence that a reader of the results must know."""
+
+    def remark(self, sentence: str) -> None:
+        """Reports what was chosen where the configuration leaves it open, without which the results can be read."""
+        self.note(sentence)

@@ -216,3 +216,25 @@ def test_the_table_fits_100_columns_and_ctrl_c_leaves_the_run_that_was_there(fol
     assert "stopped; the run that was there is untouched. Start it again to make kept" in done.stderr
     assert (target / "metrics.json").read_bytes() == before
     assert not [*folder.glob(".kept*")]
+
+
+@pytest.mark.slow
+def test_forced_ascii_gives_no_traceback_and_nothing_but_ascii(tmp_path: Path, pidlab: Run) -> None:
+    species = np.arange(400, dtype="i4") % 2
+    write_tree(tmp_path / "a.root", {"x": species + np.linspace(0, 1, 400), "y": np.linspace(-1, 1, 400), "s": species})
+    (tmp_path / "a.yaml").write_text(
+        "data: {files: a.root}\nclasses: {a: s == 0, b: s == 1}\n"
+        'features: [x, {name: "é", expression: y, label: "– é"}]\n'
+        "models: {fisher: {type: fisher}, hand: {type: expression, cut: x > 1}}\nevaluate: {robustness: null}\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "wrong.yaml").write_text("data: {files: “a.root”}\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    for words, code in {
+        "run a.yaml -o run": 0, "run wrong.yaml": 2, "inspect a.root --ranges": 0, "init a.root": 0, "plot run": 0,
+        "export run --format cuts -o cuts": 0, "compare run run": 2,
+    }.items():  # fmt: skip
+        done = pidlab(*words.split(), env=environment)
+        assert done.returncode == code, done.stderr
+        assert (done.stdout + done.stderr).isascii(), words
+        assert "Traceback" not in done.stderr

@@ -15,10 +15,11 @@ import termios
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from conftest import write_tree
 from example_results import example, measured
-from pidlab.cli.terminal import Terminal, results_table
+from pidlab.cli.terminal import PlainConsole, Terminal, results_table
 from pidlab.measured import Measured
 from pidlab.rounding import format_compact
 
@@ -70,6 +71,31 @@ def test_no_terminal_no_bars(capsys):
     with Terminal(console).task("training mlp", 10) as task:
         task.reach(3, 10, {"loss": 0.5})
     assert capsys.readouterr().out == ""
+
+
+def test_quiet_silences_progress_and_keeps_what_a_reader_must_know(capsys):
+    watcher = Terminal(Console(width=80), quiet=True, verbose=True)
+    watcher.stage("load")
+    with watcher.task("training mlp", 10) as task:
+        task.reach(3, 10, {"loss": 0.5})
+    watcher.remark("the pattern P.* means P.x")
+    watcher.note("12 events stand in the file twice")
+    watcher.finish()
+    assert capsys.readouterr().out == "  note: 12 events stand in the file twice\n"
+
+
+def test_a_stream_that_takes_ascii_only_gets_columns_that_stand_below_each_other():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    table = Table()
+    for name in ("value", "next"):
+        table.add_column(name)
+    for value in ("0.5 ± 0.1", "0.5 – 0.1"):
+        table.add_row(value, "x")
+    PlainConsole(file=stream, width=60).print(table)
+    stream.flush()
+    lines = stream.buffer.getvalue().decode("ascii").splitlines()
+    assert "| 0.5 +- 0.1 | x    |" in lines
+    assert len({len(line) for line in lines if line.strip()}) == 1
 
 
 def watched(folder, columns, *words):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from conftest import Run, write_tree
+from pidlab.cli.terminal import inspection
 from pidlab.config.load import load_config
 from pidlab.config.starter import starter_configuration
 from pidlab.read import Source, Table
-from pidlab.read.inspection import find_codes, inspect
+from pidlab.read.inspection import BranchSummary, TableSummary, find_codes, inspect
 from pidlab.simulate import simulate
 
 RNG = np.random.default_rng(8)
@@ -107,3 +108,107 @@ def test_inspect_shows_types_and_ranges(tmp_path: Path, pidlab: Run) -> None:
     assert "500 entries" in answer.stdout
     assert "float[]" in answer.stdout
     assert "no such file" in pidlab("inspect", "nono.root").stderr
+
+
+def test_inspect_takes_patterns_and_names_the_nearest_branch(tmp_path: Path, pidlab: Run) -> None:
+    columns = {name: np.arange(9.0) for name in ("P.cal.etot", "P.cal.epr", "P.gtr.p", "E/p")}
+    write_tree(tmp_path / "a.root", columns)
+    shown = pidlab("inspect", "a.root", "P.cal.*", "E/?").stdout.splitlines()
+    assert shown[0].endswith("9 entries, 4 branches, 3 of them listed")
+    assert [line.split()[0] for line in shown[2:]] == ["P.cal.etot", "P.cal.epr", "E/p"]
+    wrong = pidlab("inspect", "a.root", "P.gtrp*")
+    assert wrong.returncode == 1
+    assert "a.root: no branch matches 'P.gtrp*'; did you mean 'P.gtr.p'" in wrong.stderr
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_a_narrow_terminal_shortens_names_and_wraps_remarks_and_no_digit_is_lost(width: int) -> None:
+    names = [f"P.calorimeter.some_{'very_' * 12}long_name_{i}" for i in range(3)]
+    summary = TableSummary(
+        "a.root:T",
+        10,
+        10,
+        tuple(
+            BranchSummary(
+                name, "float", 9, 0, -0.0002741, 3.038e4, (-1.234e-05, 0.01758, 3.145e3), remarks=("much to say, " * 9,)
+            )
+            for name in names
+        ),
+        0,
+        3,
+    )
+    lines = "\n".join(inspection(summary, True, width)).splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum("-0.0002741" in line and "3.038e+04" in line and "0.01758" in line for line in lines) == 3
+    rows = [line.split()[0] for line in lines if "-0.0002741" in line]
+    assert [row[-4:] for row in rows] == [f"me_{i}"[-4:] for i in range(3)]
+    assert all("…" in row and row.startswith("P.cal") for row in rows)
+    assert all(name in "\n".join(inspection(summary, True)) for name in names)
+
+
+def test_integers_are_shown_with_all_their_digits() -> None:
+    run = BranchSummary("run", "int", 2, 0, 16777216.0, 16777219.0, (16777216.0, 16777217.0, 16777219.0))
+    shown = "\n".join(inspection(TableSummary("a.root:T", 2, 2, (run,), 0, 1), True, 80))
+    assert [word for word in shown.split() if word.startswith("1677")] == [
+        "16777216", "16777216", "16777217", "16777219", "16777219",
+    ]  # fmt: skip
+
+
+def particles(n: int, mean: float, label: object) -> dict[str, np.ndarray]:
+    """Branches as they stand in files of experiments: two that may be features, and what must not be one."""
+    rng = np.random.default_rng(int(10 * mean))
+    flag = rng.integers(0, 2, n)
+    whole = {"lumi": flag + 7, "mcPDG": 11 + 200 * flag, "jet_idx": flag + 2, "isTight": flag, "HLT_mu24": flag}
+    real = {name: rng.normal(size=n) for name in ("trueE", "gen_pt", "track_MC_p", "general")}
+    return {
+        "p": rng.uniform(1, 5, n), "dEdx": rng.normal(mean, 1, n), "label": np.broadcast_to(label, n).astype("i4"),
+        "eventNumber": np.arange(n), "good": flag.astype(bool), **real,
+        **{name: values.astype("i4") for name, values in whole.items()},
+    }  # fmt: skip
+
+
+def written(path: Path) -> tuple[list[str], dict[str, object]]:
+    """The features and classes of a configuration; the examples in its comments are made part of it and checked."""
+    text = path.read_text().replace("# selection:", "selection:").replace("#   acceptance", "  acceptance")
+    path.write_text(text.replace("# spectators", "spectators").replace("  # hand", "  hand"))
+    config = load_config(path).config
+    return [f.name for f in config.feature_list], dict(config.classes)
+
+
+QUICK = (
+    "--set",
+    "models={fisher: {type: fisher}, cut: {type: expression, cut: dEdx > 1}}",
+    "--set",
+    "evaluate.robustness=null",
+)
+
+
+def test_label_1_is_the_signal_and_what_tells_it_is_no_feature(tmp_path: Path, pidlab: Run) -> None:
+    write_tree(tmp_path / "a.root", particles(2000, 1, np.arange(2000) % 3 == 0))
+    assert pidlab("init", "a.root").returncode == 0
+    features, classes = written(tmp_path / "analysis.yaml")
+    assert features == ["p", "dEdx", "general"]
+    assert classes == {"label_1": "label == 1", "label_0": "label == 0"}
+    text = (tmp_path / "analysis.yaml").read_text()
+    for line in (
+        "trueE (generator truth", "gen_pt (generator truth", "track_MC_p (generator truth", "mcPDG (generator truth",
+        "lumi (an identifier", "jet_idx (an identifier", "HLT_mu24 (a trigger flag", "isTight (a flag", "good (a flag",
+    ):  # fmt: skip
+        assert f"# left out: {line}" in text
+    ran = pidlab("run", "analysis.yaml", *QUICK)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_init_takes_a_file_for_each_class(tmp_path: Path, pidlab: Run) -> None:
+    write_tree(tmp_path / "electrons.root", particles(900, 1, 1) | {"only": np.zeros(900)})
+    write_tree(tmp_path / "2-pions.root", particles(900, 0, 0), tree="Other")
+    assert pidlab("init", "electrons.root", "2-pions.root", "-o", "two.yaml").returncode == 0
+    features, classes = written(tmp_path / "two.yaml")
+    assert features == ["p", "dEdx", "general"]
+    assert list(classes) == ["electrons", "class_2_pions"]
+    text = (tmp_path / "two.yaml").read_text()
+    assert "# left out: label (constant in each file: it would tell the class)" in text
+    assert "# left out: only (is not in 2-pions.root)" in text
+    ran = pidlab("run", "two.yaml", *QUICK)
+    assert ran.returncode == 0, ran.stderr
+    assert "named twice" in pidlab("init", "electrons.root", "electrons.root", "-o", "x.yaml").stderr

@@ -64,7 +64,7 @@ def apply(
     caller.plan(friend_paths([s.path for s in sources], output), sources)
     n_skipped = len({s.target for s in caller.summaries.values() if s.skipped})
     if n_skipped:
-        watcher.note(f"{n_skipped} of the friend files were finished already and stay; --force makes them again.")
+        watcher.remark(f"{n_skipped} of the friend files were finished already and stay; --force makes them again.")
     if caller.outputs:
         with one_thread(), worker_pool(scorer, jobs, executor, dask) as pool:
             caller.score(pool, watcher)

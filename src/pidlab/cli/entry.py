@@ -12,7 +12,7 @@ import click
 from pidlab import __version__
 from pidlab.cli import runs, start, work
 from pidlab.cli.options import STOPPED
-from pidlab.cli.printable import printable
+from pidlab.cli.printable import echo, printable
 from pidlab.credentials import without_secrets
 from pidlab.errors import OutputError, PidlabError
 from pidlab.process import collect_rarely, every_interrupt, give_matplotlib_a_folder, open_streams
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         text = io.StringIO()
         error.show(text)
-        click.echo(_printable(text.getvalue()), nl=False, err=True)
+        echo(_printable(text.getvalue()).removesuffix("\n"), error=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped; nothing half-written was left behind", STOPPED)
@@ -71,7 +71,7 @@ def _not_loaded(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(_printable(f"pidlab: {message}"), err=True)
+    echo(_printable(f"pidlab: {message}"), error=True)
     sys.exit(code)
 
 

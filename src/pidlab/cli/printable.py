@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 
 _KEPT = "\n\t\N{ZERO WIDTH JOINER}"
@@ -16,6 +17,16 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_code(c) if c not in _KEPT and unicodedata.category(c) in _INVISIBLE else c for c in text)
+
+
+def echo(text: str, error: bool = False) -> None:
+    """Write a text on a line of its own to stdout, or to stderr.
+
+    `click.echo` would write UTF-8 to a stream that was told to take ASCII only.
+    """
+    stream = sys.stderr if error else sys.stdout
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def _code(character: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, LIMITS, PATH, resources, say, terminal
+from pidlab.cli.printable import echo
 
 
 @click.command()
@@ -38,7 +39,7 @@ def compare(runs: Sequence[Path], json_file: Path | None) -> None:
 @DEVICE
 @JOBS
 @ALLOW_IMPORT
-@click.option("-q", "--quiet", is_flag=True, help="Only the verdict.")
+@click.option("-q", "--quiet", is_flag=True, help="Only the verdict and notes.")
 def reproduce(run: Path, device: str, jobs: int | None, allow_import: Sequence[str], quiet: bool) -> None:
     """Make RUN again, compare every number, and say what changed. Exits with 1 where a number moved."""
     from pidlab.cli.terminal import reproduction_lines
@@ -90,14 +91,14 @@ def plot(
     chosen = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
     if names:
         for path in replot(run, names, output, formats, overrides, models=chosen, **options):
-            click.echo(f"wrote {path}")
+            echo(f"wrote {path}")
         return
     given = [name for name, value in (("models", models), *options.items()) if value is not None]
     if given:
         raise click.UsageError(f"--{given[0]} needs the NAME of a figure; without options, the figures are listed")
     titles = figure_titles(run)
     for name, title in titles.items():
-        click.echo(f"{name:<{max(map(len, titles))}}  {title}")
+        echo(f"{name:<{max(map(len, titles))}}  {title}")
 
 
 @click.command()
@@ -121,7 +122,7 @@ def export(run: Path, format_: str, models: Sequence[str], events: Sequence[str]
     bundle = load_bundle(run, models)
     sources = bundle.recipe.inputs(list(events), None) if events else None
     for exported in export_bundle(bundle, run, format_, models, output, sources):
-        click.echo(summary_line(exported))
+        echo(summary_line(exported))
 
 
 @click.command()
@@ -130,7 +131,7 @@ def export(run: Path, format_: str, models: Sequence[str], events: Sequence[str]
 @click.option("-o", "--output", type=PATH, required=True, help="The folder for domain.json and the figures.")
 @click.option("--tree", help="The tree to read, where a file holds several.")
 @JOBS
-@click.option("-q", "--quiet", is_flag=True, help="Only the answer.")
+@click.option("-q", "--quiet", is_flag=True, help="Only the answer and notes.")
 def domain(run: Path, files: Sequence[str], output: Path, tree: str | None, jobs: int | None, quiet: bool) -> None:
     """Say whether FILES look like the events of RUN: how well a classifier tells them apart, and by what."""
     from pidlab.runs.shift import compare_domain

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from pidlab.cli.options import PATH, terminal
-from pidlab.errors import OutputError
+from pidlab.cli.printable import echo
+from pidlab.errors import DataError, OutputError, UsageError, nearest
 
 
 @click.command()
@@ -20,49 +22,74 @@ def simulate(sample: str, output: Path, events: int | None, seed: int) -> None:
     from pidlab.simulate import simulate as make
 
     make(sample, output, events, seed)
-    click.echo(f"wrote {output}")
+    echo(f"wrote {output}")
 
 
 @click.command()
 @click.argument("file")
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @click.option("--ranges", is_flag=True, help="Look at the values: ranges, NaN, missing codes, outliers, duplicates.")
-def inspect(file: str, ranges: bool) -> None:
-    """Show the trees of FILE[:TREE], their branches, types and entries."""
+def inspect(file: str, patterns: Sequence[str], ranges: bool) -> None:
+    """Show the trees of FILE[:TREE], their branches, types and entries.
+
+    With PATTERN, only the branches that match one, such as 'P.cal.*'; in quotes, or the shell may take it for files.
+    """
     from pidlab.cli.terminal import inspection
     from pidlab.read import Table, find_all, is_wide
     from pidlab.read.inspection import inspect as inspect_table
+    from pidlab.read.inspection import matching
 
     with terminal() as (console, _):
+        width = console.width if console.is_terminal else None
+        unmatched, known = set(patterns), set[str]()
         for source in find_all(file):
-            if is_wide(source):
+            if is_wide(source) and not patterns:
                 wide = (
                     f"{source}: {source.n_entries:,} entries; it has so many branches that listing them takes a while"
                 )
                 console.print(wide, soft_wrap=True, highlight=False, markup=False)
             with Table(source) as table:
-                for part in inspection(inspect_table(table, ranges), ranges):
-                    console.print(part, soft_wrap=isinstance(part, str), highlight=False)
+                known.update(table.names)
+                unmatched = {pattern for pattern in unmatched if not matching(table.names, [pattern])}
+                if patterns and not matching(table.names, patterns):
+                    continue
+                for part in inspection(inspect_table(table, ranges, patterns), ranges, width):
+                    console.print(part, soft_wrap=True, highlight=False, markup=False)
+    if unmatched:
+        wrong = [pattern for pattern in patterns if pattern in unmatched]
+        raise DataError("\n".join(f"{file}: no branch matches {p!r}; {nearest(p.strip('*?'), known)}" for p in wrong))
 
 
 @click.command()
-@click.argument("file")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("-o", "--output", type=PATH, default="analysis.yaml", show_default=True, help="The file to write.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
-def init(file: str, output: Path, force: bool) -> None:
-    """Write a starter configuration for this very FILE[:TREE]."""
+def init(files: Sequence[str], output: Path, force: bool) -> None:
+    """Write a starter configuration for this very FILE[:TREE].
+
+    Of several files, each holds a class, the signal first: pidlab init electrons.root pions.root
+    """
     from pidlab.atomic import write_text
-    from pidlab.config.starter import starter_configuration
+    from pidlab.config.starter import ClassFile, class_names, starter_configuration, starter_of_classes
     from pidlab.read import Table, find_one
     from pidlab.read.inspection import inspect as inspect_table
 
     if output.exists() and not force:
         raise OutputError(f"{output}: is there already; name another file with -o, or replace it with --force")
-    source = find_one(file)
-    path = source.path if "://" in source.path else str(Path(source.path).resolve())
-    with Table(source) as table:
-        text = starter_configuration(path, source.tree, inspect_table(table), source.columns)
+    sources = [find_one(file) for file in files]
+    if len(set(sources)) < len(sources):
+        raise UsageError("a file is named twice; name the file of each class once")
+    paths = [s.path if "://" in s.path else str(Path(s.path).resolve()) for s in sources]
+    found = []
+    for source, path, name in zip(sources, paths, class_names(paths), strict=True):
+        with Table(source) as table:
+            found.append(ClassFile(path, source.tree, name, inspect_table(table)))
+    if len(found) == 1:
+        text = starter_configuration(paths[0], sources[0].tree, found[0].summary, sources[0].columns)
+    else:
+        text = starter_of_classes(found, sources[0].columns)
     write_text(output, text)
-    click.echo(f"wrote {output}; look it over, then: pidlab run {output}")
+    echo(f"wrote {output}; look it over, then: pidlab run {output}")
 
 
 @click.command()
@@ -72,7 +99,7 @@ def schema() -> None:
 
     from pidlab.config.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=1))
+    echo(json.dumps(json_schema(), indent=1))
 
 
 @click.command()
@@ -90,7 +117,7 @@ def completion(context: click.Context, shell: str) -> None:
 
     complete = get_completion_class(shell)
     assert complete is not None
-    click.echo(complete(context.find_root().command, {}, "pidlab", "_PIDLAB_COMPLETE").source())
+    echo(complete(context.find_root().command, {}, "pidlab", "_PIDLAB_COMPLETE").source())
 
 
 COMMANDS = (simulate, inspect, init, schema, completion)

@@ -61,7 +61,7 @@ _TABLE_WIDTH = 100
 @FIGURES
 @FORCE
 @VERBOSE
-@click.option("-q", "--quiet", is_flag=True, help="Only the table of results.")
+@click.option("-q", "--quiet", is_flag=True, help="Only the table of results and notes.")
 def run(
     config: Path,
     output: Path | None,
@@ -173,7 +173,7 @@ def _show(console: Any, results: Results) -> None:
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes to score in; left out: a few threads of this one.")
 @click.option("--dask", metavar="ADDRESS", default="", help="Score on the cluster of this dask scheduler.")
 @click.option("--force", is_flag=True, help="Make finished friend trees again.")
-@click.option("-q", "--quiet", is_flag=True, help="Only the summary.")
+@click.option("-q", "--quiet", is_flag=True, help="Only the summary and notes.")
 def apply(
     run: Path,
     files: Sequence[str],
@@ -229,7 +229,7 @@ def apply(
 @DEVICE
 @JOBS
 @ALLOW_IMPORT
-@click.option("-q", "--quiet", is_flag=True, help="Only what was found.")
+@click.option("-q", "--quiet", is_flag=True, help="Only what was found, and notes.")
 def tune(
     config: Path,
     model: str,

@@ -10,8 +10,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from pidlab.config.load import dotted, yaml_value
-from pidlab.config.names import KeyPath
+from pidlab.config.load import yaml_value
+from pidlab.config.names import KeyPath, dotted
 from pidlab.errors import UsageError
 
 _UNQUOTED = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")

@@ -8,21 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-
 from pidlab.config.choose import only_models, without_model
-from pidlab.config.names import KeyPath, collisions
-from pidlab.config.schema import Config, CutsModel, Feature, SklearnModel, json_schema
-from pidlab.errors import ConfigError, Mistake, UsageError, nearest
+from pidlab.config.names import KeyPath, collisions, dotted
+from pidlab.config.schema import BdtModel, Config, CutsModel, SklearnModel
+from pidlab.config.stated import contradictions, is_pattern, mistakes_of_branches, parsed, spectator_keys
+from pidlab.config.tree_parameters import wrong_parameters
+from pidlab.config.usable import place_of, quoted_number, usable_part
+from pidlab.config.yaml_text import MAX_BYTES, YamlText, read_yaml
+from pidlab.errors import ConfigError, Mistake, UsageError, in_order, nearest
 
-_MAX_BYTES = 1_000_000
-_MAX_DEPTH = 20
-_TAGS = {"null", "bool", "int", "float", "str", "seq", "map"}
-_SCALARS = YAML(typ="safe", pure=True).constructor
+_COMMENT = "\nWhat follows ' #' on its line is a comment of YAML; if it belongs to the text, put the whole in quotes."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +42,7 @@ class LoadedConfig:
 
     def mistake(self, path: KeyPath, message: str) -> Mistake:
         """Returns a mistake at `path`, or at the nearest key above it that is in the file."""
-        return Mistake(_place(self.places, path), dotted(path), message)
+        return Mistake(place_of(self.places, path), dotted(path), message)
 
 
 def load_config(path: Path, overrides: Sequence[str] = (), only: Collection[str] = ()) -> LoadedConfig:
@@ -62,52 +57,74 @@ def load_config(path: Path, overrides: Sequence[str] = (), only: Collection[str]
         UsageError: the file cannot be read, or it has no such model.
         ConfigError: it holds mistakes; all are listed.
     """
-    content, places = _read_yaml(_text_of(path), str(path))
+    written = read_yaml(_text_of(path), str(path))
+    content, places = written.content, written.places
     if not isinstance(content, dict):
-        raise ConfigError([Mistake(f"{path}:1:1", "", "expected keys such as data, classes, features and models")])
+        joined = f"; write a space behind the colon of {content[:40]!r}" if isinstance(content, str) else ""
+        message = f"expected keys such as data, classes, features and models{joined}"
+        raise ConfigError([*written.mistakes, Mistake(f"{path}:1:1", "", message)])
     for override in overrides:
         _apply_override(content, places, override)
     if only:
         only_models(content, only)
-    return check_config(content, places, path)
+    return check_config(content, places, path, written)
 
 
-def check_config(content: dict[str, Any], places: Mapping[KeyPath, str], path: Path) -> LoadedConfig:
+def check_config(
+    content: dict[str, Any], places: Mapping[KeyPath, str], path: Path, written: YamlText | None = None
+) -> LoadedConfig:
     """Checks the content of a configuration that was read from `path`.
 
+    Each check runs although an earlier one found mistakes: what is wrong is left out of the later ones, and so is
+    what they could only say because of it. If anything is wrong, the branches of inputs on this machine are looked
+    at too.
+
+    Args:
+        content: the values, as dicts and lists.
+        places: key path to `file.yaml:line:column`.
+        path: the file, which gives the run its name and relative paths their folder.
+        written: what its text says, with mistakes of YAML.
+
     Raises:
-        ConfigError: it holds mistakes; all are listed.
+        ConfigError: it holds mistakes; all are listed, in the order of the file.
     """
     places = {(): f"{path}:1:1", **places}
-    try:
-        config = Config.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, content, places)) from None
-    disagreements = [Mistake(_place(places, key), dotted(key), message) for key, message in _disagreements(config)]
-    disagreements += _collisions(config, places)
-    if disagreements:
-        raise ConfigError(disagreements)
-    return LoadedConfig(config, content, path.resolve().parent, places, path.stem)
+    mistakes = list(written.mistakes) if written is not None else []
+    usable = usable_part(content, places)
+    mistakes += usable.mistakes
+    folder = path.resolve().parent
+    if usable.config is not None:
+        config, places = usable.config, usable.places
+        incomplete = usable.incomplete
+        if any(isinstance(each, str) and is_pattern(each) for each in config.features):
+            incomplete |= {"features"}  # its branches are known when an input is opened; then this is checked again
+        found = [each for each in _disagreements(config) if not _referred(each[0]) & incomplete]
+        expressions = parsed(config, found)
+        found += contradictions(config, expressions)
+        found = [(key, message) for key, message in found if not usable.is_doubtful(key)]
+        cut_short = written.cut_short if written is not None else set()
+        found = [(key, f"{message}{_COMMENT}" if key in cut_short else message) for key, message in found]
+        mistakes += [Mistake(place_of(places, key), dotted(key), message) for key, message in found]
+        mistakes += [] if usable.mistakes else _collisions(config, places)
+        if mistakes:
+            kept = {key: each for key, each in expressions.items() if not usable.is_doubtful(key)}
+            missing = mistakes_of_branches(config, folder, kept)
+            mistakes += [Mistake(place_of(places, key), dotted(key), message) for key, message in missing]
+        else:
+            return LoadedConfig(config, content, folder, places, path.stem)
+    raise ConfigError(in_order(mistakes))
 
 
 def _collisions(config: Config, places: Mapping[KeyPath, str]) -> Iterator[Mistake]:
     """Yields the names by which one branch of the friend trees would replace another."""
     for first, second in collisions(config):
         own, other = (second, first) if second.key else (first, second)
-        where = f" ({_place(places, other.key)})" if other.key and other.key != own.key else ""
+        where = f" ({place_of(places, other.key)})" if other.key and other.key != own.key else ""
         message = (
             f"{own.meaning} and {other.meaning}{where} would both be the branch {own.name!r} of the friend trees; "
             "rename one of them"
         )
-        yield Mistake(_place(places, own.key), dotted(own.key), message)
-
-
-def dotted(path: KeyPath) -> str:
-    """Returns `models.mlp.hidden[0]` for ("models", "mlp", "hidden", 0)."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
+        yield Mistake(place_of(places, own.key), dotted(own.key), message)
 
 
 def yaml_value(text: str) -> Any:
@@ -116,15 +133,18 @@ def yaml_value(text: str) -> Any:
     Raises:
         ConfigError: the text is no YAML value.
     """
-    return _read_yaml(text, "value")[0]
+    written = read_yaml(text, "value")
+    if written.mistakes:
+        raise ConfigError(written.mistakes)
+    return written.content
 
 
 def _text_of(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path}: is a folder, a pipe or a device, not a configuration; name a YAML file")
-        if path.stat().st_size > _MAX_BYTES:
-            raise UsageError(f"{path}: larger than {_MAX_BYTES:,} bytes, which no configuration is; name a YAML file")
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path}: larger than {MAX_BYTES:,} bytes, which no configuration is; name a YAML file")
         content = path.read_bytes()
         if content.startswith(b"root"):
             raise UsageError(f"{path}: is a ROOT file, not a configuration; `pidlab init {path}` writes one for it")
@@ -135,113 +155,16 @@ def _text_of(path: Path) -> str:
         raise UsageError(f"{path}: cannot be read as a configuration ({error})") from error
 
 
-def _read_yaml(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
-    try:
-        node = _composed(text, name)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigError([Mistake(place, "", _yaml_message(str(error.problem or error.context)))]) from None
-    except (YAMLError, RecursionError) as error:
-        raise ConfigError([Mistake(f"{name}:1:1", "", f"not valid YAML: {error}")]) from None
-    places: dict[KeyPath, str] = {}
-    return (None if node is None else _value(node, (), places, name)), places
-
-
-def _composed(text: str, name: str) -> Node | None:
-    """Returns the nodes of a YAML text; each event is checked before a node is made of it.
-
-    Raises:
-        ConfigError: brackets nest too deep, there are anchors or aliases, or a value is too long.
-    """
-    yaml, depth = YAML(typ="safe", pure=True), 0
-    constructor, parser = yaml.get_constructor_parser(text)
-    get_event = parser.get_event
-
-    def checked() -> Any:
-        nonlocal depth
-        event = get_event()
-        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise _refused(name, event, f"brackets nest more than {_MAX_DEPTH} deep")
-        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-            raise _refused(name, event, "YAML anchors and aliases are not read; repeat the value")
-        if isinstance(event, ScalarEvent) and len(event.value) > _MAX_BYTES // 10:
-            raise _refused(name, event, "this value is too long")
-        if isinstance(event, ScalarEvent) and "\0" in event.value:
-            raise _refused(name, event, "holds a NUL character, which no name, path or expression has")
-        return event
-
-    parser.get_event = checked
-    node: Node | None = constructor.composer.get_single_node()
-    return node
-
-
-def _yaml_message(problem: str) -> str:
-    """Returns what the parser found, with the usual cause."""
-    if r"\t" in problem:
-        return "not valid YAML: a tab; indent by spaces"
-    misplaced = ("block end", "mapping values", "could not find expected ':'")
-    fix = "; is the line indented like its neighbours, and a text that holds : or # in quotes?"
-    return f"not valid YAML: {problem}{fix if any(each in problem for each in misplaced) else ''}"
-
-
-def _mark(name: str, marked: Any) -> str:
-    return f"{name}:{marked.start_mark.line + 1}:{marked.start_mark.column + 1}"
-
-
-def _refused(name: str, marked: Any, message: str, path: KeyPath = ()) -> ConfigError:
-    return ConfigError([Mistake(_mark(name, marked), dotted(path), message)])
-
-
-def _value(node: Node, path: KeyPath, places: dict[KeyPath, str], name: str) -> Any:
-    places.setdefault(path, _mark(name, node))
-    tag = str(node.tag).rsplit(":", 1)[-1]
-    if tag not in _TAGS:
-        raise _refused(name, node, f"the YAML tag {node.tag} is not read; quote the value", path)
-    if isinstance(node, SequenceNode):
-        return [_value(item, (*path, i), places, name) for i, item in enumerate(node.value)]
-    if isinstance(node, MappingNode):
-        return _mapping(node, path, places, name)
-    assert isinstance(node, ScalarNode)
-    if tag == "str":
-        return node.value
-    try:
-        return _scalar(node)
-    except ValueError:  # it has more digits than Python reads
-        message = f"{node.value[:20]}… of {len(node.value):,} characters is no number that is read"
-        raise _refused(name, node, message, path) from None
-
-
-def _scalar(node: ScalarNode) -> Any:
-    """Returns what a word without quotes means: a number, true, false or null."""
-    try:
-        return _SCALARS.construct_object(node)
-    finally:
-        _SCALARS.constructed_objects.clear()  # otherwise every node is kept
-
-
-def _mapping(node: MappingNode, path: KeyPath, places: dict[KeyPath, str], name: str) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        if not isinstance(key_node, ScalarNode):
-            raise _refused(name, key_node, "a key must be a plain word", path)
-        key = str(key_node.value)
-        if key in content:
-            raise _refused(name, key_node, "this key stands here twice", (*path, key))
-        places[(*path, key)] = _mark(name, key_node)
-        content[key] = _value(value_node, (*path, key), places, name)
-    return content
-
-
 def _apply_override(content: dict[str, Any], places: dict[KeyPath, str], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UsageError(f"--set {override}: expected KEY=VALUE, for example --set models.mlp.epochs=20")
     name = f"--set {key}"
-    value, _ = _read_yaml(text, name)
+    written = read_yaml(text, name)
+    if written.mistakes:
+        raise ConfigError(written.mistakes)
     parts = key.split(".")
-    if parts[0] == "models" and len(parts) == 2 and value is None:
+    if parts[0] == "models" and len(parts) == 2 and written.content is None:
         without_model(content, parts[1], f"--set {override}")
         return
     section: Any = content
@@ -249,110 +172,11 @@ def _apply_override(content: dict[str, Any], places: dict[KeyPath, str], overrid
         section = section.setdefault(part, {}) if isinstance(section, dict) else None
         if not isinstance(section, dict):
             raise UsageError(f"--set {override}: {part!r} is not a section; keys are separated by dots")
-    section[parts[-1]] = value
+    section[parts[-1]] = written.content
     prefix = tuple(parts)
     for path in [p for p in places if p[: len(prefix)] == prefix]:
         del places[path]
     places[prefix] = name
-
-
-def _place(places: Mapping[KeyPath, str], path: KeyPath) -> str:
-    while path and path not in places:
-        path = path[:-1]
-    return places.get(path, "")
-
-
-def _explain(error: ValidationError, content: Any, places: Mapping[KeyPath, str]) -> list[Mistake]:
-    """Returns pydantic's errors as mistakes, with the alternatives of a union joined into one."""
-    found = [(*_where(tuple(e["loc"]), content, e["type"] == "missing"), e) for e in error.errors()]
-    above = {path[:length] for path, _, _ in found for length in range(len(path))}
-    messages: dict[KeyPath, list[str]] = {}
-    for path, value, e in found:
-        wants_scalar = str(e["type"]).endswith("_type") and e["type"] not in ("model_type", "dict_type")
-        if isinstance(value, dict | list) and wants_scalar and path in above:
-            continue
-        message = _message(dict(e), path, content)
-        if message not in messages.setdefault(path, []):
-            messages[path].append(message)
-    return [Mistake(_place(places, path), dotted(path), "; or ".join(texts)) for path, texts in messages.items()]
-
-
-def _where(loc: tuple[str | int, ...], content: Any, is_missing: bool) -> tuple[KeyPath, Any]:
-    """Returns the key path of a pydantic location, without the names of union members, and the value at it."""
-    path: list[str | int] = []
-    value = content
-    for part in loc:
-        if _holds(value, part):
-            value = value[part]
-            path.append(part)
-    if is_missing:
-        return (*path, loc[-1]), None
-    return tuple(path), value
-
-
-def _holds(value: Any, part: str | int) -> bool:
-    if isinstance(value, list):
-        return isinstance(part, int) and 0 <= part < len(value)
-    return isinstance(value, dict) and part in value
-
-
-def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "extra_forbidden":
-        return f"unknown key; {nearest(str(path[-1]), _known_keys(path[:-1], content))}"
-    if kind == "missing":
-        return "missing; this key is needed"
-    if kind in ("literal_error", "union_tag_invalid"):
-        expected = str(context.get("expected") or context.get("expected_tags"))
-        value = context.get("tag", error["input"])
-        options = [o.strip(" '") for o in expected.replace(" or ", ",").split(",")]
-        return f"must be one of {', '.join(options)}, not {value!r}; {nearest(str(value), options)}"
-    if kind == "union_tag_not_found":
-        return "missing the key 'type' (expression, score, cuts, fisher, logistic, bdt, mlp, onnx, tmva or sklearn)"
-    if kind == "string_pattern_mismatch":
-        return "a name must be letters, digits and underscores, and not start with a digit"
-    text = str(error["msg"]).replace("Input should be", "must be")
-    value = error["input"]
-    if path == ("classes",) and kind in ("dict_type", "too_short"):
-        return 'name two classes or more, each by an expression, such as electron: "species == 0", or by its files'
-    if value is None and kind.endswith("_type"):
-        return "is empty; write what belongs here, or leave the key out"
-    return f"{text}, not {value!r}" if isinstance(value, str | int | float | bool) or value is None else text
-
-
-def _known_keys(path: KeyPath, content: Any) -> list[str]:
-    """Returns the keys that the section at `path` may hold, from the JSON schema."""
-    whole = json_schema()
-    node: dict[str, Any] = whole
-    value = content
-    for part in path:
-        value = value[part] if _holds(value, part) else None
-        node = _object_of(_step(_resolved(node, whole), part), whole, value)
-    return list(_resolved(node, whole).get("properties", {}))
-
-
-def _step(node: dict[str, Any], part: str | int) -> dict[str, Any]:
-    if isinstance(part, int):
-        return dict(node.get("items", {}))
-    named = next(iter(node.get("patternProperties", {}).values()), None) or node.get("additionalProperties")
-    return dict(node.get("properties", {}).get(part) or named or {})
-
-
-def _object_of(node: dict[str, Any], whole: dict[str, Any], value: Any) -> dict[str, Any]:
-    """Returns the member of a union that `value` was meant to be; any other node as it is."""
-    node = _resolved(node, whole)
-    if "discriminator" in node and isinstance(value, dict):
-        return _resolved({"$ref": node["discriminator"]["mapping"].get(value.get("type"), "")}, whole)
-    for member in node.get("anyOf", []):
-        resolved = _resolved(member, whole)
-        if resolved.get("type") == ("array" if isinstance(value, list) else "object"):
-            return resolved
-    return node
-
-
-def _resolved(node: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    reference = node.get("$ref")
-    return dict(whole["$defs"].get(reference.rsplit("/", 1)[-1], {})) if reference is not None else node
 
 
 def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
@@ -383,6 +207,14 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
                 if name not in names:
                     wrong = f"{name!r} is none of the features; {nearest(name, names)}"
                     yield ("models", model_name, "features", i), wrong
+        if isinstance(model, BdtModel):
+            for _, message in wrong_parameters(model.model_extra or {}):
+                yield ("models", model_name), message
+        parameters = model.parameters if isinstance(model, SklearnModel) else model.model_extra or {}
+        for key, value in parameters.items():
+            if isinstance(value, str) and (number := quoted_number(value)) is not None:
+                within = ("parameters", key) if isinstance(model, SklearnModel) else (key,)
+                yield ("models", model_name, *within), f"is the text {value!r}; write {number} without quotes"
     for section, maps in (("maps", asked.maps), ("flat", asked.flat)):
         for i, each in enumerate(maps):
             for axis, edges in (("bins", each.bins), ("y_bins", each.y_bins)):
@@ -392,6 +224,18 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     known = {*names, *(f.expression for f in config.feature_list), *spectator_keys(config)}
     for name in (n for n in config.labels if n not in known):
         yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"
+
+
+def _referred(key: KeyPath) -> frozenset[str]:
+    """Returns the top-level keys whose names decide whether what stands at `key` disagrees with them."""
+    if key[0] == "evaluate":
+        return frozenset({"classes"} if key[1] in ("abundance", "expected") else ())
+    if key[0] == "models":
+        return frozenset(
+            {"features"} if key[-1] in ("sides", "ranges", "min_width", "features") or len(key) > 3 else ()
+        )
+    known = {"signal": {"classes"}, "classes": {"data"}, "tune": {"models"}}
+    return frozenset(known.get(str(key[0]), {"features", "spectators", "evaluate"} if key[0] == "labels" else ()))
 
 
 def _unknown(names: Iterable[str], known: Collection[str], what: str, key: KeyPath) -> Iterator[tuple[KeyPath, str]]:
@@ -420,19 +264,3 @@ def _merit_disagreements(config: Config, name: str, model: CutsModel) -> Iterato
         yield key, "needs nested: true; without nesting there are only the boxes of evaluate.working_points"
     if merit.name == "purity" and merit.efficiency == 0:
         yield key, "purity needs the least signal efficiency too, such as efficiency: 0.5; alone it is best at none"
-
-
-def feature_key(index: int, feature: str | Feature) -> KeyPath:
-    """Returns the key path of a feature's expression."""
-    return ("features", index) if isinstance(feature, str) else ("features", index, "expression")
-
-
-def spectator_keys(config: Config) -> dict[str, KeyPath]:
-    """Returns the spectators and the axes of maps and of flat working points, each with its first key path."""
-    keys: dict[str, KeyPath] = {name: ("spectators", i) for i, name in enumerate(config.spectators)}
-    for section, maps in (("maps", config.evaluate.maps), ("flat", config.evaluate.flat)):
-        for i, each in enumerate(maps):
-            keys.setdefault(each.x, ("evaluate", section, i, "x"))
-            if each.y is not None:
-                keys.setdefault(each.y, ("evaluate", section, i, "y"))
-    return keys

@@ -27,6 +27,14 @@ BEST = "best"
 """The name of the working point of cuts where their figure of merit is largest."""
 
 
+def dotted(path: KeyPath) -> str:
+    """Returns `models.mlp.hidden[0]` for ("models", "mlp", "hidden", 0)."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
 def point_name(target: float) -> str:
     """Returns the name of a signal efficiency: eff90 for 0.9, eff99_5 for 0.995."""
     return "eff" + f"{100 * target:.10g}".replace(".", "_")

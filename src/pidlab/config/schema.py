@@ -372,7 +372,9 @@ class Config(Section):
     selection: dict[str, Expression] = Field(
         default_factory=dict, description="named cuts, in the order of the cut flow"
     )
-    features: Annotated[list[Expression | Feature], Field(min_length=1)] = Field(description="inputs of the models")
+    features: Annotated[list[Expression | Feature], Field(min_length=1)] = Field(
+        description="inputs of the models: expressions, and patterns such as P.cal.* for all branches that match"
+    )
     spectators: list[Expression] = Field(
         default_factory=list, description="expressions that are kept with each candidate and never trained on"
     )

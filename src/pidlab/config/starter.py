@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pidlab.expressions.literals import yaml_comment, yaml_string
-from pidlab.expressions.operations import CONSTANTS
+from pidlab.expressions.literals import branch_expression, yaml_comment, yaml_string
 from pidlab.read.inspection import BranchSummary, TableSummary, shortest
+from pidlab.read.source import stem_of
 
 _LABEL_NAMES = (
-    "species", "label", "class", "target", "pid", "particle", "issignal", "is_signal", "type", "pdg", "truth",
+    "species", "label", "class", "target", "pid", "particle", "issignal", "is_signal", "issig", "is_sig", "signal",
+    "type", "pdg", "truth", "y",
 )  # fmt: skip
+_NUMBERED_NAMES = ("species", "pid", "particle", "type", "pdg")
+"""Labels whose numbers name particles; of every other label with two values, 1 is the signal."""
 _RUN_NAMES = ("run", "runnumber", "run_number", "runno")
 _EVENT_NAMES = ("event", "eventnumber", "event_number", "evt", "evtnum", "eventid", "event_id")
+_IDENTIFIERS = frozenset({
+    *_RUN_NAMES, *_EVENT_NAMES, "lumi", "lumiblock", "lumi_block", "luminosityblock", "lumisection", "ls", "subrun",
+    "entry", "entrynumber", "entry_number", "index", "idx", "bunchcrossing", "bx", "bcid", "orbit", "orbitnumber",
+    "timestamp", "gpstime", "ncandidate", "totcandidates", "trackid", "track_id", "fill", "spill",
+})  # fmt: skip
+_INDEX = re.compile(r"(?:[a-z0-9](?:Idx|Index)|_(?:idx|index|Idx|Index))(?:G|_\w*)?$")
+_TRUTH = re.compile(
+    r"(?:^|[._])(?:mc|MC|gen|Gen|true|True|TRUE|truth|Truth|sim|Sim)(?=$|[A-Z0-9_.])|(?i:true_?id|pdg_?(?:id|code)?$|bkgcat)"
+    r"|(?i:(?:^|[._])is_?(?:mc|true|matched))"
+)
+_TRIGGER = re.compile(
+    r"(?:^|[._])(?:HLT|Hlt[12]?|L[01]|hlt|l1|trig|Trig|trigger|Trigger)(?=$|[A-Z0-9_.])|_(?:TOS|TIS|Dec|Decision)$"
+)
+_FLAG = re.compile(r"(?:^|[._])(?:is|has|pass|passes|flag)(?=$|[A-Z_])")
+_MOMENTA = ("p", "pt", "momentum", "p_t", "ptot", "energy", "e", "eta", "th", "theta")
+"""Last parts of names in which an efficiency is usually shown, the likeliest first."""
 _WEIGHT_NAMES = ("w", "weight", "weights", "genweight", "evtweight", "eventweight", "event_weight")
 _NUMBERS = ("float", "int", "unsigned", "bool")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 """Words that some readers of YAML do not take for texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFile:
+    """A file that holds one class: its path, its tree, the class's name, and what the table holds."""
+
+    file: str
+    tree: str
+    name: str
+    summary: TableSummary
 
 
 def starter_configuration(file: str, tree: str, summary: TableSummary, columns: Sequence[str] = ()) -> str:
@@ -32,14 +62,13 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
         columns: the invented names of columns that the file does not name.
     """
     usable = [b for b in summary.branches if b.kind in _NUMBERS and "`" not in b.name]
-    keys = _named(usable, _RUN_NAMES)[:1] + _named(usable, _EVENT_NAMES)[:1]
-    event_id = [b.name for b in keys if not b.kind.startswith("float")]
-    weight = next((b.name for b in _named(usable, _WEIGHT_NAMES) if not b.is_constant), None)
+    event_id, weight = _event_id(usable), _weight(usable)
     collections = _collections(summary.branches)
     counters = {f"n{name}" for name in collections}
     label = _label([b for b in summary.branches if (b in usable or b.words) and b.name not in counters], event_id)
     taken = {*event_id, weight, label.name if label else None}
-    features = [b for b in usable if b.name not in taken and not b.is_constant and "weight" not in b.name.lower()]
+    reasons = {b.name: why for b in summary.branches if b.name not in taken and (why := _why_left_out(b))}
+    features = [b for b in usable if b.name not in taken and b.name not in reasons]
     lines = [
         f"# Written for {yaml_comment(f'{Path(file).name}, tree {tree}')}: {summary.n_entries:,} entries.",
         "# Every key is explained in the reference; unknown keys are refused with their place.",
@@ -51,23 +80,161 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
         *(f"  # per: {name}      # one row a candidate; then {name}_… are plain numbers" for name in collections),
         "",
         *_class_lines(label),
+        *_rest(features, reasons),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def starter_of_classes(classes: Sequence[ClassFile], columns: Sequence[str] = ()) -> str:
+    """Returns the text of a configuration for files that hold one class each, the signal first; it runs as it is."""
+    branches, reasons = _common([each.summary for each in classes], [Path(each.file).name for each in classes])
+    usable = [b for b in branches if b.kind in _NUMBERS and "`" not in b.name]
+    event_id, weight = _event_id(usable), _weight(usable)
+    taken = {*event_id, weight}
+    reasons |= {b.name: why for b in branches if b.name not in {*taken, *reasons} and (why := _why_left_out(b))}
+    features = [b for b in usable if b.name not in taken and b.name not in reasons]
+    trees = {each.tree for each in classes}
+    shared = f"  tree: {yaml_string(classes[0].tree)}" if len(trees) == 1 else None
+    names = ", ".join(f"{Path(each.file).name} ({each.summary.n_entries:,} entries)" for each in classes)
+    lines = [
+        f"# Written for {yaml_comment(names)}.",
+        "# Every key is explained in the reference; unknown keys are refused with their place.",
+        "data:",
+        *([shared] if shared else ()),
+        *([f"  columns: {_yaml_list(columns)}      # invented: the files name none"] if columns else ()),
+        *_data_lines(event_id, weight),
         "",
-        "# selection:                      # named cuts, in order: the cut flow",
-        '#   acceptance: "abs(dp) < 15"',
-        "",
-        "features:                         # what the models may look at; delete what is not known before the PID",
-        *(line for b in features for line in _feature_lines(b)),
-        *_left_out(summary, taken, {b.name for b in features}),
-        "# spectators: [p]                 # carried along for efficiency maps, never trained on",
+        "classes:                          # a file each",
+        *(
+            f"  {each.name}: {{files: {yaml_string(each.file)}{'' if shared else f', tree: {yaml_string(each.tree)}'}}}"
+            for each in classes
+        ),
+        f"# signal: {classes[0].name}      # left out: the first class",
+        *_rest(features, reasons),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def class_names(files: Sequence[str]) -> list[str]:
+    """Returns a valid name for the class of each file, from its stem; equal names are numbered."""
+    names: list[str] = []
+    for file in files:
+        name = re.sub(r"[^A-Za-z0-9_]+", "_", stem_of(file)).strip("_")[:90] or "class"
+        name = unnumbered = f"class_{name}" if name[0].isdigit() else name
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{unnumbered}_{number}"
+        names.append(name)
+    return names
+
+
+def _common(summaries: Sequence[TableSummary], files: Sequence[str]) -> tuple[list[BranchSummary], dict[str, str]]:
+    """Returns the branches of all files, each summarised over all, and why others are left out."""
+    by_name = [{b.name: b for b in summary.branches} for summary in summaries]
+    branches, reasons = [], {}
+    for name in dict.fromkeys(name for each in by_name for name in each):
+        found = [each[name] for each in by_name if name in each]
+        if len(found) < len(by_name):
+            reasons[name] = f"is not in {next(f for f, e in zip(files, by_name, strict=True) if name not in e)}"
+            continue
+        kinds = {b.kind for b in found}
+        codes = dict(code for b in found for code in b.codes)
+        remarks = tuple(dict.fromkeys(r for b in found for r in b.remarks if b.codes or "everywhere" not in r))
+        kind = "float" if len(kinds) > 1 and kinds <= set(_NUMBERS) else found[0].kind
+        low, high = min(b.low for b in found), max(b.high for b in found)
+        merged = replace(found[0], kind=kind, low=low, high=high, codes=tuple(codes.items()), remarks=remarks)
+        branches.append(merged)
+        if len(kinds) > 1 and kind != "float":
+            reasons[name] = f"holds {' and '.join(sorted(kinds))}"
+        elif all(b.is_constant for b in found) and low < high:
+            reasons[name] = "constant in each file: it would tell the class"
+        elif name.rsplit(".", 1)[-1].lower() in _LABEL_NAMES and merged.kind != "float":
+            reasons[name] = "the true class, by its name"
+    return branches, reasons
+
+
+def _rest(features: Sequence[BranchSummary], reasons: Mapping[str, str]) -> list[str]:
+    """Returns what follows the classes; the examples in its comments use branches that there are."""
+    first = [branch_expression(b.name) for b in features]
+    plain = [b for b in features if not b.codes and b.quantiles[0] < b.quantiles[2]] or list(features)
+    by_last = {b.name.rsplit(".", 1)[-1].lower(): b for b in reversed(plain)}
+    axis = next((by_last[name] for name in _MOMENTA if name in by_last), plain[0] if plain else None)
+    lines = [""]
+    if axis is not None:
+        low, _, high = axis.quantiles
+        window = f"{branch_expression(axis.name)} > {low:.3g} && {branch_expression(axis.name)} < {high:.3g}"
+        lines += [
+            "# selection:                      # named cuts, in order: the cut flow",
+            yaml_line("#   acceptance: ", window),
+            "",
+        ]
+    lines.append(
+        "features:                         # what the models may look at; delete what is not known before the PID"
+    )
+    if not features:
+        lines[-1] = (
+            "features: []                      # no branch is a plain number that could be one; name expressions"
+        )
+    lines += [line for b in features for line in _feature_lines(b)]
+    lines += [f"# left out: {yaml_comment(f'{name} ({why})')}" for name, why in reasons.items()]
+    if axis is not None:
+        lines.append(
+            yaml_line(
+                "# spectators: ", branch_expression(axis.name), "[", "]     # for efficiency maps, never trained on"
+            )
+        )
+    lines += [
         "",
         "models:",
         "  cuts: {type: cuts}",
         "  fisher: {type: fisher}",
         "  bdt: {type: bdt}",
         "  mlp: {type: mlp}",
-        '  # hand: {type: expression, cut: "a > 0.75 && b > 2"}     # your own cuts, as they are',
     ]
-    return "\n".join(lines) + "\n"
+    if features:
+        cut = " && ".join(f"{name} > {b.quantiles[1]:.3g}" for name, b in zip(first[:2], features, strict=False))
+        lines.append(yaml_line("  # hand: {type: expression, cut: ", cut, "", "}     # your own cuts, as they are"))
+    return lines
+
+
+def yaml_line(before: str, text: str, opening: str = "", after: str = "") -> str:
+    """Returns a line of YAML, or a comment that becomes one, that holds a quoted text."""
+    return f"{before}{opening}{yaml_string(text)}{after}"
+
+
+def _event_id(usable: Sequence[BranchSummary]) -> list[str]:
+    keys = _named(usable, _RUN_NAMES)[:1] + _named(usable, _EVENT_NAMES)[:1]
+    return [b.name for b in keys if not b.kind.startswith("float")]
+
+
+def _weight(usable: Sequence[BranchSummary]) -> str | None:
+    return next((b.name for b in _named(usable, _WEIGHT_NAMES) if not b.is_constant), None)
+
+
+def _why_left_out(branch: BranchSummary) -> str:
+    """Returns why a branch is no feature, from its type, its values and its name; empty if it may be one."""
+    last = branch.name.rsplit(".", 1)[-1].lower()
+    is_whole = branch.kind in ("int", "unsigned", "bool")
+    if branch.kind not in _NUMBERS:
+        return branch.kind + ("; take an element x[0], a reduction such as Max$(x), or `per:`" * ("[" in branch.kind))
+    if "`" in branch.name:
+        return "expressions cannot hold its name"
+    if branch.is_constant:
+        return "constant"
+    if "weight" in branch.name.lower():
+        return "a weight, by its name"
+    if _TRUTH.search(branch.name):
+        return "generator truth, by its name"
+    if is_whole and (last in _IDENTIFIERS or _INDEX.search(branch.name)):
+        return "an identifier, by its name"
+    if last in (*_RUN_NAMES, *_EVENT_NAMES):
+        return "an identifier, by its name"
+    if is_whole and _TRIGGER.search(branch.name):
+        return "a trigger flag, by its name"
+    if branch.kind == "bool" or (set(branch.labels) == {0, 1} and _FLAG.search(branch.name)):
+        return "a flag"
+    return ""
 
 
 def _collections(branches: Sequence[BranchSummary]) -> list[str]:
@@ -100,7 +267,7 @@ def _data_lines(event_id: Sequence[str], weight: str | None) -> list[str]:
         )
     else:
         lines.append("  # event_id: [run, event]        # integer branches; left out: file and entry number")
-    lines.append(f"  weight: {yaml_string(_quoted(weight))}" if weight else '  # weight: "w"')
+    lines.append(f"  weight: {yaml_string(branch_expression(weight))}" if weight else '  # weight: "w"')
     return lines
 
 
@@ -113,6 +280,9 @@ def _class_lines(label: BranchSummary | None) -> list[str]:
             "#  pion: {files: pions.root}",
         ]
     values: Sequence[int | str] = label.labels or label.words
+    is_flag = label.name.rsplit(".", 1)[-1].lower() not in _NUMBERED_NAMES
+    if is_flag and len(label.labels) == 2 and label.labels[1] == 1:  # 0 and 1, or -1 and 1
+        values = label.labels[::-1]
     shown = ", ".join(map(str, values))
     lines = [f"classes:                          # {yaml_comment(f'{label.name} has the values {shown}')}"]
     stem = re.sub(r"[^A-Za-z0-9_]", "_", label.name)
@@ -121,7 +291,7 @@ def _class_lines(label: BranchSummary | None) -> list[str]:
         name = f"class_{name}" if name[0].isdigit() else name
         name = name if f"  {name}:" not in "\n".join(lines) else f"{name}_{i}"
         written = value if isinstance(value, int) else f"'{value}'" if "'" not in value else f'"{value}"'
-        lines.append(f"  {name}: {yaml_string(f'{_quoted(label.name)} == {written}')}")
+        lines.append(f"  {name}: {yaml_string(f'{branch_expression(label.name)} == {written}')}")
     return [*lines, "# signal:                         # left out: the first class"]
 
 
@@ -129,31 +299,15 @@ def _feature_lines(branch: BranchSummary) -> list[str]:
     remark = f"   # {yaml_comment('; '.join(branch.remarks))}" if branch.remarks else ""
     if branch.codes:
         codes = ", ".join(shortest(value) for value, _ in branch.codes)
-        expression = yaml_string(_quoted(branch.name))
+        expression = yaml_string(branch_expression(branch.name))
         return [f"  - {{name: {yaml_string(branch.name)}, expression: {expression}, missing: [{codes}]}}{remark}"]
-    if _quoted(branch.name) == branch.name:
+    if branch_expression(branch.name) == branch.name:
         written = yaml_string(branch.name) if branch.name.lower() in _YAML_WORDS else branch.name
         return [f"  - {written}{remark}"]
-    return [f"  - {{name: {yaml_string(branch.name)}, expression: {yaml_string(_quoted(branch.name))}}}{remark}"]
-
-
-def _left_out(summary: TableSummary, taken: set[str | None], features: set[str]) -> list[str]:
-    lines = []
-    for b in summary.branches:
-        if b.name in taken or b.name in features:
-            continue
-        why = b.kind if b.kind not in _NUMBERS else "constant" if b.is_constant else "a weight, by its name"
-        why = "expressions cannot hold its name" if "`" in b.name else why
-        advice = "; take an element x[0], a reduction such as Max$(x), or `per:`" if "[" in b.kind else ""
-        lines.append(f"# left out: {yaml_comment(f'{b.name} ({why}{advice})')}")
-    return lines
+    return [
+        f"  - {{name: {yaml_string(branch.name)}, expression: {yaml_string(branch_expression(branch.name))}}}{remark}"
+    ]
 
 
 def _yaml_list(names: Sequence[str]) -> str:
     return f"[{', '.join(map(yaml_string, names))}]"
-
-
-def _quoted(name: str | None) -> str:
-    """Returns a branch name as an expression."""
-    assert name is not None
-    return name if _PLAIN_NAME.fullmatch(name) and name not in CONSTANTS else f"`{name}`"

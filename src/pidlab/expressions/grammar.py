@@ -14,6 +14,7 @@ from functools import partial
 from pidlab.errors import ExpressionError, nearest
 from pidlab.expressions.operations import CONSTANT_FUNCTIONS, CONSTANTS, FUNCTIONS
 from pidlab.expressions.reductions import REDUCTIONS
+from pidlab.expressions.spellings import operator_hint, word_hint
 from pidlab.expressions.tokens import Token, tokens
 from pidlab.expressions.tree import MAX_STEPS, Apply, Branch, Constant, Entry, Expression, Step
 
@@ -72,7 +73,7 @@ class _Parser:
         """Returns the steps of the whole text."""
         self._ternary()
         if self._next.kind != "end":
-            raise self._unexpected("an operator")
+            raise self._unexpected("an operator", self._operator_hint())
         return tuple(self._steps)
 
     @property
@@ -100,6 +101,29 @@ class _Parser:
         token = self._next
         found = "the end of the expression" if token.kind == "end" else repr(token.text)
         return self._refuse(f"expected {wanted}, found {found}", token, hint)
+
+    def _operator_hint(self) -> str:
+        """Returns what may be meant where an operator is expected and something else stands."""
+        token, before = self._next, self._tokens[self._index - 1]
+        if token.text == ")":
+            return "No bracket is open for it."
+        if token.text == ",":
+            return "A number has a decimal point; two conditions are joined by '&&'."
+        hint = operator_hint(self._text, token.position) if token.kind == "operator" else ""
+        return hint or word_hint(token.text) or (word_hint(before.text) if before.kind == "name" else "")
+
+    def _operand_hint(self) -> str:
+        """Returns what may be meant where a number, a branch or a bracket is expected and something else stands."""
+        token = self._next
+        if token.kind == "end" and self._index:
+            token = self._tokens[self._index - 1]  # an operator at the end
+        elif token.kind == "operator" and (hint := operator_hint(self._text, token.position)):
+            return hint
+        if token.text == "|":
+            return "The absolute value is written abs(x)."
+        if token.text in COMPARISONS | {"+", "-", "*", "/", "%", "&", "&&", "||", "^", "**", "and", "or"}:
+            return f"{token.text!r} needs a value on both sides."
+        return ""
 
     def _source(self, operand: _Operand) -> str:
         return self._text[operand.start : operand.stop]
@@ -231,7 +255,7 @@ class _Parser:
             self._nested(self._ternary)
             close = self._expect(")", token)
             return _Operand(token.position, close.stop)
-        raise self._unexpected("a number, a branch or '('", _operand_hint(token))
+        raise self._unexpected("a number, a branch or '('", self._operand_hint())
 
     def _leaf(self, step: Step, token: Token) -> _Operand:
         self._emit([step], token)
@@ -298,7 +322,9 @@ class _Parser:
             return self._refuse(f"{name} needs an argument", token, f"Write '{name}(x)'.")
         known = [*FUNCTIONS, *REDUCTIONS, *CONSTANT_FUNCTIONS, "Entry$", "LocalEntry$"]
         hint = nearest(name, known)
-        hint = hint if hint.startswith("did") else "docs/cuts.md lists the functions."
+        own = name.rpartition(".")[2]  # np.sqrt and math.sqrt are sqrt
+        hint = f"did you mean {own!r}?" if own != name and own in known else hint
+        hint = word_hint(name) or (hint if hint.startswith("did") else "docs/cuts.md lists the functions.")
         return self._refuse(f"unknown function {name!r}", token, hint[:1].upper() + hint[1:])
 
     def _alias(self, token: Token) -> _Operand:
@@ -346,9 +372,3 @@ class _Parser:
             place = {"position": token.position, "length": stop - token.position}
             self._steps[-1] = Branch(branch.name, (*branch.indices, *indices), **place)
         return _Operand(token.position, stop)
-
-
-def _operand_hint(token: Token) -> str:
-    if token.text in COMPARISONS | {"*", "/", "%", "&", "|", "&&", "||", "^", "**", "and", "or"}:
-        return f"{token.text!r} needs a value on both sides."
-    return ""

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.resources import files
 
+from pidlab.expressions.operations import CONSTANTS
+
 _KEYWORD_LIST = """
 alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class compl
 concept const consteval constexpr constinit const_cast continue co_await co_return co_yield decltype default delete
@@ -74,6 +76,15 @@ def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:
         n += 1
         numbered = f"{name}_{n}"
     return numbered
+
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+
+
+def branch_expression(name: str) -> str:
+    """Returns a branch's name as an expression, in backquotes if it would be read as something else."""
+    is_word = name in CONSTANTS or name in ("and", "or", "not")
+    return name if _PLAIN_NAME.fullmatch(name) and not is_word else f"`{name}`"
 
 
 def python_string(text: str) -> str:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from pidlab.errors import ExpressionError
+from pidlab.expressions.spellings import character_name, how_to_type, operator_hint, retyped, to_type, word_hint
 
 MAX_LENGTH = 10_000
 """The largest number of characters in an expression."""
@@ -22,14 +23,10 @@ _PATTERN = re.compile(
 )
 
 _ADVICE = {
-    "=": "Use '==' to compare.",
     ";": "One expression is one cut; join conditions with '&&'.",
     "@": "'@' is not supported; use 'Length$(x)' for the number of elements.",
     "{": "Use round brackets.",
     "}": "Use round brackets.",
-    "`": "The quote is not closed.",
-    '"': "The quote is not closed.",
-    "'": "The quote is not closed.",
 }
 
 
@@ -96,6 +93,22 @@ def _quoted(word: str, position: int, text: str) -> Token:
 
 def _unknown_character(text: str, position: int) -> ExpressionError:
     character = text[position]
-    shown = repr(character) if character.isprintable() else f"character U+{ord(character):04X}"
-    advice = _ADVICE.get(character, "Put a branch name that holds such a character in backquotes.")
+    if to_type(character) is not None:
+        advice = how_to_type(character)
+        message = f"{character_name(character)} at column {position + 1} has no meaning in an expression"
+        return ExpressionError(message, text, position, 1, f"{advice[:1].upper()}{advice[1:]}: {retyped(text).strip()}")
+    if character in "\"'`":
+        message = f"the quote {character!r} at column {position + 1} is not closed"
+        return ExpressionError(message, text, position, 1, "The quote is not closed: write it again behind the name.")
+    if character == "=":
+        advice = operator_hint(text, position) or _comparison_hint(text, position)
+    elif fortran := re.match(r"\.([A-Za-z]+)\.", text[position:]):
+        advice = word_hint(fortran[1])
+    else:
+        advice = _ADVICE.get(character, "Put a branch name that holds such a character in backquotes.")
+    shown = repr(character) if character.isascii() and character.isprintable() else character_name(character)
     return ExpressionError(f"{shown} has no meaning in an expression", text, position, 1, advice)
+
+
+def _comparison_hint(text: str, position: int) -> str:
+    return f"Write '==' to compare: {text[:position].strip()} == {text[position + 1 :].strip()}"

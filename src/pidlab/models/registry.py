@@ -15,8 +15,7 @@ from pydantic import BaseModel
 
 from pidlab.config import schema
 from pidlab.config.load import LoadedConfig
-from pidlab.errors import ConfigError, ModelError, UsageError
-from pidlab.models.bdt.settings import check_parameters
+from pidlab.errors import ConfigError, ModelError
 from pidlab.models.external.loading import external_mistakes
 
 if TYPE_CHECKING:  # scikit-learn, which comes with the estimators when they are used
@@ -218,7 +217,7 @@ def check_models(loaded: LoadedConfig, resources: Resources) -> None:
     """Checks, before anything is read, what only the library or the file of a model can tell.
 
     Raises:
-        ConfigError: a parameter is unknown to xgboost or to an estimator, the file of a model does not fit the
+        ConfigError: a parameter is unknown to an estimator, the file of a model does not fit the
             configuration, or a class is of a package that is neither usual nor in `allow_import`.
     """
     mistakes = list(external_mistakes(loaded, resources.allow_import))
@@ -226,11 +225,6 @@ def check_models(loaded: LoadedConfig, resources: Resources) -> None:
         if isinstance(spec, schema.SklearnModel) and spec.object and name not in resources.objects:
             what = f"the {spec.estimator} was an object in Python, and only its trained form is in the run"
             mistakes.append(loaded.mistake(("models", name, "object"), f"{what}; train it by pidlab.compare"))
-        if isinstance(spec, schema.BdtModel):
-            try:
-                check_parameters(spec.model_extra or {})
-            except UsageError as error:
-                mistakes.append(loaded.mistake(("models", name), str(error)))
     if mistakes:
         raise ConfigError(mistakes)
 

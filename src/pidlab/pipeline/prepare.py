@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pidlab.config.load import LoadedConfig
+from pidlab.config.patterns import with_branches
 from pidlab.credentials import without_secrets
 from pidlab.models.registry import Resources, check_models
 from pidlab.preprocess.events import Events, load
@@ -24,9 +25,15 @@ class Notes(Watcher):
 
     def note(self, sentence: str) -> None:
         """Keep a note, and pass it on."""
-        sentence = without_secrets(sentence)
-        self.sentences.append(sentence)
-        self._watcher.note(sentence)
+        self._watcher.note(self._kept(sentence))
+
+    def remark(self, sentence: str) -> None:
+        """Keep a remark, and pass it on."""
+        self._watcher.remark(self._kept(sentence))
+
+    def _kept(self, sentence: str) -> str:
+        self.sentences.append(without_secrets(sentence))
+        return self.sentences[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ def prepare(loaded: LoadedConfig, resources: Resources | None, watcher: Watcher)
         PidlabError: the configuration has mistakes, or its inputs cannot be used.
     """
     notes = Notes(watcher)
+    loaded = with_branches(loaded, notes.remark)
     recipe = compile_recipe(loaded)
     if resources is not None:
         check_models(loaded, resources)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.errors import DataError, UsageError, nearest
+from pidlab.errors import ConfigError, DataError, Mistake, in_order
 from pidlab.evaluate.results import CutStep
 from pidlab.expressions import selects
 from pidlab.preprocess.draw import Draw
@@ -82,16 +82,28 @@ def load(recipe: Recipe, watcher: Watcher) -> Events:
     loader = _Loader(recipe, input_keys(list(rules)))
     tables: dict[Source, Table] = {}
     n_entries = n_branches = 0
+    mistakes: dict[tuple[str, str], Mistake] = {}
+    checked: set[int] = set()
     with ExitStack() as opened:
         for source, class_rules in rules.items():
+            classes = {rule.index for rule in class_rules}
+            if mistakes and classes <= checked:
+                continue  # one input of each class is enough to tell what is wrong
+            checked |= classes
             with ExitStack() as own:
                 table = own.enter_context(Table(source, recipe.per))
-                check_table(recipe, table, class_rules)
+                try:
+                    check_table(recipe, table, class_rules)
+                except ConfigError as error:
+                    mistakes = {(m.place, m.key): m for m in error.mistakes} | mistakes
+                    continue
                 n_entries += table.n_entries
                 n_branches += len(table.names)
                 if source.is_root and len(tables) < _MAX_OPEN_FILES and n_branches <= _MAX_OPEN_BRANCHES:
                     tables[source] = table
                     opened.enter_context(own.pop_all())
+        if mistakes:
+            raise ConfigError(in_order(mistakes.values()))
         with watcher.task("reading", n_entries, "entries") as task:
             for i, (source, class_rules) in enumerate(rules.items()):
                 with nullcontext(tables[source]) if source in tables else Table(source, recipe.per) as table:
@@ -125,13 +137,9 @@ def check_table(recipe: Recipe, table: Table, rules: Sequence[ClassRule] = ()) -
     """Checks that the branches that the recipe reads exist and can be used.
 
     Raises:
-        ConfigError, UsageError: a branch is missing or cannot be used.
+        ConfigError: branches are missing or cannot be used; all are listed.
     """
-    recipe.check(table, recipe.expressions(rules))
-    for i, name in enumerate(recipe.event_id):
-        if name not in table:
-            place = recipe.loaded.mistake(("data", "event_id", i), f"no branch {name!r}; {nearest(name, table.names)}")
-            raise UsageError(f"{place}\n    in {table.source}")
+    recipe.check(table, recipe.expressions(rules), recipe.event_id)
 
 
 def branches_read(recipe: Recipe, rules: Sequence[ClassRule] = ()) -> set[str]:

@@ -67,7 +67,7 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
     _check_features(sample, watcher)
     _check_event_keys(recipe, sample)
     if not recipe.event_id:
-        watcher.note("Events are identified by file and entry number, since data.event_id names no branches.")
+        watcher.remark("Events are identified by file and entry number, since data.event_id names no branches.")
     negative = sample.weight < 0
     if negative.any():
         share = np.abs(sample.weight[negative]).sum() / np.abs(sample.weight).sum()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pidlab.config.load import LoadedConfig, feature_key, spectator_keys
+from pidlab.config.load import LoadedConfig
 from pidlab.config.names import KeyPath
-from pidlab.config.schema import ClassTable, ExpressionModel, Feature, ScoreModel
-from pidlab.errors import ConfigError, DataError, ExpressionError, Mistake, UsageError
-from pidlab.expressions import Expression, Kind, Number, check, parse
-from pidlab.expressions.tree import Constant
+from pidlab.config.schema import ExpressionModel, Feature, ScoreModel
+from pidlab.config.stated import branch_mistakes, class_table, feature_key, spectator_keys
+from pidlab.errors import ConfigError, UsageError
+from pidlab.expressions import Expression, parse
 from pidlab.read import Source, Table, absolute, find_sources, has_place, stem_of, with_friends
 
 
@@ -88,7 +87,7 @@ class Recipe:
         config = self.loaded.config
         found: dict[Source, list[ClassRule]] = {}
         for rule, spec in zip(self.class_rules, config.classes.values(), strict=True):
-            table = _class_table(spec)
+            table = class_table(spec)
             files = table.files if table.files is not None else config.data.files
             if files is None:
                 raise ConfigError([self.loaded.mistake(("data", "files"), "no files are named for this class")])
@@ -124,22 +123,16 @@ class Recipe:
                 raise UsageError(f"{what} needs one of its own: write {{stem}} for the input's name in data.friends")
         return [own[_identity(source)] for source in sources]
 
-    def check(self, table: Table, located: Iterable[LocatedExpression]) -> None:
-        """Checks expressions against the branches of `table`.
+    def check(self, table: Table, located: Iterable[LocatedExpression], event_id: Sequence[str] = ()) -> None:
+        """Checks expressions, and the branches `event_id`, against the branches of `table`.
 
         Raises:
             ConfigError: branches are unknown, or arrays where one number a row is needed; all mistakes are listed.
         """
-        located = list(located)
-        kinds = table.kinds({name for each in located for name in each.expression.branches})
-        mistakes = []
-        for each in located:
-            try:
-                _check(each.expression, kinds, table)
-            except (ExpressionError, DataError) as error:
-                mistakes.append(self.loaded.mistake(each.key, f"{error}\n    in {table.source}"))
+        expressions = {each.key: each.expression for each in located}
+        mistakes = [self.loaded.mistake(key, said) for key, said in branch_mistakes(table, expressions, event_id)]
         if mistakes:
-            raise ConfigError(dict.fromkeys(mistakes))
+            raise ConfigError(mistakes)
 
 
 def _identity(source: Source) -> tuple[str, str]:
@@ -147,58 +140,24 @@ def _identity(source: Source) -> tuple[str, str]:
     return source.path if "://" in source.path else str(Path(source.path).resolve()), source.tree
 
 
-def _check(expression: Expression, kinds: Mapping[str, Kind], table: Table) -> None:
-    for step in expression.steps:
-        if isinstance(step, Constant) and step.word and step.word in table:  # ROOT would read the branch
-            spelled = "TMath::Pi()" if step.word == "pi" else str(int(step.value))
-            message = f"{step.word!r} is a constant, and the table has a branch of this name"
-            hint = f"Write it in backquotes, `{step.word}`, for the branch, or {spelled} for the constant."
-            raise ExpressionError(message, expression.text, step.position, step.length, hint)
-    for name in sorted(expression.branches):
-        if name in table and name not in kinds:
-            raise DataError(f"the branch {name!r} {table.reason(name)}; expressions take numbers and text")
-        if name not in table and name in table.aliases:
-            alias = f"{name}: {json.dumps(table.aliases[name])}"
-            raise DataError(
-                f"{name!r} is an alias stored in the tree, which is not taken; say data.aliases: {{{alias}}}"
-            )
-    # `check` needs the names of all branches only to suggest one for an unknown name
-    unread = {} if expression.branches <= kinds.keys() else dict.fromkeys(table.names, Kind(Number.FLOAT))
-    try:
-        check(expression, {**unread, **kinds})
-    except ExpressionError as error:
-        texts = [name for name in sorted(expression.branches) if name in kinds and kinds[name].number is Number.TEXT]
-        remarks = [remark for name in texts if (remark := table.remark(name))]
-        if not remarks:
-            raise
-        message = f"{error.message}: {'; '.join(remarks)}"
-        raise ExpressionError(message, error.text, error.position, error.length, error.hint) from None
-
-
 def compile_recipe(loaded: LoadedConfig) -> Recipe:
     """Returns the recipe of a configuration, with every expression parsed.
 
-    Raises:
-        ConfigError: expressions are refused, or a feature uses what defines the classes; all mistakes are listed.
+    The expressions were checked when the configuration was loaded.
     """
     config, aliases = loaded.config, dict(loaded.config.data.aliases)
-    mistakes: list[Mistake] = []
 
     def located(key: KeyPath, text: str) -> LocatedExpression:
-        try:
-            return LocatedExpression(key, parse(text, aliases))
-        except ExpressionError as error:
-            mistakes.append(loaded.mistake(key, str(error)))
-            return LocatedExpression(key, parse("0"))
+        return LocatedExpression(key, parse(text, aliases))
 
     def rule(index: int, name: str) -> ClassRule:
-        table, key = _class_table(config.classes[name]), ("classes", name)
+        table, key = class_table(config.classes[name]), ("classes", name)
         cut = located(key if isinstance(config.classes[name], str) else (*key, "cut"), table.cut)
         if table.weight is None:
             return ClassRule(index, cut, located(("data", "weight"), config.data.weight))
         return ClassRule(index, cut, located((*key, "weight"), table.weight))
 
-    recipe = Recipe(
+    return Recipe(
         loaded=loaded,
         classes=tuple(config.classes),
         signal=list(config.classes).index(config.signal_class),
@@ -218,36 +177,6 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
         event_id=tuple(config.data.event_id),
         test=located(("split", "test"), config.split.test) if isinstance(config.split.test, str) else None,
     )
-    if mistakes:
-        raise ConfigError(dict.fromkeys(mistakes))
-    _refuse_leaks(recipe)
-    return recipe
-
-
-def _class_table(spec: str | ClassTable) -> ClassTable:
-    return ClassTable(cut=spec) if isinstance(spec, str) else spec
-
-
-def _refuse_leaks(recipe: Recipe) -> None:
-    """Refuses features that read a branch by which a class is defined.
-
-    Raises:
-        ConfigError: there are such features; all are listed.
-    """
-    labels: dict[str, str] = {}
-    for rule, (name, spec) in zip(recipe.class_rules, recipe.loaded.config.classes.items(), strict=True):
-        table = _class_table(spec)
-        if table.files is None and table.tree is None:
-            labels = dict.fromkeys(rule.cut.expression.branches, name) | labels
-    mistakes = []
-    for feature, located in recipe.features:
-        for branch in sorted(located.expression.branches & labels.keys()):
-            message = f"the feature {feature.name!r} reads {branch!r}, which defines the class {labels[branch]!r}"
-            mistakes.append(
-                recipe.loaded.mistake(located.key, f"{message}: the models would learn the label; leave it out")
-            )
-    if mistakes:
-        raise ConfigError(mistakes)
 
 
 def without_models(recipe: Recipe, names: Iterable[str]) -> Recipe:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,25 +54,46 @@ class BranchSummary:
 
 @dataclass(frozen=True, slots=True)
 class TableSummary:
-    """One tree, of which `n_read` entries were read; `n_duplicates` rows repeat an earlier one in every flat branch."""
+    """One tree.
+
+    Attributes:
+        name: the file and tree.
+        n_entries, n_read: the number of entries, and of those that were read.
+        branches: those that were asked for.
+        n_duplicates: the number of rows that repeat an earlier one in every flat branch; 0 if only some were asked for.
+        n_branches: the number of branches of the tree.
+    """
 
     name: str
     n_entries: int
     n_read: int
     branches: tuple[BranchSummary, ...]
     n_duplicates: int
+    n_branches: int = 0
 
 
-def inspect(table: Table, with_ranges: bool = True) -> TableSummary:
-    """Returns a summary of a tree from its first million entries, or of its types alone if not `with_ranges`."""
-    kinds = table.kinds(table.names)
+def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Returns the names that one of the patterns matches, such as `P.cal.*`; all of them if there is no pattern.
+
+    A name that is written as it is matches too, whatever `[` in it would mean as a pattern.
+    """
+    return [n for n in names if not patterns or n in patterns or any(fnmatchcase(n, p) for p in patterns)]
+
+
+def inspect(table: Table, with_ranges: bool = True, patterns: Sequence[str] = ()) -> TableSummary:
+    """Returns a summary of a tree from its first million entries, or of its types alone if not `with_ranges`.
+
+    With `patterns`, only the branches that match one of them are looked at.
+    """
+    names = matching(table.names, patterns)
+    kinds = table.kinds(names)
     if not with_ranges:
-        types = tuple(BranchSummary(n, str(kinds.get(n, "not usable"))) for n in table.names)
-        return TableSummary(str(table.source), table.n_entries, 0, types, 0)
+        types = tuple(BranchSummary(n, str(kinds.get(n, "not usable"))) for n in names)
+        return TableSummary(str(table.source), table.n_entries, 0, types, 0, len(table.names))
     n_read = min(table.n_entries, MAX_ENTRIES)
     columns: dict[str, NDArray[np.generic]] = {}
     branches = []
-    for name in table.names:
+    for name in names:
         if name not in kinds:
             branches.append(BranchSummary(name, "not usable", remarks=(table.reason(name),)))
             continue
@@ -80,7 +102,8 @@ def inspect(table: Table, with_ranges: bool = True) -> TableSummary:
             columns[name] = values
         is_text = kinds[name].number is Number.TEXT
         branches.append(summarise_text(name, values) if is_text else summarise(name, str(kinds[name]), values))
-    return TableSummary(str(table.source), table.n_entries, n_read, tuple(branches), count_duplicates(columns))
+    n_duplicates = 0 if patterns else count_duplicates(columns)
+    return TableSummary(str(table.source), table.n_entries, n_read, tuple(branches), n_duplicates, len(table.names))
 
 
 def summarise(name: str, kind: str, values: NDArray[np.generic]) -> BranchSummary:

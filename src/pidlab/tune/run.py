@@ -15,6 +15,7 @@ from pidlab.atomic import write_text
 from pidlab.config.edit import edited, flow
 from pidlab.config.load import LoadedConfig, load_config, yaml_value
 from pidlab.config.names import KeyPath
+from pidlab.config.patterns import with_branches
 from pidlab.config.schema import ClassTable, CutsModel, Evaluate, TrainableSpec
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
 from pidlab.evaluate import compare_models, evaluate_model
@@ -102,7 +103,7 @@ def tune(request: TuningRequest, resources: Resources, watcher: Watcher) -> Tuni
         TuningStopped: the user pressed Ctrl-C; the trials made so far are kept.
     """
     objective = Objective.of(request.objective)
-    loaded = load_config(request.config)
+    loaded = with_branches(load_config(request.config), watcher.remark)
     _check(request, loaded)
     space = search_space(loaded, request.model, request.search, resources.allow_import)
     database = open_database(request.database)
@@ -182,9 +183,11 @@ def _note_earlier_trials(study: Study, watcher: Watcher) -> None:
     if trials:
         running = sum(t.state == "running" for t in trials)
         others = f", {running} of which other processes are running" if running else ""
-        watcher.note(f"The study goes on: {len(trials)} trials are there{others}.")
+        watcher.remark(f"The study goes on: {len(trials)} trials are there{others}.")
     elif study.n_others:
-        watcher.note(f"A new study: the database holds {study.n_others} made with other events, settings or searches.")
+        watcher.remark(
+            f"A new study: the database holds {study.n_others} made with other events, settings or searches."
+        )
 
 
 def _make(trials: Trials, study: Study, n: int, task: Task) -> None:

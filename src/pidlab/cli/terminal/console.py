@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pidlab.cli.printable import printable
 from pidlab.credentials import without_secrets
+from pidlab.process import encodable
 
 
 class PlainConsole(Console):
@@ -19,4 +20,4 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make a string printable; rich calls this for every string, in a table or alone."""
-        return super().render_str(printable(without_secrets(text)), **options)
+        return super().render_str(encodable(printable(without_secrets(text)), self.encoding), **options)

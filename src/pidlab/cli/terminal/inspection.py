@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-
-from rich.table import Table
 
 if TYPE_CHECKING:
     from pidlab.read.inspection import BranchSummary, TableSummary
 
-
-_MANY = 1000
-"""More branches than this are printed as plain lines, since rich takes a minute to lay out a table of 50,000."""
 _LINES_AT_ONCE = 500
 _NUMBERS = ("low", "1 %", "median", "99 %", "high")
+_GAP = "  "
+_LEAST_NAME = 16
+"""Columns that a name keeps on a narrow terminal; then lines are longer than it is wide, and no digit is lost."""
+_LEAST_REMARK = 24
+"""Columns beside the numbers with which remarks stand there; with fewer they stand below the branch."""
 
 
-def inspection(summary: TableSummary, with_ranges: bool) -> Iterator[str | Table]:
-    """The lines and the table that `pidlab inspect` shows of one tree."""
-    yield f"{summary.name}: {summary.n_entries:,} entries, {len(summary.branches)} branches"
-    yield from _rows(summary, with_ranges) if len(summary.branches) <= _MANY else _lines(summary, with_ranges)
+def inspection(summary: TableSummary, with_ranges: bool, width: int | None = None) -> Iterator[str]:
+    """The lines that `pidlab inspect` shows of one tree, some hundred at a time.
+
+    Args:
+        summary: the tree.
+        with_ranges: show numbers and remarks too.
+        width: columns of the terminal, for which names are shortened in their middle and remarks are wrapped; None
+            shows everything on one line a branch.
+    """
+    listed = "" if summary.n_branches == len(summary.branches) else f", {len(summary.branches)} of them listed"
+    yield f"{summary.name}: {summary.n_entries:,} entries, {summary.n_branches} branches{listed}"
+    lines: list[str] = []
+    for line in _lines(summary.branches, with_ranges, width):
+        lines.append(line)
+        if len(lines) == _LINES_AT_ONCE:
+            yield "\n".join(lines)
+            lines = []
+    if lines:
+        yield "\n".join(lines)
     if summary.n_read < summary.n_entries and with_ranges:
         yield f"Ranges are those of the first {summary.n_read:,} entries."
     if summary.n_duplicates:
@@ -32,32 +48,49 @@ def inspection(summary: TableSummary, with_ranges: bool) -> Iterator[str | Table
         )
 
 
-def _cells(branch: BranchSummary) -> list[str]:
-    numbers = (branch.low, *branch.quantiles, branch.high)
-    return [f"{v:.4g}" if math.isfinite(v) else "–" for v in numbers] + ["; ".join(branch.remarks)]
+def shortened(name: str, width: int) -> str:
+    """The name in at most `width` columns, with … in place of its middle; its end tells branches apart, too."""
+    if len(name) <= width:
+        return name
+    end = width // 2
+    return f"{name[: width - end - 1]}…{name[len(name) - end :]}"
 
 
-def _rows(summary: TableSummary, with_ranges: bool) -> Iterator[Table]:
-    table = Table(box=None, pad_edge=False)
-    for name in ("branch", "type", *((*_NUMBERS, "remarks") if with_ranges else ())):
-        is_text = name in ("branch", "type", "remarks")
-        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=name != "remarks")
-    for b in summary.branches:
-        table.add_row(b.name, b.kind, *(_cells(b) if with_ranges else ()))
-    yield table
+def _lines(branches: tuple[BranchSummary, ...], with_ranges: bool, width: int | None) -> Iterator[str]:
+    """A line of headings, then the lines of each branch."""
+    cells = [[b.kind, *(_numbers(b) if with_ranges else ())] for b in branches]
+    headings = ["type", *(_NUMBERS if with_ranges else ())]
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    longest = max((len(b.name) for b in branches), default=0)
+    behind = sum(len(_GAP) + n for n in widths)
+    name = longest = max(longest, len("branch"))
+    if width is not None:
+        name = min(longest, max(_LEAST_NAME, width - behind))
+    room = math.inf if width is None else width - name - behind - len(_GAP)
+    yield _line("branch".ljust(name), headings, widths, "remarks" if with_ranges and room >= _LEAST_REMARK else "")
+    for branch, row in zip(branches, cells, strict=True):
+        remarks = "; ".join(branch.remarks) if with_ranges else ""
+        beside: list[str] = [remarks]
+        if remarks and width is not None:
+            margin = name + behind + len(_GAP) if room >= _LEAST_REMARK else 4
+            beside = textwrap.wrap(remarks, max(width - margin, _LEAST_REMARK), break_on_hyphens=False)
+            beside = beside if room >= _LEAST_REMARK else ["", *beside]
+        yield _line(shortened(branch.name, name).ljust(name), row, widths, beside[0])
+        yield from (f"{' ' * margin}{line}" for line in beside[1:])
 
 
-def _lines(summary: TableSummary, with_ranges: bool) -> Iterator[str]:
-    """The same columns as lines of text, some hundred at a time."""
-    width = max(len(b.name) for b in summary.branches)
-    kind = max(len(b.kind) for b in summary.branches)
-    lines = ["  ".join(["branch".ljust(width), "type".ljust(kind), *(f"{n:>10}" for n in _NUMBERS if with_ranges)])]
-    for b in summary.branches:
-        *numbers, remarks = _cells(b)
-        more = [*(f"{n:>10}" for n in numbers), remarks] if with_ranges else []
-        lines.append("  ".join([b.name.ljust(width), b.kind.ljust(kind), *more]).rstrip())
-        if len(lines) == _LINES_AT_ONCE:
-            yield "\n".join(lines)
-            lines = []
-    if lines:
-        yield "\n".join(lines)
+def _line(name: str, cells: list[str], widths: list[int], remark: str) -> str:
+    kind, *numbers = (c.ljust(n) if not i else c.rjust(n) for i, (c, n) in enumerate(zip(cells, widths, strict=True)))
+    return _GAP.join([name, kind, *numbers, remark]).rstrip()
+
+
+def _numbers(branch: BranchSummary) -> list[str]:
+    """The least, quantiles and the largest; of integers, such as run numbers, with all digits."""
+    whole = branch.kind.startswith(("int", "unsigned"))
+    values = (branch.low, *branch.quantiles, branch.high)
+    return [_number(v, whole) if math.isfinite(v) else "–" for v in values]
+
+
+def _number(value: float, whole: bool) -> str:
+    # Above 2^53 the value is no longer exact as a double, and its last digits would be invented.
+    return f"{value:.0f}" if whole and value.is_integer() and abs(value) <= 2**53 else f"{value:.4g}"

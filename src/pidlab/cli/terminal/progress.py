@@ -73,7 +73,7 @@ class Terminal(Watcher):
 
     Args:
         console: is written to.
-        quiet: show nothing.
+        quiet: show no stages, progress and seconds, only notes.
         verbose: show the seconds of each stage and task and, if the console is no terminal, lines of progress.
     """
 
@@ -124,9 +124,16 @@ class Terminal(Watcher):
             yield _Bar(progress, progress.add_task(printable(name), total=total or None, numbers=""))
 
     def note(self, sentence: str) -> None:
-        """Print a note."""
+        """Print a note, also if only progress is to be silent: it says what a reader of the results must know."""
+        self._print(f"  note: {sentence}")
+
+    def remark(self, sentence: str) -> None:
+        """Print a note on what was chosen, unless the command is to be quiet."""
         self._say(f"  note: {sentence}")
 
     def _say(self, line: str) -> None:
         if not self._quiet:
-            self._console.print(line, highlight=False, soft_wrap=True)
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)

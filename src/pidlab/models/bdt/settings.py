@@ -7,27 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pidlab.config.tree_parameters import wrong_parameters
 from pidlab.errors import ModelError, UsageError, nearest
-
-_OWN_ARGUMENTS = {
-    **dict.fromkeys(("n_estimators", "num_boost_round", "num_round"), "n_estimators"),
-    **dict.fromkeys(("learning_rate", "eta"), "learning_rate"),
-    **dict.fromkeys(("seed", "random_state"), "seed"),
-    **dict.fromkeys(("nthread", "n_jobs"), "n_jobs"),
-    **dict.fromkeys(("device", "gpu_id"), "device"),
-    **{name: name for name in ("max_depth", "early_stopping_rounds", "subsample", "colsample_bynode")},
-}
-_FIXED = frozenset({"objective", "num_class", "process_type", "updater", "multi_strategy"})
-_TREE_PARAMETERS = frozenset(
-    {
-        *("alpha", "base_score", "booster", "colsample_bylevel", "colsample_bytree", "eval_metric"),
-        *("gamma", "grow_policy", "interaction_constraints", "lambda", "max_bin", "max_cached_hist_node"),
-        *("max_delta_step", "max_leaves", "min_child_weight", "min_split_loss", "monotone_constraints"),
-        *("num_parallel_tree", "reg_alpha", "reg_lambda", "sampling_method", "scale_pos_weight"),
-        *("tree_method", "verbosity"),
-    }
-)
-_DART_PARAMETERS = frozenset({"sample_type", "normalize_type", "rate_drop", "one_drop", "skip_drop"})
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
@@ -36,19 +17,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     Raises:
         UsageError: xgboost's trees do not have the parameter, or it is set by an argument of `BDT`.
     """
-    dart = parameters.get("booster") == "dart"
-    known = _TREE_PARAMETERS | (_DART_PARAMETERS if dart else frozenset())
-    for name in parameters:
-        if name in _OWN_ARGUMENTS:
-            raise UsageError(f"{name!r} is said by the BDT's own {_OWN_ARGUMENTS[name]!r}")
-        if name in _FIXED:
-            raise UsageError(f"{name!r} follows from the classes and cannot be set")
-        if name in _DART_PARAMETERS and not dart:
-            raise UsageError(f"{name!r} has a meaning only with booster: dart")
-        if name not in known:
-            raise UsageError(f"xgboost's trees have no parameter {name!r}: {nearest(name, known | {*_OWN_ARGUMENTS})}")
-    if parameters.get("booster", "gbtree") not in ("gbtree", "dart"):
-        raise UsageError(f"booster: {parameters['booster']!r} makes no trees; gbtree and dart do")
+    for _, message in wrong_parameters(parameters):
+        raise UsageError(message)
 
 
 def training_device(asked: str) -> str:
