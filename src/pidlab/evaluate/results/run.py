@@ -68,6 +68,7 @@ class Results:
         correlation: class to the linear correlation (d, d) of the features; NaN for a constant feature.
         notes: remarks for every reader, in sentences.
         importance: model to the importance of its features.
+        reference: the model that the ratio panel of ROC figures divides by; empty: `plots` chooses one.
         labels: feature or spectator to its axis label with unit, TeX between dollars; the default is its name.
     """
 
@@ -84,6 +85,7 @@ class Results:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     importance: Mapping[str, Importance] = field(default_factory=dict)
+    reference: str = ""
 
     @property
     def ordinary_comparisons(self) -> tuple[Comparison, ...]:

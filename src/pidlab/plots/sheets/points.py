@@ -13,7 +13,7 @@ from pidlab.evaluate.results import ModelResult, Results, Roc
 from pidlab.plots.roc import roc, roc_pairs, roc_ratio
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import model_styles, new_figure
+from pidlab.plots.style import model_styles, new_figure, pair_styles
 
 _MOST_POINTS = 200
 
@@ -24,30 +24,47 @@ def rocs(results: Results) -> Iterator[Sheet]:
     main = "rest" if "rest" in against else next(iter(against), "")
     models = list(results.models.values())
     for other in against:
+        reference = _reference(models, other, results.reference)
         suffix = "" if other == main else f"_{root_key(other)}"
         yield Sheet(
             name="roc" if other == main else f"roc_{other}",
             title=f"ROC: {results.signal} against {other}",
             alt=(
                 f"ROC curves: rejection of {other} over the efficiency of {results.signal} with 68.3 % bands, for "
-                f"{', '.join(results.models)}; below it the ratio to {_reference(models, other).name}."
+                f"{', '.join(results.models)}; below it the ratio to {reference.name}{_mixed(reference)}."
             ),
-            draw=partial(_roc, models, other),
+            draw=partial(_roc, models, other, reference),
             numbers=partial(_roc_table, models, other),
             section="first" if other == main else "points",
             objects=(f"*/rejection{suffix}", f"*/roc{suffix}"),
         )
 
 
-def _reference(models: Sequence[ModelResult], against: str) -> ModelResult:
-    """Returns the optimised cuts, which the others must beat; the first model with a curve if there are none."""
-    curves = [m for m in models if against in m.roc and not m.fixed_cut] or list(models)
-    return next((m for m in curves if m.kind == "cuts"), curves[0])
+def _reference(models: Sequence[ModelResult], against: str, chosen: str) -> ModelResult:
+    """Returns the model that the others are divided by.
+
+    It is the chosen one, else a user's own cuts, else optimised cuts, else the first model with a curve. A fixed cut
+    can be one only if some candidate of `against` passes it. If there is nothing to divide, it is any of the models.
+    """
+    able = [m for m in models if against in m.roc or (m.fixed_cut and _lets_some_pass(m, against))]
+    order = {"expression": 1, "cuts": 2}
+    ranked = sorted(able, key=lambda m: (m.name != chosen, order.get(m.kind, 3)))
+    return (ranked or list(models))[0]
 
 
-def _roc(models: Sequence[ModelResult], against: str) -> Figure:
-    reference, styles = _reference(models, against), model_styles([m.name for m in models])
-    if reference.fixed_cut:
+def _lets_some_pass(model: ModelResult, against: str) -> bool:
+    return any(p.misid[against].value > 0 for p in model.working_points if against in p.misid)
+
+
+def _mixed(reference: ModelResult) -> str:
+    if not reference.fixed_cut:
+        return ""
+    return ", whose one decision is mixed at random with passing all or none to reach the other efficiencies"
+
+
+def _roc(models: Sequence[ModelResult], against: str, reference: ModelResult) -> Figure:
+    styles = model_styles(models)
+    if not any(against in m.roc for m in models):
         figure = new_figure(6.8, 6.4)
         roc(models, against, figure.subplots(), styles=styles)
         return figure
@@ -103,7 +120,7 @@ def class_pairs(results: Results) -> Iterator[Sheet]:
 def _pairs(model: ModelResult) -> Figure:
     figure = new_figure(6.8, 5.2)
     n = sum(len(others) for others in model.roc_pairs.values())
-    roc_pairs(model, figure.subplots(), styles=list(model_styles([str(i) for i in range(n)]).values()))
+    roc_pairs(model, figure.subplots(), styles=pair_styles(n))
     return figure
 
 
