@@ -149,13 +149,14 @@ class Recorder(RendererBase):
         leaves out markers whose place lies outside the page, as (0, 0) does when a figure is cut to its ink.
         """
         pen, shape, placed = _copied(gc), _frozen(marker_trans), _frozen(trans)
-        if len(path.vertices) == 1:
-            x, y = placed.transform(path.vertices)[0]
+        places = placed.transform(path.vertices)
+        if len(places) == 1:
+            x, y = places[0]
             self.draw_path(gc, marker_path, shape + Affine2D().translate(x, y), rgbFace)
             return
         if not self._clipped(pen):
             marker = marker_path.get_extents(shape)
-            for point in placed.transform(path.vertices):
+            for point in places:
                 self._mark(marker.translated(*point), gc.get_linewidth() / 2)
 
         def play(to: Stage) -> None:
