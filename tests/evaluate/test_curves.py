@@ -303,7 +303,7 @@ def test_one_fraction_makes_a_feature_continuous():
     assert (len(found.edges), found.edges[0], found.edges[-1]) == (51, 0.0, 17.0)
 
 
-@pytest.mark.parametrize(("low", "high", "first", "last"), [(0.4, 0.6, 0.4, 0.6), (0.1, 0.7, 0, 1), (0.3, 0.3, 0, 1)])
+@pytest.mark.parametrize(("low", "high", "first", "last"), [(0.4, 0.6, 0.4, 0.6), (0.1, 0.9, 0, 1), (0.3, 0.3, 0, 1)])
 def test_a_probability_that_fills_little_of_its_range_has_bins_where_it_is(low, high, first, last):
     scores = {"train": np.array([low, high, np.nan], np.float32), "test": np.array([(low + high) / 2], np.float32)}
     edges = response_edges(scores, probability=True)

@@ -299,6 +299,26 @@ def test_the_ratio_is_to_the_chosen_model_or_hand_made_cuts_or_optimised_cuts_or
     assert references(FOUR)[-1] == "cuts", "hand was not measured against the rest"
 
 
+def test_the_efficiency_axis_begins_where_curves_do_and_holds_a_cut_that_all_signal_passes():
+    def range_of(first, passing):
+        low = dataclasses.replace(curve([0.0, 0.01, 0.1, 1.0]), efficiency=np.array([0.1, first, 0.95, 1.0]))
+        hand = TWO.models["hand"]
+        point = dataclasses.replace(
+            hand.working_points[0], efficiency=Measured(passing, passing - 0.01, passing, 900.0)
+        )
+        models = {
+            "hand": dataclasses.replace(hand, working_points=(point,)),
+            "mlp": dataclasses.replace(TWO.models["mlp"], roc={"pion": low}),
+        }
+        (sheet,) = rocs(dataclasses.replace(TWO, models=models))
+        with style.context():
+            return sheet.draw().axes[1].get_xlim()
+
+    assert range_of(0.3, 0.9) == (0.0, 1.0)
+    np.testing.assert_allclose(range_of(0.8, 0.9), (0.78, 1.0), rtol=1e-12)
+    assert range_of(0.3, 1.0)[1] > 1.01
+
+
 # comparisons
 
 

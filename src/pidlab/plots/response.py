@@ -27,7 +27,7 @@ def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, 
     """Draw the score of `model` for each class with unit area on a log axis.
 
     Where a class has candidates of test in a bin but none of train, an arrow at the 68.3 % upper limit stands for the
-    point. The axis covers what there is, and the thresholds, if these fill less than half of it.
+    point. The axis covers what there is, and the thresholds, if these fill less than 70 % of it.
 
     Args:
         model: its `response` is drawn, "test" as outlines, which are filled for up to two classes, and "train" as
@@ -62,7 +62,8 @@ def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, 
 
 def _filled(histogram: Histogram, ax: Axes, style: LineStyle) -> Any:
     colour = {"facecolor": (style.colour, 0.3), "edgecolor": style.colour}
-    drawn = draw_density(histogram, ax, errors=False, histtype="fill", linestyle=style.line, **colour)
+    line = {"linestyle": style.line, "linewidth": 1.0}
+    drawn = draw_density(histogram, ax, errors=False, histtype="fill", **line, **colour)
     return None if drawn is None else drawn.stairs
 
 
@@ -91,7 +92,7 @@ def _heights(drawn: Any) -> list[float]:
 
 
 def _zoom(model: ModelResult, ax: Axes) -> None:
-    """Limit the axis to the bins with candidates and to the thresholds if they fill less than half of the axis."""
+    """Limit the axis to the bins with candidates and to the thresholds if they fill less than 70 % of the axis."""
     histograms = [h for by_class in model.response.values() for h in by_class.values()]
     if not histograms:
         return
@@ -100,7 +101,7 @@ def _zoom(model: ModelResult, ax: Axes) -> None:
     if len(filled):
         marked = [p.threshold for p in model.working_points if edges[0] <= p.threshold <= edges[-1]]
         low, high = min([edges[filled[0]], *marked]), max([edges[filled[-1] + 1], *marked])
-        if high - low < 0.5 * (edges[-1] - edges[0]):
+        if high - low < 0.7 * (edges[-1] - edges[0]):
             margin = 0.05 * (high - low)
             ax.set_xlim(low - margin, high + margin)
 

@@ -72,8 +72,22 @@ def _roc(models: Sequence[ModelResult], against: str, reference: ModelResult) ->
     roc(models, against, axes[0], styles=styles)
     roc_ratio(models, against, axes[1], reference=reference, styles=styles)
     label_bottom(axes)
-    axes[1].set_xlim(0.0, 1.0)
+    axes[1].set_xlim(*_efficiency_range(models, against))
     return figure
+
+
+def _efficiency_range(models: Sequence[ModelResult], against: str) -> tuple[float, float]:
+    """Returns the limits of the efficiency axis: 0 and 1, unless there is nothing below 0.5.
+
+    Curves begin where the first candidate of `against` passes. A cut that all signal passes stands at 1 with its whole
+    symbol.
+    """
+    fixed = [p.efficiency.value for m in models if m.fixed_cut for p in m.working_points if against in p.misid]
+    curves = [m.roc[against] for m in models if against in m.roc]
+    starts = [float(c.efficiency[c.misid > 0].min()) for c in curves if np.any(c.misid > 0)]
+    first = min([*starts, *fixed], default=0.0)
+    left = first - 0.1 * (1 - first) if first > 0.5 else 0.0
+    return left, (1.0 + 0.02 * (1 - left) if max(fixed, default=0.0) > 0.98 else 1.0)
 
 
 def _roc_table(models: Sequence[ModelResult], against: str) -> FigureTable:
