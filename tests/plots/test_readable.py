@@ -21,7 +21,7 @@ from pidlab.plots.inputs import feature
 from pidlab.plots.matrices import efficiency_map
 from pidlab.plots.recording import Recorder
 from pidlab.plots.response import response
-from pidlab.plots.roc import roc_pairs, roc_ratio
+from pidlab.plots.roc import roc, roc_pairs, roc_ratio
 from pidlab.plots.sheets.points import rocs
 
 TWO = example()
@@ -237,6 +237,27 @@ def test_a_bin_of_which_nothing_passes_has_the_upper_bound_as_a_limit(ax):
         [dataclasses.replace(one, particle="electron")], ax, styles=style.point_styles(["eff90"]), signal="electron"
     )
     assert len(arrows(ax)) == 1, "a linear axis shows the point itself"
+
+
+def test_a_cut_that_no_background_passes_is_a_lower_limit_of_its_rejection(ax):
+    hand = TWO.models["hand"]
+    nothing, bound = Measured(0.0, 0.0, 0.0004, 4000.0), Measured(np.inf, 2500.0, np.inf, 4000.0)
+    point = dataclasses.replace(hand.working_points[0], misid={"pion": nothing}, rejection={"pion": bound})
+    hand = dataclasses.replace(hand, working_points=(point,))
+    models = [hand, TWO.models["mlp"]]
+    roc(models, "pion", ax, styles=style.model_styles(models))
+    ((x, limit),) = arrows(ax)
+    assert (list(x), list(limit)) == ([point.efficiency.value], [2500.0])
+    assert ax.get_ylim()[1] > 5000
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["hand", "mlp"]
+
+
+def test_a_cut_far_above_the_curves_is_inside_the_axes(ax):
+    hand = TWO.models["hand"]
+    far = dataclasses.replace(hand.working_points[0], rejection={"pion": Measured(1e6, 8e5, 1.5e6, 4000.0)})
+    models = [dataclasses.replace(hand, working_points=(far,)), TWO.models["mlp"]]
+    roc(models, "pion", ax, styles=style.model_styles(models))
+    assert ax.get_ylim()[1] > 1.5e6
 
 
 # ratio panel

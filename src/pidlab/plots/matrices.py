@@ -87,7 +87,11 @@ def efficiency_map(one: EfficiencyMap, ax: Axes, *, labels: Mapping[str, str] = 
             place = (x[i] + x[i + 1]) / 2, (y[j] + y[j + 1]) / 2
             colour = _ink(value, "Blues", low, high)
             # Hatching would cross the number.
-            behind = {"facecolor": mesh.to_rgba(value), "linewidth": 0, "pad": 0.8} if one.thin[i, j] else None
+            behind = (
+                {"facecolor": mpl.colormaps["Blues"](Normalize(low, high)(value)), "linewidth": 0, "pad": 0.8}
+                if one.thin[i, j]
+                else None
+            )
             write_text(ax, *place, _short(value), ha="center", va="center", color=colour, bbox=behind, **font)
     # A tick inside the axes, beside a number in an outer bin, reads as a minus sign.
     ax.tick_params(which="both", direction="out", top=False, right=False)

@@ -13,6 +13,7 @@ from pidlab.evaluate.results import ModelResult, Roc, WorkingPoint
 from pidlab.measured import Array
 from pidlab.plots.style import (
     LineStyle,
+    draw_limits,
     error_lengths,
     label_axes,
     legend,
@@ -27,6 +28,8 @@ from pidlab.rounding import format_measured
 def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
     """Draw rejection of `against` over signal efficiency: curves with 68.3 % bands, and points for fixed cuts.
 
+    A fixed cut that no candidate of `against` passes is an arrow up from the 68.3 % lower limit of its rejection.
+
     Args:
         models: only those that were measured for `against` are drawn.
         against: a class, or "rest" for all others together.
@@ -38,8 +41,13 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mappin
     for model in models:
         style = styles[model.name]
         if model.fixed_cut:
-            crosses = [_cross(point, _rejection(point, against), ax, style) for point in _points(model, against)]
-            entries.extend((cross, model.name) for cross in crosses)
+            for point in _points(model, against):
+                entries.append((_cross(point, _rejection(point, against), ax, style), model.name))
+                tops.append(np.array(_rejection(point, against)))
+            for point in _nothing_passes(model, against):
+                efficiency, limit = np.array([point.efficiency.value]), np.array([point.rejection[against].low])
+                entries.append((draw_limits(ax, efficiency, limit, style, up=True), model.name))
+                tops.append(2 * limit)  # the end of the arrow
         elif against in model.roc:
             entries.append((_curve(model.roc[against], ax, style), model.name))
             tops.append(_inverse(model.roc[against].misid))
@@ -166,6 +174,12 @@ def _ratio_curve(curve: Roc, base: _Base, ax: Axes, style: LineStyle, *, is_base
 
 def _points(model: ModelResult, against: str) -> list[WorkingPoint]:
     return [point for point in model.working_points if np.isfinite(_rejection(point, against)[0])]
+
+
+def _nothing_passes(model: ModelResult, against: str) -> list[WorkingPoint]:
+    """Returns the points of which the rejection has a lower bound, but no value because no candidate passes."""
+    points = [p for p in model.working_points if against in p.rejection]
+    return [p for p in points if np.isinf(p.rejection[against].value) and 0 < p.rejection[against].low < np.inf]
 
 
 def _rejection(point: WorkingPoint, against: str) -> tuple[float, float, float]:

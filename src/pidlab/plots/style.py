@@ -347,18 +347,20 @@ def draw_density(histogram: Histogram, ax: Axes, *, errors: bool, **properties: 
     return mplhep.histplot(sumw, bins=histogram.edges, density=True, flow="none", ax=ax, **bars, **properties)[0]
 
 
-def draw_limits(ax: Axes, x: Array, limits: Array, style: LineStyle, *, up: bool = False) -> None:
+def draw_limits(ax: Axes, x: Array, limits: Array, style: LineStyle, *, up: bool = False) -> Any:
     """Draw upper limits (m,) at `x` (m,) as bars with arrows down, or lower limits with arrows up; none where NaN.
 
     They stand for points that a logarithmic axis cannot show. An arrow reaches to half of its limit, or to its double.
+    Returns the drawn artist, or None if there is none.
     """
     known = np.isfinite(limits) & (limits > 0)
-    if known.any():
-        x, limits = x[known], limits[known]
-        ax.errorbar(
-            x, limits, yerr=limits if up else limits / 2, uplims=not up, lolims=up, color=style.colour,
-            marker="_", markersize=6, markeredgewidth=1.2, linestyle="none", elinewidth=1.0, capsize=2.0,
-        )  # fmt: skip
+    if not known.any():
+        return None
+    x, limits = x[known], limits[known]
+    return ax.errorbar(
+        x, limits, yerr=limits if up else limits / 2, uplims=not up, lolims=up, color=style.colour,
+        marker="_", markersize=6, markeredgewidth=1.2, linestyle="none", elinewidth=1.0, capsize=2.0,
+    )  # fmt: skip
 
 
 def log_scale(ax: Axes, values: Array, below: float = 2.0, above: float = 2.0, least: float = 1.0) -> None:

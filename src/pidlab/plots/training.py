@@ -32,7 +32,7 @@ def learning_curve(training: Training, quantity: str, ax: Axes) -> Axes:
         values = training.history[key]
         line = "-" if sample == "train" else "--"
         marker = "." if len(values) <= 40 else ""
-        look = {"color": _COLOURS[sample], "linestyle": line, "marker": marker, "label": sample}
+        look: dict[str, Any] = {"color": _COLOURS[sample], "linestyle": line, "marker": marker, "label": sample}
         (drawn,) = ax.plot(range(1, len(values) + 1), values, **look)
         entries.append((drawn, sample))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
