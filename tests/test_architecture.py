@@ -30,16 +30,18 @@ ROWS: list[set[str]] = [
     {"models", "report", "simulate"},
     {"runs"},
     {"apply"},
-    {"export", "pipeline"},
+    {"export"},
+    {"pipeline"},
     {"runs.reproduce", "tune"},
     {"cli", ""},
 ]
 # The rooms in which a library is imported; all others ask them.
 DOORS = {
-    "awkward": {"read", "preprocess", "apply", "export", "expressions", "rootio", "simulate", "sample"},
+    "awkward": {"read", "preprocess", "apply", "export", "expressions", "pipeline", "rootio", "simulate", "sample"},
     "click": {"cli"},
     "correctionlib": {"export.correctionlib"},
     "dask": {"apply"},
+    "hist": {"pipeline.histograms"},
     "jinja2": {"report"},
     "matplotlib": {"plots"},
     "mplhep": {"plots"},
@@ -48,6 +50,7 @@ DOORS = {
     "onnxmltools": {"models.external.sklearn"},
     "onnxruntime": {"export.onnx", "models.external"},
     "optuna": {"tune"},
+    "pandas": {"models.external.sklearn", "models.missing", "pipeline"},
     "pyarrow": {"read"},
     "rich": {"cli"},
     "ruamel": {"config", "runs.bundle"},

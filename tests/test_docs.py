@@ -39,7 +39,10 @@ from real_root import needs_root
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 SAMPLES = {"shms.root": ("shms", 6000), "new.root": ("shms", 2000), "nano.root": ("nano", 6000)}
-GIVEN = {"README.md": "import uproot\narrays = uproot.open('new.root:T').arrays()\n"}
+GIVEN = {
+    "README.md": "import numpy\ny = numpy.random.default_rng(1).integers(0, 2, 1500)\n"
+    "X = numpy.random.default_rng(2).normal(y[:, None], 1, (1500, 2))\n"
+}
 QUICK = ("models.bdt.n_estimators=30", "models.mlp.epochs=2", "evaluate.robustness=null", "evaluate.importance=false")
 FENCE = re.compile(r"^```(\w+)(?: title=\"(.+?)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -131,6 +134,12 @@ def test_options_named_in_the_text_exist() -> None:
             name, *rest = words.split()
             assert name in cli.commands or name.startswith("-") or name == "COMMAND", f"{path.name}: pidlab {words}"
             assert {w for w in rest if w.startswith("--")} <= known, f"{path.name}: pidlab {words}"
+
+
+def test_every_page_is_reached_from_the_index_and_the_readme_reaches_the_index() -> None:
+    linked = set(re.findall(r"\]\((\w+\.(?:md|ipynb))", (DOCS / "index.md").read_text(encoding="utf-8")))
+    assert linked == {path.name for path in (*DOCS.glob("*.md"), *DOCS.glob("*.ipynb"))} - {"index.md"}
+    assert "](docs/index.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_wrong_option_would_be_found() -> None:
@@ -226,7 +235,7 @@ def test_the_pages_build_without_a_warning_and_ask_nobody_for_anything(tmp_path:
         assert not re.search(r"url\(['\"]?https?:|@import", sheet.read_text(encoding="utf-8")), sheet.name
     told = html.unescape((tmp_path / "site" / "api.html").read_text(encoding="utf-8"))
     for name in (
-        "pidlab.apply.arrays.LoadedRun",
+        "pidlab.pipeline.loaded.LoadedRun",
         "pidlab.models.cuts.estimator.Cuts",
         "pidlab.rootio.efficiency.tefficiency",
     ):

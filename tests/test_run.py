@@ -108,6 +108,23 @@ def test_everything_that_a_run_promises_is_there(done: Path) -> None:
     assert not [p for p in done.rglob("*") if p.suffix in (".pkl", ".pickle", ".pt", ".joblib")]
 
 
+def test_the_results_are_told_before_anything_is_drawn_and_few_figures_are_those_of_a_first_look(sample: Path) -> None:
+    few = {**CONTENT, "models": {name: CONTENT["models"][name] for name in ("hand", "fisher")}}
+    loaded = check_config(few, {}, sample / "analysis.yaml")
+    told: list[Any] = []
+
+    for figures, expected in (("none", set()), ("quick", {"roc", "response_fisher"})):
+
+        def tell(results: Any, name: str = figures) -> None:
+            told.append(results)
+            assert not [*sample.glob(f"*{name}*/metrics.json"), *sample.glob(f"*{name}*/plots/*")]
+
+        results = run(loaded, sample / figures, Resources("cpu", 2), Watcher(), figures=figures, found=tell)
+        assert told[-1] is results
+        assert {path.stem for path in (sample / figures / "plots").iterdir()} == expected
+        assert "fisher" in (sample / figures / "report.html").read_text()
+
+
 def test_metrics_have_their_schema(metrics: Any) -> None:
     assert metrics["schema"] == 1
     assert (metrics["signal"], metrics["classes"]) == ("electron", ["electron", "pion"])

@@ -2,23 +2,64 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pidlab import moved
 
 if TYPE_CHECKING:
-    from pidlab.apply.arrays import LoadedRun, load
+    from pidlab.config.schema import Config
+    from pidlab.models.bdt.estimator import BDT
+    from pidlab.models.cuts.estimator import Cuts
+    from pidlab.models.fisher import Fisher
+    from pidlab.models.logistic import Logistic
+    from pidlab.models.mlp.estimator import MLP
+    from pidlab.models.naive_bayes import NaiveBayes
+    from pidlab.pipeline.interface import compare, run
+    from pidlab.pipeline.loaded import LoadedRun, load
+    from pidlab.pipeline.result import Result
 
 __version__ = "0.1.0"
-__all__ = ["LoadedRun", "__version__", "load"]
+__all__ = [
+    "BDT",
+    "MLP",
+    "Config",
+    "Cuts",
+    "Fisher",
+    "LoadedRun",
+    "Logistic",
+    "NaiveBayes",
+    "Result",
+    "__version__",
+    "compare",
+    "load",
+    "run",
+]
+
+_PLACES = {
+    "BDT": "models.bdt.estimator",
+    "MLP": "models.mlp.estimator",
+    "Config": "config.schema",
+    "Cuts": "models.cuts.estimator",
+    "Fisher": "models.fisher",
+    "LoadedRun": "pipeline.loaded",
+    "Logistic": "models.logistic",
+    "NaiveBayes": "models.naive_bayes",
+    "Result": "pipeline.result",
+    "compare": "pipeline.interface",
+    "load": "pipeline.loaded",
+    "run": "pipeline.interface",
+}
 
 moved.install()
 
 
 def __getattr__(name: str) -> Any:
-    """`load` and `LoadedRun`, with the libraries they need, are imported when they are asked for."""
-    if name in ("LoadedRun", "load"):
-        import pidlab.apply.arrays
-
-        return getattr(pidlab.apply.arrays, name)
+    """The public names are imported, with the libraries that they need, when they are asked for."""
+    if name in _PLACES:
+        return getattr(import_module(f"pidlab.{_PLACES[name]}"), name)
     raise AttributeError(f"module 'pidlab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import Any
 
 NEW_NAMES = {
-    "pidlab.arrays": "pidlab.apply.arrays",
+    "pidlab.apply.arrays": "pidlab.pipeline.loaded",
+    "pidlab.arrays": "pidlab.pipeline.loaded",
     "pidlab.bundle": "pidlab.runs.bundle",
     "pidlab.evaluate.results_numbers": "pidlab.measured",
     "pidlab.events": "pidlab.preprocess.events",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pidlab.measured import Measured
 
+_LOPSIDED = 4 / 3
+"""The ratio of the two sides of an interval from which both are printed in a table."""
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -41,14 +43,51 @@ def format_measured(measured: Measured) -> str:
     return f"({text})×10{str(power).translate(_SUPERSCRIPTS)}" if power else text
 
 
-def format_symmetric(measured: Measured, factor: float = 1.0) -> str:
-    """Returns a number and the larger side of its interval, both times `factor`, as in "0.99898 ± 0.00020"."""
-    value, low, high, _ = measured
-    error = factor * max(high - value, value - low)
+def format_compact(measured: Measured, factor: float = 1.0) -> str:
+    """Returns a number and its error, both times `factor`, in few characters, as in "0.99898 ± 0.00020".
+
+    The error is the larger side of the interval. Where the sides differ by more than a third, or the number is within
+    an error of 0, both are given, as in "0.28 +0.13 −0.09".
+    """
+    value, low, high, _ = (factor * part for part in measured)
+    up, down = high - value, value - low
+    error = max(up, down)
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
-        return format_number(factor * value)
+        return format_number(value)
+    if min(up, down) >= 0 and (up > _LOPSIDED * down or down > _LOPSIDED * up or abs(value) <= error):
+        smaller = min(up, down) or error
+        places = decimal_places(max(smaller, 0.1 * error), error)
+        plus, minus = fixed(up, places), fixed(down, places)
+        if plus != minus:
+            return f"{fixed(value, places)} +{plus} −{minus}"
     places = decimal_places(error, error)
-    return f"{fixed(factor * value, places)} ± {fixed(error, places)}"
+    return f"{fixed(value, places)} ± {fixed(error, places)}"
+
+
+def format_percent(measured: Measured) -> str:
+    """Returns a fraction with its error in per cent, without the sign, as `format_measured` writes numbers."""
+    value, low, high, n = measured
+    return format_measured(type(measured)(100 * value, 100 * low, 100 * high, n))
+
+
+def format_share(fraction: float) -> str:
+    """Returns a fraction in per cent, without the sign, to a tenth; more digits if it would read as 0 or 100."""
+    if not math.isfinite(fraction):
+        return format_number(fraction)
+    if fraction in (0, 1):
+        return format_number(100 * fraction)
+    places = 1
+    while places < 4 and round(100 * fraction, places) in (0, 100):
+        places += 1
+    return fixed(100 * fraction, places)
+
+
+def format_factor(ratio: float) -> str:
+    """Returns a positive number to three significant digits without a power of ten, as in "3.06" and "1,370,000"."""
+    if not math.isfinite(ratio) or ratio <= 0:
+        return format_number(ratio)
+    places = 2 - math.floor(math.log10(ratio))
+    return f"{round(ratio, places):,.0f}" if places <= 0 else format_number(ratio, 3)
 
 
 def format_interval(value: float, low: float, high: float) -> str:

@@ -8,6 +8,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evaluate_samples import both_features, gaussians, hand_cuts, one_feature, sample_of
 from pidlab.config.schema import Evaluate
@@ -15,7 +17,7 @@ from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.points.working_points import choose
 from pidlab.evaluate.ranking import auc, signal_score
 from pidlab.evaluate.results import ModelResult, WorkingPoint
-from pidlab.evaluate.verdicts import Finding, sentence
+from pidlab.evaluate.verdicts import Finding, Judged, sentence
 from pidlab.measured import UNDEFINED, Measured
 
 MODELS = {"bdt": one_feature, "mlp": both_features, "hand": hand_cuts}
@@ -166,7 +168,7 @@ def test_the_sentence_about_somebodys_cuts():
     found = compared(three_samples(20_000, np.random.default_rng(8)))
     point = found["hand", "mlp"].working_points[0]
     pattern = (
-        r"at the efficiency of hand \(0\.8\d\d\), mlp lets through ([\d.]+) \[([\d.]+), ([\d.]+)\] times fewer pion, "
+        r"at the efficiency of hand \(8\d\.\d %\), mlp lets through ([\d.]+) \[([\d.]+), ([\d.]+)\] times fewer pion, "
         r"95 % interval, p [=<] [\d.e-]+ after Holm's correction for 5 comparisons"
     )
     value, low, high = map(float, re.fullmatch(pattern, point.verdict).groups())
@@ -290,21 +292,22 @@ def finding(rates, log_deviation=0.1, wide=None, fixed=(True, False)):
 def test_cuts_that_are_better_are_said_to_be():
     text = sentence(finding((0.01, 0.03)))
     times = "3.00 [2.47, 3.65] times more pion, 95 % interval"
-    assert text == f"at the efficiency of hand (0.912), mlp lets through {times}"
+    assert text == f"at the efficiency of hand (91.2 %), mlp lets through {times}"
 
 
 def test_nothing_let_through_by_either_is_no_difference():
     none = tuple(Measured(0.0, 0.0, 0.02, 100.0) for _ in range(2))
     text = sentence(finding((0.0, 0.0), float("nan"), none))
     assert (
-        text == "no difference shown: at the efficiency of hand (0.912), mlp lets through no pion and neither does hand"
+        text
+        == "no difference shown: at the efficiency of hand (91.2 %), mlp lets through no pion and neither does hand"
     )
 
 
 def test_a_rate_of_zero_leaves_the_ratio_open_above():
     wide = (Measured(0.2, 0.15, 0.25, 100.0), Measured(0.0, 0.0, 0.03, 100.0))
     text = sentence(finding((0.2, 0.0), float("nan"), wide))
-    assert "mlp lets through at least 5 times fewer pion, 95 % interval" in text
+    assert text == "at the efficiency of hand (91.2 %), no pion passed mlp: at least 5 times fewer, 95 %"
 
 
 def test_the_efficiency_of_a_signal_without_weight_is_not_known():
@@ -316,15 +319,66 @@ def test_what_a_handful_of_events_cannot_tell_is_said_in_words():
     """It was "0 [0, 137000000000] times fewer"."""
     text = sentence(finding((0.25, 0.2), log_deviation=13.0))
     assert text == (
-        "no difference shown: at the efficiency of hand (0.912), how much less or more mlp lets through than hand "
+        "no difference shown: at the efficiency of hand (91.2 %), how much less or more mlp lets through than hand "
         "is not determined by the pion of test (effectively 100)"
     )
     none = (Measured(0.2, 0.0, 0.7, 4.0), Measured(0.0, 0.0, 0.6, 4.0))
     assert "is not determined by the pion of test" in sentence(finding((0.2, 0.0), float("nan"), none))
     fewer = (Measured(0.0, 0.0, 0.03, 100.0), Measured(0.2, 0.15, 0.25, 100.0))
-    assert "mlp lets through at least 5 times more pion" in sentence(finding((0.0, 0.2), float("nan"), fewer))
+    assert sentence(finding((0.0, 0.2), float("nan"), fewer)) == (
+        "at the efficiency of hand (91.2 %), no pion passed hand: mlp lets at least 5 times more through, 95 %"
+    )
     wide = dataclasses.replace(finding((0.5, 0.25), fixed=(False, False)), deviation=0.8)
     assert sentence(wide) == (
         "no difference shown: the difference in misid of pion at hand between hand and mlp is not determined by the "
         "pion of test (effectively 100)"
     )
+
+
+rates = st.one_of(st.just(0.0), st.floats(1e-9, 1.0), st.just(-0.01))
+
+
+@settings(max_examples=300)
+@given(rates, rates, st.floats(0.0, 0.3), st.floats(1e-4, 0.3), st.floats(1e-3, 30.0), st.floats(1e-6, 0.3))
+def test_times_fewer_and_more_are_always_true_words(rate_a, rate_b, below, above, log_deviation, deviation):
+    """It was "∞ times fewer" and "1.14 [0.89, 1.46] times fewer", of which 0.89 times fewer means more."""
+    measured = tuple(Measured(r, min(r, max(r - below, 0.0)), r + above, 100.0) for r in (rate_a, rate_b))
+    both = min(rate_a, rate_b) > 0
+    found = dataclasses.replace(
+        finding((rate_a, rate_b), log_deviation if both else float("nan"), measured), deviation=deviation
+    )
+    text, ratio = sentence(found), found.ratio(wide=True)
+    assert not re.search("∞|inf|nan|e[+-]", text)
+    times = re.findall(r"([\d.,]+)(?: \[([\d.,]+), ([\d.,]+)\])? times", text)
+    assert all(float(number.replace(",", "")) >= 1 for group in times for number in group if number)
+    level = text.startswith("no difference shown")
+    winner = found.winner(Judged(found.p, found.p, 1))
+    assert level == (winner == "")
+    if not level:
+        assert winner == ("mlp" if "fewer" in text else "hand")
+        assert ("fewer" in text) != ("more" in text)
+    if "no pion passed" in text:
+        assert 0.0 in (rate_a, rate_b)
+    if " to " in text:
+        assert ratio.low <= 1 <= ratio.high
+
+
+def test_an_interval_that_reaches_from_more_to_fewer_says_both():
+    text = sentence(finding((0.114, 0.1), log_deviation=0.12))
+    assert text == (
+        "no difference shown: at the efficiency of hand (91.2 %), mlp lets through 1.14 times fewer pion, "
+        "95 % interval 1.11 times more to 1.44 times fewer"
+    )
+
+
+def test_a_sentence_says_what_the_working_points_have_on_test():
+    found = dataclasses.replace(
+        finding((0.2, 0.1), fixed=(False, False)),
+        names=("cuts", "mlp"),
+        point="eff90",
+        efficiency=0.9,
+        attained=(0.963, 0.899),
+    )
+    where = "mlp beats cuts at eff90 (compared at 90 %, on test it has 96.3 % with cuts, 89.9 % with mlp): "
+    assert sentence(found).startswith(where)
+    assert "compared at" not in sentence(dataclasses.replace(found, exact=False))

@@ -186,7 +186,7 @@ def test_an_efficiency_above_1_is_said():
         Evaluate(working_points=[0.999]),
     )
     assert tight.working_points[0].efficiency.value > 1
-    assert "efficiency at eff99_9 is 1." in tight.note
+    assert "efficiency at eff99_9 is 133.3 %, outside [0, 100]" in tight.note
     assert "outside [0, 1]" in tight.note
 
 
@@ -301,7 +301,8 @@ def test_scores_of_one_value_are_measured_without_a_warning():
     assert not found.working_points  # nothing can be decided by it: a threshold passes nothing or everything
     assert set(found.unset) == {"eff90", "eff95", "eff99"}
     assert (
-        "the same score 0.5, the lowest of all, so that a threshold passes 0 of the signal or everything" in found.note
+        "the same score 0.5, the lowest of all, so that a threshold passes 0 % of the signal or everything"
+        in found.note
     )
 
 

@@ -213,7 +213,78 @@ def test_print_leaves_out_what_paper_cannot_do(report, tmp_path):
         page.pdf(tmp_path / "report.pdf")
     finally:
         page.close()
-    assert len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "report.pdf").read_bytes())) >= 5
+    figures = report.read_text(encoding="utf-8").count("<figure ")
+    pages = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "report.pdf").read_bytes()))
+    # Two figures a row and three rows a page, and five pages of text and tables; it was nearly a page a figure.
+    assert 3 <= pages <= figures / 6 + 5
+
+
+def test_print_has_two_figures_a_row(report):
+    page = opened(report, width=690)
+    try:
+        page.media("print")
+        tops = page.ask(
+            "[...document.querySelectorAll('.gallery')].map(g => [...g.querySelectorAll('figure')]"
+            ".map(f => Math.round(f.getBoundingClientRect().top)))"
+        )
+    finally:
+        page.close()
+    of_several = [gallery for gallery in tops if len(gallery) > 1]
+    assert of_several
+    assert all(len(set(gallery)) == (len(gallery) + 1) // 2 for gallery in of_several)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A report of four classes and five models."""
+    folder = tmp_path_factory.mktemp("wide")
+    results = example(("electron", "muon", "pion", "kaon"), kinds=("cuts", "fisher", "bdt", "mlp"))
+    page = render(
+        results,
+        title="Four",
+        config_yaml="seed: 1\n",
+        manifest={},
+        figures=write(results, folder, formats=(), only={"roc"}),
+    )
+    write_report(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def test_no_table_hides_columns_on_a_wide_screen(wide):
+    """At 1400 pixels columns were hidden at the right, with room beside the table."""
+    page = opened(wide, width=1400)
+    try:
+        page.ask("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        hidden = (
+            "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+            ".map(e => e.querySelector('table').textContent.trim().slice(0, 60))"
+        )
+        assert page.ask("document.querySelectorAll('.scroll').length") > 10
+        assert page.ask(hidden) == []
+    finally:
+        page.close()
+
+
+def test_comparisons_are_folded_and_the_table_of_verdicts_comes_first(wide):
+    page = opened(wide, width=1400)
+    try:
+        assert page.ask("[...document.querySelectorAll('details.pair')].map(d => d.open)") == [False] * 10
+        assert page.ask(
+            "document.querySelector('#comparisons table').compareDocumentPosition(document.querySelector('.pair')) & 4"
+        )
+    finally:
+        page.close()
+
+
+def test_the_first_screen_holds_headline_table_and_roc(wide):
+    page = opened(wide, width=1400, height=1000)
+    try:
+        bottom = "document.querySelector('{}').getBoundingClientRect().bottom"
+        for what in (".verdict", "#models table", "#figure-roc img"):
+            assert 0 < page.ask(bottom.format(what)) <= 1000, what
+        assert page.ask("document.querySelector('#figure-roc').getBoundingClientRect().left") > 700
+    finally:
+        page.close()
 
 
 def test_the_policy_of_the_page_refuses_requests_and_other_scripts(report):

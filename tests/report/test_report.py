@@ -16,14 +16,16 @@ import pytest
 
 from example_results import example
 from pidlab.errors import OutputError
-from pidlab.evaluate.results import Results, Scoring
+from pidlab.evaluate.results import Comparison, PairedPoint, Results, Scoring
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.gallery import Picture, catalogue
 from pidlab.plots.sheets.table import FigureTable
 from pidlab.report import page as report
-from pidlab.report.page import by_auc, objects_of, render, verdict, write_report
+from pidlab.report.headline import by_auc, few_events, headline
+from pidlab.report.page import objects_of, render, write_report
+from pidlab.report.tables import models_table, robustness_table, verdict_table
 from pidlab.rootio.results.run import object_names, write_results
-from pidlab.rounding import format_measured, format_number
+from pidlab.rounding import format_measured, format_number, format_percent
 
 TWO = example()
 THREE = example(("electron", "pion", "kaon"))
@@ -126,7 +128,7 @@ def with_lead(delta):
 
 def test_the_verdict_names_the_best_model_and_its_lead():
     assert [model.name for model in by_auc(TWO)] == ["mlp", "cuts"]
-    text = verdict(with_lead(Measured(0.0300, 0.0290, 0.0312, 9.0)))
+    text = headline(with_lead(Measured(0.0300, 0.0290, 0.0312, 9.0)))
     assert text.startswith(
         f"mlp separates electron best: AUC {format_measured(TWO.models['mlp'].samples['test'].auc)} on test."
     )
@@ -135,7 +137,7 @@ def test_the_verdict_names_the_best_model_and_its_lead():
 
 @pytest.mark.parametrize(("low", "significant"), [(0.0011, True), (0.0009, False), (-0.003, False)])
 def test_a_lead_is_significant_from_two_standard_errors_on(low, significant):
-    text = verdict(with_lead(Measured(0.002, low + 1e-9, 0.003, 9.0)))
+    text = headline(with_lead(Measured(0.002, low + 1e-9, 0.003, 9.0)))
     assert ("is significant" in text, "is not significant" in text) == (significant, not significant)
 
 
@@ -144,16 +146,16 @@ def test_the_lead_is_turned_round_where_the_best_model_is_a():
         dataclasses.replace(c, a=c.b, b=c.a, delta_auc=Measured(-0.03, -0.0312, -0.029, 9.0))
         for c in TWO.comparisons[-1:]
     )
-    assert "ΔAUC = 0.0300 +0.0012 −0.0010" in verdict(dataclasses.replace(TWO, comparisons=turned))
+    assert "ΔAUC = 0.0300 +0.0012 −0.0010" in headline(dataclasses.replace(TWO, comparisons=turned))
 
 
 def test_the_verdict_without_comparison_curve_or_rival():
-    assert "was not compared event by event" in verdict(dataclasses.replace(TWO, comparisons=()))
-    assert "was not compared" in verdict(with_lead(UNDEFINED))
+    assert "was not compared event by event" in headline(dataclasses.replace(TWO, comparisons=()))
+    assert "was not compared" in headline(with_lead(UNDEFINED))
     hand = dataclasses.replace(TWO, models={"hand": TWO.models["hand"]})
-    assert verdict(hand) == "No model here has a curve, so none can be called best."
+    assert headline(hand) == "No model here has a curve, so none can be called best."
     alone = dataclasses.replace(TWO, models={"mlp": TWO.models["mlp"]})
-    assert verdict(alone).endswith("No other model has an AUC to compare with.")
+    assert headline(alone).endswith("No other model has an AUC to compare with.")
 
 
 # the page
@@ -163,19 +165,20 @@ def test_the_verdict_without_comparison_curve_or_rival():
 def test_every_model_and_number_is_there(results):
     words = Outline(page(results)).words
     for model in results.models.values():
-        numbers = [
-            m for metrics in model.samples.values() for m in (metrics.auc, metrics.accuracy, metrics.balanced_accuracy)
-        ]
+        areas = [metrics.auc for metrics in model.samples.values()]
+        rates = [m for metrics in model.samples.values() for m in (metrics.accuracy, metrics.balanced_accuracy)]
         for point in model.working_points:
-            numbers += [point.efficiency, *point.misid.values(), *point.rejection.values(), point.purity]
-        assert [format_measured(m) for m in numbers if format_measured(m) not in words] == []
+            rates += [point.efficiency, *point.misid.values(), point.purity]
+            areas += [*point.rejection.values()]
+        assert [format_measured(m) for m in areas if format_measured(m) not in words] == []
+        assert [format_percent(m) for m in rates if format_percent(m) not in words] == []
         assert model.name in words
         assert model.cut_string in words
         assert model.note in words
     for pair in results.comparisons:
         assert format_measured(pair.delta_auc) in words
         for point in pair.working_points:
-            assert format_measured(point.delta_misid) in words
+            assert format_percent(point.delta_misid) in words
     for step in results.cutflow:
         assert f"{step.name} {step.passed['electron']:,}" in words
     assert all(note in words for note in results.notes)
@@ -188,9 +191,15 @@ def test_the_sentences_against_the_hand_cuts_are_the_measured_ones():
     assert all(sentence in words for sentence in by_hand)
 
 
-def test_robustness_is_told_for_each_change_and_model():
+def test_robustness_is_told_by_what_breaks_and_a_sentence_for_the_rest():
+    """It was a row of "holds" for each of forty changes."""
     words = Outline(page()).words
-    assert "Change cuts mlp smear all 0.02 0.02 shift all holds holds drop log_npe breaks breaks" in words
+    assert "Change cuts mlp smear all 0.02 0.02 drop log_npe breaks breaks" in words
+    assert "No other change that was tried breaks a model: shift (1 of 1)." in words
+    holds = {name: dataclasses.replace(r, breaks_at=dict.fromkeys(r.breaks_at)) for name, r in TWO.robustness.items()}
+    firm = dataclasses.replace(TWO, robustness=holds)
+    assert robustness_table(firm).rows == ()
+    assert "No model breaks: smear (1 of 1), shift (1 of 1), drop (1 of 1)." in Outline(page(firm)).words
 
 
 def test_text_is_shown_as_text():
@@ -347,3 +356,116 @@ def test_scoring_and_training_time_stand_in_the_first_table():
     models = {name: dataclasses.replace(m, scoring=Scoring(50_000, 0.04)) for name, m in TWO.models.items()}
     words = Outline(page(dataclasses.replace(TWO, models=models))).words
     assert "12.3 s 1.2 M/s" in words
+
+
+# what is true
+
+
+def judged_pair(a, b, *, auc, auc_p, points=(), n=20):
+    """A comparison: ΔAUC with a standard error of .001, and (name, winner) at working points."""
+    paired = tuple(
+        PairedPoint(
+            name, "pion", 0.9, Measured(d := -0.01 if winner == b else 0.01, d - 0.002, d + 0.002, 9.0),
+            Measured(2.0, 1.5, 2.5, 9.0), f"words, p = 0.03 after Holm's correction for {n} comparisons",
+            0.001, 0.03, winner,
+        )
+        for name, winner in points
+    )  # fmt: skip
+    return Comparison(a, b, Measured(auc, auc - 0.001, auc + 0.001, 9.0), paired, auc_p, auc_p, n)
+
+
+def of_pairs(*pairs):
+    return dataclasses.replace(TWO, comparisons=pairs)
+
+
+def test_below_two_standard_errors_or_the_corrected_95_per_cent_models_are_level():
+    """It was "best" for the largest AUC whatever the lead; 3 standard errors of one pair among 40 are level, too."""
+    for auc, p in ((0.0015, 0.2), (0.003, 0.11)):
+        text = headline(of_pairs(judged_pair("cuts", "mlp", auc=auc, auc_p=p)))
+        assert text.startswith("mlp and cuts are level in AUC on test (mlp 0.97")
+        assert "none is shown to be the best" in text
+        assert "is not significant (" in text
+        assert " best: " not in text
+        assert 'class="best"' not in page(of_pairs(judged_pair("cuts", "mlp", auc=auc, auc_p=p)))
+    led = of_pairs(judged_pair("cuts", "mlp", auc=0.004, auc_p=0.003))
+    assert headline(led).startswith("mlp separates electron best: AUC ")
+    assert 'class="best"' in page(led)
+
+
+def test_no_best_that_a_working_point_contradicts():
+    beaten = judged_pair("cuts", "mlp", auc=0.004, auc_p=0.003, points=(("eff90", "mlp"), ("eff99", "cuts")))
+    text = headline(of_pairs(beaten))
+    assert text.startswith("mlp has the largest AUC ")
+    assert "but is not the best everywhere. cuts beats mlp at eff99." in text
+    assert "separates" not in text
+    level = judged_pair("cuts", "mlp", auc=0.001, auc_p=1.0, points=(("eff90", "mlp"),))
+    assert "none is shown to be the best. mlp beats cuts at eff90." in headline(of_pairs(level))
+    hand = dataclasses.replace(judged_pair("hand", "mlp", auc=math.nan, auc_p=math.nan, points=(("hand", "hand"),)))
+    ahead = judged_pair("cuts", "mlp", auc=0.004, auc_p=0.003)
+    assert "hand beats mlp at hand" in headline(of_pairs(hand, ahead))
+
+
+def test_the_table_of_verdicts_names_the_winner_or_says_level_with_difference_and_p():
+    pair = judged_pair("cuts", "mlp", auc=0.004, auc_p=0.003, points=(("eff90", "mlp"), ("eff95", "")))
+    table = verdict_table(of_pairs(pair))
+    assert table.columns == ("a – b", "AUC", "eff90, at 90 %", "eff95, at 95 %")
+    ((name, auc, eff90, eff95),) = table.rows
+    assert (name.text, auc.text, auc.below) == ("cuts – mlp", "mlp", "+0.0040 ± 0.0010, p = 0.003")
+    assert (eff90.text, eff90.strong, eff95.text, eff95.strong) == ("mlp", True, "level", False)
+    assert eff90.below == "−1.00 ± 0.20, p = 0.03"
+
+
+def test_the_look_elsewhere_of_all_pairs_is_said_once():
+    """ "after Holm's correction for 54 comparisons" stood in each of 54 sentences."""
+    words = Outline(
+        page(of_pairs(judged_pair("cuts", "mlp", auc=0.004, auc_p=0.003, points=(("eff90", "mlp"),))))
+    ).words
+    assert words.count("All 20 comparisons of this run are judged together") == 1
+    assert "words, p = 0.03 " in words
+    body = words.partition("All 20 comparisons")[2]
+    assert body.count("Holm") == 1
+
+
+def test_results_of_an_older_version_are_judged_by_their_differences():
+    (row,) = [r for r in verdict_table(TWO).rows if r[0].text == "cuts – mlp"]
+    assert {cell.text for cell in row[1:]} <= {"cuts", "mlp", "level", "–", ""}
+    assert row[1].text == "mlp"
+
+
+def test_few_effective_events_are_said():
+    test = dataclasses.replace(TWO.models["mlp"].samples["test"], n_by_class={"electron": 16.0, "pion": 4000.0})
+    rare = Measured(0.001, 0.0006, 0.0017, 4000.0)
+    points = tuple(dataclasses.replace(p, misid={"pion": rare}) for p in TWO.models["mlp"].working_points[:1])
+    mlp = dataclasses.replace(TWO.models["mlp"], samples={"test": test}, working_points=points)
+    results = dataclasses.replace(TWO, models={"mlp": mlp})
+    told = list(few_events(results))
+    assert told[0] == "Only 16 electron events of test (effectively): all that is said of them has wide intervals."
+    assert told[1].startswith("Fewer than 10 pion events of test (effectively) pass eff90 (mlp)")
+    assert all(sentence in Outline(page(results)).words for sentence in told)
+    assert list(few_events(TWO)) == []
+
+
+def test_a_point_off_its_target_is_marked_with_the_reason():
+    mlp = TWO.models["mlp"]
+    off = dataclasses.replace(
+        mlp.working_points[0], efficiency=Measured(0.963, 0.955, 0.97, 4000.0), reason="the score jumps there"
+    )
+    one = dataclasses.replace(mlp.working_points[1], threshold=off.threshold, efficiency=off.efficiency)
+    mlp = dataclasses.replace(mlp, working_points=(off, one, *mlp.working_points[2:]))
+    results = dataclasses.replace(TWO, models={**TWO.models, "mlp": mlp})
+    words = Outline(page(results)).words
+    assert "at 96.3 % *" in words
+    assert "mlp: eff90 and eff95 are one and the same decision, of efficiency 96.3 %." in words
+    assert "Off target (*): mlp eff90 96.3 %. The reason: the score jumps there." in words
+    table = models_table(results)
+    assert "at 96.3 *" in {cell.below for row in table.rows for cell in row}
+
+
+def test_shares_are_in_per_cent_everywhere():
+    """The terminal had per cent, the report fractions."""
+    words = Outline(page()).words
+    for model in TWO.models.values():
+        for point in model.working_points:
+            for rate in (point.efficiency, *point.misid.values()):
+                assert format_measured(rate) not in words
+                assert format_percent(rate) in words

@@ -30,6 +30,13 @@ JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Threads for trai
 ALLOW_IMPORT = click.option(
     "--allow-import", multiple=True, metavar="PACKAGE", help="Let models of type sklearn import it, too."
 )
+FIGURES = click.option(
+    "--figures",
+    type=click.Choice(["none", "quick", "all"]),
+    default="all",
+    show_default=True,
+    help="Figures to draw: none; quick: ROC curves and responses; `pidlab plot` draws others later.",
+)
 VERBOSE = click.option(
     "-v",
     "--verbose",
@@ -37,6 +44,26 @@ VERBOSE = click.option(
     help="Seconds of each stage; where stderr is no terminal, lines of progress too.",
 )
 
+
+class _Limits(click.ParamType[tuple[float, float]]):
+    """Two numbers, LOW,HIGH."""
+
+    name = "LOW,HIGH"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float]:
+        """Returns both numbers; anything else is a usage error."""
+        if isinstance(value, tuple):
+            return value
+        if "−" in value or "–" in value:
+            self.fail(f"{value!r} has a dash that is no minus sign; type '-'", param, ctx)
+        try:
+            low, high = (float(number) for number in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not two numbers LOW,HIGH, as in 0.8,1", param, ctx)
+        return low, high
+
+
+LIMITS = _Limits()
 STOPPED = 130
 """The exit code of a command that Ctrl-C ended, as in shells."""
 

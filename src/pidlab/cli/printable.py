@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _KEPT = "\n\t\N{ZERO WIDTH JOINER}"
@@ -16,6 +17,30 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_code(c) if c not in _KEPT and unicodedata.category(c) in _INVISIBLE else c for c in text)
+
+
+_ASCII = {
+    "±": "+-", "−": "-", "–": "-", "—": "-", "×": "x", "·": "*", "•": "*", "→": "->", "…": "...", "∞": "inf",
+    "Δ": "Delta ", "√": "sqrt ", "≥": ">=", "≤": "<=", "≈": "~", "‘": "'", "’": "'", "“": '"', "”": '"',
+}  # fmt: skip
+_POWER = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_DIGITS = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
+
+
+def encodable(text: str, encoding: str) -> str:
+    r"""The text in characters that an encoding has: signs in ASCII, such as +- for ±, and others as their codes.
+
+    An output that cannot show a character (`PYTHONIOENCODING=ascii`, a terminal of the locale C) is no reason to stop.
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        powers = _POWER.sub(lambda found: f"^{found[0].translate(_DIGITS)}", text)
+        signs = "".join(_ASCII.get(character, character) for character in powers)
+        return signs.encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def _code(character: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, PATH, resources, say, terminal
+from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, LIMITS, PATH, resources, say, terminal
 
 
 @click.command()
@@ -64,17 +65,36 @@ def reproduce(run: Path, device: str, jobs: int | None, allow_import: Sequence[s
     help="May be repeated.",
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For example style.experiment=CMS.")
-def plot(run: Path, names: Sequence[str], output: Path, formats: Sequence[str], overrides: Sequence[str]) -> None:
-    """Make figures of a finished RUN again, with other labels, in another style or format.
+@click.option("--models", metavar="NAME,NAME", help="Only these models, in this order.")
+@click.option("--reference", metavar="NAME", help="The model that ratios and differences refer to.")
+@click.option("--log/--no-log", default=None, help="Logarithmic or linear y axis.")
+@click.option("--logx/--no-logx", default=None, help="Logarithmic or linear x axis.")
+@click.option("--xlim", type=LIMITS, help="For example 0.8,1.")
+@click.option("--ylim", type=LIMITS, help="For the first panel, and all of the same quantity.")
+@click.option("--title", help="A text above the figure; TeX stands between dollars.")
+def plot(
+    run: Path,
+    names: Sequence[str],
+    output: Path,
+    formats: Sequence[str],
+    overrides: Sequence[str],
+    models: str | None,
+    **options: Any,
+) -> None:
+    """Make figures of a finished RUN again: other models, limits, labels, another style or format.
 
     Without NAME, list what there is.
     """
     from pidlab.runs.replot import figure_titles, replot
 
+    chosen = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
     if names:
-        for path in replot(run, names, output, formats, overrides):
+        for path in replot(run, names, output, formats, overrides, models=chosen, **options):
             click.echo(f"wrote {path}")
         return
+    given = [name for name, value in (("models", models), *options.items()) if value is not None]
+    if given:
+        raise click.UsageError(f"--{given[0]} needs the NAME of a figure; without options, the figures are listed")
     titles = figure_titles(run)
     for name, title in titles.items():
         click.echo(f"{name:<{max(map(len, titles))}}  {title}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, PATH, VERBOSE, resources, say, stoppable, terminal
+from pidlab.cli.options import ALLOW_IMPORT, DEVICE, FIGURES, JOBS, PATH, VERBOSE, resources, say, stoppable, terminal
 from pidlab.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _TABLE_WIDTH = 100
 @JOBS
 @ALLOW_IMPORT
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
+@FIGURES
 @VERBOSE
 @click.option("-q", "--quiet", is_flag=True, help="Only the table of results.")
 def run(
@@ -46,12 +47,13 @@ def run(
     jobs: int | None,
     allow_import: Sequence[str],
     as_json: bool,
+    figures: Any,
     verbose: bool,
     quiet: bool,
 ) -> None:
     """Load, preprocess, train, evaluate: compare the models of CONFIG and leave a run behind.
 
-    Results go to stdout, progress to stderr.
+    Results go to stdout as soon as they are known, before any figure is drawn; progress goes to stderr.
     """
     from pidlab.config.load import load_config
 
@@ -64,20 +66,23 @@ def run(
     ):
         from pidlab.pipeline import run as run_pipeline
 
-        results = run_pipeline(loaded, target, resources(device, jobs, allow_import), watcher)
+        def show(results: Results) -> None:
+            if not as_json:
+                _show(console, results)
+
+        run_pipeline(loaded, target, resources(device, jobs, allow_import), watcher, figures=figures, found=show)
         if as_json:
             click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
         else:
-            _show(console, results, target)
+            say(console, f"report: {target / 'report.html'}")
 
 
-def _show(console: Any, results: Results, target: Path) -> None:
+def _show(console: Any, results: Results) -> None:
     from pidlab.cli.terminal import results_table, sentences
 
     console.print(results_table(results), width=min(console.width, _TABLE_WIDTH))
     for sentence in sentences(results):
         say(console, f"• {sentence}")
-    say(console, f"report: {target / 'report.html'}")
 
 
 @click.command()

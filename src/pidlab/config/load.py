@@ -34,6 +34,7 @@ class LoadedConfig:
         folder: the folder to which its paths are relative.
         places: key path to `file.yaml:line:column`.
         name: the file's name without its ending.
+        arrays: name to column, if the events are arrays in memory in place of `data.files`.
     """
 
     config: Config
@@ -41,6 +42,7 @@ class LoadedConfig:
     folder: Path
     places: Mapping[KeyPath, str]
     name: str
+    arrays: Mapping[str, Any] | None = None
 
     def mistake(self, path: KeyPath, message: str) -> Mistake:
         """Returns a mistake at `path`, or at the nearest key above it that is in the file."""

@@ -280,6 +280,9 @@ class SklearnModel(Section):
         True, description="scale the features as for the network; false: features in their units, which suits trees"
     )
     features: list[str] | None = Field(None, description="the features to train on; left out: all")
+    object: bool = Field(
+        False, description="written by pidlab.compare: the estimator was given as an object, which no file holds"
+    )
 
 
 TrainableSpec = CutsModel | FisherModel | LogisticModel | NaiveBayesModel | BdtModel | MlpModel | SklearnModel

@@ -256,11 +256,13 @@ def _compare(pair: tuple[_ComparedModel, _ComparedModel], samples: _Samples) -> 
         (own,) = a.decisions.values()
         found = _findings((a, b), pair_name(a.result, b.result), efficiency, (own, _at_cut(a, b, samples)), samples)
     else:
-        theirs = {p.name: p.target for p in b.result.working_points}
-        common = [p for p in a.result.working_points if theirs.get(p.name) == p.target]
+        theirs = {p.name: p for p in b.result.working_points}
+        common = [p for p in a.result.working_points if p.name in theirs and theirs[p.name].target == p.target]
         decisions = [(a.decisions[p.name], b.decisions[p.name]) for p in common]
         found = [
-            f for p, d in zip(common, decisions, strict=True) for f in _findings((a, b), p.name, p.target, d, samples)
+            replace(f, attained=(p.efficiency.value, theirs[p.name].efficiency.value), exact=p.flat is None)
+            for p, d in zip(common, decisions, strict=True)
+            for f in _findings((a, b), p.name, p.target, d, samples)
         ]
     return Differences(a.result.name, b.result.name, area, tuple(found))
 

@@ -15,9 +15,12 @@ import numpy as np
 from pidlab.config.names import HAND
 from pidlab.config.schema import Evaluate
 from pidlab.evaluate.model import evaluate_model
+from pidlab.evaluate.points.attained import misses_target
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results import ModelResult, Training
 from pidlab.sample import FloatArray, Sample
+
+_OWN_BOX = "the box was chosen on the training sample, of whose signal it keeps {:.1f} %, and not on validation"
 
 
 def with_decisions(decisions: FloatArray, n_classes: int, signal: int) -> FloatArray:
@@ -61,10 +64,11 @@ def evaluate_decisions(
         f"Each working point has a box of its own, which kept that share of the training signal; accuracy, confusion "
         f"matrix and the comparison with train are at {points[0][0]}."
     )
+    named = [replace(r.working_points[0], name=p, target=t) for r, (p, t) in zip(alone, points, strict=True)]
     return replace(
         alone[0],
         working_points=tuple(
-            replace(r.working_points[0], name=p, target=target) for r, (p, target) in zip(alone, points, strict=True)
+            replace(p, reason=_OWN_BOX.format(100 * p.target)) if misses_target(p) else p for p in named
         ),
         maps=tuple(replace(m, working_point=p) for r, (p, _) in zip(alone, points, strict=True) for m in r.maps),
         note=f"{note} {alone[0].note}".strip(),

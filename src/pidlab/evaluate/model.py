@@ -14,6 +14,7 @@ from pidlab.evaluate.curves import pair_curves, response, response_edges, roc_cu
 from pidlab.evaluate.maps import efficiency_maps
 from pidlab.evaluate.metrics import decide, decision_matrix, sample_metrics
 from pidlab.evaluate.overtraining import overtraining
+from pidlab.evaluate.points.attained import with_reasons
 from pidlab.evaluate.points.flat_fit import flat_points
 from pidlab.evaluate.points.merit import Merit, best_point, merit_scan
 from pidlab.evaluate.points.working_points import (
@@ -96,7 +97,7 @@ def evaluate_model(
         unset = not_set(threshold_sample.score, threshold_sample.sample, options.working_points)
         warnings = warnings_about(points[: len(chosen)], threshold_sample, test.sample, source)
         followed, flatness = flat_points(chosen, threshold_sample, test, options)
-        points += tuple(followed)
+        points = with_reasons((*points, *followed), threshold_sample, test.sample, source)
     threshold = HAND_THRESHOLD if fixed_cut else options.threshold
     if not probability and points:
         threshold = points[0].threshold
@@ -168,10 +169,12 @@ def _notes(
     for point in points:
         reached = signal_efficiency(threshold_sample.score, threshold_sample.sample, point.threshold)
         if point.flat is None and reached < point.target * (1 - 1e-9):
-            notes.append(f"{point.name} is out of reach: the loosest threshold passes {reached:.4g} of the signal.")
+            notes.append(
+                f"{point.name} is out of reach: the loosest threshold passes {100 * reached:.4g} % of the signal."
+            )
         rates = {"efficiency": point.efficiency, **{f"misid of {c}": m for c, m in point.misid.items()}}
         notes += [
-            f"{what} at {point.name} is {rate.value:.4g}, outside [0, 1], as weights of both signs can give."
+            f"{what} at {point.name} is {100 * rate.value:.4g} %, outside [0, 100], as weights of both signs can give."
             for what, rate in rates.items()
             if rate.value < 0 or rate.value > 1
         ]

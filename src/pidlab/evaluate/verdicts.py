@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -17,7 +17,7 @@ from scipy import special
 from pidlab.evaluate.intervals import deviations, symmetric
 from pidlab.evaluate.results import Comparison, PairedPoint
 from pidlab.measured import Measured
-from pidlab.rounding import format_alike, format_interval, format_number
+from pidlab.rounding import format_alike, format_factor, format_interval, format_share
 
 WIDE = 0.95
 ERROR = 1 - WIDE
@@ -25,6 +25,7 @@ ERROR = 1 - WIDE
 _Z95 = deviations(WIDE)
 _UNKNOWN = 100.0
 """A bound that differs from a ratio by more than this factor is not printed, since it does not restrict the ratio."""
+_ALIKE = "as many"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Finding:
         deviation: standard deviation of the difference b - a.
         log_deviation: standard deviation of the log of the ratio a / b; NaN if a rate is not positive.
         student: factor on the deviation for the p-value and the 95 % interval, because few events determine it.
+        attained: the signal efficiency on test of each model's working point; NaN if it is not known.
+        exact: True if the decisions are moved to exactly `efficiency` for the comparison; False for flat points.
     """
 
     names: tuple[str, str]
@@ -55,6 +58,8 @@ class Finding:
     deviation: float
     log_deviation: float
     student: float = 1.0
+    attained: tuple[float, float] = (math.nan, math.nan)
+    exact: bool = True
 
     @property
     def delta(self) -> float:
@@ -84,6 +89,25 @@ class Finding:
         if self.fixed[0] and not math.isnan(self.log_deviation):
             return p_value(math.log(self.misid[0].value / self.misid[1].value), self.log_deviation)
         return p_value(self.delta, self.student * self.deviation)
+
+    @property
+    def wide_delta(self) -> tuple[float, float]:
+        """Returns the bounds of the 95 % interval of `delta`."""
+        wide = _Z95 * self.student * self.deviation
+        return self.delta - wide, self.delta + wide
+
+    def winner(self, verdict: Judged) -> str | None:
+        """Returns the name of the better model, "" if no difference is shown, None if nothing can be compared."""
+        a, b = self.names
+        if all(self.fixed) or (self.fixed[0] and math.isnan(self.efficiency)):
+            return None
+        if self.alike or not verdict.significant:
+            return ""
+        if self.fixed[0]:
+            ratio = self.ratio(wide=True)
+            return b if ratio.low > 1 else a if ratio.high < 1 else ""
+        low, high = self.wide_delta
+        return b if high < 0 else a if low > 0 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +145,21 @@ class Judged:
 
 def corrected(adjusted: float, n: int) -> str:
     """Returns a p-value and the number of comparisons that it is corrected for, in words."""
-    shown = "p < 0.0001" if adjusted < 0.0001 else f"p = {adjusted:.2g}"
-    return f"{shown} after Holm's correction for {n} comparisons"
+    return f"{format_p(adjusted)}{_correction(n)}"
+
+
+def format_p(p: float) -> str:
+    """Returns a p-value in words, as in "p = 0.03"."""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+
+
+def _correction(n: int) -> str:
+    return f" after Holm's correction for {n} comparisons"
+
+
+def among_others(verdict: str, n: int) -> str:
+    """Returns a sentence without the words on the correction for n comparisons, for a place that says them once."""
+    return verdict.replace(_correction(n), "")
 
 
 def p_value(difference: float, deviation: float) -> float:
@@ -166,7 +203,8 @@ def judged(found: Sequence[Differences]) -> tuple[Comparison, ...]:
 
 def _paired_point(f: Finding, verdict: Judged) -> PairedPoint:
     measured = f.delta_misid, f.ratio(wide=False)
-    return PairedPoint(f.point, f.particle, f.efficiency, *measured, sentence(f, verdict), verdict.p, verdict.adjusted)
+    found = PairedPoint(f.point, f.particle, f.efficiency, *measured, sentence(f, verdict), verdict.p, verdict.adjusted)
+    return replace(found, winner=f.winner(verdict))
 
 
 def _quotient(above: float, below: float) -> float:
@@ -198,49 +236,60 @@ def _at_point(finding: Finding, verdict: Judged) -> str:
     a, b = finding.names
     if finding.alike:
         return f"no difference shown: {a} and {b} decide alike at {finding.point}"
-    wide = _Z95 * finding.student * finding.deviation
-    low, high = finding.delta - wide, finding.delta + wide
+    low, high = finding.wide_delta
+    wide = (high - low) / 2
     rates = (finding.misid[0].value, finding.misid[1].value)
+    where = f"{finding.point}{_attained(finding)}"
     if low <= -1 and high >= 1:  # no difference of two fractions is excluded
-        what = f"the difference in misid of {finding.particle} at {finding.point} between {a} and {b}"
+        what = f"the difference in misid of {finding.particle} at {where} between {a} and {b}"
         return f"no difference shown: {_undetermined(finding, what)}"
-    if low <= 0 <= high or not verdict.significant:
+    winner = finding.winner(verdict)
+    if not winner:
         however = "" if low <= 0 <= high else verdict.phrase(", but ")
         rate_a, rate_b, least, most = _percents((*rates, low, high), wide)
         return (
-            f"no difference shown: misid of {finding.particle} at {finding.point} is {rate_b} % with {b} "
+            f"no difference shown: misid of {finding.particle} at {where} is {rate_b} % with {b} "
             f"and {rate_a} % with {a}, 95 % interval of the difference {least} to {most} %{however}"
         )
-    winner, loser = (b, a) if finding.delta < 0 else (a, b)
+    loser = a if winner == b else b
     nearer, further = sorted((abs(low), abs(high)))
     percents = _percents((abs(finding.delta), nearer, further, min(rates), max(rates)), wide)
     return (
-        f"{winner} beats {loser} at {finding.point}: misid of {finding.particle} {percents[0]} % lower, 95 % interval "
+        f"{winner} beats {loser} at {where}: misid of {finding.particle} {percents[0]} % lower, 95 % interval "
         f"{percents[1]} to {percents[2]} % ({percents[3]} % against {percents[4]} %){verdict.phrase(', ')}"
     )
+
+
+def _attained(finding: Finding) -> str:
+    """Returns the efficiencies that a working point has on test, in brackets; nothing if they are not known."""
+    if any(math.isnan(efficiency) for efficiency in finding.attained):
+        return ""
+    a, b = (
+        f"{format_share(efficiency)} % with {name}"
+        for efficiency, name in zip(finding.attained, finding.names, strict=True)
+    )
+    compared = f"compared at {100 * finding.efficiency:g} %, " if finding.exact else ""
+    return f" ({compared}on test it has {a}, {b})"
 
 
 def _at_cut(finding: Finding, verdict: Judged) -> str:
     a, b = finding.names
     if math.isnan(finding.efficiency):
         return f"no difference shown: the efficiency of {a} is not known, since the signal of test has no weight"
+    where = f"at the efficiency of {a} ({format_share(finding.efficiency)} %),"
+    if finding.alike:
+        return f"no difference shown: {where} {a} and {b} decide alike"
     ratio = finding.ratio(wide=True)
-    where = f"at the efficiency of {a} ({finding.efficiency:.3f}), {b} lets through"
     if math.isnan(ratio.value):
-        return f"no difference shown: {where} no {finding.particle} and neither does {a}"
-    bounds, way = (ratio.value, ratio.low, ratio.high), "fewer"
-    if ratio.value < 1:
-        bounds, way = (_quotient(1.0, ratio.value), _quotient(1.0, ratio.high), _quotient(1.0, ratio.low)), "more"
-    times = _times(*bounds)
-    if times is None:
+        return f"no difference shown: {where} {b} lets through no {finding.particle} and neither does {a}"
+    found = _times(finding, ratio)
+    if found is None:
         what = _undetermined(finding, f"how much less or more {b} lets through than {a}")
-        return f"no difference shown: at the efficiency of {a} ({finding.efficiency:.3f}), {what}"
-    found = f"{where} {times} {way} {finding.particle}, 95 % interval"
-    if ratio.low <= 1 <= ratio.high:
-        return f"no difference shown: {found}"
-    if verdict.significant:
-        return f"{found}{verdict.phrase(', ')}"
-    return f"no difference shown: {found}{verdict.phrase(', but ')}"
+        return f"no difference shown: {where} {what}"
+    if finding.winner(verdict):
+        return f"{where} {found}{verdict.phrase(', ')}"
+    however = "" if ratio.low <= 1 <= ratio.high else verdict.phrase(", but ")
+    return f"no difference shown: {where} {found}{however}"
 
 
 def _undetermined(finding: Finding, what: str) -> str:
@@ -248,16 +297,58 @@ def _undetermined(finding: Finding, what: str) -> str:
     return f"{what} is not determined by the {finding.particle} of test (effectively {finding.misid[0].n:.3g})"
 
 
-def _times(value: float, low: float, high: float) -> str | None:
-    """Returns a ratio with its interval in words, or one limit if the other is unknown; None if both are unknown."""
-    open_below, open_above = not low * _UNKNOWN >= min(value, high), not high <= max(value, low) * _UNKNOWN
+def _times(finding: Finding, ratio: Measured) -> str | None:
+    """Returns how many times fewer or more b lets through than a, in words; None if no bound restricts the ratio.
+
+    `ratio` is misid(a) / misid(b) with its 95 % interval. No number in the sentence is below 1.
+    """
+    b, particle = finding.names[1], finding.particle
+    value, low, high = ratio[:3]
+    open_below = not low > 1 and not low * _UNKNOWN >= min(value, high)
+    open_above = not high < 1 and not high <= max(value, low) * _UNKNOWN
     if math.isinf(value):
-        open_above, open_below = True, not low > 0
-    if open_below and open_above:
-        return None
-    if open_above:
-        return f"at least {format_number(low, 3)} times"
-    return f"at most {format_number(high, 3)} times" if open_below else f"{format_interval(value, low, high)} times"
+        limit = None if not low > 1 / _UNKNOWN else f"{_none_of(finding, 1)}: {_bound(low, fewer=True)}, 95 %"
+    elif value == 0:
+        limit = (
+            None if high > _UNKNOWN else f"{_none_of(finding, 0)}: {b} lets {_bound(high, fewer=False)} through, 95 %"
+        )
+    elif open_below and open_above:
+        limit = None
+    elif open_above:
+        limit = f"{b} lets through {_bound(low, fewer=True)} {particle}, 95 %"
+    elif open_below:
+        limit = f"{b} lets through {_bound(high, fewer=False)} {particle}, 95 %"
+    elif low > 1:
+        limit = f"{b} lets through {format_interval(value, low, high)} times fewer {particle}, 95 % interval"
+    elif high < 1:
+        limit = f"{b} lets through {format_interval(1 / value, 1 / high, 1 / low)} times more {particle}, 95 % interval"
+    else:
+        limit = f"{b} lets through {_side(value)} {particle}, 95 % interval {_side(low)} to {_side(high)}"
+    return limit
+
+
+def _none_of(finding: Finding, which: int) -> str:
+    """Returns that no candidate of the class passed a model, or none in the sum of weights of both signs."""
+    name = finding.names[which]
+    if finding.misid[which].value == 0:
+        return f"no {finding.particle} passed {name}"
+    return f"the weights of the {finding.particle} that pass {name} have no positive sum"
+
+
+def _bound(ratio: float, *, fewer: bool) -> str:
+    """Returns a limit on a ratio in words: it is at least (`fewer`) or at most `ratio` times fewer."""
+    if ratio in (0.0, math.inf):  # weights of both signs: a rate that is negative together with its upper bound
+        return "fewer" if ratio else "more"
+    side = _side(ratio)
+    if side == _ALIKE:
+        return f"at most {side}" if fewer else f"at least {side}"
+    return f"at least {side}" if (ratio > 1) == fewer else f"at most {side}"
+
+
+def _side(ratio: float) -> str:
+    """Returns how many times fewer (a ratio above 1) or more (below 1), in words."""
+    shown = format_factor(max(ratio, 1 / ratio))
+    return _ALIKE if shown == "1" else f"{shown} times {'fewer' if ratio > 1 else 'more'}"
 
 
 def _percents(fractions: tuple[float, ...], error: float) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from pidlab.errors import ModelError
 from pidlab.jsonfile import strict_json
+from pidlab.models.missing import MissingValues, with_names
 from pidlab.sample import FloatArray, IntArray
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -37,12 +38,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     """Base class of the estimators, with k classes and d features.
 
     A fitted estimator has `classes_` (k,), `n_features_in_` = d, and `history_`, a dict of lists with one entry an
-    epoch or round; it is empty if training has no epochs or rounds.
+    epoch or round; it is empty if training has no epochs or rounds. Estimators that need numbers for missing values
+    have what replaces them in `missing_`.
     """
 
     classes_: NDArray[Any]
     n_features_in_: int
     history_: dict[str, list[float]]
+    missing_: MissingValues | None = None
 
     @property
     def probability(self) -> bool:
@@ -119,11 +122,23 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def training_data(
-    model: Classifier, X: Any, y: Any, sample_weight: Any, *, dtype: type[np.floating[Any]], missing: bool = False
+    model: Classifier,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    dtype: type[np.floating[Any]],
+    finite: bool | Literal["allow-nan"] = True,
 ) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.float64]]:
     """Checks the input of a fit, drops rows of weight zero, and sets `classes_` and `n_features_in_` of `model`.
 
-    With `missing`, NaN means a missing value, and infinities are allowed.
+    Args:
+        model: the estimator that is trained.
+        X: (n, d) features, or a table with names.
+        y: (n,) classes.
+        sample_weight: (n,), not negative; None for 1.
+        dtype: the type of the features.
+        finite: whether all features must be finite; "allow-nan": NaN means a missing value.
 
     Returns:
         x: (m, d) of `dtype`, contiguous.
@@ -134,7 +149,7 @@ def training_data(
         TrainingDataError: weights are negative, or fewer than two classes are left.
         ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
     """
-    X, y = validate_data(model, X, y, dtype=dtype, order="C", ensure_all_finite=not missing)
+    X, y = validate_data(model, with_names(X), y, dtype=dtype, order="C", ensure_all_finite=finite)
     check_classification_targets(y)
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
     if (weight < 0).any():

@@ -11,13 +11,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, Progress, ValidationSet, posterior, read_json, training_data, write_json
+from pidlab.models.missing import MissingValues, with_names
 from pidlab.sample import FloatArray
 
 _FILE = "model.json"
 
 
 class MarginClassifier(Classifier):
-    """A classifier of finite features with margins: one, the log-odds of the second of two classes, or k for a softmax.
+    """A classifier with margins: one, the log-odds of the second of two classes, or k for a softmax.
 
     Attributes:
         kind: the key `type` of its section.
@@ -26,6 +27,11 @@ class MarginClassifier(Classifier):
 
     kind: ClassVar[str]
     arrays: ClassVar[tuple[str, ...]]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def _fit(self, x: NDArray[np.float64], label: NDArray[np.int64], weight: NDArray[np.float64]) -> None:
         """Sets the arrays from what `training_data` returns."""
@@ -47,13 +53,16 @@ class MarginClassifier(Classifier):
         validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Fits finite X (n, d), y (n,) and weights (n,) that are not negative; `validation`, `progress` are not used.
+        """Fits X (n, d), y (n,) and weights (n,) that are not negative; `validation`, `progress` are not used.
+
+        NaN in X is a missing value: it is replaced by the median, and a column that tells what is missing is added.
 
         Raises:
             TrainingDataError: weights are negative, or fewer than two classes are left.
         """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64)
-        self._fit(np.asarray(x, np.float64), label, weight)
+        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
+        self.missing_ = MissingValues.of(x)
+        self._fit(np.asarray(self.missing_.filled(x), np.float64), label, weight)
         self.history_ = {}
         return self
 
@@ -67,16 +76,21 @@ class MarginClassifier(Classifier):
         return np.asarray(posterior(self._margins(self._checked(X))), np.float64)
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """Returns the (n, k) float32 class probabilities of (n, d) finite features."""
-        return posterior(self._margins(np.asarray(X, np.float64))).astype(np.float32)
+        """Returns the (n, k) float32 class probabilities of (n, d) features."""
+        x = np.asarray(X, np.float64)
+        x = x if self.missing_ is None else np.asarray(self.missing_.filled(x), np.float64)
+        return posterior(self._margins(x)).astype(np.float32)
 
     def _checked(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
-        return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+        X = validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
+        return np.asarray(X if self.missing_ is None else self.missing_.filled(X), np.float64)
 
     def save(self, directory: Path) -> None:
         """Writes the arrays as JSON numbers, exact to the last bit."""
         content = {"type": self.kind, "parameters": self.get_params(), "classes": self.classes_.tolist()}
+        if self.missing_ is not None:
+            content["missing"] = self.missing_.to_json()
         write_json(directory / _FILE, content | {name: getattr(self, f"{name}_").tolist() for name in self.arrays})
 
     @classmethod
@@ -98,7 +112,9 @@ class MarginClassifier(Classifier):
                 if not np.isfinite(array).all():
                     raise ValueError(f"a number in {name!r} is not finite")
                 setattr(model, f"{name}_", array)
-            _, model.n_features_in_ = getattr(model, f"{cls.arrays[0]}_").shape
+            _, n_inputs = getattr(model, f"{cls.arrays[0]}_").shape
+            model.missing_ = MissingValues.from_json(content.get("missing"), n_inputs)
+            model.n_features_in_ = n_inputs if model.missing_ is None else len(model.missing_.fill)
             model._check_arrays()
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: is not a whole {cls.kind} model ({error}); make the run again") from error

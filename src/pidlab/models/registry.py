@@ -6,7 +6,7 @@ import importlib
 import inspect
 import resource
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -124,11 +124,60 @@ MODEL_TYPES: Mapping[str, ModelType] = {row.name: row for row in _ROWS}
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What training may use; `allow_import` names packages that models of type sklearn may import besides the usual."""
+    """What training may use.
+
+    Attributes:
+        device: for networks and BDTs; auto is the GPU if there is one.
+        n_jobs: number of threads; None for all cores.
+        allow_import: packages that models of type sklearn may import besides the usual.
+        objects: name of a model to the estimator that was given as an object in Python.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     n_jobs: int | None = None
     allow_import: tuple[str, ...] = ()
+    objects: Mapping[str, GivenEstimator] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenEstimator:
+    """An estimator of scikit-learn that was given as an object in Python.
+
+    Attributes:
+        estimator: is trained as a clone; a fitted one is used unchanged.
+        labels: the label of each of the k classes, as the estimator is to see them in y.
+    """
+
+    estimator: Any
+    labels: tuple[Any, ...]
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the estimator was trained before."""
+        from sklearn.exceptions import NotFittedError
+        from sklearn.utils.validation import check_is_fitted
+
+        try:
+            check_is_fitted(self.estimator)
+        except NotFittedError:
+            return False
+        return True
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether the estimator itself deals with NaN: it imputes first, or its trees send NaN to a side."""
+        from pidlab.models.external.sklearn.to_onnx import keeps_missing
+
+        first, last = _ends(self.estimator)
+        return keeps_missing(last) or type(first).__module__.startswith("sklearn.impute")
+
+
+def _ends(estimator: Any) -> tuple[Any, Any]:
+    """Returns the first and the last step of a pipeline; an estimator that is no pipeline is both."""
+    steps = getattr(estimator, "steps", None)
+    if not isinstance(steps, list) or not steps:
+        return estimator, estimator
+    return _ends(steps[0][1])[0], _ends(steps[-1][1])[1]
 
 
 def imported(place: str) -> Any:
@@ -163,15 +212,18 @@ def _check_address_space() -> None:
         )
 
 
-def check_models(loaded: LoadedConfig, allow_import: Collection[str] = ()) -> None:
+def check_models(loaded: LoadedConfig, resources: Resources) -> None:
     """Checks, before anything is read, what only the library or the file of a model can tell.
 
     Raises:
         ConfigError: a parameter is unknown to xgboost or to an estimator, the file of a model does not fit the
             configuration, or a class is of a package that is neither usual nor in `allow_import`.
     """
-    mistakes = list(external_mistakes(loaded, allow_import))
+    mistakes = list(external_mistakes(loaded, resources.allow_import))
     for name, spec in loaded.config.models.items():
+        if isinstance(spec, schema.SklearnModel) and spec.object and name not in resources.objects:
+            what = f"the {spec.estimator} was an object in Python, and only its trained form is in the run"
+            mistakes.append(loaded.mistake(("models", name, "object"), f"{what}; train it by pidlab.compare"))
         if isinstance(spec, schema.BdtModel):
             try:
                 check_parameters(spec.model_extra or {})
@@ -188,15 +240,20 @@ def build_estimator(
     seed: int,
     resources: Resources,
     working_points: Sequence[float] = (),
+    given: GivenEstimator | None = None,
 ) -> Classifier:
-    """Returns the untrained estimator that a section of the configuration describes.
+    """Returns the untrained estimator that a section of the configuration describes, or that was `given` as an object.
 
     Its constructor gets the keys of the section, and of `feature_names`, `signal`, `seed`, `device`, `n_jobs` and
     `allowed` those that it takes. Cuts get a box for each of `working_points` (signal efficiencies), and for each of
     their own `efficiencies`.
     """
+    if given is not None:
+        from pidlab.models.external.sklearn.given import GivenClassifier
+
+        return GivenClassifier(given.estimator, given.labels, given.is_fitted, tuple(features))
     estimator = estimator_class(spec.type)
-    not_passed = {"type", "features", "scaled", "figure_of_merit"}  # used before or after the training
+    not_passed = {"type", "features", "scaled", "figure_of_merit", "object"}  # used before or after the training
     options = spec.model_dump(include=type(spec).model_fields.keys() - not_passed)
     if spec.model_extra is not None:
         options["parameters"] = spec.model_extra or None

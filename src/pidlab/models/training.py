@@ -18,7 +18,7 @@ from pidlab.models.calibration import fit_calibration
 from pidlab.models.external.loading import notes_of, open_model, takes_missing
 from pidlab.models.inputs import TrainingInputs, prepare, trainable, training_weights
 from pidlab.models.model import FoldModel, Model
-from pidlab.models.registry import Resources, build_estimator
+from pidlab.models.registry import GivenEstimator, Resources, build_estimator
 from pidlab.preprocess.recipe import Recipe
 from pidlab.sample import Sample
 
@@ -50,7 +50,7 @@ def fit_model(
             notes = notes_of(columns, estimator, next(iter(parts))[0])
             return Model(name, spec.type, recipe, (FoldModel(columns, None, estimator),), None, None, notes=notes)
         assert isinstance(spec, TrainableSpec)
-        fitted = fit_parts(spec, parts, config, resources, progress)
+        fitted = fit_parts(spec, parts, config, resources, progress, resources.objects.get(name))
     except ModelError as error:
         raise ModelError(f"models.{name}: {error}") from error
     except (MemoryError, RuntimeError) as error:  # torch raises a RuntimeError if memory runs out
@@ -74,11 +74,12 @@ def fit_parts(
     config: Config,
     resources: Resources,
     progress: Progress | None,
+    given: GivenEstimator | None = None,
 ) -> tuple[FoldModel, ...]:
     """Trains one model on each (train, validation) pair; the networks of several pairs are trained together."""
     pairs = list(parts)
     if len(pairs) == 1 or not isinstance(spec, MlpModel):
-        return tuple(fit(spec, train, validation, config, resources, progress) for train, validation in pairs)
+        return tuple(fit(spec, train, validation, config, resources, progress, given) for train, validation in pairs)
     inputs = [prepare(spec, train, validation, config) for train, validation in pairs]
     tables = [(t.x, t.y, t.weight) for each in inputs for t in (each, each.validation) if t is not None]
     ends = np.cumsum([len(y) for _, y, _ in tables]).tolist()
@@ -97,12 +98,24 @@ def fit(
     config: Config,
     resources: Resources,
     progress: Progress | None,
+    given: GivenEstimator | None = None,
 ) -> FoldModel:
-    """Trains one model on `train`; `validation`, which may be empty, decides when to stop."""
-    fills_missing = isinstance(spec, SklearnModel) and not takes_missing(spec, resources.allow_import)
+    """Trains one model on `train`; `validation`, which may be empty, decides when to stop.
+
+    Args:
+        spec: the section of the model.
+        train, validation: the samples.
+        config: the configuration.
+        resources: what training may use.
+        progress: is told of the progress.
+        given: the estimator, if it was given as an object.
+    """
+    fills_missing = False
+    if isinstance(spec, SklearnModel):
+        fills_missing = not (given.takes_missing if given else takes_missing(spec, resources.allow_import))
     inputs = prepare(spec, train, validation, config, fills_missing=fills_missing)
     targets = config.evaluate.working_points
-    estimator: Any = build_estimator(spec, inputs.names, train.signal, config.seed, resources, targets)
+    estimator: Any = build_estimator(spec, inputs.names, train.signal, config.seed, resources, targets, given)
     estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation, progress=progress)
     if isinstance(spec, CutsModel) and not spec.nested:
         for target in targets:

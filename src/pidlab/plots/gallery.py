@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -20,6 +20,9 @@ from pidlab.plots.sheets import calibration, changes, flat, importance, inputs, 
 from pidlab.plots.sheets.sheet import Sheet
 from pidlab.plots.sheets.table import FigureTable
 from pidlab.plots.style import context
+
+Figures = Literal["none", "quick", "all"]
+"""Which figures a run draws: none; `quick`, the ROC curves and the response of each model; or all of them."""
 
 DPI = 120
 PLAIN = Style()
@@ -61,6 +64,12 @@ def catalogue(results: Results) -> dict[str, Sheet]:
     for sheet in chain.from_iterable(make(results) for make in _SHEETS):
         found[_unique(sanitised(sheet.name), taken)] = sheet
     return found
+
+
+def chosen(results: Results, figures: Figures) -> dict[str, Sheet]:
+    """Returns those of the sheets of `catalogue` that belong to a choice of figures."""
+    sheets = {} if figures == "none" else catalogue(results)
+    return {name: sheet for name, sheet in sheets.items() if figures == "all" or sheet.quick}
 
 
 def drawn(sheet: Sheet, name: str, style: Style = PLAIN) -> Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -122,11 +123,34 @@ def _fonts(own: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
+_MAKER: ContextVar[Callable[[float, float], Figure] | None] = ContextVar("maker", default=None)
+_KNOWN_STYLES: ContextVar[Mapping[str, LineStyle]] = ContextVar("known_styles", default=MappingProxyType({}))
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """Returns an empty figure of width x height inches that pyplot does not manage."""
+    """Returns an empty figure of width x height inches that pyplot does not manage, or what `drawing_on` makes."""
+    maker = _MAKER.get()
+    if maker is not None:
+        return maker(width, height)
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+@contextmanager
+def drawing_on(maker: Callable[[float, float], Figure], models: Iterable[ModelResult]) -> Iterator[None]:
+    """Let `maker` make what `new_figure` returns, for the length of the block.
+
+    Args:
+        maker: takes the width and the height in inches that the drawing asks for.
+        models: all models of the run, which decide the style of each if only some of them are drawn.
+    """
+    made, known = _MAKER.set(maker), _KNOWN_STYLES.set(model_styles(models))
+    try:
+        yield
+    finally:
+        _MAKER.reset(made)
+        _KNOWN_STYLES.reset(known)
 
 
 def class_styles(classes: Sequence[str], signal: str) -> dict[str, LineStyle]:
@@ -140,13 +164,15 @@ def model_styles(models: Iterable[ModelResult]) -> dict[str, LineStyle]:
 
     So a model keeps its style when models of other types are added anywhere, or models of its own type after it. The
     type decides the hue. The first model of a type has its plain colour, the second a dark tone, the third a light one,
-    and from the fourth on these repeat with other dashes and markers.
+    and from the fourth on these repeat with other dashes and markers. Inside `drawing_on` some of its models have the
+    styles that they have among all.
     """
+    known = _KNOWN_STYLES.get()
     before: dict[str, int] = {}
     styles = {}
     for model in models:
         n = before[model.kind] = before.get(model.kind, -1) + 1
-        styles[model.name] = _model_style(model.kind, n)
+        styles[model.name] = known.get(model.name) or _model_style(model.kind, n)
     return styles
 
 

@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pidlab.config.schema import Config, Style
 from pidlab.evaluate.results import Results, read_results
-from pidlab.plots.gallery import Picture, catalogue, picture, write_one
+from pidlab.plots.gallery import Figures, Picture, catalogue, chosen, picture, write_one
+from pidlab.plots.sheets.sheet import Sheet
 from pidlab.process import collect_rarely
 
 MIN_FIGURES = 15
@@ -76,9 +77,9 @@ def figure_worker(config: Config, n_processes: int) -> Iterator[FigureWorker | N
 
 @contextmanager
 def drawing(
-    folder: Path, results: Results, style: Style, worker: FigureWorker | None = None
+    folder: Path, results: Results, style: Style, worker: FigureWorker | None = None, *, figures: Figures = "all"
 ) -> Iterator[Callable[[], list[Picture]]]:
-    """Write `folder`/plots/NAME.png and NAME.pdf of every figure; the worker begins at once.
+    """Write `folder`/plots/NAME.png and NAME.pdf of the chosen figures; the worker begins at once.
 
     This process takes the figures from the front and the worker takes them from the back until they meet.
 
@@ -86,7 +87,8 @@ def drawing(
         folder: of a run, with `results.json`, which the worker reads, and the folder `plots`.
         results: those of `results.json`.
         style: label and style of an experiment.
-        worker: None draws all figures in this process.
+        worker: None draws the figures in this process; a worker is for all figures.
+        figures: which figures are drawn.
 
     Yields:
         A function that draws the figures of this process, then whatever the worker failed to deliver, and returns
@@ -97,14 +99,15 @@ def drawing(
         try:
             if worker is not None:
                 worker.begin(folder, temporary, style)
-            yield lambda: _drawn(folder, results, style, worker, temporary)
+            yield lambda: _drawn(folder, chosen(results, figures), style, worker, temporary)
         finally:
             if worker is not None:  # before the folder where it writes is removed
                 worker.stop()
 
 
-def _drawn(folder: Path, results: Results, style: Style, worker: FigureWorker | None, temporary: Path) -> list[Picture]:
-    sheets = catalogue(results)
+def _drawn(
+    folder: Path, sheets: Mapping[str, Sheet], style: Style, worker: FigureWorker | None, temporary: Path
+) -> list[Picture]:
     made: dict[str, Picture] = {}
     for name, sheet in sheets.items():
         if _claim(temporary, name):

@@ -13,7 +13,7 @@ from pidlab.config.schema import ClassTable, ExpressionModel, Feature, ScoreMode
 from pidlab.errors import ConfigError, DataError, ExpressionError, Mistake, UsageError
 from pidlab.expressions import Expression, Kind, Number, check, parse
 from pidlab.expressions.tree import Constant
-from pidlab.read import Source, Table, find_sources, has_place, with_friends
+from pidlab.read import Source, Table, absolute, find_sources, has_place, stem_of, with_friends
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,17 @@ class Recipe:
             files = table.files if table.files is not None else config.data.files
             if files is None:
                 raise ConfigError([self.loaded.mistake(("data", "files"), "no files are named for this class")])
-            tree = table.tree or config.data.tree
-            for source in find_sources(files, tree, self.loaded.folder, config.data.columns):
+            for source in self._sources(files, table.tree or config.data.tree):
                 found.setdefault(source, []).append(rule)
         befriended = with_friends(list(found), config.data.friends, self.loaded.folder, config.data.event_id)
         return {befriended[source]: rules for source, rules in found.items()}
+
+    def _sources(self, files: str | list[str], tree: str | None) -> list[Source]:
+        """Returns the inputs that a section names, or the arrays in memory that take the place of its file."""
+        if self.loaded.arrays is None:
+            return find_sources(files, tree, self.loaded.folder, self.loaded.config.data.columns)
+        path = absolute(files if isinstance(files, str) else files[0], self.loaded.folder)
+        return [Source(path, stem_of(path), held=self.loaded.arrays)]
 
     def inputs(self, files: Sequence[str], tree: str | None) -> list[Source]:
         """Returns other inputs, relative to the working folder, with the column names and friends of the configuration.

@@ -2,7 +2,7 @@
 
 from pidlab.read.find import absolute, chained, each_path, find_all, find_one, find_sources, has_place, with_friends
 from pidlab.read.formats import identity_of, is_wide, trees_in
-from pidlab.read.source import Source
+from pidlab.read.source import Source, stem_of
 from pidlab.read.table import STEP, Chunk, Table
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "has_place",
     "identity_of",
     "is_wide",
+    "stem_of",
     "trees_in",
     "with_friends",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pidlab.errors import DataError
 from pidlab.read import arrays, sql, text
-from pidlab.read.backend import Backend
+from pidlab.read.backend import Backend, ColumnsInMemory
 from pidlab.read.root import file as root_file
 from pidlab.read.root.tree import RootTree
 from pidlab.read.source import Source, format_of, stem_of
@@ -60,6 +60,8 @@ def open_source(source: Source) -> Backend:
     Raises:
         DataError: the source cannot be opened, or its format cannot be read from an address.
     """
+    if source.held is not None:
+        return ColumnsInMemory(str(source), source.held, {})
     kind, path = format_of(source.path), source.path
     if kind == "root":
         return RootTree(path, source.tree)
@@ -71,7 +73,9 @@ def open_source(source: Source) -> Backend:
 
 
 def identity_of(source: Source) -> dict[str, Any] | None:
-    """Returns what identifies the content of the source and its friends without reading it; None for a database.
+    """Returns what identifies the content of the source and its friends without reading it.
+
+    It is None for a database and for arrays in memory.
 
     Files have a length and a time of last change; ROOT files also state UUID, length and time themselves.
 
@@ -80,7 +84,7 @@ def identity_of(source: Source) -> dict[str, Any] | None:
     """
     kind, path = format_of(source.path), source.path
     friends = [identity_of(friend) for friend in source.friends]
-    if kind in ("sql", "sqlite") or None in friends:
+    if source.held is not None or kind in ("sql", "sqlite") or None in friends:
         return None
     own: dict[str, Any] = root_file.identity_of(path) if kind == "root" else {}
     if "://" not in path:

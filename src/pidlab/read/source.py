@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pidlab.credentials import address_without_secrets
 
@@ -38,6 +40,7 @@ class Source:
         event_id: the branches by which friends are matched, if they have them.
         n_entries: the number of entries that was seen when the source was found.
         first_entry: the number of entries in the inputs named before this one, where its `Entry$` begins.
+        held: name to column, for a table that is in memory; `path` is then the file that it would be written to.
     """
 
     path: str
@@ -48,8 +51,11 @@ class Source:
     event_id: tuple[str, ...] = field(default=(), compare=False)
     n_entries: int = field(default=0, compare=False)
     first_entry: int = field(default=0, compare=False)
+    held: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
+        if self.held is not None:
+            return "the arrays in memory"
         return f"{self.place}:{self.tree}" if has_trees(self.path) else self.place
 
     @property
@@ -60,7 +66,7 @@ class Source:
     @property
     def is_root(self) -> bool:
         """True for a tree of a ROOT file."""
-        return format_of(self.path) == "root"
+        return self.held is None and format_of(self.path) == "root"
 
     @property
     def key(self) -> str:

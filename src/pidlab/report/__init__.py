@@ -1,1 +1,1 @@
-"""The report: one page that opens offline."""
+"""The report: the headline and tables of results as text, and one page that opens offline."""

@@ -6,7 +6,6 @@ import base64
 import gzip
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,19 +16,21 @@ from typing import Any
 import jinja2
 
 from pidlab.errors import OutputError
-from pidlab.evaluate.results import Comparison, ModelResult, PairedPoint, Results
-from pidlab.evaluate.verdicts import ERROR, corrected, p_value
-from pidlab.measured import Measured
+from pidlab.evaluate.points.attained import misses_target
+from pidlab.evaluate.results import ModelResult, Results
+from pidlab.evaluate.verdicts import among_others
 from pidlab.plots.gallery import Picture
+from pidlab.report.headline import best_model, few_events, headline
+from pidlab.report.tables import MARK, family, remarks, robustness_table, verdict_table
 from pidlab.rootio.results.run import object_names
-from pidlab.rounding import format_measured, format_number, format_rate
+from pidlab.rounding import format_compact, format_measured, format_number, format_percent, format_rate, format_share
 
 MOST_BYTES = 20_000_000
 """A larger results.root is not embedded in the page."""
 
 _TITLES = {
-    "models": "Models", "inputs": "Inputs", "response": "Response", "points": "Working points",
-    "merit": "Figure of merit", "pairs": "Pairs of classes", "efficiency": "Efficiency",
+    "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "response": "Response",
+    "points": "Working points", "merit": "Figure of merit", "pairs": "Pairs of classes", "efficiency": "Efficiency",
     "robustness": "Robustness", "overtraining": "Overtraining", "calibration": "Calibration",
     "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "cuts": "Cut string",
     "more": "More figures", "objects": "ROOT objects", "configuration": "Configuration", "provenance": "Provenance",
@@ -89,24 +90,24 @@ def render(
         root=_base64(root),
         objects=_by_folder(objects),
         results=results,
-        verdict=verdict(results),
-        best=next((model.name for model in by_auc(results)), ""),
+        headline=headline(results),
+        few_events=list(few_events(results)),
+        best=best_model(results),
+        remarks=list(remarks(results)),
+        mark=MARK,
         against_cuts=against_hand_cuts(results),
+        family=list(family(results)),
+        verdicts=verdict_table(results),
+        robustness=robustness_table(results),
         points=_point_names(results.models.values()),
         others=[name for name in results.classes if name != results.signal],
         figures=by_section,
         objects_of=partial(objects_of, names=objects if root else ()),
-        broken=_broken(results),
         present=_present(results, by_section, with_objects=bool(objects), with_manifest=bool(manifest)),
         config_yaml=config_yaml,
-        manifest=manifest,
+        # The checksums of a finished run's files are for machines, which read them from manifest.json.
+        manifest={key: value for key, value in manifest.items() if key != "files"},
     )
-
-
-def _broken(results: Results) -> list[str]:
-    """Returns the models for which the size of change that breaks them was measured."""
-    by_hand = {name for name, model in results.models.items() if model.fixed_cut}
-    return [name for name, robust in results.robustness.items() if robust.breaks_at and name not in by_hand]
 
 
 def _present(
@@ -119,7 +120,8 @@ def _present(
         "inputs": bool(results.n),
         "response": bool(models),
         "points": bool(models),
-        "robustness": bool(_broken(results)),
+        "comparisons": bool(results.comparisons),
+        "robustness": bool(robustness_table(results).columns[1:]),
         "overtraining": any(model.overtraining for model in models),
         "learning": any(model.training for model in models),
         "cutflow": bool(results.cutflow),
@@ -167,8 +169,10 @@ def _environment() -> jinja2.Environment:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        measured=format_measured, number=format_number, rate=format_rate, json=json.dumps, data_uri=data_uri
-    )
+        measured=format_measured, number=format_number, rate=format_rate, json=json.dumps, data_uri=data_uri,
+        percent=format_percent, compact=format_compact, share=format_share, among_others=among_others,
+    )  # fmt: skip
+    environment.tests["off_target"] = misses_target
     environment.tests["nested"] = lambda value: isinstance(value, Mapping)
     environment.tests["listed"] = lambda value: isinstance(value, list | tuple)
     return environment
@@ -179,48 +183,15 @@ def data_uri(content: str, kind: str) -> str:
     return f"data:{kind};base64,{_base64(content.encode())}"
 
 
-def by_auc(results: Results) -> list[ModelResult]:
-    """Returns the models with an AUC on test, the largest first."""
-    with_curve = [
-        m for m in results.models.values() if "test" in m.samples and math.isfinite(m.samples["test"].auc.value)
-    ]
-    return sorted(with_curve, key=lambda m: -m.samples["test"].auc.value)
-
-
-def verdict(results: Results) -> str:
-    """Returns sentences on the model of largest AUC on test, and on the significance of its lead over the second."""
-    ranked = by_auc(results)
-    if not ranked:
-        return "No model here has a curve, so none can be called best."
-    best = ranked[0]
-    sentence = f"{best.name} separates {results.signal} best: AUC {format_measured(best.samples['test'].auc)} on test."
-    if len(ranked) == 1:
-        return sentence + " No other model has an AUC to compare with."
-    return f"{sentence} {_lead(results.comparisons, best.name, ranked[1].name)}"
-
-
-def _lead(comparisons: Sequence[Comparison], best: str, second: str) -> str:
-    """Returns a sentence on the lead of the best model, which holds for these two trainings, not for other seeds."""
-    found = next((c for c in comparisons if {c.a, c.b} == {best, second}), None)
-    if found is None or not math.isfinite(found.delta_auc.value):
-        return f"Its lead over {second} was not compared event by event."
-    value, low, high, n = found.delta_auc
-    lead = found.delta_auc if found.b == best else Measured(-value, -high, -low, n)
-    error = lead.value - lead.low
-    lead_text = f"Of these two trainings: its lead over {second}, ΔAUC = {format_measured(lead)} on the same events,"
-    if not error > 0:
-        return f"{lead_text} has no interval."
-    p, said = p_value(lead.value, error), f"{lead.value / error:.1f} standard errors"
-    if math.isfinite(found.auc_p_adjusted) and found.n_comparisons > 1:
-        p, said = found.auc_p_adjusted, corrected(found.auc_p_adjusted, found.n_comparisons)
-    found_to_be = "is significant" if p <= ERROR else "is not significant"
-    return f"{lead_text} {found_to_be} ({said})."
-
-
-def against_hand_cuts(results: Results) -> list[PairedPoint]:
-    """Returns the comparisons with fixed cuts, at the efficiency of these cuts."""
+def against_hand_cuts(results: Results) -> list[str]:
+    """Returns the sentences of the comparisons with fixed cuts, at the efficiency of these cuts."""
     by_hand = {name for name, model in results.models.items() if model.fixed_cut}
-    return [point for c in results.comparisons if c.a in by_hand or c.b in by_hand for point in c.working_points]
+    return [
+        among_others(point.verdict, c.n_comparisons)
+        for c in results.comparisons
+        if c.a in by_hand or c.b in by_hand
+        for point in c.working_points
+    ]
 
 
 def _point_names(models: Iterable[ModelResult]) -> list[str]:

@@ -7,11 +7,12 @@ import errno
 import fcntl
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Literal
 
+import numpy as np
 import uproot
 
 from pidlab.atomic import hidden_path, hidden_prefix
@@ -127,3 +128,20 @@ class WholeFile:
             with contextlib.suppress(OSError):  # a full disk refuses the last buffer again
                 self._handle.close()
         self._temporary.unlink(missing_ok=True)
+
+
+def write_tree(path: Path, tree: str, columns: Mapping[str, Any]) -> None:
+    """Write a ROOT file with one tree, whose branches are numpy or awkward arrays of one length.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    import awkward as ak
+
+    content = {
+        name: ak.Array(values.tolist()) if isinstance(values, np.ndarray) and values.dtype.kind == "T" else values
+        for name, values in columns.items()
+    }
+    with WholeFile(path, "zstd") as file, writing(path):
+        made = file.mktree(tree, {name: ak.type(ak.Array(values)).content for name, values in content.items()})
+        made.extend(content)

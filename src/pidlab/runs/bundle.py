@@ -206,19 +206,19 @@ def config_yaml(loaded: LoadedConfig) -> str:
     return stream.getvalue()
 
 
-def _plain_values(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
     """A section as plain values; null only if it means something else than leaving the key out."""
     if isinstance(value, BaseModel):
         fields, extra = type(value).model_fields, value.model_extra or {}
         defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
         values = {name: getattr(value, name) for name in fields} | extra
         return {
-            n: _plain_values(inner) for n, inner in values.items() if inner is not None or defaults.get(n) is not None
+            n: plain_values(inner) for n, inner in values.items() if inner is not None or defaults.get(n) is not None
         }
     if isinstance(value, Mapping):
-        return {name: _plain_values(inner) for name, inner in value.items()}
+        return {name: plain_values(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain_values(inner) for inner in value]
+        return [plain_values(inner) for inner in value]
     return value
 
 
@@ -228,7 +228,7 @@ def _address(file: str, folder: Path) -> str:
 
 
 def _resolved(config: Config, folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = _plain_values(config)
+    content: dict[str, Any] = plain_values(config)
     for section in [content["data"], *content["classes"].values()]:
         if isinstance(section, dict) and section.get("files") is not None:
             files = section["files"]

@@ -14,10 +14,12 @@ from typing import Any
 
 from pidlab import __version__
 from pidlab.config.load import LoadedConfig
+from pidlab.config.schema import Style
 from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, json_value
 from pidlab.evaluate.results import write_results as write_results_json
 from pidlab.models.base import write_json
 from pidlab.models.registry import Resources
+from pidlab.plots.gallery import Figures
 from pidlab.plots.worker import FigureWorker, drawing
 from pidlab.preprocess.events import Input
 from pidlab.report.page import render, write_report
@@ -69,26 +71,62 @@ def _device(resources: Resources) -> str:
 
 
 def write_record(
-    folder: Path, results: Results, bundle: Bundle, manifest: Mapping[str, Any], worker: FigureWorker | None = None
+    folder: Path,
+    results: Results,
+    bundle: Bundle,
+    manifest: Mapping[str, Any],
+    worker: FigureWorker | None = None,
+    *,
+    figures: Figures = "all",
 ) -> None:
-    """Write everything of a run but its models and friends; `worker` draws some of the figures."""
+    """Write everything of a run but its models and friends, with those `figures`; `worker` draws some of them."""
     write_json(folder / "metrics.json", metrics(results))
     write_results_json(folder / "results.json", results)
     write_json(folder / FILE, manifest)
-    (folder / "plots").mkdir()
     loaded = bundle.recipe.loaded
-    with drawing(folder, results, loaded.config.style, worker) as drawn:
+    page = draw_report(
+        folder, results, loaded.name, loaded.config.style, config_yaml(loaded), manifest, figures, worker
+    )
+    write_report(folder / "report.html", page)
+
+
+def draw_report(
+    folder: Path,
+    results: Results,
+    title: str,
+    style: Style,
+    config: str,
+    manifest: Mapping[str, Any],
+    figures: Figures,
+    worker: FigureWorker | None = None,
+) -> str:
+    """Write `results.root` and the figures into a folder, and return the report as HTML.
+
+    Args:
+        folder: an existing folder; if there is a worker, with `results.json`.
+        results: those of a run.
+        title: heads the report.
+        style: label and style of an experiment.
+        config: the configuration as YAML.
+        manifest: the provenance.
+        figures: which figures are drawn.
+        worker: draws some of the figures.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    (folder / "plots").mkdir()
+    with drawing(folder, results, style, worker, figures=figures) as drawn:
         write_results(folder / "results.root", results, json.dumps(manifest))
         pictures = drawn()
-    page = render(
+    return render(
         results,
-        title=loaded.name,
-        config_yaml=config_yaml(loaded),
+        title=title,
+        config_yaml=config,
         manifest=manifest,
         figures=pictures,
         root_file=folder / "results.root",
     )
-    write_report(folder / "report.html", page)
 
 
 def seal(folder: Path, manifest: Mapping[str, Any]) -> None:

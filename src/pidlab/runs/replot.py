@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 from pidlab.config.load import load_config
 from pidlab.config.schema import Config
 from pidlab.errors import OutputError, UsageError, nearest
 from pidlab.evaluate.results import Results, read_results
-from pidlab.plots.gallery import catalogue, write
+from pidlab.plots.gallery import catalogue, rendered, save
+from pidlab.plots.on_request import Options, Plots
+from pidlab.plots.on_request.canvas import Canvas
 from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 
 FORMATS = ("pdf", "png", "svg")
@@ -18,7 +21,12 @@ _MAY_CHANGE = ("style", "labels")
 
 
 def replot(
-    run: Path, names: Sequence[str], directory: Path, formats: Sequence[str], overrides: Sequence[str] = ()
+    run: Path,
+    names: Sequence[str],
+    directory: Path,
+    formats: Sequence[str],
+    overrides: Sequence[str] = (),
+    **options: Unpack[Options],
 ) -> list[Path]:
     """Write figures of the finished `run` as `directory`/NAME.FORMAT, and return their paths.
 
@@ -28,9 +36,11 @@ def replot(
         directory: is made if it does not exist.
         formats: some of `FORMATS`.
         overrides: `KEY=VALUE` of the sections `style` and `labels`.
+        options: those of `pidlab.plots.on_request.Plots`, for every figure.
 
     Raises:
-        UsageError: `run` is not the folder of a run, it has no such figure, or an override is of another section.
+        UsageError: `run` is not the folder of a run, it has no such figure, an override is of another section, or an
+            option is wrong or would change nothing.
         ModelError: a file of the run is damaged.
         OutputError: a figure cannot be written.
     """
@@ -39,17 +49,23 @@ def replot(
             raise UsageError(f"--set {override}: a figure made again changes only in {' and '.join(_MAY_CHANGE)}")
     config, results = _finished(run, overrides)
     with from_run(run):
-        known = catalogue(results)
+        plots = Plots(results, config.style)
     for name in names:
-        if name not in known:
-            raise UsageError(f"{run}: has no figure {name!r}; {nearest(name, known)}")
+        if name not in plots.names:
+            raise UsageError(f"{run}: has no figure {name!r}; {nearest(name, plots.names)}")
+    with from_run(run):
+        made = {name: _files(plots, name, formats, options) for name in names}
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{directory}: cannot be made ({error.strerror or error}); choose another by `-o`") from error
-    with from_run(run):
-        made = write(results, directory, config.style, formats=formats, only=names)
-    return [directory / f"{picture.name}.{suffix}" for picture in made for suffix in formats]
+    return [save(directory / f"{name}.{suffix}", files[suffix]) for name, files in made.items() for suffix in formats]
+
+
+def _files(plots: Plots, name: str, formats: Sequence[str], options: Options) -> dict[str, bytes]:
+    canvas = Canvas()
+    style = plots.on(canvas, name, **options)
+    return rendered(canvas.figure, name, *formats, experiment=style.experiment)
 
 
 def figure_titles(run: Path) -> dict[str, str]:

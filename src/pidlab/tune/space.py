@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pidlab.config.load import LoadedConfig, check_config, yaml_value
 from pidlab.errors import ConfigError, UsageError, nearest
-from pidlab.models.registry import MODEL_TYPES, check_models
+from pidlab.models.registry import MODEL_TYPES, Resources, check_models
 
 _RANGES = ("log", "float", "int", "logint")
 _DIGITS = 4  # of a suggested number; more would only be noise, and hard to read in a configuration
@@ -146,7 +146,7 @@ def _checked(loaded: LoadedConfig, model: str, asked: tuple[str, str, str], allo
     try:
         found = dimension(text)
         for value in found.examples:
-            check_models(with_parameters(loaded, model, {key: value}), allow_import)
+            check_models(with_parameters(loaded, model, {key: value}), Resources(allow_import=tuple(allow_import)))
     except ConfigError as error:
         raise UsageError(f"{place}: {'; '.join(m.message for m in error.mistakes)}") from error
     except UsageError as error:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from pidlab.cli.printable import printable
+from pidlab.cli.printable import encodable, printable
 from pidlab.credentials import without_secrets
 
 
@@ -18,5 +18,5 @@ class PlainConsole(Console):
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make a string printable; rich calls this for every string, in a table or alone."""
-        return super().render_str(printable(without_secrets(text)), **options)
+        """Make a string printable in the output's encoding; rich calls this for every string, alone or in a table."""
+        return super().render_str(encodable(printable(without_secrets(text)), self.encoding), **options)

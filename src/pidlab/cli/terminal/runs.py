@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from pidlab.rounding import format_symmetric
+from pidlab.rounding import format_compact
 
 if TYPE_CHECKING:
     from pidlab.export import Exported
@@ -30,7 +30,7 @@ def runs_table(runs: Sequence[Finished]) -> Table:
     for run in runs:
         others = [c for c in run.results.classes if c != run.results.signal]
         for model in run.results.models.values():
-            at = {w.name: " / ".join(format_symmetric(w.misid[o], 100.0) for o in others) for w in model.working_points}
+            at = {w.name: " / ".join(format_compact(w.misid[o], 100.0) for o in others) for w in model.working_points}
             auc = model.samples["test"].auc
             shown = "–" if not math.isfinite(auc.value) else f"{auc.value:.4f} ± {(auc.high - auc.low) / 2:.4f}"
             table.add_row(f"{run.name}:{model.name}", shown, *(at.get(name, "–") for name in names))

@@ -194,12 +194,12 @@ def not_set(score: Score, sample: Sample, targets: Sequence[float]) -> dict[str,
         if miss > MOST_MISSED:
             reasons[name] = (
                 f"{name} is not set: too few signal candidates decide it (effectively {n:.3g}), its true efficiency "
-                f"would lie {miss:.2f} away from {target:g}; give that sample more signal."
+                f"would lie {100 * miss:.0f} % away from {100 * target:g} %; give that sample more signal."
             )
         elif int(tied.sum()) > 1 and passes(known, threshold_at(part, weight, target)).all():
             reasons[name] = (
                 f"{name} is not set: {int(tied.sum())} signal candidates have the same score {lowest:g}, the lowest of "
-                f"all, so that a threshold passes {above:.3g} of the signal or everything."
+                f"all, so that a threshold passes {100 * above:.3g} % of the signal or everything."
             )
     return reasons
 
@@ -229,12 +229,13 @@ def warnings_about(
         if shared > 1 and reached - point.target > tolerance(point.target) / 2:
             notes.append(
                 f"{point.name} passes {100 * reached:.4g} % of the signal of {decided_on}: {shared} candidates there "
-                f"have the same score {passing.min():.4g}; comparisons with other models are made at {point.target:g}."
+                f"have the same score {passing.min():.4g}; comparisons with other models are made at "
+                f"{100 * point.target:g} %."
             )
         measured = np.sqrt(point.target * (1 - point.target) / n_test) if n_test > 0 else np.inf
         miss = float(np.hypot(expected_miss(n, point.target), measured))
         if miss > tolerance(point.target):
-            few[point.name] = f"{miss:.2g}"
+            few[point.name] = f"{100 * miss:.2g} %"
     if few:
         notes.append(
             f"{', '.join(few)} rest on few signal candidates (effectively {n:.3g} in {decided_on} decide, {n_test:.3g} "

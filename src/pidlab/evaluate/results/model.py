@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, WorkingPoint
-from pidlab.measured import Array, Measured
+from pidlab.measured import UNDEFINED, Array, Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +120,17 @@ class ModelResult:
     class_points: Mapping[str, tuple[WorkingPoint, ...]] = field(default_factory=dict)
     flatness: tuple[Flatness, ...] = ()
     unset: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def auc(self) -> Measured:
+        """Returns the area under the ROC curve on test; undefined for a fixed cut."""
+        return self.samples["test"].auc if "test" in self.samples else UNDEFINED
+
+    @property
+    def points(self) -> dict[str, WorkingPoint]:
+        """Returns the working points by name."""
+        return {point.name: point for point in self.working_points}
+
+    def __repr__(self) -> str:
+        points = ", ".join(f"{p.name}: efficiency {p.efficiency}" for p in self.working_points)
+        return f"<{self.kind} {self.name}: AUC {self.auc}{f'; {points}' if points else ''}>"

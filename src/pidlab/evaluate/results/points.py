@@ -33,7 +33,8 @@ class WorkingPoint:
     """A threshold that is set on validation for the `target` signal efficiency, and its rates on test.
 
     With `flat` the threshold depends on spectators, and `threshold` is the constant threshold of the same efficiency.
-    `cut_string` is the decision as a ROOT cut string, if it can be written as one.
+    `cut_string` is the decision as a ROOT cut string, if it can be written as one. `reason` says why the efficiency is
+    not the target if it misses it (`pidlab.evaluate.points.attained`); it is empty in results of older versions.
     """
 
     name: str
@@ -45,6 +46,7 @@ class WorkingPoint:
     purity: Measured
     flat: FlatThreshold | None = None
     cut_string: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ class PairedPoint:
 
     `ratio` is misid(a) / misid(b). `p` is the two-sided p-value of no difference, and `p_adjusted` that after Holm's
     correction for all comparisons that were made together. Both are NaN if nothing is compared, and in results of older
-    versions.
+    versions. `winner` is the name of the better model, empty if no difference is shown; it is None if nothing is
+    compared, and in results of older versions.
     """
 
     name: str
@@ -30,6 +31,7 @@ class PairedPoint:
     verdict: str
     p: float = math.nan
     p_adjusted: float = math.nan
+    winner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,9 @@ class Results:
         correlation: class to the linear correlation (d, d) of the features; NaN for a constant feature.
         notes: remarks for every reader, in sentences.
         importance: model to the importance of its features.
-        reference: the model that the ratio panel of ROC figures divides by; empty: `plots` chooses one.
         labels: feature or spectator to its axis label with unit, TeX between dollars; the default is its name.
+        reference: the model to which figures of all models refer; empty for a user's own cuts, or else the optimised
+            cuts, or else the first model.
     """
 
     signal: str

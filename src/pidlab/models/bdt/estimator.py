@@ -29,6 +29,7 @@ from pidlab.models.base import (
 )
 from pidlab.models.bdt.forest import Forest, check_trees, read_forest
 from pidlab.models.bdt.settings import check_parameters, feature_index, monotone_signs, reason_of, training_device
+from pidlab.models.missing import with_names
 from pidlab.models.threads import allowed_threads
 from pidlab.process import interrupt_later
 from pidlab.sample import FloatArray
@@ -130,7 +131,7 @@ class BDT(Classifier):
 
         check_parameters(self.parameters or {})
         with np.errstate(over="ignore"):  # beyond float32 counts as infinite
-            x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, missing=True)
+            x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite=False)
         settings = self._settings(x)
         try:
             train = self._matrix(_bounded(x), label, weight, settings, None)
@@ -258,7 +259,9 @@ class BDT(Classifier):
     def _checked(self, X: Any) -> FloatArray:
         check_is_fitted(self)
         with np.errstate(over="ignore"):
-            return np.asarray(validate_data(self, X, dtype=np.float32, ensure_all_finite=False, reset=False))
+            return np.asarray(
+                validate_data(self, with_names(X), dtype=np.float32, ensure_all_finite=False, reset=False)
+            )
 
     def _margins(self, x: FloatArray) -> NDArray[np.float32]:
         return self._scorer.margins(_bounded(x), min(self._n_threads(), allowed_threads()))
@@ -275,6 +278,11 @@ class BDT(Classifier):
         matrix = xgboost.DMatrix(_bounded(self._checked(X)), nthread=self._n_threads())
         self.booster_.set_param({"nthread": self._n_threads()})
         return np.asarray(self.booster_.predict(matrix, pred_contribs=True, strict_shape=True), np.float32)
+
+    @property
+    def feature_importances_(self) -> NDArray[np.float64]:
+        """Returns `importance`, by the name that scikit-learn gives it."""
+        return self.importance()
 
     def importance(self) -> NDArray[np.float64]:
         """Returns each feature's share, (d,), of the loss reduction of all splits; zeros if there is no split."""

@@ -27,6 +27,7 @@ from pidlab.models.cuts.search import (
     search_monte_carlo,
 )
 from pidlab.models.cuts.windows import Box, NestedPoint, Windows, level_scores, to_nearest_event
+from pidlab.models.missing import with_names
 from pidlab.sample import BoolArray, FloatArray
 
 _SEARCHES: Mapping[str, Callable[..., Archive]] = {
@@ -112,7 +113,7 @@ class Cuts(Classifier):
         Raises:
             ModelError: an option has an unknown feature or value, or a class has no weight.
         """
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
+        X, y = validate_data(self, with_names(X), y, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         self.classes_, index = labels(y, weight)
         self._signal_index = self._find_signal()
@@ -261,7 +262,9 @@ class Cuts(Classifier):
     def _validated(self, X: Any) -> FloatArray:
         """Returns X (n, d) after scikit-learn's checks against the training sample."""
         check_is_fitted(self, "windows_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan", reset=False)
+        X = validate_data(
+            self, with_names(X), dtype=[np.float64, np.float32], ensure_all_finite="allow-nan", reset=False
+        )
         return np.asarray(X)
 
     def __sklearn_tags__(self) -> Tags:

@@ -27,7 +27,7 @@ def external_mistakes(loaded: LoadedConfig, allowed: Collection[str] = ()) -> It
         try:
             if isinstance(spec, ImportedSpec):
                 open_model(name, loaded)
-            elif isinstance(spec, SklearnModel):
+            elif isinstance(spec, SklearnModel) and not spec.object:
                 from pidlab.models.external.sklearn.model import check_sklearn
 
                 check_sklearn(spec, allowed)

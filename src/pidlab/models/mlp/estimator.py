@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Classifier, Progress, ValidationSet, read_json, write_json
+from pidlab.models.missing import MissingValues, with_names
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch
 from pidlab.models.mlp.layers import Architecture
@@ -70,7 +71,8 @@ class _Training:
 class MLP(Classifier):
     """A fully connected network with one sigmoid output for two classes, and softmax over k outputs for more.
 
-    Features must be scaled, and missing values imputed. float64 input trains in double precision, all other input in
+    Features must be scaled. NaN is a missing value: it is replaced by the feature's median in training, and a column
+    that tells what is missing is added. float64 input trains in double precision, all other input in
     single precision. Training uses mini-batches: a weight of two is the same as two copies of an event, and a weight of
     zero the same as no event, only while all events fit into one batch (and in expectation beyond).
 
@@ -134,6 +136,11 @@ class MLP(Classifier):
     seed: int = 0
     device: str = "auto"
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def fit(
         self,
         X: Any,
@@ -147,7 +154,7 @@ class MLP(Classifier):
         """Train on X (n, d), y (n,) and weights (n,).
 
         Args:
-            X: features, scaled and without missing values.
+            X: features, scaled; NaN is a missing value.
             y: classes.
             sample_weight: not negative; None for 1.
             validation: evaluated after each epoch, for the history and early stopping.
@@ -256,11 +263,14 @@ class MLP(Classifier):
 
         Networks with layers up to 256 wide and any activation but gelu are scored by compiled code on the CPU: the
         scores of an event do not depend on the other events, and are the same on every machine. If `device` means a
-        GPU, networks with a layer of 128 or more are scored there. If a feature is NaN, the scores are NaN.
+        GPU, networks with a layer of 128 or more are scored there. If a feature is NaN, the scores are NaN, unless the
+        network was trained on missing values, which are then replaced as in training.
         """
         from pidlab.models.mlp.inference import fast_logits, has_fast_path, linked
 
         networks, x = self.networks_, np.ascontiguousarray(X, dtype=np.float32)
+        if self.missing_ is not None and self.missing_.indicators and x.shape[1] == len(self.missing_.fill):
+            x = np.ascontiguousarray(self.missing_.filled(x))
         if x.shape[1] != networks[0].n_inputs:
             raise ModelError(f"the network was trained on {networks[0].n_inputs} features; {x.shape[1]} were given")
         on_gpu = _device(self.device).type == "cuda" and max(len(w) for w in networks[0].weights) >= _SCORED_ON_GPU
@@ -287,6 +297,7 @@ class MLP(Classifier):
             "classes_dtype": self.classes_.dtype.str,
             "features": list(map(str, getattr(self, "feature_names_in_", []))),
             "swap_noise": self.swap_noise_,
+            **({} if self.missing_ is None else {"missing": self.missing_.to_json()}),
             "history": self.history_,
         }
         write_json(directory / "mlp.json", content)
@@ -312,9 +323,11 @@ class MLP(Classifier):
             model.swap_noise_ = float(content.get("swap_noise", 0.0))
             model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
             features = content["features"]
+            n_inputs = model.networks_[0].n_inputs
+            model.missing_ = MissingValues.from_json(content.get("missing"), n_inputs)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{path}: is damaged ({error!r}); make the run again") from error
-        model.n_features_in_ = model.networks_[0].n_inputs
+        model.n_features_in_ = n_inputs if model.missing_ is None else len(model.missing_.fill)
         if features:
             model.feature_names_in_ = np.array(features, dtype=object)
         if model.networks_[0].n_outputs != n_outputs(len(model.classes_)):
@@ -323,7 +336,8 @@ class MLP(Classifier):
 
     def _checked(self, X: Any, y: Any, sample_weight: Any) -> _Data:
         check(self.get_params())
-        x, y = validate_data(self, X, y, dtype=[np.float32, np.float64], order="C")
+        table = with_names(X)
+        x, y = validate_data(self, table, y, dtype=[np.float32, np.float64], order="C", ensure_all_finite="allow-nan")
         check_classification_targets(y)
         classes, label = np.unique(y, return_inverse=True)
         if len(classes) < 2:
@@ -331,18 +345,21 @@ class MLP(Classifier):
                 f"MLP needs samples of at least 2 classes, but the data contain only one class: {classes[0]!r}"
             )
         weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
-        return _Data(x, label.reshape(-1), weight, classes)
+        self.missing_ = MissingValues.of(x)
+        return _Data(self.missing_.filled(x), label.reshape(-1), weight, classes)
 
     def _validation(self, data: _Data, sample: ValidationSet) -> ValidationTensors:
         x = np.asarray(sample.x, dtype=data.x.dtype)
         y, weight = np.asarray(sample.y), np.asarray(sample.weight, dtype=np.float64)
-        if x.ndim != 2 or x.shape[1] != data.x.shape[1] or not len(x) == len(y) == len(weight):
+        if x.ndim != 2 or x.shape[1] != self.n_features_in_ or not len(x) == len(y) == len(weight):
             raise ModelError(
                 f"the validation sample has shapes x {x.shape}, y {y.shape}, weight {weight.shape}; "
-                f"expected (n, {data.x.shape[1]}), (n,), (n,)"
+                f"expected (n, {self.n_features_in_}), (n,), (n,)"
             )
+        assert self.missing_ is not None
+        x = self.missing_.filled(x)
         if not np.isfinite(x).all():
-            raise ModelError("the validation sample has missing or infinite values; impute them as in training")
+            raise ModelError("the validation sample has infinite values; the training sample has none")
         label = np.searchsorted(data.classes, y).clip(max=len(data.classes) - 1)
         if not (data.classes[label] == y).all():
             raise ModelError("the validation sample has a class that is missing in the training sample")
@@ -392,7 +409,7 @@ class MLP(Classifier):
 
     def _accept(self, template: MLP, classes: NDArray[Any], trained: Sequence[Trained], swap_noise: float) -> Self:
         self.classes_ = classes
-        self.n_features_in_ = template.n_features_in_
+        self.n_features_in_, self.missing_ = template.n_features_in_, template.missing_
         if hasattr(template, "feature_names_in_"):
             self.feature_names_in_: NDArray[Any] = template.feature_names_in_
         self.networks_ = tuple(member.network for member in trained)
@@ -402,7 +419,9 @@ class MLP(Classifier):
 
     def _valid(self, X: Any) -> FloatArray:
         check_is_fitted(self)
-        return np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], order="C", reset=False))
+        table, types = with_names(X), [np.float32, np.float64]
+        x = validate_data(self, table, dtype=types, order="C", reset=False, ensure_all_finite="allow-nan")
+        return np.asarray(x if self.missing_ is None else self.missing_.filled(x))
 
     def _reference(self, x: FloatArray, dtype: torch.dtype = torch.float64) -> NDArray[np.float64]:
         """(members, n, k) probabilities by the reference forward pass."""

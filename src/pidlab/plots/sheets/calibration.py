@@ -31,6 +31,8 @@ def calibrations(results: Results) -> Iterator[Sheet]:
                 numbers=partial(_calibration_table, curve),
                 section="calibration",
                 objects=objects_of(model.name, "calibration"),
+                kind="calibration",
+                about={"model": model.name},
             )
 
 

@@ -37,6 +37,10 @@ def comparisons(results: Results) -> Iterator[Sheet]:
             numbers=partial(_comparison_table, results.comparisons, particle),
             section="points",
             objects=("compare/pairs", "compare/delta_auc", "compare/*"),
+            kind="comparison",
+            about={"against": particle},
+            models=tuple(results.models),
+            has_reference=True,
         )
 
 
@@ -85,6 +89,9 @@ def _change_sheet(results: Results, change: str, title: str, alt: str, draw: Dra
         numbers=partial(_change_table, results.robustness, change),
         section="robustness",
         objects=tuple(f"robustness/*/{pattern}" for pattern in patterns),
+        kind="robustness",
+        about={"change": change},
+        models=tuple(results.robustness),
     )
 
 

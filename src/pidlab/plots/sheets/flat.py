@@ -34,6 +34,8 @@ def flat_points(results: Results) -> Iterator[Sheet]:
                 numbers=partial(map_table, [m for _, f in pairs for m in _named(f)]),
                 section="efficiency",
                 objects=objects_of(model.name, *(f"flat/{root_key(point)}_*" for point in points)),
+                kind="flat",
+                about={"model": model.name, "spectator": names[0], "other": "".join(names[1:])},
             )
 
 

@@ -36,6 +36,8 @@ def importances(results: Results) -> Iterator[Sheet]:
                 numbers=partial(_importance_table, one, with_auc=not model.fixed_cut),
                 section="importance",
                 objects=objects_of(name, "importance*"),
+                kind="importance",
+                about={"model": name},
             )
 
 

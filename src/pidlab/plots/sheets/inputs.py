@@ -35,6 +35,8 @@ def inputs(results: Results) -> Iterator[Sheet]:
             numbers=partial(histogram_table, dict(some), "feature"),
             section="inputs",
             objects=tuple(f"inputs/{root_key(f'{name}_{c}')}" for name, by_class in some for c in by_class),
+            kind="inputs",
+            about={"page": str(page // FEATURES_A_PAGE + 1)},
         )
 
 
@@ -62,6 +64,8 @@ def correlations(results: Results) -> Iterator[Sheet]:
                 numbers=partial(matrix_table, matrix, results.features, particle),
                 section="inputs",
                 objects=(f"inputs/{root_key(f'correlation_{particle}')}",),
+                kind="correlation",
+                about={"particle": particle},
             )
 
 
@@ -85,6 +89,7 @@ def cut_flows(results: Results) -> Iterator[Sheet]:
             numbers=partial(_cut_flow_table, results.cutflow, results.classes),
             section="cutflow",
             objects=("cutflow/*",),
+            kind="cutflow",
         )
 
 

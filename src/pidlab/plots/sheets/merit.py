@@ -30,6 +30,8 @@ def merits(results: Results) -> Iterator[Sheet]:
                 numbers=partial(_merit_table, model.scan),
                 section="merit",
                 objects=objects_of(model.name, "merit*"),
+                kind="merit",
+                about={"model": model.name},
             )
 
 

@@ -34,6 +34,8 @@ def learning(results: Results) -> Iterator[Sheet]:
                 numbers=partial(_learning_table, model.training),
                 section="learning",
                 objects=objects_of(model.name, "history_validation_auc", "history_*"),
+                kind="training",
+                about={"model": model.name},
             )
 
 
@@ -68,6 +70,9 @@ def responses(results: Results) -> Iterator[Sheet]:
                 numbers=partial(histogram_table, model.response, "sample"),
                 section="response",
                 objects=objects_of(model.name, "score_*"),
+                quick=True,
+                kind="response",
+                about={"model": model.name},
             )
 
 
@@ -94,6 +99,8 @@ def confusions(results: Results) -> Iterator[Sheet]:
                 numbers=partial(matrix_table, metrics.confusion, metrics.classes, "true class / decided"),
                 section="response",
                 objects=objects_of(model.name, "confusion"),
+                kind="matrix",
+                about={"model": model.name},
             )
 
 
@@ -109,6 +116,8 @@ def matrices(results: Results) -> Iterator[Sheet]:
                 numbers=partial(_decision_table, model.matrix),
                 section="response",
                 objects=objects_of(model.name, "matrix"),
+                kind="matrix",
+                about={"model": model.name},
             )
 
 

@@ -37,6 +37,11 @@ def rocs(results: Results) -> Iterator[Sheet]:
             numbers=partial(_roc_table, models, other),
             section="first" if other == main else "points",
             objects=(f"*/rejection{suffix}", f"*/roc{suffix}"),
+            quick=other == main,
+            kind="roc",
+            about={"against": other},
+            models=tuple(results.models),
+            has_reference=True,
         )
 
 
@@ -128,6 +133,8 @@ def class_pairs(results: Results) -> Iterator[Sheet]:
                 numbers=partial(_pairs_table, model),
                 section="pairs",
                 objects=objects_of(model.name, "roc_*", "rejection_*"),
+                kind="class_pairs",
+                about={"model": model.name},
             )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -11,6 +12,8 @@ from matplotlib.figure import Figure
 
 from pidlab.plots.sheets.table import Numbers
 from pidlab.plots.style import Draw, new_figure
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Sheet(NamedTuple):
@@ -25,6 +28,11 @@ class Sheet(NamedTuple):
         section: the section of the report that shows it.
         objects: patterns, as of `fnmatch`, of the objects in `results.root` that show the same; the report offers
             them in the order of the patterns.
+        quick: True for the figures of a first look.
+        kind: what a method of `Plots` is called; all figures of one kind differ in `about`.
+        about: what identifies the figure among those of its kind, such as {"model": "bdt"}.
+        models: the models that it shows, if it shows several.
+        has_reference: whether it compares the models with a reference.
     """
 
     name: str
@@ -34,6 +42,11 @@ class Sheet(NamedTuple):
     numbers: Numbers | None = None
     section: str = "more"
     objects: tuple[str, ...] = ()
+    quick: bool = False
+    kind: str = ""
+    about: Mapping[str, str] = _NOTHING
+    models: tuple[str, ...] = ()
+    has_reference: bool = False
 
 
 def root_key(name: str) -> str:

@@ -36,6 +36,8 @@ def efficiencies(results: Results) -> Iterator[Sheet]:
                     numbers=partial(map_table, maps),
                     section="efficiency",
                     objects=_objects(names, f"{folder}/efficiency_{{}}_*_graph", f"{folder}/*_{{}}_*"),
+                    kind="efficiency",
+                    about={"model": model.name, "spectator": names[0], "flat": "yes" if suffix else "no"},
                 )
 
 
@@ -82,6 +84,8 @@ def maps(results: Results) -> Iterator[Sheet]:
                     numbers=partial(map_table, some),
                     section="efficiency",
                     objects=_objects(names, f"{folder}/*{{}}*_value", f"{folder}/*{{}}*"),
+                    kind="map",
+                    about={"model": model.name, "x": names[0], "y": names[1], "flat": "yes" if suffix else "no"},
                 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import uproot
@@ -40,13 +40,19 @@ def write_results(path: Path, results: Results, provenance: str, labels: Mapping
     Raises:
         OutputError: If the file cannot be written.
     """
-    used: set[str] = set()
     with WholeFile(path, "zlib") as file, writing(path):
-        for name, content in _objects(results, partial(_title, results.labels if labels is None else labels)):
-            if content is not None:
-                file[_key(name, used)] = content
+        for name, content in named_objects(results, labels):
+            file[name] = content
         file["notes"] = "\n".join(results.notes)
         file["provenance"] = provenance
+
+
+def named_objects(results: Results, labels: Mapping[str, str] | None = None) -> Iterator[tuple[str, Any]]:
+    """Yields the path and the content of every histogram and graph of `write_results`, as uproot writes them."""
+    used: set[str] = set()
+    for name, content in _objects(results, partial(_title, results.labels if labels is None else labels)):
+        if content is not None:
+            yield _key(name, used), content
 
 
 def object_names(path: Path) -> tuple[str, ...]:

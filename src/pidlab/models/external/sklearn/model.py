@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -104,7 +104,7 @@ class SklearnClassifier(Classifier):
             TrainingDataError: a weight is negative, or there are fewer than two classes.
             ModelError: the estimator refuses to train, or its ONNX graph gives other probabilities.
         """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, missing=True)
+        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite=False)
         estimator = self.build(x.size)
         refuse_unconvertible(estimator)
         name = type(estimator).__name__
@@ -117,9 +117,9 @@ class SklearnClassifier(Classifier):
                 estimator.fit(x, label, **({"sample_weight": weight} if weighted else {}))
         except Exception as error:  # whatever the estimator raises
             raise ModelError(f"{name} refuses to train ({' '.join(str(error).split())[:400]})") from error
-        self.notes_ = _notes(name, said, weighted or bool((weight == weight[0]).all()))
+        self.notes_ = notes_of_training(name, said, weighted or bool((weight == weight[0]).all()))
         self.history_ = {}
-        self._keep(_checked_graph(estimator, x))
+        self._keep(checked_graph(estimator, x))
         return self
 
     def _keep(self, content: bytes) -> None:
@@ -180,7 +180,7 @@ def _runner(content: bytes) -> Runner:
     return Runner(graph, PROBABILITIES if PROBABILITIES in floats else floats[-1])
 
 
-def _checked_graph(estimator: Any, x: NDArray[np.float32]) -> bytes:
+def checked_graph(estimator: Any, x: NDArray[np.float32]) -> bytes:
     """The estimator as ONNX, compared with it.
 
     Raises:
@@ -205,7 +205,8 @@ def _checked_graph(estimator: Any, x: NDArray[np.float32]) -> bytes:
     return content
 
 
-def _notes(name: str, said: list[warnings.WarningMessage], weights_count: bool) -> tuple[str, ...]:
+def notes_of_training(name: str, said: Sequence[warnings.WarningMessage], weights_count: bool) -> tuple[str, ...]:
+    """Returns what an estimator warned of in its training, and whether it took weights, in sentences."""
     heard = dict.fromkeys(" ".join(str(w.message).split())[:300].rstrip(".") for w in said)
     notes = [f"{name} warns: {text}." for text in list(heard)[:_N_WARNINGS]]
     if not weights_count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,21 @@ def converted(estimator: Any, n_features: int) -> bytes:
     except Exception as error:  # converters raise exceptions of any class
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{cls.__name__} cannot be converted to ONNX ({reason}); {_INSTEAD}") from error
+    return bytes(model.SerializeToString())
+
+
+def with_columns(content: bytes, columns: Sequence[int]) -> bytes:
+    """Returns a graph that gives the probabilities of another graph in another order of the classes."""
+    import onnx
+    from onnx import helper
+
+    model = onnx.load_from_string(content)
+    floats = [port.name for port in model.graph.output if port.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
+    name = PROBABILITIES if PROBABILITIES in floats else floats[-1]
+    for node in model.graph.node:
+        node.output[:] = [f"{name}_of_labels" if each == name else each for each in node.output]
+    model.graph.initializer.append(helper.make_tensor("class_order", onnx.TensorProto.INT64, [len(columns)], columns))
+    model.graph.node.append(helper.make_node("Gather", [f"{name}_of_labels", "class_order"], [name], axis=1))
     return bytes(model.SerializeToString())
 
 

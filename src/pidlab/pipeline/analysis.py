@@ -1,18 +1,15 @@
-"""Pipeline: one run, load → preprocess → train → evaluate → apply, which is left behind whole or not at all."""
+"""Analysis: load → preprocess → train → evaluate in memory, of which nothing is written."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.apply import write_run_friends
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.schema import CutsModel
@@ -31,42 +28,15 @@ from pidlab.models.explain import explained
 from pidlab.models.model import Model, Scores
 from pidlab.models.registry import Resources, check_models
 from pidlab.models.training import calibrated, fit_model
-from pidlab.plots.worker import figure_worker
 from pidlab.preprocess.events import Events, Input, load
 from pidlab.preprocess.features import expression_values_changed
 from pidlab.preprocess.parts import Parts, preprocess
 from pidlab.preprocess.recipe import Recipe, compile_recipe
 from pidlab.progress import Watcher
-from pidlab.runs.bundle import save_bundle
-from pidlab.runs.record import manifest_of, seal, write_record
-from pidlab.runs.scored_events import ScoredEvents, write_events
-from pidlab.runs.whole import whole_folder
+from pidlab.runs.scored_events import ScoredEvents
 from pidlab.sample import Sample
 
-__all__ = ["Analysis", "analyse", "evaluate", "preprocess", "run", "score", "train"]
-
 _N_TIMED = 50_000  # candidates, which take a model some hundredths of a second
-
-
-def run(loaded: LoadedConfig, output: Path, resources: Resources, watcher: Watcher) -> Results:
-    """Run a configuration and leave its results, models, figures and friend trees in the folder `output`.
-
-    Raises:
-        PidlabError: the run cannot be made; `output` is then as it was before.
-    """
-    started = time.time()
-    n_processes = resources.n_jobs or len(os.sched_getaffinity(0))
-    with whole_folder(output, watcher.note) as folder, figure_worker(loaded.config, n_processes) as worker:
-        done = analyse(loaded, resources, watcher)
-        bundle = save_bundle(folder, done.recipe, done.models, done.results.models)
-        write_events(folder, done.scored)
-        manifest = manifest_of(loaded, done.inputs, resources, started)
-        with watcher.task("figures and report", 0):
-            write_record(folder, done.results, bundle, manifest, worker)
-        watcher.stage("apply")
-        write_run_friends(bundle, done.inputs, done.scored, done.scores, folder / "friends", watcher)
-        seal(folder, manifest)
-    return done.results
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +65,7 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     """
     notes = _Notes(watcher)
     recipe = compile_recipe(loaded)
-    check_models(loaded, resources.allow_import)
+    check_models(loaded, resources)
     notes.stage("load")
     events = load(recipe, notes)
     recipe = events.recipe

@@ -1,0 +1,172 @@
+"""A classifier that was given as an object in Python: trained as a clone, or used unchanged if it is fitted."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
+
+from pidlab.errors import ModelError, UsageError
+from pidlab.models.base import Progress, ValidationSet, training_data
+from pidlab.models.external.loading import UNKNOWN_TRAINING
+from pidlab.models.external.sklearn.model import SklearnClassifier, checked_graph, notes_of_training
+from pidlab.models.external.sklearn.to_onnx import with_columns
+from pidlab.sample import FloatArray
+
+
+class GivenClassifier(SklearnClassifier):
+    """Any object with scikit-learn's `fit` and `predict_proba`, such as a pipeline.
+
+    After training it is converted to ONNX where that is possible, and the graph then gives the scores, so that what is
+    evaluated is what is saved. Otherwise the object itself scores, and a run that holds it cannot be saved.
+
+    Args:
+        given: the object, which is not changed.
+        labels: the label of each of the k classes as the object knows it.
+        is_fitted: whether the object was trained before; it is not trained again then.
+        feature_names: names of the d features, for objects that select columns by name.
+    """
+
+    def __init__(
+        self, given: Any, labels: Sequence[Any], is_fitted: bool = False, feature_names: Sequence[str] = ()
+    ) -> None:
+        super().__init__(import_path(given))
+        self.given = given
+        self.labels = labels
+        self.is_fitted = is_fitted
+        self.feature_names = feature_names
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: ValidationSet | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Train a clone on X (n, d), y (n,) and weights (n,), or take a fitted object unchanged.
+
+        Raises:
+            TrainingDataError: a weight is negative, or there are fewer than two classes.
+            ModelError: the object refuses to train or to score, or does not know the classes.
+        """
+        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite=False)
+        name = type(self.given).__name__
+        said: list[warnings.WarningMessage] = []
+        weighted = True
+        if self.is_fitted:
+            self.trained_ = self.given
+        else:
+            weight_name = weight_parameter(self.given)
+            weighted = bool(weight_name) or bool((weight == weight[0]).all())
+            self.trained_ = clone(self.given)
+            try:
+                with warnings.catch_warnings(record=True) as said:
+                    warnings.simplefilter("always")
+                    options = {weight_name: weight} if weight_name else {}
+                    self.trained_.fit(self._table(x), np.asarray(self.labels)[label], **options)
+            except Exception as error:  # whatever the object raises
+                raise ModelError(f"{name} refuses to train ({' '.join(str(error).split())[:400]})") from error
+        self._columns = self._order(name)
+        self.notes_ = (UNKNOWN_TRAINING,) if self.is_fitted else tuple(notes_of_training(name, said, weighted))
+        self.history_ = {}
+        self._refused = ""
+        try:
+            graph = checked_graph(self.trained_, x)
+            self._keep(graph if self._columns == sorted(self._columns) else with_columns(graph, self._columns))
+        except (ModelError, UsageError) as error:
+            self._refused = str(error)
+        self._check_scores(name, x[:1])
+        return self
+
+    def _order(self, name: str) -> list[int]:
+        """Returns the column of the object's probabilities for each class.
+
+        Raises:
+            ModelError: the object knows other classes.
+        """
+        known = list(np.asarray(getattr(self.trained_, "classes_", self.labels)).tolist())
+        wanted = [label.item() if isinstance(label, np.generic) else label for label in self.labels]
+        if sorted(map(str, known)) != sorted(map(str, wanted)) or any(label not in known for label in wanted):
+            raise ModelError(f"{name} was trained for the classes {known}, and y has {wanted}")
+        return [known.index(label) for label in wanted]
+
+    def _check_scores(self, name: str, x: FloatArray) -> None:
+        """Checks that the object scores, on one row.
+
+        Raises:
+            ModelError: it has no `predict_proba`, or refuses these features.
+        """
+        try:
+            shape = self.scores(x).shape
+        except Exception as error:  # whatever the object raises
+            raise ModelError(f"{name} refuses to score ({' '.join(str(error).split())[:400]})") from error
+        if shape != (len(x), len(self.labels)):
+            raise ModelError(f"{name} gives scores of shape {shape} for {len(x)} row and {len(self.labels)} classes")
+
+    def scores(self, X: FloatArray) -> NDArray[np.float32]:
+        """(n, k) float32 class probabilities of (n, d) features."""
+        x = np.asarray(X, np.float32)
+        if not self._refused:
+            return super().scores(x)
+        if not len(x):
+            return np.empty((0, len(self.labels)), np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # training has recorded them
+            found = np.asarray(self.trained_.predict_proba(self._table(x)))
+        return np.asarray(found[:, self._columns], np.float32)
+
+    def save(self, directory: Path) -> None:
+        """Write the ONNX graph, and the settings as JSON, from which `SklearnClassifier.load` reads the model.
+
+        Raises:
+            ModelError: the object cannot be converted to ONNX.
+        """
+        if self._refused:
+            raise ModelError(
+                f"{type(self.given).__name__} cannot be saved, since pidlab stores no pickle ({self._refused}); "
+                "leave the model out of the comparison that is to be saved"
+            )
+        super().save(directory)
+
+    def _table(self, x: FloatArray) -> Any:
+        """Returns (n, d) features as a data frame if the object selects columns by name, otherwise unchanged."""
+        if not self.feature_names or not _selects_by_name(self.given):
+            return x
+        import pandas as pd
+
+        names = getattr(self.given, "feature_names_in_", self.feature_names)
+        return pd.DataFrame(x, columns=list(self.feature_names))[list(names)]
+
+
+def import_path(estimator: Any) -> str:
+    """Returns the import path of the class of an object."""
+    cls = type(estimator)
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def weight_parameter(estimator: Any) -> str:
+    """Returns the name by which the `fit` of an estimator or pipeline takes weights; empty if it takes none."""
+    steps = getattr(estimator, "steps", None)
+    if isinstance(steps, list) and steps:
+        inner = weight_parameter(steps[-1][1])
+        return f"{steps[-1][0]}__{inner}" if inner else ""
+    with contextlib.suppress(TypeError, ValueError):
+        return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else ""
+    return ""
+
+
+def _selects_by_name(estimator: Any) -> bool:
+    """Whether the object was trained on a data frame, or has a ColumnTransformer among its first steps."""
+    if hasattr(estimator, "feature_names_in_") or hasattr(estimator, "transformers"):
+        return True
+    steps = getattr(estimator, "steps", None)
+    return isinstance(steps, list) and bool(steps) and _selects_by_name(steps[0][1])

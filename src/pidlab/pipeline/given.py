@@ -1,0 +1,283 @@
+"""Given: arrays, labels and models of a Python session as a configuration with its table in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pidlab.config.load import LoadedConfig, check_config
+from pidlab.errors import DataError, ExpressionError, UsageError, nearest
+from pidlab.expressions import parse
+from pidlab.models.base import Classifier
+from pidlab.models.external.sklearn.given import import_path
+from pidlab.models.registry import MODEL_TYPES, GivenEstimator
+from pidlab.read.memory import as_values, column_of, names_of
+
+LABEL, WEIGHT, EVENT, SCORE = "pidlab_class", "pidlab_weight", "pidlab_event", "pidlab_score"
+"""Names of the columns that hold what is given beside the features; scores are numbered by their model's name."""
+FILE = "arrays.root"
+"""The file of the table in the folder of a saved comparison."""
+
+_PLACE = "pidlab.compare"
+_DECIDED_BY_THE_RUN = frozenset({"seed", "device", "n_jobs", "feature_names", "signal", "scaling"})
+_NAME = re.compile(r"[^A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A comparison as it was asked for.
+
+    Attributes:
+        loaded: the configuration, with the table in memory.
+        objects: the estimators that were given as objects, by the name of their model.
+    """
+
+    loaded: LoadedConfig
+    objects: Mapping[str, GivenEstimator]
+
+
+def given(
+    X: Any,
+    y: Any,
+    *,
+    models: Mapping[str, Any],
+    weight: Any = None,
+    event: Any = None,
+    spectators: Any = None,
+    classes: Mapping[str, Any] | Sequence[Any] | None = None,
+    features: Sequence[Any] | None = None,
+    settings: Mapping[str, Any],
+) -> Given:
+    """Returns the configuration of a comparison; the arguments are those of `pidlab.compare`.
+
+    Raises:
+        UsageError: an argument cannot be used.
+        DataError: an array cannot be used, or arrays differ in length.
+        ConfigError: the configuration has mistakes.
+    """
+    table, own_features = _table(X, features)
+    n = len(next(iter(table.values())))
+    _add_columns(table, spectators, "spectators")
+    names, labels = _labels(as_values(_array(y), "y"), n, classes)
+    columns = {**table, LABEL: labels}
+    content: dict[str, Any] = {
+        **settings,
+        "data": {**settings.get("data", {}), "files": FILE},
+        "classes": {name: f"{LABEL} == {i}" for i, name in enumerate(names)},
+        "features": [_feature(each) for each in own_features],
+    }
+    if spectators is not None:
+        named = spectators if isinstance(spectators, list | tuple) else names_of(spectators)
+        content["spectators"] = [
+            _expression(name) for name in named if getattr(table.get(name), "dtype", np.dtype(float)).kind != "T"
+        ]
+    if weight is not None:
+        content["data"]["weight"] = weight if isinstance(weight, str) else WEIGHT
+        if not isinstance(weight, str):
+            columns[WEIGHT] = as_values(_array(weight), "weight")
+    if event is not None:
+        content["data"]["event_id"] = _event_columns(columns, event)
+    sections: dict[str, Any] = {}
+    objects: dict[str, GivenEstimator] = {}
+    if not isinstance(models, Mapping):
+        raise UsageError('models: give a dict of names to models, such as {"bdt": pidlab.BDT()}')
+    for name, model in models.items():
+        sections[name] = _section(name, model, columns, n)
+        if sections[name].get("object"):
+            objects[name] = GivenEstimator(model, tuple(names.values()))
+    content["models"] = sections
+    lengths = {key: len(values) for key, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{key} {length:,}" for key, length in lengths.items())
+        raise DataError(f"the arrays differ in length: {listed}")
+    loaded = check_config(content, {(): _PLACE}, Path.cwd() / "comparison.yaml")
+    return Given(replace(loaded, arrays=columns), objects)
+
+
+def _array(values: Any) -> Any:
+    """Returns a list as an array; arrays and columns of data frames as they are."""
+    return np.asarray(values) if isinstance(values, list | tuple) else values
+
+
+def _table(X: Any, features: Sequence[Any] | None) -> tuple[dict[str, Any], list[Any]]:
+    """Returns the columns of X by name, and its features: those that are asked for, by default all columns."""
+    X = _array(X)
+    if names := names_of_table(X):
+        table = {name: column_of(X, name) for name in names}
+        return table, list(names if features is None else features)
+    if getattr(X, "ndim", 0) != 2:
+        shape = getattr(X, "shape", type(X).__name__)
+        raise DataError(
+            f"X is {shape}; give n rows of d features, or a table with names (a record array, dict, pandas)"
+        )
+    matrix = np.asarray(X)
+    n_features = matrix.shape[1]
+    called = [f"x{j}" for j in range(n_features)] if features is None else [str(name) for name in features]
+    if len(called) != n_features:
+        raise UsageError(f"features: {len(called)} names are given for {n_features} columns of X")
+    return {name: as_values(matrix[:, j], name) for j, name in enumerate(called)}, list(called)
+
+
+def names_of_table(X: Any) -> tuple[str, ...]:
+    """Returns the names of the columns of a table, in its order; empty for an array without names."""
+    is_table = isinstance(X, Mapping) or hasattr(X, "columns") or hasattr(X, "fields")
+    return names_of(X) if is_table or getattr(getattr(X, "dtype", None), "names", None) else ()
+
+
+def _add_columns(table: dict[str, Any], spectators: Any, what: str) -> None:
+    """Adds the spectators that are arrays to the columns of X.
+
+    Raises:
+        UsageError: a spectator is given both as an array and as another column of X.
+    """
+    if spectators is None or isinstance(spectators, list | tuple):
+        return
+    for name in names_of(spectators):
+        values = column_of(spectators, name)
+        if name in table and not (
+            len(values) == len(table[name]) and np.array_equal(values, table[name], equal_nan=values.dtype.kind == "f")
+        ):
+            raise UsageError(f"{what}: X has a column {name!r} with other values; give the array another name")
+        table[name] = values
+
+
+def _labels(y: Any, n: int, classes: Mapping[str, Any] | Sequence[Any] | None) -> tuple[dict[str, Any], Any]:
+    """Returns the label in y of each class by its name, the signal first, and y (n,) as class numbers, -1 for none.
+
+    Raises:
+        DataError: y has another shape, or a class has no row.
+    """
+    if np.ndim(y) != 1 or len(y) != n:
+        raise DataError(f"y has the shape {np.shape(y)}; give one label for each of the {n:,} rows of X")
+    found = np.unique(y)
+    if classes is None:
+        if set(found.tolist()) == {0, 1}:
+            named = {"signal": found[1], "background": found[0]}
+        else:
+            values = sorted(found.tolist(), key=lambda value: value != "signal") if y.dtype.kind == "T" else found
+            named = {_class_name(value): value for value in values}
+    else:
+        named = dict(classes) if isinstance(classes, Mapping) else {_class_name(value): value for value in classes}
+    if len(named) < 2:
+        raise DataError(f"y holds {len(found)} class; two or more are needed")
+    numbers = np.full(n, -1, np.int64)
+    for i, (name, value) in enumerate(named.items()):
+        rows = np.asarray(y == value)
+        if rows.shape != (n,) or not rows.any():
+            raise DataError(f"classes: no row of y is {value!r}, the label of {name!r}; y holds {found[:10].tolist()}")
+        numbers[rows] = i
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in named.items()}, numbers
+
+
+def _class_name(value: Any) -> str:
+    text = _NAME.sub("_", str(value)).strip("_") or "class"
+    return text if not text[0].isdigit() else f"class_{text}"
+
+
+def _expression(name: Any) -> Any:
+    """Returns a column's name as an expression; in backquotes if it would mean something else without."""
+    if not isinstance(name, str):
+        return name
+    try:
+        if parse(name).branches == {name}:
+            return name
+    except ExpressionError:
+        return f"`{name}`" if "`" not in name else name
+    return name if parse(name).branches else f"`{name}`"
+
+
+def _feature(feature: Any) -> Any:
+    """Returns a feature as the configuration states it."""
+    text = _expression(feature)
+    return text if text == feature else {"name": feature, "expression": text}
+
+
+def _event_columns(columns: dict[str, Any], event: Any) -> list[str]:
+    """Adds the columns that identify an event, and returns their names."""
+    if isinstance(event, list | tuple) and event and all(isinstance(name, str) for name in event):
+        return list(event)
+    if isinstance(event, str):
+        return [event]
+    if names := names_of_table(event):
+        held = {name: column_of(event, name) for name in names}
+    else:
+        keys = np.stack([np.asarray(each) for each in event], axis=1) if isinstance(event, tuple) else _array(event)
+        if np.ndim(keys) == 1:
+            held = {EVENT: as_values(keys, "event")}
+        else:
+            held = {f"{EVENT}_{j}": as_values(np.asarray(keys)[:, j], "event") for j in range(np.shape(keys)[1])}
+    columns |= held
+    return list(held)
+
+
+def _section(name: str, model: Any, columns: dict[str, Any], n: int) -> Any:
+    """Returns the section of the configuration for a model of any kind.
+
+    Raises:
+        UsageError: it is no model.
+    """
+    if isinstance(model, str):
+        return {"type": "expression", "cut": model}
+    if isinstance(model, Mapping):
+        return dict(model)
+    if isinstance(model, Classifier):
+        return _own_section(name, model)
+    if isinstance(model, type):
+        raise UsageError(f"models.{name}: {model.__name__} is a class; give an object, {model.__name__}()")
+    if hasattr(model, "fit") or hasattr(model, "predict_proba"):
+        if not hasattr(model, "predict_proba"):
+            raise UsageError(
+                f"models.{name}: {type(model).__name__} gives no class probabilities (predict_proba); wrap it in "
+                "sklearn.calibration.CalibratedClassifierCV, or give its scores as an array"
+            )
+        return {"type": "sklearn", "estimator": import_path(model), "scaled": False, "object": True}
+    values = as_values(_array(model), f"models.{name}")
+    if np.ndim(values) != 1 or len(values) != n:
+        shape = f"scores have the shape {np.shape(values)}"
+        raise UsageError(f"models.{name}: {shape}; give the signal's score of each of the {n:,} rows")
+    column = f"{SCORE}_{name}"
+    columns[column] = values
+    return {"type": "expression", "cut": column} if values.dtype == bool else {"type": "score", "expression": column}
+
+
+def _own_section(name: str, model: Classifier) -> dict[str, Any]:
+    """Returns the section of an estimator of pidlab's own, with the parameters that it was made with.
+
+    Raises:
+        UsageError: the estimator is no type of model, or a parameter is set that the comparison decides.
+    """
+    place = f"{type(model).__module__}:{type(model).__name__}"
+    kind = next((row for row in MODEL_TYPES.values() if row.estimator == place), None)
+    if kind is None:
+        raise UsageError(
+            f"models.{name}: {type(model).__name__} is no type of model; {nearest(type(model).__name__, MODEL_TYPES)}"
+        )
+    defaults, section = type(model)().get_params(deep=False), {"type": kind.name}
+    for key, value in model.get_params(deep=False).items():
+        known = key in kind.section.model_fields
+        if key == "parameters" and kind.name == "bdt":
+            section |= value or {}
+        elif known and key != "type" and not _same(value, defaults[key]):
+            section[key] = _plain(value)
+        elif not known and key not in ("feature_names", "scaling") and not _same(value, defaults[key]):
+            advice = f"give {key}= to pidlab.compare" if key in _DECIDED_BY_THE_RUN else "leave it out"
+            raise UsageError(f"models.{name}: {key} is one for all models of a comparison; {advice}")
+    return section
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b)
+
+
+def _plain(value: Any) -> Any:
+    """Returns tuples and numbers of numpy as lists and numbers of Python, which a configuration holds."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value.item() if isinstance(value, np.generic) else value

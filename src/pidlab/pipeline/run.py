@@ -1,0 +1,119 @@
+"""Run: an analysis and the folder that it leaves behind, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pidlab.apply import write_run_friends
+from pidlab.config.load import LoadedConfig
+from pidlab.evaluate.results import Results
+from pidlab.models.registry import Resources
+from pidlab.pipeline.analysis import Analysis, analyse
+from pidlab.plots.gallery import Figures
+from pidlab.plots.worker import FigureWorker, figure_worker
+from pidlab.progress import Watcher
+from pidlab.rootio.files import write_tree
+from pidlab.runs.bundle import save_bundle
+from pidlab.runs.record import manifest_of, seal, write_record
+from pidlab.runs.scored_events import write_events
+from pidlab.runs.whole import whole_folder
+
+
+def run(
+    loaded: LoadedConfig,
+    output: Path,
+    resources: Resources,
+    watcher: Watcher,
+    *,
+    figures: Figures = "all",
+    found: Callable[[Results], None] = lambda results: None,
+) -> Results:
+    """Run a configuration and leave its results, models, figures and friend trees in the folder `output`.
+
+    Args:
+        loaded: the configuration.
+        output: the folder; a run that is there is replaced.
+        resources: what training may use.
+        watcher: is told of the progress.
+        figures: which figures are drawn, see `pidlab.plots.gallery.Figures`.
+        found: is called with the results before anything is drawn or written.
+
+    Raises:
+        PidlabError: the run cannot be made; `output` is then as it was before.
+    """
+    started = time.time()
+    with whole_folder(output, watcher.note) as folder, _worker(loaded, resources.n_jobs, figures) as worker:
+        done = analyse(loaded, resources, watcher)
+        found(done.results)
+        manifest = manifest_of(loaded, done.inputs, resources, started)
+        _write(done, folder, manifest, watcher, figures, worker)
+    return done.results
+
+
+def save_run(
+    done: Analysis, output: Path, manifest: Mapping[str, Any], watcher: Watcher, *, figures: Figures = "all"
+) -> None:
+    """Write an analysis that was made before into the folder `output`, as `run` does.
+
+    Raises:
+        PidlabError: the run cannot be written; `output` is then as it was before.
+    """
+    with whole_folder(output, watcher.note) as folder, _worker(done.recipe.loaded, None, figures) as worker:
+        if done.recipe.loaded.arrays is not None:
+            done, manifest = _with_file(done, folder, output, manifest)
+        _write(done, folder, manifest, watcher, figures, worker)
+
+
+def _with_file(
+    done: Analysis, folder: Path, output: Path, manifest: Mapping[str, Any]
+) -> tuple[Analysis, dict[str, Any]]:
+    """Write the arrays of a comparison as a ROOT file, and return the analysis and its manifest as made of this file.
+
+    Args:
+        done: the analysis, whose one input is in memory.
+        folder: where the run is being written.
+        output: where the run will be.
+        manifest: that of the analysis.
+    """
+    loaded = done.recipe.loaded
+    assert loaded.arrays is not None
+    (source,) = (each.source for each in done.inputs)
+    write_tree(folder / Path(source.path).name, source.tree, loaded.arrays)
+    target = str(output.resolve() / Path(source.path).name)
+    inputs = tuple(replace(each, source=replace(each.source, path=target)) for each in done.inputs)
+    recipe = replace(done.recipe, loaded=replace(loaded, folder=output.resolve()))
+    listed = [{**each, "file": target} for each in manifest["inputs"]]
+    return replace(done, recipe=recipe, inputs=inputs), {**manifest, "inputs": listed}
+
+
+def _write(
+    done: Analysis,
+    folder: Path,
+    manifest: Mapping[str, Any],
+    watcher: Watcher,
+    figures: Figures,
+    worker: FigureWorker | None,
+) -> None:
+    bundle = save_bundle(folder, done.recipe, done.models, done.results.models)
+    write_events(folder, done.scored)
+    with watcher.task("figures and report", 0):
+        write_record(folder, done.results, bundle, manifest, worker, figures=figures)
+    watcher.stage("apply")
+    write_run_friends(bundle, done.inputs, done.scored, done.scores, folder / "friends", watcher)
+    seal(folder, manifest)
+
+
+@contextmanager
+def _worker(loaded: LoadedConfig, n_jobs: int | None, figures: Figures) -> Iterator[FigureWorker | None]:
+    """Give the process that helps to draw all figures; a few figures need none."""
+    if figures != "all":
+        yield None
+        return
+    with figure_worker(loaded.config, n_jobs or len(os.sched_getaffinity(0))) as worker:
+        yield worker

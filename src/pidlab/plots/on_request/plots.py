@@ -1,0 +1,355 @@
+"""Figures on request: any figure of a run, restyled, on axes of one's own, for some of its models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Unpack
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.text import Text
+
+from pidlab.config.schema import Style
+from pidlab.errors import PidlabError, UsageError, nearest
+from pidlab.evaluate.results import Results
+from pidlab.plots.experiment import put_label
+from pidlab.plots.gallery import PLAIN, catalogue
+from pidlab.plots.on_request.canvas import Canvas, PyplotCanvas, canvas_for
+from pidlab.plots.on_request.options import (
+    AskedLabels,
+    Options,
+    apply_scales,
+    checked_options,
+    chosen_models,
+    put_title,
+    refuse_senseless,
+    style_of,
+)
+from pidlab.plots.sheets.sheet import Sheet
+from pidlab.plots.style import context, drawing_on
+
+
+class Drawn(NamedTuple):
+    """A figure and its axes: a single Axes, or an array (n,) of those of its n panels."""
+
+    figure: Any
+    axes: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which figure of the results: by its name, or by its kind and what identifies it."""
+
+    name: str = ""
+    kind: str = ""
+    about: tuple[tuple[str, str], ...] = ()
+
+
+class Plots:
+    """The figures of a run, drawn when they are asked for.
+
+    `plots("roc")` draws the figure that the report calls so, and each kind of figure has a method. They return the
+    figure and its axes: a single Axes, or an array of them if the figure has several panels. Every figure takes the
+    options of `pidlab.plots.on_request.options.Options`:
+
+        models=["bdt", "mlp"]           only these models, in this order
+        reference="hand"                what ratios and differences refer to
+        xlim=(0.8, 1), ylim=(1, 1e3)    limits
+        log=False, logx=True            scales of the y and of the x axis
+        style="CMS"                     an experiment, a `Style`, or a dict of its keys
+        labels={"p": "$p$ [GeV]"}       texts of axes
+        title="…"                       a text above the figure
+        ax=, figure=                    where to draw; several panels take the place of the axes
+
+    An option that would change nothing in a figure is refused. Without `ax` and `figure` the figure is a new one of
+    pyplot, which a notebook shows by itself. On axes of one's own, without `style`, the fonts and ticks are those that
+    matplotlib is set to.
+
+    Args:
+        results: those of a run.
+        style: the label and the style of an experiment, if a call gives none.
+    """
+
+    def __init__(self, results: Results, style: Style = PLAIN) -> None:
+        self._results, self._style = results, style
+        self._sheets = catalogue(results)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Returns the names of all figures with their titles, in the order of the report."""
+        return {name: sheet.title for name, sheet in self._sheets.items()}
+
+    def __repr__(self) -> str:
+        """Says what there is to draw."""
+        kinds: dict[str, list[str]] = {}
+        for name, sheet in self._sheets.items():
+            kinds.setdefault(sheet.kind, []).append(name)
+        width = max(map(len, kinds), default=0)
+        lines = [f"  {kind:<{width}}  {', '.join(names)}" for kind, names in kinds.items()]
+        return "\n".join([f"{len(self._sheets)} figures, by kind and name:", *lines])
+
+    def __dir__(self) -> list[str]:
+        """Returns the methods that have something to draw."""
+        kinds = {sheet.kind for sheet in self._sheets.values()} | {"names"}
+        if "response" in kinds:
+            kinds.add("overtraining")
+        return sorted(kinds & set(dir(type(self))))
+
+    def __call__(self, name: str, **options: Unpack[Options]) -> Drawn:
+        """Draw the figure that the report calls `name`.
+
+        Raises:
+            UsageError: there is no such figure, or an option is wrong or would change nothing.
+        """
+        return self._draw(self._results, _Choice(name=name), options)
+
+    # What the models achieve
+
+    def roc(self, against: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw ROC curves: rejection of `against` over signal efficiency, and the ratio to a reference.
+
+        Without `against` the figure is that of the only other class, or of all others together.
+        """
+        return self._kind("roc", options, against=against or self._first("roc", "against"))
+
+    def class_pairs(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the ROC curves of all pairs of three classes or more by one model."""
+        return self._kind("class_pairs", options, model=model)
+
+    def response(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the score of one model by class: test filled, train as points, thresholds as lines."""
+        return self._kind("response", options, model=model)
+
+    def overtraining(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the score of one model on train over that on test, as `response` does."""
+        return self._kind("response", options, model=model)
+
+    def matrix(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the share of each true class that a model decides to be each class."""
+        return self._kind("matrix", options, model=model)
+
+    def comparison(self, against: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the differences of all pairs of models, or with `reference` of all models to one.
+
+        Args:
+            against: the class whose misidentification is compared; left out: the first.
+            options: those of every figure.
+        """
+        return self._kind("comparison", options, against=against or self._first("comparison", "against"))
+
+    def calibration(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the share of signal against the score of one model."""
+        return self._kind("calibration", options, model=model)
+
+    def merit(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw purity, significance and Punzi's figure of merit of one model against the threshold."""
+        return self._kind("merit", options, model=model)
+
+    # What depends on spectators
+
+    def efficiency(
+        self,
+        model: str | None = None,
+        spectator: str | None = None,
+        *,
+        points: Sequence[str] | None = None,
+        flat: bool = False,
+        **options: Unpack[Options],
+    ) -> Drawn:
+        """Draw efficiency and misidentification of one model in bins of a spectator.
+
+        Args:
+            model, spectator: may be left out if there is one only.
+            points: only these working points.
+            flat: True draws the working points whose thresholds follow spectators.
+            options: those of every figure.
+        """
+        results = self._at_points(points)
+        return self._kind(
+            "efficiency", options, results, model=model, spectator=spectator, flat="yes" if flat else "no"
+        )
+
+    def map(
+        self,
+        model: str | None = None,
+        x: str | None = None,
+        y: str | None = None,
+        *,
+        points: Sequence[str] | None = None,
+        flat: bool = False,
+        **options: Unpack[Options],
+    ) -> Drawn:
+        """Draw the passing fraction of each class in bins of two spectators.
+
+        Args:
+            model, x, y: may be left out if there is one only.
+            points: only these working points.
+            flat: True draws the working points whose thresholds follow spectators.
+            options: those of every figure.
+        """
+        results = self._at_points(points)
+        return self._kind("map", options, results, model=model, x=x, y=y, flat="yes" if flat else "no")
+
+    def flat(self, model: str | None = None, spectator: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw thresholds that follow a spectator, and the efficiency before and after."""
+        return self._kind("flat", options, model=model, spectator=spectator)
+
+    # What goes in, and what it is worth
+
+    def inputs(
+        self, features: Sequence[str] | str | None = None, *, page: int = 1, **options: Unpack[Options]
+    ) -> Drawn:
+        """Draw the features by class, twelve a page, or only those of `features`, in that order."""
+        return self._kind("inputs", options, self._of_features(features), page=str(page))
+
+    def correlation(self, particle: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the correlation of the features in one class; left out: the signal."""
+        return self._kind("correlation", options, particle=particle or self._results.signal)
+
+    def importance(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw what a model loses when each feature is shuffled."""
+        return self._kind("importance", options, model=model)
+
+    def robustness(self, change: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the AUC against the size of a change ("smear", "scale", "shift"), or without each feature ("drop")."""
+        return self._kind("robustness", options, change=change)
+
+    def training(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw loss and other quantities of one model by epoch or boosting round."""
+        return self._kind("training", options, model=model)
+
+    def cutflow(self, **options: Unpack[Options]) -> Drawn:
+        """Draw the candidates that each cut of the selection leaves."""
+        return self._kind("cutflow", options)
+
+    def on(self, canvas: Canvas, name: str, **options: Unpack[Options]) -> Style:
+        """Draw the figure `name` on a canvas, and return the style that it has.
+
+        Raises:
+            UsageError: as in a call.
+        """
+        given = checked_options(options)
+        self._draw_on(canvas, self._results, _Choice(name=name), given)
+        return style_of(given.get("style", self._style))
+
+    def _first(self, kind: str, key: str) -> str | None:
+        return next((sheet.about[key] for sheet in self._sheets.values() if sheet.kind == kind), None)
+
+    def _at_points(self, points: Sequence[str] | None) -> Results:
+        if points is None:
+            return self._results
+        names = [points] if isinstance(points, str) else list(points)
+        known = {m.working_point for model in self._results.models.values() for m in model.maps}
+        for name in names:
+            if name not in known:
+                raise UsageError(f"points: there is no working point {name!r}; {nearest(str(name), known)}")
+        kept = {
+            name: replace(model, maps=tuple(m for p in names for m in model.maps if m.working_point == p))
+            for name, model in self._results.models.items()
+        }
+        return replace(self._results, models=kept)
+
+    def _of_features(self, features: Sequence[str] | str | None) -> Results:
+        if features is None:
+            return self._results
+        names = [features] if isinstance(features, str) else list(features)
+        for name in names:
+            if name not in self._results.inputs:
+                raise UsageError(f"there is no feature {name!r}; {nearest(str(name), self._results.inputs)}")
+        return replace(self._results, inputs={name: self._results.inputs[name] for name in names})
+
+    def _kind(
+        self, kind: str, options: Mapping[str, Any], results: Results | None = None, **about: str | None
+    ) -> Drawn:
+        given = tuple((key, value) for key, value in about.items() if value is not None)
+        return self._draw(self._results if results is None else results, _Choice(kind=kind, about=given), options)
+
+    def _draw(self, results: Results, choice: _Choice, options: Mapping[str, Any]) -> Drawn:
+        given = checked_options(options)
+        canvas = canvas_for(given.get("ax"), given.get("figure"))
+        if not canvas.styled and given.keys() - {"ax", "figure", "title", "style", "models", "reference"}:
+            # What is wrong with limits and labels is known after drawing; the user's axes stay clean if something is.
+            self._draw_on(Canvas(), results, choice, given)
+        try:
+            self._draw_on(canvas, results, choice, given)
+        except PidlabError:
+            if isinstance(canvas, PyplotCanvas):
+                canvas.close()
+            raise
+        panels = canvas.panels
+        return Drawn(canvas.figure, panels[0] if len(panels) == 1 else np.array(panels, dtype=object))
+
+    def _draw_on(self, canvas: Canvas, results: Results, choice: _Choice, options: Options) -> None:
+        whole, own_labels = results, options.get("labels") or {}
+        labels = AskedLabels({**results.labels, **own_labels})
+        some = chosen_models(replace(results, labels=labels), options.get("models"), options.get("reference"))
+        name, sheet = _found(catalogue(some), choice, whole)
+        refuse_senseless(name, sheet, options)
+        style = style_of(options.get("style") or self._style)
+        with _surroundings(canvas, name, style, asked="style" in options):
+            with drawing_on(canvas.make, self._results.models.values()):
+                sheet.draw()
+            panels: list[Axes] = canvas.panels
+            labels.refuse_unused(name, own_labels, [*results.features, *results.labels])
+            apply_scales(name, panels, options)
+            if options.get("title"):
+                put_title(panels, str(options["title"]))
+            put_label(canvas.figure, style, None if canvas.styled else panels)
+            if not canvas.styled and "style" in options:
+                _keep_fonts([*panels, *(ax for ax in canvas.figure.axes if ax.get_label() == "experiment")])
+
+
+@contextmanager
+def _surroundings(canvas: Canvas, name: str, style: Style, *, asked: bool) -> Iterator[None]:
+    """Set matplotlib to pidlab's style for a new figure or a style that was asked for; else to the user's settings."""
+    if canvas.styled or asked:
+        canvas.look = {"salt": name, "experiment": style.experiment}
+        with context(name, style.experiment):
+            yield
+    else:
+        with mpl.rc_context({"text.usetex": False}):  # names are written verbatim, which TeX does not do
+            yield
+
+
+def _keep_fonts(axes: Sequence[Axes]) -> None:
+    """Name the fonts of all texts, because matplotlib looks up generic families when it draws, in the user's style."""
+    generic: dict[str, list[str]] = {
+        "sans-serif": mpl.rcParams["font.sans-serif"], "serif": mpl.rcParams["font.serif"],
+    }  # fmt: skip
+    for ax in axes:
+        for text in ax.findobj(Text):
+            text.set_fontfamily([name for family in text.get_fontfamily() for name in generic.get(family, [family])])
+        ax.tick_params(which="both", labelfontfamily=generic["sans-serif"])
+
+
+def _found(sheets: Mapping[str, Sheet], choice: _Choice, whole: Results) -> tuple[str, Sheet]:
+    """Returns the chosen figure.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    if choice.name:
+        if choice.name in sheets:
+            return choice.name, sheets[choice.name]
+        everything = catalogue(whole)
+        if choice.name in everything:
+            raise UsageError(f"models: the figure {choice.name!r} shows none of them; leave `models` out")
+        raise UsageError(f"there is no figure {choice.name!r}; {nearest(choice.name, everything)}")
+    of_kind = {name: sheet for name, sheet in sheets.items() if sheet.kind == choice.kind}
+    if not of_kind:
+        kinds = {sheet.kind for sheet in sheets.values()}
+        raise UsageError(f"the run has nothing to draw for {choice.kind!r}; it has {', '.join(sorted(kinds))}")
+    left = of_kind
+    for key, value in choice.about:
+        known = {sheet.about.get(key, "") for sheet in left.values()}
+        left = {name: sheet for name, sheet in left.items() if sheet.about.get(key) == value}
+        if not left:
+            raise UsageError(f"{choice.kind}: there is no figure of {key} {value!r}; {nearest(value, known)}")
+    if len(left) > 1:
+        key = next(key for key in next(iter(left.values())).about if len({s.about[key] for s in left.values()}) > 1)
+        one_of = ", ".join(dict.fromkeys(repr(sheet.about[key]) for sheet in left.values()))
+        raise UsageError(f"{choice.kind}: choose {key}=, one of {one_of}")
+    return next(iter(left.items()))

@@ -1,0 +1,150 @@
+"""The headline: which model separates best, as far as the comparisons show it, and what limits the test sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from pidlab.evaluate.results import Comparison, ModelResult, PairedPoint, Results
+from pidlab.evaluate.verdicts import ERROR, corrected, p_value
+from pidlab.measured import Measured
+from pidlab.report.tables import auc_winner, error_towards_zero, point_winner
+from pidlab.rounding import format_measured
+
+FEW_OF_CLASS = 100.0
+"""Effective events of a class on test below which the interval of a rate of one half is wider than ± 5 %."""
+FEW_PASSING = 10.0
+"""Effective events that pass below which the interval of a misidentification is wider than a third of it."""
+_N_NAMED = 3  # contradictions that a headline can hold
+
+
+def by_auc(results: Results) -> list[ModelResult]:
+    """Returns the models with an AUC on test, the largest first."""
+    with_curve = [
+        m for m in results.models.values() if "test" in m.samples and math.isfinite(m.samples["test"].auc.value)
+    ]
+    return sorted(with_curve, key=lambda m: -m.samples["test"].auc.value)
+
+
+def best_model(results: Results) -> str:
+    """Returns the model that no comparison contradicts to be the best; empty if there is none.
+
+    Its AUC is larger than that of every other model by what the comparisons show, and no model beats it at a point.
+    """
+    leaders = level_with_the_first(results)
+    if len(leaders) != 1 or _losses(results, leaders) or not _compared_with_all(results, leaders[0]):
+        return ""
+    return leaders[0]
+
+
+def level_with_the_first(results: Results) -> list[str]:
+    """Returns the model of largest AUC on test, and those whose AUC is not shown to be smaller, in falling order."""
+    ranked = [model.name for model in by_auc(results)]
+    found = {frozenset((c.a, c.b)): auc_winner(c) for c in results.comparisons}
+    return [name for i, name in enumerate(ranked) if i == 0 or found.get(frozenset((ranked[0], name))) == ""]
+
+
+def headline(results: Results) -> str:
+    """Returns sentences on the model of largest AUC on test, as far as the comparisons show it to be the best."""
+    ranked = by_auc(results)
+    if not ranked:
+        return "No model here has a curve, so none can be called best."
+    first, leaders = ranked[0], level_with_the_first(results)
+    area = f"AUC {format_measured(first.samples['test'].auc)} on test"
+    if len(ranked) == 1:
+        return f"{first.name} separates {results.signal}: {area}. No other model has an AUC to compare with."
+    losses = _losses(results, leaders)
+    if len(leaders) > 1:
+        shown = ", ".join(f"{name} {format_measured(results.models[name].samples['test'].auc)}" for name in leaders)
+        sentence = f"{_listed(leaders)} are level in AUC on test ({shown}); none is shown to be the best."
+    elif losses or not _compared_with_all(results, first.name):
+        sentence = f"{first.name} has the largest {area}{', but is not the best everywhere' if losses else ''}."
+    else:
+        sentence = f"{first.name} separates {results.signal} best: {area}."
+    but = f" {_told(losses)}" if losses else ""
+    return f"{sentence}{but} {_lead(results.comparisons, first.name, ranked[1].name)}"
+
+
+def _compared_with_all(results: Results, best: str) -> bool:
+    """Returns True if the best model's AUC was compared with that of every other model that has one."""
+    found = {frozenset((c.a, c.b)) for c in results.comparisons if auc_winner(c) is not None}
+    return all(frozenset((best, m.name)) in found for m in by_auc(results) if m.name != best)
+
+
+def _losses(results: Results, leaders: Sequence[str]) -> list[tuple[str, str, PairedPoint]]:
+    """Returns where a leader is beaten at a working point: winner, leader, point."""
+    found = []
+    for pair in results.comparisons:
+        for point in pair.working_points:
+            winner = point_winner(pair, point)
+            loser = pair.a if winner == pair.b else pair.b
+            if winner and loser in leaders:
+                found.append((winner, loser, point))
+    return found
+
+
+def _told(losses: Sequence[tuple[str, str, PairedPoint]]) -> str:
+    """Returns a sentence on the working points at which a leader is beaten."""
+    several = len({point.particle for _, _, point in losses}) > 1
+    where: dict[tuple[str, str], list[str]] = {}
+    for winner, loser, point in losses:
+        where.setdefault((winner, loser), []).append(f"{point.name} ({point.particle})" if several else point.name)
+    told = [f"{winner} beats {loser} at {_listed(points)}" for (winner, loser), points in where.items()]
+    more = f", and {len(told) - _N_NAMED} more pairs differ" if len(told) > _N_NAMED else ""
+    return f"{'; '.join(told[:_N_NAMED])}{more}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _lead(comparisons: Sequence[Comparison], best: str, second: str) -> str:
+    """Returns a sentence on the lead of the best model, which holds for these two trainings, not for other seeds."""
+    found = next((c for c in comparisons if {c.a, c.b} == {best, second}), None)
+    if found is None or not math.isfinite(found.delta_auc.value):
+        return f"Its lead over {second} was not compared event by event."
+    value, low, high, n = found.delta_auc
+    lead = found.delta_auc if found.b == best else Measured(-value, -high, -low, n)
+    error = error_towards_zero(lead)
+    lead_text = (
+        f"Of these two trainings: the lead of {best} over {second}, ΔAUC = {format_measured(lead)} on the same events,"
+    )
+    if not error > 0:
+        return f"{lead_text} has no interval."
+    p, said = p_value(lead.value, error), f"{lead.value / error:.1f} standard errors"
+    if math.isfinite(found.auc_p_adjusted) and found.n_comparisons > 1:
+        p, said = found.auc_p_adjusted, f"{said}, {corrected(found.auc_p_adjusted, found.n_comparisons)}"
+    found_to_be = "is significant" if auc_winner(found) and p <= ERROR else "is not significant"
+    return f"{lead_text} {found_to_be} ({said})."
+
+
+def few_events(results: Results) -> Iterator[str]:
+    """Yields sentences on classes of test with few effective events, and on rates that few of them determine."""
+    effective = _effective(results)
+    few = [f"{n:,.0f} {name}" for name, n in effective.items() if n < FEW_OF_CLASS]
+    if few:
+        yield f"Only {_listed(few)} events of test (effectively): all that is said of them has wide intervals."
+    for particle in results.classes:
+        if effective.get(particle, 0.0) < FEW_OF_CLASS:
+            continue
+        models: dict[str, list[str]] = {}
+        for model in results.models.values():
+            for point in model.working_points:
+                rate = point.misid.get(particle)
+                if rate is not None and point.flat is None and rate.value * rate.n < FEW_PASSING:
+                    models.setdefault(point.name, []).append(model.name)
+        where = [f"{name} ({', '.join(of)})" for name, of in models.items()]
+        if where:
+            yield (
+                f"Fewer than {FEW_PASSING:.0f} {particle} events of test (effectively) pass {_listed(where)}: these "
+                "rates are known to a third at best."
+            )
+
+
+def _effective(results: Results) -> dict[str, float]:
+    """Returns the effective number of events of each class on test; older results have the number of candidates."""
+    for model in results.models.values():
+        if "test" in model.samples and model.samples["test"].n_by_class:
+            known = model.samples["test"].n_by_class
+            return {name: known.get(name, 0.0) for name in results.classes}
+    return {name: float(n) for name, n in results.n.get("test", {}).items()}
