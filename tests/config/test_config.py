@@ -72,6 +72,11 @@ def test_all_mistakes_are_told_at_once_with_place_and_nearest_name(tmp_path: Pat
             "signal: electrn\nfeatures:",
             "signal: 'electrn' is none of the classes; did you mean 'electron'?",
         ),
+        (
+            "models:",
+            "style: {reference: bdtt}\nmodels:",
+            "style.reference: 'bdtt' is none of the models; did you mean 'bdt'?",
+        ),
         ("  - eop", "  - log_npe", "the feature 'log_npe' stands here twice"),
         ("pion:", "electron:", "stands here twice"),
         ("  pion:", "  pi-on:", "letters, digits and underscores"),

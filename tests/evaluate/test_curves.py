@@ -279,6 +279,38 @@ def test_any_column_has_a_histogram(values):
     assert found.sumw.sum() == 2
 
 
+@pytest.mark.parametrize(
+    ("values", "first", "last", "width"),
+    [
+        (np.arange(18), -0.5, 17.5, 1), (np.array([0, 1]), -0.5, 1.5, 1), (np.array([-1, 0, 0, 1]), -1.5, 1.5, 1),
+        (np.array([5, 5, 5]), 4.5, 5.5, 1), (np.arange(200), -0.5, 199.5, 4), (np.arange(205), -0.5, 204.5, 5),
+        (np.array([*range(200)] * 10 + [10**6]), -0.5, 199.5, 4),
+    ],
+)  # fmt: skip
+def test_whole_numbers_are_counted_in_bins_that_are_integers_wide(values, first, last, width):
+    """Bins of 0.36 hold two integers, one, or none: a comb that the data does not have."""
+    x = np.repeat(values, 10).astype(float)
+    x[0] = np.nan
+    found = input_histograms(sample_of(np.zeros(len(x)), x=x[:, None]))["f0"]["electron"]
+    np.testing.assert_array_equal(np.diff(found.edges), width)
+    assert (found.edges[0], found.edges[-1]) == (first, last)
+    assert np.all(found.sumw[1:-1] > 0)
+
+
+def test_one_fraction_makes_a_feature_continuous():
+    x = np.append(np.arange(1000) % 18, 0.5)
+    found = input_histograms(sample_of(np.zeros(len(x)), x=x[:, None]))["f0"]["electron"]
+    assert (len(found.edges), found.edges[0], found.edges[-1]) == (51, 0.0, 17.0)
+
+
+@pytest.mark.parametrize(("low", "high", "first", "last"), [(0.4, 0.6, 0.4, 0.6), (0.1, 0.9, 0, 1), (0.3, 0.3, 0, 1)])
+def test_a_probability_that_fills_little_of_its_range_has_bins_where_it_is(low, high, first, last):
+    scores = {"train": np.array([low, high, np.nan], np.float32), "test": np.array([(low + high) / 2], np.float32)}
+    edges = response_edges(scores, probability=True)
+    np.testing.assert_allclose(edges, np.linspace(first, last, 51), rtol=1e-6, atol=1e-7)
+    assert edges[0] <= scores["train"][0] <= scores["train"][1] <= edges[-1]
+
+
 def test_an_outlier_does_not_flatten_a_histogram():
     x = np.append(np.random.default_rng(14).normal(size=9999), 796e3)
     found = input_histograms(sample_of(np.zeros(10000), x=x[:, None]))["f0"]["electron"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import matplotlib as mpl
@@ -29,6 +30,7 @@ from pidlab.evaluate.results import (
     WorkingPoint,
 )
 from pidlab.measured import UNDEFINED, Measured
+from pidlab.models.registry import MODEL_TYPES
 from pidlab.plots import gallery, style
 
 TWO = example()
@@ -63,14 +65,72 @@ def test_colours_belong_to_models_and_classes_and_the_signal_comes_first():
         style.class_styles(("pion", "electron"), "electron")["electron"]
         == style.class_styles(("electron", "pion"), "electron")["electron"]
     )
-    styles = style.model_styles([f"m{i}" for i in range(10)])
-    assert len({style.colour for style in styles.values()}) == 10
-    assert len({(style.marker, str(style.line)) for style in styles.values()}) == 10
+
+
+def of_types(*kinds):
+    """Models of these types, each named by its type and its number among them."""
+    return [flat(TWO.models["mlp"], name=f"{kind}{kinds[:i].count(kind)}", kind=kind) for i, kind in enumerate(kinds)]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("cuts", "bdt", "fisher", "mlp"), ("expression", "score", "bdt", "onnx", "mlp", "sklearn"),
+        ("bdt", "mlp", "mlp", "bdt", "bdt"), ("tmva", "logistic", "naive_bayes", "mlp", "bdt"),
+    ],
+)  # fmt: skip
+def test_a_model_keeps_its_colour_and_dash_when_models_are_added_before_and_after_it(more):
+    alone = style.model_styles(of_types("bdt", "mlp"))
+    assert {name: style.model_styles(of_types(*more))[name] for name in alone} == alone
+
+
+def lightness_and_hue(colour, cone_lost):
+    """CIE L*a*b* (D65) of a colour as a reader sees it who lacks a kind of cones.
+
+    Machado, Oliveira and Fernandes, IEEE Trans. Vis. Comput. Graph. 15 (2009) 1291.
+    """
+    seen = {
+        "none": np.eye(3),
+        "long": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        "medium": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    }[cone_lost]
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.asarray(seen) @ linear, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(np.asarray(to_xyz) @ linear / [0.9505, 1.0, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("cone_lost", ["none", "long", "medium"])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("expression", "cuts", "fisher", "bdt", "mlp", "score"), ("expression", "cuts", "bdt", "bdt", "mlp", "mlp"),
+        ("cuts", "cuts", "bdt", "bdt", "bdt", "mlp", "mlp", "mlp"),
+    ],
+)  # fmt: skip
+def test_six_models_and_more_are_told_apart_by_colour_also_by_colour_blind_readers(kinds, cone_lost):
+    """Ten units of CIE 1976 are four times what is just noticed side by side; dashes and markers come on top."""
+    styles = list(style.model_styles(of_types(*kinds)).values())
+    seen = [lightness_and_hue(each.colour, cone_lost) for each in styles]
+    distances = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
+    assert min(distances) > 10
+    assert len({(each.colour, str(each.line)) for each in styles}) == len(kinds)
+
+
+def test_every_type_of_model_has_a_colour_of_its_own():
+    kinds = list(MODEL_TYPES)
+    styles = style.model_styles(of_types(*kinds))
+    assert set(kinds) == set(style._MODEL_COLOURS)
+    assert len({each.colour for each in styles.values()}) == len(kinds)
+    many = style.model_styles(of_types(*kinds * 5)).values()
+    assert len({(each.colour, str(each.line)) for each in many}) == 5 * len(kinds)
 
 
 @pytest.mark.slow
 def test_a_model_has_the_same_colour_in_every_figure():
-    colour = style.model_styles(list(TWO.models))["mlp"].colour
+    colour = style.model_styles(TWO.models.values())["mlp"].colour
     some = dataclasses.replace(TWO, inputs={}, correlation={}, comparisons=())
     drawn = {name: figure for name, _, _, figure in figures(some)}
     heights = 1 / np.where(TWO.models["mlp"].roc["pion"].misid > 0, TWO.models["mlp"].roc["pion"].misid, np.nan)

@@ -73,7 +73,7 @@ def test_a_figure_without_axes_is_one_that_a_notebook_shows():
     assert figure is pyplot.gcf()
     assert ax is figure.axes[0]
     figure, axes = PLOTS.roc()
-    assert [ax.get_ylabel() for ax in axes] == ["rejection of pion  (1 / misid)", "ratio to cuts"]
+    assert [ax.get_ylabel() for ax in axes] == ["rejection of pion  (1 / misid)", "ratio to hand\n(mixed at random)"]
 
 
 def test_several_panels_take_a_figure_a_subfigure_or_axes_that_were_placed_by_hand():
@@ -91,7 +91,7 @@ def test_several_panels_take_a_figure_a_subfigure_or_axes_that_were_placed_by_ha
 def test_models_are_those_that_are_drawn_in_their_order_and_keep_their_colours():
     _, (upper, _) = PLOTS.roc(models=["mlp", "hand"])
     assert names_of(upper) == ["mlp", "hand"]
-    colours = style.model_styles(list(TWO.models))
+    colours = style.model_styles(TWO.models.values())
     assert to_hex(upper.lines[0].get_color()) == colours["mlp"].colour
     assert names_of(PLOTS.robustness("smear", models=["mlp"]).axes[0]) == ["mlp"]
     _, axes = PLOTS.comparison(models=["cuts", "mlp"])
@@ -101,7 +101,7 @@ def test_models_are_those_that_are_drawn_in_their_order_and_keep_their_colours()
 def test_a_reference_is_what_ratios_and_differences_refer_to():
     _, (_, ratio) = PLOTS.roc(reference="mlp")
     assert ratio.get_ylabel() == "ratio to mlp"
-    colour = style.model_styles(list(TWO.models))["mlp"].colour
+    colour = style.model_styles(TWO.models.values())["mlp"].colour
     mlp = np.asarray(next(line for line in ratio.lines if to_hex(line.get_color()) == colour).get_ydata())
     np.testing.assert_allclose(mlp[np.isfinite(mlp)], 1, rtol=1e-12, atol=0)
     _, (first, *_) = PLOTS.comparison(reference="mlp")

@@ -98,7 +98,7 @@ def roc_of(efficiency, misid, width=0.5):
 
 def test_roc_draws_efficiency_against_inverse_misid_and_leaves_out_zero_misid(ax):
     model = flat(TWO.models["mlp"], roc={"pion": roc_of([0.0, 0.5, 0.8, 1.0], [0.0, 0.01, 0.1, 1.0])})
-    roc([model], "pion", ax, styles=style.model_styles(["mlp"]))
+    roc([model], "pion", ax, styles=style.model_styles([model]))
     x, y = ax.lines[0].get_data()
     np.testing.assert_allclose(x, [0.0, 0.5, 0.8, 1.0], rtol=1e-15)
     np.testing.assert_allclose(y, [np.nan, 100.0, 10.0, 1.0], rtol=1e-12)
@@ -106,7 +106,7 @@ def test_roc_draws_efficiency_against_inverse_misid_and_leaves_out_zero_misid(ax
 
 def test_roc_band_lies_between_the_inverse_bounds(ax):
     model = flat(TWO.models["mlp"], roc={"pion": roc_of([0.5, 0.8, 1.0], [0.01, 0.1, 1.0])})
-    roc([model], "pion", ax, styles=style.model_styles(["mlp"]))
+    roc([model], "pion", ax, styles=style.model_styles([model]))
     corners = ax.collections[0].get_paths()[0].vertices
     heights = sorted(set(np.round(corners[corners[:, 0] == 0.8][:, 1], 9)))
     np.testing.assert_allclose(heights, [1 / 0.15, 1 / 0.05], rtol=1e-7)
@@ -114,7 +114,7 @@ def test_roc_band_lies_between_the_inverse_bounds(ax):
 
 def test_roc_band_is_open_above_where_the_lower_bound_is_zero(ax):
     curve = dataclasses.replace(roc_of([0.5, 1.0], [0.01, 1.0]), misid_low=np.array([0.0, 0.9]))
-    roc([flat(TWO.models["mlp"], roc={"pion": curve})], "pion", ax, styles=style.model_styles(["mlp"]))
+    roc([flat(TWO.models["mlp"], roc={"pion": curve})], "pion", ax, styles=style.model_styles(TWO.models.values()))
     corners = ax.collections[0].get_paths()[0].vertices
     assert corners[corners[:, 0] == 0.5][:, 1].max() > ax.get_ylim()[1]
 
@@ -122,7 +122,7 @@ def test_roc_band_is_open_above_where_the_lower_bound_is_zero(ax):
 @pytest.mark.parametrize(("results", "against"), [(TWO, "pion"), (THREE, "pion"), (THREE, "kaon"), (THREE, "rest")])
 def test_roc_shows_all_models_in_one_figure(results, against, ax):
     models = list(results.models.values())
-    roc(models, against, ax, styles=style.model_styles(list(results.models)))
+    roc(models, against, ax, styles=style.model_styles(results.models.values()))
     by_hand = [] if against == "rest" else ["hand"]
     assert legend_names(ax) == [*by_hand, "cuts", "mlp"]
     curves = [line for line in ax.lines if len(line.get_xdata()) > 2]
@@ -132,7 +132,7 @@ def test_roc_shows_all_models_in_one_figure(results, against, ax):
 
 def test_hand_cuts_are_one_point_with_both_error_bars(ax):
     hand = TWO.models["hand"]
-    roc([hand], "pion", ax, styles=style.model_styles(["hand"]))
+    roc([hand], "pion", ax, styles=style.model_styles([hand]))
     point = hand.working_points[0]
     (container,) = ax.containers
     assert [float(v[0]) for v in container.lines[0].get_data()] == [
@@ -147,7 +147,7 @@ def test_hand_cuts_are_one_point_with_both_error_bars(ax):
 def test_ratio_is_one_for_the_reference_and_uses_equal_efficiency_for_the_others(ax):
     reference = flat(TWO.models["cuts"], roc={"pion": roc_of([0.4, 0.6, 1.0], [0.1, 0.3, 1.0])})
     model = flat(TWO.models["mlp"], roc={"pion": roc_of([0.2, 0.5, 1.0], [0.01, 0.05, 1.0])})
-    roc_ratio([reference, model], "pion", ax, reference=reference, styles=style.model_styles(["cuts", "mlp"]))
+    roc_ratio([reference, model], "pion", ax, reference=reference, styles=style.model_styles([reference, model]))
     np.testing.assert_allclose(ax.lines[0].get_ydata(), 1.0, rtol=1e-12)
     np.testing.assert_allclose(ax.lines[1].get_ydata(), [np.nan, 0.2 / 0.05, 1.0], rtol=1e-12)
 
@@ -287,7 +287,7 @@ def test_delta_auc_of_a_single_point_is_left_out(ax):
 
 def test_robustness_starts_from_the_sample_as_it_is(ax):
     unchanged = {name: TWO.models[name].samples["test"].auc for name in TWO.robustness}
-    styles = style.model_styles(list(TWO.models))
+    styles = style.model_styles(TWO.models.values())
     robustness(TWO.robustness, "scale", "all", ax, styles=styles, unchanged=unchanged)
     x, y = ax.containers[1].lines[0].get_data()
     assert list(x) == [0.98, 1.0, 1.02]

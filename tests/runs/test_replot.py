@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from example_results import example
 from pidlab.evaluate.results import write_results
+from pidlab.plots import gallery, style
 
 CONFIG = """\
 data: {files: a.root}
@@ -46,12 +49,25 @@ def test_figures_are_made_again_with_other_options(pidlab, finished, tmp_path):
     assert (tmp_path / "other" / "efficiency_P_gtr_p_mlp.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_the_reference_of_the_ratio_is_chosen_anew(pidlab, finished, tmp_path):
+    for reference in ("", "mlp"):
+        words = ("--set", f"style.reference={reference}") if reference else ()
+        answer = pidlab("plot", finished, "roc", "-o", f"to_{reference}", "--format", "svg", *words)
+        assert (answer.returncode, answer.stderr) == (0, "")
+    with style.context("roc"):
+        expected = dataclasses.replace(example(), reference="mlp")
+        chosen = gallery.write(expected, tmp_path, formats=(), only=["roc"])[0].svg
+    assert (tmp_path / "to_mlp" / "roc.svg").read_text() == chosen
+    assert (tmp_path / "to_" / "roc.svg").read_text() != chosen
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["run", "rocs"], "run: has no figure 'rocs'; did you mean 'roc'?"),
         (["run", "roc", "--set", "seed=2"], "--set seed=2: a figure made again changes only in style and labels"),
         (["run", "roc", "--set", "style.experiment=CSM"], "did you mean 'CMS'?"),
+        (["run", "roc", "--set", "style.reference=mpl"], "'mpl' is none of the models; did you mean 'mlp'?"),
         ([".", "roc"], ".: is not the folder of a run; it has no config.yaml and results.json"),
         (["run", "roc", "--format", "jpg"], "'jpg' is not one of"),
     ],

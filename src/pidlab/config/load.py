@@ -221,6 +221,9 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
                 if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
                     yield ("evaluate", section, i, axis), "bin edges must rise"
     yield from _unknown(config.tune or (), config.models, "models", ("tune",))
+    reference = config.style.reference
+    if reference is not None and reference not in config.models:
+        yield ("style", "reference"), f"{reference!r} is none of the models; {nearest(reference, config.models)}"
     known = {*names, *(f.expression for f in config.feature_list), *spectator_keys(config)}
     for name in (n for n in config.labels if n not in known):
         yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"

@@ -359,6 +359,11 @@ class Style(Section):
     com: Positive | None = Field(None, description="centre-of-mass energy in TeV")
     lumi: Positive | None = Field(None, description="integrated luminosity in inverse femtobarn")
     data: bool = Field(False, description="false: the experiment's name is followed by Simulation")
+    reference: str | None = Field(
+        None,
+        description="model that the ratio panel of the ROC figures divides by; left out: your own cuts (expression), "
+        "else optimised cuts, else the first model",
+    )
 
 
 class Config(Section):

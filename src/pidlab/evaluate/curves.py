@@ -105,10 +105,17 @@ def chosen_points(passed: Array, misid: Array, smallest: float) -> IntArray:
 
 
 def response_edges(scores: Mapping[str, Score], *, probability: bool) -> Array:
-    """Returns 51 edges: over [0, 1] for a probability, and otherwise over the range of the scores of all samples."""
-    if probability:
-        return np.linspace(0.0, 1.0, 51)
-    return robust_edges(np.concatenate(list(scores.values())))
+    """Returns the edges of the responses of all samples.
+
+    They are 51 edges over [0, 1] for a probability, or over the range of its scores if these fill less than 70 % of
+    [0, 1]; and otherwise `robust_edges` of the scores.
+    """
+    every = np.concatenate(list(scores.values()))
+    if not probability:
+        return robust_edges(every)
+    finite = every[np.isfinite(every)].astype(np.float64)
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    return np.linspace(low, high, 51) if 1e-6 < high - low < 0.7 else np.linspace(0.0, 1.0, 51)
 
 
 def response(score: Score, sample: Sample, edges: Array) -> dict[str, Histogram]:

@@ -12,6 +12,8 @@ from pidlab.sample import FloatArray, Sample
 
 _BINS = 50
 _CHUNK = 100_000
+_LARGEST_WHOLE = 2.0**24
+"""From here on float32, in which features are kept, has no fractions and knows only every second integer."""
 
 
 def histogram(values: FloatArray, weights: FloatArray, edges: ArrayLike) -> Histogram:
@@ -32,16 +34,30 @@ def histogram(values: FloatArray, weights: FloatArray, edges: ArrayLike) -> Hist
 
 
 def robust_edges(values: FloatArray, bins: int = _BINS) -> Array:
-    """Returns bins + 1 equidistant edges over the central 99.8 % of the finite values, which excludes outliers."""
+    """Returns bins + 1 equidistant edges over the central 99.8 % of the finite values, which excludes outliers.
+
+    If all values are whole numbers, the edges are half-integers and every bin holds the same number of integers, so
+    that no bin is empty or twice as full only because of its edges. There are then at most `bins` bins.
+    """
     finite = values[np.isfinite(values)].astype(np.float64)
     if not len(finite):
         return np.linspace(0.0, 1.0, bins + 1)
     low, high = np.quantile(finite, [0.001, 0.999], method="inverted_cdf")
     if not low < high:
         low, high = float(finite.min()), float(finite.max())
+    if np.abs(finite).max() < _LARGEST_WHOLE and np.array_equal(finite, np.rint(finite)):
+        return _whole_edges(finite, low, high, bins)
     margin = 0.5 if low == high else 0.0
     edges = np.linspace(low - margin, high + margin, bins + 1)
     return edges if np.all(np.diff(edges) > 0) else np.linspace(low - abs(low), low + abs(low), bins + 1)
+
+
+def _whole_edges(values: Array, low: float, high: float, bins: int) -> Array:
+    """Returns half-integer edges from `low` to `high`, or over all values if `bins` bins hold one integer each."""
+    if values.max() - values.min() < bins:
+        low, high = float(values.min()), float(values.max())
+    width = np.ceil((high - low + 1) / bins)
+    return np.asarray(low - 0.5 + width * np.arange(np.ceil((high - low + 1) / width) + 1))
 
 
 def input_histograms(sample: Sample) -> dict[str, dict[str, Histogram]]:

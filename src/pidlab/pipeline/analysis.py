@@ -185,6 +185,7 @@ def evaluate(
         inputs=input_histograms(samples["test"]),
         correlation=correlations(samples["test"]),
         labels=config.axis_labels,
+        reference=config.style.reference or "",
         importance=importance,
     )
 

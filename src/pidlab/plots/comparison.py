@@ -14,20 +14,27 @@ from pidlab.plots.style import GREY, name_ticks, shown, with_errors
 
 
 def delta_auc(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
-    """Draw AUC(b) − AUC(a) for each pair; b is better if the point lies right of zero."""
-    return _forest([pair.delta_auc for pair in comparisons], _names(comparisons), "ΔAUC", "b better →", ax)
+    """Draw AUC(b) − AUC(a) for each pair; b, which the row names first, is better if the point lies right of zero."""
+    numbers = [pair.delta_auc for pair in comparisons]
+    return _forest(numbers, _names(comparisons), "ΔAUC", f"{_first(comparisons)} better →", ax)
 
 
 def delta_misid(comparisons: Sequence[Comparison], point: str, particle: str, ax: Axes) -> Axes:
-    """Draw misid(b) − misid(a) of `particle` at the working point `point`; b is better left of zero."""
+    """Draw misid(b) − misid(a) of `particle` at the working point `point`; b, named first, is better left of zero."""
     by_pair = [{(p.name, p.particle): p.delta_misid for p in pair.working_points} for pair in comparisons]
     numbers = [found.get((point, particle), UNDEFINED) for found in by_pair]
-    return _forest(numbers, _names(comparisons), f"Δmisid, {shown(point, 20)}", "← b better", ax)
+    return _forest(numbers, _names(comparisons), f"Δmisid, {shown(point, 20)}", f"← {_first(comparisons)} better", ax)
 
 
 def _names(comparisons: Sequence[Comparison]) -> list[str]:
     """Returns a name for each row: "b − a"."""
     return [f"{shown(pair.b, 20)} − {shown(pair.a, 20)}" for pair in comparisons]
+
+
+def _first(comparisons: Sequence[Comparison]) -> str:
+    """Returns how to call the model b of each row: by its name if it is the same in all rows."""
+    names = {pair.b for pair in comparisons}
+    return shown(names.pop(), 12) if len(names) == 1 else "first-named"
 
 
 def _forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hint: str, ax: Axes) -> Axes:
@@ -42,5 +49,6 @@ def _forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hin
     form.set_powerlimits((-2, 3))
     ax.xaxis.set_major_formatter(form)
     ax.set_title(quantity, fontsize=11, parse_math=False)
-    ax.set_xlabel(hint, loc="left", fontsize=10)
+    # One line below the power of ten at the right end of the axis.
+    ax.set_xlabel(hint, loc="left", fontsize=10, parse_math=False, labelpad=14)
     return ax

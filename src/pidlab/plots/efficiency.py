@@ -12,6 +12,7 @@ from pidlab.plots.style import (
     NO_LABELS,
     LineStyle,
     caption,
+    draw_limits,
     error_lengths,
     label_axes,
     legend,
@@ -33,7 +34,8 @@ def efficiency(
 ) -> Axes:
     """Draw the fraction of one class that passes each working point, in bins of one spectator.
 
-    The axis is logarithmic for misidentification, that is for every class but `signal`.
+    The axis is logarithmic for misidentification, that is for every class but `signal`. There an arrow at the upper
+    bound of the 68.3 % interval stands for a bin of which nothing passes.
 
     Args:
         maps: of one class and one spectator, a map for each working point.
@@ -43,23 +45,29 @@ def efficiency(
         title: heads the legend; no legend is drawn if it is empty.
         labels: spectator to the text of its axis.
     """
+    particle = maps[0].particle
     entries = []
     remark = ""
-    for one in maps:
+    for i, one in enumerate(maps):
         style = styles[one.working_point]
         edges, remark = visible_edges(one.edges[0])
+        centres = (edges[1:] + edges[:-1]) / 2
+        limits = np.where((one.value > 0) | (particle == signal), np.nan, one.high)
+        high = np.where(np.isnan(limits), one.high, one.value)  # the arrow stands in place of the bar
         bars = ax.errorbar(
-            (edges[1:] + edges[:-1]) / 2, one.value, xerr=np.diff(edges) / 2,
-            yerr=error_lengths(one.value, one.low, one.high),
+            centres, one.value, xerr=np.diff(edges) / 2, yerr=error_lengths(one.value, one.low, high),
             color=style.colour, marker=style.marker, markersize=4.5, linestyle="none", elinewidth=1.2,
         )  # fmt: skip
         entries.append((bars, one.working_point))
+        # Working points often have equal limits, which would hide each other at one place.
+        beside = np.diff(edges) * 0.7 * ((i + 0.5) / len(maps) - 0.5)
+        draw_limits(ax, centres + beside, limits, style)
     remark += _hatch_thin(maps[0], ax)
-    particle = maps[0].particle
     if all(np.isnan(one.value).all() for one in maps):
         nothing_to_draw(ax, f"no {shown(particle)} in any bin")
     elif particle != signal:
-        log_scale(ax, np.concatenate([np.concatenate([one.value, one.high]) for one in maps]), below=1.5, above=1.5)
+        # Arrows reach to half of their limits.
+        log_scale(ax, np.concatenate([np.concatenate([one.value, one.high]) for one in maps]), below=2.2, above=1.5)
     quantity = "efficiency" if particle == signal else "misid"
     label_axes(ax, caption(maps[0].names[0], labels, remark=remark), f"{quantity} of {shown(particle, 20)}")
     if title:

@@ -74,7 +74,7 @@ def flatness(
     label_axes(
         ax, caption(found.after.names[0], labels, remark=remark), f"efficiency of {shown(found.after.particle, 20)}"
     )
-    legend(ax, entries, width=84)
+    legend(ax, entries)
     return ax
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from pidlab.evaluate.results import Histogram
+from pidlab.measured import Array
 from pidlab.plots.style import NO_LABELS, LineStyle, caption, draw_density, label_axes, log_scale, nothing_to_draw
 
 
@@ -34,9 +35,16 @@ def feature(
         nothing_to_draw(ax, "no values")
     log_scale(ax, np.concatenate([np.array([]), *heights]), least=30.0)
     ax.yaxis.set_minor_formatter(NullFormatter())
+    if all(_holds_whole_numbers(histogram.edges) for histogram in by_class.values()):
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     _mark_flows(by_class, ax)
     label_axes(ax, caption(name, labels, 30), "density")
     return ax
+
+
+def _holds_whole_numbers(edges: Array) -> bool:
+    """Returns whether all edges are half-integers, as those of features that only have whole values."""
+    return bool(np.all(edges - np.floor(edges) == 0.5))
 
 
 def _mark_flows(by_class: Mapping[str, Histogram], ax: Axes) -> None:

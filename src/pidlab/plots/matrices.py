@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +17,7 @@ from pidlab.plots.style import NO_LABELS, caption, colour_bar, label_axes, name_
 from pidlab.rounding import fixed
 
 _MOST_NUMBERS = 25
+_NUMBER_SIZES = (7.5, 6.5, 5.5)  # points; smaller ones cannot be read on paper
 
 
 def correlation(matrix: Array, features: Sequence[str], ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> Axes:
@@ -71,18 +73,28 @@ def efficiency_map(one: EfficiencyMap, ax: Axes, *, labels: Mapping[str, str] = 
     Empty bins are grey, and bins with few events are hatched. If the widths of bins differ too much to be read, all
     bins are drawn equally wide.
     """
-    x, y = (_drawn_edges(edges) for edges in one.edges)
+    x, y = (_drawn_edges(edges, share) for edges, share in zip(one.edges, (0.1, 0.06), strict=True))
     finite = 100 * one.value[np.isfinite(one.value)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    high = high if high > low else low + 1e-4
+    if high <= low:  # all bins alike: a scale of one per cent around them
+        low, high = (low, low + 1.0) if low < 0.5 else (low - 1.0, low)
     ax.set_facecolor("0.88")
     mesh = ax.pcolormesh(x, y, 100 * one.value.T, cmap=shades("Blues"), vmin=low, vmax=high)
     colour_bar(mesh, ax)
+    font = _font_that_fits(ax, np.diff(x).min() / (x[-1] - x[0]), np.diff(y).min() / (y[-1] - y[0]))
     for (i, j), value in np.ndenumerate(100 * one.value):
-        if np.isfinite(value) and _roomy(x, i, 0.11) and _roomy(y, j, 0.06):
+        if np.isfinite(value) and font:
             place = (x[i] + x[i + 1]) / 2, (y[j] + y[j + 1]) / 2
             colour = _ink(value, "Blues", low, high)
-            write_text(ax, *place, _short(value), ha="center", va="center", fontsize=7.5, color=colour)
+            # Hatching would cross the number.
+            behind = (
+                {"facecolor": mpl.colormaps["Blues"](Normalize(low, high)(value)), "linewidth": 0, "pad": 0.8}
+                if one.thin[i, j]
+                else None
+            )
+            write_text(ax, *place, _short(value), ha="center", va="center", color=colour, bbox=behind, **font)
+    # A tick inside the axes, beside a number in an outer bin, reads as a minus sign.
+    ax.tick_params(which="both", direction="out", top=False, right=False)
     for axis, drawn, edges in ((ax.xaxis, x, one.edges[0]), (ax.yaxis, y, one.edges[1])):
         if drawn is not edges:
             axis.set_ticks(drawn, [f"{edge:.3g}".replace("-", "−") for edge in edges], fontsize=9)
@@ -91,6 +103,7 @@ def efficiency_map(one: EfficiencyMap, ax: Axes, *, labels: Mapping[str, str] = 
     _hatch(one, x, y, ax)
     label_axes(ax, *(caption(name, labels) for name in one.names))
     remark = f"; hatched: n < {one.least:g}" if one.thin.any() else ""
+    remark += "" if font else "; too narrow for numbers"
     title = f"{shown(one.particle, 24)}, {shown(one.working_point, 24)} (%){remark}"
     ax.set_title(title, fontsize=11, parse_math=False)
     return ax
@@ -103,10 +116,16 @@ def _hatch(one: EfficiencyMap, x: Array, y: Array, ax: Axes) -> None:
         ax.add_patch(Rectangle((x[i], y[j]), *size, fill=False, hatch="////", edgecolor="0.45", linewidth=0))
 
 
-def _drawn_edges(edges: Array) -> Array:
-    """Returns the edges; 0, 1, 2 … instead if the widest bin is more than three times as wide as the narrowest."""
+def _drawn_edges(edges: Array, number: float) -> Array:
+    """Returns the edges, or 0, 1, 2 … instead if bins drawn as wide as they are cannot be read.
+
+    This is so if the widest bin is more than three times as wide as the narrowest, or if the narrowest has no room for
+    a number, which takes the share `number` of the axis, while bins of equal width had.
+    """
     widths = np.diff(edges)
-    return edges if widths.max() <= 3 * widths.min() else np.arange(len(edges), dtype=np.float64)
+    readable = widths.max() <= 3 * widths.min()
+    readable &= widths.min() >= number * (edges[-1] - edges[0]) or len(widths) * number > 1
+    return edges if readable else np.arange(len(edges), dtype=np.float64)
 
 
 def _short(percent: float) -> str:
@@ -115,9 +134,22 @@ def _short(percent: float) -> str:
     return fixed(percent, places)
 
 
-def _roomy(edges: Array, i: int, share: float) -> bool:
-    """Returns whether a number, which takes `share` of the axis, fits into bin i."""
-    return bool(edges[i + 1] - edges[i] >= share * (edges[-1] - edges[0]))
+def _font_that_fits(ax: Axes, width: float, height: float) -> dict[str, Any]:
+    """Returns the size and rotation at which a number of four characters fits into the narrowest bin.
+
+    Upright numbers are preferred to numbers turned by 90 degrees, and large ones to small ones. Empty if none fits.
+
+    Args:
+        ax: the axes, with everything that takes room from them.
+        width, height: those of the narrowest bin in units of the axes.
+    """
+    across, up = (72 / ax.figure.dpi * length for length in (width * ax.bbox.width, height * ax.bbox.height))
+    for rotation, (along, beside) in ((0, (across, up)), (90, (up, across))):
+        for size in _NUMBER_SIZES:
+            # Four characters are 2.3 times as long as high in both of our fonts, and want a margin.
+            if along >= 2.7 * size and beside >= 1.3 * size:
+                return {"fontsize": size, "rotation": rotation}
+    return {}
 
 
 def _colours(matrix: Array, ax: Axes, cmap: str, low: float, high: float) -> None:

@@ -143,11 +143,20 @@ class Recorder(RendererBase):
         trans: Transform,
         rgbFace: Any = None,
     ) -> None:
-        """Record a marker at each vertex of a path."""
+        """Record a marker at each vertex of a path; one at a single place as a path.
+
+        matplotlib sends a collection of one shape, such as the band of a curve, as a marker at (0, 0), and its SVG
+        leaves out markers whose place lies outside the page, as (0, 0) does when a figure is cut to its ink.
+        """
         pen, shape, placed = _copied(gc), _frozen(marker_trans), _frozen(trans)
+        places = placed.transform(path.vertices)
+        if len(places) == 1:
+            x, y = places[0]
+            self.draw_path(gc, marker_path, shape + Affine2D().translate(x, y), rgbFace)
+            return
         if not self._clipped(pen):
             marker = marker_path.get_extents(shape)
-            for point in placed.transform(path.vertices):
+            for point in places:
                 self._mark(marker.translated(*point), gc.get_linewidth() / 2)
 
         def play(to: Stage) -> None:

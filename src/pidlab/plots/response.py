@@ -8,53 +8,102 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from pidlab.evaluate.results import ModelResult
-from pidlab.plots.style import GREY, LineStyle, draw_density, label_axes, legend, log_scale, nothing_to_draw, shown
+from pidlab.evaluate.results import Histogram, ModelResult
+from pidlab.measured import Array
+from pidlab.plots.style import (
+    GREY,
+    LineStyle,
+    draw_density,
+    draw_limits,
+    label_axes,
+    legend,
+    log_scale,
+    nothing_to_draw,
+    shown,
+)
 
 
 def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, LineStyle]) -> Axes:
     """Draw the score of `model` for each class with unit area on a log axis.
 
+    Where a class has candidates of test in a bin but none of train, an arrow at the 68.3 % upper limit stands for the
+    point. The axis covers what there is, and the thresholds, if these fill less than 70 % of it.
+
     Args:
-        model: its `response` is drawn, "test" filled and "train" as points with errors, and its thresholds as dashed
-            lines.
+        model: its `response` is drawn, "test" as outlines, which are filled for up to two classes, and "train" as
+            points with errors, and its thresholds as dashed lines.
         ax: where to draw.
         signal: the class whose score it is.
         styles: class to its style.
     """
     entries: list[tuple[Any, str]] = []
     heights: list[float] = []
-    for sample, draw in (("test", _filled), ("train", _points)):
+    # Fillings of three classes and more cover each other.
+    outlined = _filled if len(styles) <= 2 else _outlined
+    for sample, draw in (("test", outlined), ("train", _points)):
         for particle, histogram in model.response.get(sample, {}).items():
             drawn = draw(histogram, ax, styles[particle])
             if drawn is not None:
                 entries.append((drawn, f"{particle}, {sample}"))
                 heights.extend(_heights(drawn))
+                if draw is _points:
+                    limits = _limits(histogram, model.response.get("test", {}).get(particle))
+                    draw_limits(ax, (histogram.edges[1:] + histogram.edges[:-1]) / 2, limits, styles[particle])
+                    heights.extend(limits / 2)  # where the arrows end
     if not entries:
         nothing_to_draw(ax, "no candidates")
     log_scale(ax, np.asarray(heights), above=25.0 if model.working_points else 2.0)
+    _zoom(model, ax)
     _thresholds(model, ax)
     label_axes(ax, f"score for {shown(signal)}", "density")
-    legend(ax, entries, title=model.name, width=44)
+    legend(ax, entries, title=model.name, columns=2)
     return ax
 
 
-def _filled(histogram: Any, ax: Axes, style: LineStyle) -> Any:
-    drawn = draw_density(
-        histogram, ax, errors=False, histtype="fill", facecolor=style.colour, edgecolor=style.colour, alpha=0.35
-    )
+def _filled(histogram: Histogram, ax: Axes, style: LineStyle) -> Any:
+    colour = {"facecolor": (style.colour, 0.3), "edgecolor": style.colour}
+    line = {"linestyle": style.line, "linewidth": 1.0}
+    drawn = draw_density(histogram, ax, errors=False, histtype="fill", **line, **colour)
     return None if drawn is None else drawn.stairs
 
 
-def _points(histogram: Any, ax: Axes, style: LineStyle) -> Any:
+def _outlined(histogram: Histogram, ax: Axes, style: LineStyle) -> Any:
+    properties = {"color": style.colour, "linestyle": style.line}
+    drawn = draw_density(histogram, ax, errors=False, histtype="step", **properties)
+    return None if drawn is None else drawn.stairs
+
+
+def _points(histogram: Histogram, ax: Axes, style: LineStyle) -> Any:
     properties = {"color": style.colour, "marker": style.marker, "markersize": 3.5, "elinewidth": 1.0}
     drawn = draw_density(histogram, ax, errors=True, histtype="errorbar", **properties)
     return None if drawn is None else drawn.errorbar
 
 
+def _limits(train: Histogram, test: Histogram | None) -> Array:
+    """Returns (b,) upper limits of the density in bins where only test has entries, NaN in the others."""
+    limit = train.limit_if_empty / (train.sumw[1:-1].sum() * np.diff(train.edges))
+    filled = np.zeros(len(limit), bool) if test is None else test.sumw2[1:-1] > 0
+    return np.where((train.sumw2[1:-1] == 0) & filled, limit, np.nan)
+
+
 def _heights(drawn: Any) -> list[float]:
     values = drawn.get_data().values if hasattr(drawn, "get_data") else drawn.lines[0].get_ydata()
     return [float(value) for value in values]
+
+
+def _zoom(model: ModelResult, ax: Axes) -> None:
+    """Limit the axis to the bins with candidates and to the thresholds if they fill less than 70 % of the axis."""
+    histograms = [h for by_class in model.response.values() for h in by_class.values()]
+    if not histograms:
+        return
+    edges = histograms[0].edges
+    filled = np.flatnonzero(np.any([h.sumw2[1:-1] > 0 for h in histograms], axis=0))
+    if len(filled):
+        marked = [p.threshold for p in model.working_points if edges[0] <= p.threshold <= edges[-1]]
+        low, high = min([edges[filled[0]], *marked]), max([edges[filled[-1] + 1], *marked])
+        if high - low < 0.7 * (edges[-1] - edges[0]):
+            margin = 0.05 * (high - low)
+            ax.set_xlim(low - margin, high + margin)
 
 
 def _thresholds(model: ModelResult, ax: Axes) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pidlab.evaluate.results import ModelResult, Roc, WorkingPoint
 from pidlab.measured import Array
 from pidlab.plots.style import (
     LineStyle,
+    draw_limits,
     error_lengths,
     label_axes,
     legend,
@@ -27,6 +28,8 @@ from pidlab.rounding import format_measured
 def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
     """Draw rejection of `against` over signal efficiency: curves with 68.3 % bands, and points for fixed cuts.
 
+    A fixed cut that no candidate of `against` passes is an arrow up from the 68.3 % lower limit of its rejection.
+
     Args:
         models: only those that were measured for `against` are drawn.
         against: a class, or "rest" for all others together.
@@ -38,8 +41,13 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mappin
     for model in models:
         style = styles[model.name]
         if model.fixed_cut:
-            crosses = [_cross(point, _rejection(point, against), ax, style) for point in _points(model, against)]
-            entries.extend((cross, model.name) for cross in crosses)
+            for point in _points(model, against):
+                entries.append((_cross(point, _rejection(point, against), ax, style), model.name))
+                tops.append(np.array(_rejection(point, against)))
+            for point in _nothing_passes(model, against):
+                efficiency, limit = np.array([point.efficiency.value]), np.array([point.rejection[against].low])
+                entries.append((draw_limits(ax, efficiency, limit, style, up=True), model.name))
+                tops.append(2 * limit)  # the end of the arrow
         elif against in model.roc:
             entries.append((_curve(model.roc[against], ax, style), model.name))
             tops.append(_inverse(model.roc[against].misid))
@@ -47,12 +55,8 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mappin
         nothing_to_draw(ax, "no curve")
     log_scale(ax, np.concatenate(tops) if tops else np.array([]))
     label_axes(ax, "signal efficiency", f"rejection of {shown(against)}  (1 / misid)")
-    legend(ax, entries, width=60)
+    legend(ax, entries)
     return ax
-
-
-_SMALLEST_RATIO = 0.05
-"""A curve leaves the panel below this share of the reference, so that it does not flatten the others."""
 
 
 def roc_ratio(
@@ -61,26 +65,64 @@ def roc_ratio(
     """Draw each rejection divided by that of `reference` at the same efficiency.
 
     The reference is interpolated linearly between its points, which is exact for a random mixture of two decisions
-    (Fawcett, Pattern Recognition Letters 27 (2006) 861). Bands leave out the uncertainty of the reference.
+    (Fawcett, Pattern Recognition Letters 27 (2006) 861). That of a fixed cut consists of the straight lines from (0, 0)
+    through its point to (1, 1). Bands leave out the uncertainty of the reference.
+
+    The axis holds all curves and all points with their errors; only bands may leave it. It is logarithmic if these span
+    more than a factor of ten.
     """
-    base = reference.roc[against]
+    base = _mixtures(reference, against)
     drawn: list[Array] = []
     for model in models:
         style = styles[model.name]
         if model.fixed_cut:
-            for point in _points(model, against):
-                drawn.append(_ratio_marker(point, against, base, ax, style))
+            if model is reference:
+                ax.axhline(1.0, color=style.colour, linestyle=style.line)
+            drawn += [_ratio_marker(point, against, base, ax, style) for point in _points(model, against)]
         elif against in model.roc:
-            drawn.append(_ratio_curve(model.roc[against], base, ax, style))
-    ratios = np.concatenate(drawn) if drawn else np.array([])
-    log_scale(ax, ratios[~(ratios < _SMALLEST_RATIO)], below=1.3, above=1.3)
-    if ax.get_yscale() == "log":
-        low, high = ax.get_ylim()
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 50 * low else (1.0,), numticks=8))
-        ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
-    label_axes(ax, "signal efficiency", f"ratio to {shown(reference.name, 16)}")
+            drawn.append(_ratio_curve(model.roc[against], base, ax, style, is_base=model is reference))
+    _ratio_scale(ax, np.concatenate([[1.0], *drawn]))
+    how = "\n(mixed at random)" if reference.fixed_cut else ""
+    label_axes(ax, "signal efficiency", f"ratio to {shown(reference.name, 16)}{how}")
     return ax
+
+
+class _Base(NamedTuple):
+    """What the ratio panel divides by: rising efficiencies (m,) and misidentifications (m,), linear between them."""
+
+    efficiency: Array
+    misid: Array
+
+    def misid_at(self, efficiency: Array) -> Array:
+        """Returns the misidentification (n,) at efficiencies (n,), NaN beyond the ends."""
+        return np.interp(efficiency, self.efficiency, self.misid, left=np.nan, right=np.nan)
+
+
+def _mixtures(reference: ModelResult, against: str) -> _Base:
+    if not reference.fixed_cut:
+        curve = reference.roc[against]
+        # Negative weights can make the efficiency decrease in places; interpolation needs the running maximum.
+        return _Base(np.maximum.accumulate(curve.efficiency), curve.misid)
+    points = sorted((p.efficiency.value, p.misid[against].value) for p in _points(reference, against))
+    # A cut that all signal passes ends the curve: what lies above it costs more and gains nothing.
+    end = [(1.0, 1.0)] if not points or points[-1][0] < 1 else []
+    efficiency, misid = zip((0.0, 0.0), *points, *end, strict=True)
+    return _Base(np.array(efficiency), np.array(misid))
+
+
+def _ratio_scale(ax: Axes, ratios: Array) -> None:
+    """Set the limits of the y axis around the positive `ratios`, on a log axis if they span more than ten."""
+    positive = ratios[np.isfinite(ratios) & (ratios > 0)]
+    low, high = float(positive.min()), float(positive.max())
+    if high <= 10 * low:
+        margin = max(0.08 * (high - low), 0.02 * high)
+        ax.set_ylim(low - margin, high + margin)
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+        return
+    log_scale(ax, positive, below=1.3, above=1.3)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 50 * low else (1.0,), numticks=8))
+    ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def roc_pairs(model: ModelResult, ax: Axes, *, styles: Sequence[LineStyle]) -> Axes:
@@ -98,7 +140,7 @@ def roc_pairs(model: ModelResult, ax: Axes, *, styles: Sequence[LineStyle]) -> A
     ]
     log_scale(ax, np.concatenate([_inverse(curve.misid) for *_, curve in curves]))
     label_axes(ax, "efficiency of the first", "rejection of the second  (1 / misid)")
-    legend(ax, entries, title=model.name, width=76)
+    legend(ax, entries, title=model.name)
     return ax
 
 
@@ -122,23 +164,22 @@ def _band(efficiency: Array, curve: Roc, base: Array, ax: Axes, style: LineStyle
     ax.fill_between(efficiency, low, high, color=style.colour, alpha=0.2, linewidth=0)
 
 
-def _ratio_curve(curve: Roc, base: Roc, ax: Axes, style: LineStyle) -> Array:
-    at_same = base.misid if curve is base else _misid_at(curve.efficiency, base)
+def _ratio_curve(curve: Roc, base: _Base, ax: Axes, style: LineStyle, *, is_base: bool) -> Array:
+    at_same = base.misid if is_base else base.misid_at(curve.efficiency)
     ratio: Array = at_same * _inverse(curve.misid)
     ax.plot(curve.efficiency, ratio, color=style.colour, linestyle=style.line)
     _band(curve.efficiency, curve, at_same, ax, style)
     return ratio
 
 
-def _misid_at(efficiency: Array, curve: Roc) -> Array:
-    """Returns the misidentification (m,) of `curve` at efficiencies (m,), NaN beyond its ends."""
-    # Negative weights can make the efficiency decrease in places; interpolation needs the running maximum.
-    reached = np.maximum.accumulate(curve.efficiency)
-    return np.interp(efficiency, reached, curve.misid, left=np.nan, right=np.nan)
-
-
 def _points(model: ModelResult, against: str) -> list[WorkingPoint]:
     return [point for point in model.working_points if np.isfinite(_rejection(point, against)[0])]
+
+
+def _nothing_passes(model: ModelResult, against: str) -> list[WorkingPoint]:
+    """Returns the points of which the rejection has a lower bound, but no value because no candidate passes."""
+    points = [p for p in model.working_points if against in p.rejection]
+    return [p for p in points if np.isinf(p.rejection[against].value) and 0 < p.rejection[against].low < np.inf]
 
 
 def _rejection(point: WorkingPoint, against: str) -> tuple[float, float, float]:
@@ -146,11 +187,12 @@ def _rejection(point: WorkingPoint, against: str) -> tuple[float, float, float]:
     return (np.nan, np.nan, np.nan) if measured is None else measured[:3]
 
 
-def _ratio_marker(point: WorkingPoint, against: str, base: Roc, ax: Axes, style: LineStyle) -> Array:
-    at_same = float(_misid_at(np.array([point.efficiency.value]), base)[0])
-    value, low, high = (at_same * rejection for rejection in _rejection(point, against))
-    _cross(point, (value, low, high), ax, style)
-    return np.array([value])
+def _ratio_marker(point: WorkingPoint, against: str, base: _Base, ax: Axes, style: LineStyle) -> Array:
+    """Draw the ratio of one point with its errors, and return what must be inside the axis."""
+    at_same = float(base.misid_at(np.array([point.efficiency.value]))[0])
+    ratio = [at_same * rejection for rejection in _rejection(point, against)]
+    _cross(point, (ratio[0], ratio[1], ratio[2]), ax, style)
+    return np.array(ratio)
 
 
 def _cross(point: WorkingPoint, y: tuple[float, float, float], ax: Axes, style: LineStyle) -> Any:

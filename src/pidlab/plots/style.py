@@ -20,24 +20,35 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import get_font_names
+from matplotlib.font_manager import FontProperties, get_font_names
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.mathtext import MathTextParser
 from numpy.typing import NDArray
 
-from pidlab.evaluate.results import Histogram
+from pidlab.evaluate.results import Histogram, ModelResult
 from pidlab.measured import Array, Measured, bounds
+from pidlab.plots.recording import typesetter
 
 GREY = "#5f6368"
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
-# Okabe and Ito's colours for classes (https://jfly.uni-koeln.de/color/) and Petroff's for models (arXiv:2107.02270):
-# both were made for colour-blind readers, and two sets keep a class from being taken for a model.
+# Okabe and Ito's colours for classes (https://jfly.uni-koeln.de/color/); those of models are others, so that a class is
+# not taken for a model. Both were made for colour-blind readers.
 _CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-_MODEL_COLOURS = (
-    "#3f90da", "#bd1f01", "#832db6", "#e76300", "#717581", "#a96b59", "#00a0a0", "#b9ac70", "#94a4a2", "#d6a000",
-)  # fmt: skip
+_MODEL_COLOURS = {
+    "cuts": "#3875f2", "bdt": "#a8000f", "mlp": "#921296", "expression": "#c78119", "fisher": "#0ea780",
+    "naive_bayes": "#6f7378", "logistic": "#c8663b", "score": "#dccb00", "sklearn": "#70d558", "onnx": "#f29fd1",
+    "tmva": "#69cc95",
+}  # fmt: skip
+"""The colour of the first model of each type. It belongs to the type, so that it stays when models are added.
+
+They began as Petroff's (arXiv:2107.02270) and were moved apart until the closest two differed by 14 in CIE L*a*b* for
+normal and for colour-blind sight.
+"""
+_OTHER_TYPE = "#444444"
+_TONES = (0.0, -0.53, 0.3)
+"""How the further models of a type change its colour: towards black by this share, then towards white."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 
@@ -113,7 +124,7 @@ def _fonts(own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _MAKER: ContextVar[Callable[[float, float], Figure] | None] = ContextVar("maker", default=None)
-_MODELS: ContextVar[tuple[str, ...]] = ContextVar("models", default=())
+_KNOWN_STYLES: ContextVar[Mapping[str, LineStyle]] = ContextVar("known_styles", default=MappingProxyType({}))
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -127,19 +138,19 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 @contextmanager
-def drawing_on(maker: Callable[[float, float], Figure], models: Sequence[str]) -> Iterator[None]:
+def drawing_on(maker: Callable[[float, float], Figure], models: Iterable[ModelResult]) -> Iterator[None]:
     """Let `maker` make what `new_figure` returns, for the length of the block.
 
     Args:
         maker: takes the width and the height in inches that the drawing asks for.
         models: all models of the run, which decide the style of each if only some of them are drawn.
     """
-    made, known = _MAKER.set(maker), _MODELS.set(tuple(models))
+    made, known = _MAKER.set(maker), _KNOWN_STYLES.set(model_styles(models))
     try:
         yield
     finally:
         _MAKER.reset(made)
-        _MODELS.reset(known)
+        _KNOWN_STYLES.reset(known)
 
 
 def class_styles(classes: Sequence[str], signal: str) -> dict[str, LineStyle]:
@@ -148,12 +159,43 @@ def class_styles(classes: Sequence[str], signal: str) -> dict[str, LineStyle]:
     return {name: _line_style(i, _CLASS_COLOURS) for i, name in enumerate(ordered)}
 
 
-def model_styles(models: Sequence[str]) -> dict[str, LineStyle]:
-    """Returns a style for each model, in the order of the configuration."""
-    known = _MODELS.get()
-    order = known if set(models) <= set(known) else models
-    styles = {name: _line_style(i, _MODEL_COLOURS) for i, name in enumerate(order)}
-    return {name: styles[name] for name in models}
+def model_styles(models: Iterable[ModelResult]) -> dict[str, LineStyle]:
+    """Returns a style for each model, by its type and how many of that type stand before it in the configuration.
+
+    So a model keeps its style when models of other types are added anywhere, or models of its own type after it. The
+    type decides the hue. The first model of a type has its plain colour, the second a dark tone, the third a light one,
+    and from the fourth on these repeat with other dashes and markers. Inside `drawing_on` some of its models have the
+    styles that they have among all.
+    """
+    known = _KNOWN_STYLES.get()
+    before: dict[str, int] = {}
+    styles = {}
+    for model in models:
+        n = before[model.kind] = before.get(model.kind, -1) + 1
+        styles[model.name] = known.get(model.name) or _model_style(model.kind, n)
+    return styles
+
+
+def _model_style(kind: str, n: int) -> LineStyle:
+    """Returns the style of model number `n` of the type `kind`, counted from 0."""
+    first = list(_MODEL_COLOURS).index(kind) if kind in _MODEL_COLOURS else len(_MODEL_COLOURS)
+    colour = _toned(_MODEL_COLOURS.get(kind, _OTHER_TYPE), _TONES[n % len(_TONES)])
+    # Tones repeat after 3 models and dashes after 5, so that the first 15 of a type differ in one of them.
+    i = first + 2 * n
+    return LineStyle(colour, _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)])
+
+
+def _toned(colour: str, share: float) -> str:
+    """Returns `colour` mixed with `share` of white, or with -`share` of black."""
+    target = 1.0 if share > 0 else 0.0
+    red, green, blue = (c + abs(share) * (target - c) for c in mpl.colors.to_rgb(colour))
+    return str(mpl.colors.to_hex((red, green, blue)))
+
+
+def pair_styles(n: int) -> list[LineStyle]:
+    """Returns styles for `n` pairs of classes of one model."""
+    colours = tuple(_MODEL_COLOURS.values())
+    return [_line_style(i, colours) for i in range(n)]
 
 
 def point_styles(working_points: Sequence[str]) -> dict[str, LineStyle]:
@@ -229,32 +271,52 @@ def write_text(ax: Axes, x: float, y: float, text: str, **properties: Any) -> No
 
 
 def legend(
-    ax: Axes, entries: Sequence[tuple[Artist | Any, str]], title: str = "", width: int = 76, above: float = 1.0
+    ax: Axes, entries: Sequence[tuple[Artist | Any, str]], title: str = "", above: float = 1.0, columns: int = 8
 ) -> Legend | None:
     """Draw a legend above the axes, where it hides no data; None if there is nothing to say.
+
+    It has as many columns as fit between the left edge of the axes and the right edge of the rightmost axes, because
+    what reaches further widens the figure.
 
     Args:
         ax: the axes, one unit high.
         entries: drawn artists and their names.
         title: heads the entries.
-        width: number of characters that fit in a row.
         above: where the legend begins, in units of the height of the axes.
+        columns: the largest number of columns.
     """
     if not entries and not title:
         return None
     texts = [shown(text, 56) for _, text in entries]  # two names of 12 characters and an AUC with both its errors
-    n_columns = max(1, min(len(texts) or 1, width // (max(map(len, texts), default=0) + 5)))
+    n_columns = _columns_that_fit(ax, texts, columns)
     # matplotlib ignores labels with a leading underscore, so the names are set afterwards.
     made = ax.legend(
         [handle for handle, _ in entries], ["entry"] * len(entries), loc="lower left", bbox_to_anchor=(0.0, above),
-        ncols=n_columns, title=title and shown(title, width), alignment="left", borderaxespad=0.3, borderpad=0.2,
-        columnspacing=1.4, title_fontproperties={"weight": "bold"},
+        ncols=n_columns, title=title and shown(title, 56), alignment="left", borderaxespad=0.3, borderpad=0.2,
+        columnspacing=_COLUMN_GAP, title_fontproperties={"weight": "bold"},
     )  # fmt: skip
     for drawn, text in zip(made.get_texts(), texts, strict=True):
         drawn.set_text(text)
         drawn.set_parse_math(False)
     made.get_title().set_parse_math(False)
     return made
+
+
+_COLUMN_GAP = 1.4  # in units of the size of the letters, as the lengths of matplotlib's legends
+
+
+def _columns_that_fit(ax: Axes, texts: Sequence[str], most: int) -> int:
+    """Returns the largest number of columns, at most `most`, whose lines and texts fit above the axes; at least 1."""
+    letters = FontProperties(size=mpl.rcParams["legend.fontsize"])
+    em = letters.get_size_in_points()
+    line = (mpl.rcParams["legend.handlelength"] + mpl.rcParams["legend.handletextpad"]) * em
+    widths = [line + typesetter().size(text, letters, False)[0] for text in texts]
+    room = (max(each.bbox.x1 for each in ax.figure.axes) - ax.bbox.x0) * 72 / ax.figure.dpi
+    for n in range(min(most, len(texts)), 1, -1):
+        columns = [float(column.max()) for column in np.array_split(widths, n)]  # as matplotlib fills them
+        if sum(columns) + (n - 1) * _COLUMN_GAP * em <= room:
+            return n
+    return 1
 
 
 def legend_lines(styles: Mapping[str, LineStyle], names: Iterable[str], *, marker: bool) -> list[tuple[Artist, str]]:
@@ -309,6 +371,22 @@ def draw_density(histogram: Histogram, ax: Axes, *, errors: bool, **properties: 
     bars = {"w2": histogram.sumw2[1:-1], "w2method": "sqrt"} if errors else {"yerr": False}
     properties |= {name: [value] for name, value in properties.items() if isinstance(value, tuple)}  # one a histogram
     return mplhep.histplot(sumw, bins=histogram.edges, density=True, flow="none", ax=ax, **bars, **properties)[0]
+
+
+def draw_limits(ax: Axes, x: Array, limits: Array, style: LineStyle, *, up: bool = False) -> Any:
+    """Draw upper limits (m,) at `x` (m,) as bars with arrows down, or lower limits with arrows up; none where NaN.
+
+    They stand for points that a logarithmic axis cannot show. An arrow reaches to half of its limit, or to its double.
+    Returns the drawn artist, or None if there is none.
+    """
+    known = np.isfinite(limits) & (limits > 0)
+    if not known.any():
+        return None
+    x, limits = x[known], limits[known]
+    return ax.errorbar(
+        x, limits, yerr=limits if up else limits / 2, uplims=not up, lolims=up, color=style.colour,
+        marker="_", markersize=6, markeredgewidth=1.2, linestyle="none", elinewidth=1.0, capsize=2.0,
+    )  # fmt: skip
 
 
 def log_scale(ax: Axes, values: Array, below: float = 2.0, above: float = 2.0, least: float = 1.0) -> None:

@@ -64,7 +64,7 @@ def history_figure(tuning: Tuning) -> Figure:
     log_scale(ax, np.concatenate([values, before]), below=1.3, above=1.3)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     label_axes(ax, "trial", f"{_loss_text(tuning)} on validation")
-    legend(ax, entries, title=tuning.model, width=64)
+    legend(ax, entries, title=tuning.model)
     return figure
 
 

@@ -84,4 +84,5 @@ def _finished(run: Path, overrides: Sequence[str] = ()) -> tuple[Config, Results
     refuse_other_folder(run, "config.yaml", "results.json")
     verify(run, "config.yaml", "results.json")
     config = load_config(run / "config.yaml", overrides).config
-    return config, replace(read_results(run / "results.json"), labels=config.axis_labels)
+    results = read_results(run / "results.json")
+    return config, replace(results, labels=config.axis_labels, reference=config.style.reference or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,16 @@ class Histogram:
     sumw2: Array
     entries: int
     moments: tuple[float, float, float, float]
+
+    @property
+    def limit_if_empty(self) -> float:
+        """Returns the 68.3 % upper bound of the sum of weights in a bin without entries; NaN without positive weights.
+
+        It is the upper end of the central Poisson interval for no event, -ln((1 - 0.683) / 2) = 1.84 (Garwood,
+        Biometrika 28 (1936) 437), times the typical weight of this histogram, sum w² / sum w.
+        """
+        total, total2 = float(self.sumw.sum()), float(self.sumw2.sum())
+        return -math.log((1 - math.erf(math.sqrt(0.5))) / 2) * total2 / total if total > 0 else math.nan
 
 
 @dataclass(frozen=True, slots=True)

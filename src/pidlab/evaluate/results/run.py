@@ -71,7 +71,8 @@ class Results:
         notes: remarks for every reader, in sentences.
         importance: model to the importance of its features.
         labels: feature or spectator to its axis label with unit, TeX between dollars; the default is its name.
-        reference: the model to which figures of all models refer; empty for the optimised cuts, or the first model.
+        reference: the model to which figures of all models refer; empty for a user's own cuts, or else the optimised
+            cuts, or else the first model.
     """
 
     signal: str

@@ -290,7 +290,7 @@ class Plots:
         refuse_senseless(name, sheet, options)
         style = style_of(options.get("style") or self._style)
         with _surroundings(canvas, name, style, asked="style" in options):
-            with drawing_on(canvas.make, list(self._results.models)):
+            with drawing_on(canvas.make, self._results.models.values()):
                 sheet.draw()
             panels: list[Axes] = canvas.panels
             labels.refuse_unused(name, own_labels, [*results.features, *results.labels])

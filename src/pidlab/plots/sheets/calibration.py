@@ -38,7 +38,7 @@ def calibrations(results: Results) -> Iterator[Sheet]:
 
 def _calibration(results: Results, model: str, curve: Calibration) -> Figure:
     figure, axes = stack(2, 5.6, 6.2, gap=0.06, ratios=(3, 1.2))
-    style = model_styles(list(results.models))[model]
+    style = model_styles(results.models.values())[model]
     calibration(curve, axes[0], signal=results.signal, style=style, name=model)
     calibration_gap(curve, axes[1], signal=results.signal, style=style)
     label_bottom(axes)

@@ -122,7 +122,7 @@ def _unchanged(results: Results, model: str) -> Measured:
 
 def _changes(results: Results, change: str, features: Sequence[str]) -> Figure:
     figure, axes = grid(len(features), 3, 3.6, 3.0, sharey=True, row_gap=1.05)
-    styles = model_styles(list(results.models))
+    styles = model_styles(results.models.values())
     unchanged = {name: _unchanged(results, name) for name in results.robustness}
     for feature_name, ax in zip(features, axes, strict=True):
         robustness(
@@ -144,7 +144,7 @@ def _drops(results: Results) -> Figure:
     }
     features = _most_sensitive([p for points in by_model.values() for p in points.values()], MOST_ROWS)
     figure, axes = grid(len(by_model), 5, 2.6, 1.2 + 0.28 * len(features), sharex=True, sharey=True)
-    styles = model_styles(list(results.models))
+    styles = model_styles(results.models.values())
     for (model, points), ax in zip(by_model.items(), axes, strict=True):
         rows = {name: points[name].auc if name in points else UNDEFINED for name in features}
         dropped(rows, _unchanged(results, model), ax, style=styles[model], labels=results.labels)

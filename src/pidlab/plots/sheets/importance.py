@@ -63,7 +63,7 @@ def _importance(results: Results, model: ModelResult, one: Importance) -> Figure
     order = [int(i) for i in np.argsort(-lost, kind="stable")[:MOST_FEATURES]]
     figure = new_figure(2.7 * len(table), 1.2 + 0.32 * len(order))
     axes = figure.subplots(1, len(table), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.14})[0]
-    style = model_styles(list(results.models))[model.name]
+    style = model_styles(results.models.values())[model.name]
     for (quantity, numbers), ax in zip(table.items(), axes, strict=True):
         rows = {one.features[i].feature: numbers[i] for i in order}
         importance(rows, quantity, ax, style=style, labels=results.labels)

@@ -38,7 +38,7 @@ def merits(results: Results) -> Iterator[Sheet]:
 def _merits(results: Results, model: str, scan: Scan) -> Figure:
     names = [name for name in MERITS if name in scan.merits]
     figure, axes = stack(len(names), 6.4, 0.9 + 2.3 * len(names), gap=0.24)
-    style = model_styles(list(results.models))[model]
+    style = model_styles(results.models.values())[model]
     for name, ax in zip(names, axes, strict=True):
         merit(scan, name, ax, style=style)
     label_bottom(axes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,11 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import ModelResult, Results, Roc
-from pidlab.measured import UNDEFINED
 from pidlab.plots.roc import roc, roc_pairs, roc_ratio
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import model_styles, new_figure
+from pidlab.plots.style import model_styles, new_figure, pair_styles
 
 _MOST_POINTS = 200
 
@@ -24,17 +22,18 @@ def rocs(results: Results) -> Iterator[Sheet]:
     """Yields one ROC figure of all models for two classes; for more, one against the rest and one against each."""
     against = list(dict.fromkeys(name for model in results.models.values() for name in model.roc))
     main = "rest" if "rest" in against else next(iter(against), "")
-    models, chosen = list(results.models.values()), results.reference
+    models = list(results.models.values())
     for other in against:
+        reference = _reference(models, other, results.reference)
         suffix = "" if other == main else f"_{root_key(other)}"
         yield Sheet(
             name="roc" if other == main else f"roc_{other}",
             title=f"ROC: {results.signal} against {other}",
             alt=(
                 f"ROC curves: rejection of {other} over the efficiency of {results.signal} with 68.3 % bands, for "
-                f"{', '.join(results.models)}; below it the ratio to {_reference(models, other, chosen).name}."
+                f"{', '.join(results.models)}; below it the ratio to {reference.name}{_mixed(reference)}."
             ),
-            draw=partial(_roc, models, other, chosen),
+            draw=partial(_roc, models, other, reference),
             numbers=partial(_roc_table, models, other),
             section="first" if other == main else "points",
             objects=(f"*/rejection{suffix}", f"*/roc{suffix}"),
@@ -47,29 +46,30 @@ def rocs(results: Results) -> Iterator[Sheet]:
 
 
 def _reference(models: Sequence[ModelResult], against: str, chosen: str) -> ModelResult:
-    """Returns the model `chosen`; without a choice the optimised cuts, or else the first model with a curve.
+    """Returns the model that the others are divided by.
 
-    A fixed cut that is chosen gets the curve of random mixtures of its decision with "all" and "none".
+    It is the chosen one, else a user's own cuts, else optimised cuts, else the first model with a curve. A fixed cut
+    can be one only if some candidate of `against` passes it. If there is nothing to divide, it is any of the models.
     """
-    named = next((m for m in models if m.name == chosen), None)
-    if named is not None and named.fixed_cut:
-        return replace(named, roc={against: _mixtures(named, against)})
-    curves = [m for m in models if against in m.roc and not m.fixed_cut] or list(models)
-    by_cuts = next((m for m in curves if m.kind == "cuts"), curves[0])
-    return by_cuts if named is None else named
+    able = [m for m in models if against in m.roc or (m.fixed_cut and _lets_some_pass(m, against))]
+    order = {"expression": 1, "cuts": 2}
+    ranked = sorted(able, key=lambda m: (m.name != chosen, order.get(m.kind, 3)))
+    return (ranked or list(models))[0]
 
 
-def _mixtures(model: ModelResult, against: str) -> Roc:
-    """Returns the straight lines from (0, 0) through the points of a fixed cut to (1, 1), without intervals."""
-    inner = sorted((p.efficiency.value, p.misid[against].value) for p in model.working_points if against in p.misid)
-    efficiency, misid = np.array([(0.0, 0.0), *inner, (1.0, 1.0)]).T
-    nothing = np.full(len(misid), np.nan)
-    return Roc(against, nothing, efficiency, efficiency, efficiency, misid, misid, misid, UNDEFINED)
+def _lets_some_pass(model: ModelResult, against: str) -> bool:
+    return any(p.misid[against].value > 0 for p in model.working_points if against in p.misid)
 
 
-def _roc(models: Sequence[ModelResult], against: str, chosen: str) -> Figure:
-    reference, styles = _reference(models, against, chosen), model_styles([m.name for m in models])
-    if against not in reference.roc:
+def _mixed(reference: ModelResult) -> str:
+    if not reference.fixed_cut:
+        return ""
+    return ", whose one decision is mixed at random with passing all or none to reach the other efficiencies"
+
+
+def _roc(models: Sequence[ModelResult], against: str, reference: ModelResult) -> Figure:
+    styles = model_styles(models)
+    if not any(against in m.roc for m in models):
         figure = new_figure(6.8, 6.4)
         roc(models, against, figure.subplots(), styles=styles)
         return figure
@@ -77,8 +77,22 @@ def _roc(models: Sequence[ModelResult], against: str, chosen: str) -> Figure:
     roc(models, against, axes[0], styles=styles)
     roc_ratio(models, against, axes[1], reference=reference, styles=styles)
     label_bottom(axes)
-    axes[1].set_xlim(0.0, 1.0)
+    axes[1].set_xlim(*_efficiency_range(models, against))
     return figure
+
+
+def _efficiency_range(models: Sequence[ModelResult], against: str) -> tuple[float, float]:
+    """Returns the limits of the efficiency axis: 0 and 1, unless there is nothing below 0.5.
+
+    Curves begin where the first candidate of `against` passes. A cut that all signal passes stands at 1 with its whole
+    symbol.
+    """
+    fixed = [p.efficiency.value for m in models if m.fixed_cut for p in m.working_points if against in p.misid]
+    curves = [m.roc[against] for m in models if against in m.roc]
+    starts = [float(c.efficiency[c.misid > 0].min()) for c in curves if np.any(c.misid > 0)]
+    first = min([*starts, *fixed], default=0.0)
+    left = first - 0.1 * (1 - first) if first > 0.5 else 0.0
+    return left, (1.0 + 0.02 * (1 - left) if max(fixed, default=0.0) > 0.98 else 1.0)
 
 
 def _roc_table(models: Sequence[ModelResult], against: str) -> FigureTable:
@@ -127,7 +141,7 @@ def class_pairs(results: Results) -> Iterator[Sheet]:
 def _pairs(model: ModelResult) -> Figure:
     figure = new_figure(6.8, 5.2)
     n = sum(len(others) for others in model.roc_pairs.values())
-    roc_pairs(model, figure.subplots(), styles=list(model_styles([str(i) for i in range(n)]).values()))
+    roc_pairs(model, figure.subplots(), styles=pair_styles(n))
     return figure
 
 
