@@ -16,7 +16,7 @@ from pidlab.config.schema import Config
 from pidlab.config.stated import class_table, feature_key, first_inputs, is_pattern
 from pidlab.errors import ConfigError, Mistake, nearest
 from pidlab.expressions import parse
-from pidlab.expressions.literals import branch_expression
+from pidlab.expressions.literals import branch_expression, can_be_named
 from pidlab.read import Table
 
 _N_NAMED = 12  # branches that a note lists before it only counts
@@ -92,7 +92,7 @@ def _branches(loaded: LoadedConfig) -> tuple[list[str], list[str]]:
             found = [n for n in table.names if n in kinds and kinds[n].is_scalar and kinds[n].number.value in _NUMBERS]
             known = known or list(table.names)
         usable = found if usable is None else [name for name in usable if name in found]
-    return [name for name in usable or () if "`" not in name], known
+    return [name for name in usable or () if can_be_named(name)], known
 
 
 _NUMBERS = frozenset({"float", "int", "unsigned", "bool"})

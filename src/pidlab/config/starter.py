@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pidlab.expressions.literals import branch_expression, yaml_comment, yaml_string
+from pidlab.expressions.literals import branch_expression, can_be_named, yaml_comment, yaml_string
 from pidlab.read.inspection import BranchSummary, TableSummary, shortest
 from pidlab.read.source import stem_of
 
@@ -61,7 +61,7 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
         summary: what the table holds.
         columns: the invented names of columns that the file does not name.
     """
-    usable = [b for b in summary.branches if b.kind in _NUMBERS and "`" not in b.name]
+    usable = [b for b in summary.branches if b.kind in _NUMBERS and can_be_named(b.name)]
     event_id, weight = _event_id(usable), _weight(usable)
     collections = _collections(summary.branches)
     counters = {f"n{name}" for name in collections}
@@ -88,7 +88,7 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
 def starter_of_classes(classes: Sequence[ClassFile], columns: Sequence[str] = ()) -> str:
     """Returns the text of a configuration for files that hold one class each, the signal first; it runs as it is."""
     branches, reasons = _common([each.summary for each in classes], [Path(each.file).name for each in classes])
-    usable = [b for b in branches if b.kind in _NUMBERS and "`" not in b.name]
+    usable = [b for b in branches if b.kind in _NUMBERS and can_be_named(b.name)]
     event_id, weight = _event_id(usable), _weight(usable)
     taken = {*event_id, weight}
     reasons |= {b.name: why for b in branches if b.name not in {*taken, *reasons} and (why := _why_left_out(b))}
@@ -218,7 +218,7 @@ def _why_left_out(branch: BranchSummary) -> str:
     is_whole = branch.kind in ("int", "unsigned", "bool")
     if branch.kind not in _NUMBERS:
         return branch.kind + ("; take an element x[0], a reduction such as Max$(x), or `per:`" * ("[" in branch.kind))
-    if "`" in branch.name:
+    if not can_be_named(branch.name):
         return "expressions cannot hold its name"
     if branch.is_constant:
         return "constant"

@@ -87,6 +87,11 @@ def branch_expression(name: str) -> str:
     return name if _PLAIN_NAME.fullmatch(name) and not is_word else f"`{name}`"
 
 
+def can_be_named(name: str) -> bool:
+    """True for a branch that an expression can name: quoted names are printable and hold no backquote."""
+    return "`" not in name and name.isprintable() and bool(name.strip())
+
+
 def python_string(text: str) -> str:
     """Returns a Python string literal; bytes that are not valid text keep the form that `open` understands."""
     return ascii(text) if any(not _is_visible(c) for c in text) else repr(text)
