@@ -185,7 +185,9 @@ def test_a_feature_that_trees_do_not_read_contributes_nothing(bundle):
     contender = dataclasses.replace(bundle[0].models["bdt"], fitted=(FoldModel((2, 0), None, model),), fold_seed=None)
     sample = sample_of(y, x=np.column_stack([x[:, 1], np.zeros(500), x[:, 0]]))
     found, _ = contributions(contender, sample)
-    expected = model.contributions(x.astype(np.float32))[:, 0]
+    expected = -model.contributions(x.astype(np.float32))[
+        :, 0
+    ]  # of the log-odds of the second class; the signal is first
     np.testing.assert_allclose(found, np.column_stack([expected[:, 1], np.zeros(500), expected[:, 0]]), rtol=1e-6)
 
 

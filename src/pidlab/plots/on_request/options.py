@@ -132,6 +132,11 @@ def chosen_models(results: Results, models: Sequence[str] | None, reference: str
         comparisons=tuple(pairs),
         robustness={name: results.robustness[name] for name in names if name in results.robustness},
         importance={name: results.importance[name] for name in names if name in results.importance},
+        exploration=replace(
+            results.exploration,
+            explained={n: e for n, e in results.exploration.explained.items() if n in names},
+            trees={n: e for n, e in results.exploration.trees.items() if n in names},
+        ),
         reference=results.reference if reference is None else reference,
     )
 
