@@ -32,7 +32,8 @@ def explored(tmp_path_factory):
 def test_a_run_keeps_what_is_drawn_to_explore_it(explored):
     _, found = explored
     assert [(p.x, p.y) for p in found.pairs][:2] == [("a", "far"), ("a", "time")]
-    assert list(found.explained) == list(found.trees) == ["bdt"]
+    assert list(found.explained) == ["bdt", "fisher"]
+    assert list(found.trees) == ["bdt"]
     assert list(found.scaled) == ["a", "far", "time", "hits"]
     table = found.explained["bdt"]
     assert table.value.shape == table.contribution.shape == (len(table.particle), 4)
@@ -111,6 +112,24 @@ def test_contributions_are_to_the_margin_of_the_signal(explored, signal):
     parts, _ = contributions(contender, sample)
     is_large = np.nan_to_num(x[:, 0]) > 1
     assert (parts[is_large, 0].mean() > 0) == (signal == 1)
+
+
+def test_contributions_of_a_linear_model_sum_to_its_margin_less_the_mean_with_missing_values_at_their_feature(explored):
+    model = explored[0].models["fisher"]
+    rng = np.random.default_rng(4)
+    x = rng.normal(1, 2, (300, 4)).astype(np.float32)
+    x[::9, 2] = np.nan
+    sample = sample_of(rng.integers(0, 2, 300), x=x)
+    parts, _ = contributions(model, sample)
+    folds = fold_of(sample.event, 2, model.fold_seed)
+    for i, fitted in enumerate(model.fitted):
+        margin = -fitted.estimator.decision_function(fitted.scaler.transform(x[folds == i]))  # the signal is first
+        np.testing.assert_allclose(parts[folds == i].sum(axis=1), margin - margin.mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_without_contributions_has_none(explored):
+    sample = sample_of([0, 1], x=np.zeros((2, 4)))
+    assert contributions(explored[0].models["hand"], sample) is None
 
 
 def test_scaled_inputs_are_those_that_each_fold_model_sees(explored):

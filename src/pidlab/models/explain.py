@@ -25,7 +25,7 @@ _DEEPEST = 3  # splits; eight leaves side by side can be read
 
 @runtime_checkable
 class _HasContributions(Protocol):
-    """An estimator made of trees, which is imported only when it is used."""
+    """An estimator whose margins are sums of contributions: trees, which are imported only when used, or linear."""
 
     def contributions(self, X: Any) -> NDArray[np.float32]: ...
 
@@ -116,8 +116,12 @@ def contributions(model: Model, sample: Sample) -> tuple[FloatArray, Sample] | N
             return None
         rows, columns = np.flatnonzero(folds == i), np.array(fold_model.columns)
         if len(rows):
-            parts = fold_model.estimator.contributions(sample.x[np.ix_(rows, columns)])
+            scaler, x = fold_model.scaler, sample.x[np.ix_(rows, columns)]
+            parts = fold_model.estimator.contributions(x if scaler is None else scaler.transform(x))
+            if scaler is not None:  # what the absence of a value contributes belongs to its feature
+                for i_column, feature in enumerate(scaler.indicators):
+                    parts[:, :, feature] += parts[:, :, len(columns) + i_column]
             # The margin of two classes is the log-odds of the second.
             own = parts[:, sample.signal] if parts.shape[1] > 1 else parts[:, 0] * (1 if sample.signal == 1 else -1)
-            result[np.ix_(rows, columns)] = own[:, :-1]
+            result[np.ix_(rows, columns)] = own[:, : len(columns)]
     return result, sample
