@@ -13,7 +13,8 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from test_quality_output import results_of
 
-from example_results import example
+from example_results import FEATURES, example
+from explored_sample import explored
 from pidlab.config.schema import Style
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import write_results
@@ -24,7 +25,8 @@ from pidlab.runs.replot import replot
 
 TWO = example()
 FOUR = results_of(4)
-RUNS = {"two": TWO, "four": FOUR, "quality": results_of(2)}
+EXPLORED = explored(dataclasses.replace(TWO, comparisons=(), robustness={}, correlation={}, cutflow=()))
+RUNS = {"two": TWO, "four": FOUR, "quality": results_of(2), "explored": EXPLORED}
 PLOTS = Plots(TWO)
 EVERY = [(run, name) for run, results in RUNS.items() for name in gallery.catalogue(results)]
 
@@ -58,7 +60,7 @@ def test_every_figure_of_the_report_can_be_drawn_on_axes_of_ones_own(run, name):
     place = right.get_position()
     drawn, axes = plots(name, ax=right)
     assert drawn is figure
-    shown = [ax for ax in report.axes if ax.get_label() != "<colorbar>"]
+    shown = [ax for ax in report.axes if ax.get_label() not in ("<colorbar>", "second scale")]
     assert [drawings(ax) for ax in panels_of(axes)] == [drawings(ax) for ax in shown]
     assert not [*left.lines, *left.texts, *left.patches]
     box = np.array([ax.get_position().get_points() for ax in panels_of(axes)])
@@ -101,6 +103,9 @@ def test_models_are_those_that_are_drawn_in_their_order_and_keep_their_colours()
 def test_a_reference_is_what_ratios_and_differences_refer_to():
     _, (_, ratio) = PLOTS.roc(reference="mlp")
     assert ratio.get_ylabel() == "ratio to mlp"
+    _, (upper, ratio) = PLOTS.roc(models=["mlp"], reference="cuts")  # which is drawn too
+    assert (names_of(upper), ratio.get_ylabel()) == (["mlp", "cuts"], "ratio to cuts")
+    _, (_, ratio) = PLOTS.roc(reference="mlp")
     colour = style.model_styles(TWO.models.values())["mlp"].colour
     mlp = np.asarray(next(line for line in ratio.lines if to_hex(line.get_color()) == colour).get_ydata())
     np.testing.assert_allclose(mlp[np.isfinite(mlp)], 1, rtol=1e-12, atol=0)
@@ -151,6 +156,18 @@ def test_one_feature_working_point_or_map_is_drawn_alone():
     assert PLOTS.correlation().axes.get_title() == "electron (%)"
 
 
+def test_one_pair_of_features_is_drawn_alone():
+    plots = Plots(EXPLORED)
+    _, axes = plots.scatter(FEATURES[1], FEATURES[0], style="LHCb")
+    assert [(ax.get_xlabel(), ax.get_title()) for ax in axes] == [(FEATURES[0], "electron"), (FEATURES[0], "pion")]
+    _, ax = plots.signal_ratio("log_npe", log=False)
+    assert (ax.get_xlabel(), ax.get_yscale()) == ("log_npe", "linear")
+    _, ax = plots.scaled_inputs(FEATURES[0], xlim=(-2, 2))
+    assert ax.get_xlim() == (-2, 2)
+    with pytest.raises(UsageError, match="scatter: the run has no pair of 'p' and 'log_npe'; it has "):
+        plots.scatter("p", "log_npe")
+
+
 def test_a_style_is_that_of_an_experiment_and_stays_when_matplotlib_is_set_otherwise():
     for choice in ("CMS", Style(experiment="CMS"), {"experiment": "CMS"}):
         figure, _ = PLOTS.response("mlp", style=choice)
@@ -179,7 +196,6 @@ def test_labels_and_titles_are_drawn():
         (lambda: PLOTS.class_pairs("mlp"), "the run has nothing to draw for 'class_pairs'; it has comparison, "),
         (lambda: PLOTS.roc(models=["mlp", "bdt"]), "there is no model 'bdt'"),
         (lambda: PLOTS.roc(models=["mlp", "mlp"]), "names a model twice: mlp, mlp"),
-        (lambda: PLOTS.roc(models=["mlp"], reference="cuts"), "the reference 'cuts' is not among models=['mlp']"),
         (lambda: PLOTS("response_mlp", models=["cuts"]), "the figure 'response_mlp' shows none of them"),
         (lambda: PLOTS.inputs(models=["mlp"]), "models: the figure 'inputs' shows no models"),
         (lambda: PLOTS.response("mlp", models=["mlp", "cuts"]), "'response_mlp' is of 'mlp' alone"),
@@ -231,7 +247,7 @@ def test_it_says_what_there_is():
     assert repr(PLOTS).splitlines()[0] == f"{len(PLOTS.names)} figures, by kind and name:"
     assert "response_cuts, response_mlp" in repr(PLOTS)
     assert PLOTS.names["roc"] == "ROC: electron against pion"
-    for sheet in gallery.catalogue(FOUR).values():
+    for sheet in [*gallery.catalogue(FOUR).values(), *gallery.catalogue(EXPLORED).values()]:
         assert callable(getattr(Plots, sheet.kind)), sheet.name
         assert getattr(Plots, sheet.kind).__doc__
 

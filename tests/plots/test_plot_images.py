@@ -20,6 +20,7 @@ from test_flat import ONE, measured
 from test_quality_output import results_of
 
 from example_results import FEATURES, example
+from explored_sample import explored
 from pidlab.config.schema import Flat, Style
 from pidlab.evaluate.results import FeatureShift, Shift, Tried, Tuning
 from pidlab.measured import UNDEFINED, Measured
@@ -91,6 +92,14 @@ def test_figure_of_quality(name):
 @pytest.mark.parametrize("name", ["roc_pairs_mlp", "matrix_mlp"])
 def test_figure_of_quality_of_four_classes(name):
     return drawn(results_of(4), name)
+
+
+@image_test()
+@pytest.mark.parametrize(
+    "name", ["signal_ratio", "scatter", "inputs_scaled", "contributions_mlp", "trees_mlp"]
+)  # fmt: skip
+def test_figure_of_exploration(name):
+    return drawn(explored(TWO), name)
 
 
 @pytest.mark.slow

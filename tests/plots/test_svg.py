@@ -22,6 +22,7 @@ from test_flat import ONE, measured
 from test_quality_output import results_of
 
 from example_results import example
+from explored_sample import explored
 from pidlab.config.schema import Flat
 from pidlab.evaluate.results import Results
 from pidlab.plots import gallery, recording, style
@@ -41,7 +42,7 @@ def flat_points(name: str, spectators: list[Flat]) -> Results:
 def samples() -> list[Results]:
     """Results of three classes, what only measured models have, of four classes, and of flat points."""
     return [
-        example(("electron", "pion", "kaon")), results_of(2), results_of(4), flat_points("flat", ONE),
+        explored(example(("electron", "pion", "kaon"))), results_of(2), results_of(4), flat_points("flat", ONE),
         flat_points("flat2", [Flat(x="P.p", bins=6, y="angle", y_bins=4)]),
     ]  # fmt: skip
 

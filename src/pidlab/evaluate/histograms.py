@@ -72,6 +72,19 @@ def histograms_by_class(values: FloatArray, sample: Sample, edges: Array) -> dic
     return {name: histogram(values[r], sample.weight[r], edges) for name, r in zip(sample.classes, rows, strict=True)}
 
 
+def density_ratio(signal: Histogram, other: Histogram) -> tuple[Array, Array]:
+    """Returns the ratio (b,) of two densities of unit area and its error (b,); NaN where one of them is not positive.
+
+    The error is that of two independent sums of weights: r √(Σw²ₛ / (Σwₛ)² + Σw²ₒ / (Σwₒ)²).
+    """
+    s, o = signal.sumw[1:-1], other.sumw[1:-1]
+    both = (s > 0) & (o > 0) & (s.sum() > 0) & (o.sum() > 0)
+    ratio = np.divide(s * o.sum(), o * s.sum(), out=np.full(len(s), np.nan), where=both)
+    squares = np.full(len(s), np.nan)
+    squares[both] = signal.sumw2[1:-1][both] / s[both] ** 2 + other.sumw2[1:-1][both] / o[both] ** 2
+    return ratio, ratio * np.sqrt(squares)
+
+
 def correlations(sample: Sample) -> dict[str, NDArray[np.float64]]:
     """Returns the weighted linear correlation (d, d) of each class, from the candidates that have both features.
 

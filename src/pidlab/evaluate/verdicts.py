@@ -319,12 +319,19 @@ def _times(finding: Finding, ratio: Measured) -> str | None:
     elif open_below:
         limit = f"{b} lets through {_bound(high, fewer=False)} {particle}, 95 %"
     elif low > 1:
-        limit = f"{b} lets through {format_interval(value, low, high)} times fewer {particle}, 95 % interval"
+        limit = f"{b} lets through {_factors(value, low, high)} times fewer {particle}, 95 % interval"
     elif high < 1:
-        limit = f"{b} lets through {format_interval(1 / value, 1 / high, 1 / low)} times more {particle}, 95 % interval"
+        limit = f"{b} lets through {_factors(1 / value, 1 / high, 1 / low)} times more {particle}, 95 % interval"
     else:
         limit = f"{b} lets through {_side(value)} {particle}, 95 % interval {_side(low)} to {_side(high)}"
     return limit
+
+
+def _factors(value: float, low: float, high: float) -> str:
+    """Returns a factor and its bounds; each with its own digits if they are so far apart that the lower would be 0."""
+    if high > 10 * low:
+        return f"{format_factor(value)} [{format_factor(low)}, {format_factor(high)}]"
+    return format_interval(value, low, high)
 
 
 def _none_of(finding: Finding, which: int) -> str:

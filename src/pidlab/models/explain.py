@@ -1,15 +1,17 @@
-"""Explaining a model: what each feature is worth to it, by shuffling the feature and, for trees, by contributions."""
+"""Explaining a model: what each feature is worth to it, by shuffling and by contributions; its trees and its inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.evaluate.histograms import histograms_by_class, robust_edges
 from pidlab.evaluate.importance import measure_importance
-from pidlab.evaluate.results import Importance, ModelResult
+from pidlab.evaluate.pairs import rounded
+from pidlab.evaluate.results import Explained, Histogram, Importance, ModelResult, TreeNode
 from pidlab.evaluate.robustness import reduced
 from pidlab.models.model import Model, Scores
 from pidlab.sample import FloatArray, Sample
@@ -17,19 +19,28 @@ from pidlab.split import fold_of
 
 # The contributions of one candidate take as long as hundreds of scores: with 1000 trees of depth 6 this many take 4 s.
 _N_EXPLAINED = 500
+_N_TREES = 3
+_DEEPEST = 3  # splits; eight leaves side by side can be read
 
 
 @runtime_checkable
 class _HasContributions(Protocol):
-    """An estimator made of trees, which is imported only when it is used."""
+    """An estimator whose margins are sums of contributions: trees, which are imported only when used, or linear."""
 
     def contributions(self, X: Any) -> NDArray[np.float32]: ...
 
 
+@runtime_checkable
+class _HasTrees(Protocol):
+    """An estimator whose trees can be looked at."""
+
+    def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]: ...
+
+
 def explained(
     model: Model, score: Callable[[Sample], Scores], sample: Sample, result: ModelResult, *, seed: int
-) -> Importance:
-    """Returns the importance of each feature on the test sample, with contributions if the model is made of trees.
+) -> tuple[Importance, Explained | None]:
+    """Returns the importance of each feature on the test sample, and the contributions behind it if there are any.
 
     Args:
         model: the model.
@@ -39,7 +50,55 @@ def explained(
         seed: decides the shuffles and which candidates are explained.
     """
     found = contributions(model, reduced(sample, seed, _N_EXPLAINED))
-    return measure_importance(score, sample, result, seed=seed, contributions=found)
+    table = None
+    if found is not None:
+        parts, some = found
+        table = Explained(some.features, some.y.astype(np.int64), rounded(some.x), rounded(parts))
+    return measure_importance(score, sample, result, seed=seed, contributions=found), table
+
+
+def first_trees(model: Model) -> tuple[tuple[str, tuple[TreeNode, ...]], ...]:
+    """Returns the first three trees of a model, no deeper than three splits; with folds those of the first fold model.
+
+    Each comes with the class to whose margin it adds. It is empty for a model that has no trees to look at.
+    """
+    if not model.fitted or not isinstance(model.fitted[0].estimator, _HasTrees):
+        return ()
+    fitted, classes = model.fitted[0], model.recipe.classes
+    names = [model.recipe.features[column][0].name for column in fitted.columns]
+    found = []
+    for margin, nodes in fitted.estimator.first_trees(_N_TREES, _DEEPEST):
+        named = [{**node, "feature": "" if node["feature"] < 0 else names[node["feature"]]} for node in nodes]
+        found.append((classes[1 if len(classes) == 2 else margin], tuple(TreeNode(**node) for node in named)))
+    return tuple(found)
+
+
+def scaled_inputs(models: Iterable[Model], sample: Sample) -> dict[str, dict[str, Histogram]]:
+    """Returns the histogram of each feature by class as the first model with scaled features sees it.
+
+    With folds, a candidate is scaled by the model that never saw it. Empty if no model scales its features.
+    """
+    model = next((m for m in models if m.fitted and m.fitted[0].scaler is not None), None)
+    if model is None or model.recipe.loaded.config.scaling == "none":
+        return {}
+    columns = model.fitted[0].columns
+    x = np.full((len(sample), len(columns)), np.nan)
+    folds = _folds(model, sample)
+    for i, fitted in enumerate(model.fitted):
+        rows = np.flatnonzero(folds == i)
+        if fitted.scaler is not None and len(rows):
+            x[rows] = fitted.scaler.transform(sample.x[np.ix_(rows, np.array(columns))])[:, : len(columns)]
+    return {
+        sample.features[column]: histograms_by_class(x[:, j], sample, robust_edges(x[:, j]))
+        for j, column in enumerate(columns)
+    }
+
+
+def _folds(model: Model, sample: Sample) -> NDArray[np.int8]:
+    """Returns the (n,) number of the fold model that never saw each candidate; 0 without folds."""
+    if model.fold_seed is None:
+        return np.zeros(len(sample), np.int8)
+    return fold_of(sample.event, len(model.fitted), model.fold_seed)
 
 
 def contributions(model: Model, sample: Sample) -> tuple[FloatArray, Sample] | None:
@@ -50,15 +109,19 @@ def contributions(model: Model, sample: Sample) -> tuple[FloatArray, Sample] | N
     """
     if not len(sample) or not model.fitted:
         return None
-    folds = np.zeros(len(sample), np.int8)
-    if model.fold_seed is not None:
-        folds = fold_of(sample.event, len(model.fitted), model.fold_seed)
+    folds = _folds(model, sample)
     result = np.zeros((len(sample), len(sample.features)))
     for i, fold_model in enumerate(model.fitted):
         if not isinstance(fold_model.estimator, _HasContributions):
             return None
         rows, columns = np.flatnonzero(folds == i), np.array(fold_model.columns)
         if len(rows):
-            parts = fold_model.estimator.contributions(sample.x[np.ix_(rows, columns)])
-            result[np.ix_(rows, columns)] = parts[:, sample.signal if parts.shape[1] > 1 else 0, :-1]
+            scaler, x = fold_model.scaler, sample.x[np.ix_(rows, columns)]
+            parts = fold_model.estimator.contributions(x if scaler is None else scaler.transform(x))
+            if scaler is not None:  # what the absence of a value contributes belongs to its feature
+                for i_column, feature in enumerate(scaler.indicators):
+                    parts[:, :, feature] += parts[:, :, len(columns) + i_column]
+            # The margin of two classes is the log-odds of the second.
+            own = parts[:, sample.signal] if parts.shape[1] > 1 else parts[:, 0] * (1 if sample.signal == 1 else -1)
+            result[np.ix_(rows, columns)] = own[:, : len(columns)]
     return result, sample

@@ -139,6 +139,20 @@ class LinearClassifier(MarginClassifier):
     def _margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(x @ self.coefficients_.T + self.intercept_)
 
+    def contributions(self, X: Any) -> NDArray[np.float32]:
+        """Computes exact Shapley values of the margins relative to the mean of X, for features taken as independent.
+
+        Of a linear margin they are coefficient · (x − mean) (S. Lundberg, S. Lee, NeurIPS 30 (2017), corollary 1).
+
+        Returns:
+            (n, m, d + 1): the contribution of each feature to each margin, and last the mean margin, as `BDT` has them.
+        """
+        x = self._checked(X)
+        mean = x.mean(axis=0)
+        parts = (x - mean)[:, None, :] * self.coefficients_[None]
+        means = np.broadcast_to(self._margins(mean[None]), parts.shape[:2])[:, :, None]
+        return np.concatenate([parts, means], axis=2).astype(np.float32)
+
     def _check_arrays(self) -> None:
         k, n = len(self.classes_), len(self.coefficients_)
         if n != (1 if k == 2 else k) or self.intercept_.shape != (n,):

@@ -21,9 +21,18 @@ from pidlab.evaluate import (
     input_histograms,
     measure_robustness,
 )
+from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.points.merit import Merit
-from pidlab.evaluate.results import Importance, ModelResult, Results, RobustnessResult, Scoring
-from pidlab.models.explain import explained
+from pidlab.evaluate.results import (
+    Explained,
+    Exploration,
+    Importance,
+    ModelResult,
+    Results,
+    RobustnessResult,
+    Scoring,
+)
+from pidlab.models.explain import explained, first_trees, scaled_inputs
 from pidlab.models.model import Model, Scores
 from pidlab.models.registry import Resources
 from pidlab.models.training import calibrated, fit_model
@@ -153,6 +162,7 @@ def evaluate(
     results: dict[str, ModelResult] = {}
     robustness: dict[str, RobustnessResult] = {}
     importance: dict[str, Importance] = {}
+    contributions: dict[str, Explained] = {}
     with watcher.task("evaluating", len(models) * 3 + 1) as task:
         for name, model in models.items():
             found = with_cut_strings(measured(model, scores[name], samples, expected), model)
@@ -171,8 +181,20 @@ def evaluate(
                 task.advance()
         if config.evaluate.importance:
             for name, model in models.items():
-                importance[name] = explained(model, scorer(model), samples["test"], results[name], seed=config.seed)
+                importance[name], table = explained(
+                    model, scorer(model), samples["test"], results[name], seed=config.seed
+                )
+                if table is not None:
+                    contributions[name] = table
                 task.advance()
+    correlation = correlations(samples["test"])
+    trees = {name: first_trees(model) for name, model in models.items()}
+    exploration = Exploration(
+        pairs=feature_pairs(samples["test"], correlation),
+        scaled=scaled_inputs(models.values(), samples["test"]),
+        explained=contributions,
+        trees={name: found for name, found in trees.items() if found},
+    )
     return Results(
         signal=recipe.classes[recipe.signal],
         classes=recipe.classes,
@@ -183,7 +205,8 @@ def evaluate(
         comparisons=comparisons,
         robustness=robustness,
         inputs=input_histograms(samples["test"]),
-        correlation=correlations(samples["test"]),
+        correlation=correlation,
+        exploration=exploration,
         labels=config.axis_labels,
         reference=config.style.reference or "",
         importance=importance,

@@ -16,7 +16,18 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.results import Results
 from pidlab.plots.experiment import put_label
 from pidlab.plots.recording import recorded
-from pidlab.plots.sheets import calibration, changes, flat, importance, inputs, merit, models, points, spectators
+from pidlab.plots.sheets import (
+    calibration,
+    changes,
+    exploration,
+    flat,
+    importance,
+    inputs,
+    merit,
+    models,
+    points,
+    spectators,
+)
 from pidlab.plots.sheets.sheet import Sheet
 from pidlab.plots.sheets.table import FigureTable
 from pidlab.plots.style import context
@@ -28,9 +39,11 @@ DPI = 120
 PLAIN = Style()
 
 _SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
-    inputs.inputs, inputs.correlations, models.learning, points.rocs, models.responses, models.confusions,
+    inputs.inputs, exploration.ratios, inputs.correlations, exploration.scatters, exploration.scaled_inputs,
+    models.learning, exploration.trees, points.rocs, models.responses, models.confusions,
     spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes, inputs.cut_flows,
     calibration.calibrations, merit.merits, points.class_pairs, models.matrices, importance.importances,
+    exploration.swarms,
 )  # fmt: skip
 """What makes the figures of a run, in the order in which they are drawn."""
 

@@ -1,6 +1,7 @@
 """Results: frozen values that files, figures and the report are made from."""
 
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
+from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, TreeNode
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
 from pidlab.evaluate.results.robustness import FeatureImportance, Importance, RobustnessPoint, RobustnessResult
@@ -16,7 +17,10 @@ __all__ = [
     "CutStep",
     "DecisionMatrix",
     "EfficiencyMap",
+    "Explained",
+    "Exploration",
     "FeatureImportance",
+    "FeaturePair",
     "FeatureShift",
     "FlatThreshold",
     "Flatness",
@@ -26,6 +30,7 @@ __all__ = [
     "ModelResult",
     "Overtraining",
     "PairedPoint",
+    "Plane",
     "Results",
     "RobustnessPoint",
     "RobustnessResult",
@@ -37,6 +42,7 @@ __all__ = [
     "Shift",
     "State",
     "Training",
+    "TreeNode",
     "Tried",
     "Tuning",
     "WorkingPoint",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pidlab.evaluate.results.curves import Histogram
+from pidlab.evaluate.results.exploration import Exploration
 from pidlab.evaluate.results.model import ModelResult
 from pidlab.evaluate.results.robustness import Importance, RobustnessResult
 from pidlab.measured import Array, Measured
@@ -71,6 +72,7 @@ class Results:
         notes: remarks for every reader, in sentences.
         importance: model to the importance of its features.
         labels: feature or spectator to its axis label with unit, TeX between dollars; the default is its name.
+        exploration: what is drawn to explore the sample and the models; empty in results of older versions.
         reference: the model to which figures of all models refer; empty for a user's own cuts, or else the optimised
             cuts, or else the first model.
     """
@@ -88,6 +90,7 @@ class Results:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     importance: Mapping[str, Importance] = field(default_factory=dict)
+    exploration: Exploration = field(default_factory=Exploration)
     reference: str = ""
 
     @property

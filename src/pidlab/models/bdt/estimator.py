@@ -19,7 +19,7 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models.base import Classifier, Progress, TrainingDataError, ValidationSet, training_data
-from pidlab.models.bdt.forest import Forest, check_trees, read_forest
+from pidlab.models.bdt.forest import Forest, check_trees, read_forest, shallow_nodes
 from pidlab.models.bdt.settings import check_parameters, feature_index, monotone_signs, reason_of, training_device
 from pidlab.models.link import posterior
 from pidlab.models.missing import with_names
@@ -284,6 +284,25 @@ class BDT(Classifier):
         for name, value in self.booster_.get_score(importance_type="total_gain").items():
             gain[int(name[1:])] = value
         return gain / (gain.sum() or 1)
+
+    def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]:
+        """Returns the first n trees down to `depth` splits, to be looked at; fewer if the trees are weighted.
+
+        Returns:
+            for each tree the column of the margins that it adds to, and its nodes as `results.TreeNode` has them, with
+            the index of a feature, -1 for a leaf. A deeper split has no next nodes.
+        """
+        check_is_fitted(self)
+        n_rounds = -(-n // (1 if len(self.classes_) == 2 else len(self.classes_)))
+        model = json.loads(bytes(self.booster_[: min(n_rounds, self.booster_.num_boosted_rounds())].save_raw("json")))
+        forest = read_forest(model)
+        if forest is None:
+            return []
+        gains = [tree["loss_changes"] for tree in model["learner"]["gradient_booster"]["model"]["trees"]]
+        return [
+            (tree.margin, shallow_nodes(tree, gain, depth))
+            for tree, gain in list(zip(forest.trees, gains, strict=True))[:n]
+        ]
 
     def forest(self) -> Forest:
         """Returns the trees as arrays, from which exports are written.

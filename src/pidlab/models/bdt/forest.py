@@ -329,3 +329,26 @@ def _reached(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.in
         inner = level[left[level] >= 0]
         level = np.concatenate([left[inner], right[inner]])
     return np.concatenate(levels)
+
+
+def shallow_nodes(tree: Tree, gain: Sequence[float], depth: int) -> list[dict[str, Any]]:
+    """Returns the nodes of a tree down to `depth` splits, in the order of levels, as `results.TreeNode` has them."""
+    nodes: list[dict[str, Any]] = []
+    level, n_splits = [0], 0
+    while level:
+        following: list[int] = []
+        first = len(nodes) + len(level)
+        for i in level:
+            leaf, left_out = tree.left[i] < 0, n_splits == depth
+            node = {
+                "feature": -1 if leaf else int(tree.feature[i]),
+                "cut": 0.0 if leaf else float(tree.threshold[i]),
+                "missing_below": bool(tree.missing_left[i]) and not leaf,
+                "value": float(tree.value[i]) if leaf else float(gain[i]),
+            }
+            if not leaf and not left_out:
+                node |= {"below": first + len(following), "above": first + len(following) + 1}
+                following += [int(tree.left[i]), int(tree.right[i])]
+            nodes.append(node)
+        level, n_splits = following, n_splits + 1
+    return nodes

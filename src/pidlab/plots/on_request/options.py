@@ -108,10 +108,10 @@ def style_of(style: Any) -> Style:
 
 
 def chosen_models(results: Results, models: Sequence[str] | None, reference: str | None) -> Results:
-    """Returns the results of some models only, in the order of `models`, with another reference.
+    """Returns the results of some models only, in the order of `models`, with another reference, which is drawn too.
 
     Raises:
-        UsageError: there is no such model, or the reference is not among those that are drawn.
+        UsageError: there is no such model.
     """
     names = list(results.models) if models is None else list(models)
     for name in names if reference is None else [*names, reference]:
@@ -122,7 +122,7 @@ def chosen_models(results: Results, models: Sequence[str] | None, reference: str
     if len(set(names)) < len(names):
         raise UsageError(f"models= names a model twice: {', '.join(names)}")
     if reference is not None and reference not in names:
-        raise UsageError(f"the reference {reference!r} is not among models={names!r}; add it there")
+        names.append(reference)
     pairs = [c for c in results.comparisons if c.a in names and c.b in names]
     if reference is not None:
         pairs = [turned(c) if c.b == reference else c for c in pairs if reference in (c.a, c.b)]
@@ -132,6 +132,11 @@ def chosen_models(results: Results, models: Sequence[str] | None, reference: str
         comparisons=tuple(pairs),
         robustness={name: results.robustness[name] for name in names if name in results.robustness},
         importance={name: results.importance[name] for name in names if name in results.importance},
+        exploration=replace(
+            results.exploration,
+            explained={n: e for n, e in results.exploration.explained.items() if n in names},
+            trees={n: e for n, e in results.exploration.trees.items() if n in names},
+        ),
         reference=results.reference if reference is None else reference,
     )
 

@@ -145,7 +145,7 @@ class Plots:
         return self._kind("calibration", options, model=model)
 
     def merit(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw purity, significance and Punzi's figure of merit of one model against the threshold."""
+        """Draw efficiencies, purity, significance and Punzi's figure of merit of one model against the threshold."""
         return self._kind("merit", options, model=model)
 
     # What depends on spectators
@@ -205,6 +205,24 @@ class Plots:
         """Draw the features by class, twelve a page, or only those of `features`, in that order."""
         return self._kind("inputs", options, self._of_features(features), page=str(page))
 
+    def signal_ratio(
+        self, features: Sequence[str] | str | None = None, *, page: int = 1, **options: Unpack[Options]
+    ) -> Drawn:
+        """Draw the density of the signal over that of each other class in all features, or only in `features`."""
+        return self._kind("signal_ratio", options, self._of_features(features), page=str(page))
+
+    def scaled_inputs(
+        self, features: Sequence[str] | str | None = None, *, page: int = 1, **options: Unpack[Options]
+    ) -> Drawn:
+        """Draw the features as networks and linear models see them, after scaling, or only those of `features`."""
+        return self._kind("scaled_inputs", options, self._of_features(features), page=str(page))
+
+    def scatter(
+        self, x: str | None = None, y: str | None = None, *, page: int = 1, **options: Unpack[Options]
+    ) -> Drawn:
+        """Draw each class over pairs of features with the profile of the second, or over the pair x, y only."""
+        return self._kind("scatter", options, self._of_pair(x, y), page=str(page))
+
     def correlation(self, particle: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw the correlation of the features in one class; left out: the signal."""
         return self._kind("correlation", options, particle=particle or self._results.signal)
@@ -213,6 +231,10 @@ class Plots:
         """Draw what a model loses when each feature is shuffled."""
         return self._kind("importance", options, model=model)
 
+    def contributions(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw what each feature contributes to the signal's margin, a point for each of some candidates."""
+        return self._kind("contributions", options, model=model)
+
     def robustness(self, change: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw the AUC against the size of a change ("smear", "scale", "shift"), or without each feature ("drop")."""
         return self._kind("robustness", options, change=change)
@@ -220,6 +242,10 @@ class Plots:
     def training(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw loss and other quantities of one model by epoch or boosting round."""
         return self._kind("training", options, model=model)
+
+    def trees(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the first trees of a model that is made of trees."""
+        return self._kind("trees", options, model=model)
 
     def cutflow(self, **options: Unpack[Options]) -> Drawn:
         """Draw the candidates that each cut of the selection leaves."""
@@ -259,7 +285,19 @@ class Plots:
         for name in names:
             if name not in self._results.inputs:
                 raise UsageError(f"there is no feature {name!r}; {nearest(str(name), self._results.inputs)}")
-        return replace(self._results, inputs={name: self._results.inputs[name] for name in names})
+        scaled = self._results.exploration.scaled
+        kept = replace(self._results.exploration, scaled={name: scaled[name] for name in names if name in scaled})
+        inputs = {name: self._results.inputs[name] for name in names}
+        return replace(self._results, inputs=inputs, exploration=kept)
+
+    def _of_pair(self, x: str | None, y: str | None) -> Results:
+        """Returns the results with the pairs of x and y only; the pair is kept as it was made, whichever is x."""
+        pairs = [p for p in self._results.exploration.pairs if {x, y} - {None} <= {p.x, p.y}]
+        if not pairs and self._results.exploration.pairs:
+            known = ", ".join(f"{p.x} and {p.y}" for p in self._results.exploration.pairs)
+            asked = " and ".join(repr(name) for name in (x, y) if name is not None)
+            raise UsageError(f"scatter: the run has no pair of {asked}; it has {known}")
+        return replace(self._results, exploration=replace(self._results.exploration, pairs=tuple(pairs)))
 
     def _kind(
         self, kind: str, options: Mapping[str, Any], results: Results | None = None, **about: str | None

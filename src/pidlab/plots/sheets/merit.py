@@ -1,33 +1,34 @@
-"""Figures of merit against threshold: what a cut on the score is worth to a measurement."""
+"""Figures of what a cut on the score does: efficiencies, purity and figures of merit against threshold."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results import Results, Scan
-from pidlab.plots.merit import MERITS, expected_text, merit
+from pidlab.evaluate.results import ModelResult, Results, Roc, Scan
+from pidlab.plots.merit import cut_scan, expected_text, merit
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import model_styles, shown
+from pidlab.plots.style import GREY, LineStyle, class_styles, model_styles, shown
 
 
 def merits(results: Results) -> Iterator[Sheet]:
-    """Yields the figures of merit against threshold, a figure for each model."""
+    """Yields efficiencies, purity and figures of merit against threshold, a figure for each model."""
     for model in results.models.values():
         if model.scan is not None:
             yield Sheet(
                 name=f"merit_{model.name}",
-                title=f"Figures of merit of {model.name}",
+                title=f"Efficiencies and figures of merit of {model.name} against threshold",
                 alt=(
-                    f"Purity, significance and Punzi's figure of merit of {model.name} on test against threshold with "
-                    f"68.3 % bands, for {expected_text(model.scan)}; dashed lines mark the thresholds chosen on "
-                    "validation."
+                    f"Efficiency of {results.signal}, misidentification, purity, significance and Punzi's figure of "
+                    f"merit of {model.name} on test against threshold with 68.3 % bands, for "
+                    f"{expected_text(model.scan)}; dashed lines mark the thresholds chosen on validation."
                 ),
-                draw=partial(_merits, results, model.name, model.scan),
-                numbers=partial(_merit_table, model.scan),
+                draw=partial(_merits, results, model, model.scan),
+                numbers=partial(_merit_table, model.scan, _main(model)),
                 section="merit",
                 objects=objects_of(model.name, "merit*"),
                 kind="merit",
@@ -35,20 +36,29 @@ def merits(results: Results) -> Iterator[Sheet]:
             )
 
 
-def _merits(results: Results, model: str, scan: Scan) -> Figure:
-    names = [name for name in MERITS if name in scan.merits]
-    figure, axes = stack(len(names), 6.4, 0.9 + 2.3 * len(names), gap=0.24)
-    style = model_styles(results.models.values())[model]
-    for name, ax in zip(names, axes, strict=True):
-        merit(scan, name, ax, style=style)
-    label_bottom(axes)
-    heading = f"{shown(model, 24)}, for {expected_text(scan)}"
-    axes[0].set_title(heading, fontsize=11, loc="left", parse_math=False)
+def _merits(results: Results, model: ModelResult, scan: Scan) -> Figure:
+    figure, (upper, lower) = stack(2, 6.4, 6.6, gap=0.2, ratios=(2, 1))
+    curve = _main(model)
+    styles = class_styles(results.classes, results.signal)
+    own, other = styles[results.signal], styles.get(curve.against, LineStyle(GREY, "", (0, (5, 1.5))))
+    cut_scan(scan, curve, upper, signal=results.signal, signal_style=own, other_style=other)
+    merit(scan, "punzi", lower, style=model_styles(results.models.values())[model.name])
+    label_bottom([upper, lower])
+    heading = upper.get_legend()
+    if heading is not None:
+        heading.set_title(f"{shown(model.name, 24)}, for {expected_text(scan)}")
+        heading.get_title().set_parse_math(False)
     return figure
 
 
-def _merit_table(scan: Scan) -> FigureTable:
-    """Returns each figure of merit with its bounds at each threshold."""
+def _main(model: ModelResult) -> Roc:
+    """Returns the curve against all other classes."""
+    return model.roc["rest"] if "rest" in model.roc else next(iter(model.roc.values()))
+
+
+def _merit_table(scan: Scan, curve: Roc) -> FigureTable:
+    """Returns each figure of merit with its bounds at each threshold, and the efficiencies as the lines show them."""
+    misid = np.interp(scan.threshold, curve.threshold[::-1], curve.misid[::-1])  # thresholds fall, np.interp wants rise
     columns = [column for m in scan.merits.values() for column in (m.value, m.low, m.high)]
-    rows = zip(scan.threshold, scan.efficiency, *columns, strict=True)
-    return table_of(("threshold", "efficiency", *bounded(*scan.merits)), rows)
+    rows = zip(scan.threshold, scan.efficiency, misid, *columns, strict=True)
+    return table_of(("threshold", "efficiency", "misid", *bounded(*scan.merits)), rows)

@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 import uproot
 
-from pidlab.evaluate.results import Comparison, CutStep, ModelResult, Results
+from pidlab.evaluate.histograms import density_ratio
+from pidlab.evaluate.results import Comparison, CutStep, Exploration, Histogram, ModelResult, Results
 from pidlab.measured import Array, bounds
 from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.histograms import from_cells, th1, th2
@@ -124,12 +125,44 @@ def _inputs(results: Results, titles: Titles) -> Iterator[NamedObject]:
         for name, histogram in classes.items():
             title = f"{root_text(feature)}, {name}, test sample;{titles(feature)};weighted candidates"
             yield NamedObject(("inputs", f"{feature}_{name}"), th1(histogram, title))
+        if results.signal in classes:
+            yield from _ratios(feature, results.signal, classes, titles)
+    yield from _exploration(results.exploration, titles)
     edges = np.arange(len(results.features) + 1.0)
     for name, matrix in results.correlation.items():
         n = results.n.get("test", {}).get(name, 0)
         bins = from_cells(np.nan_to_num(matrix), (edges, edges), np.zeros_like(matrix), entries=n)
         title = f"linear correlation, {name} (0 where a feature is constant)"
         yield NamedObject(("inputs", f"correlation_{name}"), th2(bins, title, results.features, results.features))
+
+
+def _ratios(feature: str, signal: str, classes: Mapping[str, Histogram], titles: Titles) -> Iterator[NamedObject]:
+    """Yields graphs of the signal's density over that of each other class, for bins in which both are positive."""
+    for name, histogram in classes.items():
+        if name != signal:
+            ratio, error = density_ratio(classes[signal], histogram)
+            low, high = histogram.edges[:-1], histogram.edges[1:]
+            title = f"{root_text(feature)}, {signal} over {name}, test sample;{titles(feature)};{signal} / {name}"
+            x, y = ((low + high) / 2, low, high), (ratio, ratio - error, ratio + error)
+            yield NamedObject(("inputs", f"{feature}_ratio_{name}"), graph_of(x, y, title))
+
+
+def _exploration(found: Exploration, titles: Titles) -> Iterator[NamedObject]:
+    """Yields scaled features, and for each pair of features and class its TH2 and the graph of its profile."""
+    for feature, classes in found.scaled.items():
+        for name, histogram in classes.items():
+            title = f"{root_text(feature)} after scaling, {name}, test sample;{titles(feature)}, scaled"
+            yield NamedObject(("inputs", f"{feature}_scaled_{name}"), th1(histogram, f"{title};weighted candidates"))
+    for pair in found.pairs:
+        low, high = pair.x_edges[:-1], pair.x_edges[1:]
+        for name, plane in pair.planes.items():
+            title = f"{root_text(pair.y)} against {root_text(pair.x)}, {name}, test sample"
+            axes = f"{title};{titles(pair.x)};{titles(pair.y)}"
+            bins = from_cells(plane.sumw, (pair.x_edges, pair.y_edges), plane.sumw2, entries=plane.entries)
+            yield NamedObject(("inputs", f"{pair.x}_{pair.y}_{name}"), th2(bins, axes))
+            profile = (plane.mean, plane.mean - plane.error, plane.mean + plane.error)
+            graph = graph_of(((low + high) / 2, low, high), profile, axes)
+            yield NamedObject(("inputs", f"{pair.x}_{pair.y}_{name}_profile"), graph)
 
 
 def _cutflow(steps: Sequence[CutStep]) -> Iterator[NamedObject]:

@@ -1,0 +1,75 @@
+"""Pairs of features: which of them are worth a look, and their distribution in each class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+
+from pidlab.evaluate.histograms import robust_edges
+from pidlab.evaluate.intervals import sums_by
+from pidlab.evaluate.results import FeaturePair, Plane
+from pidlab.measured import Array
+from pidlab.sample import FloatArray, Sample
+
+_BINS = 20
+_MOST_PAIRS = 6  # all of four features
+
+
+def feature_pairs(sample: Sample, correlation: Mapping[str, Array]) -> tuple[FeaturePair, ...]:
+    """Returns all pairs of up to four features, else the six pairs of largest |correlation| in any class.
+
+    Args:
+        sample: the test sample.
+        correlation: class to the linear correlation (d, d) of the features, NaN where it is undefined.
+    """
+    edges = [robust_edges(column, _BINS) for column in sample.x.T]
+    return tuple(_pair(sample, i, j, edges[i], edges[j]) for i, j in _chosen(len(sample.features), correlation))
+
+
+def _chosen(n_features: int, correlation: Mapping[str, Array]) -> list[tuple[int, int]]:
+    """Returns pairs of columns in the order of the features."""
+    every = list(combinations(range(n_features), 2))
+    if len(every) <= _MOST_PAIRS:
+        return every
+    strength = np.zeros((n_features, n_features))
+    for matrix in correlation.values():
+        strength = np.maximum(strength, np.nan_to_num(np.abs(matrix)))
+    return sorted(sorted(every, key=lambda pair: -strength[pair])[:_MOST_PAIRS])
+
+
+def _pair(sample: Sample, i: int, j: int, x_edges: Array, y_edges: Array) -> FeaturePair:
+    planes = {}
+    for c, name in enumerate(sample.classes):
+        rows = sample.y == c
+        planes[name] = _plane(sample.x[rows, i], sample.x[rows, j], sample.weight[rows], x_edges, y_edges)
+    return FeaturePair(sample.features[i], sample.features[j], x_edges, y_edges, planes)
+
+
+def _plane(x: FloatArray, y: FloatArray, weight: FloatArray, x_edges: Array, y_edges: Array) -> Plane:
+    """Returns the sums of values (n,) in bins; the last bin of each axis contains its upper edge."""
+    bx, by = _bins(x, x_edges), _bins(y, y_edges)
+    inside = (bx >= 0) & (by >= 0)
+    bx, by, w, y = bx[inside], by[inside], weight[inside].astype(np.float64), y[inside].astype(np.float64)
+    nx, ny = len(x_edges) - 1, len(y_edges) - 1
+    sumw, sumw2 = (sums_by(bx * ny + by, v, nx * ny).reshape(nx, ny) for v in (w, w * w))
+    # The error of a weighted mean is that of ratios of sums: √(Σ w² (y − mean)²) / |Σ w|.
+    total = sums_by(bx, w, nx)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(total != 0, sums_by(bx, w * y, nx) / total, np.nan)
+        spread = sums_by(bx, (w * (y - mean[bx])) ** 2, nx)
+        error = np.where(np.isfinite(mean), np.sqrt(spread) / np.abs(total), np.nan)
+    return Plane(rounded(sumw), rounded(sumw2), len(w), rounded(mean), rounded(error))
+
+
+def _bins(values: FloatArray, edges: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Returns the (n,) bins from 0; -1 for values outside and for NaN."""
+    index = np.searchsorted(edges, values, side="right") - 1
+    index[values == edges[-1]] = len(edges) - 2
+    return np.where((index >= 0) & (index < len(edges) - 1), index, -1)
+
+
+def rounded(values: FloatArray, digits: int = 4) -> Array:
+    """Returns values with so many significant digits, to be written in few characters."""
+    return np.array([float(f"{v:.{digits}g}") for v in np.ravel(values)]).reshape(np.shape(values))

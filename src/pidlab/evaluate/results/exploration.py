@@ -1,0 +1,98 @@
+"""What is drawn to explore a sample and its models: pairs of features, scaled features, contributions and trees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.evaluate.results.curves import Histogram
+from pidlab.measured import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """The distribution of one class over two features, and the mean of the second in bins of the first.
+
+    Sums are rounded to four digits, which a picture does not show and which keeps files small.
+
+    Attributes:
+        sumw, sumw2: (bx, by) sums of w and of w² inside both ranges.
+        entries: number of candidates inside both ranges.
+        mean, error: (bx,) weighted mean of y inside its range with its standard error; NaN for an empty bin.
+    """
+
+    sumw: Array
+    sumw2: Array
+    entries: int
+    mean: Array
+    error: Array
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturePair:
+    """Two features of the test sample, with their (bx + 1,) and (by + 1,) bin edges and a `Plane` for each class."""
+
+    x: str
+    y: str
+    x_edges: Array
+    y_edges: Array
+    planes: Mapping[str, Plane]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What each feature contributes to the signal's margin, for n candidates of the test sample.
+
+    Numbers are rounded to four digits.
+
+    Attributes:
+        features: d names.
+        particle: (n,) index of the true class.
+        value: (n, d) values of the features; NaN where they are missing.
+        contribution: (n, d) contributions.
+    """
+
+    features: tuple[str, ...]
+    particle: NDArray[np.int64]
+    value: Array
+    contribution: Array
+
+
+@dataclass(frozen=True, slots=True)
+class TreeNode:
+    """A node of a tree, which is a tuple of nodes with the root first.
+
+    Attributes:
+        feature: the feature on which it splits; empty for a leaf.
+        cut: a candidate goes to `below` if its value is smaller, else to `above`.
+        missing_below: whether a candidate without a value goes to `below`.
+        value: the gain of a split, or what a leaf adds to the margin.
+        below, above: indices of the next nodes; -1 for a leaf, and where nodes below were left out.
+    """
+
+    feature: str
+    cut: float
+    missing_below: bool
+    value: float
+    below: int = -1
+    above: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """What is drawn besides the measurements.
+
+    Attributes:
+        pairs: pairs of features: all of up to four features, else the six of largest |correlation| in any class.
+        scaled: feature to class to its histogram in the test sample, as networks and linear models see it.
+        explained: model to the contributions of its features.
+        trees: model to its first trees, by what they add to: the margin of a class, or of the signal.
+    """
+
+    pairs: tuple[FeaturePair, ...] = ()
+    scaled: Mapping[str, Mapping[str, Histogram]] = field(default_factory=dict)
+    explained: Mapping[str, Explained] = field(default_factory=dict)
+    trees: Mapping[str, tuple[tuple[str, tuple[TreeNode, ...]], ...]] = field(default_factory=dict)

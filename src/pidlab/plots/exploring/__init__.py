@@ -1,0 +1,1 @@
+"""Drawings to explore a sample and its models: two features at once, ratios, contributions and trees."""

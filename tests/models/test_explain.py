@@ -1,0 +1,151 @@
+"""What a run keeps to look at: the first trees, the inputs after scaling, and signed contributions to the signal."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from evaluate_samples import sample_of
+from exported_runs import config, make_run, write_table
+from pidlab.evaluate.results import TreeNode, read_results
+from pidlab.models.bdt.estimator import BDT
+from pidlab.models.explain import contributions, scaled_inputs
+from pidlab.models.model import FoldModel
+from pidlab.split import fold_of
+
+
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explored")
+    write_table(folder)
+    models = {
+        "bdt": {"type": "bdt", "n_estimators": 12, "max_depth": 4},
+        "fisher": {"type": "fisher"},
+        "hand": {"type": "expression", "cut": "a > 0"},
+    }
+    bundle = make_run(folder, config(2, models, folds=2, evaluate={"robustness": None}))
+    return bundle, read_results(folder / "run" / "results.json").exploration
+
+
+def test_a_run_keeps_what_is_drawn_to_explore_it(explored):
+    _, found = explored
+    assert [(p.x, p.y) for p in found.pairs][:2] == [("a", "far"), ("a", "time")]
+    assert list(found.explained) == ["bdt", "fisher"]
+    assert list(found.trees) == ["bdt"]
+    assert list(found.scaled) == ["a", "far", "time", "hits"]
+    table = found.explained["bdt"]
+    assert table.value.shape == table.contribution.shape == (len(table.particle), 4)
+    assert 0 < len(table.particle) <= 500
+    assert set(np.unique(table.particle)) == {0, 1}
+    assert len(found.trees["bdt"]) == 3
+
+
+def follow(nodes, row, names):
+    """What a candidate arrives at, by the conditions of the drawn boxes."""
+    node = nodes[0]
+    while node.below >= 0:
+        value = row[names.index(node.feature)]
+        below = node.missing_below if np.isnan(value) else value < np.float32(node.cut)
+        node = nodes[node.below if below else node.above]
+    return node
+
+
+def tree_sample(n=400):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    y = (x[:, 0] + 0.5 * x[:, 1] + rng.normal(0, 0.5, n) > 0).astype(int)
+    x[::7, 0] = np.nan
+    return x, y
+
+
+def drawn(model, n, depth):
+    names = {0: "a", 1: "b", 2: "c", -1: ""}
+    return [
+        (margin, tuple(TreeNode(**{**node, "feature": names[node["feature"]]}) for node in nodes))
+        for margin, nodes in model.first_trees(n, depth)
+    ]
+
+
+def test_whoever_follows_the_drawn_conditions_arrives_at_what_the_trees_add():
+    x, y = tree_sample()
+    model = BDT(n_estimators=3, max_depth=3, early_stopping_rounds=None).fit(x, y)
+    trees = drawn(model, 3, 3)
+    base = model.forest().base[0]
+    sums = [base + sum(follow(nodes, row, ["a", "b", "c"]).value for _, nodes in trees) for row in x]
+    np.testing.assert_allclose(sums, model.decision_function(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_deep_tree_is_cut_off_after_three_splits():
+    x, y = tree_sample()
+    model = BDT(n_estimators=5, max_depth=7, early_stopping_rounds=None).fit(x, y)
+    trees = drawn(model, 3, 3)
+    assert len(trees) == 3
+    for _, nodes in trees:
+        assert len(nodes) <= 15
+        assert sum(node.below < 0 for node in nodes) <= 8
+    assert any(node.feature and node.below < 0 and node.value > 0 for _, nodes in trees for node in nodes)
+
+
+def test_trees_of_several_classes_are_those_of_the_first_rounds():
+    x, _ = tree_sample()
+    y = np.arange(len(x)) % 3
+    model = BDT(n_estimators=4, max_depth=2, early_stopping_rounds=None).fit(x, y)
+    assert [margin for margin, _ in model.first_trees(3, 3)] == [0, 1, 2]
+
+
+def test_weighted_trees_are_left_out():
+    x, y = tree_sample()
+    model = BDT(n_estimators=3, max_depth=2, early_stopping_rounds=None, parameters={"booster": "dart"}).fit(x, y)
+    assert model.first_trees(3, 3) == []
+
+
+@pytest.mark.parametrize("signal", [0, 1])
+def test_contributions_are_to_the_margin_of_the_signal(explored, signal):
+    x, y = tree_sample()
+    model = BDT(n_estimators=20, max_depth=3, early_stopping_rounds=None).fit(x, y)
+    contender = dataclasses.replace(
+        explored[0].models["bdt"], fitted=(FoldModel((0, 1, 2), None, model),), fold_seed=None
+    )
+    sample = sample_of(y, x=x, signal=signal)
+    parts, _ = contributions(contender, sample)
+    is_large = np.nan_to_num(x[:, 0]) > 1
+    assert (parts[is_large, 0].mean() > 0) == (signal == 1)
+
+
+def test_contributions_of_a_linear_model_sum_to_its_margin_less_the_mean_with_missing_values_at_their_feature(explored):
+    model = explored[0].models["fisher"]
+    rng = np.random.default_rng(4)
+    x = rng.normal(1, 2, (300, 4)).astype(np.float32)
+    x[::9, 2] = np.nan
+    sample = sample_of(rng.integers(0, 2, 300), x=x)
+    parts, _ = contributions(model, sample)
+    folds = fold_of(sample.event, 2, model.fold_seed)
+    for i, fitted in enumerate(model.fitted):
+        margin = -fitted.estimator.decision_function(fitted.scaler.transform(x[folds == i]))  # the signal is first
+        np.testing.assert_allclose(parts[folds == i].sum(axis=1), margin - margin.mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_without_contributions_has_none(explored):
+    sample = sample_of([0, 1], x=np.zeros((2, 4)))
+    assert contributions(explored[0].models["hand"], sample) is None
+
+
+def test_scaled_inputs_are_those_that_each_fold_model_sees(explored):
+    bundle, _ = explored
+    model = bundle.models["fisher"]
+    rng = np.random.default_rng(9)
+    x = rng.normal(1, 2, (500, 4))
+    x[::9, 1] = np.nan
+    sample = sample_of(rng.integers(0, 2, 500), x=x)
+    found = scaled_inputs(bundle.models.values(), sample)
+    folds = fold_of(sample.event, 2, model.fold_seed)
+    expected = np.empty((500, 4))
+    for i, fitted in enumerate(model.fitted):
+        expected[folds == i] = fitted.scaler.transform(sample.x[folds == i])[:, :4]
+    for j, by_class in enumerate(found.values()):
+        whole = sum(h.sumw[1:-1] for h in by_class.values())
+        edges = by_class["electron"].edges
+        np.testing.assert_array_equal(whole, np.histogram(expected[:, j], edges)[0])
+    assert scaled_inputs([bundle.models["bdt"], bundle.models["hand"]], sample) == {}

@@ -1,0 +1,171 @@
+"""Figures to explore a sample and its models: pairs of features, ratios, scaled features, contributions and trees."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import uproot
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+
+from example_results import FEATURES, example
+from explored_sample import TREE, explored
+from pidlab.evaluate.histograms import density_ratio
+from pidlab.evaluate.results import Exploration, TreeNode, read_results, write_results
+from pidlab.plots import gallery
+from pidlab.plots.exploring.contributions import contributions
+from pidlab.plots.exploring.ratio import signal_ratio
+from pidlab.plots.exploring.scatter import scatter
+from pidlab.plots.exploring.trees import tree
+from pidlab.plots.sheets import exploration
+from pidlab.plots.style import class_styles, context
+from pidlab.report.page import render
+from pidlab.rootio import write_results as write_root
+
+RESULTS = explored(example())
+STYLES = class_styles(RESULTS.classes, RESULTS.signal)
+NEW = ("signal_ratio", "scatter", "scatter_2", "inputs_scaled", "contributions_mlp", "trees_mlp")
+
+
+@pytest.fixture
+def ax():
+    with context():
+        yield Figure(figsize=(6, 4)).subplots()
+
+
+def errorbars(ax):
+    return [np.asarray(container.lines[0].get_xydata()) for container in ax.containers]
+
+
+def test_results_and_figures_have_them_and_older_results_do_not(tmp_path):
+    names = gallery.catalogue(RESULTS)
+    assert set(NEW) <= set(names)
+    write_results(tmp_path / "results.json", RESULTS)
+    assert list(gallery.catalogue(read_results(tmp_path / "results.json"))) == list(names)
+    older = gallery.catalogue(dataclasses.replace(RESULTS, exploration=Exploration()))
+    assert set(names) - set(older) == set(NEW) - {"signal_ratio"}
+
+
+def test_each_has_a_table_and_a_place_in_the_report():
+    sheets = gallery.catalogue(RESULTS)
+    some = dataclasses.replace(RESULTS, robustness={}, comparisons=(), models={}, cutflow=(), correlation={}, inputs={})
+    pictures = [gallery.picture(name, sheets[name], b"<svg/>") for name in NEW]
+    page = render(some, title="t", config_yaml="", manifest={}, figures=pictures)
+    for name, picture in zip(NEW, pictures, strict=True):
+        assert sheets[name].section in ("inputs", "importance", "learning")
+        assert picture.table is not None
+        assert picture.table.rows
+        assert sheets[name].title in page
+
+
+def test_a_scatter_fills_the_cells_with_candidates_and_its_profile_is_that_of_the_results(ax):
+    pair = RESULTS.exploration.pairs[0]
+    scatter(pair, "pion", ax, style=STYLES["pion"])
+    plane = pair.planes["pion"]
+    filled = sum(patch.get_path().contains_point((x, y)) for x, y in _centres(pair) for patch in _paths(ax))
+    assert filled == np.count_nonzero(plane.sumw)
+    (points,) = errorbars(ax)
+    np.testing.assert_array_equal(points[:, 1], plane.mean)
+    darkest = _paths(ax)[-1].get_path()
+    i, j = np.unravel_index(plane.sumw.argmax(), plane.sumw.shape)
+    assert darkest.contains_point(((pair.x_edges[i : i + 2]).mean(), pair.y_edges[j : j + 2].mean()))
+
+
+def _paths(ax):
+    return [artist for artist in ax.get_children() if isinstance(artist, PathPatch)]
+
+
+def _centres(pair):
+    x, y = ((e[1:] + e[:-1]) / 2 for e in (pair.x_edges, pair.y_edges))
+    return [(a, b) for a in x for b in y]
+
+
+def test_ratios_are_those_of_the_densities_with_their_errors_on_a_log_axis(ax):
+    by_class = RESULTS.inputs[FEATURES[1]]
+    signal_ratio(FEATURES[1], by_class, ax, signal="electron", styles=STYLES)
+    ratio, _ = density_ratio(by_class["electron"], by_class["pion"])
+    (points,) = errorbars(ax)
+    np.testing.assert_array_equal(points[:, 1], ratio)
+    assert ax.get_yscale() == "log"
+    rows = gallery.catalogue(RESULTS)["signal_ratio"].numbers().rows
+    found = [row[4] for row in rows if row[0] == FEATURES[1]]
+    np.testing.assert_array_equal(found, ratio)
+
+
+def test_a_swarm_has_a_point_for_each_candidate_where_it_contributes_and_none_overlap_much(ax):
+    table = RESULTS.exploration.explained["mlp"]
+    contributions(table, [1], ax, signal="electron")
+    corners = np.concatenate([patch.get_path().vertices.reshape(-1, 5, 2) for patch in _paths(ax)])
+    places = (corners[:, 0] + corners[:, 2]) / 2
+    assert len(places) == len(table.particle)
+    np.testing.assert_allclose(np.sort(places[:, 0]), np.sort(table.contribution[:, 1]), rtol=1e-9, atol=1e-12)
+    assert np.abs(places[:, 1]).max() <= 0.4
+    assert len(np.unique(places.round(9), axis=0)) == len(places)
+
+
+def test_the_colour_of_a_swarm_is_the_rank_of_the_value_and_grey_where_it_is_missing(ax):
+    table = RESULTS.exploration.explained["mlp"]
+    contributions(table, [2], ax, signal="electron")
+    *ranks, grey = _paths(ax)
+    assert len(grey.get_path().vertices) == 5 * np.isnan(table.value[:, 2]).sum() > 0
+    middles = [np.median(patch.get_path().vertices[:, 0]) for patch in ranks]
+    assert middles == sorted(middles), "contributions rise with the value"
+
+
+def test_the_feature_that_contributes_most_is_on_top():
+    figure = gallery.drawn(gallery.catalogue(RESULTS)["contributions_mlp"], "contributions_mlp")
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == list(FEATURES)
+
+
+def test_a_tree_shows_conditions_gains_leaves_and_where_it_goes_on(ax):
+    tree(TREE, ax, title="mlp")
+    texts = [text.get_text() for text in ax.texts]
+    assert texts == [
+        "P.cal.etottracknorm\n< 0.79; gain 6110", "log_npe\n< 2.5 or missing; gain 43", "−0.12", "+0.0884",
+        "100%_x\n< −1.25; gain 0.412 …",
+    ]  # fmt: skip
+    (root, holds, fails, *_) = (text.get_position() for text in ax.texts)
+    assert holds[1] < root[1] < fails[1]  # y grows downwards
+    assert holds[0] == fails[0] > root[0]
+
+
+def test_the_boxes_of_the_largest_tree_do_not_overlap():
+    long = "P.cal.etottracknorm_and_more"
+    inner = [TreeNode(long, -123.4, True, 6110.0, 2 * i + 1, 2 * i + 2) for i in range(7)]
+    ends = [TreeNode(long, -123.4, True, 6110.0) for _ in range(8)]
+    results = dataclasses.replace(RESULTS, exploration=Exploration(trees={"mlp": (("pion", (*inner, *ends)),) * 3}))
+    figure = gallery.drawn(gallery.catalogue(results)["trees_mlp"], "trees_mlp")
+    with context():
+        figure.draw_without_rendering()
+    for ax in figure.axes:
+        boxes = [text.get_bbox_patch().get_window_extent() for text in ax.texts]
+        for i, box in enumerate(boxes):
+            assert box.width > 50
+            assert not any(box.overlaps(other) for other in boxes[:i])
+            assert box.y1 < ax.bbox.y1, "the title stands above"
+
+
+def test_root_objects_are_the_planes_profiles_ratios_and_scaled_features(tmp_path):
+    some = dataclasses.replace(RESULTS, models={}, comparisons=(), robustness={})
+    write_root(tmp_path / "results.root", some, "{}")
+    pair = RESULTS.exploration.pairs[0]
+    stem = "inputs/P_cal_etottracknorm_log_npe_pion"
+    with uproot.open(tmp_path / "results.root") as file:
+        np.testing.assert_array_equal(file[stem].values(), pair.planes["pion"].sumw)
+        np.testing.assert_allclose(file[stem].variances(), pair.planes["pion"].sumw2, rtol=1e-12)
+        finite = np.isfinite(pair.planes["pion"].mean)
+        np.testing.assert_array_equal(file[f"{stem}_profile"].member("fY"), pair.planes["pion"].mean[finite])
+        ratio, _ = density_ratio(*RESULTS.inputs["log_npe"].values())
+        np.testing.assert_array_equal(file["inputs/log_npe_ratio_pion"].member("fY"), ratio[np.isfinite(ratio)])
+        scaled = RESULTS.exploration.scaled["log_npe"]["electron"]
+        np.testing.assert_array_equal(file["inputs/log_npe_scaled_electron"].values(), scaled.sumw[1:-1])
+
+
+def test_many_features_and_classes_go_on_several_pages():
+    results = explored(example(("electron", "pion", "kaon", "proton")))
+    pages = list(exploration.scatters(results))
+    assert [sheet.name for sheet in pages] == ["scatter", *(f"scatter_{i}" for i in range(2, 7))]
+    figure = gallery.drawn(pages[0], "scatter")
+    assert [ax.get_title() for ax in figure.axes] == list(results.classes)
