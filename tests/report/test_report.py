@@ -19,6 +19,7 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.results import Comparison, PairedPoint, Results, Scoring
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.gallery import Picture, catalogue
+from pidlab.plots.sheets.sheet import root_key
 from pidlab.plots.sheets.table import FigureTable
 from pidlab.report import page as report
 from pidlab.report.headline import by_auc, few_events, headline
@@ -326,7 +327,9 @@ def test_every_object_of_an_input_is_behind_the_figure_that_shows_it(tmp_path):
     write_results(tmp_path / "results.root", TWO, "{}")
     names = [n for n in object_names(tmp_path / "results.root") if n.startswith("inputs/")]
     inputs = catalogue(TWO)["inputs"].objects
-    assert list(inputs) == [name for name in names if "correlation" not in name]
+    ratios = catalogue(TWO)["signal_ratio"].objects
+    assert {f"inputs/{root_key(f)}_ratio_pion" for f in TWO.features} == set(ratios) & set(names)
+    assert list(inputs) == [name for name in names if "correlation" not in name and name not in ratios]
     assert any(name.startswith("inputs/co") for name in inputs)
 
 
