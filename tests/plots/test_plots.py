@@ -271,9 +271,9 @@ def test_comparison_draws_differences_with_intervals_and_a_zero_line(ax):
     delta_misid(pairs, "eff95", "pion", ax)
     expected = [next((p.delta_misid for p in c.working_points if p.name == "eff95"), UNDEFINED) for c in pairs]
     (container,) = ax.containers
-    np.testing.assert_array_equal(container.lines[0].get_xdata(), [m.value for m in expected])
+    np.testing.assert_array_equal(container.lines[0].get_xdata(), [100 * m.value for m in expected])  # in per cent
     last = bar_ends(container)[-1, :, 0]
-    np.testing.assert_allclose(last, [expected[-1].low, expected[-1].high], rtol=1e-9)
+    np.testing.assert_allclose(last, [100 * expected[-1].low, 100 * expected[-1].high], rtol=1e-9)
     assert [line.get_xdata() for line in ax.lines if line.get_color() == style.GREY] == [[0.0, 0.0]]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["cuts − hand", "mlp − hand", "mlp − cuts"]
 

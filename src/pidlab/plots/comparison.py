@@ -20,10 +20,16 @@ def delta_auc(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
 
 
 def delta_misid(comparisons: Sequence[Comparison], point: str, particle: str, ax: Axes) -> Axes:
-    """Draw misid(b) − misid(a) of `particle` at the working point `point`; b, named first, is better left of zero."""
+    """Draw misid(b) − misid(a) of `particle` at the working point `point` in per cent.
+
+    The model b, named first, is better left of zero.
+    """
     by_pair = [{(p.name, p.particle): p.delta_misid for p in pair.working_points} for pair in comparisons]
     numbers = [found.get((point, particle), UNDEFINED) for found in by_pair]
-    return _forest(numbers, _names(comparisons), f"Δmisid, {shown(point, 20)}", f"← {_first(comparisons)} better", ax)
+    percent = [Measured(100 * m.value, 100 * m.low, 100 * m.high, m.n) for m in numbers]
+    return _forest(
+        percent, _names(comparisons), f"Δmisid (%), {shown(point, 20)}", f"← {_first(comparisons)} better", ax
+    )
 
 
 def _names(comparisons: Sequence[Comparison]) -> list[str]:

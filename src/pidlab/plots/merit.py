@@ -74,7 +74,9 @@ def _at_best(one: ScannedFigure, ax: Axes) -> Any:
 
 def _best_legend(one: ScannedFigure, ax: Axes) -> None:
     """Draw the value at the best threshold, and write it above the axes."""
-    text = f"{one.best:.4g} by validation; test: {format_measured(one.at_best)} at ε = {one.efficiency.value:.3g}"
+    text = (
+        f"{one.best:.4g} by validation; test: {format_measured(one.at_best)} at ε = {100 * one.efficiency.value:.3g} %"
+    )
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1}
     ax.legend([_at_best(one, ax)], [text], fontsize=10, **place)
 
