@@ -78,7 +78,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             CONFIGURES | READS | {"rich", "scipy"},
         ),
     ],
-    ids=lambda value: " ".join(sorted(value) if isinstance(value, set) else value),
+    ids=lambda value: " ".join(value if isinstance(value, list) else sorted(value)),
 )
 def test_a_command_imports_what_it_uses(words: list[str], used: set[str], place: Path) -> None:
     assert imported(place, *words) - used == set()
