@@ -136,4 +136,9 @@ def test_no_module_calls_what_could_run_text() -> None:
                 assert node.func.attr not in ("arrays", "iterate") or not keywords & {"cut", "aliases", "expressions"}
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {a.name for a in node.names} | {getattr(node, "module", None)}
-                assert not names & {"pickle", "joblib", "numexpr", "pandas", "dill", "marshal"}, f"{path}:{node.lineno}"
+                assert not names & {"pickle", "joblib", "numexpr", "dill", "marshal"}, f"{path}:{node.lineno}"
+                assert "pandas" not in names or path.name in (
+                    "result.py",
+                    "given.py",
+                    "missing.py",
+                )  # tables of numbers

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pidlab.expressions.literals import branch_expression, can_be_named, yaml_comment, yaml_string
+from pidlab.expressions.operations import CONSTANTS
 from pidlab.read.inspection import BranchSummary, TableSummary, shortest
 from pidlab.read.source import stem_of
 
@@ -224,7 +225,7 @@ def _why_left_out(branch: BranchSummary) -> str:
         return "constant"
     if "weight" in branch.name.lower():
         return "a weight, by its name"
-    if _TRUTH.search(branch.name):
+    if _TRUTH.search(branch.name) and branch.name not in CONSTANTS:
         return "generator truth, by its name"
     if is_whole and (last in _IDENTIFIERS or _INDEX.search(branch.name)):
         return "an identifier, by its name"
