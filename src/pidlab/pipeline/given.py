@@ -24,7 +24,8 @@ FILE = "arrays.root"
 """The file of the table in the folder of a saved comparison."""
 
 _PLACE = "pidlab.compare"
-_DECIDED_BY_THE_RUN = frozenset({"seed", "device", "n_jobs", "feature_names", "signal", "scaling"})
+_ARGUMENTS = {"seed": "seed", "device": "device", "n_jobs": "jobs"}
+"""Parameters of estimators that are one for all models of a comparison, and the arguments that set them."""
 _NAME = re.compile(r"[^A-Za-z0-9_]+")
 
 
@@ -62,7 +63,7 @@ def given(
     """
     table, own_features = _table(X, features)
     n = len(next(iter(table.values())))
-    _add_columns(table, spectators, "spectators")
+    _add_spectators(table, spectators)
     names, labels = _labels(as_values(_array(y), "y"), n, classes)
     columns = {**table, LABEL: labels}
     content: dict[str, Any] = {
@@ -129,7 +130,7 @@ def names_of_table(X: Any) -> tuple[str, ...]:
     return names_of(X) if is_table or getattr(getattr(X, "dtype", None), "names", None) else ()
 
 
-def _add_columns(table: dict[str, Any], spectators: Any, what: str) -> None:
+def _add_spectators(table: dict[str, Any], spectators: Any) -> None:
     """Adds the spectators that are arrays to the columns of X.
 
     Raises:
@@ -142,7 +143,7 @@ def _add_columns(table: dict[str, Any], spectators: Any, what: str) -> None:
         if name in table and not (
             len(values) == len(table[name]) and np.array_equal(values, table[name], equal_nan=values.dtype.kind == "f")
         ):
-            raise UsageError(f"{what}: X has a column {name!r} with other values; give the array another name")
+            raise UsageError(f"spectators: X has a column {name!r} with other values; give the array another name")
         table[name] = values
 
 
@@ -264,8 +265,8 @@ def _own_section(name: str, model: Classifier) -> dict[str, Any]:
             section |= value or {}
         elif known and key != "type" and not _same(value, defaults[key]):
             section[key] = _plain(value)
-        elif not known and key not in ("feature_names", "scaling") and not _same(value, defaults[key]):
-            advice = f"give {key}= to pidlab.compare" if key in _DECIDED_BY_THE_RUN else "leave it out"
+        elif not known and key != "feature_names" and not _same(value, defaults[key]):
+            advice = f"give {_ARGUMENTS[key]}= to pidlab.compare" if key in _ARGUMENTS else "leave it out"
             raise UsageError(f"models.{name}: {key} is one for all models of a comparison; {advice}")
     return section
 
