@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import KeyPath
+from pidlab.config.polygons import polygons_of
 from pidlab.config.schema import ExpressionModel, Feature, ScoreModel
 from pidlab.config.stated import branch_mistakes, class_table, feature_key, spectator_keys
 from pidlab.errors import ConfigError, UsageError
@@ -145,10 +146,10 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
 
     The expressions were checked when the configuration was loaded.
     """
-    config, aliases = loaded.config, dict(loaded.config.data.aliases)
+    config, aliases, polygons = loaded.config, dict(loaded.config.data.aliases), polygons_of(loaded.config)
 
     def located(key: KeyPath, text: str) -> LocatedExpression:
-        return LocatedExpression(key, parse(text, aliases))
+        return LocatedExpression(key, parse(text, aliases, polygons))
 
     def rule(index: int, name: str) -> ClassRule:
         table, key = class_table(config.classes[name]), ("classes", name)
