@@ -28,8 +28,10 @@ from pidlab.expressions.grammar import CUTG
 from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.expressions.polygons import root_expression
 from pidlab.expressions.tokens import MAX_LENGTH, Token, tokens
-from pidlab.models.model import Model
+from pidlab.models.categories import Category, CategoryModel
+from pidlab.models.fold import FoldModel
 from pidlab.preprocess.features import missing_values
+from pidlab.preprocess.recipe import Recipe
 from pidlab.runs.bundle import Bundle, Decision
 
 _TOO_LARGE = 3.4028235677973366e38  # from here on a double is infinite as a float
@@ -51,9 +53,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
             f"{run}: models.{other} is no cut that a string can hold (types expression and cuts, without folds and "
             "calibration); export it with --format header"
         )
-    return [
-        each for name in wanted for each in _written(name, strings[name], named[name], output, events)
-    ]
+    return [each for name in wanted for each in _written(name, strings[name], named[name], output, events)]
 
 
 def cut_strings(bundle: Bundle, name: str, named: dict[Polygon, str]) -> Iterator[tuple[str, str]]:
@@ -83,14 +83,24 @@ def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, word
     """Returns the cut string of one working point; None if the model is no cut."""
     recipe, model = bundle.recipe, bundle.models[name]
     has_boxes = model.kind == "cuts" and len(model.fitted) == 1 and model.calibration is None
+    fitted = model.fitted[0] if has_boxes else None
     if model.fixed_cut:
         terms = [words.operand(recipe.expression_models[name].expression.text)]
-    elif has_boxes and decision.flat is None:
-        terms = list(_faces(model, number, decision, words))
+    elif isinstance(fitted, FoldModel) and decision.flat is None:
+        cuts: Any = fitted.estimator
+        target = model.per_point_cuts[number][1] if model.per_point_cuts else None
+        box = cuts.threshold_box(decision.threshold) if target is None else cuts.box(target)
+        terms = list(_faces(recipe, fitted, box, words))
+    elif isinstance(fitted, CategoryModel) and decision.flat is None:
+        boxes = fitted.boxes(decision.threshold)
+        if boxes is None:
+            return None
+        can_overlap = recipe.loaded.config.models[name].categories_are_stated
+        terms = [_in_categories(recipe, boxes, words, can_overlap=can_overlap)]
     else:
         return None
-    cuts = [words.operand(located.expression.text) for _, located in recipe.selection]
-    return " && ".join([*cuts, *terms]) or "1"
+    selection = [words.operand(located.expression.text) for _, located in recipe.selection]
+    return " && ".join([*selection, *terms]) or "1"
 
 
 def with_aliases(text: str, aliases: Mapping[str, str], polygon: Callable[[str, list[str]], str] | None = None) -> str:
@@ -177,16 +187,24 @@ def polygons_macro(name: str, named: Mapping[Polygon, str]) -> str:
     return "".join([*parts, "}\n"])
 
 
-def _faces(model: Model, number: int, decision: Decision, words: _Words) -> Iterator[str]:
-    """Yields the terms of the box of one working point."""
-    fitted = model.fitted[0]
-    cuts: Any = fitted.estimator
-    box = cuts.box(model.per_point_cuts[number][1]) if model.per_point_cuts else cuts.threshold_box(decision.threshold)
+def _in_categories(recipe: Recipe, boxes: Sequence[tuple[Category, Any]], words: _Words, *, can_overlap: bool) -> str:
+    """Returns the boxes of all categories as one condition; of conditions that overlap the first counts."""
+    texts = [text for text, _ in recipe.conditions]
+    terms, others = [], ""
+    for category, box in boxes:
+        condition = words.operand(texts[category.column - len(recipe.features)])
+        terms.append(" && ".join([f"{others}{condition}", *_faces(recipe, category.model, box, words)]))
+        others += f"!{condition} && " if can_overlap else ""
+    return f"({' || '.join(f'({term})' for term in terms)})"
+
+
+def _faces(recipe: Recipe, fitted: FoldModel, box: Any, words: _Words) -> Iterator[str]:
+    """Yields the terms of a box of features."""
     if np.any(box.low >= box.high):
         yield "0"
         return
     for column, low, high in zip(fitted.columns, box.low, box.high, strict=True):
-        feature, located = model.recipe.features[column]
+        feature, located = recipe.features[column]
         name = words.operand(located.expression.text)
         if np.isinf(low) and np.isinf(high):
             continue
