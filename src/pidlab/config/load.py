@@ -241,6 +241,7 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if reference is not None and reference not in config.models:
         yield ("style", "reference"), f"{reference!r} is none of the models; {nearest(reference, config.models)}"
     known = {*names, *(f.expression for f in config.feature_list), *spectator_keys(config)}
+    known |= {axis for polygon in config.polygons.values() for axis in (polygon.x, polygon.y) if axis is not None}
     for name in (n for n in config.labels if n not in known):
         yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"
 

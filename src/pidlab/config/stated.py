@@ -98,7 +98,8 @@ def _ambiguity(text: str) -> str:
 def parsed(config: Config, mistakes: list[tuple[KeyPath, str]]) -> dict[KeyPath, Expression]:
     """Returns the expressions of a configuration; those that are refused are appended to `mistakes` instead.
 
-    What is wrong with an alias or an axis of a polygon is told once, where that is stated. Features that are patterns are no expressions.
+    What is wrong with an alias or an axis of a polygon is told once, where that is stated. Features that are patterns
+    are no expressions.
     """
     aliases, polygons, found = dict(config.data.aliases), polygons_of(config), {}
     wrong_aliases: set[tuple[str, str, int]] = set()

@@ -11,9 +11,8 @@ string makes the TCutG.
 
 from __future__ import annotations
 
-import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,11 @@ from pidlab.config.polygons import polygons_of
 from pidlab.errors import ModelError, UsageError
 from pidlab.export.parity import Exported, ParityEvents
 from pidlab.expressions import Polygon, parse, selects
+from pidlab.expressions.aliases import with_aliases
 from pidlab.expressions.grammar import CUTG
 from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.expressions.polygons import root_expression
-from pidlab.expressions.tokens import MAX_LENGTH, Token, tokens
+from pidlab.expressions.tokens import MAX_LENGTH
 from pidlab.models.categories import Category, CategoryModel
 from pidlab.models.fold import FoldModel
 from pidlab.preprocess.features import missing_values
@@ -103,44 +103,11 @@ def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, word
     return " && ".join([*selection, *terms]) or "1"
 
 
-def with_aliases(text: str, aliases: Mapping[str, str], polygon: Callable[[str, list[str]], str] | None = None) -> str:
-    """Returns an expression with every alias replaced by its expression in brackets.
-
-    `polygon` returns what stands for `cutg`: it is given the polygon's name and the texts of the axes in the call.
-    """
-    written, end = "", 0
-    listed = tokens(text)
-    for i, token in enumerate(listed):
-        if token.position < end:
-            continue
-        if token.kind == "name" and token.text == CUTG and polygon is not None:
-            axes, stop = _arguments(text, listed[i + 1 :])
-            written += f"{text[end : token.position]}{polygon(listed[i + 2].text, axes)}"
-            end = stop
-        elif token.kind == "name" and token.text in aliases:
-            written += f"{text[end : token.position]}({with_aliases(aliases[token.text], aliases, polygon)})"
-            end = token.stop
-    return written + text[end:]
-
-
-def _arguments(text: str, following: Sequence[Token]) -> tuple[list[str], int]:
-    """Returns the texts of the arguments behind the first one, and where the bracket that comes first is closed."""
-    depth, start, found = 0, 0, []
-    for token in following:
-        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(token.text, 0) if token.kind == "operator" else 0
-        if depth == 0 or (depth == 1 and token.kind == "operator" and token.text == ","):
-            found.append(text[start : token.position].strip())
-            start = token.stop
-        if depth == 0:
-            break
-    return found[1:], start
-
-
 class _Words:
     """Writes expressions of a configuration for ROOT, which knows none of its aliases and polygons."""
 
     def __init__(self, bundle: Bundle, prefix: str, named: dict[Polygon, str] | None) -> None:
-        """Makes a writer whose polygons are expressions, or names that begin with `prefix`, which it puts in `named`."""
+        """Makes a writer whose polygons are expressions, or names in `named`, each of which begins with `prefix`."""
         config = bundle.recipe.loaded.config
         self._aliases, self._polygons = dict(config.data.aliases), polygons_of(config)
         self._prefix, self._named = prefix, named
@@ -162,8 +129,7 @@ class _Words:
             return root_expression(polygon, self.operand(x), self.operand(y))
         on_axes = replace(polygon, x=self.text(x), y=self.text(y))
         if on_axes not in self._named:
-            word = re.split(r"[:/]", name)[-1]
-            self._named[on_axes] = cpp_identifier(f"{self._prefix}_{word}", self._named.values())
+            self._named[on_axes] = cpp_identifier(f"{self._prefix}_{polygon.short_name}", self._named.values())
         return self._named[on_axes]
 
 

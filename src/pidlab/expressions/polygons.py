@@ -7,6 +7,7 @@ double-precision operations as in `TMath::IsInside`, which `TCutG::IsInside` cal
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,6 +35,11 @@ class Polygon:
     x: str
     y: str
     points: tuple[tuple[float, float], ...]
+
+    @property
+    def short_name(self) -> str:
+        """The name without the file and the folders in it that it may begin with."""
+        return re.split(r"[:/]", self.name)[-1].partition(";")[0]
 
     def contains(self, x: Any, y: Any) -> NDArray[np.bool_]:
         """Returns true where a point lies inside; x and y are arrays or numbers, which are taken as doubles."""

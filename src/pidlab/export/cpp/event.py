@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -132,8 +131,7 @@ def event_text(expressions: Sequence[Expression], events: ParityEvents) -> Event
     polygons: dict[Polygon, str] = {}
     for polygon in (_without_axes(each) for expression in expressions for each in expression.polygons):
         if polygon not in polygons:
-            word = re.split(r"[:/]", polygon.name)[-1]
-            polygons[polygon] = cpp_identifier(f"polygon_{word}", polygons.values())
+            polygons[polygon] = cpp_identifier(f"polygon_{polygon.short_name}", polygons.values())
     return EventText(tuple(members), polygons)
 
 
