@@ -199,15 +199,12 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
         event_id=tuple(config.data.event_id),
         test=located(("split", "test"), config.split.test) if isinstance(config.split.test, str) else None,
     )
-    asked = [
-        LocatedPolygon(
-            polygon,
-            located(("polygons", polygon.name, "x"), polygon.x),
-            located(("polygons", polygon.name, "y"), polygon.y),
-        )
-        for polygon in _polygons_of_every_input(recipe)
-    ]
-    return replace(recipe, polygons=tuple(asked))
+
+    def on_axes(polygon: Polygon) -> LocatedPolygon:
+        x, y = (located(("polygons", polygon.name, axis), getattr(polygon, axis)) for axis in ("x", "y"))
+        return LocatedPolygon(polygon, x, y)
+
+    return replace(recipe, polygons=tuple(map(on_axes, _polygons_of_every_input(recipe))))
 
 
 def _polygons_of_every_input(recipe: Recipe) -> list[Polygon]:
