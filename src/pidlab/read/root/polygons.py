@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from pidlab.errors import DataError, nearest
 from pidlab.expressions import Polygon
 from pidlab.read.find import each_path, split_tree
 from pidlab.read.root.file import opened
+from pidlab.read.source import Source
 
 _FOLDERS = ("TDirectory", "TDirectoryFile")
 _FEWEST = 3  # corners of a polygon
@@ -34,32 +37,41 @@ def read_polygon(text: str, folder: Path) -> Polygon:
     if name is None:
         raise DataError(f"{text}: names no object; write file.root:name")
     with opened(path) as file:
-        key = _chosen(path, name, _keys(path, file))
-        members = _members(f"{path}: {name}", key)
-    points = tuple((float(a), float(b)) for a, b in zip(members["fX"], members["fY"], strict=True))
-    if len(points) < _FEWEST:
-        raise DataError(f"{path}: the TCutG {name!r} has {len(points)} points, and a polygon has {_FEWEST} or more")
-    if not all(abs(number) < float("inf") for point in points for number in point):
+        polygon = _polygon(text, f"{path}: {name}", _chosen(path, name, _keys(path, file)))
+    if len(polygon.points) < _FEWEST:
+        few = f"has {len(polygon.points)} points, and a polygon has {_FEWEST} or more"
+        raise DataError(f"{path}: the TCutG {name!r} {few}")
+    if not all(math.isfinite(number) for point in polygon.points for number in point):
         raise DataError(f"{path}: the TCutG {name!r} has a point that is not finite; draw it again")
-    return Polygon(text, str(members["fVarX"]), str(members["fVarY"]), points)
+    return polygon
 
 
-def polygons_of(path: str) -> dict[str, Polygon]:
-    """Returns every TCutG of a file by its name, folders included, in the highest cycle; those unreadable are left out.
+def _polygon(name: str, where: str, key: Any) -> Polygon:
+    """Returns the polygon of a key of class TCutG.
 
     Raises:
-        DataError: the file cannot be opened, or its contents cannot be listed.
+        DataError: it cannot be read.
     """
-    found = {}
-    with opened(path) as file:
-        for name, keys in _keys(path, file).items():
-            if keys[max(keys)].fClassName == "TCutG":
-                try:
-                    members = _members(f"{path}: {name}", keys[max(keys)])
-                except DataError:
-                    continue
-                points = tuple((float(a), float(b)) for a, b in zip(members["fX"], members["fY"], strict=True))
-                found[name] = Polygon(name, str(members["fVarX"]), str(members["fVarY"]), points)
+    members = _members(where, key)
+    points = tuple((float(a), float(b)) for a, b in zip(members["fX"], members["fY"], strict=True))
+    return Polygon(name, str(members["fVarX"]), str(members["fVarY"]), points)
+
+
+def polygons_among(text: str) -> dict[str, Polygon]:
+    """Returns every TCutG of the ROOT files that `text` means, in the highest cycle, by `file.root:name`.
+
+    Those that cannot be read are left out, and there are none if `text` names a tree, an address or another format.
+    """
+    found: dict[str, Polygon] = {}
+    with suppress(DataError):
+        paths = [text] if "://" in text else each_path(text, Path())
+        for path in paths:
+            if split_tree(path)[1] is None and "://" not in path and Source(path, "").is_root:
+                with opened(path) as file:
+                    for name, keys in _keys(path, file).items():
+                        with suppress(DataError):
+                            if keys[max(keys)].fClassName == "TCutG":
+                                found[f"{path}:{name}"] = _polygon(f"{path}:{name}", path, keys[max(keys)])
     return found
 
 
