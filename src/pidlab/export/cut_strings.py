@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pidlab.errors import ModelError, UsageError
+from pidlab.export.band_text import band_condition
 from pidlab.export.parity import Exported, ParityEvents
 from pidlab.expressions import parse, selects
 from pidlab.expressions.tokens import tokens
@@ -23,6 +24,7 @@ from pidlab.preprocess.features import missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.runs.bundle import Bundle
 
+_SPLITTER = float(2**29 + 1)  # x s - (x s - x) is x rounded to single precision (Dekker, Numer. Math. 18 (1971) 224)
 _TOO_LARGE = 3.4028235677973366e38  # from here on a double is infinite as a float
 
 
@@ -33,26 +35,37 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         UsageError: no model is a cut, or a named model is not a cut.
         ModelError: a string decides differently from pidlab.
     """
-    strings = {name: dict(cut_strings(bundle, name)) for name in models}
+    single = frozenset(name for name, column in events.branches.items() if _is_single(column))
+    strings = {name: dict(cut_strings(bundle, name, single)) for name in models}
     wanted = [name for name in models if strings[name]]
     if not wanted or (len(wanted) < len(models) and len(models) < len(bundle.recipe.loaded.config.models)):
         other = next(name for name in models if not strings[name])
         raise UsageError(
-            f"{run}: models.{other} is no cut that a string can hold (types expression and cuts, without folds and "
-            "calibration); export it with --format header"
+            f"{run}: models.{other} is no cut that a string can hold (types expression, cuts, and band if its shape "
+            "is a formula, without folds and calibration); export it with --format header"
         )
     return [_written(name, strings[name], output, events) for name in wanted]
 
 
-def cut_strings(bundle: Bundle, name: str) -> Iterator[tuple[str, str]]:
-    """Yields each working point of a model that is a cut, and its cut string."""
+def cut_strings(bundle: Bundle, name: str, single: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
+    """Yields each working point of a model that is a cut, and its cut string.
+
+    `single` are the branches whose values are floats, or integers that a float holds exactly.
+    """
     recipe, model = bundle.recipe, bundle.models[name]
     aliases = dict(recipe.loaded.config.data.aliases)
-    has_boxes = model.kind == "cuts" and len(model.fitted) == 1 and model.calibration is None
-    fitted = model.fitted[0] if has_boxes else None
+    is_cut = model.kind in ("cuts", "band") and len(model.fitted) == 1 and model.calibration is None
+    fitted = model.fitted[0] if is_cut else None
     for number, decision in enumerate(bundle.decisions[name]):
         if model.fixed_cut:
             terms = [_whole(recipe.expression_models[name].expression.text, aliases)]
+        elif model.kind == "band":
+            text = ""
+            if isinstance(fitted, FoldModel) and decision.flat is None:
+                text = band_condition(fitted.estimator, _operands(recipe, fitted, aliases, single), decision.threshold)
+            if not text:
+                continue
+            terms = [text]
         elif isinstance(fitted, FoldModel) and decision.flat is None:
             cuts: Any = fitted.estimator
             target = model.per_point_cuts[number][1] if model.per_point_cuts else None
@@ -113,6 +126,28 @@ def _faces(recipe: Recipe, fitted: FoldModel, box: Any, aliases: Mapping[str, st
         yield f"{name} > {-_TOO_LARGE!r}" if np.isinf(low) else f"{name} {_above(low)}"
         yield f"{name} < {_TOO_LARGE!r}" if np.isinf(high) else f"{name} {_below(high)}"
         yield from (f"{name} != {code!r}" for code in missing_values(feature))
+
+
+def _is_single(column: Any) -> bool:
+    """Returns whether single precision holds each value of a branch, a number for each row, exactly."""
+    kind = getattr(column, "dtype", None)
+    return kind is not None and column.ndim == 1 and np.can_cast(kind, np.float32)
+
+
+def _operands(
+    recipe: Recipe, fitted: FoldModel, aliases: Mapping[str, str], single: frozenset[str]
+) -> list[tuple[str, str]]:
+    """Returns for each column that a model reads its value in single precision, and the condition that it is there."""
+    found = []
+    for column in fitted.columns:
+        feature, located = recipe.features[column]
+        name = _whole(located.expression.text, aliases)
+        codes = [f"{name} != {code!r}" for code in missing_values(feature)]
+        is_single = with_aliases(located.expression.text, aliases) in single
+        large = f"({name}) * {_SPLITTER!r}"
+        value = name if is_single else f"({large} - ({large} - {name}))"
+        found.append((value, " && ".join([f"abs({name}) < {_TOO_LARGE!r}", *codes])))
+    return found
 
 
 def _above(face: float) -> str:
