@@ -114,11 +114,14 @@ class BandFeature(Section):
 
 
 def _kind_of_feature(value: Any) -> str:
-    return "band" if isinstance(value, BandFeature) or (isinstance(value, dict) and "band" in value) else "expression"
+    """Returns the tag of a feature, which is no key, because tags are part of pydantic's places of mistakes."""
+    of_band = isinstance(value, BandFeature) or (isinstance(value, dict) and "band" in value)
+    return "by band" if of_band else "by expression"
 
 
 AnyFeature = Annotated[
-    Annotated[Feature, Tag("expression")] | Annotated[BandFeature, Tag("band")], Discriminator(_kind_of_feature)
+    Annotated[Feature, Tag("by expression")] | Annotated[BandFeature, Tag("by band")],
+    Discriminator(_kind_of_feature),
 ]
 
 

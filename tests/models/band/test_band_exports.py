@@ -22,7 +22,14 @@ from pidlab.runs.bundle import Bundle, load_bundle, save_bundle
 from real_root import ask_root, needs_root
 
 MODELS: dict[str, Any] = {
-    "fraction": {"type": "band", "variables": "eop", "against": "p", "shape": "clas12", "sides": "low", "sigma": [3, 3.5]},
+    "fraction": {
+        "type": "band",
+        "variables": "eop",
+        "against": "p",
+        "shape": "clas12",
+        "sides": "low",
+        "sigma": [3, 3.5],
+    },
     "powers": {
         "type": "band",
         "variables": ["eop", "2 * dedx"],
