@@ -53,8 +53,9 @@ class Member:
 def as_table(x: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     """Returns the training data as one tensor: d features, a one for the bias, the label or targets, the weight.
 
-    It is (n, d + 3) for labels (n,), and (n, d + t + 2) for targets (n, t) of a regression. A batch is then one gather. On a GPU the tensor is column-major: torch gathers rows there with a thread block for
-    each, and columns ten times faster.
+    It is (n, d + 3) for labels (n,), and (n, d + t + 2) for targets (n, t) of a regression. A batch is then one gather.
+    On a GPU the tensor is column-major: torch gathers rows there with a thread block for each, and columns ten times
+    faster.
     """
     targets = label[:, None] if label.ndim == 1 else label
     columns = [x, torch.ones_like(x[:, :1]), targets.to(x.dtype), weight[:, None].to(x.dtype)]

@@ -4,9 +4,9 @@ Shapes: outputs (…, r·t, batch) in r blocks of t rows, μ first and log σ se
 t rows, the variables y first; weights (…, 1, batch). A variable that is NaN, or outside its window, adds nothing.
 
 `gaussian` is the Gaussian likelihood, log σ + z²/2 with z = (y - μ)/σ; it follows every tail. `cauchy` is the
-likelihood of Cauchy's distribution of scale σ, log σ + log(1 + z²): the influence of a far value goes to zero (P. Huber,
-Robust Statistics, 1981), and it finds the core from any start. `core` is the likelihood of a Gaussian core with
-exponential tails on a flat background, inside a window; see `_Core`.
+likelihood of Cauchy's distribution of scale σ, log σ + log(1 + z²): the influence of a far value goes to zero
+(P. Huber, Robust Statistics, 1981), and it finds the core from any start. `core` is the likelihood of a Gaussian core
+with exponential tails on a flat background, inside a window; see `_Core`.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class _Core:
 
     With t = (y - μ)/σ the shape is exp(-t²/2) between -k₁ and k₂, and continues with the same value and slope as
     exp(k₂²/2 - k₂ t) above and likewise below (S. Das, arXiv:1603.08591). The density inside the window [low, high] is
-    (1 - ε) shape / (σ area) + ε / (high - low), where the area is that of the shape inside the window: what lies outside
-    plays no role, and the cut of the window is accounted for exactly. The five blocks of outputs are μ, log σ, log k₁,
+    (1 - ε) shape / (σ area) + ε / (high - low), where the area is that of the shape inside the window: what lies
+    outside plays no role, and the cut of the window is accounted for exactly. The five blocks of outputs are μ, log σ, log k₁,
     log k₂ and log(ε/(1 - ε)); the three of targets y, low and high.
     """
 

@@ -24,12 +24,14 @@ from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.inference import fast_logits, has_fast_path
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.network import DenseNetwork, as_layers, forward, read_networks, write_networks
-from pidlab.models.mlp.presets import PRESETS, check, device_named
+from pidlab.models.mlp.presets import check, device_named
 
 Array = NDArray[np.float64]
 
 _FORMAT = "pidlab.gaussian_regression.1"
-_PRESET = PRESETS["default"]
+_SMALLEST_BATCH, _LARGEST_BATCH = 64, 2048  # events: a likelihood's minimum is flat, and needs quiet gradients
+_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 3000, 5, 200  # of the last fit
+_SHORTER = 3  # earlier fits have a third of the epochs
 _WINDOW = 5.0  # widths: far enough for tails to be told from the core, near enough to leave other particles out
 _PASSES = 2  # fits of the core, each in the window of the fit before
 _REFINING = 0.3  # share of the learning rate in the last fit of the core, which starts at the one before
@@ -92,18 +94,17 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     **What is missing.** An event with an input that is NaN or infinite is not trained on, and gets μ and σ of NaN. A
     variable that is NaN or infinite is not fitted in this event, the others are.
 
-    **How.** Inputs and variables are scaled robustly. Batches, epochs and the learning-rate schedule are those of the
-    default preset of `MLP`; weights multiply an event's loss. With a validation sample the weights of lowest validation
-    loss are kept in each fit. Equal seeds give equal
-    networks on one device.
+    **How.** Inputs and variables are scaled robustly, the optimiser is Adam, and weights multiply an event's loss. With
+    a validation sample the weights of lowest validation loss are kept in each fit. Equal seeds give equal networks on
+    one device.
 
     Args:
         hidden: widths of the hidden layers.
         activation: as of `MLP`; a smooth one gives smooth curves.
         core: whether only the core is fitted.
         learning_rate: the largest of the one-cycle schedule.
-        batch_size: events a step. None: a 32nd of the events, between 64 and 512.
-        epochs: of each fit. None: at least 4000 steps, if 200 epochs give them.
+        batch_size: events a step. None: a 32nd of the events, between 64 and 2048.
+        epochs: of the last fit; those before have a third of them. None: 3000 steps, but 5 to 200 epochs.
         patience: epochs without a lower validation loss before a fit stops. None: it never stops early, because the
             loss falls most at the end of the schedule; the weights of lowest validation loss are kept all the same.
         seed: of all random numbers; not negative.
@@ -155,7 +156,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         if len(x) != len(variables):
             raise ValueError(f"X has {len(x)} rows and y {len(variables)}; they must be of the same events")
         weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
-        used = np.isfinite(x).all(axis=1) & (weight > 0)
+        used = np.asarray(np.isfinite(x).all(axis=1) & (weight > 0))
         if used.sum() < _FEWEST:
             raise ModelError(
                 f"{used.sum()} events with all inputs and a weight above 0 are left to fit a mean and a width to; "
@@ -265,8 +266,13 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
                 f"the validation sample has shapes X {x.shape}, y {y.shape}, weight {weight.shape}; expected "
                 f"(n, {self.n_features_in_}), (n, {len(self.centre_)}), (n,)"
             )
-        used = np.isfinite(x).all(axis=1) & (weight > 0)
+        used = np.asarray(np.isfinite(x).all(axis=1) & (weight > 0))
         return (x[used], _Events.of(self, x[used], y[used], weight[used])) if used.any() else None
+
+
+def _batch_size_for(n: int) -> int:
+    """The power of two that gives at least 32 batches an epoch, and fewer than 64, inside the limits."""
+    return min(max(1 << (max(n // 32, 1).bit_length() - 1), _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
 def _check_parameters(model: GaussianRegression) -> None:
@@ -321,7 +327,8 @@ def _middles(y: Array, weight: Array) -> tuple[Array, Array]:
         if not high > low:
             raise ModelError(f"variable {j + 1} is constant ({middle:g}) in most events, and has no width")
         found.append((middle, (high - low) / 2))
-    return tuple(np.array(found).T)  # type: ignore[return-value]  # two rows
+    middles, widths = np.array(found).T
+    return middles, widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +388,7 @@ class _Fits:
         return found
 
     def _in_window(self, events: _Events, network: DenseNetwork) -> _Events:
-        """The events with a variable inside the window of a fit, and the limits of the windows behind their variables."""
+        """The events with a variable inside the window of a fit; behind their variables stand the windows' limits."""
         t = events.y.shape[1]
         with quiet_torch(max(self.model.hidden, default=0)):
             outputs = forward(as_layers(network, events.x.device), network.activation, events.x).T
@@ -398,12 +405,12 @@ class _Fits:
         model, n = self.model, len(events.x)
         if n < _FEWEST:
             raise ModelError(f"{n} events are left in the core of the variables; at least {_FEWEST} are needed")
-        batch_size = min(model.batch_size or _PRESET.batch_size_for(n), n)
-        epochs = model.epochs or _PRESET.epochs_for(n // batch_size)
-        rate = model.learning_rate * (_REFINING if number == self.n_fits - 1 and number else 1.0)
-        plan = TrainingPlan(
-            loss, "adam", 0.9, 0.0, rate, "one_cycle", batch_size, epochs, model.patience or epochs
-        )
+        batch_size = min(model.batch_size or _batch_size_for(n), n)
+        epochs = model.epochs or min(max(-(-_STEPS // (n // batch_size)), _FEWEST_EPOCHS), _MOST_EPOCHS)
+        is_last = number == self.n_fits - 1
+        epochs = epochs if is_last else -(-epochs // _SHORTER)
+        rate = model.learning_rate * (_REFINING if is_last and number else 1.0)
+        plan = TrainingPlan(loss, "adam", 0.9, 0.0, rate, "one_cycle", batch_size, epochs, model.patience or epochs)
         t = len(model.centre_)
         n_outputs = _N_BLOCKS[loss] * t
         architecture = Architecture(events.x.shape[1], tuple(map(int, model.hidden)), n_outputs, model.activation)
@@ -421,13 +428,13 @@ class _Fits:
         return trained
 
     def _progress(self, number: int) -> Progress | None:
-        """What is called after each epoch of fit `number`, with the epochs of all fits."""
+        """What is called after each epoch of fit `number`, with what is done of all fits in per cent of one."""
         if self.progress is None:
             return None
         told = self.progress
 
         def report(done: int, total: int, numbers: Mapping[str, float]) -> None:
-            told(number * total + done, self.n_fits * total, numbers)
+            told(number * 100 + done * 100 // total, self.n_fits * 100, numbers)
 
         return report
 
