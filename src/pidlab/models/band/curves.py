@@ -245,6 +245,11 @@ class Curves:
         """The three curves as piecewise polynomials."""
         return {name: self.basis.polynomials(getattr(self, name)) for name in ("mean", "below", "above")}
 
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the widths below and above the mean are one curve."""
+        return bool(np.array_equal(self.below, self.above))
+
     def to_json(self) -> dict[str, Any]:
         """Returns the curves in the types of JSON."""
         return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from pidlab.config.schema import sigma_names, sigma_point
 from pidlab.errors import ModelError, nearest
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.jsonfile import read_json, write_json
@@ -316,13 +316,8 @@ class Band(Classifier):
     @property
     def output_names(self) -> tuple[str, ...]:
         """`nsigma`, or with several variables `nsigma_` and the name of each."""
-        names = _texts(self.variables) if not hasattr(self, "variables_") else list(self.variables_)
-        if len(names) == 1:
-            return ("nsigma",)
-        plain = [re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") for name in names]
-        return tuple(
-            f"nsigma_{name}" if plain.count(name) == 1 and name else f"nsigma_{name}{i}" for i, name in enumerate(plain)
-        )
+        stated = getattr(self, "variables_", None) or _texts(self.variables)
+        return tuple(sigma_names(stated)) if stated else ()
 
     def outputs(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns the signed distances nσ (n, v) of unchecked X; NaN where there is none."""
@@ -332,7 +327,7 @@ class Band(Classifier):
     def fixed_points(self) -> tuple[tuple[str, float], ...]:
         """The working points of `sigma`, such as ("sigma3_5", -3.5)."""
         sigma = () if self.sigma is None else self.sigma if isinstance(self.sigma, Sequence) else (self.sigma,)
-        return tuple((f"sigma{value:g}".replace(".", "_"), -float(value)) for value in sigma)
+        return tuple((sigma_point(value), -float(value)) for value in sigma)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Returns (n, k) probabilities that fall with the distance; rows sum to 1.

@@ -29,6 +29,7 @@ _FEWEST = 30  # effective events, below which median and median deviation are al
 _WINDOW = 4.5  # widths about the mean: wide enough to see the backgrounds, narrow enough for them to be smooth
 _N_CELLS = 54  # of a sixth of a width
 _FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
+_GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
 _SHORTEST = 0.4  # share of the events in a shortest interval: more than a contamination of half the signal's number
 
 
@@ -43,10 +44,8 @@ def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
     thinned = BandSample(
         sample.x[::step], sample.y[::step], sample.weight[::step], tuple(_thinned(*each) for each in sample.others)
     )
-    for _ in range(2):
-        band = _improved(thinned, basis, band, options)
-    for _ in range(2):
-        band = _improved(sample, basis, band, options)
+    for events, n_iterations in ((thinned, 8), (thinned, 6), (sample, 6), (sample, 25)):
+        band = _improved(events, basis, band, options, n_iterations)
     return band.curves(n)
 
 
@@ -91,7 +90,10 @@ def _basis(sample: BandSample, options: ShapeOptions, n: float) -> Basis:
 
 @dataclass(slots=True)
 class _Band:
-    """A band under construction: coefficients of mean and widths, their covariances, and penalties' strengths."""
+    """A band under construction: coefficients of mean and widths, their covariances, and penalties' strengths.
+
+    `others` holds the coefficients of tails and fractions, by name.
+    """
 
     basis: Basis
     mean: Array
@@ -99,6 +101,7 @@ class _Band:
     above: Array
     covariance: Array
     strengths: dict[str, Array] = field(default_factory=dict)
+    others: dict[str, Array] = field(default_factory=dict)
 
     def curves(self, n: float) -> Curves:
         typical = float(np.median(self._widths()))
@@ -228,7 +231,7 @@ def _binned(sample: BandSample, band: _Band) -> _Binned:
     n = effective(sample.weight)
     d = sample.x.shape[1]
     if d == 1:
-        sizes: tuple[int, ...] = (int(np.clip(n / 50, 4, 120)),)
+        sizes: tuple[int, ...] = (int(np.clip(n / 50, 4, 90)),)
     else:
         side = np.sqrt(n / 50)
         sizes = (int(np.clip(side, 3, 20)), int(np.clip(side, 3, 10)))
@@ -268,19 +271,26 @@ def _binned(sample: BandSample, band: _Band) -> _Binned:
 
 
 def _template(first: Array, second: Array, sizes: tuple[int, ...]) -> Array:
-    """Returns the smoothed shares (J, m) of another class in the cells of each bin."""
-    from scipy.ndimage import gaussian_filter1d
+    """Returns the smoothed shares (J, m) of another class in the cells of each bin.
 
+    Without smoothing the noise of the template would hide a part of the contamination from the fit.
+    """
     n = first.sum() ** 2 / max(second.sum(), 1e-300)
-    smooth = gaussian_filter1d(first, 1.5, axis=1, mode="nearest")
     per_bin = n / max(len(first), 1)
-    grid = smooth.reshape(*sizes, -1)
-    if per_bin < 300:  # neighbouring bins help
-        for axis in range(len(sizes)):
-            grid = gaussian_filter1d(grid, min(np.sqrt(300 / max(per_bin, 1)), 4.0), axis=axis, mode="nearest")
-    smooth = grid.reshape(first.shape)
+    grid = _smoothed(first.reshape(*sizes, -1), 1.2, -1)
+    for axis in range(len(sizes)):
+        grid = _smoothed(grid, float(np.clip(4 * np.sqrt(300 / max(per_bin, 1)), 3.0, 5.0)), axis)
+    smooth = np.maximum(grid.reshape(first.shape), 0)
     smooth = smooth + 1e-3 * smooth.sum(axis=1, keepdims=True) / smooth.shape[1] + 1e-12
     return np.asarray(smooth / smooth.sum(axis=1, keepdims=True))
+
+
+def _smoothed(grid: Array, bins: float, axis: int) -> Array:
+    """Returns counts after a kernel of fourth order, which changes neither means nor widths."""
+    from scipy.ndimage import gaussian_filter1d
+
+    narrow = gaussian_filter1d(grid, bins, axis=axis, mode="nearest")
+    return np.asarray(2 * narrow - gaussian_filter1d(narrow, bins, axis=axis, mode="nearest"))
 
 
 def _legendre(rank: Array, degree: int) -> Array:
@@ -326,16 +336,18 @@ class _Likelihood:
         straight, wavy = _legendre(data.rank, 1), _legendre(data.rank, 4)
         one = np.ones((len(mean), 1))
         for side in ("below", "above"):
-            self.parameters[f"k_{side}"] = _weak(straight, np.log(2.5), 0.5, 0.3)
+            self.parameters[f"k_{side}"] = _weak(straight, np.log(2.0), 0.6, 0.3)
             self.parameters[f"tau_{side}"] = _weak(one, np.log(3.0), 0.3, 1.0)
         for side in ("below", "above"):
-            self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.02), 1.5, 0.7)
+            self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.005), 2.0, 0.7)
         for i in range(N_BACKGROUNDS):
-            self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.003), 2.0, 1.0)
+            self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.001), 2.0, 1.0)
         for i, (_, ratio) in enumerate(data.others):
             parameter = _weak(wavy, np.log(0.01), 2.5, 0.5)
             parameter.offset = np.log(np.clip(ratio, 1e-6, 1e6))
             self.parameters[f"other_{i}"] = parameter
+        for name, coefficients in band.others.items():
+            self.parameters[name].coefficients = coefficients
         self.names = list(self.parameters)
         ends = np.cumsum([len(p.coefficients) for p in self.parameters.values()])
         self.slices = {
@@ -401,19 +413,17 @@ class _Likelihood:
         mixed = [name for name in self.names if name.startswith(("tail", "background", "other"))]
         for name, fraction, component in zip(mixed, fractions.T[1:], components[1:], strict=True):
             slopes[name] = fraction[:, None] * (component - p)
-        h = 1e-4
+        h = 1e-6  # the shapes are exact to 1e-13, so that both the rounding and the curvature are small
         for name in self.names:
             if name in slopes:
                 continue
-            moved = []
-            for sign in (-1, 1):
-                at = dict(v)
-                at[name] = v[name] + sign * h
-                if name == "below" and self.symmetric:
-                    at["above"] = at[name]
-                moved.append(self._some_shapes(at, name, shapes))
-            change = [(b - a) / (2 * h) for a, b in zip(*moved, strict=True)]
-            slopes[name] = sum(f[:, None] * c for f, c in zip(fractions.T[:3], change, strict=True))
+            at = v | {name: v[name] + h}
+            if name == "below" and self.symmetric:
+                at["above"] = at[name]
+            moved = self._some_shapes(at, name, shapes)
+            slopes[name] = sum(
+                f[:, None] * ((b - a) / h) for f, a, b in zip(fractions.T[:3], shapes.values(), moved, strict=True)
+            )
         counts = self.data.counts
         n = counts.sum(axis=1)
         size = len(theta)
@@ -447,8 +457,9 @@ class _Likelihood:
             found[f"tail_{side}"] = tail_cells(edges, v["mean"], width, np.exp(v[changed]), 1 if side == "above" else -1)
         return list(found.values())
 
-    def update_strengths(self, theta: Array, covariance: Array) -> None:
-        """Moves the penalties' strengths one step up the marginal likelihood."""
+    def update_strengths(self, theta: Array, covariance: Array) -> float:
+        """Moves the penalties' strengths one step up the marginal likelihood; returns the curves' degrees of freedom."""
+        freedom = 0.0
         for name in ("mean", "below", "above"):
             parameter = self.parameters.get(name)
             if parameter is None or not parameter.penalties:
@@ -456,6 +467,7 @@ class _Likelihood:
             rows = self.slices[name]
             own, beta = covariance[rows, rows], theta[rows]
             whole = sum(s * p for s, p in zip(parameter.strengths, parameter.penalties, strict=True))
+            freedom += len(beta) - float(np.trace(own @ whole))
             inverse = np.linalg.pinv(whole, rcond=1e-9, hermitian=True)
             for i, penalty in enumerate(parameter.penalties):
                 free = np.trace(inverse @ penalty) - np.trace(own @ penalty)
@@ -463,44 +475,44 @@ class _Likelihood:
                 factor = max(free, 1e-12) / max(rough, 1e-300) / parameter.strengths[i]
                 parameter.strengths[i] *= np.clip(factor, 0.05, 20.0)
                 parameter.strengths[i] = np.clip(parameter.strengths[i], 1e-4 * self._scale(), 1e8 * self._scale())
+        return freedom
 
     def _scale(self) -> float:
         return float(np.mean(self.first) ** -2)
 
 
-def _improved(sample: BandSample, basis: Basis, band: _Band, options: ShapeOptions) -> _Band:
+def _improved(sample: BandSample, basis: Basis, band: _Band, options: ShapeOptions, n_iterations: int) -> _Band:
     """Returns the band of largest penalised likelihood, with counts about a given band."""
-    data = _binned(sample, band)
-    likelihood = _Likelihood(data, band, options)
+    likelihood = _Likelihood(_binned(sample, band), band, options)
     theta = likelihood.start()
-    best = likelihood.penalised(theta)
-    covariance = np.eye(len(theta))
-    for iteration in range(40):
+    best, freedom = likelihood.penalised(theta), np.inf
+    for _ in range(n_iterations):
         gradient, information = likelihood.derivatives(theta)
-        unit = np.sqrt(np.diag(information))
-        factor = cho_factor(information / np.outer(unit, unit) + 1e-10 * np.eye(len(unit)))
-        step = cho_solve(factor, gradient / unit) / unit
-        covariance = cho_solve(factor, np.eye(len(unit))) / np.outer(unit, unit)
+        step, covariance = _solved(information, gradient)
         size = 1.0
-        while size > 1e-3:
+        while size > 0.01:
             value = likelihood.penalised(theta + size * step)
-            if value > best - 1e-9 * abs(best):
+            if value > best:
                 theta = theta + size * step
                 break
-            size /= 2
-        gain = float(gradient @ step)
-        before = {name: likelihood.parameters[name].strengths.copy() for name in ("mean", "below")}
-        likelihood.update_strengths(theta, covariance)
-        moved = max(
-            (float(np.abs(np.log(likelihood.parameters[k].strengths / s)).max(initial=0.0)) for k, s in before.items())
-        )
+            size /= 3
+        before, freedom = freedom, likelihood.update_strengths(theta, covariance)
         best = likelihood.penalised(theta)
-        if iteration > 2 and gain < 0.02 and moved < 0.2:
+        if float(gradient @ step) < _GAIN and abs(freedom - before) < _FREEDOM:
             break
-    found = {name: theta[likelihood.slices[name]] for name in ("mean", "below", "above") if name in likelihood.slices}
-    errors = {name: covariance[likelihood.slices[name], likelihood.slices[name]] for name in found}
-    strengths = {name: likelihood.parameters[name].strengths for name in found}
+    names = ("mean", "below", "above")
+    found = {name: theta[rows] for name, rows in likelihood.slices.items()}
+    errors = {name: covariance[likelihood.slices[name], likelihood.slices[name]] for name in names if name in found}
+    strengths = {name: likelihood.parameters[name].strengths for name in errors}
+    others = {name: found[name] for name in found if name not in names}
     if options.core == "symmetric":
         found["above"], errors["above"] = found["below"], errors["below"]
-    names = ("mean", "below", "above")
-    return _Band(basis, *(found[k] for k in names), np.stack([errors[k] for k in names]), strengths)
+    return _Band(basis, *(found[k] for k in names), np.stack([errors[k] for k in names]), strengths, others)
+
+
+def _solved(information: Array, gradient: Array) -> tuple[Array, Array]:
+    """Returns the step of Newton's method and the covariance, the inverse of the information."""
+    unit = np.sqrt(np.diag(information))
+    factor = cho_factor(information / np.outer(unit, unit) + 1e-10 * np.eye(len(unit)))
+    covariance = cho_solve(factor, np.eye(len(unit))) / np.outer(unit, unit)
+    return covariance @ gradient, covariance
