@@ -93,8 +93,8 @@ class _Core:
     With t = (y - μ)/σ the shape is exp(-t²/2) between -k₁ and k₂, and continues with the same value and slope as
     exp(k₂²/2 - k₂ t) above and likewise below (S. Das, arXiv:1603.08591). The density inside the window [low, high] is
     (1 - ε) shape / (σ area) + ε / (high - low), where the area is that of the shape inside the window: what lies
-    outside plays no role, and the cut of the window is accounted for exactly. The five blocks of outputs are μ, log σ, log k₁,
-    log k₂ and log(ε/(1 - ε)); the three of targets y, low and high.
+    outside plays no role, and the cut of the window is accounted for exactly. The five blocks of outputs are μ, log σ,
+    log k₁, log k₂ and log(ε/(1 - ε)); the three of targets y, low and high.
     """
 
     def __init__(self, outputs: Tensor, target: Tensor) -> None:

@@ -246,7 +246,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
 
     def _outputs(self, x: Array) -> Array:
         """(n, 2 t) outputs of the network for inputs (n, d); NaN where one is not finite."""
-        missing = ~np.isfinite(x).all(axis=1)
+        missing = np.asarray(~np.isfinite(x).all(axis=1))
         scaled = self.scaling_.transform(np.where(missing[:, None], self.scaling_.centre, x))
         if has_fast_path(self.network_):
             outputs = fast_logits(self.network_, scaled).astype(np.float64)
