@@ -21,11 +21,11 @@ from pidlab.evaluate.results import BandCurve, BandPanel, BandVariable, Histogra
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import FloatArray, IntArray, Sample
 
-_X_BINS, _Y_BINS = 50, 60
-_MOST_PLANES = 12  # of one variable, which a page can show
-_REACH = 15.0  # widths from the mean that the y axis reaches at most: far enough for the neighbouring species
+_BINS, _BINS_IN_GROUPS = (50, 60), (30, 36)  # along x and y
+_MOST_GROUPS = 12  # which a page can show
+_LEAST, _REACH = 5.0, 15.0  # widths from the mean that the y axis reaches: the band whole, and its neighbours
 _POINTS = 100  # of a curve
-_PULL_EDGES = np.linspace(-5.0, 5.0, 101)
+_PULL_EDGES = np.linspace(-5.0, 5.0, 51)
 _FIT_EDGES = np.linspace(-4.0, 4.0, 81)
 _TREND_BINS = 20
 _FEWEST = 50  # effective events, below which a core is not fitted
@@ -141,16 +141,16 @@ def _panels(values: BandValues, sample: Sample) -> tuple[Array, Array, tuple[Ban
     """Returns the edges along both axes, and the panels of the first groups."""
     x = values.x[:, 0]
     known = np.isfinite(values.values) & np.isfinite(values.x).all(axis=1)
-    x_edges = robust_edges(x[known], _X_BINS)
-    n_shown = max(_MOST_PLANES // len(sample.classes), 1)
-    shown = dict(list(values.groups.items())[:n_shown])
+    n_x, n_y = _BINS if len(values.groups) < 2 else _BINS_IN_GROUPS
+    x_edges = robust_edges(x[known], n_x)
+    shown = dict(list(values.groups.items())[:_MOST_GROUPS])
     curves = {}
     for group in shown:
         signal = known & sample.is_signal & (values.group == group)
         places = _places(values.x[signal], x_edges)
         curves[group] = BandCurve(places[:, 0], *values.curve(group, places))
-    low, high = _range(curves.values(), robust_edges(values.values[known], _Y_BINS))
-    y_edges = np.linspace(low, high, _Y_BINS + 1)
+    low, high = _range(curves.values(), robust_edges(values.values[known], n_y))
+    y_edges = np.linspace(low, high, n_y + 1)
     panels = []
     for group, name in shown.items():
         planes = {}
@@ -179,12 +179,14 @@ def _places(x: FloatArray, x_edges: Array) -> Array:
 
 
 def _range(curves: Collection[BandCurve], edges: Array) -> tuple[float, float]:
-    """Returns the range along y: that of the data, as far as it is near the band."""
-    low, high = float(edges[0]), float(edges[-1])
-    below = [float(np.nanmin(c.mean - _REACH * c.below)) for c in curves]
-    above = [float(np.nanmax(c.mean + _REACH * c.above)) for c in curves]
-    low, high = max([low, min(below)]), min([high, max(above)])
-    return (low, high) if low < high else (float(edges[0]), float(edges[-1]))
+    """Returns the range along y: that of the data as far as it is near the band, and all of the band."""
+
+    def ends(n: float) -> tuple[float, float]:
+        lows = [float(np.nanmin(c.mean - n * c.below)) for c in curves]
+        return min(lows), max(float(np.nanmax(c.mean + n * c.above)) for c in curves)
+
+    (least_low, least_high), (low, high) = ends(_LEAST), ends(_REACH)
+    return min(least_low, max(low, float(edges[0]))), max(least_high, min(high, float(edges[-1])))
 
 
 # --- the core of the pulls
@@ -197,10 +199,12 @@ def _trend(name: str, x: FloatArray, pulls: Array, weight: FloatArray) -> PullTr
     if not len(x):
         nothing = np.full(1, np.nan)
         return PullTrend(name, np.array([0.0, 1.0]), nothing, nothing, nothing, nothing, np.zeros(1))
-    edges: Array = np.unique(np.quantile(x, np.linspace(0.0, 1.0, _TREND_BINS + 1)))
+    # One in a thousand candidates on either side is left out, because it may be far away.
+    edges: Array = np.unique(np.quantile(x, np.linspace(0.001, 0.999, _TREND_BINS + 1)))
     if len(edges) < 2:
         edges = np.array([edges[0] - 0.5, edges[0] + 0.5])
-    place = np.minimum(np.searchsorted(edges, x, side="right") - 1, len(edges) - 2)
+    place = np.searchsorted(edges, x, side="right") - 1
+    place[x == edges[-1]] = len(edges) - 2
     fits = [fit_core(pulls[place == b], weight[place == b]) for b in range(len(edges) - 1)]
     mean, width = (np.array([fit[i] for fit in fits]) for i in (0, 1))
     errors = [(column[:, 2] - column[:, 1]) / 2 for column in (mean, width)]

@@ -76,7 +76,7 @@ class BandVariable:
         lines: name of a working point to the number of widths within which the variable alone passes it; first those
             that the configuration states, then those chosen on validation.
         x_edges, y_edges: edges of the bins of the panels; empty without a quantity.
-        panels: one a group, at most twelve planes in all.
+        panels: one a group, of the first twelve.
         n_groups: number of groups of the band, of which panels show the first.
         pulls: class to the histogram of (value - mean) / width.
         mean, width: of the Gaussian core of the signal's pulls; 0 and 1 if the band is right.

@@ -127,9 +127,21 @@ class Plots:
         """Draw the score of one model on train over that on test, as `response` does."""
         return self._kind("response", options, model=model)
 
-    def band(self, model: str | None = None, variable: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw each class over a variable of a band and what it follows, with the band; left out if there is one."""
-        return self._kind("band", options, model=model, variable=variable)
+    def band(
+        self,
+        model: str | None = None,
+        variable: str | None = None,
+        particle: str | None = None,
+        **options: Unpack[Options],
+    ) -> Drawn:
+        """Draw each class over a variable of a band and what it follows, with the band.
+
+        Args:
+            model, variable: may be left out if there is one only.
+            particle: the class, for a band with groups, of which each has a panel; left out: the signal.
+            options: those of every figure.
+        """
+        return self._kind("band", options, model=model, variable=variable, particle=particle or self._results.signal)
 
     def pulls(self, model: str | None = None, variable: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw the distances from a band in widths for each class, and a unit Gaussian."""

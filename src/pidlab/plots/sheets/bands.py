@@ -27,50 +27,68 @@ def bands(results: Results) -> Iterator[Sheet]:
             about = {"model": model.name, "variable": band.variable}
             name = model.name if len(model.bands) == 1 else f"{model.name}_{band.variable}"
             if band.panels:
-                yield _plane_sheet(results, model, band, name, about)
+                for particles in _particles_of_figures(results, band):
+                    yield _plane_sheet(results, model, band, particles, name, about)
             yield _pull_sheet(results, model, band, name, about)
             for trend in band.trends:
                 if np.isfinite(trend.mean).any():
                     yield _trend_sheet(results, model, band, trend, name, about)
 
 
-def _plane_sheet(results: Results, model: ModelResult, band: BandVariable, name: str, about: dict[str, str]) -> Sheet:
-    groups = f" for the first {len(band.panels)} of {band.n_groups} groups" if len(band.panels) < band.n_groups else ""
-    limits = ", ".join(f"{n:.3g} widths ({prose(point)})" for point, n in shown_lines(band).items())
+def _particles_of_figures(results: Results, band: BandVariable) -> list[list[str]]:
+    """Returns the classes of each figure: all in one without groups; with groups one a figure, the signal first."""
+    ordered = [results.signal, *(name for name in results.classes if name != results.signal)]
+    return [ordered] if len(band.panels) == 1 else [[name] for name in ordered]
+
+
+def _plane_sheet(
+    results: Results, model: ModelResult, band: BandVariable, particles: list[str], name: str, about: dict[str, str]
+) -> Sheet:
+    groups = ""
+    if len(band.panels) > 1:
+        some = f"the first {len(band.panels)} of " if len(band.panels) < band.n_groups else ""
+        groups = f", a panel for each of {some}{band.n_groups} groups"
+    limits = " and ".join(f"{n:.3g} widths ({prose(point)})" for point, n in shown_lines(band).items())
+    has_signal = results.signal in particles
+    whom = "each class" if len(particles) > 1 else particles[0]
     return Sheet(
-        name=f"band_{name}",
-        title=f"{band.variable} against {band.against[0]} with the band {model.name}",
+        name=f"band_{name}" if has_signal else f"band_{name}_{particles[0]}",
+        title=(
+            f"{band.variable} against {band.against[0]} with the band {model.name}"
+            f"{'' if len(particles) > 1 else f', {particles[0]}'}"
+        ),
         alt=(
-            f"Density of each class of the test sample in {band.against[0]} and {band.variable}{groups}, on a "
-            f"logarithmic scale, with the mean of the band {model.name} as a full line"
+            f"Density of {whom} in {band.against[0]} and {band.variable} on test{groups}, on a logarithmic scale, "
+            f"with the mean of the band {model.name} as a full line"
             f"{f' and its limits at {limits} as broken lines' if limits else ''}."
         ),
-        draw=partial(_planes, results, band),
+        draw=partial(_planes, results, band, particles),
         numbers=partial(_curve_table, band),
         section="bands",
         objects=objects_of(
-            model.name, *(f"{_stem(band)}{part}" for part in ("_*_plane", "_plane_*", "_mean*", "_width*"))
+            model.name, *(f"{_stem(band)}_plane_{root_key(p)}*" for p in particles), f"{_stem(band)}_mean*",
+            f"{_stem(band)}_width*",
         ),
-        quick=True,
+        quick=has_signal,
         kind="band",
-        about=about,
-    )
+        about={**about, "particle": particles[0]},
+    )  # fmt: skip
 
 
 def _stem(band: BandVariable) -> str:
     return f"band_{root_key(band.variable)}"
 
 
-def _planes(results: Results, band: BandVariable) -> Figure:
-    panels = [(panel, particle) for panel in band.panels for particle in results.classes if particle in panel.planes]
-    n_columns = min(len(results.classes), _COLUMNS)
-    large = len(panels) <= 2
-    figure, axes = grid(len(panels), n_columns, *((5.2, 4.2) if large else (3.4, 3.1)), row_gap=0.95, column_gap=0.95)
+def _planes(results: Results, band: BandVariable, particles: list[str]) -> Figure:
+    panels = [(panel, particle) for panel in band.panels for particle in particles if particle in panel.planes]
+    n_columns = min(len(panels), _COLUMNS if len(panels) > 6 else 3 if len(panels) > 4 else len(panels))
+    size = (5.2, 4.2) if len(panels) <= 2 else (3.4, 3.1)
+    figure, axes = grid(len(panels), n_columns, *size, row_gap=0.95, column_gap=0.95)
     styles = class_styles(results.classes, results.signal)
     entries: list[tuple[Any, str]] = []
     for (panel, particle), ax in zip(panels, axes, strict=True):
         entries = band_plane(band, panel, particle, ax, style=styles[particle], labels=results.labels)
-    legend(axes[0], entries, above=1.08)
+    legend(axes[0], entries, above=1.1)
     label_left(axes, n_columns)
     return figure
 
