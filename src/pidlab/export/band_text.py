@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,12 +12,16 @@ from pidlab.models.band.curves import Array, Curves
 _FORMULAE = ("clas12", "polynomial")
 _N_PLACES = 101  # in each quantity, at which a width is compared with its least value
 
-Operand = tuple[str, str]
-"""An expression, and the condition that it has a value."""
+
+class Operand(NamedTuple):
+    """An expression, and the condition that it has a value."""
+
+    value: str
+    there: str
 
 
-def band_condition(band: Any, operands: Sequence[Operand], threshold: float) -> str:
-    """Returns `score > threshold` as a condition; empty if the shape of the band is no formula.
+def band_condition(band: Any, operands: Sequence[Operand], threshold: float) -> str | None:
+    """Returns `score > threshold` as a condition; None if the shape of the band is no formula.
 
     Args:
         band: the fitted band.
@@ -25,7 +29,7 @@ def band_condition(band: Any, operands: Sequence[Operand], threshold: float) -> 
         threshold: of the score of the signal, which is minus a distance.
     """
     if band.shape not in _FORMULAE:
-        return ""
+        return None
     limit = _largest_below(-threshold)
     if limit <= 0:
         return "0"

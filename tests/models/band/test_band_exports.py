@@ -13,7 +13,6 @@ from conftest import write_tree
 from pidlab.config.load import check_config
 from pidlab.errors import UsageError
 from pidlab.export import export, parity_events
-from pidlab.export.cut_strings import cut_strings
 from pidlab.export.onnx.graph import run_graph
 from pidlab.export.parity import ParityEvents
 from pidlab.models.registry import Resources
@@ -132,7 +131,9 @@ def test_root_draws_what_pidlab_decides(run: Path, bundle: Bundle, tmp_path: Pat
     band = bundle.models["fraction"].fitted[0].estimator
     expected = (band.scores(values)[:, 0] > -3.5) & (events["theta"] < 33)
     assert 0.2 < expected.mean() < 0.8
-    text = dict(cut_strings(bundle, "fraction", frozenset({"eop"})))[point]
+    export(bundle, run, "cuts", [], tmp_path)
+    lines = (tmp_path / "fraction.txt").read_text().splitlines()
+    text = dict(line.split(": ", 1) for line in lines)[point]
     found = ask_root(_DRAW, path=run.parent / "events.root", text=text)
     assert found == np.flatnonzero(expected).tolist()
 

@@ -1,7 +1,7 @@
 """Results: frozen values that files, figures and the report are made from."""
 
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
-from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, TreeNode
+from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
 from pidlab.evaluate.results.robustness import FeatureImportance, Importance, RobustnessPoint, RobustnessResult
@@ -31,6 +31,7 @@ __all__ = [
     "Overtraining",
     "PairedPoint",
     "Plane",
+    "PolygonResult",
     "Results",
     "RobustnessPoint",
     "RobustnessResult",
