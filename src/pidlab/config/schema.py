@@ -70,6 +70,22 @@ class Data(Section):
     )
 
 
+Point = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)]
+
+
+class PolygonSection(Section):
+    """A polygon in a plane of two expressions, which `cutg("name")` asks: true inside, as TCutG::IsInside decides."""
+
+    x: Expression | None = Field(None, description="horizontal axis; left out: fVarX of the TCutG")
+    y: Expression | None = Field(None, description="vertical axis; left out: fVarY of the TCutG")
+    points: Annotated[list[Point], Field(min_length=3, max_length=10_000)] | None = Field(
+        None, description="corners [x, y]; the last one is joined with the first"
+    )
+    file: str | None = Field(
+        None, min_length=1, description="file.root:name of a TCutG, relative to this file; its points go into the run"
+    )
+
+
 class ClassTable(Section):
     """A class that has its own table, cut or weight."""
 
@@ -548,6 +564,9 @@ class Config(Section):
         description="two or more: name to a cut, or to a table of its own"
     )
     signal: str | None = Field(None, description="the signal class; left out: the first")
+    polygons: dict[Annotated[str, Field(min_length=1, max_length=1_000)], PolygonSection] = Field(
+        default_factory=dict, description='name to a polygon, which expressions ask by cutg("name")'
+    )
     selection: dict[str, Expression] = Field(
         default_factory=dict, description="named cuts, in the order of the cut flow"
     )

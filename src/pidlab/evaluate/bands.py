@@ -16,7 +16,7 @@ from scipy.special import ndtr
 
 from pidlab.evaluate.histograms import histogram, robust_edges
 from pidlab.evaluate.intervals import efficiency
-from pidlab.evaluate.pairs import plane
+from pidlab.evaluate.pairs import plane_of
 from pidlab.evaluate.results import BandCurve, BandPanel, BandVariable, Histogram, PullTrend
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import FloatArray, IntArray, Sample
@@ -156,7 +156,7 @@ def _panels(values: BandValues, sample: Sample) -> tuple[Array, Array, tuple[Ban
         planes = {}
         for c, particle in enumerate(sample.classes):
             rows = known & (sample.y == c) & (values.group == group)
-            planes[particle] = plane(x[rows], values.values[rows], sample.weight[rows], x_edges, y_edges)
+            planes[particle] = plane_of(x[rows], values.values[rows], sample.weight[rows], x_edges, y_edges)
         panels.append(BandPanel(name, curves[group], planes))
     return x_edges, y_edges, tuple(panels)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
+from pidlab.config.polygons import polygons_of
 from pidlab.config.schema import CutsModel
 from pidlab.evaluate import (
     compare_models,
@@ -23,6 +24,7 @@ from pidlab.evaluate import (
 )
 from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.points.merit import Merit
+from pidlab.evaluate.polygons import polygon_results
 from pidlab.evaluate.results import (
     Explained,
     Exploration,
@@ -32,6 +34,7 @@ from pidlab.evaluate.results import (
     RobustnessResult,
     Scoring,
 )
+from pidlab.expressions import Polygon
 from pidlab.models.explain import explained, first_trees, scaled_inputs
 from pidlab.models.fold import Scores
 from pidlab.models.model import Model
@@ -216,7 +219,15 @@ def evaluate(
         labels=config.axis_labels,
         reference=config.style.reference or "",
         importance=importance,
+        polygons=polygon_results(samples["test"], _polygons(recipe), dict(config.data.aliases)),
     )
+
+
+def _polygons(recipe: Recipe) -> list[Polygon]:
+    """All polygons: those that expressions ask, on the axes on which they are asked, and the others of `polygons`."""
+    asked = [each.polygon for each in recipe.polygons]
+    names = {polygon.name for polygon in asked}
+    return asked + [p for name, p in polygons_of(recipe.loaded.config).items() if name not in names]
 
 
 def measured(
@@ -257,6 +268,7 @@ def scored_events(
         x=np.empty((len(sample), 0), np.float32),
         features=(),
         columns={},
+        axes={},
         spectators={name: values for name, values in sample.spectators.items() if name in followed},
     )
     return ScoredEvents(

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from pidlab.evaluate.results import BandPanel, BandVariable, PullTrend
+from pidlab.evaluate.results import BandPanel, BandVariable, FeaturePair, PullTrend
 from pidlab.measured import Array
-from pidlab.plots.exploring.scatter import shades
+from pidlab.plots.exploring.scatter import density
 from pidlab.plots.style import (
     GREY,
     NO_LABELS,
@@ -61,8 +61,8 @@ def band_plane(
     Returns:
         The lines with their names, for a legend.
     """
-    if not shades(panel.planes[particle], band.x_edges, band.y_edges, ax, style.colour, _DARKEST):
-        nothing_to_draw(ax, "no values")
+    pair = FeaturePair(band.against[0], band.variable, band.x_edges, band.y_edges, panel.planes)
+    density(pair, particle, ax, style=style, labels=labels, darkest=_DARKEST)
     curve = panel.curve
     entries = [(_line(curve.x, curve.mean, ax, "-"), "mean of the band")]
     for (name, n), dashes in zip(shown_lines(band).items(), _LIMITS, strict=False):
@@ -71,10 +71,9 @@ def band_plane(
                 drawn = _line(curve.x, limit, ax, dashes)
         sign = {"low": "−", "high": "+", "both": "±"}[band.side]
         entries.append((drawn, f"{sign} {n:.3g} σ, {prose(name)}"))
+    if panel.group:
+        ax.set_title(f"{shown(particle)}, {shown(panel.group)}", fontsize=11, parse_math=False)
     ax.set(xlim=band.x_edges[[0, -1]], ylim=band.y_edges[[0, -1]])
-    label_axes(ax, caption(band.against[0], labels, 30), caption(band.variable, labels, 30))
-    title = f"{shown(particle)}, {shown(panel.group)}" if panel.group else shown(particle)
-    ax.set_title(title, fontsize=11, parse_math=False)
     return entries
 
 

@@ -27,6 +27,7 @@ from pidlab.plots.sheets import (
     merit,
     models,
     points,
+    polygons,
     spectators,
 )
 from pidlab.plots.sheets.sheet import Sheet
@@ -40,9 +41,9 @@ DPI = 120
 PLAIN = Style()
 
 _SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
-    inputs.inputs, exploration.ratios, inputs.correlations, exploration.scatters, exploration.scaled_inputs,
-    models.learning, exploration.trees, points.rocs, models.responses, bands.bands, models.confusions,
-    spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes, inputs.cut_flows,
+    inputs.inputs, exploration.ratios, inputs.correlations, exploration.scatters, polygons.polygons,
+    exploration.scaled_inputs, models.learning, exploration.trees, points.rocs, models.responses, bands.bands,
+    models.confusions, spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes, inputs.cut_flows,
     calibration.calibrations, merit.merits, points.class_pairs, models.matrices, importance.importances,
     exploration.swarms,
 )  # fmt: skip

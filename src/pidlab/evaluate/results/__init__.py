@@ -2,7 +2,7 @@
 
 from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, PullTrend
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
-from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, TreeNode
+from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
 from pidlab.evaluate.results.robustness import FeatureImportance, Importance, RobustnessPoint, RobustnessResult
@@ -35,6 +35,7 @@ __all__ = [
     "Overtraining",
     "PairedPoint",
     "Plane",
+    "PolygonResult",
     "PullTrend",
     "Results",
     "RobustnessPoint",

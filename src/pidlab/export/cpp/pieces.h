@@ -44,6 +44,21 @@ inline std::vector<To> copied(const List& list)
    return result;
 }
 
+/// Whether a point lies inside a polygon, edges included, as TCutG::IsInside decides.
+template <std::size_t Corners>
+inline bool inside(const double (&polygon)[Corners][2], double x, double y)
+{
+   bool odd = false;
+   for (std::size_t i = 0, j = Corners - 1; i < Corners; j = i++) {
+      const double *a = polygon[i], *b = polygon[j];
+      if ((a[1] < y) == (b[1] < y)) continue;
+      // volatile, because a processor that multiplies and adds at once would round differently
+      const volatile double step = (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]);
+      if (a[0] + step < x) odd = !odd;
+   }
+   return odd;
+}
+
 // Scaling
 
 /// The broken line through n knots, constant beyond them.

@@ -17,21 +17,24 @@ _NAN = np.array([[np.nan]])
 
 def band_scores(graph: GraphBuilder, x: str, band: Band) -> str:
     """Returns the scores (batch, k): minus the combined distance for the signal."""
-    total, known = "", ""
+    total, n_known = "", ""
+    one, zero = np.array([[1.0]]), np.array([[0.0]])
     for distance, side in zip(_distances(graph, x, band), band.sides_, strict=True):
         is_known = graph.add("Equal", distance, distance)
         counted = distance
         if side != "both":
-            counted = graph.add("Min" if side == "low" else "Max", distance, np.array([[0.0]]))
-        square = graph.add("Where", is_known, graph.add("Mul", counted, counted), np.array([[0.0]]))
+            counted = graph.add("Min" if side == "low" else "Max", distance, zero)
+        square = graph.add("Where", is_known, graph.add("Mul", counted, counted), zero)
         total = graph.add("Add", total, square) if total else square
-        known = graph.add("Or", known, is_known) if known else is_known
-    distance = graph.add("Where", known, graph.add("Sqrt", total), _NAN)
-    one = graph.add("Cast", distance, to=FLOAT)
-    signal = graph.add("Neg", one)
-    other: Value = one
+        count = graph.add("Where", is_known, one, zero)
+        n_known = graph.add("Add", n_known, count) if n_known else count
+    distance = graph.add("Where", graph.add("Less", zero, n_known), graph.add("Sqrt", total), _NAN)
+    single = graph.add("Cast", distance, to=FLOAT)
+    signal = graph.add("Neg", single)
+    other = single
     if len(band.classes_) > 2:
-        other = graph.add("Where", graph.add("Equal", one, one), np.array([[np.nan]], np.float32), np.array([[np.nan]], np.float32))
+        nothing = np.array([[np.nan]], np.float32)
+        other = graph.add("Where", graph.add("Equal", single, single), nothing, nothing)
     return graph.add("Concat", *(signal if label == band.signal else other for label in band.classes_.tolist()), axis=1)
 
 
@@ -67,9 +70,7 @@ def _column(graph: GraphBuilder, x: str, j: int) -> str:
 def _distance(graph: GraphBuilder, value: str, against: list[str], curves: Curves) -> str:
     """Returns (value - mean) / width (batch, 1), with the width of the value's side."""
     places = []
-    known = graph.add("Equal", value, value)
     for j, x in enumerate(against):
-        known = graph.add("And", known, graph.add("Equal", x, x))
         low, high = np.array([[curves.basis.low[j]]]), np.array([[curves.basis.high[j]]])
         # a missing quantity is given some place, and its distance is taken away at the end
         inside = graph.add("Min", graph.add("Max", graph.add("Where", graph.add("Equal", x, x), x, low), low), high)
@@ -80,7 +81,9 @@ def _distance(graph: GraphBuilder, value: str, against: list[str], curves: Curve
         below = graph.add("Less", from_mean, np.array([[0.0]]))
         width = graph.add("Where", below, _curve(graph, places, curves.tables["below"]), width)
     distance = graph.add("Div", from_mean, graph.add("Max", width, np.array([[curves.least]])))
-    return graph.add("Where", known, distance, _NAN)
+    for each in (value, *against):
+        distance = graph.add("Where", graph.add("Equal", each, each), distance, _NAN)
+    return distance
 
 
 def _curve(graph: GraphBuilder, places: list[str], curve: Polynomials) -> str:

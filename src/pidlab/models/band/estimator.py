@@ -24,6 +24,7 @@ from pidlab.sample import FloatArray
 _FILE = "band.json"
 _FEWEST = 50  # effective signal events; a group with fewer takes the band of all groups
 _SLICES = 20  # of equal width, in which the notes count the events that were fitted
+_RIDGE = 1e-4  # on the slope of the log-odds, for a total weight of 1
 _OPTIONS = ("variables", "against", "by", "shape", "degree", "core", "sides", "sigma")
 
 
@@ -310,7 +311,8 @@ class Band(Classifier):
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns (n, k) float32: of the signal minus its distance, of the other one of two classes plus that."""
-        score = (-self._distance(self.signed(X))).astype(np.float32)
+        with np.errstate(over="ignore"):  # infinitely far away is far enough
+            score = (-self._distance(self.signed(X))).astype(np.float32)
         return signal_scores(score, len(self.classes_), self._signal_index, probability=False)
 
     @property
@@ -321,7 +323,8 @@ class Band(Classifier):
 
     def outputs(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns the signed distances nσ (n, v) of unchecked X; NaN where there is none."""
-        return self.signed(X).astype(np.float32)
+        with np.errstate(over="ignore"):
+            return self.signed(X).astype(np.float32)
 
     @property
     def fixed_points(self) -> tuple[tuple[str, float], ...]:
@@ -441,19 +444,19 @@ def _logistic_line(
 ) -> tuple[float, float]:
     """Returns the offset and the slope (not positive) of the log-odds of the signal, a line in the distance (n,).
 
-    A ridge of one event on the slope keeps it finite where classes do not overlap.
+    A ridge on the slope keeps it finite where classes do not overlap.
     """
     n_bins = 400
     slot = np.minimum((distance * (n_bins / 20.0)).astype(np.int64), n_bins - 1)
-    weight = weight * (len(weight) / weight.sum())
+    weight = weight / weight.sum()
     signal, both = np.bincount(slot, weight * is_signal, n_bins), np.bincount(slot, weight, n_bins)
     design = np.stack([np.ones(n_bins), (np.arange(n_bins) + 0.5) * (20.0 / n_bins)], axis=1)
     line = np.array([prior, 0.0])
     for _ in range(50):
         odds = np.clip(design @ line, -30, 30)
         share = 1 / (1 + np.exp(-odds))
-        curvature = (design * (both * share * (1 - share))[:, None]).T @ design + np.diag([1e-9, 1.0])
-        step = np.linalg.solve(curvature, design.T @ (signal - both * share) - np.array([0.0, 1.0]) * line)
+        curvature = (design * (both * share * (1 - share))[:, None]).T @ design + np.diag([1e-9, _RIDGE])
+        step = np.linalg.solve(curvature, design.T @ (signal - both * share) - np.array([0.0, _RIDGE]) * line)
         step *= min(1.0, 2.0 / max(np.abs(step).max(), 1e-12))
         line = line + step
         if np.abs(step).max() < 1e-8:

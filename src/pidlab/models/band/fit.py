@@ -25,7 +25,7 @@ from pidlab.models.band.curves import Array, Basis, Curves, power_basis, spline_
 from pidlab.models.band.density import N_BACKGROUNDS, background_cells, core_cells, tail_cells
 from pidlab.models.band.shapes import BandSample, ShapeOptions
 
-_FEWEST = 30  # effective events, below which median and median deviation are all that is fitted
+_FEWEST = 30  # different values, below which median and median deviation are all that is fitted
 _WINDOW = 4.5  # widths about the mean: wide enough to see the backgrounds, narrow enough for them to be smooth
 _N_CELLS = 54  # of a sixth of a width
 _FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
@@ -36,7 +36,8 @@ _SHORTEST = 0.4  # share of the events in a shortest interval: more than a conta
 def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
     """Returns the curves of the shape of `options` that are fitted to a sample."""
     n = effective(sample.weight)
-    if n < _FEWEST or np.ptp(np.quantile(sample.y, [0.1, 0.9])) == 0:
+    distinct = n if len(sample.y) > 100 * _FEWEST else len(np.unique(sample.y))  # which weights do not change
+    if distinct < _FEWEST or np.ptp(np.quantile(sample.y, [0.1, 0.9])) == 0:
         return _constant(sample, n)
     basis = _basis(sample, options, n)
     band = _first_band(sample, basis)
@@ -77,7 +78,7 @@ def weighted_quantile(values: Array, weight: Array, share: float) -> float:
     """Returns the value below which this share of the weight lies."""
     order = np.argsort(values)
     below = np.cumsum(weight[order])
-    return float(values[order[min(np.searchsorted(below, share * below[-1]), len(values) - 1)]])
+    return float(values[order[min(np.searchsorted(below, (share - 1e-12) * below[-1]), len(values) - 1)]])
 
 
 def _basis(sample: BandSample, options: ShapeOptions, n: float) -> Basis:
@@ -231,7 +232,7 @@ def _binned(sample: BandSample, band: _Band) -> _Binned:
     n = effective(sample.weight)
     d = sample.x.shape[1]
     if d == 1:
-        sizes: tuple[int, ...] = (int(np.clip(n / 50, 4, 90)),)
+        sizes: tuple[int, ...] = (int(np.clip(n / 80, 4, 90)),)
     else:
         side = np.sqrt(n / 50)
         sizes = (int(np.clip(side, 3, 20)), int(np.clip(side, 3, 10)))
@@ -279,7 +280,7 @@ def _template(first: Array, second: Array, sizes: tuple[int, ...]) -> Array:
     per_bin = n / max(len(first), 1)
     grid = _smoothed(first.reshape(*sizes, -1), 1.2, -1)
     for axis in range(len(sizes)):
-        grid = _smoothed(grid, float(np.clip(4 * np.sqrt(300 / max(per_bin, 1)), 3.0, 5.0)), axis)
+        grid = _smoothed(grid, float(np.clip(4 * np.sqrt(300 / max(per_bin, 1)), 3.0, 15.0)), axis)
     smooth = np.maximum(grid.reshape(first.shape), 0)
     smooth = smooth + 1e-3 * smooth.sum(axis=1, keepdims=True) / smooth.shape[1] + 1e-12
     return np.asarray(smooth / smooth.sum(axis=1, keepdims=True))

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from pidlab.evaluate.results import FeaturePair, Plane
+from pidlab.evaluate.results import FeaturePair
 from pidlab.measured import Array
 from pidlab.plots.style import NO_LABELS, LineStyle, caption, label_axes, nothing_to_draw, shown
 
@@ -31,49 +31,57 @@ def scatter(
         labels: feature to its text.
     """
     plane = pair.planes[particle]
-    if shades(plane, pair.x_edges, pair.y_edges, ax, style.colour):
+    if density(pair, particle, ax, style=style, labels=labels):
         centres = (pair.x_edges[1:] + pair.x_edges[:-1]) / 2
         ax.errorbar(
             centres, plane.mean, yerr=plane.error, color="black", marker="o", markersize=2.5, linestyle="none",
             elinewidth=1.0,
         )  # fmt: skip
+    return ax
+
+
+def density(
+    pair: FeaturePair,
+    particle: str,
+    ax: Axes,
+    *,
+    style: LineStyle,
+    labels: Mapping[str, str] = NO_LABELS,
+    darkest: float = 1.0,
+) -> bool:
+    """Draw the density of one class in shades of a logarithm, and return whether there is anything to draw.
+
+    The arguments are those of `scatter`; `darkest` is the share of the class's colour in the darkest shade.
+    """
+    plane = pair.planes[particle]
+    positive = plane.sumw[plane.sumw > 0]
+    if len(positive):
+        low, high = np.log(positive.min()), np.log(positive.max())
+        shade = np.full(plane.sumw.shape, -1)
+        filled = plane.sumw > 0
+        shade[filled] = np.clip((np.log(plane.sumw[filled]) - low) / ((high - low) or 1) * _SHADES, 0, _SHADES - 1)
+        for i in range(_SHADES):
+            cells = _cells(pair, shade == i)
+            if cells is not None:
+                colour = _lighter(style.colour, darkest * (i + 1) / _SHADES)
+                # add_patch would measure each corner for the limits of the axes, which are known.
+                ax.add_artist(PathPatch(cells, facecolor=colour, edgecolor="none", linewidth=0))
     else:
         nothing_to_draw(ax, "no values")
     ax.set(xlim=pair.x_edges[[0, -1]], ylim=pair.y_edges[[0, -1]])
     label_axes(ax, caption(pair.x, labels, 30), caption(pair.y, labels, 30))
     ax.set_title(shown(particle), fontsize=11, parse_math=False)
-    return ax
+    return bool(len(positive))
 
 
-def shades(plane: Plane, x_edges: Array, y_edges: Array, ax: Axes, colour: str, darkest: float = 1.0) -> bool:
-    """Draw the density of one class in shades of a logarithm, up to the share `darkest` of a colour.
-
-    Returns whether there is any.
-    """
-    positive = plane.sumw[plane.sumw > 0]
-    if not len(positive):
-        return False
-    low, high = np.log(positive.min()), np.log(positive.max())
-    shade = np.full(plane.sumw.shape, -1)
-    filled = plane.sumw > 0
-    shade[filled] = np.clip((np.log(plane.sumw[filled]) - low) / ((high - low) or 1) * _SHADES, 0, _SHADES - 1)
-    for i in range(_SHADES):
-        cells = _cells(x_edges, y_edges, shade == i)
-        if cells is not None:
-            own = _lighter(colour, darkest * (i + 1) / _SHADES)
-            # add_patch would measure each corner for the limits of the axes, which are known.
-            ax.add_artist(PathPatch(cells, facecolor=own, edgecolor="none", linewidth=0))
-    return True
-
-
-def _cells(x_edges: Array, y_edges: Array, chosen: Array) -> Path | None:
+def _cells(pair: FeaturePair, chosen: Array) -> Path | None:
     """Returns the rectangles of the chosen bins (bx, by) as one path; neighbours along y are one rectangle."""
     corners: list[tuple[float, float]] = []
     for i, column in enumerate(np.pad(chosen.astype(np.int8), ((0, 0), (1, 1)))):
         steps = np.diff(column)
         for begin, end in zip(np.flatnonzero(steps > 0), np.flatnonzero(steps < 0), strict=True):
-            left, right = x_edges[i], x_edges[i + 1]
-            bottom, top = y_edges[begin], y_edges[end]
+            left, right = pair.x_edges[i], pair.x_edges[i + 1]
+            bottom, top = pair.y_edges[begin], pair.y_edges[end]
             corners += [(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]
     if not corners:
         return None

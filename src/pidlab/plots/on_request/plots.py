@@ -253,6 +253,10 @@ class Plots:
         """Draw each class over pairs of features with the profile of the second, or over the pair x, y only."""
         return self._kind("scatter", options, self._of_pair(x, y), page=str(page))
 
+    def polygon(self, name: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw each class over the axes of a polygon, with the polygon; `name` may be left out if there is one only."""
+        return self._kind("polygon", options, name=name)
+
     def correlation(self, particle: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw the correlation of the features in one class; left out: the signal."""
         return self._kind("correlation", options, particle=particle or self._results.signal)
