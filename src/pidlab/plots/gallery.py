@@ -43,9 +43,9 @@ PLAIN = Style()
 _SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
     inputs.inputs, exploration.ratios, inputs.correlations, exploration.scatters, polygons.polygons,
     exploration.scaled_inputs, models.learning, exploration.trees, points.rocs, models.responses, bands.bands,
-    models.confusions, spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes, inputs.cut_flows,
-    calibration.calibrations, merit.merits, points.class_pairs, models.matrices, importance.importances,
-    exploration.swarms,
+    models.confusions, spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes,
+    inputs.cut_flows, calibration.calibrations, merit.merits, points.class_pairs, models.matrices,
+    importance.importances, exploration.swarms,
 )  # fmt: skip
 """What makes the figures of a run, in the order in which they are drawn."""
 

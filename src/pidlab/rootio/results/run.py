@@ -17,8 +17,8 @@ from pidlab.evaluate.results import Comparison, CutStep, Exploration, Histogram,
 from pidlab.measured import Array, bounds
 from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.histograms import from_cells, th1, th2
-from pidlab.rootio.results.bands import band_objects
 from pidlab.rootio.polygons import tcutg
+from pidlab.rootio.results.bands import band_objects
 from pidlab.rootio.results.changes import importance_objects, robustness_objects
 from pidlab.rootio.results.models import model_objects
 from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, labelled, root_text
