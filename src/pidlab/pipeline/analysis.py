@@ -40,6 +40,7 @@ from pidlab.models.fold import Scores
 from pidlab.models.model import Model
 from pidlab.models.registry import Resources
 from pidlab.models.training import calibrated, fit_model
+from pidlab.pipeline.bands import with_bands
 from pidlab.pipeline.prepare import Prepared, prepare
 from pidlab.preprocess.events import Events, Input
 from pidlab.preprocess.features import expression_values_changed
@@ -173,6 +174,7 @@ def evaluate(
     with watcher.task("evaluating", len(models) * 3 + 1) as task:
         for name, model in models.items():
             found = with_cut_strings(measured(model, scores[name], samples, expected), model)
+            found = with_bands(found, model, samples["test"])
             results[name] = replace(found, scoring=timed(model, samples["test"]))
             task.advance()
         decides = parts.threshold_sample

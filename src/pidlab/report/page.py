@@ -32,7 +32,8 @@ MOST_BYTES = 20_000_000
 
 _TITLES = {
     "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "response": "Response",
-    "points": "Working points", "merit": "Figure of merit", "pairs": "Pairs of classes", "efficiency": "Efficiency",
+    "bands": "Bands", "points": "Working points", "merit": "Figure of merit", "pairs": "Pairs of classes",
+    "efficiency": "Efficiency",
     "robustness": "Robustness", "overtraining": "Overtraining", "calibration": "Calibration",
     "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "cuts": "Cut string",
     "more": "More figures", "objects": "ROOT objects", "configuration": "Configuration", "provenance": "Provenance",
@@ -121,6 +122,7 @@ def _present(
         "models": True,
         "inputs": bool(results.n),
         "response": bool(models),
+        "bands": any(model.bands for model in models),
         "points": bool(models),
         "comparisons": bool(results.comparisons),
         "robustness": bool(robustness_table(results).columns[1:]),

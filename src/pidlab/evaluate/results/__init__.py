@@ -1,5 +1,6 @@
 """Results: frozen values that files, figures and the report are made from."""
 
+from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, PullTrend
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
 from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
@@ -12,6 +13,9 @@ from pidlab.evaluate.results.tuning import State, Tried, Tuning
 from pidlab.measured import Measured
 
 __all__ = [
+    "BandCurve",
+    "BandPanel",
+    "BandVariable",
     "Calibration",
     "Comparison",
     "CutStep",
@@ -32,6 +36,7 @@ __all__ = [
     "PairedPoint",
     "Plane",
     "PolygonResult",
+    "PullTrend",
     "Results",
     "RobustnessPoint",
     "RobustnessResult",

@@ -18,6 +18,7 @@ from pidlab.measured import Array, bounds
 from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.histograms import from_cells, th1, th2
 from pidlab.rootio.polygons import tcutg
+from pidlab.rootio.results.bands import band_objects
 from pidlab.rootio.results.changes import importance_objects, robustness_objects
 from pidlab.rootio.results.models import model_objects
 from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, labelled, root_text
@@ -86,6 +87,7 @@ def _objects(results: Results, titles: Titles) -> Iterator[NamedObject]:
         yield from model_objects(model, results)
         yield from efficiency_objects(model, results.signal, short, titles)
         yield from flat_objects(model, results.signal, titles)
+        yield from band_objects(model, titles)
     for name, importance in results.importance.items():
         yield from importance_objects(_with_free_name(results.models[name]).name, importance)
     yield from _comparisons(results.ordinary_comparisons)
