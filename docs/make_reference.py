@@ -30,6 +30,8 @@ PLACES = {
     "Data": "data",
     "ClassTable": "classes.NAME",
     "Feature": "features",
+    "BandFeature": "features, from a band",
+    "CategoryBins": "models.NAME.by",
     "Split": "split",
     "Evaluate": "evaluate",
     "Map": "evaluate.maps",

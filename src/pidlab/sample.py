@@ -22,7 +22,8 @@ class Sample:
     """Candidates in rows: n of them, d features, k classes.
 
     Attributes:
-        x: (n, d) float32, the features in their own units; NaN where a value is missing.
+        x: (n, d + c) float32, the features in their own units, NaN where a value is missing, and after them c
+            conditions of categories, 1 where they hold and 0 elsewhere.
         y: (n,) int64, index into `classes`.
         weight: (n,) float64, any sign.
         event: (n,) uint64, hash of the event key; candidates of one event share it.
@@ -66,7 +67,7 @@ class Sample:
         )
 
     def with_x(self, x: FloatArray) -> Sample:
-        """Returns the same candidates with other feature values, (n, d)."""
+        """Returns the same candidates with other feature values, (n, d + c)."""
         return replace(self, x=x)
 
 

@@ -19,7 +19,7 @@ from pidlab.evaluate.importance import REPEATS, measure_importance
 from pidlab.evaluate.results import json_value
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.explain import contributions
-from pidlab.models.model import FoldModel
+from pidlab.models.fold import FoldModel
 
 
 def one_and_a_bit(sample):

@@ -16,7 +16,7 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.export import ParityEvents, parity_events
 from pidlab.export.onnx.graph import _difference_in_steps, graph_of, metadata, run_graph, write
 from pidlab.models.calibration import Isotonic
-from pidlab.models.model import FoldModel
+from pidlab.models.fold import FoldModel
 from pidlab.runs.bundle import Bundle
 
 TRAINED = ["cuts", "fisher", "logistic", "bdt", "mlp"]

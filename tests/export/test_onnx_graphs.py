@@ -23,7 +23,8 @@ from pidlab.models.fisher import Fisher
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.layers import ACTIVATIONS
 from pidlab.models.mlp.network import DenseNetwork
-from pidlab.models.model import FoldModel, Model
+from pidlab.models.fold import FoldModel
+from pidlab.models.model import Model
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.preprocess.scaling import Method, Scaler, fit_scaler
 

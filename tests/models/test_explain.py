@@ -12,7 +12,7 @@ from exported_runs import config, make_run, write_table
 from pidlab.evaluate.results import TreeNode, read_results
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.explain import contributions, scaled_inputs
-from pidlab.models.model import FoldModel
+from pidlab.models.fold import FoldModel
 from pidlab.split import fold_of
 
 

@@ -19,7 +19,8 @@ from pidlab.config.load import check_config
 from pidlab.errors import ModelError
 from pidlab.export.onnx.graph import graph_of, run_graph
 from pidlab.models.base import TrainingDataError
-from pidlab.models.model import FoldModel, Model
+from pidlab.models.fold import FoldModel
+from pidlab.models.model import Model
 from pidlab.models.naive_bayes import NaiveBayes
 from pidlab.preprocess.recipe import compile_recipe
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from pidlab.apply.attach import write_attach
 from pidlab.apply.outputs import Summary, friend_file, friend_paths, friend_tree, write_tree
-from pidlab.apply.scoring import EntryRange, Scored, Scorer, blank_columns, fill_columns
+from pidlab.apply.scoring import EntryRange, Scored, Scorer, blank_columns, fill_columns, fill_outputs
 from pidlab.apply.workers import threads
 from pidlab.errors import DataError
-from pidlab.models.model import Scores
+from pidlab.models.fold import Scores
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import Input, input_keys
 from pidlab.preprocess.selection import selected
@@ -32,6 +32,7 @@ def write_run_friends(
     inputs: Sequence[Input],
     scored: ScoredEvents,
     scores: Mapping[str, Scores],
+    outputs: Mapping[str, Scores],
     output: Path,
     watcher: Watcher,
 ) -> None:
@@ -45,6 +46,7 @@ def write_run_friends(
         inputs: as they were read, in the order of `scored.sample.file`.
         scored: the rows that the run used, in the order of the inputs.
         scores: model to the (n, k) scores of these rows.
+        outputs: model to the (n, m) further numbers of these rows.
         output: the folder, which is made if it does not exist.
         watcher: is told of the progress.
 
@@ -54,7 +56,9 @@ def write_run_friends(
     """
     n_rows = np.searchsorted(scored.sample.file, np.arange(len(inputs) + 1))
     own = {each.source: _RunInput(each, slice(*n_rows[i : i + 2])) for i, each in enumerate(inputs)}
-    work = _RunScorer(Scorer(bundle, np.unique(scored.sample.event)), scored, scores, own, input_keys(list(own)))
+    work = _RunScorer(
+        Scorer(bundle, np.unique(scored.sample.event)), scored, scores, outputs, own, input_keys(list(own))
+    )
     summaries: list[Summary] = []
     with (
         watcher.task("scoring", sum(i.n_entries for i in inputs), "entries") as task,
@@ -90,6 +94,7 @@ class _RunScorer:
     scorer: Scorer
     scored: ScoredEvents
     scores: Mapping[str, Scores]
+    outputs: Mapping[str, Scores]
     inputs: Mapping[Source, _RunInput]
     names: Mapping[Source, str]
 
@@ -125,6 +130,7 @@ class _RunScorer:
         spectators = {name: sample.spectators[name][used] for name, _ in scorer.followed}
         for model in scorer.bundle.models.keys() - self.scored_again:
             fill_columns(columns, scorer.bundle, model, rows, self.scores[model][used], spectators)
+            fill_outputs(columns, scorer.bundle, model, rows, self.outputs[model][used])
         if self.scored_again:
             scorer.score(columns, chunk, rows, piece.name, self.scored_again)
         n_known = len(rows) if scorer.knows_events else 0

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError, PidlabError
-from pidlab.models.model import Model, Scores
+from pidlab.models.fold import Scores
+from pidlab.models.model import Model
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import branches_read, check_table
 from pidlab.preprocess.features import event_keys, expression_columns, feature_matrix, values_of
@@ -180,6 +181,8 @@ class Scorer:
         for model in self.bundle.models if models is None else models:
             scores = self.bundle.models[model].scores_of(x, expression_values, event, known)
             fill_columns(columns, self.bundle, model, rows, scores, spectators)
+            outputs = self.bundle.models[model].outputs_of(x, event, known)
+            fill_outputs(columns, self.bundle, model, rows, outputs)
             laps.end(model)
         columns["pid_selected"][rows] = True
         return 0 if known is None else int(known.sum())
@@ -219,6 +222,12 @@ def fill_columns(
         columns[f"pid_{model}_{decision.name}"][rows] = passed
 
 
+def fill_outputs(columns: Branches, bundle: Bundle, model: str, rows: IntArray, outputs: NDArray[np.float32]) -> None:
+    """Write the further numbers (m, p) of a model into `columns` at the m `rows`."""
+    for j, name in enumerate(bundle.models[model].output_names):
+        columns[f"pid_{model}_{name}"][rows] = outputs[:, j]
+
+
 def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]]:
     """The branches of a friend tree and their types, without those of the event key.
 
@@ -229,6 +238,7 @@ def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]
     for name, model in bundle.models.items():
         points = dict.fromkeys(decision.name for decision in bundle.decisions[name])
         branches += ((branch, np.dtype(np.float32)) for branch in score_branches(name, model))
+        branches += ((f"pid_{name}_{output}", np.dtype(np.float32)) for output in model.output_names)
         branches += ((f"pid_{name}_{point}", np.dtype(bool)) for point in points)
     if with_split:
         branches.append(("pid_split", np.dtype(np.int8)))

@@ -10,7 +10,16 @@ from typing import Any
 
 from pidlab.config.choose import only_models, without_model
 from pidlab.config.names import KeyPath, collisions, dotted
-from pidlab.config.schema import BdtModel, Config, CutsModel, SklearnModel
+from pidlab.config.schema import (
+    AnyModel,
+    BandFeature,
+    BdtModel,
+    CategoryBins,
+    Config,
+    CutsModel,
+    SklearnModel,
+    TrainedModel,
+)
 from pidlab.config.stated import contradictions, is_pattern, mistakes_of_branches, parsed, spectator_keys
 from pidlab.config.tree_parameters import wrong_parameters
 from pidlab.config.usable import place_of, quoted_number, usable_part
@@ -194,9 +203,12 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
         if config.data.files is None and (isinstance(spec, str) or (spec.files is None and spec.tree is None)):
             yield ("classes", name), "has no files of its own, and data.files is missing"
     names = [f.name for f in config.feature_list]
-    for i, name in enumerate(names):
-        if name in names[:i]:
+    listed = [f if isinstance(f, str) else f.name for f in config.features]
+    for i, name in enumerate(listed):
+        if name in listed[:i]:
             yield ("features", i), f"the feature {name!r} stands here twice"
+    yield from _band_features(config)
+    names += config.band_features
     for model_name, model in config.models.items():
         if isinstance(model, CutsModel):
             yield from _merit_disagreements(config, model_name, model)
@@ -207,6 +219,7 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
                 if name not in names:
                     wrong = f"{name!r} is none of the features; {nearest(name, names)}"
                     yield ("models", model_name, "features", i), wrong
+        yield from _category_disagreements(model_name, model)
         if isinstance(model, BdtModel):
             for _, message in wrong_parameters(model.model_extra or {}):
                 yield ("models", model_name), message
@@ -227,6 +240,43 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     known = {*names, *(f.expression for f in config.feature_list), *spectator_keys(config)}
     for name in (n for n in config.labels if n not in known):
         yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"
+
+
+def _band_features(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Yields what is wrong with features that are numbers of sigmas."""
+    bands = [name for name, model in config.models.items() if str(model.type) == "band"]
+    for i, feature in enumerate(config.features):
+        if not isinstance(feature, BandFeature):
+            continue
+        key = ("features", i)
+        if feature.band not in bands:
+            wrong = f"{feature.band!r} is no model of type band"
+            yield (*key, "band"), f"{wrong}; {nearest(feature.band, bands)}" if bands else f"{wrong}; there is none"
+            continue
+        variables = [
+            text for place, text in config.models[feature.band].own_columns().items() if place[0] == "variables"
+        ]
+        if feature.variable is None and len(variables) > 1:
+            yield key, f"the band {feature.band!r} has several variables; say which: variable: {variables[0]}"
+        if feature.variable is not None and feature.variable not in variables:
+            wrong = f"is no variable of the band {feature.band!r}"
+            yield (*key, "variable"), f"{feature.variable!r} {wrong}; {nearest(feature.variable, variables)}"
+        if config.models[feature.band].categories:
+            yield (*key, "band"), f"the band {feature.band!r} has categories (by), and a feature needs one without them"
+
+
+def _category_disagreements(name: str, model: AnyModel) -> Iterator[tuple[KeyPath, str]]:
+    """Yields what is wrong with the categories of a model."""
+    key: KeyPath = ("models", name, "by")
+    if isinstance(model, TrainedModel) and isinstance(model.by, CategoryBins):
+        if any(high <= low for low, high in itertools.pairwise(model.by.bins)):
+            yield (*key, "bins"), "bin edges must rise"
+    elif len(model.categories) == 1:
+        yield key, "has one category only; name two or more, or leave it out"
+    if isinstance(model, CutsModel) and model.categories and not model.nested:
+        yield key, "needs nested: true; the boxes of all categories become one chain by their scores"
+    if isinstance(model, SklearnModel) and model.categories and model.object:
+        yield key, "a model that was given as an object in Python is one for all candidates; leave it out"
 
 
 def _referred(key: KeyPath) -> frozenset[str]:

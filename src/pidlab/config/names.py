@@ -91,6 +91,8 @@ def friend_branches_of(config: Config) -> Iterator[FriendBranch]:
         for point in _points_of(config, model):
             meaning = f"the decision of the model {name!r} at the working point {point!r}"
             yield FriendBranch(f"pid_{name}_{point}", ("models", name), meaning)
+        for output in model.output_names([c for c in config.classes if c != config.signal_class]):
+            yield FriendBranch(f"pid_{name}_{output}", ("models", name), f"{output!r} of the model {name!r}")
     for i, branch in enumerate(dict.fromkeys(config.data.event_id)):
         yield FriendBranch(branch, ("data", "event_id", i), f"the branch {branch!r} of data.event_id")
     if config.data.per is not None:
@@ -101,8 +103,9 @@ def friend_branches_of(config: Config) -> Iterator[FriendBranch]:
 def _score_branches(config: Config, name: str, model: ModelSection) -> Iterator[FriendBranch]:
     if isinstance(model, CutsModel) and not model.nested:
         return
-    for_signal = len(config.classes) == 2 or isinstance(model, ExpressionModel | ScoreModel | TmvaModel | OnnxModel)
-    for_each = len(config.classes) > 2 and not isinstance(model, ExpressionModel | ScoreModel | TmvaModel)
+    one_sided = model.one_sided or isinstance(model, ExpressionModel | ScoreModel | TmvaModel)
+    for_signal = len(config.classes) == 2 or one_sided or isinstance(model, OnnxModel)
+    for_each = len(config.classes) > 2 and not one_sided
     if for_signal:
         yield FriendBranch(f"pid_{name}", ("models", name), f"the score of the model {name!r}")
     if for_each:
@@ -120,7 +123,7 @@ def _points_of(config: Config, model: ModelSection) -> list[str]:
         return list(dict.fromkeys(targets))
     flat = [f"{name}_{suffix}" for suffix in suffixes(config.evaluate.flat) for name in targets]
     best = [BEST] if isinstance(model, CutsModel) and model.figure_of_merit is not None else []
-    return list(dict.fromkeys([*targets, *best, *flat]))
+    return list(dict.fromkeys([*targets, *best, *model.point_names(), *flat]))
 
 
 def collisions(config: Config) -> Iterator[tuple[FriendBranch, FriendBranch]]:

@@ -10,10 +10,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from pidlab.config.columns import stated_features
 from pidlab.config.load import LoadedConfig, check_config
 from pidlab.config.names import KeyPath
 from pidlab.config.schema import Config
-from pidlab.config.stated import class_table, feature_key, first_inputs, is_pattern
+from pidlab.config.stated import class_table, first_inputs, is_pattern
 from pidlab.errors import ConfigError, Mistake, nearest
 from pidlab.expressions import parse
 from pidlab.expressions.literals import branch_expression, can_be_named
@@ -115,8 +116,9 @@ def _used(config: Config) -> dict[str, str]:
     use([config.split.test if isinstance(config.split.test, str) else None], "decides the test sample")
     asked = [*config.evaluate.maps, *config.evaluate.flat]
     use([*config.spectators, *(axis for each in asked for axis in (each.x, each.y))], "is a spectator")
-    for i, feature in enumerate(config.feature_list):
-        if not (feature_key(i, config.features[i]) == ("features", i) and is_pattern(feature.expression)):
+    for column in stated_features(config):
+        feature = column.feature
+        if not (len(column.key) == 2 and is_pattern(feature.expression)):
             plain = re.fullmatch(r"`([^`]*)`|(.*)", feature.expression.strip(), re.DOTALL)
             assert plain is not None
             used.setdefault(plain[1] or plain[2], "stands among the features already")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 Expression = Annotated[str, Field(min_length=1, max_length=10_000)]
 Number = int | float
@@ -87,6 +88,23 @@ class Feature(Section):
     label: Label = Field("", description="text for an axis; TeX between dollars, as in $E_{tot}/p$; left out: the name")
 
 
+class BandFeature(Section):
+    """One input of the models: the number of sigmas from a band, which is fitted on the training sample alone."""
+
+    name: str = Field(min_length=1, description="name in results, figures and files")
+    band: str = Field(description="a model of type band")
+    variable: str | None = Field(None, description="the variable of that band, if it has several")
+
+
+def _kind_of_feature(value: Any) -> str:
+    return "band" if isinstance(value, BandFeature) or (isinstance(value, dict) and "band" in value) else "expression"
+
+
+AnyFeature = Annotated[
+    Annotated[Feature, Tag("expression")] | Annotated[BandFeature, Tag("band")], Discriminator(_kind_of_feature)
+]
+
+
 class Split(Section):
     """How the events are divided into training, validation and test samples."""
 
@@ -95,14 +113,81 @@ class Split(Section):
     seed: int = Field(1, description="another seed divides the events in another way")
 
 
-class ExpressionModel(Section):
+class CategoryBins(Section):
+    """Categories that are bins of one quantity."""
+
+    x: Expression = Field(description="the quantity")
+    bins: Edges = Field(description="rising edges; a bin holds its lower edge and not its upper one")
+
+
+class AnyModel(Section):
+    """What every section of a model can be asked."""
+
+    one_sided: ClassVar[bool] = False
+    """Whether only the signal has a score if there are more than two classes."""
+
+    def point_names(self) -> list[str]:
+        """Returns the names of the working points that the model itself defines."""
+        return []
+
+    def output_names(self, others: list[str]) -> list[str]:
+        """Returns the names of the further numbers of each candidate; `others` are the classes but the signal."""
+        return []
+
+    def own_columns(self) -> dict[tuple[str | int, ...], str]:
+        """Returns key path within the section to expression, of what the model reads in place of the features."""
+        return {}
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """Name of each category to its condition; empty if one model serves all candidates."""
+        return {}
+
+    @property
+    def categories_are_stated(self) -> bool:
+        """Whether the configuration writes each condition, and not the edges of bins."""
+        return True
+
+
+class TrainedModel(AnyModel):
+    """What models that a run trains have in common."""
+
+    by: dict[Name, Expression] | CategoryBins | None = Field(
+        None,
+        description="a model of its own for each category: name to condition, or {x: p, bins: [0.5, 1, 2]}; "
+        "their scores become one, calibrated on validation",
+    )
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """Name of each category to its condition; empty if one model serves all candidates."""
+        if isinstance(self.by, CategoryBins):
+            word = re.sub(r"\W+", "_", self.by.x).strip("_") or "x"
+            return {
+                f"{word}_{_word(low)}_{_word(high)}": f"({self.by.x}) >= {low!r} && ({self.by.x}) < {high!r}"
+                for low, high in pairwise(self.by.bins)
+            }
+        return dict(self.by or {})
+
+    @property
+    def categories_are_stated(self) -> bool:
+        """Whether the configuration writes each condition, and not the edges of bins."""
+        return not isinstance(self.by, CategoryBins)
+
+
+def _word(edge: float) -> str:
+    """Returns a number as a part of a name: 0_5 for 0.5, m1 for -1."""
+    return f"{edge:g}".replace("-", "m").replace(".", "_").replace("+", "")
+
+
+class ExpressionModel(AnyModel):
     """A cut that is given as an expression, and is not trained."""
 
     type: Literal["expression"]
     cut: Expression = Field(description="true for candidates that are taken as signal")
 
 
-class ScoreModel(Section):
+class ScoreModel(AnyModel):
     """A discriminant that the input already holds; larger values are more like the signal."""
 
     type: Literal["score"]
@@ -124,7 +209,7 @@ class FigureOfMerit(Section):
     )
 
 
-class CutsModel(Section):
+class CutsModel(TrainedModel):
     """Rectangular cuts, one window a feature, optimised together."""
 
     type: Literal["cuts"]
@@ -152,20 +237,20 @@ class CutsModel(Section):
     )
 
 
-class FisherModel(Section):
+class FisherModel(TrainedModel):
     """Fisher's linear discriminant."""
 
     type: Literal["fisher"]
 
 
-class LogisticModel(Section):
+class LogisticModel(TrainedModel):
     """Logistic regression, a linear baseline."""
 
     type: Literal["logistic"]
     C: Positive = Field(1.0, description="inverse strength of the L2 penalty")
 
 
-class NaiveBayesModel(Section):
+class NaiveBayesModel(TrainedModel):
     """Gaussian naive Bayes, which takes the features of each class as normal and independent."""
 
     type: Literal["naive_bayes"]
@@ -174,7 +259,7 @@ class NaiveBayesModel(Section):
     )
 
 
-class BdtModel(BaseModel):
+class BdtModel(TrainedModel):
     """Boosted decision trees by xgboost. Further keys are passed to xgboost; their names are checked."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -194,7 +279,7 @@ class BdtModel(BaseModel):
     )
 
 
-class MlpModel(Section):
+class MlpModel(TrainedModel):
     """A fully connected network. `preset: workshop` is batch 128 at a constant 1e-4, without early stopping."""
 
     type: Literal["mlp"]
@@ -240,7 +325,7 @@ class MlpModel(Section):
     )
 
 
-class OnnxModel(Section):
+class OnnxModel(AnyModel):
     """A model trained elsewhere (Keras, TensorFlow, PyTorch, scikit-learn, hipe4ml) and saved as ONNX; not trained."""
 
     type: Literal["onnx"]
@@ -259,7 +344,7 @@ class OnnxModel(Section):
     missing: Number | None = Field(None, description="replaces missing values; left out: NaN is passed on")
 
 
-class TmvaModel(Section):
+class TmvaModel(AnyModel):
     """A BDT, MLP, Fisher or LD trained by TMVA: its weights XML; not trained."""
 
     type: Literal["tmva"]
@@ -270,7 +355,7 @@ class TmvaModel(Section):
     missing: Number | None = Field(None, description="replaces missing values; left out: NaN is passed on")
 
 
-class SklearnModel(Section):
+class SklearnModel(TrainedModel):
     """Any classifier of scikit-learn, xgboost or lightgbm that can be converted to ONNX, in which it is saved."""
 
     type: Literal["sklearn"]
@@ -377,7 +462,7 @@ class Config(Section):
     selection: dict[str, Expression] = Field(
         default_factory=dict, description="named cuts, in the order of the cut flow"
     )
-    features: Annotated[list[Expression | Feature], Field(min_length=1)] = Field(
+    features: Annotated[list[Expression | AnyFeature], Field(min_length=1)] = Field(
         description="inputs of the models: expressions, and patterns such as P.cal.* for all branches that match"
     )
     spectators: list[Expression] = Field(
@@ -421,8 +506,14 @@ class Config(Section):
 
     @property
     def feature_list(self) -> list[Feature]:
-        """The features, each with its name and expression."""
-        return [f if isinstance(f, Feature) else Feature(name=f, expression=f) for f in self.features]
+        """The features that are expressions, each with its name."""
+        stated = (f for f in self.features if not isinstance(f, BandFeature))
+        return [f if isinstance(f, Feature) else Feature(name=f, expression=f) for f in stated]
+
+    @property
+    def band_features(self) -> dict[str, BandFeature]:
+        """The features that are numbers of sigmas from a band, by their names."""
+        return {f.name: f for f in self.features if isinstance(f, BandFeature)}
 
     @property
     def axis_labels(self) -> dict[str, str]:

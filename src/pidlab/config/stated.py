@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pidlab.config.columns import columns, stated_features
 from pidlab.config.names import KeyPath
-from pidlab.config.schema import ClassTable, Config, ExpressionModel, Feature, ScoreModel
+from pidlab.config.schema import CategoryBins, ClassTable, Config, ExpressionModel, ScoreModel, TrainedModel
 from pidlab.config.usable import quoted_number
 from pidlab.errors import DataError, ExpressionError, PidlabError, nearest
 from pidlab.expressions import Expression, Kind, Number, check, parse
@@ -24,11 +25,6 @@ Stated = Mapping[KeyPath, Expression]
 def class_table(spec: str | ClassTable) -> ClassTable:
     """Returns a class as a table, also if the configuration gives it by an expression alone."""
     return ClassTable(cut=spec) if isinstance(spec, str) else spec
-
-
-def feature_key(index: int, feature: str | Feature) -> KeyPath:
-    """Returns the key path of a feature's expression."""
-    return ("features", index) if isinstance(feature, str) else ("features", index, "expression")
 
 
 def spectator_keys(config: Config) -> dict[str, KeyPath]:
@@ -52,7 +48,7 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
         if table.weight is not None:
             yield ("classes", name, "weight"), table.weight
     yield from ((("selection", name), text) for name, text in config.selection.items())
-    yield from ((feature_key(i, config.features[i]), f.expression) for i, f in enumerate(config.feature_list))
+    yield from ((column.key, column.feature.expression) for column in stated_features(config))
     yield from ((key, name) for name, key in spectator_keys(config).items())
     if isinstance(config.split.test, str):
         yield ("split", "test"), config.split.test
@@ -61,6 +57,11 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("models", name, "cut"), model.cut
         elif isinstance(model, ScoreModel):
             yield ("models", name, "expression"), model.expression
+        yield from ((("models", name, *place), text) for place, text in model.own_columns().items())
+        if isinstance(model, TrainedModel) and isinstance(model.by, CategoryBins):
+            yield ("models", name, "by", "x"), model.by.x
+        else:
+            yield from ((("models", name, "by", category), text) for category, text in model.categories.items())
 
 
 _WILD = re.compile(r"[\w.$/*?]*[*?][\w.$/*?]*")
@@ -135,10 +136,11 @@ def contradictions(config: Config, expressions: Stated) -> Iterator[tuple[KeyPat
         cut = expressions.get(("classes", name) if isinstance(spec, str) else ("classes", name, "cut"))
         if cut is not None and table.files is None and table.tree is None:
             labels = dict.fromkeys(cut.branches, name) | labels
-    for i, feature in enumerate(config.feature_list):
-        expression = expressions.get(key := feature_key(i, config.features[i]))
+    for column in columns(config):
+        expression, key = expressions.get(column.key), column.key
         for branch in sorted(expression.branches & labels.keys()) if expression is not None else ():
-            message = f"the feature {feature.name!r} reads {branch!r}, which defines the class {labels[branch]!r}"
+            what = "the feature" if key[0] == "features" else "the variable"
+            message = f"{what} {column.feature.name!r} reads {branch!r}, which defines the class {labels[branch]!r}"
             yield key, f"{message}: the models would learn the label; leave it out"
 
 

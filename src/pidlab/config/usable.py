@@ -295,11 +295,13 @@ def _object_of(node: dict[str, Any], whole: dict[str, Any], value: Any) -> dict[
     node = _resolved(node, whole)
     if "discriminator" in node and isinstance(value, dict):
         return _resolved({"$ref": node["discriminator"]["mapping"].get(value.get("type"), "")}, whole)
-    for member in node.get("anyOf", []):
-        resolved = _resolved(member, whole)
-        if resolved.get("type") == ("array" if isinstance(value, list) else "object"):
-            return resolved
-    return node
+    members = [_resolved(each, whole) for each in node.get("anyOf", [])]
+    members = [_resolved(each, whole) for member in members for each in member.get("oneOf", [member])]
+    kind = "array" if isinstance(value, list) else "object"
+    fitting = [member for member in members if member.get("type") == kind]
+    if fitting and isinstance(value, dict):  # the section that has most of the keys
+        return max(fitting, key=lambda member: len(value.keys() & member.get("properties", {}).keys()))
+    return fitting[0] if fitting else node
 
 
 def _resolved(node: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def _whole_edges(values: Array, low: float, high: float, bins: int) -> Array:
 
 def input_histograms(sample: Sample) -> dict[str, dict[str, Histogram]]:
     """Returns the histogram of each feature, then class; all classes have the same edges."""
-    columns = zip(sample.features, sample.x.T, strict=True)
+    columns = zip(sample.features, sample.x.T, strict=False)  # conditions of categories come after them
     return {name: histograms_by_class(column, sample, robust_edges(column)) for name, column in columns}
 
 
@@ -91,7 +91,7 @@ def correlations(sample: Sample) -> dict[str, NDArray[np.float64]]:
     It is NaN for a feature that is constant, absent, or without a positive variance because of negative weights.
     """
     return {
-        name: _correlation(sample.x[sample.y == c], sample.weight[sample.y == c])
+        name: _correlation(sample.x[sample.y == c, : len(sample.features)], sample.weight[sample.y == c])
         for c, name in enumerate(sample.classes)
     }
 

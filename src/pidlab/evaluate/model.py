@@ -19,6 +19,7 @@ from pidlab.evaluate.points.flat_fit import flat_points
 from pidlab.evaluate.points.merit import Merit, best_point, merit_scan
 from pidlab.evaluate.points.working_points import (
     HAND_THRESHOLD,
+    at_threshold,
     check_abundance,
     choose,
     class_points,
@@ -44,6 +45,7 @@ def evaluate_model(
     cut_string: str = "",
     seed: int = 1,
     merit: Merit | None = None,
+    fixed_points: Sequence[tuple[str, float]] = (),
     balanced: bool = True,
     calibration: str = "none",
     probability: bool = True,
@@ -67,6 +69,7 @@ def evaluate_model(
         cut_string: the decision as a ROOT cut string.
         seed: seed of permutations.
         merit: adds the working point at which this figure of merit is largest.
+        fixed_points: adds working points of these names at these thresholds.
         balanced: the scores are probabilities for equal abundances of the classes.
         calibration: the method by which the scores were calibrated: none, temperature or isotonic.
         probability: scores lie in [0, 1] and are decided at `threshold`; otherwise they may take any value.
@@ -89,7 +92,8 @@ def evaluate_model(
     threshold_sample, test = scored[source], scored["test"]
     chosen = choose(threshold_sample.score, threshold_sample.sample, options.working_points, fixed_cut=fixed_cut)
     best = [] if merit is None else [best_point(threshold_sample.score, threshold_sample.sample, merit)]
-    points = tuple(measure(p, test, abundance) for p in [*chosen, *best])
+    stated = [at_threshold(name, threshold, threshold_sample) for name, threshold in fixed_points]
+    points = tuple(measure(p, test, abundance) for p in [*chosen, *best, *stated])
     unset: dict[str, str] = {}
     warnings: list[str] = []
     flatness: list[Flatness] = []

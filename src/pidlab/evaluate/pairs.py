@@ -24,7 +24,7 @@ def feature_pairs(sample: Sample, correlation: Mapping[str, Array]) -> tuple[Fea
         sample: the test sample.
         correlation: class to the linear correlation (d, d) of the features, NaN where it is undefined.
     """
-    edges = [robust_edges(column, _BINS) for column in sample.x.T]
+    edges = [robust_edges(column, _BINS) for column in sample.x.T[: len(sample.features)]]
     return tuple(_pair(sample, i, j, edges[i], edges[j]) for i, j in _chosen(len(sample.features), correlation))
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from pidlab import __version__
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import json_value
+from pidlab.models.fold import FoldModel
+from pidlab.models.model import Model
 from pidlab.models.registry import MODEL_TYPES
 from pidlab.runs.bundle import Bundle
 
@@ -23,6 +25,8 @@ def choose(bundle: Bundle, models: Sequence[str], format: str) -> tuple[list[str
     loaded = bundle.models
     kinds = {name for name, kind in MODEL_TYPES.items() if format in kind.exports}
     fits = [name for name in models if loaded[name].kind in kinds and not loaded[name].per_point_cuts]
+    if format == "xgboost":  # which holds trees on features alone
+        fits = [name for name in fits if _is_plain(loaded[name])]
     others = [name for name in models if name not in fits]
     if not others:
         return fits, ""
@@ -32,12 +36,19 @@ def choose(bundle: Bundle, models: Sequence[str], format: str) -> tuple[list[str
     return fits, f"Left out: {', '.join(others)} ({format} takes {', '.join(sorted(kinds))})."
 
 
+def _is_plain(model: Model) -> bool:
+    """Returns whether a model reads features of the configuration only, and is one for all candidates."""
+    return all(isinstance(fitted, FoldModel) and not fitted.band_columns for fitted in model.fitted)
+
+
 def _reason(bundle: Bundle, name: str) -> str:
     model = bundle.models[name]
     if not model.fitted:
         return f"{name!r} is an expression (type {model.kind}), export it as cuts or header"
     if model.per_point_cuts:
         return f"{name!r} has no score but a box for each working point, export it as cuts or header"
+    if not _is_plain(model):
+        return f"{name!r} has categories or reads numbers of sigmas of a band, export it as onnx or header"
     return f"{name!r} is of type {model.kind}"
 
 
@@ -50,7 +61,8 @@ def description(bundle: Bundle, name: str) -> dict[str, Any]:
         "features": [
             {"name": feature.name, "expression": located.expression.text, "missing": feature.missing}
             for feature, located in recipe.features
-        ],
+        ]
+        + [{"name": text, "expression": text, "missing": []} for text, _ in recipe.conditions],
         "classes": list(recipe.classes),
         "signal": recipe.classes[recipe.signal],
         "thresholds": {d.name: d.threshold for d in decisions},

@@ -17,9 +17,11 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.export.parity import Exported, ParityEvents
 from pidlab.expressions import parse, selects
 from pidlab.expressions.tokens import tokens
-from pidlab.models.model import Model
+from pidlab.models.categories import Category, CategoryModel
+from pidlab.models.fold import FoldModel
 from pidlab.preprocess.features import missing_values
-from pidlab.runs.bundle import Bundle, Decision
+from pidlab.preprocess.recipe import Recipe
+from pidlab.runs.bundle import Bundle
 
 _TOO_LARGE = 3.4028235677973366e38  # from here on a double is infinite as a float
 
@@ -47,15 +49,25 @@ def cut_strings(bundle: Bundle, name: str) -> Iterator[tuple[str, str]]:
     recipe, model = bundle.recipe, bundle.models[name]
     aliases = dict(recipe.loaded.config.data.aliases)
     has_boxes = model.kind == "cuts" and len(model.fitted) == 1 and model.calibration is None
+    fitted = model.fitted[0] if has_boxes else None
     for number, decision in enumerate(bundle.decisions[name]):
         if model.fixed_cut:
             terms = [_whole(recipe.expression_models[name].expression.text, aliases)]
-        elif has_boxes and decision.flat is None:
-            terms = list(_faces(model, number, decision, aliases))
+        elif isinstance(fitted, FoldModel) and decision.flat is None:
+            cuts: Any = fitted.estimator
+            target = model.per_point_cuts[number][1] if model.per_point_cuts else None
+            box = cuts.threshold_box(decision.threshold) if target is None else cuts.box(target)
+            terms = list(_faces(recipe, fitted, box, aliases))
+        elif isinstance(fitted, CategoryModel) and decision.flat is None:
+            boxes = fitted.boxes(decision.threshold)
+            if boxes is None:
+                continue
+            can_overlap = recipe.loaded.config.models[name].categories_are_stated
+            terms = [_in_categories(recipe, boxes, aliases, can_overlap=can_overlap)]
         else:
             continue
-        cuts = [_whole(located.expression.text, aliases) for _, located in recipe.selection]
-        yield decision.name, " && ".join([*cuts, *terms]) or "1"
+        selection = [_whole(located.expression.text, aliases) for _, located in recipe.selection]
+        yield decision.name, " && ".join([*selection, *terms]) or "1"
 
 
 def with_aliases(text: str, aliases: Mapping[str, str]) -> str:
@@ -75,16 +87,26 @@ def _whole(text: str, aliases: Mapping[str, str]) -> str:
     return text if is_name else f"({text})"
 
 
-def _faces(model: Model, number: int, decision: Decision, aliases: Mapping[str, str]) -> Iterator[str]:
-    """Yields the terms of the box of one working point."""
-    fitted = model.fitted[0]
-    cuts: Any = fitted.estimator
-    box = cuts.box(model.per_point_cuts[number][1]) if model.per_point_cuts else cuts.threshold_box(decision.threshold)
+def _in_categories(
+    recipe: Recipe, boxes: Sequence[tuple[Category, Any]], aliases: Mapping[str, str], *, can_overlap: bool
+) -> str:
+    """Returns the boxes of all categories as one condition; of conditions that overlap the first counts."""
+    texts = [text for text, _ in recipe.conditions]
+    terms, others = [], ""
+    for category, box in boxes:
+        condition = _whole(texts[category.column - len(recipe.features)], aliases)
+        terms.append(" && ".join([f"{others}{condition}", *_faces(recipe, category.model, box, aliases)]))
+        others += f"!{condition} && " if can_overlap else ""
+    return f"({' || '.join(f'({term})' for term in terms)})"
+
+
+def _faces(recipe: Recipe, fitted: FoldModel, box: Any, aliases: Mapping[str, str]) -> Iterator[str]:
+    """Yields the terms of a box of features."""
     if np.any(box.low >= box.high):
         yield "0"
         return
     for column, low, high in zip(fitted.columns, box.low, box.high, strict=True):
-        feature, located = model.recipe.features[column]
+        feature, located = recipe.features[column]
         name = _whole(located.expression.text, aliases)
         if np.isinf(low) and np.isinf(high):
             continue

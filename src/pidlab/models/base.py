@@ -56,6 +56,16 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         return False
 
     @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the m further numbers that `outputs` gives of each candidate, such as "nsigma"."""
+        return ()
+
+    @property
+    def fixed_points(self) -> tuple[tuple[str, float], ...]:
+        """Name and threshold of each working point that the model itself defines, such as ("sigma3", -3.0)."""
+        return ()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of its results must know about its training, in sentences."""
         return ()
@@ -84,6 +94,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns (n, k) float32 scores of unchecked X, for decisions: larger means more like that class."""
         return np.asarray(self.predict_proba(X), dtype=np.float32)
+
+    def outputs(self, X: FloatArray) -> NDArray[np.float32]:
+        """Returns (n, m) float32, the numbers of `output_names` for unchecked X."""
+        return np.empty((len(X), 0), np.float32)
 
     def save(self, directory: Path) -> None:
         """Writes everything that `load` needs into an existing directory, as JSON, safetensors or UBJ."""

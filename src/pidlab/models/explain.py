@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,8 +13,10 @@ from pidlab.evaluate.importance import measure_importance
 from pidlab.evaluate.pairs import rounded
 from pidlab.evaluate.results import Explained, Histogram, Importance, ModelResult, TreeNode
 from pidlab.evaluate.robustness import reduced
-from pidlab.models.model import Model, Scores
-from pidlab.sample import FloatArray, Sample
+from pidlab.models.categories import parts_of
+from pidlab.models.fold import FoldModel, Scores
+from pidlab.models.model import Model
+from pidlab.sample import FloatArray, IntArray, Sample
 from pidlab.split import fold_of
 
 # The contributions of one candidate take as long as hundreds of scores: with 1000 trees of depth 6 this many take 4 s.
@@ -58,14 +60,18 @@ def explained(
 
 
 def first_trees(model: Model) -> tuple[tuple[str, tuple[TreeNode, ...]], ...]:
-    """Returns the first three trees of a model, no deeper than three splits; with folds those of the first fold model.
+    """Returns the first three trees of a model, no deeper than three splits; with folds those of the first fold model,
+    with categories those of the first category.
 
     Each comes with the class to whose margin it adds. It is empty for a model that has no trees to look at.
     """
-    if not model.fitted or not isinstance(model.fitted[0].estimator, _HasTrees):
+    if not model.fitted:
         return ()
-    fitted, classes = model.fitted[0], model.recipe.classes
-    names = [model.recipe.features[column][0].name for column in fitted.columns]
+    fitted, classes = parts_of(model.fitted[0])[0], model.recipe.classes
+    if not isinstance(fitted.estimator, _HasTrees):
+        return ()
+    config = model.recipe.loaded.config
+    names = [*(model.recipe.features[column][0].name for column in fitted.columns), *config.band_features]
     found = []
     for margin, nodes in fitted.estimator.first_trees(_N_TREES, _DEEPEST):
         named = [{**node, "feature": "" if node["feature"] < 0 else names[node["feature"]]} for node in nodes]
@@ -78,50 +84,56 @@ def scaled_inputs(models: Iterable[Model], sample: Sample) -> dict[str, dict[str
 
     With folds, a candidate is scaled by the model that never saw it. Empty if no model scales its features.
     """
-    model = next((m for m in models if m.fitted and m.fitted[0].scaler is not None), None)
+    model = next((m for m in models if m.fitted and parts_of(m.fitted[0])[0].scaler is not None), None)
     if model is None or model.recipe.loaded.config.scaling == "none":
         return {}
-    columns = model.fitted[0].columns
+    columns = parts_of(model.fitted[0])[0].columns
     x = np.full((len(sample), len(columns)), np.nan)
-    folds = _folds(model, sample)
-    for i, fitted in enumerate(model.fitted):
-        rows = np.flatnonzero(folds == i)
-        if fitted.scaler is not None and len(rows):
-            x[rows] = fitted.scaler.transform(sample.x[np.ix_(rows, np.array(columns))])[:, : len(columns)]
+    for rows, fitted in _pieces(model, sample):
+        if fitted.scaler is not None:
+            x[rows] = fitted.scaler.transform(fitted.inputs(sample.x[rows]))[:, : len(columns)]
     return {
         sample.features[column]: histograms_by_class(x[:, j], sample, robust_edges(x[:, j]))
         for j, column in enumerate(columns)
     }
 
 
-def _folds(model: Model, sample: Sample) -> NDArray[np.int8]:
-    """Returns the (n,) number of the fold model that never saw each candidate; 0 without folds."""
-    if model.fold_seed is None:
-        return np.zeros(len(sample), np.int8)
-    return fold_of(sample.event, len(model.fitted), model.fold_seed)
+def _pieces(model: Model, sample: Sample) -> Iterator[tuple[IntArray, FoldModel]]:
+    """Yields rows of a sample with the fold model that never saw them, or with that of their category in it."""
+    folds = np.zeros(len(sample), np.int8)
+    if model.fold_seed is not None:
+        folds = fold_of(sample.event, len(model.fitted), model.fold_seed)
+    for i, fitted in enumerate(model.fitted):
+        rows = np.flatnonzero(folds == i)
+        if isinstance(fitted, FoldModel):
+            parts = [(rows, fitted)]
+        else:
+            places = fitted.places(sample.x[rows])
+            parts = [(rows[places == j], category.model) for j, category in enumerate(fitted.categories)]
+        yield from ((some, part) for some, part in parts if len(some))
 
 
 def contributions(model: Model, sample: Sample) -> tuple[FloatArray, Sample] | None:
     """Returns (n, d) exact contributions to the signal's margin, before any calibration, and their candidates.
 
-    With folds, a candidate is explained by the model that never saw it. A feature that the model does not read
-    contributes 0. Returns None if the model has no contributions or the sample no candidates.
+    With folds, a candidate is explained by the model that never saw it, with categories by that of its category. A
+    feature that the model does not read contributes 0; what a number of sigmas contributes belongs to the variable of
+    its band. Returns None if the model has no contributions or the sample no candidates.
     """
     if not len(sample) or not model.fitted:
         return None
-    folds = _folds(model, sample)
     result = np.zeros((len(sample), len(sample.features)))
-    for i, fold_model in enumerate(model.fitted):
-        if not isinstance(fold_model.estimator, _HasContributions):
+    for rows, fitted in _pieces(model, sample):
+        if not isinstance(fitted.estimator, _HasContributions):
             return None
-        rows, columns = np.flatnonzero(folds == i), np.array(fold_model.columns)
-        if len(rows):
-            scaler, x = fold_model.scaler, sample.x[np.ix_(rows, columns)]
-            parts = fold_model.estimator.contributions(x if scaler is None else scaler.transform(x))
-            if scaler is not None:  # what the absence of a value contributes belongs to its feature
-                for i_column, feature in enumerate(scaler.indicators):
-                    parts[:, :, feature] += parts[:, :, len(columns) + i_column]
-            # The margin of two classes is the log-odds of the second.
-            own = parts[:, sample.signal] if parts.shape[1] > 1 else parts[:, 0] * (1 if sample.signal == 1 else -1)
-            result[np.ix_(rows, columns)] = own[:, : len(columns)]
+        scaler, x = fitted.scaler, fitted.inputs(sample.x[rows])
+        columns = [*fitted.columns, *(band.columns[output] for band, output in fitted.band_columns)]
+        parts = fitted.estimator.contributions(x if scaler is None else scaler.transform(x))
+        if scaler is not None:  # what the absence of a value contributes belongs to its feature
+            for i_column, feature in enumerate(scaler.indicators):
+                parts[:, :, feature] += parts[:, :, len(columns) + i_column]
+        # The margin of two classes is the log-odds of the second.
+        own = parts[:, sample.signal] if parts.shape[1] > 1 else parts[:, 0] * (1 if sample.signal == 1 else -1)
+        for j, column in enumerate(columns):
+            result[rows, column] += own[:, j]
     return result, sample

@@ -1,16 +1,19 @@
-"""Training inputs: the features of a model, scaled, with the weights of training, and its validation set."""
+"""Training inputs: the columns that a model reads, scaled, with the weights of training, and its validation set."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.config.columns import own_column_names
 from pidlab.config.schema import Config, TrainableSpec
 from pidlab.errors import ModelError
 from pidlab.models.base import ValidationSet
-from pidlab.models.registry import MODEL_TYPES
+from pidlab.models.fold import BandColumn, FoldModel
+from pidlab.models.registry import MODEL_TYPES, Resources, build_estimator
 from pidlab.preprocess.scaling import Scaler, fit_scaler
 from pidlab.sample import FloatArray, IntArray, Sample
 
@@ -20,16 +23,18 @@ class TrainingInputs:
     """The input of one training.
 
     Attributes:
-        columns: indices of the features that the model reads.
-        names: names of these features.
-        scaler: scales the features and fills missing values; None if the features are used in their own units.
-        x: (n, d) features, scaled.
+        columns: indices of the columns of the sample that the model reads.
+        band_columns: the numbers of sigmas that it reads after them.
+        names: names of all these.
+        scaler: scales them and fills missing values; None if they are used in their own units.
+        x: (n, d) of them, scaled.
         y: (n,) classes.
         weight: (n,) weights, never negative.
         validation: None if a class is missing in the validation sample.
     """
 
     columns: tuple[int, ...]
+    band_columns: tuple[BandColumn, ...]
     names: tuple[str, ...]
     scaler: Scaler | None
     x: FloatArray
@@ -39,19 +44,31 @@ class TrainingInputs:
 
 
 def prepare(
-    spec: TrainableSpec, train: Sample, validation: Sample, config: Config, *, fills_missing: bool = False
+    name: str,
+    spec: TrainableSpec,
+    train: Sample,
+    validation: Sample,
+    config: Config,
+    resources: Resources,
+    *,
+    fills_missing: bool = False,
 ) -> TrainingInputs:
-    """Returns what the model of a section trains on; `validation` may be empty.
+    """Returns what the model `name` with the section `spec` trains on; `validation` may be empty.
 
-    With `fills_missing`, missing values are filled even if the features are not scaled.
+    Bands whose numbers of sigmas are features are fitted on `train` alone. With `fills_missing`, missing values are
+    filled even if the features are not scaled.
 
     Raises:
-        ModelError: a class has no positive weight.
+        ModelError: a class has no positive weight, or a band cannot be fitted.
     """
     train, validation = trainable(train, config), trainable(validation, config)
-    chosen = getattr(spec, "features", None) or train.features
-    columns = tuple(train.features.index(name) for name in chosen)
-    x, x_validation = train.x[:, list(columns)], validation.x[:, list(columns)]
+    own = own_column_names(config, name)
+    chosen = own or getattr(spec, "features", None) or [f.name for f in config.feature_list] + [*config.band_features]
+    plain = tuple(each for each in chosen if own or each not in config.band_features)
+    columns = tuple(train.features.index(each) for each in plain)
+    from_bands = [each for each in chosen if each not in plain]
+    band_columns = _fitted_bands(from_bands, train, validation, config, resources)
+    x, x_validation = (_read(sample, columns, band_columns) for sample in (train, validation))
     weight, scaler = training_weights(train, config), None
     scaled = getattr(spec, "scaled", MODEL_TYPES[spec.type].scaled)
     if scaled or fills_missing:
@@ -61,7 +78,33 @@ def prepare(
     validation_set = None
     if len(np.unique(validation.y)) == len(train.classes):
         validation_set = ValidationSet(x_validation, validation.y, training_weights(validation, config))
-    return TrainingInputs(columns, tuple(chosen), scaler, x, train.y, weight, validation_set)
+    return TrainingInputs(columns, band_columns, (*plain, *from_bands), scaler, x, train.y, weight, validation_set)
+
+
+def _read(sample: Sample, columns: tuple[int, ...], band_columns: tuple[BandColumn, ...]) -> FloatArray:
+    """Returns (n, d) what a model reads of a sample, not yet scaled."""
+    x = sample.x[:, list(columns)]
+    return np.column_stack([x, *(band.outputs(sample.x)[:, j] for band, j in band_columns)]) if band_columns else x
+
+
+def _fitted_bands(
+    names: list[str], train: Sample, validation: Sample, config: Config, resources: Resources
+) -> tuple[BandColumn, ...]:
+    """Returns the features of these names, which are numbers of sigmas, with their bands fitted on `train`."""
+    fitted: dict[str, FoldModel] = {}
+    columns = []
+    for name in names:
+        feature = config.band_features[name]
+        band, spec = str(feature.band), config.models[str(feature.band)]
+        assert isinstance(spec, TrainableSpec)
+        if band not in fitted:
+            inputs = prepare(band, spec, train, validation, config, resources)
+            estimator: Any = build_estimator(spec, inputs.names, train.signal, config.seed, resources)
+            estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation)
+            fitted[band] = FoldModel(inputs.columns, None, estimator)
+        variables = [text for place, text in spec.own_columns().items() if place[0] == "variables"]
+        columns.append(BandColumn(fitted[band], variables.index(feature.variable) if feature.variable else 0))
+    return tuple(columns)
 
 
 def training_weights(sample: Sample, config: Config) -> NDArray[np.float64]:

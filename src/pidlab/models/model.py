@@ -2,127 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.names import point_name
 from pidlab.config.schema import CutsModel, ImportedSpec
-from pidlab.errors import ModelError
 from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results import Training
-from pidlab.jsonfile import read_json, write_json
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
-from pidlab.models.registry import MODEL_TYPES, estimator_class
+from pidlab.models.categories import CategoryModel
+from pidlab.models.fold import FoldModel, HasBoxes, Scores
+from pidlab.models.registry import MODEL_TYPES
 from pidlab.preprocess.features import expression_scores, missing_values
 from pidlab.preprocess.recipe import Recipe
-from pidlab.preprocess.scaling import Scaler
 from pidlab.sample import BoolArray, FloatArray, Sample
 from pidlab.split import Keys, fold_of
-
-if TYPE_CHECKING:  # scikit-learn, which models that are expressions do not need
-    from pidlab.models.base import Classifier
-
-Scores = NDArray[np.float32]
-
-
-class _Box(Protocol):
-    def passes(self, X: FloatArray) -> BoolArray: ...
-
-    def cut_string(self, names: Sequence[str]) -> str: ...
-
-
-@runtime_checkable
-class _HasBoxes(Protocol):
-    """An estimator whose decisions are boxes: cuts, which are imported only when they are used."""
-
-    def box(self, efficiency: float) -> _Box: ...
-
-    def threshold_box(self, threshold: float) -> _Box: ...
-
-
-@dataclass(frozen=True, slots=True)
-class FoldModel:
-    """A trained estimator together with the choice and the scaling of its features.
-
-    Attributes:
-        columns: indices of the features that it reads.
-        scaler: scales the features and fills missing values; None if the features are used in their own units.
-        members_scatter: standard deviation of the probabilities of an ensemble's members, averaged over validation
-            candidates; 0 without members, and 0 for a model that was loaded from a run.
-    """
-
-    columns: tuple[int, ...]
-    scaler: Scaler | None
-    estimator: Classifier
-    members_scatter: float = 0.0
-
-    def scores(self, x: FloatArray) -> Scores:
-        """Returns the (n, k) scores of (n, d) features."""
-        if len(x) == 0:
-            return np.empty((0, len(self.estimator.classes_)), np.float32)
-        own = x if self.columns == tuple(range(x.shape[1])) else x[:, list(self.columns)]
-        return self.estimator.scores(self.scaler.transform(own) if self.scaler else own)
-
-    def decisions(self, x: FloatArray, efficiencies: Sequence[float]) -> Scores:
-        """Returns (n, p) decisions on (n, d) features: 1 if the cuts at an efficiency are passed, else 0."""
-        own = x[:, list(self.columns)]
-        assert isinstance(self.estimator, _HasBoxes)
-        boxes = [self.estimator.box(efficiency) for efficiency in efficiencies]
-        return np.stack([box.passes(own) for box in boxes], axis=1).astype(np.float32)
-
-    def save(self, directory: Path) -> None:
-        """Writes everything that `load` needs into a new directory."""
-        directory.mkdir(parents=True)
-        scaler = self.scaler.to_json() if self.scaler else None
-        write_json(directory / "input.json", {"columns": list(self.columns), "scaler": scaler})
-        self.estimator.save(directory)
-
-    @classmethod
-    def load(cls, directory: Path, kind: str) -> FoldModel:
-        """Reads a model of type `kind` that `save` wrote.
-
-        Raises:
-            ModelError: a file is missing, damaged, or of another model.
-        """
-        path = directory / "input.json"
-        content = read_json(path)
-        try:
-            columns, scaler = tuple(content["columns"]), content["scaler"]
-            if not columns or any(type(column) is not int for column in columns) or len(set(columns)) < len(columns):
-                raise ValueError("the features are damaged")
-            fitted_scaler = None if scaler is None else Scaler.from_json(scaler)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: does not say what the model reads ({error}); make the run again") from error
-        return cls(columns, fitted_scaler, estimator_class(kind).load(directory))
-
-    def check(self, directory: Path, n_features: int, n_classes: int, signal: int) -> None:
-        """Checks that the files of a model agree with each other and with the configuration of the run.
-
-        Raises:
-            ModelError: they are of different models.
-        """
-        d, own = len(self.columns), self.estimator
-        n = d if self.scaler is None else d + len(self.scaler.indicators)
-        takes = getattr(own, "n_features_in_", n)
-        if not all(0 <= column < n_features for column in self.columns):
-            wrong = f"reads the features {self.columns}, and the run has {n_features}"
-        elif self.scaler is not None and len(self.scaler.knots) != d:
-            wrong = f"scales {len(self.scaler.knots)} features, and reads {d}"
-        elif takes != n:
-            wrong = f"takes {takes} columns, and {n} are given to it"
-        elif list(own.classes_) != list(range(n_classes)):
-            wrong = f"knows the classes {list(own.classes_)[:20]}, and the run has {n_classes}"
-        elif getattr(own, "signal", signal) != signal:
-            wrong = f"takes class {own.signal} for the signal, and the run class {signal}"
-        else:
-            return
-        raise ModelError(f"{directory}: the model {wrong}; its files are not of one run: make the run again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +41,7 @@ class Model:
     name: str
     kind: str
     recipe: Recipe
-    fitted: tuple[FoldModel, ...]
+    fitted: tuple[FoldModel | CategoryModel, ...]
     fold_seed: int | None
     training: Training | None
     calibration: Calibrator | None = None
@@ -150,7 +50,7 @@ class Model:
     @property
     def probability(self) -> bool:
         """Whether scores lie in [0, 1] and are decided at `evaluate.threshold`; otherwise they may take any value."""
-        return self.fitted[0].estimator.probability if self.fitted else self.fixed_cut
+        return self.fitted[0].probability if self.fitted else self.fixed_cut
 
     @property
     def ranks_only(self) -> bool:
@@ -160,7 +60,7 @@ class Model:
     @property
     def one_sided(self) -> bool:
         """Whether only the signal has a score of its own."""
-        return len(self.recipe.classes) == 2 or not self.fitted or self.fitted[0].estimator.one_sided
+        return len(self.recipe.classes) == 2 or not self.fitted or self.fitted[0].one_sided
 
     @property
     def fixed_cut(self) -> bool:
@@ -210,22 +110,56 @@ class Model:
         """
         if not self.fitted:
             return self._expression_scores(columns, len(x))
+        return self._by_fold(self._scores_by, x, event, known, fold_offset)
+
+    @property
+    def fixed_points(self) -> tuple[tuple[str, float], ...]:
+        """Name and threshold of each working point that the model itself defines."""
+        return self.fitted[0].fixed_points if self.fitted else ()
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the m further numbers that the model gives of each candidate."""
+        return self.fitted[0].output_names if self.fitted else ()
+
+    def outputs_of(
+        self, x: FloatArray, event: Keys | None = None, known: BoolArray | None = None, fold_offset: int = 0
+    ) -> NDArray[np.float32]:
+        """Returns (n, m) float32, the numbers of `output_names` for rows of any file; arguments as in `scores_of`."""
+        if not self.output_names:
+            return np.empty((len(x), 0), np.float32)
+        return self._by_fold(lambda model, rows: model.outputs(rows), x, event, known, fold_offset)
+
+    def _by_fold(
+        self,
+        numbers: Callable[[FoldModel | CategoryModel, FloatArray], NDArray[np.float32]],
+        x: FloatArray,
+        event: Keys | None,
+        known: BoolArray | None,
+        fold_offset: int,
+    ) -> NDArray[np.float32]:
+        """Returns (n, m) `numbers` of the rows, each by the fold model that may score it, or as the mean over all."""
         if len(self.fitted) == 1:
-            return self._scores_by(self.fitted[0], x)
+            return numbers(self.fitted[0], x)
         folds = np.full(len(x), -1, np.int8)
         if event is not None and self.fold_seed is not None:
             folds = (fold_of(event, len(self.fitted), self.fold_seed) + fold_offset) % len(self.fitted)
             folds = folds if known is None else np.where(known, folds, -1)
-        result = np.empty((len(x), len(self.recipe.classes) + len(self.per_point_cuts)), np.float32)
-        for fold in np.unique(folds):
+        parts = {}
+        for fold in np.unique(folds) if len(x) else [0]:
             rows = np.flatnonzero(folds == fold)
             models = self.fitted if fold < 0 else (self.fitted[fold],)
-            result[rows] = np.mean([self._scores_by(model, x[rows]) for model in models], axis=0)
+            parts[fold] = rows, np.mean([numbers(model, x[rows]) for model in models], axis=0)
+        width = next(iter(parts.values()))[1].shape[1]
+        result = np.empty((len(x), width), np.float32)
+        for rows, found in parts.values():
+            result[rows] = found
         return result
 
-    def _scores_by(self, model: FoldModel, x: FloatArray) -> Scores:
+    def _scores_by(self, model: FoldModel | CategoryModel, x: FloatArray) -> Scores:
         if not self.per_point_cuts:
             return self.calibration.apply(model.scores(x)) if self.calibration else model.scores(x)
+        assert isinstance(model, FoldModel)
         decisions = model.decisions(x, [efficiency for _, efficiency in self.per_point_cuts])
         return np.asarray(with_decisions(decisions, len(self.recipe.classes), self.recipe.signal), np.float32)
 
@@ -240,11 +174,14 @@ class Model:
         """
         if self.fixed_cut:
             return self.recipe.expression_models[self.name].expression.text
-        if len(self.fitted) != 1 or not isinstance(self.fitted[0].estimator, _HasBoxes):
+        if len(self.fitted) != 1:
             return ""
-        cuts = self.fitted[0].estimator
+        fitted = self.fitted[0]
+        if not isinstance(fitted, FoldModel) or not isinstance(fitted.estimator, HasBoxes):
+            return ""
+        cuts = fitted.estimator
         box = cuts.box(self.per_point_cuts[number][1]) if self.per_point_cuts else cuts.threshold_box(threshold)
-        used = [self.recipe.features[j] for j in self.fitted[0].columns]
+        used = [self.recipe.features[j] for j in fitted.columns]
         names = [_as_operand(located.expression.text) for _, located in used]
         terms = box.cut_string(names).split(" && ")
         for (feature, _), name in zip(used, names, strict=True):
@@ -269,9 +206,10 @@ class Model:
         config = recipe.loaded.config
         spec = config.models[name]
         n = 0 if name in recipe.expression_models else 1 if isinstance(spec, ImportedSpec) else config.folds or 1
-        fitted = tuple(FoldModel.load(directory / f"fold{i}", spec.type) for i in range(n))
+        kind = CategoryModel if spec.categories else FoldModel
+        fitted = tuple(kind.load(directory / f"fold{i}", spec.type) for i in range(n))
         for i, model in enumerate(fitted):
-            model.check(directory / f"fold{i}", len(recipe.features), len(recipe.classes), recipe.signal)
+            model.check(directory / f"fold{i}", recipe.n_columns, len(recipe.classes), recipe.signal)
         fold_seed = config.split.seed if n > 1 else None
         calibration = load_calibration(directory)
         if calibration is not None:

@@ -264,4 +264,6 @@ def build_estimator(
         "allowed": resources.allow_import,
     }
     taken = inspect.signature(estimator).parameters
+    if spec.categories or "by" not in taken:  # a band itself has a group for each value of an integer
+        options.pop("by", None)
     return estimator(**options, **{name: value for name, value in surroundings.items() if name in taken})

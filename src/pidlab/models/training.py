@@ -15,11 +15,13 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.results import Training
 from pidlab.models.base import Progress
 from pidlab.models.calibration import fit_calibration
+from pidlab.models.categories import CategoryModel, fitted_category
 from pidlab.models.external.loading import open_model, takes_missing
 from pidlab.models.external.notes import notes_of
+from pidlab.models.fold import FoldModel
 from pidlab.models.inputs import TrainingInputs, prepare, trainable, training_weights
-from pidlab.models.model import FoldModel, Model
-from pidlab.models.registry import GivenEstimator, Resources, build_estimator
+from pidlab.models.model import Model
+from pidlab.models.registry import MODEL_TYPES, Resources, build_estimator
 from pidlab.preprocess.recipe import Recipe
 from pidlab.sample import Sample
 
@@ -51,7 +53,7 @@ def fit_model(
             notes = notes_of(columns, estimator, next(iter(parts))[0])
             return Model(name, spec.type, recipe, (FoldModel(columns, None, estimator),), None, None, notes=notes)
         assert isinstance(spec, TrainableSpec)
-        fitted = fit_parts(spec, parts, config, resources, progress, resources.objects.get(name))
+        fitted = fit_parts(name, spec, parts, recipe, resources, progress)
     except ModelError as error:
         raise ModelError(f"models.{name}: {error}") from error
     except (MemoryError, RuntimeError) as error:  # torch raises a RuntimeError if memory runs out
@@ -62,7 +64,7 @@ def fit_model(
             f"models.{name}: training needs more memory than there is ({message[-160:] or 'out of memory'}); "
             "take a smaller model, or fewer events"
         ) from error
-    histories = [model.estimator.history_ for model in fitted]
+    histories = [model.history for model in fitted]
     epochs = max((len(values) for history in histories for values in history.values()), default=0)
     training = Training(time.perf_counter() - start, epochs, histories[0])
     fold_seed = config.split.seed if config.folds else None
@@ -70,18 +72,61 @@ def fit_model(
 
 
 def fit_parts(
+    name: str,
     spec: TrainableSpec,
     parts: Iterable[tuple[Sample, Sample]],
+    recipe: Recipe,
+    resources: Resources,
+    progress: Progress | None,
+) -> tuple[FoldModel | CategoryModel, ...]:
+    """Trains the model `name` on each (train, validation) pair, a model for each category if there are some.
+
+    Raises:
+        ModelError: it cannot be trained or calibrated.
+    """
+    pairs, config = list(parts), recipe.loaded.config
+    if not spec.categories:
+        return fit_pairs(name, spec, pairs, config, resources, progress)
+    texts = [text for text, _ in recipe.conditions]
+    columns = [len(recipe.features) + texts.index(text) for text in spec.categories.values()]
+    within = [tuple(each.take(each.x[:, j] > 0) for each in pair) for pair in pairs for j in columns]
+    for number, (train, _) in enumerate(within):
+        if len(np.unique(train.y)) < len(train.classes):
+            missing = next(c for i, c in enumerate(train.classes) if i not in train.y)
+            category = list(spec.categories)[number % len(columns)]
+            raise ModelError(f"the category {category!r} has no training event of the class {missing!r}")
+    fitted = iter(fit_pairs(name, spec, [(a, b) for a, b in within], config, resources, progress))
+    probability = MODEL_TYPES[spec.type].probability
+    found = []
+    for train, validation in pairs:
+        decides = trainable(validation if len(validation) else train, config)
+        weight = training_weights(decides, config)
+        categories = []
+        for category, column in zip(spec.categories, columns, strict=True):
+            rows = np.flatnonzero(decides.x[:, column] > 0)
+            given = decides.x[rows], decides.y[rows], weight[rows], decides.signal
+            model = next(fitted)
+            categories.append(
+                fitted_category(category, column, model, *given, probability=probability and model.probability)
+            )
+        found.append(CategoryModel(tuple(categories), train.signal))
+    return tuple(found)
+
+
+def fit_pairs(
+    name: str,
+    spec: TrainableSpec,
+    pairs: Sequence[tuple[Sample, Sample]],
     config: Config,
     resources: Resources,
     progress: Progress | None,
-    given: GivenEstimator | None = None,
 ) -> tuple[FoldModel, ...]:
     """Trains one model on each (train, validation) pair; the networks of several pairs are trained together."""
-    pairs = list(parts)
     if len(pairs) == 1 or not isinstance(spec, MlpModel):
-        return tuple(fit(spec, train, validation, config, resources, progress, given) for train, validation in pairs)
-    inputs = [prepare(spec, train, validation, config) for train, validation in pairs]
+        return tuple(fit(name, spec, *pair, config, resources, progress) for pair in pairs)
+    inputs = [prepare(name, spec, *pair, config, resources) for pair in pairs]
+    if len({each.x.shape[1] for each in inputs}) > 1:  # a feature is missing in some of the pairs only
+        return tuple(fit(name, spec, *pair, config, resources, progress) for pair in pairs)
     tables = [(t.x, t.y, t.weight) for each in inputs for t in (each, each.validation) if t is not None]
     ends = np.cumsum([len(y) for _, y, _ in tables]).tolist()
     rows = iter(np.arange(first, last) for first, last in zip([0, *ends], ends, strict=False))
@@ -93,28 +138,28 @@ def fit_parts(
 
 
 def fit(
+    name: str,
     spec: TrainableSpec,
     train: Sample,
     validation: Sample,
     config: Config,
     resources: Resources,
     progress: Progress | None,
-    given: GivenEstimator | None = None,
 ) -> FoldModel:
     """Trains one model on `train`; `validation`, which may be empty, decides when to stop.
 
     Args:
-        spec: the section of the model.
+        name: the model.
+        spec: its section.
         train, validation: the samples.
         config: the configuration.
-        resources: what training may use.
+        resources: what training may use, with the estimator if it was given as an object.
         progress: is told of the progress.
-        given: the estimator, if it was given as an object.
     """
-    fills_missing = False
+    fills_missing, given = False, resources.objects.get(name)
     if isinstance(spec, SklearnModel):
         fills_missing = not (given.takes_missing if given else takes_missing(spec, resources.allow_import))
-    inputs = prepare(spec, train, validation, config, fills_missing=fills_missing)
+    inputs = prepare(name, spec, train, validation, config, resources, fills_missing=fills_missing)
     targets = config.evaluate.working_points
     estimator: Any = build_estimator(spec, inputs.names, train.signal, config.seed, resources, targets, given)
     estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation, progress=progress)
@@ -129,15 +174,16 @@ def _fold_model(spec: TrainableSpec, inputs: TrainingInputs, estimator: Any) -> 
     if isinstance(spec, MlpModel) and len(estimator.networks_) > 1:
         x = inputs.x if inputs.validation is None else inputs.validation.x
         scatter = float(estimator.spread(x[:_N_COMPARED]).mean())
-    return FoldModel(inputs.columns, inputs.scaler, estimator, scatter)
+    return FoldModel(inputs.columns, inputs.scaler, estimator, scatter, inputs.band_columns)
 
 
-def _notes(spec: TrainableSpec, fitted: Sequence[FoldModel]) -> tuple[str, ...]:
+def _notes(spec: TrainableSpec, fitted: Sequence[FoldModel | CategoryModel]) -> tuple[str, ...]:
     """Returns what a reader of the results must know about the training, in sentences."""
-    notes = list(dict.fromkeys(note for model in fitted for note in model.estimator.notes))
-    if isinstance(spec, CutsModel) and spec.nested:
-        notes += _nesting_note([model.estimator for model in fitted])
-    scatter = float(np.mean([model.members_scatter for model in fitted]))
+    notes = list(dict.fromkeys(note for model in fitted for note in model.notes))
+    single = [model for model in fitted if isinstance(model, FoldModel)]
+    if isinstance(spec, CutsModel) and spec.nested and single:
+        notes += _nesting_note([model.estimator for model in single])
+    scatter = float(np.mean([model.members_scatter for model in single])) if single else 0.0
     if scatter:
         notes.append(f"The members' probabilities scatter by {scatter:.2g} (mean standard deviation on validation).")
     return tuple(notes)

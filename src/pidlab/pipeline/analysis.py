@@ -33,7 +33,8 @@ from pidlab.evaluate.results import (
     Scoring,
 )
 from pidlab.models.explain import explained, first_trees, scaled_inputs
-from pidlab.models.model import Model, Scores
+from pidlab.models.fold import Scores
+from pidlab.models.model import Model
 from pidlab.models.registry import Resources
 from pidlab.models.training import calibrated, fit_model
 from pidlab.pipeline.prepare import Prepared, prepare
@@ -56,6 +57,7 @@ class Analysis:
         recipe: with features that float32 cannot tell apart as differences.
         scored: the n candidates without their features, which take most of the memory.
         scores: model to the (n, k) scores of all candidates; with folds by the model that did not see them.
+        outputs: model to the (n, m) further numbers of all candidates, in the same way; m may be 0.
     """
 
     recipe: Recipe
@@ -63,6 +65,7 @@ class Analysis:
     models: Mapping[str, Model]
     scored: ScoredEvents
     scores: Mapping[str, Scores]
+    outputs: Mapping[str, NDArray[np.float32]]
     results: Results
 
 
@@ -98,7 +101,8 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     results = evaluate(recipe, events, parts, models, scores, notes)
     results = replace(results, notes=tuple(notes.sentences))
     scored = scored_events(recipe, events.sample, parts, scores)
-    return Analysis(recipe, events.inputs, models, scored, scores_of_all(scores, parts), results)
+    outputs = {name: model.outputs_of(events.sample.x, events.sample.event) for name, model in models.items()}
+    return Analysis(recipe, events.inputs, models, scored, scores_of_all(scores, parts), outputs, results)
 
 
 def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, watcher: Watcher) -> dict[str, Model]:
@@ -229,6 +233,7 @@ def measured(
         merit = Merit(spec.figure_of_merit, expected, config.evaluate.punzi)
     about |= {"fixed_cut": model.fixed_cut, "merit": merit, "balanced": config.balance == "equal"}
     about |= {"probability": model.probability, "ranks_only": model.ranks_only, "notes": model.notes}
+    about["fixed_points"] = model.fixed_points
     about["calibration"] = model.calibration.method if model.calibration else "none"
     return evaluate_model(model.name, model.kind, scores, samples, config.evaluate, **about)
 

@@ -117,7 +117,7 @@ def write_run(
     with watcher.task("figures and report", 0):
         write_record(folder, done.results, bundle, manifest, worker, figures=figures)
     watcher.stage("apply")
-    write_run_friends(bundle, done.inputs, done.scored, done.scores, folder / "friends", watcher)
+    write_run_friends(bundle, done.inputs, done.scored, done.scores, done.outputs, folder / "friends", watcher)
     seal(folder, manifest)
 
 

@@ -33,7 +33,8 @@ def missing_values(feature: Feature) -> tuple[float, ...]:
 
 
 def feature_columns(recipe: Recipe, chunk: Chunk) -> list[NDArray[np.float64]]:
-    """Returns d arrays (n,) float64, the features; NaN where the value is one of the feature's `missing`."""
+    """Returns d + c arrays (n,) float64: the features, NaN where the value is one of the feature's `missing`, and the
+    conditions, 1 where they hold and 0 elsewhere."""
     columns = []
     for feature, located in recipe.features:
         values = evaluate(located.expression, chunk.arrays, chunk.n_rows)
@@ -41,11 +42,13 @@ def feature_columns(recipe: Recipe, chunk: Chunk) -> list[NDArray[np.float64]]:
         absent = [np.equal(values, code) for code in codes]
         column = np.asarray(values, np.float64)
         columns.append(np.where(np.logical_or.reduce(absent), np.nan, column) if codes else column)
+    for _, located in recipe.conditions:
+        columns.append(selects(located.expression, chunk.arrays, chunk.n_rows).astype(np.float64))
     return columns
 
 
 def feature_matrix(recipe: Recipe, chunk: Chunk) -> NDArray[np.float32]:
-    """Returns (n, d) float32, the features; NaN where a value is missing or not finite."""
+    """Returns (n, d + c) float32, the features and the conditions; NaN where a value is missing or not finite."""
     return single_matrix(feature_columns(recipe, chunk), chunk.n_rows)
 
 

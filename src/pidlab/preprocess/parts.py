@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.errors import DataError
+from pidlab.errors import ConfigError, DataError
 from pidlab.preprocess.data_checks import copies_across, equal_inputs, heavy_events, telling_features
 from pidlab.preprocess.events import Events, input_names
 from pidlab.preprocess.recipe import Recipe
@@ -17,6 +17,7 @@ from pidlab.read.inspection import find_codes, shortest
 from pidlab.sample import BoolArray, IntArray, Sample
 from pidlab.split import Part, fold_of, is_validation, split
 
+_THIN_CATEGORY = 500  # events of a class, of which about a tenth calibrate the score
 _N_LOOKED_AT = 100_000  # values of a feature among which codes are looked for
 
 
@@ -64,7 +65,8 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
             of a class.
     """
     sample, config = events.sample, recipe.loaded.config
-    _check_features(sample, watcher)
+    _check_features(sample, len(config.feature_list), watcher)
+    _check_categories(recipe, sample, watcher)
     _check_event_keys(recipe, sample)
     if not recipe.event_id:
         watcher.remark("Events are identified by file and entry number, since data.event_id names no branches.")
@@ -96,9 +98,10 @@ def _parts(recipe: Recipe, events: Events) -> Parts:
     return Parts(split(event, test, config.split.validation, config.split.seed), None, validation)
 
 
-def _check_features(sample: Sample, watcher: Watcher) -> None:
-    """Check that each feature has more than one value, and note values that look like codes for missing ones."""
-    for j, name in enumerate(sample.features):
+def _check_features(sample: Sample, n_listed: int, watcher: Watcher) -> None:
+    """Check that each of the `n_listed` features that the configuration lists has more than one value, and note values
+    that look like codes for missing ones."""
+    for j, name in enumerate(sample.features[:n_listed]):
         finite = sample.x[:, j][np.isfinite(sample.x[:, j])]
         if not len(finite):
             raise DataError(
@@ -112,6 +115,39 @@ def _check_features(sample: Sample, watcher: Watcher) -> None:
                 f"The feature {name!r} is {shortest(value)} in {share:.1%} of the events, far from all others; "
                 f"if that means not measured, say `missing: [{shortest(value)}]`."
             )
+
+
+def _check_categories(recipe: Recipe, sample: Sample, watcher: Watcher) -> None:
+    """Check that each event is in exactly one category of every model that has some, and note categories of few events.
+
+    Raises:
+        ConfigError: events are in no category, or in several.
+    """
+    texts = [text for text, _ in recipe.conditions]
+    mistakes = []
+    for model, spec in recipe.loaded.config.models.items():
+        if not spec.categories:
+            continue
+        inside = sample.x[:, [len(recipe.features) + texts.index(text) for text in spec.categories.values()]] > 0
+        n, total = inside.sum(axis=1), f"of the {len(sample):,} selected events"
+        key, names = ("models", model, "by"), ", ".join(spec.categories)
+        if n_outside := int((n == 0).sum()):
+            advice = "widen a condition, or leave these events out by a cut of the selection"
+            mistakes.append(recipe.loaded.mistake(key, f"{n_outside:,} {total} are in no category ({names}); {advice}"))
+        if n_several := int((n > 1).sum()):
+            pair = [name for name, hit in zip(spec.categories, inside[int(np.argmax(n > 1))], strict=True) if hit]
+            what = f"{n_several:,} {total} are in several categories, such as {pair[0]!r} and {pair[1]!r}"
+            mistakes.append(recipe.loaded.mistake(key, f"{what}; make the conditions exclude each other"))
+        for name, rows in zip(spec.categories, inside.T, strict=True):
+            counts = np.bincount(sample.y[rows], minlength=len(sample.classes))
+            fewest = int(np.argmin(counts))
+            if counts[fewest] < _THIN_CATEGORY:
+                watcher.note(
+                    f"models.{model}: the category {name!r} holds {counts[fewest]:,} events of the class "
+                    f"{sample.classes[fewest]!r} in all samples together, few to train and to calibrate on."
+                )
+    if mistakes:
+        raise ConfigError(mistakes)
 
 
 def _cautions(events: Events, parts: Parts) -> Iterator[str]:

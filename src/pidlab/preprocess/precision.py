@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.config.columns import read_by_models
 from pidlab.config.schema import CutsModel, OnnxModel, ScoreModel, TmvaModel
 from pidlab.expressions import evaluate, parse
 from pidlab.preprocess.features import missing_values, single_matrix, to_single
@@ -65,13 +66,14 @@ class FeatureColumns:
 def refined(recipe: Recipe, columns: FeatureColumns) -> tuple[Recipe, NDArray[np.float32], list[str]]:
     """Returns the recipe with shifted features, (n, d) float32 the features by it, and a sentence for each shift.
 
-    No feature is shifted if there is an imported model, which was trained on the features as they are.
+    No feature is shifted if there is an imported model, which was trained on the features as they are, nor one that a
+    model reads as its own: the formula of a band is one of the variable that the configuration states.
     """
     x = np.concatenate(columns.singles)
     config = recipe.loaded.config
     imported = [name for name, model in config.models.items() if isinstance(model, OnnxModel | TmvaModel)]
     shifts: dict[int, tuple[float, float]] = {}
-    sentences = []
+    sentences, readers = [], read_by_models(config)
     for j, (feature, located) in enumerate(recipe.features):
         values = columns.column(j)
         if values is None or (share := merged_share(values)) <= _MERGED:
@@ -79,8 +81,9 @@ def refined(recipe: Recipe, columns: FeatureColumns) -> tuple[Recipe, NDArray[np
         what = (
             f"float32, in which models compute, makes {share:.0%} of the different values of {feature.name!r} the same"
         )
-        if imported:
-            sentences.append(f"{what[0].upper()}{what[1:]}; it is left as it is for {', '.join(imported)}.")
+        needed = [*imported, *([readers[feature.name]] if feature.name in readers else [])]
+        if needed:
+            sentences.append(f"{what[0].upper()}{what[1:]}; it is left as it is for {', '.join(needed)}.")
             continue
         origin, unit = origin_and_unit(values)
         shifts[j] = origin, unit
@@ -172,8 +175,9 @@ def _with_shifts(recipe: Recipe, shifts: dict[int, tuple[float, float]]) -> Reci
         text = _text(located.expression.text, origin, unit)
         codes = [float(_shifted(np.array([code]), origin, unit)[0]) for code in missing_values(feature)]
         label = feature.label or ("" if set("$#") & set(feature.name) else _text(feature.name, origin, unit))
-        listed[j] = feature.model_copy(update={"expression": text, "missing": codes, "label": label})
-        features[j] = (listed[j], LocatedExpression(located.key, parse(text, aliases)))
+        shifted = feature.model_copy(update={"expression": text, "missing": codes, "label": label})
+        listed[int(located.key[1])] = shifted
+        features[j] = (shifted, LocatedExpression(located.key, parse(text, aliases)))
     by_name = {recipe.features[j][0].name: shift for j, shift in shifts.items()}
     models = {
         name: _cuts(model, by_name) if isinstance(model, CutsModel) else model for name, model in config.models.items()

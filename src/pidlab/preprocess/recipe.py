@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pidlab.config.columns import columns, conditions
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import KeyPath
 from pidlab.config.schema import ExpressionModel, Feature, ScoreModel
-from pidlab.config.stated import branch_mistakes, class_table, feature_key, spectator_keys
+from pidlab.config.stated import branch_mistakes, class_table, spectator_keys
 from pidlab.errors import ConfigError, UsageError
 from pidlab.expressions import Expression, parse
 from pidlab.read import Source, Table, absolute, find_sources, has_place, stem_of, with_friends
@@ -41,7 +42,9 @@ class Recipe:
         classes, signal: the names of the classes, and the index of the signal.
         class_rules: one rule for each class, in the same order.
         selection: the named cuts, in order.
-        features: each with its section of the configuration, which holds the values that mean "missing".
+        features: each with its section of the configuration, which holds the values that mean "missing"; first those
+            that the configuration lists, then what single models read besides.
+        conditions: text and expression of the conditions of categories, the last columns of a sample.
         spectators: columns kept for the evaluation, including the axes of maps and of flat working points.
         expression_models: name of an `expression` or `score` model to its expression.
         event_id: branches that identify an event; empty if the input and the entry number do.
@@ -54,6 +57,7 @@ class Recipe:
     class_rules: tuple[ClassRule, ...]
     selection: tuple[tuple[str, LocatedExpression], ...]
     features: tuple[tuple[Feature, LocatedExpression], ...]
+    conditions: tuple[tuple[str, LocatedExpression], ...]
     spectators: tuple[tuple[str, LocatedExpression], ...]
     expression_models: Mapping[str, LocatedExpression]
     event_id: tuple[str, ...]
@@ -61,11 +65,17 @@ class Recipe:
 
     def expressions(self, rules: Iterable[ClassRule] = ()) -> list[LocatedExpression]:
         """Returns the expressions needed to score rows and, with `rules`, to label, weigh and split them."""
-        scoring = [located for _, located in (*self.selection, *self.features)] + list(self.expression_models.values())
+        scoring = [located for _, located in (*self.selection, *self.features, *self.conditions)]
+        scoring += self.expression_models.values()
         labelling = [located for rule in rules for located in (rule.cut, rule.weight)]
         if not labelling:
             return scoring
         return scoring + labelling + [located for _, located in self.spectators] + ([self.test] if self.test else [])
+
+    @property
+    def n_columns(self) -> int:
+        """The number of columns of a sample: of features, and of conditions after them."""
+        return len(self.features) + len(self.conditions)
 
     @property
     def per(self) -> str | list[str] | None:
@@ -163,9 +173,8 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
         signal=list(config.classes).index(config.signal_class),
         class_rules=tuple(rule(index, name) for index, name in enumerate(config.classes)),
         selection=tuple((name, located(("selection", name), text)) for name, text in config.selection.items()),
-        features=tuple(
-            (f, located(feature_key(i, config.features[i]), f.expression)) for i, f in enumerate(config.feature_list)
-        ),
+        features=tuple((c.feature, located(c.key, c.feature.expression)) for c in columns(config)),
+        conditions=tuple((text, located(key, text)) for text, key in conditions(config).items()),
         spectators=tuple((name, located(key, name)) for name, key in spectator_keys(config).items()),
         expression_models={
             name: located(("models", name, "cut"), model.cut)

@@ -1,6 +1,11 @@
-"""Simulated samples: `shms` (spectrometer), `workshop` (toy with a known optimum), `nano` (jagged electrons)."""
+"""Simulated samples, by the names that the command line takes.
+
+`shms`: electrons and pions in a spectrometer. `workshop`: a toy with a known optimum. `nano`: jagged electrons.
+`tracks`: four species in three detectors, with densities that are known exactly.
+"""
 
 from pidlab.simulate.events import SimulatedCollection, SimulatedEvents, Simulation
+from pidlab.simulate.tracks import tracks_core, tracks_log_density, tracks_log_likelihoods
 from pidlab.simulate.workshop import gaussian_toy, log_likelihood_ratio
 from pidlab.simulate.write import SAMPLES, simulate
 
@@ -12,4 +17,7 @@ __all__ = [
     "gaussian_toy",
     "log_likelihood_ratio",
     "simulate",
+    "tracks_core",
+    "tracks_log_density",
+    "tracks_log_likelihoods",
 ]

@@ -22,7 +22,7 @@ from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results import Tuning
 from pidlab.measured import UNDEFINED, Measured
-from pidlab.models.model import FoldModel
+from pidlab.models.fold import FoldModel
 from pidlab.models.registry import Resources
 from pidlab.pipeline import preprocess
 from pidlab.plots.tuning import write_tuning

@@ -20,8 +20,8 @@ from pidlab.config.schema import MlpModel, TrainableSpec
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.ranking import Score, auc_influence
+from pidlab.models.fold import FoldModel
 from pidlab.models.inputs import TrainingInputs, prepare
-from pidlab.models.model import FoldModel
 from pidlab.models.registry import Resources, build_estimator
 from pidlab.models.training import fit
 from pidlab.progress import Task
@@ -124,7 +124,7 @@ class Bench:
             ModelError: the model cannot be trained.
         """
         spec, config = self.spec(parameters), self.loaded.config
-        return fit(spec, self.train, self.validation, config, self.resources, progress)
+        return fit(self.model, spec, self.train, self.validation, config, self.resources, progress)
 
     def spec(self, parameters: Mapping[str, Any]) -> TrainableSpec:
         """Returns the model's section of the configuration with these parameters."""
@@ -143,7 +143,7 @@ class Bench:
     @cached_property
     def prepared(self) -> TrainingInputs:
         """The input of networks, scaled once for all trials."""
-        return prepare(self.spec({}), self.train, self.validation, self.loaded.config)
+        return prepare(self.model, self.spec({}), self.train, self.validation, self.loaded.config, self.resources)
 
     def fingerprint(self, space: Mapping[str, str]) -> str:
         """Returns a hash of all that makes trials comparable: samples, training settings and search space."""
@@ -243,6 +243,6 @@ class Trials:
             if isinstance(network, ModelError):
                 reason = "" if i in lagging else str(network)
             elif i not in lagging:
-                value = bench.value(FoldModel(inputs.columns, inputs.scaler, network))
+                value = bench.value(FoldModel(inputs.columns, inputs.scaler, network, band_columns=inputs.band_columns))
             self._study.record(trial, seconds, value, reason)
             task.advance()

@@ -41,6 +41,12 @@ class ChosenPoint(NamedTuple):
     threshold: float
 
 
+def at_threshold(name: str, threshold: float, sample: ScoredSample) -> ChosenPoint:
+    """Returns a working point at a threshold that is given; its target is the efficiency that it has on `sample`."""
+    weight = np.where(sample.sample.is_signal, sample.sample.weight, 0.0)
+    return ChosenPoint(name, float(weight[passes(sample.score, threshold)].sum() / weight.sum()), threshold)
+
+
 def passes(score: Score, threshold: float) -> BoolArray:
     """Returns the decision (n,) score > threshold, both as float32; a candidate without a score does not pass."""
     return score > np.float32(threshold)

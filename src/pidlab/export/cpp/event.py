@@ -182,9 +182,13 @@ def features_text(bundle: Bundle, event: EventText) -> str:
             f"   {{ const auto value = {value}; x[{j}] = {missing}detail::narrowed(value); }}"
             f" // {cpp_comment(feature.name)}\n"
         )
-    n = len(bundle.recipe.features)
+    for i, (text, located) in enumerate(bundle.recipe.conditions, len(bundle.recipe.features)):
+        truth = event.truth(f"the condition {text!r}", located.expression)
+        lines.append(f"   x[{i}] = {truth} ? 1.0f : 0.0f; // {cpp_comment(text)}\n")
+    n = bundle.recipe.n_columns
+    further = ", and the conditions of categories, 1 where they hold" if bundle.recipe.conditions else ""
     return (
-        f"/// The {n} features, NaN where one is missing.\n"
+        f"/// The {len(bundle.recipe.features)} features, NaN where one is missing{further}.\n"
         f"inline std::array<float, {n}> features([[maybe_unused]] const Event& event)\n{{\n"
         f"   std::array<float, {n}> x;\n{''.join(lines)}   return x;\n}}\n"
     )

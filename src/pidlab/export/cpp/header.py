@@ -51,7 +51,7 @@ class Header:
         """Returns the expressions that score one model: the selection, and the features or its own expression."""
         recipe = self.bundle.recipe
         own = recipe.expression_models.get(name)
-        scored = [s for _, s in recipe.features] if own is None else [own]
+        scored = [s for _, s in (*recipe.features, *recipe.conditions)] if own is None else [own]
         return [s.expression for s in [*(s for _, s in recipe.selection), *scored]]
 
     def columns_of(self, name: str) -> dict[str, int]:
@@ -160,7 +160,7 @@ class Header:
 
     def _outputs(self) -> str:
         """Returns the function that hands a visitor every score and decision, each computed once."""
-        lines, n = "", len(self.bundle.recipe.features)
+        lines, n = "", self.bundle.recipe.n_columns
         for name in self.models:
             cpp_name, model = self.names[name], self.bundle.models[name]
             scored = f"detail::scores_{cpp_name}(event, {'x.data()' if model.fitted else 'nullptr'})"

@@ -10,8 +10,10 @@ import numpy as np
 from pidlab.errors import UsageError
 from pidlab.export.cpp.event import EventText
 from pidlab.export.cpp.text import number, records, table
-from pidlab.models.calibration import Calibrator, Temperature
-from pidlab.models.model import FoldModel, Model
+from pidlab.models.calibration import Calibrator, Isotonic, scale_and_offsets
+from pidlab.models.categories import CategoryModel
+from pidlab.models.fold import FoldModel
+from pidlab.models.model import Model
 from pidlab.models.registry import MODEL_TYPES, imported
 from pidlab.preprocess.scaling import Scaler
 
@@ -28,6 +30,9 @@ _ACTIVATIONS = {
 EstimatorWriter = Callable[[str, Any, str, int], tuple[str, str]]
 """Takes a name, an estimator and the C++ name and the length of its input; returns tables and the end of a function."""
 
+OutputWriter = Callable[[str, Any, str, int], tuple[str, str]]
+"""The same for a function that returns the further numbers of an estimator, those of `outputs`."""
+
 
 def model_text(name: str, model: Model, event: EventText) -> str:
     """Returns the function `scores_NAME(event, x)` and all that it uses; x is a pointer to the features.
@@ -35,21 +40,22 @@ def model_text(name: str, model: Model, event: EventText) -> str:
     Raises:
         UsageError: the model's type or its expression cannot be written in C++.
     """
-    n = n_scores(model)
-    head = f"inline std::array<float, {n}> scores_{name}("
+    k = n_scores(model)
+    head = f"inline std::array<float, {k}> scores_{name}("
     if not model.fitted:
         return f"{head}const Event& event, const float*)\n{{\n{_expression(model, event)}}}\n"
     if "header" not in MODEL_TYPES[model.kind].exports:
         others = "export it with --format onnx, or name the other models with --model"
         raise UsageError(f"models.{model.name}: a model of type {model.kind!r} has no C++; {others}")
     folds = [f"{name}_fold{i}" for i in range(len(model.fitted))]
-    text = "".join(_fold(fold, fitted, model) for fold, fitted in zip(folds, model.fitted, strict=True))
+    parts = zip(folds, model.fitted, strict=True)
+    text = "".join(_fold(n, f, model) if isinstance(f, FoldModel) else _categories(n, f, model) for n, f in parts)
     calls = [f"{fold}(x)" for fold in folds]
     if model.calibration is not None:
-        text += _calibration(f"calibrated_{name}", model.calibration, n)
+        text += _calibration(f"calibrated_{name}", model.calibration, k)
         calls = [f"calibrated_{name}({call})" for call in calls]
     if len(calls) > 1:
-        calls = [f"mean(std::array<std::array<float, {n}>, {len(calls)}>{{{{{', '.join(calls)}}}}})"]
+        calls = [f"mean(std::array<std::array<float, {k}>, {len(calls)}>{{{{{', '.join(calls)}}}}})"]
     return f"{text}{head}const Event&, const float* x)\n{{\n   return {calls[0]};\n}}\n"
 
 
@@ -73,8 +79,10 @@ def _expression(model: Model, event: EventText) -> str:
 
 def _calibration(name: str, calibration: Calibrator, n: int) -> str:
     """Returns the function `NAME(scores)` of a calibration."""
-    if isinstance(calibration, Temperature):
-        tables, body = "", f"   return at_temperature(scores, {number(calibration.temperature)});\n"
+    if not isinstance(calibration, Isotonic):
+        scale, offsets = scale_and_offsets(calibration, n)
+        tables = table(f"{name}_offsets", np.array(offsets))
+        body = f"   return vector_scaled(scores, {number(scale)}, {name}_offsets);\n"
     else:
         tables, heights = "", []
         for column, x, y in zip(calibration.columns, calibration.x, calibration.y, strict=True):
@@ -82,6 +90,9 @@ def _calibration(name: str, calibration: Calibrator, n: int) -> str:
             heights.append(f"mapped({name}_x{column}, {name}_y{column}, scores[{column}])")
         one, other = "static_cast<float>(height)", "static_cast<float>(1 - height)"
         pair = f"{other}, {one}" if calibration.columns[0] == 1 else f"{one}, {other}"
+        if n > 2:
+            missing = "std::numeric_limits<float>::quiet_NaN()"
+            pair = ", ".join(one if k == calibration.columns[0] else missing for k in range(n))
         body = f"   const double height = {heights[0]};\n   return {{{{{pair}}}}};\n"
         if len(heights) > 1:
             body = f"   return shares(std::array<double, {n}>{{{{{', '.join(heights)}}}}});\n"
@@ -89,10 +100,37 @@ def _calibration(name: str, calibration: Calibrator, n: int) -> str:
     return f"{tables}inline {kind} {name}(const {kind}& scores)\n{{\n{body}}}\n"
 
 
+def _categories(name: str, fitted: CategoryModel, model: Model) -> str:
+    """Returns the function `NAME(x)` of the categories of a fold: the calibrated scores of the one that x is in."""
+    n, text, lines = n_scores(model), "", []
+    for category in fitted.categories:
+        own = f"{name}_in_{category.name}"
+        text += _fold(own, category.model, model) + _calibration(f"calibrated_{own}", category.calibration, n)
+        lines.append(f"   if (x[{category.column}] > 0) return calibrated_{own}({own}(x));\n")
+    lines.append(f"   return nothing<{n}>();\n")
+    return f"{text}inline std::array<float, {n}> {name}(const float* x)\n{{\n{''.join(lines)}}}\n"
+
+
+def _band_columns(name: str, fitted: FoldModel) -> tuple[str, list[str]]:
+    """Returns the functions of the bands of a fold model, and C++ for each of its numbers of sigmas."""
+    text, values, functions = "", [], dict[int, str]()
+    for band, output in fitted.band_columns:
+        if id(band) not in functions:
+            function = functions[id(band)] = f"{name}_band{len(functions)}"
+            write: OutputWriter = imported(MODEL_TYPES["band"].exports["header_outputs"])
+            own = f"   const float own[] = {{{', '.join(f'x[{j}]' for j in band.columns)}}};\n"
+            tables, body = write(function, band.estimator, "own", len(band.columns))
+            kind = f"std::array<float, {len(band.output_names)}>"
+            text += f"{tables}inline {kind} {function}(const float* x)\n{{\n{own}{body}}}\n"
+        values.append(f"{functions[id(band)]}(x)[{output}]")
+    return text, values
+
+
 def _fold(name: str, fitted: FoldModel, model: Model) -> str:
     """Returns the function `NAME(x)` of one fold model, which scales its features and applies the estimator."""
-    d = len(fitted.columns)
-    lines = [f"   const float own[] = {{{', '.join(f'x[{j}]' for j in fitted.columns)}}};\n"]
+    d = len(fitted.columns) + len(fitted.band_columns)
+    bands, sigmas = _band_columns(name, fitted)
+    lines = [f"   const float own[] = {{{', '.join([*(f'x[{j}]' for j in fitted.columns), *sigmas])}}};\n"]
     tables, source = "", "own"
     if fitted.scaler is not None:
         tables, scaled = _scaling(name, fitted.scaler)
@@ -104,7 +142,7 @@ def _fold(name: str, fitted: FoldModel, model: Model) -> str:
         write: EstimatorWriter = imported(MODEL_TYPES[model.kind].exports["header"])
         own_tables, body = write(name, fitted.estimator, source, d)
     signature = f"inline std::array<float, {n_scores(model)}> {name}(const float* x)"
-    return f"{tables}{own_tables}{signature}\n{{\n{''.join(lines)}{body}}}\n"
+    return f"{bands}{tables}{own_tables}{signature}\n{{\n{''.join(lines)}{body}}}\n"
 
 
 def _scaling(name: str, scaler: Scaler) -> tuple[str, list[str]]:

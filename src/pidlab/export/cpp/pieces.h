@@ -86,21 +86,20 @@ inline std::array<float, Classes> posterior(std::array<double, Classes> margins)
    return result;
 }
 
-/// Probabilities at another temperature: their logarithms are divided by it.
+/// Probabilities whose logarithms are multiplied by a factor and shifted by an offset for each class.
 template <std::size_t Classes>
-inline std::array<float, Classes> at_temperature(const std::array<float, Classes>& scores, double temperature)
+inline std::array<float, Classes>
+vector_scaled(const std::array<float, Classes>& scores, double scale, const double (&offsets)[Classes])
 {
    std::array<double, Classes> logarithms;
    for (std::size_t k = 0; k < Classes; ++k) {
       const double score = scores[k], smallest = std::numeric_limits<float>::denorm_min();
-      logarithms[k] = std::log(score < smallest ? smallest : score); // NaN stays NaN
+      logarithms[k] = scale * std::log(score < smallest ? smallest : score) + offsets[k]; // NaN stays NaN
    }
    if constexpr (Classes == 2)
-      return posterior(std::array<double, 1>{{(logarithms[1] - logarithms[0]) / temperature}});
-   else {
-      for (double& logarithm : logarithms) logarithm /= temperature;
+      return posterior(std::array<double, 1>{{logarithms[1] - logarithms[0]}});
+   else
       return posterior(logarithms);
-   }
 }
 
 /// The height of a broken line at a score; NaN stays NaN.

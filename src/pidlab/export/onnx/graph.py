@@ -24,11 +24,12 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.export.choice import choose, description
-from pidlab.export.onnx.models import calibrated, fitted_scores
+from pidlab.export.onnx.models import calibrated, scores_of
 from pidlab.export.onnx.nodes import GraphBuilder, onnx_package
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
 from pidlab.models.external.onnx.runtime import open_session
-from pidlab.models.model import Model, Scores
+from pidlab.models.fold import Scores
+from pidlab.models.model import Model
 from pidlab.runs.bundle import Bundle
 from pidlab.sample import FloatArray
 
@@ -96,8 +97,8 @@ def graph_of(model: Model, properties: Mapping[str, str]) -> Any:
         ModelError: the trees are weighted (booster: dart).
     """
     graph = GraphBuilder()
-    d, k = len(model.recipe.features), len(model.recipe.classes)
-    scores = [fitted_scores(graph, fitted, model.kind, d) for fitted in model.fitted]
+    d, k = model.recipe.n_columns, len(model.recipe.classes)
+    scores = [scores_of(graph, fitted, model.kind, (d, k)) for fitted in model.fitted]
     if model.calibration is not None:
         scores = [calibrated(graph, each, model.calibration, k) for each in scores]
     return graph.model(graph.mean(scores), (d, k), properties)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.export.onnx.nodes import DOUBLE, FLOAT, TREES_DOMAIN, GraphBuilder, broken_line, look_up, padded, slots_for
-from pidlab.models.calibration import Calibrator, Isotonic, Temperature
-from pidlab.models.model import FoldModel
+from pidlab.models.calibration import Calibrator, Isotonic, scale_and_offsets
+from pidlab.models.categories import CategoryModel
+from pidlab.models.fold import BandColumn, FoldModel
 from pidlab.models.registry import MODEL_TYPES, imported
 from pidlab.preprocess.scaling import Scaler
 
@@ -39,11 +40,39 @@ def fitted_scores(graph: GraphBuilder, fitted: FoldModel, kind: str, n_features:
         ModelError: the trees are weighted (booster: dart).
     """
     finite = graph.add("Less", graph.add("Abs", graph.features), _number(np.inf))
-    x = graph.add("Where", finite, graph.features, _number(np.nan))  # as pidlab reads a feature
+    features = x = graph.add("Where", finite, graph.features, _number(np.nan))  # as pidlab reads a feature
     if fitted.columns != tuple(range(n_features)):
         x = graph.add("Gather", x, np.array(fitted.columns, np.int64), axis=1)
+    if fitted.band_columns:
+        x = graph.add("Concat", x, *(_sigmas(graph, features, column) for column in fitted.band_columns), axis=1)
     write: ScoreWriter = imported(MODEL_TYPES[kind].exports["onnx"])
     return write(graph, scaled(graph, x, fitted.scaler) if fitted.scaler else x, fitted.estimator)
+
+
+def scores_of(graph: GraphBuilder, fitted: FoldModel | CategoryModel, kind: str, shape: tuple[int, int]) -> str:
+    """Returns the scores (batch, k) of one fold model, with or without categories; `shape` is (features, classes).
+
+    Raises:
+        ModelError: the trees are weighted (booster: dart).
+    """
+    n_features, n_classes = shape
+    if isinstance(fitted, FoldModel):
+        return fitted_scores(graph, fitted, kind, n_features)
+    found: Any = np.full((1, n_classes), np.nan, np.float32)
+    for category in reversed(fitted.categories):  # the first category whose condition holds counts
+        raw = fitted_scores(graph, category.model, kind, n_features)
+        scores = calibrated(graph, raw, category.calibration, n_classes)
+        condition = graph.add("Gather", graph.features, np.array([category.column], np.int64), axis=1)
+        found = graph.add("Where", graph.add("Less", _number(0), condition), scores, found)
+    return str(found)
+
+
+def _sigmas(graph: GraphBuilder, features: str, column: BandColumn) -> str:
+    """Returns (batch, 1) the number of sigmas from a band, from all features (batch, d)."""
+    x = graph.add("Gather", features, np.array(column.band.columns, np.int64), axis=1)
+    write: ScoreWriter = imported(MODEL_TYPES["band"].exports["onnx_outputs"])
+    outputs = write(graph, x, column.band.estimator)
+    return graph.add("Gather", outputs, np.array([column.output], np.int64), axis=1)
 
 
 def _number(value: float) -> NDArray[np.float32]:
@@ -86,25 +115,30 @@ def posterior(graph: GraphBuilder, margins: str, n_margins: int) -> str:
 def calibrated(graph: GraphBuilder, scores: str, calibration: Calibrator, n_classes: int) -> str:
     """Returns probabilities (batch, k) after the calibration, computed in double precision; NaN stays NaN."""
     wide = graph.add("Cast", scores, to=DOUBLE)
-    if isinstance(calibration, Temperature):
-        return _at_temperature(graph, wide, calibration.temperature, n_classes)
-    return graph.add("Cast", _isotonic(graph, wide, calibration), to=FLOAT)
+    if isinstance(calibration, Isotonic):
+        return graph.add("Cast", _isotonic(graph, wide, calibration, n_classes), to=FLOAT)
+    return _vector_scaled(graph, wide, *scale_and_offsets(calibration, n_classes))
 
 
-def _at_temperature(graph: GraphBuilder, scores: str, temperature: float, n_classes: int) -> str:
-    """Returns the softmax of the logarithms (for two classes, of the log-odds) divided by the temperature."""
-    margins = graph.add("Log", graph.add("Max", scores, np.array([_SMALLEST])))
+def _vector_scaled(graph: GraphBuilder, scores: str, scale: float, offsets: tuple[float, ...]) -> str:
+    """Returns the softmax of the logarithms (for two classes, of the log-odds) times a factor, plus offsets."""
+    n_classes = len(offsets)
+    logarithms = graph.add("Log", graph.add("Max", scores, np.array([_SMALLEST])))
+    margins = graph.add("Add", graph.add("Mul", logarithms, np.array([scale])), np.array([offsets]))
     if n_classes == 2:
         margins = graph.add("MatMul", margins, np.array([[-1.0], [1.0]]))
-    margins = graph.add("Cast", graph.add("Div", margins, np.array([temperature])), to=FLOAT)
+    margins = graph.add("Cast", margins, to=FLOAT)
     return posterior(graph, margins, 1 if n_classes == 2 else n_classes)
 
 
-def _isotonic(graph: GraphBuilder, scores: str, calibration: Isotonic) -> str:
+def _isotonic(graph: GraphBuilder, scores: str, calibration: Isotonic, n_classes: int) -> str:
     """Returns each column mapped by its line; the other of two classes gets the rest, k classes are scaled to sum 1."""
     asked = graph.add("Gather", scores, np.array(calibration.columns, np.int64), axis=1)
     line = broken_line(graph, asked, calibration.x, calibration.y)
     mapped = graph.add("Where", graph.add("Equal", asked, asked), line, np.array([np.nan]))
+    if len(calibration.columns) == 1 and n_classes > 2:
+        is_signal = np.arange(n_classes)[None, :] == calibration.columns[0]
+        return graph.add("Where", is_signal, mapped, np.full((1, n_classes), np.nan))
     if len(calibration.columns) == 1:
         pair = [graph.add("Sub", np.array([1.0]), mapped), mapped]
         return graph.add("Concat", *(pair if calibration.columns[0] == 1 else reversed(pair)), axis=1)

@@ -1,0 +1,207 @@
+"""Categories: a fold model for each category of candidates, whose scores become one by calibration on validation.
+
+In each category the score is mapped to the probability of the class, for the abundances that the classes have with the
+weights of training in all categories together. So equal scores mean equal odds of signal against background in every
+category. By the lemma of Neyman and Pearson that order of the candidates has the best joint ROC curve that the models
+of the categories allow: a common threshold cuts where the slope of each category's own curve is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.errors import ModelError
+from pidlab.evaluate.ranking import signal_scores
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.calibration import Calibrator, fit_ranks, fit_vector, load_calibration, save_calibration
+from pidlab.models.fold import FoldModel, HasBoxes, Scores
+from pidlab.sample import FloatArray, IntArray
+
+_FILE = "categories.json"
+
+
+class Category(NamedTuple):
+    """A category: the column that is 1 where its condition holds, its model, and the map of its scores."""
+
+    name: str
+    column: int
+    model: FoldModel
+    calibration: Calibrator
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryModel:
+    """The fold models of all categories as one, which is scored, saved and loaded like a fold model.
+
+    A candidate in no category has no score (NaN), and passes no working point. If several conditions hold, the first
+    category counts.
+
+    Attributes:
+        categories: in the order of the configuration.
+        signal: the index of the signal among the k classes.
+    """
+
+    categories: tuple[Category, ...]
+    signal: int
+
+    @property
+    def probability(self) -> bool:
+        """True: the scores are calibrated."""
+        return True
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether only the signal has a score if there are more than two classes."""
+        return self.categories[0].model.one_sided
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes."""
+        return len(self.categories[0].model.estimator.classes_)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the m columns of `outputs`."""
+        return self.categories[0].model.output_names
+
+    @property
+    def fixed_points(self) -> tuple[tuple[str, float], ...]:
+        """None: the thresholds of the models' own working points are not those of the calibrated score."""
+        return ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know about the training, in sentences."""
+        return tuple(f"{c.name}: {note}" for c in self.categories for note in c.model.notes)
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The history of the first category."""
+        return self.categories[0].model.history
+
+    def places(self, x: FloatArray) -> NDArray[np.int64]:
+        """Returns (n,) the number of the category of each row of the columns (n, d + c) of a sample, -1 for none."""
+        place = np.full(len(x), -1)
+        for number, category in reversed(list(enumerate(self.categories))):
+            place[x[:, category.column] > 0] = number
+        return place
+
+    def scores(self, x: FloatArray) -> Scores:
+        """Returns the (n, k) calibrated scores of the columns (n, d + c) of a sample."""
+        result, place = np.full((len(x), self.n_classes), np.nan, np.float32), self.places(x)
+        for number, category in enumerate(self.categories):
+            rows = np.flatnonzero(place == number)
+            if len(rows):
+                result[rows] = category.calibration.apply(category.model.scores(x[rows]))
+        return result
+
+    def outputs(self, x: FloatArray) -> NDArray[np.float32]:
+        """Returns (n, m) float32, the further numbers of the model for the columns (n, d + c) of a sample."""
+        result, place = np.full((len(x), len(self.output_names)), np.nan, np.float32), self.places(x)
+        for number, category in enumerate(self.categories):
+            rows = np.flatnonzero(place == number)
+            if len(rows):
+                result[rows] = category.model.outputs(x[rows])
+        return result
+
+    def boxes(self, threshold: float) -> list[tuple[Category, Any]] | None:
+        """Returns each category with the box of `score > threshold`; None if the models are no cuts on two classes."""
+        if self.n_classes != 2 or not all(isinstance(c.model.estimator, HasBoxes) for c in self.categories):
+            return None
+        found = []
+        for category in self.categories:
+            cuts: Any = category.model.estimator
+            levels = signal_scores(cuts.boxes_.level_score.astype(np.float32), 2, self.signal, probability=True)
+            passing = category.calibration.apply(levels)[:, self.signal] > np.float32(threshold)
+            first = int(np.argmax(passing)) if passing.any() else len(passing)
+            found.append((category, cuts.boxes_.box(first - 1)))
+        return found
+
+    def save(self, directory: Path) -> None:
+        """Writes everything that `load` needs into a new directory."""
+        directory.mkdir(parents=True)
+        listed = [{"name": c.name, "column": c.column} for c in self.categories]
+        write_json(directory / _FILE, {"schema": 1, "signal": self.signal, "categories": listed})
+        for category in self.categories:
+            category.model.save(directory / f"category_{category.name}")
+            save_calibration(directory / f"category_{category.name}", category.calibration)
+
+    @classmethod
+    def load(cls, directory: Path, kind: str) -> CategoryModel:
+        """Reads the models of type `kind` that `save` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another model.
+        """
+        path = directory / _FILE
+        content = read_json(path)
+        try:
+            signal = int(content["signal"])
+            listed = [(str(each["name"]), int(each["column"])) for each in content["categories"]]
+            if content["schema"] != 1 or not listed or any(not name.isidentifier() for name, _ in listed):
+                raise ValueError("the categories are damaged")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: does not say what the categories are ({error}); make the run again") from error
+        categories = []
+        for name, column in listed:
+            own = directory / f"category_{name}"
+            calibration = load_calibration(own)
+            if calibration is None:
+                raise ModelError(f"{own}: has no calibration; make the run again")
+            categories.append(Category(name, column, FoldModel.load(own, kind), calibration))
+        return cls(tuple(categories), signal)
+
+    def check(self, directory: Path, n_columns: int, n_classes: int, signal: int) -> None:
+        """Checks that the files of the categories agree with each other and with the configuration of the run.
+
+        Raises:
+            ModelError: they are of different models.
+        """
+        if self.signal != signal or not all(0 <= c.column < n_columns for c in self.categories):
+            raise ModelError(f"{directory}: the categories are not those of the run; make the run again")
+        for category in self.categories:
+            own = directory / f"category_{category.name}"
+            category.model.check(own, n_columns, n_classes, signal)
+            category.calibration.check(own, n_classes, signal)
+
+
+def parts_of(fitted: FoldModel | CategoryModel) -> tuple[FoldModel, ...]:
+    """Returns the models of the categories, or the model itself if it has none."""
+    return (fitted,) if isinstance(fitted, FoldModel) else tuple(c.model for c in fitted.categories)
+
+
+def fitted_category(
+    name: str,
+    column: int,
+    model: FoldModel,
+    x: FloatArray,
+    y: IntArray,
+    weight: FloatArray,
+    signal: int,
+    *,
+    probability: bool,
+) -> Category:
+    """Returns a category with the map of its scores, fitted to candidates that the model was not trained on.
+
+    Args:
+        name, column: of the category.
+        model: its model.
+        x: (n, d + c) the columns of the candidates in it.
+        y: (n,) their classes.
+        weight: (n,) their weights, with which the classes have their abundances in all categories together.
+        signal: the index of the signal.
+        probability: whether the scores are probabilities up to a scale; otherwise they only rank.
+
+    Raises:
+        ModelError: fewer than two classes are left.
+    """
+    fit = fit_vector if probability else fit_ranks
+    try:
+        return Category(name, column, model, fit(model.scores(x), y, weight, signal))
+    except ModelError as error:
+        raise ModelError(f"the category {name!r} {error}") from error

@@ -1,0 +1,190 @@
+"""Fold models: a trained estimator with the choice and the scaling of what it reads, as a run saves and loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.errors import ModelError
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.registry import estimator_class
+from pidlab.preprocess.scaling import Scaler
+from pidlab.sample import BoolArray, FloatArray
+
+if TYPE_CHECKING:  # scikit-learn, which models that are expressions do not need
+    from pidlab.models.base import Classifier
+
+Scores = NDArray[np.float32]
+
+
+class Passable(Protocol):
+    """A box."""
+
+    def passes(self, X: FloatArray) -> BoolArray:
+        """Returns whether each row of X (n, d) lies in it, (n,)."""
+
+    def cut_string(self, names: Sequence[str]) -> str:
+        """Returns the box as ROOT reads it."""
+
+
+@runtime_checkable
+class HasBoxes(Protocol):
+    """An estimator whose decisions are boxes: cuts, which are imported only when they are used."""
+
+    def box(self, efficiency: float) -> Passable:
+        """Returns the box of a signal efficiency."""
+
+    def threshold_box(self, threshold: float) -> Passable:
+        """Returns the box of `score > threshold`."""
+
+
+class BandColumn(NamedTuple):
+    """A feature that is a number of sigmas: output number `output` of a band that was fitted on the same events."""
+
+    band: FoldModel
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoldModel:
+    """A trained estimator together with the choice and the scaling of its features.
+
+    Attributes:
+        columns: indices of the columns of a sample that it reads.
+        scaler: scales the features and fills missing values; None if the features are used in their own units.
+        members_scatter: standard deviation of the probabilities of an ensemble's members, averaged over validation
+            candidates; 0 without members, and 0 for a model that was loaded from a run.
+        band_columns: what it reads after `columns`: numbers of sigmas from bands.
+    """
+
+    columns: tuple[int, ...]
+    scaler: Scaler | None
+    estimator: Classifier
+    members_scatter: float = 0.0
+    band_columns: tuple[BandColumn, ...] = ()
+
+    @property
+    def probability(self) -> bool:
+        """Whether scores lie in [0, 1]."""
+        return self.estimator.probability
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether only the signal has a score if there are more than two classes."""
+        return self.estimator.one_sided
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the m columns of `outputs`."""
+        return self.estimator.output_names
+
+    @property
+    def fixed_points(self) -> tuple[tuple[str, float], ...]:
+        """Name and threshold of the working points that the model itself defines."""
+        return self.estimator.fixed_points
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know about the training, in sentences."""
+        return self.estimator.notes
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """One entry an epoch or round of training."""
+        return self.estimator.history_
+
+    def inputs(self, x: FloatArray) -> FloatArray:
+        """Returns what the estimator reads of the columns (n, d + c) of a sample, not yet scaled."""
+        own = x if self.columns == tuple(range(x.shape[1])) else x[:, list(self.columns)]
+        if not self.band_columns:
+            return own
+        outputs = {id(column.band): column.band.outputs(x) for column in self.band_columns}
+        further = [outputs[id(column.band)][:, column.output] for column in self.band_columns]
+        return np.column_stack([own, *further])
+
+    def scores(self, x: FloatArray) -> Scores:
+        """Returns the (n, k) scores of the columns (n, d + c) of a sample."""
+        if len(x) == 0:
+            return np.empty((0, len(self.estimator.classes_)), np.float32)
+        own = self.inputs(x)
+        return self.estimator.scores(self.scaler.transform(own) if self.scaler else own)
+
+    def outputs(self, x: FloatArray) -> NDArray[np.float32]:
+        """Returns (n, m) float32, the further numbers of the model for the columns (n, d + c) of a sample."""
+        if len(x) == 0 or not self.output_names:
+            return np.empty((len(x), len(self.output_names)), np.float32)
+        own = self.inputs(x)
+        return self.estimator.outputs(self.scaler.transform(own) if self.scaler else own)
+
+    def decisions(self, x: FloatArray, efficiencies: Sequence[float]) -> Scores:
+        """Returns (n, p) decisions on (n, d) features: 1 if the cuts at an efficiency are passed, else 0."""
+        own = x[:, list(self.columns)]
+        assert isinstance(self.estimator, HasBoxes)
+        boxes = [self.estimator.box(efficiency) for efficiency in efficiencies]
+        return np.stack([box.passes(own) for box in boxes], axis=1).astype(np.float32)
+
+    def save(self, directory: Path) -> None:
+        """Writes everything that `load` needs into a new directory."""
+        directory.mkdir(parents=True)
+        content: dict[str, Any] = {
+            "columns": list(self.columns),
+            "scaler": self.scaler.to_json() if self.scaler else None,
+        }
+        bands = list({id(column.band): column.band for column in self.band_columns}.values())
+        if bands:
+            content["bands"] = [[bands.index(column.band), column.output] for column in self.band_columns]
+        write_json(directory / "input.json", content)
+        self.estimator.save(directory)
+        for i, band in enumerate(bands):
+            band.save(directory / f"band{i}")
+
+    @classmethod
+    def load(cls, directory: Path, kind: str) -> FoldModel:
+        """Reads a model of type `kind` that `save` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another model.
+        """
+        path = directory / "input.json"
+        content = read_json(path)
+        try:
+            columns, scaler = tuple(content["columns"]), content["scaler"]
+            if not columns or any(type(column) is not int for column in columns) or len(set(columns)) < len(columns):
+                raise ValueError("the features are damaged")
+            fitted_scaler = None if scaler is None else Scaler.from_json(scaler)
+            places = [(int(band), int(output)) for band, output in content.get("bands", [])]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: does not say what the model reads ({error}); make the run again") from error
+        bands = {i: cls.load(directory / f"band{i}", "band") for i in sorted({i for i, _ in places})}
+        band_columns = tuple(BandColumn(bands[i], output) for i, output in places)
+        return cls(columns, fitted_scaler, estimator_class(kind).load(directory), band_columns=band_columns)
+
+    def check(self, directory: Path, n_features: int, n_classes: int, signal: int) -> None:
+        """Checks that the files of a model agree with each other and with the configuration of the run.
+
+        Raises:
+            ModelError: they are of different models.
+        """
+        for column in self.band_columns:
+            column.band.check(directory, n_features, n_classes, signal)
+        d, own = len(self.columns) + len(self.band_columns), self.estimator
+        n = d if self.scaler is None else d + len(self.scaler.indicators)
+        takes = getattr(own, "n_features_in_", n)
+        if not all(0 <= column < n_features for column in self.columns):
+            wrong = f"reads the features {self.columns}, and the run has {n_features}"
+        elif self.scaler is not None and len(self.scaler.knots) != d:
+            wrong = f"scales {len(self.scaler.knots)} features, and reads {d}"
+        elif takes != n:
+            wrong = f"takes {takes} columns, and {n} are given to it"
+        elif list(own.classes_) != list(range(n_classes)):
+            wrong = f"knows the classes {list(own.classes_)[:20]}, and the run has {n_classes}"
+        elif getattr(own, "signal", signal) != signal:
+            wrong = f"takes class {own.signal} for the signal, and the run class {signal}"
+        else:
+            return
+        raise ModelError(f"{directory}: the model {wrong}; its files are not of one run: make the run again")
