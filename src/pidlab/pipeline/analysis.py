@@ -34,6 +34,7 @@ from pidlab.evaluate.results import (
 )
 from pidlab.models.explain import explained, first_trees, scaled_inputs
 from pidlab.models.fold import Scores
+from pidlab.models.inputs import abundances_of
 from pidlab.models.model import Model
 from pidlab.models.registry import Resources
 from pidlab.models.training import calibrated, fit_model
@@ -231,7 +232,9 @@ def measured(
     merit = None
     if isinstance(spec, CutsModel) and spec.figure_of_merit is not None:
         merit = Merit(spec.figure_of_merit, expected, config.evaluate.punzi)
-    about |= {"fixed_cut": model.fixed_cut, "merit": merit, "balanced": config.balance == "equal"}
+    abundances = abundances_of(spec, config)
+    about |= {"fixed_cut": model.fixed_cut, "merit": merit, "balanced": abundances == "equal"}
+    about["abundances"] = None if isinstance(abundances, str) else abundances
     about |= {"probability": model.probability, "ranks_only": model.ranks_only, "notes": model.notes}
     about["fixed_points"] = model.fixed_points
     about["calibration"] = model.calibration.method if model.calibration else "none"
