@@ -67,13 +67,14 @@ class Likelihood(Classifier):
         signal: label of the class that `outputs` compares with the others; None: the last one.
 
     Attributes:
-        axis_: (N,) the nodes of `against`.
+        axis_: (N,) the nodes of `against`, and against_ its column; None without it.
         detectors_: the densities of each detector.
         weights_: (D, k) the weight of each detector for each class.
         log_prior_: (S, k) logarithms of the abundances in each slice, and log_prior_missing_ (k,) without `against`.
     """
 
     axis_: Array
+    against_: int | None
     detectors_: tuple[DetectorDensity, ...]
     weights_: Array
     log_prior_: Array
@@ -139,7 +140,7 @@ class Likelihood(Classifier):
         shape = self._set_axis(x, label, weight, against, counts=counts)
         place = self._places(x, against)
         events = as_events(weight, counts=counts)
-        self._against = against
+        self.against_ = against
         self.log_prior_, self.log_prior_missing_ = log_priors(
             self.priors, self._class_names(), place, label, events, shape[2]
         )
@@ -189,7 +190,7 @@ class Likelihood(Classifier):
             x, weight = np.asarray(given.x, np.float64)[kept], np.asarray(given.weight, np.float64)[kept]
             label = np.searchsorted(self.classes_, np.asarray(given.y)[kept])
             self._weights_from = "validation"
-        place = self._places(x, self._against)
+        place = self._places(x, self.against_)
         if self.priors != "sample":
             share = np.exp(self.log_prior_missing_) / np.maximum(np.bincount(label, weight, len(self.classes_)), 1e-300)
             weight = weight * share[label]
@@ -212,7 +213,7 @@ class Likelihood(Classifier):
             ModelError: a name is of no detector.
         """
         out = np.zeros((len(X), len(self.classes_)))
-        self._add(X, self._places(X, self._against), self._chosen(detectors), out)
+        self._add(X, self._places(X, self.against_), self._chosen(detectors), out)
         return out
 
     def _add(self, X: NDArray[Any], place: Array, chosen: Sequence[int], out: Array) -> None:
@@ -252,7 +253,7 @@ class Likelihood(Classifier):
         out = np.empty((len(X), len(self.classes_)))
         for start in range(0, len(X), _CHUNK):
             part = slice(start, start + _CHUNK)
-            place = self._places(X[part], self._against)
+            place = self._places(X[part], self.against_)
             margins = self._log_prior_at(place)
             self._add(X[part], place, chosen, margins)
             if margins.shape[1] == 2:
@@ -372,7 +373,7 @@ class Likelihood(Classifier):
             "classes": self.classes_.tolist(),
             "signal": self._signal_index,
             "n_features": self.n_features_in_,
-            "against": self._against,
+            "against": self.against_,
             "weights_from": self._weights_from,
             "detectors": [{"name": each.name, "columns": list(each.columns)} for each in self.detectors_],
         }
@@ -403,7 +404,7 @@ class Likelihood(Classifier):
             arrays = from_safetensors((directory / _ARRAYS).read_bytes())
             model = cls(**content["parameters"])
             model.classes_ = np.asarray(content["classes"])
-            model.n_features_in_, model._against = int(content["n_features"]), content["against"]
+            model.n_features_in_, model.against_ = int(content["n_features"]), content["against"]
             model._signal_index, model._weights_from = int(content["signal"]), str(content["weights_from"])
             model.axis_, model.weights_ = arrays["axis"], arrays["weights"]
             model.log_prior_, model.log_prior_missing_ = arrays["log_prior"], arrays["log_prior_missing"]
@@ -429,10 +430,10 @@ class Likelihood(Classifier):
         """
         k, n_nodes, n_slices = len(self.classes_), len(self.axis_), len(self.log_prior_)
         read = [column for detector in self.detectors_ for column in detector.columns]
-        read += [] if self._against is None else [self._against]
+        read += [] if self.against_ is None else [self.against_]
         if any(type(column) is not int or not 0 <= column < self.n_features_in_ for column in read) or not read:
             raise ValueError("the columns are damaged")
-        if n_nodes != FINE * (n_slices - 1) + 1 or (self._against is None and n_nodes != 1):
+        if n_nodes != FINE * (n_slices - 1) + 1 or (self.against_ is None and n_nodes != 1):
             raise ValueError(f"{n_nodes} nodes do not go with {n_slices} slices")
         shapes = {"axis_": (n_nodes,), "log_prior_": (n_slices, k), "log_prior_missing_": (k,)}
         shapes["weights_"] = (len(self.detectors_), k)
