@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pidlab.config.columns import own_column_names
 from pidlab.config.choose import only_models, without_model
+from pidlab.config.columns import own_column_names
 from pidlab.config.names import KeyPath, collisions, dotted
 from pidlab.config.schema import (
     AnyModel,

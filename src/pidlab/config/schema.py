@@ -136,7 +136,7 @@ class AnyModel(Section):
 
     @property
     def abundances(self) -> dict[str, float] | Literal["equal", "sample"] | None:
-        """The abundances of the classes that the probabilities are for; None: those that `balance` gives in training."""
+        """The abundances of the classes that the probabilities are for; None: those that `balance` gives."""
         return None
 
     def own_columns(self) -> dict[tuple[str | int, ...], str]:
@@ -358,8 +358,9 @@ class LikelihoodModel(TrainedModel):
         "histogram", description="smoothed histogram, or adaptive kernel; two variables always take the kernel"
     )
     slices: Annotated[int, Field(ge=2, le=64)] | None = Field(
-        None, description="slices of `against` between which densities are interpolated; left out: up to 16, by the "
-        "size of the sample"
+        None,
+        description="slices of `against` between which densities are interpolated; left out: up to 16, by the "
+        "size of the sample",
     )
     bins: Annotated[int, Field(ge=20, le=1000)] = Field(160, description="bins of a density of one variable")
 
@@ -375,7 +376,9 @@ class LikelihoodModel(TrainedModel):
     def own_columns(self) -> dict[tuple[str | int, ...], str]:
         """Returns key path within the section to expression: the detectors' variables in order, then `against`."""
         found: dict[tuple[str | int, ...], str] = {
-            ("detectors", name, i): text for name, variables in self.detectors.items() for i, text in enumerate(variables)
+            ("detectors", name, i): text
+            for name, variables in self.detectors.items()
+            for i, text in enumerate(variables)
         }
         return found if self.against is None else found | {("against",): self.against}
 
@@ -426,14 +429,7 @@ class SklearnModel(TrainedModel):
 
 
 TrainableSpec = (
-    CutsModel
-    | FisherModel
-    | LogisticModel
-    | NaiveBayesModel
-    | LikelihoodModel
-    | BdtModel
-    | MlpModel
-    | SklearnModel
+    CutsModel | FisherModel | LogisticModel | NaiveBayesModel | LikelihoodModel | BdtModel | MlpModel | SklearnModel
 )
 """Sections of models that a run trains."""
 

@@ -99,7 +99,9 @@ def _fitted_bands(
         assert isinstance(spec, TrainableSpec)
         if band not in fitted:
             inputs = prepare(band, spec, train, validation, config, resources)
-            estimator: Any = build_estimator(spec, inputs.names, train.signal, config.seed, resources, classes=train.classes)
+            estimator: Any = build_estimator(
+                spec, inputs.names, train.signal, config.seed, resources, classes=train.classes
+            )
             estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation)
             fitted[band] = FoldModel(inputs.columns, None, estimator)
         variables = [text for place, text in spec.own_columns().items() if place[0] == "variables"]

@@ -252,8 +252,8 @@ def build_estimator(
     """Returns the untrained estimator that a section of the configuration describes, or that was `given` as an object.
 
     Its constructor gets the keys of the section, and of `feature_names`, `class_names` (`classes`), `signal`, `seed`,
-    `device`, `n_jobs` and `allowed` those that it takes. Cuts get a box for each of `working_points` (signal efficiencies), and for each of
-    their own `efficiencies`.
+    `device`, `n_jobs` and `allowed` those that it takes. Cuts get a box for each of
+    `working_points` (signal efficiencies), and for each of their own `efficiencies`.
     """
     if given is not None:
         from pidlab.models.external.sklearn.given import GivenClassifier

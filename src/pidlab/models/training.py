@@ -212,8 +212,8 @@ def calibrated(model: Model, validation: Sample) -> Model:
     """Returns the calibrated model; unchanged if no calibration is configured, or if its scores only rank.
 
     The weights are those of training: never negative, by `negative_weights`, and with `balance: equal` the same sum
-    for each class, unless the model states the abundances itself. With folds, each candidate is scored by a model that used it for validation and did not train on it,
-    and one map is fitted for all fold models.
+    for each class, unless the model states the abundances itself. With folds, each candidate is scored by a model that
+    used it for validation and did not train on it, and one map is fitted for all fold models.
 
     Raises:
         ModelError: too few candidates are left to fit on.

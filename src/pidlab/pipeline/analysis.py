@@ -14,6 +14,7 @@ from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.schema import CutsModel
 from pidlab.evaluate import (
+    compare_detectors,
     compare_models,
     correlations,
     evaluate_decisions,
@@ -24,6 +25,7 @@ from pidlab.evaluate import (
 from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.points.merit import Merit
 from pidlab.evaluate.results import (
+    DetectorTable,
     Explained,
     Exploration,
     Importance,
@@ -177,6 +179,7 @@ def evaluate(
         on_test, on_decides = ({name: each[part] for name, each in scores.items()} for part in ("test", decides))
         comparisons = compare_models(on_test, samples["test"], on_decides, samples[decides], results)
         task.advance()
+        detectors = {name: detector_table(models[name], samples, decides) for name in models}
         if config.evaluate.robustness is not None:
             widths, changes = signal_widths(samples["train"]), config.evaluate.robustness
             for name, model in models.items():
@@ -215,6 +218,7 @@ def evaluate(
         labels=config.axis_labels,
         reference=config.style.reference or "",
         importance=importance,
+        detectors={name: table for name, table in detectors.items() if table is not None},
     )
 
 
@@ -239,6 +243,21 @@ def measured(
     about["fixed_points"] = model.fixed_points
     about["calibration"] = model.calibration.method if model.calibration else "none"
     return evaluate_model(model.name, model.kind, scores, samples, config.evaluate, **about)
+
+
+def detector_table(model: Model, samples: Mapping[str, Sample], decides: str) -> DetectorTable | None:
+    """What each detector of a likelihood contributes; None for other models, and with a single detector.
+
+    Thresholds are set on the sample `decides`, and a candidate is scored as `score` does it.
+    """
+    names, targets = model.detector_names, model.recipe.loaded.config.evaluate.working_points
+    if len(names) < 2 or not targets:
+        return None
+
+    def scores(used: tuple[str, ...]) -> tuple[Scores, Scores]:
+        return model.detector_scores(samples["test"], used), model.detector_scores(samples[decides], used, 1)
+
+    return compare_detectors(names, scores, samples["test"], samples[decides], targets[0])
 
 
 def sums_of_weights(samples: Mapping[str, Sample], *, overlapping: bool) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Results: frozen values that files, figures and the report are made from."""
 
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
+from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
 from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, TreeNode
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
@@ -16,6 +17,8 @@ __all__ = [
     "Comparison",
     "CutStep",
     "DecisionMatrix",
+    "DetectorRow",
+    "DetectorTable",
     "EfficiencyMap",
     "Explained",
     "Exploration",

@@ -238,7 +238,8 @@ def likelihood_scores(graph: GraphBuilder, x: str, model: Likelihood) -> str:
         position = graph.add("Gather", wide, np.array([model.against_], np.int64), axis=1)
         known = graph.add("Equal", position, position)
         axis = _on_axis(graph, graph.add("Where", known, position, model.axis_[:1]), known, model.axis_, FINE)
-        low, high = (graph.add("Gather", model.log_prior_, slice_, axis=0) for slice_ in (axis.slice, axis.next_slice))
+        low = graph.add("Gather", model.log_prior_, axis.slice, axis=0)
+        high = graph.add("Gather", model.log_prior_, axis.next_slice, axis=0)
         margins = graph.add("Where", known, _between(graph, low, high, axis.part), model.log_prior_missing_)
     for detector, weights in zip(model.detectors_, model.weights_, strict=True):
         margins = graph.add("Add", margins, _relative_likelihoods(graph, wide, axis, detector, weights))
@@ -262,10 +263,7 @@ class _Axis(NamedTuple):
 
 
 def _on_axis(graph: GraphBuilder, position: str, known: str, nodes: NDArray[np.float64], fine: int) -> _Axis:
-    """Returns the position of values (batch, 1) that are no NaN, within the ends of the axis.
-
-    An axis with a single node is taken as one of two equal nodes.
-    """
+    """Returns the position of values (batch, 1) that are no NaN, within the ends of the axis."""
     inside = graph.add("Min", graph.add("Max", position, nodes[:1]), nodes[-1:])
     starts = nodes[: max(1, len(nodes) - 1)]
     steps = np.diff(nodes) if len(nodes) > 1 else np.ones(1)
@@ -277,9 +275,9 @@ def _on_axis(graph: GraphBuilder, position: str, known: str, nodes: NDArray[np.f
     slice_ = graph.add("Div", node, np.array([fine], np.int64))
     at = graph.add("Div", graph.add("Add", graph.add("Cast", node, to=DOUBLE), share), np.array([float(fine)]))
     part = graph.add("Sub", at, graph.add("Cast", slice_, to=DOUBLE))
-    ends = [int(len(nodes) > 1), int(len(nodes) > 1)]
+    following = np.array([int(len(nodes) > 1)], np.int64)  # of a single node, itself
     flat = [graph.add("Squeeze", each, axes=[1]) for each in (node, slice_)]
-    after = [graph.add("Add", each, np.array([end], np.int64)) for each, end in zip(flat, ends, strict=True)]
+    after = [graph.add("Add", each, following) for each in flat]
     return _Axis(flat[0], after[0], share, flat[1], after[1], part, known)
 
 
@@ -302,7 +300,8 @@ def _relative_likelihoods(
         column = np.ascontiguousarray(detector.curves[:, :, number])
         if axis is None:
             return column[:1]
-        return _between(graph, *(graph.add("Gather", column, n, axis=0) for n in (axis.node, axis.next_node)), axis.share)
+        low, high = graph.add("Gather", column, axis.node, axis=0), graph.add("Gather", column, axis.next_node, axis=0)
+        return _between(graph, low, high, axis.share)
 
     known = None if axis is None else axis.known
     cell: Value = np.zeros((1, 1), np.int64)
@@ -334,10 +333,12 @@ def _relative_likelihoods(
 
         if len(shares) == 1:
             return _between(graph, looked_up(0), looked_up(1), shares[0])
-        rows_of_two = [_between(graph, looked_up(i), looked_up(i + 1), shares[1]) for i in (0, length)]
-        return _between(graph, *rows_of_two, shares[0])
+        low, high = (_between(graph, looked_up(i), looked_up(i + 1), shares[1]) for i in (0, length))
+        return _between(graph, low, high, shares[0])
 
-    value = at_slice(None) if axis is None else _between(graph, *map(at_slice, (axis.slice, axis.next_slice)), axis.part)
+    value = at_slice(None if axis is None else axis.slice)
+    if axis is not None:
+        value = _between(graph, value, at_slice(axis.next_slice), axis.part)
     value = graph.add("Sub", value, curve(2 * len(detector.columns)))
     relative = graph.add("Sub", value, graph.add("ReduceMax", value, axes=[1], keepdims=1))
     assert known is not None

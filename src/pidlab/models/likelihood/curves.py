@@ -147,7 +147,7 @@ def _smooth_centre(
 
 
 def _smooth(at: Array, values: Array, error: Array, nodes: Array, edges: tuple[float, float]) -> Array:
-    """Returns the smoothing spline (N,) through values (s,) of slices at positions (s,), at each node between the edges.
+    """Returns the smoothing spline (N,) through values (s,) at positions (s,), at each node between the edges.
 
     It is the natural cubic spline of the smallest weighted squares plus a penalty on the squared second derivative (P.
     Green, B. Silverman, Nonparametric Regression and Generalized Linear Models (1994), section 2.3). The penalty is

@@ -124,7 +124,7 @@ def _penalised(counts: Array, z: Array) -> Array:
                 best, kept, (penalty, between) = criterion, value, tried
             elif criterion > best + _WORSE:
                 break
-    return kept
+    return np.asarray(kept)
 
 
 def _roughness(z: Array) -> Array:

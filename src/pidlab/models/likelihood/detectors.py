@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.compiled import compiled
 from pidlab.models.likelihood import density
 from pidlab.models.likelihood.curves import FINE, centre_and_width
+from pidlab.models.likelihood.look_up import add_one, add_two
 from pidlab.models.likelihood.quantiles import quantiles
 
 Array = NDArray[np.float64]
@@ -54,9 +54,9 @@ class DetectorDensity:
         """
         x = [np.asarray(X[:, column], np.float64) for column in self.columns]
         if len(x) == 1:
-            _add_one(x[0], place, self.curves, self.tables, density.REACH, density.last_node(), FINE, weights, out)
+            add_one(x[0], place, self.curves, self.tables, density.REACH, density.last_node(), FINE, weights, out)
         else:
-            _add_two(*x, place, self.curves, self.tables, density.REACH, density.last_node(), FINE, weights, out)
+            add_two(*x, place, self.curves, self.tables, density.REACH, density.last_node(), FINE, weights, out)
 
 
 def fit_detector(
@@ -93,17 +93,13 @@ def fit_detector(
     curves[:, :, 1:-1:2] = 1
     tables = np.zeros((n_classes, n_slices, *(bins + 1,) * len(columns)), np.float32)
     measured = [np.flatnonzero(known & (label == k)) for k in range(n_classes)]
-    own_weights = [as_events(weight[rows], counts=counts) for rows in measured]
-    n_effective = np.array([float(each.sum()) for each in own_weights])
+    n_effective = np.array([float(as_events(weight[rows], counts=counts).sum()) for rows in measured])
     if known.any():
         scales = [_width(x[known, v], weight[known]) for v in range(len(columns))]
         floor = density.smallest(float(n_effective[n_effective > 0].min()))
-    for k, (rows, own) in enumerate(zip(measured, own_weights, strict=True)):
-        if not known.any():
-            continue
-        if not len(rows):
-            rows = np.flatnonzero(known)
-            own = as_events(weight[rows], counts=counts)
+    for k in range(n_classes if known.any() else 0):
+        rows = measured[k] if len(measured[k]) else np.flatnonzero(known)
+        own = as_events(weight[rows], counts=counts)
         z = []
         for v, scale in enumerate(scales):
             centre, width = centre_and_width(x[rows, v], place[rows], own, n_nodes, scale)
@@ -130,78 +126,3 @@ def _width(x: Array, weight: Array) -> float:
     width = max((q[2] - q[1]) / 2, (q[3] - q[0]) / 4)
     # A variable that hardly varies still needs a width that numbers of its size can resolve.
     return float(max(width, float(x.max() - x.min()) * 1e-3, float(np.abs(x).max()) * 1e-9, 1e-30))
-
-
-@compiled(nogil=True, error_model="numpy")
-def _add_one(x, place, curves, tables, reach, end, fine, weights, out):  # type: ignore[no-untyped-def]
-    n_nodes, n_classes = curves.shape[0], curves.shape[1]
-    n_slices, n_bins = tables.shape[1], tables.shape[2] - 1
-    values = np.empty(n_classes)
-    for i in range(len(x)):
-        if not (abs(x[i]) < np.inf and place[i] >= 0):
-            continue
-        node = min(int(place[i]), max(n_nodes - 2, 0))
-        share = place[i] - node
-        after = min(node + 1, n_nodes - 1)
-        row = node // fine
-        part = place[i] / fine - row
-        below = min(row + 1, n_slices - 1)
-        largest = -np.inf
-        for k in range(n_classes):
-            a, b = curves[node, k], curves[after, k]
-            centre = a[0] + share * (b[0] - a[0])
-            z = (x[i] - centre) * (a[1] + share * (b[1] - a[1]))
-            t = min(max(z / (reach + abs(z)), -end), end)
-            at = (t / end + 1) * 0.5 * n_bins
-            j = min(int(at), n_bins - 1)
-            f = at - j
-            first, second = tables[k, row], tables[k, below]
-            upper = first[j] + f * (first[j + 1] - first[j])
-            lower = second[j] + f * (second[j + 1] - second[j])
-            value = upper + part * (lower - upper) - (a[2] + share * (b[2] - a[2]))
-            values[k] = value
-            largest = max(largest, value)
-        for k in range(n_classes):
-            out[i, k] += weights[k] * (values[k] - largest)
-
-
-@compiled(nogil=True, error_model="numpy")
-def _add_two(x, y, place, curves, tables, reach, end, fine, weights, out):  # type: ignore[no-untyped-def]
-    n_nodes, n_classes = curves.shape[0], curves.shape[1]
-    n_slices, n_bins = tables.shape[1], tables.shape[2] - 1
-    values = np.empty(n_classes)
-    for i in range(len(x)):
-        if not (abs(x[i]) < np.inf and abs(y[i]) < np.inf and place[i] >= 0):
-            continue
-        node = min(int(place[i]), max(n_nodes - 2, 0))
-        share = place[i] - node
-        after = min(node + 1, n_nodes - 1)
-        row = node // fine
-        part = place[i] / fine - row
-        below = min(row + 1, n_slices - 1)
-        largest = -np.inf
-        for k in range(n_classes):
-            a, b = curves[node, k], curves[after, k]
-            z = (x[i] - (a[0] + share * (b[0] - a[0]))) * (a[1] + share * (b[1] - a[1]))
-            at = (min(max(z / (reach + abs(z)), -end), end) / end + 1) * 0.5 * n_bins
-            j = min(int(at), n_bins - 1)
-            f = at - j
-            z = (y[i] - (a[2] + share * (b[2] - a[2]))) * (a[3] + share * (b[3] - a[3]))
-            at = (min(max(z / (reach + abs(z)), -end), end) / end + 1) * 0.5 * n_bins
-            m = min(int(at), n_bins - 1)
-            g = at - m
-            first, second = tables[k, row], tables[k, below]
-            upper = _between(first, j, m, f, g)
-            lower = _between(second, j, m, f, g)
-            value = upper + part * (lower - upper) - (a[4] + share * (b[4] - a[4]))
-            values[k] = value
-            largest = max(largest, value)
-        for k in range(n_classes):
-            out[i, k] += weights[k] * (values[k] - largest)
-
-
-@compiled(nogil=True, error_model="numpy")
-def _between(plane, j, m, f, g):  # type: ignore[no-untyped-def]
-    low = plane[j, m] + g * (plane[j, m + 1] - plane[j, m])
-    high = plane[j + 1, m] + g * (plane[j + 1, m + 1] - plane[j + 1, m])
-    return low + f * (high - low)

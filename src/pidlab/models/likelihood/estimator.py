@@ -61,8 +61,9 @@ class Likelihood(Classifier):
         density: "histogram", smoothed by a penalty, or "kernel", adaptive. Two variables always take the kernel.
         slices: the number of slices of `against`; None: up to 16, by the size of the sample.
         bins: of the table of a density.
-        feature_names: d names of the columns; None: those of a data frame. If no text of `detectors` and `against` is
-            among them, the columns are taken in order: the detectors' variables, then `against`.
+        feature_names: d names of the columns; None: those of a data frame. If a text of `detectors` or `against` is not
+            among the names that are given here, or there are no names, the columns are the detectors' variables in
+            order and then `against`.
         class_names: k names of the classes for `priors` and outputs; None: the labels.
         signal: label of the class that `outputs` compares with the others; None: the last one.
 
@@ -126,7 +127,8 @@ class Likelihood(Classifier):
             TrainingDataError: weights are negative, or fewer than two classes are left.
             ModelError: an option is unknown, or names no column or class.
         """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
+        found, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
+        x = np.asarray(found, np.float64)
         for option, value, known in (
             ("weights", self.weights, ("none", "fit")),
             ("density", self.density, ("histogram", "kernel")),
@@ -146,9 +148,7 @@ class Likelihood(Classifier):
         )
         fitted = []
         for i, (name, own) in enumerate(columns.items()):
-            fitted.append(
-                fit_detector(name, own, x, place, label, weight, counts, shape, int(self.bins), self.density)
-            )
+            fitted.append(fit_detector(name, own, x, place, label, weight, counts, shape, int(self.bins), self.density))
             if progress is not None:
                 progress(i + 1, len(columns), {})
         self.detectors_ = tuple(fitted)
@@ -344,7 +344,8 @@ class Likelihood(Classifier):
         wanted += [] if self.against is None else [self.against]
         if not wanted:
             raise ModelError("likelihood: detectors is empty; name one at least")
-        if all(isinstance(each, str) and each not in known for each in wanted) and len(wanted) == d:
+        in_order = len(wanted) == d and (self.feature_names is not None or not known)
+        if in_order and any(isinstance(each, str) and each not in known for each in wanted):
             places = iter(range(d))
         else:
             places = iter([self._column(each, known, d) for each in wanted])
@@ -377,7 +378,7 @@ class Likelihood(Classifier):
             "weights_from": self._weights_from,
             "detectors": [{"name": each.name, "columns": list(each.columns)} for each in self.detectors_],
         }
-        arrays = {"axis": self.axis_, "weights": self.weights_, "log_prior": self.log_prior_}
+        arrays: dict[str, NDArray[Any]] = {"axis": self.axis_, "weights": self.weights_, "log_prior": self.log_prior_}
         arrays["log_prior_missing"] = self.log_prior_missing_
         for i, each in enumerate(self.detectors_):
             arrays |= {
@@ -437,7 +438,9 @@ class Likelihood(Classifier):
             raise ValueError(f"{n_nodes} nodes do not go with {n_slices} slices")
         shapes = {"axis_": (n_nodes,), "log_prior_": (n_slices, k), "log_prior_missing_": (k,)}
         shapes["weights_"] = (len(self.detectors_), k)
-        arrays = [(getattr(self, name), shape, np.float64) for name, shape in shapes.items()]
+        arrays: list[tuple[NDArray[Any], tuple[int, ...], Any]] = [
+            (getattr(self, name), shape, np.float64) for name, shape in shapes.items()
+        ]
         for detector in self.detectors_:
             v, last = len(detector.columns), detector.tables.shape[-1]
             arrays.append((detector.curves, (n_nodes, k, 2 * v + 1), np.float64))

@@ -60,14 +60,12 @@ def _stated(priors: Mapping[Any, float], names: Sequence[str]) -> Array:
     values = np.array([by_name[name] for name in names], np.float64)
     if not ((values > 0) & np.isfinite(values)).all():
         raise ModelError(f"priors of {names[int(np.argmin(values))]!r} is not positive; give numbers above 0")
-    return values / values.sum()
+    return np.asarray(values / values.sum())
 
 
-def _of_sample(
-    place: Array, label: NDArray[np.int64], weight: Array, n_slices: int, k: int
-) -> tuple[Array, Array]:
-    whole = np.bincount(label, weight, k)
-    whole /= whole.sum()
+def _of_sample(place: Array, label: NDArray[np.int64], weight: Array, n_slices: int, k: int) -> tuple[Array, Array]:
+    sums = np.bincount(label, weight, k)
+    whole = sums / sums.sum()
     known = np.isfinite(place)
     at, own, kind = place[known] / FINE, weight[known], label[known]
     low = np.minimum(at.astype(np.int64), max(n_slices - 2, 0))
