@@ -10,6 +10,7 @@ import pytest
 
 import pidlab
 from conftest import write_tree
+from pidlab.config.choose import only_models
 from pidlab.errors import ConfigError
 from pidlab.jsonfile import read_json
 
@@ -102,3 +103,9 @@ def test_what_the_number_of_sigmas_contributes_belongs_to_the_variable_of_the_ba
 def test_mistakes_name_the_band_and_the_nearest_name(feature: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         pidlab.run(configuration(tmp_path, features=["noise", feature]))
+
+
+def test_a_model_alone_keeps_the_band_that_its_feature_is_from() -> None:
+    content = {"features": FEATURES, "models": dict(MODELS)}
+    only_models(content, ["bdt"])
+    assert list(content["models"]) == ["ecal", "bdt"]
