@@ -8,9 +8,11 @@ from pidlab import moved
 
 if TYPE_CHECKING:
     from pidlab.config.schema import Config
+    from pidlab.models.band.estimator import Band
     from pidlab.models.bdt.estimator import BDT
     from pidlab.models.cuts.estimator import Cuts
     from pidlab.models.fisher import Fisher
+    from pidlab.models.likelihood import Likelihood
     from pidlab.models.logistic import Logistic
     from pidlab.models.mlp.estimator import MLP
     from pidlab.models.naive_bayes import NaiveBayes
@@ -22,9 +24,11 @@ __version__ = "0.1.0"
 __all__ = [
     "BDT",
     "MLP",
+    "Band",
     "Config",
     "Cuts",
     "Fisher",
+    "Likelihood",
     "LoadedRun",
     "Logistic",
     "NaiveBayes",
@@ -37,10 +41,12 @@ __all__ = [
 
 _PLACES = {
     "BDT": "models.bdt.estimator",
+    "Band": "models.band.estimator",
     "MLP": "models.mlp.estimator",
     "Config": "config.schema",
     "Cuts": "models.cuts.estimator",
     "Fisher": "models.fisher",
+    "Likelihood": "models.likelihood",
     "LoadedRun": "pipeline.loaded",
     "Logistic": "models.logistic",
     "NaiveBayes": "models.naive_bayes",

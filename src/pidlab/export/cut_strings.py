@@ -21,6 +21,7 @@ import numpy as np
 
 from pidlab.config.polygons import polygons_of
 from pidlab.errors import ModelError, UsageError
+from pidlab.export.band_text import band_condition
 from pidlab.export.parity import Exported, ParityEvents
 from pidlab.expressions import Polygon, parse, selects
 from pidlab.expressions.aliases import with_aliases
@@ -34,6 +35,7 @@ from pidlab.preprocess.features import missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.runs.bundle import Bundle, Decision
 
+_SPLITTER = float(2**29 + 1)  # x s - (x s - x) is x rounded to single precision (Dekker, Numer. Math. 18 (1971) 224)
 _TOO_LARGE = 3.4028235677973366e38  # from here on a double is infinite as a float
 
 
@@ -45,28 +47,31 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         ModelError: a string decides differently from pidlab.
     """
     named: dict[str, dict[Polygon, str]] = {name: {} for name in models}
-    strings = {name: dict(cut_strings(bundle, name, named[name])) for name in models}
+    single = frozenset(name for name, column in events.branches.items() if _is_single(column))
+    strings = {name: dict(cut_strings(bundle, name, named[name], single)) for name in models}
     wanted = [name for name in models if strings[name]]
     if not wanted or (len(wanted) < len(models) and len(models) < len(bundle.recipe.loaded.config.models)):
         other = next(name for name in models if not strings[name])
         raise UsageError(
-            f"{run}: models.{other} is no cut that a string can hold (types expression and cuts, without folds and "
-            "calibration); export it with --format header"
+            f"{run}: models.{other} is no cut that a string can hold (types expression, cuts, and band if its shape "
+            "is a formula, without folds and calibration); export it with --format header"
         )
     return [each for name in wanted for each in _written(name, strings[name], named[name], output, events)]
 
 
-def cut_strings(bundle: Bundle, name: str, named: dict[Polygon, str]) -> Iterator[tuple[str, str]]:
+def cut_strings(
+    bundle: Bundle, name: str, named: dict[Polygon, str], single: frozenset[str]
+) -> Iterator[tuple[str, str]]:
     """Yields each working point of a model that is a cut, and its cut string.
 
     The polygons of strings that would be too long are put into `named`, each with its name in the string; their axes
-    hold no aliases.
+    hold no aliases. `single` are the branches whose values are floats, or integers that a float holds exactly.
     """
     for number, decision in enumerate(bundle.decisions[name]):
-        alone = _Words(bundle, f"pid_{name}", None)
+        alone = _Words(bundle, f"pid_{name}", None, single)
         text = _cut_string(bundle, name, number, decision, alone)
         if text is not None and _is_too_long(text):
-            text = _cut_string(bundle, name, number, decision, _Words(bundle, f"pid_{name}", named))
+            text = _cut_string(bundle, name, number, decision, _Words(bundle, f"pid_{name}", named, single))
         if text is not None:
             yield decision.name, text
 
@@ -82,16 +87,21 @@ def _is_too_long(text: str) -> bool:
 def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, words: _Words) -> str | None:
     """Returns the cut string of one working point; None if the model is no cut."""
     recipe, model = bundle.recipe, bundle.models[name]
-    has_boxes = model.kind == "cuts" and len(model.fitted) == 1 and model.calibration is None
-    fitted = model.fitted[0] if has_boxes else None
+    is_cut = model.kind in ("cuts", "band") and len(model.fitted) == 1 and model.calibration is None
+    fitted = model.fitted[0] if is_cut and decision.flat is None else None
     if model.fixed_cut:
         terms = [words.operand(recipe.expression_models[name].expression.text)]
-    elif isinstance(fitted, FoldModel) and decision.flat is None:
+    elif model.kind == "band" and isinstance(fitted, FoldModel):
+        text = band_condition(fitted.estimator, _operands(recipe, fitted, words), decision.threshold)
+        if text is None or _is_too_long(text):
+            return None
+        terms = [text]
+    elif isinstance(fitted, FoldModel):
         cuts: Any = fitted.estimator
         target = model.per_point_cuts[number][1] if model.per_point_cuts else None
         box = cuts.threshold_box(decision.threshold) if target is None else cuts.box(target)
         terms = list(_faces(recipe, fitted, box, words))
-    elif isinstance(fitted, CategoryModel) and decision.flat is None:
+    elif isinstance(fitted, CategoryModel):
         boxes = fitted.boxes(decision.threshold)
         if boxes is None:
             return None
@@ -106,11 +116,14 @@ def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, word
 class _Words:
     """Writes expressions of a configuration for ROOT, which knows none of its aliases and polygons."""
 
-    def __init__(self, bundle: Bundle, prefix: str, named: dict[Polygon, str] | None) -> None:
-        """Makes a writer whose polygons are expressions, or names in `named`, each of which begins with `prefix`."""
+    def __init__(self, bundle: Bundle, prefix: str, named: dict[Polygon, str] | None, single: frozenset[str]) -> None:
+        """Makes a writer whose polygons are expressions, or names in `named`, each of which begins with `prefix`.
+
+        `single` are the branches whose values single precision holds exactly.
+        """
         config = bundle.recipe.loaded.config
         self._aliases, self._polygons = dict(config.data.aliases), polygons_of(config)
-        self._prefix, self._named = prefix, named
+        self._prefix, self._named, self._single = prefix, named, single
 
     def text(self, text: str) -> str:
         """Returns an expression without aliases and calls of `cutg`."""
@@ -121,6 +134,14 @@ class _Words:
         text = self.text(text)
         is_name = text.replace(".", "").replace("_", "").isalnum() and not text[0].isdigit()
         return text if is_name else f"({text})"
+
+    def single(self, text: str) -> str:
+        """Returns an expression rounded to single precision, as one operand."""
+        name = self.operand(text)
+        if self.text(text) in self._single:
+            return name
+        large = f"({name}) * {_SPLITTER!r}"
+        return f"({large} - ({large} - {name}))"
 
     def _polygon(self, name: str, axes: list[str]) -> str:
         polygon = self._polygons[name]
@@ -177,6 +198,23 @@ def _faces(recipe: Recipe, fitted: FoldModel, box: Any, words: _Words) -> Iterat
         yield f"{name} > {-_TOO_LARGE!r}" if np.isinf(low) else f"{name} {_above(low)}"
         yield f"{name} < {_TOO_LARGE!r}" if np.isinf(high) else f"{name} {_below(high)}"
         yield from (f"{name} != {code!r}" for code in missing_values(feature))
+
+
+def _is_single(column: Any) -> bool:
+    """Returns whether single precision holds each value of a branch, a number for each row, exactly."""
+    kind = getattr(column, "dtype", None)
+    return kind is not None and column.ndim == 1 and np.can_cast(kind, np.float32)
+
+
+def _operands(recipe: Recipe, fitted: FoldModel, words: _Words) -> list[tuple[str, str]]:
+    """Returns for each column that a model reads its value in single precision, and the condition that it is there."""
+    found = []
+    for column in fitted.columns:
+        feature, located = recipe.features[column]
+        name = words.operand(located.expression.text)
+        codes = [f"{name} != {code!r}" for code in missing_values(feature)]
+        found.append((words.single(located.expression.text), " && ".join([f"abs({name}) < {_TOO_LARGE!r}", *codes])))
+    return found
 
 
 def _above(face: float) -> str:
