@@ -29,7 +29,6 @@ Schema = Mapping[str, Any]
 PLACES = {
     "Data": "data",
     "ClassTable": "classes.NAME",
-    "PolygonSection": "polygons.NAME",
     "Feature": "features",
     "BandFeature": "features, from a band",
     "CategoryBins": "models.NAME.by",

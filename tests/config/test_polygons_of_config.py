@@ -101,12 +101,13 @@ polygons:
   wrong: {{x: "q +", y: r, points: {TRIANGLE}}}
   spelt: {{x: q, y: r, point: {TRIANGLE}}}
   known: {{x: qq, y: r, points: {TRIANGLE}}}
+  none: 5
 selection:
   a: 'cutg("cuts/holes.root:bare")'
   b: 'cutg("knwon")'
   c: 'cutg("cuts/holes.root:ole") && cutg("cuts/holes.root:odd")'
   d: 'cutg("known")'
-  e: 'cutg("wrong")'
+  e: 'cutg("wrong") || cutg("none")'
 """
     path = write(folder, text)
     with pytest.raises(ConfigError) as caught:
@@ -123,11 +124,12 @@ selection:
         f"{path}:8:11: polygons.other.file: {holes}: 'graph' is a TGraph, and a polygon is a TCutG; known: ",
         f"{path}:9:11: polygons.wrong.x: expected a number, a branch or '(', found the end of the expression",
         f"{path}:10:23: polygons.spelt.point: unknown key; did you mean 'points'?",
-        f"{path}:13:3: selection.a: the polygon 'cuts/holes.root:bare' does not say what its axes are",
-        f"{path}:14:3: selection.b: no polygon 'knwon'",
-        f"{path}:15:3: selection.c: cutg(\"cuts/holes.root:ole\"): {holes}: no TCutG 'ole'; did you mean 'hole'?",
-        f"{path}:15:3: polygons.cuts/holes.root:odd.x: expected a number",
-        f"{path}:16:3: selection.d: unknown branch 'qq'",
+        f"{path}:12:3: polygons.none: must be a section, such as {{key: value}}, not 5",
+        f"{path}:14:3: selection.a: the polygon 'cuts/holes.root:bare' does not say what its axes are",
+        f"{path}:15:3: selection.b: no polygon 'knwon'",
+        f"{path}:16:3: selection.c: cutg(\"cuts/holes.root:ole\"): {holes}: no TCutG 'ole'; did you mean 'hole'?",
+        f"{path}:16:3: polygons.cuts/holes.root:odd.x: expected a number",
+        f"{path}:17:3: selection.d: unknown branch 'qq'",
     ):
         assert expected in said, expected
-    assert said.count(f"{path}:") == 14, said
+    assert said.count(f"{path}:") == 15, said

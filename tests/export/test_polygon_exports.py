@@ -12,12 +12,14 @@ import uproot
 
 from export_runs import write_events
 from pidlab.config.load import check_config
+from pidlab.errors import UsageError
 from pidlab.evaluate.results import Results, read_results
 from pidlab.evaluate.results import write_results as write_json
 from pidlab.export import export, parity_events
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
 from pidlab.plots import gallery
+from pidlab.plots.on_request import Plots
 from pidlab.progress import Watcher
 from pidlab.rootio import tcutg, write_results
 from pidlab.runs.bundle import Bundle, load_bundle, save_bundle
@@ -171,5 +173,10 @@ def test_a_figure_for_each_polygon_on_its_axes_counts_inside_and_outside(run: tu
         (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
         assert left < ROUND[:, 0].min() < ROUND[:, 0].max() < right
         assert bottom < ROUND[:, 1].min() < ROUND[:, 1].max() < top
+    plots = Plots(run[1])
+    assert len(plots.polygon("cuts.root:round").axes) == 2
+    assert plots.polygon("hole", "adc[0]").axes[0].get_xlabel() == "adc[0]"
+    with pytest.raises(UsageError, match="'across', 'adc\\[0\\]'"):
+        plots.polygon("hole")
     assert sheet.numbers is not None
     assert sheet.numbers().rows[0] == ("electron", result.inside["electron"], result.outside["electron"])

@@ -123,7 +123,7 @@ class _Rest:
         if section == "spectators" and isinstance(path[1], int):
             self.incomplete.add("spectators")
             return "0"
-        return {"classes": "1", "models": {"type": "fisher"}}.get(str(section))
+        return {"classes": "1", "models": {"type": "fisher"}, "polygons": {}}.get(str(section))
 
     def _renamed(self, path: KeyPath) -> bool:
         """Gives a misspelt key the name that is meant, if there is one very like it that is not there."""
