@@ -8,6 +8,7 @@ from pidlab import moved
 
 if TYPE_CHECKING:
     from pidlab.config.schema import Config
+    from pidlab.models.band.estimator import Band
     from pidlab.models.bdt.estimator import BDT
     from pidlab.models.cuts.estimator import Cuts
     from pidlab.models.fisher import Fisher
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BDT",
     "MLP",
+    "Band",
     "Config",
     "Cuts",
     "Fisher",
@@ -39,6 +41,7 @@ __all__ = [
 
 _PLACES = {
     "BDT": "models.bdt.estimator",
+    "Band": "models.band.estimator",
     "MLP": "models.mlp.estimator",
     "Config": "config.schema",
     "Cuts": "models.cuts.estimator",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Sample:
         classes: k names.
         signal: index of the signal in `classes`.
         spectators: name to (n,) float64; they are kept for the evaluation and no model is trained on them.
+        axes: expression to (n,) float64, the axes of polygons; they are kept to be drawn.
         columns: branches that `expression` and `score` models read, by name; (n,) numpy or awkward arrays.
         file: (n,) int32, index of the input (file, tree) that the row came from.
         row: (n,) int64, the candidate's number in that input (the entry number where one row is one event).
@@ -47,6 +48,7 @@ class Sample:
     columns: Mapping[str, Any]
     file: IntArray
     row: IntArray
+    axes: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -63,6 +65,7 @@ class Sample:
             self,
             spectators={name: values[rows] for name, values in self.spectators.items()},
             columns={name: values[rows] for name, values in self.columns.items()},
+            axes={name: values[rows] for name, values in self.axes.items()},
             **{name: getattr(self, name)[rows] for name in _ARRAYS},
         )
 
@@ -92,5 +95,6 @@ def concatenate(samples: Sequence[Sample]) -> Sample:
         first,
         spectators={name: joined([s.spectators[name] for s in samples]) for name in first.spectators},
         columns={name: joined([s.columns[name] for s in samples]) for name in first.columns},
+        axes={name: joined([s.axes[name] for s in samples]) for name in first.axes},
         **arrays,
     )

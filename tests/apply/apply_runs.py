@@ -55,7 +55,7 @@ def make_run(folder: Path, **changes: Any) -> Path:
     output.mkdir()
     bundle = save_bundle(output, done.recipe, done.models, done.results.models)
     write_events(output, done.scored)
-    write_run_friends(bundle, done.inputs, done.scored, done.scores, output / "friends", Watcher())
+    write_run_friends(bundle, done.inputs, done.scored, done.scores, done.outputs, output / "friends", Watcher())
     return output
 
 

@@ -51,7 +51,7 @@ def made(folder: Path, changes: dict[str, Any], labels: dict[str, str]) -> tuple
 
 
 def write(done: Analysis, bundle: Bundle, output: Path) -> None:
-    write_run_friends(bundle, done.inputs, done.scored, done.scores, output, Watcher())
+    write_run_friends(bundle, done.inputs, done.scored, done.scores, done.outputs, output, Watcher())
 
 
 @pytest.mark.parametrize("background", ["label == 0", "label == 0 && p < 3"])

@@ -132,7 +132,7 @@ def test_the_branches_that_are_foretold_are_those_that_friends_have(folder: Path
     wanted = content(classes, MODELS, evaluate=EVALUATE)
     output = folder / f"run{len(classes)}"
     bundle, done = made(folder, output, wanted)
-    write_run_friends(bundle, done.inputs, done.scored, done.scores, output / "friends", Watcher())
+    write_run_friends(bundle, done.inputs, done.scored, done.scores, done.outputs, output / "friends", Watcher())
     with uproot.open(output / "friends" / "events_pid.root") as file:
         names = file["T_pid"].keys()
     assert len(names) == len(set(names))

@@ -15,7 +15,8 @@ from export_runs import cached, made, write_events
 from pidlab.cli.terminal import summary_line
 from pidlab.errors import DataError, ModelError, UsageError
 from pidlab.export import Exported, ParityEvents, export, largest_difference, parity_events
-from pidlab.export.cut_strings import _above, _below, with_aliases
+from pidlab.export.cut_strings import _above, _below
+from pidlab.expressions.aliases import with_aliases
 from pidlab.runs.bundle import Bundle, load_bundle
 from real_root import ask_root, needs_root
 

@@ -38,11 +38,19 @@ def inspect(file: str, patterns: Sequence[str], ranges: bool) -> None:
     from pidlab.read import Table, find_all, is_wide
     from pidlab.read.inspection import inspect as inspect_table
     from pidlab.read.inspection import matching
+    from pidlab.read.root.polygons import polygons_among
 
     with terminal() as (console, _):
         width = console.width if console.is_terminal else None
         unmatched, known = set(patterns), set[str]()
-        for source in find_all(file):
+        polygons = {} if patterns else polygons_among(file)
+        try:
+            sources = find_all(file)
+        except DataError:
+            if not polygons:
+                raise
+            sources = []
+        for source in sources:
             if is_wide(source) and not patterns:
                 wide = (
                     f"{source}: {source.n_entries:,} entries; it has so many branches that listing them takes a while"
@@ -55,6 +63,10 @@ def inspect(file: str, patterns: Sequence[str], ranges: bool) -> None:
                     continue
                 for part in inspection(inspect_table(table, ranges, patterns), ranges, width):
                     console.print(part, soft_wrap=True, highlight=False, markup=False)
+        for name, polygon in polygons.items():
+            axes = f"axes {polygon.x} and {polygon.y}" if polygon.x and polygon.y else "axes not stated"
+            line = f'{name}: TCutG, {len(polygon.points)} points, {axes}; cutg("{name}") asks it'
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
     if unmatched:
         wrong = [pattern for pattern in patterns if pattern in unmatched]
         raise DataError("\n".join(f"{file}: no branch matches {p!r}; {nearest(p.strip('*?'), known)}" for p in wrong))

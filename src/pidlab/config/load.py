@@ -11,6 +11,7 @@ from typing import Any
 from pidlab.config.choose import only_models, without_model
 from pidlab.config.columns import own_column_names
 from pidlab.config.names import KeyPath, collisions, dotted
+from pidlab.config.polygons import with_points
 from pidlab.config.schema import (
     AnyModel,
     BandFeature,
@@ -22,7 +23,7 @@ from pidlab.config.schema import (
     SklearnModel,
     TrainedModel,
 )
-from pidlab.config.stated import contradictions, is_pattern, mistakes_of_branches, parsed, spectator_keys
+from pidlab.config.stated import contradictions, is_pattern, mistakes_of_branches, parsed, spectator_keys, stated_texts
 from pidlab.config.tree_parameters import wrong_parameters
 from pidlab.config.usable import place_of, quoted_number, usable_part
 from pidlab.config.yaml_text import MAX_BYTES, YamlText, read_yaml
@@ -105,11 +106,13 @@ def check_config(
     mistakes += usable.mistakes
     folder = path.resolve().parent
     if usable.config is not None:
-        config, places = usable.config, usable.places
+        config, wrong_polygons, first_use = with_points(usable.config, stated_texts(usable.config), folder)
+        places = {**usable.places, **{key: place_of(usable.places, use) for key, use in first_use.items()}}
         incomplete = usable.incomplete
         if any(isinstance(each, str) and is_pattern(each) for each in config.features):
             incomplete |= {"features"}  # its branches are known when an input is opened; then this is checked again
         found = [each for each in _disagreements(config) if not _referred(each[0]) & incomplete]
+        found += wrong_polygons
         expressions = parsed(config, found)
         found += contradictions(config, expressions)
         found = [(key, message) for key, message in found if not usable.is_doubtful(key)]
@@ -242,6 +245,7 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if reference is not None and reference not in config.models:
         yield ("style", "reference"), f"{reference!r} is none of the models; {nearest(reference, config.models)}"
     known = {*names, *(f.expression for f in config.feature_list), *spectator_keys(config)}
+    known |= {axis for polygon in config.polygons.values() for axis in (polygon.x, polygon.y) if axis is not None}
     for name in (n for n in config.labels if n not in known):
         yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"
 

@@ -13,6 +13,7 @@ from typing import Any
 from pidlab.config.columns import stated_features
 from pidlab.config.load import LoadedConfig, check_config
 from pidlab.config.names import KeyPath
+from pidlab.config.polygons import polygons_of
 from pidlab.config.schema import Config
 from pidlab.config.stated import class_table, first_inputs, is_pattern
 from pidlab.errors import ConfigError, Mistake, nearest
@@ -101,12 +102,12 @@ _NUMBERS = frozenset({"float", "int", "unsigned", "bool"})
 
 def _used(config: Config) -> dict[str, str]:
     """Returns the branches that are no features of a pattern, each with the reason as the end of a sentence."""
-    aliases = dict(config.data.aliases)
+    aliases, polygons = dict(config.data.aliases), polygons_of(config)
     used: dict[str, str] = {}
 
     def use(texts: list[str | None], why: str) -> None:
         for text in texts:
-            for branch in sorted(parse(text, aliases).branches) if text is not None else ():
+            for branch in sorted(parse(text, aliases, polygons).branches) if text is not None else ():
                 used.setdefault(branch, why)
 
     tables = [class_table(spec) for spec in config.classes.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
@@ -69,6 +70,22 @@ class Data(Section):
     )
 
 
+Point = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)]
+
+
+class PolygonSection(Section):
+    """A polygon in a plane of two expressions, which `cutg("name")` asks: true inside, as TCutG::IsInside decides."""
+
+    x: Expression | None = Field(None, description="horizontal axis; left out: fVarX of the TCutG")
+    y: Expression | None = Field(None, description="vertical axis; left out: fVarY of the TCutG")
+    points: Annotated[list[Point], Field(min_length=3, max_length=10_000)] | None = Field(
+        None, description="corners [x, y]; the last one is joined with the first"
+    )
+    file: str | None = Field(
+        None, min_length=1, description="file.root:name of a TCutG, relative to this file; its points go into the run"
+    )
+
+
 class ClassTable(Section):
     """A class that has its own table, cut or weight."""
 
@@ -97,11 +114,14 @@ class BandFeature(Section):
 
 
 def _kind_of_feature(value: Any) -> str:
-    return "band" if isinstance(value, BandFeature) or (isinstance(value, dict) and "band" in value) else "expression"
+    """Returns the tag of a feature, which is no key, because tags are part of pydantic's places of mistakes."""
+    of_band = isinstance(value, BandFeature) or (isinstance(value, dict) and "band" in value)
+    return "by band" if of_band else "by expression"
 
 
 AnyFeature = Annotated[
-    Annotated[Feature, Tag("expression")] | Annotated[BandFeature, Tag("band")], Discriminator(_kind_of_feature)
+    Annotated[Feature, Tag("by expression")] | Annotated[BandFeature, Tag("by band")],
+    Discriminator(_kind_of_feature),
 ]
 
 
@@ -330,6 +350,94 @@ class MlpModel(TrainedModel):
     )
 
 
+Sigma = Annotated[float, Field(gt=0, le=1000)]
+
+
+class BandModel(TrainedModel):
+    """The distance from the signal's mean, which follows one or two quantities, in units of its width.
+
+    The mean and the width of each variable are fitted to the signal of the training sample; tails, and events of other
+    classes among the signal, do not move them. The score is minus the combined distance, the root of the sum of the
+    squared distances of the variables. A variable that is missing adds nothing to it.
+    """
+
+    one_sided: ClassVar[bool] = True
+
+    type: Literal["band"]
+    variables: Expression | Annotated[list[Expression], Field(min_length=1)] = Field(
+        description="one or more: features by their names, or expressions"
+    )
+    against: Expression | Annotated[list[Expression], Field(min_length=1, max_length=2)] = Field(
+        description="one or two quantities that the band follows, such as the momentum"
+    )
+    by: Expression | dict[Name, Expression] | CategoryBins | None = Field(  # type: ignore[assignment]
+        None,
+        description="an integer branch, such as a sector: a band of its own for each value; or categories, as for every "
+        "trained model",
+    )
+    shape: Literal["spline", "clas12", "polynomial"] = Field(
+        "spline",
+        description="of mean and width: smooth splines; clas12: p0 (p1 + p2/x + p3/x²); or a polynomial",
+    )
+    degree: Annotated[int, Field(ge=0, le=8)] = Field(3, description="degree of the polynomial")
+    core: Literal["symmetric", "asymmetric"] = Field(
+        "symmetric", description="asymmetric: the widths below and above the mean are two"
+    )
+    sides: Literal["low", "high", "both"] | dict[str, Literal["low", "high", "both"]] = Field(
+        "both",
+        description="the deviations that count: low: below the mean, as of E/p of pions among electrons; for all "
+        "variables, or each by its name",
+    )
+    sigma: Sigma | list[Sigma] = Field(
+        default_factory=list, description="working points at so many widths, besides those from validation: 3.5"
+    )
+
+    @property
+    def variable_list(self) -> list[str]:
+        """The variables, in their order."""
+        return [self.variables] if isinstance(self.variables, str) else list(self.variables)
+
+    @property
+    def against_list(self) -> list[str]:
+        """The quantities that the band follows, in their order."""
+        return [self.against] if isinstance(self.against, str) else list(self.against)
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """Name of each category to its condition; empty if `by` is an integer branch."""
+        return {} if isinstance(self.by, str) else super().categories
+
+    def own_columns(self) -> dict[tuple[str | int, ...], str]:
+        """Returns the variables, then what they are followed against, then `by`."""
+        found: dict[tuple[str | int, ...], str] = {}
+        for key in ("variables", "against"):
+            value = getattr(self, key)
+            found |= {(key,): value} if isinstance(value, str) else {(key, i): text for i, text in enumerate(value)}
+        return found | ({("by",): self.by} if isinstance(self.by, str) else {})
+
+    def output_names(self, others: list[str]) -> list[str]:
+        """Returns `nsigma`, or with several variables `nsigma_` and the name of each."""
+        return sigma_names(self.variable_list)
+
+    def point_names(self) -> list[str]:
+        """Returns the names of the working points of `sigma`."""
+        return [sigma_point(value) for value in (self.sigma if isinstance(self.sigma, list) else [self.sigma])]
+
+
+def sigma_names(variables: Sequence[str]) -> list[str]:
+    """Returns the names of the numbers of sigmas of some variables, which are identifiers."""
+    if len(variables) == 1:
+        return ["nsigma"]
+    words = [re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") for text in variables]
+    unique = {word for word in words if word and words.count(word) == 1}
+    return [f"nsigma_{word}" if word in unique else f"nsigma_{word}_{i}" for i, word in enumerate(words)]
+
+
+def sigma_point(sigma: float) -> str:
+    """Returns the name of the working point at a number of widths: sigma3_5."""
+    return f"sigma{_word(sigma)}"
+
+
 class LikelihoodModel(TrainedModel):
     """The detectors' likelihoods, multiplied: a density of each detector's variables in each class, which changes
     smoothly along `against`. A detector of which a variable is missing adds nothing.
@@ -429,7 +537,15 @@ class SklearnModel(TrainedModel):
 
 
 TrainableSpec = (
-    CutsModel | FisherModel | LogisticModel | NaiveBayesModel | LikelihoodModel | BdtModel | MlpModel | SklearnModel
+    CutsModel
+    | FisherModel
+    | LogisticModel
+    | NaiveBayesModel
+    | BandModel
+    | LikelihoodModel
+    | BdtModel
+    | MlpModel
+    | SklearnModel
 )
 """Sections of models that a run trains."""
 
@@ -519,6 +635,9 @@ class Config(Section):
         description="two or more: name to a cut, or to a table of its own"
     )
     signal: str | None = Field(None, description="the signal class; left out: the first")
+    polygons: dict[Annotated[str, Field(min_length=1, max_length=1_000)], PolygonSection] = Field(
+        default_factory=dict, description='name to a polygon, which expressions ask by cutg("name")'
+    )
     selection: dict[str, Expression] = Field(
         default_factory=dict, description="named cuts, in the order of the cut flow"
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pidlab.config.columns import columns, stated_features
 from pidlab.config.names import KeyPath
+from pidlab.config.polygons import polygon_texts, polygons_of
 from pidlab.config.schema import CategoryBins, ClassTable, Config, ExpressionModel, ScoreModel, TrainedModel
 from pidlab.config.usable import quoted_number
 from pidlab.errors import DataError, ExpressionError, PidlabError, nearest
@@ -41,6 +42,7 @@ def spectator_keys(config: Config) -> dict[str, KeyPath]:
 def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Yields the key path and text of each expression of a configuration, in its order."""
     yield from ((("data", "aliases", name), text) for name, text in config.data.aliases.items())
+    yield from polygon_texts(config)
     yield ("data", "weight"), config.data.weight
     for name, spec in config.classes.items():
         table = class_table(spec)
@@ -96,12 +98,13 @@ def _ambiguity(text: str) -> str:
 def parsed(config: Config, mistakes: list[tuple[KeyPath, str]]) -> dict[KeyPath, Expression]:
     """Returns the expressions of a configuration; those that are refused are appended to `mistakes` instead.
 
-    What is wrong with an alias is told once, at the alias. Features that are patterns are no expressions.
+    What is wrong with an alias or an axis of a polygon is told once, where that is stated. Features that are patterns
+    are no expressions.
     """
-    aliases, found = dict(config.data.aliases), {}
+    aliases, polygons, found = dict(config.data.aliases), polygons_of(config), {}
     wrong_aliases: set[tuple[str, str, int]] = set()
     for key, text in stated_texts(config):
-        is_alias = key[:2] == ("data", "aliases")
+        is_alias = _stands_for_another(key)
         if key[0] == "features" and len(key) == 2:
             if is_pattern(text):
                 continue
@@ -112,7 +115,7 @@ def parsed(config: Config, mistakes: list[tuple[KeyPath, str]]) -> dict[KeyPath,
             mistakes.append((key, _constant_test(text)))
             continue
         try:
-            found[key] = parse(text, aliases)
+            found[key] = parse(text, aliases, polygons)
         except ExpressionError as error:
             place = (error.message.rpartition(": ")[2], error.text, error.position)
             if not is_alias and place in wrong_aliases:
@@ -123,6 +126,11 @@ def parsed(config: Config, mistakes: list[tuple[KeyPath, str]]) -> dict[KeyPath,
                 wrong_aliases.add(place)
             mistakes.append((key, str(error)))
     return found
+
+
+def _stands_for_another(key: KeyPath) -> bool:
+    """True for the expressions that others take by a name: aliases, and the axes of polygons."""
+    return key[:2] == ("data", "aliases") or key[0] == "polygons"
 
 
 def contradictions(config: Config, expressions: Stated) -> Iterator[tuple[KeyPath, str]]:
@@ -249,9 +257,7 @@ def mistakes_of_branches(config: Config, folder: Path, expressions: Stated) -> l
     try:
         for source, names in first_inputs(config, folder).items():
             others: list[KeyPath] = [("classes", name) for name in config.classes if name not in names]
-            asked = {
-                key: e for key, e in expressions.items() if key[:2] not in others and key[:2] != ("data", "aliases")
-            }
+            asked = {key: e for key, e in expressions.items() if key[:2] not in others and not _stands_for_another(key)}
             with Table(source, config.data.per) as table:
                 for mistake in branch_mistakes(table, asked, config.data.event_id):
                     if not any(mistake[0] == key for key, _ in found):

@@ -210,6 +210,10 @@ def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
         return 'name two classes or more, each by an expression, such as electron: "species == 0", or by its files'
     if kind in ("too_short", "list_type", "dict_type") and path in _EMPTY and not (kind == "list_type" and value):
         return _EMPTY[path]
+    if kind == "too_short" and path[:1] == ("polygons",):
+        return (
+            f"a {'polygon has three points' if path[-1] == 'points' else 'point has two numbers, [x, y]'}, not {value}"
+        )
     if kind == "too_short" and not value:
         return "is an empty list; write what belongs into it, or leave the key out"
     if value is None and kind.endswith("_type"):
@@ -299,8 +303,14 @@ def _object_of(node: dict[str, Any], whole: dict[str, Any], value: Any) -> dict[
     members = [_resolved(each, whole) for member in members for each in member.get("oneOf", [member])]
     kind = "array" if isinstance(value, list) else "object"
     fitting = [member for member in members if member.get("type") == kind]
-    if fitting and isinstance(value, dict):  # the section that has most of the keys
-        return max(fitting, key=lambda member: len(value.keys() & member.get("properties", {}).keys()))
+    if fitting and isinstance(value, dict):  # the section of which all is there that it needs, then most of its keys
+        return max(
+            fitting,
+            key=lambda member: (
+                value.keys() >= set(member.get("required", [])),
+                len(value.keys() & member.get("properties", {}).keys()),
+            ),
+        )
     return fitting[0] if fitting else node
 
 

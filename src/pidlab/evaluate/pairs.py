@@ -43,11 +43,11 @@ def _pair(sample: Sample, i: int, j: int, x_edges: Array, y_edges: Array) -> Fea
     planes = {}
     for c, name in enumerate(sample.classes):
         rows = sample.y == c
-        planes[name] = _plane(sample.x[rows, i], sample.x[rows, j], sample.weight[rows], x_edges, y_edges)
+        planes[name] = plane_of(sample.x[rows, i], sample.x[rows, j], sample.weight[rows], x_edges, y_edges)
     return FeaturePair(sample.features[i], sample.features[j], x_edges, y_edges, planes)
 
 
-def _plane(x: FloatArray, y: FloatArray, weight: FloatArray, x_edges: Array, y_edges: Array) -> Plane:
+def plane_of(x: FloatArray, y: FloatArray, weight: FloatArray, x_edges: Array, y_edges: Array) -> Plane:
     """Returns the sums of values (n,) in bins; the last bin of each axis contains its upper edge."""
     bx, by = _bins(x, x_edges), _bins(y, y_edges)
     inside = (bx >= 0) & (by >= 0)

@@ -101,6 +101,8 @@ def flat_spectators(bundle: Bundle) -> dict[str, LocatedExpression]:
 def largest_difference(what: str, found: Any, expected: Any, limit: float = LIMIT) -> float:
     """Returns the largest difference of two arrays; NaN and NaN do not differ, NaN and a number differ infinitely.
 
+    Numbers above 1, such as distances in widths, differ by their ratio, since they are in single precision.
+
     Raises:
         ModelError: the shapes differ, or the difference is above `limit`; the message begins with `what`.
     """
@@ -108,7 +110,7 @@ def largest_difference(what: str, found: Any, expected: Any, limit: float = LIMI
     if a.shape != b.shape:
         raise ModelError(f"{what}: gives {a.shape} numbers where pidlab gives {b.shape}; nothing was exported")
     with np.errstate(invalid="ignore"):
-        difference = np.abs(a - b)
+        difference = np.abs(a - b) / np.maximum(np.abs(b), 1)
     difference[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
     difference[np.isnan(difference)] = np.inf
     worst = float(difference.max(initial=0.0))

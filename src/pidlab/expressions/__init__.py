@@ -5,12 +5,14 @@ from pidlab.expressions.cpp import to_cpp
 from pidlab.expressions.evaluate import evaluate, selects
 from pidlab.expressions.grammar import parse
 from pidlab.expressions.kinds import Kind, Number, kind_from_array
+from pidlab.expressions.polygons import Polygon
 from pidlab.expressions.tree import Expression
 
 __all__ = [
     "Expression",
     "Kind",
     "Number",
+    "Polygon",
     "check",
     "evaluate",
     "kind_from_array",

@@ -8,7 +8,7 @@ from functools import partial
 
 from pidlab.errors import ExpressionError, nearest
 from pidlab.expressions.kinds import Kind, Number
-from pidlab.expressions.operations import OPERATIONS
+from pidlab.expressions.operations import operation_of
 from pidlab.expressions.reductions import REDUCTIONS
 from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression
 
@@ -87,7 +87,8 @@ def _applied(text: str, step: Apply, arguments: list[_Item]) -> _Item:
     if step.name in REDUCTIONS:
         _common_array(text, step, arguments)
         return _Item(Kind(_result(REDUCTIONS[step.name].result, arguments[:1])))
-    operation = OPERATIONS[step.name]
+    operation = operation_of(step)
+    assert operation is not None
     if operation.integers and not all(a.kind.number.is_integer for a in arguments):
         hint = "Use '&&', '||' or '!' for conditions, 'int(x)' for the bits of a whole number held as a float."
         message = f"bit operator {step.name!r} needs integers, not floats"

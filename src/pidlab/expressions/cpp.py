@@ -10,8 +10,9 @@ from functools import partial
 
 from pidlab.errors import ExpressionError
 from pidlab.expressions.literals import cpp_string
-from pidlab.expressions.operations import OPERATIONS
-from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression
+from pidlab.expressions.operations import operation_of
+from pidlab.expressions.polygons import TableName
+from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, Inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class _Text:
 _RESULTS = {"bool": "bool", "unsigned": "bits"}
 
 
-def to_cpp(expression: Expression, variable: Callable[[str], str]) -> str:
+def to_cpp(expression: Expression, variable: Callable[[str], str], table: TableName | None = None) -> str:
     """Returns C++ for the value in one row: a double, a bool, or an unsigned 64-bit integer of bits.
 
     Integers are compared as doubles, so that the result can differ from `evaluate` beyond 2^53.
@@ -33,12 +34,14 @@ def to_cpp(expression: Expression, variable: Callable[[str], str]) -> str:
     Args:
         expression: an expression without reductions, `Alt$` and `Entry$`.
         variable: returns the C++ name of a branch; an element of an array becomes `name[i]`.
+        table: returns the C++ name of the corners of a polygon, `const double[n][2]`, which the function
+            `detail::inside` takes; None if there is no place for tables.
 
     Raises:
         ExpressionError: a part has no meaning for a single row.
     """
     text = expression.text
-    result = expression.fold(partial(_leaf, text, variable), partial(_applied, text))
+    result = expression.fold(partial(_leaf, text, variable), partial(_applied, text, table))
     return _written(_double(result) if result.type == "any" else result)
 
 
@@ -64,14 +67,16 @@ def _constant(value: float | int | bool | str) -> _Text:
     return _Text((repr(value),), "double")
 
 
-def _applied(text: str, step: Apply, arguments: list[_Text]) -> _Text:
-    operation = OPERATIONS.get(step.name)
-    if operation is None:
+def _applied(text: str, table: TableName | None, step: Apply, arguments: list[_Text]) -> _Text:
+    operation = operation_of(step)
+    if operation is None or (isinstance(step, Inside) and table is None):
         hint = "Compute it as a feature of its own when the file is read."
         raise ExpressionError(f"{step.name} has no C++ for one row", text, step.position, step.length, hint)
     if any(a.type == "text" for a in arguments):
         return _Text(("(std::string(", arguments[0], f") {step.name} std::string(", arguments[1], "))"), "bool")
-    written = [_AS[letter](a) for letter, a in zip(operation.takes, arguments, strict=True)]
+    written: list[str | _Text] = [_AS[letter](a) for letter, a in zip(operation.takes, arguments, strict=True)]
+    if isinstance(step, Inside) and table is not None:
+        written.append(table(step.polygon))
     between = re.split(r"\{([0-2])\}", operation.cpp)
     pieces = tuple(written[int(piece)] if k % 2 else piece for k, piece in enumerate(between))
     return _Text(pieces, _RESULTS.get(operation.result, "double"))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pidlab.expressions.check import check
 from pidlab.expressions.kinds import Kind, kind_from_array
-from pidlab.expressions.operations import OPERATIONS
+from pidlab.expressions.operations import operation_of
 from pidlab.expressions.reductions import REDUCTIONS, Value, elementwise
 from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression
 
@@ -94,7 +94,9 @@ def _run(expression: Expression, arrays: Mapping[str, Any], n: int) -> Value:
     def apply(step: Apply, arguments: list[Value]) -> Value:
         if step.name in REDUCTIONS:
             return REDUCTIONS[step.name].apply(*arguments, n)
-        return elementwise(OPERATIONS[step.name].numpy, arguments)
+        operation = operation_of(step)
+        assert operation is not None
+        return elementwise(operation.numpy, arguments)
 
     with np.errstate(all="ignore"):
         return expression.fold(leaf, apply)

@@ -13,10 +13,11 @@ from functools import partial
 
 from pidlab.errors import ExpressionError, nearest
 from pidlab.expressions.operations import CONSTANT_FUNCTIONS, CONSTANTS, FUNCTIONS
+from pidlab.expressions.polygons import Polygon
 from pidlab.expressions.reductions import REDUCTIONS
 from pidlab.expressions.spellings import operator_hint, word_hint
 from pidlab.expressions.tokens import Token, tokens
-from pidlab.expressions.tree import MAX_STEPS, Apply, Branch, Constant, Entry, Expression, Step
+from pidlab.expressions.tree import MAX_STEPS, Apply, Branch, Constant, Entry, Expression, Inside, Step
 
 MAX_DEPTH = 200
 """The deepest nesting of calls of the parser; a pair of brackets takes two or more of them."""
@@ -31,16 +32,22 @@ _LEVELS = {
     "<<": 12, ">>": 12, "^": 14,
 }  # fmt: skip
 _NOT, _UNARY = 3, 13
+CUTG = "cutg"
+"""The function that asks a polygon, of ROOT's class TCutG."""
 _FROM_THE_RIGHT = frozenset({"*"})
 
 
-def parse(text: str, aliases: Mapping[str, str] | None = None) -> Expression:
+def parse(
+    text: str, aliases: Mapping[str, str] | None = None, polygons: Mapping[str, Polygon] | None = None
+) -> Expression:
     """Returns the expression of `text`; a name in `aliases` is replaced by its expression, in brackets.
+
+    `cutg("name")` asks the polygon of that name among `polygons`, on its own axes or on those that are given.
 
     Raises:
         ExpressionError: the text is no expression, is ambiguous, or is too long or nested too deeply.
     """
-    return Expression(text, _Parser(text, aliases or {}, {}, (), 0).whole())
+    return Expression(text, _Parser(text, aliases or {}, polygons or {}, {}, (), 0).whole())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,13 @@ class _Parser:
         self,
         text: str,
         aliases: Mapping[str, str],
+        polygons: Mapping[str, Polygon],
         expanded: dict[str, tuple[Step, ...]],
         within: tuple[str, ...],
         depth: int,
     ) -> None:
-        self._text, self._aliases, self._expanded, self._within, self._depth = text, aliases, expanded, within, depth
+        self._text, self._aliases, self._polygons = text, aliases, polygons
+        self._expanded, self._within, self._depth = expanded, within, depth
         self._tokens = tokens(text)
         self._index = 0
         self._steps: list[Step] = []
@@ -287,6 +296,8 @@ class _Parser:
 
     def _call(self, token: Token) -> _Operand:
         name, opening = token.text, self._take()
+        if name == CUTG:
+            return self._cutg(token, opening)
         n_arguments = 0
         while not self._at(")"):
             if n_arguments:
@@ -300,6 +311,51 @@ class _Parser:
         else:
             self._join(name, n_arguments, token.position, stop, token)
         return _Operand(token.position, stop)
+
+    def _cutg(self, token: Token, opening: Token) -> _Operand:
+        """Reads what follows `cutg(`: the name of a polygon in quotes and, unless they are its own, its two axes."""
+        named = self._next
+        if named.kind != "quoted":
+            raise self._refuse("cutg takes the name of a polygon in quotes", named, 'Write cutg("name").')
+        polygon = self._polygon(self._take())
+        axes: list[_Operand] = []
+        while self._at(","):
+            self._take()
+            axes.append(self._nested(self._ternary))
+        stop = self._expect(")", opening).stop
+        whole = Token("name", self._text[token.position : stop], token.position, stop - token.position)
+        if axes and len(axes) != 2:
+            hint = f'Write cutg("{polygon.name}", x, y), or cutg("{polygon.name}") for its own axes.'
+            raise self._refuse("cutg takes two axes, or none", whole, hint)
+        if axes:
+            polygon = replace(polygon, x=self._source(axes[0]), y=self._source(axes[1]))
+        else:
+            for axis in ("x", "y"):
+                self._emit(self._axis(polygon, axis, whole), whole)
+        self._emit([Inside(CUTG, 2, whole.position, whole.length, polygon)], whole)
+        return _Operand(token.position, stop)
+
+    def _polygon(self, named: Token) -> Polygon:
+        if named.text in self._polygons:
+            return self._polygons[named.text]
+        hint = nearest(named.text, self._polygons)
+        advice = "Give it under polygons in the configuration, or name a TCutG of a file as 'file.root:name'."
+        hint = f"{hint[:1].upper()}{hint[1:]}" if hint.startswith("did") else advice
+        raise self._refuse(f"no polygon {named.text!r}", named, hint)
+
+    def _axis(self, polygon: Polygon, axis: str, place: Token) -> Iterable[Step]:
+        """Returns the steps of an axis that the polygon states itself; all have the place of the call."""
+        text = polygon.x if axis == "x" else polygon.y
+        if not text.strip():
+            hint = f'Give them: cutg("{polygon.name}", x_expression, y_expression).'
+            raise self._refuse(f"the polygon {polygon.name!r} does not say what its axes are", place, hint)
+        known = f'cutg("{polygon.name}")'  # no alias has such a name
+        if known in self._within:
+            raise self._refuse(f"the polygon {polygon.name!r} refers to itself", place, "Its axes need branches.")
+        key = f"{known}.{axis}"
+        if key not in self._expanded:
+            self._expanded[key] = self._steps_of(text, known, f"polygon {polygon.name!r}: {axis}")
+        return (replace(s, position=place.position, length=place.length) for s in self._expanded[key])
 
     def _check_arity(self, token: Token, n_arguments: int) -> None:
         name = token.text
@@ -320,7 +376,7 @@ class _Parser:
             return self._refuse(f"{name} is a function", token, f"Write '{name}()'.")
         if name in REDUCTIONS:
             return self._refuse(f"{name} needs an argument", token, f"Write '{name}(x)'.")
-        known = [*FUNCTIONS, *REDUCTIONS, *CONSTANT_FUNCTIONS, "Entry$", "LocalEntry$"]
+        known = [*FUNCTIONS, *REDUCTIONS, *CONSTANT_FUNCTIONS, CUTG, "Entry$", "LocalEntry$"]
         hint = nearest(name, known)
         own = name.rpartition(".")[2]  # np.sqrt and math.sqrt are sqrt
         hint = f"did you mean {own!r}?" if own != name and own in known else hint
@@ -335,18 +391,19 @@ class _Parser:
                 f"alias {name!r} refers to itself ({circle})", token, "An alias needs branches to end at."
             )
         if name not in self._expanded:
-            self._expanded[name] = self._expand(name)
+            self._expanded[name] = self._steps_of(self._aliases[name], name, f"alias {name!r}")
         steps = self._expanded[name]
         self._emit((replace(s, position=token.position, length=token.length) for s in steps), token)
         return self._indexed(token, len(steps))
 
-    def _expand(self, name: str) -> tuple[Step, ...]:
+    def _steps_of(self, text: str, name: str, what: str) -> tuple[Step, ...]:
+        """Returns the steps of the text that stands for `name`, which is `what` in messages."""
         within = (*self._within, name)
         try:
-            parser = _Parser(self._aliases[name], self._aliases, self._expanded, within, self._depth + 4)
+            parser = _Parser(text, self._aliases, self._polygons, self._expanded, within, self._depth + 4)
             return parser.whole()
         except ExpressionError as error:
-            message = f"alias {name!r}: {error.message}"
+            message = f"{what}: {error.message}"
             raise ExpressionError(message, error.text, error.position, error.length, error.hint) from None
 
     def _element(self, token: Token) -> _Operand:

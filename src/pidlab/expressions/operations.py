@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pidlab.expressions import arithmetic as ar
+from pidlab.expressions.tree import Apply, Inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,14 @@ FUNCTIONS: dict[str, Operation] = {
 }
 
 OPERATIONS: dict[str, Operation] = OPERATORS | FUNCTIONS
+
+
+def operation_of(step: Apply) -> Operation | None:
+    """Returns the element-wise operation of a step; None for a reduction. The C++ of `cutg` has its table at {2}."""
+    if isinstance(step, Inside):
+        return Operation("dd", "bool", step.polygon.contains, "detail::inside({2}, {0}, {1})")
+    return OPERATIONS.get(step.name)
+
 
 CONSTANTS: dict[str, float | bool] = {"pi": float(np.pi), "true": True, "false": False, "True": True, "False": False}
 

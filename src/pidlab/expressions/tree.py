@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from pidlab.expressions.polygons import Polygon
+
 T = TypeVar("T")
 
 MAX_STEPS = 4_000
@@ -55,6 +57,16 @@ class Apply:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class Inside(Apply):
+    """The operation `cutg` on the two results before it: whether the point (x, y) lies inside `polygon`.
+
+    `polygon.x` and `polygon.y` are the texts of these two, also where `cutg` was given others than its own axes.
+    """
+
+    polygon: Polygon
+
+
 Step = Constant | Branch | Entry | Apply
 
 
@@ -66,14 +78,18 @@ class Expression:
         text: what the user wrote.
         steps: the tree in postfix order; operands precede the operation that takes them.
         branches: all branches that are read, aliases expanded.
+        polygons: all polygons that are asked, each once, in the order of the text.
     """
 
     text: str
     steps: tuple[Step, ...]
     branches: frozenset[str] = field(init=False)
+    polygons: tuple[Polygon, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "branches", frozenset(s.name for s in self.steps if isinstance(s, Branch)))
+        asked = dict.fromkeys(s.polygon for s in self.steps if isinstance(s, Inside))
+        object.__setattr__(self, "polygons", tuple(asked))
 
     def __str__(self) -> str:
         return self.text

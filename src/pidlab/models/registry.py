@@ -125,6 +125,16 @@ _ROWS = (
             "weight_decay": "log:0.0000001:0.01",
         },
     ),
+    ModelType(
+        schema.BandModel,
+        "pidlab.models.band.estimator:Band",
+        exports={
+            "header": "pidlab.export.cpp.bands:band_scores",
+            "header_outputs": "pidlab.export.cpp.bands:band_outputs",
+            "onnx": "pidlab.export.onnx.bands:band_scores",
+            "onnx_outputs": "pidlab.export.onnx.bands:band_outputs",
+        },
+    ),
     ModelType(schema.SklearnModel, "pidlab.models.external.sklearn.model:SklearnClassifier", probability=True),
     ModelType(schema.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True),
     ModelType(schema.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),

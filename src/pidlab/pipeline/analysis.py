@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
+from pidlab.config.polygons import polygons_of
 from pidlab.config.schema import CutsModel
 from pidlab.evaluate import (
     compare_detectors,
@@ -24,6 +25,7 @@ from pidlab.evaluate import (
 )
 from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.points.merit import Merit
+from pidlab.evaluate.polygons import polygon_results
 from pidlab.evaluate.results import (
     DetectorTable,
     Explained,
@@ -34,12 +36,14 @@ from pidlab.evaluate.results import (
     RobustnessResult,
     Scoring,
 )
+from pidlab.expressions import Polygon
 from pidlab.models.explain import explained, first_trees, scaled_inputs
 from pidlab.models.fold import Scores
 from pidlab.models.inputs import abundances_of
 from pidlab.models.model import Model
 from pidlab.models.registry import Resources
 from pidlab.models.training import calibrated, fit_model
+from pidlab.pipeline.bands import with_bands
 from pidlab.pipeline.prepare import Prepared, prepare
 from pidlab.preprocess.events import Events, Input
 from pidlab.preprocess.features import expression_values_changed
@@ -173,6 +177,7 @@ def evaluate(
     with watcher.task("evaluating", len(models) * 3 + 1) as task:
         for name, model in models.items():
             found = with_cut_strings(measured(model, scores[name], samples, expected), model)
+            found = with_bands(found, model, samples["test"])
             results[name] = replace(found, scoring=timed(model, samples["test"]))
             task.advance()
         decides = parts.threshold_sample
@@ -218,8 +223,16 @@ def evaluate(
         labels=config.axis_labels,
         reference=config.style.reference or "",
         importance=importance,
+        polygons=polygon_results(samples["test"], _polygons(recipe), dict(config.data.aliases)),
         detectors={name: table for name, table in detectors.items() if table is not None},
     )
+
+
+def _polygons(recipe: Recipe) -> list[Polygon]:
+    """All polygons: those that expressions ask, on the axes on which they are asked, and the others of `polygons`."""
+    asked = [each.polygon for each in recipe.polygons]
+    names = {polygon.name for polygon in asked}
+    return asked + [p for name, p in polygons_of(recipe.loaded.config).items() if name not in names]
 
 
 def measured(
@@ -277,6 +290,7 @@ def scored_events(
         x=np.empty((len(sample), 0), np.float32),
         features=(),
         columns={},
+        axes={},
         spectators={name: values for name, values in sample.spectators.items() if name in followed},
     )
     return ScoredEvents(

@@ -16,7 +16,14 @@ from pidlab.errors import ConfigError, DataError, Mistake, in_order
 from pidlab.evaluate.results import CutStep
 from pidlab.expressions import selects
 from pidlab.preprocess.draw import Draw
-from pidlab.preprocess.features import event_keys, expression_columns, feature_columns, spectator_values, values_of
+from pidlab.preprocess.features import (
+    event_keys,
+    expression_columns,
+    feature_columns,
+    polygon_axes,
+    spectator_values,
+    values_of,
+)
 from pidlab.preprocess.precision import FeatureColumns, coarse_scores, refined
 from pidlab.preprocess.recipe import ClassRule, Recipe
 from pidlab.preprocess.selection import CutFlow, cut_masks
@@ -208,6 +215,7 @@ class _Loader:
             columns=expression_columns(recipe, kept),
             file=np.full(len(rows), index, np.int32),
             row=chunk.first_row + rows,
+            axes=polygon_axes(recipe, kept),
         )
         self.samples.append(sample)
         if recipe.test:

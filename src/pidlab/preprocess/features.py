@@ -73,6 +73,12 @@ def spectator_values(recipe: Recipe, chunk: Chunk) -> dict[str, NDArray[np.float
     return {name: values_of(located, chunk) for name, located in recipe.spectators}
 
 
+def polygon_axes(recipe: Recipe, chunk: Chunk) -> dict[str, NDArray[np.float64]]:
+    """Returns expression to (n,) float64, the axes of the polygons."""
+    axes = {axis.expression.text: axis for polygon in recipe.polygons for axis in (polygon.x, polygon.y)}
+    return {text: values_of(axis, chunk) for text, axis in axes.items()}
+
+
 def expression_columns(recipe: Recipe, chunk: Chunk) -> dict[str, Any]:
     """Returns the branches that `expression` and `score` models read."""
     return {name: chunk.arrays[name] for name in sorted(recipe.expression_model_branches)}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.columns import read_by_models
+from pidlab.config.polygons import polygons_of
 from pidlab.config.schema import CutsModel, OnnxModel, ScoreModel, TmvaModel
 from pidlab.expressions import evaluate, parse
 from pidlab.preprocess.features import missing_values, single_matrix, to_single
@@ -168,6 +169,7 @@ def _text(expression: str, origin: float, unit: float) -> str:
 def _with_shifts(recipe: Recipe, shifts: dict[int, tuple[float, float]]) -> Recipe:
     """Returns the recipe, including its configuration, with the features of these indices as differences."""
     config, aliases = recipe.loaded.config, dict(recipe.loaded.config.data.aliases)
+    polygons = polygons_of(config)
     listed: list[Any] = list(config.features)
     features = list(recipe.features)
     for j, (origin, unit) in shifts.items():
@@ -177,7 +179,7 @@ def _with_shifts(recipe: Recipe, shifts: dict[int, tuple[float, float]]) -> Reci
         label = feature.label or ("" if set("$#") & set(feature.name) else _text(feature.name, origin, unit))
         shifted = feature.model_copy(update={"expression": text, "missing": codes, "label": label})
         listed[int(located.key[1])] = shifted
-        features[j] = (shifted, LocatedExpression(located.key, parse(text, aliases)))
+        features[j] = (shifted, LocatedExpression(located.key, parse(text, aliases, polygons)))
     by_name = {recipe.features[j][0].name: shift for j, shift in shifts.items()}
     models = {
         name: _cuts(model, by_name) if isinstance(model, CutsModel) else model for name, model in config.models.items()

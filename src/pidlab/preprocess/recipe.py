@@ -9,10 +9,11 @@ from pathlib import Path
 from pidlab.config.columns import columns, conditions
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import KeyPath
+from pidlab.config.polygons import polygons_of
 from pidlab.config.schema import ExpressionModel, Feature, ScoreModel
 from pidlab.config.stated import branch_mistakes, class_table, spectator_keys
 from pidlab.errors import ConfigError, UsageError
-from pidlab.expressions import Expression, parse
+from pidlab.expressions import Expression, Polygon, parse
 from pidlab.read import Source, Table, absolute, find_sources, has_place, stem_of, with_friends
 
 
@@ -34,6 +35,15 @@ class ClassRule:
 
 
 @dataclass(frozen=True, slots=True)
+class LocatedPolygon:
+    """A polygon and the expressions of its axes."""
+
+    polygon: Polygon
+    x: LocatedExpression
+    y: LocatedExpression
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that is done to the rows of a table, as parsed expressions.
 
@@ -49,6 +59,7 @@ class Recipe:
         expression_models: name of an `expression` or `score` model to its expression.
         event_id: branches that identify an event; empty if the input and the entry number do.
         test: true for test events, if the configuration selects them by an expression.
+        polygons: those that are asked of the rows of every input, on the axes on which they are asked.
     """
 
     loaded: LoadedConfig
@@ -62,6 +73,7 @@ class Recipe:
     expression_models: Mapping[str, LocatedExpression]
     event_id: tuple[str, ...]
     test: LocatedExpression | None
+    polygons: tuple[LocatedPolygon, ...] = ()
 
     def expressions(self, rules: Iterable[ClassRule] = ()) -> list[LocatedExpression]:
         """Returns the expressions needed to score rows and, with `rules`, to label, weigh and split them."""
@@ -70,7 +82,8 @@ class Recipe:
         labelling = [located for rule in rules for located in (rule.cut, rule.weight)]
         if not labelling:
             return scoring
-        return scoring + labelling + [located for _, located in self.spectators] + ([self.test] if self.test else [])
+        kept = [located for _, located in self.spectators] + [axis for p in self.polygons for axis in (p.x, p.y)]
+        return scoring + labelling + kept + ([self.test] if self.test else [])
 
     @property
     def n_columns(self) -> int:
@@ -155,10 +168,10 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
 
     The expressions were checked when the configuration was loaded.
     """
-    config, aliases = loaded.config, dict(loaded.config.data.aliases)
+    config, aliases, polygons = loaded.config, dict(loaded.config.data.aliases), polygons_of(loaded.config)
 
     def located(key: KeyPath, text: str) -> LocatedExpression:
-        return LocatedExpression(key, parse(text, aliases))
+        return LocatedExpression(key, parse(text, aliases, polygons))
 
     def rule(index: int, name: str) -> ClassRule:
         table, key = class_table(config.classes[name]), ("classes", name)
@@ -167,7 +180,7 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
             return ClassRule(index, cut, located(("data", "weight"), config.data.weight))
         return ClassRule(index, cut, located((*key, "weight"), table.weight))
 
-    return Recipe(
+    recipe = Recipe(
         loaded=loaded,
         classes=tuple(config.classes),
         signal=list(config.classes).index(config.signal_class),
@@ -186,6 +199,22 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
         event_id=tuple(config.data.event_id),
         test=located(("split", "test"), config.split.test) if isinstance(config.split.test, str) else None,
     )
+
+    def on_axes(polygon: Polygon) -> LocatedPolygon:
+        x, y = (located(("polygons", polygon.name, axis), getattr(polygon, axis)) for axis in ("x", "y"))
+        return LocatedPolygon(polygon, x, y)
+
+    return replace(recipe, polygons=tuple(map(on_axes, _polygons_of_every_input(recipe))))
+
+
+def _polygons_of_every_input(recipe: Recipe) -> list[Polygon]:
+    """Returns the polygons that the expressions ask, without those that only a class with files of its own asks."""
+    tables = [class_table(spec) for spec in recipe.loaded.config.classes.values()]
+    shared = all(table.files is None and table.tree is None for table in tables)
+    located = recipe.expressions(recipe.class_rules if shared else ())
+    if not shared:
+        located += [each for _, each in recipe.spectators] + ([recipe.test] if recipe.test else [])
+    return list(dict.fromkeys(polygon for each in located for polygon in each.expression.polygons))
 
 
 def without_models(recipe: Recipe, names: Iterable[str]) -> Recipe:

@@ -32,7 +32,8 @@ MOST_BYTES = 20_000_000
 
 _TITLES = {
     "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "response": "Response",
-    "points": "Working points", "detectors": "Detectors", "merit": "Figure of merit", "pairs": "Pairs of classes",
+    "bands": "Bands", "points": "Working points", "detectors": "Detectors", "merit": "Figure of merit",
+    "pairs": "Pairs of classes",
     "efficiency": "Efficiency",
     "robustness": "Robustness", "overtraining": "Overtraining", "calibration": "Calibration",
     "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "cuts": "Cut string",
@@ -123,6 +124,7 @@ def _present(
         "models": True,
         "inputs": bool(results.n),
         "response": bool(models),
+        "bands": any(model.bands for model in models),
         "points": bool(models),
         "comparisons": bool(results.comparisons),
         "detectors": bool(results.detectors),

@@ -17,17 +17,19 @@ from uproot.serialization import numbytes_version, string
 BASE: Final = 0
 DOUBLE: Final = 8
 ENUM: Final = 3
+STRING: Final = 65
 STL: Final = 500
 OBJECT_ALWAYS: Final = 63
 """A pointer that is never null (`->` in the comment of the class), stored as the object without a class name."""
 OBJECT_POINTER: Final = 64
 
 _TNAMED: Final = 67
-_SIZES: Final = {BASE: 0, _TNAMED: 0, DOUBLE: 8, ENUM: 4, STL: 24, OBJECT_ALWAYS: 8, OBJECT_POINTER: 8}
+_SIZES: Final = {BASE: 0, _TNAMED: 0, DOUBLE: 8, ENUM: 4, STRING: 24, STL: 24, OBJECT_ALWAYS: 8, OBJECT_POINTER: 8}
 _CLASSES: Final = {
     BASE: "TStreamerBase",
     _TNAMED: "TStreamerBase",
     STL: "TStreamerSTL",
+    STRING: "TStreamerString",
     OBJECT_ALWAYS: "TStreamerObjectPointer",
     OBJECT_POINTER: "TStreamerObjectPointer",
 }

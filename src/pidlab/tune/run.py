@@ -22,6 +22,7 @@ from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results import Tuning
 from pidlab.measured import UNDEFINED, Measured
+from pidlab.models.categories import CategoryModel
 from pidlab.models.fold import FoldModel
 from pidlab.models.registry import Resources
 from pidlab.pipeline import preprocess
@@ -223,14 +224,16 @@ def _measured(bench: Bench, study: Study, request: TuningRequest) -> Tuning:
     best = empty.ranked[0]
     after = bench.fitted(best.parameters)
     try:
-        before: FoldModel | None = bench.fitted({})
+        before: FoldModel | CategoryModel | None = bench.fitted({})
     except ModelError:
         before = None
     numbers = _paired(bench, before, after)
     return replace(empty, parameters=best.parameters, before=numbers[0], after=numbers[1], gain=numbers[2])
 
 
-def _paired(bench: Bench, before: FoldModel | None, after: FoldModel) -> tuple[Measured, Measured, Measured]:
+def _paired(
+    bench: Bench, before: FoldModel | CategoryModel | None, after: FoldModel | CategoryModel
+) -> tuple[Measured, Measured, Measured]:
     """Returns the objective before and after on validation and their paired difference, with 68.3 % intervals.
 
     The thresholds are those of the validation sample, so the intervals hold their fluctuation as well.

@@ -20,10 +20,12 @@ from pidlab.config.schema import MlpModel, TrainableSpec
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.working_points import passes, threshold_at
 from pidlab.evaluate.ranking import Score, auc_influence
+from pidlab.models.categories import CategoryModel
 from pidlab.models.fold import FoldModel
 from pidlab.models.inputs import TrainingInputs, prepare
 from pidlab.models.registry import Resources, build_estimator
-from pidlab.models.training import fit
+from pidlab.models.training import fit_parts
+from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Task
 from pidlab.sample import Sample
 from pidlab.tune.space import Dimension, Suggests, with_parameters
@@ -117,14 +119,15 @@ class Bench:
     objective: Objective
     resources: Resources
 
-    def fitted(self, parameters: Mapping[str, Any], progress: Any = None) -> FoldModel:
+    def fitted(self, parameters: Mapping[str, Any], progress: Any = None) -> FoldModel | CategoryModel:
         """Returns the model with these parameters, trained as a run trains it.
 
         Raises:
             ModelError: the model cannot be trained.
         """
-        spec, config = self.spec(parameters), self.loaded.config
-        return fit(self.model, spec, self.train, self.validation, config, self.resources, progress)
+        spec, pair = self.spec(parameters), (self.train, self.validation)
+        followed = None if spec.categories else progress  # a training for each category has no common progress
+        return fit_parts(self.model, spec, [pair], compile_recipe(self.loaded), self.resources, followed)[0]
 
     def spec(self, parameters: Mapping[str, Any]) -> TrainableSpec:
         """Returns the model's section of the configuration with these parameters."""
@@ -132,11 +135,11 @@ class Bench:
         assert isinstance(found, TrainableSpec)
         return found
 
-    def scores(self, fitted: FoldModel) -> Score:
+    def scores(self, fitted: FoldModel | CategoryModel) -> Score:
         """Returns the signal's scores (n,) on validation."""
         return np.ascontiguousarray(fitted.scores(self.validation.x)[:, self.validation.signal])
 
-    def value(self, fitted: FoldModel) -> float:
+    def value(self, fitted: FoldModel | CategoryModel) -> float:
         """Returns the objective on validation."""
         return self.objective.value(self.scores(fitted), self.validation)
 
@@ -175,7 +178,8 @@ class Trials:
 
     def __init__(self, bench: Bench, study: Study, space: Mapping[str, Dimension], together: int) -> None:
         self._bench, self._study, self._space = bench, study, space
-        is_network = isinstance(bench.spec({}), MlpModel) and "features" not in space
+        spec = bench.spec({})
+        is_network = isinstance(spec, MlpModel) and not spec.categories and "features" not in space
         self.together = together if is_network else 1
         self._is_network = is_network
 

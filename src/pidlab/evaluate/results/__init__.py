@@ -1,8 +1,9 @@
 """Results: frozen values that files, figures and the report are made from."""
 
+from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, PullTrend
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
 from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
-from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, TreeNode
+from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
 from pidlab.evaluate.results.robustness import FeatureImportance, Importance, RobustnessPoint, RobustnessResult
@@ -13,6 +14,9 @@ from pidlab.evaluate.results.tuning import State, Tried, Tuning
 from pidlab.measured import Measured
 
 __all__ = [
+    "BandCurve",
+    "BandPanel",
+    "BandVariable",
     "Calibration",
     "Comparison",
     "CutStep",
@@ -34,6 +38,8 @@ __all__ = [
     "Overtraining",
     "PairedPoint",
     "Plane",
+    "PolygonResult",
+    "PullTrend",
     "Results",
     "RobustnessPoint",
     "RobustnessResult",

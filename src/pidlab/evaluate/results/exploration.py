@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.evaluate.results.curves import Histogram
+from pidlab.expressions import Polygon
 from pidlab.measured import Array
 
 
@@ -40,6 +41,33 @@ class FeaturePair:
     x_edges: Array
     y_edges: Array
     planes: Mapping[str, Plane]
+
+
+@dataclass(frozen=True, slots=True)
+class PolygonResult:
+    """A polygon of the configuration, and the test sample on its axes.
+
+    Attributes:
+        name: by which expressions ask it.
+        points: (n, 2) its corners.
+        x, y: the expressions of its axes without aliases; empty if it has none.
+        pair: the distribution of each class over its axes as they are stated; None if no expression asks the polygon
+            of every candidate.
+        inside, outside: class to the number of candidates; those without a value on an axis are outside.
+    """
+
+    name: str
+    points: Array
+    x: str
+    y: str
+    pair: FeaturePair | None = None
+    inside: Mapping[str, int] = field(default_factory=dict)
+    outside: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def short_name(self) -> str:
+        """The name without the file and the folders in it that it may begin with."""
+        return Polygon(self.name, "", "", ()).short_name
 
 
 @dataclass(frozen=True, slots=True)

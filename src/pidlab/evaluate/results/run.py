@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pidlab.evaluate.results.curves import Histogram
 from pidlab.evaluate.results.detectors import DetectorTable
-from pidlab.evaluate.results.exploration import Exploration
+from pidlab.evaluate.results.exploration import Exploration, PolygonResult
 from pidlab.evaluate.results.model import ModelResult
 from pidlab.evaluate.results.robustness import Importance, RobustnessResult
 from pidlab.measured import Array, Measured
@@ -78,6 +78,7 @@ class Results:
         exploration: what is drawn to explore the sample and the models; empty in results of older versions.
         reference: the model to which figures of all models refer; empty for a user's own cuts, or else the optimised
             cuts, or else the first model.
+        polygons: those of the configuration; empty in results of older versions.
     """
 
     signal: str
@@ -95,6 +96,7 @@ class Results:
     importance: Mapping[str, Importance] = field(default_factory=dict)
     exploration: Exploration = field(default_factory=Exploration)
     reference: str = ""
+    polygons: tuple[PolygonResult, ...] = ()
     detectors: Mapping[str, DetectorTable] = field(default_factory=dict)
 
     @property

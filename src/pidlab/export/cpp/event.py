@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from pidlab.errors import ExpressionError, UsageError
-from pidlab.export.cpp.text import number
+from pidlab.export.cpp.text import number, table
 from pidlab.export.parity import ParityEvents
-from pidlab.expressions import Expression, Kind, Number, kind_from_array, to_cpp
+from pidlab.expressions import Expression, Kind, Number, Polygon, kind_from_array, to_cpp
 from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.expressions.tree import Apply, Branch, Constant, Step
 from pidlab.preprocess.features import missing_values
@@ -57,9 +59,15 @@ class EventMember:
 
 @dataclass(frozen=True, slots=True)
 class EventText:
-    """The members of `Event`; writes expressions of them in C++."""
+    """The members of `Event`; writes expressions of them in C++.
+
+    Attributes:
+        members: the branches that the expressions read.
+        polygons: the name in C++ of each polygon that they ask, for which axes do not count.
+    """
 
     members: tuple[EventMember, ...]
+    polygons: Mapping[Polygon, str] = field(default_factory=dict)
 
     def members_of(self, expressions: Sequence[Expression]) -> list[EventMember]:
         """Returns the members that the expressions read."""
@@ -101,6 +109,7 @@ class EventText:
             text = to_cpp(
                 Expression(expression.text, steps),
                 lambda name: f"event.{members[name].name}" if name in members else name,
+                lambda polygon: f"detail::{self.polygons[_without_axes(polygon)]}",
             )
         except ExpressionError as error:
             raise UsageError(_refusal(where, expression, error.message)) from error
@@ -119,7 +128,24 @@ def event_text(expressions: Sequence[Expression], events: ParityEvents) -> Event
     for branch in sorted({name for expression in expressions for name in expression.branches}):
         kind = kind_from_array(events.branches[branch])
         members.append(EventMember(branch, cpp_identifier(branch, [*_RESERVED, *(m.name for m in members)]), kind))
-    return EventText(tuple(members))
+    polygons: dict[Polygon, str] = {}
+    for polygon in (_without_axes(each) for expression in expressions for each in expression.polygons):
+        if polygon not in polygons:
+            polygons[polygon] = cpp_identifier(f"polygon_{polygon.short_name}", polygons.values())
+    return EventText(tuple(members), polygons)
+
+
+def _without_axes(polygon: Polygon) -> Polygon:
+    return replace(polygon, x="", y="")
+
+
+def polygons_text(event: EventText) -> str:
+    """Returns the tables of the corners of the polygons, for the function `inside`."""
+    tables = [
+        f"/// The corners of {cpp_comment(polygon.name)}.\n{table(name, np.array(polygon.points, np.float64))}"
+        for polygon, name in event.polygons.items()
+    ]
+    return f"namespace detail {{\n{''.join(tables)}}} // namespace detail\n" if tables else ""
 
 
 def _with_comparisons(steps: Sequence[Step], members: Mapping[str, EventMember]) -> tuple[Step, ...]:

@@ -11,7 +11,15 @@ import numpy as np
 
 from pidlab import __version__
 from pidlab.apply import score_branches
-from pidlab.export.cpp.event import EventMember, arguments, event_text, features_text, selection_text, struct_text
+from pidlab.export.cpp.event import (
+    EventMember,
+    arguments,
+    event_text,
+    features_text,
+    polygons_text,
+    selection_text,
+    struct_text,
+)
 from pidlab.export.cpp.models import model_text, n_scores
 from pidlab.export.cpp.text import number as literal
 from pidlab.export.cpp.text import table
@@ -69,6 +77,7 @@ class Header:
             "/// Whether an event is a candidate, of which an entry of the tree may hold several.\n"
             f"inline constexpr bool candidates = {str(bool(self.candidates)).lower()};\n",
             f"namespace detail {{\n\n{pieces}\n}} // namespace detail\n",
+            polygons_text(event),
             selection_text(bundle, event),
             features_text(bundle, event) if self.has_features else "",
             f"namespace detail {{\n\n{models}}} // namespace detail\n",

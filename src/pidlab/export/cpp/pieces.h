@@ -44,6 +44,21 @@ inline std::vector<To> copied(const List& list)
    return result;
 }
 
+/// Whether a point lies inside a polygon, edges included, as TCutG::IsInside decides.
+template <std::size_t Corners>
+inline bool inside(const double (&polygon)[Corners][2], double x, double y)
+{
+   bool odd = false;
+   for (std::size_t i = 0, j = Corners - 1; i < Corners; j = i++) {
+      const double *a = polygon[i], *b = polygon[j];
+      if ((a[1] < y) == (b[1] < y)) continue;
+      // volatile, because a processor that multiplies and adds at once would round differently
+      const volatile double step = (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]);
+      if (a[0] + step < x) odd = !odd;
+   }
+   return odd;
+}
+
 // Scaling
 
 /// The broken line through n knots, constant beyond them.
@@ -265,6 +280,60 @@ inline std::size_t windows_passed(const double* low, const double* high, std::si
    const auto below = std::partition_point(low, low + m, [x](double face) { return face < x; }) - low;
    const auto above = std::partition_point(high, high + m, [x](double face) { return x < face; }) - high;
    return static_cast<std::size_t>(std::min(below, above));
+}
+
+// Bands
+
+/// x moved to within two limits; NaN stays NaN.
+inline double within(double x, double low, double high)
+{
+   return x < low ? low : x > high ? high : x;
+}
+
+/// Piecewise polynomials in u and v: the edges of the cells, where each cell counts from, and its coefficients.
+template <std::size_t CellsU, std::size_t CellsV, std::size_t PowersU, std::size_t PowersV>
+struct Polynomials {
+   const double (&u_edges)[CellsU + 1], (&v_edges)[CellsV + 1], (&u_origins)[CellsU], (&v_origins)[CellsV];
+   const double (&coefficients)[CellsU][CellsV][PowersU][PowersV];
+
+   double operator()(double u, double v) const
+   {
+      u = within(u, u_edges[0], u_edges[CellsU]);
+      v = within(v, v_edges[0], v_edges[CellsV]);
+      const auto i = static_cast<std::size_t>(std::upper_bound(u_edges + 1, u_edges + CellsU, u) - u_edges - 1);
+      const auto j = static_cast<std::size_t>(std::upper_bound(v_edges + 1, v_edges + CellsV, v) - v_edges - 1);
+      double result = 0;
+      for (std::size_t q = PowersU; q-- > 0;) {
+         double inner = 0;
+         for (std::size_t r = PowersV; r-- > 0;) inner = inner * (v - v_origins[j]) + coefficients[i][j][q][r];
+         result = result * (u - u_origins[i]) + inner;
+      }
+      return result;
+   }
+};
+
+/// (value - mean) / width at u and v, with the width of the value's side; NaN where anything is missing.
+template <class Mean, class Below, class Above>
+inline double distance(double value, double u, double v, const Mean& mean, const Below& below, const Above& above, double least)
+{
+   if (std::isnan(value) || std::isnan(u) || std::isnan(v)) return std::numeric_limits<double>::quiet_NaN();
+   const double from_mean = value - mean(u, v);
+   return from_mean / std::max(from_mean < 0 ? below(u, v) : above(u, v), least);
+}
+
+/// Minus the root of the sum of squared distances. Side -1 counts those below the mean, 1 those above, 0 both; what is
+/// NaN adds nothing, and NaN comes of nothing.
+template <std::size_t Variables>
+inline double combined(const std::array<double, Variables>& distances, const std::array<int, Variables>& sides)
+{
+   double sum = 0;
+   bool any = false;
+   for (std::size_t j = 0; j < Variables; ++j) {
+      if (std::isnan(distances[j])) continue;
+      any = true;
+      if (distances[j] * sides[j] >= 0) sum += distances[j] * distances[j];
+   }
+   return any ? -std::sqrt(sum) : std::numeric_limits<double>::quiet_NaN();
 }
 
 // Boosted trees

@@ -31,6 +31,29 @@ def scatter(
         labels: feature to its text.
     """
     plane = pair.planes[particle]
+    if density(pair, particle, ax, style=style, labels=labels):
+        centres = (pair.x_edges[1:] + pair.x_edges[:-1]) / 2
+        ax.errorbar(
+            centres, plane.mean, yerr=plane.error, color="black", marker="o", markersize=2.5, linestyle="none",
+            elinewidth=1.0,
+        )  # fmt: skip
+    return ax
+
+
+def density(
+    pair: FeaturePair,
+    particle: str,
+    ax: Axes,
+    *,
+    style: LineStyle,
+    labels: Mapping[str, str] = NO_LABELS,
+    darkest: float = 1.0,
+) -> bool:
+    """Draw the density of one class in shades of a logarithm, and return whether there is anything to draw.
+
+    The arguments are those of `scatter`; `darkest` is the share of the class's colour in the darkest shade.
+    """
+    plane = pair.planes[particle]
     positive = plane.sumw[plane.sumw > 0]
     if len(positive):
         low, high = np.log(positive.min()), np.log(positive.max())
@@ -40,20 +63,15 @@ def scatter(
         for i in range(_SHADES):
             cells = _cells(pair, shade == i)
             if cells is not None:
-                colour = _lighter(style.colour, (i + 1) / _SHADES)
+                colour = _lighter(style.colour, darkest * (i + 1) / _SHADES)
                 # add_patch would measure each corner for the limits of the axes, which are known.
                 ax.add_artist(PathPatch(cells, facecolor=colour, edgecolor="none", linewidth=0))
-        centres = (pair.x_edges[1:] + pair.x_edges[:-1]) / 2
-        ax.errorbar(
-            centres, plane.mean, yerr=plane.error, color="black", marker="o", markersize=2.5, linestyle="none",
-            elinewidth=1.0,
-        )  # fmt: skip
     else:
         nothing_to_draw(ax, "no values")
     ax.set(xlim=pair.x_edges[[0, -1]], ylim=pair.y_edges[[0, -1]])
     label_axes(ax, caption(pair.x, labels, 30), caption(pair.y, labels, 30))
     ax.set_title(shown(particle), fontsize=11, parse_math=False)
-    return ax
+    return bool(len(positive))
 
 
 def _cells(pair: FeaturePair, chosen: Array) -> Path | None:

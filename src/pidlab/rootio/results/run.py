@@ -13,23 +13,34 @@ import numpy as np
 import uproot
 
 from pidlab.evaluate.histograms import density_ratio
-from pidlab.evaluate.results import Comparison, CutStep, DetectorTable, Exploration, Histogram, ModelResult, Results
+from pidlab.evaluate.results import (
+    Comparison,
+    CutStep,
+    DetectorTable,
+    Exploration,
+    Histogram,
+    ModelResult,
+    PolygonResult,
+    Results,
+)
 from pidlab.measured import Array, bounds
 from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.histograms import from_cells, th1, th2
+from pidlab.rootio.polygons import tcutg
+from pidlab.rootio.results.bands import band_objects
 from pidlab.rootio.results.changes import importance_objects, robustness_objects
 from pidlab.rootio.results.models import model_objects
 from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, labelled, root_text
 from pidlab.rootio.results.spectators import efficiency_objects, flat_objects, short_names
 
-_TOP: Final = ("maps", "compare", "inputs", "robustness", "cutflow", "notes", "provenance")
+_TOP: Final = ("maps", "compare", "inputs", "polygons", "robustness", "cutflow", "notes", "provenance")
 
 
 def write_results(path: Path, results: Results, provenance: str, labels: Mapping[str, str] | None = None) -> None:
     """Write `results` to a ROOT file that appears whole or not at all, compressed by ZLIB, which JSROOT reads.
 
-    The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `robustness/`, `cutflow/` and the
-    TObjStrings `notes` and, last, `provenance`.
+    The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `polygons/`, `robustness/`,
+    `cutflow/` and the TObjStrings `notes` and, last, `provenance`.
 
     Args:
         path: the file.
@@ -85,6 +96,7 @@ def _objects(results: Results, titles: Titles) -> Iterator[NamedObject]:
         yield from model_objects(model, results)
         yield from efficiency_objects(model, results.signal, short, titles)
         yield from flat_objects(model, results.signal, titles)
+        yield from band_objects(model, titles)
     for name, importance in results.importance.items():
         yield from importance_objects(_with_free_name(results.models[name]).name, importance)
     for name, table in results.detectors.items():
@@ -93,6 +105,7 @@ def _objects(results: Results, titles: Titles) -> Iterator[NamedObject]:
     yield from _inputs(results, titles)
     for name, robustness in results.robustness.items():
         yield from robustness_objects(name, robustness)
+    yield from _polygons(results.polygons, titles)
     yield from _cutflow(results.cutflow)
 
 
@@ -176,6 +189,19 @@ def _exploration(found: Exploration, titles: Titles) -> Iterator[NamedObject]:
             profile = (plane.mean, plane.mean - plane.error, plane.mean + plane.error)
             graph = graph_of(((low + high) / 2, low, high), profile, axes)
             yield NamedObject(("inputs", f"{pair.x}_{pair.y}_{name}_profile"), graph)
+
+
+def _polygons(polygons: Sequence[PolygonResult], titles: Titles) -> Iterator[NamedObject]:
+    """Yields every polygon as a TCutG, and the distribution of each class over its axes as TH2."""
+    for polygon in polygons:
+        title = root_text(polygon.name)
+        yield NamedObject(("polygons", polygon.short_name), tcutg(polygon.points, polygon.x, polygon.y, title))
+        if polygon.pair is not None:
+            for name, plane in polygon.pair.planes.items():
+                axes = f"{title}, {name}, test sample;{titles(polygon.pair.x)};{titles(polygon.pair.y)}"
+                edges = (polygon.pair.x_edges, polygon.pair.y_edges)
+                bins = from_cells(plane.sumw, edges, plane.sumw2, entries=plane.entries)
+                yield NamedObject(("polygons", f"{polygon.short_name}_{name}"), th2(bins, axes))
 
 
 def _cutflow(steps: Sequence[CutStep]) -> Iterator[NamedObject]:

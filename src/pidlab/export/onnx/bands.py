@@ -1,0 +1,117 @@
+"""Writes bands as ONNX nodes: their curves in double precision, the distances in widths, and the scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pidlab.export.onnx.nodes import DOUBLE, FLOAT, GraphBuilder, Value, look_up, padded, slots_for
+
+if TYPE_CHECKING:
+    from pidlab.models.band.curves import Array, Curves, Polynomials
+    from pidlab.models.band.estimator import Band
+
+_NAN = np.array([[np.nan]])
+
+
+def band_scores(graph: GraphBuilder, x: str, band: Band) -> str:
+    """Returns the scores (batch, k): minus the combined distance for the signal."""
+    total, n_known = "", ""
+    one, zero = np.array([[1.0]]), np.array([[0.0]])
+    for distance, side in zip(_distances(graph, x, band), band.sides_, strict=True):
+        is_known = graph.add("Equal", distance, distance)
+        counted = distance
+        if side != "both":
+            counted = graph.add("Min" if side == "low" else "Max", distance, zero)
+        square = graph.add("Where", is_known, graph.add("Mul", counted, counted), zero)
+        total = graph.add("Add", total, square) if total else square
+        count = graph.add("Where", is_known, one, zero)
+        n_known = graph.add("Add", n_known, count) if n_known else count
+    distance = graph.add("Where", graph.add("Less", zero, n_known), graph.add("Sqrt", total), _NAN)
+    single = graph.add("Cast", distance, to=FLOAT)
+    signal = graph.add("Neg", single)
+    other = single
+    if len(band.classes_) > 2:
+        nothing = np.array([[np.nan]], np.float32)
+        other = graph.add("Where", graph.add("Equal", single, single), nothing, nothing)
+    return graph.add("Concat", *(signal if label == band.signal else other for label in band.classes_.tolist()), axis=1)
+
+
+def band_outputs(graph: GraphBuilder, x: str, band: Band) -> str:
+    """Returns the distance (batch, v) of each variable, in widths and with its sign."""
+    return graph.add("Cast", graph.add("Concat", *_distances(graph, x, band), axis=1), to=FLOAT)
+
+
+def _distances(graph: GraphBuilder, x: str, band: Band) -> list[str]:
+    """Returns the distance (batch, 1) of each variable in double precision; NaN where there is none."""
+    wide = graph.add("Cast", x, to=DOUBLE)
+    v, d = len(band.variables_), band.n_against
+    found = []
+    for j in range(v):
+        value = _column(graph, wide, j)
+        distance: Value = _NAN
+        for g, group in enumerate(band.groups_.tolist()):
+            own = _distance(graph, value, [_column(graph, wide, v + i) for i in range(d)], band.curves_[j][g])
+            if band.by is None:
+                distance = own
+            else:
+                is_group = graph.add("Equal", _column(graph, wide, v + d), np.array([[float(group)]]))
+                distance = graph.add("Where", is_group, own, distance)
+        assert isinstance(distance, str)
+        found.append(distance)
+    return found
+
+
+def _column(graph: GraphBuilder, x: str, j: int) -> str:
+    return graph.add("Gather", x, np.array([j], np.int64), axis=1)
+
+
+def _distance(graph: GraphBuilder, value: str, against: list[str], curves: Curves) -> str:
+    """Returns (value - mean) / width (batch, 1), with the width of the value's side."""
+    places = []
+    for j, x in enumerate(against):
+        low, high = np.array([[curves.basis.low[j]]]), np.array([[curves.basis.high[j]]])
+        # a missing quantity is given some place, and its distance is taken away at the end
+        inside = graph.add("Min", graph.add("Max", graph.add("Where", graph.add("Equal", x, x), x, low), low), high)
+        places.append(graph.add("Div", np.array([[1.0]]), inside) if curves.basis.reciprocal else inside)
+    from_mean = graph.add("Sub", value, _curve(graph, places, curves.tables["mean"]))
+    width = _curve(graph, places, curves.tables["above"])
+    if not curves.is_symmetric:
+        below = graph.add("Less", from_mean, np.array([[0.0]]))
+        width = graph.add("Where", below, _curve(graph, places, curves.tables["below"]), width)
+    distance = graph.add("Div", from_mean, graph.add("Max", width, np.array([[curves.least]])))
+    for each in (value, *against):
+        distance = graph.add("Where", graph.add("Equal", each, each), distance, _NAN)
+    return distance
+
+
+def _curve(graph: GraphBuilder, places: list[str], curve: Polynomials) -> str:
+    """Returns a piecewise polynomial (batch, 1) at one or two coordinates (batch, 1)."""
+    edges, origins = (curve.u_edges, curve.v_edges), (curve.u_origins, curve.v_origins)
+    cells, powers = curve.coefficients.shape[:2], curve.coefficients.shape[2:]
+    slot: Value = np.array([[0]], np.int64)
+    distances: list[Value] = []
+    for place, edge, origin, n in zip(places, edges, origins, cells, strict=False):
+        inside = graph.add("Min", graph.add("Max", place, edge[:1][None]), edge[-1:][None])
+        own = _cell(graph, inside, edge[:-1])
+        distances.append(graph.add("Sub", inside, graph.add("Gather", origin, own, axis=0)))
+        slot = graph.add("Add", graph.add("Mul", slot, np.array([[n]], np.int64)), own)
+    flat = curve.coefficients.reshape(-1, *powers)
+    total: Value = np.array([[0.0]])
+    for q in range(powers[0] - 1, -1, -1):
+        inner: Value = graph.add("Gather", flat[:, q, powers[1] - 1], slot, axis=0)
+        for r in range(powers[1] - 2, -1, -1):
+            coefficient = graph.add("Gather", flat[:, q, r], slot, axis=0)
+            inner = graph.add("Add", graph.add("Mul", inner, distances[1]), coefficient)
+        total = inner if q == powers[0] - 1 else graph.add("Add", graph.add("Mul", total, distances[0]), inner)
+    assert isinstance(total, str)
+    return total
+
+
+def _cell(graph: GraphBuilder, x: str, lower: Array) -> Value:
+    """Returns the cell (batch, 1) that each value is in, from the lower edges of the cells."""
+    if len(lower) == 1:
+        zero = graph.add("Cast", graph.add("Mul", x, np.array([[0.0]])), to=7)  # onnx.TensorProto.INT64
+        return zero
+    return look_up(graph, x, padded([lower], slots_for(len(lower)), np.inf))

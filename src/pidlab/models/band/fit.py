@@ -1,0 +1,520 @@
+"""Fits the mean and the width of the signal's core as functions of one or two quantities.
+
+The counts in cells of (x, z), with the distance z of the variable from a first band in its widths, have as their
+density, in each bin of x, the core (`density.core_cells`), a wide exponential tail on either side, a smooth background,
+and the density of each other class, whose events may be mislabelled as signal. All of it is fitted together by penalised
+maximum likelihood: nothing is cut away that would have to be corrected for, and the errors know of the contamination.
+The first band comes from the shortest intervals that hold two fifths of the events in slices of x, which less than a
+third of contamination moves little; the fit is repeated about its own result.
+
+Mean and width are sums of the functions of the basis. Splines have a roughness penalty whose strength maximises the
+marginal likelihood (S. Wood, M. Fasiolo, Biometrics 73 (2017) 1071). The fractions are exponentials of polynomials in
+the rank of x with weak priors, which hold if there is nothing to determine them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from pidlab.models.band.curves import Array, Basis, Curves, power_basis, spline_basis
+from pidlab.models.band.density import N_BACKGROUNDS, background_cells, core_cells, tail_cells
+from pidlab.models.band.shapes import BandSample, ShapeOptions
+
+_FEWEST = 30  # different values, below which median and median deviation are all that is fitted
+_WINDOW = 4.5  # widths about the mean: wide enough to see the backgrounds, narrow enough for them to be smooth
+_N_CELLS = 54  # of a sixth of a width
+_FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
+_GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
+_SHORTEST = 0.4  # share of the events in a shortest interval: more than a contamination of half the signal's number
+
+
+def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
+    """Returns the curves of the shape of `options` that are fitted to a sample."""
+    n = effective(sample.weight)
+    distinct = n if len(sample.y) > 100 * _FEWEST else len(np.unique(sample.y))  # which weights do not change
+    if distinct < _FEWEST or np.ptp(np.quantile(sample.y, [0.1, 0.9])) == 0:
+        return _constant(sample, n)
+    basis = _basis(sample, options, n)
+    band = _first_band(sample, basis)
+    step = -(-len(sample.y) // _FIRST_EVENTS)
+    thinned = BandSample(
+        sample.x[::step], sample.y[::step], sample.weight[::step], tuple(_thinned(*each) for each in sample.others)
+    )
+    for events, n_iterations in ((thinned, 8), (thinned, 6), (sample, 6), (sample, 25)):
+        band = _improved(events, basis, band, options, n_iterations)
+    return band.curves(n)
+
+
+def effective(weight: Array) -> float:
+    """Returns the effective number (Σw)² / Σw² of events with these weights."""
+    return float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) else 0.0
+
+
+def _thinned(x: Array, y: Array, weight: Array) -> tuple[Array, Array, Array]:
+    step = -(-len(y) // _FIRST_EVENTS)
+    return x[::step], y[::step], weight[::step]
+
+
+def _constant(sample: BandSample, n: float) -> Curves:
+    """Returns the weighted median and median deviation, for samples in which there is nothing to fit."""
+    d = sample.x.shape[1]
+    low, high = sample.x.min(axis=0), sample.x.max(axis=0)
+    center = weighted_quantile(sample.y, sample.weight, 0.5)
+    width = 1.4826 * weighted_quantile(np.abs(sample.y - center), sample.weight, 0.5)  # of a Gaussian
+    if width <= 0:
+        width = float(np.std(sample.y)) or max(1e-6, 1e-6 * abs(center))
+    covariance = np.array([1.57, 1.36, 1.36])[:, None, None] * width**2 / max(n, 1.0)  # asymptotic, of a Gaussian
+    basis = Basis(low, high, powers=((0,) * d,))
+    one = np.ones(1)
+    return Curves(basis, center * one, width * one, width * one, covariance, 1e-3 * width, n)
+
+
+def weighted_quantile(values: Array, weight: Array, share: float) -> float:
+    """Returns the value below which this share of the weight lies."""
+    order = np.argsort(values)
+    below = np.cumsum(weight[order])
+    return float(values[order[min(np.searchsorted(below, (share - 1e-12) * below[-1]), len(values) - 1)]])
+
+
+def _basis(sample: BandSample, options: ShapeOptions, n: float) -> Basis:
+    if options.shape != "spline":
+        return power_basis(sample.x, options.shape, options.degree)
+    if sample.x.shape[1] == 1:
+        return spline_basis(sample.x, [int(np.clip(n / 40, 5, 20))])
+    return spline_basis(sample.x, [int(np.clip(np.sqrt(n / 40), 4, 12)), int(np.clip(np.sqrt(n / 40), 4, 8))])
+
+
+@dataclass(slots=True)
+class _Band:
+    """A band under construction: coefficients of mean and widths, their covariances, and penalties' strengths.
+
+    `others` holds the coefficients of tails and fractions, by name.
+    """
+
+    basis: Basis
+    mean: Array
+    below: Array
+    above: Array
+    covariance: Array
+    strengths: dict[str, Array] = field(default_factory=dict)
+    others: dict[str, Array] = field(default_factory=dict)
+
+    def curves(self, n: float) -> Curves:
+        typical = float(np.median(self._widths()))
+        return Curves(self.basis, self.mean, self.below, self.above, self.covariance, 0.02 * typical, n)
+
+    def _widths(self) -> Array:
+        middle = [np.linspace(a, b, 21)[1:-1] for a, b in zip(self.basis.low, self.basis.high, strict=True)]
+        design = self.basis.design(np.stack(middle, axis=1))
+        return np.concatenate([design @ self.below, design @ self.above])
+
+
+# --- the first band
+
+
+def _first_band(sample: BandSample, basis: Basis) -> _Band:
+    """Returns a rough band through the shortest intervals that hold two fifths of the events in slices of x."""
+    step = -(-len(sample.y) // _FIRST_EVENTS)
+    x, y = sample.x[::step], sample.y[::step]
+    shares = (40,) if x.shape[1] == 1 else (10, 6)
+    fewest = 60 if x.shape[1] == 1 else 40
+    most = max(int(len(y) / fewest), 1)
+    sizes = (min(shares[0], most),) if len(shares) == 1 else tuple(int(np.clip(np.sqrt(most), 1, s)) for s in shares)
+    slot, n_slots = _slots(x, sizes)
+    centers, values, widths, counts = [], [], [], []
+    order = np.lexsort((y, slot))
+    starts = np.searchsorted(slot[order], np.arange(n_slots + 1))
+    for first, last in zip(starts[:-1], starts[1:], strict=True):
+        if last - first < 10:
+            continue
+        rows = order[first:last]
+        own = y[rows]
+        h = max(int(_SHORTEST * len(own)), 2)
+        spans = own[h:] - own[:-h]
+        at = int(np.argmin(spans))
+        centers.append(x[rows].mean(axis=0))
+        values.append(0.5 * (own[at] + own[at + h]))
+        widths.append(max(spans[at], 1e-12) / 1.3)  # ±.52 of a width without contamination, ±.84 with half
+        counts.append(len(own))
+    if not values:
+        widths, values, centers, counts = [float(np.std(y))], [float(np.median(y))], [x.mean(axis=0)], [1]
+    m, s, w = np.array(values), np.array(widths), np.sqrt(np.array(counts, np.float64))
+    s = np.maximum(s, 0.05 * np.median(s)) if np.median(s) > 0 else np.full(len(s), float(np.std(y)) or 1.0)
+    design = basis.design(np.array(centers))
+    mean = _smooth(design, m, w / s, basis)
+    width = _smooth(design, s, w / s, basis)
+    fitted = design @ width
+    if (fitted <= 0.2 * s.min()).any():
+        width = _smooth(np.ones((len(s), 1)) @ design.mean(axis=0)[None], s, w / s, basis)
+    return _Band(basis, mean, width, width, np.zeros((3, len(mean), len(mean))))
+
+
+def _smooth(design: Array, values: Array, weight: Array, basis: Basis) -> Array:
+    """Returns the coefficients of a curve through `values`, which outliers among them do not draw to themselves."""
+    scale = np.sqrt((design**2).sum(axis=0).clip(1e-300))
+    penalty = sum(basis.penalties(), np.zeros((design.shape[1],) * 2)) * np.mean(weight**2) * 0.1
+    penalty = penalty + np.diag(1e-9 * np.mean(weight**2) * scale**2)
+    robust = np.ones(len(values))
+    for _ in range(15):
+        w = weight**2 * robust
+        curvature = (design * w[:, None]).T @ design + penalty
+        unit = np.sqrt(np.diag(curvature))
+        found = np.linalg.lstsq(curvature / np.outer(unit, unit), (design.T @ (w * values)) / unit, rcond=1e-12)[0] / unit
+        residual = np.abs(values - design @ found) * weight
+        spread = max(1.4826 * float(np.median(residual)), 1e-12)
+        robust = 1 / (1 + (residual / (2 * spread)) ** 2)
+    return np.asarray(found)
+
+
+def _slots(x: Array, sizes: Sequence[int]) -> tuple[NDArray[np.int64], int]:
+    """Returns the bin (n,) of each event in bins of equal population in each quantity, and the number of bins."""
+    slot = np.zeros(len(x), np.int64)
+    for j, size in enumerate(sizes):
+        slot = slot * size + np.searchsorted(_inner_edges(x[:, j], size), x[:, j], side="right")
+    return slot, int(np.prod(sizes))
+
+
+def _inner_edges(x: Array, size: int) -> Array:
+    step = -(-len(x) // _FIRST_EVENTS)
+    return np.asarray(np.quantile(x[::step], np.arange(1, size) / size))
+
+
+# --- the likelihood about a band
+
+
+@dataclass(slots=True)
+class _Parameter:
+    """One quantity of the density, such as the shift of the mean, in J bins: design · coefficients + offset.
+
+    Attributes:
+        design: (J, q).
+        offset: (J,).
+        coefficients: (q,).
+        center: (q,) where the prior has its maximum.
+        precision: (q, q) of the prior.
+        penalties: roughness, each of which has one of the `strengths`.
+    """
+
+    design: Array
+    offset: Array
+    coefficients: Array
+    center: Array
+    precision: Array
+    penalties: list[Array] = field(default_factory=list)
+    strengths: Array = field(default_factory=lambda: np.empty(0))
+
+    def values(self, coefficients: Array) -> Array:
+        return np.asarray(self.design @ coefficients + self.offset)
+
+    def prior_precision(self) -> Array:
+        return self.precision + sum((s * p for s, p in zip(self.strengths, self.penalties, strict=True)), 0 * self.precision)
+
+
+@dataclass(slots=True)
+class _Binned:
+    """Counts about a band: (J, m) effective events, and for each bin its mean x (J, d), and other classes' shares."""
+
+    edges: Array
+    counts: Array
+    x: Array
+    rank: Array
+    others: list[tuple[Array, Array]]
+
+
+def _binned(sample: BandSample, band: _Band) -> _Binned:
+    """Returns the counts about a band."""
+    curves = band.curves(1.0)
+    n = effective(sample.weight)
+    d = sample.x.shape[1]
+    if d == 1:
+        sizes: tuple[int, ...] = (int(np.clip(n / 80, 4, 90)),)
+    else:
+        side = np.sqrt(n / 50)
+        sizes = (int(np.clip(side, 3, 20)), int(np.clip(side, 3, 10)))
+    inner = [_inner_edges(sample.x[:, j], size) for j, size in enumerate(sizes)]
+    n_bins = int(np.prod(sizes))
+    edges = np.linspace(-_WINDOW, _WINDOW, _N_CELLS + 1)
+
+    def place(x: Array) -> NDArray[np.int64]:
+        slot = np.zeros(len(x), np.int64)
+        for j, size in enumerate(sizes):
+            slot = slot * size + np.searchsorted(inner[j], x[:, j], side="right")
+        return slot
+
+    def cells(x: Array, y: Array, weight: Array) -> tuple[Array, Array, NDArray[np.int64]]:
+        z = curves.distances(y, x)
+        slot = place(x)
+        column = np.floor((z + _WINDOW) * (_N_CELLS / (2 * _WINDOW)))
+        inside = (column >= 0) & (column < _N_CELLS)
+        flat = slot[inside] * _N_CELLS + column[inside].astype(np.int64)
+        shape = (n_bins, _N_CELLS)
+        first = np.bincount(flat, weight[inside], n_bins * _N_CELLS).reshape(shape)
+        second = np.bincount(flat, weight[inside] ** 2, n_bins * _N_CELLS).reshape(shape)
+        return first, second, slot
+
+    first, second, slot = cells(sample.x, sample.y, sample.weight)
+    unit = first.sum(axis=1) / np.maximum(second.sum(axis=1), 1e-300)  # effective events for each unit of weight
+    totals = np.maximum(np.bincount(slot, sample.weight, n_bins), 1e-300)
+    x = np.stack([np.bincount(slot, sample.weight * sample.x[:, j], n_bins) / totals for j in range(d)], axis=1)
+    used = first.sum(axis=1) > 0
+    others = []
+    for each in sample.others:
+        own, own_second, _ = cells(*each)
+        others.append((_template(own, own_second, sizes)[used], (own.sum(axis=1) / np.maximum(first.sum(axis=1), 1e-300))[used]))
+    grid = np.indices(sizes).reshape(len(sizes), -1).T
+    rank = (2 * grid + 1) / np.array(sizes) - 1
+    return _Binned(edges, (first * unit[:, None])[used], x[used], rank[used], others)
+
+
+def _template(first: Array, second: Array, sizes: tuple[int, ...]) -> Array:
+    """Returns the smoothed shares (J, m) of another class in the cells of each bin.
+
+    Without smoothing the noise of the template would hide a part of the contamination from the fit.
+    """
+    n = first.sum() ** 2 / max(second.sum(), 1e-300)
+    per_bin = n / max(len(first), 1)
+    grid = _smoothed(first.reshape(*sizes, -1), 1.2, -1)
+    for axis in range(len(sizes)):
+        grid = _smoothed(grid, float(np.clip(4 * np.sqrt(300 / max(per_bin, 1)), 3.0, 15.0)), axis)
+    smooth = np.maximum(grid.reshape(first.shape), 0)
+    smooth = smooth + 1e-3 * smooth.sum(axis=1, keepdims=True) / smooth.shape[1] + 1e-12
+    return np.asarray(smooth / smooth.sum(axis=1, keepdims=True))
+
+
+def _smoothed(grid: Array, bins: float, axis: int) -> Array:
+    """Returns counts after a kernel of fourth order, which changes neither means nor widths."""
+    from scipy.ndimage import gaussian_filter1d
+
+    narrow = gaussian_filter1d(grid, bins, axis=axis, mode="nearest")
+    return np.asarray(2 * narrow - gaussian_filter1d(narrow, bins, axis=axis, mode="nearest"))
+
+
+def _legendre(rank: Array, degree: int) -> Array:
+    """Returns polynomials (J, q) of the rank of each bin, -1 to 1."""
+    from numpy.polynomial.legendre import legvander
+
+    parts = [legvander(rank[:, j], degree) for j in range(rank.shape[1])]
+    return np.asarray(parts[0] if len(parts) == 1 else np.hstack([parts[0], parts[1][:, 1:]]))
+
+
+def _weak(design: Array, center: float, spread: float, slope: float) -> _Parameter:
+    """Returns a parameter with a normal prior: `spread` of its constant part, `slope` of each other one."""
+    q = design.shape[1]
+    start = np.zeros(q)
+    start[0] = center
+    precision = np.diag([spread**-2.0] + [slope**-2.0] * (q - 1))
+    return _Parameter(design, np.zeros(len(design)), start.copy(), start, precision)
+
+
+_SHAPE_NAMES = ("mean", "below", "above", "k_below", "k_above", "tau_below", "tau_above")
+
+
+class _Likelihood:
+    """The penalised likelihood of binned counts, as a function of all coefficients together."""
+
+    def __init__(self, data: _Binned, band: _Band, options: ShapeOptions) -> None:
+        self.data = data
+        design = band.basis.design(data.x)
+        mean = design @ band.mean
+        self.first = np.maximum(0.5 * (design @ band.below + design @ band.above), band.curves(1.0).least)
+        relative = design / self.first[:, None]
+        m = design.shape[1]
+        tiny = np.diag((relative**2).mean(axis=0).clip(1e-300)) * 1e-7
+        self.parameters: dict[str, _Parameter] = {}
+        self.symmetric = options.core == "symmetric"
+        for name, offset in (("mean", -mean / self.first), ("below", np.zeros(len(mean))), ("above", np.zeros(len(mean)))):
+            if name == "above" and self.symmetric:
+                continue
+            penalties = band.basis.penalties(getattr(band, name))
+            strengths = band.strengths.get(name, np.full(len(penalties), np.mean(self.data.counts.sum(axis=1)) * np.mean(relative**2) * 10))
+            start = getattr(band, name)
+            self.parameters[name] = _Parameter(relative, offset, start.copy(), start.copy() if not penalties else np.zeros(m), tiny if not penalties else tiny * 1e-3, penalties, strengths)
+        straight, wavy = _legendre(data.rank, 1), _legendre(data.rank, 4)
+        one = np.ones((len(mean), 1))
+        for side in ("below", "above"):
+            self.parameters[f"k_{side}"] = _weak(straight, np.log(2.0), 0.6, 0.3)
+            self.parameters[f"tau_{side}"] = _weak(one, np.log(3.0), 0.3, 1.0)
+        for side in ("below", "above"):
+            self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.005), 2.0, 0.7)
+        for i in range(N_BACKGROUNDS):
+            self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.001), 2.0, 1.0)
+        for i, (_, ratio) in enumerate(data.others):
+            # a constant part of the other class is mislabelled, or one that changes slowly
+            parameter = _weak(_legendre(data.rank, 2), np.log(0.01), 2.5, 0.2)
+            parameter.offset = np.log(np.clip(ratio, 1e-6, 1e6))
+            self.parameters[f"other_{i}"] = parameter
+        for name, coefficients in band.others.items():
+            self.parameters[name].coefficients = coefficients
+        self.names = list(self.parameters)
+        ends = np.cumsum([len(p.coefficients) for p in self.parameters.values()])
+        self.slices = {
+            name: slice(int(end) - len(self.parameters[name].coefficients), int(end))
+            for name, end in zip(self.names, ends, strict=True)
+        }
+        self.background = background_cells(data.edges)
+
+    def start(self) -> Array:
+        return np.concatenate([p.coefficients for p in self.parameters.values()])
+
+    def values(self, theta: Array) -> dict[str, Array]:
+        found = {name: self.parameters[name].values(theta[self.slices[name]]) for name in self.names}
+        if self.symmetric:
+            found["above"] = found["below"]
+        return found
+
+    def _shapes(self, v: dict[str, Array]) -> dict[str, Array]:
+        edges = self.data.edges
+        width = 0.5 * (v["below"] + v["above"])
+        shapes = {"core": core_cells(edges, v["mean"], v["below"], v["above"], np.exp(v["k_below"]), np.exp(v["k_above"]))}
+        for side, sign in (("below", -1), ("above", 1)):
+            shapes[f"tail_{side}"] = tail_cells(edges, v["mean"], width, np.exp(v[f"tau_{side}"]), sign)
+        return shapes
+
+    def _fractions(self, v: dict[str, Array]) -> Array:
+        """Returns the shares (J, C) of the components; the core is the first."""
+        logits = [np.zeros(len(self.data.x))]
+        logits += [v[name] for name in self.names if name.startswith(("tail", "background", "other"))]
+        powers = np.exp(np.clip(np.stack(logits, axis=1), -40, 40))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def _components(self, shapes: dict[str, Array]) -> list[Array]:
+        size = (len(self.data.x), len(self.data.edges) - 1)
+        flat = [np.broadcast_to(each, size) for each in self.background]
+        return [shapes["core"], shapes["tail_below"], shapes["tail_above"], *flat, *(t for t, _ in self.data.others)]
+
+    def possible(self, v: dict[str, Array]) -> bool:
+        """Whether widths and tails are within what the window can show."""
+        widths = np.concatenate([v["below"], v["above"]])
+        return bool((widths > 0.1).all() and (widths < 4).all() and (np.abs(v["mean"]) < _WINDOW).all())
+
+    def penalised(self, theta: Array) -> float:
+        """Returns the logarithm of the likelihood times the priors; -inf where a width is impossible."""
+        v = self.values(theta)
+        if not self.possible(v):
+            return -np.inf
+        fractions = self._fractions(v)
+        p = sum(f[:, None] * c for f, c in zip(fractions.T, self._components(self._shapes(v)), strict=True))
+        total = float((self.data.counts * np.log(p)).sum())
+        for name, parameter in self.parameters.items():
+            from_center = theta[self.slices[name]] - parameter.center
+            total -= 0.5 * float(from_center @ parameter.prior_precision() @ from_center)
+        return total
+
+    def derivatives(self, theta: Array) -> tuple[Array, Array]:
+        """Returns the gradient of `penalised` and the expected information with the priors' precision."""
+        v = self.values(theta)
+        shapes, fractions = self._shapes(v), self._fractions(v)
+        components = self._components(shapes)
+        p = sum(f[:, None] * c for f, c in zip(fractions.T, components, strict=True))
+        slopes: dict[str, Array] = {}
+        mixed = [name for name in self.names if name.startswith(("tail", "background", "other"))]
+        for name, fraction, component in zip(mixed, fractions.T[1:], components[1:], strict=True):
+            slopes[name] = fraction[:, None] * (component - p)
+        h = 1e-6  # the shapes are exact to 1e-13, so that both the rounding and the curvature are small
+        for name in self.names:
+            if name in slopes:
+                continue
+            at = v | {name: v[name] + h}
+            if name == "below" and self.symmetric:
+                at["above"] = at[name]
+            moved = self._some_shapes(at, name, shapes)
+            slopes[name] = sum(
+                f[:, None] * ((b - a) / h) for f, a, b in zip(fractions.T[:3], shapes.values(), moved, strict=True)
+            )
+        counts = self.data.counts
+        n = counts.sum(axis=1)
+        size = len(theta)
+        gradient, information = np.zeros(size), np.zeros((size, size))
+        ratio = counts / p
+        scaled = {name: slope / np.sqrt(p) for name, slope in slopes.items()}
+        for a, name in enumerate(self.names):
+            own = self.parameters[name]
+            rows = self.slices[name]
+            gradient[rows] = own.design.T @ (ratio * slopes[name]).sum(axis=1)
+            for other in self.names[: a + 1]:
+                local = n * (scaled[name] * scaled[other]).sum(axis=1)
+                block = (own.design * local[:, None]).T @ self.parameters[other].design
+                information[rows, self.slices[other]] = block
+                information[self.slices[other], rows] = block.T
+            precision = own.prior_precision()
+            gradient[rows] -= precision @ (theta[rows] - own.center)
+            information[rows, rows] += precision
+        return gradient, information
+
+    def _some_shapes(self, v: dict[str, Array], changed: str, known: dict[str, Array]) -> list[Array]:
+        """Returns the core and the tails, of which those that `changed` has no part in are taken from `known`."""
+        if changed in ("mean", "below", "above"):
+            return list(self._shapes(v).values())
+        edges, found = self.data.edges, dict(known)
+        if changed.startswith("k_"):
+            found["core"] = core_cells(edges, v["mean"], v["below"], v["above"], np.exp(v["k_below"]), np.exp(v["k_above"]))
+        else:
+            side = changed.removeprefix("tau_")
+            width = 0.5 * (v["below"] + v["above"])
+            found[f"tail_{side}"] = tail_cells(edges, v["mean"], width, np.exp(v[changed]), 1 if side == "above" else -1)
+        return list(found.values())
+
+    def update_strengths(self, theta: Array, covariance: Array) -> float:
+        """Moves the penalties' strengths one step up the marginal likelihood; returns the curves' degrees of freedom."""
+        freedom = 0.0
+        for name in ("mean", "below", "above"):
+            parameter = self.parameters.get(name)
+            if parameter is None or not parameter.penalties:
+                continue
+            rows = self.slices[name]
+            own, beta = covariance[rows, rows], theta[rows]
+            whole = sum(s * p for s, p in zip(parameter.strengths, parameter.penalties, strict=True))
+            freedom += len(beta) - float(np.trace(own @ whole))
+            inverse = np.linalg.pinv(whole, rcond=1e-9, hermitian=True)
+            for i, penalty in enumerate(parameter.penalties):
+                free = np.trace(inverse @ penalty) - np.trace(own @ penalty)
+                rough = float(beta @ penalty @ beta)
+                factor = max(free, 1e-12) / max(rough, 1e-300) / parameter.strengths[i]
+                parameter.strengths[i] *= np.clip(factor, 0.05, 20.0)
+                parameter.strengths[i] = np.clip(parameter.strengths[i], 1e-4 * self._scale(), 1e8 * self._scale())
+        return freedom
+
+    def _scale(self) -> float:
+        return float(np.mean(self.first) ** -2)
+
+
+def _improved(sample: BandSample, basis: Basis, band: _Band, options: ShapeOptions, n_iterations: int) -> _Band:
+    """Returns the band of largest penalised likelihood, with counts about a given band."""
+    likelihood = _Likelihood(_binned(sample, band), band, options)
+    theta = likelihood.start()
+    best, freedom = likelihood.penalised(theta), np.inf
+    for _ in range(n_iterations):
+        gradient, information = likelihood.derivatives(theta)
+        step, covariance = _solved(information, gradient)
+        size = 1.0
+        while size > 0.01:
+            value = likelihood.penalised(theta + size * step)
+            if value > best:
+                theta = theta + size * step
+                break
+            size /= 3
+        before, freedom = freedom, likelihood.update_strengths(theta, covariance)
+        best = likelihood.penalised(theta)
+        if float(gradient @ step) < _GAIN and abs(freedom - before) < _FREEDOM:
+            break
+    names = ("mean", "below", "above")
+    found = {name: theta[rows] for name, rows in likelihood.slices.items()}
+    errors = {name: covariance[likelihood.slices[name], likelihood.slices[name]] for name in names if name in found}
+    strengths = {name: likelihood.parameters[name].strengths for name in errors}
+    others = {name: found[name] for name in found if name not in names}
+    if options.core == "symmetric":
+        found["above"], errors["above"] = found["below"], errors["below"]
+    return _Band(basis, *(found[k] for k in names), np.stack([errors[k] for k in names]), strengths, others)
+
+
+def _solved(information: Array, gradient: Array) -> tuple[Array, Array]:
+    """Returns the step of Newton's method and the covariance, the inverse of the information."""
+    unit = np.sqrt(np.diag(information))
+    factor = cho_factor(information / np.outer(unit, unit) + 1e-10 * np.eye(len(unit)))
+    covariance = cho_solve(factor, np.eye(len(unit))) / np.outer(unit, unit)
+    return covariance @ gradient, covariance
