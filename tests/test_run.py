@@ -113,7 +113,7 @@ def test_the_results_are_told_before_anything_is_drawn_and_few_figures_are_those
     loaded = check_config(few, {}, sample / "analysis.yaml")
     told: list[Any] = []
 
-    for figures, expected in (("none", set()), ("quick", {"roc", "response_fisher"})):
+    for figures, expected in (("none", set()), ("quick", {"roc.png", "response_fisher.png"})):
 
         def tell(results: Any, name: str = figures) -> None:
             told.append(results)
@@ -121,7 +121,7 @@ def test_the_results_are_told_before_anything_is_drawn_and_few_figures_are_those
 
         results = run(loaded, sample / figures, Resources("cpu", 2), Watcher(), figures=figures, found=tell)
         assert told[-1] is results
-        assert {path.stem for path in (sample / figures / "plots").iterdir()} == expected
+        assert {path.name for path in (sample / figures / "plots").iterdir()} == expected
         assert "fisher" in (sample / figures / "report.html").read_text()
 
 
