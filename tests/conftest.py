@@ -104,9 +104,9 @@ def called(words: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     threshold = gc.get_threshold()
     try:
-        with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            with pytest.raises(SystemExit) as end:  # anything else would be a traceback for the user
-                main(words)
+        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with contextlib.chdir(cwd), streams[0], streams[1], pytest.raises(SystemExit) as end:
+            main(words)  # any other exception would be a traceback for the user
     finally:
         gc.set_threshold(*threshold)
     code = end.value.code
