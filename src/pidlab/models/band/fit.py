@@ -85,7 +85,7 @@ def _basis(sample: BandSample, options: ShapeOptions, n: float) -> Basis:
     if options.shape != "spline":
         return power_basis(sample.x, options.shape, options.degree)
     if sample.x.shape[1] == 1:
-        return spline_basis(sample.x, [int(np.clip(n / 40, 5, 20))])
+        return spline_basis(sample.x, [int(np.clip(n / 40, 5, 28))])
     return spline_basis(sample.x, [int(np.clip(np.sqrt(n / 40), 4, 12)), int(np.clip(np.sqrt(n / 40), 4, 8))])
 
 
