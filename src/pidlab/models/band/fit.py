@@ -228,7 +228,8 @@ class _Binned:
 
 def _binned(sample: BandSample, band: _Band) -> _Binned:
     """Returns the counts about a band."""
-    curves = band.curves(1.0)
+    middle = 0.5 * (band.below + band.above)  # one unit on both sides, as the density takes it
+    curves = _Band(band.basis, band.mean, middle, middle, band.covariance).curves(1.0)
     n = effective(sample.weight)
     d = sample.x.shape[1]
     if d == 1:
