@@ -28,6 +28,7 @@ from pidlab.models.band.shapes import BandSample, ShapeOptions
 _FEWEST = 30  # different values, below which median and median deviation are all that is fitted
 _WINDOW = 4.5  # widths about the mean: wide enough to see the backgrounds, narrow enough for them to be smooth
 _N_CELLS = 54  # of a sixth of a width
+_FAR, _N_FAR = 25.0, 200  # window and cells of the other classes, about their own bands
 _FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
 _GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
 _SHORTEST = 0.4  # share of the events in a shortest interval: more than a contamination of half the signal's number
@@ -45,8 +46,9 @@ def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
     thinned = BandSample(
         sample.x[::step], sample.y[::step], sample.weight[::step], tuple(_thinned(*each) for each in sample.others)
     )
+    others = [_rough_band(each) for each in sample.others]
     for events, n_iterations in ((thinned, 8), (thinned, 6), (sample, 6), (sample, 25)):
-        band = _improved(events, basis, band, options, n_iterations)
+        band = _improved(events, others, basis, band, options, n_iterations)
     return band.curves(n)
 
 
@@ -226,7 +228,18 @@ class _Binned:
     others: list[tuple[Array, Array]]
 
 
-def _binned(sample: BandSample, band: _Band) -> _Binned:
+def _rough_band(events: tuple[Array, Array, Array]) -> Curves:
+    """Returns a rough band of another class."""
+    x, y, weight = events
+    n = effective(weight)
+    if len(np.unique(y[:1000])) < _FEWEST:
+        return _constant(BandSample(x, y, weight, ()), n)
+    sizes = [int(np.clip(n / 100, 5, 15))] if x.shape[1] == 1 else [5, 5]
+    basis = spline_basis(x, sizes)
+    return _first_band(BandSample(x, y, weight, ()), basis).curves(n)
+
+
+def _binned(sample: BandSample, rough: Sequence[Curves], band: _Band) -> _Binned:
     """Returns the counts about a band."""
     middle = 0.5 * (band.below + band.above)  # one unit on both sides, as the density takes it
     curves = _Band(band.basis, band.mean, middle, middle, band.covariance).curves(1.0)
@@ -247,44 +260,64 @@ def _binned(sample: BandSample, band: _Band) -> _Binned:
             slot = slot * size + np.searchsorted(inner[j], x[:, j], side="right")
         return slot
 
-    def cells(x: Array, y: Array, weight: Array) -> tuple[Array, Array, NDArray[np.int64]]:
-        z = curves.distances(y, x)
-        slot = place(x)
-        column = np.floor((z + _WINDOW) * (_N_CELLS / (2 * _WINDOW)))
-        inside = (column >= 0) & (column < _N_CELLS)
-        flat = slot[inside] * _N_CELLS + column[inside].astype(np.int64)
-        shape = (n_bins, _N_CELLS)
-        first = np.bincount(flat, weight[inside], n_bins * _N_CELLS).reshape(shape)
-        second = np.bincount(flat, weight[inside] ** 2, n_bins * _N_CELLS).reshape(shape)
-        return first, second, slot
-
-    first, second, slot = cells(sample.x, sample.y, sample.weight)
+    slot = place(sample.x)
+    column = _columns(curves.distances(sample.y, sample.x), _WINDOW, _N_CELLS)
+    first, second = _counted(slot, column, sample.weight, (n_bins, _N_CELLS))
     unit = first.sum(axis=1) / np.maximum(second.sum(axis=1), 1e-300)  # effective events for each unit of weight
     totals = np.maximum(np.bincount(slot, sample.weight, n_bins), 1e-300)
     x = np.stack([np.bincount(slot, sample.weight * sample.x[:, j], n_bins) / totals for j in range(d)], axis=1)
     used = first.sum(axis=1) > 0
+    scale, shift = curves.value("below", x), curves.value("mean", x)
     others = []
-    for each in sample.others:
-        own, own_second, _ = cells(*each)
-        others.append((_template(own, own_second, sizes)[used], (own.sum(axis=1) / np.maximum(first.sum(axis=1), 1e-300))[used]))
+    for (other_x, other_y, other_weight), other in zip(sample.others, rough, strict=True):
+        own = _columns(other.distances(other_y, other_x), _FAR, _N_FAR)
+        counts = _counted(place(other_x), own, other_weight, (n_bins, _N_FAR))
+        edges_there = shift[:, None] + scale[:, None] * edges - other.value("mean", x)[:, None]
+        inside = _rebinned(_smooth_counts(*counts, sizes), edges_there / other.value("below", x)[:, None])
+        ratio = inside.sum(axis=1) / np.maximum(first.sum(axis=1), 1e-300)
+        flat = inside + 1e-3 * inside.sum(axis=1, keepdims=True) / _N_CELLS + 1e-12
+        others.append(((flat / flat.sum(axis=1, keepdims=True))[used], ratio[used]))
     grid = np.indices(sizes).reshape(len(sizes), -1).T
     rank = (2 * grid + 1) / np.array(sizes) - 1
     return _Binned(edges, (first * unit[:, None])[used], x[used], rank[used], others)
 
 
-def _template(first: Array, second: Array, sizes: tuple[int, ...]) -> Array:
-    """Returns the smoothed shares (J, m) of another class in the cells of each bin.
+def _columns(z: Array, window: float, n_cells: int) -> NDArray[np.int64]:
+    """Returns the cell (n,) of each distance within ±window; n_cells for those beyond."""
+    column = np.floor((z + window) * (n_cells / (2 * window)))
+    return np.where((column >= 0) & (column < n_cells), column, n_cells).astype(np.int64)
 
-    Without smoothing the noise of the template would hide a part of the contamination from the fit.
+
+def _counted(
+    slot: NDArray[np.int64], column: NDArray[np.int64], weight: Array, shape: tuple[int, int]
+) -> tuple[Array, Array]:
+    """Returns the sums of the weights and of their squares in each bin and cell, without the cell beyond the last."""
+    n_bins, n_cells = shape
+    flat = slot * (n_cells + 1) + column
+    sums = (np.bincount(flat, w, n_bins * (n_cells + 1)) for w in (weight, weight**2))
+    first, second = (each.reshape(n_bins, n_cells + 1)[:, :-1] for each in sums)
+    return first, second
+
+
+def _smooth_counts(first: Array, second: Array, sizes: tuple[int, ...]) -> Array:
+    """Returns the smoothed sums of weights (J, m) of another class, in its own distances.
+
+    Without smoothing the noise of the template would hide a part of the contamination from the fit. In the distances
+    from its own band the class hardly changes from bin to bin.
     """
     n = first.sum() ** 2 / max(second.sum(), 1e-300)
     per_bin = n / max(len(first), 1)
     grid = _smoothed(first.reshape(*sizes, -1), 1.2, -1)
     for axis in range(len(sizes)):
         grid = _smoothed(grid, float(np.clip(4 * np.sqrt(300 / max(per_bin, 1)), 3.0, 15.0)), axis)
-    smooth = np.maximum(grid.reshape(first.shape), 0)
-    smooth = smooth + 1e-3 * smooth.sum(axis=1, keepdims=True) / smooth.shape[1] + 1e-12
-    return np.asarray(smooth / smooth.sum(axis=1, keepdims=True))
+    return np.maximum(grid.reshape(first.shape), 0)
+
+
+def _rebinned(counts: Array, edges: Array) -> Array:
+    """Returns counts (J, m) within ±_FAR in the cells between other edges (J, k + 1)."""
+    below = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(counts, axis=1)], axis=1)
+    knots = np.linspace(-_FAR, _FAR, counts.shape[1] + 1)
+    return np.diff(np.stack([np.interp(x, knots, y) for x, y in zip(edges, below, strict=True)]), axis=1)
 
 
 def _smoothed(grid: Array, bins: float, axis: int) -> Array:
@@ -484,9 +517,14 @@ class _Likelihood:
         return float(np.mean(self.first) ** -2)
 
 
-def _improved(sample: BandSample, basis: Basis, band: _Band, options: ShapeOptions, n_iterations: int) -> _Band:
-    """Returns the band of largest penalised likelihood, with counts about a given band."""
-    likelihood = _Likelihood(_binned(sample, band), band, options)
+def _improved(
+    sample: BandSample, others: Sequence[Curves], basis: Basis, band: _Band, options: ShapeOptions, n_iterations: int
+) -> _Band:
+    """Returns the band of largest penalised likelihood, with counts about a given band.
+
+    `others` are rough bands of the other classes.
+    """
+    likelihood = _Likelihood(_binned(sample, others, band), band, options)
     theta = likelihood.start()
     best, freedom = likelihood.penalised(theta), np.inf
     for _ in range(n_iterations):
