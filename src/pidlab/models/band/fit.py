@@ -2,8 +2,9 @@
 
 The counts in cells of (x, z), with the distance z of the variable from a first band in its widths, have as their
 density, in each bin of x, the core (`density.core_cells`), a wide exponential tail on either side, a smooth background,
-and the density of each other class, whose events may be mislabelled as signal. All of it is fitted together by penalised
-maximum likelihood: nothing is cut away that would have to be corrected for, and the errors know of the contamination.
+and the density of each other class, whose events may be mislabelled as signal. All of it is fitted together by
+penalised maximum likelihood: nothing is cut away that would have to be corrected for, and the errors know of the
+contamination.
 The first band comes from the shortest intervals that hold two fifths of the events in slices of x, which less than a
 third of contamination moves little; the fit is repeated about its own result.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +133,7 @@ def _first_band(sample: BandSample, basis: Basis) -> _Band:
     centers, values, widths, counts = [], [], [], []
     order = np.lexsort((y, slot))
     starts = np.searchsorted(slot[order], np.arange(n_slots + 1))
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in pairwise(starts):
         if last - first < 10:
             continue
         rows = order[first:last]
@@ -166,7 +168,8 @@ def _smooth(design: Array, values: Array, weight: Array, basis: Basis) -> Array:
         w = weight**2 * robust
         curvature = (design * w[:, None]).T @ design + penalty
         unit = np.sqrt(np.diag(curvature))
-        found = np.linalg.lstsq(curvature / np.outer(unit, unit), (design.T @ (w * values)) / unit, rcond=1e-12)[0] / unit
+        target = design.T @ (w * values)
+        found = np.linalg.lstsq(curvature / np.outer(unit, unit), target / unit, rcond=1e-12)[0] / unit
         residual = np.abs(values - design @ found) * weight
         spread = max(1.4826 * float(np.median(residual)), 1e-12)
         robust = 1 / (1 + (residual / (2 * spread)) ** 2)
@@ -214,7 +217,11 @@ class _Parameter:
         return np.asarray(self.design @ coefficients + self.offset)
 
     def prior_precision(self) -> Array:
-        return self.precision + sum((s * p for s, p in zip(self.strengths, self.penalties, strict=True)), 0 * self.precision)
+        """Returns the precision (q, q) with the penalties."""
+        total = self.precision.copy()
+        for strength, penalty in zip(self.strengths, self.penalties, strict=True):
+            total += strength * penalty
+        return total
 
 
 @dataclass(slots=True)
@@ -361,13 +368,20 @@ class _Likelihood:
         tiny = np.diag((relative**2).mean(axis=0).clip(1e-300)) * 1e-7
         self.parameters: dict[str, _Parameter] = {}
         self.symmetric = options.core == "symmetric"
-        for name, offset in (("mean", -mean / self.first), ("below", np.zeros(len(mean))), ("above", np.zeros(len(mean)))):
-            if name == "above" and self.symmetric:
-                continue
-            penalties = band.basis.penalties(getattr(band, name))
-            strengths = band.strengths.get(name, np.full(len(penalties), np.mean(self.data.counts.sum(axis=1)) * np.mean(relative**2) * 10))
-            start = getattr(band, name)
-            self.parameters[name] = _Parameter(relative, offset, start.copy(), start.copy() if not penalties else np.zeros(m), tiny if not penalties else tiny * 1e-3, penalties, strengths)
+        start_strength = 10 * data.counts.sum(axis=1).mean() * (relative**2).mean()
+        zero = np.zeros(len(mean))
+        for name in ("mean", "below") if self.symmetric else ("mean", "below", "above"):
+            coefficients = getattr(band, name).copy()
+            penalties = band.basis.penalties(coefficients)
+            self.parameters[name] = _Parameter(
+                design=relative,
+                offset=-mean / self.first if name == "mean" else zero,
+                coefficients=coefficients,
+                center=np.zeros(m) if penalties else coefficients.copy(),
+                precision=1e-3 * tiny if penalties else tiny,
+                penalties=penalties,
+                strengths=band.strengths.get(name, np.full(len(penalties), start_strength)),
+            )
         straight, wavy = _legendre(data.rank, 1), _legendre(data.rank, 4)
         one = np.ones((len(mean), 1))
         for side in ("below", "above"):
@@ -402,12 +416,15 @@ class _Likelihood:
         return found
 
     def _shapes(self, v: dict[str, Array]) -> dict[str, Array]:
-        edges = self.data.edges
-        width = 0.5 * (v["below"] + v["above"])
-        shapes = {"core": core_cells(edges, v["mean"], v["below"], v["above"], np.exp(v["k_below"]), np.exp(v["k_above"]))}
-        for side, sign in (("below", -1), ("above", 1)):
-            shapes[f"tail_{side}"] = tail_cells(edges, v["mean"], width, np.exp(v[f"tau_{side}"]), sign)
-        return shapes
+        return {"core": self._core(v), "tail_below": self._tail(v, "below"), "tail_above": self._tail(v, "above")}
+
+    def _core(self, v: dict[str, Array]) -> Array:
+        begins = np.exp(v["k_below"]), np.exp(v["k_above"])
+        return core_cells(self.data.edges, v["mean"], v["below"], v["above"], *begins)
+
+    def _tail(self, v: dict[str, Array], side: str) -> Array:
+        width, tau = 0.5 * (v["below"] + v["above"]), np.exp(v[f"tau_{side}"])
+        return tail_cells(self.data.edges, v["mean"], width, tau, 1 if side == "above" else -1)
 
     def _fractions(self, v: dict[str, Array]) -> Array:
         """Returns the shares (J, C) of the components; the core is the first."""
@@ -484,17 +501,16 @@ class _Likelihood:
         """Returns the core and the tails, of which those that `changed` has no part in are taken from `known`."""
         if changed in ("mean", "below", "above"):
             return list(self._shapes(v).values())
-        edges, found = self.data.edges, dict(known)
+        found = dict(known)
         if changed.startswith("k_"):
-            found["core"] = core_cells(edges, v["mean"], v["below"], v["above"], np.exp(v["k_below"]), np.exp(v["k_above"]))
+            found["core"] = self._core(v)
         else:
             side = changed.removeprefix("tau_")
-            width = 0.5 * (v["below"] + v["above"])
-            found[f"tail_{side}"] = tail_cells(edges, v["mean"], width, np.exp(v[changed]), 1 if side == "above" else -1)
+            found[f"tail_{side}"] = self._tail(v, side)
         return list(found.values())
 
     def update_strengths(self, theta: Array, covariance: Array) -> float:
-        """Moves the penalties' strengths one step up the marginal likelihood; returns the curves' degrees of freedom."""
+        """Moves the penalties' strengths one step up the marginal likelihood; returns the degrees of freedom."""
         freedom = 0.0
         for name in ("mean", "below", "above"):
             parameter = self.parameters.get(name)
