@@ -17,6 +17,7 @@ from pidlab.evaluate.results import Results
 from pidlab.plots.experiment import put_label
 from pidlab.plots.recording import recorded
 from pidlab.plots.sheets import (
+    bands,
     calibration,
     changes,
     exploration,
@@ -41,10 +42,10 @@ PLAIN = Style()
 
 _SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
     inputs.inputs, exploration.ratios, inputs.correlations, exploration.scatters, polygons.polygons,
-    exploration.scaled_inputs, models.learning, exploration.trees, points.rocs, models.responses, models.confusions,
-    spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes, inputs.cut_flows,
-    calibration.calibrations, merit.merits, points.class_pairs, models.matrices, importance.importances,
-    exploration.swarms,
+    exploration.scaled_inputs, models.learning, exploration.trees, points.rocs, models.responses, bands.bands,
+    models.confusions, spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes,
+    inputs.cut_flows, calibration.calibrations, merit.merits, points.class_pairs, models.matrices,
+    importance.importances, exploration.swarms,
 )  # fmt: skip
 """What makes the figures of a run, in the order in which they are drawn."""
 

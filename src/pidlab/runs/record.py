@@ -149,6 +149,7 @@ def metrics(results: Results) -> dict[str, Any]:
         "robustness": {name: json_value(r.points) for name, r in results.robustness.items()},
         "breaks_at": {name: json_value(r.breaks_at) for name, r in results.robustness.items()},
         "importance": json_value(results.importance),
+        "detectors": json_value(results.detectors),
         "notes": list(results.notes),
     }
     return content
@@ -209,6 +210,9 @@ def _quality_metrics(model: ModelResult) -> dict[str, Any]:
     if model.roc_pairs:
         areas = {one: {c: r.auc for c, r in others.items()} for one, others in model.roc_pairs.items()}
         content["auc_pairs"] = json_value(areas)
+    if model.bands:
+        names = ("variable", "against", "side", "lines", "mean", "width", "kept")
+        content["bands"] = [{name: json_value(getattr(band, name)) for name in names} for band in model.bands]
     if model.class_points:
         content["class_points"] = json_value(model.class_points)
     return content

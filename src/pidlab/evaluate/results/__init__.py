@@ -1,6 +1,8 @@
 """Results: frozen values that files, figures and the report are made from."""
 
+from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, PullTrend
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
+from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
 from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
@@ -12,10 +14,15 @@ from pidlab.evaluate.results.tuning import State, Tried, Tuning
 from pidlab.measured import Measured
 
 __all__ = [
+    "BandCurve",
+    "BandPanel",
+    "BandVariable",
     "Calibration",
     "Comparison",
     "CutStep",
     "DecisionMatrix",
+    "DetectorRow",
+    "DetectorTable",
     "EfficiencyMap",
     "Explained",
     "Exploration",
@@ -32,6 +39,7 @@ __all__ = [
     "PairedPoint",
     "Plane",
     "PolygonResult",
+    "PullTrend",
     "Results",
     "RobustnessPoint",
     "RobustnessResult",

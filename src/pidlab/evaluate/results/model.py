@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pidlab.evaluate.results.bands import BandVariable
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, WorkingPoint
 from pidlab.measured import UNDEFINED, Array, Measured
@@ -98,6 +99,7 @@ class ModelResult:
         class_points: each class as the signal in turn, on its own score; empty for two classes.
         scoring: the speed of scoring; None if it was not measured.
         unset: name of each working point that could not be set, to the reason in a sentence.
+        bands: the variables of a band; empty for other models, and in results of older versions.
     """
 
     name: str
@@ -120,6 +122,7 @@ class ModelResult:
     class_points: Mapping[str, tuple[WorkingPoint, ...]] = field(default_factory=dict)
     flatness: tuple[Flatness, ...] = ()
     unset: Mapping[str, str] = field(default_factory=dict)
+    bands: tuple[BandVariable, ...] = ()
 
     @property
     def auc(self) -> Measured:

@@ -15,12 +15,13 @@ from pidlab.models.mlp.random_numbers import CounterStreams, MemberGenerators
 
 _CHUNK_STEPS = 16
 _CHUNK_NUMBERS = 1 << 22
-N_FURTHER_COLUMNS = 3  # of the table, behind the features: a one for the bias, label, weight
+N_FURTHER_COLUMNS = 3  # of a table of classes, behind the features: a one for the bias, label, weight
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationTensors:
-    """A validation sample on the device: x (n, d), label (n,) int64, weight (n,)."""
+    """A validation sample on the device: x (n, d), weight (n,), and label (n,) int64, or targets (n, t) of a
+    regression."""
 
     x: Tensor
     label: Tensor
@@ -50,12 +51,14 @@ class Member:
 
 
 def as_table(x: Tensor, label: Tensor, weight: Tensor) -> Tensor:
-    """Returns the training data as one tensor (n, d + 3): d features, a one for the bias, the label and the weight.
+    """Returns the training data as one tensor: d features, a one for the bias, the label or targets, the weight.
 
-    A batch is then one gather. On a GPU the tensor is column-major: torch gathers rows there with a thread block for
-    each, and columns ten times faster.
+    It is (n, d + 3) for labels (n,), and (n, d + t + 2) for targets (n, t) of a regression. A batch is then one gather.
+    On a GPU the tensor is column-major: torch gathers rows there with a thread block for each, and columns ten times
+    faster.
     """
-    columns = [x, torch.ones_like(x[:, :1]), label[:, None].to(x.dtype), weight[:, None].to(x.dtype)]
+    targets = label[:, None] if label.ndim == 1 else label
+    columns = [x, torch.ones_like(x[:, :1]), targets.to(x.dtype), weight[:, None].to(x.dtype)]
     return torch.cat([column.T for column in columns]).T if x.is_cuda else torch.cat(columns, 1)
 
 
@@ -70,13 +73,14 @@ class Batches:
         swap_noise: share of the features' values that are another event's of the batch.
         counted: whether random numbers come from `CounterStreams`; None: on every device but the CPU.
         n_parts: parts of a batch, from `parts_of_batch`.
+        of_classes: whether the targets are the k indicators of a label; otherwise they are the t targets of the table.
 
     Attributes:
         n_steps: number of steps that the buffers hold.
         steps: (members,) steps an epoch of each member; the events left over are not used, others in each epoch.
         inputs, targets, weights, masks: of each step, for G = M · n_parts groups of b = B / n_parts events:
-            (G, d [+ 1], b), (G, k, b), (G, 1, b), one (G, units, b) or None a hidden layer.
-        all_targets, all_weights: (n_steps, G, k, b) and (n_steps, G, 1, b).
+            (G, d [+ 1], b), (G, k or t, b), (G, 1, b), one (G, units, b) or None a hidden layer.
+        all_targets, all_weights: (n_steps, G, k or t, b) and (n_steps, G, 1, b).
     """
 
     def __init__(
@@ -88,9 +92,12 @@ class Batches:
         swap_noise: float = 0.0,
         counted: bool | None = None,
         n_parts: int = 1,
+        *,
+        of_classes: bool = True,
     ) -> None:
         self.table, self.members, self.batch_size, self._swap_noise = table, members, batch_size, swap_noise
-        n_members, k, width = len(members), architecture.n_outputs, table.shape[1]
+        n_members, width = len(members), table.shape[1]
+        n_targets = architecture.n_outputs if of_classes else width - architecture.n_inputs - 2
         self.n_steps = _chunk_steps(architecture, batch_size, width)
         self.steps = np.array([member.count(table) // batch_size for member in members])
         shape = (self.n_steps, n_members, batch_size)
@@ -103,12 +110,13 @@ class Batches:
             self._gathered = table.new_zeros(*shape, width)
         grouped = (self.n_steps, n_members * n_parts)
         self._rows = self._gathered.view(*grouped, batch_size // n_parts, width)
-        self.all_targets = table.new_zeros(*grouped, k, batch_size // n_parts)
+        self.all_targets = table.new_zeros(*grouped, n_targets, batch_size // n_parts)
         self.all_weights = table.new_zeros(*grouped, 1, batch_size // n_parts)
         self._rate = architecture.dropout
         self._features = self._gathered[..., : architecture.n_inputs]
         self._make_noise(architecture)
-        self._positions = torch.arange(k, device=table.device, dtype=table.dtype)[:, None] + (k == 1)
+        classes = torch.arange(n_targets, device=table.device, dtype=table.dtype)[:, None] + (n_targets == 1)
+        self._classes = classes if of_classes else None
         scale = table.new_tensor([_weight_scale(table, member, batch_size) for member in members])
         self._scale = scale.repeat_interleave(n_parts)[:, None, None]
         longest = int(self.steps.max()) * batch_size
@@ -137,7 +145,8 @@ class Batches:
         self.weights = self.all_weights.unbind(0)
         none: list[Tensor | None] = [None] * len(architecture.hidden)
         self.masks = [[noise[:, step] for noise in self._noise] or none for step in range(self.n_steps)]
-        self._label, self._weight = (self._rows[..., column][:, :, None, :] for column in (-2, -1))
+        self._given_targets = self._rows[..., d + 1 : -1].mT
+        self._weight = self._rows[..., -1][:, :, None, :]
 
     def shuffle(self, epoch: int) -> None:
         """Draw each member's order of events for epoch number `epoch`."""
@@ -159,7 +168,9 @@ class Batches:
         self._gather()
         if self._swaps is not None:  # events are in random order: the one before is a random one
             self._features.copy_(self._features.roll(1, 2).where(self._swaps < self._swap_noise, self._features))
-        self.all_targets.copy_(self._label).eq_(self._positions)
+        self.all_targets.copy_(self._given_targets)
+        if self._classes is not None:
+            self.all_targets.eq_(self._classes)
         torch.mul(self._weight, self._scale, out=self.all_weights)
         for noise in self._noise:
             dropout_mask(noise, self._rate)

@@ -20,6 +20,7 @@ from pidlab.errors import ModelError
 from pidlab.models.base import Progress
 from pidlab.models.mlp import checkpoint as mlp_checkpoint
 from pidlab.models.mlp.batches import Batches, Member, ValidationTensors
+from pidlab.models.mlp.core_losses import CORE_LOSSES
 from pidlab.models.mlp.cuda_graph import Replay
 from pidlab.models.mlp.layers import (
     WIDE,
@@ -135,8 +136,9 @@ class Trainer:
         if n_parts is None:
             n_parts = parts_of_batch(architecture, len(members), plan.batch_size, table.device)
         self.network = Network(architecture, self.parameters, plan.batch_size, n_parts)
-        self.batches = Batches(table, members, architecture, plan.batch_size, plan.swap_noise, counted, n_parts)
-        self._loss = LOSSES[plan.loss]
+        self._loss = {**LOSSES, **CORE_LOSSES}[plan.loss]
+        size, noise, of_classes = plan.batch_size, plan.swap_noise, self._loss.of_classes
+        self.batches = Batches(table, members, architecture, size, noise, counted, n_parts, of_classes=of_classes)
         self._make_optimizer()
         self._make_state()
         self._program = [self._operations(step) for step in range(self.batches.n_steps)]
@@ -169,7 +171,8 @@ class Trainer:
 
     def _make_state(self) -> None:
         n_members = len(self.members)
-        self._logits = torch.zeros_like(self.batches.all_targets)
+        weights = self.batches.all_weights
+        self._logits = torch.zeros_like(weights).repeat(1, 1, self.architecture.n_outputs, 1)
         self._logits_of = self._logits.unbind(0)
         self._output_grad = torch.zeros_like(self._logits_of[0])
         self._loss_sum = torch.zeros(n_members, dtype=torch.float64, device=self.device)
@@ -297,16 +300,24 @@ class Trainer:
         yield from samples.values()
 
     def _validate(self, members: list[int], validation: ValidationTensors) -> NDArray[np.float64]:
-        """(members, 2) validation loss and AUC; for more than two classes the mean of each class against the rest."""
+        """(members, 2) validation loss and AUC; for more than two classes the mean of each class against the rest.
+
+        A regression has no AUC: it is NaN.
+        """
         chosen = torch.tensor(members, device=self.device)
         layers = folded_layers(self.network, members[0] if len(members) == 1 else chosen)
         logits = forward(layers, self.architecture.activation, validation.x)
-        k = logits.shape[-2]
-        is_class = validation.label == torch.arange(k, device=self.device)[:, None] + (k == 1)
-        losses = self._loss.value(logits, is_class.to(logits.dtype)).double()[..., 0, :]
+        if self._loss.of_classes:
+            k = logits.shape[-2]
+            is_class = validation.label == torch.arange(k, device=self.device)[:, None] + (k == 1)
+            targets = is_class.to(logits.dtype)
+            score = logits if k == 1 else probabilities(logits)
+            auc = weighted_auc(score, is_class, validation.weight).mean(-1).reshape(-1)
+        else:
+            targets, auc = validation.label.T, logits.new_full((len(members),), torch.nan, dtype=torch.float64)
+        losses = self._loss.value(logits, targets).double()[..., 0, :]
         loss = (losses * validation.weight).sum(-1) / validation.weight.sum()
-        auc = weighted_auc(logits if k == 1 else probabilities(logits), is_class, validation.weight).mean(-1)
-        return torch.stack([loss.reshape(-1), auc.reshape(-1)], 1).cpu().numpy()
+        return torch.stack([loss.reshape(-1), auc], 1).cpu().numpy()
 
     def _keep_best(self, losses: NDArray[np.float64]) -> None:
         """Keep the weights of members whose loss is their lowest so far; stop those whose patience is used up."""

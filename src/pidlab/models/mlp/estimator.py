@@ -24,7 +24,7 @@ from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, q
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
-from pidlab.models.mlp.presets import check, n_outputs, setup_for, swap_noise_for
+from pidlab.models.mlp.presets import check, device_named, n_outputs, setup_for, swap_noise_for
 from pidlab.sample import FloatArray, IntArray
 
 Fold = tuple[IntArray, IntArray | None]
@@ -274,7 +274,7 @@ class MLP(Classifier):
             x = np.ascontiguousarray(self.missing_.filled(x))
         if x.shape[1] != networks[0].n_inputs:
             raise ModelError(f"the network was trained on {networks[0].n_inputs} features; {x.shape[1]} were given")
-        on_gpu = _device(self.device).type == "cuda" and max(len(w) for w in networks[0].weights) >= _SCORED_ON_GPU
+        on_gpu = device_named(self.device).type == "cuda" and max(len(w) for w in networks[0].weights) >= _SCORED_ON_GPU
         if on_gpu or not has_fast_path(networks[0]):
             return np.asarray(self._reference(x, torch.float32).mean(axis=0), dtype=np.float32)
         total = linked(fast_logits(networks[0], x))
@@ -369,7 +369,7 @@ class MLP(Classifier):
     def _on_device(self, x: FloatArray, label: IntArray, weight: FloatArray) -> ValidationTensors:
         if len(x) == 0 or not weight.sum() > 0:
             raise ModelError("the validation sample is empty, or its weights do not sum to more than 0; leave it out")
-        device = _device(self.device)
+        device = device_named(self.device)
         arrays = (np.array(x, order="C"), np.array(label, dtype=np.int64), np.array(weight))
         return ValidationTensors(*(torch.from_numpy(array).to(device) for array in arrays))
 
@@ -377,7 +377,7 @@ class MLP(Classifier):
         """The training data on the device; the weights of each part's rows must sum to more than 0."""
         if not all((data.weight if rows is None else data.weight[rows]).sum() > 0 for rows in parts):
             raise ModelError("the training weights do not sum to more than 0")
-        device = _device(self.device)
+        device = device_named(self.device)
         return as_table(*(torch.from_numpy(np.array(a)).to(device) for a in (data.x, data.label, data.weight)))
 
     def _train(
@@ -405,7 +405,7 @@ class MLP(Classifier):
         return _Training(self, members, setup.architecture, setup.plan)
 
     def _members(self, rows: IntArray | None, validation: ValidationTensors | None, n_members: int) -> list[Member]:
-        index = None if rows is None else torch.from_numpy(np.array(rows, dtype=np.int64)).to(_device(self.device))
+        index = None if rows is None else torch.from_numpy(np.array(rows, dtype=np.int64)).to(device_named(self.device))
         return [Member(_seed_of(int(self.seed), number), index, validation) for number in range(n_members)]
 
     def _accept(self, template: MLP, classes: NDArray[Any], trained: Sequence[Trained], swap_noise: float) -> Self:
@@ -426,7 +426,7 @@ class MLP(Classifier):
 
     def _reference(self, x: FloatArray, dtype: torch.dtype = torch.float64) -> NDArray[np.float64]:
         """(members, n, k) probabilities by the reference forward pass."""
-        device = _device(self.device)
+        device = device_named(self.device)
         widest = max(setup_for(self.get_params(), 1, 1, 2).architecture.hidden, default=0)
         with quiet_torch(widest):
             rows = torch.from_numpy(np.array(x)).to(device, dtype)
@@ -476,12 +476,6 @@ def _prune_none(done: int, total: int, areas: Mapping[int, float]) -> Collection
 def _both_classes(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, k) probabilities from (n, 1), those of the second class only, or from (n, k)."""
     return np.hstack([1.0 - p, p]) if p.shape[1] == 1 else p
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ModelError("device: cuda was asked for, but torch finds no GPU; use auto or cpu")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
 def _seed_of(seed: int, member: int) -> int:

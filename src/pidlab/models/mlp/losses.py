@@ -22,10 +22,12 @@ class Loss:
     Attributes:
         gradient: `gradient(logits, target, weight, out)` writes weight · dL/dlogits.
         value: `value(logits, target)` returns (…, 1, batch), the loss of each event.
+        of_classes: whether targets are indicators of classes; otherwise they are what a regression fits.
     """
 
     gradient: Callable[[Tensor, Tensor, Tensor, Tensor], object]
     value: Callable[[Tensor, Tensor], Tensor]
+    of_classes: bool = True
 
 
 def probabilities(logits: Tensor, out: Tensor | None = None) -> Tensor:

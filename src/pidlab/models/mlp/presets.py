@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -134,6 +135,17 @@ def check(parameters: Mapping[str, Any]) -> None:
         expected, fits = _NUMBERS.get(name, ("", lambda _: True))
         if not fits(value):
             raise ModelError(f"MLP: {name} must be {expected}. Got {value!r}.")
+
+
+def device_named(name: str) -> torch.device:
+    """Returns the device that the parameter `device` names.
+
+    Raises:
+        ModelError: cuda was asked for, and there is no GPU.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ModelError("device: cuda was asked for, but torch finds no GPU; use auto or cpu")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
 @dataclass(frozen=True, slots=True)

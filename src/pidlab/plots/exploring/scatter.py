@@ -41,11 +41,17 @@ def scatter(
 
 
 def density(
-    pair: FeaturePair, particle: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
+    pair: FeaturePair,
+    particle: str,
+    ax: Axes,
+    *,
+    style: LineStyle,
+    labels: Mapping[str, str] = NO_LABELS,
+    darkest: float = 1.0,
 ) -> bool:
     """Draw the density of one class in shades of a logarithm, and return whether there is anything to draw.
 
-    The arguments are those of `scatter`.
+    The arguments are those of `scatter`; `darkest` is the share of the class's colour in the darkest shade.
     """
     plane = pair.planes[particle]
     positive = plane.sumw[plane.sumw > 0]
@@ -57,7 +63,7 @@ def density(
         for i in range(_SHADES):
             cells = _cells(pair, shade == i)
             if cells is not None:
-                colour = _lighter(style.colour, (i + 1) / _SHADES)
+                colour = _lighter(style.colour, darkest * (i + 1) / _SHADES)
                 # add_patch would measure each corner for the limits of the axes, which are known.
                 ax.add_artist(PathPatch(cells, facecolor=colour, edgecolor="none", linewidth=0))
     else:

@@ -127,6 +127,36 @@ class Plots:
         """Draw the score of one model on train over that on test, as `response` does."""
         return self._kind("response", options, model=model)
 
+    def band(
+        self,
+        model: str | None = None,
+        variable: str | None = None,
+        particle: str | None = None,
+        **options: Unpack[Options],
+    ) -> Drawn:
+        """Draw each class over a variable of a band and what it follows, with the band.
+
+        Args:
+            model, variable: may be left out if there is one only.
+            particle: the class, for a band with groups, of which each has a panel; left out: the signal.
+            options: those of every figure.
+        """
+        return self._kind("band", options, model=model, variable=variable, particle=particle or self._results.signal)
+
+    def pulls(self, model: str | None = None, variable: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the distances from a band in widths for each class, and a unit Gaussian."""
+        return self._kind("pulls", options, model=model, variable=variable)
+
+    def pull_trend(
+        self,
+        model: str | None = None,
+        variable: str | None = None,
+        against: str | None = None,
+        **options: Unpack[Options],
+    ) -> Drawn:
+        """Draw mean and width of the pulls of the signal by a band against a quantity."""
+        return self._kind("pull_trend", options, model=model, variable=variable, against=against)
+
     def matrix(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw the share of each true class that a model decides to be each class."""
         return self._kind("matrix", options, model=model)

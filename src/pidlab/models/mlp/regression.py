@@ -1,0 +1,474 @@
+"""GaussianRegression: networks that give the mean and the width of variables as functions of any number of inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from torch import Tensor
+
+from pidlab.errors import ModelError
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.base import Progress
+from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
+from pidlab.models.mlp.core_losses import CAUCHY_SCALE
+from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
+from pidlab.models.mlp.inference import fast_logits, has_fast_path
+from pidlab.models.mlp.layers import Architecture
+from pidlab.models.mlp.network import DenseNetwork, as_layers, forward, read_networks, write_networks
+from pidlab.models.mlp.presets import check, device_named
+
+Array = NDArray[np.float64]
+
+_FORMAT = "pidlab.gaussian_regression.1"
+_SMALLEST_BATCH, _LARGEST_BATCH = 64, 2048  # events: a likelihood's minimum is flat, and needs quiet gradients
+_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 3000, 5, 200  # of the last fit
+_SHORTER = 3  # earlier fits have a third of the epochs
+_WINDOW = 5.0  # widths: far enough for tails to be told from the core, near enough to leave other particles out
+_PASSES = 2  # fits of the core, each in the window of the fit before
+_REFINING = 0.3  # share of the learning rate in the last fit of the core, which starts at the one before
+_NEAR, _WIDTH_OF_NEAR = 2.5, 0.9546  # widths from a given start, and the standard deviation of a Gaussian cut there
+_N_BLOCKS = {"gaussian": 2, "cauchy": 2, "core": 5}
+_TAIL, _BACKGROUND = 2.5, 0.02  # at the start of the first fit of the core
+_FEWEST = 20  # events
+_FURTHEST = 3.0  # times the distance of a 1 % quantile from the median: inputs beyond are moved there
+
+
+class RegressionSample(NamedTuple):
+    """Data that decide when training stops, and are not trained on: X (n, d), y (n,) or (n, t), weight (n,)."""
+
+    X: Any
+    y: Any
+    weight: Any
+
+
+@dataclass(frozen=True, slots=True)
+class InputScaling:
+    """What a network sees of its inputs: moved to within [low, high], then (x - centre) / width; all are (d,)."""
+
+    low: Array
+    high: Array
+    centre: Array
+    width: Array
+
+    @classmethod
+    def of(cls, x: Array) -> InputScaling:
+        """Returns the scaling for training inputs (n, d): mean 0 and standard deviation 1.
+
+        The range is that of the training inputs, but on either side it ends at three times the distance of the 1 %
+        quantile from the median, beyond which values are outliers. Outside the range the network is constant.
+        """
+        least, lower, median, upper, most = np.quantile(x, [0.0, 0.01, 0.5, 0.99, 1.0], axis=0)
+        low = np.maximum(least, median - _FURTHEST * (median - lower))
+        high = np.minimum(most, median + _FURTHEST * (upper - median))
+        inside = np.clip(x, low, high)
+        width = inside.std(axis=0)
+        return cls(low, high, inside.mean(axis=0), np.where(width > 0, width, 1.0))
+
+    def transform(self, x: Array) -> NDArray[np.float32]:
+        """Returns (n, d) float32; NaN stays NaN."""
+        return np.asarray((np.clip(x, self.low, self.high) - self.centre) / self.width, np.float32, order="C")
+
+
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
+class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A network that gives μ and σ of the Gaussian core of t variables as smooth functions of d inputs.
+
+    **What is fitted.** A Gaussian likelihood is pulled by tails: one event at ten widths counts as much as a hundred at
+    one. The loss is therefore the likelihood of a Gaussian core with an exponential tail on either side and a flat
+    background, inside a window of ±5 σ, whose cut the normalisation takes into account exactly
+    (`core_losses.py`). Where tails begin and how large the background is are outputs of the network too: they vary with
+    the inputs, and a purely Gaussian variable has no tails within five widths. The window is that of an earlier fit:
+    first a Cauchy likelihood finds the core from medians, or the caller gives it as `start`; then the core is fitted
+    twice, the second time in the window of the first. With `core` false the loss is the Gaussian likelihood alone,
+    log σ + (y - μ)²/(2 σ²), without windows: right where the whole distribution is Gaussian, and quicker.
+
+    **What is missing.** An event with an input that is NaN or infinite is not trained on, and gets μ and σ of NaN. A
+    variable that is NaN or infinite is not fitted in this event, the others are.
+
+    **How.** Inputs and variables are scaled robustly, the optimiser is Adam, and weights multiply an event's loss. With
+    a validation sample the weights of lowest validation loss are kept in each fit. Equal seeds give equal networks on
+    one device.
+
+    Args:
+        hidden: widths of the hidden layers.
+        activation: as of `MLP`; a smooth one gives smooth curves.
+        core: whether only the core is fitted.
+        learning_rate: the largest of the one-cycle schedule.
+        batch_size: events a step. None: a 32nd of the events, between 64 and 2048.
+        epochs: of the last fit; those before have a third of them. None: 3000 steps, but 5 to 200 epochs.
+        patience: epochs without a lower validation loss before a fit stops. None: it never stops early, because the
+            loss falls most at the end of the schedule; the weights of lowest validation loss are kept all the same.
+        seed: of all random numbers; not negative.
+        device: auto (CUDA if there is a GPU), cpu, cuda.
+
+    Attributes:
+        network_: gives t means and then t logarithms of widths, of scaled variables from scaled inputs.
+        scaling_: of the inputs.
+        centre_, width_: (t,) of the scaled variables: y = centre + width · scaled.
+        history_: loss and, with validation, validation_loss, an entry an epoch, of the last fit.
+    """
+
+    hidden: Sequence[int] = (32, 32)
+    activation: str = "tanh"
+    core: bool = True
+    learning_rate: float = 1e-2
+    batch_size: int | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    seed: int = 0
+    device: str = "auto"
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: RegressionSample | tuple[Any, Any, Any] | None = None,
+        start: Start | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Trains on X (n, d), y (n,) or (n, t) and weights (n,).
+
+        Args:
+            X: inputs; NaN or infinite if missing.
+            y: variables; NaN or infinite if missing.
+            sample_weight: not negative; None for 1.
+            validation: X, y and weights that decide when a fit stops.
+            start: a function that has found the core; None: the core is searched. Not used without `core`.
+            progress: called after each epoch of all fits.
+
+        Raises:
+            ModelError: too few events are left, a variable is constant, or training diverges.
+            ValueError: scikit-learn refuses X, y or the weights.
+        """
+        _check_parameters(self)
+        x, variables = _inputs(X), _variables(y)
+        if len(x) != len(variables):
+            raise ValueError(f"X has {len(x)} rows and y {len(variables)}; they must be of the same events")
+        weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
+        used = np.asarray(np.isfinite(x).all(axis=1) & (weight > 0))
+        if used.sum() < _FEWEST:
+            raise ModelError(
+                f"{used.sum()} events with all inputs and a weight above 0 are left to fit a mean and a width to; "
+                f"at least {_FEWEST} are needed"
+            )
+        self.n_features_in_, self._one_variable = x.shape[1], np.ndim(y) == 1
+        self.scaling_ = InputScaling.of(x[used])
+        self.centre_, self.width_ = _middles(variables[used], weight[used])
+        events = _Events.of(self, x[used], variables[used], weight[used])
+        watched = None if validation is None else self._validation(validation)
+        fits = _Fits(self, events, None if watched is None else watched[1], progress, 1 + _PASSES if self.core else 1)
+        if not self.core:
+            trained = fits.gaussian()
+        elif start is None:
+            trained = fits.core(None)
+        else:
+            by_validation = None if watched is None else _near(watched[1], watched[0], self, start)
+            trained = fits.core((_near(events, x[used], self, start), by_validation))
+        self.network_, self.history_ = _mean_and_width(trained.network, len(self.centre_)), trained.history
+        return self
+
+    def predict(self, X: Any) -> tuple[Array, Array]:
+        """Returns μ and σ of X (n, d) in the units of y, each (n,) or (n, t) as y was; NaN where an input is missing.
+
+        Networks of layers up to 256 wide and any activation but gelu are evaluated by compiled code, in single
+        precision: the result of an event does not depend on the other events, and is the same on every machine.
+        """
+        check_is_fitted(self)
+        x = _inputs(X)
+        if x.shape[1] != self.n_features_in_:
+            raise ModelError(f"the network was trained on {self.n_features_in_} inputs; {x.shape[1]} were given")
+        mean, log_width = np.hsplit(self._outputs(x), 2)
+        mean, width = self.centre_ + self.width_ * mean, self.width_ * np.exp(log_width)
+        return (mean[:, 0], width[:, 0]) if self._one_variable else (mean, width)
+
+    def pulls(self, X: Any, y: Any) -> Array:
+        """Returns (y - μ)/σ, in the shape of y; NaN where an input or the variable is missing."""
+        mean, width = self.predict(X)
+        return np.asarray((np.asarray(y, np.float64) - mean) / width)
+
+    def save(self, directory: Path) -> None:
+        """Writes `regression.json` and `regression.safetensors` into an existing directory."""
+        check_is_fitted(self)
+        write_networks(directory / "regression.safetensors", [self.network_])
+        parameters = {name: v.item() if isinstance(v, np.generic) else v for name, v in self.get_params().items()}
+        parameters["hidden"] = [int(width) for width in self.hidden]
+        scaling = self.scaling_
+        content = {
+            "format": _FORMAT,
+            "parameters": parameters,
+            "inputs": {name: getattr(scaling, name).tolist() for name in ("low", "high", "centre", "width")},
+            "centre": self.centre_.tolist(),
+            "width": self.width_.tolist(),
+            "one_variable": self._one_variable,
+            "history": self.history_,
+        }
+        write_json(directory / "regression.json", content)
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Returns the regression that `save` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another model.
+        """
+        path = directory / "regression.json"
+        content = read_json(path)
+        if content.get("format") != _FORMAT:
+            raise ModelError(f"{path}: format {content.get('format')!r} is not {_FORMAT!r}; make the run again")
+        try:
+            model = cls(**content["parameters"])
+            _check_parameters(model)
+            inputs = [np.asarray(content["inputs"][name], np.float64) for name in ("low", "high", "centre", "width")]
+            model.scaling_ = InputScaling(*inputs)
+            model.centre_, model.width_ = (np.asarray(content[name], np.float64) for name in ("centre", "width"))
+            model._one_variable = bool(content["one_variable"])
+            model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
+            arrays = [*inputs, model.centre_, model.width_]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"{path}: is damaged ({error!r}); make the run again") from error
+        [model.network_] = read_networks(directory / "regression.safetensors", model.activation)
+        d, t = model.network_.n_inputs, model.network_.n_outputs // 2
+        if [each.shape for each in arrays] != [(d,)] * 4 + [(t,)] * 2 or not (model.width_ > 0).all():
+            raise ModelError(f"{directory}: the files of the regression are of two models; make the run again")
+        model.n_features_in_ = d
+        return model
+
+    def _outputs(self, x: Array) -> Array:
+        """(n, 2 t) outputs of the network for inputs (n, d); NaN where one is not finite."""
+        missing = np.asarray(~np.isfinite(x).all(axis=1))
+        scaled = self.scaling_.transform(np.where(missing[:, None], self.scaling_.centre, x))
+        if has_fast_path(self.network_):
+            outputs = fast_logits(self.network_, scaled).astype(np.float64)
+        else:
+            with quiet_torch(max(self.hidden, default=0)):
+                layers = as_layers(self.network_, torch.device("cpu"), torch.float32)
+                outputs = forward(layers, self.network_.activation, torch.from_numpy(scaled)).T.numpy()
+                outputs = outputs.astype(np.float64)
+        outputs[missing] = np.nan
+        return np.asarray(outputs)
+
+    def _validation(self, sample: RegressionSample | tuple[Any, Any, Any]) -> tuple[Array, _Events] | None:
+        """The inputs of the validation sample, unscaled, and its events on the device."""
+        x, y, weight = _inputs(sample[0]), _variables(sample[1]), np.asarray(sample[2], np.float64)
+        if x.shape[1] != self.n_features_in_ or y.shape[1] != len(self.centre_) or not len(x) == len(y) == len(weight):
+            raise ModelError(
+                f"the validation sample has shapes X {x.shape}, y {y.shape}, weight {weight.shape}; expected "
+                f"(n, {self.n_features_in_}), (n, {len(self.centre_)}), (n,)"
+            )
+        used = np.asarray(np.isfinite(x).all(axis=1) & (weight > 0))
+        return (x[used], _Events.of(self, x[used], y[used], weight[used])) if used.any() else None
+
+
+def _batch_size_for(n: int) -> int:
+    """The power of two that gives at least 32 batches an epoch, and fewer than 64, inside the limits."""
+    return min(max(1 << (max(n // 32, 1).bit_length() - 1), _SMALLEST_BATCH), _LARGEST_BATCH)
+
+
+def _check_parameters(model: GaussianRegression) -> None:
+    """Refuses parameters that no network can be trained with.
+
+    Raises:
+        ModelError: as `presets.check`.
+    """
+    shared = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "patience", "seed", "device")
+    check({name: getattr(model, name) for name in shared})
+
+
+def _inputs(X: Any) -> Array:
+    """(n, d) float64 of inputs.
+
+    Raises:
+        ValueError: X is no table of numbers.
+    """
+    x = np.asarray(X, dtype=np.float64)
+    if x.ndim != 2 or not x.shape[1]:
+        raise ValueError(f"X must be of shape (n, d) with at least one input. Got {x.shape}.")
+    return x
+
+
+def _variables(y: Any) -> Array:
+    """(n, t) float64 of variables (n,) or (n, t), NaN where one is not finite.
+
+    Raises:
+        ValueError: y is no table of numbers.
+    """
+    variables = np.asarray(y, dtype=np.float64)
+    variables = variables[:, None] if variables.ndim == 1 else variables
+    if variables.ndim != 2 or not variables.shape[1]:
+        raise ValueError(f"y must be of shape (n,) or (n, t). Got {np.shape(y)}.")
+    return np.where(np.isfinite(variables), variables, np.nan)
+
+
+def _middles(y: Array, weight: Array) -> tuple[Array, Array]:
+    """Returns the weighted median (t,) and half the central 68.3 % range (t,) of variables (n, t), without NaN.
+
+    Raises:
+        ModelError: a variable is constant or missing in too many events.
+    """
+    found = []
+    for j, column in enumerate(y.T):
+        known = ~np.isnan(column)
+        if known.sum() < _FEWEST:
+            raise ModelError(f"variable {j + 1} is known in {known.sum()} events only; at least {_FEWEST} are needed")
+        order = np.argsort(column[known], kind="stable")
+        values, sums = column[known][order], np.cumsum(weight[known][order])
+        low, middle, high = np.interp(np.array([0.1587, 0.5, 0.8413]) * sums[-1], sums, values)
+        if not high > low:
+            raise ModelError(f"variable {j + 1} is constant ({middle:g}) in most events, and has no width")
+        found.append((middle, (high - low) / 2))
+    middles, widths = np.array(found).T
+    return middles, widths
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """Scaled events on the device: inputs x (n, d), variables y (n, t) with NaN, weight (n,)."""
+
+    x: Tensor
+    y: Tensor
+    weight: Tensor
+
+    @classmethod
+    def of(cls, model: GaussianRegression, x: Array, y: Array, weight: Array) -> _Events:
+        device = device_named(model.device)
+        scaled = (y - model.centre_) / model.width_
+        arrays = (model.scaling_.transform(x), scaled.astype(np.float32), weight / weight.mean())
+        return cls(*(torch.from_numpy(np.array(array)).to(device) for array in arrays))
+
+
+Start = Callable[[Array], tuple[Array, Array]]
+"""Gives μ and σ of inputs (n, d), each (n,) or (n, t): a fit that has found the core, off by two widths at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fits:
+    """The fits that follow one another, each from the network of the one before.
+
+    Attributes:
+        model: has the parameters, and the scaling of inputs and variables.
+        events, validation: what is trained on, and what decides when training stops.
+        progress: called after each epoch.
+        n_fits: how many fits there are together.
+    """
+
+    model: GaussianRegression
+    events: _Events
+    validation: _Events | None
+    progress: Progress | None
+    n_fits: int
+
+    def gaussian(self) -> Trained:
+        """Fits all events by a Gaussian likelihood."""
+        return self._fit("gaussian", self.events, self.validation, 0)
+
+    def core(self, near: tuple[_Events, _Events | None] | None) -> Trained:
+        """Finds the core, from the events `near` it if they are known, and fits it in its window, twice."""
+        if near is None:
+            found, widening = self._fit("cauchy", self.events, self.validation, 0), 1 / CAUCHY_SCALE
+        else:
+            found, widening = self._fit("gaussian", *near, 0), 1 / _WIDTH_OF_NEAR
+        network = _with_tails(found.network, math.log(widening))
+        for number in range(_PASSES):
+            events, validation = self._in_window(self.events, network), None
+            if self.validation is not None:
+                validation = self._in_window(self.validation, network)
+            found = self._fit("core", events, validation, 1 + number, network)
+            network = found.network
+        return found
+
+    def _in_window(self, events: _Events, network: DenseNetwork) -> _Events:
+        """The events with a variable inside the window of a fit; behind their variables stand the windows' limits."""
+        t = events.y.shape[1]
+        with quiet_torch(max(self.model.hidden, default=0)):
+            outputs = forward(as_layers(network, events.x.device), network.activation, events.x).T
+            reach = _WINDOW * outputs[:, t : 2 * t].exp()
+            low, high = outputs[:, :t] - reach, outputs[:, :t] + reach
+            rows = ((events.y >= low) & (events.y <= high)).any(1).nonzero()[:, 0]
+            targets = torch.cat([events.y, low, high], 1)
+            return _Events(events.x[rows], targets[rows], events.weight[rows])
+
+    def _fit(
+        self, loss: str, events: _Events, validation: _Events | None, number: int, start: DenseNetwork | None = None
+    ) -> Trained:
+        """Trains a network by one loss; fit `number` of all starts at the weights of `start`."""
+        model, n = self.model, len(events.x)
+        if n < _FEWEST:
+            raise ModelError(f"{n} events are left in the core of the variables; at least {_FEWEST} are needed")
+        batch_size = min(model.batch_size or _batch_size_for(n), n)
+        epochs = model.epochs or min(max(-(-_STEPS // (n // batch_size)), _FEWEST_EPOCHS), _MOST_EPOCHS)
+        is_last = number == self.n_fits - 1
+        epochs = epochs if is_last else -(-epochs // _SHORTER)
+        rate = model.learning_rate * (_REFINING if is_last and number else 1.0)
+        plan = TrainingPlan(loss, "adam", 0.9, 0.0, rate, "one_cycle", batch_size, epochs, model.patience or epochs)
+        t = len(model.centre_)
+        n_outputs = _N_BLOCKS[loss] * t
+        architecture = Architecture(events.x.shape[1], tuple(map(int, model.hidden)), n_outputs, model.activation)
+        watched = None
+        if validation is not None and len(validation.x):
+            watched = ValidationTensors(validation.x, validation.y, validation.weight.double())
+        # Each fit has its own order of events.
+        seed = int(np.random.SeedSequence([int(model.seed), number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        with quiet_torch(max(architecture.hidden, default=0)):
+            table = as_table(events.x, events.y, events.weight)
+            trainer = Trainer(table, [Member(seed, None, watched)], architecture, plan)
+            if start is not None:
+                _start_at(trainer, start)
+            [trained] = trainer.run(self._progress(number))
+        return trained
+
+    def _progress(self, number: int) -> Progress | None:
+        """What is called after each epoch of fit `number`, with what is done of all fits in per cent of one."""
+        if self.progress is None:
+            return None
+        told = self.progress
+
+        def report(done: int, total: int, numbers: Mapping[str, float]) -> None:
+            told(number * 100 + done * 100 // total, self.n_fits * 100, numbers)
+
+        return report
+
+
+def _start_at(trainer: Trainer, network: DenseNetwork) -> None:
+    """Gives the weights of `network` to the trainer's only member."""
+    for view, weight, bias in zip(trainer.parameters.views, network.weights, network.biases, strict=True):
+        view[0].copy_(torch.from_numpy(np.column_stack([weight, bias])))
+
+
+def _with_tails(network: DenseNetwork, widening: float) -> DenseNetwork:
+    """Returns a network of μ and σ with log σ raised by `widening`, and with constant tails and background."""
+    weight, bias = network.weights[-1], network.biases[-1].copy()
+    t = len(bias) // 2
+    bias[t:] += widening
+    tails, background = math.log(_TAIL), math.log(_BACKGROUND / (1 - _BACKGROUND))
+    shape = np.repeat([tails, tails, background], t).astype(bias.dtype)
+    weights = (*network.weights[:-1], np.concatenate([weight, np.zeros((3 * t, weight.shape[1]), weight.dtype)]))
+    return DenseNetwork(weights, (*network.biases[:-1], np.concatenate([bias, shape])), network.activation)
+
+
+def _mean_and_width(network: DenseNetwork, t: int) -> DenseNetwork:
+    """Returns the network with its first 2 t outputs only."""
+    weights = (*network.weights[:-1], network.weights[-1][: 2 * t].copy())
+    return DenseNetwork(weights, (*network.biases[:-1], network.biases[-1][: 2 * t].copy()), network.activation)
+
+
+def _near(events: _Events, x: Array, model: GaussianRegression, start: Start) -> _Events:
+    """The events whose variables are NaN where they are not within `_NEAR` widths of the start."""
+    mean, width = (np.reshape(each, (len(x), -1)) for each in start(x))
+    mean, width = (mean - model.centre_) / model.width_, width / model.width_
+    if mean.shape != tuple(events.y.shape):
+        raise ModelError(f"the start gives μ and σ of shape {mean.shape}, the variables are {tuple(events.y.shape)}")
+    low, high = (torch.from_numpy((mean + sign * _NEAR * width).astype(np.float32)) for sign in (-1, 1))
+    inside = (events.y >= low.to(events.y.device)) & (events.y <= high.to(events.y.device))
+    rows = inside.any(1).nonzero()[:, 0]
+    return _Events(events.x[rows], torch.where(inside, events.y, torch.nan)[rows], events.weight[rows])
