@@ -372,8 +372,8 @@ class BandModel(TrainedModel):
     )
     by: Expression | dict[Name, Expression] | CategoryBins | None = Field(  # type: ignore[assignment]
         None,
-        description="an integer branch, such as a sector: a band of its own for each value; or categories, as for every "
-        "trained model",
+        description="an integer branch, such as a sector: a band of its own for each value; or categories, as for "
+        "every trained model",
     )
     shape: Literal["spline", "clas12", "polynomial"] = Field(
         "spline",
