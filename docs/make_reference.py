@@ -32,6 +32,7 @@ PLACES = {
     "Feature": "features",
     "BandFeature": "features, from a band",
     "CategoryBins": "models.NAME.by",
+    "PolygonSection": "polygons.NAME",
     "Split": "split",
     "Evaluate": "evaluate",
     "Map": "evaluate.maps",

@@ -475,7 +475,9 @@ class SklearnModel(TrainedModel):
     )
 
 
-TrainableSpec = CutsModel | FisherModel | LogisticModel | NaiveBayesModel | BdtModel | MlpModel | SklearnModel | BandModel
+TrainableSpec = (
+    CutsModel | FisherModel | LogisticModel | NaiveBayesModel | BdtModel | MlpModel | SklearnModel | BandModel
+)
 """Sections of models that a run trains."""
 
 ImportedSpec = OnnxModel | TmvaModel

@@ -68,9 +68,9 @@ def _sum(
         width = _width(own, "above", against)
         if not own.is_symmetric:
             width = f"({from_mean} < 0 ? {_width(own, 'below', against)} : {width})"
-        distance = f"({from_mean} / {width})"
+        distance = f"{from_mean} / {width}"
         counts = {"low": f" && {from_mean} < 0", "high": f" && {from_mean} > 0", "both": ""}[side]
-        squares.append(f"({there}{counts} ? {distance} * {distance} : 0)")
+        squares.append(f"({there}{counts} ? pow({distance}, 2) : 0)")
     any_there = " || ".join(f"({there})" for _, there in variables)
     return f"({any_there}) && sqrt({' + '.join(squares)}) < {limit!r}"
 
@@ -89,13 +89,15 @@ def _text(curves: Curves, coefficients: Array, against: Sequence[str]) -> str:
     basis = curves.basis
     limits = zip(against, basis.low.tolist(), basis.high.tolist(), strict=False)
     inside = [f"min(max({x}, {low!r}), {high!r})" for x, low, high in limits]
+    if len(inside) == 1:
+        text, operator = "", "/" if basis.reciprocal else "*"
+        for value in coefficients[::-1].tolist():  # Horner's scheme, which repeats the quantity least
+            text = f"({value!r} + {text} {operator} {inside[0]})" if text else repr(value)
+        return text
     terms = []
     for powers, value in zip(basis.powers, coefficients.tolist(), strict=True):
-        factors = [each for each, power in zip(inside, powers, strict=False) for _ in range(power)]
-        if basis.reciprocal and factors:
-            terms.append(f"{value!r} / {factors[0]}" if len(factors) == 1 else f"{value!r} / ({' * '.join(factors)})")
-        else:
-            terms.append(" * ".join([repr(value), *factors]))
+        factors = [each for each, power in zip(inside, powers, strict=True) for _ in range(power)]
+        terms.append(" * ".join([repr(value), *factors]))
     return f"({' + '.join(terms)})"
 
 

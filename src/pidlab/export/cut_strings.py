@@ -21,7 +21,7 @@ import numpy as np
 
 from pidlab.config.polygons import polygons_of
 from pidlab.errors import ModelError, UsageError
-from pidlab.export.band_text import Operand, band_condition
+from pidlab.export.band_text import band_condition
 from pidlab.export.parity import Exported, ParityEvents
 from pidlab.expressions import Polygon, parse, selects
 from pidlab.expressions.aliases import with_aliases
@@ -35,7 +35,7 @@ from pidlab.preprocess.features import missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.runs.bundle import Bundle, Decision
 
-_SPLITTER = 2.0**29 + 1
+_SPLITTER = float(2**29 + 1)  # x s - (x s - x) is x rounded to single precision (Dekker, Numer. Math. 18 (1971) 224)
 _TOO_LARGE = 3.4028235677973366e38  # from here on a double is infinite as a float
 
 
@@ -47,8 +47,8 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         ModelError: a string decides differently from pidlab.
     """
     named: dict[str, dict[Polygon, str]] = {name: {} for name in models}
-    floats = frozenset(name for name, column in events.branches.items() if _holds_floats(column))
-    strings = {name: dict(cut_strings(bundle, name, named[name], floats)) for name in models}
+    single = frozenset(name for name, column in events.branches.items() if _is_single(column))
+    strings = {name: dict(cut_strings(bundle, name, named[name], single)) for name in models}
     wanted = [name for name in models if strings[name]]
     if not wanted or (len(wanted) < len(models) and len(models) < len(bundle.recipe.loaded.config.models)):
         other = next(name for name in models if not strings[name])
@@ -60,19 +60,18 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
 
 
 def cut_strings(
-    bundle: Bundle, name: str, named: dict[Polygon, str], floats: frozenset[str] = frozenset()
+    bundle: Bundle, name: str, named: dict[Polygon, str], single: frozenset[str]
 ) -> Iterator[tuple[str, str]]:
     """Yields each working point of a model that is a cut, and its cut string.
 
     The polygons of strings that would be too long are put into `named`, each with its name in the string; their axes
-    hold no aliases. `floats` are the branches whose values single precision holds exactly; of all other expressions the
-    strings of bands round the value first.
+    hold no aliases. `single` are the branches whose values are floats, or integers that a float holds exactly.
     """
     for number, decision in enumerate(bundle.decisions[name]):
-        alone = _Words(bundle, f"pid_{name}", None, floats)
+        alone = _Words(bundle, f"pid_{name}", None, single)
         text = _cut_string(bundle, name, number, decision, alone)
         if text is not None and _is_too_long(text):
-            text = _cut_string(bundle, name, number, decision, _Words(bundle, f"pid_{name}", named, floats))
+            text = _cut_string(bundle, name, number, decision, _Words(bundle, f"pid_{name}", named, single))
         if text is not None:
             yield decision.name, text
 
@@ -89,22 +88,20 @@ def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, word
     """Returns the cut string of one working point; None if the model is no cut."""
     recipe, model = bundle.recipe, bundle.models[name]
     is_cut = model.kind in ("cuts", "band") and len(model.fitted) == 1 and model.calibration is None
-    fitted = model.fitted[0] if is_cut else None
+    fitted = model.fitted[0] if is_cut and decision.flat is None else None
     if model.fixed_cut:
         terms = [words.operand(recipe.expression_models[name].expression.text)]
-    elif model.kind == "band":
-        if not isinstance(fitted, FoldModel) or decision.flat is not None:
+    elif model.kind == "band" and isinstance(fitted, FoldModel):
+        text = band_condition(fitted.estimator, _operands(recipe, fitted, words), decision.threshold)
+        if text is None or _is_too_long(text):
             return None
-        condition = band_condition(fitted.estimator, _operands(recipe, fitted, words), decision.threshold)
-        if condition is None or _is_too_long(condition):
-            return None
-        terms = [condition]
-    elif isinstance(fitted, FoldModel) and decision.flat is None:
+        terms = [text]
+    elif isinstance(fitted, FoldModel):
         cuts: Any = fitted.estimator
         target = model.per_point_cuts[number][1] if model.per_point_cuts else None
         box = cuts.threshold_box(decision.threshold) if target is None else cuts.box(target)
         terms = list(_faces(recipe, fitted, box, words))
-    elif isinstance(fitted, CategoryModel) and decision.flat is None:
+    elif isinstance(fitted, CategoryModel):
         boxes = fitted.boxes(decision.threshold)
         if boxes is None:
             return None
@@ -119,13 +116,14 @@ def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, word
 class _Words:
     """Writes expressions of a configuration for ROOT, which knows none of its aliases and polygons."""
 
-    def __init__(
-        self, bundle: Bundle, prefix: str, named: dict[Polygon, str] | None, floats: frozenset[str] = frozenset()
-    ) -> None:
-        """Makes a writer whose polygons are expressions, or names in `named`, each of which begins with `prefix`."""
+    def __init__(self, bundle: Bundle, prefix: str, named: dict[Polygon, str] | None, single: frozenset[str]) -> None:
+        """Makes a writer whose polygons are expressions, or names in `named`, each of which begins with `prefix`.
+
+        `single` are the branches whose values single precision holds exactly.
+        """
         config = bundle.recipe.loaded.config
         self._aliases, self._polygons = dict(config.data.aliases), polygons_of(config)
-        self._prefix, self._named, self._floats = prefix, named, floats
+        self._prefix, self._named, self._single = prefix, named, single
 
     def text(self, text: str) -> str:
         """Returns an expression without aliases and calls of `cutg`."""
@@ -137,16 +135,13 @@ class _Words:
         is_name = text.replace(".", "").replace("_", "").isalnum() and not text[0].isdigit()
         return text if is_name else f"({text})"
 
-    def rounded(self, text: str) -> str:
-        """Returns an expression as one operand whose value is rounded to single precision, as features are.
-
-        With s = 2^29 + 1 that is x s - (x s - x) in double precision (T. Dekker, Numer. Math. 18 (1971) 224).
-        """
-        operand = self.operand(text)
-        if operand in self._floats:
-            return operand
-        product = f"{operand} * {_SPLITTER!r}"
-        return f"({product} - ({product} - {operand}))"
+    def single(self, text: str) -> str:
+        """Returns an expression rounded to single precision, as one operand."""
+        name = self.operand(text)
+        if self.text(text) in self._single:
+            return name
+        large = f"({name}) * {_SPLITTER!r}"
+        return f"({large} - ({large} - {name}))"
 
     def _polygon(self, name: str, axes: list[str]) -> str:
         polygon = self._polygons[name]
@@ -205,21 +200,20 @@ def _faces(recipe: Recipe, fitted: FoldModel, box: Any, words: _Words) -> Iterat
         yield from (f"{name} != {code!r}" for code in missing_values(feature))
 
 
-def _holds_floats(column: Any) -> bool:
-    """Returns whether a branch is a number for each row that single precision holds exactly."""
+def _is_single(column: Any) -> bool:
+    """Returns whether single precision holds each value of a branch, a number for each row, exactly."""
     kind = getattr(column, "dtype", None)
-    return kind is not None and column.ndim == 1 and bool(np.can_cast(kind, np.float32))
+    return kind is not None and column.ndim == 1 and np.can_cast(kind, np.float32)
 
 
-def _operands(recipe: Recipe, fitted: FoldModel, words: _Words) -> list[Operand]:
-    """Returns for each column that a model reads its value, and the condition that it is there."""
+def _operands(recipe: Recipe, fitted: FoldModel, words: _Words) -> list[tuple[str, str]]:
+    """Returns for each column that a model reads its value in single precision, and the condition that it is there."""
     found = []
     for column in fitted.columns:
         feature, located = recipe.features[column]
-        text = located.expression.text
-        codes = [f"{words.operand(text)} != {code!r}" for code in missing_values(feature)]
-        there = " && ".join([f"abs({words.text(text)}) < {_TOO_LARGE!r}", *codes])
-        found.append(Operand(words.rounded(text), there))
+        name = words.operand(located.expression.text)
+        codes = [f"{name} != {code!r}" for code in missing_values(feature)]
+        found.append((words.single(located.expression.text), " && ".join([f"abs({name}) < {_TOO_LARGE!r}", *codes])))
     return found
 
 
