@@ -75,18 +75,23 @@ class Basis:
             return np.asarray(parts[0])
         return np.asarray((parts[0][:, :, None] * parts[1][:, None, :]).reshape(len(x), -1))
 
-    def penalties(self) -> list[Array]:
+    def penalties(self, like: Array | None = None) -> list[Array]:
         """Returns the matrices whose quadratic form is a curve's roughness, one for each quantity; none for powers.
 
         It is the sum of the squared second differences of neighbouring coefficients (P. Eilers, B. Marx, Stat. Sci. 11
-        (1996) 89). As the knots are quantiles, a curve may be the steeper, the more events there are.
+        (1996) 89). With the coefficients `like` (m,) of a similar curve, each square is divided by that of this curve
+        about the same place, so that a curve may be rough in one place and smooth in another, as an energy loss is.
         """
         if not self.knots:
             return []
+        if like is None:
+            like = np.zeros(len(self))
+        grid = like.reshape(self.sizes)
         squares = []
-        for size in self.sizes:
+        for axis, size in enumerate(self.sizes):
             difference = np.diff(np.eye(size), 2, axis=0)
-            squares.append(difference.T @ difference)
+            bends = np.sqrt(np.mean(np.diff(grid, 2, axis=axis) ** 2, axis=tuple(i for i in range(grid.ndim) if i != axis)))
+            squares.append(difference.T @ (difference / _local(bends)[:, None] ** 2))
         if len(squares) == 1:
             return squares
         return [np.kron(squares[0], np.eye(self.sizes[1])), np.kron(np.eye(self.sizes[0]), squares[1])]
@@ -143,6 +148,13 @@ class Basis:
         if any(t.ndim != 1 or len(t) < 2 * SPLINE_DEGREE + 2 or (np.diff(t) < 0).any() for t in knots):
             raise ValueError("the knots of a curve are damaged")
         return cls(low, high, knots, powers, bool(content["reciprocal"]))
+
+
+def _local(bends: Array) -> Array:
+    """Returns the size (m,) of second differences about each place, in units of the usual one, at least 1."""
+    around = np.array([np.sqrt(np.mean(bends[max(i - 2, 0) : i + 3] ** 2)) for i in range(len(bends))])
+    usual = np.median(around)
+    return np.maximum(around / usual, 1.0) if usual > 0 else np.ones(len(bends))
 
 
 def _cells(knots: Array) -> Array:

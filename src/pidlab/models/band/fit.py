@@ -85,7 +85,7 @@ def _basis(sample: BandSample, options: ShapeOptions, n: float) -> Basis:
     if options.shape != "spline":
         return power_basis(sample.x, options.shape, options.degree)
     if sample.x.shape[1] == 1:
-        return spline_basis(sample.x, [int(np.clip(n / 40, 5, 20))])
+        return spline_basis(sample.x, [int(np.clip(n / 40, 5, 28))])
     return spline_basis(sample.x, [int(np.clip(np.sqrt(n / 40), 4, 12)), int(np.clip(np.sqrt(n / 40), 4, 8))])
 
 
@@ -228,7 +228,8 @@ class _Binned:
 
 def _binned(sample: BandSample, band: _Band) -> _Binned:
     """Returns the counts about a band."""
-    curves = band.curves(1.0)
+    middle = 0.5 * (band.below + band.above)  # one unit on both sides, as the density takes it
+    curves = _Band(band.basis, band.mean, middle, middle, band.covariance).curves(1.0)
     n = effective(sample.weight)
     d = sample.x.shape[1]
     if d == 1:
@@ -324,13 +325,13 @@ class _Likelihood:
         self.first = np.maximum(0.5 * (design @ band.below + design @ band.above), band.curves(1.0).least)
         relative = design / self.first[:, None]
         m = design.shape[1]
-        penalties = band.basis.penalties()
         tiny = np.diag((relative**2).mean(axis=0).clip(1e-300)) * 1e-7
         self.parameters: dict[str, _Parameter] = {}
         self.symmetric = options.core == "symmetric"
         for name, offset in (("mean", -mean / self.first), ("below", np.zeros(len(mean))), ("above", np.zeros(len(mean)))):
             if name == "above" and self.symmetric:
                 continue
+            penalties = band.basis.penalties(getattr(band, name))
             strengths = band.strengths.get(name, np.full(len(penalties), np.mean(self.data.counts.sum(axis=1)) * np.mean(relative**2) * 10))
             start = getattr(band, name)
             self.parameters[name] = _Parameter(relative, offset, start.copy(), start.copy() if not penalties else np.zeros(m), tiny if not penalties else tiny * 1e-3, penalties, strengths)
@@ -344,7 +345,8 @@ class _Likelihood:
         for i in range(N_BACKGROUNDS):
             self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.001), 2.0, 1.0)
         for i, (_, ratio) in enumerate(data.others):
-            parameter = _weak(wavy, np.log(0.01), 2.5, 0.5)
+            # a constant part of the other class is mislabelled, or one that changes slowly
+            parameter = _weak(_legendre(data.rank, 2), np.log(0.01), 2.5, 0.2)
             parameter.offset = np.log(np.clip(ratio, 1e-6, 1e6))
             self.parameters[f"other_{i}"] = parameter
         for name, coefficients in band.others.items():
