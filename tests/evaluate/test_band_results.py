@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from pidlab.evaluate.bands import BandValues, CurveValues, band_variable, fit_core, gaussian_share
-from pidlab.sample import Sample
+from band_values import band_values
+from pidlab.evaluate.bands import CurveValues, band_variable, fit_core, gaussian_share
 
 
 def _with_tail(n, rng, begin):
@@ -56,31 +56,8 @@ def test_of_few_events_no_core_is_claimed():
     assert width.n == 49
 
 
-def _values(n=20_000, groups=(1, 2), side="both"):
-    """A band of mean 2 p and width .5 in group 1, and mean 3 p and width 1 in group 2; pions lie five units lower."""
-    rng = np.random.default_rng(5)
-    p, group, pion = rng.uniform(1, 4, n), rng.choice(groups, n), rng.random(n) < 0.3
-    mean, width = (1 + group) * p, 0.5 * group
-    value = mean + width * rng.standard_normal(n) - 5 * pion
-    pulls = (value - mean) / width
-    value[::50], pulls[::50] = np.nan, np.nan
-
-    def curve(number, x):
-        m, w = (1 + number) * x[:, 0], np.full(len(x), 0.5 * number)
-        return CurveValues(m, 0.01 * m, w, w, 0.01 * w, 0.01 * w)
-
-    names = {g: f"sector = {g}" for g in groups}
-    values = BandValues("dedx", ("p",), side, value, p[:, None], pulls, group, names, curve)
-    sample = Sample(
-        x=np.zeros((n, 0), np.float32), y=pion.astype(np.int64), weight=np.full(n, 0.5),
-        event=np.arange(n, dtype=np.uint64), features=(), classes=("electron", "pion"), signal=0, spectators={},
-        columns={}, file=np.zeros(n, np.int32), row=np.arange(n),
-    )  # fmt: skip
-    return values, sample
-
-
 def test_pulls_of_a_right_band_are_a_unit_gaussian_in_all_and_in_bins():
-    values, sample = _values()
+    values, sample = band_values()
     found = band_variable(values, sample, {"sigma3": 3.0})
     assert found.lines == {"sigma3": 3.0}
     assert found.width.value == pytest.approx(1, abs=0.02)
@@ -100,7 +77,7 @@ def test_pulls_of_a_right_band_are_a_unit_gaussian_in_all_and_in_bins():
 
 
 def test_one_side_keeps_what_a_gaussian_keeps_on_one_side():
-    values, sample = _values(side="low")
+    values, sample = band_values(side="low")
     found = band_variable(values, sample, {})
     for n in (1, 2, 3):
         kept = found.kept[str(n)]
@@ -109,7 +86,7 @@ def test_one_side_keeps_what_a_gaussian_keeps_on_one_side():
 
 
 def test_each_group_has_its_panel_with_its_curve_and_its_candidates():
-    values, sample = _values()
+    values, sample = band_values()
     found = band_variable(values, sample, {})
     assert [panel.group for panel in found.panels] == ["sector = 1", "sector = 2"]
     assert found.n_groups == 2
@@ -126,14 +103,14 @@ def test_each_group_has_its_panel_with_its_curve_and_its_candidates():
 
 
 def test_a_page_holds_twelve_groups():
-    values, sample = _values(groups=tuple(range(1, 16)))
+    values, sample = band_values(groups=tuple(range(1, 16)))
     found = band_variable(values, sample, {})
     assert len(found.panels) == 12
     assert found.n_groups == 15
 
 
 def test_of_several_quantities_the_curve_follows_the_median_of_the_others():
-    values, sample = _values(groups=(1,))
+    values, sample = band_values(groups=(1,))
     theta = 10 - 2 * values.x[:, 0]
 
     def curve(number, x):

@@ -1,4 +1,4 @@
-"""Networks of mean and width: losses against autograd and scipy, fits against samples whose mean and width are known."""
+"""Networks of mean and width: losses against autograd and scipy, fits against known means and widths."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_mean_and_width_of_a_gaussian_are_found(core):
 
 @pytest.mark.parametrize("options", [{"tail": 1.5}, {"contamination": 0.2}], ids=["tail", "contamination"])
 def test_tails_and_contamination_do_not_move_the_core_but_a_gaussian_likelihood(options):
-    x, y, mean, width = _sample(20_000, 1, **options)
+    x, y, _, width = _sample(20_000, 1, **options)
     model = GaussianRegression(epochs=40, seed=3, device="cpu").fit(x, y)
     _check(model, tolerance=0.03)
     whole = GaussianRegression(core=False, epochs=20, seed=3, device="cpu").fit(x, y)
@@ -158,7 +158,7 @@ def test_weights_count_and_a_weight_of_zero_is_no_event():
 
 
 def test_a_missing_input_gives_nothing_and_a_missing_variable_leaves_the_others():
-    x, y, mean, width = _sample(12_000, 1)
+    x, y, *_ = _sample(12_000, 1)
     rng = np.random.default_rng(3)
     both = np.column_stack([y, 5 * x[:, 0] + 2 * rng.standard_normal(len(y))])
     both[rng.random(len(y)) < 0.4, 1] = np.nan
