@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pidlab.models.bdt.estimator import BDT
     from pidlab.models.cuts.estimator import Cuts
     from pidlab.models.fisher import Fisher
+    from pidlab.models.likelihood import Likelihood
     from pidlab.models.logistic import Logistic
     from pidlab.models.mlp.estimator import MLP
     from pidlab.models.naive_bayes import NaiveBayes
@@ -27,6 +28,7 @@ __all__ = [
     "Config",
     "Cuts",
     "Fisher",
+    "Likelihood",
     "LoadedRun",
     "Logistic",
     "NaiveBayes",
@@ -44,6 +46,7 @@ _PLACES = {
     "Config": "config.schema",
     "Cuts": "models.cuts.estimator",
     "Fisher": "models.fisher",
+    "Likelihood": "models.likelihood",
     "LoadedRun": "pipeline.loaded",
     "Logistic": "models.logistic",
     "NaiveBayes": "models.naive_bayes",

@@ -82,13 +82,13 @@ def test_categories_are_as_good_as_one_model_and_as_glued_scores(
 
 
 def test_scores_are_probabilities_at_the_common_abundances_in_every_category(tmp_path: Path) -> None:
-    table, y = candidates(40_000, seed=3)
+    table, y = candidates(80_000, seed=3)
     models = {"by": {"type": "fisher", "by": BY_TOF}}
     result = pidlab.compare(table, y, models=models, features=["a", "b"], evaluate=PLAIN, scaling="standard")
     result.save(tmp_path / "run", figures="none")
     # The classes have the same sum of weights in training, and the exact ratio is the odds then.
     expected = 1 / (1 + np.exp(-table["exact"]))
-    assert pidlab.load(tmp_path / "run").scores(table)["by"] == pytest.approx(expected, abs=0.04)
+    assert pidlab.load(tmp_path / "run").scores(table)["by"] == pytest.approx(expected, abs=0.05)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def without_model(content: dict[str, Any], name: str, asked: str) -> None:
 
 
 def only_models(content: dict[str, Any], names: Collection[str]) -> None:
-    """Removes all other models than `names`.
+    """Removes all other models than `names`, and than bands whose numbers of sigmas are features.
 
     Raises:
         UsageError: one of them is no model of the configuration.
@@ -39,8 +39,11 @@ def only_models(content: dict[str, Any], names: Collection[str]) -> None:
     for name in names:
         if name not in models:
             raise UsageError(f"--only {name}: the configuration has no model {name!r}; {nearest(name, models)}")
+    features = content.get("features")
+    listed = features if isinstance(features, list) else []
+    bands = [feature.get("band") for feature in listed if isinstance(feature, dict)]
     for name in models:
-        if name not in names:
+        if name not in names and name not in bands:
             without_model(content, name, "--only")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pidlab.config.choose import only_models, without_model
+from pidlab.config.columns import own_column_names
 from pidlab.config.names import KeyPath, collisions, dotted
 from pidlab.config.polygons import with_points
 from pidlab.config.schema import (
@@ -19,6 +20,7 @@ from pidlab.config.schema import (
     CategoryBins,
     Config,
     CutsModel,
+    LikelihoodModel,
     SklearnModel,
     TrainedModel,
 )
@@ -197,8 +199,8 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     classes, asked = config.classes, config.evaluate
     if config.signal is not None and config.signal not in classes:
         yield ("signal",), f"{config.signal!r} is none of the classes; {nearest(config.signal, classes)}"
-    yield from _class_numbers(config, "abundance", asked.abundance, "its abundance")
-    yield from _class_numbers(config, "expected", asked.expected, "its number")
+    yield from _class_numbers(config, ("evaluate", "abundance"), asked.abundance, "its abundance")
+    yield from _class_numbers(config, ("evaluate", "expected"), asked.expected, "its number")
     if asked.expected is not None and asked.abundance is not None:
         yield ("evaluate", "expected"), "gives the abundances too; leave evaluate.abundance out"
     if asked.calibration != "none" and config.split.validation == 0:
@@ -225,6 +227,8 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
                     wrong = f"{name!r} is none of the features; {nearest(name, names)}"
                     yield ("models", model_name, "features", i), wrong
         yield from _category_disagreements(model_name, model)
+        if isinstance(model, LikelihoodModel):
+            yield from _likelihood_disagreements(config, model_name, model)
         if isinstance(model, BdtModel):
             for _, message in wrong_parameters(model.model_extra or {}):
                 yield ("models", model_name), message
@@ -285,6 +289,17 @@ def _band_features(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield (*key, "band"), f"the band {feature.band!r} has categories (by), and a feature needs one without them"
 
 
+def _likelihood_disagreements(config: Config, name: str, model: LikelihoodModel) -> Iterator[tuple[KeyPath, str]]:
+    """Yields what is wrong with the detectors and the priors of a likelihood."""
+    seen: dict[str, KeyPath] = {}
+    for (place, text), column in zip(model.own_columns().items(), own_column_names(config, name), strict=False):
+        if column in seen:
+            yield ("models", name, *place), f"{text!r} stands at {dotted(seen[column])} already, and would count twice"
+        seen.setdefault(column, ("models", name, *place))
+    if isinstance(model.priors, dict):
+        yield from _class_numbers(config, ("models", name, "priors"), model.priors, "its prior")
+
+
 def _category_disagreements(name: str, model: AnyModel) -> Iterator[tuple[KeyPath, str]]:
     """Yields what is wrong with the categories of a model."""
     key: KeyPath = ("models", name, "by")
@@ -318,13 +333,13 @@ def _unknown(names: Iterable[str], known: Collection[str], what: str, key: KeyPa
 
 
 def _class_numbers(
-    config: Config, key: str, numbers: Mapping[str, float] | None, what: str
+    config: Config, key: KeyPath, numbers: Mapping[str, float] | None, what: str
 ) -> Iterator[tuple[KeyPath, str]]:
-    """Yields what is wrong with a section of `evaluate` that has one number for each class."""
+    """Yields what is wrong with a section that has one number for each class."""
     if numbers is not None:
-        yield from _unknown(numbers, config.classes, "classes", ("evaluate", key))
+        yield from _unknown(numbers, config.classes, "classes", key)
         for name in config.classes.keys() - numbers.keys():
-            yield ("evaluate", key), f"says nothing of the class {name!r}; give every class {what}"
+            yield key, f"says nothing of the class {name!r}; give every class {what}"
 
 
 def _merit_disagreements(config: Config, name: str, model: CutsModel) -> Iterator[tuple[KeyPath, str]]:

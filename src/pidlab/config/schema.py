@@ -114,11 +114,14 @@ class BandFeature(Section):
 
 
 def _kind_of_feature(value: Any) -> str:
-    return "band" if isinstance(value, BandFeature) or (isinstance(value, dict) and "band" in value) else "expression"
+    """Returns the tag of a feature, which is no key, because tags are part of pydantic's places of mistakes."""
+    of_band = isinstance(value, BandFeature) or (isinstance(value, dict) and "band" in value)
+    return "by band" if of_band else "by expression"
 
 
 AnyFeature = Annotated[
-    Annotated[Feature, Tag("expression")] | Annotated[BandFeature, Tag("band")], Discriminator(_kind_of_feature)
+    Annotated[Feature, Tag("by expression")] | Annotated[BandFeature, Tag("by band")],
+    Discriminator(_kind_of_feature),
 ]
 
 
@@ -150,6 +153,11 @@ class AnyModel(Section):
     def output_names(self, others: list[str]) -> list[str]:
         """Returns the names of the further numbers of each candidate; `others` are the classes but the signal."""
         return []
+
+    @property
+    def abundances(self) -> dict[str, float] | Literal["equal", "sample"] | None:
+        """The abundances of the classes that the probabilities are for; None: those that `balance` gives."""
+        return None
 
     def own_columns(self) -> dict[tuple[str | int, ...], str]:
         """Returns key path within the section to expression, of what the model reads in place of the features."""
@@ -364,8 +372,8 @@ class BandModel(TrainedModel):
     )
     by: Expression | dict[Name, Expression] | CategoryBins | None = Field(  # type: ignore[assignment]
         None,
-        description="an integer branch, such as a sector: a band of its own for each value; or categories, as for every "
-        "trained model",
+        description="an integer branch, such as a sector: a band of its own for each value; or categories, as for "
+        "every trained model",
     )
     shape: Literal["spline", "clas12", "polynomial", "network"] = Field(
         "spline",
@@ -431,6 +439,59 @@ def sigma_point(sigma: float) -> str:
     return f"sigma{_word(sigma)}"
 
 
+class LikelihoodModel(TrainedModel):
+    """The detectors' likelihoods, multiplied: a density of each detector's variables in each class, which changes
+    smoothly along `against`. A detector of which a variable is missing adds nothing.
+
+    The probabilities are for the abundances of `priors`, whatever `balance` says: equal ones, stated ones, or those of
+    the training sample in bins of `against`.
+    """
+
+    type: Literal["likelihood"]
+    detectors: Annotated[
+        dict[Name, Annotated[list[Expression], Field(min_length=1, max_length=2)]], Field(min_length=1)
+    ] = Field(description="detector to its variable, or to two that are taken jointly: {tpc: [dEdx], tof: [beta]}")
+    against: Expression | None = Field(
+        None, description="the densities change along this expression, such as the momentum"
+    )
+    priors: dict[str, Positive] | Literal["sample"] | None = Field(
+        None,
+        description="abundance of each class, in any unit; sample: as in the training sample, in bins of `against`; "
+        "left out: equal",
+    )
+    weights: Literal["none", "fit"] = Field(
+        "none",
+        description="fit: a weight for each detector and class, by logistic regression on validation as in Belle II",
+    )
+    density: Literal["histogram", "kernel"] = Field(
+        "histogram", description="smoothed histogram, or adaptive kernel; two variables always take the kernel"
+    )
+    slices: Annotated[int, Field(ge=2, le=64)] | None = Field(
+        None,
+        description="slices of `against` between which densities are interpolated; left out: up to 16, by the "
+        "size of the sample",
+    )
+    bins: Annotated[int, Field(ge=20, le=1000)] = Field(160, description="bins of a density of one variable")
+
+    def output_names(self, others: list[str]) -> list[str]:
+        """Returns the names of the differences of log-likelihoods: that of the signal minus each other class's."""
+        return [f"dll_{name}" for name in others]
+
+    @property
+    def abundances(self) -> dict[str, float] | Literal["equal", "sample"] | None:
+        """The abundances of the classes that the probabilities are for."""
+        return self.priors or "equal"
+
+    def own_columns(self) -> dict[tuple[str | int, ...], str]:
+        """Returns key path within the section to expression: the detectors' variables in order, then `against`."""
+        found: dict[tuple[str | int, ...], str] = {
+            ("detectors", name, i): text
+            for name, variables in self.detectors.items()
+            for i, text in enumerate(variables)
+        }
+        return found if self.against is None else found | {("against",): self.against}
+
+
 class OnnxModel(AnyModel):
     """A model trained elsewhere (Keras, TensorFlow, PyTorch, scikit-learn, hipe4ml) and saved as ONNX; not trained."""
 
@@ -477,7 +538,15 @@ class SklearnModel(TrainedModel):
 
 
 TrainableSpec = (
-    CutsModel | FisherModel | LogisticModel | NaiveBayesModel | BdtModel | MlpModel | SklearnModel | BandModel
+    CutsModel
+    | FisherModel
+    | LogisticModel
+    | NaiveBayesModel
+    | BandModel
+    | LikelihoodModel
+    | BdtModel
+    | MlpModel
+    | SklearnModel
 )
 """Sections of models that a run trains."""
 

@@ -303,8 +303,14 @@ def _object_of(node: dict[str, Any], whole: dict[str, Any], value: Any) -> dict[
     members = [_resolved(each, whole) for member in members for each in member.get("oneOf", [member])]
     kind = "array" if isinstance(value, list) else "object"
     fitting = [member for member in members if member.get("type") == kind]
-    if fitting and isinstance(value, dict):  # the section that has most of the keys
-        return max(fitting, key=lambda member: len(value.keys() & member.get("properties", {}).keys()))
+    if fitting and isinstance(value, dict):  # the section of which all is there that it needs, then most of its keys
+        return max(
+            fitting,
+            key=lambda member: (
+                value.keys() >= set(member.get("required", [])),
+                len(value.keys() & member.get("properties", {}).keys()),
+            ),
+        )
     return fitting[0] if fitting else node
 
 

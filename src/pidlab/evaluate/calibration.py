@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pidlab.evaluate.curves import equal_shares
@@ -17,21 +19,25 @@ _WIDE = 0.15  # a wider bin is divided
 _SMALLEST = float(np.finfo(np.float32).eps)
 
 
-def calibration_curve(scored: ScoredSample, *, balanced: bool, method: str = "none") -> Calibration | None:
+def calibration_curve(
+    scored: ScoredSample, *, balanced: bool, method: str = "none", abundances: Mapping[str, float] | None = None
+) -> Calibration | None:
     """Returns the share of signal against the signal's probability; None if a class has no positive sum of weights.
 
     There are up to 20 bins with equal sums of |weight|. Bins wider than 0.15, where a good classifier has few
     candidates, are divided at tenths as long as 50 effective events are left in each part; equal scores share a bin. A
     model trained with `balance: equal` gives the probability for equal abundances of all classes. Therefore `balanced`
-    scales each class's weights to the same sum; without it every such model would seem miscalibrated. Candidates
-    without a score are left out. The intervals of the shares are those of `intervals.proportion`.
+    scales each class's weights to the same sum; without it every such model would seem miscalibrated. `abundances` does
+    the same for a model that states others. Candidates without a score are left out. The intervals of the shares are
+    those of `intervals.proportion`.
 
     Negative weights keep their sign in every sum. A bin in which the weights do not have a positive sum is NaN and is
     left out of the errors.
     """
     score, sample, groups = scored
     usable = np.isfinite(score)
-    weight = class_balanced(sample) if balanced else sample.weight
+    scaled = balanced or abundances is not None
+    weight = class_balanced(sample, abundances) if scaled else sample.weight
     sums = sums_by(sample.y[usable], weight[usable], len(sample.classes))
     if not (sums > 0).all():
         return None
@@ -55,10 +61,11 @@ def calibration_curve(scored: ScoredSample, *, balanced: bool, method: str = "no
         n=np.nan_to_num(n),
         error=expected,
         rms_error=rms,
-        brier=_mean((p - s) ** 2, w, y, events, balanced=balanced),
-        log_loss=_mean(-np.where(s, np.log(clipped), np.log1p(-clipped)), w, y, events, balanced=balanced),
-        balanced=balanced,
+        brier=_mean((p - s) ** 2, w, y, events, balanced=scaled),
+        log_loss=_mean(-np.where(s, np.log(clipped), np.log1p(-clipped)), w, y, events, balanced=scaled),
+        balanced=balanced and abundances is None,
         method=method,
+        abundances=dict(abundances or {}),
     )
 
 
@@ -83,11 +90,15 @@ def _bins(score: Score, share: FloatArray) -> IntArray:
     return bin_of[cell]
 
 
-def class_balanced(sample: Sample) -> FloatArray:
-    """Returns the weights (n,) with each class scaled to the sum n / k, or to 0 if its sum is not positive."""
+def class_balanced(sample: Sample, abundances: Mapping[str, float] | None = None) -> FloatArray:
+    """Returns the weights (n,) with each class scaled to the sum n / k, or to n times its share of the `abundances`.
+
+    A class whose sum is not positive has weights of 0.
+    """
     k = len(sample.classes)
     sums = sums_by(sample.y, sample.weight, k)
-    factor = np.divide(len(sample) / k, sums, out=np.zeros(k), where=sums > 0)
+    share = np.array([1.0 if abundances is None else abundances[name] for name in sample.classes])
+    factor = np.divide(len(sample) * share / share.sum(), sums, out=np.zeros(k), where=sums > 0)
     return np.asarray(sample.weight * factor[sample.y])
 
 

@@ -47,6 +47,7 @@ def evaluate_model(
     merit: Merit | None = None,
     fixed_points: Sequence[tuple[str, float]] = (),
     balanced: bool = True,
+    abundances: Mapping[str, float] | None = None,
     calibration: str = "none",
     probability: bool = True,
     ranks_only: bool = False,
@@ -71,6 +72,7 @@ def evaluate_model(
         merit: adds the working point at which this figure of merit is largest.
         fixed_points: adds working points of these names at these thresholds.
         balanced: the scores are probabilities for equal abundances of the classes.
+        abundances: class to its abundance, in any unit, if the scores are probabilities for these.
         calibration: the method by which the scores were calibrated: none, temperature or isotonic.
         probability: scores lie in [0, 1] and are decided at `threshold`; otherwise they may take any value.
         ranks_only: the scores only rank, even if they lie in [0, 1], so that there is no calibration curve.
@@ -129,7 +131,7 @@ def evaluate_model(
         return result
     curve = None
     if probability and not ranks_only:
-        curve = calibration_curve(test, balanced=balanced, method=calibration)
+        curve = calibration_curve(test, balanced=balanced, method=calibration, abundances=abundances)
     return replace(
         result,
         calibration=curve,

@@ -8,6 +8,7 @@ of the categories allow: a common threshold cuts where the slope of each categor
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,13 +92,25 @@ class CategoryModel:
             place[x[:, category.column] > 0] = number
         return place
 
+    @property
+    def detector_names(self) -> tuple[str, ...]:
+        """The names of the detectors of a likelihood; empty for other models."""
+        return self.categories[0].model.detector_names
+
     def scores(self, x: FloatArray) -> Scores:
         """Returns the (n, k) calibrated scores of the columns (n, d + c) of a sample."""
+        return self._scores_by(lambda model, rows: model.scores(rows), x)
+
+    def detector_scores(self, x: FloatArray, detectors: Sequence[str]) -> Scores:
+        """Returns the (n, k) scores of a likelihood from some of its detectors, as `scores` gives those from all."""
+        return self._scores_by(lambda model, rows: model.detector_scores(rows, detectors), x)
+
+    def _scores_by(self, numbers: Callable[[FoldModel, FloatArray], Scores], x: FloatArray) -> Scores:
         result, place = np.full((len(x), self.n_classes), np.nan, np.float32), self.places(x)
         for number, category in enumerate(self.categories):
             rows = np.flatnonzero(place == number)
             if len(rows):
-                result[rows] = category.calibration.apply(category.model.scores(x[rows]))
+                result[rows] = category.calibration.apply(numbers(category.model, x[rows]))
         return result
 
     def outputs(self, x: FloatArray) -> NDArray[np.float32]:

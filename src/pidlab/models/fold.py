@@ -43,6 +43,18 @@ class HasBoxes(Protocol):
         """Returns the box of `score > threshold`."""
 
 
+@runtime_checkable
+class HasDetectors(Protocol):
+    """An estimator that can score with some of its detectors only: a likelihood."""
+
+    @property
+    def detector_names(self) -> tuple[str, ...]:
+        """The names of the detectors."""
+
+    def scores_of(self, X: FloatArray, detectors: Sequence[str] | None) -> Scores:
+        """Returns the (n, k) scores from these detectors; None for all."""
+
+
 class BandColumn(NamedTuple):
     """A feature that is a number of sigmas: output number `output` of a band that was fitted on the same events."""
 
@@ -113,6 +125,16 @@ class FoldModel:
             return np.empty((0, len(self.estimator.classes_)), np.float32)
         own = self.inputs(x)
         return self.estimator.scores(self.scaler.transform(own) if self.scaler else own)
+
+    @property
+    def detector_names(self) -> tuple[str, ...]:
+        """The names of the detectors of a likelihood; empty for other models."""
+        return self.estimator.detector_names if isinstance(self.estimator, HasDetectors) else ()
+
+    def detector_scores(self, x: FloatArray, detectors: Sequence[str]) -> Scores:
+        """Returns the (n, k) scores of a likelihood from some of its detectors, as `scores` gives those from all."""
+        assert isinstance(self.estimator, HasDetectors)
+        return np.asarray(self.estimator.scores_of(self.inputs(x), detectors), np.float32)
 
     def outputs(self, x: FloatArray) -> NDArray[np.float32]:
         """Returns (n, m) float32, the further numbers of the model for the columns (n, d + c) of a sample."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.columns import own_column_names
-from pidlab.config.schema import Config, TrainableSpec
+from pidlab.config.schema import AnyModel, Config, TrainableSpec
 from pidlab.errors import ModelError
 from pidlab.models.base import ValidationSet
 from pidlab.models.fold import BandColumn, FoldModel
@@ -69,7 +69,7 @@ def prepare(
     from_bands = [each for each in chosen if each not in plain]
     band_columns = _fitted_bands(from_bands, train, validation, config, resources)
     x, x_validation = (_read(sample, columns, band_columns) for sample in (train, validation))
-    weight, scaler = training_weights(train, config), None
+    weight, scaler = training_weights(train, config, spec), None
     scaled = getattr(spec, "scaled", MODEL_TYPES[spec.type].scaled)
     if scaled or fills_missing:
         # Candidates without weight do not move the scales; negative weights that training takes as zero are among them.
@@ -77,7 +77,7 @@ def prepare(
         x, x_validation = scaler.transform(x), scaler.transform(x_validation)
     validation_set = None
     if len(np.unique(validation.y)) == len(train.classes):
-        validation_set = ValidationSet(x_validation, validation.y, training_weights(validation, config))
+        validation_set = ValidationSet(x_validation, validation.y, training_weights(validation, config, spec))
     return TrainingInputs(columns, band_columns, (*plain, *from_bands), scaler, x, train.y, weight, validation_set)
 
 
@@ -99,7 +99,9 @@ def _fitted_bands(
         assert isinstance(spec, TrainableSpec)
         if band not in fitted:
             inputs = prepare(band, spec, train, validation, config, resources)
-            estimator: Any = build_estimator(spec, inputs.names, train.signal, config.seed, resources)
+            estimator: Any = build_estimator(
+                spec, inputs.names, train.signal, config.seed, resources, classes=train.classes
+            )
             estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation)
             fitted[band] = FoldModel(inputs.columns, None, estimator)
         variables = [text for place, text in spec.own_columns().items() if place[0] == "variables"]
@@ -107,22 +109,30 @@ def _fitted_bands(
     return tuple(columns)
 
 
-def training_weights(sample: Sample, config: Config) -> NDArray[np.float64]:
-    """Returns the (n,) weights of training, which `negative_weights` makes positive or zero.
+def training_weights(sample: Sample, config: Config, spec: AnyModel) -> NDArray[np.float64]:
+    """Returns the (n,) weights of training of a model, which `negative_weights` makes positive or zero.
 
-    With `balance: equal` the weights of each of the k classes sum to n / k; otherwise their mean is one.
+    With `balance: equal` the weights of each of the k classes sum to n / k; otherwise their mean is one. A model whose
+    section states the abundances itself has the weights that go with these, whatever `balance` says.
 
     Raises:
         ModelError: a class has no positive weight.
     """
     weight = np.abs(sample.weight) if config.negative_weights == "abs" else np.clip(sample.weight, 0, None)
-    if config.balance == "equal":
+    abundances = abundances_of(spec, config)
+    if abundances != "sample":
         sums = np.bincount(sample.y, weights=weight, minlength=len(sample.classes))
         if not (sums > 0).all():
             empty = sample.classes[int(np.argmin(sums))]
             raise ModelError(f"the class {empty!r} has no positive weight to train on; check data.weight")
-        return np.asarray(weight * (len(weight) / len(sums) / sums)[sample.y])
+        share = np.array([1.0 if abundances == "equal" else abundances[name] for name in sample.classes])
+        return np.asarray(weight * (len(weight) * share / share.sum() / sums)[sample.y])
     return np.asarray(weight * (len(weight) / weight.sum()))
+
+
+def abundances_of(spec: AnyModel, config: Config) -> dict[str, float] | Literal["equal", "sample"]:
+    """Returns the abundances of the classes that the probabilities of a model are for."""
+    return spec.abundances or ("equal" if config.balance == "equal" else "sample")
 
 
 def trainable(sample: Sample, config: Config) -> Sample:

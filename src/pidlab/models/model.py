@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,20 @@ class Model:
         if not self.fitted:
             return self._expression_scores(columns, len(x))
         return self._by_fold(self._scores_by, x, event, known, fold_offset)
+
+    @property
+    def detector_names(self) -> tuple[str, ...]:
+        """The names of the detectors of a likelihood; empty for other models."""
+        return self.fitted[0].detector_names if self.fitted else ()
+
+    def detector_scores(self, sample: Sample, detectors: Sequence[str], fold_offset: int = 0) -> Scores:
+        """Returns the scores of a likelihood from some of its detectors, as `scores` gives those from all."""
+
+        def numbers(model: FoldModel | CategoryModel, x: FloatArray) -> Scores:
+            found = model.detector_scores(x, detectors)
+            return self.calibration.apply(found) if self.calibration else found
+
+        return self._by_fold(numbers, sample.x, sample.event, None, fold_offset)
 
     @property
     def fixed_points(self) -> tuple[tuple[str, float], ...]:

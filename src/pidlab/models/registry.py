@@ -83,6 +83,16 @@ _ROWS = (
         search={"var_smoothing": "log:0.000000001:0.1"},
     ),
     ModelType(
+        schema.LikelihoodModel,
+        "pidlab.models.likelihood.estimator:Likelihood",
+        probability=True,
+        exports={
+            "header": "pidlab.export.cpp.models:likelihood",
+            "onnx": "pidlab.export.onnx.models:likelihood_scores",
+        },
+        search={"density": "histogram|kernel", "weights": "none|fit"},
+    ),
+    ModelType(
         schema.BdtModel,
         "pidlab.models.bdt.estimator:BDT",
         probability=True,
@@ -247,12 +257,13 @@ def build_estimator(
     resources: Resources,
     working_points: Sequence[float] = (),
     given: GivenEstimator | None = None,
+    classes: Sequence[str] = (),
 ) -> Classifier:
     """Returns the untrained estimator that a section of the configuration describes, or that was `given` as an object.
 
-    Its constructor gets the keys of the section, and of `feature_names`, `signal`, `seed`, `device`, `n_jobs` and
-    `allowed` those that it takes. Cuts get a box for each of `working_points` (signal efficiencies), and for each of
-    their own `efficiencies`.
+    Its constructor gets the keys of the section, and of `feature_names`, `class_names` (`classes`), `signal`, `seed`,
+    `device`, `n_jobs` and `allowed` those that it takes. Cuts get a box for each of
+    `working_points` (signal efficiencies), and for each of their own `efficiencies`.
     """
     if given is not None:
         from pidlab.models.external.sklearn.given import GivenClassifier
@@ -267,6 +278,7 @@ def build_estimator(
         options["efficiencies"] = sorted({*working_points, *(spec.efficiencies or ())}) or None
     surroundings = {
         "feature_names": list(features),
+        "class_names": list(classes) or None,
         "signal": signal,
         "seed": seed,
         "device": resources.device,

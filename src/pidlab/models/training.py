@@ -100,7 +100,7 @@ def fit_parts(
     found = []
     for train, validation in pairs:
         decides = trainable(validation if len(validation) else train, config)
-        weight = training_weights(decides, config)
+        weight = training_weights(decides, config, spec)
         categories = []
         for category, column in zip(spec.categories, columns, strict=True):
             rows = np.flatnonzero(decides.x[:, column] > 0)
@@ -161,7 +161,9 @@ def fit(
         fills_missing = not (given.takes_missing if given else takes_missing(spec, resources.allow_import))
     inputs = prepare(name, spec, train, validation, config, resources, fills_missing=fills_missing)
     targets = config.evaluate.working_points
-    estimator: Any = build_estimator(spec, inputs.names, train.signal, config.seed, resources, targets, given)
+    estimator: Any = build_estimator(
+        spec, inputs.names, train.signal, config.seed, resources, targets, given, train.classes
+    )
     estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation, progress=progress)
     if isinstance(spec, CutsModel) and not spec.nested:
         for target in targets:
@@ -210,19 +212,20 @@ def calibrated(model: Model, validation: Sample) -> Model:
     """Returns the calibrated model; unchanged if no calibration is configured, or if its scores only rank.
 
     The weights are those of training: never negative, by `negative_weights`, and with `balance: equal` the same sum
-    for each class. With folds, each candidate is scored by a model that used it for validation and did not train on it,
-    and one map is fitted for all fold models.
+    for each class, unless the model states the abundances itself. With folds, each candidate is scored by a model that
+    used it for validation and did not train on it, and one map is fitted for all fold models.
 
     Raises:
         ModelError: too few candidates are left to fit on.
     """
     config = model.recipe.loaded.config
+    spec = config.models[model.name]
     method = config.evaluate.calibration
     if method == "none" or model.ranks_only:
         return model
     usable = trainable(validation, config)
     try:
-        scores, weight = model.scores(usable, fold_offset=1), training_weights(usable, config)
+        scores, weight = model.scores(usable, fold_offset=1), training_weights(usable, config, spec)
         calibration = fit_calibration(method, scores, usable.y, weight, usable.signal)
     except ModelError as error:
         raise ModelError(f"models.{model.name}: {error}") from error

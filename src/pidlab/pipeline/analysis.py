@@ -15,6 +15,7 @@ from pidlab.config.names import axes_of
 from pidlab.config.polygons import polygons_of
 from pidlab.config.schema import CutsModel
 from pidlab.evaluate import (
+    compare_detectors,
     compare_models,
     correlations,
     evaluate_decisions,
@@ -26,6 +27,7 @@ from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.points.merit import Merit
 from pidlab.evaluate.polygons import polygon_results
 from pidlab.evaluate.results import (
+    DetectorTable,
     Explained,
     Exploration,
     Importance,
@@ -37,6 +39,7 @@ from pidlab.evaluate.results import (
 from pidlab.expressions import Polygon
 from pidlab.models.explain import explained, first_trees, scaled_inputs
 from pidlab.models.fold import Scores
+from pidlab.models.inputs import abundances_of
 from pidlab.models.model import Model
 from pidlab.models.registry import Resources
 from pidlab.models.training import calibrated, fit_model
@@ -181,6 +184,7 @@ def evaluate(
         on_test, on_decides = ({name: each[part] for name, each in scores.items()} for part in ("test", decides))
         comparisons = compare_models(on_test, samples["test"], on_decides, samples[decides], results)
         task.advance()
+        detectors = {name: detector_table(models[name], samples, decides) for name in models}
         if config.evaluate.robustness is not None:
             widths, changes = signal_widths(samples["train"]), config.evaluate.robustness
             for name, model in models.items():
@@ -220,6 +224,7 @@ def evaluate(
         reference=config.style.reference or "",
         importance=importance,
         polygons=polygon_results(samples["test"], _polygons(recipe), dict(config.data.aliases)),
+        detectors={name: table for name, table in detectors.items() if table is not None},
     )
 
 
@@ -244,11 +249,28 @@ def measured(
     merit = None
     if isinstance(spec, CutsModel) and spec.figure_of_merit is not None:
         merit = Merit(spec.figure_of_merit, expected, config.evaluate.punzi)
-    about |= {"fixed_cut": model.fixed_cut, "merit": merit, "balanced": config.balance == "equal"}
+    abundances = abundances_of(spec, config)
+    about |= {"fixed_cut": model.fixed_cut, "merit": merit, "balanced": abundances == "equal"}
+    about["abundances"] = None if isinstance(abundances, str) else abundances
     about |= {"probability": model.probability, "ranks_only": model.ranks_only, "notes": model.notes}
     about["fixed_points"] = model.fixed_points
     about["calibration"] = model.calibration.method if model.calibration else "none"
     return evaluate_model(model.name, model.kind, scores, samples, config.evaluate, **about)
+
+
+def detector_table(model: Model, samples: Mapping[str, Sample], decides: str) -> DetectorTable | None:
+    """What each detector of a likelihood contributes; None for other models, and with a single detector.
+
+    Thresholds are set on the sample `decides`, and a candidate is scored as `score` does it.
+    """
+    names, targets = model.detector_names, model.recipe.loaded.config.evaluate.working_points
+    if len(names) < 2 or not targets:
+        return None
+
+    def scores(used: tuple[str, ...]) -> tuple[Scores, Scores]:
+        return model.detector_scores(samples["test"], used), model.detector_scores(samples[decides], used, 1)
+
+    return compare_detectors(names, scores, samples["test"], samples[decides], targets[0])
 
 
 def sums_of_weights(samples: Mapping[str, Sample], *, overlapping: bool) -> dict[str, float]:

@@ -31,6 +31,7 @@ def calibration(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle, 
     )  # fmt: skip
     ax.set(xlim=(-0.02, 1.02))
     weighting = ",\nclasses weighted equally" if curve.balanced else ""
+    weighting = ",\nclasses weighted by the priors" if curve.abundances else weighting
     label_axes(ax, f"mean score for {shown(signal)}", f"share of {shown(signal)}{weighting}")
     how = "" if curve.method == "none" else f", calibrated by {curve.method}"
     legend(ax, [(bars, f"rms error {format_measured(curve.rms_error)}")], title=f"{name}{how}")

@@ -61,7 +61,7 @@ def headline(results: Results) -> str:
         sentence = f"{first.name} has the largest {area}{', but is not the best everywhere' if losses else ''}."
     else:
         sentence = f"{first.name} separates {results.signal} best: {area}."
-    but = f" {_told(losses)}" if losses else ""
+    but = f" {_told(losses, several=len(results.classes) > 2)}" if losses else ""
     return f"{sentence}{but} {_lead(results.comparisons, first.name, ranked[1].name)}"
 
 
@@ -83,9 +83,8 @@ def _losses(results: Results, leaders: Sequence[str]) -> list[tuple[str, str, Pa
     return found
 
 
-def _told(losses: Sequence[tuple[str, str, PairedPoint]]) -> str:
-    """Returns a sentence on the working points at which a leader is beaten."""
-    several = len({point.particle for _, _, point in losses}) > 1
+def _told(losses: Sequence[tuple[str, str, PairedPoint]], *, several: bool) -> str:
+    """Returns a sentence on the working points at which a leader is beaten; `several` classes are named."""
     where: dict[tuple[str, str], list[str]] = {}
     for winner, loser, point in losses:
         where.setdefault((winner, loser), []).append(f"{point.name} ({point.particle})" if several else point.name)

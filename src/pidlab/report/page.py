@@ -20,7 +20,7 @@ from pidlab.evaluate.points.attained import misses_target
 from pidlab.evaluate.results import ModelResult, Results
 from pidlab.evaluate.verdicts import among_others
 from pidlab.report.headline import best_model, few_events, headline
-from pidlab.report.tables import MARK, as_html, family, remarks, robustness_table, verdict_table
+from pidlab.report.tables import MARK, as_html, detector_tables, family, remarks, robustness_table, verdict_table
 from pidlab.rootio.results.run import object_names
 from pidlab.rounding import format_compact, format_measured, format_number, format_percent, format_rate, format_share
 
@@ -32,7 +32,8 @@ MOST_BYTES = 20_000_000
 
 _TITLES = {
     "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "response": "Response",
-    "bands": "Bands", "points": "Working points", "merit": "Figure of merit", "pairs": "Pairs of classes",
+    "bands": "Bands", "points": "Working points", "detectors": "Detectors", "merit": "Figure of merit",
+    "pairs": "Pairs of classes",
     "efficiency": "Efficiency",
     "robustness": "Robustness", "overtraining": "Overtraining", "calibration": "Calibration",
     "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "cuts": "Cut string",
@@ -101,6 +102,7 @@ def render(
         against_cuts=against_hand_cuts(results),
         family=list(family(results.comparisons)),
         verdicts=as_html(verdict_table(results)),
+        detectors=[as_html(table) for table in detector_tables(results)],
         robustness=as_html(robustness_table(results)),
         points=_point_names(results.models.values()),
         others=[name for name in results.classes if name != results.signal],
@@ -125,6 +127,7 @@ def _present(
         "bands": any(model.bands for model in models),
         "points": bool(models),
         "comparisons": bool(results.comparisons),
+        "detectors": bool(results.detectors),
         "robustness": bool(robustness_table(results).columns[1:]),
         "overtraining": any(model.overtraining for model in models),
         "learning": any(model.training for model in models),

@@ -149,6 +149,7 @@ def metrics(results: Results) -> dict[str, Any]:
         "robustness": {name: json_value(r.points) for name, r in results.robustness.items()},
         "breaks_at": {name: json_value(r.breaks_at) for name, r in results.robustness.items()},
         "importance": json_value(results.importance),
+        "detectors": json_value(results.detectors),
         "notes": list(results.notes),
     }
     return content

@@ -1,4 +1,4 @@
-"""Bands find the mean and the width of the signal's core, whatever lies beside it, and say how far a candidate is away."""
+"""Bands find the mean and the width of the signal's core, whatever lies beside it, and the distance of candidates."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_errors_are_those_of_a_fit_and_not_larger() -> None:
     n = 40_000
     band = Band("y", "p", shape="clas12").fit(*sample(n))
     z = np.median(band.mean_error(0, 0, PLACES) / width_at(PLACES)) * np.sqrt(n)
-    # three coefficients on the whole sample have an error of about 1.5 widths over √n if the core is all there is to know
+    # three coefficients on the whole sample have an error of about 1.5 widths over √n if only the core is unknown
     assert 1.2 < z < 3
 
 
@@ -156,7 +156,9 @@ def test_two_quantities() -> None:
 
 def test_each_group_has_its_own_band_and_a_thin_one_that_of_all() -> None:
     parts = [(1, 4000, 0.0), (2, 4000, 0.05), (5, 20, 0.0)]
-    x = np.concatenate([np.column_stack([signal(n, k) + [shift, 0], np.full(n, k)]) for k, n, shift in parts])
+    x = np.concatenate(
+        [np.column_stack([signal(n, k), np.full(n, k)]) + np.array([shift, 0, 0]) for k, n, shift in parts]
+    )
     others = np.column_stack([background(4000), np.tile([1.0, 2], 2000)])
     band = Band("y", "p", by="sector").fit(np.concatenate([x, others]), np.repeat([1, 0], [len(x), len(others)]))
     assert band.groups_.tolist() == [1, 2, 5]
@@ -221,7 +223,12 @@ def test_the_score_is_minus_the_combined_distance_of_what_is_there() -> None:
 
 @pytest.mark.parametrize(
     ("sides", "counted"),
-    [("low", [True, False]), ("high", [False, True]), ({"y": "low", "z": "high"}, [True, True]), ("both", [True, True])],
+    [
+        ("low", [True, False]),
+        ("high", [False, True]),
+        ({"y": "low", "z": "high"}, [True, True]),
+        ("both", [True, True]),
+    ],
 )
 def test_one_side_may_count(sides: Any, counted: list[bool]) -> None:
     band = two_variables(sides=sides)

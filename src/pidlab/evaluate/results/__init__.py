@@ -2,6 +2,7 @@
 
 from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, PullTrend
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
+from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
 from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
@@ -20,6 +21,8 @@ __all__ = [
     "Comparison",
     "CutStep",
     "DecisionMatrix",
+    "DetectorRow",
+    "DetectorTable",
     "EfficiencyMap",
     "Explained",
     "Exploration",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pidlab.measured import Array, Measured
 
@@ -75,6 +75,7 @@ class Calibration:
         log_loss: mean of -ln(probability of the true answer, signal or not).
         balanced: True if each class's weights were scaled to the same sum, as in training with `balance: equal`.
         method: the method by which the scores were calibrated: none, temperature or isotonic.
+        abundances: class to the share that its weights were scaled to; empty unless the model states its abundances.
     """
 
     score: Array
@@ -88,6 +89,7 @@ class Calibration:
     log_loss: Measured
     balanced: bool
     method: str = "none"
+    abundances: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

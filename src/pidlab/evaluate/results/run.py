@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pidlab.evaluate.results.curves import Histogram
+from pidlab.evaluate.results.detectors import DetectorTable
 from pidlab.evaluate.results.exploration import Exploration, PolygonResult
 from pidlab.evaluate.results.model import ModelResult
 from pidlab.evaluate.results.robustness import Importance, RobustnessResult
@@ -71,6 +72,8 @@ class Results:
         correlation: class to the linear correlation (d, d) of the features; NaN for a constant feature.
         notes: remarks for every reader, in sentences.
         importance: model to the importance of its features.
+        detectors: likelihood with several detectors to what each of them contributes; empty in results of older
+            versions.
         labels: feature or spectator to its axis label with unit, TeX between dollars; the default is its name.
         exploration: what is drawn to explore the sample and the models; empty in results of older versions.
         reference: the model to which figures of all models refer; empty for a user's own cuts, or else the optimised
@@ -94,6 +97,7 @@ class Results:
     exploration: Exploration = field(default_factory=Exploration)
     reference: str = ""
     polygons: tuple[PolygonResult, ...] = ()
+    detectors: Mapping[str, DetectorTable] = field(default_factory=dict)
 
     @property
     def ordinary_comparisons(self) -> tuple[Comparison, ...]:

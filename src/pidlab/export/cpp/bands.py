@@ -30,7 +30,7 @@ def band_outputs(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
 def _distances(name: str, model: Any) -> str:
     """Returns the function `NAME_distances(x)` and the tables that it uses."""
     v, d = len(model.variables_), model.n_against
-    tables, lines = "", [f"   std::array<double, {v}> distances;\n", "   distances.fill(std::nan(\"\"));\n"]
+    tables, lines = "", [f"   std::array<double, {v}> distances;\n", '   distances.fill(std::nan(""));\n']
     for g, group in enumerate(model.groups_.tolist()):
         inner = []
         for j in range(v):
@@ -52,8 +52,8 @@ def _distances(name: str, model: Any) -> str:
             lines += [f"   {each}" for each in inner]
         else:
             lines += [f"   if (x[{v + d}] == {group}) {{\n", *(f"      {each}" for each in inner), "   }\n"]
-    body = "".join(lines)
-    return f"{tables}inline std::array<double, {v}> {name}_distances(const float* x)\n{{\n{body}   return distances;\n}}\n"
+    body = "".join([*lines, "   return distances;\n"])
+    return f"{tables}inline std::array<double, {v}> {name}_distances(const float* x)\n{{\n{body}}}\n"
 
 
 def _network(name: str, curves: Any) -> str:

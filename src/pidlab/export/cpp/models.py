@@ -163,6 +163,30 @@ def linear(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     return tables, f"   return posterior(linear_margins({name}_coefficients, {name}_intercept, {x}));\n"
 
 
+def likelihood(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+    """Writes a likelihood: the axis, the abundances, and the curves and tables of each detector."""
+    from pidlab.models.likelihood import density
+    from pidlab.models.likelihood.curves import FINE
+
+    k = len(model.classes_)
+    tables = table(f"{name}_prior", model.log_prior_) + table(f"{name}_prior_missing", model.log_prior_missing_)
+    position = "0.0"
+    if model.against_ is not None:
+        tables += table(f"{name}_axis", model.axis_)
+        position = f"position({name}_axis, {x}[{model.against_}])"
+    body = f"   const double at = {position};\n"
+    body += f"   auto margins = abundances({name}_prior, {name}_prior_missing, at, {FINE});\n"
+    options = f"at, {FINE}, {number(density.REACH)}, {number(density.last_node())}"
+    for i, detector in enumerate(model.detectors_):
+        own = f"{name}_detector{i}"
+        arrays = {"curves": detector.curves, "tables": detector.tables, "weights": model.weights_[i]}
+        tables += "".join(table(f"{own}_{what}", array) for what, array in arrays.items())
+        values = ", ".join(f"{x}[{column}]" for column in detector.columns)
+        body += f"   add_detector({', '.join(f'{own}_{what}' for what in arrays)}, {options}, {values}, margins);\n"
+    answer = "std::array<double, 1>{{margins[1] - margins[0]}}" if k == 2 else "margins"
+    return tables, f"{body}   return posterior({answer});\n"
+
+
 def cuts(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     """Writes nested cuts: the faces of their windows, and the score of the tightest ones that a candidate passes."""
     tables, scores = "", []

@@ -160,6 +160,112 @@ inline std::array<double, Width> linear_margins(const double (&coefficients)[Wid
    return result;
 }
 
+// Likelihoods
+
+/// The position of x on an axis of nodes, in numbers of nodes and within its ends; NaN for a missing value.
+template <std::size_t Nodes>
+inline double position(const double (&nodes)[Nodes], float x)
+{
+   const double value = x;
+   if (std::isnan(value)) return value;
+   if (value <= nodes[0]) return 0;
+   if (value >= nodes[Nodes - 1]) return static_cast<double>(Nodes - 1);
+   const auto low = static_cast<std::size_t>(std::upper_bound(nodes, nodes + Nodes, value) - nodes) - 1;
+   return static_cast<double>(low) + (value - nodes[low]) / (nodes[low + 1] - nodes[low]);
+}
+
+/// Two neighbours of n places and the share of the way from the first to the second.
+struct Neighbours {
+   std::size_t first, second;
+   double share;
+};
+
+inline Neighbours neighbours(double at, std::size_t n)
+{
+   const std::size_t last = n < 2 ? 0 : n - 2, first = std::min(static_cast<std::size_t>(at), last);
+   return {first, std::min(first + 1, n - 1), at - static_cast<double>(first)};
+}
+
+inline double between(double a, double b, double share)
+{
+   return a + share * (b - a);
+}
+
+/// The place in a table of `bins` bins of a variable with this centre and inverse width.
+inline Neighbours binned(float x, double centre, double inverse, double reach, double end, std::size_t bins)
+{
+   const double z = (static_cast<double>(x) - centre) * inverse;
+   const double t = std::min(std::max(z / (reach + std::abs(z)), -end), end);
+   return neighbours((t / end + 1) * 0.5 * static_cast<double>(bins), bins + 1);
+}
+
+/// Logarithms of abundances at a position on the axis; those without the axis if it is missing.
+template <std::size_t Slices, std::size_t Classes>
+inline std::array<double, Classes>
+abundances(const double (&in_slices)[Slices][Classes], const double (&without)[Classes], double position, std::size_t fine)
+{
+   std::array<double, Classes> result;
+   const bool missing = std::isnan(position);
+   const Neighbours at = neighbours(missing ? 0.0 : position / static_cast<double>(fine), Slices);
+   for (std::size_t k = 0; k < Classes; ++k)
+      result[k] = missing ? without[k] : between(in_slices[at.first][k], in_slices[at.second][k], at.share);
+   return result;
+}
+
+/// Adds weighted log-likelihoods, relative to that of the likeliest class.
+template <std::size_t Classes>
+inline void add_relative(const std::array<double, Classes>& values, const double (&weights)[Classes], std::array<double, Classes>& margins)
+{
+   double largest = values[0];
+   for (double value : values) largest = std::max(largest, value);
+   for (std::size_t k = 0; k < Classes; ++k) margins[k] += weights[k] * (values[k] - largest);
+}
+
+/// Adds a detector with one variable; nothing where it is missing, or the position on the axis.
+template <std::size_t Nodes, std::size_t Classes, std::size_t Slices, std::size_t Length>
+inline void add_detector(const double (&curves)[Nodes][Classes][3], const float (&tables)[Classes][Slices][Length],
+                         const double (&weights)[Classes], double position, std::size_t fine, double reach, double end, float x,
+                         std::array<double, Classes>& margins)
+{
+   if (std::isnan(x) || std::isnan(position)) return;
+   const Neighbours node = neighbours(position, Nodes);
+   const std::size_t slice = node.first / fine, next = std::min(slice + 1, Slices - 1);
+   const double part = position / static_cast<double>(fine) - static_cast<double>(slice);
+   std::array<double, Classes> values;
+   for (std::size_t k = 0; k < Classes; ++k) {
+      const double(&a)[3] = curves[node.first][k], (&b)[3] = curves[node.second][k];
+      const auto i = binned(x, between(a[0], b[0], node.share), between(a[1], b[1], node.share), reach, end, Length - 1);
+      const float(&upper)[Length] = tables[k][slice], (&lower)[Length] = tables[k][next];
+      values[k] = between(between(upper[i.first], upper[i.second], i.share), between(lower[i.first], lower[i.second], i.share), part) -
+                  between(a[2], b[2], node.share);
+   }
+   add_relative(values, weights, margins);
+}
+
+/// Adds a detector with two variables; nothing where one of them is missing, or the position on the axis.
+template <std::size_t Nodes, std::size_t Classes, std::size_t Slices, std::size_t Length>
+inline void add_detector(const double (&curves)[Nodes][Classes][5], const float (&tables)[Classes][Slices][Length][Length],
+                         const double (&weights)[Classes], double position, std::size_t fine, double reach, double end, float x,
+                         float y, std::array<double, Classes>& margins)
+{
+   if (std::isnan(x) || std::isnan(y) || std::isnan(position)) return;
+   const Neighbours node = neighbours(position, Nodes);
+   const std::size_t slice = node.first / fine, next = std::min(slice + 1, Slices - 1);
+   const double part = position / static_cast<double>(fine) - static_cast<double>(slice);
+   std::array<double, Classes> values;
+   for (std::size_t k = 0; k < Classes; ++k) {
+      const double(&a)[5] = curves[node.first][k], (&b)[5] = curves[node.second][k];
+      const auto i = binned(x, between(a[0], b[0], node.share), between(a[1], b[1], node.share), reach, end, Length - 1);
+      const auto j = binned(y, between(a[2], b[2], node.share), between(a[3], b[3], node.share), reach, end, Length - 1);
+      const auto plane = [&i, &j](const float(&p)[Length][Length]) {
+         return between(between(p[i.first][j.first], p[i.first][j.second], j.share),
+                        between(p[i.second][j.first], p[i.second][j.second], j.share), i.share);
+      };
+      values[k] = between(plane(tables[k][slice]), plane(tables[k][next]), part) - between(a[4], b[4], node.share);
+   }
+   add_relative(values, weights, margins);
+}
+
 // Nested cuts
 
 /// How many of m windows (low, high), from loose to tight, let x pass; a missing value passes those without faces.

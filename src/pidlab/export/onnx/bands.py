@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pidlab.models.band.estimator import Band
     from pidlab.models.band.shapes import BandCurves
 
+_INT64 = 7  # onnx.TensorProto.INT64
 _NAN = np.array([[np.nan]])
 
 
@@ -141,6 +142,5 @@ def _curve(graph: GraphBuilder, places: list[str], curve: Polynomials) -> str:
 def _cell(graph: GraphBuilder, x: str, lower: Array) -> Value:
     """Returns the cell (batch, 1) that each value is in, from the lower edges of the cells."""
     if len(lower) == 1:
-        zero = graph.add("Cast", graph.add("Mul", x, np.array([[0.0]])), to=7)  # onnx.TensorProto.INT64
-        return zero
+        return graph.add("Cast", graph.add("Mul", x, np.array([[0.0]])), to=_INT64)
     return look_up(graph, x, padded([lower], slots_for(len(lower)), np.inf))

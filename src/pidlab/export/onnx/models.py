@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.export.onnx.nodes import DOUBLE, FLOAT, TREES_DOMAIN, GraphBuilder, broken_line, look_up, padded, slots_for
+from pidlab.export.onnx.nodes import (
+    DOUBLE,
+    FLOAT,
+    INT64,
+    TREES_DOMAIN,
+    GraphBuilder,
+    Value,
+    broken_line,
+    look_up,
+    padded,
+    slots_for,
+)
 from pidlab.models.calibration import Calibrator, Isotonic, scale_and_offsets
 from pidlab.models.categories import CategoryModel
 from pidlab.models.fold import BandColumn, FoldModel
@@ -22,6 +33,8 @@ if TYPE_CHECKING:
     from pidlab.models.bdt.forest import Forest
     from pidlab.models.cuts.estimator import Cuts
     from pidlab.models.cuts.windows import Windows
+    from pidlab.models.likelihood.detectors import DetectorDensity
+    from pidlab.models.likelihood.estimator import Likelihood
     from pidlab.models.margins import LinearClassifier
     from pidlab.models.mlp.estimator import MLP
     from pidlab.models.mlp.network import DenseNetwork
@@ -212,6 +225,124 @@ def naive_bayes_scores(graph: GraphBuilder, x: str, model: NaiveBayes) -> str:
     together = graph.add("Concat", *margins, axis=1)
     largest = graph.add("ReduceMax", together, axes=[1], keepdims=1)
     return _posterior_of_double(graph, graph.add("Sub", together, largest), len(margins))
+
+
+def likelihood_scores(graph: GraphBuilder, x: str, model: Likelihood) -> str:
+    """Returns scores from margins in double precision: abundances, and the log-likelihoods of each detector."""
+    from pidlab.models.likelihood.curves import FINE
+
+    wide = graph.add("Cast", x, to=DOUBLE)
+    axis: _Axis | None = None
+    margins: Value = model.log_prior_[:1]
+    if model.against_ is not None:
+        position = graph.add("Gather", wide, np.array([model.against_], np.int64), axis=1)
+        known = graph.add("Equal", position, position)
+        axis = _on_axis(graph, graph.add("Where", known, position, model.axis_[:1]), known, model.axis_, FINE)
+        low = graph.add("Gather", model.log_prior_, axis.slice, axis=0)
+        high = graph.add("Gather", model.log_prior_, axis.next_slice, axis=0)
+        margins = graph.add("Where", known, _between(graph, low, high, axis.part), model.log_prior_missing_)
+    for detector, weights in zip(model.detectors_, model.weights_, strict=True):
+        margins = graph.add("Add", margins, _relative_likelihoods(graph, wide, axis, detector, weights))
+    if len(model.classes_) == 2:
+        return _posterior_of_double(graph, graph.add("MatMul", margins, np.array([[-1.0], [1.0]])), 1)
+    largest = graph.add("ReduceMax", margins, axes=[1], keepdims=1)
+    return _posterior_of_double(graph, graph.add("Sub", margins, largest), len(model.classes_))
+
+
+class _Axis(NamedTuple):
+    """The position on the axis of a likelihood: node, slice and the next ones (batch,), the shares of the way to them
+    (batch, 1), and whether it is known (batch, 1)."""
+
+    node: str
+    next_node: str
+    share: str
+    slice: str
+    next_slice: str
+    part: str
+    known: str
+
+
+def _on_axis(graph: GraphBuilder, position: str, known: str, nodes: NDArray[np.float64], fine: int) -> _Axis:
+    """Returns the position of values (batch, 1) that are no NaN, within the ends of the axis."""
+    inside = graph.add("Min", graph.add("Max", position, nodes[:1]), nodes[-1:])
+    starts = nodes[: max(1, len(nodes) - 1)]
+    steps = np.diff(nodes) if len(nodes) > 1 else np.ones(1)
+    node = look_up(graph, inside, padded([starts], slots_for(len(starts)), np.inf))
+    if not isinstance(node, str):  # a single node
+        node = graph.add("Cast", graph.add("Mul", inside, np.zeros(1)), to=INT64)
+    start, step = (graph.add("Gather", each, node, axis=0) for each in (starts, np.where(steps > 0, steps, 1.0)))
+    share = graph.add("Div", graph.add("Sub", inside, start), step)
+    slice_ = graph.add("Div", node, np.array([fine], np.int64))
+    at = graph.add("Div", graph.add("Add", graph.add("Cast", node, to=DOUBLE), share), np.array([float(fine)]))
+    part = graph.add("Sub", at, graph.add("Cast", slice_, to=DOUBLE))
+    following = np.array([int(len(nodes) > 1)], np.int64)  # of a single node, itself
+    flat = [graph.add("Squeeze", each, axes=[1]) for each in (node, slice_)]
+    after = [graph.add("Add", each, following) for each in flat]
+    return _Axis(flat[0], after[0], share, flat[1], after[1], part, known)
+
+
+def _between(graph: GraphBuilder, low: str, high: str, share: Value) -> str:
+    return graph.add("Add", low, graph.add("Mul", share, graph.add("Sub", high, low)))
+
+
+def _relative_likelihoods(
+    graph: GraphBuilder, x: str, axis: _Axis | None, detector: DetectorDensity, weights: NDArray[np.float64]
+) -> str:
+    """Returns (batch, k) weighted log-likelihoods of one detector, 0 where a variable or the axis is missing."""
+    from pidlab.models.likelihood import density
+
+    k, n_slices, length = detector.tables.shape[:3]
+    flat = detector.tables.astype(np.float64).ravel()
+    cells = length ** len(detector.columns)
+    firsts = np.arange(k, dtype=np.int64)[None] * n_slices * cells
+
+    def curve(number: int) -> Value:
+        column = np.ascontiguousarray(detector.curves[:, :, number])
+        if axis is None:
+            return column[:1]
+        low, high = graph.add("Gather", column, axis.node, axis=0), graph.add("Gather", column, axis.next_node, axis=0)
+        return _between(graph, low, high, axis.share)
+
+    known = None if axis is None else axis.known
+    cell: Value = np.zeros((1, 1), np.int64)
+    shares: list[str] = []
+    for v, column in enumerate(detector.columns):
+        value = graph.add("Gather", x, np.array([column], np.int64), axis=1)
+        measured = graph.add("Equal", value, value)
+        known = measured if known is None else graph.add("And", known, measured)
+        value = graph.add("Where", measured, value, np.zeros(1))
+        z = graph.add("Mul", graph.add("Sub", value, curve(2 * v)), curve(2 * v + 1))
+        t = graph.add("Div", z, graph.add("Add", graph.add("Abs", z), np.array([density.REACH])))
+        end = density.last_node()
+        t = graph.add("Min", graph.add("Max", t, np.array([-end])), np.array([end]))
+        at = graph.add("Add", graph.add("Div", t, np.array([end])), np.array([1.0]))
+        at = graph.add("Mul", at, np.array([0.5 * (length - 1)]))
+        low = graph.add("Cast", graph.add("Min", at, np.array([length - 1.5])), to=INT64)
+        shares.append(graph.add("Sub", at, graph.add("Cast", low, to=DOUBLE)))
+        cell = graph.add("Add", graph.add("Mul", cell, np.array([length], np.int64)), low)
+
+    def at_slice(slice_: str | None) -> str:
+        first: Value = firsts
+        if slice_ is not None:
+            rows = graph.add("Unsqueeze", graph.add("Mul", slice_, np.array([cells], np.int64)), axes=[1])
+            first = graph.add("Add", rows, firsts)
+        corner = graph.add("Add", first, cell)
+
+        def looked_up(step: int) -> str:
+            return graph.add("Gather", flat, graph.add("Add", corner, np.array([step], np.int64)), axis=0)
+
+        if len(shares) == 1:
+            return _between(graph, looked_up(0), looked_up(1), shares[0])
+        low, high = (_between(graph, looked_up(i), looked_up(i + 1), shares[1]) for i in (0, length))
+        return _between(graph, low, high, shares[0])
+
+    value = at_slice(None if axis is None else axis.slice)
+    if axis is not None:
+        value = _between(graph, value, at_slice(axis.next_slice), axis.part)
+    value = graph.add("Sub", value, curve(2 * len(detector.columns)))
+    relative = graph.add("Sub", value, graph.add("ReduceMax", value, axes=[1], keepdims=1))
+    assert known is not None
+    return graph.add("Where", known, graph.add("Mul", relative, weights[None]), np.zeros(1))
 
 
 def _posterior_of_double(graph: GraphBuilder, margins: str, n_margins: int) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # The oldest operator set whose Equal compares floats, as finding NaN needs; onnxruntime reads it since 1.0.
 OPSET, TREES_OPSET, IR_VERSION = 11, 1, 6
 TREES_DOMAIN = "ai.onnx.ml"
-FLOAT, DOUBLE = 1, 11  # onnx.TensorProto.FLOAT, .DOUBLE
+FLOAT, INT64, DOUBLE = 1, 7, 11  # onnx.TensorProto.FLOAT, .INT64, .DOUBLE
 
 
 def onnx_package() -> ModuleType:

@@ -16,7 +16,16 @@ from pidlab.errors import ModelError, nearest
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models.band.curves import Array
-from pidlab.models.band.shapes import SHAPES, BandCurves, BandSample, Core, ShapeOptions, Side, curves_from_json, fit_shape
+from pidlab.models.band.shapes import (
+    SHAPES,
+    BandCurves,
+    BandSample,
+    Core,
+    ShapeOptions,
+    Side,
+    curves_from_json,
+    fit_shape,
+)
 from pidlab.models.base import Classifier, Progress, TrainingDataError, ValidationSet, training_data
 from pidlab.models.missing import with_names
 from pidlab.sample import FloatArray
@@ -40,9 +49,9 @@ class Band(Classifier):
     of the fitted density, so they do not move the core (`models.band.fit`). Beyond the range of x in training the
     curves are constant.
 
-    Missing values: a variable that is NaN has no distance and adds nothing to the sum. A candidate without any distance,
-    because all variables, a quantity of x or its `by` is missing or `by` has a value that was not seen in training, has
-    the score NaN, which passes no cut.
+    Missing values: a variable that is NaN has no distance and adds nothing to the sum. A candidate without any
+    distance, because all variables, a quantity of x or its `by` is missing or `by` has a value that was not seen in
+    training, has the score NaN, which passes no cut.
 
     Args:
         variables: names of the first columns of X; None: all columns that are neither x nor `by`.
@@ -469,9 +478,7 @@ def _effective(weight: Array) -> float:
     return float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) else 0.0
 
 
-def _logistic_line(
-    distance: Array, is_signal: NDArray[np.bool_], weight: Array, prior: float
-) -> tuple[float, float]:
+def _logistic_line(distance: Array, is_signal: NDArray[np.bool_], weight: Array, prior: float) -> tuple[float, float]:
     """Returns the offset and the slope (not positive) of the log-odds of the signal, a line in the distance (n,).
 
     A ridge on the slope keeps it finite where classes do not overlap.

@@ -82,6 +82,7 @@ def _working_points(model: ModelResult, signal: str) -> Iterator[NamedObject]:
 
 def _calibration(model: str, curve: Calibration, signal: str) -> NamedObject:
     weighting = ", classes of equal weight" if curve.balanced else ""
+    weighting = ", classes weighted by the priors" if curve.abundances else weighting
     title = f"{model}, calibration: {curve.method};mean score of {signal};share of {signal}{weighting}"
     x = (curve.score, curve.score, curve.score)
     return NamedObject((model, "calibration"), graph_of(x, (curve.fraction, curve.low, curve.high), title))

@@ -13,7 +13,16 @@ import numpy as np
 import uproot
 
 from pidlab.evaluate.histograms import density_ratio
-from pidlab.evaluate.results import Comparison, CutStep, Exploration, Histogram, ModelResult, PolygonResult, Results
+from pidlab.evaluate.results import (
+    Comparison,
+    CutStep,
+    DetectorTable,
+    Exploration,
+    Histogram,
+    ModelResult,
+    PolygonResult,
+    Results,
+)
 from pidlab.measured import Array, bounds
 from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.histograms import from_cells, th1, th2
@@ -90,6 +99,8 @@ def _objects(results: Results, titles: Titles) -> Iterator[NamedObject]:
         yield from band_objects(model, titles)
     for name, importance in results.importance.items():
         yield from importance_objects(_with_free_name(results.models[name]).name, importance)
+    for name, table in results.detectors.items():
+        yield from _detectors(_with_free_name(results.models[name]).name, table)
     yield from _comparisons(results.ordinary_comparisons)
     yield from _inputs(results, titles)
     for name, robustness in results.robustness.items():
@@ -122,6 +133,17 @@ def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[NamedObject]:
             axes = f"signal efficiency;{particle} misidentification, {c.a} / {c.b}"
             graph = graph_of((x, x, x), bounds([p.ratio for p in points]), f"{c.a} / {c.b};{axes}")
             yield NamedObject(("compare", f"{c.a}_vs_{c.b}", f"misid_ratio_{particle}"), graph)
+
+
+def _detectors(model: str, table: DetectorTable) -> Iterator[NamedObject]:
+    """Yields labelled histograms of what each detector contributes to a likelihood: AUC and misidentification."""
+    names = [row.name for row in table.rows]
+    areas = labelled(names, [row.auc for row in table.rows], f"{model}, from some detectors;;AUC")
+    yield NamedObject((model, "detectors_auc"), areas)
+    for particle in table.rows[0].misid:
+        title = f"{model}, from some detectors, at {table.working_point};;{particle} misidentification"
+        rates = labelled(names, [row.misid[particle] for row in table.rows], title)
+        yield NamedObject((model, f"detectors_misid_{particle}"), rates)
 
 
 def _inputs(results: Results, titles: Titles) -> Iterator[NamedObject]:

@@ -1,0 +1,467 @@
+"""Likelihood: the sum of the detectors' log-likelihoods in each class, and with priors the classes' probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as from_safetensors
+from safetensors.numpy import save as to_safetensors
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from pidlab.errors import ModelError, nearest
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.base import Classifier, Progress, ValidationSet, training_data
+from pidlab.models.likelihood.curves import FINE, axis_nodes, located
+from pidlab.models.likelihood.detectors import DetectorDensity, as_events, fit_detector
+from pidlab.models.likelihood.priors import add_priors, log_priors
+from pidlab.models.likelihood.weights import fitted_weights
+from pidlab.models.link import posterior
+from pidlab.models.missing import with_names
+from pidlab.sample import FloatArray
+
+_FILE, _ARRAYS = "likelihood.json", "likelihood.safetensors"
+_FORMAT = 1
+_MOST_SLICES = 16
+_CHUNK = 65_536  # candidates whose margins are computed together and stay in the cache
+_FEW = 200.0  # effective candidates of a class in a detector, below which its density is said to be rough
+
+Array = NDArray[np.float64]
+
+
+class Likelihood(Classifier):
+    """The product of the detectors' likelihoods, whose dependence on one variable such as the momentum is smooth.
+
+    Each detector has one or two variables, with a density in each class. A variable is standardised by a robust
+    centre and width of the class, which are smooth curves along `against`; the density of what is left is
+    estimated in slices of `against` and interpolated between them. The logarithms of the densities are added over the
+    detectors, as for independent detectors, and with the logarithm of the prior they give the probabilities.
+
+    Missing values: a detector counts where all its variables are finite, and adds nothing elsewhere. Without `against`
+    no detector counts, and the probabilities are the priors.
+
+    No density is zero or infinite. Its tail is exponential (with `density` "kernel" that of the widest kernels) down to
+    a thousandth of a training candidate of the rarest class within one width, and constant from there, so that a value
+    far from every class says little.
+
+    Weights of training decide how much a candidate counts within its class; the abundances of the classes matter only
+    with `priors` "sample". Weights that are all whole numbers count repeated rows, as scikit-learn takes them; others
+    have the effective number (Σw)² / Σw².
+
+    Args:
+        detectors: name to one or two columns of X, by number or by name; None: a detector for each column.
+        against: the column of X along which the densities change; None: nothing.
+        priors: class to its abundance, or "sample" for those of the training sample along `against`; None: equal.
+        weights: "fit" learns a weight for each detector and class on validation, see `weights`; "none": all are 1.
+        density: "histogram", smoothed by a penalty, or "kernel", adaptive. Two variables always take the kernel.
+        slices: the number of slices of `against`; None: up to 16, by the size of the sample.
+        bins: of the table of a density.
+        feature_names: d names of the columns; None: those of a data frame. If a text of `detectors` or `against` is not
+            among the names that are given here, or there are no names, the columns are the detectors' variables in
+            order and then `against`.
+        class_names: k names of the classes for `priors` and outputs; None: the labels.
+        signal: label of the class that `outputs` compares with the others; None: the last one.
+
+    Attributes:
+        axis_: (N,) the nodes of `against`, and against_ its column; None without it.
+        detectors_: the densities of each detector.
+        weights_: (D, k) the weight of each detector for each class.
+        log_prior_: (S, k) logarithms of the abundances in each slice, and log_prior_missing_ (k,) without `against`.
+    """
+
+    axis_: Array
+    against_: int | None
+    detectors_: tuple[DetectorDensity, ...]
+    weights_: Array
+    log_prior_: Array
+    log_prior_missing_: Array
+
+    def __init__(
+        self,
+        detectors: Mapping[str, Sequence[int | str]] | None = None,
+        against: int | str | None = None,
+        priors: Mapping[Any, float] | str | None = None,
+        weights: str = "none",
+        density: str = "histogram",
+        slices: int | None = None,
+        bins: int = 160,
+        feature_names: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        signal: Any = None,
+    ) -> None:
+        self.detectors = detectors
+        self.against = against
+        self.priors = priors
+        self.weights = weights
+        self.density = density
+        self.slices = slices
+        self.bins = bins
+        self.feature_names = feature_names
+        self.class_names = class_names
+        self.signal = signal
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: ValidationSet | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Estimates the densities on X (n, d), y (n,) and weights (n,) that are not negative; NaN is missing.
+
+        `validation` is used by `weights` "fit" alone, which takes the training sample if there is none.
+
+        Raises:
+            TrainingDataError: weights are negative, or fewer than two classes are left.
+            ModelError: an option is unknown, or names no column or class.
+        """
+        found, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
+        x = np.asarray(found, np.float64)
+        for option, value, known in (
+            ("weights", self.weights, ("none", "fit")),
+            ("density", self.density, ("histogram", "kernel")),
+        ):
+            if value not in known:
+                raise ModelError(f"likelihood: {option} is {value!r}; {nearest(str(value), list(known))}")
+        counts, scale = _repeats(sample_weight)
+        weight = weight * scale
+        self._signal_index = self._find_signal()
+        columns, against = self._columns()
+        shape = self._set_axis(x, label, weight, against, counts=counts)
+        place = self._places(x, against)
+        events = as_events(weight, counts=counts)
+        self.against_ = against
+        self.log_prior_, self.log_prior_missing_ = log_priors(
+            self.priors, self._class_names(), place, label, events, shape[2]
+        )
+        fitted = []
+        for i, (name, own) in enumerate(columns.items()):
+            fitted.append(fit_detector(name, own, x, place, label, weight, counts, shape, int(self.bins), self.density))
+            if progress is not None:
+                progress(i + 1, len(columns), {})
+        self.detectors_ = tuple(fitted)
+        self.weights_ = np.ones((len(fitted), len(self.classes_)))
+        self._weights_from = ""
+        if self.weights == "fit":
+            self._fit_weights(x, label, weight, validation)
+        self.history_ = {}
+        return self
+
+    def _set_axis(
+        self, x: Array, label: NDArray[np.int64], weight: Array, against: int | None, *, counts: bool
+    ) -> tuple[int, int, int]:
+        """Sets `axis_`, and returns the number of classes, of nodes and of slices."""
+        k = len(self.classes_)
+        if against is None:
+            self.axis_ = np.zeros(1)
+            return k, 1, 1
+        known = np.isfinite(x[:, against])
+        if not known.any():
+            raise ModelError("likelihood: `against` is missing for every candidate of training")
+        sums = [float(as_events(weight[label == c], counts=counts).sum()) for c in range(k)]
+        n_slices = self.slices or int(np.clip(np.cbrt(min(sums)) / 2, 2, _MOST_SLICES))
+        balanced = weight / np.bincount(label, weight, k)[label]
+        self.axis_ = axis_nodes(x[known, against], balanced[known], n_slices)
+        n_nodes = len(self.axis_)
+        return k, n_nodes, (n_nodes - 1) // FINE + 1
+
+    def _places(self, x: NDArray[Any], against: int | None) -> Array:
+        if against is None:
+            return np.zeros(len(x))
+        return np.asarray(located(np.asarray(x[:, against], np.float64), self.axis_), np.float64)
+
+    def _fit_weights(self, x: Array, label: NDArray[np.int64], weight: Array, given: ValidationSet | None) -> None:
+        """Sets `weights_` from validation, whose classes have the abundances of the priors."""
+        self._weights_from = "training, as there is no validation sample"
+        if given is not None:
+            kept = (np.asarray(given.weight) > 0) & np.isin(given.y, self.classes_)
+            x, weight = np.asarray(given.x, np.float64)[kept], np.asarray(given.weight, np.float64)[kept]
+            label = np.searchsorted(self.classes_, np.asarray(given.y)[kept])
+            self._weights_from = "validation"
+        place = self._places(x, self.against_)
+        if self.priors != "sample":
+            share = np.exp(self.log_prior_missing_) / np.maximum(np.bincount(label, weight, len(self.classes_)), 1e-300)
+            weight = weight * share[label]
+        terms = np.zeros((len(self.detectors_), len(x), len(self.classes_)))
+        for own, detector in zip(terms, self.detectors_, strict=True):
+            detector.add(x, place, np.ones(len(self.classes_)), own)
+        self.weights_ = fitted_weights(terms, self._log_prior_at(place), label, as_events(weight, counts=False))
+
+    def _log_prior_at(self, place: Array) -> Array:
+        return add_priors(place, self.log_prior_, self.log_prior_missing_, len(self.log_prior_))
+
+    def log_likelihoods(self, X: FloatArray, detectors: Sequence[str] | None = None) -> Array:
+        """Returns (n, k) weighted log-likelihoods of unchecked X, relative in each detector to its likeliest class.
+
+        Args:
+            X: (n, d) values, NaN where missing.
+            detectors: the names of the detectors that count; None: all.
+
+        Raises:
+            ModelError: a name is of no detector.
+        """
+        out = np.zeros((len(X), len(self.classes_)))
+        self._add(X, self._places(X, self.against_), self._chosen(detectors), out)
+        return out
+
+    def _add(self, X: NDArray[Any], place: Array, chosen: Sequence[int], out: Array) -> None:
+        for i in chosen:
+            self.detectors_[i].add(X, place, self.weights_[i], out)
+
+    def _chosen(self, names: Sequence[str] | None) -> list[int]:
+        known = [detector.name for detector in self.detectors_]
+        for name in names or ():
+            if name not in known:
+                raise ModelError(f"likelihood: {name!r} is no detector; {nearest(name, known)}")
+        return [i for i, name in enumerate(known) if names is None or name in names]
+
+    @property
+    def detector_names(self) -> tuple[str, ...]:
+        """The names of the detectors, in their order."""
+        check_is_fitted(self, "detectors_")
+        return tuple(detector.name for detector in self.detectors_)
+
+    def scores(self, X: FloatArray) -> NDArray[np.float32]:
+        """Returns the (n, k) float32 class probabilities of unchecked X (n, d)."""
+        return self.scores_of(X)
+
+    def scores_of(self, X: FloatArray, detectors: Sequence[str] | None = None) -> NDArray[np.float32]:
+        """Returns the (n, k) float32 class probabilities from some of the detectors, with the weights of the fit.
+
+        Args:
+            X: (n, d) values, unchecked, NaN where missing.
+            detectors: the names of the detectors that count; None: all.
+
+        Raises:
+            ModelError: a name is of no detector.
+        """
+        return self._probabilities(np.asarray(X), self._chosen(detectors)).astype(np.float32)
+
+    def _probabilities(self, X: NDArray[Any], chosen: Sequence[int]) -> Array:
+        out = np.empty((len(X), len(self.classes_)))
+        for start in range(0, len(X), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            place = self._places(X[part], self.against_)
+            margins = self._log_prior_at(place)
+            self._add(X[part], place, chosen, margins)
+            if margins.shape[1] == 2:
+                margins = margins[:, 1:] - margins[:, :1]
+            out[part] = posterior(margins)
+        return out
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Returns (n, k) class probabilities; rows sum to 1."""
+        check_is_fitted(self, "detectors_")
+        X = validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
+        return self._probabilities(X, range(len(self.detectors_)))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """`dll_CLASS` for each class but the signal."""
+        names = self._class_names()
+        return tuple(f"dll_{name}" for i, name in enumerate(names) if i != self._signal_index)
+
+    def outputs(self, X: FloatArray) -> NDArray[np.float32]:
+        """Returns (n, k - 1) float32: log-likelihood of the signal minus that of each other class, without priors.
+
+        It is 0 where no detector has measured.
+        """
+        found = self.log_likelihoods(np.asarray(X))
+        others = [i for i in range(found.shape[1]) if i != self._signal_index]
+        return np.asarray(found[:, [self._signal_index]] - found[:, others], np.float32)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The classes whose densities rest on few candidates, and the fitted weights, in sentences."""
+        return tuple(self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        names = self._class_names()
+        for detector in self.detectors_:
+            for name, n in zip(names, detector.n_effective, strict=True):
+                if n == 0:
+                    yield (
+                        f"The detector {detector.name} measured no {name} in training: its density for {name} is that "
+                        "of all classes together."
+                    )
+                elif n < _FEW:
+                    yield (
+                        f"The density of {name} in the detector {detector.name} rests on {n:.0f} effective candidates."
+                    )
+        if self.weights == "fit":
+            listed = "; ".join(
+                f"{detector.name} {', '.join(f'{name} {w:.2f}' for name, w in zip(names, own, strict=True))}"
+                for detector, own in zip(self.detectors_, self.weights_, strict=True)
+            )
+            where = f" (fitted on {self._weights_from})" if self._weights_from else ""
+            yield f"Weights of the detectors{where}: {listed}."
+
+    def _class_names(self) -> list[str]:
+        names = [str(c) for c in self.classes_] if self.class_names is None else [str(c) for c in self.class_names]
+        if len(names) != len(self.classes_):
+            raise ModelError(f"likelihood: class_names has {len(names)} names for {len(self.classes_)} classes")
+        return names
+
+    def _find_signal(self) -> int:
+        if self.signal is None:
+            return len(self.classes_) - 1
+        found = np.flatnonzero(self.classes_ == self.signal)
+        if len(found) == 0:
+            known = [str(c) for c in self.classes_]
+            raise ModelError(
+                f"likelihood: signal is {self.signal!r}, which is no class; {nearest(str(self.signal), known)}"
+            )
+        return int(found[0])
+
+    def _columns(self) -> tuple[dict[str, tuple[int, ...]], int | None]:
+        """Returns the columns of each detector, and that of `against`."""
+        d = self.n_features_in_
+        names = self.feature_names if self.feature_names is not None else getattr(self, "feature_names_in_", None)
+        known = [] if names is None else [str(name) for name in names]
+        asked: dict[str, Sequence[int | str]] = {}
+        if self.detectors is None:
+            against = None if self.against is None else self._column(self.against, known, d)
+            return {known[j] if known else f"x{j}": (j,) for j in range(d) if j != against}, against
+        for name, own in self.detectors.items():
+            asked[str(name)] = [own] if isinstance(own, int | str) else list(own)
+            if not 1 <= len(asked[str(name)]) <= 2:
+                raise ModelError(
+                    f"likelihood: the detector {name} has {len(own)} variables; give one, or two that are taken jointly"
+                )
+        wanted = [each for own in asked.values() for each in own]
+        wanted += [] if self.against is None else [self.against]
+        if not wanted:
+            raise ModelError("likelihood: detectors is empty; name one at least")
+        in_order = len(wanted) == d and (self.feature_names is not None or not known)
+        if in_order and any(isinstance(each, str) and each not in known for each in wanted):
+            places = iter(range(d))
+        else:
+            places = iter([self._column(each, known, d) for each in wanted])
+        columns = {name: tuple(next(places) for _ in own) for name, own in asked.items()}
+        return columns, None if self.against is None else next(places)
+
+    @staticmethod
+    def _column(wanted: int | str, known: Sequence[str], d: int) -> int:
+        if isinstance(wanted, str):
+            if wanted not in known:
+                raise ModelError(f"likelihood: {wanted!r} is no column; {nearest(wanted, known)}")
+            return known.index(wanted)
+        if not 0 <= wanted < d:
+            raise ModelError(f"likelihood: there is no column {wanted}; X has {d}, numbered from 0")
+        return int(wanted)
+
+    def save(self, directory: Path) -> None:
+        """Writes `likelihood.json` with the options, and `likelihood.safetensors` with the tables."""
+        check_is_fitted(self, "detectors_")
+        content = {
+            "format": _FORMAT,
+            "parameters": {
+                name: value.item() if isinstance(value, np.generic) else value
+                for name, value in self.get_params().items()
+            },
+            "classes": self.classes_.tolist(),
+            "signal": self._signal_index,
+            "n_features": self.n_features_in_,
+            "against": self.against_,
+            "weights_from": self._weights_from,
+            "detectors": [{"name": each.name, "columns": list(each.columns)} for each in self.detectors_],
+        }
+        arrays: dict[str, NDArray[Any]] = {"axis": self.axis_, "weights": self.weights_, "log_prior": self.log_prior_}
+        arrays["log_prior_missing"] = self.log_prior_missing_
+        for i, each in enumerate(self.detectors_):
+            arrays |= {
+                f"detector{i}.curves": each.curves,
+                f"detector{i}.tables": each.tables,
+                f"detector{i}.n_effective": each.n_effective,
+            }
+        write_json(directory / _FILE, content)
+        whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        (directory / _ARRAYS).write_bytes(to_safetensors(whole))
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Returns the model that `save` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another model.
+        """
+        path = directory / _FILE
+        content = read_json(path)
+        if content.get("format") != _FORMAT:
+            raise ModelError(f"{path}: format {content.get('format')!r} is not {_FORMAT!r}; make the run again")
+        try:
+            arrays = from_safetensors((directory / _ARRAYS).read_bytes())
+            model = cls(**content["parameters"])
+            model.classes_ = np.asarray(content["classes"])
+            model.n_features_in_, model.against_ = int(content["n_features"]), content["against"]
+            model._signal_index, model._weights_from = int(content["signal"]), str(content["weights_from"])
+            model.axis_, model.weights_ = arrays["axis"], arrays["weights"]
+            model.log_prior_, model.log_prior_missing_ = arrays["log_prior"], arrays["log_prior_missing"]
+            model.detectors_ = tuple(
+                DetectorDensity(
+                    str(each["name"]),
+                    tuple(each["columns"]),
+                    *(arrays[f"detector{i}.{name}"] for name in ("curves", "tables", "n_effective")),
+                )
+                for i, each in enumerate(content["detectors"])
+            )
+            model._check()
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{directory}: is no whole likelihood ({error!r}); make the run again") from error
+        model.history_ = {}
+        return model
+
+    def _check(self) -> None:
+        """Checks what was loaded, since compiled code does not check the places that it reads.
+
+        Raises:
+            ValueError: shapes, types or numbers do not go together.
+        """
+        k, n_nodes, n_slices = len(self.classes_), len(self.axis_), len(self.log_prior_)
+        read = [column for detector in self.detectors_ for column in detector.columns]
+        read += [] if self.against_ is None else [self.against_]
+        if any(type(column) is not int or not 0 <= column < self.n_features_in_ for column in read) or not read:
+            raise ValueError("the columns are damaged")
+        if n_nodes != FINE * (n_slices - 1) + 1 or (self.against_ is None and n_nodes != 1):
+            raise ValueError(f"{n_nodes} nodes do not go with {n_slices} slices")
+        shapes = {"axis_": (n_nodes,), "log_prior_": (n_slices, k), "log_prior_missing_": (k,)}
+        shapes["weights_"] = (len(self.detectors_), k)
+        arrays: list[tuple[NDArray[Any], tuple[int, ...], Any]] = [
+            (getattr(self, name), shape, np.float64) for name, shape in shapes.items()
+        ]
+        for detector in self.detectors_:
+            v, last = len(detector.columns), detector.tables.shape[-1]
+            arrays.append((detector.curves, (n_nodes, k, 2 * v + 1), np.float64))
+            arrays.append((detector.tables, (k, n_slices, *(last,) * v), np.float32))
+            arrays.append((detector.n_effective, (k,), np.float64))
+            if v not in (1, 2) or last < 2:
+                raise ValueError(f"the detector {detector.name} is damaged")
+        for array, shape, kind in arrays:
+            if array.shape != shape or array.dtype != kind or not np.isfinite(array).all():
+                raise ValueError(f"an array has the shape {array.shape} where {shape} finite numbers should be")
+        if (np.diff(self.axis_) < 0).any() or not 0 <= self._signal_index < k:
+            raise ValueError("the axis or the signal is damaged")
+        self._class_names()
+
+
+def _repeats(sample_weight: Any) -> tuple[bool, float]:
+    """Returns whether all weights are whole numbers, which count repeated rows, and the mean of those above 0."""
+    if sample_weight is None:
+        return True, 1.0
+    weight = np.asarray(sample_weight, np.float64)
+    used = weight[weight > 0]
+    if not np.array_equal(used, np.rint(used)) or used.max() > 1e9:
+        return False, 1.0
+    return True, float(used.mean() / np.gcd.reduce(used.astype(np.int64)))
