@@ -24,7 +24,6 @@ from pidlab.models.likelihood.weights import fitted_weights
 from pidlab.models.link import posterior
 from pidlab.models.missing import with_names
 from pidlab.models.threads import one_thread
-from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 
 _FILE, _ARRAYS = "likelihood.json", "likelihood.safetensors"
@@ -112,7 +111,6 @@ class Likelihood(Classifier):
         tags.input_tags.allow_nan = True
         return tags
 
-    @one_thread()  # the matrices are small, and BLAS would wait for its other threads most of the time
     def fit(
         self,
         X: Any,
