@@ -95,7 +95,8 @@ class Basis:
             squares.append(np.asarray(difference.T @ (difference / _local(bends)[:, None] ** 2), np.float64))
         if len(squares) == 1:
             return squares
-        return [np.kron(squares[0], np.eye(self.sizes[1])), np.kron(np.eye(self.sizes[0]), squares[1])]
+        first, second = (np.eye(size) for size in self.sizes)
+        return [np.asarray(np.kron(a, b), np.float64) for a, b in ((squares[0], second), (first, squares[1]))]
 
     def polynomials(self, coefficients: Array) -> Polynomials:
         """Returns the curve with these coefficients (m,) as piecewise polynomials."""
