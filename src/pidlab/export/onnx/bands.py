@@ -54,9 +54,7 @@ def _distances(graph: GraphBuilder, x: str, band: Band) -> list[str]:
         value = _column(graph, wide, j)
         distance: Value = _NAN
         for g, group in enumerate(band.groups_.tolist()):
-            own = _distance(
-                graph, value, [_column(graph, wide, v + i) for i in range(d)], band.curves_[j][g]
-            )
+            own = _distance(graph, value, [_column(graph, wide, v + i) for i in range(d)], band.curves_[j][g])
             if band.by is None:
                 distance = own
             else:
