@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -38,8 +38,12 @@ def test_only_scores_of_hand_made_and_rectangular_cuts_and_of_tmva_never_are_pro
 
 @pytest.mark.parametrize("kind", TRAINED)
 def test_the_constructor_of_an_estimator_takes_the_keys_of_its_section(kind: str):
-    further = {"estimator": "sklearn.naive_bayes.GaussianNB"} if kind == "sklearn" else {}
-    spec = MODEL_TYPES[kind].section(type=kind, **further)
+    further: dict[str, dict[str, Any]] = {
+        "sklearn": {"estimator": "sklearn.naive_bayes.GaussianNB"},
+        "likelihood": {"detectors": {"tpc": ["a"]}, "against": "b"},
+        "band": {"variables": ["a"], "against": ["b"]},
+    }
+    spec = MODEL_TYPES[kind].section(type=kind, **further.get(kind, {}))
     options = build_estimator(spec, ["a", "b"], 1, 7, Resources("cpu", 2), [0.9]).get_params(deep=False)
     expected = {"seed": 7, "device": "cpu", "n_jobs": 2, "feature_names": ["a", "b"], "signal": 1}
     assert {k: v for k, v in options.items() if k in expected} == {k: v for k, v in expected.items() if k in options}
