@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_only_scores_of_hand_made_and_rectangular_cuts_bands_and_tmva_never_are_
 
 @pytest.mark.parametrize("kind", TRAINED)
 def test_the_constructor_of_an_estimator_takes_the_keys_of_its_section(kind: str):
-    further = {
+    further: dict[str, dict[str, Any]] = {
         "sklearn": {"estimator": "sklearn.naive_bayes.GaussianNB"},
         "band": {"variables": ["a"], "against": "b"},
         "likelihood": {"detectors": {"tpc": ["a"]}, "against": "b"},

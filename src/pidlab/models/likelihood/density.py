@@ -22,6 +22,7 @@ _PRICE = 1.4  # of a degree of freedom in the choice of the penalty; 1 chooses t
 """C. Gu, Smoothing Spline ANOVA Models (2013), section 3.2.4, recommends 1.4."""
 _STEPS, _ENOUGH, _LARGEST_STEP = 60, 1e-2, 3.0  # of Newton's method, in logarithms of the density
 _FLOOR = 1e-3  # of a candidate within one width: no density is taken to be smaller, because no training shows it
+_ALONG_SLICES = (0.01, 1.0, 2.0, 4.0, 1e6)  # widths of kernels along the slices: from none to one shape for all
 _WIDTHS = np.geomspace(0.7, 10.0, 7)  # of the kernels of two variables, in units of the pilot's
 
 
@@ -75,7 +76,7 @@ def log_densities(counts: Array, method: str, floor: float) -> Array:
     z = grid(counts.shape[-1] - 1)
     wide = np.gradient(z)
     volume = wide if counts.ndim == 2 else wide[:, None] * wide
-    smooth = _kernel_plane if counts.ndim == 3 else _kernel_line if method == "kernel" else _penalised
+    smooth = _penalised if counts.ndim == 2 and method == "histogram" else _kernels
     mean = np.exp(smooth(counts.sum(axis=0, keepdims=True), z)) * volume
     shared = counts + _SHARED * mean / mean.sum()
     found = np.maximum(smooth(shared, z), floor) if len(counts) > 1 else np.maximum(np.log(mean / volume), floor)
@@ -172,11 +173,31 @@ def _newton(value: Array, counts: Array, exposure: Array, penalties: tuple[Array
     return value
 
 
-def _kernel_line(counts: Array, z: Array) -> Array:
+def _kernels(counts: Array, z: Array) -> Array:
+    """Returns logarithms (s, T[, T]) of densities by kernels in the variables and along the slices.
+
+    The width along the slices has the largest likelihood of candidates that are left out one by one (cross-validation).
+    """
+    smooth = _kernel_line if counts.ndim == 2 else _kernel_plane
+    number = np.arange(len(counts))
+    best, kept = -np.inf, np.zeros(counts.shape)
+    for width in _ALONG_SLICES if len(counts) > 1 else _ALONG_SLICES[:1]:
+        distance = (number[:, None] - number) / width
+        together = np.tensordot(np.exp(-0.5 * distance**2), counts, axes=1)
+        found, own = smooth(together, z)
+        total = together.reshape(len(counts), -1).sum(axis=1).reshape(-1, *(1,) * (counts.ndim - 1))
+        others = np.maximum(np.exp(found) - own / total, 1e-12)
+        likelihood = float((counts * np.log(others)).sum())
+        if likelihood > best:
+            best, kept = likelihood, found
+    return kept
+
+
+def _kernel_line(counts: Array, z: Array) -> tuple[Array, Array]:
     """Returns logarithms (s, T) of densities by normal kernels, wider where the density is small (I. Abramson, Annals
-    of Statistics 10 (1982) 1217), with Silverman's width for the pilot."""
-    result = np.empty_like(counts)
-    for row, out in zip(counts, result, strict=True):
+    of Statistics 10 (1982) 1217), with Silverman's width for the pilot; and (s, T) the height of each kernel."""
+    result, height = np.empty_like(counts), np.empty_like(counts)
+    for number, row in enumerate(counts):
         width = 0.9 * row.sum() ** -0.2
         distance = z[:, None] - z
         share = row / row.sum()
@@ -186,13 +207,14 @@ def _kernel_line(counts: Array, z: Array) -> Array:
         own = width * np.clip(np.sqrt(mean / np.maximum(pilot, 1e-300)), _WIDTHS[0], _WIDTHS[-1])
         kernels = np.exp(-0.5 * (distance / own) ** 2) / (own * np.sqrt(2 * np.pi))
         kernels /= np.maximum((kernels * np.gradient(z)[:, None]).sum(axis=0), 1e-300)
-        out[:] = np.log(np.maximum(kernels @ share, 1e-300))
-    return result
+        result[number] = np.log(np.maximum(kernels @ share, 1e-300))
+        height[number] = np.diagonal(kernels)
+    return result, height
 
 
-def _kernel_plane(counts: Array, z: Array) -> Array:
-    """Returns logarithms (s, T, T) of densities of two variables by adaptive kernels of seven widths."""
-    result = np.empty_like(counts)
+def _kernel_plane(counts: Array, z: Array) -> tuple[Array, Array]:
+    """Returns logarithms (s, T, T) of densities of two variables by adaptive kernels of seven widths; and heights."""
+    result, height = np.empty_like(counts), np.empty_like(counts)
     wide = np.gradient(z)
     distance = z[:, None] - z
 
@@ -201,7 +223,7 @@ def _kernel_plane(counts: Array, z: Array) -> Array:
         kernel /= np.maximum((kernel * wide[:, None]).sum(axis=0), 1e-300)
         return np.asarray(kernel @ share @ kernel.T)
 
-    for plane, out in zip(counts, result, strict=True):
+    for number, plane in enumerate(counts):
         width = plane.sum() ** (-1 / 6)
         share = plane / plane.sum()
         pilot = np.maximum(smoothed(share, width), 1e-300)
@@ -214,5 +236,6 @@ def _kernel_plane(counts: Array, z: Array) -> Array:
             part = share * np.clip(1 - np.abs(level - i), 0, None)
             if part.any():
                 density += smoothed(part, width * relative)
-        out[:] = np.log(np.maximum(density, 1e-300))
-    return result
+        result[number] = np.log(np.maximum(density, 1e-300))
+        height[number] = 1 / (2 * np.pi * (width * factor) ** 2)
+    return result, height
