@@ -28,6 +28,7 @@ from pidlab.models.band.shapes import (
 )
 from pidlab.models.base import Classifier, Progress, TrainingDataError, ValidationSet, training_data
 from pidlab.models.missing import with_names
+from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 
 _FILE = "band.json"
@@ -150,6 +151,7 @@ class Band(Classifier):
 
     # --- fit
 
+    @one_thread()  # the matrices are small, and BLAS would wait for its other threads most of the time
     def fit(
         self,
         X: Any,
