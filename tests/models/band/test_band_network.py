@@ -38,7 +38,8 @@ def test_mean_and_width_follow_three_quantities_whatever_the_contamination(conta
     x, _, _, width, is_signal = _sample(30_000, 3)
     signed = band.signed(x)[is_signal, 0]
     assert signed.std() == pytest.approx(1, abs=0.02)
-    assert signed.mean() == pytest.approx(0, abs=0.02)
+    # Beside free tails 12,000 events fix the mean of a core to 0.011 widths; eight fits scattered by 0.005 to 0.01.
+    assert signed.mean() == pytest.approx(0, abs=0.035)
     assert np.mean(np.abs(signed) < 3) == pytest.approx(0.9973, abs=0.002)
     found = band.width(0, 0, x[:, 1:])
     few, many = x[:, 3] < 90, x[:, 3] > 140
