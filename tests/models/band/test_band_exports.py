@@ -38,6 +38,7 @@ MODELS: dict[str, Any] = {
         "degree": 2,
         "core": "asymmetric",
     },
+    "network": {"type": "band", "variables": "eop", "against": ["p", "theta", "sector"], "shape": "network"},
     "sectors": {
         "type": "band",
         "variables": ["eop", "loss"],

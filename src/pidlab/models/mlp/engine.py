@@ -44,7 +44,10 @@ _HISTORY = ("loss", "validation_loss", "validation_auc")
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """How to train; the names are those of the configuration. `patience` None: no early stopping."""
+    """How to train; the names are those of the configuration. `patience` None: no early stopping.
+
+    `tolerance` is how far above the lowest validation loss that of a later epoch may lie for its weights to be kept.
+    """
 
     loss: str
     optimizer: str
@@ -56,6 +59,7 @@ class TrainingPlan:
     epochs: int
     patience: int | None
     swap_noise: float = 0.0
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,11 +324,12 @@ class Trainer:
         return torch.stack([loss.reshape(-1), auc], 1).cpu().numpy()
 
     def _keep_best(self, losses: NDArray[np.float64]) -> None:
-        """Keep the weights of members whose loss is their lowest so far; stop those whose patience is used up."""
+        """Keep the weights of members whose loss is near their lowest so far; stop those whose patience is used up."""
         waits = np.full(len(losses), self.plan.patience is not None) & ~np.isnan(losses)
         self._best_epoch[self._active & ~waits] = self._done
-        better = self._active & waits & (losses < self._best_loss)
-        self._best_loss[better], self._best_epoch[better] = losses[better], self._done
+        better = self._active & waits & (losses < self._best_loss + self.plan.tolerance)
+        self._best_loss[better] = np.minimum(losses, self._best_loss)[better]
+        self._best_epoch[better] = self._done
         if better.any():
             chosen = torch.from_numpy(np.flatnonzero(better)).to(self.device)
             for best, tensor in zip(self._best, self._model, strict=True):

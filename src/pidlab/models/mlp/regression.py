@@ -31,13 +31,14 @@ _FORMAT = "pidlab.gaussian_regression.1"
 _SMALLEST_BATCH, _LARGEST_BATCH = 64, 2048  # events: a likelihood's minimum is flat, and needs quiet gradients
 _STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 3000, 5, 200  # of the last fit
 _SHORTER = 3  # earlier fits have a third of the epochs
-_WINDOW = 5.0  # widths: far enough for tails to be told from the core, near enough to leave other particles out
+_WINDOW = 4.0  # widths: far enough for tails to be told from the core, near enough to leave other particles out
 _PASSES = 2  # fits of the core, each in the window of the fit before
 _REFINING = 0.3  # share of the learning rate in the last fit of the core, which starts at the one before
 _NEAR, _WIDTH_OF_NEAR = 2.5, 0.9546  # widths from a given start, and the standard deviation of a Gaussian cut there
 _N_BLOCKS = {"gaussian": 2, "cauchy": 2, "core": 5}
 _TAIL, _BACKGROUND = 2.5, 0.02  # at the start of the first fit of the core
 _FEWEST = 20  # events
+_TOLERANCE = 2e-3  # of the validation loss an event: what chance does among the epochs of some thousand events
 _FURTHEST = 3.0  # times the distance of a 1 % quantile from the median: inputs beyond are moved there
 
 
@@ -83,9 +84,9 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
 
     **What is fitted.** A Gaussian likelihood is pulled by tails: one event at ten widths counts as much as a hundred at
     one. The loss is therefore the likelihood of a Gaussian core with an exponential tail on either side and a flat
-    background, inside a window of ±5 σ, whose cut the normalisation takes into account exactly
+    background, inside a window of ±4 σ, whose cut the normalisation takes into account exactly
     (`core_losses.py`). Where tails begin and how large the background is are outputs of the network too: they vary with
-    the inputs, and a purely Gaussian variable has no tails within five widths. The window is that of an earlier fit:
+    the inputs, and a purely Gaussian variable has no tails within four widths. The window is that of an earlier fit:
     first a Cauchy likelihood finds the core from medians, or the caller gives it as `start`; then the core is fitted
     twice, the second time in the window of the first. With `core` false the loss is the Gaussian likelihood alone,
     log σ + (y - μ)²/(2 σ²), without windows: right where the whole distribution is Gaussian, and quicker.
@@ -94,8 +95,9 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     variable that is NaN or infinite is not fitted in this event, the others are.
 
     **How.** Inputs and variables are scaled robustly, the optimiser is Adam, and weights multiply an event's loss. With
-    a validation sample the weights of lowest validation loss are kept in each fit. Equal seeds give equal networks on
-    one device.
+    a validation sample each fit keeps the weights of the last epoch whose validation loss is within 0.002 of the
+    lowest: the lowest itself is often one of chance, in the noise of the middle of the schedule. Equal seeds give equal
+    networks on one device.
 
     Args:
         hidden: widths of the hidden layers.
@@ -105,7 +107,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         batch_size: events a step. None: a 32nd of the events, between 64 and 2048.
         epochs: of the last fit; those before have a third of them. None: 3000 steps, but 5 to 200 epochs.
         patience: epochs without a lower validation loss before a fit stops. None: it never stops early, because the
-            loss falls most at the end of the schedule; the weights of lowest validation loss are kept all the same.
+            loss falls most at the end of the schedule; validation decides all the same which weights are kept.
         seed: of all random numbers; not negative.
         device: auto (CUDA if there is a GPU), cpu, cuda.
 
@@ -421,7 +423,10 @@ class _Fits:
         is_last = number == self.n_fits - 1
         epochs = epochs if is_last else -(-epochs // _SHORTER)
         rate = model.learning_rate * (_REFINING if is_last and number else 1.0)
-        plan = TrainingPlan(loss, "adam", 0.9, 0.0, rate, "one_cycle", batch_size, epochs, model.patience or epochs)
+        patience = model.patience or epochs
+        plan = TrainingPlan(
+            loss, "adam", 0.9, 0.0, rate, "one_cycle", batch_size, epochs, patience, tolerance=_TOLERANCE
+        )
         t = len(model.centre_)
         n_outputs = _N_BLOCKS[loss] * t
         architecture = Architecture(events.x.shape[1], tuple(map(int, model.hidden)), n_outputs, model.activation)
