@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 import uproot
 
+from conftest import write_tree
 from export_runs import write_events
 from pidlab.config.load import check_config
 from pidlab.errors import UsageError
@@ -180,3 +182,30 @@ def test_a_figure_for_each_polygon_on_its_axes_counts_inside_and_outside(run: tu
         plots.polygon("hole")
     assert sheet.numbers is not None
     assert sheet.numbers().rows[0] == ("electron", result.inside["electron"], result.outside["electron"])
+
+
+def test_candidates_of_jagged_branches_are_asked_and_a_class_may_ask_what_others_do_not_have(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for name, shift in (("a", 1.0), ("b", 0.0)):
+        counts = rng.integers(0, 4, 800)
+        pt, eta, iso = (ak.unflatten(rng.normal(k, 1, counts.sum()), counts) for k in (shift, 0, 0))
+        members = {"pt": pt, "eta": eta} | ({"iso": iso} if name == "a" else {})
+        write_tree(tmp_path / f"{name}.root", {"Electron": ak.zip(members), "met": rng.normal(size=800)})
+    content: dict[str, Any] = {
+        "data": {"per": "Electron"},
+        "classes": {"sig": {"files": "a.root", "cut": 'cutg("own")'}, "bkg": {"files": "b.root"}},
+        "polygons": {
+            "own": {"x": "Electron_pt", "y": "Electron_iso", "points": [[-5, -5], [5, -5], [5, 1], [-5, 1]]},
+            "seen": {"x": "Electron_pt + met", "y": "Electron_eta", "points": [[-1, -1], [1, -1], [1, 1], [-1, 1]]},
+        },
+        "features": ["Electron_pt", "Electron_eta", {"name": "inside", "expression": 'cutg("seen")'}],
+        "models": {"fisher": {"type": "fisher"}},
+        "evaluate": {"robustness": None, "importance": False},
+    }
+    done = analyse(check_config(content, {}, tmp_path / "analysis.yaml"), Resources("cpu", 1), Watcher())
+    by_name = {p.name: p for p in done.results.polygons}
+    assert by_name["own"].pair is None  # b.root has no Electron_iso
+    for name, n in done.results.n["test"].items():
+        assert by_name["seen"].inside[name] + by_name["seen"].outside[name] == n
+        histogram = done.results.inputs["inside"][name]
+        assert by_name["seen"].inside[name] == pytest.approx(histogram.moments[2])  # of a feature that is 0 or 1
