@@ -19,7 +19,7 @@ check: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 # Everything that must hold: the checks, then the slow tests. The fast tests also measure which share of the code they
 # run (the floor is in pyproject.toml); to trace the slow ones too would take a third longer.
@@ -27,8 +27,8 @@ test: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 -m "not slow" --cov
-	$(BIN)/pytest -n 2 -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --cov
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 # The fast tests with the lowest versions that pyproject.toml allows, in an environment of their own. Warnings of old
 # libraries about each other are not ours to mend. LOWEST: what uv needs besides; PyPI's torch would bring CUDA along.
@@ -42,7 +42,7 @@ lowest:
 	$(UV) install --quiet --python $(VENV)-lowest --constraint $(VENV)-lowest/core.txt $(LOWEST) \
 	  --editable '.[correctionlib,onnx,parquet,sql,tune]' \
 	  hypothesis ipykernel lightgbm nbclient pandas pytest pytest-mpl pytest-xdist
-	$(VENV)-lowest/bin/pytest -n 2 -m "not slow" -W default
+	$(VENV)-lowest/bin/pytest -n 2 --dist loadfile -m "not slow" -W default
 
 lint: $(TEST)
 	$(BIN)/ruff format .

@@ -156,6 +156,8 @@ def kind(value: Schema) -> str:
     if "$ref" in value:
         name = value["$ref"].rpartition("/")[2]
         return f"[{name}](#{anchor(name)})"
+    if "const" in value:
+        return f"`{value['const']}`"
     if "enum" in value:
         return " ".join(f"`{choice}`" for choice in value["enum"])
     for key in ("anyOf", "oneOf"):
@@ -189,7 +191,9 @@ def number(word: str) -> Callable[[Schema], str]:
 def listed(value: Schema) -> str:
     """The words for a list."""
     low, high = value.get("minItems", 0), value.get("maxItems")
-    many = f", {low} or more" if low > 1 and high is None else f", {high} of them" if high else ""
+    many = f", {low} or more" if low > 1 and high is None else ""
+    if high is not None:
+        many = f", {high} of them" if low == high else f", {low} to {high} of them"
     return f"[{kind(value['items'])}, …]{many}"
 
 

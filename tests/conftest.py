@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import io
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +81,35 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def pidlab(tmp_path: Path) -> Run:
-    """Run the command line in a process of its own, in an empty folder."""
+    """Run the command line in an empty folder, and return its exit code and what it printed.
+
+    It runs in this process, because libraries take seconds to import in each new one. With options of `subprocess.run`,
+    such as env={} or timeout=300, it runs in a process of its own.
+    """
 
     def run(*words: Any, cwd: Path = tmp_path, **options: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", "-m", "pidlab.cli", *map(str, words)]
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
+        given = [*map(str, words)]
+        if not options:
+            return called(given, cwd)
+        command = [sys.executable, "-W", "error", "-m", "pidlab.cli", *given]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, **{"timeout": 300, **options})
 
     return run
+
+
+def called(words: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """What `pidlab WORDS` answers in the folder `cwd`, called in this process."""
+    from pidlab.cli import main
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    threshold = gc.get_threshold()
+    try:
+        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with contextlib.chdir(cwd), streams[0], streams[1], pytest.raises(SystemExit) as end:
+            main(words)  # any other exception would be a traceback for the user
+    finally:
+        gc.set_threshold(*threshold)
+    code = end.value.code
+    assert isinstance(code, int)
+    printed = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    return subprocess.CompletedProcess(["pidlab", *words], code, *printed)

@@ -26,7 +26,7 @@ LEARNERS = {"bdt": {"type": "bdt"}, "mlp": {"type": "mlp"}}
 
 def metrics_of(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     loaded = check_config({**content, "evaluate": {"robustness": None}}, {}, folder / "analysis.yaml")
-    run(loaded, folder / "run", Resources("cpu"), Watcher())
+    run(loaded, folder / "run", Resources("cpu"), Watcher(), figures="none")
     metrics: dict[str, Any] = json.loads((folder / "run" / "metrics.json").read_text())
     return metrics
 

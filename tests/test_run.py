@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -58,9 +58,15 @@ CONTENT: dict[str, Any] = {
 MODELS = list(CONTENT["models"])
 
 
-def go(folder: Path, content: dict[str, Any], name: str = "run", watcher: Watcher | None = None) -> Path:
+def go(
+    folder: Path,
+    content: dict[str, Any],
+    name: str = "run",
+    watcher: Watcher | None = None,
+    figures: Literal["none", "all"] = "none",
+) -> Path:
     loaded = check_config(content, {}, folder / "analysis.yaml")
-    run(loaded, folder / name, Resources("cpu", 2), watcher or Watcher())
+    run(loaded, folder / name, Resources("cpu", 2), watcher or Watcher(), figures=figures)
     return folder / name
 
 
@@ -73,7 +79,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(sample: Path) -> Path:
-    return go(sample, CONTENT)
+    return go(sample, CONTENT, figures="all")
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +119,7 @@ def test_the_results_are_told_before_anything_is_drawn_and_few_figures_are_those
     loaded = check_config(few, {}, sample / "analysis.yaml")
     told: list[Any] = []
 
-    for figures, expected in (("none", set()), ("quick", {"roc", "response_fisher"})):
+    for figures, expected in (("none", set()), ("quick", {"roc.png", "response_fisher.png"})):
 
         def tell(results: Any, name: str = figures) -> None:
             told.append(results)
@@ -121,7 +127,7 @@ def test_the_results_are_told_before_anything_is_drawn_and_few_figures_are_those
 
         results = run(loaded, sample / figures, Resources("cpu", 2), Watcher(), figures=figures, found=tell)
         assert told[-1] is results
-        assert {path.stem for path in (sample / figures / "plots").iterdir()} == expected
+        assert {path.name for path in (sample / figures / "plots").iterdir()} == expected
         assert "fisher" in (sample / figures / "report.html").read_text()
 
 

@@ -50,11 +50,35 @@ class Compiled:
 
                     _know_compiled()
                     dispatcher = numba.njit(**self._options)(self._function)
+                    dispatcher._compilation_chain_init_hook = lambda: None  # imports numba's extensions too
+                    dispatcher.compile = _without_extensions(dispatcher.compile)
                     cache = _cache_of(self._function)
                     if cache is not None:
                         dispatcher._cache = cache
                     self._dispatcher = dispatcher
         return self._dispatcher
+
+
+def _without_extensions(compile_for: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Returns numba's `compile`, which then imports no packages that teach numba types of their own.
+
+    Such packages, for example vector, which imports sympy, take longer to import than numba itself. Compiled functions
+    of pidlab take arrays and numbers only; numba imports the packages when it compiles a function of somebody else.
+    """
+
+    def compile_without(signature: Any) -> Any:
+        from numba.core import entrypoints
+        from numba.core.compiler_lock import global_compiler_lock
+
+        with global_compiler_lock:
+            before = entrypoints._already_initialized
+            entrypoints._already_initialized = True
+            try:
+                return compile_for(signature)
+            finally:
+                entrypoints._already_initialized = before
+
+    return compile_without
 
 
 @functools.cache

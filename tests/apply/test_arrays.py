@@ -40,7 +40,7 @@ MUONS: dict[str, Any] = {
 
 def go(folder: Path, content: dict[str, Any]) -> Path:
     loaded = check_config(content, {}, folder / "analysis.yaml")
-    run(loaded, folder / "run", Resources("cpu", 1), Watcher())
+    run(loaded, folder / "run", Resources("cpu", 1), Watcher(), figures="none")
     return folder / "run"
 
 

@@ -24,7 +24,7 @@ CONFIG = """\
 data: {files: small.root}
 classes: {electron: "y == 1", pion: "y == 0"}
 features: [a, b]
-models: {bdt: {type: bdt, n_estimators: 40}, mlp: {type: mlp, epochs: 30, patience: 30}}
+models: {bdt: {type: bdt, n_estimators: 40}, mlp: {type: mlp, hidden: [16], epochs: 30, patience: 30}}
 evaluate: {robustness: null, importance: false}
 """
 
@@ -88,6 +88,7 @@ def test_help_of_completion_says_where_the_script_goes(pidlab: Run) -> None:
 @pytest.fixture(scope="module")
 def verbose(folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "pidlab.cli", "run", "small.yaml", "-o", "told", "--json", "-v"]
+    command += ["--figures", "none"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done
@@ -165,6 +166,7 @@ def forest(folder: Path) -> Path:
     spec = "{type: sklearn, estimator: sklearn.ensemble.RandomForestClassifier, parameters: {n_estimators: 100}}"
     (folder / "forest.yaml").write_text(re.sub("models: .*", f"models: {{forest: {spec}}}", CONFIG))
     command = [sys.executable, "-m", "pidlab.cli", "run", "forest.yaml", "-o", "forest", "-q"]
+    command += ["--figures", "none"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
     return folder / "forest"
 
@@ -174,7 +176,7 @@ def test_ctrl_c_in_applying_keeps_what_is_finished_and_the_same_command_goes_on(
     tmp_path: Path, forest: Path, pidlab: Run, jobs: str
 ) -> None:
     write_tree(tmp_path / "small.root", sample(2000))
-    write_tree(tmp_path / "large.root", sample(600_000, seed=2))
+    write_tree(tmp_path / "large.root", sample(200_000, seed=2))
     out = tmp_path / "out"
     words = ("apply", str(forest), "small.root", "large.root", "-o", "out", "--jobs", jobs)
     done = stopped(tmp_path, lambda: bool([*out.glob(".large_pid.root.*.part")]), *words)
@@ -195,7 +197,7 @@ def test_ctrl_c_in_applying_keeps_what_is_finished_and_the_same_command_goes_on(
 
 def test_the_table_fits_100_columns_and_ctrl_c_leaves_the_run_that_was_there(folder: Path, pidlab: Run) -> None:
     target = folder / "kept"
-    made = pidlab("run", "small.yaml", "-o", "kept", "-q", cwd=folder)
+    made = pidlab("run", "small.yaml", "-o", "kept", "-q", "--figures", "none", cwd=folder)
     assert (made.returncode, made.stderr) == (0, "")
     table = [line for line in made.stdout.splitlines() if re.match(r"[┏┃┡│└]", line)]
     assert len(table) >= 6
@@ -231,7 +233,7 @@ def test_forced_ascii_gives_no_traceback_and_nothing_but_ascii(tmp_path: Path, p
     (tmp_path / "wrong.yaml").write_text("data: {files: “a.root”}\n", encoding="utf-8")
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     for words, code in {
-        "run a.yaml -o run": 0, "run wrong.yaml": 2, "inspect a.root --ranges": 0, "init a.root": 0, "plot run": 0,
+        "run a.yaml -o run --figures none": 0, "run wrong.yaml": 2, "inspect a.root --ranges": 0, "init a.root": 0, "plot run": 0,
         "export run --format cuts -o cuts": 0, "compare run run": 2,
     }.items():  # fmt: skip
         done = pidlab(*words.split(), env=environment)

@@ -107,8 +107,8 @@ def test_a_run_imports_what_its_models_and_figures_use(place: Path) -> None:
     without = imported(place, "run", "good.yaml", "-o", "again", "--figures", "none", "-q")
     assert without - READS - CONFIGURES - LEARNS - {"jinja2"} == set()
     bdt = imported(place, "run", "good.yaml", "-o", "bdt", "--set", "models.bdt={type: bdt, n_estimators: 5}", "-q")
-    assert {"xgboost", "matplotlib", "mplhep"} <= bdt
-    assert not {"torch", "onnx", "onnxruntime", "optuna", "dask"} & bdt
+    assert {"numba", "xgboost", "matplotlib", "mplhep"} <= bdt
+    assert not {"torch", "onnx", "onnxruntime", "optuna", "dask", "sympy"} & bdt  # sympy: of an extension of numba
 
 
 @pytest.mark.slow
@@ -117,3 +117,24 @@ def test_a_run_without_networks_and_trees_is_applied_without_their_libraries(pla
     assert found - READS - CONFIGURES - LEARNS == set()
     hand = imported(place, "apply", "run", "small.root", "-o", "of_cuts", "--model", "hand", "-q")
     assert not {"sklearn", "pandas", "numba", "scipy.stats"} & hand
+
+
+OWN_FUNCTION = """\
+import sys
+import numba, numpy
+from pidlab.compiled import compiled
+
+total = compiled()(lambda values: values.sum())
+assert total(numpy.ones(3)) == 3
+assert not {"sympy", "vector"} & sys.modules.keys()
+import vector
+length = numba.njit(lambda v: v.rho)
+assert length(vector.obj(x=3.0, y=4.0)) == 5
+"""
+
+
+@pytest.mark.slow
+def test_extensions_of_numba_are_imported_for_functions_of_somebody_else_only() -> None:
+    pytest.importorskip("vector")
+    done = subprocess.run([sys.executable, "-c", OWN_FUNCTION], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

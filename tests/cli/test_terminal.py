@@ -28,7 +28,7 @@ data: {files: small.root}
 classes: {electron: "y == 1", pion: "y == 0"}
 features: [a, b]
 models: {bdt: {type: bdt, n_estimators: 40}, mlp: {type: mlp, hidden: [8], epochs: 12}}
-evaluate: {robustness: null}
+evaluate: {robustness: null, importance: false}
 """
 
 
@@ -130,7 +130,7 @@ def test_a_training_model_shows_loss_and_validation_auc_on_one_line(tmp_path):
     arrays = {"a": rng.normal(y, 1.0), "b": rng.normal(0.5 * y, 1.0), "y": y.astype(np.int32)}
     write_tree(tmp_path / "small.root", arrays)
     (tmp_path / "small.yaml").write_text(CONFIG)
-    lines = watched(tmp_path, columns, "run", "small.yaml", "-o", "run")
+    lines = watched(tmp_path, columns, "run", "small.yaml", "-o", "run", "--figures", "none")
     training = [line for line in lines if "training mlp" in line]
     told = [m for line in training if (m := re.search(r"(\d+)/12 .*loss (\S+), validation (\S+), AUC (\S+)", line))]
     assert len({m[2] for m in told}) > 1, training

@@ -74,7 +74,7 @@ def test_a_pattern_means_the_branches_that_can_be_features_in_the_order_of_the_t
 def test_a_run_leaves_the_branches_behind_and_no_pattern(folder: Path) -> None:
     (folder / "c.yaml").write_text(CONFIG)
     watcher = Notes()
-    results = run(load_config(folder / "c.yaml"), folder / "run", Resources("cpu", 1), watcher)
+    results = run(load_config(folder / "c.yaml"), folder / "run", Resources("cpu", 1), watcher, figures="none")
     assert results.features == ("P.gtr.dp", "P.cal.y", "P.cal.x", "P.cal.odd/name", "last")
     assert any("P.cal.* means" in note for note in results.notes)
     assert "P.cal.*" not in (folder / "run" / "config.yaml").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pidlab.plots.gallery import write
 from pidlab.plots.worker import FigureWorker, drawing
 
 STYLE = Style(experiment="CMS", label="Preliminary")
+RESULTS = dataclasses.replace(example(kinds=("mlp",)), robustness={}, correlation={}, cutflow=(), comparisons=())
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -25,7 +27,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], list[str]]:
     folder = tmp_path_factory.mktemp("alone")
     (folder / "plots").mkdir()
-    svgs = [picture.svg for picture in write(example(), folder / "plots", STYLE)]
+    svgs = [picture.svg for picture in write(RESULTS, folder / "plots", STYLE)]
     return files(folder), svgs
 
 
@@ -47,14 +49,14 @@ def test_two_processes_draw_what_one_draws(
 ) -> None:
     (tmp_path / "plots").mkdir()
     if befalls != "no results":
-        write_results(tmp_path / "results.json", example())
+        write_results(tmp_path / "results.json", RESULTS)
     if befalls == "death":
         worker.stop()
     own: list[str] = []
     write_one = gallery.write_one
     count = lambda sheet, name, *rest: own.append(name) or write_one(sheet, name, *rest)  # noqa: E731
     monkeypatch.setattr(gallery, "write_one", count)
-    with drawing(tmp_path, example(), STYLE, worker) as drawn:
+    with drawing(tmp_path, RESULTS, STYLE, worker) as drawn:
         if befalls == "nothing":
             worker.wait()
         made = drawn()
@@ -73,7 +75,7 @@ def test_a_process_that_gets_no_request_ends_with_the_one_that_started_it() -> N
 
 def test_it_is_stopped_before_the_folder_where_it_writes_is_removed(tmp_path: Path, worker: FigureWorker) -> None:
     (tmp_path / "plots").mkdir()
-    write_results(tmp_path / "results.json", example())
-    with pytest.raises(KeyboardInterrupt), drawing(tmp_path, example(), STYLE, worker):
+    write_results(tmp_path / "results.json", RESULTS)
+    with pytest.raises(KeyboardInterrupt), drawing(tmp_path, RESULTS, STYLE, worker):
         raise KeyboardInterrupt
     assert worker._process.poll() is not None

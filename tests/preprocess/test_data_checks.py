@@ -190,7 +190,7 @@ def test_events_that_are_there_twice_are_told_of(files: Path, named: list[str], 
 @pytest.mark.slow
 def test_the_notes_of_a_run_are_in_its_metrics(files: Path, tmp_path: Path) -> None:
     loaded = check_config(content(files, ["twice.root"]), {}, tmp_path / "a.yaml")
-    run(loaded, tmp_path / "run", Resources("cpu", 1), Watcher())
+    run(loaded, tmp_path / "run", Resources("cpu", 1), Watcher(), figures="none")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert any("repeat a row on another side of the split" in note for note in metrics["notes"])
     area = metrics["models"]["fisher"]["test"]["auc"]

@@ -383,7 +383,7 @@ features: [{name: t, expression: t, missing: [-999.9]}, y]
 models: {fisher: {type: fisher}, cuts: {type: cuts, ranges: {t: [1.59e9, 1.61e9]}}}
 evaluate: {importance: false, robustness: null, working_points: [0.5, 0.7]}
 """)
-    done = pidlab("run", "a.yaml", "-o", "r", "--jobs", "1")
+    done = pidlab("run", "a.yaml", "-o", "r", "--jobs", "1", "--figures", "none")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "r/metrics.json").read_text())
     assert any("'t' is taken as t - 1600000000.0" in note for note in metrics["notes"])
@@ -415,7 +415,7 @@ def test_a_branch_that_is_called_like_a_constant_is_never_taken_for_it(tmp_path:
     assert "bare.yaml:5:12: features[0]: 'pi' is a constant, and the table has a branch of this name" in refused.stderr
     assert "Write it in backquotes, `pi`, for the branch, or TMath::Pi() for the constant." in refused.stderr
     assert "`true`, for the branch, or 1 for the constant" in refused.stderr
-    assert pidlab("run", "quoted.yaml", "-o", "quoted", "-q").returncode == 0
+    assert pidlab("run", "quoted.yaml", "-o", "quoted", "-q", "--figures", "none").returncode == 0
     assert pidlab("init", "a.root", "-o", "init.yaml").returncode == 0
     written = (tmp_path / "init.yaml").read_text()
     assert 'expression: "`pi`"' in written

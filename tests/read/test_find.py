@@ -294,7 +294,8 @@ def test_text_runs_from_inspect_to_friend_trees(pidlab: Run, tmp_path: Path) -> 
     assert pidlab("init", "bare.data").returncode == 0
     written = (tmp_path / "analysis.yaml").read_text()
     assert '"column_1", "column_2", "column_3"' in written
-    done = pidlab("run", "analysis.yaml", "-o", "run", "--set", "models={bdt: {type: bdt, n_estimators: 20}}")
+    words = ("run", "analysis.yaml", "-o", "run", "--figures", "none")
+    done = pidlab(*words, "--set", "models={bdt: {type: bdt, n_estimators: 20}}")
     assert done.returncode == 0, done.stderr
     done = pidlab("apply", "run", "bare.data", "-o", "friends")
     assert done.returncode == 0, done.stderr
@@ -311,7 +312,7 @@ def test_alice_gives_the_same_results_from_root_and_from_parquet(shared: Path, p
         classes = {"prompt": {"files": [files["Prompt"], files["FD"]]}, "background": {"files": files["Bkg"]}}
         content = json.loads(analysis({}, classes, ["d_len_xy", "norm_dl_xy", "cos_p", "imp_par_xy", "sig_vert"]))
         (tmp_path / "c.yaml").write_text(json.dumps(content))
-        done = pidlab("run", "c.yaml", "-o", ending)
+        done = pidlab("run", "c.yaml", "-o", ending, "--figures", "none")
         assert done.returncode == 0, done.stderr
         metrics = json.loads((tmp_path / ending / "metrics.json").read_text())
         results.append({name: (m["test"]["auc"], m["working_points"]) for name, m in metrics["models"].items()})

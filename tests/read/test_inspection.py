@@ -80,7 +80,7 @@ def test_the_starter_configuration_runs_as_it_is(tmp_path: Path, pidlab: Run) ->
     assert {f.name: f.missing for f in config.feature_list}["P.hgcer.npeSum"] == [-999]
     assert not {"species", "w", "run", "event"} & {f.name for f in config.feature_list}
     quick = ["--set", "models.mlp.epochs=2", "--set", "models.bdt.n_estimators=10", "--set", "evaluate.robustness=null"]
-    answer = pidlab("run", "analysis.yaml", "-o", "out", *quick)
+    answer = pidlab("run", "analysis.yaml", "-o", "out", "--figures", "none", *quick)
     assert answer.returncode == 0, answer.stderr
     assert "Traceback" not in answer.stderr
 
@@ -195,7 +195,7 @@ def test_label_1_is_the_signal_and_what_tells_it_is_no_feature(tmp_path: Path, p
         "lumi (an identifier", "jet_idx (an identifier", "HLT_mu24 (a trigger flag", "isTight (a flag", "good (a flag",
     ):  # fmt: skip
         assert f"# left out: {line}" in text
-    ran = pidlab("run", "analysis.yaml", *QUICK)
+    ran = pidlab("run", "analysis.yaml", "--figures", "none", *QUICK)
     assert ran.returncode == 0, ran.stderr
 
 
@@ -209,6 +209,6 @@ def test_init_takes_a_file_for_each_class(tmp_path: Path, pidlab: Run) -> None:
     text = (tmp_path / "two.yaml").read_text()
     assert "# left out: label (constant in each file: it would tell the class)" in text
     assert "# left out: only (is not in 2-pions.root)" in text
-    ran = pidlab("run", "two.yaml", *QUICK)
+    ran = pidlab("run", "two.yaml", "--figures", "none", *QUICK)
     assert ran.returncode == 0, ran.stderr
     assert "named twice" in pidlab("init", "electrons.root", "electrons.root", "-o", "x.yaml").stderr

@@ -76,7 +76,7 @@ def test_friends_of_the_input_feed_models_and_apply(pidlab: Run, tmp_path: Path)
         write_tree(tmp_path / f"f/{name}_pid.root", {"score": y + RNG.normal(size=N)}, tree="T_pid")
     config = {"files": "a.root", "friends": ["f/{stem}_pid.root"]}
     (tmp_path / "c.yaml").write_text(analysis(config, {"s": "y == 1", "b": "y == 0"}, ["x", "T_pid.score"]))
-    done = pidlab("run", "c.yaml", "-o", "run")
+    done = pidlab("run", "c.yaml", "-o", "run", "--figures", "none")
     assert done.returncode == 0, done.stderr
     done = pidlab("apply", "run", "b.root", "-o", "out")
     assert done.returncode == 0, done.stderr
@@ -84,7 +84,7 @@ def test_friends_of_the_input_feed_models_and_apply(pidlab: Run, tmp_path: Path)
         assert file["T_pid"].num_entries == N
     config["friends"] = ["f/a_pid.root"]
     (tmp_path / "c.yaml").write_text(analysis(config, {"s": "y == 1", "b": "y == 0"}, ["x", "T_pid.score"]))
-    assert pidlab("run", "c.yaml", "-o", "run").returncode == 0
+    assert pidlab("run", "c.yaml", "-o", "run", "--figures", "none").returncode == 0
     assert pidlab("apply", "run", "a.root", "-o", "own").returncode == 0
     done = pidlab("apply", "run", "b.root", "-o", "out2")
     assert done.returncode == 2

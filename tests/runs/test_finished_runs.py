@@ -53,7 +53,13 @@ def content(**more: Any) -> dict[str, Any]:
 
 
 def go(folder: Path, name: str, **more: Any) -> Path:
-    run(check_config(content(**more), {}, folder / "analysis.yaml"), folder / name, Resources("cpu", 1), Watcher())
+    run(
+        check_config(content(**more), {}, folder / "analysis.yaml"),
+        folder / name,
+        Resources("cpu", 1),
+        Watcher(),
+        figures="none",
+    )
     return folder / name
 
 

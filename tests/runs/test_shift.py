@@ -48,7 +48,7 @@ def table(path: Path, n: int, seed: int, *, scale: float = 1.0, pions: float = 0
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("domain")
     table(folder / "mc.root", 4000, 1)
-    run(check_config(CONTENT, {}, folder / "a.yaml"), folder / "run", Resources("cpu", 1), Watcher())
+    run(check_config(CONTENT, {}, folder / "a.yaml"), folder / "run", Resources("cpu", 1), Watcher(), figures="none")
     return folder / "run"
 
 

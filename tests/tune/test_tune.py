@@ -76,7 +76,7 @@ def test_the_configuration_that_is_written_runs_and_gives_the_number(forest: tup
         k: v for k, v in CONTENT.items() if k != "models"
     }
     assert "on validation" in target.read_text().splitlines()[0]
-    results = run(loaded, path.with_name("run"), Resources("cpu", 1), Watcher())
+    results = run(loaded, path.with_name("run"), Resources("cpu", 1), Watcher(), figures="none")
     assert results.models["bdt"].samples["validation"].auc == pytest.approx(found.after, rel=1e-9)
 
 

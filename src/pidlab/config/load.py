@@ -15,6 +15,7 @@ from pidlab.config.polygons import with_points
 from pidlab.config.schema import (
     AnyModel,
     BandFeature,
+    BandModel,
     BdtModel,
     CategoryBins,
     Config,
@@ -213,6 +214,7 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
         if name in listed[:i]:
             yield ("features", i), f"the feature {name!r} stands here twice"
     yield from _band_features(config)
+    yield from _band_shapes(config)
     names += config.band_features
     for model_name, model in config.models.items():
         if isinstance(model, CutsModel):
@@ -248,6 +250,20 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     known |= {axis for polygon in config.polygons.values() for axis in (polygon.x, polygon.y) if axis is not None}
     for name in (n for n in config.labels if n not in known):
         yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"
+
+
+def _band_shapes(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Yields what a band's shape does not go with."""
+    for name, model in config.models.items():
+        if not isinstance(model, BandModel):
+            continue
+        n = len(model.against_list)
+        if n > 2 and model.shape != "network":
+            yield ("models", name, "against"), f"{n} quantities are followed by shape: network only; others take one or two"
+        if n != 1 and model.shape == "clas12":
+            yield ("models", name, "shape"), f"clas12 is a function of one quantity, and against names {n}"
+        if model.shape == "network" and model.core == "asymmetric":
+            yield ("models", name, "core"), "a network has one width; take core: symmetric, or another shape"
 
 
 def _band_features(config: Config) -> Iterator[tuple[KeyPath, str]]:

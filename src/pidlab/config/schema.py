@@ -367,17 +367,18 @@ class BandModel(TrainedModel):
     variables: Expression | Annotated[list[Expression], Field(min_length=1)] = Field(
         description="one or more: features by their names, or expressions"
     )
-    against: Expression | Annotated[list[Expression], Field(min_length=1, max_length=2)] = Field(
-        description="one or two quantities that the band follows, such as the momentum"
+    against: Expression | Annotated[list[Expression], Field(min_length=1, max_length=20)] = Field(
+        description="one or two quantities that the band follows, such as the momentum; more with shape: network"
     )
     by: Expression | dict[Name, Expression] | CategoryBins | None = Field(  # type: ignore[assignment]
         None,
-        description="an integer branch, such as a sector: a band of its own for each value; or categories, as for every "
-        "trained model",
+        description="an integer branch, such as a sector: a band of its own for each value; or categories, as for "
+        "every trained model",
     )
-    shape: Literal["spline", "clas12", "polynomial"] = Field(
+    shape: Literal["spline", "clas12", "polynomial", "network"] = Field(
         "spline",
-        description="of mean and width: smooth splines; clas12: p0 (p1 + p2/x + p3/x²); or a polynomial",
+        description="of mean and width: smooth splines; clas12: p0 (p1 + p2/x + p3/x²); a polynomial; or a network, "
+        "which follows any number of quantities",
     )
     degree: Annotated[int, Field(ge=0, le=8)] = Field(3, description="degree of the polynomial")
     core: Literal["symmetric", "asymmetric"] = Field(

@@ -123,7 +123,7 @@ class _Rest:
         if section == "spectators" and isinstance(path[1], int):
             self.incomplete.add("spectators")
             return "0"
-        return {"classes": "1", "models": {"type": "fisher"}}.get(str(section))
+        return {"classes": "1", "models": {"type": "fisher"}, "polygons": {}}.get(str(section))
 
     def _renamed(self, path: KeyPath) -> bool:
         """Gives a misspelt key the name that is meant, if there is one very like it that is not there."""
@@ -211,9 +211,8 @@ def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
     if kind in ("too_short", "list_type", "dict_type") and path in _EMPTY and not (kind == "list_type" and value):
         return _EMPTY[path]
     if kind == "too_short" and path[:1] == ("polygons",):
-        return (
-            f"a {'polygon has three points' if path[-1] == 'points' else 'point has two numbers, [x, y]'}, not {value}"
-        )
+        wanted = "polygon has three points or more" if path[-1] == "points" else "point has two numbers, [x, y]"
+        return f"a {wanted}, not {value}"
     if kind == "too_short" and not value:
         return "is an empty list; write what belongs into it, or leave the key out"
     if value is None and kind.endswith("_type"):

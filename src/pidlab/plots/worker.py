@@ -82,7 +82,7 @@ def figure_worker(config: Config, n_processes: int) -> Iterator[FigureWorker | N
 def drawing(
     folder: Path, results: Results, style: Style, worker: FigureWorker | None = None, *, figures: Figures = "all"
 ) -> Iterator[Callable[[], list[Picture]]]:
-    """Write `folder`/plots/NAME.png and NAME.pdf of the chosen figures; the worker begins at once.
+    """Write `folder`/plots/NAME.png, and NAME.pdf if they are all figures; the worker begins at once.
 
     This process takes the figures from the front and the worker takes them from the back until they meet.
 
@@ -111,13 +111,14 @@ def drawing(
 def _drawn(
     folder: Path, results: Results, style: Style, worker: FigureWorker | None, temporary: Path, figures: Figures
 ) -> list[Picture]:
-    from pidlab.plots.gallery import chosen, picture, write_one
+    from pidlab.plots.gallery import FORMATS, chosen, picture, write_one
 
+    formats = FORMATS[figures]
     sheets: Mapping[str, Sheet] = chosen(results, figures)
     made: dict[str, Picture] = {}
     for name, sheet in sheets.items():
         if _claim(temporary, name):
-            made[name] = write_one(sheet, name, folder / "plots", style)
+            made[name] = write_one(sheet, name, folder / "plots", style, formats)
     if worker is not None:
         worker.wait()
     for name in sheets.keys() - made.keys():
@@ -125,7 +126,7 @@ def _drawn(
         if svg.is_file():
             made[name] = picture(name, sheet, svg.read_bytes())
         else:
-            made[name] = write_one(sheet, name, folder / "plots", style)
+            made[name] = write_one(sheet, name, folder / "plots", style, formats)
     return [made[name] for name in sheets]
 
 

@@ -4,6 +4,7 @@ from pidlab.rootio.efficiency import Efficiency, read_efficiency, tefficiency
 from pidlab.rootio.friends import FriendFile, FriendTree, FriendWriter, read_marker
 from pidlab.rootio.graphs import tgraph, tgraph_asymm_errors, tgraph_errors
 from pidlab.rootio.histograms import Bins, fill, from_cells, th1, th2, th3, tprofile
+from pidlab.rootio.polygons import tcutg
 from pidlab.rootio.results.run import write_results
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "from_cells",
     "read_efficiency",
     "read_marker",
+    "tcutg",
     "tefficiency",
     "tgraph",
     "tgraph_asymm_errors",

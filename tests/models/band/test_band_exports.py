@@ -1,4 +1,4 @@
-"""Bands in C++, ONNX and cut strings say what pidlab says, with missing values, groups and both sides among the events."""
+"""Bands in C++, ONNX and cut strings say what pidlab says, with missing values and groups among the events."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MODELS: dict[str, Any] = {
 
 
 def table(n: int = 4000) -> dict[str, Any]:
-    """Electrons and pions in two sectors; a tenth of the losses is -999, some momenta are NaN; p and dedx are doubles."""
+    """Electrons and pions in two sectors; a tenth of dedx is -999, some p are NaN, and both are doubles."""
     rng = np.random.default_rng(3)
     species = rng.integers(0, 2, n)
     p, theta = rng.uniform(1, 6, n), rng.uniform(5, 35, n)

@@ -55,7 +55,13 @@ def rings(folder: Path, n: int = 6000, classes: int = 2) -> Path:
 
 
 def go(folder: Path, content: dict[str, Any], name: str = "run") -> Path:
-    run(check_config(content, {}, folder / "analysis.yaml"), folder / name, Resources("cpu", 1), Watcher())
+    run(
+        check_config(content, {}, folder / "analysis.yaml"),
+        folder / name,
+        Resources("cpu", 1),
+        Watcher(),
+        figures="none",
+    )
     return folder / name
 
 

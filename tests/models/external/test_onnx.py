@@ -234,7 +234,7 @@ def test_a_whole_run_and_then_apply_without_the_file_that_was_given(tmp_path: Pa
     }
     with (tmp_path / "analysis.yaml").open("w") as file:
         YAML().dump(content(models), file)
-    done = pidlab("run", "analysis.yaml", "-o", "run")
+    done = pidlab("run", "analysis.yaml", "-o", "run", "--figures", "none")
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in models)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())

@@ -183,7 +183,7 @@ def test_the_command_line_names_the_place_and_takes_allow_import(tmp_path: Path,
     (tmp_path / "homemade.py").write_text("import numpy\n")
     with (tmp_path / "analysis.yaml").open("w") as file:
         YAML().dump(content({"mine": {"type": "sklearn", "estimator": "homemade.Mine"}}), file)
-    refused = pidlab("run", "analysis.yaml", "-o", "run", "--allow-import", "homemade")
+    refused = pidlab("run", "analysis.yaml", "-o", "run", "--allow-import", "homemade", timeout=300)
     assert refused.returncode == 2
     assert re.search(r"analysis\.yaml:\d+:\d+: models\.mine\.estimator: homemade has no 'Mine'", refused.stderr)
 

@@ -120,13 +120,13 @@ def test_a_small_sample_trains_with_swap_noise_where_its_validation_sample_wants
     rng = np.random.default_rng(4)
     x, y = draw(rng, 1200)
     holdout = ValidationSet(*draw(rng, 1000), np.ones(1000))
-    model = MLP().fit(x, y, validation=holdout)
+    model = MLP(members=2).fit(x, y, validation=holdout)
     assert model.swap_noise_ == chosen
     model.save(tmp_path)
     assert MLP.load(tmp_path).swap_noise_ == chosen
-    same = MLP(swap_noise=chosen).fit(x, y, validation=holdout)
+    same = MLP(members=2, swap_noise=chosen).fit(x, y, validation=holdout)
     assert np.array_equal(model.predict_proba(x), same.predict_proba(x))
-    other = MLP(swap_noise=0.15 - chosen).fit(x, y, validation=holdout)
+    other = MLP(members=2, swap_noise=0.15 - chosen).fit(x, y, validation=holdout)
     test_x, test_y = draw(rng, 20_000)
     losses = [log_loss(test_y, m.predict_proba(test_x)) for m in (model, other)]
     assert losses[0] < losses[1]

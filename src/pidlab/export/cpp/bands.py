@@ -6,6 +6,7 @@ from typing import Any
 
 from pidlab.export.cpp.text import number, table
 from pidlab.models.band.curves import Curves, Polynomials
+from pidlab.models.band.shapes import BandCurves
 
 _SIDES = {"low": -1, "both": 0, "high": 1}
 
@@ -29,12 +30,16 @@ def band_outputs(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
 def _distances(name: str, model: Any) -> str:
     """Returns the function `NAME_distances(x)` and the tables that it uses."""
     v, d = len(model.variables_), model.n_against
-    tables, lines = "", [f"   std::array<double, {v}> distances;\n", "   distances.fill(std::nan(\"\"));\n"]
+    tables, lines = "", [f"   std::array<double, {v}> distances;\n", '   distances.fill(std::nan(""));\n']
     for g, group in enumerate(model.groups_.tolist()):
         inner = []
         for j in range(v):
-            curves: Curves = model.curves_[j][g]
+            curves: BandCurves = model.curves_[j][g]
             own = f"{name}_{j}_{g}"
+            if not isinstance(curves, Curves):
+                tables += _network(own, curves)
+                inner.append(f"distances[{j}] = {own}_distance(x[{j}], x + {v});\n")
+                continue
             places = [_placed(curves, f"x[{v + i}]", i) for i in range(d)] + ["0.0"] * (2 - d)
             sides = ["mean", "below", "above"]
             if curves.is_symmetric:
@@ -47,8 +52,30 @@ def _distances(name: str, model: Any) -> str:
             lines += [f"   {each}" for each in inner]
         else:
             lines += [f"   if (x[{v + d}] == {group}) {{\n", *(f"      {each}" for each in inner), "   }\n"]
-    body = "".join(lines)
-    return f"{tables}inline std::array<double, {v}> {name}_distances(const float* x)\n{{\n{body}   return distances;\n}}\n"
+    body = "".join([*lines, "   return distances;\n"])
+    return f"{tables}inline std::array<double, {v}> {name}_distances(const float* x)\n{{\n{body}}}\n"
+
+
+def _network(name: str, curves: Any) -> str:
+    """Returns the function `NAME_distance(value, x)` of a network, and its tables."""
+    regression = curves.regression
+    network, scaling = regression.network_, regression.scaling_
+    widths = [network.n_inputs, *(len(bias) for bias in network.biases)]
+    text, body = "", f"   double a[{max(widths)}], b[{max(widths)}];\n"
+    for i, parts in enumerate(zip(scaling.low, scaling.high, scaling.centre, scaling.width, strict=True)):
+        low, high, centre, width = map(number, parts)
+        body += f"   a[{i}] = (within(double(x[{i}]), {low}, {high}) - {centre}) / {width};\n"
+    last = len(network.biases) - 1
+    for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        text += table(f"{name}_bias{i}", bias) + table(f"{name}_weights{i}", weight)
+        source, target = ("a", "b") if i % 2 == 0 else ("b", "a")
+        body += f"   dense({name}_bias{i}, {name}_weights{i}, {source}, {target});\n"
+        if i < last:
+            body += f"   for (std::size_t i = 0; i < {len(bias)}; ++i) {target}[i] = std::tanh({target}[i]);\n"
+    out = "b" if last % 2 == 0 else "a"
+    centre, width = number(regression.centre_[0]), number(regression.width_[0])
+    body += f"   return (value - ({centre} + {width} * {out}[0])) / ({width} * std::exp({out}[1]));\n"
+    return f"{text}inline double {name}_distance(double value, const float* x)\n{{\n{body}}}\n"
 
 
 def _placed(curves: Curves, x: str, j: int) -> str:

@@ -290,6 +290,16 @@ inline double within(double x, double low, double high)
    return x < low ? low : x > high ? high : x;
 }
 
+/// A layer of a network in double precision, from `In` numbers to `Out`.
+template <std::size_t In, std::size_t Out>
+inline void dense(const float (&bias)[Out], const float (&weights)[Out][In], const double* in, double* out)
+{
+   for (std::size_t o = 0; o < Out; ++o) {
+      out[o] = bias[o];
+      for (std::size_t i = 0; i < In; ++i) out[o] += double(weights[o][i]) * in[i];
+   }
+}
+
 /// Piecewise polynomials in u and v: the edges of the cells, where each cell counts from, and its coefficients.
 template <std::size_t CellsU, std::size_t CellsV, std::size_t PowersU, std::size_t PowersV>
 struct Polynomials {

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pidlab.export.onnx.nodes import DOUBLE, FLOAT, GraphBuilder, Value, look_up, padded, slots_for
 
 if TYPE_CHECKING:
-    from pidlab.models.band.curves import Array, Curves, Polynomials
+    from pidlab.models.band.curves import Array, Polynomials
     from pidlab.models.band.estimator import Band
+    from pidlab.models.band.shapes import BandCurves
 
+_INT64 = 7  # onnx.TensorProto.INT64
 _NAN = np.array([[np.nan]])
 
 
@@ -67,23 +69,51 @@ def _column(graph: GraphBuilder, x: str, j: int) -> str:
     return graph.add("Gather", x, np.array([j], np.int64), axis=1)
 
 
-def _distance(graph: GraphBuilder, value: str, against: list[str], curves: Curves) -> str:
+def _distance(graph: GraphBuilder, value: str, against: list[str], curves: BandCurves) -> str:
     """Returns (value - mean) / width (batch, 1), with the width of the value's side."""
+    from pidlab.models.band.curves import Curves
+
+    write = _from_polynomials if isinstance(curves, Curves) else _from_network
+    distance = write(graph, value, against, curves)
+    for each in (value, *against):
+        distance = graph.add("Where", graph.add("Equal", each, each), distance, _NAN)
+    return distance
+
+
+def _inside(graph: GraphBuilder, x: str, low: float, high: float) -> str:
+    """Returns x moved to within two limits. NaN becomes the lower one, and its distance is taken away at the end."""
+    ends = np.array([[low]]), np.array([[high]])
+    known = graph.add("Where", graph.add("Equal", x, x), x, ends[0])
+    return graph.add("Min", graph.add("Max", known, ends[0]), ends[1])
+
+
+def _from_polynomials(graph: GraphBuilder, value: str, against: list[str], curves: Any) -> str:
     places = []
     for j, x in enumerate(against):
-        low, high = np.array([[curves.basis.low[j]]]), np.array([[curves.basis.high[j]]])
-        # a missing quantity is given some place, and its distance is taken away at the end
-        inside = graph.add("Min", graph.add("Max", graph.add("Where", graph.add("Equal", x, x), x, low), low), high)
+        inside = _inside(graph, x, curves.basis.low[j], curves.basis.high[j])
         places.append(graph.add("Div", np.array([[1.0]]), inside) if curves.basis.reciprocal else inside)
     from_mean = graph.add("Sub", value, _curve(graph, places, curves.tables["mean"]))
     width = _curve(graph, places, curves.tables["above"])
     if not curves.is_symmetric:
         below = graph.add("Less", from_mean, np.array([[0.0]]))
         width = graph.add("Where", below, _curve(graph, places, curves.tables["below"]), width)
-    distance = graph.add("Div", from_mean, graph.add("Max", width, np.array([[curves.least]])))
-    for each in (value, *against):
-        distance = graph.add("Where", graph.add("Equal", each, each), distance, _NAN)
-    return distance
+    return graph.add("Div", from_mean, graph.add("Max", width, np.array([[curves.least]])))
+
+
+def _from_network(graph: GraphBuilder, value: str, against: list[str], curves: Any) -> str:
+    regression = curves.regression
+    network, scaling = regression.network_, regression.scaling_
+    moved = [_inside(graph, x, scaling.low[j], scaling.high[j]) for j, x in enumerate(against)]
+    x = graph.add("Concat", *moved, axis=1) if len(moved) > 1 else moved[0]
+    x = graph.add("Div", graph.add("Sub", x, scaling.centre[None]), scaling.width[None])
+    for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        x = graph.add("Tanh", x) if i else x
+        product = graph.add("MatMul", x, weight.T.astype(np.float64))
+        x = graph.add("Add", product, bias[None].astype(np.float64))
+    centre, width = np.array([[regression.centre_[0]]]), np.array([[regression.width_[0]]])
+    mean = graph.add("Add", graph.add("Mul", _column(graph, x, 0), width), centre)
+    own = graph.add("Mul", graph.add("Exp", _column(graph, x, 1)), width)
+    return graph.add("Div", graph.add("Sub", value, mean), own)
 
 
 def _curve(graph: GraphBuilder, places: list[str], curve: Polynomials) -> str:
@@ -112,6 +142,5 @@ def _curve(graph: GraphBuilder, places: list[str], curve: Polynomials) -> str:
 def _cell(graph: GraphBuilder, x: str, lower: Array) -> Value:
     """Returns the cell (batch, 1) that each value is in, from the lower edges of the cells."""
     if len(lower) == 1:
-        zero = graph.add("Cast", graph.add("Mul", x, np.array([[0.0]])), to=7)  # onnx.TensorProto.INT64
-        return zero
+        return graph.add("Cast", graph.add("Mul", x, np.array([[0.0]])), to=_INT64)
     return look_up(graph, x, padded([lower], slots_for(len(lower)), np.inf))

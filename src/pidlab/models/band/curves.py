@@ -90,7 +90,8 @@ class Basis:
         squares = []
         for axis, size in enumerate(self.sizes):
             difference = np.diff(np.eye(size), 2, axis=0)
-            bends = np.sqrt(np.mean(np.diff(grid, 2, axis=axis) ** 2, axis=tuple(i for i in range(grid.ndim) if i != axis)))
+            across = tuple(i for i in range(grid.ndim) if i != axis)
+            bends = np.sqrt(np.mean(np.diff(grid, 2, axis=axis) ** 2, axis=across))
             squares.append(difference.T @ (difference / _local(bends)[:, None] ** 2))
         if len(squares) == 1:
             return squares
@@ -162,7 +163,7 @@ def _cells(knots: Array) -> Array:
 
 
 def _local_polynomials(knots: Array) -> Array:
-    """Returns (cells, 4, m): the coefficients of each B-spline in each cell, in powers of the distance from its edge."""
+    """Returns (cells, 4, m): each B-spline in each cell, in powers of the distance from its lower edge."""
     from scipy.interpolate import BSpline, PPoly
 
     m = len(knots) - SPLINE_DEGREE - 1

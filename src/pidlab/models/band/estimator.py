@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,19 @@ from pidlab.errors import ModelError, nearest
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models.band.curves import Array
-from pidlab.models.band.shapes import SHAPES, BandCurves, BandSample, Core, ShapeOptions, Side, curves_from_json, fit_shape
+from pidlab.models.band.shapes import (
+    SHAPES,
+    BandCurves,
+    BandSample,
+    Core,
+    ShapeOptions,
+    Side,
+    curves_from_json,
+    fit_shape,
+)
 from pidlab.models.base import Classifier, Progress, TrainingDataError, ValidationSet, training_data
 from pidlab.models.missing import with_names
+from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 
 _FILE = "band.json"
@@ -40,15 +50,16 @@ class Band(Classifier):
     of the fitted density, so they do not move the core (`models.band.fit`). Beyond the range of x in training the
     curves are constant.
 
-    Missing values: a variable that is NaN has no distance and adds nothing to the sum. A candidate without any distance,
-    because all variables, a quantity of x or its `by` is missing or `by` has a value that was not seen in training, has
-    the score NaN, which passes no cut.
+    Missing values: a variable that is NaN has no distance and adds nothing to the sum. A candidate without any
+    distance, because all variables, a quantity of x or its `by` is missing or `by` has a value that was not seen in
+    training, has the score NaN, which passes no cut.
 
     Args:
         variables: names of the first columns of X; None: all columns that are neither x nor `by`.
-        against: name or names of one or two columns that μ and σ are functions of; None: they are constants.
+        against: name or names of one or two columns that μ and σ are functions of, or of any number for a network;
+            None: they are constants.
         by: name of the last column, which has integers; None: one band for all.
-        shape: "spline", "polynomial" or "clas12", p0 (p1 + p2/x + p3/x²) for μ and for σ.
+        shape: "spline", "polynomial", "clas12", p0 (p1 + p2/x + p3/x²) for μ and for σ, or "network".
         degree: of the polynomial.
         core: "symmetric", or "asymmetric": the widths below and above the mean differ.
         sides: which deviations count: "low" those below the mean, "high" those above, "both"; or a dict by variable.
@@ -110,8 +121,12 @@ class Band(Classifier):
         stated = _texts(self.variables)
         if self.variables is None and n_columns > behind:
             stated = [f"x{j}" for j in range(n_columns - behind)]
-        if self.n_against > 2:
-            raise ModelError(f"band: against names {self.n_against} quantities; a band follows one or two")
+        if self.n_against > 2 and self.shape != "network":
+            raise ModelError(
+                f"band: against names {self.n_against} quantities; a band follows one or two, or more by shape network"
+            )
+        if self.shape == "network" and self.core != "symmetric":
+            raise ModelError("band: a network has one width; take core symmetric, or another shape")
         if not stated or len(stated) + behind != n_columns:
             raise ModelError(
                 f"band: X has {n_columns} columns, for {len(stated)} variables, {self.n_against} quantities that they "
@@ -136,6 +151,7 @@ class Band(Classifier):
 
     # --- fit
 
+    @one_thread()  # the matrices are small, and BLAS would wait for its other threads most of the time
     def fit(
         self,
         X: Any,
@@ -145,7 +161,7 @@ class Band(Classifier):
         validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Fits X (n, d), y (n,) and weights (n,) that are not negative; `validation` is not used.
+        """Fits X (n, d), y (n,) and weights (n,) that are not negative; `validation` decides when a network stops.
 
         Raises:
             ModelError: an option does not go with the columns.
@@ -163,6 +179,7 @@ class Band(Classifier):
         self.groups_ = np.unique(groups[is_signal & known & np.isfinite(groups)]).astype(np.int64)
         options = ShapeOptions(self.shape, self.degree, self.core, self.seed)
         self.curves_: tuple[tuple[BandCurves, ...], ...] = ()
+        watched = None if validation is None else self._signal_of(validation)
         total = len(self.variables_) * max(self.n_groups, 1)
         for j, name in enumerate(self.variables_):
             usable = known & np.isfinite(values[:, j])
@@ -173,14 +190,14 @@ class Band(Classifier):
                 n = _effective(weight[rows & is_signal])
                 if n < _FEWEST and self.n_groups > 1:
                     if whole is None:
-                        whole = self._fit_one(name, usable, values[:, j], against, label, weight, options)
+                        whole = self._fit_one(name, usable, values[:, j], against, label, weight, options, watched)
                     self._notes.append(
                         f"{name}: {self.by} = {group} has {n:.0f} signal events in training, fewer than {_FEWEST}; "
                         "it takes the band of all groups together."
                     )
                     own.append(whole)
                 else:
-                    own.append(self._fit_one(name, rows, values[:, j], against, label, weight, options, group))
+                    own.append(self._fit_one(name, rows, values[:, j], against, label, weight, options, watched, group))
                 if progress is not None:
                     progress(len(self.curves_) * self.n_groups + len(own), total, {})
             self.curves_ += (tuple(own),)
@@ -189,7 +206,7 @@ class Band(Classifier):
 
     def _fit_one(
         self, name: str, rows: NDArray[np.bool_], values: Array, against: Array, label: NDArray[np.int64],
-        weight: Array, options: ShapeOptions, group: int | None = None,
+        weight: Array, options: ShapeOptions, watched: _Watched | None, group: int | None = None,
     ) -> BandCurves:  # fmt: skip
         """Returns the curves of one variable on some rows, and adds notes on slices with few events."""
         picked = [np.flatnonzero(rows & (label == k)) for k in range(len(self.classes_))]
@@ -197,9 +214,17 @@ class Band(Classifier):
         if len(signal) == 0:
             raise TrainingDataError(f"band: no signal event has {name} and what it is followed against")
         others = tuple((against[at], values[at], weight[at]) for at in picked if len(at))
-        sample = BandSample(against[signal], values[signal], weight[signal], others)
+        kept = None if watched is None else watched.of(self.variables_.index(name), group)
+        sample = BandSample(against[signal], values[signal], weight[signal], others, kept)
         self._notes += self._thin_slices(name, group, sample)
         return fit_shape(sample, options)
+
+    def _signal_of(self, validation: ValidationSet) -> _Watched | None:
+        """Returns the signal of the validation sample; None if there is none."""
+        rows = np.flatnonzero((validation.y == self.classes_[self._signal_index]) & (validation.weight > 0))
+        if not len(rows):
+            return None
+        return _Watched(*self._parts(np.asarray(validation.x)[rows]), np.asarray(validation.weight, np.float64)[rows])
 
     def _thin_slices(self, name: str, group: int | None, sample: BandSample) -> list[str]:
         """Returns a note on the slices of x with few signal events; none for a constant band."""
@@ -421,6 +446,22 @@ class Band(Classifier):
         return model
 
 
+class _Watched(NamedTuple):
+    """The signal of a validation sample: variables (n, v), quantities x (n, d), groups (n,) or None, weight (n,)."""
+
+    values: Array
+    x: Array
+    groups: Array | None
+    weight: Array
+
+    def of(self, variable: int, group: int | None) -> tuple[Array, Array, Array] | None:
+        """Returns x, a variable and the weight in one group, None for all; None if nothing is left."""
+        rows = np.isfinite(self.x).all(axis=1) & np.isfinite(self.values[:, variable])
+        if group is not None and self.groups is not None:
+            rows &= self.groups == group
+        return (self.x[rows], self.values[rows, variable], self.weight[rows]) if rows.any() else None
+
+
 _SIDES = {"low": "below", "high": "above"}
 
 
@@ -439,9 +480,7 @@ def _effective(weight: Array) -> float:
     return float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) else 0.0
 
 
-def _logistic_line(
-    distance: Array, is_signal: NDArray[np.bool_], weight: Array, prior: float
-) -> tuple[float, float]:
+def _logistic_line(distance: Array, is_signal: NDArray[np.bool_], weight: Array, prior: float) -> tuple[float, float]:
     """Returns the offset and the slope (not positive) of the log-odds of the signal, a line in the distance (n,).
 
     A ridge on the slope keeps it finite where classes do not overlap.

@@ -2,8 +2,9 @@
 
 The counts in cells of (x, z), with the distance z of the variable from a first band in its widths, have as their
 density, in each bin of x, the core (`density.core_cells`), a wide exponential tail on either side, a smooth background,
-and the density of each other class, whose events may be mislabelled as signal. All of it is fitted together by penalised
-maximum likelihood: nothing is cut away that would have to be corrected for, and the errors know of the contamination.
+and the density of each other class, whose events may be mislabelled as signal. All of it is fitted together by
+penalised maximum likelihood: nothing is cut away that would have to be corrected for, and the errors know of the
+contamination.
 The first band comes from the shortest intervals that hold two fifths of the events in slices of x, which less than a
 third of contamination moves little; the fit is repeated about its own result.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ from pidlab.models.band.shapes import BandSample, ShapeOptions
 _FEWEST = 30  # different values, below which median and median deviation are all that is fitted
 _WINDOW = 4.5  # widths about the mean: wide enough to see the backgrounds, narrow enough for them to be smooth
 _N_CELLS = 54  # of a sixth of a width
+_FAR, _N_FAR = 25.0, 200  # window and cells of the other classes, about their own bands
 _FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
 _GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
 _SHORTEST = 0.4  # share of the events in a shortest interval: more than a contamination of half the signal's number
@@ -45,8 +48,9 @@ def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
     thinned = BandSample(
         sample.x[::step], sample.y[::step], sample.weight[::step], tuple(_thinned(*each) for each in sample.others)
     )
+    others = [_rough_band(each) for each in sample.others]
     for events, n_iterations in ((thinned, 8), (thinned, 6), (sample, 6), (sample, 25)):
-        band = _improved(events, basis, band, options, n_iterations)
+        band = _improved(events, others, basis, band, options, n_iterations)
     return band.curves(n)
 
 
@@ -85,7 +89,7 @@ def _basis(sample: BandSample, options: ShapeOptions, n: float) -> Basis:
     if options.shape != "spline":
         return power_basis(sample.x, options.shape, options.degree)
     if sample.x.shape[1] == 1:
-        return spline_basis(sample.x, [int(np.clip(n / 40, 5, 20))])
+        return spline_basis(sample.x, [int(np.clip(n / 40, 5, 28))])
     return spline_basis(sample.x, [int(np.clip(np.sqrt(n / 40), 4, 12)), int(np.clip(np.sqrt(n / 40), 4, 8))])
 
 
@@ -129,7 +133,7 @@ def _first_band(sample: BandSample, basis: Basis) -> _Band:
     centers, values, widths, counts = [], [], [], []
     order = np.lexsort((y, slot))
     starts = np.searchsorted(slot[order], np.arange(n_slots + 1))
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in pairwise(starts):
         if last - first < 10:
             continue
         rows = order[first:last]
@@ -164,7 +168,8 @@ def _smooth(design: Array, values: Array, weight: Array, basis: Basis) -> Array:
         w = weight**2 * robust
         curvature = (design * w[:, None]).T @ design + penalty
         unit = np.sqrt(np.diag(curvature))
-        found = np.linalg.lstsq(curvature / np.outer(unit, unit), (design.T @ (w * values)) / unit, rcond=1e-12)[0] / unit
+        target = design.T @ (w * values)
+        found = np.linalg.lstsq(curvature / np.outer(unit, unit), target / unit, rcond=1e-12)[0] / unit
         residual = np.abs(values - design @ found) * weight
         spread = max(1.4826 * float(np.median(residual)), 1e-12)
         robust = 1 / (1 + (residual / (2 * spread)) ** 2)
@@ -212,7 +217,11 @@ class _Parameter:
         return np.asarray(self.design @ coefficients + self.offset)
 
     def prior_precision(self) -> Array:
-        return self.precision + sum((s * p for s, p in zip(self.strengths, self.penalties, strict=True)), 0 * self.precision)
+        """Returns the precision (q, q) with the penalties."""
+        total = self.precision.copy()
+        for strength, penalty in zip(self.strengths, self.penalties, strict=True):
+            total += strength * penalty
+        return total
 
 
 @dataclass(slots=True)
@@ -226,9 +235,21 @@ class _Binned:
     others: list[tuple[Array, Array]]
 
 
-def _binned(sample: BandSample, band: _Band) -> _Binned:
+def _rough_band(events: tuple[Array, Array, Array]) -> Curves:
+    """Returns a rough band of another class."""
+    x, y, weight = events
+    n = effective(weight)
+    if len(np.unique(y[:1000])) < _FEWEST:
+        return _constant(BandSample(x, y, weight, ()), n)
+    sizes = [int(np.clip(n / 100, 5, 15))] if x.shape[1] == 1 else [5, 5]
+    basis = spline_basis(x, sizes)
+    return _first_band(BandSample(x, y, weight, ()), basis).curves(n)
+
+
+def _binned(sample: BandSample, rough: Sequence[Curves], band: _Band) -> _Binned:
     """Returns the counts about a band."""
-    curves = band.curves(1.0)
+    middle = 0.5 * (band.below + band.above)  # one unit on both sides, as the density takes it
+    curves = _Band(band.basis, band.mean, middle, middle, band.covariance).curves(1.0)
     n = effective(sample.weight)
     d = sample.x.shape[1]
     if d == 1:
@@ -246,44 +267,64 @@ def _binned(sample: BandSample, band: _Band) -> _Binned:
             slot = slot * size + np.searchsorted(inner[j], x[:, j], side="right")
         return slot
 
-    def cells(x: Array, y: Array, weight: Array) -> tuple[Array, Array, NDArray[np.int64]]:
-        z = curves.distances(y, x)
-        slot = place(x)
-        column = np.floor((z + _WINDOW) * (_N_CELLS / (2 * _WINDOW)))
-        inside = (column >= 0) & (column < _N_CELLS)
-        flat = slot[inside] * _N_CELLS + column[inside].astype(np.int64)
-        shape = (n_bins, _N_CELLS)
-        first = np.bincount(flat, weight[inside], n_bins * _N_CELLS).reshape(shape)
-        second = np.bincount(flat, weight[inside] ** 2, n_bins * _N_CELLS).reshape(shape)
-        return first, second, slot
-
-    first, second, slot = cells(sample.x, sample.y, sample.weight)
+    slot = place(sample.x)
+    column = _columns(curves.distances(sample.y, sample.x), _WINDOW, _N_CELLS)
+    first, second = _counted(slot, column, sample.weight, (n_bins, _N_CELLS))
     unit = first.sum(axis=1) / np.maximum(second.sum(axis=1), 1e-300)  # effective events for each unit of weight
     totals = np.maximum(np.bincount(slot, sample.weight, n_bins), 1e-300)
     x = np.stack([np.bincount(slot, sample.weight * sample.x[:, j], n_bins) / totals for j in range(d)], axis=1)
     used = first.sum(axis=1) > 0
+    scale, shift = curves.value("below", x), curves.value("mean", x)
     others = []
-    for each in sample.others:
-        own, own_second, _ = cells(*each)
-        others.append((_template(own, own_second, sizes)[used], (own.sum(axis=1) / np.maximum(first.sum(axis=1), 1e-300))[used]))
+    for (other_x, other_y, other_weight), other in zip(sample.others, rough, strict=True):
+        own = _columns(other.distances(other_y, other_x), _FAR, _N_FAR)
+        counts = _counted(place(other_x), own, other_weight, (n_bins, _N_FAR))
+        edges_there = shift[:, None] + scale[:, None] * edges - other.value("mean", x)[:, None]
+        inside = _rebinned(_smooth_counts(*counts, sizes), edges_there / other.value("below", x)[:, None])
+        ratio = inside.sum(axis=1) / np.maximum(first.sum(axis=1), 1e-300)
+        flat = inside + 1e-3 * inside.sum(axis=1, keepdims=True) / _N_CELLS + 1e-12
+        others.append(((flat / flat.sum(axis=1, keepdims=True))[used], ratio[used]))
     grid = np.indices(sizes).reshape(len(sizes), -1).T
     rank = (2 * grid + 1) / np.array(sizes) - 1
     return _Binned(edges, (first * unit[:, None])[used], x[used], rank[used], others)
 
 
-def _template(first: Array, second: Array, sizes: tuple[int, ...]) -> Array:
-    """Returns the smoothed shares (J, m) of another class in the cells of each bin.
+def _columns(z: Array, window: float, n_cells: int) -> NDArray[np.int64]:
+    """Returns the cell (n,) of each distance within ±window; n_cells for those beyond."""
+    column = np.floor((z + window) * (n_cells / (2 * window)))
+    return np.where((column >= 0) & (column < n_cells), column, n_cells).astype(np.int64)
 
-    Without smoothing the noise of the template would hide a part of the contamination from the fit.
+
+def _counted(
+    slot: NDArray[np.int64], column: NDArray[np.int64], weight: Array, shape: tuple[int, int]
+) -> tuple[Array, Array]:
+    """Returns the sums of the weights and of their squares in each bin and cell, without the cell beyond the last."""
+    n_bins, n_cells = shape
+    flat = slot * (n_cells + 1) + column
+    sums = (np.bincount(flat, w, n_bins * (n_cells + 1)) for w in (weight, weight**2))
+    first, second = (each.reshape(n_bins, n_cells + 1)[:, :-1] for each in sums)
+    return first, second
+
+
+def _smooth_counts(first: Array, second: Array, sizes: tuple[int, ...]) -> Array:
+    """Returns the smoothed sums of weights (J, m) of another class, in its own distances.
+
+    Without smoothing the noise of the template would hide a part of the contamination from the fit. In the distances
+    from its own band the class hardly changes from bin to bin.
     """
     n = first.sum() ** 2 / max(second.sum(), 1e-300)
     per_bin = n / max(len(first), 1)
     grid = _smoothed(first.reshape(*sizes, -1), 1.2, -1)
     for axis in range(len(sizes)):
         grid = _smoothed(grid, float(np.clip(4 * np.sqrt(300 / max(per_bin, 1)), 3.0, 15.0)), axis)
-    smooth = np.maximum(grid.reshape(first.shape), 0)
-    smooth = smooth + 1e-3 * smooth.sum(axis=1, keepdims=True) / smooth.shape[1] + 1e-12
-    return np.asarray(smooth / smooth.sum(axis=1, keepdims=True))
+    return np.maximum(grid.reshape(first.shape), 0)
+
+
+def _rebinned(counts: Array, edges: Array) -> Array:
+    """Returns counts (J, m) within ±_FAR in the cells between other edges (J, k + 1)."""
+    below = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(counts, axis=1)], axis=1)
+    knots = np.linspace(-_FAR, _FAR, counts.shape[1] + 1)
+    return np.diff(np.stack([np.interp(x, knots, y) for x, y in zip(edges, below, strict=True)]), axis=1)
 
 
 def _smoothed(grid: Array, bins: float, axis: int) -> Array:
@@ -327,13 +368,20 @@ class _Likelihood:
         tiny = np.diag((relative**2).mean(axis=0).clip(1e-300)) * 1e-7
         self.parameters: dict[str, _Parameter] = {}
         self.symmetric = options.core == "symmetric"
-        for name, offset in (("mean", -mean / self.first), ("below", np.zeros(len(mean))), ("above", np.zeros(len(mean)))):
-            if name == "above" and self.symmetric:
-                continue
-            penalties = band.basis.penalties(getattr(band, name))
-            strengths = band.strengths.get(name, np.full(len(penalties), np.mean(self.data.counts.sum(axis=1)) * np.mean(relative**2) * 10))
-            start = getattr(band, name)
-            self.parameters[name] = _Parameter(relative, offset, start.copy(), start.copy() if not penalties else np.zeros(m), tiny if not penalties else tiny * 1e-3, penalties, strengths)
+        start_strength = 10 * data.counts.sum(axis=1).mean() * (relative**2).mean()
+        zero = np.zeros(len(mean))
+        for name in ("mean", "below") if self.symmetric else ("mean", "below", "above"):
+            coefficients = getattr(band, name).copy()
+            penalties = band.basis.penalties(coefficients)
+            self.parameters[name] = _Parameter(
+                design=relative,
+                offset=-mean / self.first if name == "mean" else zero,
+                coefficients=coefficients,
+                center=np.zeros(m) if penalties else coefficients.copy(),
+                precision=1e-3 * tiny if penalties else tiny,
+                penalties=penalties,
+                strengths=band.strengths.get(name, np.full(len(penalties), start_strength)),
+            )
         straight, wavy = _legendre(data.rank, 1), _legendre(data.rank, 4)
         one = np.ones((len(mean), 1))
         for side in ("below", "above"):
@@ -368,12 +416,15 @@ class _Likelihood:
         return found
 
     def _shapes(self, v: dict[str, Array]) -> dict[str, Array]:
-        edges = self.data.edges
-        width = 0.5 * (v["below"] + v["above"])
-        shapes = {"core": core_cells(edges, v["mean"], v["below"], v["above"], np.exp(v["k_below"]), np.exp(v["k_above"]))}
-        for side, sign in (("below", -1), ("above", 1)):
-            shapes[f"tail_{side}"] = tail_cells(edges, v["mean"], width, np.exp(v[f"tau_{side}"]), sign)
-        return shapes
+        return {"core": self._core(v), "tail_below": self._tail(v, "below"), "tail_above": self._tail(v, "above")}
+
+    def _core(self, v: dict[str, Array]) -> Array:
+        begins = np.exp(v["k_below"]), np.exp(v["k_above"])
+        return core_cells(self.data.edges, v["mean"], v["below"], v["above"], *begins)
+
+    def _tail(self, v: dict[str, Array], side: str) -> Array:
+        width, tau = 0.5 * (v["below"] + v["above"]), np.exp(v[f"tau_{side}"])
+        return tail_cells(self.data.edges, v["mean"], width, tau, 1 if side == "above" else -1)
 
     def _fractions(self, v: dict[str, Array]) -> Array:
         """Returns the shares (J, C) of the components; the core is the first."""
@@ -450,17 +501,16 @@ class _Likelihood:
         """Returns the core and the tails, of which those that `changed` has no part in are taken from `known`."""
         if changed in ("mean", "below", "above"):
             return list(self._shapes(v).values())
-        edges, found = self.data.edges, dict(known)
+        found = dict(known)
         if changed.startswith("k_"):
-            found["core"] = core_cells(edges, v["mean"], v["below"], v["above"], np.exp(v["k_below"]), np.exp(v["k_above"]))
+            found["core"] = self._core(v)
         else:
             side = changed.removeprefix("tau_")
-            width = 0.5 * (v["below"] + v["above"])
-            found[f"tail_{side}"] = tail_cells(edges, v["mean"], width, np.exp(v[changed]), 1 if side == "above" else -1)
+            found[f"tail_{side}"] = self._tail(v, side)
         return list(found.values())
 
     def update_strengths(self, theta: Array, covariance: Array) -> float:
-        """Moves the penalties' strengths one step up the marginal likelihood; returns the curves' degrees of freedom."""
+        """Moves the penalties' strengths one step up the marginal likelihood; returns the degrees of freedom."""
         freedom = 0.0
         for name in ("mean", "below", "above"):
             parameter = self.parameters.get(name)
@@ -483,9 +533,14 @@ class _Likelihood:
         return float(np.mean(self.first) ** -2)
 
 
-def _improved(sample: BandSample, basis: Basis, band: _Band, options: ShapeOptions, n_iterations: int) -> _Band:
-    """Returns the band of largest penalised likelihood, with counts about a given band."""
-    likelihood = _Likelihood(_binned(sample, band), band, options)
+def _improved(
+    sample: BandSample, others: Sequence[Curves], basis: Basis, band: _Band, options: ShapeOptions, n_iterations: int
+) -> _Band:
+    """Returns the band of largest penalised likelihood, with counts about a given band.
+
+    `others` are rough bands of the other classes.
+    """
+    likelihood = _Likelihood(_binned(sample, others, band), band, options)
     theta = likelihood.start()
     best, freedom = likelihood.penalised(theta), np.inf
     for _ in range(n_iterations):

@@ -44,12 +44,14 @@ class BandSample(NamedTuple):
         y: (n,) the variable, finite.
         weight: (n,) positive.
         others: (x, y, weight) of each other class, some of which may be mislabelled as signal; it may be empty.
+        validation: (x, y, weight) of the signal that is not fitted, by which a network knows when to stop.
     """
 
     x: Array
     y: Array
     weight: Array
     others: tuple[tuple[Array, Array, Array], ...]
+    validation: tuple[Array, Array, Array] | None = None
 
 
 class ShapeOptions(NamedTuple):
@@ -75,7 +77,13 @@ class Shape:
 
 
 _FORMULA = Shape("pidlab.models.band.fit:fit_curves", "pidlab.models.band.curves:Curves")
-SHAPES: Mapping[str, Shape] = {"spline": _FORMULA, "clas12": _FORMULA, "polynomial": _FORMULA}
+_NETWORK = Shape("pidlab.models.band.network:fit_network", "pidlab.models.band.network:NetworkCurves")
+SHAPES: Mapping[str, Shape] = {
+    "spline": _FORMULA,
+    "clas12": _FORMULA,
+    "polynomial": _FORMULA,
+    "network": _NETWORK,
+}
 
 
 def fit_shape(sample: BandSample, options: ShapeOptions) -> BandCurves:

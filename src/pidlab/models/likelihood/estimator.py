@@ -23,6 +23,7 @@ from pidlab.models.likelihood.priors import add_priors, log_priors
 from pidlab.models.likelihood.weights import fitted_weights
 from pidlab.models.link import posterior
 from pidlab.models.missing import with_names
+from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 
 _FILE, _ARRAYS = "likelihood.json", "likelihood.safetensors"
@@ -135,7 +136,22 @@ class Likelihood(Classifier):
         ):
             if value not in known:
                 raise ModelError(f"likelihood: {option} is {value!r}; {nearest(str(value), list(known))}")
-        counts, scale = _repeats(sample_weight)
+        with one_thread():  # the matrices are so small that several threads would only wait for each other
+            self._fit(x, label, weight, _repeats(sample_weight), validation, progress)
+        self.history_ = {}
+        return self
+
+    def _fit(
+        self,
+        x: Array,
+        label: NDArray[np.int64],
+        weight: Array,
+        repeats: tuple[bool, float],
+        validation: ValidationSet | None,
+        progress: Progress | None,
+    ) -> None:
+        """Sets all that is fitted; `repeats` is what `_repeats` returned."""
+        counts, scale = repeats
         weight = weight * scale
         self._signal_index = self._find_signal()
         columns, against = self._columns()
@@ -155,9 +171,7 @@ class Likelihood(Classifier):
         self.weights_ = np.ones((len(fitted), len(self.classes_)))
         self._weights_from = ""
         if self.weights == "fit":
-            self._fit_weights(x, label, weight, validation)
-        self.history_ = {}
-        return self
+            self._fit_weights(x, label, weight, validation, counts=counts)
 
     def _set_axis(
         self, x: Array, label: NDArray[np.int64], weight: Array, against: int | None, *, counts: bool
@@ -182,22 +196,26 @@ class Likelihood(Classifier):
             return np.zeros(len(x))
         return np.asarray(located(np.asarray(x[:, against], np.float64), self.axis_), np.float64)
 
-    def _fit_weights(self, x: Array, label: NDArray[np.int64], weight: Array, given: ValidationSet | None) -> None:
+    def _fit_weights(
+        self, x: Array, label: NDArray[np.int64], weight: Array, given: ValidationSet | None, *, counts: bool
+    ) -> None:
         """Sets `weights_` from validation, whose classes have the abundances of the priors."""
         self._weights_from = "training, as there is no validation sample"
         if given is not None:
             kept = (np.asarray(given.weight) > 0) & np.isin(given.y, self.classes_)
             x, weight = np.asarray(given.x, np.float64)[kept], np.asarray(given.weight, np.float64)[kept]
             label = np.searchsorted(self.classes_, np.asarray(given.y)[kept])
-            self._weights_from = "validation"
+            self._weights_from, counts = "validation", False
         place = self._places(x, self.against_)
+        n_effective = as_events(weight, counts=counts).sum()
         if self.priors != "sample":
             share = np.exp(self.log_prior_missing_) / np.maximum(np.bincount(label, weight, len(self.classes_)), 1e-300)
             weight = weight * share[label]
         terms = np.zeros((len(self.detectors_), len(x), len(self.classes_)))
         for own, detector in zip(terms, self.detectors_, strict=True):
             detector.add(x, place, np.ones(len(self.classes_)), own)
-        self.weights_ = fitted_weights(terms, self._log_prior_at(place), label, as_events(weight, counts=False))
+        weight = weight * (n_effective / weight.sum())
+        self.weights_ = fitted_weights(terms, self._log_prior_at(place), label, weight)
 
     def _log_prior_at(self, place: Array) -> Array:
         return add_priors(place, self.log_prior_, self.log_prior_missing_, len(self.log_prior_))

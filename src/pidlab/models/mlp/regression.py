@@ -21,9 +21,8 @@ from pidlab.models.base import Progress
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.core_losses import CAUCHY_SCALE
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
-from pidlab.models.mlp.inference import fast_logits, has_fast_path
-from pidlab.models.mlp.layers import Architecture
-from pidlab.models.mlp.network import DenseNetwork, as_layers, forward, read_networks, write_networks
+from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
+from pidlab.models.mlp.network import DenseNetwork, as_layers, forward
 from pidlab.models.mlp.presets import check, device_named
 
 Array = NDArray[np.float64]
@@ -73,9 +72,9 @@ class InputScaling:
         width = inside.std(axis=0)
         return cls(low, high, inside.mean(axis=0), np.where(width > 0, width, 1.0))
 
-    def transform(self, x: Array) -> NDArray[np.float32]:
-        """Returns (n, d) float32; NaN stays NaN."""
-        return np.asarray((np.clip(x, self.low, self.high) - self.centre) / self.width, np.float32, order="C")
+    def transform(self, x: Array) -> Array:
+        """Returns (n, d) scaled inputs; NaN stays NaN."""
+        return np.asarray((np.clip(x, self.low, self.high) - self.centre) / self.width, np.float64, order="C")
 
 
 @dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
@@ -181,14 +180,20 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     def predict(self, X: Any) -> tuple[Array, Array]:
         """Returns μ and σ of X (n, d) in the units of y, each (n,) or (n, t) as y was; NaN where an input is missing.
 
-        Networks of layers up to 256 wide and any activation but gelu are evaluated by compiled code, in single
-        precision: the result of an event does not depend on the other events, and is the same on every machine.
+        They are computed in double precision from weights in single precision, as every export does, so that distances
+        of a million widths agree too.
         """
         check_is_fitted(self)
         x = _inputs(X)
         if x.shape[1] != self.n_features_in_:
             raise ModelError(f"the network was trained on {self.n_features_in_} inputs; {x.shape[1]} were given")
-        mean, log_width = np.hsplit(self._outputs(x), 2)
+        missing = np.asarray(~np.isfinite(x).all(axis=1))
+        scaled = self.scaling_.transform(np.where(missing[:, None], self.scaling_.centre, x))
+        with quiet_torch(max(self.hidden, default=0)):
+            layers = as_layers(self.network_, torch.device("cpu"), torch.float64)
+            outputs = forward(layers, self.network_.activation, torch.from_numpy(scaled)).T.numpy()
+        outputs[missing] = np.nan
+        mean, log_width = np.hsplit(outputs, 2)
         mean, width = self.centre_ + self.width_ * mean, self.width_ * np.exp(log_width)
         return (mean[:, 0], width[:, 0]) if self._one_variable else (mean, width)
 
@@ -198,65 +203,71 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         return np.asarray((np.asarray(y, np.float64) - mean) / width)
 
     def save(self, directory: Path) -> None:
-        """Writes `regression.json` and `regression.safetensors` into an existing directory."""
-        check_is_fitted(self)
-        write_networks(directory / "regression.safetensors", [self.network_])
-        parameters = {name: v.item() if isinstance(v, np.generic) else v for name, v in self.get_params().items()}
-        parameters["hidden"] = [int(width) for width in self.hidden]
-        scaling = self.scaling_
-        content = {
-            "format": _FORMAT,
-            "parameters": parameters,
-            "inputs": {name: getattr(scaling, name).tolist() for name in ("low", "high", "centre", "width")},
-            "centre": self.centre_.tolist(),
-            "width": self.width_.tolist(),
-            "one_variable": self._one_variable,
-            "history": self.history_,
-        }
-        write_json(directory / "regression.json", content)
+        """Writes `regression.json` into an existing directory."""
+        write_json(directory / "regression.json", self.to_json())
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Returns the regression that `save` wrote.
 
         Raises:
-            ModelError: a file is missing, damaged, or of another model.
+            ModelError: the file is missing, damaged, or of another model.
         """
         path = directory / "regression.json"
         content = read_json(path)
         if content.get("format") != _FORMAT:
             raise ModelError(f"{path}: format {content.get('format')!r} is not {_FORMAT!r}; make the run again")
         try:
-            model = cls(**content["parameters"])
-            _check_parameters(model)
-            inputs = [np.asarray(content["inputs"][name], np.float64) for name in ("low", "high", "centre", "width")]
-            model.scaling_ = InputScaling(*inputs)
-            model.centre_, model.width_ = (np.asarray(content[name], np.float64) for name in ("centre", "width"))
-            model._one_variable = bool(content["one_variable"])
-            model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
-            arrays = [*inputs, model.centre_, model.width_]
+            return cls.from_json(content)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{path}: is damaged ({error!r}); make the run again") from error
-        [model.network_] = read_networks(directory / "regression.safetensors", model.activation)
-        d, t = model.network_.n_inputs, model.network_.n_outputs // 2
-        if [each.shape for each in arrays] != [(d,)] * 4 + [(t,)] * 2 or not (model.width_ > 0).all():
-            raise ModelError(f"{directory}: the files of the regression are of two models; make the run again")
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the regression in the types of JSON; a network of some thousand weights needs no other format."""
+        check_is_fitted(self)
+        parameters = {name: v.item() if isinstance(v, np.generic) else v for name, v in self.get_params().items()}
+        parameters["hidden"] = [int(width) for width in self.hidden]
+        return {
+            "format": _FORMAT,
+            "parameters": parameters,
+            "inputs": {name: getattr(self.scaling_, name).tolist() for name in ("low", "high", "centre", "width")},
+            "centre": self.centre_.tolist(),
+            "width": self.width_.tolist(),
+            "one_variable": self._one_variable,
+            "weights": [weight.tolist() for weight in self.network_.weights],
+            "biases": [bias.tolist() for bias in self.network_.biases],
+            "history": self.history_,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Returns what `to_json` described.
+
+        Raises:
+            AttributeError, KeyError, TypeError, ValueError: the content is damaged.
+            ModelError: a parameter is.
+        """
+        model = cls(**content["parameters"])
+        _check_parameters(model)
+        inputs = [np.asarray(content["inputs"][name], np.float64) for name in ("low", "high", "centre", "width")]
+        model.scaling_ = InputScaling(*inputs)
+        model.centre_, model.width_ = (np.asarray(content[name], np.float64) for name in ("centre", "width"))
+        model._one_variable = bool(content["one_variable"])
+        weights = tuple(np.asarray(weight, np.float32) for weight in content["weights"])
+        biases = tuple(np.asarray(bias, np.float32) for bias in content["biases"])
+        model.network_ = DenseNetwork(weights, biases, str(model.activation))
+        d, t, pieces = len(inputs[0]), len(model.centre_), ACTIVATIONS[model.activation].pieces
+        widths = [*map(int, model.hidden)]
+        shapes = list(zip([*(pieces * n for n in widths), 2 * t], [d, *widths], strict=True))
+        if [w.shape for w in weights] != shapes or [b.shape for b in biases] != [(n,) for n, _ in shapes]:
+            raise ValueError(f"the matrices do not make a network of {d} inputs and {t} variables")
+        if any(each.shape != (d,) for each in inputs) or model.width_.shape != (t,):
+            raise ValueError("the scaling does not go with the network")
+        if not all(np.isfinite(each).all() for each in (*weights, *biases)) or not (model.width_ > 0).all():
+            raise ValueError("a weight is not finite, or a width is not positive")
+        model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
         model.n_features_in_ = d
         return model
-
-    def _outputs(self, x: Array) -> Array:
-        """(n, 2 t) outputs of the network for inputs (n, d); NaN where one is not finite."""
-        missing = np.asarray(~np.isfinite(x).all(axis=1))
-        scaled = self.scaling_.transform(np.where(missing[:, None], self.scaling_.centre, x))
-        if has_fast_path(self.network_):
-            outputs = fast_logits(self.network_, scaled).astype(np.float64)
-        else:
-            with quiet_torch(max(self.hidden, default=0)):
-                layers = as_layers(self.network_, torch.device("cpu"), torch.float32)
-                outputs = forward(layers, self.network_.activation, torch.from_numpy(scaled)).T.numpy()
-                outputs = outputs.astype(np.float64)
-        outputs[missing] = np.nan
-        return np.asarray(outputs)
 
     def _validation(self, sample: RegressionSample | tuple[Any, Any, Any]) -> tuple[Array, _Events] | None:
         """The inputs of the validation sample, unscaled, and its events on the device."""
@@ -343,7 +354,7 @@ class _Events:
     def of(cls, model: GaussianRegression, x: Array, y: Array, weight: Array) -> _Events:
         device = device_named(model.device)
         scaled = (y - model.centre_) / model.width_
-        arrays = (model.scaling_.transform(x), scaled.astype(np.float32), weight / weight.mean())
+        arrays = (model.scaling_.transform(x).astype(np.float32), scaled.astype(np.float32), weight / weight.mean())
         return cls(*(torch.from_numpy(np.array(array)).to(device) for array in arrays))
 
 

@@ -253,9 +253,17 @@ class Plots:
         """Draw each class over pairs of features with the profile of the second, or over the pair x, y only."""
         return self._kind("scatter", options, self._of_pair(x, y), page=str(page))
 
-    def polygon(self, name: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw each class over the axes of a polygon, with the polygon; `name` may be left out if there is one only."""
-        return self._kind("polygon", options, name=name)
+    def polygon(
+        self, name: str | None = None, x: str | None = None, y: str | None = None, **options: Unpack[Options]
+    ) -> Drawn:
+        """Draw each class over the axes of a polygon, with the polygon.
+
+        Args:
+            name: the polygon; may be left out if there is one only.
+            x, y: its axes, if it is asked on several.
+            options: those of every figure.
+        """
+        return self._kind("polygon", options, name=name, x=x, y=y)
 
     def correlation(self, particle: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw the correlation of the features in one class; left out: the signal."""

@@ -34,7 +34,7 @@ def polygons(results: Results) -> Iterator[Sheet]:
             section="inputs",
             objects=(f"polygons/{key}", *(f"polygons/{key}_{root_key(c)}" for c in result.pair.planes)),
             kind="polygon",
-            about={"name": result.name},
+            about={"name": result.name, "x": result.pair.x, "y": result.pair.y},
         )
 
 
