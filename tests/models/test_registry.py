@@ -28,18 +28,23 @@ def test_a_model_has_an_estimator_unless_it_is_an_expression(row: ModelType):
 
 @ROWS
 def test_every_export_that_a_row_names_is_a_format_and_exists(row: ModelType):
-    assert row.exports.keys() <= FORMATS.keys()
+    # what a feature made of a band needs, besides the formats
+    assert row.exports.keys() <= FORMATS.keys() | {"header_outputs", "onnx_outputs"}
     assert all(callable(imported(place)) for place in row.exports.values())
 
 
-def test_only_scores_of_hand_made_and_rectangular_cuts_and_of_tmva_never_are_probabilities():
-    assert {n for n, r in MODEL_TYPES.items() if not r.probability} == {"expression", "score", "cuts", "tmva"}
+def test_only_scores_of_hand_made_and_rectangular_cuts_bands_and_tmva_never_are_probabilities():
+    assert {n for n, r in MODEL_TYPES.items() if not r.probability} == {"expression", "score", "cuts", "band", "tmva"}
 
 
 @pytest.mark.parametrize("kind", TRAINED)
 def test_the_constructor_of_an_estimator_takes_the_keys_of_its_section(kind: str):
-    further = {"estimator": "sklearn.naive_bayes.GaussianNB"} if kind == "sklearn" else {}
-    spec = MODEL_TYPES[kind].section(type=kind, **further)
+    further = {
+        "sklearn": {"estimator": "sklearn.naive_bayes.GaussianNB"},
+        "band": {"variables": ["a"], "against": "b"},
+        "likelihood": {"detectors": {"tpc": ["a"]}, "against": "b"},
+    }
+    spec = MODEL_TYPES[kind].section(type=kind, **further.get(kind, {}))
     options = build_estimator(spec, ["a", "b"], 1, 7, Resources("cpu", 2), [0.9]).get_params(deep=False)
     expected = {"seed": 7, "device": "cpu", "n_jobs": 2, "feature_names": ["a", "b"], "signal": 1}
     assert {k: v for k, v in options.items() if k in expected} == {k: v for k, v in expected.items() if k in options}

@@ -259,7 +259,10 @@ def _band_shapes(config: Config) -> Iterator[tuple[KeyPath, str]]:
             continue
         n = len(model.against_list)
         if n > 2 and model.shape != "network":
-            yield ("models", name, "against"), f"{n} quantities are followed by shape: network only; others take one or two"
+            yield (
+                ("models", name, "against"),
+                f"{n} quantities are followed by shape: network only; others take one or two",
+            )
         if n != 1 and model.shape == "clas12":
             yield ("models", name, "shape"), f"clas12 is a function of one quantity, and against names {n}"
         if model.shape == "network" and model.core == "asymmetric":

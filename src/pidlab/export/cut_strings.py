@@ -21,7 +21,7 @@ import numpy as np
 
 from pidlab.config.polygons import polygons_of
 from pidlab.errors import ModelError, UsageError
-from pidlab.export.band_text import band_condition
+from pidlab.export.band_text import Operand, band_condition
 from pidlab.export.parity import Exported, ParityEvents
 from pidlab.expressions import Polygon, parse, selects
 from pidlab.expressions.aliases import with_aliases
@@ -206,14 +206,15 @@ def _is_single(column: Any) -> bool:
     return kind is not None and column.ndim == 1 and np.can_cast(kind, np.float32)
 
 
-def _operands(recipe: Recipe, fitted: FoldModel, words: _Words) -> list[tuple[str, str]]:
+def _operands(recipe: Recipe, fitted: FoldModel, words: _Words) -> list[Operand]:
     """Returns for each column that a model reads its value in single precision, and the condition that it is there."""
     found = []
     for column in fitted.columns:
         feature, located = recipe.features[column]
         name = words.operand(located.expression.text)
         codes = [f"{name} != {code!r}" for code in missing_values(feature)]
-        found.append((words.single(located.expression.text), " && ".join([f"abs({name}) < {_TOO_LARGE!r}", *codes])))
+        there = " && ".join([f"abs({name}) < {_TOO_LARGE!r}", *codes])
+        found.append(Operand(words.single(located.expression.text), there))
     return found
 
 

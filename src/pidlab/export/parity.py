@@ -39,6 +39,7 @@ class ParityEvents:
         x: (n, d) features as pidlab computes them, NaN where missing.
         selected: (n,) True if the row passes the selection.
         scores: model to its (n, k) scores of all rows, followed by the decisions of cuts without a score.
+        outputs: model to its (n, m) further numbers of all rows.
         passed: model and working point to (n,) decisions, False for rows that are not selected.
         spectators: name to the (n,) values of each spectator that a flat working point follows.
         members: the branches with one value for each candidate, if a row is a candidate.
@@ -48,6 +49,7 @@ class ParityEvents:
     x: NDArray[np.float32]
     selected: NDArray[np.bool_]
     scores: Mapping[str, NDArray[np.float32]]
+    outputs: Mapping[str, NDArray[np.float32]]
     passed: Mapping[str, Mapping[str, NDArray[np.bool_]]]
     spectators: Mapping[str, NDArray[np.float64]]
     members: frozenset[str] = frozenset()
@@ -167,6 +169,7 @@ def _computed(bundle: Bundle, branches: Columns, members: frozenset[str]) -> Par
     spectators = {name: values_of(located, chunk) for name, located in flat_spectators(bundle).items()}
     with np.errstate(over="ignore", invalid="ignore"):  # some special values are very large
         scores = {name: model.scores_of(x, expressions) for name, model in bundle.models.items()}
+        outputs = {name: model.outputs_of(x) for name, model in bundle.models.items()}
     passed = {
         name: {
             d.name: kept & d.passed(scores[name][:, model.decision_column(i)], spectators)
@@ -174,7 +177,7 @@ def _computed(bundle: Bundle, branches: Columns, members: frozenset[str]) -> Par
         }
         for name, model in bundle.models.items()
     }
-    return ParityEvents(branches, x, kept, scores, passed, spectators, members)
+    return ParityEvents(branches, x, kept, scores, outputs, passed, spectators, members)
 
 
 def _near_thresholds(bundle: Bundle, events: ParityEvents) -> Iterator[NDArray[np.int64]]:

@@ -88,6 +88,7 @@ _ROWS = (
         probability=True,
         exports={
             "header": "pidlab.export.cpp.models:likelihood",
+            "header_outputs": "pidlab.export.cpp.models:likelihood_outputs",
             "onnx": "pidlab.export.onnx.models:likelihood_scores",
         },
         search={"density": "histogram|kernel", "weights": "none|fit"},

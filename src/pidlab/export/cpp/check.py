@@ -99,11 +99,19 @@ def compared(header: Header, file: str, found: Mapping[str, NDArray[np.float64]]
     bundle, worst = header.bundle, 0.0
     largest_difference(f"{file}: the selection", found["pid_selected"], events.selected, 0)
     for name in header.models:
-        scores = np.where(events.selected[:, None], events.scores[name], np.float32(np.nan))
+        both = np.concatenate([events.scores[name], events.outputs[name]], axis=1)
+        scores = np.where(events.selected[:, None], both, np.float32(np.nan))
         model = bundle.models[name]
         columns = {**header.columns_of(name), f"{name}(…)": bundle.recipe.signal}
         limit = _LIMITS.get(model.kind, LIMIT)
-        own = max(largest_difference(f"{file}: {c}", found[c], scores[:, i], limit) for c, i in columns.items())
+        n_own = events.scores[name].shape[1]
+        own = max(
+            largest_difference(f"{file}: {c}", found[c], scores[:, i], limit) for c, i in columns.items() if i < n_own
+        )
+        for column, i in columns.items():
+            if i >= n_own:  # numbers of any size, which are compared in units of themselves
+                size = np.maximum(np.abs(scores[:, i]), 1.0)
+                largest_difference(f"{file}: {column}", found[column] / size, scores[:, i] / size, limit)
         for i, d in enumerate(bundle.decisions[name]):
             differ = found[f"pid_{name}_{d.name}"] != events.passed[name][d.name]
             at = np.float64(d.threshold) if d.flat is None else thresholds_at(d.flat, events.spectators)

@@ -63,8 +63,11 @@ class Header:
         return [s.expression for s in [*(s for _, s in recipe.selection), *scored]]
 
     def columns_of(self, name: str) -> dict[str, int]:
-        """Returns the names of a model's scores in friend trees, and the class of each."""
-        return score_branches(name, self.bundle.models[name])
+        """Returns the names of a model's scores and further numbers in friend trees, and the place of each."""
+        model = self.bundle.models[name]
+        first = n_scores(model) - len(model.output_names)
+        outputs = {f"pid_{name}_{output}": first + i for i, output in enumerate(model.output_names)}
+        return score_branches(name, model) | outputs
 
     def text(self) -> str:
         """Returns the whole header."""
@@ -130,9 +133,11 @@ class Header:
         x = "features(event).data()" if bundle.models[name].fitted else "nullptr"
         nothing = f"detail::nothing<{k}>()"
         template, parameters, filled = arguments(self.members_of(name))
+        further = ", ".join(bundle.models[name].output_names)
+        further = cpp_comment(f", then {further}") if further else ""
         listed, wanted = cpp_comment(", ".join(classes)), cpp_comment(classes[signal])
         text = (
-            f"/// {cpp_comment(name)}: the scores of {listed}; NaN where the event is not selected.\n"
+            f"/// {cpp_comment(name)}: the scores of {listed}{further}; NaN where the event is not selected.\n"
             f"inline std::array<float, {k}> scores_{cpp_name}(const Event& event)\n"
             f"{{\n   return selected(event) ? detail::scores_{cpp_name}(event, {x}) : {nothing};\n}}\n\n"
             f"/// {cpp_comment(name)}: the score of {wanted}; NaN where the event is not selected.\n"

@@ -40,8 +40,8 @@ def model_text(name: str, model: Model, event: EventText) -> str:
     Raises:
         UsageError: the model's type or its expression cannot be written in C++.
     """
-    k = n_scores(model)
-    head = f"inline std::array<float, {k}> scores_{name}("
+    k = _n_own(model)
+    head = f"inline std::array<float, {n_scores(model)}> scores_{name}("
     if not model.fitted:
         return f"{head}const Event& event, const float*)\n{{\n{_expression(model, event)}}}\n"
     if "header" not in MODEL_TYPES[model.kind].exports:
@@ -56,12 +56,41 @@ def model_text(name: str, model: Model, event: EventText) -> str:
         calls = [f"calibrated_{name}({call})" for call in calls]
     if len(calls) > 1:
         calls = [f"mean(std::array<std::array<float, {k}>, {len(calls)}>{{{{{', '.join(calls)}}}}})"]
-    return f"{text}{head}const Event&, const float* x)\n{{\n   return {calls[0]};\n}}\n"
+    answer = calls[0]
+    if m := len(model.output_names):
+        outputs = [f"{fold}_outputs(x)" for fold in folds]
+        text += "".join(_outputs(f"{n}_outputs", f, model.kind) for n, f in zip(folds, model.fitted, strict=True))
+        if len(outputs) > 1:
+            outputs = [f"mean(std::array<std::array<float, {m}>, {len(outputs)}>{{{{{', '.join(outputs)}}}}})"]
+        answer = f"joined({answer}, {outputs[0]})"
+    return f"{text}{head}const Event&, const float* x)\n{{\n   return {answer};\n}}\n"
 
 
 def n_scores(model: Model) -> int:
+    """Returns the number of numbers that `scores_NAME` gives: scores, decisions without a score, further outputs."""
+    return _n_own(model) + len(model.output_names)
+
+
+def _n_own(model: Model) -> int:
     """Returns the number of scores of a model: one for each class, and the decisions of cuts without a score."""
     return len(model.recipe.classes) + len(model.per_point_cuts)
+
+
+def _outputs(name: str, fitted: FoldModel | CategoryModel, kind: str) -> str:
+    """Returns the function `NAME(x)` of the further outputs of a fold model, with categories those of the first."""
+    result = f"std::array<float, {len(fitted.output_names)}>"
+    if isinstance(fitted, CategoryModel):
+        text, lines = "", []
+        for category in fitted.categories:
+            own = f"{name}_in_{category.name}"
+            text += _outputs(own, category.model, kind)
+            lines.append(f"   if (x[{category.column}] > 0) return {own}(x);\n")
+        lines.append(f"   return nothing<{len(fitted.output_names)}>();\n")
+        return f"{text}inline {result} {name}(const float* x)\n{{\n{''.join(lines)}}}\n"
+    write: OutputWriter = imported(MODEL_TYPES[kind].exports["header_outputs"])
+    own = f"   const float own[] = {{{', '.join(f'x[{j}]' for j in fitted.columns)}}};\n"
+    tables, body = write(name, fitted.estimator, "own", len(fitted.columns))
+    return f"{tables}inline {result} {name}(const float* x)\n{{\n{own}{body}}}\n"
 
 
 def _expression(model: Model, event: EventText) -> str:
@@ -102,7 +131,7 @@ def _calibration(name: str, calibration: Calibrator, n: int) -> str:
 
 def _categories(name: str, fitted: CategoryModel, model: Model) -> str:
     """Returns the function `NAME(x)` of the categories of a fold: the calibrated scores of the one that x is in."""
-    n, text, lines = n_scores(model), "", []
+    n, text, lines = _n_own(model), "", []
     for category in fitted.categories:
         own = f"{name}_in_{category.name}"
         text += _fold(own, category.model, model) + _calibration(f"calibrated_{own}", category.calibration, n)
@@ -116,12 +145,8 @@ def _band_columns(name: str, fitted: FoldModel) -> tuple[str, list[str]]:
     text, values, functions = "", [], dict[int, str]()
     for band, output in fitted.band_columns:
         if id(band) not in functions:
-            function = functions[id(band)] = f"{name}_band{len(functions)}"
-            write: OutputWriter = imported(MODEL_TYPES["band"].exports["header_outputs"])
-            own = f"   const float own[] = {{{', '.join(f'x[{j}]' for j in band.columns)}}};\n"
-            tables, body = write(function, band.estimator, "own", len(band.columns))
-            kind = f"std::array<float, {len(band.output_names)}>"
-            text += f"{tables}inline {kind} {function}(const float* x)\n{{\n{own}{body}}}\n"
+            functions[id(band)] = f"{name}_band{len(functions)}"
+            text += _outputs(functions[id(band)], band, "band")
         values.append(f"{functions[id(band)]}(x)[{output}]")
     return text, values
 
@@ -141,7 +166,7 @@ def _fold(name: str, fitted: FoldModel, model: Model) -> str:
     else:
         write: EstimatorWriter = imported(MODEL_TYPES[model.kind].exports["header"])
         own_tables, body = write(name, fitted.estimator, source, d)
-    signature = f"inline std::array<float, {n_scores(model)}> {name}(const float* x)"
+    signature = f"inline std::array<float, {_n_own(model)}> {name}(const float* x)"
     return f"{bands}{tables}{own_tables}{signature}\n{{\n{''.join(lines)}{body}}}\n"
 
 
@@ -165,17 +190,37 @@ def linear(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
 
 def likelihood(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     """Writes a likelihood: the axis, the abundances, and the curves and tables of each detector."""
+    from pidlab.models.likelihood.curves import FINE
+
+    tables, added = _log_likelihoods(name, model, x)
+    tables += table(f"{name}_prior", model.log_prior_) + table(f"{name}_prior_missing", model.log_prior_missing_)
+    body = f"   auto margins = abundances({name}_prior, {name}_prior_missing, at, {FINE});\n"
+    answer = "std::array<double, 1>{{margins[1] - margins[0]}}" if len(model.classes_) == 2 else "margins"
+    return tables, f"{_position(name, model, x)}{body}{added}   return posterior({answer});\n"
+
+
+def likelihood_outputs(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
+    """Writes the log-likelihood of the signal minus that of each other class, without abundances."""
+    k = len(model.classes_)
+    tables, added = _log_likelihoods(name, model, x)
+    signal = int(np.flatnonzero(model.classes_ == model.signal)[0])
+    values = ", ".join(f"single(margins[{signal}] - margins[{i}])" for i in range(k) if i != signal)
+    body = f"   std::array<double, {k}> margins{{}};\n"
+    return tables, f"{_position(name, model, x)}{body}{added}   return {{{{{values}}}}};\n"
+
+
+def _position(name: str, model: Any, x: str) -> str:
+    """Returns the line that finds the place of a candidate on the axis of a likelihood."""
+    position = "0.0" if model.against_ is None else f"position({name}_axis, {x}[{model.against_}])"
+    return f"   const double at = {position};\n"
+
+
+def _log_likelihoods(name: str, model: Any, x: str) -> tuple[str, str]:
+    """Returns the tables of a likelihood's detectors, and the lines that add their logarithms to `margins`."""
     from pidlab.models.likelihood import density
     from pidlab.models.likelihood.curves import FINE
 
-    k = len(model.classes_)
-    tables = table(f"{name}_prior", model.log_prior_) + table(f"{name}_prior_missing", model.log_prior_missing_)
-    position = "0.0"
-    if model.against_ is not None:
-        tables += table(f"{name}_axis", model.axis_)
-        position = f"position({name}_axis, {x}[{model.against_}])"
-    body = f"   const double at = {position};\n"
-    body += f"   auto margins = abundances({name}_prior, {name}_prior_missing, at, {FINE});\n"
+    tables, body = "" if model.against_ is None else table(f"{name}_axis", model.axis_), ""
     options = f"at, {FINE}, {number(density.REACH)}, {number(density.last_node())}"
     for i, detector in enumerate(model.detectors_):
         own = f"{name}_detector{i}"
@@ -183,8 +228,7 @@ def likelihood(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
         tables += "".join(table(f"{own}_{what}", array) for what, array in arrays.items())
         values = ", ".join(f"{x}[{column}]" for column in detector.columns)
         body += f"   add_detector({', '.join(f'{own}_{what}' for what in arrays)}, {options}, {values}, margins);\n"
-    answer = "std::array<double, 1>{{margins[1] - margins[0]}}" if k == 2 else "margins"
-    return tables, f"{body}   return posterior({answer});\n"
+    return tables, body
 
 
 def cuts(name: str, model: Any, x: str, d: int) -> tuple[str, str]:

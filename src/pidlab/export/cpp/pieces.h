@@ -135,6 +135,17 @@ inline std::array<float, Classes> shares(const std::array<double, Classes>& valu
    return result;
 }
 
+/// The numbers of a, and behind them those of b.
+template <std::size_t Scores, std::size_t Outputs>
+inline std::array<float, Scores + Outputs>
+joined(const std::array<float, Scores>& a, const std::array<float, Outputs>& b)
+{
+   std::array<float, Scores + Outputs> result;
+   std::copy(a.begin(), a.end(), result.begin());
+   std::copy(b.begin(), b.end(), result.begin() + Scores);
+   return result;
+}
+
 /// The mean of several models, in single precision.
 template <std::size_t Classes, std::size_t Length>
 inline std::array<float, Classes> mean(const std::array<std::array<float, Classes>, Length>& all)

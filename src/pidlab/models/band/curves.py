@@ -87,15 +87,16 @@ class Basis:
         if like is None:
             like = np.zeros(len(self))
         grid = like.reshape(self.sizes)
-        squares = []
+        squares: list[Array] = []
         for axis, size in enumerate(self.sizes):
             difference = np.diff(np.eye(size), 2, axis=0)
             across = tuple(i for i in range(grid.ndim) if i != axis)
             bends = np.sqrt(np.mean(np.diff(grid, 2, axis=axis) ** 2, axis=across))
-            squares.append(difference.T @ (difference / _local(bends)[:, None] ** 2))
+            squares.append(np.asarray(difference.T @ (difference / _local(bends)[:, None] ** 2), np.float64))
         if len(squares) == 1:
             return squares
-        return [np.kron(squares[0], np.eye(self.sizes[1])), np.kron(np.eye(self.sizes[0]), squares[1])]
+        first, second = (np.eye(size) for size in self.sizes)
+        return [np.asarray(np.kron(a, b), np.float64) for a, b in ((squares[0], second), (first, squares[1]))]
 
     def polynomials(self, coefficients: Array) -> Polynomials:
         """Returns the curve with these coefficients (m,) as piecewise polynomials."""
@@ -242,7 +243,8 @@ class Curves:
         """Returns the standard errors (n,) of `value`."""
         design = self.basis.design(np.asarray(against, np.float64))
         covariance = self.covariance[("mean", "below", "above").index(what)]
-        return np.sqrt(np.maximum(np.einsum("na,ab,nb->n", design, covariance, design, optimize=True), 0))
+        variance = ((design @ covariance) * design).sum(axis=1)
+        return np.asarray(np.sqrt(np.maximum(variance, 0)), np.float64)
 
     def coordinates(self, against: Array) -> tuple[Array, Array]:
         """Returns u and v (n,) of the polynomials at x (n, d); v is 0 for one quantity."""
@@ -280,13 +282,14 @@ class Curves:
             KeyError, TypeError, ValueError: the content is damaged.
         """
         basis = Basis.from_json(content["basis"])
-        arrays = [np.asarray(content[name], np.float64) for name in ("mean", "below", "above", "covariance")]
+        names = ("mean", "below", "above", "covariance")
+        mean, below, above, covariance = arrays = [np.asarray(content[name], np.float64) for name in names]
         m = len(basis)
         if [each.shape for each in arrays] != [(m,), (m,), (m,), (3, m, m)]:
             raise ValueError(f"the coefficients of a curve do not go with its {m} functions")
         if not all(np.isfinite(each).all() for each in arrays) or not float(content["least"]) > 0:
             raise ValueError("a coefficient of a curve is not finite, or the least width is not positive")
-        return cls(basis, *arrays, float(content["least"]), float(content["n"]))
+        return cls(basis, mean, below, above, covariance, float(content["least"]), float(content["n"]))
 
 
 @compiled(nogil=True)

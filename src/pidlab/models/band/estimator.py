@@ -201,7 +201,7 @@ class Band(Classifier):
                 if progress is not None:
                     progress(len(self.curves_) * self.n_groups + len(own), total, {})
             self.curves_ += (tuple(own),)
-        self._fit_probability(x, label, weight)
+        self._fit_probability(np.asarray(x, np.float64), label, weight)
         return self
 
     def _fit_one(

@@ -302,7 +302,7 @@ def _counted(
     n_bins, n_cells = shape
     flat = slot * (n_cells + 1) + column
     sums = (np.bincount(flat, w, n_bins * (n_cells + 1)) for w in (weight, weight**2))
-    first, second = (each.reshape(n_bins, n_cells + 1)[:, :-1] for each in sums)
+    first, second = (np.asarray(each, np.float64).reshape(n_bins, n_cells + 1)[:, :-1] for each in sums)
     return first, second
 
 
@@ -561,10 +561,11 @@ def _improved(
     found = {name: theta[rows] for name, rows in likelihood.slices.items()}
     errors = {name: covariance[likelihood.slices[name], likelihood.slices[name]] for name in names if name in found}
     strengths = {name: likelihood.parameters[name].strengths for name in errors}
-    others = {name: found[name] for name in found if name not in names}
+    nuisances = {name: found[name] for name in found if name not in names}
     if options.core == "symmetric":
         found["above"], errors["above"] = found["below"], errors["below"]
-    return _Band(basis, *(found[k] for k in names), np.stack([errors[k] for k in names]), strengths, others)
+    covariances = np.stack([errors[name] for name in names])
+    return _Band(basis, found["mean"], found["below"], found["above"], covariances, strengths, nuisances)
 
 
 def _solved(information: Array, gradient: Array) -> tuple[Array, Array]:
