@@ -39,7 +39,12 @@ from real_root import needs_root
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-SAMPLES = {"shms.root": ("shms", 4000), "new.root": ("shms", 2000), "nano.root": ("nano", 6000)}
+SAMPLES = {
+    "shms.root": ("shms", 4000),
+    "new.root": ("shms", 2000),
+    "nano.root": ("nano", 6000),
+    "tracks.root": ("tracks", 4000),
+}
 GIVEN = {
     "README.md": "import numpy\ny = numpy.random.default_rng(1).integers(0, 2, 300)\n"
     "X = numpy.random.default_rng(2).normal(y[:, None], 1, (300, 2))\n"
@@ -136,6 +141,34 @@ def test_a_configuration_fits_the_sample_that_it_names(block: Block, samples: Pa
         for source in recipe.inputs([str(samples / str(loaded.config.data.files))], None):
             with Table(source, recipe.per) as table:
                 check_table(recipe, table)
+
+
+RECIPES = [block for block in CONFIGURATIONS if block.page == "experiments.md"]
+
+
+@pytest.fixture(scope="module")
+def all_settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the samples of the recipes, large enough for all five settings of the spectrometer."""
+    folder = tmp_path_factory.mktemp("recipes")
+    simulate("shms", folder / "shms.root", 12_000, 1)
+    simulate("tracks", folder / "tracks.root", 5_000, 1)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda block: block.title)
+def test_a_recipe_of_an_experiment_runs_and_its_table_shows_its_models(recipe: Block, all_settings: Path) -> None:
+    path = all_settings / recipe.title
+    path.write_text(replaced(recipe.text, {one: other for one, other in QUICK.items() if one in recipe.text}))
+    loaded = load_config(path, BRIEF)
+    trained = {name: model.type for name, model in loaded.config.models.items()}
+    done = analyse(loaded, Resources("cpu", 1), Watcher())
+    assert set(done.results.models) == set(trained)
+    for name, model in done.results.models.items():
+        assert trained[name] == "expression" or model.samples["test"].auc.value > 0.5, name
+    after = (DOCS / recipe.page).read_text(encoding="utf-8").partition(recipe.text)[2]
+    shown = re.findall(r"^\| `(\w+)` \|", after.partition("\n## ")[0], re.MULTILINE)
+    assert list(dict.fromkeys(shown)) == list(trained)
 
 
 @pytest.mark.parametrize("line", COMMANDS)
