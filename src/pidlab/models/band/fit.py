@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from pidlab.models.band.curves import Array, Basis, Curves, power_basis, spline_basis
+from pidlab.models.band.curves import SPLINE_DEGREE, Array, Basis, Curves, power_basis, spline_basis
 from pidlab.models.band.density import N_BACKGROUNDS, background_cells, core_cells, tail_cells
 from pidlab.models.band.shapes import BandSample, ShapeOptions
 
@@ -43,7 +43,7 @@ def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
     if distinct < _FEWEST or np.ptp(np.quantile(sample.y, [0.1, 0.9])) == 0:
         return _constant(sample, n)
     basis = _basis(sample, options, n)
-    band = _first_band(sample, basis)
+    band = _first_band(sample, basis) if len(basis.knots) < 2 else _from_one_quantity(sample, basis, options)
     step = -(-len(sample.y) // _FIRST_EVENTS)
     thinned = BandSample(
         sample.x[::step], sample.y[::step], sample.weight[::step], tuple(_thinned(*each) for each in sample.others)
@@ -52,6 +52,18 @@ def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
     for events, n_iterations in ((thinned, 8), (thinned, 6), (sample, 6), (sample, 25)):
         band = _improved(events, others, basis, band, options, n_iterations)
     return band.curves(n)
+
+
+def _from_one_quantity(sample: BandSample, basis: Basis, options: ShapeOptions) -> _Band:
+    """Returns the band in the first of two quantities, constant in the second."""
+    others = tuple((x[:, :1], y, weight) for x, y, weight in sample.others)
+    one = fit_curves(BandSample(sample.x[:, :1], sample.y, sample.weight, others), options)
+    line = Basis(basis.low[:1], basis.high[:1], basis.knots[:1])
+    t = basis.knots[0]
+    places = np.array([t[i + 1 : i + SPLINE_DEGREE + 1].mean() for i in range(basis.sizes[0])])[:, None]
+    fits = np.linalg.pinv(line.design(places))  # the line through the curve at each function's place
+    curves = [np.repeat(fits @ one.value(name, places), basis.sizes[1]) for name in ("mean", "below", "above")]
+    return _Band(basis, curves[0], curves[1], curves[2], np.zeros((3, len(basis), len(basis))))
 
 
 def effective(weight: Array) -> float:
@@ -90,7 +102,8 @@ def _basis(sample: BandSample, options: ShapeOptions, n: float) -> Basis:
         return power_basis(sample.x, options.shape, options.degree)
     if sample.x.shape[1] == 1:
         return spline_basis(sample.x, [int(np.clip(n / 40, 5, 28))])
-    return spline_basis(sample.x, [int(np.clip(np.sqrt(n / 40), 4, 12)), int(np.clip(np.sqrt(n / 40), 4, 8))])
+    # the first quantity, on which variables depend most, has more functions
+    return spline_basis(sample.x, [int(np.clip(n / 100, 5, 14)), int(np.clip(n / 500, 4, 8))])
 
 
 @dataclass(slots=True)
@@ -128,7 +141,7 @@ def _first_band(sample: BandSample, basis: Basis) -> _Band:
     shares = (40,) if x.shape[1] == 1 else (10, 6)
     fewest = 60 if x.shape[1] == 1 else 40
     most = max(int(len(y) / fewest), 1)
-    sizes = (min(shares[0], most),) if len(shares) == 1 else tuple(int(np.clip(np.sqrt(most), 1, s)) for s in shares)
+    sizes = (min(shares[0], most),) if len(shares) == 1 else (min(most, 24), int(np.clip(most / 24, 1, 6)))
     slot, n_slots = _slots(x, sizes)
     centers, values, widths, counts = [], [], [], []
     order = np.lexsort((y, slot))
@@ -255,8 +268,7 @@ def _binned(sample: BandSample, rough: Sequence[Curves], band: _Band) -> _Binned
     if d == 1:
         sizes: tuple[int, ...] = (int(np.clip(n / 80, 4, 90)),)
     else:
-        side = np.sqrt(n / 50)
-        sizes = (int(np.clip(side, 3, 20)), int(np.clip(side, 3, 10)))
+        sizes = (int(np.clip(n / 60, 4, 30)), int(np.clip(n / 1000, 3, 8)))
     inner = [_inner_edges(sample.x[:, j], size) for j, size in enumerate(sizes)]
     n_bins = int(np.prod(sizes))
     edges = np.linspace(-_WINDOW, _WINDOW, _N_CELLS + 1)
