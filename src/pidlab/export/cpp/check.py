@@ -104,14 +104,9 @@ def compared(header: Header, file: str, found: Mapping[str, NDArray[np.float64]]
         model = bundle.models[name]
         columns = {**header.columns_of(name), f"{name}(…)": bundle.recipe.signal}
         limit = _LIMITS.get(model.kind, LIMIT)
+        differences = {c: largest_difference(f"{file}: {c}", found[c], scores[:, i], limit) for c, i in columns.items()}
         n_own = events.scores[name].shape[1]
-        own = max(
-            largest_difference(f"{file}: {c}", found[c], scores[:, i], limit) for c, i in columns.items() if i < n_own
-        )
-        for column, i in columns.items():
-            if i >= n_own:  # numbers of any size, which are compared in units of themselves
-                size = np.maximum(np.abs(scores[:, i]), 1.0)
-                largest_difference(f"{file}: {column}", found[column] / size, scores[:, i] / size, limit)
+        own = max(difference for c, difference in differences.items() if columns[c] < n_own)
         for i, d in enumerate(bundle.decisions[name]):
             differ = found[f"pid_{name}_{d.name}"] != events.passed[name][d.name]
             at = np.float64(d.threshold) if d.flat is None else thresholds_at(d.flat, events.spectators)
