@@ -381,10 +381,10 @@ def test_networks_of_folds_that_train_together_are_those_that_train_alone(sample
     fold = fold_of(events.event, 3, loaded.config.split.seed)
     watched = is_validation(events.event, 0.15, loaded.config.split.seed)
     pairs = [(events.take((fold != i) & ~watched), events.take((fold != i) & watched)) for i in range(3)]
-    given = loaded.config.models["mlp"], loaded.config, Resources("cpu", 1), None
-    together = fit_parts(given[0], pairs, *given[1:])
+    given = recipe, Resources("cpu", 1), None
+    together = fit_parts("mlp", loaded.config.models["mlp"], pairs, *given)
     for model, pair in zip(together, pairs, strict=True):
-        (alone,) = fit_parts(given[0], [pair], *given[1:])
+        (alone,) = fit_parts("mlp", loaded.config.models["mlp"], [pair], *given)
         np.testing.assert_allclose(model.scores(events.x), alone.scores(events.x), rtol=1e-4, atol=0)
 
 

@@ -382,3 +382,18 @@ def test_a_sentence_says_what_the_working_points_have_on_test():
     where = "mlp beats cuts at eff90 (compared at 90 %, on test it has 96.3 % with cuts, 89.9 % with mlp): "
     assert sentence(found).startswith(where)
     assert "compared at" not in sentence(dataclasses.replace(found, exact=False))
+
+
+def test_a_model_without_a_score_for_most_candidates_is_compared_at_the_same_efficiency():
+    """It is right where it has a score, and at 90 % of the signal it has to take candidates without one at random."""
+
+    def seldom(sample):
+        scores = both_features(sample)
+        scores[sample.event % 3 > 0] = np.nan
+        return scores
+
+    samples = three_samples(4000, np.random.default_rng(3))
+    found = compared(samples, {"all": both_features, "seldom": seldom})["all", "seldom"].working_points[0]
+    # Of the two thirds without a score 85 % pass, whatever they are.
+    assert found.delta_misid.value == pytest.approx(2 / 3 * 0.85, abs=0.15)
+    assert found.winner == "all"

@@ -109,3 +109,11 @@ def test_a_model_alone_keeps_the_band_that_its_feature_is_from() -> None:
     content = {"features": FEATURES, "models": dict(MODELS)}
     only_models(content, ["bdt"])
     assert list(content["models"]) == ["ecal", "bdt"]
+
+
+def test_the_band_of_a_feature_is_one_for_all_categories_also_where_its_variable_is_missing(tmp_path: Path) -> None:
+    models = {**MODELS, "by": {"type": "fisher", "by": {"with": "eop == eop", "without": "eop != eop"}}}
+    pidlab.run(configuration(tmp_path, models=models), tmp_path / "run", figures="none")
+    fold = tmp_path / "run" / "models" / "by" / "fold0"
+    bands = [(fold / f"category_{name}" / "band0" / "band.json").read_bytes() for name in ("with", "without")]
+    assert bands[0] == bands[1] == (tmp_path / "run" / "models" / "ecal" / "fold0" / "band.json").read_bytes()

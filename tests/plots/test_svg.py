@@ -18,13 +18,17 @@ from chromium import Page
 from matplotlib.path import Path
 from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
+from test_band_figures import _results as banded
 from test_flat import ONE, measured
 from test_quality_output import results_of
 
+from band_values import band_values
 from example_results import example
 from explored_sample import explored
 from pidlab.config.schema import Flat
+from pidlab.evaluate.polygons import polygon_results
 from pidlab.evaluate.results import Results
+from pidlab.expressions import Polygon
 from pidlab.plots import gallery, recording, style
 from pidlab.plots.sheets.sheet import Sheet
 
@@ -39,10 +43,21 @@ def flat_points(name: str, spectators: list[Flat]) -> Results:
     return dataclasses.replace(example(), models={name: model}, comparisons=(), robustness={})
 
 
+def with_a_polygon(results: Results) -> Results:
+    """The results of a run with a polygon on two axes of its test sample."""
+    rng = np.random.default_rng(1)
+    _, sample = band_values(n=4000)
+    sample = dataclasses.replace(sample, axes={"x": rng.standard_normal(4000), "y": rng.standard_normal(4000)})
+    hole = Polygon("hole", "x", "y", ((-1.0, -1.0), (1.0, -0.5), (0.5, 1.0), (-1.0, -1.0)))
+    return dataclasses.replace(results, polygons=polygon_results(sample, [hole], {}))
+
+
 def samples() -> list[Results]:
-    """Results of three classes, what only measured models have, of four classes, and of flat points."""
+    """Results of three classes, what only measured models have, of four classes, of bands and polygons, and of flat
+    points."""
     return [
-        explored(example(("electron", "pion", "kaon"))), results_of(2), results_of(4), flat_points("flat", ONE),
+        explored(example(("electron", "pion", "kaon"))), results_of(2), results_of(4), with_a_polygon(banded((1, 2))),
+        flat_points("flat", ONE),
         flat_points("flat2", [Flat(x="P.p", bins=6, y="angle", y_bins=4)]),
     ]  # fmt: skip
 

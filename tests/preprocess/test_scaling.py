@@ -15,6 +15,7 @@ from scipy import stats
 from evaluate_samples import sample_of
 from pidlab.config.load import check_config
 from pidlab.models.inputs import prepare
+from pidlab.models.registry import Resources
 from pidlab.preprocess import scaling_lines
 from pidlab.preprocess.scaling import Method, Scaler, fit_scaler
 
@@ -92,7 +93,7 @@ def test_the_compiled_line_is_that_of_numpy_to_the_bit(knots: list[float], x: li
 @pytest.mark.parametrize("method", METHODS[1:])
 def test_rows_without_weight_in_training_move_no_scale(method: Method, policy: str, tmp_path: Path) -> None:
     content = {
-        "data": {"files": "a.root"}, "classes": {"s": "y == 0", "b": "y == 1"}, "features": ["x"],
+        "data": {"files": "a.root"}, "classes": {"s": "y == 0", "b": "y == 1"}, "features": ["f0"],
         "models": {"fisher": {"type": "fisher"}}, "scaling": method, "negative_weights": policy,
     }  # fmt: skip
     config = check_config(content, {}, tmp_path / "a.yaml").config
@@ -102,6 +103,7 @@ def test_rows_without_weight_in_training_move_no_scale(method: Method, policy: s
     x[:200] += 1e4
     x[0] = np.nan
     whole = sample_of(y, x=x, weight=weight)
-    spec = config.models["fisher"]
-    found, expected = (prepare(spec, s, s, config).scaler for s in (whole, whole.take(weight > 0)))
+    spec, resources = config.models["fisher"], Resources("cpu")
+    samples = (whole, whole.take(weight > 0))
+    found, expected = (prepare("fisher", spec, s, s, config, resources).scaler for s in samples)
     assert found.to_json() == expected.to_json()

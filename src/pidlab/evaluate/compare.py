@@ -155,7 +155,11 @@ def _compared(
 
 
 def _at_point(point: WorkingPoint, test: Score, threshold: Score, samples: _Samples, *, fixed: bool) -> _Decision:
-    """Returns the decision at the efficiency of a working point; flat points and fixed cuts are taken unchanged."""
+    """Returns the decision at the efficiency of a working point; flat points and fixed cuts are taken unchanged.
+
+    Candidates without a score are the last to pass. Where the others are too few for the efficiency, some of them pass
+    at random, as on the last edge of the ROC curve, so that both models of a pair keep the same share of the signal.
+    """
     score, cut = decided_by(point, test, samples.test)
     edge = Crossing(cut, cut, 1.0)
     if samples.threshold_sample is None:
@@ -163,8 +167,16 @@ def _at_point(point: WorkingPoint, test: Score, threshold: Score, samples: _Samp
     own = decided_by(point, threshold, samples.threshold_sample)[0]
     if not fixed and point.flat is None:
         rows = samples.threshold_sample.is_signal
-        edge = crossing(own[rows], samples.threshold_sample.weight[rows], point.target, cut)
+        weight = samples.threshold_sample.weight[rows]
+        score, own = _last(score), _last(own)
+        reached = float(weight[passes(own[rows], cut)].sum()) >= point.target * float(weight.sum()) * (1 - 1e-12)
+        edge = crossing(own[rows], weight, point.target, cut if reached else None)
     return _decide(score, own, edge, point.target, samples, fixed=fixed)
+
+
+def _last(score: Score) -> Score:
+    """Returns the scores (n,), with a number below those of any model for candidates without a score."""
+    return np.where(np.isnan(score), np.float32(-1e38), score)  # thresholds lie below it, and float32 holds them
 
 
 def _decide(

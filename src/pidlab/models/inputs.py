@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,23 +52,23 @@ def prepare(
     config: Config,
     resources: Resources,
     *,
+    bands: Mapping[str, FoldModel] | None = None,
     fills_missing: bool = False,
 ) -> TrainingInputs:
     """Returns what the model `name` with the section `spec` trains on; `validation` may be empty.
 
-    Bands whose numbers of sigmas are features are fitted on `train` alone. With `fills_missing`, missing values are
-    filled even if the features are not scaled.
+    Bands whose numbers of sigmas are features are fitted on `train` alone, unless `bands` holds them. With
+    `fills_missing`, missing values are filled even if the features are not scaled.
 
     Raises:
         ModelError: a class has no positive weight, or a band cannot be fitted.
     """
     train, validation = trainable(train, config), trainable(validation, config)
-    own = own_column_names(config, name)
-    chosen = own or getattr(spec, "features", None) or [f.name for f in config.feature_list] + [*config.band_features]
-    plain = tuple(each for each in chosen if own or each not in config.band_features)
+    plain, from_bands = _columns_read(name, spec, config)
     columns = tuple(train.features.index(each) for each in plain)
-    from_bands = [each for each in chosen if each not in plain]
-    band_columns = _fitted_bands(from_bands, train, validation, config, resources)
+    if bands is None:
+        bands = fitted_bands(name, spec, train, validation, config, resources)
+    band_columns = tuple(_band_column(each, bands, config) for each in from_bands)
     x, x_validation = (_read(sample, columns, band_columns) for sample in (train, validation))
     weight, scaler = training_weights(train, config, spec), None
     scaled = getattr(spec, "scaled", MODEL_TYPES[spec.type].scaled)
@@ -87,26 +88,42 @@ def _read(sample: Sample, columns: tuple[int, ...], band_columns: tuple[BandColu
     return np.column_stack([x, *(band.outputs(sample.x)[:, j] for band, j in band_columns)]) if band_columns else x
 
 
-def _fitted_bands(
-    names: list[str], train: Sample, validation: Sample, config: Config, resources: Resources
-) -> tuple[BandColumn, ...]:
-    """Returns the features of these names, which are numbers of sigmas, with their bands fitted on `train`."""
+def _columns_read(name: str, spec: TrainableSpec, config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the names of the columns that a model reads, and of its features that are numbers of sigmas."""
+    if own := own_column_names(config, name):
+        return own, ()
+    chosen = getattr(spec, "features", None) or [f.name for f in config.feature_list] + [*config.band_features]
+    from_bands = tuple(each for each in chosen if each in config.band_features)
+    return tuple(each for each in chosen if each not in from_bands), from_bands
+
+
+def fitted_bands(
+    name: str, spec: TrainableSpec, train: Sample, validation: Sample, config: Config, resources: Resources
+) -> dict[str, FoldModel]:
+    """Returns the bands whose numbers of sigmas the model `name` reads, fitted on `train`.
+
+    Raises:
+        ModelError: a band cannot be fitted.
+    """
     fitted: dict[str, FoldModel] = {}
-    columns = []
-    for name in names:
-        feature = config.band_features[name]
-        band, spec = str(feature.band), config.models[str(feature.band)]
-        assert isinstance(spec, TrainableSpec)
+    for each in _columns_read(name, spec, config)[1]:
+        band = config.band_features[each].band
+        own = config.models[band]
+        assert isinstance(own, TrainableSpec)
         if band not in fitted:
-            inputs = prepare(band, spec, train, validation, config, resources)
-            estimator: Any = build_estimator(
-                spec, inputs.names, train.signal, config.seed, resources, classes=train.classes
-            )
+            inputs = prepare(band, own, train, validation, config, resources)
+            estimator: Any = build_estimator(own, inputs.names, train.signal, config.seed, resources)
             estimator.fit(inputs.x, inputs.y, inputs.weight, validation=inputs.validation)
             fitted[band] = FoldModel(inputs.columns, None, estimator)
-        variables = [text for place, text in spec.own_columns().items() if place[0] == "variables"]
-        columns.append(BandColumn(fitted[band], variables.index(feature.variable) if feature.variable else 0))
-    return tuple(columns)
+    return fitted
+
+
+def _band_column(name: str, bands: Mapping[str, FoldModel], config: Config) -> BandColumn:
+    """Returns the feature of this name, which is a number of sigmas of one of `bands`."""
+    feature = config.band_features[name]
+    own = config.models[feature.band].own_columns()
+    variables = [text for place, text in own.items() if place[0] == "variables"]
+    return BandColumn(bands[feature.band], variables.index(feature.variable) if feature.variable else 0)
 
 
 def training_weights(sample: Sample, config: Config, spec: AnyModel) -> NDArray[np.float64]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from pidlab.models.categories import CategoryModel, fitted_category
 from pidlab.models.external.loading import open_model, takes_missing
 from pidlab.models.external.notes import notes_of
 from pidlab.models.fold import FoldModel
-from pidlab.models.inputs import TrainingInputs, prepare, trainable, training_weights
+from pidlab.models.inputs import TrainingInputs, fitted_bands, prepare, trainable, training_weights
 from pidlab.models.model import Model
 from pidlab.models.registry import MODEL_TYPES, Resources, build_estimator
 from pidlab.preprocess.recipe import Recipe
@@ -86,16 +86,21 @@ def fit_parts(
     """
     pairs, config = list(parts), recipe.loaded.config
     if not spec.categories:
-        return fit_pairs(name, spec, pairs, config, resources, progress)
+        return fit_pairs(name, spec, [_Pair(*pair) for pair in pairs], config, resources, progress)
     texts = [text for text, _ in recipe.conditions]
     columns = [len(recipe.features) + texts.index(text) for text in spec.categories.values()]
-    within = [tuple(each.take(each.x[:, j] > 0) for each in pair) for pair in pairs for j in columns]
-    for number, (train, _) in enumerate(within):
+    within: list[_Pair] = []
+    for pair in pairs:  # a band whose numbers of sigmas are features is one for all categories
+        bands = fitted_bands(name, spec, *pair, config, resources)
+        for j in columns:
+            train, validation = (each.take(each.x[:, j] > 0) for each in pair)
+            within.append(_Pair(train, validation, bands))
+    for number, (train, _, _) in enumerate(within):
         if len(np.unique(train.y)) < len(train.classes):
             missing = next(c for i, c in enumerate(train.classes) if i not in train.y)
             category = list(spec.categories)[number % len(columns)]
             raise ModelError(f"the category {category!r} has no training event of the class {missing!r}")
-    fitted = iter(fit_pairs(name, spec, [(a, b) for a, b in within], config, resources, progress))
+    fitted = iter(fit_pairs(name, spec, within, config, resources, progress))
     probability = MODEL_TYPES[spec.type].probability
     found = []
     for train, validation in pairs:
@@ -113,26 +118,34 @@ def fit_parts(
     return tuple(found)
 
 
+class _Pair(NamedTuple):
+    """What one model is trained on, and the bands whose numbers of sigmas it reads; None: `train` decides them."""
+
+    train: Sample
+    validation: Sample
+    bands: Mapping[str, FoldModel] | None = None
+
+
 def fit_pairs(
     name: str,
     spec: TrainableSpec,
-    pairs: Sequence[tuple[Sample, Sample]],
+    pairs: Sequence[_Pair],
     config: Config,
     resources: Resources,
     progress: Progress | None,
 ) -> tuple[FoldModel, ...]:
     """Trains one model on each (train, validation) pair; the networks of several pairs are trained together."""
     if len(pairs) == 1 or not isinstance(spec, MlpModel):
-        return tuple(fit(name, spec, *pair, config, resources, progress) for pair in pairs)
-    inputs = [prepare(name, spec, *pair, config, resources) for pair in pairs]
+        return tuple(fit(name, spec, pair, config, resources, progress) for pair in pairs)
+    inputs = [prepare(name, spec, a, b, config, resources, bands=bands) for a, b, bands in pairs]
     if len({each.x.shape[1] for each in inputs}) > 1:  # a feature is missing in some of the pairs only
-        return tuple(fit(name, spec, *pair, config, resources, progress) for pair in pairs)
+        return tuple(fit(name, spec, pair, config, resources, progress) for pair in pairs)
     tables = [(t.x, t.y, t.weight) for each in inputs for t in (each, each.validation) if t is not None]
     ends = np.cumsum([len(y) for _, y, _ in tables]).tolist()
     rows = iter(np.arange(first, last) for first, last in zip([0, *ends], ends, strict=False))
     folds = [(next(rows), None if each.validation is None else next(rows)) for each in inputs]
     x, y, weight = (np.concatenate(arrays) for arrays in zip(*tables, strict=True))
-    network: Any = build_estimator(spec, inputs[0].names, pairs[0][0].signal, config.seed, resources)
+    network: Any = build_estimator(spec, inputs[0].names, pairs[0].train.signal, config.seed, resources)
     trained = network.fit_folds(x, y, weight, folds=folds, progress=progress)
     return tuple(_fold_model(spec, *pair) for pair in zip(inputs, trained, strict=True))
 
@@ -140,18 +153,17 @@ def fit_pairs(
 def fit(
     name: str,
     spec: TrainableSpec,
-    train: Sample,
-    validation: Sample,
+    pair: _Pair,
     config: Config,
     resources: Resources,
     progress: Progress | None,
 ) -> FoldModel:
-    """Trains one model on `train`; `validation`, which may be empty, decides when to stop.
+    """Trains one model; its validation sample, which may be empty, decides when to stop.
 
     Args:
         name: the model.
         spec: its section.
-        train, validation: the samples.
+        pair: the samples.
         config: the configuration.
         resources: what training may use, with the estimator if it was given as an object.
         progress: is told of the progress.
@@ -159,7 +171,8 @@ def fit(
     fills_missing, given = False, resources.objects.get(name)
     if isinstance(spec, SklearnModel):
         fills_missing = not (given.takes_missing if given else takes_missing(spec, resources.allow_import))
-    inputs = prepare(name, spec, train, validation, config, resources, fills_missing=fills_missing)
+    train, validation, bands = pair
+    inputs = prepare(name, spec, train, validation, config, resources, bands=bands, fills_missing=fills_missing)
     targets = config.evaluate.working_points
     estimator: Any = build_estimator(
         spec, inputs.names, train.signal, config.seed, resources, targets, given, train.classes
