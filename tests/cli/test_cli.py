@@ -234,8 +234,7 @@ def test_forced_ascii_gives_no_traceback_and_nothing_but_ascii(tmp_path: Path, p
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     for words, code in {
         "run a.yaml -o run --figures none": 0, "run wrong.yaml": 2, "inspect a.root --ranges": 0, "init a.root": 0,
-        "plot run": 0,
-        "export run --format cuts -o cuts": 0, "compare run run": 2,
+        "plot run": 0, "export run --format cuts -o cuts": 0, "compare run run": 2,
     }.items():  # fmt: skip
         done = pidlab(*words.split(), env=environment)
         assert done.returncode == code, done.stderr
