@@ -117,3 +117,13 @@ def test_the_band_of_a_feature_is_one_for_all_categories_also_where_its_variable
     fold = tmp_path / "run" / "models" / "by" / "fold0"
     bands = [(fold / f"category_{name}" / "band0" / "band.json").read_bytes() for name in ("with", "without")]
     assert bands[0] == bands[1] == (tmp_path / "run" / "models" / "ecal" / "fold0" / "band.json").read_bytes()
+
+
+def test_a_model_may_read_numbers_of_sigmas_alone(tmp_path: Path) -> None:
+    models = {**MODELS, "box": {"type": "cuts", "features": ["nsigma_e"]}}
+    pidlab.run(configuration(tmp_path, models=models), tmp_path / "run", figures="none")
+    result = pidlab.load(tmp_path / "run").result
+    assert all(each.largest_difference <= 1e-5 for each in result.export("onnx", tmp_path / "onnx"))
+    assert all(each.largest_difference <= 1e-5 for each in result.export("header", tmp_path / "header"))
+    result.export("cuts", tmp_path / "cuts")
+    assert [path.name for path in (tmp_path / "cuts").iterdir()] == ["ecal.txt"]  # a number of sigmas is no branch

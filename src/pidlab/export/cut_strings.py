@@ -29,7 +29,7 @@ from pidlab.expressions.grammar import CUTG
 from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.expressions.polygons import root_expression
 from pidlab.expressions.tokens import MAX_LENGTH
-from pidlab.models.categories import Category, CategoryModel
+from pidlab.models.categories import Category, CategoryModel, parts_of
 from pidlab.models.fold import FoldModel
 from pidlab.preprocess.features import missing_values
 from pidlab.preprocess.recipe import Recipe
@@ -88,6 +88,7 @@ def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, word
     """Returns the cut string of one working point; None if the model is no cut."""
     recipe, model = bundle.recipe, bundle.models[name]
     is_cut = model.kind in ("cuts", "band") and len(model.fitted) == 1 and model.calibration is None
+    is_cut = is_cut and not any(part.band_columns for part in parts_of(model.fitted[0]))
     fitted = model.fitted[0] if is_cut and decision.flat is None else None
     if model.fixed_cut:
         terms = [words.operand(recipe.expression_models[name].expression.text)]

@@ -176,10 +176,12 @@ class FoldModel:
         content = read_json(path)
         try:
             columns, scaler = tuple(content["columns"]), content["scaler"]
-            if not columns or any(type(column) is not int for column in columns) or len(set(columns)) < len(columns):
-                raise ValueError("the features are damaged")
-            fitted_scaler = None if scaler is None else Scaler.from_json(scaler)
             places = [(int(band), int(output)) for band, output in content.get("bands", [])]
+            if any(type(column) is not int for column in columns) or len(set(columns)) < len(columns):
+                raise ValueError("the features are damaged")
+            if not columns and not places:
+                raise ValueError("it names no feature")
+            fitted_scaler = None if scaler is None else Scaler.from_json(scaler)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: does not say what the model reads ({error}); make the run again") from error
         bands = {i: cls.load(directory / f"band{i}", "band") for i in sorted({i for i, _ in places})}

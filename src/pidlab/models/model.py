@@ -191,7 +191,7 @@ class Model:
         if len(self.fitted) != 1:
             return ""
         fitted = self.fitted[0]
-        if not isinstance(fitted, FoldModel) or not isinstance(fitted.estimator, HasBoxes):
+        if not isinstance(fitted, FoldModel) or not isinstance(fitted.estimator, HasBoxes) or fitted.band_columns:
             return ""
         cuts = fitted.estimator
         box = cuts.box(self.per_point_cuts[number][1]) if self.per_point_cuts else cuts.threshold_box(threshold)

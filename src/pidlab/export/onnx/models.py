@@ -54,10 +54,11 @@ def fitted_scores(graph: GraphBuilder, fitted: FoldModel, kind: str, n_features:
     """
     finite = graph.add("Less", graph.add("Abs", graph.features), _number(np.inf))
     features = x = graph.add("Where", finite, graph.features, _number(np.nan))  # as pidlab reads a feature
-    if fitted.columns != tuple(range(n_features)):
+    if fitted.columns and fitted.columns != tuple(range(n_features)):
         x = graph.add("Gather", x, np.array(fitted.columns, np.int64), axis=1)
     if fitted.band_columns:
-        x = graph.add("Concat", x, *(_sigmas(graph, features, column) for column in fitted.band_columns), axis=1)
+        sigmas = [_sigmas(graph, features, column) for column in fitted.band_columns]
+        x = graph.add("Concat", *([x] if fitted.columns else []), *sigmas, axis=1)
     write: ScoreWriter = imported(MODEL_TYPES[kind].exports["onnx"])
     return write(graph, scaled(graph, x, fitted.scaler) if fitted.scaler else x, fitted.estimator)
 
