@@ -200,3 +200,20 @@ def test_vector_scaling_finds_the_factor_and_the_offsets() -> None:
     assert found.scale == pytest.approx(0.7, abs=0.02)
     assert found.offsets == pytest.approx([0.5, 0.0, -0.5], abs=0.03)
     assert found.apply(np.exp(log_p)) == pytest.approx(true, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        ("p", r"models\.m\.by: must be categories, not 'p'; write a condition for each"),
+        ({"x": "a", "bins": 4}, r"models\.m\.by\.bins: must be a list of edges, not 4"),
+        ({"x": "a", "edges": [0, 1]}, r"models\.m\.by\.edges: unknown key; known: bins, x"),
+        ({"x": "a", "bins": [1, 0]}, r"models\.m\.by\.bins: bin edges must rise"),
+        ({"low": "a < 0"}, r"models\.m\.by: has one category only"),
+        ({"low": "a < ", "high": "a > 0"}, r"models\.m\.by\.low: "),
+    ],
+)
+def test_what_is_no_category_is_told_with_what_to_write(by: Any, message: str) -> None:
+    table, y = candidates(100)
+    with pytest.raises(ConfigError, match=message):
+        pidlab.compare(table, y, models={"m": {"type": "fisher", "by": by}}, features=["a", "b"])

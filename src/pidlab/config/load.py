@@ -307,7 +307,7 @@ def _category_disagreements(name: str, model: AnyModel) -> Iterator[tuple[KeyPat
     if isinstance(model, TrainedModel) and isinstance(model.by, CategoryBins):
         if any(high <= low for low, high in itertools.pairwise(model.by.bins)):
             yield (*key, "bins"), "bin edges must rise"
-    elif len(model.categories) == 1:
+    elif len(model.categories) == 1 and "x" not in model.categories:  # of bins whose edges are wrong
         yield key, "has one category only; name two or more, or leave it out"
     if isinstance(model, CutsModel) and model.categories and not model.nested:
         yield key, "needs nested: true; the boxes of all categories become one chain by their scores"

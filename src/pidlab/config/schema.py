@@ -140,6 +140,18 @@ class CategoryBins(Section):
     bins: Edges = Field(description="rising edges; a bin holds its lower edge and not its upper one")
 
 
+def _kind_of_categories(value: Any) -> str:
+    """Returns the tag of categories; a list of edges tells bins also where their key is misspelt."""
+    is_bins = isinstance(value, dict) and ("bins" in value or any(isinstance(v, list) for v in value.values()))
+    return "by bins" if is_bins or isinstance(value, CategoryBins) else "by condition"
+
+
+Categories = Annotated[
+    Annotated[dict[Name, Expression], Tag("by condition")] | Annotated[CategoryBins, Tag("by bins")],
+    Discriminator(_kind_of_categories),
+]
+
+
 class AnyModel(Section):
     """What every section of a model can be asked."""
 
@@ -177,7 +189,7 @@ class AnyModel(Section):
 class TrainedModel(AnyModel):
     """What models that a run trains have in common."""
 
-    by: dict[Name, Expression] | CategoryBins | None = Field(
+    by: Categories | None = Field(
         None,
         description="a model of its own for each category: name to condition, or {x: p, bins: [0.5, 1, 2]}; "
         "their scores become one, calibrated on validation",
@@ -370,7 +382,7 @@ class BandModel(TrainedModel):
     against: Expression | Annotated[list[Expression], Field(min_length=1, max_length=20)] = Field(
         description="one or two quantities that the band follows, such as the momentum; more with shape: network"
     )
-    by: Expression | dict[Name, Expression] | CategoryBins | None = Field(  # type: ignore[assignment]
+    by: Expression | Categories | None = Field(  # type: ignore[assignment]
         None,
         description="an integer branch, such as a sector: a band of its own for each value; or categories, as for "
         "every trained model",

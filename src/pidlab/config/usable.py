@@ -206,6 +206,13 @@ def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
     if kind == "string_pattern_mismatch":
         return "a name must be letters, digits and underscores, and not start with a digit"
     value = error["input"]
+    if path[0] == "models" and path[-1] == "by" and isinstance(value, str | list):
+        return (
+            f'must be categories, not {value!r}; write a condition for each, such as {{low: "p < 1", high: "p >= 1"}}, '
+            "or bins: {x: p, bins: [0.5, 1, 2]}"
+        )
+    if path[-2:] == ("by", "bins") and isinstance(value, int | float):
+        return f"must be a list of edges, not {value!r}; write for example [0.5, 1, 2]"
     if path == ("classes",) and kind in ("dict_type", "too_short"):
         return 'name two classes or more, each by an expression, such as electron: "species == 0", or by its files'
     if kind in ("too_short", "list_type", "dict_type") and path in _EMPTY and not (kind == "list_type" and value):
@@ -302,12 +309,12 @@ def _object_of(node: dict[str, Any], whole: dict[str, Any], value: Any) -> dict[
     members = [_resolved(each, whole) for member in members for each in member.get("oneOf", [member])]
     kind = "array" if isinstance(value, list) else "object"
     fitting = [member for member in members if member.get("type") == kind]
-    if fitting and isinstance(value, dict):  # the section of which all is there that it needs, then most of its keys
+    if fitting and isinstance(value, dict):  # the section that has most of the keys, and lacks the fewest
         return max(
             fitting,
             key=lambda member: (
-                value.keys() >= set(member.get("required", [])),
                 len(value.keys() & member.get("properties", {}).keys()),
+                -len(set(member.get("required", [])) - value.keys()),
             ),
         )
     return fitting[0] if fitting else node
