@@ -186,7 +186,8 @@ def test_with_nothing_to_compile_it_the_header_says_so(
     monkeypatch.setattr(cpp_check.importlib.util, "find_spec", lambda name: None)
     exported = export(load_bundle(two, ["cuts"]), two, "header", [], tmp_path / "out")[0]
     assert (exported.path.exists(), exported.note) == (True, "not checked: no C++ compiler")
-    entry = next(e for e in json.loads((two / "manifest.json").read_text())["exports"] if e["models"] == ["cuts"])
+    noted = json.loads((two / "manifest.json").read_text())["exports"]
+    entry = next(e for e in noted if (e["format"], e["models"]) == ("header", ["cuts"]))
     assert (entry["largest_difference"], entry["note"]) == (None, "not checked: no C++ compiler")
 
 
