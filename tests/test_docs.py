@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import html
 import importlib.util
 import json
@@ -209,6 +210,7 @@ def test_the_code_of_a_page_runs(page: str, finished: Path, monkeypatch: pytest.
     monkeypatch.setattr(sys, "path", [*sys.path])
     exec(compile(code_of(page), page, "exec"), {"__name__": "__main__"})
     pyplot.close("all")
+    gc.collect()  # a page may leave files open, which would be told in another test otherwise
     sys.modules.pop("attach", None)  # which the page on Python imports from a folder of its own
 
 

@@ -176,7 +176,7 @@ def test_ctrl_c_in_applying_keeps_what_is_finished_and_the_same_command_goes_on(
     tmp_path: Path, forest: Path, pidlab: Run, jobs: str
 ) -> None:
     write_tree(tmp_path / "small.root", sample(2000))
-    write_tree(tmp_path / "large.root", sample(200_000, seed=2))
+    write_tree(tmp_path / "large.root", sample(600_000, seed=2))
     out = tmp_path / "out"
     words = ("apply", str(forest), "small.root", "large.root", "-o", "out", "--jobs", jobs)
     done = stopped(tmp_path, lambda: bool([*out.glob(".large_pid.root.*.part")]), *words)
