@@ -57,8 +57,8 @@ def test_bdt_and_network_reach_the_exact_likelihood_ratio(tmp_path: Path) -> Non
     ("file", "trees", "least", "seeds"),
     [
         ("tmva_class_example/inputdata_regression.root", ("TreeS", "TreeB"), 0.924, (1,)),
-        # on 5,000 test events the AUC is .006 uncertain: a single split, the first, is as likely below as above
-        ("tmva_higgs/Higgs_data.root", ("sig_tree", "bkg_tree"), 0.795, (1, 2, 3, 4)),
+        # on 5,000 test events the AUC is .006 uncertain, so that a single split may lie below
+        ("tmva_higgs/Higgs_data.root", ("sig_tree", "bkg_tree"), 0.795, (1, 2)),
     ],
 )
 def test_real_tables_need_no_tuning(
