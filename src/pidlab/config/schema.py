@@ -382,7 +382,7 @@ class BandModel(TrainedModel):
     against: Expression | Annotated[list[Expression], Field(min_length=1, max_length=20)] = Field(
         description="one or two quantities that the band follows, such as the momentum; more with shape: network"
     )
-    by: Expression | Categories | None = Field(  # type: ignore[assignment]
+    by: Expression | Categories | None = Field(  # type: ignore[assignment]  # a band takes an integer branch too
         None,
         description="an integer branch, such as a sector: a band of its own for each value; or categories, as for "
         "every trained model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from pidlab.errors import ModelError
+from pidlab.errors import ModelError, nearest
 from pidlab.models.missing import MissingValues, with_names
 from pidlab.sample import FloatArray, IntArray
 
@@ -156,3 +156,31 @@ def training_data(
     if len(model.classes_) < 2:
         raise TrainingDataError(f"{len(model.classes_)} class is left to train on; two classes or more are needed")
     return X, label.astype(np.int64), weight / weight.mean()
+
+
+def choice(model: str, option: str, value: object, known: Iterable[str]) -> str:
+    """Returns the value of an option, which must be one of the known words.
+
+    Raises:
+        ModelError: it is none of them; the message begins with the type of the `model`.
+    """
+    known = tuple(known)
+    if value not in known:
+        what = f"{model}: {option} is {value!r}"
+        raise ModelError(f"{what}; {nearest(str(value), known)} It is one of {', '.join(known)}")
+    return str(value)
+
+
+def signal_index(model: str, signal: object, classes: NDArray[Any]) -> int:
+    """Returns the index of the signal among the classes (k,); None stands for the last one.
+
+    Raises:
+        ModelError: it is no class; the message begins with the type of the `model`.
+    """
+    if signal is None:
+        return len(classes) - 1
+    found = np.flatnonzero(classes == signal)
+    if not len(found):
+        known = [str(c) for c in classes]
+        raise ModelError(f"{model}: signal is {signal!r}, which is no class; {nearest(str(signal), known)}")
+    return int(found[0])

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.config.schema import sigma_names, sigma_point
 from pidlab.errors import ModelError, nearest
+from pidlab.evaluate.intervals import effective_number
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models.band.curves import Array
@@ -26,7 +27,15 @@ from pidlab.models.band.shapes import (
     curves_from_json,
     fit_shape,
 )
-from pidlab.models.base import Classifier, Progress, TrainingDataError, ValidationSet, training_data
+from pidlab.models.base import (
+    Classifier,
+    Progress,
+    TrainingDataError,
+    ValidationSet,
+    choice,
+    signal_index,
+    training_data,
+)
 from pidlab.models.missing import with_names
 from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
@@ -115,8 +124,8 @@ class Band(Classifier):
         Raises:
             ModelError: the names do not go with the columns, or an option is none of its values.
         """
-        _one_of("shape", self.shape, SHAPES)
-        _one_of("core", self.core, ("symmetric", "asymmetric"))
+        choice("band", "shape", self.shape, SHAPES)
+        choice("band", "core", self.core, ("symmetric", "asymmetric"))
         behind = self.n_against + (self.by is not None)
         stated = _texts(self.variables)
         if self.variables is None and n_columns > behind:
@@ -139,7 +148,7 @@ class Band(Classifier):
         for name, side in sides.items():
             if name not in stated:
                 raise ModelError(f"band: sides speaks of a variable {name!r}; {nearest(str(name), stated)}")
-            _one_of(f"sides[{name}]", side, ("low", "high", "both"))
+            choice("band", f"sides[{name}]", side, ("low", "high", "both"))
         self.sides_ = tuple(sides.get(name, "both") for name in stated)
 
     def _parts(self, X: FloatArray) -> tuple[Array, Array, Array | None]:
@@ -169,7 +178,7 @@ class Band(Classifier):
         """
         x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
         self._read_columns(x.shape[1])
-        self._signal_index = self._find_signal()
+        self._signal_index = signal_index("band", self.signal, self.classes_)
         self.history_: dict[str, list[float]] = {}
         self._notes: list[str] = []
         values, against, by = self._parts(x)
@@ -187,7 +196,7 @@ class Band(Classifier):
             own: list[BandCurves] = []
             for group in self.groups_:
                 rows = usable & (groups == group)
-                n = _effective(weight[rows & is_signal])
+                n = effective_number(weight[rows & is_signal])
                 if n < _FEWEST and self.n_groups > 1:
                     if whole is None:
                         whole = self._fit_one(name, usable, values[:, j], against, label, weight, options, watched)
@@ -372,16 +381,6 @@ class Band(Classifier):
         rest = (1 - signal)[:, None] * self._shares
         return np.insert(rest, self._signal_index, signal, axis=1)
 
-    def _find_signal(self) -> int:
-        """Returns the index of the signal in `classes_`."""
-        if self.signal is None:
-            return len(self.classes_) - 1
-        found = np.flatnonzero(self.classes_ == self.signal)
-        if len(found) == 0:
-            known = [str(c) for c in self.classes_]
-            raise ModelError(f"band: signal is {self.signal!r}, which is no class; {nearest(str(self.signal), known)}")
-        return int(found[0])
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
@@ -468,16 +467,6 @@ _SIDES = {"low": "below", "high": "above"}
 def _texts(value: Sequence[str] | str | None) -> list[str]:
     """Returns the texts of an option that is one text, several or none."""
     return [] if value is None else [value] if isinstance(value, str) else list(value)
-
-
-def _one_of(option: str, value: object, known: Any) -> None:
-    if value not in known:
-        raise ModelError(f"band: {option} is {value!r}; {nearest(str(value), known)} It is one of {', '.join(known)}")
-
-
-def _effective(weight: Array) -> float:
-    """Returns the effective number (Σw)² / Σw² of events with these weights."""
-    return float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) else 0.0
 
 
 def _logistic_line(distance: Array, is_signal: NDArray[np.bool_], weight: Array, prior: float) -> tuple[float, float]:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from pidlab.evaluate.intervals import effective_number
 from pidlab.models.band.curves import SPLINE_DEGREE, Array, Basis, Curves, power_basis, spline_basis
 from pidlab.models.band.density import N_BACKGROUNDS, background_cells, core_cells, tail_cells
 from pidlab.models.band.shapes import BandSample, ShapeOptions
@@ -38,7 +39,7 @@ _SHORTEST = 0.4  # share of the events in a shortest interval: more than a conta
 
 def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
     """Returns the curves of the shape of `options` that are fitted to a sample."""
-    n = effective(sample.weight)
+    n = effective_number(sample.weight)
     distinct = n if len(sample.y) > 100 * _FEWEST else len(np.unique(sample.y))  # which weights do not change
     if distinct < _FEWEST or np.ptp(np.quantile(sample.y, [0.1, 0.9])) == 0:
         return _constant(sample, n)
@@ -64,11 +65,6 @@ def _from_one_quantity(sample: BandSample, basis: Basis, options: ShapeOptions) 
     fits = np.linalg.pinv(line.design(places))  # the line through the curve at each function's place
     curves = [np.repeat(fits @ one.value(name, places), basis.sizes[1]) for name in ("mean", "below", "above")]
     return _Band(basis, curves[0], curves[1], curves[2], np.zeros((3, len(basis), len(basis))))
-
-
-def effective(weight: Array) -> float:
-    """Returns the effective number (Σw)² / Σw² of events with these weights."""
-    return float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) else 0.0
 
 
 def _thinned(x: Array, y: Array, weight: Array) -> tuple[Array, Array, Array]:
@@ -251,7 +247,7 @@ class _Binned:
 def _rough_band(events: tuple[Array, Array, Array]) -> Curves:
     """Returns a rough band of another class."""
     x, y, weight = events
-    n = effective(weight)
+    n = effective_number(weight)
     if len(np.unique(y[:1000])) < _FEWEST:
         return _constant(BandSample(x, y, weight, ()), n)
     sizes = [int(np.clip(n / 100, 5, 15))] if x.shape[1] == 1 else [5, 5]
@@ -263,7 +259,7 @@ def _binned(sample: BandSample, rough: Sequence[Curves], band: _Band) -> _Binned
     """Returns the counts about a band."""
     middle = 0.5 * (band.below + band.above)  # one unit on both sides, as the density takes it
     curves = _Band(band.basis, band.mean, middle, middle, band.covariance).curves(1.0)
-    n = effective(sample.weight)
+    n = effective_number(sample.weight)
     d = sample.x.shape[1]
     if d == 1:
         sizes: tuple[int, ...] = (int(np.clip(n / 80, 4, 90)),)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pidlab.evaluate.intervals import effective_number
 from pidlab.models.band.curves import Array
-from pidlab.models.band.fit import effective, fit_curves
+from pidlab.models.band.fit import fit_curves
 from pidlab.models.band.shapes import BandSample, ShapeOptions
 from pidlab.models.mlp.regression import GaussianRegression
 
@@ -71,4 +72,4 @@ def fit_network(sample: BandSample, options: ShapeOptions) -> NetworkCurves:
 
     regression = GaussianRegression(seed=options.seed, device="cpu")  # a network this small is faster there
     regression.fit(sample.x, sample.y, sample.weight, validation=sample.validation, start=start)
-    return NetworkCurves(regression, effective(sample.weight))
+    return NetworkCurves(regression, effective_number(sample.weight))

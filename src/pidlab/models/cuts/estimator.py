@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from pidlab.errors import ModelError, nearest
+from pidlab.errors import ModelError
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.jsonfile import read_json, write_json
-from pidlab.models.base import Classifier, Progress, ValidationSet
+from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.grid import Allowed, Array, BinnedColumns, Counter, Grid
 from pidlab.models.cuts.nesting import best_per_target, nested_chain, nesting_points
-from pidlab.models.cuts.options import allowed_windows, by_name, choice, labels, scan
+from pidlab.models.cuts.options import allowed_windows, by_name, labels, scan
 from pidlab.models.cuts.search import (
     Archive,
     BoxScan,
@@ -117,10 +117,10 @@ class Cuts(Classifier):
         X, y = validate_data(self, with_names(X), y, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         self.classes_, index = labels(y, weight)
-        self._signal_index = self._find_signal()
+        self._signal_index = signal_index("cuts", self.signal, self.classes_)
         allowed = allowed_windows(self._names(), self.sides, self.ranges, self.min_width)
         wanted = scan(self.efficiencies)
-        choice("search", self.search, _SEARCHES)
+        choice("cuts", "search", self.search, _SEARCHES)
         self.history_ = {"background": []}
         X, index, weight = X[weight > 0], index[weight > 0], weight[weight > 0]
         found = {
@@ -241,16 +241,6 @@ class Cuts(Classifier):
     def cut_string(self, efficiency: float, names: Sequence[str] | None = None) -> str:
         """Returns the box of this signal efficiency as a ROOT cut string; `names` are d branches or expressions."""
         return self.box(efficiency).cut_string(self._names() if names is None else names)
-
-    def _find_signal(self) -> int:
-        """The index of the signal in `classes_`."""
-        if self.signal is None:
-            return len(self.classes_) - 1
-        found = np.flatnonzero(self.classes_ == self.signal)
-        if len(found) == 0:
-            known = [str(c) for c in self.classes_]
-            raise ModelError(f"cuts: signal is {self.signal!r}, which is no class; {nearest(str(self.signal), known)}")
-        return int(found[0])
 
     def _names(self) -> list[str]:
         """Returns d names: `feature_names`, those of a data frame, or x0, x1, …"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -11,25 +11,13 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 
 from pidlab.errors import ModelError, nearest
-from pidlab.models.base import TrainingDataError
+from pidlab.models.base import TrainingDataError, choice
 from pidlab.models.cuts.grid import Allowed, Array, Side
 from pidlab.models.cuts.search import BoxScan
 from pidlab.sample import IntArray
 
 # every 0.2 % of the signal, every 0.05 % where the cuts are loose and the background changes fast
 SCAN = np.round(np.concatenate([np.arange(0.30, 0.95, 0.002), np.arange(0.95, 0.9995, 0.0005)]), 4)
-
-
-def choice(option: str, value: object, known: Iterable[str]) -> str:
-    """Returns `value`, which must be one of the known words.
-
-    Raises:
-        ModelError: the value of this option is none of them.
-    """
-    known = tuple(known)
-    if value not in known:
-        raise ModelError(f"cuts: {option} is {value!r}; {nearest(str(value), known)} It is one of {', '.join(known)}")
-    return str(value)
 
 
 def allowed_windows(
@@ -44,7 +32,7 @@ def allowed_windows(
         ModelError: a key is not a feature, or a value is not a side, range or width.
     """
     side = {
-        k: cast("Side", choice(f"sides[{names[k]}]", v, get_args(Side)))
+        k: cast("Side", choice("cuts", f"sides[{names[k]}]", v, get_args(Side)))
         for k, v in _by_index("sides", names, sides).items()
     }
     span = {k: _range(names[k], v) for k, v in _by_index("ranges", names, ranges).items()}

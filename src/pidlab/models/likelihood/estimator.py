@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError, nearest
 from pidlab.jsonfile import read_json, write_json
-from pidlab.models.base import Classifier, Progress, ValidationSet, training_data
+from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index, training_data
 from pidlab.models.likelihood.curves import FINE, axis_nodes, located
 from pidlab.models.likelihood.detectors import DetectorDensity, as_events, fit_detector
 from pidlab.models.likelihood.priors import add_priors, log_priors
@@ -130,12 +130,8 @@ class Likelihood(Classifier):
         """
         found, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
         x = np.asarray(found, np.float64)
-        for option, value, known in (
-            ("weights", self.weights, ("none", "fit")),
-            ("density", self.density, ("histogram", "kernel")),
-        ):
-            if value not in known:
-                raise ModelError(f"likelihood: {option} is {value!r}; {nearest(str(value), list(known))}")
+        choice("likelihood", "weights", self.weights, ("none", "fit"))
+        choice("likelihood", "density", self.density, ("histogram", "kernel"))
         with one_thread():  # the matrices are so small that several threads would only wait for each other
             self._fit(x, label, weight, _repeats(sample_weight), validation, progress)
         self.history_ = {}
@@ -153,7 +149,7 @@ class Likelihood(Classifier):
         """Sets all that is fitted; `repeats` is what `_repeats` returned."""
         counts, scale = repeats
         weight = weight * scale
-        self._signal_index = self._find_signal()
+        self._signal_index = signal_index("likelihood", self.signal, self.classes_)
         columns, against = self._columns()
         shape = self._set_axis(x, label, weight, against, counts=counts)
         place = self._places(x, against)
@@ -331,17 +327,6 @@ class Likelihood(Classifier):
         if len(names) != len(self.classes_):
             raise ModelError(f"likelihood: class_names has {len(names)} names for {len(self.classes_)} classes")
         return names
-
-    def _find_signal(self) -> int:
-        if self.signal is None:
-            return len(self.classes_) - 1
-        found = np.flatnonzero(self.classes_ == self.signal)
-        if len(found) == 0:
-            known = [str(c) for c in self.classes_]
-            raise ModelError(
-                f"likelihood: signal is {self.signal!r}, which is no class; {nearest(str(self.signal), known)}"
-            )
-        return int(found[0])
 
     def _columns(self) -> tuple[dict[str, tuple[int, ...]], int | None]:
         """Returns the columns of each detector, and that of `against`."""
