@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import pidlab
 from conftest import write_tree
 from pidlab.apply import apply
-from pidlab.errors import ConfigError, ModelError
+from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.models.calibration import fit_ranks, fit_vector
 from pidlab.pipeline.result import Result, read_result
 from pidlab.progress import Watcher
@@ -217,3 +217,22 @@ def test_what_is_no_category_is_told_with_what_to_write(by: Any, message: str) -
     table, y = candidates(100)
     with pytest.raises(ConfigError, match=message):
         pidlab.compare(table, y, models={"m": {"type": "fisher", "by": by}}, features=["a", "b"])
+
+
+def test_boxes_in_so_many_bins_that_no_string_holds_them_are_told_with_the_way_out(tmp_path: Path) -> None:
+    table, y = candidates(6_000, seed=5)
+    table["p"] = np.random.default_rng(1).uniform(0, 60, len(y))
+    models = {
+        "boxes": {"type": "cuts", "by": {"x": "p * (1 + 0 * p) * (1 + 0 * p) * (1 + 0 * p)", "bins": list(range(61))}}
+    }
+    result = pidlab.compare(table, y, models=models, features=["a", "b"], spectators=["p"], evaluate=PLAIN)
+    result.save(tmp_path / "run", figures="none")
+    with pytest.raises(UsageError, match=r"at most 10,000 characters\); export it with --format header"):
+        result.export("cuts", tmp_path / "cuts")
+
+
+def test_sigmas_are_no_points_of_the_probability_of_categories() -> None:
+    table, y = candidates(100)
+    band = {"type": "band", "variables": "a", "against": "b", "sigma": 3, "by": BY_TOF}
+    with pytest.raises(ConfigError, match=r"models\.m\.sigma: a number of sigmas is no threshold of the probability"):
+        pidlab.compare(table, y, models={"m": band}, features=["a", "b"])

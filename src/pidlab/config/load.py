@@ -309,6 +309,9 @@ def _category_disagreements(name: str, model: AnyModel) -> Iterator[tuple[KeyPat
             yield (*key, "bins"), "bin edges must rise"
     elif len(model.categories) == 1 and "x" not in model.categories:  # of bins whose edges are wrong
         yield key, "has one category only; name two or more, or leave it out"
+    if model.categories and model.point_names():
+        what = "a number of sigmas is no threshold of the probability that categories have in common"
+        yield ("models", name, "sigma"), f"{what}; leave it out, or the categories (by)"
     if isinstance(model, CutsModel) and model.categories and not model.nested:
         yield key, "needs nested: true; the boxes of all categories become one chain by their scores"
     if isinstance(model, SklearnModel) and model.categories and model.object:

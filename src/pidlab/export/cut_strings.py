@@ -54,7 +54,8 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         other = next(name for name in models if not strings[name])
         raise UsageError(
             f"{run}: models.{other} is no cut that a string can hold (types expression, cuts, and band if its shape "
-            "is a formula, without folds and calibration); export it with --format header"
+            f"is a formula, without folds and calibration, of at most {MAX_LENGTH:,} characters); "
+            "export it with --format header"
         )
     return [each for name in wanted for each in _written(name, strings[name], named[name], output, events)]
 
@@ -72,7 +73,7 @@ def cut_strings(
         text = _cut_string(bundle, name, number, decision, alone)
         if text is not None and _is_too_long(text):
             text = _cut_string(bundle, name, number, decision, _Words(bundle, f"pid_{name}", named, single))
-        if text is not None:
+        if text is not None and len(text) <= MAX_LENGTH:
             yield decision.name, text
 
 
