@@ -18,6 +18,7 @@ from pidlab.apply import apply
 from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.models.calibration import fit_ranks, fit_vector
 from pidlab.pipeline.result import Result, read_result
+from pidlab.plots.gallery import catalogue
 from pidlab.progress import Watcher
 from pidlab.read import Source
 from pidlab.runs.bundle import load_bundle
@@ -236,3 +237,11 @@ def test_sigmas_are_no_points_of_the_probability_of_categories() -> None:
     band = {"type": "band", "variables": "a", "against": "b", "sigma": 3, "by": BY_TOF}
     with pytest.raises(ConfigError, match=r"models\.m\.sigma: a number of sigmas is no threshold of the probability"):
         pidlab.compare(table, y, models={"m": band}, features=["a", "b"])
+
+
+def test_a_run_with_categories_has_all_figures_of_its_other_models(tmp_path: Path) -> None:
+    table, y = candidates(1_500)
+    models = {"bdt": {"type": "bdt", "n_estimators": 5}, "by": {"type": "bdt", "n_estimators": 5, "by": BY_TOF}}
+    result = pidlab.compare(table, y, models=models, features=["a", "b"], evaluate={"robustness": None})
+    drawn = [name for name, sheet in catalogue(result.results).items() if sheet.numbers is None or sheet.numbers()]
+    assert {"contributions_bdt", "contributions_by"} <= set(drawn), drawn

@@ -55,7 +55,8 @@ def explained(
     table = None
     if found is not None:
         parts, some = found
-        table = Explained(some.features, some.y.astype(np.int64), rounded(some.x), rounded(parts))
+        values = some.x[:, : len(some.features)]  # without the conditions of categories
+        table = Explained(some.features, some.y.astype(np.int64), rounded(values), rounded(parts))
     return measure_importance(score, sample, result, seed=seed, contributions=found), table
 
 
