@@ -32,6 +32,8 @@ MODELS = {
 def measure(name: str, n: int) -> None:
     """Trains one model on 0.64 n events, validates on 0.11 n, scores all n, and prints what it took."""
     from pidlab.config.load import check_config
+    from pidlab.models.categories import CategoryModel
+    from pidlab.models.fold import FoldModel
     from pidlab.models.registry import Resources
     from pidlab.models.training import fit_parts
     from pidlab.preprocess.recipe import compile_recipe
@@ -63,7 +65,7 @@ def measure(name: str, n: int) -> None:
         rows = slice(first, last)
         return replace(whole, x=whole.x[rows], y=whole.y[rows], weight=whole.weight[rows])
 
-    def fitted(whole: Sample, n: int):
+    def fitted(whole: Sample, n: int) -> FoldModel | CategoryModel:
         pair = part(whole, 0, int(0.64 * n)), part(whole, int(0.64 * n), int(0.75 * n))
         return fit_parts(name, config.models[name], [pair], recipe, Resources("cpu", 1), None)[0]
 
