@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from pidlab.errors import ModelError, nearest
-from pidlab.models.matrix import BLOCK_ROWS, LazyMatrix, Matrix, slices
+from pidlab.models.matrix import LazyMatrix, Matrix, slices
 from pidlab.models.missing import MissingValues, with_names
 from pidlab.sample import FloatArray, IntArray
 
@@ -168,9 +168,9 @@ class TrainingRows:
     def __len__(self) -> int:
         return len(self.label)
 
-    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[tuple[FloatArray, IntArray, NDArray[np.float64]]]:
-        """Yields the features, labels and weights of `size` rows at a time; the mean of all weights is 1."""
-        for rows in slices(len(self), size):
+    def blocks(self) -> Iterator[tuple[FloatArray, IntArray, NDArray[np.float64]]]:
+        """Yields the features, labels and weights of a block at a time; the mean of all weights is 1."""
+        for rows in slices(len(self)):
             yield self.x[rows], self.label[rows], self.weight[rows] / self.mean_weight
 
 

@@ -15,7 +15,7 @@ from pidlab.config.schema import AnyModel, Config, TrainableSpec
 from pidlab.errors import ModelError
 from pidlab.models.base import ValidationSet
 from pidlab.models.fold import BandColumn, FoldModel, read_columns
-from pidlab.models.matrix import BLOCK_ROWS, LazyMatrix, Matrix, slices
+from pidlab.models.matrix import LazyMatrix, Matrix, needs_blocks, slices
 from pidlab.models.registry import MODEL_TYPES, Resources, build_estimator
 from pidlab.preprocess.scaling import Scaler, fit_scaler
 from pidlab.sample import IntArray, Sample
@@ -30,7 +30,7 @@ class TrainingInputs:
         band_columns: the numbers of sigmas that it reads after them.
         names: names of all these.
         scaler: scales them and fills missing values; None if they are used in their own units.
-        x: (n, d) of them, scaled: made when it is read if the sample has more than `BLOCK_ROWS` candidates.
+        x: (n, d) of them, scaled: made when it is read if the sample is larger than one block.
         y: (n,) classes.
         weight: (n,) weights, never negative.
         validation: None if a class is missing in the validation sample.
@@ -90,7 +90,7 @@ def _matrix(
     """Returns (n, d) what a model reads of a sample."""
     n_columns = len(columns) + len(band_columns) + (len(scaler.indicators) if scaler else 0)
     read = partial(read_columns, columns=columns, band_columns=band_columns, scaler=scaler)
-    return LazyMatrix(sample.x, read, n_columns) if len(sample) > BLOCK_ROWS else read(sample.x)
+    return LazyMatrix(sample.x, read, n_columns) if needs_blocks(len(sample)) else read(sample.x)
 
 
 def _columns_read(name: str, spec: TrainableSpec, config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -143,8 +143,7 @@ def training_weights(sample: Sample, config: Config, spec: AnyModel) -> NDArray[
     weight = np.abs(sample.weight) if config.negative_weights == "abs" else np.maximum(sample.weight, 0)
     abundances = abundances_of(spec, config)
     if abundances != "sample":
-        k = len(sample.classes)
-        sums = np.sum([np.bincount(sample.y[rows], weight[rows], k) for rows in slices(len(weight))], axis=0)
+        sums = np.bincount(sample.y, weights=weight, minlength=len(sample.classes))
         if not (sums > 0).all():
             empty = sample.classes[int(np.argmin(sums))]
             raise ModelError(f"the class {empty!r} has no positive weight to train on; check data.weight")

@@ -75,8 +75,14 @@ class LazyMatrix:
 Matrix = FloatArray | LazyMatrix
 
 
-def slices(n: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
-    """Yields the slices of n rows in blocks of `size`, the last one shorter; one empty slice if n is 0."""
+def needs_blocks(n: int) -> bool:
+    """Returns whether n rows are more than one block."""
+    return n > BLOCK_ROWS
+
+
+def slices(n: int, size: int | None = None) -> Iterator[slice]:
+    """Yields the slices of n rows in blocks of `size`, or of `BLOCK_ROWS`, the last shorter; an empty one if n is 0."""
+    size = size or BLOCK_ROWS
     for first in range(0, max(n, 1), size):
         yield slice(first, min(first + size, n))
 
@@ -88,7 +94,7 @@ def column_of(x: Matrix, j: int) -> FloatArray:
 
 def in_blocks(function: Callable[[slice], NDArray[np.float32]], n: int) -> NDArray[np.float32]:
     """Returns the (n, m) numbers that `function` gives for the rows of a slice, computed block by block."""
-    if n <= BLOCK_ROWS:
+    if not needs_blocks(n):
         return function(slice(0, n))
     whole: NDArray[np.float32] | None = None
     for rows in slices(n):
