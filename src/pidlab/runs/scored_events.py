@@ -52,7 +52,7 @@ class ScoredEvents:
 def write_events(run: Path, scored: ScoredEvents) -> None:
     """Write `events.safetensors` into the folder of a run."""
     sample = scored.sample
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "event": sample.event,
         "class": sample.y.astype(np.int16),
         "weight": sample.weight,
