@@ -43,14 +43,23 @@ class Scaler:
         n, d = x.shape
         scaled = np.empty((n, d + len(self.indicators)), np.float32)
         for j in range(d):
-            column = x[:, j].astype(np.float64)
-            missing = np.isnan(column)
-            if missing.any():
-                column[missing] = self.fill[j]
-            self._line(j, column, scaled[:, j])
+            self._scale(j, x[:, j], scaled[:, j])
         for i, j in enumerate(self.indicators):
             scaled[:, d + i] = np.isnan(x[:, j])
         return scaled
+
+    def column(self, j: int, values: FloatArray) -> NDArray[np.float32]:
+        """Returns feature number j scaled, (n,) as `transform` gives it, of its values (n,)."""
+        scaled = np.empty(len(values), np.float32)
+        self._scale(j, values, scaled)
+        return scaled
+
+    def _scale(self, j: int, values: FloatArray, out: NDArray[np.float32]) -> None:
+        column = values.astype(np.float64)
+        missing = np.isnan(column)
+        if missing.any():
+            column[missing] = self.fill[j]
+        self._line(j, column, out)
 
     def _line(self, j: int, column: NDArray[np.float64], out: NDArray[np.float32]) -> None:
         knots, values = self.knots[j], self.values[j]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,7 @@ from pidlab.models.bdt.settings import check_parameters, feature_index, monotone
 from pidlab.models.link import posterior
 from pidlab.models.matrix import LazyMatrix
 from pidlab.models.missing import with_names
-from pidlab.models.threads import allowed_threads
+from pidlab.models.threads import allowed_threads, free_cores, usable_cores
 from pidlab.process import interrupt_later
 from pidlab.sample import FloatArray
 
@@ -73,7 +72,8 @@ class BDT(Classifier):
             `monotone_constraints` may be {feature name or index: -1, 0 or 1} or one number for each feature.
         feature_names: d names for `monotone_constraints` and `interaction_constraints`.
         seed: of row and column sampling.
-        n_jobs: number of threads; None: all cores of this process, in training at most one for each 2,000,000 values.
+        n_jobs: number of threads; None: all cores of this process, in training those that no other process keeps busy
+            when it begins, and at most one for each 2,000,000 values.
         device: auto, cpu, cuda or cuda:N for training; scoring uses the CPU.
 
     Attributes:
@@ -183,7 +183,7 @@ class BDT(Classifier):
             "subsample": self.subsample,
             "colsample_bynode": self.colsample_bynode,
             "seed": self.seed,
-            "nthread": self.n_jobs or min(self._n_threads(), 1 + n * self.n_features_in_ // _VALUES_A_THREAD),
+            "nthread": self.n_jobs or self._n_free(n),
             "device": training_device(self.device),
             "verbosity": 0,
             **({"num_class": n_classes} if n_classes > 2 else {}),
@@ -192,7 +192,12 @@ class BDT(Classifier):
 
     def _n_threads(self) -> int:
         """Returns the threads for each call of xgboost, whose default is what torch set for the whole process."""
-        return self.n_jobs or len(os.sched_getaffinity(0))
+        return self.n_jobs or usable_cores()
+
+    def _n_free(self, n: int) -> int:
+        """Returns the threads for training on n events: of the free cores as many as the sample is worth."""
+        most = 1 + n * self.n_features_in_ // _VALUES_A_THREAD
+        return most if most == 1 else min(free_cores(), most)
 
     @interrupt_later()  # xgboost reads the data in a callback, and an exception there corrupts its memory
     def _matrix(

@@ -35,6 +35,7 @@ from pidlab.models.mlp.losses import LOSSES, probabilities, weighted_auc
 from pidlab.models.mlp.network import DenseNetwork, as_dense, folded_layers, forward
 from pidlab.models.mlp.optimizers import FusedAdam, learning_rates, make_optimizer
 from pidlab.models.mlp.streamed import StreamedTable, pieces_of
+from pidlab.models.threads import usable_cores
 
 MemberPruner = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]
 """Called after each epoch as `pruner(done, total, validation AUC)`, with NaN for members that no longer train; returns
@@ -93,11 +94,13 @@ def fast_products(device: torch.device, widest: int) -> Iterator[None]:
 
 @contextmanager
 def quiet_torch(widest: int) -> Iterator[None]:
-    """Switch torch to inference mode, and to one thread for small networks, inside this block."""
+    """Switch torch to inference mode, and to one thread for small networks, inside this block.
+
+    Wide ones take the cores that the process may use, busy or not: their number decides the last bits of products.
+    """
     threads = torch.get_num_threads()
     try:
-        if widest < WIDE:
-            torch.set_num_threads(1)
+        torch.set_num_threads(1 if widest < WIDE else min(threads, usable_cores()))
         with torch.inference_mode():
             yield
     finally:
