@@ -81,7 +81,23 @@ def test_trees_are_the_same_to_the_last_bit_whatever_the_blocks(k: int) -> None:
         watched = ValidationSet(lazy(validation.x), validation.y, validation.weight)
         found = BDT(**given).fit(lazy(x), y, weight, validation=watched)
     assert found.booster_.save_raw("json") == whole.booster_.save_raw("json")
-    assert found.history_ == whole.history_
+    assert found.history_["validation_loss"] == whole.history_["validation_loss"]
+    np.testing.assert_allclose(found.history_["loss"], whole.history_["loss"], rtol=1e-6)  # of single precision
+
+
+def test_training_stops_at_the_same_round_whatever_the_blocks() -> None:
+    x, y, weight = data(3000)
+    told: dict[str, list[Any]] = {"whole": [], "found": []}
+    validation = ValidationSet(*data(500, seed=2))
+    given = {"n_estimators": 300, "early_stopping_rounds": 5, "learning_rate": 0.3, "n_jobs": 1, "device": "cpu"}
+    models = {}
+    for name, size in (("whole", 10_000), ("found", 700)):
+        with blocks_of(size):
+            report = lambda done, total, numbers, name=name: told[name].append(sorted(numbers))  # noqa: E731
+            models[name] = BDT(**given).fit(x, y, weight, validation=validation, progress=report)
+    assert models["found"].best_iteration_ == models["whole"].best_iteration_ < 290
+    assert [len(values) for values in models["found"].history_.values()] == [len(models["whole"].history_["loss"])] * 2
+    assert told["found"][0] == told["whole"][0] == ["loss", "validation_loss"]
 
 
 def test_cuts_are_the_same_whatever_the_blocks() -> None:

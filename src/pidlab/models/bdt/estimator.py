@@ -29,7 +29,7 @@ from pidlab.models.base import (
 from pidlab.models.bdt.forest import Forest, check_trees, read_forest, shallow_nodes
 from pidlab.models.bdt.settings import check_parameters, feature_index, monotone_signs, reason_of, training_device
 from pidlab.models.link import posterior
-from pidlab.models.matrix import LazyMatrix
+from pidlab.models.matrix import LazyMatrix, needs_blocks, slices
 from pidlab.models.missing import with_names
 from pidlab.models.threads import allowed_threads, free_cores, usable_cores
 from pidlab.process import interrupt_later
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from pidlab.models.bdt.leaf_tables import LeafTables
 
+_LOSS_BLOCK = 1 << 16  # events whose margins and losses stay in the cache
 _CHUNK = 50_000  # rows that inplace_predict scores fastest
 # Threads wait for each other in a loop after each level of each tree. On small samples they gain little by sharing the
 # work, and if another process uses the core they lose a factor of ten: with 15,000 x 10 values, 100 rounds and two busy
@@ -137,7 +138,8 @@ class BDT(Classifier):
         settings = self._settings(len(rows))
         try:
             train = self._matrix(rows, settings, None)
-            samples = [(train, "")]
+            own_loss = _keeps_loss(settings) and needs_blocks(len(rows))
+            samples = [] if own_loss else [(train, "")]
             if validation is not None:
                 samples.append((self._validation_matrix(validation, settings, train), "validation_"))
             history: dict[str, dict[str, list[float]]] = {}
@@ -148,7 +150,10 @@ class BDT(Classifier):
                 evals=samples,
                 evals_result=history,
                 verbose_eval=False,
-                callbacks=self._callbacks(progress, stopping=validation is not None),
+                callbacks=[
+                    *([_training_loss(train, rows)] if own_loss else []),
+                    *self._callbacks(progress, stopping=validation is not None),
+                ],
             )
         except (xgboost.core.XGBoostError, TypeError) as error:
             raise ModelError(f"xgboost refuses to train: {reason_of(error)}") from error
@@ -421,6 +426,38 @@ def _batches(rows: TrainingRows) -> Any:
             self.blocks = rows.blocks()
 
     return Batches()
+
+
+def _keeps_loss(settings: Mapping[str, Any]) -> bool:
+    """Returns whether the margins of the training sample are at hand after each round, and their log loss is asked."""
+    plain = settings["device"] == "cpu" and settings.get("booster", "gbtree") == "gbtree"
+    return plain and settings["eval_metric"] == ["logloss"] and settings.get("tree_method", "hist") in ("hist", "auto")
+
+
+def _training_loss(train: xgboost.DMatrix, rows: TrainingRows) -> Any:
+    """Returns a callback that adds the log loss of two classes in training to the history of xgboost.
+
+    xgboost takes 20 nanoseconds an event for it, a quarter of the training with trees of depth 4; here it takes 5, and
+    differs by single precision.
+    """
+    import xgboost
+
+    class Loss(xgboost.callback.TrainingCallback):
+        def before_iteration(self, _model: Any, epoch: int, evals_log: Any) -> bool:
+            if epoch == 0:  # before the validation sample, since the last one decides when training stops
+                evals_log[""] = {"logloss": []}
+            return False
+
+        def after_iteration(self, model: Any, _epoch: int, evals_log: Any) -> bool:
+            margins, total = model.predict(train, output_margin=True), 0.0
+            for part in slices(len(rows), _LOSS_BLOCK):
+                wrong = np.where(rows.label[part] == 1, -margins[part], margins[part])
+                loss = np.log1p(np.exp(-np.abs(wrong))) + np.maximum(wrong, 0)
+                total += float(loss.astype(np.float64) @ rows.weight[part])
+            evals_log[""]["logloss"].append(total / (rows.mean_weight * len(rows)))
+            return False
+
+    return Loss()
 
 
 def _reporter(progress: Progress, total: int) -> Any:
