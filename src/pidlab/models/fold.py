@@ -67,7 +67,7 @@ def read_columns(
     x: FloatArray, columns: tuple[int, ...], band_columns: Sequence[BandColumn], scaler: Scaler | None
 ) -> FloatArray:
     """Returns (n, d) what a model reads of the columns (n, d + c) of a sample: some, and numbers of bands, scaled."""
-    own = x if columns == tuple(range(x.shape[1])) else np.take(x, columns, axis=1)
+    own = x if columns == tuple(range(x.shape[1])) else np.take(x, np.array(columns, np.intp), axis=1)
     if band_columns:
         outputs = {id(column.band): column.band.outputs(x) for column in band_columns}
         own = np.column_stack([own, *(outputs[id(column.band)][:, column.output] for column in band_columns)])
