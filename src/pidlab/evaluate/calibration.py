@@ -10,7 +10,7 @@ import numpy as np
 
 from pidlab.evaluate.curves import share_edges
 from pidlab.evaluate.intervals import Interval, blocks, efficiency, inner, proportion, sums_by, symmetric
-from pidlab.evaluate.ranking import Score, ScoredSample, groups_of, steps_of
+from pidlab.evaluate.ranking import Score, ScoredSample, groups_of, rows_among, steps_of
 from pidlab.evaluate.results import Calibration
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
@@ -150,11 +150,13 @@ def _bin_edges(chosen: _Usable) -> _Edges:
     n_events = np.sum([(np.abs(part.w).sum(), np.sum(part.w * part.w)) for part in chosen.parts()], axis=0)
     effective = float(n_events[0]) ** 2 / float(n_events[1]) if n_events[1] > 0 else 0.0
     bins = int(np.clip(effective / _LEAST_IN_BIN, 1, _BINS))
-    steps = steps_of(score, order[chosen.usable[order]])
+    steps = steps_of(score, rows_among(order, chosen.usable))
     between = share_edges(steps, lambda rows: np.abs(chosen.weigh(rows)), bins)
-    rising = steps.values[::-1].astype(np.float64)
+    rising = steps.values[::-1]
     ends = [0, *np.searchsorted(rising, between), len(rising)]
-    spans = [(rising[i], rising[j - 1]) if j > i else (np.inf, -np.inf) for i, j in itertools.pairwise(ends)]
+    spans = [
+        (float(rising[i]), float(rising[j - 1])) if j > i else (np.inf, -np.inf) for i, j in itertools.pairwise(ends)
+    ]
     lower, upper = np.array(spans).T
     tenths, wide = np.arange(1, 10) / 10, upper - lower > _WIDE
     inside = (tenths[:, None] > lower[wide]) & (tenths[:, None] < upper[wide])

@@ -393,9 +393,9 @@ def _rates(passing: _Passing, samples: _Samples) -> tuple[dict[float, list[Measu
     for rows in blocks(len(test)):
         y, w, states = test.y[rows].astype(np.intp), test.weight[rows], passing.states(rows)
         cell = 3 * y + states
-        for total, part in ((sums, w), (squares, w * w)):
-            by_state = np.bincount(cell, part, 3 * k).reshape(k, 3)
-            total += by_state[:, 2], by_state[:, 1] + by_state[:, 2]
+        by_state, by_state2 = (np.bincount(cell, part, 3 * k).reshape(k, 3) for part in (w, w * w))
+        sums += by_state[:, 2], by_state[:, 1] + by_state[:, 2]
+        squares += by_state2[:, 2], by_state2[:, 1] + by_state2[:, 2]
     if samples.test_groups is None:
         of_end = {
             level: [
@@ -499,8 +499,7 @@ def _pass_rates(score: Score, edges: Sequence[Crossing], samples: _Samples) -> A
     passed = np.zeros((len(edges), k))
     for rows in blocks(len(test)):
         y, w = test.y[rows].astype(np.intp, copy=False), test.weight[rows]
-        for sums, edge in zip(passed, edges, strict=True):
-            sums += np.bincount(y, edge.chance(score[rows]) * w, k)
+        passed += [np.bincount(y, edge.chance(score[rows]) * w, k) for edge in edges]
     total = np.broadcast_to(samples.totals.sums, passed.shape)
     return np.divide(passed, total, out=np.zeros(passed.shape), where=total != 0)
 
@@ -676,8 +675,9 @@ def _spread(passing: _Passing, signal: _Signal) -> _Spread:
     sums, squares, fourths = np.zeros(3), np.zeros(3), np.zeros(3)
     for rows in blocks(passing.n):
         states, share = passing.states(rows), signal.weight[rows] / total
-        for sums_of, part in ((sums, share), (squares, share**2), (fourths, share**4)):
-            sums_of += np.bincount(states, part, 3)
+        sums += np.bincount(states, share, 3)
+        squares += np.bincount(states, share**2, 3)
+        fourths += np.bincount(states, share**4, 3)
     mean = float(np.sum(sums * passing.chances))
     if signal.groups is None:
         away = (passing.chances - mean) ** 2

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy import special
 from pidlab.evaluate.histograms import histograms_by_class, robust_edges
 from pidlab.evaluate.intervals import blocks, effective_number, efficiency, inner, sums_by
 from pidlab.evaluate.ranking import (
+    Order,
     Score,
     ScoredSample,
     Steps,
@@ -19,6 +19,7 @@ from pidlab.evaluate.ranking import (
     auc,
     groups_of,
     just_below,
+    order_of,
     part_of_order,
     scores_every_class,
     steps_of,
@@ -52,26 +53,35 @@ def roc_curve(scored: ScoredSample, other: BoolArray, against: str) -> Roc | Non
 
     The curve ends below 1 if candidates have no score, since these never pass. None if a class is absent.
     """
-    score, sample, order = scored.score, scored.sample, scored.order
+    score, sample = scored.score, scored.sample
     is_signal, weight = sample.is_signal, sample.weight
     held = is_signal | other
     if held.all():
-        area = scored.area
-    else:
-        own = part_of_order(order, held)
-        area = auc(score[held], is_signal[held], weight[held], groups_of(scored.groups, held), own)
-        order = order[held[order]]
+        return _curve(score, is_signal, weight, scored.order, scored.area, against)
+    own, groups = part_of_order(scored.order, held), groups_of(scored.groups, held)
+    return _curve_of(score[held], is_signal[held], weight[held], groups, own, against)
+
+
+def _curve_of(
+    score: Score, is_signal: BoolArray, weight: FloatArray, groups: IntArray | None, order: Order, against: str
+) -> Roc | None:
+    area = auc(score, is_signal, weight, groups, order)
+    return _curve(score, is_signal, weight, order, area, against)
+
+
+def _curve(
+    score: Score, is_signal: BoolArray, weight: FloatArray, order: Order, area: Measured, against: str
+) -> Roc | None:
+    """Returns the curve whose area is known, from scores (n,) and their order; None if a class is absent."""
     steps = steps_of(score, order)
     if np.isnan(area.value) or not len(steps.values):
         return None
     kinds = weigh_kinds(is_signal, weight)
     squares: list[Weigh] = [lambda rows, kind=kind: kind(rows) ** 2 for kind in kinds]
     totals = [(total_of(order, kind), total_of(order, square)) for kind, square in zip(kinds, squares, strict=True)]
-    sums = [steps.sums(kind, first=1) for kind in kinds]
-    shares = (s / total for s, (total, _) in zip(sums, totals, strict=True))
-    keep = chosen_points(*shares, 1 / max(effective_number(weight[held & ~is_signal]), 1.0))
-    kept = [s[keep] for s in sums]
-    del sums
+    keep, kept = chosen_points(
+        steps, kinds, [total for total, _ in totals], 1 / max(effective_number(weight[~is_signal]), 1.0), first=1
+    )
     passed, failed = (
         efficiency(own, total, steps.sums(square, first=1)[keep], total2)
         for own, square, (total, total2) in zip(kept, squares, totals, strict=True)
@@ -80,14 +90,18 @@ def roc_curve(scored: ScoredSample, other: BoolArray, against: str) -> Roc | Non
     return Roc(against, thresholds, *passed[:3], *failed[:3], area)
 
 
-def pair_score(scores: FloatArray, one: int, other: int) -> Score:
-    """Returns s_one / (s_one + s_other) (n,) of scores (n, k): the probability of `one` if it is one of the two.
+def pair_score(scores: FloatArray, one: int, other: int, rows: BoolArray) -> Score:
+    """Returns s_one / (s_one + s_other) (m,) of `rows` (n,) of scores (n, k): the probability of `one` if it is either.
 
     It is NaN for a candidate without a score, and where both are 0.
     """
-    a, b = scores[:, one].astype(np.float64), scores[:, other].astype(np.float64)
-    total = a + b
-    return np.asarray(np.divide(a, total, out=np.full(len(a), np.nan), where=total > 0), np.float32)
+    found = []
+    for block in blocks(len(scores)):
+        part = scores[block][rows[block]].astype(np.float64)
+        total = part[:, one] + part[:, other]
+        share = np.divide(part[:, one], total, out=np.full(len(part), np.nan), where=total > 0)
+        found.append(share.astype(np.float32))
+    return np.concatenate(found)
 
 
 def pair_curves(scores: FloatArray, scored: ScoredSample) -> dict[str, dict[str, Roc]]:
@@ -102,27 +116,45 @@ def pair_curves(scores: FloatArray, scored: ScoredSample) -> dict[str, dict[str,
     order = [sample.signal, *(c for c in range(len(sample.classes)) if c != sample.signal)]
     for i, one in enumerate(order):
         for other in order[i + 1 :]:
-            pair = ScoredSample(pair_score(scores, one, other), replace(sample, signal=one), scored.groups)
-            curve = roc_curve(pair, sample.y == other, sample.classes[other])
+            held = (sample.y == one) | (sample.y == other)
+            score, is_one = pair_score(scores, one, other, held), sample.y[held] == one
+            groups, weight = groups_of(scored.groups, held), sample.weight[held]
+            curve = _curve_of(score, is_one, weight, groups, order_of(score), sample.classes[other])
             if curve is not None:
                 curves.setdefault(sample.classes[one], {})[sample.classes[other]] = curve
     return curves
 
 
-def chosen_points(passed: Array, misid: Array, smallest: float) -> IntArray:
+def chosen_points(
+    steps: Steps, kinds: Sequence[Weigh], totals: Sequence[float], smallest: float, *, first: int = 0
+) -> tuple[IntArray, list[Array]]:
     """Returns at most 400 indices, evenly in efficiency, log misidentification, and log inefficiency near 1.
 
-    `passed` and `misid` (m,) are cumulated from the highest score on, and are overwritten.
+    Args:
+        steps: (m,) the steps among which points are chosen, after `first` points that nothing passes.
+        kinds: the weights of the signal and of the others.
+        totals: their sums.
+        smallest: the misidentification at which the logarithmic points begin.
+        first: how many points come before the first step.
+
+    Returns:
+        The indices, and the sums of both kinds of weights there.
     """
-    if len(passed) <= 400:
-        return np.arange(len(passed))
-    np.maximum.accumulate(passed, out=passed)
-    np.maximum.accumulate(misid, out=misid)
-    even = np.searchsorted(passed, np.linspace(0, 1, 201) * passed[-1])
-    pure = np.searchsorted(misid, np.geomspace(min(smallest, 0.5), 1, 120) * misid[-1])
-    full = np.searchsorted(passed, (1 - np.geomspace(1e-4, 0.1, 60)) * passed[-1])
-    chosen = np.concatenate([[0, len(passed) - 1], even, pure, full])
-    return np.unique(np.minimum(chosen, len(passed) - 1))
+    n = first + len(steps.values)
+    sums = []
+    chosen = [np.array([0, n - 1])]
+    for kind, total, is_signal in zip(kinds, totals, (True, False), strict=True):
+        sums.append(steps.sums(kind, first=first))
+        if n <= 400:
+            continue
+        rising = sums[-1] / total
+        np.maximum.accumulate(rising, out=rising)
+        wanted = [np.linspace(0, 1, 201), 1 - np.geomspace(1e-4, 0.1, 60)]
+        for shares in wanted if is_signal else [np.geomspace(min(smallest, 0.5), 1, 120)]:
+            chosen.append(np.searchsorted(rising, shares * rising[-1]))
+        del rising
+    keep = np.arange(n) if n <= 400 else np.unique(np.minimum(np.concatenate(chosen), n - 1))
+    return keep, [each[keep] for each in sums]
 
 
 def response_edges(scores: Mapping[str, Score], *, probability: bool) -> Array:

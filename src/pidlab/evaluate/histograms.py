@@ -31,8 +31,7 @@ def _histograms(
     """Returns the `histogram` of the values (n,) of each kind (n,), from 0 to n_kinds - 1."""
     edges = np.asarray(edges, np.float64)
     size = len(edges) + 1
-    sumw, sumw2 = np.zeros((n_kinds, size)), np.zeros((n_kinds, size))
-    moments, counts = np.zeros((2, n_kinds, size)), np.zeros(n_kinds, np.int64)
+    sums, counts = np.zeros((4, n_kinds, size)), np.zeros(n_kinds, np.int64)  # of w, w², w x and w x²
     for rows in blocks(len(values)):
         x, w = np.asarray(values[rows], np.float64), np.asarray(weights[rows], np.float64)
         index = np.searchsorted(edges, x, side="right")
@@ -41,13 +40,15 @@ def _histograms(
         counts += np.bincount(own, minlength=n_kinds)
         cell = own * size + index
         x = np.where((index > 0) & (index < size - 1), x, 0.0)  # what lies outside may be infinite
-        for total, part in ((sumw, w), (sumw2, w * w), (moments[0], w * x), (moments[1], w * (x * x))):
-            total += np.bincount(cell, part, total.size).reshape(total.shape)
-    inside = [sums[:, 1:-1].sum(axis=1) for sums in (sumw, sumw2, *moments)]
-    return [
-        Histogram(edges, sumw[i], sumw2[i], int(counts[i]), tuple(float(part[i]) for part in inside))
-        for i in range(n_kinds)
-    ]
+        sums += [
+            np.bincount(cell, part, n_kinds * size).reshape(n_kinds, size) for part in (w, w * w, w * x, w * x * x)
+        ]
+    inside = sums[:, :, 1:-1].sum(axis=2)
+    found = []
+    for i in range(n_kinds):
+        w, w2, wx, wx2 = map(float, inside[:, i])
+        found.append(Histogram(edges, sums[0, i], sums[1, i], int(counts[i]), (w, w2, wx, wx2)))
+    return found
 
 
 def robust_edges(values: FloatArray, bins: int = _BINS) -> Array:

@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.evaluate.intervals import blocks, symmetric
-from pidlab.evaluate.ranking import ScoredSample, auc_influence, groups_of, numbers_of, order_of, variance
+from pidlab.evaluate.ranking import (
+    Influence,
+    ScoredSample,
+    auc_influence,
+    groups_of,
+    numbers_of,
+    order_of,
+    taken,
+    variance,
+)
 from pidlab.evaluate.results import Overtraining
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
@@ -19,6 +28,7 @@ _PERMUTED_AT_MOST = 10_000
 _EXACT_AT_MOST = 10_000
 _THINNED_TO = 20_000
 _PATHS, _STEPS = 999, 2000
+_PARTS = 16  # of the events that are compared as pairs, one at a time
 
 
 def overtraining(train: ScoredSample, test: ScoredSample, *, fixed_cut: bool, seed: int) -> Overtraining:
@@ -71,24 +81,32 @@ def _common_numbers(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> IntAr
 
 def _delta_auc(train: ScoredSample, test: ScoredSample, *, paired: bool) -> Measured:
     """Returns the difference; variances of independent samples add, and events in both samples count by difference."""
-    events = _common_numbers(train.sample.event, test.sample.event) if paired else None
-    n_train = len(train.score)
-    both = np.empty(n_train + len(test.score) if paired else 0)
-    values, deviations, n = [], [], []
-    for each, rows in ((train, slice(0, n_train)), (test, slice(n_train, None))):
-        found = auc_influence(each.score, each.sample.is_signal, each.sample.weight, each.order)
-        if found is None:
+    found = []
+    for each in (train, test):
+        influence = auc_influence(each.score, each.sample.is_signal, each.sample.weight, each.order)
+        if influence is None:
             return UNDEFINED
-        values.append(found.value)
-        deviations.append(found.deviation(each.groups))
-        n.append(found.n)
-        if paired:
-            both[rows] = found.parts
-    deviation = float(np.hypot(*deviations))
-    if events is not None and np.isfinite(deviation):
-        np.negative(both[n_train:], out=both[n_train:])
-        deviation = float(np.sqrt(variance(both, events)))
-    return symmetric(values[0] - values[1], deviation, min(n))
+        deviation = influence.deviation(each.groups)
+        found.append((influence if paired else influence._replace(parts=np.empty(0)), deviation))
+        del influence
+    (of_train, one), (of_test, other) = found
+    deviation = float(np.hypot(one, other))
+    if paired and np.isfinite(deviation):
+        deviation = float(np.sqrt(_paired_variance(of_train, train.sample, of_test, test.sample)))
+    return symmetric(of_train.value - of_test.value, deviation, min(of_train.n, of_test.n))
+
+
+def _paired_variance(of_train: Influence, train: Sample, of_test: Influence, test: Sample) -> float:
+    """Returns the sum over events of the squared difference of their influences in both samples.
+
+    It is made of the sums over parts of the events, which are told apart by their hashes.
+    """
+    total = 0.0
+    for part in range(_PARTS):
+        rows = [np.flatnonzero(s.event % np.uint64(_PARTS) == part) for s in (train, test)]
+        events = _common_numbers(train.event[rows[0]], test.event[rows[1]])
+        total += variance(np.concatenate([of_train.parts[rows[0]], -of_test.parts[rows[1]]]), events)
+    return total
 
 
 def ks_distance(a: FloatArray, b: FloatArray, weight_a: FloatArray, weight_b: FloatArray) -> float:
@@ -204,7 +222,7 @@ def _merged(a: FloatArray, b: FloatArray) -> tuple[NDArray[np.uint32], BoolArray
     both = np.concatenate([a, b])
     both[np.isnan(both)] = -np.inf
     order = order_of(both)
-    both = both[order]
+    both = taken(both, order)
     return order, np.append(both[1:] > both[:-1], True)
 
 

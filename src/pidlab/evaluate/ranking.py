@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 Score = NDArray[np.float32]
+T = TypeVar("T", bound=np.generic)
 Order = NDArray[np.uint32]
 """Rows (n,) from the lowest score to the highest; candidates without a score (NaN, -inf) come first."""
 Weigh = Callable[[IntArray], FloatArray]
@@ -76,17 +77,45 @@ class Steps(NamedTuple):
         ends: (m,) the place in `rows` of the last candidate of each score; None if no two scores are equal.
     """
 
-    rows: NDArray[np.unsignedinteger]
+    rows: Order
     values: FloatArray
-    ends: IntArray | None
+    ends: Order | None
 
     def sums(self, weigh: Weigh, *, first: int = 0) -> Array:
         """Returns the sums (first + m,) of weights at or above each score, after `first` zeros."""
         summed = np.zeros(first + len(self.rows))
+        own = summed[first:]
         for part in blocks(len(self.rows)):
-            summed[first + part.start : first + part.stop] = weigh(self.rows[part])
-        cumulate(summed)
-        return summed if self.ends is None else np.concatenate([summed[:first], summed[first:][self.ends]])
+            own[part] = weigh(self.rows[part])
+        cumulate(own)
+        return summed[: first + compress(own, self.ends)]
+
+
+def compress(values: NDArray[Any], places: Order | None) -> int:
+    """Moves the values at the rising `places` (m,) to the beginning, in place, and returns m; None stands for all."""
+    if places is None:
+        return len(values)
+    for part in blocks(len(places)):
+        values[part] = values[places[part]]  # places[i] >= i, so nothing is overwritten before it is read
+    return len(places)
+
+
+def taken(values: NDArray[T], rows: Order) -> NDArray[T]:
+    """Returns the values of some rows; numpy alone would make 8 bytes a row of the row numbers first."""
+    found = np.empty(len(rows), values.dtype)
+    for part in blocks(len(rows)):
+        found[part] = values[rows[part]]
+    return found
+
+
+def places_of(chosen: BoolArray) -> Order:
+    """Returns the places (m,) at which `chosen` (n,) is true."""
+    places, n = np.empty(int(np.count_nonzero(chosen)), np.uint32), 0
+    for part in blocks(len(chosen)):
+        own = np.flatnonzero(chosen[part])
+        places[n : n + len(own)] = own + part.start
+        n += len(own)
+    return places
 
 
 class CumulativeWeights(NamedTuple):
@@ -199,12 +228,22 @@ def order_of(score: FloatArray) -> Order:
     return np.argsort(np.where(np.isnan(score), score.dtype.type(-np.inf), score)).astype(np.uint32)
 
 
+def rows_among(order: Order, rows: BoolArray) -> Order:
+    """Returns those of an order that are among `rows` (n,)."""
+    if rows.all():
+        return order
+    held = np.empty(len(order), np.bool_)
+    for part in blocks(len(order)):
+        held[part] = rows[order[part]]
+    return order[held]
+
+
 def part_of_order(order: Order, rows: BoolArray) -> Order:
     """Returns the order of the candidates `rows` (n,) alone, which are numbered among themselves."""
     place = np.cumsum(rows, dtype=np.uint32)
     place -= 1
-    held = [place[some[rows[some]]] for some in (order[part] for part in blocks(len(order)))]
-    return np.concatenate([np.empty(0, np.uint32), *held])
+    own = rows_among(order, rows)
+    return taken(place, own)
 
 
 def steps_of(score: FloatArray, order: Order | None = None) -> Steps:
@@ -213,16 +252,17 @@ def steps_of(score: FloatArray, order: Order | None = None) -> Steps:
     Candidates without a score (NaN, -inf), which never pass, are left out. `order` may be that of some rows only.
     """
     falling = (order_of(score) if order is None else order)[::-1]
-    ordered = score[falling]
+    ordered = taken(score, falling)
     n_known = len(ordered)
     if n_known and not ordered[-1] > -np.inf:
         n_known = int(np.count_nonzero(ordered > -np.inf))
         falling, ordered = falling[:n_known], ordered[:n_known]
-    is_last = np.append(ordered[1:] != ordered[:-1], True) if n_known else np.empty(0, np.bool_)
+    is_last = np.ones(n_known, np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_last[:-1])
     if is_last.all():
         return Steps(falling, ordered, None)
-    ends = np.flatnonzero(is_last)
-    return Steps(falling, ordered[ends], ends)
+    ends = places_of(is_last)
+    return Steps(falling, ordered[: compress(ordered, ends)], ends)
 
 
 def cumulative_by_score(score: FloatArray, *weights: FloatArray, order: Order | None = None) -> CumulativeWeights:
@@ -283,13 +323,13 @@ def _ranked(score: Score, is_signal: BoolArray, weight: FloatArray, order: Order
     total_s, total_o = (total_of(order, weigh) for weigh in (of_signal, of_other))
     if not total_s or not total_o:
         return None
-    tied = _tied(score[order])
+    tied = _tied(taken(score, order))
     places = _sums_below(order, of_other, tied)
     places /= total_o
     others = _sums_below(order, of_signal, tied)
     others /= total_s
     np.subtract(1, others, out=others)
-    np.copyto(places, others, where=~is_signal[order])
+    np.copyto(places, others, where=~taken(is_signal, order))
     del others
     value = 0.0
     for part in blocks(len(order)):
@@ -319,8 +359,8 @@ class _Tied(NamedTuple):
     """
 
     places: BoolArray
-    first: IntArray
-    last: IntArray
+    first: Order
+    last: Order
 
 
 def _tied(ordered: Score) -> _Tied | None:
@@ -331,8 +371,7 @@ def _tied(ordered: Score) -> _Tied | None:
     if not same.any():
         return None
     to_next, to_previous = np.append(same, False), np.append(False, same)
-    first, last = np.flatnonzero(to_next & ~to_previous), np.flatnonzero(to_previous & ~to_next)
-    return _Tied(to_next | to_previous, first, last)
+    return _Tied(to_next | to_previous, places_of(to_next & ~to_previous), places_of(to_previous & ~to_next))
 
 
 def _sums_below(order: Order, weigh: Weigh, tied: _Tied | None) -> Array:
@@ -345,8 +384,9 @@ def _sums_below(order: Order, weigh: Weigh, tied: _Tied | None) -> Array:
         sums[part] = weigh(order[part])
     cumulate(sums)
     if tied is not None:
-        middle = sums[tied.last]
-        middle += np.where(tied.first > 0, sums[np.maximum(tied.first - 1, 0)], 0.0)
+        middle = taken(sums, tied.last)
+        starts_low = int(len(middle) > 0 and tied.first[0] == 0)
+        middle[starts_low:] += taken(sums, tied.first[starts_low:] - np.uint32(1))
         middle /= 2
         sums[tied.places] = np.repeat(middle, tied.last - tied.first + 1)
     return sums
