@@ -223,7 +223,7 @@ def class_factors(sample: Sample, abundances: Mapping[str, float] | None = None)
     k = len(sample.classes)
     sums = sums_by(sample.y, sample.weight, k)
     share = np.array([1.0 if abundances is None else abundances[name] for name in sample.classes])
-    return np.divide(len(sample) * share / share.sum(), sums, out=np.zeros(k), where=sums > 0)
+    return np.asarray(np.divide(len(sample) * share / share.sum(), sums, out=np.zeros(k), where=sums > 0))
 
 
 def _errors(chosen: _Usable, index: IntArray, size: int, n: float) -> tuple[Measured, Measured]:

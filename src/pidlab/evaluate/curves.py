@@ -77,7 +77,7 @@ def _curve(
     if np.isnan(area.value) or not len(steps.values):
         return None
     kinds = weigh_kinds(is_signal, weight)
-    squares: list[Weigh] = [lambda rows, kind=kind: kind(rows) ** 2 for kind in kinds]
+    squares = [_squared(kind) for kind in kinds]
     totals = [(total_of(order, kind), total_of(order, square)) for kind, square in zip(kinds, squares, strict=True)]
     keep, kept = chosen_points(
         steps, kinds, [total for total, _ in totals], 1 / max(effective_number(weight[~is_signal]), 1.0), first=1
@@ -88,6 +88,10 @@ def _curve(
     )
     thresholds = np.append(steps.values, np.float32(just_below(float(steps.values[-1]))))[keep].astype(np.float64)
     return Roc(against, thresholds, *passed[:3], *failed[:3], area)
+
+
+def _squared(weigh: Weigh) -> Weigh:
+    return lambda rows: weigh(rows) ** 2
 
 
 def pair_score(scores: FloatArray, one: int, other: int, rows: BoolArray) -> Score:
@@ -193,8 +197,8 @@ def separation(scored: ScoredSample) -> Measured:
     """
     score, is_signal, w = scored.score, scored.sample.is_signal, scored.sample.weight
     totals, sizes, n = [], [], []
-    for rows in (is_signal, ~is_signal):
-        own = w[rows]
+    for members in (is_signal, ~is_signal):
+        own = w[members]
         totals.append(float(own.sum()))
         n.append(effective_number(own))
         sizes.append(float(np.abs(own, out=own).sum()))

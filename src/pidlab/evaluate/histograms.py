@@ -46,8 +46,8 @@ def _histograms(
     inside = sums[:, :, 1:-1].sum(axis=2)
     found = []
     for i in range(n_kinds):
-        w, w2, wx, wx2 = map(float, inside[:, i])
-        found.append(Histogram(edges, sums[0, i], sums[1, i], int(counts[i]), (w, w2, wx, wx2)))
+        stats = [float(total) for total in inside[:, i]]
+        found.append(Histogram(edges, sums[0, i], sums[1, i], int(counts[i]), (stats[0], stats[1], stats[2], stats[3])))
     return found
 
 

@@ -68,8 +68,8 @@ def plane_of(x: FloatArray, y: FloatArray, weight: FloatArray, x_edges: Array, y
         spread = np.zeros(nx)
         for rows in blocks(len(x)):
             inside = np.flatnonzero(index[rows] >= 0)
-            bx, w = index[rows][inside], weight[rows][inside].astype(np.float64)
-            spread += sums_by(bx, (w * (y[rows][inside].astype(np.float64) - mean[bx])) ** 2, nx)
+            place, w = index[rows][inside], weight[rows][inside].astype(np.float64)
+            spread += sums_by(place, (w * (y[rows][inside].astype(np.float64) - mean[place])) ** 2, nx)
         error = np.where(np.isfinite(mean), np.sqrt(spread) / np.abs(total), np.nan)
     sumw, sumw2 = sums.reshape(2, nx, ny)
     return Plane(rounded(sumw), rounded(sumw2), n_inside, rounded(mean), rounded(error))

@@ -230,7 +230,7 @@ def not_set(score: Score, sample: Sample, targets: Sequence[float]) -> dict[str,
                 f"{name} is not set: too few signal candidates decide it (effectively {n:.3g}), its true efficiency "
                 f"would lie {100 * miss:.0f} % away from {100 * target:g} %; give that sample more signal."
             )
-        elif int(tied.sum()) > 1 and passes(lowest, steps.threshold_at(target)):
+        elif int(tied.sum()) > 1 and bool(lowest > np.float32(steps.threshold_at(target))):
             reasons[name] = (
                 f"{name} is not set: {int(tied.sum())} signal candidates have the same score {lowest:g}, the lowest of "
                 f"all, so that a threshold passes {100 * above:.3g} % of the signal or everything."
