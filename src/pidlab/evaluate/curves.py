@@ -94,18 +94,17 @@ def _squared(weigh: Weigh) -> Weigh:
     return lambda rows: weigh(rows) ** 2
 
 
-def pair_score(scores: FloatArray, one: int, other: int, rows: BoolArray) -> Score:
-    """Returns s_one / (s_one + s_other) (m,) of `rows` (n,) of scores (n, k): the probability of `one` if it is either.
+def pair_score(scores: FloatArray, one: int, other: int) -> Score:
+    """Returns s_one / (s_one + s_other) (n,) of scores (n, k): the probability of `one` if it is one of the two.
 
     It is NaN for a candidate without a score, and where both are 0.
     """
-    found = []
-    for block in blocks(len(scores)):
-        part = scores[block][rows[block]].astype(np.float64)
-        total = part[:, one] + part[:, other]
-        share = np.divide(part[:, one], total, out=np.full(len(part), np.nan), where=total > 0)
-        found.append(share.astype(np.float32))
-    return np.concatenate(found)
+    share = np.empty(len(scores), np.float32)
+    for rows in blocks(len(scores)):
+        a, b = scores[rows, one].astype(np.float64), scores[rows, other].astype(np.float64)
+        total = a + b
+        share[rows] = np.divide(a, total, out=np.full(len(a), np.nan), where=total > 0)
+    return share
 
 
 def pair_curves(scores: FloatArray, scored: ScoredSample) -> dict[str, dict[str, Roc]]:
@@ -121,7 +120,7 @@ def pair_curves(scores: FloatArray, scored: ScoredSample) -> dict[str, dict[str,
     for i, one in enumerate(order):
         for other in order[i + 1 :]:
             held = (sample.y == one) | (sample.y == other)
-            score, is_one = pair_score(scores, one, other, held), sample.y[held] == one
+            score, is_one = pair_score(scores[held], one, other), sample.y[held] == one
             groups, weight = groups_of(scored.groups, held), sample.weight[held]
             curve = _curve_of(score, is_one, weight, groups, order_of(score), sample.classes[other])
             if curve is not None:

@@ -79,18 +79,19 @@ def sums_by(index: IntArray, weight: FloatArray, n: int = 0) -> Array:
 def cumulate(values: Array) -> Array:
     """Returns the values (n,) overwritten by their cumulated sums, whose rounding errors do not grow with n.
 
-    Rows of 512 values are cumulated, then their totals: of 20 million equal weights added one by one, the last digits
-    of the sum would be lost.
+    Rows of 512 values are cumulated, then in the same way their totals: of 20 million equal weights added one by one,
+    the last digits of the sum would be lost.
     """
     n = len(values) // _ROW * _ROW
     rows = values[:n].reshape(-1, _ROW)
-    np.cumsum(rows, axis=1, out=rows)
-    before = np.concatenate([[0.0], np.cumsum(rows[:, -1])])
-    for part in blocks(len(rows), BLOCK // _ROW):
-        rows[part] += before[:-1][part, None]
     rest = values[n:]
     np.cumsum(rest, out=rest)
-    rest += before[-1]
+    if len(rows):
+        np.cumsum(rows, axis=1, out=rows)
+        totals = cumulate(rows[:, -1].copy())
+        for part in blocks(len(rows) - 1, BLOCK // _ROW):
+            rows[1:][part] += totals[part, None]
+        rest += totals[-1]
     return values
 
 
