@@ -24,7 +24,7 @@ from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, q
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
-from pidlab.models.mlp.presets import check, device_named, n_outputs, setup_for, swap_noise_for
+from pidlab.models.mlp.presets import check, device_named, n_outputs, scoring_device, setup_for, swap_noise_for
 from pidlab.sample import FloatArray, IntArray
 
 Fold = tuple[IntArray, IntArray | None]
@@ -108,7 +108,8 @@ class MLP(Classifier):
         members: networks in the ensemble; probabilities are their mean. None: in the default preset 4 for samples of
             1000 events to 1500 a feature; otherwise 1.
         seed: of all random numbers; not negative.
-        device: auto (CUDA if there is a GPU), cpu, cuda.
+        device: auto (CUDA if there is a GPU), cpu, cuda. A network that was trained on a GPU is scored on the CPU where
+            there is none.
 
     Attributes:
         classes_: (k,) the classes.
@@ -274,7 +275,8 @@ class MLP(Classifier):
             x = np.ascontiguousarray(self.missing_.filled(x))
         if x.shape[1] != networks[0].n_inputs:
             raise ModelError(f"the network was trained on {networks[0].n_inputs} features; {x.shape[1]} were given")
-        on_gpu = device_named(self.device).type == "cuda" and max(len(w) for w in networks[0].weights) >= _SCORED_ON_GPU
+        widest = max(len(weight) for weight in networks[0].weights)
+        on_gpu = widest >= _SCORED_ON_GPU and scoring_device(self.device).type == "cuda"
         if on_gpu or not has_fast_path(networks[0]):
             return np.asarray(self._reference(x, torch.float32).mean(axis=0), dtype=np.float32)
         total = linked(fast_logits(networks[0], x))
@@ -426,7 +428,7 @@ class MLP(Classifier):
 
     def _reference(self, x: FloatArray, dtype: torch.dtype = torch.float64) -> NDArray[np.float64]:
         """(members, n, k) probabilities by the reference forward pass."""
-        device = device_named(self.device)
+        device = scoring_device(self.device)
         widest = max(setup_for(self.get_params(), 1, 1, 2).architecture.hidden, default=0)
         with quiet_torch(widest):
             rows = torch.from_numpy(np.array(x)).to(device, dtype)
