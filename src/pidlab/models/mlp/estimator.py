@@ -20,7 +20,8 @@ from pidlab.jsonfile import read_json, write_json
 from pidlab.models.base import Classifier, Progress, ValidationSet
 from pidlab.models.missing import MissingValues, with_names
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
-from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch
+from pidlab.models.mlp.devices import devices_for, spread
+from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch, run_together
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
@@ -463,8 +464,9 @@ def _trained(
             return np.isin(owner, list(named))
 
         with quiet_torch(max(architecture.hidden, default=0)):
-            trainer = Trainer(table, members, architecture, plan)
-            trained = trainer.run(progress, checkpoint, None if pruner is None else stopped)
+            devices = devices_for(table.device, len(members), architecture, plan.batch_size)
+            trainers = [Trainer(*share, architecture, plan) for share in spread(table, members, devices)]
+            trained = run_together(trainers, progress, checkpoint, None if pruner is None else stopped)
         for number in numbers:
             found[number] = [member for member, of in zip(trained, owner, strict=True) if of == number]
     return [found[number] for number in range(len(trainings))]
