@@ -149,7 +149,7 @@ class Resources:
     """What training may use.
 
     Attributes:
-        device: for networks and BDTs; auto is the GPU if there is one.
+        device: for networks, BDTs and models in ONNX; auto trains on the GPU if there is one.
         n_jobs: number of threads; None for all cores.
         allow_import: packages that models of type sklearn may import besides the usual.
         objects: name of a model to the estimator that was given as an object in Python.

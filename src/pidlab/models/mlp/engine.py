@@ -221,7 +221,8 @@ class Trainer:
 
     def losses(self, epoch: int) -> NDArray[np.float64]:
         """(members, 3) loss, validation loss and AUC after epoch number `epoch` from 1; NaN if it was not trained."""
-        return self._history[epoch - 1]
+        rows: NDArray[np.float64] = self._history[epoch - 1]
+        return rows
 
     def stop(self, members: NDArray[np.bool_]) -> None:
         """Stop these members, (members,)."""
