@@ -48,12 +48,12 @@ def run(
     started = time.time()
     with whole_folder(output, watcher.note) as folder:
         prepared = prepare(loaded, resources, watcher)
-        import_ahead(spec.type for spec in loaded.config.models.values())
         with worker_for(loaded, resources.n_jobs, figures) as worker:
             # Imported when the configuration and its inputs are known to be good, so that a mistake is said at once.
             from pidlab.pipeline.analysis import analysed
             from pidlab.runs.record import manifest_of
 
+            import_ahead(spec.type for spec in loaded.config.models.values())
             done = analysed(prepared, resources)
             del prepared  # its features are not needed any more
             found(done.results)
