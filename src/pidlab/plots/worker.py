@@ -16,7 +16,8 @@ from pidlab.evaluate.results import Results, read_results
 from pidlab.process import collect_rarely, import_without_pandas
 
 if TYPE_CHECKING:  # matplotlib, which a process imports when it draws
-    from pidlab.plots.gallery import Figures, Picture
+    from pidlab.plots.gallery import Figures
+    from pidlab.plots.sheets.picture import Picture
     from pidlab.plots.sheets.sheet import Sheet
 
 MIN_FIGURES = 15
