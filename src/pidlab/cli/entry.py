@@ -15,7 +15,13 @@ from pidlab.cli.options import STOPPED
 from pidlab.cli.printable import echo, printable
 from pidlab.credentials import without_secrets
 from pidlab.errors import OutputError, PidlabError
-from pidlab.process import collect_rarely, every_interrupt, give_matplotlib_a_folder, open_streams
+from pidlab.process import (
+    collect_rarely,
+    every_interrupt,
+    give_matplotlib_a_folder,
+    import_without_pandas,
+    open_streams,
+)
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -38,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     open_streams()
     collect_rarely()
     give_matplotlib_a_folder()
+    import_without_pandas()
     try:
         with every_interrupt():
             cli.main(words, prog_name="pidlab", standalone_mode=False)

@@ -43,7 +43,7 @@ DEVICE = click.option(
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="For the networks and BDTs; auto: the GPU where there is one.",
+    help="For networks, BDTs and models in ONNX; auto: train on the GPU where there is one.",
 )
 JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Threads for training; left out: all cores.")
 MEMORY = click.option(

@@ -50,7 +50,7 @@ def fit_model(
     start = time.perf_counter()
     try:
         if isinstance(spec, ImportedSpec):
-            columns, estimator = open_model(name, recipe.loaded)
+            columns, estimator = open_model(name, recipe.loaded, resources.device)
             notes = notes_of(columns, estimator, parts[0][0])
             return Model(name, spec.type, recipe, (FoldModel(columns, None, estimator),), None, None, notes=notes)
         assert isinstance(spec, TrainableSpec)

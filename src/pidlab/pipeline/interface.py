@@ -44,7 +44,7 @@ def run(
             and `Result.save` does so later.
         figures: which figures are drawn into that folder: none, quick or all.
         overrides: `KEY=VALUE` as of `--set`, for example "models.mlp.epochs=20".
-        device: for networks and BDTs: auto, cpu or cuda.
+        device: for networks, BDTs and models in ONNX: auto, cpu or cuda.
         jobs: number of threads; None for all cores.
         memory: what the process may take, in bytes or as "4GB"; columns that would take over half of it are kept in
             temporary files. None for what the machine has.
@@ -96,7 +96,7 @@ def compare(
         classes: name to its label in y, the signal first; or the labels, the signal first. By default `signal` (1) and
             `background` (0), or the labels of y by themselves, "signal" first if there is one.
         features: names of the columns of an array; of a table, the expressions to train on, by default all its columns.
-        device: for networks and BDTs: auto, cpu or cuda.
+        device: for networks, BDTs and models in ONNX: auto, cpu or cuda.
         jobs: number of threads; None for all cores.
         watcher: is told of the progress.
         settings: further keys of a configuration, such as `folds=5`, `selection={"good": "p > 1"}`,

@@ -24,8 +24,8 @@ from pidlab.report.tables import MARK, as_html, detector_tables, family, remarks
 from pidlab.rootio.results.run import object_names
 from pidlab.rounding import format_compact, format_measured, format_number, format_percent, format_rate, format_share
 
-if TYPE_CHECKING:  # matplotlib, which a report without figures does not need
-    from pidlab.plots.gallery import Picture
+if TYPE_CHECKING:
+    from pidlab.plots.sheets.picture import Picture
 
 MOST_BYTES = 20_000_000
 """A larger results.root is not embedded in the page."""

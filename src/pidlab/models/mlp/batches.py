@@ -128,6 +128,7 @@ class Batches:
         seeds = [member.seed for member in members]
         counted = table.device.type != "cpu" if counted is None else counted
         self.random = (CounterStreams if counted else MemberGenerators)(seeds, table.device)
+        self._rows_by_member = self._rows_of_all() if counted else None
         self._make_views(architecture)
 
     def _make_noise(self, architecture: Architecture) -> None:
@@ -152,6 +153,17 @@ class Batches:
         self._given_targets = self._rows[..., d + 1 : -1].mT
         self._weight = self._rows[..., -1][:, :, None, :]
 
+    def _rows_of_all(self) -> Tensor | None:
+        """(members, longest) rows of the table, so that one gather turns all orders into rows; None if all use all."""
+        if all(member.rows is None for member in self.members):
+            return None
+        counts = [member.count(self.table) for member in self.members]
+        rows = self._order.new_zeros(len(counts), max(counts))
+        every = torch.arange(max(counts), device=rows.device)
+        for own, member, n in zip(rows, self.members, counts, strict=True):
+            own[:n].copy_(every[:n] if member.rows is None else member.rows)
+        return rows
+
     def shuffle(self, epoch: int) -> None:
         """Draw each member's order of events for epoch number `epoch`."""
         self.random.begin_epoch(epoch, -(-int(self.steps.max()) // self.n_steps))
@@ -159,9 +171,13 @@ class Batches:
             self._blocks.begin_epoch(epoch)
             return
         counts = [member.count(self.table) for member in self.members]
-        for number, order in self.random.orders(counts, self._order.dtype):
-            used, rows = order[: self.steps[number] * self.batch_size], self.members[number].rows
-            self._order[number, : len(used)].copy_(used if rows is None else rows[used])
+        for first, orders in self.random.orders(counts, self._order.dtype):
+            events, rows = orders[:, : self._order.shape[1]], self.members[first].rows
+            if self._rows_by_member is not None and len(events) > 1:
+                events = self._rows_by_member[first : first + len(events)].gather(1, events)
+            elif rows is not None:
+                events = rows[events]
+            self._order[first : first + len(events), : events.shape[1]].copy_(events)
 
     def fill(self, chunk: int) -> None:
         """Fill the buffers with the steps from `chunk` · `n_steps` on; behind a member's last step they are void."""

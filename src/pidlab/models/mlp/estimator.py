@@ -22,11 +22,12 @@ from pidlab.models.base import Classifier, Progress, ValidationSet, classes_and_
 from pidlab.models.matrix import LARGEST_TABLE, LazyMatrix, Matrix, slices
 from pidlab.models.missing import MissingValues, with_names
 from pidlab.models.mlp.batches import Member, ValidationTensors
-from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch
+from pidlab.models.mlp.devices import devices_for, spread
+from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch, run_together
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
-from pidlab.models.mlp.presets import check, device_named, n_outputs, setup_for, swap_noise_for
+from pidlab.models.mlp.presets import check, device_named, n_outputs, scoring_device, setup_for, swap_noise_for
 from pidlab.models.mlp.streamed import StreamedTable
 from pidlab.sample import FloatArray, IntArray
 
@@ -111,7 +112,8 @@ class MLP(Classifier):
         members: networks in the ensemble; probabilities are their mean. None: in the default preset 4 for samples of
             1000 events to 1500 a feature; otherwise 1.
         seed: of all random numbers; not negative.
-        device: auto (CUDA if there is a GPU), cpu, cuda.
+        device: auto (CUDA if there is a GPU), cpu, cuda. A network that was trained on a GPU is scored on the CPU where
+            there is none.
 
     Attributes:
         classes_: (k,) the classes.
@@ -277,7 +279,8 @@ class MLP(Classifier):
             x = np.ascontiguousarray(self.missing_.filled(x))
         if x.shape[1] != networks[0].n_inputs:
             raise ModelError(f"the network was trained on {networks[0].n_inputs} features; {x.shape[1]} were given")
-        on_gpu = device_named(self.device).type == "cuda" and max(len(w) for w in networks[0].weights) >= _SCORED_ON_GPU
+        widest = max(len(weight) for weight in networks[0].weights)
+        on_gpu = widest >= _SCORED_ON_GPU and scoring_device(self.device).type == "cuda"
         if on_gpu or not has_fast_path(networks[0]):
             return np.asarray(self._reference(x, torch.float32).mean(axis=0), dtype=np.float32)
         total = linked(fast_logits(networks[0], x))
@@ -452,7 +455,7 @@ class MLP(Classifier):
 
     def _reference(self, x: FloatArray, dtype: torch.dtype = torch.float64) -> NDArray[np.float64]:
         """(members, n, k) probabilities by the reference forward pass."""
-        device = device_named(self.device)
+        device = scoring_device(self.device)
         widest = max(setup_for(self.get_params(), 1, 1, 2).architecture.hidden, default=0)
         with quiet_torch(widest):
             rows = torch.from_numpy(np.array(x)).to(device, dtype)
@@ -487,8 +490,9 @@ def _trained(
             return np.isin(owner, list(named))
 
         with quiet_torch(max(architecture.hidden, default=0)):
-            trainer = Trainer(table, members, architecture, plan)
-            trained = trainer.run(progress, checkpoint, None if pruner is None else stopped)
+            devices = devices_for(table.device, len(members), architecture, plan.batch_size)
+            trainers = [Trainer(*share, architecture, plan) for share in spread(table, members, devices)]
+            trained = run_together(trainers, progress, checkpoint, None if pruner is None else stopped)
         for number in numbers:
             found[number] = [member for member, of in zip(trained, owner, strict=True) if of == number]
     return [found[number] for number in range(len(trainings))]

@@ -149,6 +149,14 @@ def device_named(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
+def scoring_device(name: str) -> torch.device:
+    """Returns the device that scores a network whose parameter `device` is `name`: the CPU where there is no GPU.
+
+    A network that was trained on a GPU can be scored on any machine.
+    """
+    return device_named(name if torch.cuda.is_available() else "cpu")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
     """What is trained, how, and in how many members."""
