@@ -50,13 +50,13 @@ class Summary:
     failure: str = ""
 
 
-def friend_name(source: Source) -> str:
+def friend_name(source: Source, ending: str = "pid") -> str:
     """The name of the friend tree of an input: that of its tree, without folder and cycle, with `_pid` behind it."""
-    return f"{source.tree.rsplit('/', 1)[-1].partition(';')[0]}_pid"
+    return f"{source.tree.rsplit('/', 1)[-1].partition(';')[0]}_{ending}"
 
 
-def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:
-    """Input path to friend path: below `output` as the inputs lie below their common folder.
+def friend_paths(paths: Sequence[str], output: Path, ending: str = "pid") -> dict[str, Path]:
+    """Input path to friend path, `STEM_pid.root`: below `output` as the inputs lie below their common folder.
 
     Raises:
         OutputError: two inputs would share a friend file, or a friend would replace an input.
@@ -69,7 +69,7 @@ def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:
     owners: dict[Path, str] = {}
     for path, folder in zip(unique, folders, strict=True):
         below = os.path.relpath(folder, common) if one_place else ""
-        target = output / below / f"{Source(path, '').stem}_pid.root"
+        target = output / below / f"{Source(path, '').stem}_{ending}.root"
         if not Path(os.path.normpath(target)).is_relative_to(os.path.normpath(output)):
             raise OutputError(f"{path}: its friend would lie outside {output}; name it in a call of its own")
         if target in owners:
