@@ -168,7 +168,7 @@ def test_the_friend_goes_into_a_configuration_as_it_is(folder: Path) -> None:
     # Signal has a share of 0.16 below 0.5, background one of 0.39; the error of 1,800 candidates is 0.02.
     assert weighted["low"] / (weighted["low"] + weighted["high"]) == pytest.approx(low[true].mean(), abs=0.06)
     assert low.mean() > low[true].mean() + 0.1
-    hand = next(model for model in results.models if model.name == "hand").working_points[0]
+    hand = results.models["hand"].working_points[0]
     efficiency = (columns["other"] < 0.7)[true & low].mean()
     assert hand.efficiency.low - 2 * (hand.efficiency.high - hand.efficiency.low) < efficiency
     assert hand.efficiency.high + 2 * (hand.efficiency.high - hand.efficiency.low) > efficiency
