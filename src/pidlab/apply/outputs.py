@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import awkward as ak
-
 from pidlab.apply.inputs import ApplyPlan
 from pidlab.apply.scoring import EntryRange, Failed, Scored, friend_branches
 from pidlab.errors import DataError, OutputError
 from pidlab.progress import Task
 from pidlab.read import Source, identity_of
-from pidlab.rootio.friends import FriendFile, FriendTree, read_marker
+from pidlab.rootio.friends import FriendFile, FriendTree, nested, read_marker
 from pidlab.runs.bundle import Bundle
 
 Result = tuple[EntryRange, Scored | Failed]
@@ -226,10 +224,7 @@ def write_tree(
         if isinstance(scored, Failed):
             raise InputFailedError(scored.reason)
         start = time.perf_counter()
-        columns: dict[str, Any] = dict(scored.columns)
-        if scored.counts is not None:
-            columns = {name: ak.unflatten(values, scored.counts) for name, values in columns.items()}
-        tree.extend(columns | scored.keys)
+        tree.extend(nested(scored.columns, scored.counts) | scored.keys)
         n_rows += scored.n_rows
         n_selected += int(scored.columns["pid_selected"].sum())
         n_known += scored.n_known

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +22,7 @@ from pidlab.progress import Watcher
 from pidlab.read import Source, Table
 from pidlab.rootio import tgraph
 from pidlab.rootio.files import WholeFile, writing
-from pidlab.rootio.friends import FriendFile, FriendTree
-from pidlab.sample import IntArray
+from pidlab.rootio.friends import FriendFile, FriendTree, nested
 
 Array = NDArray[np.float64]
 
@@ -164,7 +162,7 @@ def _write_friends(
                                 sums[name].add(values[used])
                             prefix = f"{request.per}_" if request.per else ""
                             columns = {names[name]: values for name, values in block.items()} | {prefix + USED: used}
-                            tree.extend(_nested(columns, chunk.counts))
+                            tree.extend(nested(columns, chunk.counts))
                             task.advance(chunk.n_entries)
                     if n_written != n_rows[source]:
                         raise DataError(f"{source}: was changed while it was read; start again")
@@ -178,14 +176,6 @@ def _tree(file: FriendFile, source: Source, names: dict[str, str], table: Table,
     if table.collection is None:
         return file.tree(friend_name(source, ENDING), types)
     return file.tree(friend_name(source, ENDING), {}, jagged=types, counter=table.collection.counter)
-
-
-def _nested(columns: Mapping[str, Any], counts: IntArray | None) -> dict[str, Any]:
-    if counts is None:
-        return dict(columns)
-    import awkward as ak
-
-    return {name: ak.unflatten(values, counts) for name, values in columns.items()}
 
 
 def _notes(
