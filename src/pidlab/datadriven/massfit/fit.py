@@ -501,8 +501,12 @@ def _problems(found: Fit, minuit: Any) -> list[str]:
     for name in found.free:
         parameter = found.parameters[name]
         width = parameter.limits[1] - parameter.limits[0]
+        if name.endswith(f".{YIELD}"):
+            if parameter.value < _AT_LIMIT * width:
+                said.append(f"there is no {name.removesuffix(f'.{YIELD}')} in the data: its yield ended at 0")
+            continue
         for limit, side in zip(parameter.limits, ("lower", "upper"), strict=True):
-            if abs(parameter.value - limit) < _AT_LIMIT * width and not (name.endswith(YIELD) and parameter.value > 1):
+            if abs(parameter.value - limit) < _AT_LIMIT * width:
                 said.append(f"{name} ended at its {side} limit {limit:g}; fix it, or give it other limits")
     correlation = found.correlation
     for i, j in itertools.combinations(range(len(found.free)), 2):
