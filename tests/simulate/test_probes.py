@@ -1,4 +1,4 @@
-"""The probes' sample: masses, shares and detector are what its docstring states, cell by cell, and data are not as simulated."""
+"""The probes' sample: masses, shares and detector are what its docstring states, and data are not as simulated."""
 
 from __future__ import annotations
 

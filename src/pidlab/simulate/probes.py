@@ -1,16 +1,17 @@
 """The `probes` sample: electrons of Z → ee found by their partner, above a background, and the simulation of the same.
 
-In data nobody knows which probe is an electron: only the mass of tag and probe says how many are. This toy has what such
-a measurement has to cope with, and keeps the true label, so that every efficiency is known. All numbers were chosen for
-this sample, of sizes that such measurements have. `probes` stands for data, `simulated_probes` for its simulation.
+In data nobody knows which probe is an electron: only the mass of tag and probe says how many are. This toy has what
+such a measurement has to cope with, and keeps the true label, so that every efficiency is known. All numbers were
+chosen for this sample, of sizes that such measurements have. `probes` stands for data, `simulated_probes` for its
+simulation.
 
-**Probes.** A row is a probe. `run` (uint32) changes every 10,000 probes from 1 on, `event` (uint64) is the entry number.
-`p` (float32, GeV) is log-uniform in 10 to 100, `eta` (float32) uniform within ±2.4, both whatever the species.
+**Probes.** A row is a probe. `run` (uint32) changes every 10,000 probes from 1 on, `event` (uint64) is the entry
+number. `p` (float32, GeV) is log-uniform in 10 to 100, `eta` (float32) uniform within ±2.4, both whatever the species.
 `species` (int32) is 0 for electrons and 1 for background, which nobody would know in data.
 
-**Mass.** `mass` (float32, GeV) and the share of background depend on the twelve cells that the edges 10, 20, 35, 60, 100
-in `p` and 0, 0.8, 1.6, 2.4 in |eta| make, counted from 0 (i in `p`, j in |eta|), and on nothing else within them: in a
-bin that is a cell, mass is independent of all other branches for either species. Electrons are distributed as a
+**Mass.** `mass` (float32, GeV) and the share of background depend on the twelve cells that the edges 10, 20, 35, 60,
+100 in `p` and 0, 0.8, 1.6, 2.4 in |eta| make, counted from 0 (i in `p`, j in |eta|), and on nothing else within them:
+in a bin that is a cell, mass is independent of all other branches for either species. Electrons are distributed as a
 Crystal Ball function with its tail below (T. Skwarnicki, thesis, DESY F31-86-02): mode 91.0 - .25 j, width
 1.8 + .15 i + .45 j, the tail from 1.4 widths on with the power 4. Background is exponential in 50 to 130 with the decay
 length 18, 25, 40, 80 by i. It is .55, .40, .25, .15 of the probes by i, plus .04 j.
