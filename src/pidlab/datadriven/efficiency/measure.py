@@ -39,7 +39,7 @@ BACKGROUND_SHAPE: Final = "background_shape"
 WINDOW: Final = "window"
 
 _EXCLUDED: Final = 0.001
-"""The p-value below which the data exclude a shape; such an alternative says nothing about a fit that describes them."""
+"""The p-value below which the data exclude a shape; such an alternative says nothing about one that describes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +250,7 @@ def _windows(request: EfficiencyRequest) -> list[tuple[float, float]]:
 
 
 def _shift(nominal: Estimate, others: Sequence[Estimate], refused: Sequence[str]) -> float:
-    """The largest change of the efficiency by one source; 0 if the data exclude all others, NaN if none could be had."""
+    """The largest change of the efficiency by one source; 0 if the data exclude all others, NaN if all failed."""
     usable = [each for each in others if each.usable]
     if not usable:
         return math.nan

@@ -28,6 +28,7 @@ _LEAST_EXPECTED: Final = 5.0
 """Bins of the mass are joined until so many probes are expected in each: then the goodness of fit is a chi-square."""
 _TINY: Final = 1e-9
 """Expected probes of a bin below which the likelihood goes on as a parabola, since a polynomial may be negative."""
+_ATTEMPTS, _ROUNDS = 4, 3
 _STEP: Final = 1e-4
 """Of the natural size of a parameter, in numerical derivatives of a shape: their relative error is about 1e-8."""
 
@@ -47,7 +48,7 @@ def fit_efficiency(probes: Histograms, shapes: Shapes) -> Estimate:
     minimum, failure = _minimise(likelihood)
     values = np.array(minimum.values)
     errors = np.array(minimum.errors)
-    interval = (math.nan, math.nan) if failure else _interval(minimum)
+    interval = (math.nan, math.nan) if failure else _interval(likelihood, minimum)
     chi_square, n_bins = _chi_square(likelihood.scaled(values))
     n_dof = n_bins - int(sum(not fixed for fixed in minimum.fixed))
     p_value = float(chdtrc(n_dof, chi_square)) if n_dof > 0 else math.nan
@@ -235,31 +236,37 @@ def _excess(counts: Array, edges: Array, peak: Guess) -> float:
 def _minimise(likelihood: _Likelihood) -> tuple[Any, str]:
     """Returns iminuit's object at the minimum, and why it is none; the text is empty if it is one."""
     try:
-        from iminuit import Minuit
+        import iminuit  # noqa: F401  asked for here, where the sentence stands
     except ImportError as error:
         raise UsageError("fits of a mass need iminuit and numba-stats; pip install 'pidlab[fits]'") from error
     minimum = None
-    for attempt in range(3):
-        starts = _moved(likelihood, attempt)
-        minuit = Minuit(likelihood, starts, name=likelihood.names, grad=likelihood.gradient)
-        minuit.errordef = Minuit.LIKELIHOOD
-        minuit.limits = likelihood.limits
-        minuit.errors = likelihood.sizes
-        minuit.fixed = likelihood.fixed
-        minuit.strategy = 0 if attempt == 0 else 1
+    for attempt in range(_ATTEMPTS):
+        minuit = _minimiser(likelihood, _moved(likelihood, attempt), 0)
         minuit.migrad(ncall=4000)
-        if minuit.valid:
-            minuit.strategy = 1
+        minuit.strategy = 1
+        for _ in range(_ROUNDS):  # true second derivatives often show that the first search stopped too early
             minuit.hesse()
-        if minimum is None or (minuit.valid, -float(minuit.fval)) > (minimum.valid, -float(minimum.fval)):
+            if minuit.valid:
+                return minuit, ""
+            minuit.migrad(ncall=4000)
+        if minimum is None or minuit.fval < minimum.fval:
             minimum = minuit
-        if minimum.valid:
-            break
     assert minimum is not None
-    if minimum.valid:
-        return minimum, ""
     reason = "too many steps were needed" if minimum.fmin.has_reached_call_limit else "no minimum was found"
-    return minimum, f"{reason} (estimated distance to the minimum {minimum.fmin.edm:.2g}), three times"
+    return minimum, f"{reason} (estimated distance to it {minimum.fmin.edm:.2g}), from {_ATTEMPTS} starts"
+
+
+def _minimiser(likelihood: _Likelihood, starts: Array, strategy: int) -> Any:
+    from iminuit import Minuit
+
+    minuit = Minuit(likelihood, starts, name=likelihood.names, grad=likelihood.gradient)
+    minuit.errordef = Minuit.LIKELIHOOD
+    minuit.limits = likelihood.limits
+    minuit.errors = likelihood.sizes
+    minuit.fixed = likelihood.fixed
+    minuit.strategy = strategy
+    minuit.print_level = -1  # what Minuit says of its steps is no message to the user
+    return minuit
 
 
 def _moved(likelihood: _Likelihood, attempt: int) -> Array:
@@ -275,7 +282,7 @@ def _moved(likelihood: _Likelihood, attempt: int) -> Array:
     return starts
 
 
-def _interval(minuit: Any) -> tuple[float, float]:
+def _interval(likelihood: _Likelihood, minuit: Any) -> tuple[float, float]:
     """Returns where the likelihood, maximised in all else, falls by one half on either side of the efficiency.
 
     An efficiency is not below 0 or above 1: a side on which the likelihood does not fall so far ends there.
@@ -286,16 +293,17 @@ def _interval(minuit: Any) -> tuple[float, float]:
         if abs(limit - value) < 1e-9:
             ends.append(limit)
             continue
-        ends.append(_crossing(minuit, value, limit, sign))
+        ends.append(_crossing(likelihood, minuit, value, limit, sign))
     return ends[0], ends[1]
 
 
-def _crossing(minuit: Any, value: float, limit: float, sign: int) -> float:
+def _crossing(likelihood: _Likelihood, minuit: Any, value: float, limit: float, sign: int) -> float:
     """Returns the efficiency on one side at which the profile has risen by 1/2, or the limit if it does not before."""
     best = float(minuit.fval)
     error = float(minuit.errors["eps"])
     error = error if 0 < error < 0.5 else 0.05
-    scan = _copy(minuit)
+    scan = _minimiser(likelihood, np.array(minuit.values), 0)
+    scan.errors = minuit.errors
     scan.fixed["eps"] = True
 
     def rise(eps: float) -> float:
@@ -328,20 +336,6 @@ def _crossing(minuit: Any, value: float, limit: float, sign: int) -> float:
         else:
             outer, outer_rise = middle, found
     return (inner + outer) / 2
-
-
-def _copy(minuit: Any) -> Any:
-    """Returns a second minimiser at the same place, so that the first one keeps its minimum."""
-    from iminuit import Minuit
-
-    likelihood = minuit.fcn._fcn
-    copied = Minuit(likelihood, np.array(minuit.values), name=minuit.parameters, grad=likelihood.gradient)
-    copied.errordef = Minuit.LIKELIHOOD
-    copied.limits = minuit.limits
-    copied.fixed = minuit.fixed
-    copied.errors = minuit.errors
-    copied.strategy = 0
-    return copied
 
 
 def _chi_square(samples: Sequence[tuple[Array, Array]]) -> tuple[float, int]:
