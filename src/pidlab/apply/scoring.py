@@ -207,9 +207,10 @@ class Scorer:
 
 
 def blank_columns(bundle: Bundle, n: int) -> Branches:
-    """The friend's branches for n rows that are not selected: NaN for scores, false for decisions."""
+    """The friend's branches for n rows that are not selected: NaN for numbers, false for decisions, -1 for integers."""
     kinds = friend_branches(bundle, with_split=False)
-    return {name: np.full(n, np.nan if kind.kind == "f" else False, kind) for name, kind in kinds.items()}
+    blank = {"f": np.nan, "b": False, "i": -1}
+    return {name: np.full(n, blank[kind.kind], kind) for name, kind in kinds.items()}
 
 
 def fill_columns(

@@ -65,6 +65,7 @@ _INTERVAL = _Interval()
 @click.option("--point", "points", multiple=True, help="Only this working point; may be repeated.")
 @click.option("--tree", help="The tree to read, where a file holds several.")
 @click.option("--no-fit-figures", is_flag=True, help="Draw no figure of single fits.")
+@click.option("--replicas", type=click.IntRange(0, 1000), default=0, help="Write so many replicas of the maps, too.")
 @click.option("-o", "--output", type=PATH, required=True, help="The folder to leave behind.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the tables and notes.")
 def efficiency(
@@ -90,6 +91,7 @@ def efficiency(
     points: Sequence[str],
     tree: str | None,
     no_fit_figures: bool,
+    replicas: int,
     output: Path,
     quiet: bool,
 ) -> None:
@@ -135,7 +137,7 @@ def efficiency(
             console.print(efficiency_table(result, point))
         for sentence in result.notes:
             say(console, f"• {sentence}")
-        write_efficiencies(output, result, probes, watcher, fits=not no_fit_figures)
+        write_efficiencies(output, result, probes, watcher, fits=not no_fit_figures, n_replicas=replicas)
         say(console, f"report: {output / 'report.html'}")
 
 

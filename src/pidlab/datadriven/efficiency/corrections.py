@@ -11,17 +11,18 @@ from typing import Any
 from pidlab import __version__
 from pidlab.atomic import write_text
 from pidlab.datadriven.efficiency.binning import Binning
+from pidlab.datadriven.efficiency.replicas import replicas
 from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity
 from pidlab.export.correctionlib.content import Node, binning, category, leaf, readable_edges
 
 
-def write_corrections(path: Path, result: EfficiencyResult) -> None:
+def write_corrections(path: Path, result: EfficiencyResult, n_replicas: int = 0) -> None:
     """Writes `corrections.json`: MODEL_POINT_efficiency and MODEL_POINT_scale_factor.
 
     Inputs are the axes in their order, and `systematic`: `nominal`; `up` and `down` by all uncertainties in quadrature;
     `stat_up` and `stat_down`; `SOURCE_up` and `SOURCE_down` for each systematic, the shift as it was found and its
     mirror image, so that a source moves all bins together as it does in the measurement. correctionlib raises an error
-    outside the bins and in a bin without a number.
+    outside the bins and in a bin without a number. With `n_replicas` there are `replica0` and so on, too.
 
     Raises:
         OutputError: the file cannot be written.
@@ -29,18 +30,19 @@ def write_corrections(path: Path, result: EfficiencyResult) -> None:
     content = {
         "schema_version": 2,
         "description": f"Efficiencies from data by pidlab {__version__}; fingerprint {result.fingerprint}.",
-        "corrections": [each for point in result.points for each in _corrections(result, point)],
+        "corrections": [each for point in result.points for each in _corrections(result, point, n_replicas)],
     }
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def _corrections(result: EfficiencyResult, point: PointResult) -> Iterator[Node]:
+def _corrections(result: EfficiencyResult, point: PointResult, n_replicas: int) -> Iterator[Node]:
     where = f"{point.model} at {point.working_point}"
     yield _correction(
         f"{point.name}_efficiency",
         f"Efficiency in data of {where}.",
         result.binning,
         [each.data.quantity for each in point.bins],
+        n_replicas,
     )
     if result.with_simulation:
         yield _correction(
@@ -48,14 +50,15 @@ def _corrections(result: EfficiencyResult, point: PointResult) -> Iterator[Node]
             f"Efficiency in data over that in simulation of {where}.",
             result.binning,
             [each.scale_factor for each in point.bins],
+            n_replicas,
         )
 
 
-def _correction(name: str, description: str, axes: Binning, values: Sequence[Quantity]) -> Node:
+def _correction(name: str, description: str, axes: Binning, values: Sequence[Quantity], n_replicas: int) -> Node:
     edges = readable_edges(axes.edges)
+    columns = {**variations(values), **{f"replica{r}": row for r, row in enumerate(replicas(values, n_replicas))}}
     content = {
-        key: binning(axes.names, edges, [leaf(number) for number in column], "error")
-        for key, column in variations(values).items()
+        key: binning(axes.names, edges, [leaf(number) for number in column], "error") for key, column in columns.items()
     }
     words = "nominal; up, down: all uncertainties; stat_up, stat_down; SOURCE_up, SOURCE_down of each systematic"
     inputs: list[dict[str, Any]] = [

@@ -10,6 +10,7 @@ from pathlib import Path
 from pidlab.atomic import write_text
 from pidlab.datadriven.efficiency.corrections import write_corrections
 from pidlab.datadriven.efficiency.drawing import doubtful, fit_figures, fit_name, summary_figures
+from pidlab.datadriven.efficiency.header import write_header
 from pidlab.datadriven.efficiency.probes import ProbeCounts
 from pidlab.datadriven.efficiency.result import (
     BinResult,
@@ -29,9 +30,17 @@ from pidlab.rounding import fixed, format_measured, format_number
 
 
 def write_efficiencies(
-    folder: Path, result: EfficiencyResult, probes: Mapping[str, ProbeCounts], watcher: Watcher, *, fits: bool = True
+    folder: Path,
+    result: EfficiencyResult,
+    probes: Mapping[str, ProbeCounts],
+    watcher: Watcher,
+    *,
+    fits: bool = True,
+    n_replicas: int = 0,
 ) -> None:
-    """Writes efficiency.json, efficiency.root, corrections.json, report.html, the figures and, in `fits`, every fit.
+    """Writes efficiency.json, .root and .h, corrections.json, report.html, the figures and, in `fits`, every fit.
+
+    The header and corrections.json hold `n_replicas` replicas of each map.
 
     Raises:
         OutputError: something cannot be written.
@@ -46,7 +55,8 @@ def write_efficiencies(
         ) from error
     counted = probes.get("simulation") if result.settings["truth"] else None
     write_root(folder / "efficiency.root", result, counted)
-    write_corrections(folder / "corrections.json", result)
+    write_corrections(folder / "corrections.json", result, n_replicas)
+    write_header(folder / "efficiency.h", result, n_replicas)
     summaries: dict[str, bytes] = {}
     for (name, content), point in zip(summary_figures(result, "png", "pdf", "svg"), result.points, strict=True):
         save(folder / f"{name}.png", content["png"])
