@@ -107,19 +107,12 @@ def write_header(path: Path, result: EfficiencyResult, n_replicas: int = 0) -> N
         found = variations(values)
         rows = np.array([found.get(key, found["nominal"]) for key in names])
         moved = replicas(values, n_replicas)
-        parts.append(
-            _FUNCTION.format(
-                values=table(f"{name}_values", rows),
-                replicas=table(f"{name}_replicas", moved) if n_replicas else "",
-                what=cpp_comment(what),
-                name=name,
-                arguments=arguments,
-                passed=passed,
-            )  # fmt: skip
-        )
+        tables = table(f"{name}_values", rows), table(f"{name}_replicas", moved) if n_replicas else ""
+        common = {"name": name, "arguments": arguments, "passed": passed}
+        parts.append(_FUNCTION.format(values=tables[0], replicas=tables[1], what=cpp_comment(what), **common))
         if n_replicas:
-            parts.append(_REPLICA.format(last=n_replicas - 1, name=name, arguments=arguments, passed=passed))
-        parts.append(_OUTSIDE.format(name=name, of=name, arguments=arguments, passed=passed))
+            parts.append(_REPLICA.format(last=n_replicas - 1, **common))
+        parts.append(_OUTSIDE.format(of=name, **common))
     write_text(path, "".join(parts) + f"\n}} // namespace {_NAMESPACE}\n\n#endif\n")
 
 
