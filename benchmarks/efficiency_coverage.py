@@ -2,9 +2,9 @@
 
     python benchmarks/efficiency_coverage.py [--toys 500]
 
-Signal and background have different efficiencies. Each line says how often the 68.3 % interval holds the truth, the mean
-deviation in units of the error, and the mean error over the spread of the values. A wrong background shape is fitted in
-the last lines: there the interval with its systematic must hold the truth.
+Signal and background have different efficiencies. Each line says how often the 68.3 % interval holds the truth, the
+mean deviation in units of the error, and the mean error over the spread of the values. A wrong background shape is
+fitted in the last lines: there the interval with its systematic must hold the truth.
 """
 
 from __future__ import annotations

@@ -379,9 +379,11 @@ def _cms_shape() -> Shape:
     def parameters(low: float, high: float, guess: Guess) -> tuple[Parameter, ...]:
         width = high - low
         return (
-            Parameter("turn_on", low + 0.2 * width, low - width, high, unit=1),
+            # With its turn-on further below the range the shape is an exponential, and numba-stats' integral, which
+            # approaches 1, would lose its digits.
+            Parameter("turn_on", low + 0.2 * width, low - 0.25 * width, high, unit=1),
             Parameter("steepness", 5 / width, 0.2 / width, 200 / width, unit=-1),
-            Parameter("decay", 2 / width, 0.01 / width, 50 / width, unit=-1),
+            Parameter("decay", 2 / width, 0.01 / width, 40 / width, unit=-1),
         )
 
     def density(x: Array, p: Sequence[float], low: float, high: float) -> Array:
