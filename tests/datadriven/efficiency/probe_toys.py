@@ -22,7 +22,7 @@ class Toy:
         efficiency, background_efficiency: the shares that pass.
         background: the share of background.
         decay: of the background, in the unit of the mass.
-        bend: relative height of a parabola on top of the exponential, for a shape that no fit here knows.
+        n_bins: of the mass.
     """
 
     n: float = 2000.0
@@ -30,7 +30,6 @@ class Toy:
     background_efficiency: float = 0.3
     background: float = 0.4
     decay: float = 25.0
-    bend: float = 0.0
     n_bins: int = 60
 
     @property
@@ -40,9 +39,7 @@ class Toy:
     def expected(self) -> tuple[Array, Array]:
         """Expected passing and failing probes in the bins of the mass."""
         signal = np.diff(norm.cdf(self.edges, 91.0, 2.5))
-        centres = (self.edges[1:] + self.edges[:-1]) / 2
         background = -np.diff(np.exp(-(self.edges - LOW) / self.decay))
-        background = background * (1 + self.bend * np.exp(-0.5 * ((centres - 91) / 9) ** 2))
         signal *= self.n * (1 - self.background) / signal.sum()
         background *= self.n * self.background / background.sum()
         e, b = self.efficiency, self.background_efficiency

@@ -58,7 +58,7 @@ def test_a_ratio_to_a_number_that_may_be_zero_has_no_bound() -> None:
 @pytest.mark.parametrize("method", ["sweights", "sideband"])
 def test_subtraction_finds_the_efficiency_with_an_interval_that_holds(method: str) -> None:
     toy = Toy(background_efficiency=0.3, decay=1e6) if method == "sideband" else Toy(background_efficiency=0.3)
-    rng, n = np.random.default_rng(8), 100 if method == "sweights" else 400
+    rng, n = np.random.default_rng(8), 60 if method == "sweights" else 400
     shapes = Shapes("gauss", "exponential", True, True)
     found = []
     for _ in range(n):

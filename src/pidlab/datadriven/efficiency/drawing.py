@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from pidlab.datadriven.efficiency.estimate import Expectation, Histograms
+from pidlab.datadriven.efficiency.estimate import Estimate, Expectation, Histograms
 from pidlab.datadriven.efficiency.probes import ProbeCounts
 from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity, SampleEfficiency
 from pidlab.measured import Array
@@ -91,16 +91,35 @@ def fit_figures(
 
 
 def _panels(probes: Histograms, found: SampleEfficiency) -> tuple[FittedMass, FittedMass]:
+    others = [each for some in found.alternatives.values() for each in some if each.usable]
     return (
-        _panel("passing", probes.passing, probes.passing2, found.nominal.passing),
-        _panel("failing", probes.failing, probes.failing2, found.nominal.failing),
+        _panel("passing", probes.passing, probes.passing2, found.nominal.passing, [each.passing for each in others]),
+        _panel("failing", probes.failing, probes.failing2, found.nominal.failing, [each.failing for each in others]),
     )
 
 
-def _panel(title: str, counts: Array, variances: Array, fitted: Expectation | None) -> FittedMass:
+def _panel(
+    title: str, counts: Array, variances: Array, fitted: Expectation | None, others: Sequence[Expectation | None]
+) -> FittedMass:
+    backgrounds = [each.background for each in others if each is not None]
     if fitted is None:
         return FittedMass(title, counts, variances, None, None)
-    return FittedMass(title, counts, variances, fitted.total, fitted.background)
+    return FittedMass(title, counts, variances, fitted.total, fitted.background, backgrounds)
+
+
+def fit_sentences(found: SampleEfficiency) -> str:
+    """Returns what each fit of a bin found, the nominal one first, in one line."""
+    tried = [found.nominal, *(each for some in found.alternatives.values() for each in some)]
+    return "; ".join(_sentence(each, each.name in found.refused) for each in tried)
+
+
+def _sentence(estimate: Estimate, refused: bool) -> str:
+    if not estimate.usable:
+        return f"{estimate.name}: failed, {estimate.failure or 'no interval'}"
+    quality = f", p-value {format_number(estimate.p_value, 2)}" if estimate.n_dof else ""
+    return (
+        f"{estimate.name}: ε = {format_measured(estimate.efficiency)}{quality}{', does not count' if refused else ''}"
+    )
 
 
 def _lines(found: SampleEfficiency) -> tuple[str, ...]:

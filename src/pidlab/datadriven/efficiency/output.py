@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pidlab.atomic import write_text
 from pidlab.datadriven.efficiency.corrections import write_corrections
-from pidlab.datadriven.efficiency.drawing import doubtful, fit_figures, fit_name, summary_figures
+from pidlab.datadriven.efficiency.drawing import doubtful, fit_figures, fit_name, fit_sentences, summary_figures
 from pidlab.datadriven.efficiency.header import write_header
 from pidlab.datadriven.efficiency.probes import ProbeCounts
 from pidlab.datadriven.efficiency.result import (
@@ -81,15 +81,21 @@ def write_efficiencies(
 
 def _said(result: EfficiencyResult) -> dict[str, object]:
     axes = dict(zip(result.binning.names, (edges.tolist() for edges in result.binning.edges), strict=True))
-    return {**result.settings, "bins": axes, "fingerprint": result.fingerprint}
+    stated = {key: value for key, value in result.settings.items() if value not in ("", None, [])}
+    return {**stated, "bins": axes, "fingerprint": result.fingerprint}
 
 
 def _table(result: EfficiencyResult, point: PointResult, figure: bytes, pictures: Mapping[str, bytes]) -> PointTable:
     fits = [
-        (name, f"{point.model} at {point.working_point}, {result.binning.title(each.number)}, {sample}", pictures[name])
+        (
+            name,
+            f"{point.model} at {point.working_point}, {result.binning.title(each.number)}, {sample}. "
+            f"{fit_sentences(found)}.",
+            pictures[name],
+        )
         for each in point.bins
-        for sample in ("data", "simulation")
-        if (name := fit_name(point, each.number, sample)) in pictures
+        for sample, found in (("data", each.data), ("simulation", each.simulation))
+        if found is not None and (name := fit_name(point, each.number, sample)) in pictures
     ]
     rows = [
         [

@@ -339,17 +339,17 @@ def _crossing(likelihood: _Likelihood, minuit: Any, value: float, limit: float, 
 
 
 def _chi_square(samples: Sequence[tuple[Array, Array]]) -> tuple[float, int]:
-    """Returns twice the logarithm of the likelihood ratio to the counts themselves, and the number of joined bins.
+    """Returns Pearson's chi-square of counts and expectations, and the number of joined bins.
 
-    S. Baker and R. Cousins, NIM A 221 (1984) 437. It is distributed as chi-square where enough is expected in each bin.
+    Its mean is the number of degrees of freedom whatever is expected in a bin; that of the likelihood ratio is 3 %
+    larger with five probes in a bin, which many bins add up.
     """
     total, n_bins = 0.0, 0
     for counts, expected in samples:
         joined = _joined(expected)
         n = np.add.reduceat(counts, joined)
         mu = np.maximum(np.add.reduceat(expected, joined), _TINY)
-        logarithm = np.log(np.maximum(n, _TINY) / mu)
-        total += float(2 * np.sum(mu - n + np.where(n > 0, n * logarithm, 0.0)))
+        total += float(np.sum((n - mu) ** 2 / mu))
         n_bins += len(joined)
     return total, n_bins
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ class FittedMass(NamedTuple):
         title: such as "passing".
         counts, variances: (m,) sums of weights and of squared weights.
         total, background: (m,) what the fit expects; None if there is no fit.
+        others: (m,) the background of each alternative fit.
     """
 
     title: str
@@ -28,6 +30,7 @@ class FittedMass(NamedTuple):
     variances: Array
     total: Array | None
     background: Array | None
+    others: Sequence[Array] = ()
 
 
 def fit_figure(
@@ -74,9 +77,12 @@ def _mass(ax: Axes, edges: Array, panel: FittedMass) -> list[tuple[object, str]]
     entries: list[tuple[object, str]] = [(points, "probes")]
     top = float((panel.counts + np.sqrt(panel.variances)).max(initial=1.0))
     if panel.total is not None and panel.background is not None:
+        thin = [
+            ax.stairs(each, edges, color=GREY, linestyle=":", linewidth=1.1, baseline=None) for each in panel.others
+        ]
         below = ax.stairs(panel.background, edges, color=_BACKGROUND, linestyle="--", linewidth=1.4, baseline=None)
         above = ax.stairs(panel.total, edges, color=_SIGNAL, linewidth=1.4, baseline=None)
-        entries += [(above, "fit"), (below, "background")]
+        entries += [(above, "fit"), (below, "background"), *((each, "alternatives") for each in thin[:1])]
         top = max(top, float(panel.total.max(initial=0.0)))
     ax.set_xlim(edges[0], edges[-1])
     ax.set_ylim(0, 1.25 * top)
