@@ -10,6 +10,7 @@ fitted in the last lines: there the interval with its systematic must hold the t
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "datadriven" / "eff
 from probe_toys import Toy
 
 from pidlab.datadriven.efficiency.estimate import Estimate, Shapes, failed
-from pidlab.datadriven.efficiency.intervals import ratio
+from pidlab.datadriven.efficiency.intervals import generalised_wilson, ratio
 from pidlab.datadriven.efficiency.simultaneous import fit_efficiency
 from pidlab.datadriven.efficiency.subtraction import by_sidebands, by_sweights
 from pidlab.evaluate.intervals import efficiency
-from pidlab.measured import Measured
+from pidlab.measured import Array, Measured
 
 GAUSS = Shapes("gauss", "exponential")
 SHARED = replace(GAUSS, share_background=True)
@@ -47,6 +48,41 @@ def line(name: str, truth: float, n: int, measured: Callable[[np.random.Generato
     )
 
 
+def two_intervals(n: int) -> None:
+    """The generalised Wilson interval beside the union of Wilson's and Fieller's, of the same sums of sWeights."""
+    for eps, background_efficiency, n_probes in itertools.product((0.5, 0.85, 0.97), (0.05, 0.5, 0.95), (300, 2000)):
+        toy, rng = (
+            Toy(n=n_probes, efficiency=eps, background_efficiency=background_efficiency),
+            np.random.default_rng(1),
+        )
+        signal, background = toy.components()
+        weight = sweights(signal, background, toy.n)
+        covered, length = np.zeros(2), np.zeros(2)
+        for _ in range(n):
+            probes = toy.draw(rng)
+            p, f, p2, f2 = (
+                float(each) for each in (probes.passing @ weight, probes.failing @ weight,
+                                         probes.passing @ weight**2, probes.failing @ weight**2)
+            )  # fmt: skip
+            for i, m in enumerate((generalised_wilson(p, f, p2, f2), efficiency(p, p + f, p2, p2 + f2).measured())):
+                covered[i] += m.low <= eps <= m.high
+                length[i] += m.high - m.low
+        print(
+            f"sWeights, {n_probes:5d} probes, efficiency {eps}, background {background_efficiency}: generalised Wilson "
+            f"{covered[0] / n:.3f}, union {covered[1] / n:.3f}, length of the union {length[1] / length[0]:.2f} times",
+            flush=True,
+        )
+
+
+def sweights(signal: Array, background: Array, n: float) -> Array:
+    """sWeights from the true shapes and yields, so that nothing is fitted."""
+    total = signal + background
+    s, b = signal / signal.sum(), background / background.sum()
+    matrix = np.array([[np.sum(x * y / total) for y in (s, b)] for x in (s, b)])
+    inverse = np.linalg.inv(matrix)
+    return np.asarray((inverse[0, 0] * s + inverse[0, 1] * b) / total)
+
+
 def value(found: Estimate) -> Measured | None:
     return found.efficiency if found.usable else None
 
@@ -55,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--toys", type=int, default=500)
     n = parser.parse_args().toys
+    two_intervals(4 * n)
     for n_probes in (500, 2000, 10_000):
         for eps in (0.5, 0.85, 0.97):
             toy = Toy(n=n_probes, efficiency=eps)

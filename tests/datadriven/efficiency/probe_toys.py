@@ -36,12 +36,17 @@ class Toy:
     def edges(self) -> Array:
         return np.linspace(LOW, HIGH, self.n_bins + 1)
 
-    def expected(self) -> tuple[Array, Array]:
-        """Expected passing and failing probes in the bins of the mass."""
+    def components(self) -> tuple[Array, Array]:
+        """Expected probes of signal and of background in the bins of the mass."""
         signal = np.diff(norm.cdf(self.edges, 91.0, 2.5))
         background = -np.diff(np.exp(-(self.edges - LOW) / self.decay))
         signal *= self.n * (1 - self.background) / signal.sum()
         background *= self.n * self.background / background.sum()
+        return signal, background
+
+    def expected(self) -> tuple[Array, Array]:
+        """Expected passing and failing probes in the bins of the mass."""
+        signal, background = self.components()
         e, b = self.efficiency, self.background_efficiency
         return e * signal + b * background, (1 - e) * signal + (1 - b) * background
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -394,6 +395,7 @@ def test_an_event_has_the_product_of_its_candidates_and_the_error_that_they_shar
     with Table(source, recipe.per) as table:
         scorer.check(table)
         scored = scorer(table.span(scorer.branches, 0, 5), "jagged")
+    assert pickle.loads(pickle.dumps(weights)) == weights  # so that a process loads its models once
     product = scored.keys["pid_event_hand_hand_efficiency"]
     np.testing.assert_allclose(product[[0, 1, 2, 4]], [0.64, 1.0, 0.4, 0.25], rtol=1e-6)
     assert scored.keys["pid_event_hand_hand_outside"].tolist() == [False, False, False, True, False]

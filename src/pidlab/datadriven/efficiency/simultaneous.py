@@ -27,7 +27,12 @@ from pidlab.measured import Array, Measured
 _LEAST_EXPECTED: Final = 5.0
 """Bins of the mass are joined until so many probes are expected in each: then the goodness of fit is a chi-square."""
 _TINY: Final = 1e-9
-"""Expected probes of a bin below which the likelihood goes on as a parabola, since a polynomial may be negative."""
+"""A number of probes in place of 0 in a denominator."""
+_EDGE: Final = 1e-3
+_STEEP: Final = 10.0
+"""A polynomial may be negative. Below `_EDGE` expected probes in a bin the likelihood goes on as a parabola, so that it
+is smooth where Minuit has to turn round; `_STEEP` is half of its curvature in a bin without probes, where -0.05 is the
+lowest point."""
 _ATTEMPTS, _ROUNDS = 4, 3
 _STEP: Final = 1e-4
 """Of the natural size of a parameter, in numerical derivatives of a shape: their relative error is about 1e-8."""
@@ -49,7 +54,7 @@ def fit_efficiency(probes: Histograms, shapes: Shapes) -> Estimate:
     values = np.array(minimum.values)
     errors = np.array(minimum.errors)
     interval = (math.nan, math.nan) if failure else _interval(likelihood, minimum)
-    chi_square, n_bins = _chi_square(likelihood.scaled(values))
+    chi_square, n_bins = chi_square_of(likelihood.scaled(values))
     n_dof = n_bins - int(sum(not fixed for fixed in minimum.fixed))
     p_value = float(chdtrc(n_dof, chi_square)) if n_dof > 0 else math.nan
     n = float(values[0])
@@ -184,13 +189,11 @@ class _Likelihood:
         """Returns minus the logarithm of the likelihood, without terms that depend on the counts alone."""
         total = 0.0
         for n, mu in self.scaled(values):
-            safe = np.maximum(mu, _TINY)
-            total += float(np.sum(safe - n * np.log(safe)))
-            below = mu < _TINY
-            if below.any():
-                d = (mu - safe)[below]
-                total += float(np.sum(d * (1 - n[below] / _TINY) + 0.5 * d * d * (n[below] / _TINY**2 + 1)))
-                total += float(np.sum(np.abs(d)) * 2)  # with no probes in the bin, a negative number must cost, too
+            safe = np.maximum(mu, _EDGE)
+            d = mu - safe  # 0 above the edge
+            total += float(
+                np.sum(safe - n * np.log(safe) + d * (1 - n / _EDGE) + d * d * (n / (2 * _EDGE**2) + _STEEP))
+            )
         return total
 
     def gradient(self, values: Array) -> Array:
@@ -202,10 +205,8 @@ class _Likelihood:
             signal, background = self.signals[kind], self.backgrounds[kind]
             s, k = signal.integrals(values), background.integrals(values)
             mu, counts = (n * share * s + b * k) / self._scale[kind], self._counts[kind]
-            safe = np.maximum(mu, _TINY)
-            slope = 1 - counts / safe
-            below = mu < _TINY
-            slope[below] += (mu - safe)[below] * (counts[below] / _TINY**2 + 1) - 2
+            safe = np.maximum(mu, _EDGE)
+            slope = 1 - counts / safe + 2 * (mu - safe) * (counts / (2 * _EDGE**2) + _STEEP)
             slope = slope / self._scale[kind]
             on_signal, on_background = float(slope @ s), float(slope @ k)
             found[0] += share * on_signal
@@ -338,7 +339,7 @@ def _crossing(likelihood: _Likelihood, minuit: Any, value: float, limit: float, 
     return (inner + outer) / 2
 
 
-def _chi_square(samples: Sequence[tuple[Array, Array]]) -> tuple[float, int]:
+def chi_square_of(samples: Sequence[tuple[Array, Array]]) -> tuple[float, int]:
     """Returns Pearson's chi-square of counts and expectations, and the number of joined bins.
 
     Its mean is the number of degrees of freedom whatever is expected in a bin; that of the likelihood ratio is 3 %

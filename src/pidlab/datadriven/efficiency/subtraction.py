@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
+from scipy.special import chdtrc
 
 from pidlab.datadriven.efficiency.estimate import Estimate, Expectation, Histograms, Shapes, failed
 from pidlab.datadriven.efficiency.intervals import generalised_wilson
+from pidlab.datadriven.efficiency.simultaneous import chi_square_of, fit_efficiency
 from pidlab.evaluate.intervals import symmetric
 from pidlab.measured import Array, Measured
 
@@ -34,12 +39,30 @@ def by_sidebands(probes: Histograms, window: tuple[float, float] | None = None) 
     factor[left] = (1 - on_right) * width[inside].sum() / width[left].sum()
     factor[right] = on_right * width[inside].sum() / width[right].sum()
     weight = np.where(inside, 1.0, -factor)
-    found = []
-    background = []
+    found, background, lines = [], [], []
     for counts, squares in ((probes.passing, probes.passing2), (probes.failing, probes.failing2)):
         found.append((float(counts @ weight), float(squares @ weight**2)))
         background.append((float(counts @ factor), float(squares @ factor**2)))
-    return _estimate(name, found, background)
+        density = [float(counts[side].sum() / width[side].sum()) for side in (left, right)]
+        line = width * (density[0] + (centres - ends[0]) / (ends[1] - ends[0]) * (density[1] - density[0]))
+        lines.append(np.maximum(line, 0.0))
+    # Whether a line describes both sidebands: signal that leaks into them, or a curved background, does not.
+    outer, samples = ~inside, []
+    for counts, squares, line in zip(
+        (probes.passing, probes.failing), (probes.passing2, probes.failing2), lines, strict=True
+    ):
+        scale = float(squares.sum() / counts.sum()) if counts.sum() > 0 else 1.0
+        samples.append((counts[outer] / scale, line[outer] / scale))
+    chi_square, n_bins = chi_square_of(samples)
+    n_dof = n_bins - 4  # two heights of each line
+    return replace(
+        _estimate(name, found, background),
+        chi_square=chi_square,
+        n_dof=max(n_dof, 0),
+        p_value=float(chdtrc(n_dof, chi_square)) if n_dof > 0 else math.nan,
+        passing=Expectation(np.where(inside, probes.passing, lines[0]), lines[0]),
+        failing=Expectation(np.where(inside, probes.failing, lines[1]), lines[1]),
+    )
 
 
 def by_sweights(probes: Histograms, shapes: Shapes) -> Estimate:
@@ -50,8 +73,6 @@ def by_sweights(probes: Histograms, shapes: Shapes) -> Estimate:
     passing and for failing probes, of the signal as well as of the background: mass and decision independent within
     both.
     """
-    from pidlab.datadriven.efficiency.simultaneous import fit_efficiency
-
     counts, squares = probes.passing + probes.failing, probes.passing2 + probes.failing2
     nothing = np.zeros(len(counts))
     name = f"sWeights of {shapes}"
@@ -73,18 +94,15 @@ def by_sweights(probes: Histograms, shapes: Shapes) -> Estimate:
     for each, squared in ((probes.passing, probes.passing2), (probes.failing, probes.failing2)):
         found.append((float(each @ weight), float(squared @ weight**2)))
         background.append((float(each @ (1 - weight)), float(squared @ (1 - weight) ** 2)))
-    estimate = _estimate(name, found, background)
-    return Estimate(
-        estimate.name,
-        estimate.failure,
-        estimate.efficiency,
-        estimate.n_signal,
-        estimate.n_background,
-        whole.parameters,
-        whole.chi_square,
-        whole.n_dof,
-        whole.p_value,
-        *_shared(whole.passing, probes),
+    passing, failing = _shared(whole.passing, probes)
+    return replace(
+        _estimate(name, found, background),
+        parameters=whole.parameters,
+        chi_square=whole.chi_square,
+        n_dof=whole.n_dof,
+        p_value=whole.p_value,
+        passing=passing,
+        failing=failing,
     )
 
 
