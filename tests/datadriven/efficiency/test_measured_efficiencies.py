@@ -176,7 +176,7 @@ def test_a_bin_without_probes_is_said_and_drawn(made: ProbeRun, tmp_path: Path) 
         "p 100.5 to 130, data: crystal_ball on exponential failed, since the bin has no probes" in s
         for s in found.failures()
     )
-    assert any("1 measurements of a bin failed" in note for note in found.notes)
+    assert any("1 measurement of a bin failed" in note for note in found.notes)
     write_efficiencies(tmp_path / "out", found, probes, Watcher())
     page = (tmp_path / "out" / "report.html").read_text()
     assert "the bin has no probes" in page

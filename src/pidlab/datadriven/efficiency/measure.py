@@ -262,7 +262,8 @@ def _bad_fits(result: EfficiencyResult) -> Iterator[str]:
     """Sentences about fits that failed or do not describe the mass, and shapes that the data exclude."""
     failures = list(result.failures())
     if failures:
-        yield f"{len(failures)} measurements of a bin failed; they are marked in the figures and listed in the report"
+        n = "1 measurement" if len(failures) == 1 else f"{len(failures)} measurements"
+        yield f"{n} of a bin failed, marked in the figures and listed in the report"
     bad = [
         (f"{point.model} at {point.working_point}", result.binning.title(each.number))
         for point in result.points
@@ -271,10 +272,9 @@ def _bad_fits(result: EfficiencyResult) -> Iterator[str]:
     ]
     if bad:
         first = "; ".join(f"{point} in {place}" for point, place in bad[:3])
-        yield (
-            f"in {len(bad)} bins the shapes do not describe the data (p-value below {_EXCLUDED:g}): {first}"
-            + (" …" if len(bad) > 3 else "")
-        )
+        where = f"in {'one bin' if len(bad) == 1 else f'{len(bad)} bins'}"
+        more = " …" if len(bad) > 3 else ""
+        yield f"{where} the shapes do not describe the data (p-value below {_EXCLUDED:g}): {first}{more}"
     refused = dict.fromkeys(name for point in result.points for each in point.bins for name in each.data.refused)
     if refused:
         names = ", ".join(refused)

@@ -124,7 +124,6 @@ class ProbeCounts:
         sums, squares: (points, bins, 2, m) sums of w and of w², failing first, then passing.
         n_probes: rows that are probes and lie in the range of the mass and in a bin.
         n_outside: rows that are probes and do not.
-        n_files: the number of inputs.
     """
 
     binning: Binning
