@@ -53,7 +53,11 @@ def fit_figure(
         label_axes(axes[1, column], mass, "pull")
         label_axes(axes[0, column], "", f"probes / {edges[1] - edges[0]:.3g}" if column == 0 else "")
         axes[0, column].tick_params(labelbottom=False)
-        legend(axes[0, column], entries, title=panel.title)
+        if column == 0:
+            legend(axes[0, 0], entries)
+        axes[0, column].text(
+            0.96, 0.94, panel.title, transform=axes[0, column].transAxes, ha="right", va="top", fontweight="bold"
+        )
         if failure:
             axes[0, column].text(
                 0.5, 0.55, "fit failed", transform=axes[0, column].transAxes, ha="center", va="center",
