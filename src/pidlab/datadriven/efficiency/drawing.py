@@ -124,6 +124,8 @@ def _sentence(estimate: Estimate, refused: bool) -> str:
 
 def _lines(found: SampleEfficiency) -> tuple[str, ...]:
     nominal = found.nominal
+    if not nominal.usable:
+        return (nominal.name,)
     lines = [nominal.name, f"ε = {format_measured(nominal.efficiency)}"]
     if nominal.n_dof:
         lines.append(f"p-value {format_number(nominal.p_value, 2)}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.measured import Array
-from pidlab.plots.style import GREY, error_lengths, label_axes, legend, new_figure, write_text
+from pidlab.plots.style import GREY, error_lengths, label_axes, legend, new_figure
 
 _DATA, _SIMULATION, _FAILED = "#1c1e21", "#00609c", "#b3261e"
 _MOST_COLUMNS = 4
@@ -121,11 +121,18 @@ def _points(ax: Axes, edges: Array, series: Series, colour: str, marker: str, do
         marker=marker, markersize=4.0, linestyle="none", elinewidth=1.1,
     )  # fmt: skip
     if doubtful is not None and doubtful.any():
-        ax.plot(
-            centres[doubtful], series.value[doubtful], marker, markersize=4.0, color=colour, markerfacecolor="white"
-        )
-    for x in centres[np.isnan(series.value)]:
-        write_text(ax, float(x), 1.0, "✗", color=_FAILED, ha="center", va="center")
+        open_points: dict[str, Any] = {
+            "markerfacecolor": "white",
+            "color": colour,
+            "markersize": 4.5,
+            "linestyle": "none",
+            "zorder": 5,
+        }
+        ax.plot(centres[doubtful], series.value[doubtful], marker=marker, **open_points)
+    missing = centres[np.isnan(series.value)]
+    if doubtful is not None and len(missing):
+        crosses: dict[str, Any] = {"color": _FAILED, "markersize": 7, "markeredgewidth": 2, "linestyle": "none"}
+        ax.plot(missing, np.full(len(missing), 0.08), marker="x", transform=ax.get_xaxis_transform(), **crosses)
     return made
 
 

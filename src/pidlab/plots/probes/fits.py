@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.measured import Array
-from pidlab.plots.style import GREY, label_axes, legend, new_figure, nothing_to_draw, write_text
+from pidlab.plots.style import GREY, label_axes, legend, new_figure, nothing_to_draw
 
 _SIGNAL, _BACKGROUND, _FAILED = "#00609c", "#c44a00", "#b3261e"
 
@@ -110,4 +110,4 @@ def _pulls(ax: Axes, edges: Array, panel: FittedMass) -> None:
     inside = np.abs(pulls) <= 4
     ax.plot(centres[drawn][inside], pulls[inside], "o", color="black", markersize=2.2)
     for x, pull in zip(centres[drawn][~inside], pulls[~inside], strict=True):
-        write_text(ax, float(x), 2.2 if pull > 0 else -3.9, "▴" if pull > 0 else "▾", color=_FAILED, ha="center")
+        ax.plot([x], [np.sign(pull) * 3.6], "^" if pull > 0 else "v", color=_FAILED, markersize=4)
