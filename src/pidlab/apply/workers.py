@@ -172,7 +172,8 @@ def _dismissed(pool: WorkerPool) -> Iterator[WorkerPool]:
 def _request(scorer: Scorer) -> ScoringRequest:
     if scorer.bundle.folder is None:
         raise UsageError("other processes load the models from the folder of a finished run; apply in threads, jobs=1")
-    return ScoringRequest(str(scorer.bundle.folder), tuple(scorer.bundle.models), scorer.bundle.fingerprint)
+    bundle = scorer.bundle
+    return ScoringRequest(str(bundle.folder), tuple(bundle.models), bundle.fingerprint, bundle.additions)
 
 
 def _processes(n: int) -> ProcessPoolExecutor:

@@ -11,9 +11,11 @@ from pidlab.cli.options import PATH, terminal
 from pidlab.cli.printable import echo
 from pidlab.errors import DataError, OutputError, UsageError, nearest
 
+_SAMPLES = ("shms", "workshop", "nano", "tracks", "probes", "simulated_probes")  # the list in `simulate` is heavy
+
 
 @click.command()
-@click.argument("sample", type=click.Choice(["shms", "workshop", "nano", "tracks"]), default="shms")
+@click.argument("sample", type=click.Choice(_SAMPLES), default="shms")
 @click.option("-o", "--output", type=PATH, required=True, help="The ROOT file to write.")
 @click.option("--events", type=click.IntRange(min=1), help="Number of events; left out: what suits the sample.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same events.")

@@ -179,6 +179,8 @@ def _show(console: Any, results: Results) -> None:
 @click.option("--tree", help="The tree to score, where a file holds several.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes to score in; left out: a few threads of this one.")
 @click.option("--dask", metavar="ADDRESS", default="", help="Score on the cluster of this dask scheduler.")
+@click.option("--efficiency", type=PATH, metavar="DIR", help="Add efficiencies that `pidlab efficiency` measured.")
+@click.option("--replicas", type=click.IntRange(0, 1000), default=0, help="Add so many replicas of the efficiencies.")
 @click.option("--force", is_flag=True, help="Make finished friend trees again.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the summary and notes.")
 def apply(
@@ -189,6 +191,8 @@ def apply(
     tree: str | None,
     jobs: int | None,
     dask: str,
+    efficiency: Path | None,
+    replicas: int,
     force: bool,
     quiet: bool,
 ) -> None:
@@ -214,6 +218,14 @@ def apply(
             watcher.note(
                 f"{run} was made by a version of pidlab that kept no checksums: damage of its files may not be seen."
             )
+        if efficiency is not None:
+            from pidlab.datadriven.efficiency.weights import with_efficiencies
+
+            bundle, said = with_efficiencies(bundle, efficiency, replicas)
+            for sentence in said:
+                watcher.note(sentence)
+        elif replicas:
+            raise click.UsageError("--replicas needs the folder of a measurement: --efficiency DIR")
         sources, unreadable = find_inputs(bundle.recipe, files, tree)
         summaries = apply_bundle(bundle, sources, output, watcher, jobs=jobs, dask=dask, force=force)
         if done := [s for s in summaries if not s.failure]:
