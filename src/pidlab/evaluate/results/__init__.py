@@ -6,6 +6,7 @@ from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
 from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
+from pidlab.evaluate.results.reweighting import ReweightedGroup, Reweighting
 from pidlab.evaluate.results.robustness import FeatureImportance, Importance, RobustnessPoint, RobustnessResult
 from pidlab.evaluate.results.run import Comparison, CutStep, PairedPoint, Results
 from pidlab.evaluate.results.shift import FeatureShift, Shift
@@ -41,6 +42,8 @@ __all__ = [
     "PolygonResult",
     "PullTrend",
     "Results",
+    "ReweightedGroup",
+    "Reweighting",
     "RobustnessPoint",
     "RobustnessResult",
     "Roc",
