@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from pidlab.config.columns import columns, stated_features
 from pidlab.config.names import KeyPath
 from pidlab.config.polygons import polygon_texts, polygons_of
-from pidlab.config.schema import CategoryBins, ClassTable, Config, ExpressionModel, ReweightTarget, ScoreModel, TrainedModel
+from pidlab.config.schema import (
+    CategoryBins,
+    ClassTable,
+    Config,
+    ExpressionModel,
+    ReweightTarget,
+    ScoreModel,
+    TrainedModel,
+)
 from pidlab.config.usable import quoted_number
 from pidlab.errors import DataError, ExpressionError, PidlabError, nearest
 from pidlab.expressions import Expression, Kind, Number, check, parse
@@ -29,7 +37,7 @@ def class_table(spec: str | ClassTable) -> ClassTable:
 
 
 def spectator_keys(config: Config) -> dict[str, KeyPath]:
-    """Returns the spectators, what is made alike, and the axes of maps and flat points, each with its first key path."""
+    """Returns the spectators, with what is made alike and the axes of maps and flat points, each with its key path."""
     keys: dict[str, KeyPath] = {name: ("spectators", i) for i, name in enumerate(config.spectators)}
     for i, name in enumerate(config.reweight.match if config.reweight is not None else ()):
         keys.setdefault(name, ("reweight", "match", i))

@@ -29,8 +29,8 @@ class LoadedRun:
     If the run has folds and the arrays hold the branches of `data.event_id`, events that the run used are scored by the
     model that did not see them; all others get the mean of the fold models.
 
-    `friend` gives everything in one pass. `scores`, `decide`, `weights` and `selected` each compute only what they return, so two
-    of them take as long as both together.
+    `friend` gives everything in one pass. `scores`, `decide`, `weights` and `selected` each compute only what they
+    return, so two of them take as long as both together.
 
     Attributes:
         folder: the folder of the run.

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.errors import ModelError
 from pidlab.measured import Array
+from pidlab.models.bdt.estimator import BoosterScorer, read_booster
+from pidlab.models.bdt.forest import Forest
+from pidlab.models.threads import allowed_threads
 from pidlab.sample import BoolArray, FloatArray, IntArray
 
 # The booster is small and learns slowly, since the noise of the ratio is the noise of every weight. On toys of 20,000
@@ -69,7 +71,7 @@ class Support:
         absent = np.isnan(z)
         low = np.where(absent, np.inf, z).min(axis=0, initial=np.inf)
         high = np.where(absent, -np.inf, z).max(axis=0, initial=-np.inf)
-        return cls(low, high, absent.any(axis=0))
+        return cls(low, high, np.asarray(absent.any(axis=0)))
 
     def holds(self, z: FloatArray) -> BoolArray:
         """Returns whether each row (n, d) lies within, (n,)."""
@@ -88,12 +90,19 @@ class TreeRatio:
 
     def __init__(self, booster: Any, support: Support) -> None:
         self.booster, self.support = booster, support
+        self._scorer = BoosterScorer(booster)
 
     def __call__(self, z: FloatArray) -> Array:
         """Returns the ratio (n,) of variables (n, d)."""
-        ratio = np.exp(margins(self.booster, z))
+        ratio = np.exp(_margins(self._scorer, z))
         ratio[~self.support.holds(z)] = 0.0
         return ratio
+
+    def forest(self) -> Forest:
+        """Returns the trees as arrays, from which exports are written."""
+        found = self._scorer.forest
+        assert found is not None  # the booster is made here, of plain trees
+        return found
 
     def save(self, folder: Path, name: str) -> dict[str, Any]:
         """Writes the trees as NAME.ubj, and returns the support."""
@@ -108,13 +117,7 @@ class TreeRatio:
         Raises:
             ModelError: the trees cannot be read.
         """
-        import xgboost
-
-        booster = xgboost.Booster()
-        try:
-            booster.load_model(folder / f"{name}.ubj")
-        except xgboost.core.XGBoostError as error:
-            raise ModelError(f"{folder / name}.ubj: cannot be read; copy the folder of the run again") from error
+        booster = read_booster(folder / f"{name}.ubj", len(content["low"]), 2)
         low, high = (np.array([float(value) for value in content[key]]) for key in ("low", "high"))
         return cls(booster, Support(low, high, np.array(content["missing"], bool)))
 
@@ -166,7 +169,8 @@ def classifier(
         "max_depth": _DEPTH,
         "learning_rate": _RATE,
         "min_child_weight": _LEAST_HESSIAN,
-        "base_score": 0.0,
+        "objective": "binary:logistic",
+        "base_score": 0.5,
         "tree_method": "hist",
         "seed": seed,
         "nthread": n_threads,
@@ -206,7 +210,11 @@ def bounded(z: FloatArray) -> NDArray[np.float32]:
 
 def margins(booster: Any, z: FloatArray) -> Array:
     """Returns the margin (n,) of each row (n, d), float64."""
-    return np.asarray(booster.inplace_predict(bounded(z), predict_type="margin"), np.float64)
+    return _margins(BoosterScorer(booster), z)
+
+
+def _margins(scorer: BoosterScorer, z: FloatArray) -> Array:
+    return scorer.margins(bounded(z), allowed_threads())[:, 0].astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pidlab.datadriven.reweighting.ratio import BinRatio, Ratio, TreeRatio, Weig
 from pidlab.errors import ModelError
 from pidlab.jsonfile import read_json, write_json
 from pidlab.measured import Array
-from pidlab.sample import BoolArray, FloatArray
+from pidlab.sample import BoolArray, FloatArray, IntArray
 from pidlab.split import Keys, fold_of
 
 FILE = "reweighting.json"
@@ -68,9 +68,7 @@ class Reweighter:
         """Branch of friend trees to the group whose weights it holds."""
         return {group.branch: group for group in self.groups}
 
-    def weights(
-        self, group: Group, z: FloatArray, event: Keys | None = None, known: BoolArray | None = None
-    ) -> Array:
+    def weights(self, group: Group, z: FloatArray, event: Keys | None = None, known: BoolArray | None = None) -> Array:
         """Returns the weight (n,) of each row if it belonged to a class of `group`.
 
         Args:
@@ -146,7 +144,7 @@ Fit = Callable[[Weighted, Weighted, Weighted, Weighted, int], Ratio]
 
 
 def fitted_ratios(
-    source: Weighted, target: Weighted, fold: Array, target_fold: Array, n_folds: int, fit: Fit
+    source: Weighted, target: Weighted, fold: IntArray, target_fold: IntArray, n_folds: int, fit: Fit
 ) -> tuple[Ratio, ...]:
     """Returns a ratio for each fold, fitted on the rows of all others.
 
@@ -163,7 +161,7 @@ def fitted_ratios(
     return tuple(found)
 
 
-def out_of_fold(ratios: Sequence[Ratio], z: FloatArray, fold: Array) -> Array:
+def out_of_fold(ratios: Sequence[Ratio], z: FloatArray, fold: IntArray) -> Array:
     """Returns the ratio (n,) of each row by the fit that did not see it."""
     result = np.empty(len(z))
     for k, ratio in enumerate(ratios):

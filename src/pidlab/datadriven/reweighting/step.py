@@ -178,7 +178,8 @@ def _belongs(sample: Sample, classes: tuple[str, ...]) -> BoolArray:
 
 
 def _taken(rows: Rows, chosen: BoolArray) -> Rows:
-    return Rows(rows.rows.take(chosen), *(each[chosen] for each in rows[1:]))
+    values, event, fold, trains, tests = rows
+    return Rows(values.take(chosen), event[chosen], fold[chosen], trains[chosen], tests[chosen])
 
 
 def _target(
@@ -256,5 +257,3 @@ def friend_weights(
         branch: reweighter.weights(group, z, event, known).astype(np.float32)
         for branch, group in reweighter.branches.items()
     }
-
-
