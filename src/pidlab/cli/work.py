@@ -14,6 +14,7 @@ from pidlab.cli.options import (
     FIGURES,
     FORCE,
     JOBS,
+    MEMORY,
     ONLY,
     PATH,
     VERBOSE,
@@ -56,6 +57,7 @@ _TABLE_WIDTH = 100
 @click.option("--events", type=click.IntRange(min=1), help="A first look: train and evaluate on so many events.")
 @DEVICE
 @JOBS
+@MEMORY
 @ALLOW_IMPORT
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
 @FIGURES
@@ -70,6 +72,7 @@ def run(
     events: int | None,
     device: str,
     jobs: int | None,
+    memory: int | None,
     allow_import: Sequence[str],
     as_json: bool,
     figures: Any,
@@ -98,7 +101,8 @@ def run(
             if not as_json:
                 _show(console, results)
 
-        run_pipeline(loaded, target, resources(device, jobs, allow_import), watcher, figures=figures, found=show)
+        given = resources(device, jobs, allow_import, memory)
+        run_pipeline(loaded, target, given, watcher, figures=figures, found=show)
         if as_json:
             click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
         else:
@@ -116,6 +120,7 @@ def run(
     help="Of evaluate, labels, spectators and style, for example evaluate.working_points=[0.8].",
 )
 @JOBS
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
 @FIGURES
 @FORCE
@@ -126,6 +131,7 @@ def evaluate(
     output: Path | None,
     overrides: Sequence[str],
     jobs: int | None,
+    memory: int | None,
     as_json: bool,
     figures: Any,
     force: bool,
@@ -149,7 +155,8 @@ def evaluate(
             if not as_json:
                 _show(console, results)
 
-        evaluate_again(run, output, overrides, resources("auto", jobs, ()), watcher, figures=figures, found=show)
+        given = resources("auto", jobs, (), memory)
+        evaluate_again(run, output, overrides, given, watcher, figures=figures, found=show)
         if as_json:
             click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
         else:

@@ -152,12 +152,14 @@ class Resources:
         device: for networks and BDTs; auto is the GPU if there is one.
         n_jobs: number of threads; None for all cores.
         allow_import: packages that models of type sklearn may import besides the usual.
+        memory: the bytes that the process may take; None for what the machine has.
         objects: name of a model to the estimator that was given as an object in Python.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     n_jobs: int | None = None
     allow_import: tuple[str, ...] = ()
+    memory: int | None = None
     objects: Mapping[str, GivenEstimator] = field(default_factory=dict)
 
 

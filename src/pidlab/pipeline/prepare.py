@@ -10,10 +10,11 @@ from pidlab.config.patterns import with_branches
 from pidlab.credentials import without_secrets
 from pidlab.models.registry import Resources, check_models
 from pidlab.preprocess.events import Events, Input, load
-from pidlab.preprocess.parts import Parts, preprocess
+from pidlab.preprocess.parts import preprocess
 from pidlab.preprocess.recipe import Recipe, compile_recipe
 from pidlab.progress import Watcher
 from pidlab.sample import Sample
+from pidlab.split import Parts
 
 if TYPE_CHECKING:  # xgboost and scipy, which a wrong configuration does not need
     from pidlab.datadriven.reweighting.reweighter import Reweighter
@@ -72,14 +73,20 @@ class Prepared:
 
 
 def prepare(
-    loaded: LoadedConfig, resources: Resources | None, watcher: Watcher, reweighter: Reweighter | None = None
+    loaded: LoadedConfig,
+    resources: Resources,
+    watcher: Watcher,
+    *,
+    trained: bool = False,
+    reweighter: Reweighter | None = None,
 ) -> Prepared:
     """Load and preprocess the events of a configuration; all of its mistakes are found here.
 
     Args:
         loaded: the configuration.
-        resources: what training may use; None if the models are trained already, and their sections need no check.
+        resources: what the analysis may use.
         watcher: is told of the progress.
+        trained: the models are trained already, so that their sections need no check.
         reweighter: that of a finished run, whose models are evaluated again; None to fit one, if one is asked for.
 
     Raises:
@@ -88,17 +95,16 @@ def prepare(
     notes = Notes(watcher)
     loaded = with_branches(loaded, notes.remark)
     recipe = compile_recipe(loaded)
-    if resources is not None:
+    if not trained:
         check_models(loaded, resources)
     notes.stage("load")
-    events = load(recipe, notes)
+    events = load(recipe, notes, resources.memory)
     notes.stage("preprocess")
     events, parts = preprocess(events.recipe, events, notes)
     if loaded.config.reweight is None:
         return Prepared(events, parts, notes, None, events.sample)
     from pidlab.datadriven.reweighting.step import reweight
 
-    n_jobs = None if resources is None else resources.n_jobs
-    made = reweight(events.recipe, events.sample, parts, notes, n_jobs=n_jobs, reweighter=reweighter)
+    made = reweight(events.recipe, events.sample, parts, notes, n_jobs=resources.n_jobs, reweighter=reweighter)
     training, evaluation = (made.applied(events.sample, purpose) for purpose in ("training", "evaluation"))
     return Prepared(replace(events, sample=evaluation), parts, notes, made, training)

@@ -17,11 +17,10 @@ from pidlab.errors import DataError
 from pidlab.evaluate.results import Reweighting
 from pidlab.measured import Array
 from pidlab.preprocess.events import Input
-from pidlab.preprocess.parts import Parts
 from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
 from pidlab.sample import BoolArray, FloatArray, Sample
-from pidlab.split import Keys, Part, fold_of, split
+from pidlab.split import Keys, Part, Parts, fold_of, split
 
 _TEST_SHARE = 0.25  # of the target's events, where the configuration says by an expression which events are test
 
