@@ -122,13 +122,13 @@ def _leaf(value: float) -> float | Node:
 
 
 def _map_content(m: EfficiencyMap) -> Node:
-    edges = [[*(_just_below(e) for e in each[:-1]), _just_above(each[-1])] for each in m.edges]
+    edges = [[*(just_below(e) for e in each[:-1]), _just_above(each[-1])] for each in m.edges]
     return _by_systematic(
-        (m.value, m.low, m.high), lambda values: _binning(m.names, edges, [_leaf(v) for v in values.ravel()], "error")
+        (m.value, m.low, m.high), lambda values: binning(m.names, edges, [_leaf(v) for v in values.ravel()], "error")
     )
 
 
-def _just_below(edge: float) -> float:
+def just_below(edge: float) -> float:
     """Returns the edge if correctionlib reads it exactly, otherwise a number lower by a few parts in 10^15.
 
     Its parser is exact up to 15 digits and powers of ten up to 22; beyond, it is wrong by up to three units in the last
@@ -147,8 +147,8 @@ def _just_above(edge: float) -> float:
     return float(Context(15, ROUND_CEILING).create_decimal(beyond))
 
 
-def _binning(names: Sequence[str], edges: Sequence[Sequence[float] | Array], content: list[Any], flow: str) -> Node:
-    """Returns bins of one or two inputs; in `content` the last input varies fastest."""
+def binning(names: Sequence[str], edges: Sequence[Sequence[float] | Array], content: list[Any], flow: str) -> Node:
+    """Returns bins of one or more inputs; in `content` the last input varies fastest."""
     sides = [[float(e) if np.isfinite(e) else str(e) for e in each] for each in edges]
     if len(names) == 1:
         return {"nodetype": "binning", "input": names[0], "edges": sides[0], "content": content, "flow": flow}
@@ -165,7 +165,7 @@ def _threshold(name: str, description: str, flat: FlatThreshold) -> Node:
     refs = [{"nodetype": "formularef", "index": 0, "parameters": cell.tolist()} for cell in cells]
     expression = _SURFACE if len(nodes) == 2 else _LINE
     formula = {"nodetype": "formula", "expression": expression, "parser": "TFormula", "variables": list(flat.names)}
-    binning = _binning(flat.names, nodes, refs, "clamp")
+    binning = binning(flat.names, nodes, refs, "clamp")
     return _correction(name, description, flat.names, binning, generic_formulas=[formula])
 
 
