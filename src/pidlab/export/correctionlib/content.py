@@ -165,8 +165,8 @@ def _threshold(name: str, description: str, flat: FlatThreshold) -> Node:
     refs = [{"nodetype": "formularef", "index": 0, "parameters": cell.tolist()} for cell in cells]
     expression = _SURFACE if len(nodes) == 2 else _LINE
     formula = {"nodetype": "formula", "expression": expression, "parser": "TFormula", "variables": list(flat.names)}
-    binning = binning(flat.names, nodes, refs, "clamp")
-    return _correction(name, description, flat.names, binning, generic_formulas=[formula])
+    data = binning(flat.names, nodes, refs, "clamp")
+    return _correction(name, description, flat.names, data, generic_formulas=[formula])
 
 
 def _line(nodes: Array, values: Array) -> Array:
