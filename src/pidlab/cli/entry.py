@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from pidlab import __version__
-from pidlab.cli import runs, start, work
+from pidlab.cli import data, runs, start, work
 from pidlab.cli.options import STOPPED
 from pidlab.cli.printable import echo, printable
 from pidlab.credentials import without_secrets
@@ -27,7 +27,7 @@ def cli(debug: bool) -> None:
     """Particle identification on ROOT files: hand-made cuts, optimised cuts, BDT and network compared fairly."""
 
 
-for _command in (*start.COMMANDS, *work.COMMANDS, *runs.COMMANDS):
+for _command in (*start.COMMANDS, *work.COMMANDS, *data.COMMANDS, *runs.COMMANDS):
     cli.add_command(_command)
 
 
