@@ -34,7 +34,7 @@ ROWS: list[set[str]] = [
     {"export"},
     {"datadriven"},
     {"pipeline"},
-    {"runs.reproduce", "tune", "datadriven"},
+    {"runs.reproduce", "tune"},
     {"cli", ""},
 ]
 # The rooms in which a library is imported; all others ask them.
