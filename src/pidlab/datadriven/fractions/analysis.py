@@ -247,9 +247,9 @@ def root_objects(found: Fractions, label: str) -> Iterator[tuple[str, Any]]:
         for method in ("fit", "inverted"):
             for quantity in ("yields", "fractions"):
                 for name in found.classes:
-                    values = [getattr(getattr(each, method), quantity)[name] for each in model.bins]
+                    measured = [getattr(getattr(each, method), quantity)[name] for each in model.bins]
                     title = f"{quantity} of {name} by {model.model};{root_text(label)};{quantity}"
-                    graph = graph_of((centre, left, right), bounds(values), title)
+                    graph = graph_of((centre, left, right), bounds(measured), title)
                     yield f"{model.model}/{method}_{quantity}_{name}", graph
         for b, each in enumerate(model.bins):
             places = (np.arange(len(each.observed) + 1.0),)

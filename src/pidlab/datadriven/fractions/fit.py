@@ -96,7 +96,8 @@ def fit_templates(data: Counts, templates: Mapping[str, Counts]) -> FitResult:
     error = np.sqrt(np.sum([(v / each.sumw.sum()) ** 2 * each.sumw2 for v, each in parts], axis=0))
     chi2, ndf = float(minuit.fval), int(len(shapes) - len(names))
     p = float(special.gammaincc(ndf / 2, chi2 / 2)) if ndf > 0 else math.nan
-    return FitResult(Yields(found, fractions_of(value, covariance, names), covariance), fitted, chi2, ndf, p)
+    yields = Yields(found, fractions_of(value, covariance, names), covariance)
+    return FitResult(yields, fitted, error, chi2, ndf, p)
 
 
 def _problem(data: Counts, templates: Mapping[str, Counts], used: Array) -> str:
