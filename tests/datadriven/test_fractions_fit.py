@@ -41,7 +41,7 @@ def test_intervals_cover_the_true_yields_and_fractions(
 ) -> None:
     """With 150 toys and two numbers each, .66 to .70 are one error; the range is that of three errors of 300 numbers.
 
-    benchmarks/fractions.py makes 500 of each.
+    benchmarks/species_fractions.py makes 500 of each.
     """
     rng = np.random.default_rng(8)
     hits, pulls, total = [], [], sum(expected.values())
