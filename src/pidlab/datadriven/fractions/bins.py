@@ -13,7 +13,9 @@ from pidlab.sample import FloatArray, IntArray
 
 N_BINS = 20
 """Bins of the signal's score; more classes share them, with at least four for each."""
-_EVENTS_A_BIN = 10  # effective events that each class's template has for a bin, on average
+_EVENTS_A_BIN = 25
+"""Effective events that each class's template has for a bin, on average. With templates of 200 events for 5000
+candidates, intervals cover .64 of 2000 toys with 10 events a bin, .65 with 20 and .67 with 40."""
 
 
 @dataclass(frozen=True, slots=True)
