@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -40,10 +41,10 @@ def rows(z: np.ndarray, first: int) -> Rows:
     return Rows(Weighted(z, np.ones(len(z))), event, fold_of(event, FOLDS, 1).astype(np.int64), trains, ~trains)
 
 
-def toy(seed: int, n: int, draw: object) -> tuple[float, float, float]:
-    """The pulls of the AUC after and of the mean of a third variable, and the share of effective events that is left."""
+def toy(seed: int, n: int, draw: Callable[..., np.ndarray]) -> tuple[float, float, float]:
+    """The pulls of the AUC after and of the mean of a third variable, and the share of effective events left."""
     rng = np.random.default_rng(seed)
-    source, target = rows(draw(rng, n, target=False), 0), rows(draw(rng, n, target=True), 10**7)  # type: ignore[operator]
+    source, target = rows(draw(rng, n, target=False), 0), rows(draw(rng, n, target=True), 10**7)
     a, b = source.rows.take(source.trains), target.rows.take(target.trains)
     folds = source.fold[source.trains], target.fold[target.trains]
     ratios = fitted_ratios(a, b, *folds, FOLDS, lambda *four: tree_ratio(*four[:4], seed=four[4], n_jobs=1))

@@ -39,13 +39,13 @@ def toy(
 def test_intervals_cover_the_true_yields_and_fractions(
     expected: dict[str, float], n_template: int, weighted: bool
 ) -> None:
-    """With 150 toys and two numbers each, .66 to .70 are one error; the range is that of three errors of 300 numbers.
+    """With 120 toys and two numbers each the error is .03 at most; the range is that of two errors and more.
 
     benchmarks/species_fractions.py makes 500 of each.
     """
     rng = np.random.default_rng(8)
     hits, pulls, total = [], [], sum(expected.values())
-    for _ in range(150):
+    for _ in range(120):
         found = fit_templates(*toy(rng, expected, n_template, weighted=weighted)).yields
         for name, truth in expected.items():
             low, high = found.yields[name][1:3]
@@ -106,7 +106,8 @@ def test_what_cannot_be_fitted_says_why() -> None:
     assert "negative sum in a bin" in fit_templates(negative, {"electron": slope, "pion": flat}).yields.problem
     two = Counts(np.full(2, 10.0), np.full(2, 10.0))
     assert "cannot be inverted" in invert_matrix(two, {"electron": two, "pion": two})[0].problem
-    assert "does not decide" in invert_matrix(flat, {"electron": two, "pion": two})[0].problem
+    nothing = Counts(np.empty(0), np.empty(0))
+    assert "does not decide" in invert_matrix(two, {"electron": nothing, "pion": nothing})[0].problem
 
 
 def test_errors_of_fractions_are_those_of_correlated_yields() -> None:

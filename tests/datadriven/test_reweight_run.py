@@ -25,7 +25,7 @@ from pidlab.progress import Watcher
 from pidlab.runs.bundle import load_bundle
 from pidlab.runs.reproduce import reproduce
 
-N = 4000
+N = 3000
 RESOURCES = Resources("cpu", n_jobs=1)
 CONFIG = """\
 data: {files: sim.root, event_id: [event]}

@@ -177,7 +177,7 @@ def invert_matrix(data: Counts, templates: Mapping[str, Counts]) -> tuple[Yields
     names = list(templates)
     k = len(names)
     totals = np.array([each.sumw.sum() for each in templates.values()])
-    if len(data.sumw) != k:
+    if any(len(each.sumw) != k for each in templates.values()):
         return _failed(names, "the model does not decide between all classes"), np.empty((0, 0))
     if not (totals > 0).all():
         return _failed(names, "a class has no template events"), np.full((k, k), np.nan)

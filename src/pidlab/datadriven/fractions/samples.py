@@ -138,7 +138,7 @@ def templates_of(
         own_rows = y == c
         by_score[name] = counts(place[own_rows], weight[own_rows], m)
         known = own_rows & (decided >= 0)
-        by_decision[name] = counts(decided[known], weight[known], k)
+        by_decision[name] = counts(decided[known], weight[known], k if (decided >= 0).all() else 0)
     return Templates(bins, by_score, by_decision)
 
 
