@@ -116,9 +116,10 @@ class Scorer:
         recipe = self.bundle.recipe
         flat = [d.flat for decisions in self.bundle.decisions.values() for d in decisions if d.flat]
         names = {name for each in flat for name in each.names}
+        names |= set(self.bundle.reweighter.match if self.bundle.reweighter is not None else ())
         stated = dict(recipe.spectators)
         for name in sorted(names - stated.keys()):
-            raise ModelError(f"a working point follows {name!r}, which is no spectator of the run; make the run again")
+            raise ModelError(f"{name!r}, which the run needs, is none of its spectators; make the run again")
         followed = tuple((name, stated[name]) for name in sorted(names))
         object.__setattr__(self, "followed", followed)
         friend_branches(self.bundle, with_split=True)
@@ -129,8 +130,8 @@ class Scorer:
 
     @property
     def knows_events(self) -> bool:
-        """Whether events of the run are scored by the fold model that did not see them."""
-        return bool(self.bundle.recipe.loaded.config.folds) and self.events is not None
+        """Whether events of the run are scored, or weighted, by the fold model that did not see them."""
+        return has_folds(self.bundle) and self.events is not None
 
     def check(self, table: Table) -> None:
         """Check that a table has all branches that are read, of usable types.
@@ -165,6 +166,8 @@ class Scorer:
         name: str,
         models: Iterable[str] | None = None,
         laps: _Laps | None = None,
+        *,
+        weights: bool = True,
     ) -> int:
         """Score the selected `rows` of a chunk into `columns`; returns how many of them are of events of the run.
 
@@ -175,6 +178,7 @@ class Scorer:
             name: stands for the input in the hash of the event key.
             models: names; None for all.
             laps: gets the seconds.
+            weights: whether the weights that make classes alike are written too.
         """
         recipe, laps = self.bundle.recipe, laps or _Laps()
         taken = chunk.take(rows)
@@ -194,8 +198,11 @@ class Scorer:
         if self.bundle.additions is not None:
             self.bundle.additions.fill(columns, taken, rows)
             laps.end("further columns")
+        if weights and self.bundle.reweighter is not None:
+            fill_weights(columns, self.bundle, rows, spectators, event, known)
+            laps.end("weights")
         columns["pid_selected"][rows] = True
-        return 0 if known is None else int(known.sum())
+        return int(known.sum()) if known is not None and self.bundle.recipe.loaded.config.folds else 0
 
     def _is_known(self, event: Keys) -> BoolArray:
         """(n,) true for the hashes of events that the run used."""
@@ -239,6 +246,31 @@ def fill_outputs(columns: Branches, bundle: Bundle, model: str, rows: IntArray, 
         columns[f"pid_{model}_{name}"][rows] = outputs[:, j]
 
 
+def fill_weights(
+    columns: Branches,
+    bundle: Bundle,
+    rows: IntArray,
+    spectators: Mapping[str, FloatArray],
+    event: Keys | None,
+    known: BoolArray | None,
+) -> None:
+    """Write the weights that make classes alike into `columns` at the m `rows`; nothing if the run has none.
+
+    Args:
+        columns: as `blank_columns` makes them.
+        bundle: that of the run.
+        rows: the selected rows.
+        spectators: those that were matched, (m,) each.
+        event: (m,) hashes of the events; None if no row is of the run.
+        known: (m,) whether a row is of the run; None if all are.
+    """
+    if bundle.reweighter is None:
+        return
+    z = np.column_stack([np.asarray(spectators[name], np.float64) for name in bundle.reweighter.match])
+    for branch, group in bundle.reweighter.branches.items():
+        columns[branch][rows] = bundle.reweighter.weights(group, z, event, known)
+
+
 def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]]:
     """The branches of a friend tree and their types, without those of the event key.
 
@@ -252,6 +284,8 @@ def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]
         branches += ((f"pid_{name}_{output}", np.dtype(np.float32)) for output in model.output_names)
         branches += ((f"pid_{name}_{point}", np.dtype(bool)) for point in points)
     branches += () if bundle.additions is None else bundle.additions.types.items()
+    if bundle.reweighter is not None:
+        branches += ((branch, np.dtype(np.float32)) for branch in bundle.reweighter.branches)
     if with_split:
         branches.append(("pid_split", np.dtype(np.int8)))
     types = dict(branches)
@@ -352,7 +386,12 @@ def score_elsewhere(request: ScoringRequest, piece: EntryRange) -> Scored | Fail
 
 
 def training_keys(bundle: Bundle) -> Keys | None:
-    """Sorted hashes of the events that the bundle's run used; None if it has no folds or did not keep them."""
-    if not bundle.recipe.loaded.config.folds or bundle.folder is None or not (bundle.folder / FILE).is_file():
+    """Sorted hashes of the events that the run used; None if nothing was fitted in folds, or they were not kept."""
+    if not has_folds(bundle) or bundle.folder is None or not (bundle.folder / FILE).is_file():
         return None
     return read_training_keys(bundle.folder)
+
+
+def has_folds(bundle: Bundle) -> bool:
+    """Whether a row of the run gets other numbers than the same row in another file: by what did not see it."""
+    return bool(bundle.recipe.loaded.config.folds) or bundle.reweighter is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,9 @@ from pidlab.runs.scored_events import ScoredEvents
 from pidlab.sample import Sample
 from pidlab.split import Parts
 
+if TYPE_CHECKING:  # which only a run that reweights needs
+    from pidlab.datadriven.reweighting.step import Reweighted
+
 _N_TIMED = 50_000  # candidates, which take a model some hundredths of a second
 
 
@@ -65,6 +68,9 @@ class Analysis:
         scored: the n candidates without their features, which take most of the memory.
         scores: model to the (n, k) scores of all candidates; with folds by the model that did not see them.
         outputs: model to the (n, m) further numbers of all candidates, in the same way; m may be 0.
+        inputs: those that hold the candidates.
+        read: everything that was read; besides `inputs` the files to which classes were made alike.
+        reweighted: the weights that make classes alike; None without.
     """
 
     recipe: Recipe
@@ -74,6 +80,8 @@ class Analysis:
     scores: Mapping[str, Scores]
     outputs: Mapping[str, NDArray[np.float32]]
     results: Results
+    read: tuple[Input, ...]
+    reweighted: Reweighted | None
 
 
 def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Analysis:
@@ -94,7 +102,7 @@ def analysed(prepared: Prepared, resources: Resources) -> Analysis:
     prepared.notes.stage("train")
     models = train(
         prepared.recipe,
-        prepared.events.sample,
+        prepared.training,
         prepared.parts,
         resources,
         prepared.notes,
@@ -113,10 +121,21 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     notes.stage("evaluate")
     scores = score(events.sample, parts, models)
     results = evaluate(recipe, events, parts, models, scores, notes)
-    results = replace(results, notes=tuple(notes.sentences))
+    made = prepared.reweighted
+    results = replace(results, notes=tuple(notes.sentences), reweighting=made.result if made is not None else None)
     scored = scored_events(recipe, events.sample, parts, scores)
     outputs = {name: model.outputs_of(events.sample.x, events.sample.event) for name, model in models.items()}
-    return Analysis(recipe, events.inputs, models, scored, scores_of_all(scores, parts), outputs, results)
+    return Analysis(
+        recipe,
+        events.inputs,
+        models,
+        scored,
+        scores_of_all(scores, parts),
+        outputs,
+        results,
+        read=prepared.inputs,
+        reweighted=made,
+    )
 
 
 class TrainingSamples(Sequence[tuple[Sample, Sample]]):
@@ -330,8 +349,10 @@ def sums_of_weights(samples: Mapping[str, Sample], *, overlapping: bool) -> dict
 def scored_events(
     recipe: Recipe, sample: Sample, parts: Parts, scores: Mapping[str, Mapping[str, Scores]]
 ) -> ScoredEvents:
-    """The candidates as the run keeps them: without features, and with the spectators that flat points follow."""
-    followed = {axis for asked in recipe.loaded.config.evaluate.flat for axis in axes_of(asked)}
+    """The candidates as the run keeps them: without features, with the spectators that flat points and weights need."""
+    config = recipe.loaded.config
+    followed = {axis for asked in config.evaluate.flat for axis in axes_of(asked)}
+    followed |= set(config.reweight.match if config.reweight is not None else ())
     kept = replace(
         sample,
         x=np.empty((len(sample), 0), np.float32),

@@ -130,7 +130,7 @@ def _analysed(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> R
         loaded.name,
         loaded.config.style,
         config_yaml(done.recipe.loaded),
-        manifest_of(loaded, done.inputs, resources, started),
+        manifest_of(loaded, done.read, resources, started),
         analysis=done,
         watcher=watcher,
     )

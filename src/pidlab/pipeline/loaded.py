@@ -31,8 +31,8 @@ class LoadedRun:
     If the run has folds and the arrays hold the branches of `data.event_id`, events that the run used are scored by the
     model that did not see them; all others get the mean of the fold models.
 
-    `friend` gives everything in one pass. `scores`, `decide` and `selected` each compute only what they return, so two
-    of them take as long as both together.
+    `friend` gives everything in one pass. `scores`, `decide`, `weights` and `selected` each compute only what they
+    return, so two of them take as long as both together.
 
     Attributes:
         folder: the folder of the run.
@@ -87,7 +87,23 @@ class LoadedRun:
         Raises:
             DataError: a branch is missing, or of another length or type.
         """
-        return self._scored(arrays, self.models)
+        return self._scored(arrays, self.models, weights=True)
+
+    def weights(self, arrays: Columns) -> dict[str, Any]:
+        """The weights that make classes alike (`reweight` of the configuration), by their branches in friend trees.
+
+        `pid_weight` is for rows of every class; `pid_weight_CLASS` is what a row would weigh if it were of that class.
+        Arrays are float32 as those of `scores`, NaN where the selection fails; there are none if the run has no
+        `reweight`.
+
+        Raises:
+            DataError: a branch is missing, or of another length or type.
+        """
+        reweighter = self._bundle.reweighter
+        if reweighter is None:
+            return {}
+        scored = self._scored(arrays, (), weights=True)
+        return {branch: scored[branch] for branch in reweighter.branches}
 
     def scores(self, arrays: Columns) -> dict[str, Any]:
         """The signal's score of each model, by its name; with more than two classes each class's as `MODEL_CLASS`.
@@ -127,14 +143,14 @@ class LoadedRun:
         chunk = self._chunk(arrays, self._by_values)
         return _as_given(selected(self._bundle.recipe, chunk), chunk)
 
-    def _scored(self, arrays: Columns, models: Sequence[str]) -> dict[str, Any]:
-        """The friend's branches of some models, by name; those of other models are blank."""
+    def _scored(self, arrays: Columns, models: Sequence[str], *, weights: bool = False) -> dict[str, Any]:
+        """The friend's branches of some models, by name; those of other models, and weights not asked, are blank."""
         recipe = self._bundle.recipe
         by_key = self._by_key.knows_events and all(find_array(arrays, name) is not None for name in recipe.event_id)
         scorer = self._by_key if by_key and recipe.event_id else self._by_values
         chunk = self._chunk(arrays, scorer)
         columns = blank_columns(self._bundle, chunk.n_rows)
-        scorer.score(columns, chunk, np.flatnonzero(selected(recipe, chunk)), "", models)
+        scorer.score(columns, chunk, np.flatnonzero(selected(recipe, chunk)), "", models, weights=weights)
         found = {name: _as_given(values, chunk) for name, values in columns.items()}
         if self._bundle.additions is not None and chunk.counts is not None:
             found |= self._bundle.additions.by_entry(columns, chunk.counts)

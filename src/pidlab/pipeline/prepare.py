@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from pidlab.config.load import LoadedConfig
 from pidlab.config.patterns import with_branches
 from pidlab.credentials import without_secrets
 from pidlab.models.registry import Resources, check_models
-from pidlab.preprocess.events import Events, load
+from pidlab.preprocess.events import Events, Input, load
 from pidlab.preprocess.parts import preprocess
 from pidlab.preprocess.recipe import Recipe, compile_recipe
 from pidlab.progress import Watcher
+from pidlab.sample import Sample
 from pidlab.split import Parts
+
+if TYPE_CHECKING:  # xgboost and scipy, which a wrong configuration does not need
+    from pidlab.datadriven.reweighting.reweighter import Reweighter
+    from pidlab.datadriven.reweighting.step import Reweighted
 
 
 class Notes(Watcher):
@@ -45,11 +51,20 @@ class Prepared:
         events: the rows of all inputs.
         parts: what each of the rows is for.
         notes: the watcher, with the notes so far.
+        reweighted: the weights that make classes alike; None without.
+        training: the rows with the weights of training; `events` has those of the evaluation.
     """
 
     events: Events
     parts: Parts
     notes: Notes
+    reweighted: Reweighted | None
+    training: Sample
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """Everything that was read, also what holds no rows of the sample, for the manifest."""
+        return (*self.events.inputs, *(self.reweighted.inputs if self.reweighted is not None else ()))
 
     @property
     def recipe(self) -> Recipe:
@@ -57,7 +72,14 @@ class Prepared:
         return self.events.recipe
 
 
-def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher, *, trained: bool = False) -> Prepared:
+def prepare(
+    loaded: LoadedConfig,
+    resources: Resources,
+    watcher: Watcher,
+    *,
+    trained: bool = False,
+    reweighter: Reweighter | None = None,
+) -> Prepared:
     """Load and preprocess the events of a configuration; all of its mistakes are found here.
 
     Args:
@@ -65,6 +87,7 @@ def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher, *, tra
         resources: what the analysis may use.
         watcher: is told of the progress.
         trained: the models are trained already, so that their sections need no check.
+        reweighter: that of a finished run, whose models are evaluated again; None to fit one, if one is asked for.
 
     Raises:
         PidlabError: the configuration has mistakes, or its inputs cannot be used.
@@ -78,4 +101,10 @@ def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher, *, tra
     events = load(recipe, notes, resources.memory)
     notes.stage("preprocess")
     events, parts = preprocess(events.recipe, events, notes)
-    return Prepared(events, parts, notes)
+    if loaded.config.reweight is None:
+        return Prepared(events, parts, notes, None, events.sample)
+    from pidlab.datadriven.reweighting.step import reweight
+
+    made = reweight(events.recipe, events.sample, parts, notes, n_jobs=resources.n_jobs, reweighter=reweighter)
+    training, evaluation = (made.applied(events.sample, purpose) for purpose in ("training", "evaluation"))
+    return Prepared(replace(events, sample=evaluation), parts, notes, made, training)

@@ -57,7 +57,7 @@ def run(
             done = analysed(prepared, resources)
             del prepared  # its features are not needed any more
             found(done.results)
-            manifest = manifest_of(loaded, done.inputs, resources, started)
+            manifest = manifest_of(loaded, done.read, resources, started)
             write_run(done, folder, manifest, watcher, figures, worker)
     return done.results
 
@@ -98,8 +98,10 @@ def _with_file(
     target = str(output.resolve() / Path(source.path).name)
     inputs = tuple(replace(each, source=replace(each.source, path=target)) for each in done.inputs)
     recipe = replace(done.recipe, loaded=replace(loaded, folder=output.resolve()))
-    listed = [{**each, "file": target} for each in manifest["inputs"]]
-    return replace(done, recipe=recipe, inputs=inputs), {**manifest, "inputs": listed}
+    own, others = manifest["inputs"][: len(inputs)], manifest["inputs"][len(inputs) :]
+    listed = [*({**each, "file": target} for each in own), *others]
+    read = (*inputs, *done.read[len(inputs) :])
+    return replace(done, recipe=recipe, inputs=inputs, read=read), {**manifest, "inputs": listed}
 
 
 def write_run(
@@ -116,7 +118,8 @@ def write_run(
     from pidlab.runs.record import seal, write_record
     from pidlab.runs.scored_events import write_events
 
-    bundle = save_bundle(folder, done.recipe, done.models, done.results.models)
+    reweighter = None if done.reweighted is None else done.reweighted.reweighter
+    bundle = save_bundle(folder, done.recipe, done.models, done.results.models, reweighter)
     write_events(folder, done.scored)
     with watcher.task("figures and report", 0):
         write_record(folder, done.results, bundle, manifest, worker, figures=figures)

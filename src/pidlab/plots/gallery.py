@@ -29,6 +29,7 @@ from pidlab.plots.sheets import (
     points,
     polygons,
     spectators,
+    weights,
 )
 from pidlab.plots.sheets.picture import Picture
 from pidlab.plots.sheets.sheet import Sheet
@@ -45,7 +46,7 @@ DPI = 120
 PLAIN = Style()
 
 _SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
-    inputs.inputs, exploration.ratios, inputs.correlations, exploration.scatters, polygons.polygons,
+    inputs.inputs, exploration.ratios, inputs.correlations, weights.weights, exploration.scatters, polygons.polygons,
     exploration.scaled_inputs, models.learning, exploration.trees, points.rocs, models.responses, bands.bands,
     models.confusions, spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes,
     inputs.cut_flows, calibration.calibrations, merit.merits, points.class_pairs, models.matrices,

@@ -209,7 +209,7 @@ class _Loader:
         for chunk in table.chunks(branches_read(self.recipe, rules)):
             for branch, values in chunk.entries.items():
                 if branch not in ("Entry$", "LocalEntry$"):
-                    _update(digests.setdefault(branch, hashlib.blake2b(digest_size=16)), values)
+                    update_digest(digests.setdefault(branch, hashlib.blake2b(digest_size=16)), values)
             n_unlabelled += self._add(index, name, self.keys[table.source], chunk, rules)
             n_rows += chunk.n_rows
             advance(chunk.n_entries)
@@ -360,7 +360,7 @@ def _label(
     return y, weight
 
 
-def _update(digest: Any, values: Any) -> None:
+def update_digest(digest: Any, values: Any) -> None:
     """Adds values to a digest, which does not depend on how the content is divided into chunks."""
     if isinstance(values, np.ndarray) and values.dtype.kind == "T":
         words = [str(word).encode() for word in values]

@@ -30,6 +30,7 @@ from pidlab.runs.manifest import from_run, refuse_other_folder, verify
 from pidlab.sample import IntArray
 
 if TYPE_CHECKING:
+    from pidlab.datadriven.reweighting.reweighter import Reweighter
     from pidlab.read import Chunk, Table
 
 SCHEMA = 1
@@ -100,6 +101,7 @@ class Bundle:
         folder: the absolute path of the run, from which other processes load it; None while the run is being made.
         verified: false if the run is of a version that kept no checksums.
         additions: what is computed beside scores and decisions; None for nothing.
+        reweighter: gives the weights that make classes alike; None if the run has none.
     """
 
     recipe: Recipe
@@ -115,6 +117,8 @@ class Bundle:
         both = hashlib.blake2b(f"{self.fingerprint} {additions.fingerprint}".encode(), digest_size=16).hexdigest()
         return replace(self, additions=additions, fingerprint=both)
 
+    reweighter: Reweighter | None = None
+
 
 def decisions_of(results: Mapping[str, ModelResult]) -> dict[str, tuple[Decision, ...]]:
     """The working points of evaluated models."""
@@ -122,9 +126,13 @@ def decisions_of(results: Mapping[str, ModelResult]) -> dict[str, tuple[Decision
 
 
 def save_bundle(
-    folder: Path, recipe: Recipe, models: Mapping[str, Model], results: Mapping[str, ModelResult]
+    folder: Path,
+    recipe: Recipe,
+    models: Mapping[str, Model],
+    results: Mapping[str, ModelResult],
+    reweighter: Reweighter | None = None,
 ) -> Bundle:
-    """Write `config.yaml` and `models/` into the folder of a run."""
+    """Write `config.yaml`, `models/` and, if there are weights, `reweighting/` into the folder of a run."""
     (folder / "config.yaml").write_text(config_yaml(recipe.loaded), encoding="utf-8")
     decisions = decisions_of(results)
     for name, model in models.items():
@@ -141,7 +149,9 @@ def save_bundle(
             "notes": list(model.notes),
         }
         write_json(directory / "model.json", content)
-    return Bundle(recipe, models, decisions, _fingerprint(folder))
+    if reweighter is not None:
+        reweighter.save(folder)
+    return Bundle(recipe, models, decisions, _fingerprint(folder), reweighter=reweighter)
 
 
 def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
@@ -168,7 +178,26 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
             decisions[name] = _decisions(directory / "model.json", name, recipe)
             loaded_models[name] = replace(Model.load(directory, name, recipe), notes=_notes(directory / "model.json"))
             _check_decisions(directory / "model.json", loaded_models[name], decisions[name])
-    return Bundle(recipe, loaded_models, decisions, _fingerprint(run), run.resolve(), verified)
+        reweighter = saved_reweighter(run, loaded)
+    return Bundle(recipe, loaded_models, decisions, _fingerprint(run), run.resolve(), verified, reweighter=reweighter)
+
+
+def saved_reweighter(run: Path, loaded: LoadedConfig) -> Reweighter | None:
+    """The weights of a finished run that make classes alike; None if its configuration asks for none.
+
+    Raises:
+        ModelError: a file of the run is damaged, or does not belong to its configuration.
+    """
+    if loaded.config.reweight is None:
+        return None
+    from pidlab.datadriven.reweighting.reweighter import FILE, FOLDER, load_reweighter
+
+    verify(run, FOLDER)
+    with from_run(run):
+        found = load_reweighter(run)
+        if list(found.match) != loaded.config.reweight.match:
+            raise ModelError(f"{run / FOLDER / FILE}: is not of the configuration beside it; copy the folder again")
+        return found
 
 
 def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
@@ -248,7 +277,8 @@ def _decision(content: Any, path: Path) -> Decision:
 def _fingerprint(run: Path) -> str:
     """BLAKE2b-128 of the configuration and the files of the models, which decide the scores."""
     digest = hashlib.blake2b(digest_size=16)
-    kept = (p for p in (run / "models").rglob("*") if p.is_file() and not p.name.startswith("."))
+    folders = ("models", "reweighting")
+    kept = (p for own in folders for p in (run / own).rglob("*") if p.is_file() and not p.name.startswith("."))
     for path in [run / "config.yaml", *sorted(kept)]:
         digest.update(path.relative_to(run).as_posix().encode() + b"\0")
         digest.update(path.read_bytes())
@@ -270,8 +300,9 @@ def plain_values(value: Any) -> Any:
     """A section as plain values; null only if it means something else than leaving the key out."""
     if isinstance(value, BaseModel):
         fields, extra = type(value).model_fields, value.model_extra or {}
-        defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
-        values = {name: getattr(value, name) for name in fields} | extra
+        called = {name: field.alias or name for name, field in fields.items()}
+        defaults = {called[name]: field.get_default(call_default_factory=True) for name, field in fields.items()}
+        values = {called[name]: getattr(value, name) for name in fields} | extra
         return {
             n: plain_values(inner) for n, inner in values.items() if inner is not None or defaults.get(n) is not None
         }
@@ -289,7 +320,10 @@ def _address(file: str, folder: Path) -> str:
 
 def _resolved(config: Config, folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = plain_values(config)
-    for section in [content["data"], *content["classes"].values()]:
+    target = content.get("reweight", {}).get("to")
+    if isinstance(target, dict):
+        target["friends"] = [_address(f, folder) for f in target["friends"]]
+    for section in [content["data"], *content["classes"].values(), target]:
         if isinstance(section, dict) and section.get("files") is not None:
             files = section["files"]
             section["files"] = [_address(f, folder) for f in ([files] if isinstance(files, str) else files)]

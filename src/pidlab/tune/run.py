@@ -175,7 +175,12 @@ def _samples(loaded: LoadedConfig, watcher: Watcher) -> tuple[Sample, Sample]:
             "With folds the trials use the training and validation events of the first fold's model. The events of the "
             "other folds, for which a run also quotes results, had a part in choosing the parameters."
         )
-    return events.sample.take(rows), events.sample.take(validation)
+    sample = events.sample
+    if loaded.config.reweight is not None:
+        from pidlab.datadriven.reweighting.step import training_weighted
+
+        sample = training_weighted(recipe, sample, parts, watcher)
+    return sample.take(rows), sample.take(validation)
 
 
 def _note_earlier_trials(study: Study, watcher: Watcher) -> None:

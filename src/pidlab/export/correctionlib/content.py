@@ -132,10 +132,10 @@ def _map_content(m: EfficiencyMap) -> Node:
 
 def readable_edges(edges: Sequence[Array]) -> list[list[float]]:
     """Returns the edges of each axis as they stand in the file, so that a value on an edge falls into pidlab's bin."""
-    return [[*(_just_below(e) for e in each[:-1]), _just_above(each[-1])] for each in edges]
+    return [[*(just_below(e) for e in each[:-1]), _just_above(each[-1])] for each in edges]
 
 
-def _just_below(edge: float) -> float:
+def just_below(edge: float) -> float:
     """Returns the edge if correctionlib reads it exactly, otherwise a number lower by a few parts in 10^15.
 
     Its parser is exact up to 15 digits and powers of ten up to 22; beyond, it is wrong by up to three units in the last
