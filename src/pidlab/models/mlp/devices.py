@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pidlab.models.mlp.batches import Member, ValidationTensors
 from pidlab.models.mlp.layers import Architecture
+from pidlab.models.mlp.streamed import StreamedTable
 
 _LEAST_VALUES = 1 << 22
 """Values of hidden units that a step must compute on each GPU to be worth spreading: a step takes 50 us on an H200
@@ -36,10 +37,10 @@ def n_shares(n_devices: int, n_members: int, architecture: Architecture, batch_s
 
 
 def spread(
-    table: Tensor, members: Sequence[Member], devices: Sequence[torch.device]
-) -> Iterator[tuple[Tensor, list[Member]]]:
+    table: Tensor | StreamedTable, members: Sequence[Member], devices: Sequence[torch.device]
+) -> Iterator[tuple[Tensor | StreamedTable, list[Member]]]:
     """Yields for each device the table and its share of the members, in their order, with all that they read there."""
-    if len(devices) == 1:
+    if len(devices) == 1 or isinstance(table, StreamedTable):  # which is for the CPU
         yield table, list(members)
         return
     for device, numbers in zip(devices, np.array_split(np.arange(len(members)), len(devices)), strict=True):
