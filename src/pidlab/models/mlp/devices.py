@@ -40,7 +40,7 @@ def spread(
     table: Tensor | StreamedTable, members: Sequence[Member], devices: Sequence[torch.device]
 ) -> Iterator[tuple[Tensor | StreamedTable, list[Member]]]:
     """Yields for each device the table and its share of the members, in their order, with all that they read there."""
-    if len(devices) == 1:
+    if len(devices) == 1 or isinstance(table, StreamedTable):  # which is for the CPU
         yield table, list(members)
         return
     assert isinstance(table, Tensor)  # blocks are read on the CPU, which is one device

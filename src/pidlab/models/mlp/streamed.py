@@ -163,6 +163,6 @@ class BlockShuffle:
         for blocks in slices(self._n_groups, _READ_AT_ONCE):
             rows = (starts[blocks, None] + np.arange(size)).ravel() % len(self._table)
             self._table.read(rows, self._buffer[blocks.start * size : blocks.stop * size])
-        for member, order in random.orders([len(self._buffer)] * len(self._order), self._order.dtype):
-            self._order[member].copy_(order)
+        for first, orders in random.orders([len(self._buffer)] * len(self._order), self._order.dtype):
+            self._order[first : first + len(orders)].copy_(orders)
         self._loaded = buffer
