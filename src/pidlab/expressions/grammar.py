@@ -35,6 +35,8 @@ _NOT, _UNARY = 3, 13
 CUTG = "cutg"
 """The function that asks a polygon, of ROOT's class TCutG."""
 _FROM_THE_RIGHT = frozenset({"*"})
+_NAMESPACES = frozenset(name.partition("::")[0] for name in (*FUNCTIONS, *CONSTANT_FUNCTIONS) if "::" in name)
+"""What stands before `::` in the name of a function; `REC::Particle.px` is a branch."""
 
 
 def parse(
@@ -290,7 +292,7 @@ class _Parser:
             return self._alias(token)
         if name in CONSTANTS:
             return self._leaf(Constant(CONSTANTS[name], token.position, token.length, name), token)
-        if "$" in name or "::" in name:
+        if "$" in name or name.partition("::")[0] in _NAMESPACES:
             raise self._unknown_function(token)
         return self._element(token)
 

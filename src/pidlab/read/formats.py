@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pidlab.errors import DataError
-from pidlab.read import arrays, sql, text
+from pidlab.read import arrays, hipo, sql, text
 from pidlab.read.backend import Backend, ColumnsInMemory
 from pidlab.read.root import file as root_file
 from pidlab.read.root.tree import RootTree
@@ -16,6 +16,7 @@ from pidlab.read.source import Source, format_of, stem_of
 _WIDE = 1_000_000
 """Bytes of a tree's own description from which on it counts as wide; a branch takes about 400."""
 _FILES: Mapping[str, Callable[[str, Sequence[str]], Backend]] = {
+    "hipo": hipo.HipoFile,
     "parquet": arrays.ParquetFile,
     "npy": arrays.NpyFile,
     "npz": arrays.NpzFile,
