@@ -13,8 +13,8 @@ from pidlab.errors import DataError, OutputError, UsageError, nearest
 
 
 @click.command()
-@click.argument("sample", type=click.Choice(["shms", "workshop", "nano", "tracks"]), default="shms")
-@click.option("-o", "--output", type=PATH, required=True, help="The ROOT file to write.")
+@click.argument("sample", type=click.Choice(["shms", "workshop", "nano", "tracks", "clas12"]), default="shms")
+@click.option("-o", "--output", type=PATH, required=True, help="The ROOT file (HIPO for clas12) to write.")
 @click.option("--events", type=click.IntRange(min=1), help="Number of events; left out: what suits the sample.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same events.")
 def simulate(sample: str, output: Path, events: int | None, seed: int) -> None:

@@ -15,6 +15,7 @@ from pidlab.config.schema import CategoryBins, ClassTable, Config, ExpressionMod
 from pidlab.config.usable import quoted_number
 from pidlab.errors import DataError, ExpressionError, PidlabError, nearest
 from pidlab.expressions import Expression, Kind, Number, check, parse
+from pidlab.expressions.check import refuse_iteration
 from pidlab.expressions.tree import Branch, Constant, Entry
 
 if TYPE_CHECKING:  # reading takes a third of a second to load, which a right configuration does not need here
@@ -177,6 +178,8 @@ def check_branches(expression: Expression, kinds: Mapping[str, Kind], table: Tab
             message = f"{step.word!r} is a constant, and the table has a branch of this name"
             hint = f"Write it in backquotes, `{step.word}`, for the branch, or {spelled} for the constant."
             raise ExpressionError(message, expression.text, step.position, step.length, hint)
+        if isinstance(step, Entry):
+            refuse_iteration(expression, step, table.collection is not None)
     for name in sorted(expression.branches):
         if name in table and name not in kinds:
             raise DataError(f"the branch {name!r} {table.reason(name)}; expressions take numbers and text")

@@ -6,9 +6,10 @@ from pidlab.expressions.evaluate import evaluate, selects
 from pidlab.expressions.grammar import parse
 from pidlab.expressions.kinds import Kind, Number, kind_from_array
 from pidlab.expressions.polygons import Polygon
-from pidlab.expressions.tree import Expression
+from pidlab.expressions.tree import ITERATION, Expression
 
 __all__ = [
+    "ITERATION",
     "Expression",
     "Kind",
     "Number",

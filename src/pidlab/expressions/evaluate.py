@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.expressions.check import check
+from pidlab.expressions.check import check, refuse_iteration
 from pidlab.expressions.kinds import Kind, kind_from_array
 from pidlab.expressions.operations import operation_of
-from pidlab.expressions.reductions import REDUCTIONS, Value, elementwise
-from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression
+from pidlab.expressions.reductions import REDUCTIONS, Value, choose, elementwise
+from pidlab.expressions.tree import CHOICE, ITERATION, Apply, Branch, Constant, Entry, Expression
 
 _BLOCK = 262_144
 """Rows computed at a time: few enough for intermediate results to stay in the cache, many enough for low overhead."""
@@ -71,6 +72,7 @@ def _rows(
     columns = {name: arrays[name] for name in expression.branches}
     for step in expression.steps:
         if isinstance(step, Entry):
+            refuse_iteration(expression, step, ITERATION in arrays)
             columns[step.name] = arrays[step.name] if step.name in arrays else np.arange(n)
     is_flat = all(isinstance(column, np.ndarray) for column in columns.values())
     if n <= _BLOCK or len(expression.steps) == 1 or not is_flat:
@@ -94,9 +96,14 @@ def _run(expression: Expression, arrays: Mapping[str, Any], n: int) -> Value:
     def apply(step: Apply, arguments: list[Value]) -> Value:
         if step.name in REDUCTIONS:
             return REDUCTIONS[step.name].apply(*arguments, n)
+        if step.name == CHOICE:
+            return choose(*arguments, n)
         operation = operation_of(step)
         assert operation is not None
-        return elementwise(operation.numpy, arguments)
+        value = elementwise(operation.numpy, arguments)
+        if operation.result == "same" and np.asarray(value.data).dtype == np.bool_:
+            value = replace(value, data=np.asarray(value.data).astype(np.int64))  # `check` calls it a whole number
+        return value
 
     with np.errstate(all="ignore"):
         return expression.fold(leaf, apply)

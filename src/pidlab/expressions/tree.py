@@ -12,6 +12,12 @@ T = TypeVar("T")
 
 MAX_STEPS = 4_000
 """The largest number of nodes in an expression, aliases expanded."""
+CHOICE = "[]"
+"""The operation on a list and what stands in brackets behind it, which chooses elements of the list."""
+ITERATION = "Iteration$"
+"""The number of the candidate in its event, counted from 0."""
+COUNTERS = ("Entry$", "LocalEntry$", ITERATION)
+"""Words for numbers that the rows have although they are no branches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,8 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The number of the entry, counted through all inputs (`Entry$`) or in its own input (`LocalEntry$`)."""
+    """A number of the row itself: of its entry, counted through all inputs (`Entry$`) or in its own input
+    (`LocalEntry$`), or of the candidate in its entry (`Iteration$`)."""
 
     name: str
     position: int

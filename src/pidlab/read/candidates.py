@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.expressions import Kind
+from pidlab.expressions import ITERATION, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Collection:
     @property
     def counter(self) -> str:
         """The name of the counter that jagged friend branches share."""
-        return f"n{self.name}"
+        return counter_name(self.name)
 
     @property
     def reference(self) -> str:
@@ -34,7 +34,8 @@ class Collection:
     def flatten(self, arrays: Mapping[str, Any], first_entry: int) -> tuple[dict[str, Any], NDArray[np.int64]]:
         """Returns the arrays with one row a candidate, and (n_entries,) the numbers of candidates.
 
-        Members are flattened; every other branch is repeated for each candidate of its event.
+        Members are flattened; every other branch is repeated for each candidate of its event. `Iteration$` is the
+        number of the candidate in its event.
 
         Raises:
             DataError: the members differ in length in some event.
@@ -53,7 +54,13 @@ class Collection:
                 where = f"in entry {first_entry + i:,} {lengths}"
                 raise DataError(f"{where}; branches of one collection must be equally long")
             rows[name] = ak.to_numpy(ak.flatten(values, axis=1))
+        rows[ITERATION] = np.arange(len(entry)) - np.repeat(np.cumsum(counts) - counts, counts)
         return rows, counts
+
+
+def counter_name(per: str) -> str:
+    """Returns the name of the counter of a collection; ROOT would read the :: of a bank as that of a namespace."""
+    return f"n{per.replace('::', '_')}"
 
 
 def find_collection(per: str | Sequence[str], kinds: Mapping[str, Kind]) -> Collection:
