@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pidlab.errors import DataError, ModelError
 from pidlab.evaluate.points.flat import thresholds_at
+from pidlab.expressions import ITERATION
 from pidlab.preprocess.events import check_table
 from pidlab.preprocess.features import expression_columns, feature_matrix, missing_values, values_of
 from pidlab.preprocess.recipe import LocatedExpression
@@ -136,7 +137,9 @@ def _sources(bundle: Bundle) -> list[Source]:
 def _read(bundle: Bundle, sources: Sequence[Source], n: int) -> tuple[Columns, frozenset[str]]:
     """Returns about `n` rows of the branches that are scored, and the branches with one value for each candidate."""
     scored = [*bundle.recipe.expressions(), *flat_spectators(bundle).values()]
-    names = sorted({name for located in scored for name in located.expression.branches})
+    expressions = [located.expression for located in scored]
+    names = sorted({name for each in expressions for name in each.branches})
+    names += [ITERATION] if any(each.counts_candidates for each in expressions) else []
     pieces: list[Columns] = []
     members: frozenset[str] = frozenset()
     for source in sources:
@@ -153,7 +156,7 @@ def _read(bundle: Bundle, sources: Sequence[Source], n: int) -> tuple[Columns, f
 def _pieces(table: Table, names: Sequence[str], share: int) -> Iterator[Columns]:
     """Yields evenly spaced rows of the first chunks of a table, `share` in all."""
     n_chunks = min(_CHUNKS_READ, max(1, -(-table.n_entries // STEP)))
-    for _, chunk in zip(range(n_chunks), table.chunks(names), strict=False):
+    for _, chunk in zip(range(n_chunks), table.chunks(set(names) - {ITERATION}), strict=False):
         wanted = min(-(-share // n_chunks), chunk.n_rows)
         if wanted:
             rows = np.linspace(0, chunk.n_rows - 1, wanted).astype(np.int64)

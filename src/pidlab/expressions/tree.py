@@ -101,6 +101,16 @@ class Expression:
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def counts_candidates(self) -> bool:
+        """True if the number of the candidate in its event is asked for."""
+        return any(isinstance(s, Entry) and s.name == ITERATION for s in self.steps)
+
+    @property
+    def chooses(self) -> bool:
+        """True if elements of a list are chosen by a condition or by an index that is no constant."""
+        return any(isinstance(s, Apply) and s.name == CHOICE for s in self.steps)
+
     def fold(self, leaf: Callable[[Constant | Branch | Entry], T], apply: Callable[[Apply, list[T]], T]) -> T:
         """Returns the result of the last step: `leaf` gives that of operands, `apply` that of operations on results."""
         stack: list[T] = []
