@@ -122,7 +122,7 @@ class Scorer:
         followed = tuple((name, stated[name]) for name in sorted(names))
         object.__setattr__(self, "followed", followed)
         friend_branches(self.bundle, with_split=True)
-        further = {branch for _, each in followed for branch in each.expression.branches}
+        further = {branch for _, each in followed for branch in each.expression.reads}
         object.__setattr__(self, "branches", frozenset(branches_read(recipe) | further))
 
     @property

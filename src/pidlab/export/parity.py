@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pidlab.errors import DataError, ModelError
 from pidlab.evaluate.points.flat import thresholds_at
-from pidlab.expressions import ITERATION
 from pidlab.preprocess.events import check_table
 from pidlab.preprocess.features import expression_columns, feature_matrix, missing_values, values_of
 from pidlab.preprocess.recipe import LocatedExpression
@@ -138,28 +137,28 @@ def _read(bundle: Bundle, sources: Sequence[Source], n: int) -> tuple[Columns, f
     """Returns about `n` rows of the branches that are scored, and the branches with one value for each candidate."""
     scored = [*bundle.recipe.expressions(), *flat_spectators(bundle).values()]
     expressions = [located.expression for located in scored]
-    names = sorted({name for each in expressions for name in each.branches})
-    names += [ITERATION] if any(each.counts_candidates for each in expressions) else []
+    reads = {name for each in expressions for name in each.reads}
     pieces: list[Columns] = []
     members: frozenset[str] = frozenset()
     for source in sources:
         with Table(source, bundle.recipe.per) as table:
             check_table(bundle.recipe, table)
-            members = table.collection.members & set(names) if table.collection else frozenset()
-            pieces += _pieces(table, names, -(-n // len(sources)))
+            members = table.collection.members & reads if table.collection else frozenset()
+            pieces += _pieces(table, reads, -(-n // len(sources)))
     if not pieces:
         raise DataError("the inputs hold no rows to check an export on; name others with --events FILE")
-    columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in names}
-    return columns | ({} if names else {"Entry$": np.arange(n)}), members
+    columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in sorted(pieces[0])}
+    return columns or {"Entry$": np.arange(n)}, members
 
 
-def _pieces(table: Table, names: Sequence[str], share: int) -> Iterator[Columns]:
+def _pieces(table: Table, reads: set[str], share: int) -> Iterator[Columns]:
     """Yields evenly spaced rows of the first chunks of a table, `share` in all."""
     n_chunks = min(_CHUNKS_READ, max(1, -(-table.n_entries // STEP)))
-    for _, chunk in zip(range(n_chunks), table.chunks(set(names) - {ITERATION}), strict=False):
+    for _, chunk in zip(range(n_chunks), table.chunks(reads), strict=False):
         wanted = min(-(-share // n_chunks), chunk.n_rows)
         if wanted:
             rows = np.linspace(0, chunk.n_rows - 1, wanted).astype(np.int64)
+            names = (reads & chunk.arrays.keys()) - {"Entry$", "LocalEntry$"}
             yield {name: chunk.arrays[name][rows] for name in names}
 
 

@@ -6,9 +6,10 @@ from pidlab.expressions.evaluate import evaluate, selects
 from pidlab.expressions.grammar import parse
 from pidlab.expressions.kinds import Kind, Number, kind_from_array
 from pidlab.expressions.polygons import Polygon
-from pidlab.expressions.tree import ITERATION, Expression
+from pidlab.expressions.tree import COUNTERS, ITERATION, Expression, stored, whole_list
 
 __all__ = [
+    "COUNTERS",
     "ITERATION",
     "Expression",
     "Kind",
@@ -19,5 +20,7 @@ __all__ = [
     "kind_from_array",
     "parse",
     "selects",
+    "stored",
     "to_cpp",
+    "whole_list",
 ]

@@ -10,7 +10,7 @@ from pidlab.errors import ExpressionError, nearest
 from pidlab.expressions.kinds import Kind, Number
 from pidlab.expressions.operations import operation_of
 from pidlab.expressions.reductions import REDUCTIONS
-from pidlab.expressions.tree import CHOICE, ITERATION, Apply, Branch, Constant, Entry, Expression
+from pidlab.expressions.tree import CHOICE, ITERATION, Apply, Branch, Constant, Entry, Expression, stored, whole_list
 
 _TEXT_HINT = "A branch of text is compared as in 'class == \"g\"'; a branch with an odd name stands in backquotes."
 
@@ -75,10 +75,12 @@ def _leaf(text: str, branches: Mapping[str, Kind], step: Constant | Branch | Ent
         number = {bool: Number.BOOL, int: Number.INT, float: Number.FLOAT, str: Number.TEXT}[type(step.value)]
         return _Item(Kind(number), meaning=hash(step.value))
     if step.name not in branches:
-        hint = nearest(step.name, branches)
+        hint = nearest(step.name, sorted(stored(branches)))
         hint = hint[:1].upper() + hint[1:]
         raise ExpressionError(f"unknown branch {step.name!r}", text, step.position, step.length, hint)
     kind = branches[step.name]
+    if step.is_whole:
+        kind = branches.get(whole_list(step.name), kind)
     if kind.number is Number.OTHER:
         message = f"branch {step.name!r} does not hold plain numbers"
         raise ExpressionError(message, text, step.position, step.length, "Numbers, fixed arrays and lists can be used.")

@@ -14,7 +14,7 @@ from pidlab.expressions.check import check, refuse_iteration
 from pidlab.expressions.kinds import Kind, kind_from_array
 from pidlab.expressions.operations import operation_of
 from pidlab.expressions.reductions import REDUCTIONS, Value, choose, elementwise
-from pidlab.expressions.tree import CHOICE, ITERATION, Apply, Branch, Constant, Entry, Expression
+from pidlab.expressions.tree import CHOICE, ITERATION, Apply, Branch, Constant, Entry, Expression, whole_list
 
 _BLOCK = 262_144
 """Rows computed at a time: few enough for intermediate results to stay in the cache, many enough for low overhead."""
@@ -67,9 +67,9 @@ def _rows(
     expression: Expression, arrays: Mapping[str, Any], n: int, finish: Callable[[Value, int], NDArray[Any]]
 ) -> NDArray[Any]:
     """Returns (n,) the finished values; flat columns are computed in blocks of `_BLOCK` rows."""
-    names = expression.branches if expression.branches <= arrays.keys() else arrays.keys()
+    names = expression.reads & arrays.keys() if expression.branches <= arrays.keys() else arrays.keys()
     _check(expression, tuple((name, kind_from_array(arrays[name])) for name in sorted(names)))
-    columns = {name: arrays[name] for name in expression.branches}
+    columns = {name: arrays[name] for name in expression.reads if name in arrays}
     for step in expression.steps:
         if isinstance(step, Entry):
             refuse_iteration(expression, step, ITERATION in arrays)
@@ -90,14 +90,16 @@ def _run(expression: Expression, arrays: Mapping[str, Any], n: int) -> Value:
 
     def leaf(step: Constant | Branch | Entry) -> Value:
         if isinstance(step, Branch):
-            return _branch(step, arrays[step.name], n)
+            whole = arrays.get(whole_list(step.name)) if step.is_whole else None
+            return _branch(step, arrays[step.name] if whole is None else whole, n)
         return Value(arrays[step.name] if isinstance(step, Entry) else _constant(step))
 
     def apply(step: Apply, arguments: list[Value]) -> Value:
         if step.name in REDUCTIONS:
             return REDUCTIONS[step.name].apply(*arguments, n)
         if step.name == CHOICE:
-            return choose(*arguments, n)
+            items, index = arguments
+            return choose(items, index, n)
         operation = operation_of(step)
         assert operation is not None
         value = elementwise(operation.numpy, arguments)

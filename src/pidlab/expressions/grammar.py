@@ -436,7 +436,9 @@ class _Parser:
                 raise self._refuse("only a branch can take an index", token, "Put the index into the alias.")
             opening = self._take()
             first, n_before = self._next, len(self._steps)
+            self._depth += 1  # brackets take half as many calls again as a pair of round ones
             self._nested(self._ternary)
+            self._depth -= 1
             inside = self._steps[n_before:]
             close = self._expect("]", opening)
             stop = close.stop
@@ -448,8 +450,10 @@ class _Parser:
             if is_number and isinstance(branch, Branch):
                 index = min(int(first.text[:19]), 2**62)
                 place = {"position": token.position, "length": stop - token.position}
-                self._steps[n_before - 1 :] = [Branch(branch.name, (*branch.indices, index), **place)]
+                self._steps[n_before - 1 :] = [Branch(branch.name, (*branch.indices, index), **place, is_whole=True)]
             else:
                 is_chosen = True
+                if isinstance(branch, Branch):
+                    self._steps[n_before - 1] = replace(branch, is_whole=True)
                 self._emit([Apply(CHOICE, 2, token.position, stop - token.position)], token)
         return _Operand(token.position, stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,6 +18,17 @@ ITERATION = "Iteration$"
 """The number of the candidate in its event, counted from 0."""
 COUNTERS = ("Entry$", "LocalEntry$", ITERATION)
 """Words for numbers that the rows have although they are no branches."""
+_WHOLE = "[]"
+
+
+def whole_list(name: str) -> str:
+    """Returns the name among the arrays of rows for what a branch holds in the whole event of a candidate."""
+    return name + _WHOLE
+
+
+def stored(reads: Iterable[str]) -> set[str]:
+    """Returns the branches that have to be read for `Expression.reads`."""
+    return {name.removesuffix(_WHOLE) for name in reads if name not in COUNTERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +47,18 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A branch, or with `indices` one element of it (a part of it, if it has more dimensions)."""
+    """A branch, or with `indices` one element of it (a part of it, if it has more dimensions).
+
+    Attributes:
+        is_whole: true for a branch with brackets behind it: if the rows are candidates and it has one value for each of
+            them, the brackets choose among all candidates of the event.
+    """
 
     name: str
     indices: tuple[int, ...]
     position: int
     length: int
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +102,22 @@ class Expression:
         text: what the user wrote.
         steps: the tree in postfix order; operands precede the operation that takes them.
         branches: all branches that are read, aliases expanded.
+        reads: the names among the arrays of rows that are looked up: the branches, `whole_list` of those with brackets
+            behind them, and the words of `COUNTERS`.
         polygons: all polygons that are asked, each once, in the order of the text.
     """
 
     text: str
     steps: tuple[Step, ...]
     branches: frozenset[str] = field(init=False)
+    reads: frozenset[str] = field(init=False)
     polygons: tuple[Polygon, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "branches", frozenset(s.name for s in self.steps if isinstance(s, Branch)))
+        further = {s.name for s in self.steps if isinstance(s, Entry)}
+        further |= {whole_list(s.name) for s in self.steps if isinstance(s, Branch) and s.is_whole}
+        object.__setattr__(self, "reads", self.branches | further)
         asked = dict.fromkeys(s.polygon for s in self.steps if isinstance(s, Inside))
         object.__setattr__(self, "polygons", tuple(asked))
 

@@ -97,8 +97,8 @@ class Recipe:
 
     @property
     def expression_model_branches(self) -> set[str]:
-        """The branches that `expression` and `score` models read."""
-        return {name for located in self.expression_models.values() for name in located.expression.branches}
+        """What `expression` and `score` models read, by its names among the arrays of rows."""
+        return {name for located in self.expression_models.values() for name in located.expression.reads}
 
     def rules(self) -> dict[Source, list[ClassRule]]:
         """Returns the inputs of the configuration, each with the rules of the classes that are read from it.

@@ -77,7 +77,7 @@ class HipoFile(Backend):
         return self.span([name], start, stop)[name]
 
     def offsets(self, name: str) -> Any:
-        """Returns (n_records + 1,) the entries at which records begin, which are decompressed as a whole, and the end."""
+        """Returns (n_records + 1,) the entries at which records begin, and the end; a record is read as a whole."""
         return self._records
 
     def span(self, names: Sequence[str], start: int, stop: int) -> Arrays:
@@ -165,7 +165,9 @@ def _column(bank: str, flat: Any, offsets: Any, first: int) -> Any:
     counts = np.diff(offsets)
     if (counts > 1).any():
         i = int(np.argmax(counts > 1))
-        raise DataError(f"the bank {bank} has one row an event by its definition, and {counts[i]} in entry {first + i:,}")
+        raise DataError(
+            f"the bank {bank} has one row an event by its definition, and {counts[i]} in entry {first + i:,}"
+        )
     if len(flat) == len(counts):
         return flat
     blank = np.nan if flat.dtype.kind == "f" else 0

@@ -108,7 +108,7 @@ def stem_of(path: str) -> str:
 
 
 def format_of(path: str) -> str:
-    """Returns root, hipo, parquet, csv, npy, npz, json, jsonl, sqlite or sql, from the first bytes, else from the ending."""
+    """Returns root, hipo, parquet, csv, npy, npz, json, jsonl, sqlite or sql, from the first bytes or the ending."""
     if is_database(path):
         return "sql"
     endings = [e.lower() for e in Path(path.partition("?")[0] if "://" in path else path).name.split(".")[1:]]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import DataError, nearest
-from pidlab.expressions import Kind, kind_from_array
+from pidlab.expressions import Kind, kind_from_array, stored
 from pidlab.read.backend import Backend
 from pidlab.read.candidates import Collection, find_collection, row_kinds
 from pidlab.read.friends import open_with_friends
@@ -125,11 +125,12 @@ class Table:
         return {name: self._kinds[name] for name in names if name in self._kinds}
 
     def chunks(self, names: Iterable[str], step: int = STEP) -> Iterator[Chunk]:
-        """Yields the branches `names` in chunks of at most `step` entries.
+        """Yields the branches `names`, or what expressions read, in chunks of at most `step` entries.
 
         Raises:
             DataError: there is no such branch, or a basket cannot be read; the message names file, branch and entries.
         """
+        names = set(names)
         wanted = self._wanted(names)
         pieces = self._backend.iterate(wanted, step) if wanted else None
         first_row = 0
@@ -139,7 +140,7 @@ class Table:
                 arrays = dict(next(pieces)) if pieces else {}
             except Exception as error:
                 raise self._damage(wanted, start, stop, error) from error
-            chunk = self._chunk(arrays, start, stop, first_row)
+            chunk = self._chunk(arrays, names, start, stop, first_row)
             yield chunk
             first_row += chunk.n_rows
 
@@ -164,26 +165,27 @@ class Table:
         Raises:
             DataError: as `chunks`.
         """
+        names = set(names)
         wanted = self._wanted(names)
         try:
             arrays = dict(self._backend.span(wanted, start, stop))
         except Exception as error:
             raise self._damage(wanted, start, stop, error) from error
-        return self._chunk(arrays, start, stop, 0)
+        return self._chunk(arrays, names, start, stop, 0)
 
     def _wanted(self, names: Iterable[str]) -> list[str]:
-        """Returns the branches to read for `names`, sorted.
+        """Returns the branches to read for `names`, which are those of `Expression.reads`, sorted.
 
         Raises:
             DataError: there is no such branch.
         """
-        wanted = sorted({*names, self.collection.reference} if self.collection else set(names))
+        wanted = sorted(stored(names) | ({self.collection.reference} if self.collection else set()))
         for name in wanted:
             if name not in self._known:
                 raise DataError(f"{self.source}: no branch {name!r}; {nearest(name, self._known)}")
         return wanted
 
-    def _chunk(self, arrays: dict[str, Any], start: int, stop: int, first_row: int) -> Chunk:
+    def _chunk(self, arrays: dict[str, Any], reads: set[str], start: int, stop: int, first_row: int) -> Chunk:
         """Returns the chunk of these arrays, with the numbers of its entries as expressions call them.
 
         Raises:
@@ -200,7 +202,7 @@ class Table:
         if self.collection is None:
             return Chunk(arrays, first_row, len(arrays["Entry$"]), arrays)
         try:
-            rows, counts = self.collection.flatten(arrays, start)
+            rows, counts = self.collection.flatten(arrays, start, reads)
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from error
         return Chunk(rows, first_row, int(counts.sum()), arrays, counts)

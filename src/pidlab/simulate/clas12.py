@@ -11,16 +11,18 @@ what a reconstruction says: 11 of electrons for 95 % and of negative pions for 4
 is normal of mean -3 and σ 0.6 cm, `beta` normal about the true velocity with σ 0.006, `chi2pid` normal.
 
 **Detectors** point at their particle with `pindex`.
-`REC::Calorimeter` has a row a layer: 1 (PCAL), 4 (ECIN) and 7 (ECOUT), each with `energy` (GeV) and `sector` (1 to 6 by φ).
-An electron or photon leaves a share of its p, normal of mean 0.25 and σ 0.02 √(1 + 2/p), of which PCAL has 0.55 to 0.85,
-ECOUT 0.02 to 0.08, ECIN the rest. A pion leaves 0.04, 0.05 and 0.06 GeV, each with a Gaussian error of 15 %, and 40 % of
-them shower: Beta(2, 9) p more, divided 0.3, 0.4 and 0.3. A layer is found with probability 0.96. A fifth of the events has
-a further row of noise, Exp(0.02) GeV in PCAL, which belongs to no particle: `pindex` is -1.
-`REC::Cherenkov` (`detector` 15, the HTCC) has a row with `nphe` of each electron, Poisson(14), and of a charged pion above
-4.9 GeV, Poisson(14 (1 - (4.9/p)²)), if it is larger than 0.
+`REC::Calorimeter` has a row a layer: 1 (PCAL), 4 (ECIN) and 7 (ECOUT), each with `energy` (GeV) and `sector` (1 to 6
+by φ). An electron or photon leaves a share of its p, normal of mean 0.25 and σ 0.02 √(1 + 2/p), of which PCAL has 0.55
+to 0.85, ECOUT 0.02 to 0.08, ECIN the rest. A pion leaves 0.04, 0.05 and 0.06 GeV, each with a Gaussian error of 15 %;
+40 % of the pions shower, Beta(2, 9) p more, divided 0.3, 0.4 and 0.3, and another 8 % exchange their charge and leave
+0.6 to 1.05 of what an electron would. A layer is found with probability 0.96. A fifth of the events has a further row
+of noise, Exp(0.02) GeV in PCAL, which belongs to no particle: `pindex` is -1.
+`REC::Cherenkov` (`detector` 15, the HTCC) has a row with the number of photo-electrons, `nphe`, if it is not 0:
+Poisson(14) of 97 % of the electrons, Poisson(14 (1 - (4.9/p)²)) of a charged pion above 4.9 GeV, and Poisson(3) more
+for one in 20 of all charged particles.
 
-**Truth.** `MC::Particle` has the generated particles (`pid`, `px`, `py`, `pz`) in another order, and `MC::RecMatch` says
-with `pindex` and `mcindex` which belongs to which; `mcindex` is -1 for the 2 % without a match.
+**Truth.** `MC::Particle` has the generated particles (`pid`, `px`, `py`, `pz`) in another order, and `MC::RecMatch`
+says with `pindex` and `mcindex` which belongs to which; `mcindex` is -1 for the 2 % without a match.
 """
 
 from __future__ import annotations
@@ -78,6 +80,8 @@ def _energies(rng: np.random.Generator, species: Integers, p: Array) -> Array:
     ionised = np.array([0.04, 0.05, 0.06]) * (1 + 0.15 * rng.standard_normal((n, 3)))
     hadronic = np.where(rng.random(n) < 0.4, rng.beta(2, 9, n) * p, 0.0)
     pion = ionised + hadronic[:, None] * np.array([0.3, 0.4, 0.3])
+    exchanged = rng.random(n) < 0.08
+    pion[exchanged] = shower[exchanged] * rng.uniform(0.6, 1.05, n)[exchanged, None]
     return np.where(((species == 0) | (species == 3))[:, None], shower, pion)
 
 
@@ -104,7 +108,9 @@ def _cherenkov(
     rng: np.random.Generator, n_events: int, event: Integers, index: Integers, species: Integers, p: Array
 ) -> SimulatedCollection:
     above = np.where(p > _THRESHOLD, 14 * (1 - (_THRESHOLD / p) ** 2), 0.0)
-    nphe = rng.poisson(np.select([species == 0, species == 3], [14.0, 0.0], above))
+    of_electron = np.where(rng.random(len(p)) < 0.97, 14.0, 0.0)
+    accidental = np.where((rng.random(len(p)) < 0.05) & (species != 3), 3.0, 0.0)
+    nphe = rng.poisson(np.select([species == 0, species == 3], [of_electron, 0.0], above) + accidental)
     rows = np.flatnonzero(nphe)
     columns: Fields = {
         "pindex": index[rows].astype(np.int16),

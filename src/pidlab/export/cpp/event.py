@@ -104,6 +104,8 @@ class EventText:
         elements = [s for s in expression.steps if isinstance(s, Branch) and s.indices]
         if any(len(s.indices) > 1 for s in elements):
             raise UsageError(_refusal(where, expression, "an array of several dimensions has no place in Event"))
+        if any(not members[s.name].is_list for s in elements):
+            raise UsageError(_refusal(where, expression, "Event holds one candidate and none of the others"))
         steps = _with_comparisons(expression.steps, members)
         try:
             text = to_cpp(
