@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 
 import pidlab
 from pidlab.apply import apply
-from pidlab.config.load import check_config
+from pidlab.config.load import check_config, load_config
 from pidlab.config.starter import starter_configuration
 from pidlab.errors import ConfigError, DataError, UsageError
 from pidlab.export import export
 from pidlab.expressions import evaluate, parse
+from pidlab.preprocess.events import check_table
+from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Watcher
-from pidlab.read import Chunk, Source, Table, find_one
+from pidlab.read import Chunk, Source, Table, find_one, usual_collection
 from pidlab.read.inspection import inspect
 from pidlab.runs.bundle import load_bundle
 from pidlab.simulate import simulate
@@ -128,7 +130,7 @@ def test_every_column_of_a_file_is_what_oxihipo_reads(folder: Path, banks: Any) 
     for name in table.names:
         own, theirs = chunk.arrays[name], banks.array(*name.split(".", 1))
         if name.startswith(("RUN::config", "REC::Event")):
-            own = ak.unflatten(own, 1)
+            own = ak.unflatten(own, np.ones(len(own), int))
         assert ak.array_equal(own, theirs, dtype_exact=True), name
 
 
@@ -184,11 +186,10 @@ def test_several_rows_in_a_bank_of_the_event_are_an_error(tmp_path: Path) -> Non
 def test_names_of_banks_stand_in_expressions_with_backquotes_or_without(folder: Path) -> None:
     with opened(folder / "dst.hipo") as table:
         (chunk,) = table.chunks(["REC::Particle.px", "RUN::config.event"])
+    largest = ak.to_numpy(ak.max(chunk.arrays["REC::Particle.px"], axis=1)).astype(np.float64)
     for text in ("Max$(REC::Particle.px) + RUN::config.event", "Max$(`REC::Particle.px`)+`RUN::config.event`"):
         value = evaluate(parse(text), chunk.arrays, chunk.n_rows)
-        assert np.array_equal(
-            value, ak.max(chunk.arrays["REC::Particle.px"], axis=1) + chunk.arrays["RUN::config.event"]
-        )
+        assert np.array_equal(value, largest + chunk.arrays["RUN::config.event"])
 
 
 def damaged(folder: Path, path: Path, change: str) -> Path:
@@ -216,7 +217,7 @@ def damaged(folder: Path, path: Path, change: str) -> Path:
 )
 def test_damage_is_told_with_the_file_and_the_branch(folder: Path, tmp_path: Path, change: str, said: str) -> None:
     path = damaged(folder, tmp_path / "bad.hipo", change)
-    with pytest.raises(DataError, match=f"^{path}: {said}"):
+    with pytest.raises(DataError, match=f"^{path}: .*{said}"):
         whole(path, ["REC::Particle.px"], 10_000)
 
 
@@ -224,13 +225,14 @@ def test_an_unknown_bank_is_answered_with_the_nearest_one(folder: Path) -> None:
     content = {**CONTENT, "features": ["REC::Particel.chi2pid"]}
     with pytest.raises(ConfigError, match=r"unknown branch 'REC::Particel.chi2pid'[^`]*'REC::Particle.chi2pid'"):
         go(folder, content, "wrong")
-    with pytest.raises(UsageError, match="did you mean 'REC::Particle'"):
+    with pytest.raises(UsageError, match=r"did you mean .*'REC::Particle'"):
         opened(folder / "dst.hipo", "REC::Particel").__enter__()
 
 
 def test_without_oxihipo_the_message_says_what_to_install(folder: Path) -> None:
     code = (
-        "import sys; sys.modules['oxihipo'] = None\nfrom pidlab.errors import DataError\nfrom pidlab.read import find_one\n"
+        "import sys; sys.modules['oxihipo'] = None\n"
+        "from pidlab.errors import DataError\nfrom pidlab.read import find_one\n"
         f"try: find_one({str(folder / 'dst.hipo')!r})\nexcept DataError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -345,30 +347,33 @@ def test_a_friend_is_read_beside_its_hipo_file(folder: Path, friend: Any) -> Non
     source = find_one(str(folder / "dst.hipo"))
     beside = Source(str(folder / "run" / "friends" / "dst_pid.root"), "dst_pid", n_entries=n)
     joined = Source(source.path, source.tree, friends=(beside,), event_id=("RUN::config.run", "RUN::config.event"))
-    with Table(joined, "REC::Particle") as table:
-        with pytest.raises(DataError):
-            list(table.chunks(["REC::Particle.nothing"]))
     with Table(joined) as table:
         (chunk,) = table.chunks(["pid_bdt", "REC::Particle.px"])
     assert ak.num(chunk.arrays["pid_bdt"]).tolist() == ak.num(chunk.arrays["REC::Particle.px"]).tolist()
 
 
 def test_exports_of_joined_features_are_exact_or_refused_with_the_reason(folder: Path, tmp_path: Path) -> None:
-    (done,) = export(folder / "run", "onnx", tmp_path / "onnx", ["bdt"])
+    bundle = load_bundle(folder / "run")
+    (done,) = export(bundle, folder / "run", "onnx", ["bdt"], tmp_path / "onnx")
     assert done.largest_difference < 1e-5
     with pytest.raises(UsageError, match=r"sampling_fraction.*cannot be written into a C\+\+ header.*Iteration\$"):
-        export(folder / "run", "header", tmp_path / "header", ["bdt"])
-    with pytest.raises(UsageError, match="models.hand: its cut string would hold brackets that choose elements"):
-        export(folder / "run", "cuts", tmp_path / "cuts", ["hand"])
+        export(bundle, folder / "run", "header", ["bdt"], tmp_path / "header")
+    with pytest.raises(UsageError, match=r"models\.hand: its cut string would hold brackets that choose elements"):
+        export(bundle, folder / "run", "cuts", ["hand"], tmp_path / "cuts")
 
 
-def test_a_starter_for_a_dst_has_the_particles_as_rows_and_runs(folder: Path) -> None:
-    with opened(folder / "dst.hipo", "REC::Particle") as table:
-        text = starter_configuration("dst.hipo", "dst", inspect(table))
-    assert "  per: REC::Particle\n" in text
-    assert '  event_id: ["RUN::config.run", "RUN::config.event"]' in text
-    assert "\n  - REC::Particle.beta\n" in text
-    assert "Iteration$" in text
+def test_a_starter_for_a_dst_has_the_particles_as_rows_and_fits_the_file(folder: Path, tmp_path: Path) -> None:
+    source = find_one(str(folder / "dst.hipo"))
+    with Table(source, usual_collection(source)) as table:
+        text = starter_configuration(source.path, source.tree, inspect(table))
+        assert "  per: REC::Particle " in text
+        assert '  event_id: ["RUN::config.run", "RUN::config.event"]' in text
+        assert "\n  - REC::Particle.beta\n" in text
+        with_joins = text.replace("  # aliases:", "  aliases:").replace("  #   c", "    c")
+        assert with_joins.count("Iteration$") == 2
+        (tmp_path / "starter.yaml").write_text(with_joins.replace("features:  ", "features:\n  - calorimeter_energy #"))
+        recipe = compile_recipe(load_config(tmp_path / "starter.yaml"))
+        check_table(recipe, table, recipe.class_rules)
 
 
 def test_the_number_of_the_candidate_has_no_meaning_without_candidates(folder: Path) -> None:

@@ -83,7 +83,7 @@ def init(files: Sequence[str], output: Path, force: bool) -> None:
     """
     from pidlab.atomic import write_text
     from pidlab.config.starter import ClassFile, class_names, starter_configuration, starter_of_classes
-    from pidlab.read import Table, find_one
+    from pidlab.read import Table, find_one, usual_collection
     from pidlab.read.inspection import inspect as inspect_table
 
     if output.exists() and not force:
@@ -94,7 +94,7 @@ def init(files: Sequence[str], output: Path, force: bool) -> None:
     paths = [s.path if "://" in s.path else str(Path(s.path).resolve()) for s in sources]
     found = []
     for source, path, name in zip(sources, paths, class_names(paths), strict=True):
-        with Table(source) as table:
+        with Table(source, usual_collection(source)) as table:
             found.append(ClassFile(path, source.tree, name, inspect_table(table)))
     if len(found) == 1:
         text = starter_configuration(paths[0], sources[0].tree, found[0].summary, sources[0].columns)

@@ -68,6 +68,11 @@ def counter_name(per: str) -> str:
     return f"n{per.replace('::', '_')}"
 
 
+def prefix_of(name: str) -> str:
+    """Returns the collection of a branch by its name: Electron of Electron_pt, REC::Particle of REC::Particle.px."""
+    return name.rpartition(".")[0] if "::" in name else name.partition("_")[0]
+
+
 def find_collection(per: str | Sequence[str], kinds: Mapping[str, Kind]) -> Collection:
     """Returns the collection that `per` means: a prefix (`Electron` for `Electron_pt`), or one or more jagged branches.
 
@@ -82,7 +87,7 @@ def find_collection(per: str | Sequence[str], kinds: Mapping[str, Kind]) -> Coll
         return Collection("pid", frozenset(per))
     members = {name for name in jagged if name == per or name.startswith((f"{per}_", f"{per}."))}
     if not members:
-        prefixes = {name.split("_")[0] for name in jagged} | jagged
+        prefixes = {prefix_of(name) for name in jagged} | jagged
         what = f"no jagged branch is called {per!r} or begins with '{per}_'"
         raise UsageError(f"data.per: {what}; {nearest(per, prefixes)}")
     return Collection(per, frozenset(members))

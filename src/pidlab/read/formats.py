@@ -97,6 +97,17 @@ def identity_of(source: Source) -> dict[str, Any] | None:
     return own | {"stem": source.stem, "tree": source.tree} | ({"friends": friends} if friends else {})
 
 
+def usual_collection(source: Source) -> str | None:
+    """Returns the collection whose candidates the rows usually are; None if the format does not tell, as HIPO does."""
+    if source.held is not None or format_of(source.path) != "hipo":
+        return None
+    backend = open_source(source)
+    try:
+        return hipo.PARTICLES if any(name.startswith(f"{hipo.PARTICLES}.") for name in backend.names) else None
+    finally:
+        backend.close()
+
+
 def takes_columns(path: str) -> bool:
     """True for a file of a format that need not name its columns."""
     return format_of(path) in ("csv", "npy")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -62,6 +62,7 @@ class TableSummary:
         branches: those that were asked for.
         n_duplicates: the number of rows that repeat an earlier one in every flat branch; 0 if only some were asked for.
         n_branches: the number of branches of the tree.
+        per: the collection whose candidates are the rows; empty if a row is an entry.
     """
 
     name: str
@@ -70,6 +71,7 @@ class TableSummary:
     branches: tuple[BranchSummary, ...]
     n_duplicates: int
     n_branches: int = 0
+    per: str = ""
 
 
 def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
@@ -102,8 +104,11 @@ def inspect(table: Table, with_ranges: bool = True, patterns: Sequence[str] = ()
             columns[name] = values
         is_text = kinds[name].number is Number.TEXT
         branches.append(summarise_text(name, values) if is_text else summarise(name, str(kinds[name]), values))
-    n_duplicates = 0 if patterns else count_duplicates(columns)
-    return TableSummary(str(table.source), table.n_entries, n_read, tuple(branches), n_duplicates, len(table.names))
+    of_rows = table.collection.members & columns.keys() if table.collection else columns.keys()
+    n_duplicates = 0 if patterns else count_duplicates({name: columns[name] for name in columns if name in of_rows})
+    per = table.collection.name if table.collection else ""
+    summary = TableSummary(str(table.source), table.n_entries, n_read, tuple(branches), n_duplicates, len(table.names))
+    return replace(summary, per=per)
 
 
 def summarise(name: str, kind: str, values: NDArray[np.generic]) -> BranchSummary:
