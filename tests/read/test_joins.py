@@ -119,7 +119,7 @@ def test_candidates_are_joined_by_index_also_with_others_of_their_own_collection
             "Gen",
             [
                 [sum(p for p, j in zip(pt, idx, strict=True) if i == j) for i in range(n)]
-                for pt, idx, n in zip(arrays["Rec_pt"].tolist(), arrays["Rec_genIdx"].tolist(), ak.num(arrays["Gen_pt"]), strict=True)
+                for pt, idx, n in zip(*(arrays[name].tolist() for name in ("Rec_pt", "Rec_genIdx")), sizes[0], strict=True)
             ],
         ),
     }  # fmt: skip
@@ -194,8 +194,11 @@ def test_kinds_of_what_is_chosen() -> None:
         "b": Kind(Number.BOOL),
         "v": Kind(Number.INT, (3,)),
     }
-    for text, number in {"n[i]": Number.INT, "x[i]": Number.FLOAT, "v[i] & 1": Number.UNSIGNED, "Sum$(n[n > 1])": Number.INT,
-                         "Max$(v[v > 1])": Number.INT, "Sum$(n[n])": Number.FLOAT, "Length$(x[b])": Number.INT}.items():  # fmt: skip
+    wanted = {
+        "n[i]": Number.INT, "x[i]": Number.FLOAT, "v[i] & 1": Number.UNSIGNED, "Sum$(n[n > 1])": Number.INT,
+        "Max$(v[v > 1])": Number.INT, "Sum$(n[n])": Number.FLOAT, "Length$(x[b])": Number.INT,
+    }  # fmt: skip
+    for text, number in wanted.items():
         assert check(parse(text), kinds) == Kind(number), text
 
 

@@ -44,6 +44,8 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Yields the key path and text of each expression of a configuration, in its order."""
     yield from ((("data", "aliases", name), text) for name, text in config.data.aliases.items())
     yield from polygon_texts(config)
+    if config.data.best_by is not None:
+        yield ("data", "best"), config.data.best_by[1]
     yield ("data", "weight"), config.data.weight
     for name, spec in config.classes.items():
         table = class_table(spec)

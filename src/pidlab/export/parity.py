@@ -16,7 +16,7 @@ from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.preprocess.events import check_table
 from pidlab.preprocess.features import expression_columns, feature_matrix, missing_values, values_of
 from pidlab.preprocess.recipe import LocatedExpression
-from pidlab.preprocess.selection import selected
+from pidlab.preprocess.selection import passes_cuts
 from pidlab.read import STEP, Chunk, Source, Table
 from pidlab.runs.bundle import Bundle
 
@@ -37,7 +37,7 @@ class ParityEvents:
     Attributes:
         branches: name to the (n,) or (n, m) numpy array or awkward lists of every branch that scoring reads.
         x: (n, d) features as pidlab computes them, NaN where missing.
-        selected: (n,) True if the row passes the selection.
+        selected: (n,) True if the row passes the cuts of the selection.
         scores: model to its (n, k) scores of all rows, followed by the decisions of cuts without a score.
         outputs: model to its (n, m) further numbers of all rows.
         passed: model and working point to (n,) decisions, False for rows that are not selected.
@@ -167,7 +167,7 @@ def _computed(bundle: Bundle, branches: Columns, members: frozenset[str]) -> Par
     recipe, n = bundle.recipe, len(next(iter(branches.values())))
     arrays = {"Entry$": np.arange(n), "LocalEntry$": np.arange(n)} | branches
     chunk = Chunk(arrays, 0, n, arrays)
-    x, expressions, kept = feature_matrix(recipe, chunk), expression_columns(recipe, chunk), selected(recipe, chunk)
+    x, expressions, kept = feature_matrix(recipe, chunk), expression_columns(recipe, chunk), passes_cuts(recipe, chunk)
     spectators = {name: values_of(located, chunk) for name, located in flat_spectators(bundle).items()}
     with np.errstate(over="ignore", invalid="ignore"):  # some special values are very large
         scores = {name: model.scores_of(x, expressions) for name, model in bundle.models.items()}

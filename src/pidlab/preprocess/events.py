@@ -191,8 +191,7 @@ class _Loader:
     draw: Draw | None = field(init=False)
 
     def __post_init__(self) -> None:
-        steps = ("all", *(name for name, _ in self.recipe.selection))
-        self.cutflow = CutFlow(steps, self.recipe.classes)
+        self.cutflow = CutFlow(("all", *self.recipe.steps), self.recipe.classes)
         config = self.recipe.loaded.config
         self.draw = None if config.events is None else Draw(config.events, config.split.seed)
         column = self.store.column
