@@ -45,6 +45,7 @@ SAMPLES = {
     "new.root": ("shms", 2000),
     "nano.root": ("nano", 6000),
     "tracks.root": ("tracks", 4000),
+    "dst.hipo": ("clas12", 4000),
 }
 GIVEN = {
     "README.md": "import numpy\ny = numpy.random.default_rng(1).integers(0, 2, 300)\n"

@@ -1,4 +1,4 @@
-"""One candidate an event: the one with the best value among those that pass, in the run, its friend, apply and arrays."""
+"""One candidate an event: the best of those that pass, in the run, its friend, in apply and for arrays."""
 
 from __future__ import annotations
 

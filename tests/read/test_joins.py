@@ -119,7 +119,7 @@ def test_candidates_are_joined_by_index_also_with_others_of_their_own_collection
             "Gen",
             [
                 [sum(p for p, j in zip(pt, idx, strict=True) if i == j) for i in range(n)]
-                for pt, idx, n in zip(*(arrays[name].tolist() for name in ("Rec_pt", "Rec_genIdx")), sizes[0], strict=True)
+                for pt, idx, n in zip(arrays["Rec_pt"].tolist(), arrays["Rec_genIdx"].tolist(), sizes[0], strict=True)
             ],
         ),
     }  # fmt: skip

@@ -69,14 +69,14 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield from ((("models", name, "by", category), text) for category, text in model.categories.items())
 
 
-_WILD = re.compile(r"[\w.$/*?]*[*?][\w.$/*?]*")
+_WILD = re.compile(r"(?:[\w.$/]|::)*[*?](?:[\w.$/*?]|::)*")
 
 
 def is_pattern(text: str) -> bool:
     """True for a feature that means all branches that match, such as `P.cal.*`.
 
-    That is a text of characters of names, `*` and `?` that is no expression: `P.cal.*`, `*_pt` and `x?` are patterns,
-    `a*b` is a product, and so is everything with a space or a bracket.
+    That is a text of characters of names, `*` and `?` that is no expression: `P.cal.*`, `*_pt`, `REC::Particle.p?` and
+    `x?` are patterns, `a*b` is a product, and so is everything with a space or a bracket.
     """
     if not _WILD.fullmatch(text):
         return False
