@@ -126,7 +126,7 @@ def test_candidates_are_joined_by_index_also_with_others_of_their_own_collection
     for text, (per, wanted) in texts.items():
         expression = parse(text)
         with Table(Source(str(path), "Events"), per) as table:
-            assert check(expression, table.kinds(expression.branches)).is_scalar
+            assert check(expression, table.kinds(expression.reads)).is_scalar
             own = [evaluate(expression, chunk.arrays, chunk.n_rows) for chunk in table.chunks(expression.reads, 3)]
         flat = np.array([x for row in wanted for x in row])
         np.testing.assert_allclose(np.concatenate(own), flat, rtol=1e-12, atol=1e-12, err_msg=text)

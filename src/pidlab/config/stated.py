@@ -205,7 +205,7 @@ def check_branches(expression: Expression, kinds: Mapping[str, Kind], table: Tab
 
 def branch_mistakes(table: Table, expressions: Stated, event_id: Collection[str] = ()) -> Iterator[tuple[KeyPath, str]]:
     """Yields what does not fit the branches of a table: each expression by its key, and branches of `event_id`."""
-    kinds = table.kinds({name for each in expressions.values() for name in each.branches})
+    kinds = table.kinds({name for each in expressions.values() for name in each.reads})
     for i, name in enumerate(event_id):
         if name not in table:
             yield ("data", "event_id", i), f"no branch {name!r}; {nearest(name, table.names)}\n    in {table.source}"

@@ -6,15 +6,15 @@ from pidlab.expressions.evaluate import evaluate, selects
 from pidlab.expressions.grammar import parse
 from pidlab.expressions.kinds import Kind, Number, kind_from_array
 from pidlab.expressions.polygons import Polygon
-from pidlab.expressions.tree import COUNTERS, ITERATION, Expression, stored, whole_list
+from pidlab.expressions.tree import ITERATION, Expression, branch_of, stored, whole_list
 
 __all__ = [
-    "COUNTERS",
     "ITERATION",
     "Expression",
     "Kind",
     "Number",
     "Polygon",
+    "branch_of",
     "check",
     "evaluate",
     "kind_from_array",

@@ -26,9 +26,14 @@ def whole_list(name: str) -> str:
     return name + _WHOLE
 
 
+def branch_of(name: str) -> str:
+    """Returns the branch that has to be read for a name of `Expression.reads`."""
+    return name.removesuffix(_WHOLE)
+
+
 def stored(reads: Iterable[str]) -> set[str]:
     """Returns the branches that have to be read for `Expression.reads`."""
-    return {name.removesuffix(_WHOLE) for name in reads if name not in COUNTERS}
+    return {branch_of(name) for name in reads if name not in COUNTERS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import DataError, nearest
-from pidlab.expressions import Kind, kind_from_array, stored
+from pidlab.expressions import Kind, branch_of, kind_from_array, stored
 from pidlab.read.backend import Backend
 from pidlab.read.candidates import Collection, find_collection, row_kinds
 from pidlab.read.friends import open_with_friends
@@ -113,9 +113,14 @@ class Table:
         return self._backend.notes.aliases
 
     def kinds(self, names: Iterable[str]) -> dict[str, Kind]:
-        """Returns what a row holds of each of the branches `names` that exist and can be used."""
-        kinds = self._entry_kinds(names)
-        return row_kinds(kinds, self.collection) if self.collection else kinds
+        """Returns what a row holds of each of `names` that exists and can be used.
+
+        Names are branches, and also `whole_list` of branches with one value for each candidate.
+        """
+        names = list(names)
+        kinds = self._entry_kinds(dict.fromkeys(map(branch_of, names)))
+        rows = row_kinds(kinds, self.collection) if self.collection else kinds
+        return {name: rows[name] for name in names if name in rows}
 
     def _entry_kinds(self, names: Iterable[str]) -> dict[str, Kind]:
         names = list(names)
