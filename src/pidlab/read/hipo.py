@@ -43,6 +43,11 @@ class HipoFile(Backend):
     HIPO's own readers give.
     """
 
+    most_at_once = 25_000
+    """An event of a DST has some 5 particles and some 100 rows of detectors, and each row may be joined with each."""
+    n_inspected = 100_000
+    """A record is decompressed as a whole for each bank that is looked at: some 10 kB an event in a DST."""
+
     def __init__(self, path: str, columns: Sequence[str] = ()) -> None:
         super().__init__(path)
         try:
@@ -60,6 +65,7 @@ class HipoFile(Backend):
             raise DataError(f"{path}: cannot be opened as a HIPO file; it is damaged or was cut short") from error
         self._columns = {key.replace("/", ".", 1): (*key.split("/", 1), kind) for key, kind in types.items()}
         self.names = list(self._columns)
+        self._held: tuple[tuple[str, int, int], Arrays] = (("", 0, 0), {})
         self._records = np.array([*(start for _, _, start, _ in records), self.n_entries], np.int64)
 
     def reason(self, name: str) -> str:
@@ -73,8 +79,12 @@ class HipoFile(Backend):
         return _column(bank, np.zeros((0, *_shape(kind)), _dtype(kind)), np.zeros(1, np.int64), 0)
 
     def values(self, name: str, start: int, stop: int) -> Any:
-        """Returns a part of a column."""
-        return self.span([name], start, stop)[name]
+        """Returns a part of a column; all columns of the bank are read, since the next one is often asked for then."""
+        bank = self._columns[name][0]
+        if self._held[0] != (bank, start, stop):
+            of_bank = [each for each in self.names if self._columns[each][0] == bank and not self.reason(each)]
+            self._held = ((bank, start, stop), self.span(of_bank, start, stop))
+        return self._held[1][name]
 
     def offsets(self, name: str) -> Any:
         """Returns (n_records + 1,) the entries at which records begin, and the end; a record is read as a whole."""
@@ -109,6 +119,7 @@ class HipoFile(Backend):
 
     def close(self) -> None:
         """Closes the file."""
+        self._held = (("", 0, 0), {})
         self._file.close()
 
 

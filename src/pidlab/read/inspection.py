@@ -13,7 +13,6 @@ from pidlab.expressions import Number
 from pidlab.read import Table
 from pidlab.split import content_hash
 
-MAX_ENTRIES = 1_000_000
 _CODES = (-9999.0, -999.0, -99.0, -9.0, -1.0, 999.0, 9999.0)
 _MAX_LABELS = 10
 
@@ -83,7 +82,7 @@ def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
 
 
 def inspect(table: Table, with_ranges: bool = True, patterns: Sequence[str] = ()) -> TableSummary:
-    """Returns a summary of a tree from its first million entries, or of its types alone if not `with_ranges`.
+    """Returns a summary of a tree from its first `table.n_inspected` entries, or of its types if not `with_ranges`.
 
     With `patterns`, only the branches that match one of them are looked at.
     """
@@ -92,7 +91,7 @@ def inspect(table: Table, with_ranges: bool = True, patterns: Sequence[str] = ()
     if not with_ranges:
         types = tuple(BranchSummary(n, str(kinds.get(n, "not usable"))) for n in names)
         return TableSummary(str(table.source), table.n_entries, 0, types, 0, len(table.names))
-    n_read = min(table.n_entries, MAX_ENTRIES)
+    n_read = table.n_inspected
     columns: dict[str, NDArray[np.generic]] = {}
     branches = []
     for name in names:

@@ -108,6 +108,11 @@ class Table:
         return self._backend.remark(name)
 
     @property
+    def n_inspected(self) -> int:
+        """The number of entries from which an inspection tells ranges."""
+        return min(self.n_entries, self._backend.n_inspected)
+
+    @property
     def aliases(self) -> Mapping[str, str]:
         """The names that the tree itself defines, with their expressions (TTree::SetAlias)."""
         return self._backend.notes.aliases
@@ -135,7 +140,7 @@ class Table:
         Raises:
             DataError: there is no such branch, or a basket cannot be read; the message names file, branch and entries.
         """
-        names = set(names)
+        names, step = set(names), min(step, self._backend.most_at_once)
         wanted = self._wanted(names)
         pieces = self._backend.iterate(wanted, step) if wanted else None
         first_row = 0
@@ -160,6 +165,7 @@ class Table:
         offsets = [self._backend.offsets(name) for name in self._wanted(names)]
         if any(each is None for each in offsets):
             return None
+        step = min(step, self._backend.most_at_once)
         return edges(offsets or [np.array([0, self.n_entries])], self.n_entries, step)
 
     def span(self, names: Iterable[str], start: int, stop: int) -> Chunk:
