@@ -397,3 +397,17 @@ answer = [tree.BuildIndex("RUN::config.run", "RUN::config.event"), tree.GetEntry
 
 def test_the_configuration_of_this_file_is_valid(folder: Path) -> None:
     assert check_config(CONTENT, {}, folder / "analysis.yaml").config.data.per == "REC::Particle"
+
+
+def test_a_header_has_no_place_for_other_candidates_and_says_so(tmp_path: Path) -> None:
+    simulate("nano", tmp_path / "nano.root", 3000, 2)
+    content = {
+        "data": {"files": "nano.root", "per": "Electron"},
+        "classes": {"prompt": "Electron_genPartFlav == 1", "fake": "Electron_genPartFlav != 1"},
+        "features": ["Electron_hoe", {"name": "first", "expression": "Electron_pt[0]"}],
+        "models": {"fisher": {"type": "fisher"}},
+        "evaluate": {"robustness": None},
+    }
+    go(tmp_path, content)
+    with pytest.raises(UsageError, match=r"features\.first: 'Electron_pt\[0\]' cannot be .* one candidate and none of"):
+        export(load_bundle(tmp_path / "run"), tmp_path / "run", "header", ["fisher"], tmp_path / "header")

@@ -19,8 +19,9 @@ from pidlab.read.columns import first_line
 PARTICLES = "REC::Particle"
 """The bank of reconstructed particles, to whose rows the column `pindex` of detector banks points."""
 
-_OF_EVENT = frozenset({"config", "event", "header"})
-_BANKS_OF_EVENT = frozenset({"HEL::online", "HEL::decoder", "RASTER::position"})
+_OF_EVENT = frozenset({"Event", "Header"})
+_BANKS_OF_EVENT = frozenset({"RUN::config", "HEL::online", "HEL::decoder", "RASTER::position"})
+"""Not `COAT::config`, which holds a text, a character in each row."""
 _TYPE = re.compile(r"(?P<number>\w+)(?:\[(?P<length>\d+)\])?")
 # The file header, after HIPO's description of its format: its magic word stands at byte 28 in the order of bytes in
 # which the file was written, and the place of the trailer, an int64, at byte 40.
@@ -32,7 +33,7 @@ def is_of_event(bank: str) -> bool:
 
     The name decides and not the content, so that a configuration means the same for every file.
     """
-    return bank in _BANKS_OF_EVENT or bank.rpartition("::")[2].lower() in _OF_EVENT
+    return bank in _BANKS_OF_EVENT or bank.rpartition("::")[2] in _OF_EVENT
 
 
 class HipoFile(Backend):
