@@ -48,6 +48,7 @@ SAMPLES = {
     "labelled.root": ("simulated_probes", 4000),
     "probes.root": ("probes", 6000),
     "simulated.root": ("simulated_probes", 3000),
+    "dst.hipo": ("clas12", 4000),
 }
 GIVEN = {
     "README.md": "import numpy\ny = numpy.random.default_rng(1).integers(0, 2, 300)\n"

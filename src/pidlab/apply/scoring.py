@@ -125,7 +125,7 @@ class Scorer:
         friend_branches(self.bundle, with_split=True)
         located = [each for _, each in followed]
         located += () if self.bundle.additions is None else self.bundle.additions.expressions
-        further = {branch for each in located for branch in each.expression.branches}
+        further = {branch for each in located for branch in each.expression.reads}
         object.__setattr__(self, "branches", frozenset(branches_read(recipe) | further))
 
     @property

@@ -201,6 +201,8 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     classes, asked = config.classes, config.evaluate
     if config.signal is not None and config.signal not in classes:
         yield ("signal",), f"{config.signal!r} is none of the classes; {nearest(config.signal, classes)}"
+    if config.data.best is not None and config.data.per is None:
+        yield ("data", "best"), "chooses among the candidates of an event; say in data.per which collection they are"
     yield from _class_numbers(config, ("evaluate", "abundance"), asked.abundance, "its abundance")
     yield from _class_numbers(config, ("evaluate", "expected"), asked.expected, "its number")
     if asked.expected is not None and asked.abundance is not None:

@@ -41,6 +41,20 @@ def _is_label(text: str) -> str:
 Label = Annotated[str, Field(max_length=200), AfterValidator(_is_label)]
 
 
+_BEST = re.compile(r"\s*(max|min)\s*\((.+)\)\s*", re.DOTALL)
+
+
+def _is_best(text: str) -> str:
+    """Checks a text such as `max(energy)`.
+
+    Raises:
+        ValueError: it is of another form.
+    """
+    if not _BEST.fullmatch(text):
+        raise ValueError(f"must be max(expression) or min(expression), not {text!r}")
+    return text
+
+
 class Section(BaseModel):
     """A section of the configuration. Unknown keys are mistakes, and text is not converted to numbers."""
 
@@ -63,11 +77,22 @@ class Data(Section):
     per: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="one row for each candidate of this jagged collection"
     )
+    best: Annotated[Expression, AfterValidator(_is_best)] | None = Field(
+        None,
+        description="of the candidates of an event that pass the selection, only the one with the largest or smallest "
+        "value stays: max(expression) or min(expression)",
+    )
     event_id: list[str] = Field(default_factory=list, description="integer branches that identify an event")
     weight: Expression = Field("1", description="weight of each row, of any sign; used in training and in every result")
     aliases: dict[Name, Expression] = Field(
         default_factory=dict, description="short names that all expressions may use"
     )
+
+    @property
+    def best_by(self) -> tuple[str, str] | None:
+        """`max` or `min`, and the expression by which the best candidate of an event is found; None if all stay."""
+        match = _BEST.fullmatch(self.best) if self.best is not None else None
+        return (match[1], match[2]) if match else None
 
 
 Point = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pidlab.apply.scoring import Scorer, blank_columns, score_branches, training_keys
 from pidlab.datadriven.efficiency.weights import with_efficiencies
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.expressions import Kind, check, kind_from_array
+from pidlab.expressions import Kind, check, kind_from_array, stored
 from pidlab.pipeline.result import Result, read_result
 from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk
@@ -68,7 +68,7 @@ class LoadedRun:
         anywhere = replace(self._bundle, recipe=replace(self._bundle.recipe, event_id=()))
         self._by_key, self._by_values = Scorer(self._bundle, training_keys(self._bundle)), Scorer(anywhere)
         self.models = tuple(self._bundle.models)
-        self.branches = self._by_values.branches
+        self.branches = frozenset(stored(self._by_values.branches))
         self.working_points = {name: tuple(d.name for d in found) for name, found in self._bundle.decisions.items()}
 
     def __repr__(self) -> str:
@@ -159,7 +159,7 @@ class LoadedRun:
     def _chunk(self, arrays: Columns, scorer: Scorer) -> Chunk:
         """The arrays as rows of an input, with all branches that the scorer reads."""
         recipe = self._bundle.recipe
-        columns = {name: column_of(arrays, name) for name in sorted(scorer.branches)}
+        columns = {name: column_of(arrays, name) for name in sorted(stored(scorer.branches))}
         lengths = {name: len(values) for name, values in columns.items()}
         if len(set(lengths.values())) > 1:
             each = ", ".join(f"{name} {n:,}" for name, n in lengths.items())
@@ -172,7 +172,7 @@ class LoadedRun:
             return Chunk(columns, 0, n, columns)
         collection = find_collection(recipe.per, kinds)
         self._check(row_kinds(kinds, collection))
-        rows, counts = collection.flatten(columns, 0)
+        rows, counts = collection.flatten(columns, 0, scorer.branches)
         return Chunk(rows, 0, int(counts.sum()), columns, counts)
 
     def _check(self, kinds: Mapping[str, Kind]) -> None:

@@ -168,9 +168,9 @@ def check_table(recipe: Recipe, table: Table, rules: Sequence[ClassRule] = ()) -
 
 
 def branches_read(recipe: Recipe, rules: Sequence[ClassRule] = ()) -> set[str]:
-    """Returns the branches needed to score rows and, with `rules`, to label, weigh and split them."""
+    """Returns what has to be read to score rows and, with `rules`, to label, weigh and split them."""
     expressions = [located.expression for located in recipe.expressions(rules)]
-    return {name for each in expressions for name in each.branches} | set(recipe.event_id)
+    return {name for each in expressions for name in each.reads} | set(recipe.event_id)
 
 
 @dataclass(slots=True)
@@ -191,8 +191,7 @@ class _Loader:
     draw: Draw | None = field(init=False)
 
     def __post_init__(self) -> None:
-        steps = ("all", *(name for name, _ in self.recipe.selection))
-        self.cutflow = CutFlow(steps, self.recipe.classes)
+        self.cutflow = CutFlow(("all", *self.recipe.steps), self.recipe.classes)
         config = self.recipe.loaded.config
         self.draw = None if config.events is None else Draw(config.events, config.split.seed)
         column = self.store.column
