@@ -120,11 +120,27 @@ class BDT(Classifier):
             TrainingDataError: negative weights, fewer than two classes, or other classes in `validation`.
             ModelError: xgboost refuses a value, or a CUDA device is requested and there is none.
         """
-        import xgboost
-
         check_parameters(self.parameters or {})
         with np.errstate(over="ignore"):  # beyond float32 counts as infinite
             x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite=False)
+        return self.train(x, label, weight, validation, progress)
+
+    def train(
+        self,
+        x: FloatArray,
+        label: NDArray[np.int64],
+        weight: FloatArray,
+        validation: ValidationSet | None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Trains on rows that were checked: x (n, d), the index `label` (n,) into `classes_`, which is set, and weights.
+
+        Raises:
+            TrainingDataError: other classes, or negative weights, in `validation`.
+            ModelError: xgboost refuses a value, or a CUDA device is requested and there is none.
+        """
+        import xgboost
+
         settings = self._settings(x)
         try:
             train = self._matrix(_bounded(x), label, weight, settings, None)
