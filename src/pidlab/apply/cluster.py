@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -86,30 +85,52 @@ class Cluster:
 
     def wait(self, futures: Sequence[Any], done: Callable[[int], None] = lambda number: None) -> None:
         """Waits for futures, and raises as `results` does."""
-        from distributed import TimeoutError as Late
-        from distributed import wait
-
         waiting = {future.key: number for number, future in enumerate(futures)}
-        last_seen = time.monotonic()
+        patience = Patience(self)
         while waiting:
-            pending = [futures[number] for number in waiting.values()]
-            try:
-                ended = wait(pending, min(5.0, PATIENCE / 4), "FIRST_COMPLETED").done  # type: ignore[no-untyped-call]
-            except (TimeoutError, Late):
-                ended = set()
+            ended = self.ended([futures[number] for number in waiting.values()], min(5.0, PATIENCE / 4), patience)
             for future in ended:
                 done(waiting.pop(future.key))
-                _raise(future)
-            if ended or self.alive():
-                last_seen = time.monotonic()
-            elif time.monotonic() - last_seen > PATIENCE:
-                raise UsageError(
-                    f"--dask {self.address}: the cluster has had no worker for {PATIENCE:g} s; start some, and give "
-                    "the same command again"
-                )
+                raise_error(future)
+
+    def ended(self, futures: Sequence[Any], seconds: float, patience: Patience) -> set[Any]:
+        """Returns those of the futures that have ended, as soon as there is one, or after some seconds.
+
+        Raises:
+            UsageError: there was no worker for `PATIENCE` seconds.
+        """
+        from distributed import wait
+
+        try:
+            found: set[Any] = wait(futures, seconds, "FIRST_COMPLETED").done  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            found = set()
+        patience.spend(known=bool(found))
+        return found
 
 
-def _raise(future: Any) -> None:
+class Patience:
+    """The time for which a cluster has had no worker."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster, self._last_seen = cluster, time.monotonic()
+
+    def spend(self, *, known: bool) -> None:
+        """Looks whether there is a worker, unless it is `known` that there is one.
+
+        Raises:
+            UsageError: there was none for `PATIENCE` seconds.
+        """
+        if known or self._cluster.alive():
+            self._last_seen = time.monotonic()
+        elif time.monotonic() - self._last_seen > PATIENCE:
+            raise UsageError(
+                f"--dask {self._cluster.address}: the cluster has had no worker for {PATIENCE:g} s; start some, and "
+                "give the same command again"
+            )
+
+
+def raise_error(future: Any) -> None:
     """Raises the error of a future that has ended, if it has one."""
     from distributed import KilledWorker
 
@@ -171,11 +192,16 @@ def connected(address: str) -> Iterator[Cluster]:
         yield found
 
 
-def packed(objects: Any) -> bytes:
-    """Returns an object as bytes, which a task can carry so that it can be made again after its worker died."""
-    return pickle.dumps(objects, protocol=pickle.HIGHEST_PROTOCOL)
+@contextmanager
+def used(address: str) -> Iterator[Cluster | None]:
+    """Connects to the cluster that a command is to use, whose workers have the same packages; None without an address.
 
-
-def unpacked(content: bytes) -> Any:
-    """Returns the object that `packed` was given, on a worker."""
-    return pickle.loads(content)  # of this process, by the connection that can run any code anyway
+    Raises:
+        UsageError: it cannot be used, see `connected` and `Cluster.check_packages`.
+    """
+    if not address:
+        yield None
+        return
+    with connected(address) as found:
+        found.check_packages()
+        yield found

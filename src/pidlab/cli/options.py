@@ -33,6 +33,12 @@ JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Threads for trai
 ALLOW_IMPORT = click.option(
     "--allow-import", multiple=True, metavar="PACKAGE", help="Let models of type sklearn import it, too."
 )
+DASK = click.option(
+    "--dask",
+    metavar="ADDRESS",
+    default="",
+    help="Work on the cluster of this dask scheduler; the events stay in the memory of its workers.",
+)
 FIGURES = click.option(
     "--figures",
     type=click.Choice(["none", "quick", "all"]),
@@ -111,11 +117,11 @@ def ask_before_replacing(target: Path, force: bool) -> None:
         raise Stopped(f"{target} is untouched; -o names another folder, and --force replaces it without asking")
 
 
-def resources(device: str, jobs: int | None, allow_import: Sequence[str]) -> Resources:
+def resources(device: str, jobs: int | None, allow_import: Sequence[str], dask: str = "") -> Resources:
     """The resources of the models, from the options of a command."""
     from pidlab.models.registry import Resources
 
-    return Resources(device, jobs, tuple(allow_import))  # type: ignore[arg-type]  # a click.Choice
+    return Resources(device, jobs, tuple(allow_import), dask=dask)  # type: ignore[arg-type]  # a click.Choice
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import click
 
 from pidlab.cli.options import (
     ALLOW_IMPORT,
+    DASK,
     DEVICE,
     FIGURES,
     FORCE,
@@ -56,6 +57,7 @@ _TABLE_WIDTH = 100
 @click.option("--events", type=click.IntRange(min=1), help="A first look: train and evaluate on so many events.")
 @DEVICE
 @JOBS
+@DASK
 @ALLOW_IMPORT
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
 @FIGURES
@@ -70,6 +72,7 @@ def run(
     events: int | None,
     device: str,
     jobs: int | None,
+    dask: str,
     allow_import: Sequence[str],
     as_json: bool,
     figures: Any,
@@ -98,7 +101,7 @@ def run(
             if not as_json:
                 _show(console, results)
 
-        run_pipeline(loaded, target, resources(device, jobs, allow_import), watcher, figures=figures, found=show)
+        run_pipeline(loaded, target, resources(device, jobs, allow_import, dask), watcher, figures=figures, found=show)
         if as_json:
             click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
         else:
@@ -116,6 +119,7 @@ def run(
     help="Of evaluate, labels, spectators and style, for example evaluate.working_points=[0.8].",
 )
 @JOBS
+@DASK
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
 @FIGURES
 @FORCE
@@ -126,6 +130,7 @@ def evaluate(
     output: Path | None,
     overrides: Sequence[str],
     jobs: int | None,
+    dask: str,
     as_json: bool,
     figures: Any,
     force: bool,
@@ -149,7 +154,7 @@ def evaluate(
             if not as_json:
                 _show(console, results)
 
-        evaluate_again(run, output, overrides, resources("auto", jobs, ()), watcher, figures=figures, found=show)
+        evaluate_again(run, output, overrides, resources("auto", jobs, (), dask), watcher, figures=figures, found=show)
         if as_json:
             click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
         else:
@@ -228,6 +233,7 @@ def apply(
 @click.option("-o", "--output", type=PATH, help="Configuration to write. Left out: STEM.tuned.yaml beside CONFIG.")
 @DEVICE
 @JOBS
+@click.option("--dask", metavar="ADDRESS", default="", help="Make the trials on the cluster of this dask scheduler.")
 @ALLOW_IMPORT
 @click.option("-q", "--quiet", is_flag=True, help="Only what was found, and notes.")
 def tune(
@@ -237,6 +243,7 @@ def tune(
     search: tuple[str, ...],
     device: str,
     jobs: int | None,
+    dask: str,
     allow_import: tuple[str, ...],
     quiet: bool,
     **how: Any,
@@ -255,7 +262,7 @@ def tune(
         from pidlab.tune import tune as tune_model
 
         request = TuningRequest(config, model, trials, search=search, **how)
-        found = tune_model(request, resources(device, jobs, allow_import), watcher)
+        found = tune_model(request, resources(device, jobs, allow_import, dask), watcher)
         console.print(trials_table(found))
         for line in tuning_lines(found):
             say(console, line)

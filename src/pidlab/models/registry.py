@@ -153,12 +153,14 @@ class Resources:
         n_jobs: number of threads; None for all cores.
         allow_import: packages that models of type sklearn may import besides the usual.
         objects: name of a model to the estimator that was given as an object in Python.
+        dask: the address of a dask scheduler on whose workers events are read and models trained; empty for none.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     n_jobs: int | None = None
     allow_import: tuple[str, ...] = ()
     objects: Mapping[str, GivenEstimator] = field(default_factory=dict)
+    dask: str = ""
 
 
 @dataclass(frozen=True, slots=True)

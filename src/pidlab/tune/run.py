@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pidlab.apply.cluster import Cluster, used
 from pidlab.atomic import write_text
 from pidlab.config.edit import edited, flow
 from pidlab.config.load import LoadedConfig, load_config, yaml_value
@@ -32,6 +33,7 @@ from pidlab.preprocess.recipe import compile_recipe, without_models
 from pidlab.progress import Task, Watcher
 from pidlab.read import absolute
 from pidlab.sample import Sample
+from pidlab.tune.distributed import DistributedTrials
 from pidlab.tune.space import described, search_space
 from pidlab.tune.study import PRUNERS, Study, open_database
 from pidlab.tune.trials import Bench, Objective, Trials
@@ -106,6 +108,18 @@ def tune(request: TuningRequest, resources: Resources, watcher: Watcher) -> Tuni
     objective = Objective.of(request.objective)
     loaded = with_branches(load_config(request.config), watcher.remark)
     _check(request, loaded)
+    with used(resources.dask) as cluster:
+        return _tuned(request, loaded, objective, resources, watcher, cluster)
+
+
+def _tuned(
+    request: TuningRequest,
+    loaded: LoadedConfig,
+    objective: Objective,
+    resources: Resources,
+    watcher: Watcher,
+    cluster: Cluster | None,
+) -> Tuning:
     space = search_space(loaded, request.model, request.search, resources.allow_import)
     database = open_database(request.database)
     watcher.stage("load")
@@ -115,7 +129,11 @@ def tune(request: TuningRequest, resources: Resources, watcher: Watcher) -> Tuni
     seed = loaded.config.seed
     study = Study(database, name, maximise=objective.maximise, seed=seed, pruner=request.pruner)
     _note_earlier_trials(study, watcher)
-    trials = Trials(bench, study, space, request.together)
+    trials = (
+        Trials(bench, study, space, request.together)
+        if cluster is None
+        else DistributedTrials(bench, study, space, cluster)
+    )
     try:
         with study.heartbeat(), watcher.task(f"tuning {request.model}", request.n_trials, "trials") as task:
             _make(trials, study, request.n_trials, task)
@@ -191,7 +209,7 @@ def _note_earlier_trials(study: Study, watcher: Watcher) -> None:
         )
 
 
-def _make(trials: Trials, study: Study, n: int, task: Task) -> None:
+def _make(trials: Trials | DistributedTrials, study: Study, n: int, task: Task) -> None:
     """Makes n trials.
 
     Raises:

@@ -65,7 +65,9 @@ def start_tracker(host: str, n_processes: int) -> dict[str, Any]:
     """
     from xgboost.tracker import RabitTracker
 
-    tracker = RabitTracker(n_workers=n_processes, host_ip=socket.gethostbyname(host), sortby="task", timeout=_SECONDS_TO_BEGIN)
+    tracker = RabitTracker(
+        n_workers=n_processes, host_ip=socket.gethostbyname(host), sortby="task", timeout=_SECONDS_TO_BEGIN
+    )
     tracker.start()
     name = uuid.uuid4().hex
     _trackers[name] = tracker
@@ -116,4 +118,3 @@ def fit_shard(
         raise ModelError(f"the processes that train together lost each other: {reason_of(error)}") from error
     finally:
         model.n_jobs = asked
-
