@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,9 +12,36 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 BoolArray = NDArray[np.bool_]
+Rows = slice | IntArray | BoolArray
+"""Some rows of a sample."""
 
 _ARRAYS = ("x", "y", "weight", "event", "file", "row")
 """The fields of a sample that have one entry a candidate."""
+
+
+class _Doubles(Mapping[str, FloatArray]):
+    """Columns (n,) by name, float64 when they are accessed, and held in the type in which they were given."""
+
+    def __init__(self, held: Mapping[str, FloatArray]) -> None:
+        self._held = held
+
+    @classmethod
+    def of(cls, columns: Mapping[str, FloatArray]) -> _Doubles:
+        """Returns the columns as such a mapping."""
+        return columns if isinstance(columns, cls) else cls(dict(columns))
+
+    def take(self, rows: Rows) -> _Doubles:
+        """Returns some of the rows; a slice copies nothing."""
+        return _Doubles({name: values[rows] for name, values in self._held.items()})
+
+    def __getitem__(self, name: str) -> FloatArray:
+        return np.asarray(self._held[name], np.float64)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +51,15 @@ class Sample:
     Attributes:
         x: (n, d + c) float32, the features in their own units, NaN where a value is missing, and after them c
             conditions of categories, 1 where they hold and 0 elsewhere.
-        y: (n,) int64, index into `classes`.
+        y: (n,) int8, index into `classes`.
         weight: (n,) float64, any sign.
         event: (n,) uint64, hash of the event key; candidates of one event share it.
         features: d names.
         classes: k names.
         signal: index of the signal in `classes`.
-        spectators: name to (n,) float64; they are kept for the evaluation and no model is trained on them.
-        axes: expression to (n,) float64, the axes of polygons; they are kept to be drawn.
+        spectators: name to (n,) float64; they are kept for the evaluation and no model is trained on them. They may be
+            held in single precision, so that each access makes an array.
+        axes: expression to (n,) float64, the axes of polygons, held in the same way; they are kept to be drawn.
         columns: branches that `expression` and `score` models read, by name; (n,) numpy or awkward arrays.
         file: (n,) int32, index of the input (file, tree) that the row came from.
         row: (n,) int64, the candidate's number in that input (the entry number where one row is one event).
@@ -50,6 +78,10 @@ class Sample:
     row: IntArray
     axes: Mapping[str, FloatArray] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spectators", _Doubles.of(self.spectators))
+        object.__setattr__(self, "axes", _Doubles.of(self.axes))
+
     def __len__(self) -> int:
         return len(self.y)
 
@@ -58,14 +90,15 @@ class Sample:
         """(n,) true if the candidate belongs to the signal class."""
         return np.asarray(self.y == self.signal)
 
-    def take(self, rows: IntArray | BoolArray) -> Sample:
-        """Returns the candidates of `rows` (indices or a mask), in that order."""
-        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+    def take(self, rows: Rows) -> Sample:
+        """Returns the candidates of `rows` (a slice, indices or a mask), in that order; a slice copies nothing."""
+        if not isinstance(rows, slice) and rows.dtype == np.bool_:
+            rows = np.flatnonzero(rows)
         return replace(
             self,
-            spectators={name: values[rows] for name, values in self.spectators.items()},
+            spectators=_Doubles.of(self.spectators).take(rows),
             columns={name: values[rows] for name, values in self.columns.items()},
-            axes={name: values[rows] for name, values in self.axes.items()},
+            axes=_Doubles.of(self.axes).take(rows),
             **{name: getattr(self, name)[rows] for name in _ARRAYS},
         )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.sample import BoolArray, IntArray
+from pidlab.sample import BoolArray, IntArray, Rows
 
 Keys = NDArray[np.uint64]
 
@@ -21,6 +22,49 @@ class Part(IntEnum):
     TRAIN = 0
     VALIDATION = 1
     TEST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What each of the n rows of a sample is for; the rows of a part follow each other.
+
+    Attributes:
+        part: (n,) the `Part` of each row, rising; with folds every row is a test row.
+        fold: (n,) the fold whose model must not see the row; None without folds.
+        validation: (n,) true for rows that validate if they are not test rows; with folds these come last.
+    """
+
+    part: NDArray[np.int8]
+    fold: NDArray[np.int8] | None
+    validation: BoolArray
+
+    def training(self) -> Iterator[tuple[Rows, Rows]]:
+        """The training and validation rows: one pair, or one pair a fold."""
+        if self.fold is None:
+            parts = self.quoted()
+            yield parts["train"], parts["validation"]
+            return
+        for fold in range(int(self.fold.max(initial=0)) + 1):
+            seen = self.fold != fold
+            yield np.flatnonzero(seen & ~self.validation), np.flatnonzero(seen & self.validation)
+
+    def quoted(self) -> dict[str, slice]:
+        """The rows of the samples "train", "validation" and "test", for which numbers are quoted."""
+        if self.fold is None:
+            ends = np.searchsorted(self.part, list(_QUOTED.values()), side="right").tolist()
+            starts = np.searchsorted(self.part, list(_QUOTED.values())).tolist()
+            return {name: slice(*ends_of) for name, *ends_of in zip(_QUOTED, starts, ends, strict=True)}
+        n, n_train = len(self.part), int(np.searchsorted(self.validation, True))
+        return {"train": slice(0, n_train), "validation": slice(n_train, n), "test": slice(0, n)}
+
+    @property
+    def threshold_sample(self) -> str:
+        """The sample that decides thresholds: "validation", or "train" if there is no validation sample."""
+        rows = self.quoted()["validation"]
+        return "validation" if rows.stop > rows.start else "train"
+
+
+_QUOTED = {"train": Part.TRAIN, "validation": Part.VALIDATION, "test": Part.TEST}
 
 
 def _mix(z: Keys) -> Keys:

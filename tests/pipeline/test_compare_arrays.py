@@ -152,13 +152,18 @@ def test_labels_may_be_numbers_texts_or_truths_and_the_signal_comes_first() -> N
     assert three.results.classes == ("class_0", "class_1", "class_2")
 
 
+def as_given(found: pidlab.Result) -> Any:
+    """Returns the rows of the analysis in the order of the arrays."""
+    return np.argsort(found._analysis.scored.sample.row)  # type: ignore[union-attr]
+
+
 def test_candidates_of_an_event_stay_in_one_sample_however_the_event_is_named() -> None:
     key = EVENTS["event"]
     run_and_event = np.stack([key // 100, key % 100], axis=1)
     for event in (key, run_and_event, (key // 100, key % 100), {"run": key // 100, "event": key % 100}):
         found = pidlab.compare(TABLE, EVENTS["label"], event=event, models={"fisher": pidlab.Fisher()})
         sample = found._analysis.scored  # type: ignore[union-attr]
-        parts = sample.part.reshape(-1, 2)
+        parts = sample.part[as_given(found)].reshape(-1, 2)
         assert (parts[:, 0] == parts[:, 1]).all()
         assert len(np.unique(sample.sample.event)) == N // 2
 
@@ -173,10 +178,11 @@ def test_a_pipeline_is_trained_on_training_events_and_a_fitted_one_is_used_uncha
     fitted = clone(PIPELINE).fit(x32[:500], y[:500])
     found = pidlab.compare(x, y, classes=["yes", "no"], models={"new": PIPELINE, "fitted": fitted}, seed=3)
     assert not hasattr(PIPELINE[-1], "coef_")
-    scored = found._analysis.scores  # type: ignore[union-attr]
+    order = as_given(found)
+    scored = {name: scores[order] for name, scores in found._analysis.scores.items()}  # type: ignore[union-attr]
     expected = fitted.predict_proba(x32)[:, list(fitted.classes_).index("yes")]
     np.testing.assert_allclose(scored["fitted"][:, 0], expected, rtol=0, atol=1e-5)  # ONNX computes in float32
-    part = found._analysis.scored.part  # type: ignore[union-attr]
+    part = found._analysis.scored.part[order]  # type: ignore[union-attr]
     own = clone(PIPELINE).fit(x32[part == 0], y[part == 0])
     assert found["new"].auc.value == pytest.approx(found["fitted"].auc.value, abs=0.01)
     assert np.corrcoef(scored["new"][:, 0], own.predict_proba(x32)[:, 1])[0, 1] > 0.9999  # weights balance the classes
@@ -221,7 +227,8 @@ def test_an_object_of_a_saved_comparison_is_loaded_and_not_trained_again(tmp_pat
     found = pidlab.compare(TABLE, EVENTS["label"], models={"forest": forest}, folds=2)
     folder = found.save(tmp_path / "run", figures="none")
     mean = pidlab.load(folder, "forest").scores(TABLE)["forest"]
-    assert np.corrcoef(mean, found._analysis.scores["forest"][:, 0])[0, 1] > 0.9  # type: ignore[union-attr]
+    scores = found._analysis.scores["forest"][as_given(found), 0]  # type: ignore[union-attr]
+    assert np.corrcoef(mean, scores)[0, 1] > 0.9
     with pytest.raises(ConfigError, match=r"models.forest.object: .* train it by pidlab.compare"):
         reproduce(folder, Resources(device="cpu"), Watcher())
 

@@ -114,7 +114,7 @@ def test_it_exports_and_applies_without_being_saved(folder: Path, tmp_path: Path
         scores = friend["T_pid"]["pid_bdt_electron"].array(library="np")
     analysis = unsaved._analysis
     assert analysis is not None
-    np.testing.assert_array_equal(scores, analysis.scores["bdt"][:, 0])
+    np.testing.assert_array_equal(scores[analysis.scored.sample.row], analysis.scores["bdt"][:, 0])
 
 
 def test_a_report_is_one_file(either: pidlab.Result, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pidlab.progress import Watcher
 from pidlab.read import Source, Table
 from pidlab.runs.bundle import Bundle
 from pidlab.runs.scored_events import ScoredEvents
+from pidlab.sample import IntArray
 from pidlab.split import Part
 
 _BY_ONNXRUNTIME = ("onnx", "sklearn")
@@ -44,7 +46,7 @@ def write_run_friends(
     Args:
         bundle: the models.
         inputs: as they were read, in the order of `scored.sample.file`.
-        scored: the rows that the run used, in the order of the inputs.
+        scored: the rows that the run used.
         scores: model to the (n, k) scores of these rows.
         outputs: model to the (n, m) further numbers of these rows.
         output: the folder, which is made if it does not exist.
@@ -54,8 +56,9 @@ def write_run_friends(
         DataError: an input cannot be read, or has changed since the run read it.
         OutputError: a friend file cannot be written, or would replace an input.
     """
-    n_rows = np.searchsorted(scored.sample.file, np.arange(len(inputs) + 1))
-    own = {each.source: _RunInput(each, slice(*n_rows[i : i + 2])) for i, each in enumerate(inputs)}
+    order = np.lexsort((scored.sample.row, scored.sample.file))
+    ends = np.searchsorted(scored.sample.file[order], np.arange(len(inputs) + 1))
+    own = {each.source: _RunInput(each, order[slice(*ends[i : i + 2])]) for i, each in enumerate(inputs)}
     work = _RunScorer(
         Scorer(bundle, np.unique(scored.sample.event)), scored, scores, outputs, own, input_keys(list(own))
     )
@@ -81,10 +84,10 @@ def write_run_friends(
 
 @dataclass(frozen=True, slots=True)
 class _RunInput:
-    """An input, and the rows of the run's sample that come from it."""
+    """An input, and the rows of the run's sample that come from it, in their order in the input."""
 
     read: Input
-    used: slice
+    used: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +126,8 @@ class _RunScorer:
         """The friend's branches for the entries of a piece, which brings its chunk."""
         chunk, scorer, sample, own = piece.chunk, self.scorer, self.scored.sample, self.inputs[piece.source]
         assert chunk is not None
-        places = sample.row[own.used].searchsorted([chunk.first_row, chunk.first_row + chunk.n_rows])
-        used = slice(*(own.used.start + places))
+        ends = chunk.first_row, chunk.first_row + chunk.n_rows
+        used = own.used[slice(*(bisect_left(own.used, end, key=sample.row.__getitem__) for end in ends))]
         rows = sample.row[used] - chunk.first_row
         columns = blank_columns(scorer.bundle, chunk.n_rows)
         spectators = {name: sample.spectators[name][used] for name, _ in scorer.followed}

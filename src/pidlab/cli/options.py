@@ -21,6 +21,22 @@ if TYPE_CHECKING:
     from pidlab.cli.terminal import Terminal
     from pidlab.models.registry import Resources
 
+
+class _Size(click.ParamType[int]):
+    """A number of bytes, such as 4GB."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Returns the bytes; anything that is no size is a usage error."""
+        from pidlab.preprocess.store import bytes_of
+
+        try:
+            return bytes_of(value)
+        except PidlabError as error:
+            self.fail(str(error), param, ctx)
+
+
 PATH = click.Path(path_type=Path)
 DEVICE = click.option(
     "--device",
@@ -30,6 +46,12 @@ DEVICE = click.option(
     help="For the networks and BDTs; auto: the GPU where there is one.",
 )
 JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Threads for training; left out: all cores.")
+MEMORY = click.option(
+    "--memory",
+    type=_Size(),
+    metavar="SIZE",
+    help="What the process may take, such as 4GB; columns that would take over half of it become temporary files.",
+)
 ALLOW_IMPORT = click.option(
     "--allow-import", multiple=True, metavar="PACKAGE", help="Let models of type sklearn import it, too."
 )
@@ -117,11 +139,13 @@ def ask_before_replacing(target: Path, force: bool) -> None:
         raise Stopped(f"{target} is untouched; -o names another folder, and --force replaces it without asking")
 
 
-def resources(device: str, jobs: int | None, allow_import: Sequence[str], dask: str = "") -> Resources:
-    """The resources of the models, from the options of a command."""
+def resources(
+    device: str, jobs: int | None, allow_import: Sequence[str], memory: int | None = None, dask: str = ""
+) -> Resources:
+    """What a run may use, from the options of a command."""
     from pidlab.models.registry import Resources
 
-    return Resources(device, jobs, tuple(allow_import), dask=dask)  # type: ignore[arg-type]  # a click.Choice
+    return Resources(device, jobs, tuple(allow_import), memory, dask=dask)  # type: ignore[arg-type]  # a click.Choice
 
 
 @contextmanager

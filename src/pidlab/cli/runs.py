@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, LIMITS, PATH, resources, say, terminal
+from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, LIMITS, MEMORY, PATH, resources, say, terminal
 from pidlab.cli.printable import echo
 
 
@@ -38,15 +38,18 @@ def compare(runs: Sequence[Path], json_file: Path | None) -> None:
 @click.argument("run", type=PATH)
 @DEVICE
 @JOBS
+@MEMORY
 @ALLOW_IMPORT
 @click.option("-q", "--quiet", is_flag=True, help="Only the verdict and notes.")
-def reproduce(run: Path, device: str, jobs: int | None, allow_import: Sequence[str], quiet: bool) -> None:
+def reproduce(
+    run: Path, device: str, jobs: int | None, memory: int | None, allow_import: Sequence[str], quiet: bool
+) -> None:
     """Make RUN again, compare every number, and say what changed. Exits with 1 where a number moved."""
     from pidlab.cli.terminal import reproduction_lines
     from pidlab.runs.reproduce import reproduce as make_again
 
     with terminal(quiet) as (console, watcher):
-        found = make_again(run, resources(device, jobs, allow_import), watcher)
+        found = make_again(run, resources(device, jobs, allow_import, memory), watcher)
         for line in reproduction_lines(found):
             say(console, line)
     if not found.identical:

@@ -15,6 +15,7 @@ from pidlab.cli.options import (
     FIGURES,
     FORCE,
     JOBS,
+    MEMORY,
     ONLY,
     PATH,
     VERBOSE,
@@ -57,6 +58,7 @@ _TABLE_WIDTH = 100
 @click.option("--events", type=click.IntRange(min=1), help="A first look: train and evaluate on so many events.")
 @DEVICE
 @JOBS
+@MEMORY
 @DASK
 @ALLOW_IMPORT
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
@@ -72,6 +74,7 @@ def run(
     events: int | None,
     device: str,
     jobs: int | None,
+    memory: int | None,
     dask: str,
     allow_import: Sequence[str],
     as_json: bool,
@@ -101,7 +104,8 @@ def run(
             if not as_json:
                 _show(console, results)
 
-        run_pipeline(loaded, target, resources(device, jobs, allow_import, dask), watcher, figures=figures, found=show)
+        given = resources(device, jobs, allow_import, memory, dask)
+        run_pipeline(loaded, target, given, watcher, figures=figures, found=show)
         if as_json:
             click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
         else:
@@ -119,6 +123,7 @@ def run(
     help="Of evaluate, labels, spectators and style, for example evaluate.working_points=[0.8].",
 )
 @JOBS
+@MEMORY
 @DASK
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
 @FIGURES
@@ -130,6 +135,7 @@ def evaluate(
     output: Path | None,
     overrides: Sequence[str],
     jobs: int | None,
+    memory: int | None,
     dask: str,
     as_json: bool,
     figures: Any,
@@ -154,7 +160,8 @@ def evaluate(
             if not as_json:
                 _show(console, results)
 
-        evaluate_again(run, output, overrides, resources("auto", jobs, (), dask), watcher, figures=figures, found=show)
+        given = resources("auto", jobs, (), memory, dask)
+        evaluate_again(run, output, overrides, given, watcher, figures=figures, found=show)
         if as_json:
             click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
         else:
@@ -262,7 +269,7 @@ def tune(
         from pidlab.tune import tune as tune_model
 
         request = TuningRequest(config, model, trials, search=search, **how)
-        found = tune_model(request, resources(device, jobs, allow_import, dask), watcher)
+        found = tune_model(request, resources(device, jobs, allow_import, dask=dask), watcher)
         console.print(trials_table(found))
         for line in tuning_lines(found):
             say(console, line)

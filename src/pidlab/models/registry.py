@@ -152,6 +152,7 @@ class Resources:
         device: for networks and BDTs; auto is the GPU if there is one.
         n_jobs: number of threads; None for all cores.
         allow_import: packages that models of type sklearn may import besides the usual.
+        memory: the bytes that the process may take; None for what the machine has.
         objects: name of a model to the estimator that was given as an object in Python.
         dask: the address of a dask scheduler on whose workers events are read and models trained; empty for none.
     """
@@ -159,6 +160,7 @@ class Resources:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     n_jobs: int | None = None
     allow_import: tuple[str, ...] = ()
+    memory: int | None = None
     objects: Mapping[str, GivenEstimator] = field(default_factory=dict)
     dask: str = ""
 

@@ -62,7 +62,7 @@ def evaluate_again(
         run: the folder of the run.
         output: the folder to leave behind; None replaces the run.
         overrides: `KEY=VALUE` of the sections `MAY_CHANGE`.
-        resources: number of threads and device, for the manifest.
+        resources: memory, and number of threads and device for the manifest.
         watcher: is told of the progress.
         figures: which figures are drawn.
         found: is called with the results before anything is drawn or written.
@@ -85,7 +85,7 @@ def evaluate_again(
     before, manifest = read_results(run / "results.json"), read_manifest(run)
     loaded = load_config(run / "config.yaml", overrides)
     with whole_folder(output or run, watcher.note) as folder:
-        prepared = prepare(loaded, None, watcher)
+        prepared = prepare(loaded, resources, watcher, trained=True)
         from pidlab.pipeline.analysis import evaluated
         from pidlab.runs.bundle import load_bundle
         from pidlab.runs.record import manifest_of

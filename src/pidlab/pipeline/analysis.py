@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,11 @@ from pidlab.pipeline.bands import with_bands
 from pidlab.pipeline.prepare import Prepared, prepare
 from pidlab.preprocess.events import Events, Input
 from pidlab.preprocess.features import expression_values_changed
-from pidlab.preprocess.parts import Parts
 from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
 from pidlab.runs.scored_events import ScoredEvents
 from pidlab.sample import Sample
+from pidlab.split import Parts
 
 _N_TIMED = 50_000  # candidates, which take a model some hundredths of a second
 
@@ -92,7 +92,14 @@ def analysed(prepared: Prepared, resources: Resources) -> Analysis:
         PidlabError: a model cannot be trained or evaluated.
     """
     prepared.notes.stage("train")
-    models = train(prepared.recipe, prepared.events.sample, prepared.parts, resources, prepared.notes)
+    models = train(
+        prepared.recipe,
+        prepared.events.sample,
+        prepared.parts,
+        resources,
+        prepared.notes,
+        prepared.events.store.release,
+    )
     return evaluated(prepared, models)
 
 
@@ -112,10 +119,45 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     return Analysis(recipe, events.inputs, models, scored, scores_of_all(scores, parts), outputs, results)
 
 
-def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, watcher: Watcher) -> dict[str, Model]:
-    """Train every model of the configuration, once or once a fold, and calibrate it."""
+class TrainingSamples(Sequence[tuple[Sample, Sample]]):
+    """The training and the validation sample, one pair or one pair a fold; each pair is made when it is asked for.
+
+    Without folds these are views. With folds they are copies, of which only those in use take memory.
+    """
+
+    def __init__(self, sample: Sample, parts: Parts) -> None:
+        self._sample, self._rows = sample, list(parts.training())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Sample, Sample]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[Sample, Sample]]: ...
+
+    def __getitem__(self, index: int | slice) -> tuple[Sample, Sample] | list[tuple[Sample, Sample]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        train, validation = self._rows[index]
+        return self._sample.take(train), self._sample.take(validation)
+
+
+def train(
+    recipe: Recipe,
+    sample: Sample,
+    parts: Parts,
+    resources: Resources,
+    watcher: Watcher,
+    release: Callable[[], None] = lambda: None,
+) -> dict[str, Model]:
+    """Train every model of the configuration, once or once a fold, and calibrate it.
+
+    `release` is called after each model, when nobody looks at the sample.
+    """
     models: dict[str, Model] = {}
-    samples = [(sample.take(train), sample.take(validation)) for train, validation in parts.training()]
+    samples = TrainingSamples(sample, parts)
     for name, spec in recipe.loaded.config.models.items():
         with watcher.task(f"training {name}", 0) as task:
 
@@ -124,6 +166,7 @@ def train(recipe: Recipe, sample: Sample, parts: Parts, resources: Resources, wa
 
             fitted = fit_model(name, spec, recipe, samples, resources, progress)
             models[name] = calibrated(fitted, sample.take(parts.quoted()["validation"]))
+        release()
     return models
 
 
@@ -136,7 +179,7 @@ def score(sample: Sample, parts: Parts, models: Mapping[str, Model]) -> dict[str
     for name, model in models.items():
         if parts.fold is None:
             scores = model.scores(sample)
-            result[name] = {part: scores[rows] for part, rows in parts.quoted().items()}
+            result[name] = {part: scores[rows] for part, rows in parts.quoted().items()}  # views
         else:
             seen = model.scores(sample, fold_offset=1)
             result[name] = {part: seen[rows] for part, rows in parts.quoted().items() if part != "test"}
@@ -148,12 +191,16 @@ def scores_of_all(scores: Mapping[str, Mapping[str, Scores]], parts: Parts) -> d
     """Model to the (n, k) scores of all n candidates, from those that `score` gave of each sample."""
     if parts.fold is not None:
         return {name: by_part["test"] for name, by_part in scores.items()}
-    result: dict[str, Scores] = {}
-    for name, by_part in scores.items():
-        result[name] = np.empty((len(parts.part), by_part["test"].shape[1]), np.float32)
-        for part, rows in parts.quoted().items():
-            result[name][rows] = by_part[part]
-    return result
+    return {name: _whole([by_part[part] for part in parts.quoted()]) for name, by_part in scores.items()}
+
+
+def _whole(parts: Sequence[Scores]) -> Scores:
+    """Returns the array of which the parts are views, one after another; a copy if they are not."""
+    whole = parts[0].base
+    n = sum(map(len, parts))
+    if whole is not None and whole.shape == (n, *parts[0].shape[1:]) and all(part.base is whole for part in parts):
+        return whole
+    return np.concatenate(parts)
 
 
 def evaluate(
@@ -296,7 +343,7 @@ def scored_events(
     return ScoredEvents(
         kept,
         parts.part,
-        parts.quoted()[parts.threshold_sample],
+        np.arange(len(sample))[parts.quoted()[parts.threshold_sample]],
         {name: by_part["test"] for name, by_part in scores.items()},
         {name: by_part[parts.threshold_sample] for name, by_part in scores.items()},
     )

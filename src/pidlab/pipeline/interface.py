@@ -15,6 +15,7 @@ from pidlab.pipeline.analysis import analyse
 from pidlab.pipeline.given import given
 from pidlab.pipeline.result import Result
 from pidlab.plots.gallery import Figures
+from pidlab.preprocess.store import bytes_of
 from pidlab.progress import Watcher
 from pidlab.runs.bundle import config_yaml, plain_values
 from pidlab.runs.record import manifest_of
@@ -30,6 +31,7 @@ def run(
     overrides: Sequence[str] = (),
     device: Device = "auto",
     jobs: int | None = None,
+    memory: int | str | None = None,
     allow_import: Sequence[str] = (),
     watcher: Watcher | None = None,
 ) -> Result:
@@ -44,6 +46,8 @@ def run(
         overrides: `KEY=VALUE` as of `--set`, for example "models.mlp.epochs=20".
         device: for networks and BDTs: auto, cpu or cuda.
         jobs: number of threads; None for all cores.
+        memory: what the process may take, in bytes or as "4GB"; columns that would take over half of it are kept in
+            temporary files. None for what the machine has.
         allow_import: packages that models of type sklearn may import besides scikit-learn, xgboost and lightgbm.
         watcher: is told of the progress.
 
@@ -51,7 +55,8 @@ def run(
         PidlabError: the run cannot be made; the message says why and what to do.
     """
     loaded = _loaded(config, overrides)
-    resources = Resources(device, jobs, tuple(allow_import))
+    limit = None if memory is None else bytes_of(memory)
+    resources = Resources(device, jobs, tuple(allow_import), limit)
     result = _analysed(loaded, resources, watcher or Watcher())
     target = output if output is not None else loaded.config.output
     if target is not None:

@@ -9,9 +9,10 @@ from pidlab.config.patterns import with_branches
 from pidlab.credentials import without_secrets
 from pidlab.models.registry import Resources, check_models
 from pidlab.preprocess.events import Events, load
-from pidlab.preprocess.parts import Parts, preprocess
+from pidlab.preprocess.parts import preprocess
 from pidlab.preprocess.recipe import Recipe, compile_recipe
 from pidlab.progress import Watcher
+from pidlab.split import Parts
 
 
 class Notes(Watcher):
@@ -56,13 +57,14 @@ class Prepared:
         return self.events.recipe
 
 
-def prepare(loaded: LoadedConfig, resources: Resources | None, watcher: Watcher) -> Prepared:
+def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher, *, trained: bool = False) -> Prepared:
     """Load and preprocess the events of a configuration; all of its mistakes are found here.
 
     Args:
         loaded: the configuration.
-        resources: what training may use; None if the models are trained already, and their sections need no check.
+        resources: what the analysis may use.
         watcher: is told of the progress.
+        trained: the models are trained already, so that their sections need no check.
 
     Raises:
         PidlabError: the configuration has mistakes, or its inputs cannot be used.
@@ -70,10 +72,10 @@ def prepare(loaded: LoadedConfig, resources: Resources | None, watcher: Watcher)
     notes = Notes(watcher)
     loaded = with_branches(loaded, notes.remark)
     recipe = compile_recipe(loaded)
-    if resources is not None:
+    if not trained:
         check_models(loaded, resources)
     notes.stage("load")
-    events = load(recipe, notes)
+    events = load(recipe, notes, resources.memory)
     notes.stage("preprocess")
     events, parts = preprocess(events.recipe, events, notes)
     return Prepared(events, parts, notes)

@@ -54,6 +54,7 @@ def run(
             from pidlab.runs.record import manifest_of
 
             done = analysed(prepared, resources)
+            del prepared  # its features are not needed any more
             found(done.results)
             manifest = manifest_of(loaded, done.inputs, resources, started)
             write_run(done, folder, manifest, watcher, figures, worker)

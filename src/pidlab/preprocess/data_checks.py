@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.preprocess.events import Input
-from pidlab.sample import BoolArray, IntArray, Sample
+from pidlab.sample import BoolArray, IntArray, Rows, Sample
 from pidlab.split import content_hash
 
 _MOST = 0.5  # share of a class's weight that is more than that of all other events together
@@ -26,10 +26,11 @@ _BINS = 256
 _MAX_COPIES = 4  # of one event; more equal rows are a response that is often the same, like "no hit"
 _EQUALLY_OFTEN = 0.9
 _MEASURED = 10  # a column with this many times more rare than frequent values is measured, with or without codes
+_BLOCK = 500_000  # rows whose contents are hashed at once
 _MIN_COLUMNS = 2  # one rounded number is equal in two events by chance, two are not
 
 
-def heavy_events(sample: Sample, parts: Mapping[str, IntArray]) -> Iterator[str]:
+def heavy_events(sample: Sample, parts: Mapping[str, Rows]) -> Iterator[str]:
     """Yields a sentence for each class and part without weight, or of which few events carry most of the weight.
 
     Few are one event, or 1 % of the events. The absolute weights count, and the candidates of one event are one event.
@@ -39,8 +40,8 @@ def heavy_events(sample: Sample, parts: Mapping[str, IntArray]) -> Iterator[str]
         parts: name of a part to the rows of the sample in it.
     """
     for (part, rows), (index, name) in itertools.product(parts.items(), enumerate(sample.classes)):
-        own = rows[sample.y[rows] == index]
-        size = np.bincount(np.unique(sample.event[own], return_inverse=True)[1], np.abs(sample.weight[own]))
+        event, weight, own = sample.event[rows], sample.weight[rows], sample.y[rows] == index
+        size = np.bincount(np.unique(event[own], return_inverse=True)[1], np.abs(weight[own]))
         total = float(size.sum())
         if len(size) and not total > 0:
             yield (
@@ -150,15 +151,22 @@ def copies_across(sample: Sample, part: NDArray[np.integer[Any]]) -> str | None:
         sample: all events.
         part: (n,) the `Part` of each row, or its fold.
     """
-    flat = [v for v in sample.columns.values() if isinstance(v, np.ndarray) and v.ndim == 1]
-    columns = [*sample.x.T, *sample.spectators.values(), *flat, sample.weight]
-    hashes = content_hash(columns)
+    hashes = np.empty(len(sample), np.uint64)
+    texts = _numbered_texts(sample)
+    for start in range(0, len(sample), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        hashes[rows] = content_hash(
+            _contents(sample.take(rows), {name: values[rows] for name, values in texts.items()})
+        )
+    in_order = np.sort(hashes)
+    if not (in_order[1:] == in_order[:-1]).any():
+        return None
     _, first, group, size = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
     crossing = np.zeros(len(size), np.bool_)
     crossing[group[part != part[first[group]]]] = True
     if not crossing.any():
         return None
-    of_copies = crossing & _are_copies(columns, group, size)
+    of_copies = crossing & _are_copies(_contents(sample, texts), group, size)
     n = int(of_copies[group].sum())
     if not n:
         return None
@@ -167,6 +175,19 @@ def copies_across(sample: Sample, part: NDArray[np.integer[Any]]) -> str | None:
         "tested on what they have seen, and every number is too good. Remove the copies (the same file twice, under "
         "another name, or merged twice), or give data.event_id, which keeps copies together."
     )
+
+
+def _numbered_texts(sample: Sample) -> dict[str, NDArray[Any]]:
+    """Returns the columns of texts, each text as a number that is the same for equal texts."""
+    columns = sample.columns.items()
+    texts = {name: v for name, v in columns if isinstance(v, np.ndarray) and v.ndim == 1 and v.dtype.kind == "T"}
+    return {name: np.unique(values, return_inverse=True)[1] for name, values in texts.items()}
+
+
+def _contents(sample: Sample, texts: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """Returns everything flat that was read of the rows, each (n,); texts as their numbers."""
+    flat = {name: v for name, v in sample.columns.items() if isinstance(v, np.ndarray) and v.ndim == 1}
+    return [*sample.x.T, *sample.spectators.values(), *{**flat, **texts}.values(), sample.weight]
 
 
 def _are_copies(columns: Sequence[NDArray[Any]], group: IntArray, size: IntArray) -> BoolArray:

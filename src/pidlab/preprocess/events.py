@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.config.schema import Config
 from pidlab.errors import ConfigError, DataError, Mistake, in_order
 from pidlab.evaluate.results import CutStep
 from pidlab.expressions import selects
@@ -21,15 +22,16 @@ from pidlab.preprocess.features import (
     expression_columns,
     feature_columns,
     polygon_axes,
-    spectator_values,
     values_of,
 )
 from pidlab.preprocess.precision import FeatureColumns, coarse_scores, refined
 from pidlab.preprocess.recipe import ClassRule, Recipe
 from pidlab.preprocess.selection import CutFlow, cut_masks
+from pidlab.preprocess.store import Column, Store
 from pidlab.progress import Watcher
 from pidlab.read import Chunk, Source, Table
-from pidlab.sample import BoolArray, Sample, concatenate
+from pidlab.sample import BoolArray, IntArray, Sample, joined
+from pidlab.split import Keys, Part, Parts, fold_of, is_validation, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +60,20 @@ class Events:
     """The selected, labelled rows of all inputs.
 
     Attributes:
-        sample: the n rows.
-        declared_test: (n,) true for rows that the configuration declares test; None if a share decides.
+        sample: the n rows, in the order of their parts and within a part as they were read.
+        parts: what each of the rows is for.
         cutflow: the numbers of rows after each cut.
         inputs: what was read.
         recipe: the recipe to use from here on, in which features that float32 cannot resolve became differences.
+        store: where the columns of the sample live.
     """
 
     sample: Sample
-    declared_test: BoolArray | None
+    parts: Parts
     cutflow: tuple[CutStep, ...]
     inputs: tuple[Input, ...]
     recipe: Recipe
+    store: Store
 
 
 _MAX_OPEN_FILES = 50
@@ -77,8 +81,14 @@ _MAX_OPEN_BRANCHES = 20_000
 """ROOT files that are kept open between the check of all inputs and their reading: a branch takes some 10 kB."""
 
 
-def load(recipe: Recipe, watcher: Watcher) -> Events:
+def load(recipe: Recipe, watcher: Watcher, memory: int | None = None) -> Events:
     """Reads all inputs of the configuration; all expressions are checked on each before the first event is read.
+
+    Args:
+        recipe: what to read.
+        watcher: is told of the progress.
+        memory: the bytes that this process may take in all; columns that would take more than half are kept in files
+            without names in the folder for temporary files. None for what the machine has.
 
     Raises:
         ConfigError: an expression does not fit the branches.
@@ -86,7 +96,7 @@ def load(recipe: Recipe, watcher: Watcher) -> Events:
     """
     rules = recipe.rules()
     names = input_names(list(rules))
-    loader = _Loader(recipe, input_keys(list(rules)))
+    store = Store(memory)
     tables: dict[Source, Table] = {}
     n_entries = n_branches = 0
     mistakes: dict[tuple[str, str], Mistake] = {}
@@ -111,11 +121,19 @@ def load(recipe: Recipe, watcher: Watcher) -> Events:
                     opened.enter_context(own.pop_all())
         if mistakes:
             raise ConfigError(in_order(mistakes.values()))
+        store.expect(n_entries, row_bytes(recipe))
+        loader = _Loader(recipe, input_keys(list(rules)), store)
         with watcher.task("reading", n_entries, "entries") as task:
             for i, (source, class_rules) in enumerate(rules.items()):
                 with nullcontext(tables[source]) if source in tables else Table(source, recipe.per) as table:
                     loader.read(i, names[source], table, class_rules, task.advance)
     return loader.events(watcher)
+
+
+def row_bytes(recipe: Recipe) -> int:
+    """Returns about how many bytes a selected row takes while its columns are put in order."""
+    doubles = len(recipe.spectators) + len(polygon_axes(recipe)) + len(recipe.expression_model_branches)
+    return 4 * recipe.n_columns + 8 * doubles + sum(np.dtype(dtype).itemsize for dtype in _COLUMNS.values()) + 8
 
 
 def input_names(sources: Sequence[Source]) -> dict[Source, str]:
@@ -157,15 +175,17 @@ def branches_read(recipe: Recipe, rules: Sequence[ClassRule] = ()) -> set[str]:
 
 @dataclass(slots=True)
 class _Loader:
-    """Collects the chunks of all inputs; `read` is called once an input."""
+    """Collects the chunks of all inputs in columns; `read` is called once an input."""
 
     recipe: Recipe
     keys: Mapping[Source, str]
-    samples: list[Sample] = field(default_factory=list)
-    columns: FeatureColumns = field(default_factory=FeatureColumns)
-    declared: list[BoolArray] = field(default_factory=list)
-    n_used: list[int] = field(default_factory=list)
-    chunk_inputs: list[int] = field(default_factory=list)
+    store: Store
+    columns: dict[str, Column] = field(init=False)
+    features: FeatureColumns = field(init=False)
+    spectators: dict[str, Column] = field(init=False)
+    axes: dict[str, Column] = field(init=False)
+    branches: dict[str, list[Any]] = field(default_factory=dict)
+    chunks: list[tuple[int, int, int]] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
     cutflow: CutFlow = field(init=False)
     draw: Draw | None = field(init=False)
@@ -175,6 +195,13 @@ class _Loader:
         self.cutflow = CutFlow(steps, self.recipe.classes)
         config = self.recipe.loaded.config
         self.draw = None if config.events is None else Draw(config.events, config.split.seed)
+        column = self.store.column
+        self.columns = {name: column(dtype) for name, dtype in _COLUMNS.items()}
+        if self.recipe.test:
+            self.columns["declared_test"] = column(np.bool_)
+        self.features = FeatureColumns(column(np.float32, self.recipe.n_columns))
+        self.spectators = {name: column(np.float64, single=True) for name, _ in self.recipe.spectators}
+        self.axes = {text: column(np.float64, single=True) for text in polygon_axes(self.recipe)}
 
     def read(self, index: int, name: str, table: Table, rules: Sequence[ClassRule], advance: Any) -> None:
         digests: dict[str, Any] = {}
@@ -202,52 +229,67 @@ class _Loader:
         if self.draw is not None:
             drawn = np.flatnonzero(self.draw.offer(event))
             kept, rows, event = kept.take(drawn), rows[drawn], event[drawn]
-        self.columns.add(feature_columns(recipe, kept))
+        own: dict[str, NDArray[Any]] = {
+            "y": y[rows], "weight": weight[rows], "event": event, "row": chunk.first_row + rows,
+            "file": np.full(len(rows), index, np.int32),
+        }  # fmt: skip
+        if recipe.test:
+            own["declared_test"] = selects(recipe.test.expression, kept.arrays, kept.n_rows)
+        for each, values in own.items():
+            self.columns[each].add(values)
+        self.features.add(feature_columns(recipe, kept))
+        for each, located in recipe.spectators:
+            self.spectators[each].add(values_of(located, kept))
+        for text, located in polygon_axes(recipe).items():
+            self.axes[text].add(values_of(located, kept))
+        for branch, values in expression_columns(recipe, kept).items():
+            self.branches.setdefault(branch, []).append(values)
+        self.chunks.append((index, n_rows, len(rows)))
+        return int(is_selected.sum()) - n_rows
+
+    def events(self, watcher: Watcher) -> Events:
+        steps, recipe = self.cutflow.steps(), self.recipe
+        _refuse_empty(recipe, steps, [i.source for i in self.inputs if not i.n_entries])
+        n = sum(n_held for _, _, n_held in self.chunks)
+        as_read = np.arange(n)
+        event = self.columns.pop("event").ordered(as_read, n)
+        held = np.ones(n, bool) if self.draw is None else self.draw.holds(event)
+        declared = self.columns.pop("declared_test").ordered(as_read, n) if recipe.test else None
+        inputs = self._inputs(held, watcher)
+        order, parts = _divided(recipe.loaded.config, event, held, declared)
+        n = len(order)
+        place = np.full(len(event), -1, order.dtype)
+        place[order] = np.arange(n, dtype=order.dtype)
+        event = event[order]
+        recipe, x, sentences = refined(recipe, self.features, place, n)
+        branches: dict[str, Any] = {}
+        for name in list(self.branches):
+            branches[name] = joined(self.branches.pop(name))[order]
         sample = Sample(
-            x=np.empty((len(rows), 0), np.float32),
-            y=y[rows],
-            weight=weight[rows],
+            x=x,
             event=event,
             features=tuple(f.name for f, _ in recipe.features),
             classes=recipe.classes,
             signal=recipe.signal,
-            spectators=spectator_values(recipe, kept),
-            columns=expression_columns(recipe, kept),
-            file=np.full(len(rows), index, np.int32),
-            row=chunk.first_row + rows,
-            axes=polygon_axes(recipe, kept),
+            spectators={name: column.ordered(place, n) for name, column in self.spectators.items()},
+            columns=branches,
+            axes={text: column.ordered(place, n) for text, column in self.axes.items()},
+            **{name: column.ordered(place, n) for name, column in self.columns.items()},
         )
-        self.samples.append(sample)
-        if recipe.test:
-            self.declared.append(selects(recipe.test.expression, kept.arrays, kept.n_rows))
-        self.n_used.append(n_rows)
-        self.chunk_inputs.append(index)
-        return int(is_selected.sum()) - n_rows
-
-    def events(self, watcher: Watcher) -> Events:
-        steps = self.cutflow.steps()
-        _refuse_empty(self.recipe, steps, [i.source for i in self.inputs if not i.n_entries])
-        inputs = self._without_undrawn(watcher)
-        declared = np.concatenate(self.declared) if self.recipe.test else None
-        recipe, x, sentences = refined(self.recipe, self.columns)
-        sample = concatenate(self.samples).with_x(x)
         for sentence in (*sentences, *coarse_scores(recipe, sample)):
             watcher.note(sentence)
-        return Events(sample, declared, steps, inputs, recipe)
+        self.store.release()
+        return Events(sample, parts, steps, inputs, recipe, self.store)
 
-    def _without_undrawn(self, watcher: Watcher) -> tuple[Input, ...]:
-        """Drops the rows of events that are not drawn in the end; returns the inputs with the numbers of them."""
+    def _inputs(self, held: BoolArray, watcher: Watcher) -> tuple[Input, ...]:
+        """Returns the inputs with the numbers of rows of events that are not drawn in the end."""
         if self.draw is None:
             return tuple(self.inputs)
-        n_left_out = np.zeros(len(self.inputs), np.int64)
-        for i, (sample, n_rows) in enumerate(zip(self.samples, self.n_used, strict=True)):
-            held = self.draw.holds(sample.event)
-            self.samples[i] = sample.take(held)
-            self.columns.keep(i, held)
-            if self.recipe.test:
-                self.declared[i] = self.declared[i][held]
-            n_left_out[self.chunk_inputs[i]] += n_rows - int(held.sum())
-        n_rows = sum(self.n_used)
+        n_left_out, start = np.zeros(len(self.inputs), np.int64), 0
+        for index, n_rows, n_held in self.chunks:
+            n_left_out[index] += n_rows - int(held[start : start + n_held].sum())
+            start += n_held
+        n_rows = sum(n for _, n, _ in self.chunks)
         if n_left_out.any():
             watcher.note(
                 f"A first look at {self.draw.n_events:,} events, which hold {n_rows - n_left_out.sum():,} of the "
@@ -255,6 +297,35 @@ class _Loader:
                 "(--events) all are used."
             )
         return tuple(replace(each, n_left_out=int(n)) for each, n in zip(self.inputs, n_left_out, strict=True))
+
+
+_COLUMNS = {"y": np.int8, "weight": np.float64, "event": np.uint64, "file": np.int32, "row": np.int64}
+"""The fields of a sample that are columns of one number a row, and their types."""
+
+
+def _divided(config: Config, event: Keys, held: BoolArray, declared: BoolArray | None) -> tuple[IntArray, Parts]:
+    """Returns the rows that stay, in the order of their parts, and what each of them is for.
+
+    Args:
+        config: the configuration.
+        event: (m,) the hashes of the events of all rows, in the order in which they were read.
+        held: (m,) true for rows that stay.
+        declared: (m,) true for rows that the configuration declares test; None if a share decides.
+    """
+    validation = is_validation(event, config.split.validation, config.split.seed)
+    fold = None
+    if config.folds:
+        part = np.full(len(event), Part.TEST, np.int8)
+        fold = fold_of(event, config.folds, config.split.seed)
+        group = fold + validation * np.int8(config.folds)
+    else:
+        test = declared if declared is not None else config.split.test
+        assert not isinstance(test, str)
+        part = group = split(event, test, config.split.validation, config.split.seed)
+    small = np.int32 if len(event) < np.iinfo(np.int32).max else np.int64
+    order = np.argsort(group, kind="stable").astype(small)
+    order = order[held[order]]
+    return order, Parts(part[order], None if fold is None else fold[order], validation[order])
 
 
 def _label(

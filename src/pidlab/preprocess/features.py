@@ -68,15 +68,9 @@ def to_single(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return single
 
 
-def spectator_values(recipe: Recipe, chunk: Chunk) -> dict[str, NDArray[np.float64]]:
-    """Returns name to (n,) float64, the spectators."""
-    return {name: values_of(located, chunk) for name, located in recipe.spectators}
-
-
-def polygon_axes(recipe: Recipe, chunk: Chunk) -> dict[str, NDArray[np.float64]]:
-    """Returns expression to (n,) float64, the axes of the polygons."""
-    axes = {axis.expression.text: axis for polygon in recipe.polygons for axis in (polygon.x, polygon.y)}
-    return {text: values_of(axis, chunk) for text, axis in axes.items()}
+def polygon_axes(recipe: Recipe) -> dict[str, LocatedExpression]:
+    """Returns the axes of the polygons by the text of their expressions."""
+    return {axis.expression.text: axis for polygon in recipe.polygons for axis in (polygon.x, polygon.y)}
 
 
 def expression_columns(recipe: Recipe, chunk: Chunk) -> dict[str, Any]:

@@ -1,12 +1,10 @@
-"""Parts: what each row of a sample is for, and what is checked of the events before anything is trained."""
+"""What is checked of the events, and of the parts that they are divided into, before anything is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pidlab.errors import ConfigError, DataError
 from pidlab.preprocess.data_checks import copies_across, equal_inputs, heavy_events, telling_features
@@ -14,51 +12,15 @@ from pidlab.preprocess.events import Events, input_names
 from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
 from pidlab.read.inspection import find_codes, shortest
-from pidlab.sample import BoolArray, IntArray, Sample
-from pidlab.split import Part, fold_of, is_validation, split
+from pidlab.sample import Sample
+from pidlab.split import Parts
 
 _THIN_CATEGORY = 500  # events of a class, of which about a tenth calibrate the score
 _N_LOOKED_AT = 100_000  # values of a feature among which codes are looked for
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What each of the n rows of a sample is for.
-
-    Attributes:
-        part: (n,) the `Part` of each row; with folds every row is a test row.
-        fold: (n,) the fold whose model must not see the row; None without folds.
-        validation: (n,) true for rows that validate if they are not test rows.
-    """
-
-    part: NDArray[np.int8]
-    fold: NDArray[np.int8] | None
-    validation: BoolArray
-
-    def training(self) -> Iterator[tuple[IntArray, IntArray]]:
-        """The training and validation rows: one pair, or one pair a fold."""
-        if self.fold is None:
-            yield np.flatnonzero(self.part == Part.TRAIN), np.flatnonzero(self.part == Part.VALIDATION)
-            return
-        for fold in range(int(self.fold.max()) + 1):
-            seen = self.fold != fold
-            yield np.flatnonzero(seen & ~self.validation), np.flatnonzero(seen & self.validation)
-
-    def quoted(self) -> dict[str, IntArray]:
-        """The rows of the samples "train", "validation" and "test", for which numbers are quoted."""
-        if self.fold is None:
-            return {p.name.lower(): np.flatnonzero(self.part == p) for p in (Part.TRAIN, Part.VALIDATION, Part.TEST)}
-        rows = {"train": np.flatnonzero(~self.validation), "validation": np.flatnonzero(self.validation)}
-        return {**rows, "test": np.arange(len(self.part))}
-
-    @property
-    def threshold_sample(self) -> str:
-        """The sample that decides thresholds: "validation", or "train" if there is no validation sample."""
-        return "validation" if len(self.quoted()["validation"]) else "train"
-
-
 def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events, Parts]:
-    """Check the events, decide what each row is for, and note what a reader of the results must know.
+    """Check the events and what each row is for, and note what a reader of the results must know.
 
     Raises:
         DataError: a feature has one value only, `data.event_id` does not tell events apart, or a sample has no events
@@ -77,25 +39,13 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
         watcher.note(
             f"{negative.mean():.1%} of the rows have negative weights ({share:.1%} of the sum of |w|); {policy}."
         )
-    parts = _parts(recipe, events)
+    parts = events.parts
     _check_parts(sample, parts, wants_validation=config.split.validation > 0)
     for sentence in _cautions(events, parts):
         watcher.note(sentence)
     if config.split.validation == 0:
         watcher.note("There is no validation sample: thresholds come from the training sample.")
     return events, parts
-
-
-def _parts(recipe: Recipe, events: Events) -> Parts:
-    """What each row is for, by the hash of its event or as `split.test` declares it."""
-    config, event = recipe.loaded.config, events.sample.event
-    validation = is_validation(event, config.split.validation, config.split.seed)
-    if config.folds:
-        fold = fold_of(event, config.folds, config.split.seed)
-        return Parts(np.full(len(event), Part.TEST, np.int8), fold, validation)
-    test = events.declared_test if events.declared_test is not None else config.split.test
-    assert not isinstance(test, str)
-    return Parts(split(event, test, config.split.validation, config.split.seed), None, validation)
 
 
 def _check_features(sample: Sample, n_listed: int, watcher: Watcher) -> None:

@@ -20,7 +20,8 @@ from pidlab.config.schema import CutsModel, OnnxModel, ScoreModel, TmvaModel
 from pidlab.expressions import evaluate, parse
 from pidlab.preprocess.features import missing_values, single_matrix, to_single
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
-from pidlab.sample import BoolArray, Sample
+from pidlab.preprocess.store import Column
+from pidlab.sample import IntArray, Sample
 
 Doubles = NDArray[np.float64]
 
@@ -36,47 +37,58 @@ _WIDTHS_OF_FLOAT32 = (1e-30, 1e30)
 
 @dataclass(slots=True)
 class FeatureColumns:
-    """The features of a sample, chunk by chunk, in double precision if float32 might not suffice.
+    """The features of a sample, chunk by chunk, in double precision too where float32 might not suffice.
 
     Attributes:
-        singles: chunks of (n, d) float32.
-        doubles: for each chunk the columns, by their index, that float32 might not resolve.
+        singles: (n, d) float32.
+        doubles: for each chunk its number of rows, and the columns, by their index, that float32 might not resolve.
     """
 
-    singles: list[NDArray[np.float32]] = field(default_factory=list)
-    doubles: list[dict[int, Doubles]] = field(default_factory=list)
+    singles: Column
+    doubles: list[tuple[int, dict[int, Doubles]]] = field(default_factory=list)
 
     def add(self, values: Sequence[Doubles]) -> None:
         """Adds a chunk: d arrays (n,), NaN where a value is missing."""
-        self.singles.append(single_matrix(values, len(values[0]) if values else 0))
-        self.doubles.append({j: column for j, column in enumerate(values) if _may_be_merged(column)})
+        n = len(values[0]) if values else 0
+        self.singles.add(single_matrix(values, n))
+        self.doubles.append((n, {j: column for j, column in enumerate(values) if _may_be_merged(column)}))
 
-    def keep(self, chunk: int, rows: BoolArray) -> None:
-        """Drops the rows of a chunk that are false in `rows` (n,)."""
-        self.singles[chunk] = self.singles[chunk][rows]
-        self.doubles[chunk] = {j: values[rows] for j, values in self.doubles[chunk].items()}
+    def column(self, j: int, x: NDArray[np.float32], place: IntArray) -> Doubles | None:
+        """Returns (n,) float64, the feature j in double precision; None if float32 suffices.
 
-    def column(self, j: int) -> Doubles | None:
-        """Returns (n,) float64, the feature in all chunks; None if float32 suffices."""
-        if not any(j in kept for kept in self.doubles):
+        Args:
+            j: index of the feature.
+            x: (n, d) the features in single precision.
+            place: for each row that was added, where it is in x; -1 for rows that were dropped.
+        """
+        if not any(j in kept for _, kept in self.doubles):
             return None
-        parts = [kept.get(j, x[:, j].astype(np.float64)) for kept, x in zip(self.doubles, self.singles, strict=True)]
-        return np.concatenate(parts)
+        values, start = x[:, j].astype(np.float64), 0
+        for n, kept in self.doubles:
+            where = place[start : start + n]
+            start += n
+            if j in kept:
+                values[where[where >= 0]] = kept[j][where >= 0]
+        return values
 
 
-def refined(recipe: Recipe, columns: FeatureColumns) -> tuple[Recipe, NDArray[np.float32], list[str]]:
+def refined(
+    recipe: Recipe, columns: FeatureColumns, place: IntArray, n: int
+) -> tuple[Recipe, NDArray[np.float32], list[str]]:
     """Returns the recipe with shifted features, (n, d) float32 the features by it, and a sentence for each shift.
+
+    The rows go where `place` says, see `Column.ordered`.
 
     No feature is shifted if there is an imported model, which was trained on the features as they are, nor one that a
     model reads as its own: the formula of a band is one of the variable that the configuration states.
     """
-    x = np.concatenate(columns.singles)
+    x = columns.singles.ordered(place, n)
     config = recipe.loaded.config
     imported = [name for name, model in config.models.items() if isinstance(model, OnnxModel | TmvaModel)]
     shifts: dict[int, tuple[float, float]] = {}
     sentences, readers = [], read_by_models(config)
     for j, (feature, located) in enumerate(recipe.features):
-        values = columns.column(j)
+        values = columns.column(j, x, place)
         if values is None or (share := merged_share(values)) <= _MERGED:
             continue
         what = (

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from pidlab.errors import ModelError
 from pidlab.jsonfile import strict_json
@@ -21,6 +20,7 @@ from pidlab.split import Keys, Part
 
 FILE = "events.safetensors"
 SCHEMA = 1
+_ROWS_AT_ONCE = 1_000_000
 Scores = NDArray[np.float32]
 
 
@@ -52,7 +52,7 @@ class ScoredEvents:
 def write_events(run: Path, scored: ScoredEvents) -> None:
     """Write `events.safetensors` into the folder of a run."""
     sample = scored.sample
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "event": sample.event,
         "class": sample.y.astype(np.int16),
         "weight": sample.weight,
@@ -65,8 +65,30 @@ def write_events(run: Path, scored: ScoredEvents) -> None:
         **{f"aside.{name}": values for name, values in scored.on_threshold_sample.items()},
     }
     about = {"schema": SCHEMA, "classes": list(sample.classes), "signal": sample.signal}
-    contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-    (run / FILE).write_bytes(save(contiguous, {"pidlab": json.dumps(about)}))
+    with (run / FILE).open("wb") as file:
+        _write_tensors(file, arrays, {"pidlab": json.dumps(about)})
+
+
+_DTYPES = {"uint64": "U64", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "float64": "F64"} | {
+    "float32": "F32"
+}
+
+
+def _write_tensors(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> None:
+    """Write arrays in the format of safetensors, one after another: its own writer copies all of them into memory."""
+    header: dict[str, Any] = {"__metadata__": dict(about)}
+    end = 0
+    in_file = sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize)  # so that each of them is aligned
+    for name, values in in_file:
+        start, end = end, end + values.nbytes
+        header[name] = {"dtype": _DTYPES[values.dtype.name], "shape": values.shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for _, values in in_file:
+        for start in range(0, len(values), _ROWS_AT_ONCE):
+            part = np.ascontiguousarray(values[start : start + _ROWS_AT_ONCE])
+            file.write(part.reshape(-1).view(np.uint8).data)
 
 
 def read_events(run: Path) -> ScoredEvents:
@@ -87,7 +109,7 @@ def read_events(run: Path) -> ScoredEvents:
         raise ModelError(f"{path}: cannot be read ({error}); make the run again") from error
     sample = Sample(
         x=np.empty((n, 0), np.float32),
-        y=arrays["class"].astype(np.int64),
+        y=arrays["class"].astype(np.int8),
         weight=arrays["weight"],
         event=arrays["event"],
         features=(),
