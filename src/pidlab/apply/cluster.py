@@ -101,10 +101,11 @@ class Cluster:
         """
         from distributed import wait
 
-        try:
-            found: set[Any] = wait(futures, seconds, "FIRST_COMPLETED").done  # type: ignore[no-untyped-call]
-        except TimeoutError:
-            found = set()
+        with self.client.as_current():  # for dask's own function, which takes no client
+            try:
+                found: set[Any] = wait(futures, seconds, "FIRST_COMPLETED").done  # type: ignore[no-untyped-call]
+            except TimeoutError:
+                found = set()
         patience.spend(known=bool(found))
         return found
 

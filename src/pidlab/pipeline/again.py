@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pidlab.apply.cluster import used
 from pidlab.config.load import load_config
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import Results, read_results
@@ -84,8 +85,8 @@ def evaluate_again(
     verify(run, "results.json")
     before, manifest = read_results(run / "results.json"), read_manifest(run)
     loaded = load_config(run / "config.yaml", overrides)
-    with whole_folder(output or run, watcher.note) as folder:
-        prepared = prepare(loaded, resources, watcher, trained=True)
+    with whole_folder(output or run, watcher.note) as folder, used(resources.dask) as cluster:
+        prepared = prepare(loaded, resources, watcher, trained=True, cluster=cluster)
         from pidlab.pipeline.analysis import evaluated
         from pidlab.runs.bundle import load_bundle
         from pidlab.runs.record import manifest_of

@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.apply.cluster import used
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.polygons import polygons_of
@@ -82,7 +83,8 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     Raises:
         PidlabError: the run cannot be made.
     """
-    return analysed(prepare(loaded, resources, watcher), resources)
+    with used(resources.dask) as cluster:
+        return analysed(prepare(loaded, resources, watcher, cluster=cluster), resources)
 
 
 def analysed(prepared: Prepared, resources: Resources) -> Analysis:
@@ -92,6 +94,12 @@ def analysed(prepared: Prepared, resources: Resources) -> Analysis:
         PidlabError: a model cannot be trained or evaluated.
     """
     prepared.notes.stage("train")
+    if prepared.cluster is not None:
+        from pidlab.pipeline.distributed.training import train as train_on
+
+        sample, parts = prepared.events.sample, prepared.parts
+        models = train_on(prepared.recipe, sample, parts, resources, prepared.notes, prepared.cluster)
+        return evaluated(prepared, models)
     models = train(
         prepared.recipe,
         prepared.events.sample,
@@ -115,7 +123,7 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     results = evaluate(recipe, events, parts, models, scores, notes)
     results = replace(results, notes=tuple(notes.sentences))
     scored = scored_events(recipe, events.sample, parts, scores)
-    outputs = {name: model.outputs_of(events.sample.x, events.sample.event) for name, model in models.items()}
+    outputs = {name: model.outputs(events.sample) for name, model in models.items()}
     return Analysis(recipe, events.inputs, models, scored, scores_of_all(scores, parts), outputs, results)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from pidlab.config.load import LoadedConfig
 from pidlab.config.patterns import with_branches
@@ -13,6 +15,9 @@ from pidlab.preprocess.parts import preprocess
 from pidlab.preprocess.recipe import Recipe, compile_recipe
 from pidlab.progress import Watcher
 from pidlab.split import Parts
+
+if TYPE_CHECKING:
+    from pidlab.apply.cluster import Cluster
 
 
 class Notes(Watcher):
@@ -45,11 +50,13 @@ class Prepared:
         events: the rows of all inputs.
         parts: what each of the rows is for.
         notes: the watcher, with the notes so far.
+        cluster: keeps the features in the memory of its workers; None if they are here.
     """
 
     events: Events
     parts: Parts
     notes: Notes
+    cluster: Cluster | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -57,7 +64,14 @@ class Prepared:
         return self.events.recipe
 
 
-def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher, *, trained: bool = False) -> Prepared:
+def prepare(
+    loaded: LoadedConfig,
+    resources: Resources,
+    watcher: Watcher,
+    *,
+    trained: bool = False,
+    cluster: Cluster | None = None,
+) -> Prepared:
     """Load and preprocess the events of a configuration; all of its mistakes are found here.
 
     Args:
@@ -65,6 +79,7 @@ def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher, *, tra
         resources: what the analysis may use.
         watcher: is told of the progress.
         trained: the models are trained already, so that their sections need no check.
+        cluster: reads the events and keeps their features; None for this process.
 
     Raises:
         PidlabError: the configuration has mistakes, or its inputs cannot be used.
@@ -75,7 +90,12 @@ def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher, *, tra
     if not trained:
         check_models(loaded, resources)
     notes.stage("load")
-    events = load(recipe, notes, resources.memory)
+    make_loader = None
+    if cluster is not None:
+        from pidlab.pipeline.distributed.loading import DistributedLoader
+
+        make_loader = partial(DistributedLoader, cluster)
+    events = load(recipe, notes, resources.memory, make_loader)
     notes.stage("preprocess")
     events, parts = preprocess(events.recipe, events, notes)
-    return Prepared(events, parts, notes)
+    return Prepared(events, parts, notes, cluster)

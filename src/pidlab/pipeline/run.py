@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pidlab.apply.cluster import used
 from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results import Results
 from pidlab.models.registry import Resources
@@ -46,8 +47,8 @@ def run(
         PidlabError: the run cannot be made; `output` is then as it was before.
     """
     started = time.time()
-    with whole_folder(output, watcher.note) as folder:
-        prepared = prepare(loaded, resources, watcher)
+    with whole_folder(output, watcher.note) as folder, used(resources.dask) as cluster:
+        prepared = prepare(loaded, resources, watcher, cluster=cluster)
         with worker_for(loaded, resources.n_jobs, figures) as worker:
             # Imported when the configuration and its inputs are known to be good, so that a mistake is said at once.
             from pidlab.pipeline.analysis import analysed

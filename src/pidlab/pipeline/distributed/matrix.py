@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pidlab.pipeline.distributed.pieces import Pieces
 from pidlab.sample import Sample
 
-_FEW = 100_000
-"""Rows that are fetched once and kept: those of robustness and importance, which are looked at many times."""
+_SMALL = 64_000_000
+"""Bytes up to which a matrix is fetched as a whole and kept: that of robustness and importance, or a block of rows."""
 
 Rows = slice | NDArray[np.int64]
 
@@ -76,7 +76,7 @@ class DistributedMatrix:
         return len(self) * len(self.columns)
 
     @property
-    def T(self) -> _Transposed:
+    def T(self) -> _Transposed:  # noqa: N802  # the name of numpy
         """The columns, each of which is fetched when it is asked for."""
         return _Transposed(self)
 
@@ -84,26 +84,30 @@ class DistributedMatrix:
         """Returns (n, …) what `work` says of the rows, which is computed where they are, one piece at a time."""
         return np.asarray(self.pieces.ask(self.rows, work))
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the values take."""
+        return self.size * self.dtype.itemsize
+
     def __getitem__(self, key: Any) -> Any:
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
-        own = self if isinstance(rows, slice) and rows == slice(None) else self._of(_rows_of(self.rows, rows))
+        is_whole = isinstance(rows, slice) and rows == slice(None)
+        if isinstance(columns, int | np.integer):
+            if is_whole and self.nbytes <= _SMALL:
+                return np.asarray(self)[:, columns]
+            own = self.rows if is_whole else _rows_of(self.rows, rows)
+            return np.asarray(self.pieces.ask(own, partial(_column, self.columns[columns])))
+        own = self.rows if is_whole else _rows_of(self.rows, rows)
         if isinstance(columns, slice) and columns == slice(None):
-            return own
-        if not isinstance(columns, int | np.integer):
-            chosen = np.asarray(self.columns)[columns if isinstance(columns, slice) else list(columns)]
-            return DistributedMatrix(self.pieces, own.rows, tuple(chosen.tolist()))
-        if len(own) <= _FEW:
-            return np.asarray(own)[:, columns]
-        return own.mapped(partial(_column, self.columns[columns]))
-
-    def _of(self, rows: Rows) -> DistributedMatrix:
-        return DistributedMatrix(self.pieces, rows, self.columns)
+            return self if is_whole else DistributedMatrix(self.pieces, own, self.columns)
+        chosen = np.asarray(self.columns)[columns if isinstance(columns, slice) else list(columns)]
+        return DistributedMatrix(self.pieces, own, tuple(chosen.tolist()))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         values = self._kept.get("x")
         if values is None:
             values = self.mapped(partial(_matrix, self.columns))
-            if len(self) <= _FEW:
+            if values.nbytes <= _SMALL:
                 values.flags.writeable = False
                 self._kept["x"] = values
         return np.array(values, dtype, copy=copy)
@@ -175,7 +179,7 @@ class DistributedColumns(Mapping[str, Any]):
         values = self._kept.get(name)
         if values is None:
             values = self.pieces.ask(self.rows, partial(_branch, name))
-            if _length(self.rows) <= _FEW:
+            if _length(self.rows) <= _SMALL // 8:
                 self._kept[name] = values
         return values
 
