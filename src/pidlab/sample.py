@@ -110,6 +110,12 @@ class Sample:
         mapped: Callable[[Any], NDArray[Any]] | None = getattr(self.x, "mapped", None)
         return work(self) if mapped is None else mapped(work)
 
+    def here(self) -> Sample:
+        """Returns the same candidates with their features in the memory of this process."""
+        if not hasattr(self.x, "mapped"):
+            return self
+        return replace(self, x=np.asarray(self.x), columns=dict(self.columns))
+
     def with_x(self, x: FloatArray) -> Sample:
         """Returns the same candidates with other feature values, (n, d + c)."""
         return replace(self, x=x)

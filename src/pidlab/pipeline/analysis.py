@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.apply.cluster import used
+from pidlab.apply.cluster import Cluster, used
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.polygons import polygons_of
-from pidlab.config.schema import CutsModel
+from pidlab.config.schema import CutsModel, Robustness
 from pidlab.evaluate import (
     compare_detectors,
     compare_models,
@@ -37,8 +37,9 @@ from pidlab.evaluate.results import (
     RobustnessResult,
     Scoring,
 )
+from pidlab.evaluate.robustness import reduced
 from pidlab.expressions import Polygon
-from pidlab.models.explain import explained, first_trees, scaled_inputs
+from pidlab.models.explain import N_EXPLAINED, explained, first_trees, scaled_inputs
 from pidlab.models.fold import Scores
 from pidlab.models.inputs import abundances_of
 from pidlab.models.model import Model
@@ -120,7 +121,7 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     recipe, events, parts, notes = prepared.recipe, prepared.events, prepared.parts, prepared.notes
     notes.stage("evaluate")
     scores = score(events.sample, parts, models)
-    results = evaluate(recipe, events, parts, models, scores, notes)
+    results = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
     results = replace(results, notes=tuple(notes.sentences))
     scored = scored_events(recipe, events.sample, parts, scores)
     outputs = {name: model.outputs(events.sample) for name, model in models.items()}
@@ -218,8 +219,12 @@ def evaluate(
     models: Mapping[str, Model],
     scores: Mapping[str, Mapping[str, Scores]],
     watcher: Watcher,
+    cluster: Cluster | None = None,
 ) -> Results:
-    """Measure every model on every sample, from the scores that `score` gave."""
+    """Measure every model on every sample, from the scores that `score` gave.
+
+    Robustness and importance are measured on the workers of a `cluster`, if one is given.
+    """
     config = recipe.loaded.config
     samples = {name: events.sample.take(rows) for name, rows in parts.quoted().items()}
     # Of the drawn events of a first look the sums of weights would be too small: the cut flow has those of all.
@@ -240,18 +245,18 @@ def evaluate(
         comparisons = compare_models(on_test, samples["test"], on_decides, samples[decides], results)
         task.advance()
         detectors = {name: detector_table(models[name], samples, decides) for name in models}
+        some = reduced(samples["test"], config.seed).here()
         if config.evaluate.robustness is not None:
             widths, changes = signal_widths(samples["train"]), config.evaluate.robustness
-            for name, model in models.items():
-                robustness[name] = measure_robustness(
-                    scorer(model), samples["test"], results[name], widths, changes, seed=config.seed
-                )
+            asked = [(model, results[name], some, widths, changes, config.seed) for name, model in models.items()]
+            for name, answer in zip(models, each_answer(_robustness, asked, cluster), strict=True):
+                robustness[name] = answer
                 task.advance()
         if config.evaluate.importance:
-            for name, model in models.items():
-                importance[name], table = explained(
-                    model, scorer(model), samples["test"], results[name], seed=config.seed
-                )
+            few = reduced(samples["test"], config.seed, N_EXPLAINED).here()
+            asked_too = [(model, results[name], some, few, config.seed) for name, model in models.items()]
+            for name, (worth, table) in zip(models, each_answer(_explained, asked_too, cluster), strict=True):
+                importance[name] = worth
                 if table is not None:
                     contributions[name] = table
                 task.advance()
@@ -281,6 +286,28 @@ def evaluate(
         polygons=polygon_results(samples["test"], _polygons(recipe), dict(config.data.aliases)),
         detectors={name: table for name, table in detectors.items() if table is not None},
     )
+
+
+def each_answer(work: Callable[..., Any], asked: Iterable[Sequence[Any]], cluster: Cluster | None) -> Iterator[Any]:
+    """Yields what `work` says of each of some arguments, in their order: here, or of all at once on workers."""
+    if cluster is None:
+        yield from (work(*arguments) for arguments in asked)
+        return
+    futures = [cluster.submit(work, *arguments) for arguments in asked]
+    for future in futures:
+        yield from cluster.results([future])
+
+
+def _robustness(
+    model: Model, result: ModelResult, sample: Sample, widths: NDArray[np.float64], changes: Robustness, seed: int
+) -> RobustnessResult:
+    return measure_robustness(scorer(model), sample, result, widths, changes, seed=seed)
+
+
+def _explained(
+    model: Model, result: ModelResult, sample: Sample, few: Sample, seed: int
+) -> tuple[Importance, Explained | None]:
+    return explained(model, scorer(model), sample, result, seed=seed, few=few)
 
 
 def _polygons(recipe: Recipe) -> list[Polygon]:
@@ -359,7 +386,7 @@ def scored_events(
 
 def timed(model: Model, sample: Sample) -> Scoring:
     """The time to score up to 50,000 candidates once more, after everything has been compiled and loaded."""
-    some = sample.take(np.arange(min(len(sample), _N_TIMED)))
+    some = sample.take(slice(0, _N_TIMED)).here()
     start = time.perf_counter()
     model.scores(some)
     return Scoring(len(some), time.perf_counter() - start)

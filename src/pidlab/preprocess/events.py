@@ -142,7 +142,7 @@ def load(
 
 
 def row_bytes(recipe: Recipe, *, features: bool) -> int:
-    """Returns about how many bytes a selected row takes while its columns are put in order, with or without features."""
+    """Returns about how many bytes a selected row takes while its columns are put in order."""
     doubles = len(recipe.spectators) + len(polygon_axes(recipe))
     own = sum(np.dtype(dtype).itemsize for dtype in _COLUMNS.values()) + 8
     return own + 8 * doubles + features * (4 * recipe.n_columns + 8 * len(recipe.expression_model_branches))
@@ -292,6 +292,11 @@ class Loader:
         return int(is_selected.sum()) - n_rows
 
     def events(self, watcher: Watcher) -> Events:
+        """Returns the rows of all inputs, each column in one piece and in the order of the parts.
+
+        Raises:
+            DataError: a class has no events, or the disk is full.
+        """
         steps, recipe = self.cutflow.steps(), self.recipe
         _refuse_empty(recipe, steps, [i.source for i in self.inputs if not i.n_entries])
         n = sum(n_held for _, _, n_held in self.chunks)
@@ -406,7 +411,7 @@ def _label(
 
 
 class Digests:
-    """The hashes of branches, which do not depend on how their content is divided into chunks that follow each other."""
+    """The hashes of branches, which do not depend on how their content is divided into consecutive chunks."""
 
     def __init__(self) -> None:
         self._digests: dict[str, Any] = {}

@@ -67,7 +67,8 @@ class FeatureColumns:
         """
         if not any(j in kept for _, kept in self.doubles):
             return None
-        values, start = x[:, j].astype(np.float64), 0
+        start = 0
+        values: Doubles = x[:, j].astype(np.float64)
         for n, kept in self.doubles:
             where = place[start : start + n]
             start += n

@@ -113,6 +113,6 @@ def _made(bench: Bench, parameters: Mapping[str, Any], is_network: bool, topic: 
         if step is None or value is None:
             return False
         worker.log_event(topic, (number, step, value))
-        return bool(stop.is_set())
+        return bool(stop.is_set())  # type: ignore[no-untyped-call]
 
     return bench.networks([parameters], [lags])[0] if is_network else bench.alone(parameters, lags)

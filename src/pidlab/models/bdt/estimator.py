@@ -133,7 +133,7 @@ class BDT(Classifier):
         validation: ValidationSet | None,
         progress: Progress | None = None,
     ) -> Self:
-        """Trains on rows that were checked: x (n, d), the index `label` (n,) into `classes_`, which is set, and weights.
+        """Trains on rows that were checked: x (n, d), their index `label` (n,) in `classes_`, and weights.
 
         Raises:
             TrainingDataError: other classes, or negative weights, in `validation`.

@@ -27,7 +27,7 @@ from pidlab.sample import FloatArray
 _SECONDS_TO_BEGIN = 600
 """How long processes wait for each other to begin."""
 _SECONDS_TO_ANSWER = 3600
-"""How long they wait for each other's sums, which large shards take minutes for. If one dies, the others fail at once."""
+"""How long they wait for sums, which large shards take minutes for. If one of them dies, the others fail at once."""
 
 _trackers: dict[str, Any] = {}
 """The trackers of this process, by their names."""

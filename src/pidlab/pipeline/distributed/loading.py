@@ -118,7 +118,7 @@ def read_partition(recipe: Recipe, ranges: Sequence[Range]) -> tuple[Held, Found
     n = sum(n_held for _, _, n_held in loader.chunks)
     as_read = np.arange(n)
 
-    def whole(columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
+    def whole(columns: Mapping[str, Column]) -> dict[str, Any]:
         return {name: column.ordered(as_read, n) for name, column in columns.items()}
 
     columns, spectators, axes = whole(loader.columns), whole(loader.spectators), whole(loader.axes)

@@ -19,7 +19,11 @@ from pidlab.pipeline.distributed.pieces import Pieces
 from pidlab.sample import Sample
 
 _SMALL = 64_000_000
-"""Bytes up to which a matrix is fetched as a whole and kept: that of robustness and importance, or a block of rows."""
+"""Bytes up to which a matrix is fetched as a whole and kept: a block of rows, or a test sample of a million rows."""
+_KEPT = 256_000_000
+"""Bytes of the columns of a larger one that are kept, those that were asked for last."""
+_MANY = 0.1
+"""Share of the rows from which on a column is fetched as a whole."""
 
 Rows = slice | NDArray[np.int64]
 
@@ -34,7 +38,7 @@ def _rows_of(rows: Rows, chosen: Any) -> Rows:
         chosen = np.arange(start, stop, step)
     chosen = np.asarray(chosen)
     chosen = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else np.where(chosen < 0, chosen + n, chosen)
-    return chosen + rows.start if isinstance(rows, slice) else rows[chosen]
+    return np.asarray(chosen + rows.start if isinstance(rows, slice) else rows[chosen])
 
 
 def _length(rows: Rows) -> int:
@@ -57,7 +61,7 @@ class DistributedMatrix:
     pieces: Pieces
     rows: Rows
     columns: tuple[int, ...]
-    _kept: dict[str, NDArray[np.float32]] = field(default_factory=dict, repr=False, compare=False)
+    _kept: dict[int, NDArray[np.float32]] = field(default_factory=dict, repr=False, compare=False)
 
     dtype = np.dtype(np.float32)
     ndim = 2
@@ -92,24 +96,37 @@ class DistributedMatrix:
     def __getitem__(self, key: Any) -> Any:
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
         is_whole = isinstance(rows, slice) and rows == slice(None)
-        if isinstance(columns, int | np.integer):
-            if is_whole and self.nbytes <= _SMALL:
-                return np.asarray(self)[:, columns]
-            own = self.rows if is_whole else _rows_of(self.rows, rows)
-            return np.asarray(self.pieces.ask(own, partial(_column, self.columns[columns])))
         own = self.rows if is_whole else _rows_of(self.rows, rows)
+        if isinstance(columns, int | np.integer):
+            if is_whole:
+                return self._column(int(columns))
+            if self.nbytes <= _SMALL or _length(own) > _MANY * len(self):
+                return self._column(int(columns))[rows]
+            return np.asarray(self.pieces.ask(own, partial(_column, self.columns[columns])))
         if isinstance(columns, slice) and columns == slice(None):
             return self if is_whole else DistributedMatrix(self.pieces, own, self.columns)
         chosen = np.asarray(self.columns)[columns if isinstance(columns, slice) else list(columns)]
         return DistributedMatrix(self.pieces, own, tuple(chosen.tolist()))
 
+    def _column(self, j: int) -> NDArray[np.float32]:
+        if self.nbytes <= _SMALL:
+            return np.asarray(self)[:, j]
+        values = self._kept.pop(j, None)
+        if values is None:
+            values = np.asarray(self.pieces.ask(self.rows, partial(_column, self.columns[j])))
+            values.flags.writeable = False
+        self._kept[j] = values  # as the last one
+        while len(self._kept) > 1 and sum(each.nbytes for each in self._kept.values()) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+        return values
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        values = self._kept.get("x")
+        values = self._kept.get(-1)
         if values is None:
             values = self.mapped(partial(_matrix, self.columns))
             if values.nbytes <= _SMALL:
                 values.flags.writeable = False
-                self._kept["x"] = values
+                self._kept[-1] = values
         return np.array(values, dtype, copy=copy)
 
     def copy(self) -> NDArray[Any]:

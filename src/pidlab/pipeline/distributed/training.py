@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,10 @@ from pidlab.models.registry import Resources, build_estimator
 from pidlab.models.training import calibrated, fit_model, joined_folds
 from pidlab.pipeline.distributed.matrix import DistributedMatrix
 from pidlab.pipeline.distributed.pieces import Pieces, Selector, given, indices, taken
-from pidlab.preprocess.parts import Parts
 from pidlab.preprocess.recipe import Recipe
-from pidlab.progress import Watcher
-from pidlab.sample import IntArray, Sample, concatenate
+from pidlab.progress import Task, Watcher
+from pidlab.sample import Rows, Sample, concatenate
+from pidlab.split import Parts
 
 _ATTEMPTS = 3
 """How often the training of a BDT begins again because one of its workers ended."""
@@ -48,8 +49,8 @@ def train(
     for name in shared:
         with watcher.task(f"training {name}", len(pairs)) as task:
             folds = []
-            for rows in pairs:
-                folds.append(_trained_together(name, recipe, sample, rows, resources, cluster))
+            for pair in pairs:
+                folds.append(_trained_together(name, recipe, sample, pair, resources, cluster))
                 task.advance()
             found[name] = joined_folds(folds)
     alone = [name for name, spec in models.items() if isinstance(spec, TrainableSpec) and name not in shared]
@@ -57,7 +58,7 @@ def train(
     for name, spec in models.items():
         with watcher.task(f"training {name}", len(pairs)) as task:
             if name in futures:
-                found[name] = joined_folds(cluster.results(futures.pop(name), lambda _, task=task: task.advance()))
+                found[name] = joined_folds(cluster.results(futures.pop(name), partial(_advance, task)))
             elif name not in found:
                 rows, validation = pairs[0]
                 own = [(sample.take(rows), sample.take(validation))]
@@ -66,11 +67,15 @@ def train(
     return {name: calibrated(found[name], calibrating) for name in models}
 
 
+def _advance(task: Task, _number: int) -> None:
+    task.advance()
+
+
 def _tasks(
     names: Sequence[str],
     recipe: Recipe,
     sample: Sample,
-    pairs: Sequence[tuple[IntArray, IntArray]],
+    pairs: Sequence[tuple[Rows, Rows]],
     resources: Resources,
     cluster: Cluster,
 ) -> dict[str, list[Any]]:
@@ -93,20 +98,21 @@ def _tasks(
     return futures
 
 
-def _parts_of(pieces: Pieces, rows: IntArray) -> tuple[list[Any], list[Selector]]:
+def _parts_of(pieces: Pieces, rows: Rows) -> tuple[list[Any], list[Selector]]:
     """Returns the futures of the rows of each piece, and their places among `rows`."""
     split = list(pieces.split(_as_slice(rows)))
     futures = [pieces.cluster.submit(taken, pieces.held[number], local) for number, local, _ in split]
     return futures, [places for _, _, places in split]
 
 
-def _as_slice(rows: IntArray | slice) -> slice | NDArray[np.int64]:
+def _as_slice(rows: Rows) -> slice | NDArray[np.int64]:
     """Returns consecutive rows as a slice, which is sent in place of many numbers."""
     if isinstance(rows, slice):
         return rows
+    rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
     if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows.astype(np.int64)
+    return np.asarray(rows, np.int64)
 
 
 def _fitted(
@@ -175,7 +181,7 @@ def _trained_together(
     name: str,
     recipe: Recipe,
     sample: Sample,
-    rows: tuple[IntArray, IntArray],
+    rows: tuple[Rows, Rows],
     resources: Resources,
     cluster: Cluster,
 ) -> Model:
@@ -206,7 +212,7 @@ def _attempt(
     name: str,
     recipe: Recipe,
     sample: Sample,
-    rows: tuple[IntArray, IntArray],
+    rows: tuple[Rows, Rows],
     resources: Resources,
     cluster: Cluster,
 ) -> Model:
@@ -277,7 +283,7 @@ def _weights(sample: Sample, config: Config, spec: TrainableSpec) -> NDArray[np.
 
 
 def _places(pieces: Pieces, numbers: set[int]) -> dict[str, list[int]]:
-    """Returns the worker to use for some of the pieces, and their numbers: one that holds them, if there still is one."""
+    """Returns worker to numbers of pieces: for each piece one that holds it, if there still is one."""
     cluster = pieces.cluster
     cluster.wait([pieces.held[n] for n in sorted(numbers)])  # a piece may be on its way back after its worker ended
     holders = cluster.client.who_has([pieces.held[n] for n in sorted(numbers)])
@@ -301,7 +307,7 @@ def _missed(workers: Sequence[str], cluster: Cluster) -> bool:
 def _tracker(n_processes: int) -> dict[str, Any]:
     """Starts a tracker in this worker."""
     from distributed import get_worker
-    from distributed.comm import get_address_host
+    from distributed.comm.addressing import get_address_host
 
     from pidlab.models.bdt.shards import start_tracker
 
