@@ -296,6 +296,17 @@ class NaiveBayesModel(TrainedModel):
     )
 
 
+class TreeModel(TrainedModel):
+    """A single decision tree by scikit-learn, whose leaves are boxes: it is drawn, and exported as a cut string."""
+
+    type: Literal["tree"]
+    criterion: Literal["entropy", "gini"] = Field("entropy", description="what a split lowers")
+    max_depth: PositiveInt | None = Field(5, description="largest depth; null: as deep as min_leaf allows")
+    min_leaf: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.002, description="least share of the training weight in a leaf"
+    )
+
+
 class BdtModel(TrainedModel):
     """Boosted decision trees by xgboost. Further keys are passed to xgboost; their names are checked."""
 
@@ -554,6 +565,7 @@ TrainableSpec = (
     | FisherModel
     | LogisticModel
     | NaiveBayesModel
+    | TreeModel
     | BandModel
     | LikelihoodModel
     | BdtModel

@@ -44,6 +44,18 @@ class HasBoxes(Protocol):
 
 
 @runtime_checkable
+class HasLeaves(Protocol):
+    """An estimator whose decisions are the boxes of some of its leaves: a decision tree."""
+
+    @property
+    def node_scores(self) -> Scores:
+        """The scores (m, k) of the events in each node."""
+
+    def cut_string(self, passes: BoolArray, names: Sequence[str], there: Sequence[str]) -> str:
+        """Returns the decision for the nodes that pass as ROOT reads it; `there`: the features have a value."""
+
+
+@runtime_checkable
 class HasDetectors(Protocol):
     """An estimator that can score with some of its detectors only: a likelihood."""
 

@@ -17,7 +17,7 @@ from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results import Training
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.categories import CategoryModel
-from pidlab.models.fold import FoldModel, HasBoxes, Scores
+from pidlab.models.fold import FoldModel, HasBoxes, HasLeaves, Scores
 from pidlab.models.registry import MODEL_TYPES
 from pidlab.preprocess.features import expression_scores, missing_values
 from pidlab.preprocess.recipe import Recipe
@@ -195,7 +195,18 @@ class Model:
         if len(self.fitted) != 1:
             return ""
         fitted = self.fitted[0]
-        if not isinstance(fitted, FoldModel) or not isinstance(fitted.estimator, HasBoxes) or fitted.band_columns:
+        if not isinstance(fitted, FoldModel) or fitted.band_columns:
+            return ""
+        if isinstance(fitted.estimator, HasLeaves):
+            own = [self.recipe.features[j] for j in fitted.columns]
+            names = [_as_operand(located.expression.text) for _, located in own]
+            there = [
+                " && ".join(f"{name} != {_digits(code)}" for code in missing_values(feature))
+                for name, (feature, _) in zip(names, own, strict=True)
+            ]
+            passes = self.passing_nodes(threshold)
+            return str(fitted.estimator.cut_string(passes, names, [f"({text})" if text else "" for text in there]))
+        if not isinstance(fitted.estimator, HasBoxes):
             return ""
         cuts = fitted.estimator
         box = cuts.box(self.per_point_cuts[number][1]) if self.per_point_cuts else cuts.threshold_box(threshold)
@@ -206,6 +217,13 @@ class Model:
             if any(term.startswith(f"{name} ") for term in terms):
                 terms += [f"{name} != {_digits(code)}" for code in missing_values(feature)]
         return " && ".join(terms)
+
+    def passing_nodes(self, threshold: float) -> BoolArray:
+        """Returns (m,) which nodes of a decision tree hold events that pass `score > threshold`."""
+        tree = self.fitted[0].estimator if isinstance(self.fitted[0], FoldModel) else None
+        assert isinstance(tree, HasLeaves)
+        scores = self.calibration.apply(tree.node_scores) if self.calibration else tree.node_scores
+        return np.asarray(scores[:, self.recipe.signal] > np.float32(threshold))
 
     def save(self, directory: Path) -> None:
         """Writes the fitted models, one directory a fold, and the calibration into `directory`."""

@@ -94,6 +94,13 @@ _ROWS = (
         search={"density": "histogram|kernel", "weights": "none|fit"},
     ),
     ModelType(
+        schema.TreeModel,
+        "pidlab.models.tree.estimator:DecisionTree",
+        probability=True,
+        exports={"header": "pidlab.export.cpp.models:trees", "onnx": "pidlab.export.onnx.models:tree_scores"},
+        search={"max_depth": "int:2:12", "min_leaf": "log:0.0001:0.05", "criterion": "entropy|gini"},
+    ),
+    ModelType(
         schema.BdtModel,
         "pidlab.models.bdt.estimator:BDT",
         probability=True,

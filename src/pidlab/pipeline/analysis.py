@@ -404,10 +404,11 @@ def with_cut_strings(result: ModelResult, model: Model) -> ModelResult:
 
 def signal_widths(sample: Sample) -> NDArray[np.float64]:
     """(d,) half the central 68.3 % range of each feature in the signal: a standard deviation that ignores outliers."""
-    x = sample.x[sample.is_signal & (sample.weight != 0)]
-    widths = np.zeros(x.shape[1])
-    for j in range(x.shape[1]):
-        values = x[:, j][~np.isnan(x[:, j])].astype(np.float64)
+    rows = np.flatnonzero(sample.is_signal & (sample.weight != 0))
+    widths = np.zeros(sample.x.shape[1])
+    for j in range(len(widths)):
+        values = sample.x[rows, j]
+        values = values[~np.isnan(values)].astype(np.float64)
         if len(values):
             low, high = np.quantile(values, [0.1587, 0.8413])
             widths[j] = (high - low) / 2

@@ -103,6 +103,7 @@ def read_graph(content: bytes) -> Graph:
     try:
         _refuse_foreign(onnx, model)
         labels = _take_off_zipmaps(onnx, model)
+        _drop_unused_inputs(model)
         constants = {tensor.name for tensor in model.graph.initializer}
         graph = Graph(
             model.SerializeToString(),
@@ -112,6 +113,7 @@ def read_graph(content: bytes) -> Graph:
         )
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ModelMismatchError(f"is not a whole ONNX file ({type(error).__name__}: {error})") from error
+    _refuse_constants(graph)
     _check_inputs(graph)
     return graph
 
@@ -161,6 +163,39 @@ def _take_off_zipmaps(onnx: Any, model: Any) -> dict[str, tuple[str, ...]]:
         node.CopyFrom(same)
         graph.output[place].CopyFrom(matrix)
     return labels
+
+
+def _drop_unused_inputs(model: Any) -> None:
+    """Removes inputs that no operator reads, as tf2onnx leaves behind when it has folded a constant; one always stays.
+
+    Raises:
+        ModelMismatchError: no operator reads any input.
+    """
+    read = {name for message in _messages(model.graph) if hasattr(message, "op_type") for name in message.input}
+    read |= {value.name for value in model.graph.output}
+    unused = [value for value in model.graph.input if value.name not in read]
+    if unused and len(unused) == len(model.graph.input):
+        raise ModelMismatchError("reads none of its inputs")
+    for value in unused:
+        model.graph.input.remove(value)
+
+
+def _refuse_constants(graph: Graph) -> None:
+    """Refuses a graph with inputs that do not take events: constants whose values the exporter did not write.
+
+    Raises:
+        ModelMismatchError: some inputs leave the number of events open, and others have fixed shapes.
+    """
+    shapes = {port.name: port.shape for port in graph.inputs if port.shape}
+    fixed = [name for name, shape in shapes.items() if None not in shape]
+    if not fixed or not any(shape[0] is None for shape in shapes.values()):
+        return
+    listed = ", ".join(f"{name!r} {_shown(shapes[name])}" for name in fixed)
+    raise ModelMismatchError(
+        f"lacks the values of constants, which its exporter left as inputs ({listed}), as tf2onnx does with the "
+        "Normalization layer of Keras; export the network without that layer and put the normalisation into the "
+        "features, as in {name: x_scaled, expression: (x - 1.2) / 0.4}, or write it as a Dense layer"
+    )
 
 
 def _port(onnx: Any, value: Any) -> Port:
