@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pidlab.apply.cluster import used
 from pidlab.config.load import load_config
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import Results, read_results
 from pidlab.models.registry import Resources
-from pidlab.pipeline.prepare import Prepared, prepare
+from pidlab.pipeline.prepare import Prepared, cluster_of, prepare
 from pidlab.pipeline.run import worker_for, write_run
 from pidlab.progress import Watcher
 from pidlab.runs.manifest import input_differences, read_manifest, refuse_other_folder, verify
@@ -85,7 +84,7 @@ def evaluate_again(
     verify(run, "results.json")
     before, manifest = read_results(run / "results.json"), read_manifest(run)
     loaded = load_config(run / "config.yaml", overrides)
-    with whole_folder(output or run, watcher.note) as folder, used(resources.dask) as cluster:
+    with whole_folder(output or run, watcher.note) as folder, cluster_of(resources) as cluster:
         prepared = prepare(loaded, resources, watcher, trained=True, cluster=cluster)
         from pidlab.pipeline.analysis import evaluated
         from pidlab.runs.bundle import load_bundle

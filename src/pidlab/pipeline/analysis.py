@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.apply.cluster import Cluster, used
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.polygons import polygons_of
@@ -46,7 +45,7 @@ from pidlab.models.model import Model
 from pidlab.models.registry import Resources
 from pidlab.models.training import calibrated, fit_model
 from pidlab.pipeline.bands import with_bands
-from pidlab.pipeline.prepare import Prepared, prepare
+from pidlab.pipeline.prepare import Prepared, cluster_of, prepare
 from pidlab.preprocess.events import Events, Input
 from pidlab.preprocess.features import expression_values_changed
 from pidlab.preprocess.recipe import Recipe
@@ -54,6 +53,9 @@ from pidlab.progress import Watcher
 from pidlab.runs.scored_events import ScoredEvents
 from pidlab.sample import Sample
 from pidlab.split import Parts
+
+if TYPE_CHECKING:
+    from pidlab.apply.cluster import Cluster
 
 _N_TIMED = 50_000  # candidates, which take a model some hundredths of a second
 
@@ -84,7 +86,7 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     Raises:
         PidlabError: the run cannot be made.
     """
-    with used(resources.dask) as cluster:
+    with cluster_of(resources) as cluster:
         return analysed(prepare(loaded, resources, watcher, cluster=cluster), resources)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +19,19 @@ from pidlab.split import Parts
 
 if TYPE_CHECKING:
     from pidlab.apply.cluster import Cluster
+
+
+def cluster_of(resources: Resources) -> AbstractContextManager[Cluster | None]:
+    """Connects to the cluster on which the work is to be done; None if it is done in this process.
+
+    Raises:
+        UsageError: the cluster cannot be used, see `pidlab.apply.cluster.used`.
+    """
+    if not resources.dask:
+        return nullcontext()
+    from pidlab.apply.cluster import used
+
+    return used(resources.dask)
 
 
 class Notes(Watcher):

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pidlab.apply.cluster import Cluster, used
 from pidlab.atomic import write_text
 from pidlab.config.edit import edited, flow
 from pidlab.config.load import LoadedConfig, load_config, yaml_value
@@ -27,6 +26,7 @@ from pidlab.models.categories import CategoryModel
 from pidlab.models.fold import FoldModel
 from pidlab.models.registry import Resources
 from pidlab.pipeline import preprocess
+from pidlab.pipeline.prepare import cluster_of
 from pidlab.plots.tuning import write_tuning
 from pidlab.preprocess.events import load
 from pidlab.preprocess.recipe import compile_recipe, without_models
@@ -37,6 +37,9 @@ from pidlab.tune.distributed import DistributedTrials
 from pidlab.tune.space import described, search_space
 from pidlab.tune.study import PRUNERS, Study, open_database
 from pidlab.tune.trials import Bench, Objective, Trials
+
+if TYPE_CHECKING:
+    from pidlab.apply.cluster import Cluster
 
 _FIRST_LINE = "# Written by pidlab tune"
 _REFUSED_AT_ONCE = 8
@@ -108,7 +111,7 @@ def tune(request: TuningRequest, resources: Resources, watcher: Watcher) -> Tuni
     objective = Objective.of(request.objective)
     loaded = with_branches(load_config(request.config), watcher.remark)
     _check(request, loaded)
-    with used(resources.dask) as cluster:
+    with cluster_of(resources) as cluster:
         return _tuned(request, loaded, objective, resources, watcher, cluster)
 
 
