@@ -20,7 +20,13 @@ def test_trials_on_workers_have_the_values_of_one_process(local_cluster: Any, tm
     sample(tmp_path)
     search = {"bdt": ("max_depth=1|4", "learning_rate=0.2", "lambda=1"), "mlp": ("hidden=[8]|[4]", "batch_size=128")}
     request = TuningRequest(
-        configuration(tmp_path), model, 4, search=search[model], together=1, pruner="none", storage=str(tmp_path / "a.db")
+        configuration(tmp_path),
+        model,
+        4,
+        search=search[model],
+        together=1,
+        pruner="none",
+        storage=str(tmp_path / "a.db"),
     )
     alone = tune(request, Resources("cpu", 1), Watcher())
     (tmp_path / "a.db").unlink()
