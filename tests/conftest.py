@@ -120,7 +120,7 @@ def called(words: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
 def local_cluster() -> Iterator[Any]:
     """A LocalCluster of dask: two processes of one thread, which may take 4 GB each."""
     distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": "4GB", "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": "4GB", "dashboard_address": ":0"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # of sockets that tornado closes later
         with distributed.LocalCluster(host="127.0.0.1", silence_logs=40, **options) as cluster:

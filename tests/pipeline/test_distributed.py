@@ -81,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def threads() -> Iterator[str]:
     """The address of a cluster whose two workers are threads of this process, which import nothing anew."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1"
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0", protocol="tcp", host="127.0.0.1"
     ) as cluster:
         yield cluster.scheduler_address
 
@@ -273,7 +273,7 @@ def test_workers_with_other_packages_are_named_with_what_they_have(
 
 def test_a_cluster_without_workers_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
-        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None, protocol="tcp") as cluster,
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0", protocol="tcp") as cluster,
         pytest.raises(UsageError, match="has no workers; start some with `dask worker tcp://"),
         used(cluster.scheduler_address),
     ):
@@ -282,7 +282,7 @@ def test_a_cluster_without_workers_is_said_so(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_cluster_that_loses_all_workers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "PATIENCE", 2.0)
-    options = {"processes": False, "dashboard_address": None, "protocol": "tcp"}
+    options = {"processes": False, "dashboard_address": ":0", "protocol": "tcp"}
     with (
         distributed.LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster,
         connected(cluster.scheduler_address) as left,
