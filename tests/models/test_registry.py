@@ -33,8 +33,9 @@ def test_every_export_that_a_row_names_is_a_format_and_exists(row: ModelType):
     assert all(callable(imported(place)) for place in row.exports.values())
 
 
-def test_only_scores_of_hand_made_and_rectangular_cuts_bands_and_tmva_never_are_probabilities():
-    assert {n for n, r in MODEL_TYPES.items() if not r.probability} == {"expression", "score", "cuts", "band", "tmva"}
+def test_only_scores_of_cuts_bands_tmva_and_models_without_labels_never_are_probabilities():
+    without = {"expression", "score", "cuts", "band", "tmva", "mixture", "autoencoder"}
+    assert {n for n, r in MODEL_TYPES.items() if not r.probability} == without
 
 
 @pytest.mark.parametrize("kind", TRAINED)

@@ -14,6 +14,7 @@ from pidlab.config.names import KeyPath, collisions, dotted
 from pidlab.config.polygons import with_points
 from pidlab.config.schema import (
     AnyModel,
+    AutoencoderModel,
     BandFeature,
     BandModel,
     BdtModel,
@@ -21,6 +22,7 @@ from pidlab.config.schema import (
     Config,
     CutsModel,
     LikelihoodModel,
+    MixtureModel,
     SklearnModel,
     TrainedModel,
 )
@@ -229,6 +231,9 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield from _category_disagreements(model_name, model)
         if isinstance(model, LikelihoodModel):
             yield from _likelihood_disagreements(config, model_name, model)
+        if isinstance(model, MixtureModel | AutoencoderModel) and model.train_on not in (None, *config.classes):
+            wrong = f"{model.train_on!r} is no class; {nearest(str(model.train_on), config.classes)}"
+            yield ("models", model_name, "train_on"), wrong
         if isinstance(model, BdtModel):
             for _, message in wrong_parameters(model.model_extra or {}):
                 yield ("models", model_name), message

@@ -83,6 +83,18 @@ _ROWS = (
         search={"var_smoothing": "log:0.000000001:0.1"},
     ),
     ModelType(
+        schema.MixtureModel,
+        "pidlab.models.unlabelled.mixture:Mixture",
+        scaled=True,
+        search={"components": "1|2|3|4|6|8|12", "covariance": "full|tied|diag|spherical"},
+    ),
+    ModelType(
+        schema.AutoencoderModel,
+        "pidlab.models.unlabelled.autoencoder:Autoencoder",
+        scaled=True,
+        search={"bottleneck": "1|2|3|4|6|8", "hidden": "[16]|[32]|[64]|[64,32]"},
+    ),
+    ModelType(
         schema.LikelihoodModel,
         "pidlab.models.likelihood.estimator:Likelihood",
         probability=True,
