@@ -1,4 +1,4 @@
-"""The files that start workers on batch systems are those of the page, and their jobs are scripts that a shell reads."""
+"""The files that start workers on batch systems are those of the page, and a shell can read the jobs that they make."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def test_slurm_gets_a_script_with_the_memory_and_two_workers_of_two_threads() ->
     for line in ("#SBATCH -p batch", "#SBATCH -A my_group", "#SBATCH --cpus-per-task=4", "#SBATCH -t 02:00:00"):
         assert f"{line}\n" in script
     assert re.search(r"^#SBATCH --mem=1[56]G$", script, re.MULTILINE)
-    assert "--nthreads 2 --nworkers 2" in script
+    for option in ("--nthreads 2", "--nworkers 2", "--memory-limit 7.45GiB", "--local-directory /tmp"):
+        assert option in script
 
 
 @pytest.mark.slow
@@ -53,5 +54,6 @@ def test_htcondor_gets_a_job_that_starts_two_workers_of_two_threads() -> None:
     assert lines["+JobFlavour"] == '"longlunch"'
     assert lines["Executable"].endswith("sh")
     command = lines["Arguments"].strip('"').replace('""', '"')
-    assert "--nthreads 2 --nworkers 2" in command
+    for option in ("--nthreads 2", "--nworkers 2", "--memory-limit 7.45GiB"):
+        assert option in command
     check_syntax(command)

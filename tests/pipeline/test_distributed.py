@@ -29,10 +29,12 @@ from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.pipeline.again import evaluate_again
 from pidlab.pipeline.analysis import Analysis, analyse
-from pidlab.pipeline.distributed import loading
+from pidlab.pipeline.distributed import loading, matrix
+from pidlab.pipeline.distributed.pieces import Pieces
 from pidlab.progress import Task, Watcher
 from pidlab.read import Source
 from pidlab.runs.scored_events import read_events
+from pidlab.sample import Sample
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 distributed = pytest.importorskip("distributed")
@@ -52,7 +54,7 @@ models:
 evaluate: {working_points: [0.9], maps: [{x: p, bins: [1, 2, 3]}], robustness: {smear: [0.1], scale: [], shift: []}}
 """
 BRIEF = ("models.cuts=null", "evaluate.robustness=null", "evaluate.importance=false")
-BDT = "models.bdt={type: bdt, n_estimators: 30, max_depth: 3, learning_rate: 0.2}"
+BDT = "models.bdt={type: bdt, n_estimators: 1500, max_depth: 3, learning_rate: 0.01, early_stopping_rounds: null}"
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +202,6 @@ def test_wrong_inputs_are_said_as_by_one_process(folder: Path, threads: str, mon
     assert "part2.root:T: the weight 'broken' is nan in entry 1,500; weights must be finite" in said[0]
 
 
-def interval(output: Path, model: str) -> tuple[float, float, float]:
-    value, low, high, _ = found(output)["models"][model]["samples"]["test"]["auc"]
-    return value, low, high
-
-
 class KillsWorker(Watcher):
     """Kills a process as soon as a task begins."""
 
@@ -214,7 +211,7 @@ class KillsWorker(Watcher):
 
     @contextmanager
     def task(self, name: str, total: int, unit: str = "") -> Iterator[Task]:
-        if name == self._task and not self.killed.is_set():
+        if name == self._task:
             threading.Timer(self._seconds, self._kill).start()
         yield Task()
 
@@ -224,33 +221,75 @@ class KillsWorker(Watcher):
 
 
 @pytest.mark.slow
-def test_two_processes_find_what_one_finds_though_one_of_them_is_killed(folder: Path, local_cluster: Any) -> None:
+@pytest.mark.parametrize(("task", "seconds"), [("reading", 0.3), ("training bdt", 3.0), ("evaluating", 0.3)])
+def test_two_processes_find_what_one_finds_though_one_of_them_is_killed(
+    folder: Path, local_cluster: Any, task: str, seconds: float
+) -> None:
     """Given models and Fisher to the digit; the AUC of the BDT, which both train together, within its interval."""
-    overrides = (BDT, "models.bdt.n_estimators=400", "models.bdt.early_stopping_rounds=null", "models.cuts=null")
-    alone = made(folder, "process", *overrides)
-    others = dict.fromkeys(["hand", "energy", "fisher"])
-    _, low, high = interval(alone, "bdt")
-    for name, task in (
-        ("whole", ""),
-        ("reading", "reading"),
-        ("training", "training bdt"),
-        ("evaluating", "evaluating"),
-    ):
-        process = local_cluster.workers[0].pid
-        watcher = KillsWorker(task, 0.3, process)
-        shared = made(folder, name, *overrides, dask=local_cluster.scheduler_address, watcher=watcher)
-        assert watcher.killed.is_set() == bool(task)
-        assert list(differences(found(alone)["cutflow"], found(shared)["cutflow"])) == []
-        for part in ("models", "robustness", "importance"):
-            one, other = ({k: found(each)[part][k] for k in others} for each in (alone, shared))
-            assert list(differences(one, other)) == []
-        same_events(alone, shared)
-        assert low < interval(shared, "bdt")[0] < high
-        while len(local_cluster.scheduler_info["workers"]) < 2 or local_cluster.workers[0].pid in (
-            None,
-            process * bool(task),
-        ):
-            time.sleep(0.1)  # the nanny starts another one
+    overrides = (BDT, "models.cuts=null", "evaluate.importance=false")
+    config = load_config(folder / "a.yaml", overrides)
+    alone = analyse(config, Resources("cpu", 1), Watcher())
+    local_cluster.wait_for_workers(2)
+    watcher = KillsWorker(task, seconds, local_cluster.workers[0].pid)
+    shared = analyse(config, Resources("cpu", 1, dask=local_cluster.scheduler_address), watcher)
+    watcher.killed.wait()
+    one, other = found(alone), found(shared)
+    assert list(differences(one["cutflow"], other["cutflow"])) == []
+    for model in ("hand", "energy", "fisher"):
+        assert list(differences(one["models"][model], other["models"][model])) == []
+        assert list(differences(one["robustness"][model], other["robustness"][model])) == []
+    same_events(alone, shared)
+    area = alone.results.models["bdt"].samples["test"].auc
+    assert area.low < shared.results.models["bdt"].samples["test"].auc.value < area.high
+
+
+def test_a_matrix_on_workers_is_indexed_like_an_array(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of three pieces in an order in which their segments alternate, fetched as a whole and column by column."""
+    rng = np.random.default_rng(7)
+    lengths, first = (5, 0, 7), {0: [(0, 0, 3), (6, 3, 2)], 2: [(3, 0, 3), (8, 3, 4)]}
+    x = rng.normal(size=(12, 3)).astype("f4")
+    with connected(threads) as cluster:
+        held = []
+        segments = sorted((at, piece, start) for piece, own in first.items() for at, start, _ in own)
+        for piece, n in enumerate(lengths):
+            rows = np.concatenate([np.arange(at, at + k) for at, _, k in first.get(piece, [])] or [np.empty(0, int)])
+            assert len(rows) == n
+            held.append(cluster.submit(_sample_of, x[rows]))
+        columns = zip(*segments, strict=True)
+        at, piece, start = (np.array(each) for each in columns)
+        pieces = Pieces(cluster, tuple(held), piece, start, np.array([*at, 12]))
+        for small in (10**6, 0):
+            monkeypatch.setattr(matrix, "_SMALL", small)
+            own = matrix.DistributedMatrix(pieces, slice(0, 12), (0, 1, 2))
+            mask = x[:, 0] > 0
+            assert own.shape == x.shape
+            assert own.size == x.size
+            keys: list[Any] = [slice(2, 9), np.array([11, 0, 4, 4, -1]), mask, slice(None, None, 3), slice(5, 5)]
+            for key in keys:
+                np.testing.assert_array_equal(own[key], x[key])
+                np.testing.assert_array_equal(own[key, 1], x[key, 1])
+                np.testing.assert_array_equal(own[key][:, [2, 0]], x[key][:, [2, 0]])
+                np.testing.assert_array_equal(own[key][1:, :2], x[key][1:, :2])
+            for column, expected in zip(own.T[:2], x.T[:2], strict=True):
+                np.testing.assert_array_equal(column, expected)
+            np.testing.assert_array_equal(own[mask].mapped(lambda sample: sample.x.sum(axis=1)), x[mask].sum(axis=1))
+            branches = matrix.DistributedColumns(pieces, slice(0, 12), ("text", "jagged"))
+            taken = branches.take(np.array([9, 1]))
+            assert taken["text"].tolist() == [f"{x[9, 0]:.4f}", f"{x[1, 0]:.4f}"]
+            assert ak.to_list(taken["jagged"]) == [[x[9, 0]], [x[1, 0]]]
+        changed = own.copy()
+        changed[:] = 0
+        np.testing.assert_array_equal(own, x)
+
+
+def _sample_of(x: Any) -> Sample:
+    text = np.array([f"{value:.4f}" for value in x[:, 0]], np.dtypes.StringDType())
+    columns = {"text": text, "jagged": ak.unflatten(x[:, 0], np.ones(len(x), int))}
+    return Sample(
+        x=x, y=np.zeros(len(x), np.int8), weight=np.ones(len(x)), event=np.arange(len(x), dtype=np.uint64),
+        features=("a", "b", "c"), classes=("one", "two"), signal=0, spectators={}, columns=columns,
+        file=np.zeros(len(x), np.int32), row=np.arange(len(x)),
+    )  # fmt: skip
 
 
 def test_workers_with_other_packages_are_named_with_what_they_have(

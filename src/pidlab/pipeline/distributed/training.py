@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.apply.cluster import Cluster, ClusterError
+from pidlab.apply.cluster import Cluster, ClusterError, Patience, raise_error
 from pidlab.config.schema import BdtModel, Config, MlpModel, TrainableSpec
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import Training
@@ -30,6 +31,8 @@ from pidlab.split import Parts
 
 _ATTEMPTS = 3
 """How often the training of a BDT begins again because one of its workers ended."""
+_SECONDS_BETWEEN_LOOKS = 1.0
+"""How often it is looked whether all workers of a training are still there."""
 _SECONDS_UNTIL_MISSED = 10.0
 """How long it takes at most until a scheduler knows of a worker that ended."""
 
@@ -238,7 +241,7 @@ def _attempt(
     model = build_estimator(spec, plain, sample.signal, config.seed, resources, classes=sample.classes)
     places = _places(pieces, sides[0].keys() | (sides[1].keys() if validates else set()))
     workers = list(places)
-    told = cluster.results([cluster.submit(_tracker, len(workers), workers=[workers[0]])])[0]
+    told = _on_worker(cluster, workers[0], _tracker, len(workers))
     futures = [
         cluster.submit(
             _fitted_together,
@@ -256,7 +259,7 @@ def _attempt(
         for rank, worker in enumerate(workers)
     ]
     try:
-        cluster.wait(futures)
+        _wait_for_all(futures, workers, cluster)
         estimator = futures[0].result()
     except (ModelError, ClusterError) as error:
         if _missed(workers, cluster):
@@ -264,8 +267,8 @@ def _attempt(
         raise
     finally:
         cluster.client.cancel(futures)
-        if workers[0] in cluster.n_threads:
-            cluster.submit(_end_tracker, told, workers=[workers[0]])
+        with suppress(_WorkerLostError):
+            _on_worker(cluster, workers[0], _end_tracker, told)
     fitted = FoldModel(columns, None, estimator)
     training = Training(time.perf_counter() - start, len(estimator.history_.get("loss", ())), estimator.history_)
     fold_seed = config.split.seed if config.folds else None
@@ -294,6 +297,22 @@ def _places(pieces: Pieces, numbers: set[int]) -> dict[str, list[int]]:
     return dict(sorted(places.items()))
 
 
+def _wait_for_all(futures: Sequence[Any], workers: Sequence[str], cluster: Cluster) -> None:
+    """Waits for tasks that are bound to workers.
+
+    Raises:
+        ModelError: one of them failed.
+        _WorkerLostError: one of the workers ended.
+    """
+    patience, waiting = Patience(cluster), list(futures)
+    while waiting:
+        for future in cluster.ended(waiting, _SECONDS_BETWEEN_LOOKS, patience):
+            waiting.remove(future)
+            raise_error(future)
+        if waiting and (lost := set(workers) - cluster.n_threads.keys()):
+            raise _WorkerLostError(", ".join(sorted(lost)))
+
+
 def _missed(workers: Sequence[str], cluster: Cluster) -> bool:
     """Returns whether one of the workers has ended."""
     deadline = time.monotonic() + _SECONDS_UNTIL_MISSED
@@ -304,20 +323,37 @@ def _missed(workers: Sequence[str], cluster: Cluster) -> bool:
     return False
 
 
-def _tracker(n_processes: int) -> dict[str, Any]:
+def _on_worker(cluster: Cluster, worker: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns what a coroutine says in the process of a worker, whatever its threads are busy with.
+
+    Raises:
+        _WorkerLostError: the worker has ended.
+    """
+    try:
+        return cluster.client.run(work, *arguments, workers=[worker])[worker]
+    except (OSError, KeyError, ValueError) as error:  # dask has one for each moment at which a worker may end
+        raise _WorkerLostError(worker) from error
+
+
+async def _tracker(n_processes: int) -> dict[str, Any]:
     """Starts a tracker in this worker."""
+    import asyncio
+
     from distributed import get_worker
     from distributed.comm.addressing import get_address_host
 
     from pidlab.models.bdt.shards import start_tracker
 
-    return start_tracker(get_address_host(get_worker().address), n_processes)
+    return await asyncio.to_thread(start_tracker, get_address_host(get_worker().address), n_processes)
 
 
-def _end_tracker(told: Mapping[str, Any]) -> None:
+async def _end_tracker(told: Mapping[str, Any]) -> None:
+    """Ends the tracker, so that workers that wait for one that has ended fail at once."""
+    import asyncio
+
     from pidlab.models.bdt.shards import end_tracker
 
-    end_tracker(told)
+    await asyncio.wait_for(asyncio.to_thread(end_tracker, told), 10.0)
 
 
 def _fitted_together(
