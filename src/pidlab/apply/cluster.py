@@ -168,6 +168,7 @@ def connected(address: str) -> Iterator[Cluster]:
         UsageError: dask is not installed, no scheduler answers at the address, or it has no workers.
     """
     try:
+        import dask
         from dask.distributed import Client
     except ModuleNotFoundError as error:
         raise UsageError("--dask needs dask and distributed: pip install 'pidlab[dask]'") from error
@@ -186,7 +187,8 @@ def connected(address: str) -> Iterator[Cluster]:
         client = TimeoutError(f"no answer for {PATIENCE:g} s")
     if isinstance(client, Exception):
         raise UsageError(f"--dask {address}: no scheduler answers there ({client}); is the address right?") from client
-    with client:
+    # Tasks carry the models that they score with, so that they come again after a worker died; dask warns of 10 MB.
+    with client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
         found = Cluster(address, client)
         if not found.n_threads:
             raise UsageError(f"--dask {address}: the scheduler has no workers; start some with `dask worker {address}`")

@@ -335,16 +335,15 @@ def _on_worker(cluster: Cluster, worker: str, work: Callable[..., Any], *argumen
         raise _WorkerLostError(worker) from error
 
 
-async def _tracker(n_processes: int) -> dict[str, Any]:
-    """Starts a tracker in this worker."""
+async def _tracker(n_processes: int, dask_worker: Any) -> dict[str, Any]:
+    """Starts a tracker in this worker, which dask gives to a function with an argument of this name."""
     import asyncio
 
-    from distributed import get_worker
     from distributed.comm.addressing import get_address_host
 
     from pidlab.models.bdt.shards import start_tracker
 
-    return await asyncio.to_thread(start_tracker, get_address_host(get_worker().address), n_processes)
+    return await asyncio.to_thread(start_tracker, get_address_host(dask_worker.address), n_processes)
 
 
 async def _end_tracker(told: Mapping[str, Any]) -> None:
