@@ -59,10 +59,12 @@ def train(
     alone = [name for name, spec in models.items() if isinstance(spec, TrainableSpec) and name not in shared]
     futures = _tasks(alone, recipe, sample, pairs, resources, cluster)
     for name, spec in models.items():
+        if name in found:
+            continue
         with watcher.task(f"training {name}", len(pairs)) as task:
             if name in futures:
                 found[name] = joined_folds(cluster.results(futures.pop(name), partial(_advance, task)))
-            elif name not in found:
+            else:
                 rows, validation = pairs[0]
                 own = [(sample.take(rows), sample.take(validation))]
                 found[name] = fit_model(name, spec, recipe, own, resources, None)
