@@ -56,6 +56,10 @@ def train(
                 folds.append(_trained_together(name, recipe, sample, pair, resources, cluster))
                 task.advance()
             found[name] = joined_folds(folds)
+            watcher.remark(
+                f"{name} was trained by workers of a cluster together: another division of the events among workers "
+                "gives other trees, which are the same within statistical errors."
+            )
     alone = [name for name, spec in models.items() if isinstance(spec, TrainableSpec) and name not in shared]
     futures = _tasks(alone, recipe, sample, pairs, resources, cluster)
     for name, spec in models.items():
