@@ -96,14 +96,14 @@ def scaled_inputs(models: Iterable[Model], sample: Sample) -> dict[str, dict[str
     if model is None or model.recipe.loaded.config.scaling == "none":
         return {}
     columns = parts_of(model.fitted[0])[0].columns
-    x = np.full((len(sample), len(columns)), np.nan)
-    for rows, fitted in _pieces(model, sample):
-        if fitted.scaler is not None:
-            x[rows] = fitted.scaler.transform(fitted.inputs(sample.x[rows]))[:, : len(columns)]
-    return {
-        sample.features[column]: histograms_by_class(x[:, j], sample, robust_edges(x[:, j]))
-        for j, column in enumerate(columns)
-    }
+    pieces, found = list(_pieces(model, sample)), {}
+    for j, column in enumerate(columns):  # one at a time, because all of them would be a copy of the sample
+        x = np.full(len(sample), np.nan)
+        for rows, fitted in pieces:
+            if fitted.scaler is not None:
+                x[rows] = fitted.scaler.column(j, sample.x[rows, fitted.columns[j]])
+        found[sample.features[column]] = histograms_by_class(x, sample, robust_edges(x))
+    return found
 
 
 def _pieces(model: Model, sample: Sample) -> Iterator[tuple[IntArray, FoldModel]]:

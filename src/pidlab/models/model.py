@@ -18,6 +18,7 @@ from pidlab.evaluate.results import Training
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.categories import CategoryModel
 from pidlab.models.fold import FoldModel, HasBoxes, HasLeaves, Scores
+from pidlab.models.matrix import in_blocks
 from pidlab.models.registry import MODEL_TYPES
 from pidlab.preprocess.features import expression_scores, missing_values
 from pidlab.preprocess.recipe import Recipe
@@ -113,7 +114,12 @@ class Model:
             fold_offset: see `scores`.
         """
         if not self.fitted:
-            return self._expression_scores(columns, len(x))
+
+            def numbers(rows: slice) -> Scores:
+                own = columns if rows == slice(0, len(x)) else {name: each[rows] for name, each in columns.items()}
+                return self._expression_scores(own, rows.stop - rows.start)
+
+            return in_blocks(numbers, len(x))
         return self._by_fold(self._scores_by, x, event, known, fold_offset)
 
     @property
@@ -156,7 +162,25 @@ class Model:
         known: BoolArray | None,
         fold_offset: int,
     ) -> NDArray[np.float32]:
-        """Returns (n, m) `numbers` of the rows, each by the fold model that may score it, or as the mean over all."""
+        """Returns (n, m) `numbers` of the rows, each by the fold model that may score it, or as the mean over all.
+
+        They are computed in blocks of rows, so that little besides the result is kept.
+        """
+
+        def of_block(rows: slice) -> NDArray[np.float32]:
+            own, sure = None if event is None else event[rows], None if known is None else known[rows]
+            return self._by_fold_at_once(numbers, x[rows], own, sure, fold_offset)
+
+        return in_blocks(of_block, len(x))
+
+    def _by_fold_at_once(
+        self,
+        numbers: Callable[[FoldModel | CategoryModel, FloatArray], NDArray[np.float32]],
+        x: FloatArray,
+        event: Keys | None,
+        known: BoolArray | None,
+        fold_offset: int,
+    ) -> NDArray[np.float32]:
         if len(self.fitted) == 1:
             return numbers(self.fitted[0], x)
         folds = np.full(len(x), -1, np.int8)

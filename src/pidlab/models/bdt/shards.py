@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
-from pidlab.models.base import ValidationSet
+from pidlab.models.base import TrainingRows, ValidationSet
 from pidlab.models.bdt.estimator import BDT
 from pidlab.models.bdt.settings import check_parameters, reason_of
 from pidlab.sample import FloatArray
@@ -110,10 +110,11 @@ def fit_shard(
     check_parameters(model.parameters or {})
     model.classes_, model.n_features_in_ = classes, shard.x.shape[1]
     asked, model.n_jobs = model.n_jobs, n_threads
+    rows = TrainingRows(shard.x, shard.label, shard.weight, 1.0)
     arguments = {name: value for name, value in told.items() if name != "tracker"}
     try:
         with CommunicatorContext(**arguments, dmlc_task_id=f"{rank:06d}", dmlc_timeout=_SECONDS_TO_ANSWER):
-            return model.train(shard.x, shard.label, shard.weight, shard.validation)
+            return model.train(rows, shard.validation, alone=False)
     except XGBoostError as error:
         raise ModelError(f"the processes that train together lost each other: {reason_of(error)}") from error
     finally:

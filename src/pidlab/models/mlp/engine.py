@@ -34,6 +34,8 @@ from pidlab.models.mlp.layers import (
 from pidlab.models.mlp.losses import LOSSES, probabilities, weighted_auc
 from pidlab.models.mlp.network import DenseNetwork, as_dense, folded_layers, forward
 from pidlab.models.mlp.optimizers import FusedAdam, learning_rates, make_optimizer
+from pidlab.models.mlp.streamed import StreamedTable, pieces_of
+from pidlab.models.threads import usable_cores
 
 MemberPruner = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]
 """Called after each epoch as `pruner(done, total, validation AUC)`, with NaN for members that no longer train; returns
@@ -92,11 +94,13 @@ def fast_products(device: torch.device, widest: int) -> Iterator[None]:
 
 @contextmanager
 def quiet_torch(widest: int) -> Iterator[None]:
-    """Switch torch to inference mode, and to one thread for small networks, inside this block."""
+    """Switch torch to inference mode, and to one thread for small networks, inside this block.
+
+    Wide ones take the cores that the process may use, busy or not: their number decides the last bits of products.
+    """
     threads = torch.get_num_threads()
     try:
-        if widest < WIDE:
-            torch.set_num_threads(1)
+        torch.set_num_threads(1 if widest < WIDE else min(threads, usable_cores()))
         with torch.inference_mode():
             yield
     finally:
@@ -115,7 +119,7 @@ class Trainer:
     """Trains members of one architecture together.
 
     Args:
-        table: from `as_table`, on the device; all tensors take its type.
+        table: from `as_table`, on the device, or one that is read in blocks; all tensors take its type.
         members: the networks to train; each has at least `plan.batch_size` events.
         architecture: of each network.
         plan: how to train them.
@@ -126,7 +130,7 @@ class Trainer:
 
     def __init__(
         self,
-        table: Tensor,
+        table: Tensor | StreamedTable,
         members: Sequence[Member],
         architecture: Architecture,
         plan: TrainingPlan,
@@ -354,7 +358,7 @@ class Trainer:
 
     def _fingerprint(self) -> str:
         members = [(m.seed, m.rows is None, m.learning_rate, m.weight_decay) for m in self.members]
-        table = mlp_checkpoint.content_hash([self.batches.table, *self._validation_tensors()])
+        table = mlp_checkpoint.content_hash([*pieces_of(self.batches.table), *self._validation_tensors()])
         return repr((self.architecture, self.plan, members, table, self.device.type))
 
     def _validation_tensors(self) -> list[Tensor]:

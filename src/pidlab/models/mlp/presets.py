@@ -19,6 +19,7 @@ from pidlab.models.mlp.engine import Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
 from pidlab.models.mlp.losses import LOSSES
 from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
+from pidlab.models.mlp.streamed import StreamedTable
 
 _EPOCHS = (10, 20, 50, 100, 200)
 _STEPS = 4000
@@ -200,7 +201,7 @@ def setup_for(
 def swap_noise_for(
     parameters: Mapping[str, Any],
     usual: Mapping[str, Any],
-    table: Tensor,
+    table: Tensor | StreamedTable,
     members: Sequence[Member],
     n_classes: int,
 ) -> list[float]:
@@ -239,7 +240,7 @@ def swap_noise_for(
 
 
 def _losses(
-    table: Tensor, members: Sequence[Member], architecture: Architecture, plan: TrainingPlan
+    table: Tensor | StreamedTable, members: Sequence[Member], architecture: Architecture, plan: TrainingPlan
 ) -> NDArray[np.float64]:
     """(members,) the lowest validation loss of each; infinite if the training diverges."""
     with quiet_torch(max(architecture.hidden)):

@@ -246,6 +246,7 @@ def _attempt(
     columns = tuple(sample.features.index(each) for each in plain)
     model = build_estimator(spec, plain, sample.signal, config.seed, resources, classes=sample.classes)
     places = _places(pieces, sides[0].keys() | (sides[1].keys() if validates else set()))
+    places = _with_all(places, sides if validates else sides[:1])
     workers = list(places)
     told = _on_worker(cluster, workers[0], _tracker, len(workers))
     futures = [
@@ -301,6 +302,19 @@ def _places(pieces: Pieces, numbers: set[int]) -> dict[str, list[int]]:
         own = [worker for worker in holders.get(pieces.held[n].key, ()) if worker in workers]
         places.setdefault(min(own) if own else workers[n % len(workers)], []).append(n)
     return dict(sorted(places.items()))
+
+
+def _with_all(places: Mapping[str, Sequence[int]], sides: Sequence[Mapping[int, _Weighted]]) -> dict[str, list[int]]:
+    """Returns worker to numbers of pieces, without workers that would have no rows of a side: others get their pieces."""
+
+    def has_all(numbers: Sequence[int]) -> bool:
+        return all(any((side[n].weight > 0).any() for n in numbers if n in side) for side in sides)
+
+    found = {worker: list(numbers) for worker, numbers in places.items() if has_all(numbers)} or {min(places): []}
+    for worker, numbers in places.items():
+        if worker not in found or not found[worker]:
+            found[min(found)] += numbers
+    return found
 
 
 def _wait_for_all(futures: Sequence[Any], workers: Sequence[str], cluster: Cluster) -> None:
