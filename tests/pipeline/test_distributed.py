@@ -29,7 +29,7 @@ from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.pipeline.again import evaluate_again
 from pidlab.pipeline.analysis import Analysis, analyse
-from pidlab.pipeline.distributed import loading, matrix
+from pidlab.pipeline.distributed import loading, matrix, training
 from pidlab.pipeline.distributed.pieces import Pieces
 from pidlab.progress import Task, Watcher
 from pidlab.read import Source
@@ -280,6 +280,20 @@ def test_a_matrix_on_workers_is_indexed_like_an_array(threads: str, monkeypatch:
         changed = own.copy()
         changed[:] = 0
         np.testing.assert_array_equal(own, x)
+
+
+def test_a_worker_without_rows_of_a_side_leaves_its_pieces_to_another() -> None:
+    """xgboost cannot train where a process has no events, or none for validation."""
+
+    def rows(*weights: float) -> training._Weighted:
+        return training._Weighted((slice(0, len(weights)),), np.array(weights, np.float32))
+
+    train = {0: rows(1, 2), 1: rows(0, 0), 2: rows(1), 3: rows(1)}
+    validation = {0: rows(1), 1: rows(1), 3: rows(2)}
+    places = {"a": [1], "b": [0], "c": [2], "d": [3]}
+    assert training._with_all(places, [train, validation]) == {"b": [0, 1, 2], "d": [3]}
+    assert training._with_all(places, [train]) == {"b": [0, 1], "c": [2], "d": [3]}
+    assert training._with_all({"a": [1], "c": [2]}, [train, validation]) == {"a": [1, 2]}
 
 
 def _sample_of(x: Any) -> Sample:

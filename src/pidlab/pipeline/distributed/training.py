@@ -305,7 +305,7 @@ def _places(pieces: Pieces, numbers: set[int]) -> dict[str, list[int]]:
 
 
 def _with_all(places: Mapping[str, Sequence[int]], sides: Sequence[Mapping[int, _Weighted]]) -> dict[str, list[int]]:
-    """Returns worker to numbers of pieces, without workers that would have no rows of a side: others get their pieces."""
+    """Returns worker to numbers of pieces; the pieces of a worker that would have no rows of a side go to another."""
 
     def has_all(numbers: Sequence[int]) -> bool:
         return all(any((side[n].weight > 0).any() for n in numbers if n in side) for side in sides)
