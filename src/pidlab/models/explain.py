@@ -20,7 +20,7 @@ from pidlab.sample import FloatArray, IntArray, Sample
 from pidlab.split import fold_of
 
 # The contributions of one candidate take as long as hundreds of scores: with 1000 trees of depth 6 this many take 4 s.
-_N_EXPLAINED = 500
+N_EXPLAINED = 500
 _N_TREES = 3
 _DEEPEST = 3  # splits; eight leaves side by side can be read
 
@@ -40,7 +40,13 @@ class _HasTrees(Protocol):
 
 
 def explained(
-    model: Model, score: Callable[[Sample], Scores], sample: Sample, result: ModelResult, *, seed: int
+    model: Model,
+    score: Callable[[Sample], Scores],
+    sample: Sample,
+    result: ModelResult,
+    *,
+    seed: int,
+    few: Sample | None = None,
 ) -> tuple[Importance, Explained | None]:
     """Returns the importance of each feature on the test sample, and the contributions behind it if there are any.
 
@@ -50,8 +56,9 @@ def explained(
         sample: the test sample.
         result: the result of the model on it.
         seed: decides the shuffles and which candidates are explained.
+        few: the candidates that are explained, if they are not to be chosen among those of `sample`.
     """
-    found = contributions(model, reduced(sample, seed, _N_EXPLAINED))
+    found = contributions(model, reduced(sample, seed, N_EXPLAINED) if few is None else few)
     table = None
     if found is not None:
         parts, some = found

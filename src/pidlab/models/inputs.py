@@ -66,7 +66,7 @@ def prepare(
         ModelError: a class has no positive weight, or a band cannot be fitted.
     """
     train, validation = trainable(train, config), trainable(validation, config)
-    plain, from_bands = _columns_read(name, spec, config)
+    plain, from_bands = columns_read(name, spec, config)
     columns = tuple(train.features.index(each) for each in plain)
     if bands is None:
         bands = fitted_bands(name, spec, train, validation, config, resources)
@@ -93,7 +93,7 @@ def _matrix(
     return LazyMatrix(sample.x, read, n_columns) if needs_blocks(len(sample)) else read(sample.x)
 
 
-def _columns_read(name: str, spec: TrainableSpec, config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def columns_read(name: str, spec: TrainableSpec, config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the names of the columns that a model reads, and of its features that are numbers of sigmas."""
     if own := own_column_names(config, name):
         return own, ()
@@ -111,7 +111,7 @@ def fitted_bands(
         ModelError: a band cannot be fitted.
     """
     fitted: dict[str, FoldModel] = {}
-    for each in _columns_read(name, spec, config)[1]:
+    for each in columns_read(name, spec, config)[1]:
         band = config.band_features[each].band
         own = config.models[band]
         assert isinstance(own, TrainableSpec)

@@ -88,7 +88,11 @@ class Model:
         that is the model that never saw the event; with 1, for an event that is not of that model's test fold, the
         next one, which trained or validated on it.
         """
-        return self.scores_of(sample.x, sample.columns, sample.event, fold_offset=fold_offset)
+        return sample.map(lambda own: self.scores_of(own.x, own.columns, own.event, fold_offset=fold_offset))
+
+    def outputs(self, sample: Sample) -> NDArray[np.float32]:
+        """Returns (n, m) float32, the numbers of `output_names` for a sample of the run, as `scores` does."""
+        return sample.map(lambda own: self.outputs_of(own.x, own.event))
 
     def scores_of(
         self,
@@ -130,7 +134,7 @@ class Model:
             found = model.detector_scores(x, detectors)
             return self.calibration.apply(found) if self.calibration else found
 
-        return self._by_fold(numbers, sample.x, sample.event, None, fold_offset)
+        return sample.map(lambda own: self._by_fold(numbers, own.x, own.event, None, fold_offset))
 
     @property
     def fixed_points(self) -> tuple[tuple[str, float], ...]:

@@ -173,6 +173,7 @@ class Resources:
         allow_import: packages that models of type sklearn may import besides the usual.
         memory: the bytes that the process may take; None for what the machine has.
         objects: name of a model to the estimator that was given as an object in Python.
+        dask: the address of a dask scheduler on whose workers events are read and models trained; empty for none.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -180,6 +181,7 @@ class Resources:
     allow_import: tuple[str, ...] = ()
     memory: int | None = None
     objects: Mapping[str, GivenEstimator] = field(default_factory=dict)
+    dask: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,18 @@ def fit_model(
     return Model(name, spec.type, recipe, fitted, fold_seed, training, notes=_notes(spec, fitted))
 
 
+def joined_folds(models: Sequence[Model]) -> Model:
+    """Returns the models that `fit_model` trained for one pair each as the folds of one; a single one as it is."""
+    first = models[0]
+    if len(models) == 1:
+        return first
+    fitted = tuple(model.fitted[0] for model in models)
+    spec, trainings = first.recipe.loaded.config.models[first.name], [m.training for m in models if m.training]
+    assert isinstance(spec, TrainableSpec)
+    training = replace(trainings[0], seconds=sum(t.seconds for t in trainings), epochs=max(t.epochs for t in trainings))
+    return replace(first, fitted=fitted, training=training, notes=_notes(spec, fitted))
+
+
 def fit_parts(
     name: str,
     spec: TrainableSpec,

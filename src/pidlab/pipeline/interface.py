@@ -32,6 +32,7 @@ def run(
     device: Device = "auto",
     jobs: int | None = None,
     memory: int | str | None = None,
+    dask: str = "",
     allow_import: Sequence[str] = (),
     watcher: Watcher | None = None,
 ) -> Result:
@@ -48,6 +49,7 @@ def run(
         jobs: number of threads; None for all cores.
         memory: what the process may take, in bytes or as "4GB"; columns that would take over half of it are kept in
             temporary files. None for what the machine has.
+        dask: the address of a dask scheduler, on whose workers events are read and kept, and models trained.
         allow_import: packages that models of type sklearn may import besides scikit-learn, xgboost and lightgbm.
         watcher: is told of the progress.
 
@@ -56,7 +58,7 @@ def run(
     """
     loaded = _loaded(config, overrides)
     limit = None if memory is None else bytes_of(memory)
-    resources = Resources(device, jobs, tuple(allow_import), limit)
+    resources = Resources(device, jobs, tuple(allow_import), limit, dask=dask)
     result = _analysed(loaded, resources, watcher or Watcher())
     target = output if output is not None else loaded.config.output
     if target is not None:

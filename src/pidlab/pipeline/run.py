@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results import Results
 from pidlab.models.registry import Resources, import_ahead
-from pidlab.pipeline.prepare import prepare
+from pidlab.pipeline.prepare import cluster_of, prepare
 from pidlab.plots.worker import FigureWorker, figure_worker
 from pidlab.progress import Watcher
 from pidlab.runs.whole import whole_folder
@@ -46,8 +46,8 @@ def run(
         PidlabError: the run cannot be made; `output` is then as it was before.
     """
     started = time.time()
-    with whole_folder(output, watcher.note) as folder:
-        prepared = prepare(loaded, resources, watcher)
+    with whole_folder(output, watcher.note) as folder, cluster_of(resources) as cluster:
+        prepared = prepare(loaded, resources, watcher, cluster=cluster)
         with worker_for(loaded, resources.n_jobs, figures) as worker:
             # Imported when the configuration and its inputs are known to be good, so that a mistake is said at once.
             from pidlab.pipeline.analysis import analysed

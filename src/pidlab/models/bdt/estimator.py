@@ -139,15 +139,37 @@ class BDT(Classifier):
             TrainingDataError: negative weights, fewer than two classes, or other classes in `validation`.
             ModelError: xgboost refuses a value, or a CUDA device is requested and there is none.
         """
-        import xgboost
-
         check_parameters(self.parameters or {})
         with np.errstate(over="ignore"):  # beyond float32 counts as infinite
             rows = training_rows(self, X, y, sample_weight, dtype=np.float32, finite=False)
+        return self.train(rows, validation, progress)
+
+    def train(
+        self,
+        rows: TrainingRows,
+        validation: ValidationSet | None,
+        progress: Progress | None = None,
+        *,
+        alone: bool = True,
+    ) -> Self:
+        """Trains on rows that were checked, by a model whose `classes_` and `n_features_in_` are set.
+
+        Args:
+            rows: the events.
+            validation: decides when to stop.
+            progress: is told of each round.
+            alone: whether this process has all of the events; otherwise the loss is that of all processes together.
+
+        Raises:
+            TrainingDataError: other classes, or negative weights, in `validation`.
+            ModelError: xgboost refuses a value, or a CUDA device is requested and there is none.
+        """
+        import xgboost
+
         settings = self._settings(len(rows))
         try:
             train = self._matrix(rows, settings, None)
-            own_loss = _keeps_loss(settings) and needs_blocks(len(rows))
+            own_loss = alone and _keeps_loss(settings) and needs_blocks(len(rows))
             samples = [] if own_loss else [(train, "")]
             if validation is not None:
                 samples.append((self._validation_matrix(validation, settings, train), "validation_"))
