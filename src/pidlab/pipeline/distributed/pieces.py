@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.apply.cluster import Cluster
+from pidlab.models.threads import one_thread
 from pidlab.sample import Sample, joined
 
 Selector = tuple[slice, ...] | NDArray[np.int64]
@@ -76,7 +77,8 @@ def given(value: Any) -> Any:
 
 
 def _applied(work: Callable[[Sample], Any], held: Sample, rows: Selector) -> Any:
-    return work(taken(held, rows))
+    with one_thread():  # a worker has a task for each of its threads
+        return work(taken(held, rows))
 
 
 def taken(sample: Sample, rows: Selector) -> Sample:
