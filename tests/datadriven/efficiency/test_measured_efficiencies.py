@@ -395,6 +395,12 @@ def test_an_event_has_the_product_of_its_candidates_and_the_error_that_they_shar
     with Table(source, recipe.per) as table:
         scorer.check(table)
         scored = scorer(table.span(scorer.branches, 0, 5), "jagged")
+    summary = apply(bundle, [source], tmp_path / "friends", Watcher())[0]
+    with uproot.open({summary.target: "T_pid"}) as tree:
+        friend = tree.arrays()
+    for name, column in scored.keys.items():
+        np.testing.assert_array_equal(friend[name].to_numpy(), column)
+    assert friend["pid_efficiency_bin"].tolist() == [[0, 0], [], [0, 1], [-1, 0], [-1, 1, 1]]
     assert pickle.loads(pickle.dumps(weights)) == weights  # so that a process loads its models once
     product = scored.keys["pid_event_hand_hand_efficiency"]
     np.testing.assert_allclose(product[[0, 1, 2, 4]], [0.64, 1.0, 0.4, 0.25], rtol=1e-6)
