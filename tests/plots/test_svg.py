@@ -53,8 +53,8 @@ def with_a_polygon(results: Results) -> Results:
 
 
 def samples() -> list[Results]:
-    """Results of three classes with weights, what only measured models have, of four classes, of bands and polygons, and of flat
-    points."""
+    """Results of three classes with weights, what only measured models have, of four classes, of bands and polygons,
+    and of flat points."""
     return [
         reweighted(explored(example(("electron", "pion", "kaon")))), results_of(2), results_of(4),
         with_a_polygon(banded((1, 2))),
