@@ -54,6 +54,7 @@ DOORS = {
     "onnxmltools": {"models.external.sklearn"},
     "onnxruntime": {"export.onnx", "models.external"},
     "optuna": {"tune"},
+    "oxihipo": {"read.hipo", "simulate"},
     "pandas": {"models.external.sklearn", "models.missing", "pipeline"},
     "pyarrow": {"read"},
     "rich": {"cli"},

@@ -160,6 +160,11 @@ def test_a_parameter_at_its_limit_is_named() -> None:
     assert any(said.startswith("signal.sigma ended at its upper limit 0.01") for said in found.problems)
 
 
+def test_a_component_that_is_not_there_is_named() -> None:
+    found = fit(np.random.default_rng(1).normal(MEAN, SIGMA, 500), LOW, HIGH, COMPONENTS)
+    assert "there is no background in the data: its yield ended at 0" in found.problems
+
+
 def test_a_fit_of_fewer_candidates_than_parameters_is_refused() -> None:
     with pytest.raises(DataError, match="a fit of 5 parameters needs more candidates than these: 3 lie between"):
         fit([5.2, 5.3, 5.4], LOW, HIGH, COMPONENTS)

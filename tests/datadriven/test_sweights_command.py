@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from masses import COMPONENTS, HIGH, LOW, toy
 
 from conftest import Run, write_tree
 from pidlab.config.load import check_config
+from pidlab.datadriven.massfit import SHAPES
 from pidlab.datadriven.massfit.settings import FitSettings, load_fit, range_of, with_parameters
 from pidlab.datadriven.sweights import analysis, candidates
 from pidlab.datadriven.sweights.analysis import Request
@@ -299,6 +301,17 @@ def test_a_file_says_what_is_fitted(folder: Path, tmp_path: Path) -> None:
     found = analysis.run(Request(sources, settings, tmp_path / "out"), Watcher())
     assert found.fit.parameters["reflection.sigma"].value == found.fit.parameters["signal.sigma"].value
     assert set(found.sums) == {"signal", "reflection", "background"}
+
+
+def test_the_file_on_the_page_is_read_and_its_shapes_are_all_there(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sweights.md").read_text(encoding="utf-8")
+    (tmp_path / "fit.yaml").write_text(page.partition('```yaml title="fit.yaml"\n')[2].partition("```")[0])
+    assert list(load_fit(tmp_path / "fit.yaml").components) == ["signal", "reflection", "background"]
+    for name, shape in SHAPES.items():
+        row = re.search(rf"^\| `{name}(?::N)?` \|(.*)\|$", page, re.MULTILINE)
+        assert row is not None, name
+        told = re.findall(r"`(\w+)`", row[1])
+        assert told == list(shape.names) or name in ("chebyshev", "voigt", "crystal_ball")
 
 
 def test_all_mistakes_of_a_file_are_told_with_their_places(tmp_path: Path) -> None:

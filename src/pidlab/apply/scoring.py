@@ -22,7 +22,7 @@ from pidlab.preprocess.features import event_keys, expression_columns, feature_m
 from pidlab.preprocess.recipe import LocatedExpression
 from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk, Source, Table
-from pidlab.runs.bundle import Bundle, load_bundle
+from pidlab.runs.bundle import Additions, Bundle, load_bundle
 from pidlab.runs.scored_events import FILE, read_training_keys
 from pidlab.sample import BoolArray, FloatArray, IntArray
 from pidlab.split import Keys
@@ -61,7 +61,7 @@ class Scored:
 
     Attributes:
         columns: branch to an array of n_rows.
-        keys: the branches that identify an event, n_entries each.
+        keys: the branches that identify an event, n_entries each, and what the bundle adds for each entry.
         counts: (n_entries,) rows of each entry if a row is a candidate; None if a row is an entry.
         n_known: selected rows of events that the run used; 0 if the run has no folds.
         seconds: by stage.
@@ -123,7 +123,9 @@ class Scorer:
         followed = tuple((name, stated[name]) for name in sorted(names))
         object.__setattr__(self, "followed", followed)
         friend_branches(self.bundle, with_split=True)
-        further = {branch for _, each in followed for branch in each.expression.branches}
+        located = [each for _, each in followed]
+        located += () if self.bundle.additions is None else self.bundle.additions.expressions
+        further = {branch for each in located for branch in each.expression.reads}
         object.__setattr__(self, "branches", frozenset(branches_read(recipe) | further))
 
     @property
@@ -139,13 +141,18 @@ class Scorer:
         """
         check_table(self.bundle.recipe, table)
         self.bundle.recipe.check(table, [located for _, located in self.followed])
+        if self.bundle.additions is not None:
+            self.bundle.additions.check(table)
 
     def __call__(self, chunk: Chunk, name: str) -> Scored:
         """The friend's branches for a chunk; `name` stands for its input in the hash of the event key."""
         laps, columns = _Laps(), blank_columns(self.bundle, chunk.n_rows)
         rows = np.flatnonzero(selected(self.bundle.recipe, chunk))
         n_known = self.score(columns, chunk, rows, name, laps=laps)
-        return Scored(columns, self.keys(chunk), chunk.counts, n_known, laps.seconds)
+        by_entry: Branches = {}
+        if self.bundle.additions is not None and chunk.counts is not None:
+            by_entry = dict(self.bundle.additions.by_entry(columns, chunk.counts))
+        return Scored(columns, self.keys(chunk) | by_entry, chunk.counts, n_known, laps.seconds)
 
     def keys(self, chunk: Chunk) -> Branches:
         """The branches that identify an event, one value an entry."""
@@ -188,6 +195,9 @@ class Scorer:
             outputs = self.bundle.models[model].outputs_of(x, event, known)
             fill_outputs(columns, self.bundle, model, rows, outputs)
             laps.end(model)
+        if self.bundle.additions is not None:
+            self.bundle.additions.fill(columns, taken, rows)
+            laps.end("further columns")
         if weights and self.bundle.reweighter is not None:
             fill_weights(columns, self.bundle, rows, spectators, event, known)
             laps.end("weights")
@@ -204,9 +214,10 @@ class Scorer:
 
 
 def blank_columns(bundle: Bundle, n: int) -> Branches:
-    """The friend's branches for n rows that are not selected: NaN for scores, false for decisions."""
-    blank = {np.dtype(np.float32): np.nan, np.dtype(bool): False}
-    return {name: np.full(n, blank[kind], kind) for name, kind in friend_branches(bundle, with_split=False).items()}
+    """The friend's branches for n rows that are not selected: NaN for numbers, false for decisions, -1 for integers."""
+    kinds = friend_branches(bundle, with_split=False)
+    blank = {"f": np.nan, "b": False, "i": -1}
+    return {name: np.full(n, blank[kind.kind], kind) for name, kind in kinds.items()}
 
 
 def fill_columns(
@@ -272,6 +283,7 @@ def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]
         branches += ((branch, np.dtype(np.float32)) for branch in score_branches(name, model))
         branches += ((f"pid_{name}_{output}", np.dtype(np.float32)) for output in model.output_names)
         branches += ((f"pid_{name}_{point}", np.dtype(bool)) for point in points)
+    branches += () if bundle.additions is None else bundle.additions.types.items()
     if bundle.reweighter is not None:
         branches += ((branch, np.dtype(np.float32)) for branch in bundle.reweighter.branches)
     if with_split:
@@ -341,11 +353,13 @@ class ScoringRequest:
 
     Attributes:
         fingerprint: that of the bundle, by which a folder that has changed meanwhile is noticed.
+        additions: those of the bundle.
     """
 
     run: str
     models: tuple[str, ...]
     fingerprint: str
+    additions: Additions | None = None
 
 
 @lru_cache(maxsize=2)
@@ -356,6 +370,7 @@ def scorer_of(request: ScoringRequest) -> Scorer:
         ModelError: the folder holds another run by now.
     """
     bundle = load_bundle(Path(request.run), request.models)
+    bundle = bundle if request.additions is None else bundle.with_additions(request.additions)
     if bundle.fingerprint != request.fingerprint:
         raise ModelError(f"{request.run}: was changed while its models were being applied; apply them again")
     return Scorer(bundle, training_keys(bundle))

@@ -14,6 +14,7 @@ from pidlab.config.names import KeyPath, collisions, dotted
 from pidlab.config.polygons import with_points
 from pidlab.config.schema import (
     AnyModel,
+    AutoencoderModel,
     BandFeature,
     BandModel,
     BdtModel,
@@ -21,6 +22,7 @@ from pidlab.config.schema import (
     Config,
     CutsModel,
     LikelihoodModel,
+    MixtureModel,
     SklearnModel,
     TrainedModel,
 )
@@ -199,6 +201,8 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     classes, asked = config.classes, config.evaluate
     if config.signal is not None and config.signal not in classes:
         yield ("signal",), f"{config.signal!r} is none of the classes; {nearest(config.signal, classes)}"
+    if config.data.best is not None and config.data.per is None:
+        yield ("data", "best"), "chooses among the candidates of an event; say in data.per which collection they are"
     yield from _class_numbers(config, ("evaluate", "abundance"), asked.abundance, "its abundance")
     yield from _class_numbers(config, ("evaluate", "expected"), asked.expected, "its number")
     if asked.expected is not None and asked.abundance is not None:
@@ -229,6 +233,9 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield from _category_disagreements(model_name, model)
         if isinstance(model, LikelihoodModel):
             yield from _likelihood_disagreements(config, model_name, model)
+        if isinstance(model, MixtureModel | AutoencoderModel) and model.train_on not in (None, *config.classes):
+            wrong = f"{model.train_on!r} is no class; {nearest(str(model.train_on), config.classes)}"
+            yield ("models", model_name, "train_on"), wrong
         if isinstance(model, BdtModel):
             for _, message in wrong_parameters(model.model_extra or {}):
                 yield ("models", model_name), message

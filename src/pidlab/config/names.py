@@ -101,7 +101,9 @@ def friend_branches_of(config: Config) -> Iterator[FriendBranch]:
     for i, branch in enumerate(dict.fromkeys(config.data.event_id)):
         yield FriendBranch(branch, ("data", "event_id", i), f"the branch {branch!r} of data.event_id")
     if config.data.per is not None:
-        counter = f"n{config.data.per}" if isinstance(config.data.per, str) else "npid"
+        from pidlab.read.candidates import counter_name
+
+        counter = counter_name(config.data.per if isinstance(config.data.per, str) else "pid")
         yield FriendBranch(counter, ("data", "per"), f"the number of candidates, {counter!r}")
 
 

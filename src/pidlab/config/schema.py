@@ -41,6 +41,20 @@ def _is_label(text: str) -> str:
 Label = Annotated[str, Field(max_length=200), AfterValidator(_is_label)]
 
 
+_BEST = re.compile(r"\s*(max|min)\s*\((.+)\)\s*", re.DOTALL)
+
+
+def _is_best(text: str) -> str:
+    """Checks a text such as `max(energy)`.
+
+    Raises:
+        ValueError: it is of another form.
+    """
+    if not _BEST.fullmatch(text):
+        raise ValueError(f"must be max(expression) or min(expression), not {text!r}")
+    return text
+
+
 class Section(BaseModel):
     """A section of the configuration. Unknown keys are mistakes, and text is not converted to numbers."""
 
@@ -63,11 +77,22 @@ class Data(Section):
     per: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="one row for each candidate of this jagged collection"
     )
+    best: Annotated[Expression, AfterValidator(_is_best)] | None = Field(
+        None,
+        description="of the candidates of an event that pass the selection, only the one with the largest or smallest "
+        "value stays: max(expression) or min(expression)",
+    )
     event_id: list[str] = Field(default_factory=list, description="integer branches that identify an event")
     weight: Expression = Field("1", description="weight of each row, of any sign; used in training and in every result")
     aliases: dict[Name, Expression] = Field(
         default_factory=dict, description="short names that all expressions may use"
     )
+
+    @property
+    def best_by(self) -> tuple[str, str] | None:
+        """`max` or `min`, and the expression by which the best candidate of an event is found; None if all stay."""
+        match = _BEST.fullmatch(self.best) if self.best is not None else None
+        return (match[1], match[2]) if match else None
 
 
 Point = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)]
@@ -296,6 +321,17 @@ class NaiveBayesModel(TrainedModel):
     )
 
 
+class TreeModel(TrainedModel):
+    """A single decision tree by scikit-learn, whose leaves are boxes: it is drawn, and exported as a cut string."""
+
+    type: Literal["tree"]
+    criterion: Literal["entropy", "gini"] = Field("entropy", description="what a split lowers")
+    max_depth: PositiveInt | None = Field(5, description="largest depth; null: as deep as min_leaf allows")
+    min_leaf: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.002, description="least share of the training weight in a leaf"
+    )
+
+
 class BdtModel(TrainedModel):
     """Boosted decision trees by xgboost. Further keys are passed to xgboost; their names are checked."""
 
@@ -363,6 +399,38 @@ class MlpModel(TrainedModel):
 
 
 Sigma = Annotated[float, Field(gt=0, le=1000)]
+
+
+class MixtureModel(TrainedModel):
+    """A Gaussian mixture by scikit-learn, trained without labels or on one class: its density tells what is rare."""
+
+    one_sided: ClassVar[bool] = True
+
+    type: Literal["mixture"]
+    train_on: str | None = Field(
+        None, description="the class whose density it is; left out: all events, without labels"
+    )
+    components: PositiveInt | None = Field(
+        None, description="number of normal densities; left out: up to 8, by the BIC"
+    )
+    covariance: Literal["full", "tied", "diag", "spherical"] = Field("full", description="of the normal densities")
+
+
+class AutoencoderModel(TrainedModel):
+    """A network that gives the features back through a bottleneck, trained without labels or on one class.
+
+    The score is the reconstruction error, or minus that if the signal is what it is trained on.
+    """
+
+    one_sided: ClassVar[bool] = True
+
+    type: Literal["autoencoder"]
+    train_on: str | None = Field(None, description="the class that it learns; left out: all events, without labels")
+    hidden: list[Width] = Field(
+        [32], description="widths of the layers before the bottleneck, and behind it in reverse"
+    )
+    bottleneck: PositiveInt | None = Field(None, description="width of the bottleneck; left out: a third of the inputs")
+    epochs: PositiveInt | None = Field(None, description="left out: as many as some thousand steps take")
 
 
 class BandModel(TrainedModel):
@@ -554,6 +622,9 @@ TrainableSpec = (
     | FisherModel
     | LogisticModel
     | NaiveBayesModel
+    | TreeModel
+    | MixtureModel
+    | AutoencoderModel
     | BandModel
     | LikelihoodModel
     | BdtModel

@@ -23,6 +23,7 @@ from pidlab.config.schema import (
 from pidlab.config.usable import quoted_number
 from pidlab.errors import DataError, ExpressionError, PidlabError, nearest
 from pidlab.expressions import Expression, Kind, Number, check, parse
+from pidlab.expressions.check import refuse_iteration
 from pidlab.expressions.tree import Branch, Constant, Entry
 
 if TYPE_CHECKING:  # reading takes a third of a second to load, which a right configuration does not need here
@@ -53,6 +54,8 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Yields the key path and text of each expression of a configuration, in its order."""
     yield from ((("data", "aliases", name), text) for name, text in config.data.aliases.items())
     yield from polygon_texts(config)
+    if config.data.best_by is not None:
+        yield ("data", "best"), config.data.best_by[1]
     yield ("data", "weight"), config.data.weight
     for name, spec in config.classes.items():
         table = class_table(spec)
@@ -79,14 +82,14 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield from ((("models", name, "by", category), text) for category, text in model.categories.items())
 
 
-_WILD = re.compile(r"[\w.$/*?]*[*?][\w.$/*?]*")
+_WILD = re.compile(r"(?:[\w.$/]|::)*[*?](?:[\w.$/*?]|::)*")
 
 
 def is_pattern(text: str) -> bool:
     """True for a feature that means all branches that match, such as `P.cal.*`.
 
-    That is a text of characters of names, `*` and `?` that is no expression: `P.cal.*`, `*_pt` and `x?` are patterns,
-    `a*b` is a product, and so is everything with a space or a bracket.
+    That is a text of characters of names, `*` and `?` that is no expression: `P.cal.*`, `*_pt`, `REC::Particle.p?` and
+    `x?` are patterns, `a*b` is a product, and so is everything with a space or a bracket.
     """
     if not _WILD.fullmatch(text):
         return False
@@ -190,6 +193,8 @@ def check_branches(expression: Expression, kinds: Mapping[str, Kind], table: Tab
             message = f"{step.word!r} is a constant, and the table has a branch of this name"
             hint = f"Write it in backquotes, `{step.word}`, for the branch, or {spelled} for the constant."
             raise ExpressionError(message, expression.text, step.position, step.length, hint)
+        if isinstance(step, Entry):
+            refuse_iteration(expression, step, table.collection is not None)
     for name in sorted(expression.branches):
         if name in table and name not in kinds:
             raise DataError(f"the branch {name!r} {table.reason(name)}; expressions take numbers and text")
@@ -213,7 +218,7 @@ def check_branches(expression: Expression, kinds: Mapping[str, Kind], table: Tab
 
 def branch_mistakes(table: Table, expressions: Stated, event_id: Collection[str] = ()) -> Iterator[tuple[KeyPath, str]]:
     """Yields what does not fit the branches of a table: each expression by its key, and branches of `event_id`."""
-    kinds = table.kinds({name for each in expressions.values() for name in each.branches})
+    kinds = table.kinds({name for each in expressions.values() for name in each.reads})
     for i, name in enumerate(event_id):
         if name not in table:
             yield ("data", "event_id", i), f"no branch {name!r}; {nearest(name, table.names)}\n    in {table.source}"

@@ -23,14 +23,14 @@ from pidlab.config.polygons import polygons_of
 from pidlab.errors import ModelError, UsageError
 from pidlab.export.band_text import Operand, band_condition
 from pidlab.export.parity import Exported, ParityEvents
-from pidlab.expressions import Polygon, parse, selects
+from pidlab.expressions import ITERATION, Polygon, parse, selects
 from pidlab.expressions.aliases import with_aliases
 from pidlab.expressions.grammar import CUTG
 from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.expressions.polygons import root_expression
 from pidlab.expressions.tokens import MAX_LENGTH
 from pidlab.models.categories import Category, CategoryModel, parts_of
-from pidlab.models.fold import FoldModel
+from pidlab.models.fold import FoldModel, HasLeaves
 from pidlab.preprocess.features import missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.runs.bundle import Bundle, Decision
@@ -74,7 +74,23 @@ def cut_strings(
         if text is not None and _is_too_long(text):
             text = _cut_string(bundle, name, number, decision, _Words(bundle, f"pid_{name}", named, single))
         if text is not None and len(text) <= MAX_LENGTH:
+            _refuse_choice(name, text)
             yield decision.name, text
+
+
+def _refuse_choice(name: str, text: str) -> None:
+    """Checks that ROOT would read a cut string as pidlab does.
+
+    Raises:
+        UsageError: it holds brackets that choose elements, or the number of a candidate.
+    """
+    expression = parse(text, {}, {}) if "[" in text or ITERATION in text else None
+    if expression is not None and (expression.chooses or expression.counts_candidates):
+        what = "brackets that choose elements of a list" if expression.chooses else f"{ITERATION!r}"
+        raise UsageError(
+            f"models.{name}: its cut string would hold {what}, which TTree::Draw reads in another way; nothing was "
+            "exported. The decision is in the friend trees: pidlab apply"
+        )
 
 
 _MOST_STEPS = 800
@@ -88,7 +104,8 @@ def _is_too_long(text: str) -> bool:
 def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, words: _Words) -> str | None:
     """Returns the cut string of one working point; None if the model is no cut."""
     recipe, model = bundle.recipe, bundle.models[name]
-    is_cut = model.kind in ("cuts", "band") and len(model.fitted) == 1 and model.calibration is None
+    is_cut = model.kind in ("cuts", "band", "tree") and len(model.fitted) == 1
+    is_cut = is_cut and (model.calibration is None or model.kind == "tree")
     is_cut = is_cut and not any(part.band_columns for part in parts_of(model.fitted[0]))
     fitted = model.fitted[0] if is_cut and decision.flat is None else None
     if model.fixed_cut:
@@ -98,12 +115,19 @@ def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, word
         if text is None or _is_too_long(text):
             return None
         terms = [text]
+    elif isinstance(fitted, FoldModel) and isinstance(fitted.estimator, HasLeaves):
+        operands = _operands(recipe, fitted, words)
+        passes = model.passing_nodes(decision.threshold)
+        names, there = [each.value for each in operands], [f"({each.there})" for each in operands]
+        terms = [f"({fitted.estimator.cut_string(passes, names, there)})"]
+        if _is_too_long(terms[0]):
+            return None
     elif isinstance(fitted, FoldModel):
         cuts: Any = fitted.estimator
         target = model.per_point_cuts[number][1] if model.per_point_cuts else None
         box = cuts.threshold_box(decision.threshold) if target is None else cuts.box(target)
         terms = list(_faces(recipe, fitted, box, words))
-    elif isinstance(fitted, CategoryModel):
+    elif isinstance(fitted, CategoryModel) and model.kind != "tree":
         boxes = fitted.boxes(decision.threshold)
         if boxes is None:
             return None

@@ -14,7 +14,7 @@ from pidlab.config.load import load_config
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import Results, read_results
 from pidlab.models.registry import Resources
-from pidlab.pipeline.prepare import Prepared, prepare
+from pidlab.pipeline.prepare import Prepared, cluster_of, prepare
 from pidlab.pipeline.run import worker_for, write_run
 from pidlab.progress import Watcher
 from pidlab.runs.manifest import input_differences, read_manifest, refuse_other_folder, verify
@@ -84,11 +84,11 @@ def evaluate_again(
     verify(run, "results.json")
     before, manifest = read_results(run / "results.json"), read_manifest(run)
     loaded = load_config(run / "config.yaml", overrides)
-    with whole_folder(output or run, watcher.note) as folder:
+    with whole_folder(output or run, watcher.note) as folder, cluster_of(resources) as cluster:
         from pidlab.runs.bundle import load_bundle, saved_reweighter
 
         reweighter = saved_reweighter(run, loaded)
-        prepared = prepare(loaded, resources, watcher, trained=True, reweighter=reweighter)
+        prepared = prepare(loaded, resources, watcher, trained=True, reweighter=reweighter, cluster=cluster)
         from pidlab.pipeline.analysis import evaluated
         from pidlab.runs.record import manifest_of
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pidlab.config.load import LoadedConfig
 from pidlab.config.patterns import with_branches
 from pidlab.credentials import without_secrets
+from pidlab.errors import UsageError
 from pidlab.models.registry import Resources, check_models
 from pidlab.preprocess.events import Events, Input, load
 from pidlab.preprocess.parts import preprocess
@@ -16,9 +19,23 @@ from pidlab.progress import Watcher
 from pidlab.sample import Sample
 from pidlab.split import Parts
 
-if TYPE_CHECKING:  # xgboost and scipy, which a wrong configuration does not need
+if TYPE_CHECKING:  # xgboost, scipy and dask, which a wrong configuration does not need
+    from pidlab.apply.cluster import Cluster
     from pidlab.datadriven.reweighting.reweighter import Reweighter
     from pidlab.datadriven.reweighting.step import Reweighted
+
+
+def cluster_of(resources: Resources) -> AbstractContextManager[Cluster | None]:
+    """Connects to the cluster on which the work is to be done; None if it is done in this process.
+
+    Raises:
+        UsageError: the cluster cannot be used, see `pidlab.apply.cluster.used`.
+    """
+    if not resources.dask:
+        return nullcontext()
+    from pidlab.apply.cluster import used
+
+    return used(resources.dask)
 
 
 class Notes(Watcher):
@@ -53,6 +70,7 @@ class Prepared:
         notes: the watcher, with the notes so far.
         reweighted: the weights that make classes alike; None without.
         training: the rows with the weights of training; `events` has those of the evaluation.
+        cluster: keeps the features in the memory of its workers; None if they are here.
     """
 
     events: Events
@@ -60,6 +78,7 @@ class Prepared:
     notes: Notes
     reweighted: Reweighted | None
     training: Sample
+    cluster: Cluster | None = None
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -79,6 +98,7 @@ def prepare(
     *,
     trained: bool = False,
     reweighter: Reweighter | None = None,
+    cluster: Cluster | None = None,
 ) -> Prepared:
     """Load and preprocess the events of a configuration; all of its mistakes are found here.
 
@@ -88,6 +108,7 @@ def prepare(
         watcher: is told of the progress.
         trained: the models are trained already, so that their sections need no check.
         reweighter: that of a finished run, whose models are evaluated again; None to fit one, if one is asked for.
+        cluster: reads the events and keeps their features; None for this process.
 
     Raises:
         PidlabError: the configuration has mistakes, or its inputs cannot be used.
@@ -97,12 +118,19 @@ def prepare(
     recipe = compile_recipe(loaded)
     if not trained:
         check_models(loaded, resources)
+    if cluster is not None and loaded.config.reweight is not None:
+        raise UsageError("--dask does not make classes alike yet: leave out `reweight`, or run without --dask")
     notes.stage("load")
-    events = load(recipe, notes, resources.memory)
+    make_loader = None
+    if cluster is not None:
+        from pidlab.pipeline.distributed.loading import DistributedLoader
+
+        make_loader = partial(DistributedLoader, cluster)
+    events = load(recipe, notes, resources.memory, make_loader)
     notes.stage("preprocess")
     events, parts = preprocess(events.recipe, events, notes)
     if loaded.config.reweight is None:
-        return Prepared(events, parts, notes, None, events.sample)
+        return Prepared(events, parts, notes, None, events.sample, cluster)
     from pidlab.datadriven.reweighting.step import reweight
 
     made = reweight(events.recipe, events.sample, parts, notes, n_jobs=resources.n_jobs, reweighter=reweighter)

@@ -19,7 +19,7 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.points.attained import misses_target
 from pidlab.evaluate.results import ModelResult, Results
 from pidlab.evaluate.verdicts import among_others
-from pidlab.report.headline import best_model, few_events, headline
+from pidlab.report.headline import below_chance, best_model, few_events, headline
 from pidlab.report.tables import (
     MARK,
     as_html,
@@ -33,8 +33,8 @@ from pidlab.report.tables import (
 from pidlab.rootio.results.run import object_names
 from pidlab.rounding import format_compact, format_measured, format_number, format_percent, format_rate, format_share
 
-if TYPE_CHECKING:  # matplotlib, which a report without figures does not need
-    from pidlab.plots.gallery import Picture
+if TYPE_CHECKING:
+    from pidlab.plots.sheets.picture import Picture
 
 MOST_BYTES = 20_000_000
 """A larger results.root is not embedded in the page."""
@@ -105,7 +105,7 @@ def render(
         objects=_by_folder(objects),
         results=results,
         headline=headline(results),
-        few_events=list(few_events(results)),
+        cautions=[*below_chance(results), *few_events(results)],
         best=best_model(results),
         remarks=list(remarks(results)),
         mark=MARK,

@@ -6,10 +6,10 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,14 @@ from pidlab.evaluate.points.flat import flat_from_json, thresholds_at
 from pidlab.evaluate.results import FlatThreshold, ModelResult, json_value
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models.model import Model
-from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models
+from pidlab.preprocess.recipe import LocatedExpression, Recipe, compile_recipe, without_models
 from pidlab.read import absolute
 from pidlab.runs.manifest import from_run, refuse_other_folder, verify
+from pidlab.sample import IntArray
 
 if TYPE_CHECKING:
     from pidlab.datadriven.reweighting.reweighter import Reweighter
+    from pidlab.read import Chunk, Table
 
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -53,6 +55,42 @@ class Decision:
         return np.asarray(score > thresholds_at(self.flat, spectators).astype(np.float32))
 
 
+class Additions(Protocol):
+    """Columns that are computed beside scores and decisions, such as the efficiency of a decision.
+
+    They travel to the processes that score, and two of the same `fingerprint` are equal.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that decides the values."""
+
+    @property
+    def types(self) -> Mapping[str, np.dtype[Any]]:
+        """The columns with a value for each row, in order; NaN or false for rows that are not selected."""
+
+    @property
+    def entry_types(self) -> Mapping[str, np.dtype[Any]]:
+        """The columns with a value for each entry, which exist if rows are candidates."""
+
+    @property
+    def expressions(self) -> Sequence[LocatedExpression]:
+        """What is evaluated on the branches of an input."""
+
+    def check(self, table: Table) -> None:
+        """Checks the expressions against the branches of an input.
+
+        Raises:
+            UsageError: a branch is missing or of another kind.
+        """
+
+    def fill(self, columns: Mapping[str, NDArray[Any]], chunk: Chunk, rows: IntArray) -> None:
+        """Writes the values of the m selected rows, which `chunk` holds, into `columns` (n,) at `rows` (m,)."""
+
+    def by_entry(self, columns: Mapping[str, NDArray[Any]], counts: IntArray) -> Mapping[str, NDArray[Any]]:
+        """Returns the columns of `entry_types`, from those of the rows and the number of rows of each entry."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """Models that can score any file.
@@ -62,6 +100,7 @@ class Bundle:
         fingerprint: a hash of configuration, models and thresholds.
         folder: the absolute path of the run, from which other processes load it; None while the run is being made.
         verified: false if the run is of a version that kept no checksums.
+        additions: what is computed beside scores and decisions; None for nothing.
         reweighter: gives the weights that make classes alike; None if the run has none.
     """
 
@@ -71,6 +110,13 @@ class Bundle:
     fingerprint: str
     folder: Path | None = None
     verified: bool = True
+    additions: Additions | None = None
+
+    def with_additions(self, additions: Additions) -> Bundle:
+        """Returns the bundle with further columns, whose fingerprint is another one."""
+        both = hashlib.blake2b(f"{self.fingerprint} {additions.fingerprint}".encode(), digest_size=16).hexdigest()
+        return replace(self, additions=additions, fingerprint=both)
+
     reweighter: Reweighter | None = None
 
 
@@ -133,7 +179,7 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
             loaded_models[name] = replace(Model.load(directory, name, recipe), notes=_notes(directory / "model.json"))
             _check_decisions(directory / "model.json", loaded_models[name], decisions[name])
         reweighter = saved_reweighter(run, loaded)
-    return Bundle(recipe, loaded_models, decisions, _fingerprint(run), run.resolve(), verified, reweighter)
+    return Bundle(recipe, loaded_models, decisions, _fingerprint(run), run.resolve(), verified, reweighter=reweighter)
 
 
 def saved_reweighter(run: Path, loaded: LoadedConfig) -> Reweighter | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,9 @@ _TINY = 1e-300
 _GUESS_BINS = 100
 # A parameter counts as at its limit if it is closer to it than this share of the allowed interval.
 _AT_LIMIT = 1e-4
+_MAX_CALLS = 8_000
+_SUSPECT = 1e-3
+"""A fit whose goodness has a smaller p-value may be in a local minimum, so that others are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +212,12 @@ def fit(
             f"a fit of {len(problem.free)} parameters needs more candidates than these: "
             f"{problem.n_candidates:.0f} lie between {low:g} and {high:g}"
         )
-    best = _minimised(problem)
+    best = None
+    for minuit in _searches(problem):
+        if best is None or (minuit.valid, -minuit.fval) > (best.valid, -best.fval):
+            best = minuit
+        if best.valid and not _found(problem, best, minos=False).goodness.p < _SUSPECT:
+            break
     return _found(problem, best, minos)
 
 
@@ -321,7 +329,7 @@ class _Problem:
             density = np.zeros(len(mass))
             for n, shape, own in terms:
                 density += n * shape.pdf(mass, own, self.low, self.high)
-            logs = np.log(np.maximum(density, _TINY)).sum()
+            logs = np.log(_positive(density)).sum()
             return float(2 * (sum(n for n, *_ in terms) - logs) + constant)
 
         return cost
@@ -334,9 +342,14 @@ class _Problem:
             expected = np.zeros(len(counts))
             for n, shape, own in self._terms(self.values(free)):
                 expected += n * np.diff(shape.cdf(data.edges, own, self.low, self.high))
-            return _likelihood_ratio(counts, np.maximum(expected / scale, _TINY), filled)
+            return _likelihood_ratio(counts, _positive(expected / scale), filled)
 
         return cost
+
+
+def _positive(density: Array) -> Array:
+    """Returns a tiny number where a density is negative or not defined, which no fit likes."""
+    return np.where(density > _TINY, density, _TINY)
 
 
 def _effective(data: Binned) -> tuple[Array, Array]:
@@ -384,33 +397,34 @@ def _check_shared(shared: Mapping[str, str], parameters: Mapping[str, Parameter]
             raise UsageError(f"{name}: {source} is itself shared; name the parameter that has a value of its own")
 
 
-def _minimised(problem: _Problem) -> Any:
-    """Returns Minuit at the best minimum: from the guess, and if that fails, from wider and narrower peaks."""
+def _searches(problem: _Problem) -> Iterator[Any]:
+    """Yields Minuit where it ended from the guess, then from narrower and wider peaks.
+
+    True second derivatives often show that a search stopped too early; it then goes on from there.
+    """
     try:
         from iminuit import Minuit
     except ImportError as error:
         raise UsageError("fits of a mass need iminuit and numba-stats; pip install 'pidlab[fits]'") from error
-    cost, best = problem.cost(), None
+    cost = problem.cost()
     for scale in (1.0, 0.5, 2.0, 4.0):
         start = [_scaled(problem.all[name], scale) for name in problem.free]
         minuit = Minuit(cost, np.array(start), name=problem.free)
         minuit.errordef = Minuit.LEAST_SQUARES  # the cost is twice the negative logarithm
         minuit.strategy = 1
+        minuit.print_level = -1  # what Minuit says of its steps is no message to the user
         minuit.tol = 0.01  # a tenth of the default: yields then lie within 1e-3 of their error from the minimum
         for name in problem.free:
             parameter = problem.all[name]
             minuit.limits[name] = (parameter.low, parameter.high)
             minuit.errors[name] = _step(parameter)
-        minuit.migrad(ncall=20_000)
+        minuit.migrad(ncall=_MAX_CALLS)
         if not minuit.valid:
-            minuit.simplex(ncall=5_000).migrad(ncall=20_000)
-        if best is None or (minuit.valid, -minuit.fval) > (best.valid, -best.fval):
-            best = minuit
-        if best.valid:
-            break
-    assert best is not None
-    best.hesse()
-    return best
+            minuit.simplex(ncall=_MAX_CALLS).migrad(ncall=_MAX_CALLS)
+        minuit.hesse()
+        if not minuit.valid or not minuit.accurate:
+            minuit.migrad(ncall=_MAX_CALLS).hesse()
+        yield minuit
 
 
 def _scaled(parameter: Parameter, scale: float) -> float:
@@ -487,8 +501,12 @@ def _problems(found: Fit, minuit: Any) -> list[str]:
     for name in found.free:
         parameter = found.parameters[name]
         width = parameter.limits[1] - parameter.limits[0]
+        if name.endswith(f".{YIELD}"):
+            if parameter.value < _AT_LIMIT * width:
+                said.append(f"there is no {name.removesuffix(f'.{YIELD}')} in the data: its yield ended at 0")
+            continue
         for limit, side in zip(parameter.limits, ("lower", "upper"), strict=True):
-            if abs(parameter.value - limit) < _AT_LIMIT * width and not (name.endswith(YIELD) and parameter.value > 1):
+            if abs(parameter.value - limit) < _AT_LIMIT * width:
                 said.append(f"{name} ended at its {side} limit {limit:g}; fix it, or give it other limits")
     correlation = found.correlation
     for i, j in itertools.combinations(range(len(found.free)), 2):

@@ -8,7 +8,8 @@ such samples, but two windows of the mass come near:
 - In the sidebands nearly all candidates are background, so that tau is 0 if the background factorises.
 - In a window around the peak both are mixed. For pairs of a signal and a background candidate the sign of the
   difference of masses is as often positive as negative if the window's ends are chosen so, by the fitted densities;
-  then tau is 0 if both factorise, whatever distributions the feature has in them.
+  then tau is 0 if both factorise, whatever distributions the feature has in them. Its error there is that of a sample
+  of one component; in toys with features that differ strongly, tau varies by a tenth more.
 """
 
 from __future__ import annotations
