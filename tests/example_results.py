@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from pidlab.evaluate.results import (
     Overtraining,
     PairedPoint,
     Results,
+    ReweightedGroup,
+    Reweighting,
     RobustnessPoint,
     RobustnessResult,
     Roc,
@@ -38,6 +41,26 @@ def measured(value: float, n: float, low_arm: float = 1.0, high_arm: float = 1.2
 def inverse(fraction: Measured) -> Measured:
     value, low, high, n = fraction
     return Measured(1 / value if value else np.inf, 1 / high, 1 / low if low > 0 else np.inf, n)
+
+
+def reweighted(results: Results) -> Results:
+    """The results with weights that made the last class like the signal in one variable."""
+    rng = np.random.default_rng(9)
+    edges = np.linspace(0.0, 8.0, 21)
+    target, own = rng.exponential(1.0, 800), rng.exponential(2.0, 800)
+    ratio = 2 * np.exp(-own / 2)
+    sums, squares = np.histogram(own, edges, weights=ratio)[0], np.histogram(own, edges, weights=ratio**2)[0]
+    inside = (own >= edges[0]) & (own <= edges[-1])
+    w, x = ratio[inside], own[inside]
+    moments = (float(w.sum()), float((w**2).sum()), float((w * x).sum()), float((w * x**2).sum()))
+    after = Histogram(edges, np.pad(sums, 1), np.pad(squares, 1), len(own), moments)
+    variables = {"p": {"target": histogram(target, edges), "before": histogram(own, edges), "after": after}}
+    area = Measured(0.5, 0.48, 0.52, 700.0)
+    group = ReweightedGroup(
+        results.classes[-1], results.classes[-1:], 800, 800.0, 500.0, 2.0, 0.0, 0.0, 0, area, area, variables,
+        histogram(ratio, np.linspace(0, 2, 11)),
+    )  # fmt: skip
+    return replace(results, reweighting=Reweighting(("p",), results.signal, "classifier", "both", (group,)))
 
 
 def histogram(values: Array, edges: Array, weight: float = 1.0) -> Histogram:

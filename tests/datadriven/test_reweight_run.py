@@ -112,6 +112,7 @@ def test_what_the_weights_do_is_measured_and_said(by_class: Path) -> None:
     numbers = json.loads((by_class / "metrics.json").read_text())["reweighting"]["groups"][0]
     assert numbers["auc_after"]["value"] == group.auc_after.value
     assert "Weights make classes alike in p, theta + 0" in (by_class / "report.html").read_text()
+    assert len(pidlab.load(by_class).result.plot.weights("pion").axes) == 3  # two variables and the weights
     with uproot.open(by_class / "results.root") as file:
         assert file["reweighting/pion/p_after"].values().sum() > 0
 

@@ -23,7 +23,7 @@ from test_flat import ONE, measured
 from test_quality_output import results_of
 
 from band_values import band_values
-from example_results import example
+from example_results import example, reweighted
 from explored_sample import explored
 from pidlab.config.schema import Flat
 from pidlab.evaluate.polygons import polygon_results
@@ -53,10 +53,11 @@ def with_a_polygon(results: Results) -> Results:
 
 
 def samples() -> list[Results]:
-    """Results of three classes, what only measured models have, of four classes, of bands and polygons, and of flat
-    points."""
+    """Results of three classes with weights, what only measured models have, of four classes, of bands and polygons,
+    and of flat points."""
     return [
-        explored(example(("electron", "pion", "kaon"))), results_of(2), results_of(4), with_a_polygon(banded((1, 2))),
+        reweighted(explored(example(("electron", "pion", "kaon")))), results_of(2), results_of(4),
+        with_a_polygon(banded((1, 2))),
         flat_points("flat", ONE),
         flat_points("flat2", [Flat(x="P.p", bins=6, y="angle", y_bins=4)]),
     ]  # fmt: skip

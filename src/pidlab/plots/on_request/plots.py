@@ -265,6 +265,15 @@ class Plots:
         """
         return self._kind("polygon", options, name=name, x=x, y=y)
 
+    def weights(self, group: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the variables in which classes were made alike, before and after, and the weights.
+
+        Args:
+            group: the class, or "all" if all classes share their weights; may be left out if there is one only.
+            options: those of every figure.
+        """
+        return self._kind("weights", options, group=group)
+
     def correlation(self, particle: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw the correlation of the features in one class; left out: the signal."""
         return self._kind("correlation", options, particle=particle or self._results.signal)
