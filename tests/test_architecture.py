@@ -28,6 +28,7 @@ ROWS: list[set[str]] = [
     {"evaluate"},
     {"plots", "preprocess", "rootio"},
     {"models", "report", "simulate"},
+    {"datadriven.reweighting"},
     {"runs"},
     {"apply"},
     {"export"},
@@ -53,6 +54,7 @@ DOORS = {
     "onnxmltools": {"models.external.sklearn"},
     "onnxruntime": {"export.onnx", "models.external"},
     "optuna": {"tune"},
+    "oxihipo": {"read.hipo", "simulate"},
     "pandas": {"models.external.sklearn", "models.missing", "pipeline"},
     "pyarrow": {"read"},
     "rich": {"cli"},
@@ -62,7 +64,7 @@ DOORS = {
     "sweights": {"datadriven"},
     "torch": {"models.mlp"},
     "uproot": {"read", "rootio", "simulate"},
-    "xgboost": {"models.bdt", "export.xgboost_json"},
+    "xgboost": {"models.bdt", "export.xgboost_json", "datadriven.reweighting"},
 }
 N_ENTRIES = 30
 N_MODULES = 20
@@ -96,7 +98,10 @@ def own_imports(path: Path, known: Mapping[str, Path]) -> set[str]:
 
 
 def room(module: str) -> str:
-    return module if any(module in names for names in ROWS) else module.partition(".")[0]
+    """The longest beginning of a module's name that stands in a row: a module, a folder, or the room of both."""
+    parts = module.split(".")
+    beginnings = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    return next((name for name in beginnings if any(name in names for names in ROWS)), parts[0])
 
 
 def row(module: str) -> int:

@@ -200,7 +200,8 @@ def friend_tree(
     try:
         if counter is None:
             return file.tree(name, types | dict(keys))
-        return file.tree(name, keys, jagged=types, counter=counter)
+        by_entry = bundle.additions.entry_types if bundle.additions is not None else {}
+        return file.tree(name, dict(keys) | dict(by_entry), jagged=types, counter=counter)
     except OutputError as error:
         if isinstance(error.__cause__, OSError):
             raise

@@ -1,4 +1,4 @@
-"""Commands that learn from data without labels: sweights."""
+"""Commands that learn from data without labels: sweights, fractions."""
 
 from __future__ import annotations
 
@@ -130,4 +130,36 @@ def _settings(fit_file: Path | None, said: dict[str, Any]) -> FitSettings:
     )
 
 
-COMMANDS = (sweights,)
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--in", "within", default="", metavar='"X: [EDGES]"', help='Bins, such as "p: [1, 2, 3]", or "p: 5".')
+@click.option("--model", "models", multiple=True, help="Only this model; may be repeated.")
+@click.option("--cut", default="", help="Only candidates that pass it, besides the selection of RUN.")
+@click.option("--weight", default="", help="The weight of each candidate, such as an sWeight.")
+@click.option(
+    "--bins", "n_bins", type=click.IntRange(min=2, max=1000), help="Of the score; left out: by the templates."
+)
+@click.option("--tree", help="The tree, where a file holds several.")
+@click.option("-o", "--output", type=PATH, required=True, help="The folder for results and figures.")
+@click.option("-q", "--quiet", is_flag=True, help="Only the result and notes.")
+def fractions(run: Path, files: Sequence[str], output: Path, quiet: bool, **asked: Any) -> None:
+    """Measure how many candidates of each class FILES hold, by the scores of the models of RUN.
+
+    The scores of data are fitted with those of each class among the test events of RUN, in bins of a spectator or of
+    any expression; the inverted matrix of decisions stands beside the fit. Intervals hold the statistics of the
+    templates. fractions.json, fractions.root and a figure of each fit are left in the folder.
+    """
+    with (
+        stoppable(f"nothing was written to {output}"),
+        terminal(quiet) as (console, watcher),
+    ):
+        from pidlab.cli.terminal.fractions import fractions_table
+        from pidlab.datadriven.fractions.analysis import Request, measure_fractions
+
+        found = measure_fractions(Request(run, files, output, **asked), watcher)
+        console.print(fractions_table(found))
+        say(console, f"wrote {output / 'fractions.json'}")
+
+
+COMMANDS = (sweights, fractions)

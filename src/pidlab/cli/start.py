@@ -11,10 +11,13 @@ from pidlab.cli.options import PATH, terminal
 from pidlab.cli.printable import echo
 from pidlab.errors import DataError, OutputError, UsageError, nearest
 
+# the list in `simulate` takes long to import
+_SAMPLES = ("shms", "workshop", "nano", "tracks", "clas12", "probes", "simulated_probes")
+
 
 @click.command()
-@click.argument("sample", type=click.Choice(["shms", "workshop", "nano", "tracks"]), default="shms")
-@click.option("-o", "--output", type=PATH, required=True, help="The ROOT file to write.")
+@click.argument("sample", type=click.Choice(_SAMPLES), default="shms")
+@click.option("-o", "--output", type=PATH, required=True, help="The ROOT file (HIPO for clas12) to write.")
 @click.option("--events", type=click.IntRange(min=1), help="Number of events; left out: what suits the sample.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same events.")
 def simulate(sample: str, output: Path, events: int | None, seed: int) -> None:
@@ -83,7 +86,7 @@ def init(files: Sequence[str], output: Path, force: bool) -> None:
     """
     from pidlab.atomic import write_text
     from pidlab.config.starter import ClassFile, class_names, starter_configuration, starter_of_classes
-    from pidlab.read import Table, find_one
+    from pidlab.read import Table, find_one, usual_collection
     from pidlab.read.inspection import inspect as inspect_table
 
     if output.exists() and not force:
@@ -94,7 +97,7 @@ def init(files: Sequence[str], output: Path, force: bool) -> None:
     paths = [s.path if "://" in s.path else str(Path(s.path).resolve()) for s in sources]
     found = []
     for source, path, name in zip(sources, paths, class_names(paths), strict=True):
-        with Table(source) as table:
+        with Table(source, usual_collection(source)) as table:
             found.append(ClassFile(path, source.tree, name, inspect_table(table)))
     if len(found) == 1:
         text = starter_configuration(paths[0], sources[0].tree, found[0].summary, sources[0].columns)

@@ -41,6 +41,20 @@ def _is_label(text: str) -> str:
 Label = Annotated[str, Field(max_length=200), AfterValidator(_is_label)]
 
 
+_BEST = re.compile(r"\s*(max|min)\s*\((.+)\)\s*", re.DOTALL)
+
+
+def _is_best(text: str) -> str:
+    """Checks a text such as `max(energy)`.
+
+    Raises:
+        ValueError: it is of another form.
+    """
+    if not _BEST.fullmatch(text):
+        raise ValueError(f"must be max(expression) or min(expression), not {text!r}")
+    return text
+
+
 class Section(BaseModel):
     """A section of the configuration. Unknown keys are mistakes, and text is not converted to numbers."""
 
@@ -63,11 +77,22 @@ class Data(Section):
     per: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="one row for each candidate of this jagged collection"
     )
+    best: Annotated[Expression, AfterValidator(_is_best)] | None = Field(
+        None,
+        description="of the candidates of an event that pass the selection, only the one with the largest or smallest "
+        "value stays: max(expression) or min(expression)",
+    )
     event_id: list[str] = Field(default_factory=list, description="integer branches that identify an event")
     weight: Expression = Field("1", description="weight of each row, of any sign; used in training and in every result")
     aliases: dict[Name, Expression] = Field(
         default_factory=dict, description="short names that all expressions may use"
     )
+
+    @property
+    def best_by(self) -> tuple[str, str] | None:
+        """`max` or `min`, and the expression by which the best candidate of an event is found; None if all stay."""
+        match = _BEST.fullmatch(self.best) if self.best is not None else None
+        return (match[1], match[2]) if match else None
 
 
 Point = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)]
@@ -686,6 +711,47 @@ class Style(Section):
     )
 
 
+class ReweightTarget(Section):
+    """Files whose rows are what the classes are made alike to. The selection holds for them too."""
+
+    files: str | list[str] = Field(description="files of the target, relative to this file")
+    tree: str | None = Field(None, description="tree in these files; left out: that of data")
+    friends: list[str] = Field(
+        default_factory=list, description="trees beside them, such as that with the sWeights; as in data"
+    )
+    cut: Expression = Field("1", description="true for the rows to take, besides the selection")
+    weight: Expression = Field("1", description="their weight, of any sign, such as an sWeight")
+
+
+class Reweight(Section):
+    """Weights that make the classes alike in some variables, so that no model can learn from these.
+
+    `to` is a class, or files of their own; then all classes together are made like these. The weights multiply those
+    of the data.
+    """
+
+    match: Annotated[list[Expression], Field(min_length=1, max_length=20)] = Field(
+        description="the variables to make alike: spectators or any expressions"
+    )
+    to: str | ReweightTarget = Field(description="a class, which keeps its weights, or {files: data.root, weight: sw}")
+    classes: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="the classes to reweight; left out: all others"
+    )
+    method: Literal["classifier", "bins"] = Field(
+        "classifier", description="classifier: by boosted trees, also for many variables; bins: by a histogram"
+    )
+    bins: dict[Expression, Edges | Bins] | Bins = Field(
+        20, description="for bins: of each variable its edges, or how many of equal population; or one number for all"
+    )
+    folds: Annotated[int, Field(ge=2, le=100)] = Field(
+        5, description="each training event is weighted by a fit that did not see it; with `folds` at the top, those"
+    )
+    # A field cannot be called as Python's keyword is, so its name in the configuration is an alias.
+    used_for: Literal["training", "evaluation", "both"] = Field(
+        "both", alias="for", description="training: of the models; evaluation: of all numbers, thresholds too; or both"
+    )
+
+
 class Config(Section):
     """A whole configuration."""
 
@@ -705,6 +771,9 @@ class Config(Section):
     )
     spectators: list[Expression] = Field(
         default_factory=list, description="expressions that are kept with each candidate and never trained on"
+    )
+    reweight: Reweight | None = Field(
+        None, description="weights that make the classes alike in some variables; left out: none"
     )
     split: Split = Field(default_factory=Split, description="training, validation and test samples")
     folds: Annotated[int, Field(ge=2, le=100)] | None = Field(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pidlab.expressions.literals import branch_expression, can_be_named, yaml_comment, yaml_string
 from pidlab.expressions.operations import CONSTANTS
+from pidlab.read.candidates import prefix_of
 from pidlab.read.inspection import BranchSummary, TableSummary, shortest
 from pidlab.read.source import stem_of
 
@@ -66,9 +67,11 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
     event_id, weight = _event_id(usable), _weight(usable)
     collections = _collections(summary.branches)
     counters = {f"n{name}" for name in collections}
-    label = _label([b for b in summary.branches if (b in usable or b.words) and b.name not in counters], event_id)
+    rows = [b for b in summary.branches if not summary.per or b.name.startswith(f"{summary.per}.")]
+    label = _label([b for b in rows if (b in usable or b.words) and b.name not in counters], event_id)
     taken = {*event_id, weight, label.name if label else None}
     reasons = {b.name: why for b in summary.branches if b.name not in taken and (why := _why_left_out(b))}
+    reasons = _by_bank(reasons, usable, taken, summary.per)
     features = [b for b in usable if b.name not in taken and b.name not in reasons]
     lines = [
         f"# Written for {yaml_comment(f'{Path(file).name}, tree {tree}')}: {summary.n_entries:,} entries.",
@@ -79,6 +82,7 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
         *([f"  columns: {_yaml_list(columns)}      # invented: the file names none"] if columns else ()),
         *_data_lines(event_id, weight),
         *(f"  # per: {name}      # one row a candidate; then {name}_… are plain numbers" for name in collections),
+        *_per_lines(summary),
         "",
         *_class_lines(label),
         *_rest(features, reasons),
@@ -93,6 +97,7 @@ def starter_of_classes(classes: Sequence[ClassFile], columns: Sequence[str] = ()
     event_id, weight = _event_id(usable), _weight(usable)
     taken = {*event_id, weight}
     reasons |= {b.name: why for b in branches if b.name not in {*taken, *reasons} and (why := _why_left_out(b))}
+    reasons = _by_bank(reasons, usable, taken, classes[0].summary.per)
     features = [b for b in usable if b.name not in taken and b.name not in reasons]
     trees = {each.tree for each in classes}
     shared = f"  tree: {yaml_string(classes[0].tree)}" if len(trees) == 1 else None
@@ -104,6 +109,7 @@ def starter_of_classes(classes: Sequence[ClassFile], columns: Sequence[str] = ()
         *([shared] if shared else ()),
         *([f"  columns: {_yaml_list(columns)}      # invented: the files name none"] if columns else ()),
         *_data_lines(event_id, weight),
+        *_per_lines(classes[0].summary),
         "",
         "classes:                          # a file each",
         *(
@@ -245,6 +251,34 @@ def _collections(branches: Sequence[BranchSummary]) -> list[str]:
     return [prefix for prefix in prefixes if f"n{prefix}" in names and _PLAIN_NAME.fullmatch(prefix)]
 
 
+def _per_lines(summary: TableSummary) -> list[str]:
+    """Returns the lines of data.per for a table whose rows are candidates, with an example of each join by `pindex`."""
+    if not summary.per:
+        return []
+    examples = []
+    for bank in dict.fromkeys(prefix_of(b.name) for b in summary.branches):
+        columns = {b.name.removeprefix(f"{bank}.") for b in summary.branches if prefix_of(b.name) == bank}
+        what = next((name for name in ("energy", "nphe") if name in columns), "")
+        if what and "pindex" in columns:
+            alias = re.sub(r"[^a-z0-9]+", "_", f"{bank.rpartition('::')[2]}_{what}".lower())
+            examples.append(f'  #   {alias}: "Sum$({bank}.{what}[{bank}.pindex == Iteration$])"')
+    lines = ["  # aliases:                      # rows of other banks that point at the particle"] if examples else []
+    return [f"  per: {summary.per}            # one row a particle", *lines, *examples]
+
+
+def _by_bank(
+    reasons: Mapping[str, str], usable: Sequence[BranchSummary], taken: Collection[str | None], per: str
+) -> dict[str, str]:
+    """Returns the reasons why branches are left out; if the rows are those of a bank, one for each other bank."""
+    if not per:
+        return dict(reasons)
+    found = {name: why for name, why in reasons.items() if prefix_of(name) == per}
+    others = dict.fromkeys(prefix_of(name) for name in reasons)
+    found |= {f"{bank}.*": "rows of another bank: choose those of the particle, x[condition]" for bank in others}
+    found |= {b.name: "one value for the whole event" for b in usable if prefix_of(b.name) != per}
+    return {name: why for name, why in found.items() if name not in taken and name != f"{per}.*"}
+
+
 def _named(branches: Sequence[BranchSummary], names: Sequence[str]) -> list[BranchSummary]:
     """Returns the branches whose last dotted part is one of `names`, in the order of the names."""
     last = {b.name.rsplit(".", 1)[-1].lower(): b for b in reversed(branches)}
@@ -286,7 +320,7 @@ def _class_lines(label: BranchSummary | None) -> list[str]:
         values = label.labels[::-1]
     shown = ", ".join(map(str, values))
     lines = [f"classes:                          # {yaml_comment(f'{label.name} has the values {shown}')}"]
-    stem = re.sub(r"[^A-Za-z0-9_]", "_", label.name)
+    stem = re.sub(r"[^A-Za-z0-9_]", "_", label.name.rpartition(".")[2] if "::" in label.name else label.name)
     for i, value in enumerate(values):
         name = re.sub(r"[^A-Za-z0-9_]", "_", f"{stem}_{value}".replace("-", "minus_"))[:90]
         name = f"class_{name}" if name[0].isdigit() else name

@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any
 from pidlab.config.columns import columns, stated_features
 from pidlab.config.names import KeyPath
 from pidlab.config.polygons import polygon_texts, polygons_of
-from pidlab.config.schema import CategoryBins, ClassTable, Config, ExpressionModel, ScoreModel, TrainedModel
+from pidlab.config.schema import (
+    CategoryBins,
+    ClassTable,
+    Config,
+    ExpressionModel,
+    ReweightTarget,
+    ScoreModel,
+    TrainedModel,
+)
 from pidlab.config.usable import quoted_number
 from pidlab.errors import DataError, ExpressionError, PidlabError, nearest
 from pidlab.expressions import Expression, Kind, Number, check, parse
+from pidlab.expressions.check import refuse_iteration
 from pidlab.expressions.tree import Branch, Constant, Entry
 
 if TYPE_CHECKING:  # reading takes a third of a second to load, which a right configuration does not need here
@@ -29,8 +38,10 @@ def class_table(spec: str | ClassTable) -> ClassTable:
 
 
 def spectator_keys(config: Config) -> dict[str, KeyPath]:
-    """Returns the spectators and the axes of maps and of flat working points, each with its first key path."""
+    """Returns the spectators, with what is made alike and the axes of maps and flat points, each with its key path."""
     keys: dict[str, KeyPath] = {name: ("spectators", i) for i, name in enumerate(config.spectators)}
+    for i, name in enumerate(config.reweight.match if config.reweight is not None else ()):
+        keys.setdefault(name, ("reweight", "match", i))
     for section, maps in (("maps", config.evaluate.maps), ("flat", config.evaluate.flat)):
         for i, each in enumerate(maps):
             keys.setdefault(each.x, ("evaluate", section, i, "x"))
@@ -43,6 +54,8 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Yields the key path and text of each expression of a configuration, in its order."""
     yield from ((("data", "aliases", name), text) for name, text in config.data.aliases.items())
     yield from polygon_texts(config)
+    if config.data.best_by is not None:
+        yield ("data", "best"), config.data.best_by[1]
     yield ("data", "weight"), config.data.weight
     for name, spec in config.classes.items():
         table = class_table(spec)
@@ -52,6 +65,9 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
     yield from ((("selection", name), text) for name, text in config.selection.items())
     yield from ((column.key, column.feature.expression) for column in stated_features(config))
     yield from ((key, name) for name, key in spectator_keys(config).items())
+    if config.reweight is not None and isinstance(config.reweight.to, ReweightTarget):
+        yield ("reweight", "to", "cut"), config.reweight.to.cut
+        yield ("reweight", "to", "weight"), config.reweight.to.weight
     if isinstance(config.split.test, str):
         yield ("split", "test"), config.split.test
     for name, model in config.models.items():
@@ -66,14 +82,14 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield from ((("models", name, "by", category), text) for category, text in model.categories.items())
 
 
-_WILD = re.compile(r"[\w.$/*?]*[*?][\w.$/*?]*")
+_WILD = re.compile(r"(?:[\w.$/]|::)*[*?](?:[\w.$/*?]|::)*")
 
 
 def is_pattern(text: str) -> bool:
     """True for a feature that means all branches that match, such as `P.cal.*`.
 
-    That is a text of characters of names, `*` and `?` that is no expression: `P.cal.*`, `*_pt` and `x?` are patterns,
-    `a*b` is a product, and so is everything with a space or a bracket.
+    That is a text of characters of names, `*` and `?` that is no expression: `P.cal.*`, `*_pt`, `REC::Particle.p?` and
+    `x?` are patterns, `a*b` is a product, and so is everything with a space or a bracket.
     """
     if not _WILD.fullmatch(text):
         return False
@@ -177,6 +193,8 @@ def check_branches(expression: Expression, kinds: Mapping[str, Kind], table: Tab
             message = f"{step.word!r} is a constant, and the table has a branch of this name"
             hint = f"Write it in backquotes, `{step.word}`, for the branch, or {spelled} for the constant."
             raise ExpressionError(message, expression.text, step.position, step.length, hint)
+        if isinstance(step, Entry):
+            refuse_iteration(expression, step, table.collection is not None)
     for name in sorted(expression.branches):
         if name in table and name not in kinds:
             raise DataError(f"the branch {name!r} {table.reason(name)}; expressions take numbers and text")
@@ -200,7 +218,7 @@ def check_branches(expression: Expression, kinds: Mapping[str, Kind], table: Tab
 
 def branch_mistakes(table: Table, expressions: Stated, event_id: Collection[str] = ()) -> Iterator[tuple[KeyPath, str]]:
     """Yields what does not fit the branches of a table: each expression by its key, and branches of `event_id`."""
-    kinds = table.kinds({name for each in expressions.values() for name in each.branches})
+    kinds = table.kinds({name for each in expressions.values() for name in each.reads})
     for i, name in enumerate(event_id):
         if name not in table:
             yield ("data", "event_id", i), f"no branch {name!r}; {nearest(name, table.names)}\n    in {table.source}"
@@ -257,6 +275,7 @@ def mistakes_of_branches(config: Config, folder: Path, expressions: Stated) -> l
     try:
         for source, names in first_inputs(config, folder).items():
             others: list[KeyPath] = [("classes", name) for name in config.classes if name not in names]
+            others.append(("reweight", "to"))  # which files of their own have
             asked = {key: e for key, e in expressions.items() if key[:2] not in others and not _stands_for_another(key)}
             with Table(source, config.data.per) as table:
                 for mistake in branch_mistakes(table, asked, config.data.event_id):

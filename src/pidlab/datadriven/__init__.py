@@ -1,1 +1,1 @@
-"""Data-driven: what data tell without labels, such as fits of a mass, sWeights and efficiencies."""
+"""What is measured in data, where there are no labels: weights, efficiencies, yields."""

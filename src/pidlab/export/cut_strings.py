@@ -23,7 +23,7 @@ from pidlab.config.polygons import polygons_of
 from pidlab.errors import ModelError, UsageError
 from pidlab.export.band_text import Operand, band_condition
 from pidlab.export.parity import Exported, ParityEvents
-from pidlab.expressions import Polygon, parse, selects
+from pidlab.expressions import ITERATION, Polygon, parse, selects
 from pidlab.expressions.aliases import with_aliases
 from pidlab.expressions.grammar import CUTG
 from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
@@ -74,7 +74,23 @@ def cut_strings(
         if text is not None and _is_too_long(text):
             text = _cut_string(bundle, name, number, decision, _Words(bundle, f"pid_{name}", named, single))
         if text is not None and len(text) <= MAX_LENGTH:
+            _refuse_choice(name, text)
             yield decision.name, text
+
+
+def _refuse_choice(name: str, text: str) -> None:
+    """Checks that ROOT would read a cut string as pidlab does.
+
+    Raises:
+        UsageError: it holds brackets that choose elements, or the number of a candidate.
+    """
+    expression = parse(text, {}, {}) if "[" in text or ITERATION in text else None
+    if expression is not None and (expression.chooses or expression.counts_candidates):
+        what = "brackets that choose elements of a list" if expression.chooses else f"{ITERATION!r}"
+        raise UsageError(
+            f"models.{name}: its cut string would hold {what}, which TTree::Draw reads in another way; nothing was "
+            "exported. The decision is in the friend trees: pidlab apply"
+        )
 
 
 _MOST_STEPS = 800

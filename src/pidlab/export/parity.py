@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.preprocess.events import check_table
 from pidlab.preprocess.features import expression_columns, feature_matrix, missing_values, values_of
 from pidlab.preprocess.recipe import LocatedExpression
-from pidlab.preprocess.selection import selected
+from pidlab.preprocess.selection import passes_cuts
 from pidlab.read import STEP, Chunk, Source, Table
 from pidlab.runs.bundle import Bundle
 
@@ -37,12 +37,13 @@ class ParityEvents:
     Attributes:
         branches: name to the (n,) or (n, m) numpy array or awkward lists of every branch that scoring reads.
         x: (n, d) features as pidlab computes them, NaN where missing.
-        selected: (n,) True if the row passes the selection.
+        selected: (n,) True if the row passes the cuts of the selection.
         scores: model to its (n, k) scores of all rows, followed by the decisions of cuts without a score.
         outputs: model to its (n, m) further numbers of all rows.
         passed: model and working point to (n,) decisions, False for rows that are not selected.
         spectators: name to the (n,) values of each spectator that a flat working point follows.
         members: the branches with one value for each candidate, if a row is a candidate.
+        weights: branch to the (n,) weights that make classes alike; NaN for rows that are not selected.
     """
 
     branches: Mapping[str, Any]
@@ -53,6 +54,7 @@ class ParityEvents:
     passed: Mapping[str, Mapping[str, NDArray[np.bool_]]]
     spectators: Mapping[str, NDArray[np.float64]]
     members: frozenset[str] = frozenset()
+    weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.selected)
@@ -95,8 +97,9 @@ def parity_events(bundle: Bundle, n: int = 20_000, sources: Sequence[Source] | N
 
 
 def flat_spectators(bundle: Bundle) -> dict[str, LocatedExpression]:
-    """Returns the expressions of the spectators that flat working points follow."""
+    """Returns the expressions of the spectators that flat working points follow, and of those that were made alike."""
     names = {n for decisions in bundle.decisions.values() for d in decisions if d.flat for n in d.flat.names}
+    names |= set(bundle.reweighter.match if bundle.reweighter is not None else ())
     return {name: located for name, located in bundle.recipe.spectators if name in names}
 
 
@@ -136,27 +139,29 @@ def _sources(bundle: Bundle) -> list[Source]:
 def _read(bundle: Bundle, sources: Sequence[Source], n: int) -> tuple[Columns, frozenset[str]]:
     """Returns about `n` rows of the branches that are scored, and the branches with one value for each candidate."""
     scored = [*bundle.recipe.expressions(), *flat_spectators(bundle).values()]
-    names = sorted({name for located in scored for name in located.expression.branches})
+    expressions = [located.expression for located in scored]
+    reads = {name for each in expressions for name in each.reads}
     pieces: list[Columns] = []
     members: frozenset[str] = frozenset()
     for source in sources:
         with Table(source, bundle.recipe.per) as table:
             check_table(bundle.recipe, table)
-            members = table.collection.members & set(names) if table.collection else frozenset()
-            pieces += _pieces(table, names, -(-n // len(sources)))
+            members = table.collection.members & reads if table.collection else frozenset()
+            pieces += _pieces(table, reads, -(-n // len(sources)))
     if not pieces:
         raise DataError("the inputs hold no rows to check an export on; name others with --events FILE")
-    columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in names}
-    return columns | ({} if names else {"Entry$": np.arange(n)}), members
+    columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in sorted(pieces[0])}
+    return columns or {"Entry$": np.arange(n)}, members
 
 
-def _pieces(table: Table, names: Sequence[str], share: int) -> Iterator[Columns]:
+def _pieces(table: Table, reads: set[str], share: int) -> Iterator[Columns]:
     """Yields evenly spaced rows of the first chunks of a table, `share` in all."""
     n_chunks = min(_CHUNKS_READ, max(1, -(-table.n_entries // STEP)))
-    for _, chunk in zip(range(n_chunks), table.chunks(names), strict=False):
+    for _, chunk in zip(range(n_chunks), table.chunks(reads), strict=False):
         wanted = min(-(-share // n_chunks), chunk.n_rows)
         if wanted:
             rows = np.linspace(0, chunk.n_rows - 1, wanted).astype(np.int64)
+            names = (reads & chunk.arrays.keys()) - {"Entry$", "LocalEntry$"}
             yield {name: chunk.arrays[name][rows] for name in names}
 
 
@@ -165,7 +170,7 @@ def _computed(bundle: Bundle, branches: Columns, members: frozenset[str]) -> Par
     recipe, n = bundle.recipe, len(next(iter(branches.values())))
     arrays = {"Entry$": np.arange(n), "LocalEntry$": np.arange(n)} | branches
     chunk = Chunk(arrays, 0, n, arrays)
-    x, expressions, kept = feature_matrix(recipe, chunk), expression_columns(recipe, chunk), selected(recipe, chunk)
+    x, expressions, kept = feature_matrix(recipe, chunk), expression_columns(recipe, chunk), passes_cuts(recipe, chunk)
     spectators = {name: values_of(located, chunk) for name, located in flat_spectators(bundle).items()}
     with np.errstate(over="ignore", invalid="ignore"):  # some special values are very large
         scores = {name: model.scores_of(x, expressions) for name, model in bundle.models.items()}
@@ -177,7 +182,13 @@ def _computed(bundle: Bundle, branches: Columns, members: frozenset[str]) -> Par
         }
         for name, model in bundle.models.items()
     }
-    return ParityEvents(branches, x, kept, scores, outputs, passed, spectators, members)
+    weights: dict[str, NDArray[np.float32]] = {}
+    if bundle.reweighter is not None:
+        z = np.column_stack([spectators[name] for name in bundle.reweighter.match])
+        for branch, group in bundle.reweighter.branches.items():
+            found = bundle.reweighter.weights(group, z).astype(np.float32)
+            weights[branch] = np.where(kept, found, np.float32(np.nan))
+    return ParityEvents(branches, x, kept, scores, outputs, passed, spectators, members, weights)
 
 
 def _near_thresholds(bundle: Bundle, events: ParityEvents) -> Iterator[NDArray[np.int64]]:

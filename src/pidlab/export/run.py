@@ -68,6 +68,8 @@ def export(
         ) as temporary:
             exported = write(bundle, list(models) or list(bundle.models), Path(temporary), events, run)
             output.mkdir(exist_ok=True)
+            if bundle.recipe.best is not None and format in _WITH_SELECTION:
+                exported = [_with_note(each, _BEST.format(bundle.recipe.best)) for each in exported]
             moved = [replace(each, path=each.path.replace(output / each.path.name)) for each in exported]
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
@@ -103,5 +105,14 @@ def _noted(run: Path, fingerprint: str, exported: list[Exported]) -> list[Export
     except OutputError as error:
         why = str(error.__cause__.strerror) if isinstance(error.__cause__, OSError) else str(error)
         note = f"not noted in {path} ({why})"
-        return [replace(each, note="; ".join(filter(None, [each.note, note]))) for each in exported]
+        return [_with_note(each, note) for each in exported]
     return exported
+
+
+_WITH_SELECTION = ("header", "cuts")
+"""Formats that hold the cuts of the selection."""
+_BEST = "holds the cuts alone: that the candidate is the one of its event with {} is left to you"
+
+
+def _with_note(exported: Exported, note: str) -> Exported:
+    return replace(exported, note="; ".join(filter(None, [exported.note, note])))

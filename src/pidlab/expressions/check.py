@@ -10,18 +10,28 @@ from pidlab.errors import ExpressionError, nearest
 from pidlab.expressions.kinds import Kind, Number
 from pidlab.expressions.operations import operation_of
 from pidlab.expressions.reductions import REDUCTIONS
-from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression
+from pidlab.expressions.tree import CHOICE, ITERATION, Apply, Branch, Constant, Entry, Expression, stored, whole_list
 
 _TEXT_HINT = "A branch of text is compared as in 'class == \"g\"'; a branch with an odd name stands in backquotes."
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """The kind of an intermediate result, the branch that makes it an array, and the `Alt$` that it contains."""
+    """An intermediate result.
+
+    Attributes:
+        kind: what a row holds of it.
+        source: the branch that makes it an array; None for one number a row.
+        alternate: the `Alt$` that it contains.
+        meaning: the same number for results that are computed in the same way.
+        chosen: the meaning of the conditions by which its elements were chosen; 0 for whole lists.
+    """
 
     kind: Kind
     source: Branch | None = None
     alternate: Apply | None = None
+    meaning: int = 0
+    chosen: int = 0
 
 
 def check(expression: Expression, branches: Mapping[str, Kind]) -> Kind:
@@ -38,7 +48,7 @@ def check(expression: Expression, branches: Mapping[str, Kind]) -> Kind:
             needed, an index is out of range, or a bit operator is applied to a float.
     """
     text = expression.text
-    result: _Item = expression.fold(partial(_leaf, text, branches), partial(_applied, text))
+    result: _Item = expression.fold(partial(_leaf, text, branches), partial(_applied_with_meaning, text))
     _require_scalar(text, result)
     if result.kind.number is Number.TEXT:
         message = f"{text.strip()!r} holds text, and a number is needed"
@@ -46,22 +56,36 @@ def check(expression: Expression, branches: Mapping[str, Kind]) -> Kind:
     return result.kind
 
 
+def refuse_iteration(expression: Expression, step: Entry, rows_are_candidates: bool) -> None:
+    """Checks that `Iteration$` is only asked of candidates.
+
+    Raises:
+        ExpressionError: a row is an entry.
+    """
+    if step.name == ITERATION and not rows_are_candidates:
+        message = f"{ITERATION!r} is the number of the candidate in its event, and a row is an event"
+        hint = "Say in data.per of which collection the rows are the candidates."
+        raise ExpressionError(message, expression.text, step.position, step.length, hint)
+
+
 def _leaf(text: str, branches: Mapping[str, Kind], step: Constant | Branch | Entry) -> _Item:
     if isinstance(step, Entry):
-        return _Item(Kind(Number.INT))
+        return _Item(Kind(Number.INT), meaning=hash(step.name))
     if isinstance(step, Constant):
         number = {bool: Number.BOOL, int: Number.INT, float: Number.FLOAT, str: Number.TEXT}[type(step.value)]
-        return _Item(Kind(number))
+        return _Item(Kind(number), meaning=hash(step.value))
     if step.name not in branches:
-        hint = nearest(step.name, branches)
+        hint = nearest(step.name, sorted(stored(branches)))
         hint = hint[:1].upper() + hint[1:]
         raise ExpressionError(f"unknown branch {step.name!r}", text, step.position, step.length, hint)
     kind = branches[step.name]
+    if step.is_whole:
+        kind = branches.get(whole_list(step.name), kind)
     if kind.number is Number.OTHER:
         message = f"branch {step.name!r} does not hold plain numbers"
         raise ExpressionError(message, text, step.position, step.length, "Numbers, fixed arrays and lists can be used.")
     item = Kind(kind.number, _remaining(text, step, kind))
-    return _Item(item, None if item.is_scalar else step)
+    return _Item(item, None if item.is_scalar else step, meaning=hash((step.name, step.indices)))
 
 
 def _remaining(text: str, step: Branch, kind: Kind) -> tuple[int | None, ...]:
@@ -78,7 +102,13 @@ def _remaining(text: str, step: Branch, kind: Kind) -> tuple[int | None, ...]:
     return kind.shape[len(step.indices) :]
 
 
+def _applied_with_meaning(text: str, step: Apply, arguments: list[_Item]) -> _Item:
+    return replace(_applied(text, step, arguments), meaning=hash((step.name, *(a.meaning for a in arguments))))
+
+
 def _applied(text: str, step: Apply, arguments: list[_Item]) -> _Item:
+    if step.name == CHOICE:
+        return _chosen(text, step, *arguments)
     _check_text(text, step, arguments)
     if step.name == "Alt$":
         for argument in arguments:
@@ -98,6 +128,32 @@ def _applied(text: str, step: Apply, arguments: list[_Item]) -> _Item:
     if array is None:
         return _Item(Kind(number), None, _alternate(arguments))
     return replace(array, kind=Kind(number, array.kind.shape))
+
+
+def _chosen(text: str, step: Apply, items: _Item, index: _Item) -> _Item:
+    """Returns the elements of a list that a condition or a whole number between brackets chooses.
+
+    A condition for each element leaves a list, a whole number one element (or none), a list of them a list.
+    """
+    written = text[step.position : step.position + step.length]
+    place = (text, step.position, step.length)
+    if items.source is None:
+        hint = "It takes no brackets: each row has its own value."
+        raise ExpressionError(f"{written!r}: there is one number a row to choose from", *place, hint)
+    if len(items.kind.shape) > 1 or items.kind.number is Number.TEXT:
+        raise ExpressionError(f"{written!r}: elements are chosen of a list of numbers, not of {items.kind}", *place)
+    if not index.kind.number.is_integer:
+        hint = "Write 'int(x)' for a whole number held as a float, or a comparison for a condition."
+        raise ExpressionError(f"{written!r}: what stands in brackets is {index.kind.number.value}", *place, hint)
+    if index.kind.number is Number.BOOL:
+        _common_array(text, step, [items, index])
+        shape, chosen = (None,), hash((items.chosen, index.meaning))
+        return replace(items, kind=Kind(items.kind.number, shape), chosen=chosen)
+    if index.source is None:
+        return _Item(Kind(items.kind.number))
+    if len(index.kind.shape) > 1:
+        raise ExpressionError(f"{written!r}: an index is a whole number or a list of them", *place)
+    return replace(index, kind=Kind(Number.FLOAT, index.kind.shape))
 
 
 def _check_text(text: str, step: Apply, arguments: list[_Item]) -> None:
@@ -131,6 +187,10 @@ def _common_array(text: str, step: Apply, arguments: list[_Item]) -> _Item | Non
         raise ExpressionError("'Alt$' beside an array", text, alternate.position, alternate.length, hint)
     first = arrays[0]
     for other in arrays[1:]:
+        if first.chosen != other.chosen:
+            hint = "Choose from each list by the same condition: Sum$(a[c] * b[c]); two conditions are x[c && d]."
+            message = "a list of which elements were chosen stands beside one of other elements"
+            raise ExpressionError(message, text, step.position, step.length, hint)
         flat = len(first.kind.shape) == len(other.kind.shape) == 1
         same = first.kind.shape == other.kind.shape and (not first.kind.is_jagged or _same_branch(first, other))
         if not (flat or same):
@@ -151,7 +211,7 @@ def _require_scalar(text: str, item: _Item) -> None:
         held = f"branch {name!r} holds a list in each row"
     else:
         held = f"branch {name!r} holds {'x'.join(map(str, item.kind.shape))} numbers in each row"
-    collection = name.partition("_")[0]
+    collection = name.rpartition(".")[0] if "::" in name else name.partition("_")[0]
     hint = (
         f"Three ways out: one element '{name}[0]', a reduction such as 'Max$({name})' or 'Sum$({name} > 0) > 0', "
         f"or 'per: {collection}' in the configuration, which makes a row of each element."

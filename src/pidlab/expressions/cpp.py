@@ -12,7 +12,7 @@ from pidlab.errors import ExpressionError
 from pidlab.expressions.literals import cpp_string
 from pidlab.expressions.operations import operation_of
 from pidlab.expressions.polygons import TableName
-from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression, Inside
+from pidlab.expressions.tree import CHOICE, Apply, Branch, Constant, Entry, Expression, Inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,8 @@ def _applied(text: str, table: TableName | None, step: Apply, arguments: list[_T
     operation = operation_of(step)
     if operation is None or (isinstance(step, Inside) and table is None):
         hint = "Compute it as a feature of its own when the file is read."
-        raise ExpressionError(f"{step.name} has no C++ for one row", text, step.position, step.length, hint)
+        what = "an index that is no constant" if step.name == CHOICE else step.name
+        raise ExpressionError(f"{what} has no C++ for one row", text, step.position, step.length, hint)
     if any(a.type == "text" for a in arguments):
         return _Text(("(std::string(", arguments[0], f") {step.name} std::string(", arguments[1], "))"), "bool")
     written: list[str | _Text] = [_AS[letter](a) for letter, a in zip(operation.takes, arguments, strict=True)]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.expressions.check import check
+from pidlab.expressions.check import check, refuse_iteration
 from pidlab.expressions.kinds import Kind, kind_from_array
 from pidlab.expressions.operations import operation_of
-from pidlab.expressions.reductions import REDUCTIONS, Value, elementwise
-from pidlab.expressions.tree import Apply, Branch, Constant, Entry, Expression
+from pidlab.expressions.reductions import REDUCTIONS, Value, choose, elementwise
+from pidlab.expressions.tree import CHOICE, ITERATION, Apply, Branch, Constant, Entry, Expression, whole_list
 
 _BLOCK = 262_144
 """Rows computed at a time: few enough for intermediate results to stay in the cache, many enough for low overhead."""
@@ -66,11 +67,12 @@ def _rows(
     expression: Expression, arrays: Mapping[str, Any], n: int, finish: Callable[[Value, int], NDArray[Any]]
 ) -> NDArray[Any]:
     """Returns (n,) the finished values; flat columns are computed in blocks of `_BLOCK` rows."""
-    names = expression.branches if expression.branches <= arrays.keys() else arrays.keys()
+    names = expression.reads & arrays.keys() if expression.branches <= arrays.keys() else arrays.keys()
     _check(expression, tuple((name, kind_from_array(arrays[name])) for name in sorted(names)))
-    columns = {name: arrays[name] for name in expression.branches}
+    columns = {name: arrays[name] for name in expression.reads if name in arrays}
     for step in expression.steps:
         if isinstance(step, Entry):
+            refuse_iteration(expression, step, ITERATION in arrays)
             columns[step.name] = arrays[step.name] if step.name in arrays else np.arange(n)
     is_flat = all(isinstance(column, np.ndarray) for column in columns.values())
     if n <= _BLOCK or len(expression.steps) == 1 or not is_flat:
@@ -88,15 +90,22 @@ def _run(expression: Expression, arrays: Mapping[str, Any], n: int) -> Value:
 
     def leaf(step: Constant | Branch | Entry) -> Value:
         if isinstance(step, Branch):
-            return _branch(step, arrays[step.name], n)
+            whole = arrays.get(whole_list(step.name)) if step.is_whole else None
+            return _branch(step, arrays[step.name] if whole is None else whole, n)
         return Value(arrays[step.name] if isinstance(step, Entry) else _constant(step))
 
     def apply(step: Apply, arguments: list[Value]) -> Value:
         if step.name in REDUCTIONS:
             return REDUCTIONS[step.name].apply(*arguments, n)
+        if step.name == CHOICE:
+            items, index = arguments
+            return choose(items, index, n)
         operation = operation_of(step)
         assert operation is not None
-        return elementwise(operation.numpy, arguments)
+        value = elementwise(operation.numpy, arguments)
+        if operation.result == "same" and np.asarray(value.data).dtype == np.bool_:
+            value = replace(value, data=np.asarray(value.data).astype(np.int64))  # `check` calls it a whole number
+        return value
 
     with np.errstate(all="ignore"):
         return expression.fold(leaf, apply)

@@ -17,7 +17,18 @@ from pidlab.expressions.polygons import Polygon
 from pidlab.expressions.reductions import REDUCTIONS
 from pidlab.expressions.spellings import operator_hint, word_hint
 from pidlab.expressions.tokens import Token, tokens
-from pidlab.expressions.tree import MAX_STEPS, Apply, Branch, Constant, Entry, Expression, Inside, Step
+from pidlab.expressions.tree import (
+    CHOICE,
+    COUNTERS,
+    MAX_STEPS,
+    Apply,
+    Branch,
+    Constant,
+    Entry,
+    Expression,
+    Inside,
+    Step,
+)
 
 MAX_DEPTH = 200
 """The deepest nesting of calls of the parser; a pair of brackets takes two or more of them."""
@@ -35,6 +46,8 @@ _NOT, _UNARY = 3, 13
 CUTG = "cutg"
 """The function that asks a polygon, of ROOT's class TCutG."""
 _FROM_THE_RIGHT = frozenset({"*"})
+_NAMESPACES = frozenset(name.partition("::")[0] for name in (*FUNCTIONS, *CONSTANT_FUNCTIONS) if "::" in name)
+"""What stands before `::` in the name of a function; `REC::Particle.px` is a branch."""
 
 
 def parse(
@@ -284,13 +297,13 @@ class _Parser:
         name = token.text
         if self._at("("):
             return self._call(token)
-        if name in ("Entry$", "LocalEntry$"):
+        if name in COUNTERS:
             return self._leaf(Entry(name, token.position, token.length), token)
         if name in self._aliases:
             return self._alias(token)
         if name in CONSTANTS:
             return self._leaf(Constant(CONSTANTS[name], token.position, token.length, name), token)
-        if "$" in name or "::" in name:
+        if "$" in name or name.partition("::")[0] in _NAMESPACES:
             raise self._unknown_function(token)
         return self._element(token)
 
@@ -376,7 +389,7 @@ class _Parser:
             return self._refuse(f"{name} is a function", token, f"Write '{name}()'.")
         if name in REDUCTIONS:
             return self._refuse(f"{name} needs an argument", token, f"Write '{name}(x)'.")
-        known = [*FUNCTIONS, *REDUCTIONS, *CONSTANT_FUNCTIONS, CUTG, "Entry$", "LocalEntry$"]
+        known = [*FUNCTIONS, *REDUCTIONS, *CONSTANT_FUNCTIONS, CUTG, *COUNTERS]
         hint = nearest(name, known)
         own = name.rpartition(".")[2]  # np.sqrt and math.sqrt are sqrt
         hint = f"did you mean {own!r}?" if own != name and own in known else hint
@@ -411,21 +424,36 @@ class _Parser:
         return self._indexed(token, 1)
 
     def _indexed(self, token: Token, n_steps: int) -> _Operand:
-        """Reads the `[i][j]` after the branch or alias of the last `n_steps` steps, if there are any."""
-        indices: list[int] = []
+        """Reads the brackets after the branch or alias of the last `n_steps` steps, if there are any.
+
+        Numbers, `x[0][1]`, become part of the branch; any other text between brackets is an expression, which chooses
+        elements, and so is what follows it.
+        """
         stop = token.stop
+        is_chosen = False
         while self._at("["):
-            opening = self._take()
-            number = self._take()
-            if number.kind != "number" or not number.text.isdecimal():
-                hint = "An index is a whole number, counted from 0: x[0]. To use all elements: Sum$(x), Max$(x)."
-                raise self._refuse("an index has to be a whole number", number, hint)
-            indices.append(min(int(number.text[:19]), 2**62))
-            stop = self._expect("]", opening).stop
-        if indices:
-            branch = self._steps[-1]
-            if n_steps > 1 or not isinstance(branch, Branch):
+            if not is_chosen and (n_steps > 1 or not isinstance(self._steps[-1], Branch)):
                 raise self._refuse("only a branch can take an index", token, "Put the index into the alias.")
-            place = {"position": token.position, "length": stop - token.position}
-            self._steps[-1] = Branch(branch.name, (*branch.indices, *indices), **place)
+            opening = self._take()
+            first, n_before = self._next, len(self._steps)
+            self._depth += 1  # brackets take half as many calls again as a pair of round ones
+            self._nested(self._ternary)
+            self._depth -= 1
+            inside = self._steps[n_before:]
+            close = self._expect("]", opening)
+            stop = close.stop
+            is_number = len(inside) == 1 and isinstance(inside[0], Constant) and first.text.isdecimal()
+            if not is_number and not any(isinstance(step, Branch | Entry) for step in inside):
+                hint = "An index is a whole number, counted from 0: x[0]. To use all elements: Sum$(x), Max$(x)."
+                raise self._refuse("an index has to be a whole number", first, hint)
+            branch = self._steps[n_before - 1]
+            if is_number and isinstance(branch, Branch):
+                index = min(int(first.text[:19]), 2**62)
+                place = {"position": token.position, "length": stop - token.position}
+                self._steps[n_before - 1 :] = [Branch(branch.name, (*branch.indices, index), **place, is_whole=True)]
+            else:
+                is_chosen = True
+                if isinstance(branch, Branch):
+                    self._steps[n_before - 1] = replace(branch, is_whole=True)
+                self._emit([Apply(CHOICE, 2, token.position, stop - token.position)], token)
         return _Operand(token.position, stop)

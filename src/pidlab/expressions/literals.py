@@ -78,7 +78,7 @@ def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:
     return numbered
 
 
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(?:::[A-Za-z_][A-Za-z0-9_.]*)*")
 
 
 def branch_expression(name: str) -> str:

@@ -86,6 +86,35 @@ def _repeated(argument: Value, counts: NDArray[np.int64]) -> Any:
     return np.broadcast_to(_elements(argument, counts), (int(counts.sum()),))
 
 
+def choose(items: Value, index: Value, n: int) -> Value:
+    """Returns the elements of the lists `items` that conditions (bool) or whole numbers choose.
+
+    A whole number that is negative or beyond the end of the list chooses an element that does not exist; of a list of
+    whole numbers such an element is NaN.
+    """
+    if np.asarray(index.data).dtype == np.bool_:
+        counts = _shortest([items, index])
+        wanted = _repeated(index, counts)
+        rows = np.repeat(np.arange(n), counts)[wanted]
+        return Value(_repeated(items, counts)[wanted], None, np.bincount(rows, minlength=n).astype(np.int64))
+    assert items.counts is not None
+    start = np.cumsum(items.counts) - items.counts
+    elements = np.asarray(items.data)
+    if index.counts is None:
+        number = np.broadcast_to(np.asarray(index.data).astype(np.int64), (n,))
+        exists = (number >= 0) & (number < items.counts)
+        exists = exists if index.valid is None else exists & index.valid
+        chosen = np.zeros(n, elements.dtype)
+        chosen[exists] = elements[(start + number)[exists]]
+        return Value(chosen, exists)
+    row = np.repeat(np.arange(n), index.counts)
+    number = np.asarray(index.data).astype(np.int64)
+    exists = (number >= 0) & (number < items.counts[row])
+    found = np.full(len(number), np.nan)
+    found[exists] = elements[(start[row] + number)[exists]]
+    return Value(found, None, index.counts)
+
+
 def _length(argument: Value, n: int) -> Value:
     return Value(_listed(argument, n)[1])
 

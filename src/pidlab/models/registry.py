@@ -6,7 +6,7 @@ import importlib
 import inspect
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -168,11 +168,12 @@ class Resources:
     """What training may use.
 
     Attributes:
-        device: for networks and BDTs; auto is the GPU if there is one.
+        device: for networks, BDTs and models in ONNX; auto trains on the GPU if there is one.
         n_jobs: number of threads; None for all cores.
         allow_import: packages that models of type sklearn may import besides the usual.
         memory: the bytes that the process may take; None for what the machine has.
         objects: name of a model to the estimator that was given as an object in Python.
+        dask: the address of a dask scheduler on whose workers events are read and models trained; empty for none.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -180,6 +181,7 @@ class Resources:
     allow_import: tuple[str, ...] = ()
     memory: int | None = None
     objects: Mapping[str, GivenEstimator] = field(default_factory=dict)
+    dask: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,24 @@ def estimator_class(kind: str) -> type[Classifier]:
         _check_address_space()
     found: type[Classifier] = imported(MODEL_TYPES[kind].estimator)
     return found
+
+
+_LEAVE_TORCH_ALONE = ("expression", "score", "cuts", "fisher", "logistic", "naive_bayes", "bdt")
+
+
+def import_ahead(kinds: Iterable[str]) -> None:
+    """Begins to import torch, if a network is to be trained and all models before it leave torch alone meanwhile.
+
+    Args:
+        kinds: the types of the models in the order in which they are trained.
+    """
+    for place, kind in enumerate(kinds):
+        if kind == "mlp":
+            if place and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+                imported("pidlab.models.mlp.ahead:import_torch_ahead")()
+            return
+        if kind not in _LEAVE_TORCH_ALONE:  # estimators of other packages may look whether torch is there, and use it
+            return
 
 
 def _check_address_space() -> None:

@@ -74,8 +74,8 @@ def polygon_axes(recipe: Recipe) -> dict[str, LocatedExpression]:
 
 
 def expression_columns(recipe: Recipe, chunk: Chunk) -> dict[str, Any]:
-    """Returns the branches that `expression` and `score` models read."""
-    return {name: chunk.arrays[name] for name in sorted(recipe.expression_model_branches)}
+    """Returns what `expression` and `score` models read; the lists of whole events only if rows are candidates."""
+    return {name: chunk.arrays[name] for name in sorted(recipe.expression_model_branches) if name in chunk.arrays}
 
 
 def expression_scores(recipe: Recipe, name: str, columns: Mapping[str, Any], n: int) -> NDArray[np.float32]:

@@ -35,6 +35,17 @@ class ClassRule:
 
 
 @dataclass(frozen=True, slots=True)
+class BestRule:
+    """By which value one candidate of an event is chosen, the one with the largest (or the smallest) value."""
+
+    by: LocatedExpression
+    is_largest: bool
+
+    def __str__(self) -> str:
+        return f"{'max' if self.is_largest else 'min'}({self.by.expression.text})"
+
+
+@dataclass(frozen=True, slots=True)
 class LocatedPolygon:
     """A polygon and the expressions of its axes."""
 
@@ -60,6 +71,7 @@ class Recipe:
         event_id: branches that identify an event; empty if the input and the entry number do.
         test: true for test events, if the configuration selects them by an expression.
         polygons: those that are asked of the rows of every input, on the axes on which they are asked.
+        best: which one of the candidates of an event that pass the cuts is selected; None if all of them are.
     """
 
     loaded: LoadedConfig
@@ -74,16 +86,22 @@ class Recipe:
     event_id: tuple[str, ...]
     test: LocatedExpression | None
     polygons: tuple[LocatedPolygon, ...] = ()
+    best: BestRule | None = None
 
     def expressions(self, rules: Iterable[ClassRule] = ()) -> list[LocatedExpression]:
         """Returns the expressions needed to score rows and, with `rules`, to label, weigh and split them."""
         scoring = [located for _, located in (*self.selection, *self.features, *self.conditions)]
-        scoring += self.expression_models.values()
+        scoring += [*self.expression_models.values(), *([self.best.by] if self.best else [])]
         labelling = [located for rule in rules for located in (rule.cut, rule.weight)]
         if not labelling:
             return scoring
         kept = [located for _, located in self.spectators] + [axis for p in self.polygons for axis in (p.x, p.y)]
         return scoring + labelling + kept + ([self.test] if self.test else [])
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of the cuts, and of the choice of the best candidate after them."""
+        return (*(name for name, _ in self.selection), *([f"best: {self.best}"] if self.best else []))
 
     @property
     def n_columns(self) -> int:
@@ -97,8 +115,8 @@ class Recipe:
 
     @property
     def expression_model_branches(self) -> set[str]:
-        """The branches that `expression` and `score` models read."""
-        return {name for located in self.expression_models.values() for name in located.expression.branches}
+        """What `expression` and `score` models read, by its names among the arrays of rows."""
+        return {name for located in self.expression_models.values() for name in located.expression.reads}
 
     def rules(self) -> dict[Source, list[ClassRule]]:
         """Returns the inputs of the configuration, each with the rules of the classes that are read from it.
@@ -180,6 +198,7 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
             return ClassRule(index, cut, located(("data", "weight"), config.data.weight))
         return ClassRule(index, cut, located((*key, "weight"), table.weight))
 
+    best_by = config.data.best_by
     recipe = Recipe(
         loaded=loaded,
         classes=tuple(config.classes),
@@ -198,6 +217,7 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
         },
         event_id=tuple(config.data.event_id),
         test=located(("split", "test"), config.split.test) if isinstance(config.split.test, str) else None,
+        best=None if best_by is None else BestRule(located(("data", "best"), best_by[1]), best_by[0] == "max"),
     )
 
     def on_axes(polygon: Polygon) -> LocatedPolygon:

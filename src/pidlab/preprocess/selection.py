@@ -10,12 +10,24 @@ from numpy.typing import NDArray
 
 from pidlab.evaluate.results import CutStep
 from pidlab.expressions import selects
-from pidlab.preprocess.recipe import Recipe
+from pidlab.preprocess.features import values_of
+from pidlab.preprocess.recipe import BestRule, Recipe
 from pidlab.read import Chunk
 from pidlab.sample import BoolArray, IntArray
 
 
 def cut_masks(recipe: Recipe, chunk: Chunk) -> list[BoolArray]:
+    """Returns (n,) for each of the recipe's steps, true if the row passes this one and all before it.
+
+    The chunk must hold all candidates of its events, among which the best one is chosen.
+    """
+    masks = _passed(recipe, chunk)
+    if recipe.best is not None:
+        masks.append(_best(recipe.best, chunk, masks[-1] if masks else np.ones(chunk.n_rows, bool)))
+    return masks
+
+
+def _passed(recipe: Recipe, chunk: Chunk) -> list[BoolArray]:
     """Returns (n,) for each cut, true if the row passes this cut and all before it."""
     masks: list[BoolArray] = []
     for _, located in recipe.selection:
@@ -24,8 +36,29 @@ def cut_masks(recipe: Recipe, chunk: Chunk) -> list[BoolArray]:
     return masks
 
 
+def _best(rule: BestRule, chunk: Chunk, passed: BoolArray) -> BoolArray:
+    """Returns (n,) true for the one of the rows that `passed` in each entry with the best value, the first of equals.
+
+    A row whose value is missing is not chosen.
+    """
+    values = values_of(rule.by, chunk)
+    rows = np.flatnonzero(passed & ~np.isnan(values))
+    entry = chunk.entry[rows]
+    order = np.lexsort((-values[rows] if rule.is_largest else values[rows], entry))  # stable: the first of equals
+    is_first = np.append(True, np.diff(entry[order]) != 0)[: len(rows)]
+    chosen = np.zeros(chunk.n_rows, bool)
+    chosen[rows[order[is_first]]] = True
+    return chosen
+
+
+def passes_cuts(recipe: Recipe, chunk: Chunk) -> BoolArray:
+    """Returns (n,) true if the row passes all cuts, whether or not it is the best candidate of its event."""
+    masks = _passed(recipe, chunk)
+    return masks[-1] if masks else np.ones(chunk.n_rows, bool)
+
+
 def selected(recipe: Recipe, chunk: Chunk) -> BoolArray:
-    """Returns (n,) true if the row passes the whole selection."""
+    """Returns (n,) true if the row passes the whole selection; `chunk` as for `cut_masks`."""
     masks = cut_masks(recipe, chunk)
     return masks[-1] if masks else np.ones(chunk.n_rows, bool)
 

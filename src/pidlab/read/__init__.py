@@ -1,7 +1,7 @@
 """Reading: which inputs a configuration means, and their branches in chunks of entries, whatever the format."""
 
 from pidlab.read.find import absolute, chained, each_path, find_all, find_one, find_sources, has_place, with_friends
-from pidlab.read.formats import identity_of, is_wide, trees_in
+from pidlab.read.formats import identity_of, is_wide, trees_in, usual_collection
 from pidlab.read.source import Source, stem_of
 from pidlab.read.table import STEP, Chunk, Table
 
@@ -21,5 +21,6 @@ __all__ = [
     "is_wide",
     "stem_of",
     "trees_in",
+    "usual_collection",
     "with_friends",
 ]

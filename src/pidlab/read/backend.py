@@ -35,10 +35,14 @@ class Backend(ABC):
     Attributes:
         names: all branches, including those that no expression can use.
         n_entries: the number of entries.
+        most_at_once: the largest number of entries that are read at a time.
+        n_inspected: the number of entries from which ranges are told.
     """
 
     names: list[str]
     n_entries: int
+    most_at_once: int = 10**9
+    n_inspected: int = 1_000_000
 
     def __init__(self, place: str) -> None:
         self._place = place

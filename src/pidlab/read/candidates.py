@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.expressions import Kind
+from pidlab.expressions import ITERATION, Kind, whole_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,21 @@ class Collection:
     @property
     def counter(self) -> str:
         """The name of the counter that jagged friend branches share."""
-        return f"n{self.name}"
+        return counter_name(self.name)
 
     @property
     def reference(self) -> str:
         """The member that is always read, because it tells how many candidates an event has."""
         return min(self.members)
 
-    def flatten(self, arrays: Mapping[str, Any], first_entry: int) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    def flatten(
+        self, arrays: Mapping[str, Any], first_entry: int, reads: Container[str] = ()
+    ) -> tuple[dict[str, Any], NDArray[np.int64]]:
         """Returns the arrays with one row a candidate, and (n_entries,) the numbers of candidates.
 
-        Members are flattened; every other branch is repeated for each candidate of its event.
+        Members are flattened; every other branch is repeated for each candidate of its event. `Iteration$` is the
+        number of the candidate in its event. Where `reads` holds the `whole_list` of a member, each candidate
+        has all values of its event under that name.
 
         Raises:
             DataError: the members differ in length in some event.
@@ -53,7 +57,20 @@ class Collection:
                 where = f"in entry {first_entry + i:,} {lengths}"
                 raise DataError(f"{where}; branches of one collection must be equally long")
             rows[name] = ak.to_numpy(ak.flatten(values, axis=1))
+            if whole_list(name) in reads:
+                rows[whole_list(name)] = values[entry]
+        rows[ITERATION] = np.arange(len(entry)) - np.repeat(np.cumsum(counts) - counts, counts)
         return rows, counts
+
+
+def counter_name(per: str) -> str:
+    """Returns the name of the counter of a collection; ROOT would read the :: of a bank as that of a namespace."""
+    return f"n{per.replace('::', '_')}"
+
+
+def prefix_of(name: str) -> str:
+    """Returns the collection of a branch by its name: Electron of Electron_pt, REC::Particle of REC::Particle.px."""
+    return name.rpartition(".")[0] if "::" in name else name.partition("_")[0]
 
 
 def find_collection(per: str | Sequence[str], kinds: Mapping[str, Kind]) -> Collection:
@@ -70,12 +87,14 @@ def find_collection(per: str | Sequence[str], kinds: Mapping[str, Kind]) -> Coll
         return Collection("pid", frozenset(per))
     members = {name for name in jagged if name == per or name.startswith((f"{per}_", f"{per}."))}
     if not members:
-        prefixes = {name.split("_")[0] for name in jagged} | jagged
+        prefixes = {prefix_of(name) for name in jagged} | jagged
         what = f"no jagged branch is called {per!r} or begins with '{per}_'"
         raise UsageError(f"data.per: {what}; {nearest(per, prefixes)}")
     return Collection(per, frozenset(members))
 
 
 def row_kinds(kinds: Mapping[str, Kind], collection: Collection) -> dict[str, Kind]:
-    """Returns what a row holds if a row is a candidate."""
-    return {name: Kind(kind.number) if name in collection.members else kind for name, kind in kinds.items()}
+    """Returns what a row holds if a row is a candidate, also under the names of `whole_list`."""
+    members = {name: kind for name, kind in kinds.items() if name in collection.members}
+    flat = {name: Kind(kind.number) for name, kind in members.items()}
+    return {**kinds, **flat, **{whole_list(name): kind for name, kind in members.items()}}

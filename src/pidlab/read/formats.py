@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pidlab.errors import DataError
-from pidlab.read import arrays, sql, text
+from pidlab.read import arrays, hipo, sql, text
 from pidlab.read.backend import Backend, ColumnsInMemory
 from pidlab.read.root import file as root_file
 from pidlab.read.root.tree import RootTree
@@ -16,6 +16,7 @@ from pidlab.read.source import Source, format_of, stem_of
 _WIDE = 1_000_000
 """Bytes of a tree's own description from which on it counts as wide; a branch takes about 400."""
 _FILES: Mapping[str, Callable[[str, Sequence[str]], Backend]] = {
+    "hipo": hipo.HipoFile,
     "parquet": arrays.ParquetFile,
     "npy": arrays.NpyFile,
     "npz": arrays.NpzFile,
@@ -94,6 +95,17 @@ def identity_of(source: Source) -> dict[str, Any] | None:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
         own |= {"bytes": status.st_size, "changed_ns": status.st_mtime_ns}
     return own | {"stem": source.stem, "tree": source.tree} | ({"friends": friends} if friends else {})
+
+
+def usual_collection(source: Source) -> str | None:
+    """Returns the collection whose candidates the rows usually are; None if the format does not tell, as HIPO does."""
+    if source.held is not None or format_of(source.path) != "hipo":
+        return None
+    backend = open_source(source)
+    try:
+        return hipo.PARTICLES if any(name.startswith(f"{hipo.PARTICLES}.") for name in backend.names) else None
+    finally:
+        backend.close()
 
 
 def takes_columns(path: str) -> bool:

@@ -184,7 +184,7 @@ class _ByKey(Backend):
     def __init__(self, friend: Backend, rows: Any, offsets: Any) -> None:
         self._friend, self._rows, self._offsets = friend, rows, offsets
         self._read: dict[str, Any] = {}
-        self.n_entries = len(rows)
+        self.n_entries, self.most_at_once = len(rows), friend.most_at_once
         self.names = friend.names
 
     def place(self, name: str) -> str:
@@ -229,8 +229,9 @@ class _Joined(Backend):
     """A tree and its friends: a name means the tree's own branch, or else that of the first friend that has it."""
 
     def __init__(self, main: Backend, sources: Sequence[Source], friends: Sequence[Backend]) -> None:
-        self.n_entries = main.n_entries
+        self.n_entries, self.n_inspected = main.n_entries, main.n_inspected
         self._backends = (main, *friends)
+        self.most_at_once = min(each.most_at_once for each in self._backends)
         self._owners = {name: (main, name) for name in main.names}
         for source, friend in zip(sources, friends, strict=True):
             tree = source.tree.rsplit("/", 1)[-1]

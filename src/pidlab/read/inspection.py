@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -13,7 +13,6 @@ from pidlab.expressions import Number
 from pidlab.read import Table
 from pidlab.split import content_hash
 
-MAX_ENTRIES = 1_000_000
 _CODES = (-9999.0, -999.0, -99.0, -9.0, -1.0, 999.0, 9999.0)
 _MAX_LABELS = 10
 
@@ -62,6 +61,7 @@ class TableSummary:
         branches: those that were asked for.
         n_duplicates: the number of rows that repeat an earlier one in every flat branch; 0 if only some were asked for.
         n_branches: the number of branches of the tree.
+        per: the collection whose candidates are the rows; empty if a row is an entry.
     """
 
     name: str
@@ -70,6 +70,7 @@ class TableSummary:
     branches: tuple[BranchSummary, ...]
     n_duplicates: int
     n_branches: int = 0
+    per: str = ""
 
 
 def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
@@ -81,7 +82,7 @@ def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
 
 
 def inspect(table: Table, with_ranges: bool = True, patterns: Sequence[str] = ()) -> TableSummary:
-    """Returns a summary of a tree from its first million entries, or of its types alone if not `with_ranges`.
+    """Returns a summary of a tree from its first `table.n_inspected` entries, or of its types if not `with_ranges`.
 
     With `patterns`, only the branches that match one of them are looked at.
     """
@@ -90,7 +91,7 @@ def inspect(table: Table, with_ranges: bool = True, patterns: Sequence[str] = ()
     if not with_ranges:
         types = tuple(BranchSummary(n, str(kinds.get(n, "not usable"))) for n in names)
         return TableSummary(str(table.source), table.n_entries, 0, types, 0, len(table.names))
-    n_read = min(table.n_entries, MAX_ENTRIES)
+    n_read = table.n_inspected
     columns: dict[str, NDArray[np.generic]] = {}
     branches = []
     for name in names:
@@ -102,8 +103,11 @@ def inspect(table: Table, with_ranges: bool = True, patterns: Sequence[str] = ()
             columns[name] = values
         is_text = kinds[name].number is Number.TEXT
         branches.append(summarise_text(name, values) if is_text else summarise(name, str(kinds[name]), values))
-    n_duplicates = 0 if patterns else count_duplicates(columns)
-    return TableSummary(str(table.source), table.n_entries, n_read, tuple(branches), n_duplicates, len(table.names))
+    of_rows = table.collection.members & columns.keys() if table.collection else columns.keys()
+    n_duplicates = 0 if patterns else count_duplicates({name: columns[name] for name in columns if name in of_rows})
+    per = table.collection.name if table.collection else ""
+    summary = TableSummary(str(table.source), table.n_entries, n_read, tuple(branches), n_duplicates, len(table.names))
+    return replace(summary, per=per)
 
 
 def summarise(name: str, kind: str, values: NDArray[np.generic]) -> BranchSummary:

@@ -15,11 +15,13 @@ _ENDINGS = {
     **dict.fromkeys(("db", "sqlite", "sqlite3"), "sqlite"),
     **dict.fromkeys(("jsonl", "ndjson"), "jsonl"),
     **dict.fromkeys(("parquet", "pq"), "parquet"),
-    **{name: name for name in ("root", "npy", "npz", "json")},
+    **{name: name for name in ("root", "npy", "npz", "json", "hipo")},
 }
 _COMPRESSED = ("gz", "gzip")
 _MAGIC = {
     b"root": "root",
+    b"HIPO": "hipo",
+    b"OPIH": "hipo",
     b"PAR1": "parquet",
     b"\x93NUMPY": "npy",
     b"PK\x03\x04": "npz",
@@ -106,7 +108,7 @@ def stem_of(path: str) -> str:
 
 
 def format_of(path: str) -> str:
-    """Returns root, parquet, csv, npy, npz, json, jsonl, sqlite or sql, from the first bytes, else from the ending."""
+    """Returns root, hipo, parquet, csv, npy, npz, json, jsonl, sqlite or sql, from the first bytes or the ending."""
     if is_database(path):
         return "sql"
     endings = [e.lower() for e in Path(path.partition("?")[0] if "://" in path else path).name.split(".")[1:]]

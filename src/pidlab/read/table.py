@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.errors import DataError, nearest
-from pidlab.expressions import Kind, kind_from_array
+from pidlab.expressions import Kind, branch_of, kind_from_array, stored
 from pidlab.read.backend import Backend
 from pidlab.read.candidates import Collection, find_collection, row_kinds
 from pidlab.read.friends import open_with_friends
@@ -108,14 +108,24 @@ class Table:
         return self._backend.remark(name)
 
     @property
+    def n_inspected(self) -> int:
+        """The number of entries from which an inspection tells ranges."""
+        return min(self.n_entries, self._backend.n_inspected)
+
+    @property
     def aliases(self) -> Mapping[str, str]:
         """The names that the tree itself defines, with their expressions (TTree::SetAlias)."""
         return self._backend.notes.aliases
 
     def kinds(self, names: Iterable[str]) -> dict[str, Kind]:
-        """Returns what a row holds of each of the branches `names` that exist and can be used."""
-        kinds = self._entry_kinds(names)
-        return row_kinds(kinds, self.collection) if self.collection else kinds
+        """Returns what a row holds of each of `names` that exists and can be used.
+
+        Names are branches, and also `whole_list` of branches with one value for each candidate.
+        """
+        names = list(names)
+        kinds = self._entry_kinds(dict.fromkeys(map(branch_of, names)))
+        rows = row_kinds(kinds, self.collection) if self.collection else kinds
+        return {name: rows[name] for name in names if name in rows}
 
     def _entry_kinds(self, names: Iterable[str]) -> dict[str, Kind]:
         names = list(names)
@@ -125,11 +135,12 @@ class Table:
         return {name: self._kinds[name] for name in names if name in self._kinds}
 
     def chunks(self, names: Iterable[str], step: int = STEP) -> Iterator[Chunk]:
-        """Yields the branches `names` in chunks of at most `step` entries.
+        """Yields the branches `names`, or what expressions read, in chunks of at most `step` entries.
 
         Raises:
             DataError: there is no such branch, or a basket cannot be read; the message names file, branch and entries.
         """
+        names, step = set(names), min(step, self._backend.most_at_once)
         wanted = self._wanted(names)
         pieces = self._backend.iterate(wanted, step) if wanted else None
         first_row = 0
@@ -139,7 +150,7 @@ class Table:
                 arrays = dict(next(pieces)) if pieces else {}
             except Exception as error:
                 raise self._damage(wanted, start, stop, error) from error
-            chunk = self._chunk(arrays, start, stop, first_row)
+            chunk = self._chunk(arrays, names, start, stop, first_row)
             yield chunk
             first_row += chunk.n_rows
 
@@ -154,6 +165,7 @@ class Table:
         offsets = [self._backend.offsets(name) for name in self._wanted(names)]
         if any(each is None for each in offsets):
             return None
+        step = min(step, self._backend.most_at_once)
         return edges(offsets or [np.array([0, self.n_entries])], self.n_entries, step)
 
     def span(self, names: Iterable[str], start: int, stop: int) -> Chunk:
@@ -164,26 +176,27 @@ class Table:
         Raises:
             DataError: as `chunks`.
         """
+        names = set(names)
         wanted = self._wanted(names)
         try:
             arrays = dict(self._backend.span(wanted, start, stop))
         except Exception as error:
             raise self._damage(wanted, start, stop, error) from error
-        return self._chunk(arrays, start, stop, 0)
+        return self._chunk(arrays, names, start, stop, 0)
 
     def _wanted(self, names: Iterable[str]) -> list[str]:
-        """Returns the branches to read for `names`, sorted.
+        """Returns the branches to read for `names`, which are those of `Expression.reads`, sorted.
 
         Raises:
             DataError: there is no such branch.
         """
-        wanted = sorted({*names, self.collection.reference} if self.collection else set(names))
+        wanted = sorted(stored(names) | ({self.collection.reference} if self.collection else set()))
         for name in wanted:
             if name not in self._known:
                 raise DataError(f"{self.source}: no branch {name!r}; {nearest(name, self._known)}")
         return wanted
 
-    def _chunk(self, arrays: dict[str, Any], start: int, stop: int, first_row: int) -> Chunk:
+    def _chunk(self, arrays: dict[str, Any], reads: set[str], start: int, stop: int, first_row: int) -> Chunk:
         """Returns the chunk of these arrays, with the numbers of its entries as expressions call them.
 
         Raises:
@@ -200,7 +213,7 @@ class Table:
         if self.collection is None:
             return Chunk(arrays, first_row, len(arrays["Entry$"]), arrays)
         try:
-            rows, counts = self.collection.flatten(arrays, start)
+            rows, counts = self.collection.flatten(arrays, start, reads)
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from error
         return Chunk(rows, first_row, int(counts.sum()), arrays, counts)

@@ -1,30 +1,41 @@
-"""Writes samples of simulated events as ROOT files."""
+"""Writes samples of simulated events as ROOT files, and the one of CLAS12 as a HIPO file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
+from pidlab.atomic import replacing
 from pidlab.errors import UsageError, nearest
+from pidlab.simulate.clas12 import CLAS12
 from pidlab.simulate.events import Simulation
 from pidlab.simulate.nano import NANO
+from pidlab.simulate.probes import PROBES, SIMULATED_PROBES
 from pidlab.simulate.shms import SHMS
 from pidlab.simulate.tracks import TRACKS
 from pidlab.simulate.workshop import WORKSHOP
 
 SAMPLES: Final[Mapping[str, Simulation]] = MappingProxyType(
-    {"shms": SHMS, "workshop": WORKSHOP, "nano": NANO, "tracks": TRACKS}
+    {
+        "shms": SHMS,
+        "workshop": WORKSHOP,
+        "nano": NANO,
+        "tracks": TRACKS,
+        "clas12": CLAS12,
+        "probes": PROBES,
+        "simulated_probes": SIMULATED_PROBES,
+    }
 )
 """The samples by the name that the command line takes."""
 
 
 def simulate(kind: str, path: Path, n_events: int | None = None, seed: int = 1) -> None:
-    """Writes a simulated sample as a TTree; the same seed gives the same content.
+    """Writes a simulated sample as a TTree, or `clas12` as a HIPO file; the same seed gives the same content.
 
     Args:
-        kind: shms, workshop, nano or tracks.
+        kind: a name among `SAMPLES`.
         path: the file to write; an existing file is replaced once the new one is complete.
         n_events: number of events; None for `SAMPLES[kind].n_events`.
         seed: of the random numbers, 0 or larger.
@@ -41,7 +52,46 @@ def simulate(kind: str, path: Path, n_events: int | None = None, seed: int = 1) 
         raise UsageError(f"a sample has at least 1 event, not {n_events}: give a larger number or leave it out")
     if seed < 0:
         raise UsageError(f"a seed is 0 or larger, not {seed}: give such a number or leave it out")
-    _write(path, simulation, n_events, seed)
+    write = _write_banks if simulation is CLAS12 else _write
+    write(path, simulation, n_events, seed)
+
+
+def _write_banks(path: Path, simulation: Simulation, n_events: int, seed: int) -> None:
+    """Writes collections and branches `BANK.column` as banks of a HIPO file."""
+    import awkward as ak
+
+    from pidlab.rootio.files import writing
+
+    try:
+        import oxihipo
+    except ModuleNotFoundError as error:
+        raise UsageError("writing HIPO needs oxihipo, which is not installed: pip install 'pidlab[hipo]'") from error
+    with writing(path), replacing(path) as temporary:
+        file = None
+        for events in simulation.blocks(n_events, seed):
+            banks: dict[str, dict[str, Any]] = {}
+            for name, values in events.branches.items():
+                bank, _, column = name.partition(".")
+                banks.setdefault(bank, {})[column] = values
+            for bank, rows in events.collections.items():
+                banks[bank] = {name: ak.unflatten(values, rows.counts) for name, values in rows.fields.items()}
+            if file is None:
+                file = oxihipo.create(str(temporary), compression="lz4")
+                for bank, columns in banks.items():
+                    types = {name: _HIPO_TYPES[_dtype(values)] for name, values in columns.items()}
+                    file.new_bank(bank, types)
+            file.extend(banks)
+        if file is not None:
+            file.close()
+
+
+_HIPO_TYPES: Final = {"int8": "B", "int16": "S", "int32": "I", "int64": "L", "float32": "F", "float64": "D"}
+
+
+def _dtype(values: Any) -> str:
+    import awkward as ak
+
+    return str(ak.to_numpy(ak.flatten(values)).dtype) if isinstance(values, ak.Array) else str(values.dtype)
 
 
 def _write(path: Path, simulation: Simulation, n_events: int, seed: int) -> None:

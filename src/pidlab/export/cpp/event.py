@@ -104,6 +104,8 @@ class EventText:
         elements = [s for s in expression.steps if isinstance(s, Branch) and s.indices]
         if any(len(s.indices) > 1 for s in elements):
             raise UsageError(_refusal(where, expression, "an array of several dimensions has no place in Event"))
+        if any(not members[s.name].is_list for s in elements):
+            raise UsageError(_refusal(where, expression, "Event holds one candidate and none of the others"))
         steps = _with_comparisons(expression.steps, members)
         try:
             text = to_cpp(
@@ -191,8 +193,18 @@ def selection_text(bundle: Bundle, event: EventText) -> str:
         f"   if (!{event.truth(f'selection.{name}', located.expression)}) return false; // {cpp_comment(name)}\n"
         for name, located in bundle.recipe.selection
     ]
+    best = bundle.recipe.best
+    among = (
+        ""
+        if best is None
+        else (
+            f"/// Of the candidates of an event that pass, the run takes the one with {cpp_comment(str(best))}.\n"
+            "/// This function is given one candidate and tells nothing of the others.\n"
+        )
+    )
     return (
         "/// Whether the event passes the selection of the run.\n"
+        f"{among}"
         f"inline bool selected([[maybe_unused]] const Event& event)\n{{\n{''.join(cuts)}   return true;\n}}\n"
     )
 
