@@ -40,7 +40,7 @@ lowest:
 	$(UV) install --quiet --python $(VENV)-lowest --resolution lowest-direct $(LOWEST) --editable .
 	$(UV) freeze --quiet --python $(VENV)-lowest --exclude-editable > $(VENV)-lowest/core.txt
 	$(UV) install --quiet --python $(VENV)-lowest --constraint $(VENV)-lowest/core.txt $(LOWEST) \
-	  --editable '.[correctionlib,onnx,parquet,sql,tune]' \
+	  --editable '.[correctionlib,fits,onnx,parquet,sql,tune]' \
 	  hypothesis ipykernel lightgbm nbclient pandas pytest pytest-mpl pytest-xdist
 	$(VENV)-lowest/bin/pytest -n 2 --dist loadfile -m "not slow" -W default
 

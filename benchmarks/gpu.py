@@ -3,6 +3,7 @@
     python benchmarks/gpu.py [--only NAME] [--json FILE] [--markdown FILE] [--rehearse]
 
 Needs torch, numpy, scipy, scikit-learn, numba and safetensors, and a GPU; without installing pidlab: PYTHONPATH=src.
+With xgboost, with onnx and onnxruntime-gpu, and with several GPUs what these add is measured too.
 First every piece of the engine is trained on the CPU and on the GPU from the same random numbers and compared, then
 rates are measured in one table. Rates are per second of the clock, once the graphs are captured. The CPU beside the GPU
 trains small networks on one thread, as pidlab does, and wide ones on all. Takes about five minutes.
@@ -29,10 +30,13 @@ from rows import Part, Row, arguments_of, at_least, at_most, run, shown
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from pidlab.errors import PidlabError
 from pidlab.models.base import ValidationSet
 from pidlab.models.mlp import engine as mlp_engine
 from pidlab.models.mlp.batches import Batches, Member, ValidationTensors, as_table
-from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
+from pidlab.models.mlp.core_losses import CORE_LOSSES
+from pidlab.models.mlp.devices import spread
+from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch, run_together
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
 from pidlab.models.mlp.losses import LOSSES
@@ -80,6 +84,14 @@ def sample(classes: int = 2, dtype: torch.dtype = torch.float64, seed: int = 8) 
     return x, label, 0.5 + torch.rand(N, generator=generator, dtype=torch.float64)
 
 
+def targets(x: Tensor, loss: str) -> Tensor:
+    """(n, 1) numbers to fit, of which every seventh is missing, or for `core` (n, 3) with the limits of a window."""
+    noise = torch.randn(len(x), 1, generator=torch.Generator().manual_seed(7), dtype=x.dtype)
+    y = x[:, :1].sin() + (0.5 + 0.1 * x[:, 1:2].abs()) * noise
+    y[::7] = torch.nan
+    return torch.cat([y, torch.full_like(y, -3.0), torch.full_like(y, 3.0)], 1) if loss == "core" else y
+
+
 def train(
     device: torch.device,
     architecture: Architecture = NET,
@@ -94,8 +106,11 @@ def train(
     **options: object,
 ) -> tuple[list[Trained], Trainer]:
     """Members of the given numbers of events (None: all) on `device`, with the random numbers that a GPU draws."""
-    x, label, weight = (tensor.to(device) for tensor in sample(classes, dtype))
-    validation = ValidationTensors(*(tensor.to(device) for tensor in sample(classes, dtype, seed=9))) if watch else None
+    data, watched = sample(classes, dtype), sample(classes, dtype, seed=9)
+    if plan.loss in CORE_LOSSES:
+        data, watched = ((x, targets(x, plan.loss), weight) for x, _, weight in (data, watched))
+    x, label, weight = (tensor.to(device) for tensor in data)
+    validation = ValidationTensors(*(tensor.to(device) for tensor in watched)) if watch else None
     members = [
         Member(seed, None if size is None else torch.arange(size, device=device), validation, learning_rate=rate)
         for seed, (size, rate) in enumerate(zip(sizes, rates, strict=True))
@@ -135,6 +150,9 @@ def cases() -> Iterator[tuple[str, Callable[[], float]]]:
         yield f"loss {name}", lambda name=name: compared(plan=replace(PLAN, loss=name))
         three = replace(NET, n_outputs=3)
         yield f"loss {name}, 3 classes", lambda name=name, net=three: compared(net, replace(PLAN, loss=name), classes=3)
+    for name in CORE_LOSSES:
+        fitted = replace(NET, n_outputs=5 if name == "core" else 2)
+        yield f"loss {name} of a regression", lambda name=name, net=fitted: compared(net, replace(PLAN, loss=name))
     for name in OPTIMIZERS:
         rate = 1e-3 if name in ("sgd", "rmsprop") else 1e-2
         plan = replace(PLAN, optimizer=name, weight_decay=0.01, learning_rate=rate)
@@ -547,6 +565,96 @@ def _tutorial_to_auc(
     return shown("time of the tutorial's loop on the device over ours", seconds / own, f"{seconds:.1f} s{reached}")
 
 
+# -- several GPUs, and models besides the network ----------------------------------------------------------------------
+
+
+def several() -> Iterator[Row]:
+    """64 members with large batches, as five folds have them, on one GPU and spread over all."""
+    n = torch.cuda.device_count() if MACHINE.device.type == "cuda" else 2
+    if n < 2:
+        yield Row("members spread over several GPUs", None, detail="there is one here")
+        return
+    devices = [torch.device("cuda", i) if MACHINE.device.type == "cuda" else MACHINE.device for i in range(n)]
+    n_members, batch = (4, 128) if MACHINE.rehearsal else (64, 4096)
+    x, y = gaussian_classes(32 * batch, SMALL[0])
+    data = (torch.from_numpy(x).double(), torch.from_numpy(y), torch.ones(len(y), dtype=torch.float64))
+    plan = replace(PLAN, batch_size=batch, epochs=6, schedule="constant", learning_rate=1e-3)
+    architecture = Architecture(SMALL[0], SMALL[1:-1], 1, "tanh")
+    found, seconds = [], []
+    for chosen in (devices[:1], devices):
+        table = as_table(*(tensor.to(devices[0]) for tensor in data))
+        members = [Member(seed, torch.arange(len(y) - 8 * seed, device=devices[0]), None) for seed in range(n_members)]
+        stamps: list[float] = []
+        with quiet_torch(0):
+            trainers = [Trainer(*share, architecture, plan, counted=True) for share in spread(table, members, chosen)]
+            found.append(run_together(trainers, lambda *_, stamps=stamps: stamps.append(time.perf_counter())))
+        seconds.append(float(np.median(np.diff(stamps[1:]))))
+    yield at_most(f"members spread over {n} devices differ from together by", deviation(*found), 1e-8)
+    yield shown(f"{n_members} members, batch {batch}: times as fast on {n} devices", seconds[0] / seconds[1])
+
+
+def other_models() -> Iterator[Row]:
+    """BDTs and models in ONNX, trained or scored on the device, where their libraries are installed."""
+    yield from _if_installed("BDT", _trees)
+    yield from _if_installed("model in ONNX", _graph)
+
+
+def _if_installed(what: str, measure: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+    try:
+        yield from measure()
+    except (ImportError, PidlabError) as error:  # no library, or one that was not built for a GPU
+        yield Row(f"{what} on the device", None, detail=str(error)[:110])
+
+
+def _trees() -> Iterator[Row]:
+    from pidlab.models.bdt.estimator import BDT
+
+    x, y = gaussian_classes(20_000 if MACHINE.rehearsal else 1_000_000, 12)
+    found = {}
+    for device in ("cpu", MACHINE.device.type):
+        model = BDT(n_estimators=300, max_depth=6, early_stopping_rounds=None, device=device)
+        start = time.perf_counter()
+        model.fit(x, y)
+        found[device] = time.perf_counter() - start
+    yield shown("BDT, 300 trees of depth 6: training, s", found[MACHINE.device.type], f"CPU {found['cpu']:.1f} s")
+    on_device = model.scores(x)
+    seconds = _seconds(lambda: model.scores(x), 2)
+    model.set_params(device="cpu")
+    on_cpu = model.scores(x)
+    cpu = _seconds(lambda: model.scores(x), 1)
+    yield at_most("BDT: scores as the CPU's of the same trees", np.abs(on_device - on_cpu).max(), 2e-6)
+    rate = len(x) / seconds / 1e6
+    yield shown("BDT: scores, million events/s", rate, f"CPU {len(x) / cpu / 1e6:.2f}, all threads")
+
+
+def _graph() -> Iterator[Row]:
+    from onnx import TensorProto, helper, numpy_helper
+
+    from pidlab.models.external.onnx.runtime import Runner, read_graph, why_no_gpu
+
+    if MACHINE.device.type == "cuda" and (reason := why_no_gpu()):
+        raise PidlabError(reason)
+    rng, nodes, weights, name = np.random.default_rng(1), [], [], "x"
+    for layer, (n_in, n_out) in enumerate(pairwise(WIDE)):
+        matrix = rng.normal(0, n_in**-0.5, (n_in, n_out)).astype(np.float32)
+        weights.append(numpy_helper.from_array(matrix, f"w{layer}"))
+        nodes.append(helper.make_node("MatMul", [name, f"w{layer}"], [f"z{layer}"]))
+        name = f"h{layer}"
+        nodes.append(helper.make_node("Sigmoid" if n_out == 1 else "Tanh", [f"z{layer}"], [name]))
+    ports = [helper.make_tensor_value_info(p, TensorProto.FLOAT, [None, n]) for p, n in (("x", WIDE[0]), (name, 1))]
+    graph = helper.make_graph(nodes, "network", ports[:1], ports[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    read = read_graph(model.SerializeToString())
+    x, _ = gaussian_classes(20_000 if MACHINE.rehearsal else 1_000_000, WIDE[0])
+    device, cpu = Runner(read, name, MACHINE.device.type), Runner(read, name)
+    part = x[:40_000]
+    yield at_most("model in ONNX: scores as the CPU's", np.abs(device(part) - cpu(part)).max(), 1e-5)
+    rates = [
+        len(events) / _seconds(lambda run=run, x=events: run(x), 1) / 1e6 for run, events in ((device, x), (cpu, part))
+    ]
+    yield shown(f"model in ONNX, {_text(WIDE)}: million events/s", rates[0], f"CPU {rates[1]:.3f}, all threads")
+
+
 PARTS: dict[str, Part] = {
     "equal": equal_to_cpu,
     "bits": same_bits,
@@ -556,6 +664,8 @@ PARTS: dict[str, Part] = {
     "precision": precision,
     "scoring": scoring,
     "time-to-auc": time_to_auc,
+    "several": several,
+    "others": other_models,
 }
 
 

@@ -33,6 +33,8 @@ PLACES = {
     "BandFeature": "features, from a band",
     "CategoryBins": "models.NAME.by",
     "PolygonSection": "polygons.NAME",
+    "Reweight": "reweight",
+    "ReweightTarget": "reweight.to",
     "Split": "split",
     "Evaluate": "evaluate",
     "Map": "evaluate.maps",
@@ -136,7 +138,7 @@ def told(text: str) -> str:
 def keys(name: str, section: Schema) -> str:
     """A table of the keys of one section."""
     rows = [("key", "value", "left out", "")]
-    fields = getattr(sections_of_schema, name).model_fields
+    fields = {field.alias or key: field for key, field in getattr(sections_of_schema, name).model_fields.items()}
     for key, value in section["properties"].items():
         if "const" not in value:
             meaning, _, otherwise = value["description"].partition("left out: ")

@@ -7,7 +7,8 @@ import gc
 import io
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,15 @@ def called(words: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     assert isinstance(code, int)
     printed = [stream.buffer.getvalue().decode() for stream in (out, err)]
     return subprocess.CompletedProcess(["pidlab", *words], code, *printed)
+
+
+@pytest.fixture(scope="module")
+def local_cluster() -> Iterator[Any]:
+    """A LocalCluster of dask: two processes of one thread, which may take 4 GB each."""
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": "4GB", "dashboard_address": ":0"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of sockets that tornado closes later
+        with distributed.LocalCluster(host="127.0.0.1", silence_logs=40, **options) as cluster:
+            yield cluster
+        gc.collect()

@@ -45,6 +45,9 @@ SAMPLES = {
     "new.root": ("shms", 2000),
     "nano.root": ("nano", 6000),
     "tracks.root": ("tracks", 4000),
+    "labelled.root": ("simulated_probes", 4000),
+    "probes.root": ("probes", 6000),
+    "simulated.root": ("simulated_probes", 3000),
     "dst.hipo": ("clas12", 4000),
 }
 GIVEN = {
@@ -54,6 +57,7 @@ GIVEN = {
 BRIEF = ("evaluate.robustness=null", "evaluate.importance=false")
 QUICK = {"{type: bdt}": "{type: bdt, n_estimators: 30}", "{type: mlp}": "{type: mlp, epochs: 2}"}
 """The models of a page, and what is trained in their place: the code of the pages is what is tested, not they."""
+QUICK_TREES = {"{type: bdt}": QUICK["{type: bdt}"]}
 SMALLER = {
     "12_000": "3_000", "5_000": "1_000", "n_estimators=150": "n_estimators=20", "epochs=20": "epochs=2",
     "n_estimators: 150": "n_estimators: 20", "epochs: 20": "epochs: 2",
@@ -114,7 +118,22 @@ def finished(samples: Path) -> Path:
     apply(bundle, bundle.recipe.inputs([str(samples / "new.root")], None), samples / "friends", Watcher())
     (samples / "electrons.yaml").write_text(replaced(pages["nanoaod.md"].text, QUICK))
     keep(samples / "electrons.yaml", samples / "runs" / "electrons")
+    (samples / "probes.yaml").write_text(replaced(pages["efficiency.md"].text, QUICK_TREES))
+    keep(samples / "probes.yaml", samples / "runs" / "probes")
+    measure_efficiencies(samples)
     return samples
+
+
+def measure_efficiencies(folder: Path) -> None:
+    """What the page on efficiencies measures, in one bin."""
+    options = {"--mass": "mass", "--range": "60:120", "--bins": "p: [10, 100]", "--model": "bdt", "--point": "eff90"}
+    options |= {
+        "--simulation": str(folder / "simulated.root"),
+        "--truth": "species == 0",
+        "-o": str(folder / "efficiency"),
+    }
+    words = [str(folder / "runs" / "probes"), str(folder / "probes.root"), "-q", "--no-fit-figures"]
+    cli.commands["efficiency"].main(words + [w for pair in options.items() for w in pair], standalone_mode=False)
 
 
 def replaced(text: str, others: Mapping[str, str]) -> str:

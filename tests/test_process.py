@@ -52,6 +52,21 @@ def test_an_interrupt_that_python_would_drop_comes_again_whatever_follows(
     assert sys.unraisablehook is before
 
 
+@pytest.mark.slow
+def test_scikit_learn_is_imported_without_pandas_and_whoever_needs_pandas_has_it() -> None:
+    script = """
+import sys
+from pidlab.process import import_without_pandas
+import_without_pandas()
+import pidlab.models.base
+print("pandas" in sys.modules, "sklearn.utils.fixes" in sys.modules)
+import pandas
+print(pandas.DataFrame({"a": [1]}).shape)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["False True", "(1, 1)"]
+
+
 def test_an_interrupt_of_which_a_library_makes_another_error_stays_one() -> None:
     def converts() -> None:
         try:

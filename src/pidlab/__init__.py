@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pidlab.models.logistic import Logistic
     from pidlab.models.mlp.estimator import MLP
     from pidlab.models.naive_bayes import NaiveBayes
+    from pidlab.models.tree.estimator import DecisionTree
     from pidlab.pipeline.interface import compare, run
     from pidlab.pipeline.loaded import LoadedRun, load
     from pidlab.pipeline.result import Result
@@ -27,6 +28,7 @@ __all__ = [
     "Band",
     "Config",
     "Cuts",
+    "DecisionTree",
     "Fisher",
     "Likelihood",
     "LoadedRun",
@@ -45,6 +47,7 @@ _PLACES = {
     "MLP": "models.mlp.estimator",
     "Config": "config.schema",
     "Cuts": "models.cuts.estimator",
+    "DecisionTree": "models.tree.estimator",
     "Fisher": "models.fisher",
     "Likelihood": "models.likelihood",
     "LoadedRun": "pipeline.loaded",

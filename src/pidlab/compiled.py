@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pidlab.process import private_folder
@@ -22,6 +24,31 @@ def compiled(**options: Any) -> Callable[[Any], Compiled]:
     the temporary folder, or, if that is impossible too, the function is compiled in each process.
     """
     return lambda function: Compiled(function, options)
+
+
+def compiled_module(name: str) -> ModuleType:
+    """Returns the module `name` of a library whose functions numba compiles while the module is imported.
+
+    Such a module cannot be imported if numba can write its cache neither beside the library nor below the home folder.
+    In that case the cache is in the private folder below the temporary folder.
+
+    Raises:
+        ImportError: the library is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except RuntimeError:  # numba raises it if no folder can be written
+        folder = private_folder()
+        if folder is None:
+            raise
+        import numba
+
+        config: Any = numba.config  # mypy does not see its names, which are made during the import
+        before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+        try:
+            return importlib.import_module(name)
+        finally:
+            config.CACHE_DIR = before
 
 
 class Compiled:

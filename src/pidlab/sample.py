@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -97,14 +97,34 @@ class Sample:
         return replace(
             self,
             spectators=_Doubles.of(self.spectators).take(rows),
-            columns={name: values[rows] for name, values in self.columns.items()},
+            columns=taken(self.columns, rows),
             axes=_Doubles.of(self.axes).take(rows),
             **{name: getattr(self, name)[rows] for name in _ARRAYS},
         )
 
+    def map(self, work: Callable[[Sample], NDArray[Any]]) -> NDArray[Any]:
+        """Returns (n, …) what `work` says of the candidates: here, or where they are if their features lie elsewhere.
+
+        `work` is then called with several samples that hold these candidates together, and without their spectators.
+        """
+        mapped: Callable[[Any], NDArray[Any]] | None = getattr(self.x, "mapped", None)
+        return work(self) if mapped is None else mapped(work)
+
+    def here(self) -> Sample:
+        """Returns the same candidates with their features in the memory of this process."""
+        if not hasattr(self.x, "mapped"):
+            return self
+        return replace(self, x=np.asarray(self.x), columns=dict(self.columns))
+
     def with_x(self, x: FloatArray) -> Sample:
         """Returns the same candidates with other feature values, (n, d + c)."""
         return replace(self, x=x)
+
+
+def taken(columns: Mapping[str, Any], rows: Rows) -> Mapping[str, Any]:
+    """Returns some of the rows of columns (n,); columns that lie elsewhere are not fetched."""
+    take: Callable[[Rows], Mapping[str, Any]] | None = getattr(columns, "take", None)
+    return take(rows) if take is not None else {name: values[rows] for name, values in columns.items()}
 
 
 def joined(parts: Sequence[Any]) -> Any:

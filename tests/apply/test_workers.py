@@ -258,7 +258,7 @@ def test_a_server_that_says_nothing_is_not_waited_for_without_end(
     bundle: Bundle, inputs: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("pidlab.apply.workers.PATIENCE", 2.0)
+    monkeypatch.setattr("pidlab.apply.cluster.PATIENCE", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address, start = f"tcp://127.0.0.1:{silent.getsockname()[1]}", time.monotonic()
         with pytest.raises(UsageError, match="no scheduler answers there"):
@@ -274,7 +274,7 @@ class Deserted(Executor):
 
 
 def test_a_cluster_without_workers_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pidlab.apply.workers.PATIENCE", 1.0)
+    monkeypatch.setattr("pidlab.apply.cluster.PATIENCE", 1.0)
     asked: list[float] = []
 
     def alive() -> bool:

@@ -63,7 +63,8 @@ def test_all_mistakes_are_told_at_once_with_place_and_nearest_name(tmp_path: Pat
         (
             "type: bdt",
             "type: btd",
-            "models.bdt: must be one of expression, score, cuts, fisher, logistic, naive_bayes, band, likelihood, bdt",
+            "models.bdt: must be one of expression, score, cuts, fisher, logistic, naive_bayes, tree, "
+            "mixture, autoencoder, band, likelihood, bdt",
         ),
         ("hidden: [20, 20]", 'hidden: ["20"]', "9:29: models.mlp.hidden[0]: must be a valid integer, not '20'"),
         ("learning_rate: 1e-4", "learning_rate: -1", "must be greater than 0, not -1"),

@@ -203,7 +203,7 @@ def test_the_separation_covers_tmvas_integral(apart, kind):
     found = []
     for _ in range(600):
         score, is_signal, weight = two_gaussians(800, rng, kind, apart)
-        found.append(separation(score, sample_of(np.where(is_signal, 0, 1), weight=weight), None))
+        found.append(separation(ScoredSample(score, sample_of(np.where(is_signal, 0, 1), weight=weight), None)))
     # Without separation the second-order terms alone remain, and cover more; bins lose a little of the integral.
     assert 0.62 <= np.mean([m.low <= truth <= m.high for m in found]) <= (0.8 if apart else 1)
     assert abs(np.mean([m.value for m in found]) - truth) < 0.3 * np.std([m.value for m in found])
@@ -219,7 +219,7 @@ def test_the_separation_covers_where_few_events_overlap(apart, kind, n):
     for _ in range(250):
         weight = np.where(rng.random(2 * n) < 0.3, -1.0, 1.0) if "negative" in kind else weights(kind, 2 * n, rng)[0]
         score = (rng.normal(size=2 * n) + apart * (y == 0)).astype(np.float32)
-        found = separation(score, sample_of(y, weight=weight), None)
+        found = separation(ScoredSample(score, sample_of(y, weight=weight), None))
         hits.append(found.low <= truth <= found.high)
     # 250 toys scatter by .03 about .68; with a handful of events in the overlap the interval is wider than need be.
     assert np.mean(hits) > 0.62
@@ -231,7 +231,7 @@ def test_weights_that_nearly_empty_a_bin_leave_the_separation_finite():
     for _ in range(300):
         weight = np.where(rng.random(200) < 0.3, -1.0, 1.0)
         if min(weight[y == 0].sum(), weight[y == 1].sum()) > 10:
-            found = separation(rng.normal(size=200).astype(np.float32), sample_of(y, weight=weight), None)
+            found = separation(ScoredSample(rng.normal(size=200).astype(np.float32), sample_of(y, weight=weight), None))
             assert abs(found.value) < 2
             assert found.low <= found.value <= found.high
 
@@ -239,8 +239,11 @@ def test_weights_that_nearly_empty_a_bin_leave_the_separation_finite():
 def test_the_separation_is_1_without_overlap_and_the_same_under_monotone_maps():
     score, is_signal, _ = two_gaussians(4000, np.random.default_rng(11))
     sample = sample_of(np.where(is_signal, 0, 1))
-    np.testing.assert_allclose(separation(score, sample, None), separation(np.arctan(score), sample, None), rtol=1e-6)
-    np.testing.assert_allclose(separation(is_signal.astype(np.float32), sample, None).value, 1.0, rtol=1e-12)
+    found, mapped, perfect = (
+        separation(ScoredSample(each, sample, None)) for each in (score, np.arctan(score), is_signal.astype(np.float32))
+    )
+    np.testing.assert_allclose(found, mapped, rtol=1e-6)
+    np.testing.assert_allclose(perfect.value, 1.0, rtol=1e-12)
 
 
 def test_a_histogram_is_boost_histograms():
@@ -344,13 +347,16 @@ def test_correlations_use_the_pairs_that_are_there_and_know_constants():
 
 def test_the_separation_of_classes_that_hardly_overlap():
     """Five bins had one across the border of the classes, and a separation of 1 came out as .79."""
-    assert separation(
-        np.r_[np.arange(50), np.arange(100, 150)].astype(np.float32), sample_of(np.arange(100) < 50), None
-    )[:3] == (pytest.approx(1.0, rel=1e-12), pytest.approx(0.96), pytest.approx(1.0, rel=1e-12))
+    score = np.r_[np.arange(50), np.arange(100, 150)].astype(np.float32)
+    assert separation(ScoredSample(score, sample_of(np.arange(100) < 50), None))[:3] == (
+        pytest.approx(1.0, rel=1e-12),
+        pytest.approx(0.96),
+        pytest.approx(1.0, rel=1e-12),
+    )
     rng, truth, found = np.random.default_rng(12), 0.93142, []  # of two normal distributions 4 apart
     for _ in range(400):
         score, is_signal, weight = two_gaussians(200, rng, apart=4.0)
-        found.append(separation(score, sample_of(np.where(is_signal, 0, 1), weight=weight), None))
+        found.append(separation(ScoredSample(score, sample_of(np.where(is_signal, 0, 1), weight=weight), None)))
     assert abs(np.mean([m.value for m in found]) - truth) < 0.02
     # Three or four events overlap, and their number jumps: no interval comes closer to .683 than this.
     assert 0.64 < np.mean([m.low <= truth <= m.high for m in found]) < 0.9

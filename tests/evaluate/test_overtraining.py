@@ -73,7 +73,9 @@ def test_events_that_folds_score_twice_are_compared_as_pairs(kind):
     assert flat_enough([o.ks_p["electron"] for o in found])
     assert 0.55 < np.mean([o.delta_auc.low <= 0 <= o.delta_auc.high for o in found]) < 0.8
     train, test = in_folds(600, rng, kind=kind)
-    apart = train._replace(sample=dataclasses.replace(train.sample, event=train.sample.event + np.uint64(10_000)))
+    apart = dataclasses.replace(
+        train, sample=dataclasses.replace(train.sample, event=train.sample.event + np.uint64(10_000))
+    )
     paired, independent = (overtraining(t, test, fixed_cut=False, seed=1).delta_auc for t in (train, apart))
     assert paired.high - paired.low < 0.7 * (independent.high - independent.low)
     np.testing.assert_allclose(paired.value, independent.value, rtol=1e-12)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any, get_args
 
 import pytest
 
 from pidlab.config.schema import ImportedSpec, ModelSection, TrainableSpec
 from pidlab.export.run import FORMATS
+from pidlab.models import registry
 from pidlab.models.base import Classifier
-from pidlab.models.registry import MODEL_TYPES, ModelType, Resources, build_estimator, estimator_class, imported
+from pidlab.models.registry import (
+    MODEL_TYPES,
+    ModelType,
+    Resources,
+    build_estimator,
+    estimator_class,
+    import_ahead,
+    imported,
+)
 
 ROWS = pytest.mark.parametrize("row", MODEL_TYPES.values(), ids=MODEL_TYPES)
 TRAINED = [name for name, row in MODEL_TYPES.items() if row.section in get_args(TrainableSpec)]
@@ -33,8 +44,80 @@ def test_every_export_that_a_row_names_is_a_format_and_exists(row: ModelType):
     assert all(callable(imported(place)) for place in row.exports.values())
 
 
-def test_only_scores_of_hand_made_and_rectangular_cuts_bands_and_tmva_never_are_probabilities():
-    assert {n for n, r in MODEL_TYPES.items() if not r.probability} == {"expression", "score", "cuts", "band", "tmva"}
+def test_only_scores_of_cuts_bands_tmva_and_models_without_labels_never_are_probabilities():
+    without = {"expression", "score", "cuts", "band", "tmva", "mixture", "autoencoder"}
+    assert {n for n, r in MODEL_TYPES.items() if not r.probability} == without
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        (["cuts", "bdt", "mlp"], True),
+        (["mlp", "bdt"], False),  # there is nothing to do meanwhile
+        (["bdt", "fisher"], False),
+        (["bdt", "sklearn", "mlp"], False),  # an estimator of another package may use a torch that is half there
+        (["band", "mlp"], False),
+    ],
+)
+def test_torch_is_imported_ahead_where_a_network_follows_models_that_leave_it_alone(
+    kinds: list[str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(registry, "imported", lambda place: lambda: begun.append(place))
+    import_ahead(kinds)
+    assert begun == ["pidlab.models.mlp.ahead:import_torch_ahead"] * expected
+
+
+@pytest.mark.slow
+def test_torch_comes_from_its_thread_as_from_any_import():
+    script = """
+import sys
+from pidlab.models.mlp.ahead import import_torch_ahead
+thread, finders, interval = import_torch_ahead(), list(sys.meta_path), sys.getswitchinterval()
+import scipy.stats  # while torch is half there, which scipy finds
+import torch  # waits for the thread
+assert torch.Tensor is torch._tensor.Tensor and isinstance(torch.ones(2), torch.Tensor)
+assert torch.__spec__.name == "torch" and torch.__path__ and torch.__file__.endswith("__init__.py")
+thread.join()
+assert not any(type(each).__module__ == "pidlab.models.mlp.ahead" for each in sys.meta_path)
+assert sys.getswitchinterval() == 0.005
+assert import_torch_ahead() is None
+import pidlab.models.mlp.estimator
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_models_that_train_while_torch_is_imported_do_not_touch_it():
+    """It stands in `sys.modules`, half imported, while they train: what looks into it then would fail."""
+    script = """
+import sys, types
+import numpy as np
+from pidlab.models import registry
+from pidlab.models.registry import estimator_class
+from pidlab.pipeline import analysis
+
+class HalfImported(types.ModuleType):
+    def __getattr__(self, name):
+        if name.startswith("__"):  # the import system asks whether it has a __path__
+            raise AttributeError(name)
+        print("asked for", name)
+        raise AttributeError(name)
+
+half = sys.modules["torch"] = HalfImported("torch")
+half.Tensor = type("Tensor", (), {})
+rng = np.random.default_rng(1)
+y = rng.integers(0, 2, 600)
+x = (rng.normal(size=(600, 3)) + y[:, None]).astype(np.float32)
+for kind in registry._LEAVE_TORCH_ALONE[2:]:
+    model = estimator_class(kind)().fit(x, y)
+    print(kind, model.scores(x).shape)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    trained = [kind for kind in registry._LEAVE_TORCH_ALONE if MODEL_TYPES[kind].estimator]
+    assert done.stdout.splitlines() == [f"{kind} (600, 2)" for kind in trained]
 
 
 @pytest.mark.parametrize("kind", TRAINED)

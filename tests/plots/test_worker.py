@@ -66,6 +66,31 @@ def test_two_processes_draw_what_one_draws(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("befalls", ["nothing", "death"])
+def test_a_few_figures_are_drawn_by_the_other_process_alone(
+    tmp_path: Path, worker: FigureWorker, monkeypatch: pytest.MonkeyPatch, befalls: str
+) -> None:
+    def drawn_in(folder: Path, helper: FigureWorker | None) -> list[gallery.Picture]:
+        (folder / "plots").mkdir(parents=True)
+        write_results(folder / "results.json", RESULTS)
+        with drawing(folder, RESULTS, STYLE, helper, figures="quick") as pictures:
+            return pictures()
+
+    expected = drawn_in(tmp_path / "alone", None)
+    own: list[str] = []
+    write_one = gallery.write_one
+    count = lambda sheet, name, *rest: own.append(name) or write_one(sheet, name, *rest)  # noqa: E731
+    monkeypatch.setattr(gallery, "write_one", count)
+    if befalls == "death":
+        worker.stop()
+    made = drawn_in(tmp_path / "both", worker)
+    assert repr(made) == repr(expected)  # NaN of a table is not equal to itself
+    assert files(tmp_path / "both") == files(tmp_path / "alone")
+    assert sorted(files(tmp_path / "both")) == sorted(f"{picture.name}.png" for picture in made)
+    assert bool(own) == (befalls == "death")
+
+
+@pytest.mark.slow
 def test_a_process_that_gets_no_request_ends_with_the_one_that_started_it() -> None:
     worker = FigureWorker()
     worker._send("")

@@ -22,7 +22,7 @@ from pidlab.plots.gallery import Picture, catalogue
 from pidlab.plots.sheets.sheet import root_key
 from pidlab.plots.sheets.table import FigureTable
 from pidlab.report import page as report
-from pidlab.report.headline import by_auc, few_events, headline
+from pidlab.report.headline import below_chance, by_auc, few_events, headline
 from pidlab.report.page import objects_of, render, write_report
 from pidlab.report.tables import as_html, as_text, models_table, robustness_table, verdict_table
 from pidlab.rootio.results.run import object_names, write_results
@@ -490,3 +490,28 @@ def test_one_table_is_text_and_html_with_the_same_cells():
     hostile = dataclasses.replace(table, caption="<script>x</script>", remarks=("a & <b>",))
     assert "<script>" not in as_html(hostile)
     assert "a &amp; &lt;b&gt;" in as_html(hostile)
+
+
+def with_area(name, kind, area):
+    model = TWO.models[name]
+    samples = {**model.samples, "test": dataclasses.replace(model.samples["test"], auc=area)}
+    return dataclasses.replace(TWO, models={name: dataclasses.replace(model, kind=kind, samples=samples)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("score", "write a minus sign before it, or exchange the signal"),
+        ("onnx", "look at the order of its outputs"),
+        ("mixture", "the signal is not what is rare"),
+        ("bdt", r"look whether the classes are exchanged .* \(split.test\)"),
+    ],
+)
+def test_a_model_below_chance_by_more_than_its_interval_is_said_with_the_likely_reason(kind, advice):
+    name = by_auc(TWO)[0].name
+    below = with_area(name, kind, Measured(0.42, 0.41, 0.43, 900.0))
+    (told,) = below_chance(below)
+    assert re.search(rf"^{name} ranks electron below the others \(AUC 0.42.* and .5 is chance\): .*{advice}", told)
+    assert told in page(below).replace("&#39;", "'").replace("&lt;", "<")
+    assert list(below_chance(with_area(name, kind, Measured(0.49, 0.47, 0.51, 900.0)))) == []
+    assert list(below_chance(TWO)) == []

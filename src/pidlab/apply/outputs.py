@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import awkward as ak
-
 from pidlab.apply.inputs import ApplyPlan
 from pidlab.apply.scoring import EntryRange, Failed, Scored, friend_branches
 from pidlab.errors import DataError, OutputError
 from pidlab.progress import Task
 from pidlab.read import Source, identity_of
-from pidlab.rootio.friends import FriendFile, FriendTree, read_marker
+from pidlab.rootio.friends import FriendFile, FriendTree, nested, read_marker
 from pidlab.runs.bundle import Bundle
 
 Result = tuple[EntryRange, Scored | Failed]
@@ -50,13 +48,13 @@ class Summary:
     failure: str = ""
 
 
-def friend_name(source: Source) -> str:
+def friend_name(source: Source, ending: str = "pid") -> str:
     """The name of the friend tree of an input: that of its tree, without folder and cycle, with `_pid` behind it."""
-    return f"{source.tree.rsplit('/', 1)[-1].partition(';')[0]}_pid"
+    return f"{source.tree.rsplit('/', 1)[-1].partition(';')[0]}_{ending}"
 
 
-def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:
-    """Input path to friend path: below `output` as the inputs lie below their common folder.
+def friend_paths(paths: Sequence[str], output: Path, ending: str = "pid") -> dict[str, Path]:
+    """Input path to friend path, `STEM_pid.root`: below `output` as the inputs lie below their common folder.
 
     Raises:
         OutputError: two inputs would share a friend file, or a friend would replace an input.
@@ -69,7 +67,7 @@ def friend_paths(paths: Sequence[str], output: Path) -> dict[str, Path]:
     owners: dict[Path, str] = {}
     for path, folder in zip(unique, folders, strict=True):
         below = os.path.relpath(folder, common) if one_place else ""
-        target = output / below / f"{Source(path, '').stem}_pid.root"
+        target = output / below / f"{Source(path, '').stem}_{ending}.root"
         if not Path(os.path.normpath(target)).is_relative_to(os.path.normpath(output)):
             raise OutputError(f"{path}: its friend would lie outside {output}; name it in a call of its own")
         if target in owners:
@@ -202,7 +200,8 @@ def friend_tree(
     try:
         if counter is None:
             return file.tree(name, types | dict(keys))
-        return file.tree(name, keys, jagged=types, counter=counter)
+        by_entry = bundle.additions.entry_types if bundle.additions is not None else {}
+        return file.tree(name, dict(keys) | dict(by_entry), jagged=types, counter=counter)
     except OutputError as error:
         if isinstance(error.__cause__, OSError):
             raise
@@ -226,10 +225,7 @@ def write_tree(
         if isinstance(scored, Failed):
             raise InputFailedError(scored.reason)
         start = time.perf_counter()
-        columns: dict[str, Any] = dict(scored.columns)
-        if scored.counts is not None:
-            columns = {name: ak.unflatten(values, scored.counts) for name, values in columns.items()}
-        tree.extend(columns | scored.keys)
+        tree.extend(nested(scored.columns, scored.counts) | scored.keys)
         n_rows += scored.n_rows
         n_selected += int(scored.columns["pid_selected"].sum())
         n_known += scored.n_known

@@ -11,7 +11,7 @@ import numpy as np
 
 from pidlab.apply.attach import write_attach
 from pidlab.apply.outputs import Summary, friend_file, friend_paths, friend_tree, write_tree
-from pidlab.apply.scoring import EntryRange, Scored, Scorer, blank_columns, fill_columns, fill_outputs
+from pidlab.apply.scoring import EntryRange, Scored, Scorer, blank_columns, fill_columns, fill_outputs, fill_weights
 from pidlab.apply.workers import threads
 from pidlab.errors import DataError
 from pidlab.models.fold import Scores
@@ -136,7 +136,8 @@ class _RunScorer:
             fill_outputs(columns, scorer.bundle, model, rows, self.outputs[model][used])
         if self.scored_again:
             scorer.score(columns, chunk, rows, piece.name, self.scored_again)
-        n_known = len(rows) if scorer.knows_events else 0
+        fill_weights(columns, scorer.bundle, rows, spectators, sample.event[used], None)
+        n_known = len(rows) if scorer.bundle.recipe.loaded.config.folds else 0
         if own.read.n_unlabelled or own.read.n_left_out:
             others = selected(scorer.bundle.recipe, chunk)
             others[rows] = False

@@ -22,7 +22,7 @@ from pidlab.preprocess.features import event_keys, expression_columns, feature_m
 from pidlab.preprocess.recipe import LocatedExpression
 from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk, Source, Table
-from pidlab.runs.bundle import Bundle, load_bundle
+from pidlab.runs.bundle import Additions, Bundle, load_bundle
 from pidlab.runs.scored_events import FILE, read_training_keys
 from pidlab.sample import BoolArray, FloatArray, IntArray
 from pidlab.split import Keys
@@ -61,7 +61,7 @@ class Scored:
 
     Attributes:
         columns: branch to an array of n_rows.
-        keys: the branches that identify an event, n_entries each.
+        keys: the branches that identify an event, n_entries each, and what the bundle adds for each entry.
         counts: (n_entries,) rows of each entry if a row is a candidate; None if a row is an entry.
         n_known: selected rows of events that the run used; 0 if the run has no folds.
         seconds: by stage.
@@ -116,19 +116,22 @@ class Scorer:
         recipe = self.bundle.recipe
         flat = [d.flat for decisions in self.bundle.decisions.values() for d in decisions if d.flat]
         names = {name for each in flat for name in each.names}
+        names |= set(self.bundle.reweighter.match if self.bundle.reweighter is not None else ())
         stated = dict(recipe.spectators)
         for name in sorted(names - stated.keys()):
-            raise ModelError(f"a working point follows {name!r}, which is no spectator of the run; make the run again")
+            raise ModelError(f"{name!r}, which the run needs, is none of its spectators; make the run again")
         followed = tuple((name, stated[name]) for name in sorted(names))
         object.__setattr__(self, "followed", followed)
         friend_branches(self.bundle, with_split=True)
-        further = {branch for _, each in followed for branch in each.expression.reads}
+        located = [each for _, each in followed]
+        located += () if self.bundle.additions is None else self.bundle.additions.expressions
+        further = {branch for each in located for branch in each.expression.reads}
         object.__setattr__(self, "branches", frozenset(branches_read(recipe) | further))
 
     @property
     def knows_events(self) -> bool:
-        """Whether events of the run are scored by the fold model that did not see them."""
-        return bool(self.bundle.recipe.loaded.config.folds) and self.events is not None
+        """Whether events of the run are scored, or weighted, by the fold model that did not see them."""
+        return has_folds(self.bundle) and self.events is not None
 
     def check(self, table: Table) -> None:
         """Check that a table has all branches that are read, of usable types.
@@ -138,13 +141,18 @@ class Scorer:
         """
         check_table(self.bundle.recipe, table)
         self.bundle.recipe.check(table, [located for _, located in self.followed])
+        if self.bundle.additions is not None:
+            self.bundle.additions.check(table)
 
     def __call__(self, chunk: Chunk, name: str) -> Scored:
         """The friend's branches for a chunk; `name` stands for its input in the hash of the event key."""
         laps, columns = _Laps(), blank_columns(self.bundle, chunk.n_rows)
         rows = np.flatnonzero(selected(self.bundle.recipe, chunk))
         n_known = self.score(columns, chunk, rows, name, laps=laps)
-        return Scored(columns, self.keys(chunk), chunk.counts, n_known, laps.seconds)
+        by_entry: Branches = {}
+        if self.bundle.additions is not None and chunk.counts is not None:
+            by_entry = dict(self.bundle.additions.by_entry(columns, chunk.counts))
+        return Scored(columns, self.keys(chunk) | by_entry, chunk.counts, n_known, laps.seconds)
 
     def keys(self, chunk: Chunk) -> Branches:
         """The branches that identify an event, one value an entry."""
@@ -158,6 +166,8 @@ class Scorer:
         name: str,
         models: Iterable[str] | None = None,
         laps: _Laps | None = None,
+        *,
+        weights: bool = True,
     ) -> int:
         """Score the selected `rows` of a chunk into `columns`; returns how many of them are of events of the run.
 
@@ -168,6 +178,7 @@ class Scorer:
             name: stands for the input in the hash of the event key.
             models: names; None for all.
             laps: gets the seconds.
+            weights: whether the weights that make classes alike are written too.
         """
         recipe, laps = self.bundle.recipe, laps or _Laps()
         taken = chunk.take(rows)
@@ -184,8 +195,14 @@ class Scorer:
             outputs = self.bundle.models[model].outputs_of(x, event, known)
             fill_outputs(columns, self.bundle, model, rows, outputs)
             laps.end(model)
+        if self.bundle.additions is not None:
+            self.bundle.additions.fill(columns, taken, rows)
+            laps.end("further columns")
+        if weights and self.bundle.reweighter is not None:
+            fill_weights(columns, self.bundle, rows, spectators, event, known)
+            laps.end("weights")
         columns["pid_selected"][rows] = True
-        return 0 if known is None else int(known.sum())
+        return int(known.sum()) if known is not None and self.bundle.recipe.loaded.config.folds else 0
 
     def _is_known(self, event: Keys) -> BoolArray:
         """(n,) true for the hashes of events that the run used."""
@@ -197,9 +214,10 @@ class Scorer:
 
 
 def blank_columns(bundle: Bundle, n: int) -> Branches:
-    """The friend's branches for n rows that are not selected: NaN for scores, false for decisions."""
-    blank = {np.dtype(np.float32): np.nan, np.dtype(bool): False}
-    return {name: np.full(n, blank[kind], kind) for name, kind in friend_branches(bundle, with_split=False).items()}
+    """The friend's branches for n rows that are not selected: NaN for numbers, false for decisions, -1 for integers."""
+    kinds = friend_branches(bundle, with_split=False)
+    blank = {"f": np.nan, "b": False, "i": -1}
+    return {name: np.full(n, blank[kind.kind], kind) for name, kind in kinds.items()}
 
 
 def fill_columns(
@@ -228,6 +246,31 @@ def fill_outputs(columns: Branches, bundle: Bundle, model: str, rows: IntArray, 
         columns[f"pid_{model}_{name}"][rows] = outputs[:, j]
 
 
+def fill_weights(
+    columns: Branches,
+    bundle: Bundle,
+    rows: IntArray,
+    spectators: Mapping[str, FloatArray],
+    event: Keys | None,
+    known: BoolArray | None,
+) -> None:
+    """Write the weights that make classes alike into `columns` at the m `rows`; nothing if the run has none.
+
+    Args:
+        columns: as `blank_columns` makes them.
+        bundle: that of the run.
+        rows: the selected rows.
+        spectators: those that were matched, (m,) each.
+        event: (m,) hashes of the events; None if no row is of the run.
+        known: (m,) whether a row is of the run; None if all are.
+    """
+    if bundle.reweighter is None:
+        return
+    z = np.column_stack([np.asarray(spectators[name], np.float64) for name in bundle.reweighter.match])
+    for branch, group in bundle.reweighter.branches.items():
+        columns[branch][rows] = bundle.reweighter.weights(group, z, event, known)
+
+
 def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]]:
     """The branches of a friend tree and their types, without those of the event key.
 
@@ -240,6 +283,9 @@ def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]
         branches += ((branch, np.dtype(np.float32)) for branch in score_branches(name, model))
         branches += ((f"pid_{name}_{output}", np.dtype(np.float32)) for output in model.output_names)
         branches += ((f"pid_{name}_{point}", np.dtype(bool)) for point in points)
+    branches += () if bundle.additions is None else bundle.additions.types.items()
+    if bundle.reweighter is not None:
+        branches += ((branch, np.dtype(np.float32)) for branch in bundle.reweighter.branches)
     if with_split:
         branches.append(("pid_split", np.dtype(np.int8)))
     types = dict(branches)
@@ -307,11 +353,13 @@ class ScoringRequest:
 
     Attributes:
         fingerprint: that of the bundle, by which a folder that has changed meanwhile is noticed.
+        additions: those of the bundle.
     """
 
     run: str
     models: tuple[str, ...]
     fingerprint: str
+    additions: Additions | None = None
 
 
 @lru_cache(maxsize=2)
@@ -322,6 +370,7 @@ def scorer_of(request: ScoringRequest) -> Scorer:
         ModelError: the folder holds another run by now.
     """
     bundle = load_bundle(Path(request.run), request.models)
+    bundle = bundle if request.additions is None else bundle.with_additions(request.additions)
     if bundle.fingerprint != request.fingerprint:
         raise ModelError(f"{request.run}: was changed while its models were being applied; apply them again")
     return Scorer(bundle, training_keys(bundle))
@@ -337,7 +386,12 @@ def score_elsewhere(request: ScoringRequest, piece: EntryRange) -> Scored | Fail
 
 
 def training_keys(bundle: Bundle) -> Keys | None:
-    """Sorted hashes of the events that the bundle's run used; None if it has no folds or did not keep them."""
-    if not bundle.recipe.loaded.config.folds or bundle.folder is None or not (bundle.folder / FILE).is_file():
+    """Sorted hashes of the events that the run used; None if nothing was fitted in folds, or they were not kept."""
+    if not has_folds(bundle) or bundle.folder is None or not (bundle.folder / FILE).is_file():
         return None
     return read_training_keys(bundle.folder)
+
+
+def has_folds(bundle: Bundle) -> bool:
+    """Whether a row of the run gets other numbers than the same row in another file: by what did not see it."""
+    return bool(bundle.recipe.loaded.config.folds) or bundle.reweighter is not None

@@ -13,9 +13,8 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, Queue
-from typing import Any
 
+from pidlab.apply import cluster
 from pidlab.apply.scoring import EntryRange, Failed, Scored, Scorer, ScoringRequest, score_elsewhere, score_piece
 from pidlab.errors import PidlabError, UsageError
 
@@ -24,9 +23,6 @@ _MOST_THREADS = 4
 
 _AHEAD = 2
 """Pieces under way besides one a worker: every worker is busy while a piece is written."""
-
-PATIENCE = 60.0
-"""Seconds after which a cluster that does not answer, or has no worker, is given up."""
 
 Work = Callable[[EntryRange], Scored | Failed]
 
@@ -105,14 +101,14 @@ class WorkerPool:
         """
         last_seen = time.monotonic()
         while self.alive is not None:
-            wait([future], timeout=min(5.0, PATIENCE / 4))
+            wait([future], timeout=min(5.0, cluster.PATIENCE / 4))
             if future.done():
                 break
             if self.alive():
                 last_seen = time.monotonic()
-            elif time.monotonic() - last_seen > PATIENCE:
-                what = f"the cluster has had no worker for {PATIENCE:g} s; start some, and give the same command again"
-                raise UsageError(f"{what}: what is finished stays")
+            elif time.monotonic() - last_seen > cluster.PATIENCE:
+                what = f"the cluster has had no worker for {cluster.PATIENCE:g} s; start some, and give"
+                raise UsageError(f"{what} the same command again: what is finished stays")
         return future.result()
 
     def _dismiss_spare(self) -> None:
@@ -138,12 +134,12 @@ def worker_pool(scorer: Scorer, jobs: int | None, executor: Executor | None, das
         n_workers = getattr(executor, "_max_workers", None) or len(os.sched_getaffinity(0))
         yield WorkerPool(executor, partial(score_elsewhere, _request(scorer)), n_workers)
     elif dask:
-        with _cluster(dask) as (cluster, n_workers):
+        with cluster.connected(dask) as found:
             yield WorkerPool(
-                cluster.get_executor(),
+                found.client.get_executor(),
                 partial(score_elsewhere, _request(scorer)),
-                n_workers,
-                alive=_workers_of(cluster),
+                sum(found.n_threads.values()),
+                alive=found.alive,
             )
     elif jobs is not None and jobs > 1:
         with _dismissed(
@@ -172,7 +168,8 @@ def _dismissed(pool: WorkerPool) -> Iterator[WorkerPool]:
 def _request(scorer: Scorer) -> ScoringRequest:
     if scorer.bundle.folder is None:
         raise UsageError("other processes load the models from the folder of a finished run; apply in threads, jobs=1")
-    return ScoringRequest(str(scorer.bundle.folder), tuple(scorer.bundle.models), scorer.bundle.fingerprint)
+    bundle = scorer.bundle
+    return ScoringRequest(str(bundle.folder), tuple(bundle.models), bundle.fingerprint, bundle.additions)
 
 
 def _processes(n: int) -> ProcessPoolExecutor:
@@ -191,43 +188,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def _cluster(address: str) -> Iterator[tuple[Any, int]]:
-    try:
-        from dask.distributed import Client
-    except ModuleNotFoundError as error:
-        raise UsageError("--dask needs dask and distributed: pip install 'pidlab[dask]'") from error
-    made: Queue[Any] = Queue()
-
-    def connect() -> None:
-        try:
-            made.put(Client(address, set_as_default=False))  # type: ignore[no-untyped-call]  # dask leaves it so
-        except Exception as error:  # handed over to the thread that waits
-            made.put(error)
-
-    threading.Thread(target=connect, daemon=True).start()
-    try:
-        client = made.get(timeout=PATIENCE)  # dask itself waits for minutes
-    except Empty:
-        client = TimeoutError(f"no answer for {PATIENCE:g} s")
-    if isinstance(client, Exception):
-        raise UsageError(f"--dask {address}: no scheduler answers there ({client}); is the address right?") from client
-    with client:
-        n_workers = sum(client.nthreads().values())
-        if not n_workers:
-            raise UsageError(f"--dask {address}: the scheduler has no workers; start some with `dask worker {address}`")
-        yield client, n_workers
-
-
-def _workers_of(client: Any) -> Callable[[], bool]:
-    """A function that tells whether a cluster has a worker; false if its scheduler does not answer."""
-
-    def alive() -> bool:
-        try:
-            return bool(client.sync(client.scheduler.identity, callback_timeout=PATIENCE / 4)["workers"])
-        except Exception:  # whatever keeps the scheduler from answering
-            return False
-
-    return alive

@@ -10,12 +10,18 @@ from collections.abc import Sequence
 import click
 
 from pidlab import __version__
-from pidlab.cli import runs, start, work
+from pidlab.cli import data, efficiency, runs, start, work
 from pidlab.cli.options import STOPPED
 from pidlab.cli.printable import echo, printable
 from pidlab.credentials import without_secrets
 from pidlab.errors import OutputError, PidlabError
-from pidlab.process import collect_rarely, every_interrupt, give_matplotlib_a_folder, open_streams
+from pidlab.process import (
+    collect_rarely,
+    every_interrupt,
+    give_matplotlib_a_folder,
+    import_without_pandas,
+    open_streams,
+)
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -27,7 +33,7 @@ def cli(debug: bool) -> None:
     """Particle identification on ROOT files: hand-made cuts, optimised cuts, BDT and network compared fairly."""
 
 
-for _command in (*start.COMMANDS, *work.COMMANDS, *runs.COMMANDS):
+for _command in (*start.COMMANDS, *work.COMMANDS, *data.COMMANDS, *efficiency.COMMANDS, *runs.COMMANDS):
     cli.add_command(_command)
 
 
@@ -38,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     open_streams()
     collect_rarely()
     give_matplotlib_a_folder()
+    import_without_pandas()
     try:
         with every_interrupt():
             cli.main(words, prog_name="pidlab", standalone_mode=False)

@@ -43,7 +43,7 @@ DEVICE = click.option(
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="For the networks and BDTs; auto: the GPU where there is one.",
+    help="For networks, BDTs and models in ONNX; auto: train on the GPU where there is one.",
 )
 JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Threads for training; left out: all cores.")
 MEMORY = click.option(
@@ -54,6 +54,12 @@ MEMORY = click.option(
 )
 ALLOW_IMPORT = click.option(
     "--allow-import", multiple=True, metavar="PACKAGE", help="Let models of type sklearn import it, too."
+)
+DASK = click.option(
+    "--dask",
+    metavar="ADDRESS",
+    default="",
+    help="Work on the cluster of this dask scheduler; the events stay in the memory of its workers.",
 )
 FIGURES = click.option(
     "--figures",
@@ -133,11 +139,13 @@ def ask_before_replacing(target: Path, force: bool) -> None:
         raise Stopped(f"{target} is untouched; -o names another folder, and --force replaces it without asking")
 
 
-def resources(device: str, jobs: int | None, allow_import: Sequence[str], memory: int | None = None) -> Resources:
+def resources(
+    device: str, jobs: int | None, allow_import: Sequence[str], memory: int | None = None, dask: str = ""
+) -> Resources:
     """What a run may use, from the options of a command."""
     from pidlab.models.registry import Resources
 
-    return Resources(device, jobs, tuple(allow_import), memory)  # type: ignore[arg-type]  # a click.Choice
+    return Resources(device, jobs, tuple(allow_import), memory, dask=dask)  # type: ignore[arg-type]  # a click.Choice
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pidlab.cli.options import ALLOW_IMPORT, DEVICE, JOBS, LIMITS, MEMORY, PATH, resources, say, terminal
+from pidlab.cli.options import ALLOW_IMPORT, DASK, DEVICE, JOBS, LIMITS, MEMORY, PATH, resources, say, terminal
 from pidlab.cli.printable import echo
 
 
@@ -39,17 +39,18 @@ def compare(runs: Sequence[Path], json_file: Path | None) -> None:
 @DEVICE
 @JOBS
 @MEMORY
+@DASK
 @ALLOW_IMPORT
 @click.option("-q", "--quiet", is_flag=True, help="Only the verdict and notes.")
 def reproduce(
-    run: Path, device: str, jobs: int | None, memory: int | None, allow_import: Sequence[str], quiet: bool
+    run: Path, device: str, jobs: int | None, memory: int | None, dask: str, allow_import: Sequence[str], quiet: bool
 ) -> None:
     """Make RUN again, compare every number, and say what changed. Exits with 1 where a number moved."""
     from pidlab.cli.terminal import reproduction_lines
     from pidlab.runs.reproduce import reproduce as make_again
 
     with terminal(quiet) as (console, watcher):
-        found = make_again(run, resources(device, jobs, allow_import, memory), watcher)
+        found = make_again(run, resources(device, jobs, allow_import, memory, dask), watcher)
         for line in reproduction_lines(found):
             say(console, line)
     if not found.identical:

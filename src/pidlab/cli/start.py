@@ -11,9 +11,12 @@ from pidlab.cli.options import PATH, terminal
 from pidlab.cli.printable import echo
 from pidlab.errors import DataError, OutputError, UsageError, nearest
 
+# the list in `simulate` takes long to import
+_SAMPLES = ("shms", "workshop", "nano", "tracks", "clas12", "probes", "simulated_probes")
+
 
 @click.command()
-@click.argument("sample", type=click.Choice(["shms", "workshop", "nano", "tracks", "clas12"]), default="shms")
+@click.argument("sample", type=click.Choice(_SAMPLES), default="shms")
 @click.option("-o", "--output", type=PATH, required=True, help="The ROOT file (HIPO for clas12) to write.")
 @click.option("--events", type=click.IntRange(min=1), help="Number of events; left out: what suits the sample.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same events.")

@@ -10,6 +10,7 @@ import click
 
 from pidlab.cli.options import (
     ALLOW_IMPORT,
+    DASK,
     DEVICE,
     FIGURES,
     FORCE,
@@ -58,6 +59,7 @@ _TABLE_WIDTH = 100
 @DEVICE
 @JOBS
 @MEMORY
+@DASK
 @ALLOW_IMPORT
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
 @FIGURES
@@ -73,6 +75,7 @@ def run(
     device: str,
     jobs: int | None,
     memory: int | None,
+    dask: str,
     allow_import: Sequence[str],
     as_json: bool,
     figures: Any,
@@ -101,7 +104,7 @@ def run(
             if not as_json:
                 _show(console, results)
 
-        given = resources(device, jobs, allow_import, memory)
+        given = resources(device, jobs, allow_import, memory, dask)
         run_pipeline(loaded, target, given, watcher, figures=figures, found=show)
         if as_json:
             click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
@@ -121,6 +124,7 @@ def run(
 )
 @JOBS
 @MEMORY
+@DASK
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
 @FIGURES
 @FORCE
@@ -132,6 +136,7 @@ def evaluate(
     overrides: Sequence[str],
     jobs: int | None,
     memory: int | None,
+    dask: str,
     as_json: bool,
     figures: Any,
     force: bool,
@@ -155,7 +160,7 @@ def evaluate(
             if not as_json:
                 _show(console, results)
 
-        given = resources("auto", jobs, (), memory)
+        given = resources("auto", jobs, (), memory, dask)
         evaluate_again(run, output, overrides, given, watcher, figures=figures, found=show)
         if as_json:
             click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
@@ -179,6 +184,8 @@ def _show(console: Any, results: Results) -> None:
 @click.option("--tree", help="The tree to score, where a file holds several.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes to score in; left out: a few threads of this one.")
 @click.option("--dask", metavar="ADDRESS", default="", help="Score on the cluster of this dask scheduler.")
+@click.option("--efficiency", type=PATH, metavar="DIR", help="Add efficiencies that `pidlab efficiency` measured.")
+@click.option("--replicas", type=click.IntRange(0, 1000), default=0, help="Add so many replicas of the efficiencies.")
 @click.option("--force", is_flag=True, help="Make finished friend trees again.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the summary and notes.")
 def apply(
@@ -189,6 +196,8 @@ def apply(
     tree: str | None,
     jobs: int | None,
     dask: str,
+    efficiency: Path | None,
+    replicas: int,
     force: bool,
     quiet: bool,
 ) -> None:
@@ -214,6 +223,14 @@ def apply(
             watcher.note(
                 f"{run} was made by a version of pidlab that kept no checksums: damage of its files may not be seen."
             )
+        if efficiency is not None:
+            from pidlab.datadriven.efficiency.weights import with_efficiencies
+
+            bundle, said = with_efficiencies(bundle, efficiency, replicas)
+            for sentence in said:
+                watcher.note(sentence)
+        elif replicas:
+            raise click.UsageError("--replicas needs the folder of a measurement: --efficiency DIR")
         sources, unreadable = find_inputs(bundle.recipe, files, tree)
         summaries = apply_bundle(bundle, sources, output, watcher, jobs=jobs, dask=dask, force=force)
         if done := [s for s in summaries if not s.failure]:
@@ -235,6 +252,7 @@ def apply(
 @click.option("-o", "--output", type=PATH, help="Configuration to write. Left out: STEM.tuned.yaml beside CONFIG.")
 @DEVICE
 @JOBS
+@click.option("--dask", metavar="ADDRESS", default="", help="Make the trials on the cluster of this dask scheduler.")
 @ALLOW_IMPORT
 @click.option("-q", "--quiet", is_flag=True, help="Only what was found, and notes.")
 def tune(
@@ -244,6 +262,7 @@ def tune(
     search: tuple[str, ...],
     device: str,
     jobs: int | None,
+    dask: str,
     allow_import: tuple[str, ...],
     quiet: bool,
     **how: Any,
@@ -262,7 +281,7 @@ def tune(
         from pidlab.tune import tune as tune_model
 
         request = TuningRequest(config, model, trials, search=search, **how)
-        found = tune_model(request, resources(device, jobs, allow_import), watcher)
+        found = tune_model(request, resources(device, jobs, allow_import, dask=dask), watcher)
         console.print(trials_table(found))
         for line in tuning_lines(found):
             say(console, line)

@@ -14,6 +14,7 @@ from pidlab.config.names import KeyPath, collisions, dotted
 from pidlab.config.polygons import with_points
 from pidlab.config.schema import (
     AnyModel,
+    AutoencoderModel,
     BandFeature,
     BandModel,
     BdtModel,
@@ -21,6 +22,7 @@ from pidlab.config.schema import (
     Config,
     CutsModel,
     LikelihoodModel,
+    MixtureModel,
     SklearnModel,
     TrainedModel,
 )
@@ -231,6 +233,9 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield from _category_disagreements(model_name, model)
         if isinstance(model, LikelihoodModel):
             yield from _likelihood_disagreements(config, model_name, model)
+        if isinstance(model, MixtureModel | AutoencoderModel) and model.train_on not in (None, *config.classes):
+            wrong = f"{model.train_on!r} is no class; {nearest(str(model.train_on), config.classes)}"
+            yield ("models", model_name, "train_on"), wrong
         if isinstance(model, BdtModel):
             for _, message in wrong_parameters(model.model_extra or {}):
                 yield ("models", model_name), message
@@ -244,6 +249,7 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
             for axis, edges in (("bins", each.bins), ("y_bins", each.y_bins)):
                 if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
                     yield ("evaluate", section, i, axis), "bin edges must rise"
+    yield from _reweight_disagreements(config)
     yield from _unknown(config.tune or (), config.models, "models", ("tune",))
     reference = config.style.reference
     if reference is not None and reference not in config.models:
@@ -252,6 +258,32 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     known |= {axis for polygon in config.polygons.values() for axis in (polygon.x, polygon.y) if axis is not None}
     for name in (n for n in config.labels if n not in known):
         yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"
+
+
+def _reweight_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Yields what is wrong with the names and the bins of `reweight`."""
+    asked = config.reweight
+    if asked is None:
+        return
+    for i, name in enumerate(asked.match):
+        if name in asked.match[:i]:
+            yield ("reweight", "match", i), f"{name!r} stands here twice"
+    if isinstance(asked.to, str) and asked.to not in config.classes:
+        where = f"{asked.to!r} is none of the classes; {nearest(asked.to, config.classes)}"
+        yield ("reweight", "to"), f"{where}; or name files: to: {{files: data.root}}"
+    for i, name in enumerate(asked.classes or ()):
+        if name not in config.classes:
+            yield ("reweight", "classes", i), f"{name!r} is none of the classes; {nearest(name, config.classes)}"
+        elif name == asked.to:
+            yield ("reweight", "classes", i), f"{name!r} is what the others are made alike to; leave it out"
+    if isinstance(asked.bins, dict):
+        for name, edges in asked.bins.items():
+            if name not in asked.match:
+                yield ("reweight", "bins", name), f"is none of reweight.match; {nearest(name, asked.match)}"
+            if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
+                yield ("reweight", "bins", name), "bin edges must rise"
+        if asked.method == "classifier":
+            yield ("reweight", "bins"), "is read with method: bins only; write that, or leave the bins out"
 
 
 def _band_shapes(config: Config) -> Iterator[tuple[KeyPath, str]]:
@@ -328,7 +360,7 @@ def _referred(key: KeyPath) -> frozenset[str]:
         return frozenset(
             {"features"} if key[-1] in ("sides", "ranges", "min_width", "features") or len(key) > 3 else ()
         )
-    known = {"signal": {"classes"}, "classes": {"data"}, "tune": {"models"}}
+    known = {"signal": {"classes"}, "reweight": {"classes"}, "classes": {"data"}, "tune": {"models"}}
     return frozenset(known.get(str(key[0]), {"features", "spectators", "evaluate"} if key[0] == "labels" else ()))
 
 

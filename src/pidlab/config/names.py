@@ -93,6 +93,11 @@ def friend_branches_of(config: Config) -> Iterator[FriendBranch]:
             yield FriendBranch(f"pid_{name}_{point}", ("models", name), meaning)
         for output in model.output_names([c for c in config.classes if c != config.signal_class]):
             yield FriendBranch(f"pid_{name}_{output}", ("models", name), f"{output!r} of the model {name!r}")
+    if config.reweight is not None:
+        asked = config.reweight
+        chosen = [name for name in asked.classes or config.classes if name != asked.to]
+        for name in [f"pid_weight_{each}" for each in chosen] if isinstance(asked.to, str) else ["pid_weight"]:
+            yield FriendBranch(name, ("reweight",), f"{name!r}, the weight of reweight")
     for i, branch in enumerate(dict.fromkeys(config.data.event_id)):
         yield FriendBranch(branch, ("data", "event_id", i), f"the branch {branch!r} of data.event_id")
     if config.data.per is not None:

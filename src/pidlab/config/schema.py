@@ -321,6 +321,17 @@ class NaiveBayesModel(TrainedModel):
     )
 
 
+class TreeModel(TrainedModel):
+    """A single decision tree by scikit-learn, whose leaves are boxes: it is drawn, and exported as a cut string."""
+
+    type: Literal["tree"]
+    criterion: Literal["entropy", "gini"] = Field("entropy", description="what a split lowers")
+    max_depth: PositiveInt | None = Field(5, description="largest depth; null: as deep as min_leaf allows")
+    min_leaf: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.002, description="least share of the training weight in a leaf"
+    )
+
+
 class BdtModel(TrainedModel):
     """Boosted decision trees by xgboost. Further keys are passed to xgboost; their names are checked."""
 
@@ -388,6 +399,38 @@ class MlpModel(TrainedModel):
 
 
 Sigma = Annotated[float, Field(gt=0, le=1000)]
+
+
+class MixtureModel(TrainedModel):
+    """A Gaussian mixture by scikit-learn, trained without labels or on one class: its density tells what is rare."""
+
+    one_sided: ClassVar[bool] = True
+
+    type: Literal["mixture"]
+    train_on: str | None = Field(
+        None, description="the class whose density it is; left out: all events, without labels"
+    )
+    components: PositiveInt | None = Field(
+        None, description="number of normal densities; left out: up to 8, by the BIC"
+    )
+    covariance: Literal["full", "tied", "diag", "spherical"] = Field("full", description="of the normal densities")
+
+
+class AutoencoderModel(TrainedModel):
+    """A network that gives the features back through a bottleneck, trained without labels or on one class.
+
+    The score is the reconstruction error, or minus that if the signal is what it is trained on.
+    """
+
+    one_sided: ClassVar[bool] = True
+
+    type: Literal["autoencoder"]
+    train_on: str | None = Field(None, description="the class that it learns; left out: all events, without labels")
+    hidden: list[Width] = Field(
+        [32], description="widths of the layers before the bottleneck, and behind it in reverse"
+    )
+    bottleneck: PositiveInt | None = Field(None, description="width of the bottleneck; left out: a third of the inputs")
+    epochs: PositiveInt | None = Field(None, description="left out: as many as some thousand steps take")
 
 
 class BandModel(TrainedModel):
@@ -579,6 +622,9 @@ TrainableSpec = (
     | FisherModel
     | LogisticModel
     | NaiveBayesModel
+    | TreeModel
+    | MixtureModel
+    | AutoencoderModel
     | BandModel
     | LikelihoodModel
     | BdtModel
@@ -665,6 +711,47 @@ class Style(Section):
     )
 
 
+class ReweightTarget(Section):
+    """Files whose rows are what the classes are made alike to. The selection holds for them too."""
+
+    files: str | list[str] = Field(description="files of the target, relative to this file")
+    tree: str | None = Field(None, description="tree in these files; left out: that of data")
+    friends: list[str] = Field(
+        default_factory=list, description="trees beside them, such as that with the sWeights; as in data"
+    )
+    cut: Expression = Field("1", description="true for the rows to take, besides the selection")
+    weight: Expression = Field("1", description="their weight, of any sign, such as an sWeight")
+
+
+class Reweight(Section):
+    """Weights that make the classes alike in some variables, so that no model can learn from these.
+
+    `to` is a class, or files of their own; then all classes together are made like these. The weights multiply those
+    of the data.
+    """
+
+    match: Annotated[list[Expression], Field(min_length=1, max_length=20)] = Field(
+        description="the variables to make alike: spectators or any expressions"
+    )
+    to: str | ReweightTarget = Field(description="a class, which keeps its weights, or {files: data.root, weight: sw}")
+    classes: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="the classes to reweight; left out: all others"
+    )
+    method: Literal["classifier", "bins"] = Field(
+        "classifier", description="classifier: by boosted trees, also for many variables; bins: by a histogram"
+    )
+    bins: dict[Expression, Edges | Bins] | Bins = Field(
+        20, description="for bins: of each variable its edges, or how many of equal population; or one number for all"
+    )
+    folds: Annotated[int, Field(ge=2, le=100)] = Field(
+        5, description="each training event is weighted by a fit that did not see it; with `folds` at the top, those"
+    )
+    # A field cannot be called as Python's keyword is, so its name in the configuration is an alias.
+    used_for: Literal["training", "evaluation", "both"] = Field(
+        "both", alias="for", description="training: of the models; evaluation: of all numbers, thresholds too; or both"
+    )
+
+
 class Config(Section):
     """A whole configuration."""
 
@@ -684,6 +771,9 @@ class Config(Section):
     )
     spectators: list[Expression] = Field(
         default_factory=list, description="expressions that are kept with each candidate and never trained on"
+    )
+    reweight: Reweight | None = Field(
+        None, description="weights that make the classes alike in some variables; left out: none"
     )
     split: Split = Field(default_factory=Split, description="training, validation and test samples")
     folds: Annotated[int, Field(ge=2, le=100)] | None = Field(

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from pidlab.config.columns import columns, stated_features
 from pidlab.config.names import KeyPath
 from pidlab.config.polygons import polygon_texts, polygons_of
-from pidlab.config.schema import CategoryBins, ClassTable, Config, ExpressionModel, ScoreModel, TrainedModel
+from pidlab.config.schema import (
+    CategoryBins,
+    ClassTable,
+    Config,
+    ExpressionModel,
+    ReweightTarget,
+    ScoreModel,
+    TrainedModel,
+)
 from pidlab.config.usable import quoted_number
 from pidlab.errors import DataError, ExpressionError, PidlabError, nearest
 from pidlab.expressions import Expression, Kind, Number, check, parse
@@ -30,8 +38,10 @@ def class_table(spec: str | ClassTable) -> ClassTable:
 
 
 def spectator_keys(config: Config) -> dict[str, KeyPath]:
-    """Returns the spectators and the axes of maps and of flat working points, each with its first key path."""
+    """Returns the spectators, with what is made alike and the axes of maps and flat points, each with its key path."""
     keys: dict[str, KeyPath] = {name: ("spectators", i) for i, name in enumerate(config.spectators)}
+    for i, name in enumerate(config.reweight.match if config.reweight is not None else ()):
+        keys.setdefault(name, ("reweight", "match", i))
     for section, maps in (("maps", config.evaluate.maps), ("flat", config.evaluate.flat)):
         for i, each in enumerate(maps):
             keys.setdefault(each.x, ("evaluate", section, i, "x"))
@@ -55,6 +65,9 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
     yield from ((("selection", name), text) for name, text in config.selection.items())
     yield from ((column.key, column.feature.expression) for column in stated_features(config))
     yield from ((key, name) for name, key in spectator_keys(config).items())
+    if config.reweight is not None and isinstance(config.reweight.to, ReweightTarget):
+        yield ("reweight", "to", "cut"), config.reweight.to.cut
+        yield ("reweight", "to", "weight"), config.reweight.to.weight
     if isinstance(config.split.test, str):
         yield ("split", "test"), config.split.test
     for name, model in config.models.items():
@@ -262,6 +275,7 @@ def mistakes_of_branches(config: Config, folder: Path, expressions: Stated) -> l
     try:
         for source, names in first_inputs(config, folder).items():
             others: list[KeyPath] = [("classes", name) for name in config.classes if name not in names]
+            others.append(("reweight", "to"))  # which files of their own have
             asked = {key: e for key, e in expressions.items() if key[:2] not in others and not _stands_for_another(key)}
             with Table(source, config.data.per) as table:
                 for mistake in branch_mistakes(table, asked, config.data.event_id):

@@ -10,34 +10,27 @@ intervals do not cover training again on other events.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from pidlab.evaluate.decisions import one_by_one, pair_name
-from pidlab.evaluate.intervals import LEVEL, effective_number, inner, proportion, sums_by
+from pidlab.evaluate.intervals import LEVEL, Interval, blocks, effective_number, efficiency, inner, proportion, sums_by
 from pidlab.evaluate.points.flat import decided_by
 from pidlab.evaluate.points.working_points import (
     HAND_THRESHOLD,
     Crossing,
-    crossing,
+    SignalSteps,
     order_statistic_variance,
     passes,
     signal_efficiency,
 )
-from pidlab.evaluate.ranking import (
-    Influence,
-    Score,
-    auc_influence,
-    difference,
-    event_groups,
-    groups_of,
-    signal_score,
-    variance,
-)
+from pidlab.evaluate.ranking import Influence, Score, auc_influence, difference, event_groups, groups_of, variance
 from pidlab.evaluate.results import Comparison, ModelResult, WorkingPoint
 from pidlab.evaluate.verdicts import WIDE, Differences, Finding, judged
 from pidlab.measured import UNDEFINED, Array, Measured
@@ -51,49 +44,156 @@ _PRIOR = 3.0
 as different in 1 to 7 % of toys (`benchmarks/false_winners.py`); with 0, in up to half."""
 
 
+_AREAS_AT_ONCE = 2
+"""The models of a tile: the influences on the AUC of two tiles, of which each takes as much as a column of weights, are
+held at once. The pairs of larger tiles would need fewer sorts and more memory."""
+
+
+class _Passing(NamedTuple):
+    """The candidates that pass the two decisions at the ends of an edge of a ROC curve, a bit for each.
+
+    Attributes:
+        tight, loose: the bits of the m candidates, by `np.packbits`.
+        share: the position of a decision along the edge, from 0 at `tight` to 1 at `loose`.
+        n: m.
+    """
+
+    tight: NDArray[np.uint8]
+    loose: NDArray[np.uint8]
+    share: float
+    n: int
+
+    @classmethod
+    def of(cls, score: Score, edge: Crossing) -> _Passing:
+        """Returns the candidates with scores (m,) that pass."""
+        loose = np.packbits(passes(score, edge.loose))
+        tight = loose if edge.share == 1 or edge.tight == edge.loose else np.packbits(passes(score, edge.tight))
+        return cls(tight, loose, edge.share, len(score))
+
+    def ends(self, rows: slice) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Returns for a block of candidates 1 where they pass at the tight end, and where at the loose end."""
+        packed = slice(rows.start // 8, -(-rows.stop // 8))  # blocks begin at a whole byte
+        loose = np.unpackbits(self.loose[packed], count=rows.stop - rows.start)
+        if self.tight is self.loose:
+            return loose, loose
+        return np.unpackbits(self.tight[packed], count=rows.stop - rows.start), loose
+
+    def states(self, rows: slice) -> NDArray[np.uint8]:
+        """Returns the state of each candidate of a block: 2 if it passes at both ends, 1 at the loose one alone."""
+        tight, loose = self.ends(rows)
+        return tight + loose
+
+    @property
+    def chances(self) -> Array:
+        """(3,) the probability to pass of a candidate in each state."""
+        return np.array([0.0, self.share, (1 - self.share) + self.share])
+
+
+class _Signal(NamedTuple):
+    """The signal of the threshold sample.
+
+    Attributes:
+        rows: (m,) true for signal among all candidates of the sample.
+        weight: (s,) the weights of the signal.
+        groups: (s,) the numbers of its events, if some share one.
+        n: the effective number of events.
+    """
+
+    rows: BoolArray
+    weight: FloatArray
+    groups: IntArray | None
+    n: float
+
+
+class _Totals(NamedTuple):
+    """The classes of the test sample: sums of weights and of their squares, and numbers of candidates, (k,) each."""
+
+    sums: Array
+    squares: Array
+    counts: IntArray
+
+
 class _Samples(NamedTuple):
     """The samples of a comparison with their event numbers; without a threshold sample, thresholds are fixed."""
 
     test: Sample
     test_groups: IntArray | None
+    totals: _Totals
     threshold_sample: Sample | None
-    threshold_groups: IntArray | None
+    signal: _Signal | None
+
+    @classmethod
+    def of(cls, test: Sample, threshold_sample: Sample) -> _Samples:
+        k, square = len(test.classes), np.zeros(len(test.classes))
+        for rows in blocks(len(test)):
+            square += sums_by(test.y[rows], test.weight[rows] ** 2, k)
+        totals = _Totals(sums_by(test.y, test.weight, k), square, np.bincount(test.y, minlength=k))
+        signal = None
+        if len(threshold_sample):
+            is_signal = threshold_sample.is_signal
+            weight = threshold_sample.weight[is_signal]
+            groups = groups_of(event_groups(threshold_sample), is_signal)
+            signal = _Signal(is_signal, weight, groups, effective_number(weight))
+        return cls(test, event_groups(test), totals, threshold_sample if signal else None, signal)
+
+
+class _Spread(NamedTuple):
+    """How the efficiency of a decision fluctuates in the threshold sample.
+
+    Attributes:
+        passing: the decisions of the signal.
+        mean: their mean, which is the efficiency.
+        second, fourth: sums over events of the square and of the fourth power of their influences on the efficiency.
+    """
+
+    passing: _Passing
+    mean: float
+    second: float
+    fourth: float
 
 
 class _Decision(NamedTuple):
     """A decision of a model at exactly the efficiency asked for, on an edge of its ROC curve.
 
     Attributes:
-        tight, loose: (n,) the candidates of test that pass at the two ends of the edge.
-        share: the position of the decision along the edge, from 0 at `tight` to 1 at `loose`.
-        chance: (m,) the probability of each candidate of the threshold sample to pass.
-        nearby: (m,) the same for a decision nearby that at least `_NEAR` effective signal candidates fail.
+        on_test: the candidates of test that pass.
+        rates: level to the fraction of each class of test that passes.
+        own: its fluctuation in the threshold sample; None if there is no such sample.
+        nearby: the same for a decision nearby that at least `_NEAR` effective signal candidates fail.
         fixed: True for a fixed cut, which has no threshold.
         slopes: (k,) d misid / d signal efficiency of each class.
     """
 
-    tight: BoolArray
-    loose: BoolArray
-    share: float
-    chance: Array
-    nearby: Array
+    on_test: _Passing
+    rates: Mapping[float, Sequence[Measured]]
+    own: _Spread | None
+    nearby: _Spread | None
     fixed: bool
     slopes: Array
 
-    @property
-    def on_test(self) -> Array:
-        """Returns the probability (n,) of each candidate of test to pass."""
-        return np.asarray((1 - self.share) * self.tight + self.share * self.loose)
+
+class _Cut(NamedTuple):
+    """A fixed cut, at whose efficiencies the other models are compared with it."""
+
+    name: str
+    point: str
+    on_test: float
+    on_threshold: float
 
 
 class _ComparedModel(NamedTuple):
-    """A model with the signal's score on both samples, its AUC with influences, and its decisions by working point."""
+    """A model with the signal's score on both samples, and its decisions by working point and by the name of a cut."""
 
     result: ModelResult
-    test_score: Score
-    threshold_score: Score
-    area: Influence | None
+    test_score: FloatArray
+    threshold_score: FloatArray
     decisions: dict[str, _Decision]
+    at_cuts: dict[_Cut, _Decision]
+
+    @property
+    def cut(self) -> tuple[str, str]:
+        """The names by which a fixed cut is known."""
+        return self.result.name, self.result.working_points[0].name
 
 
 def compare_models(
@@ -120,14 +220,40 @@ def find_differences(
     validation. Without candidates there, a model is compared with a fixed cut at the efficiency of the cut on test, and
     intervals do not contain the fluctuation of thresholds.
     """
-    threshold = sample_validation if len(sample_validation) else None
-    groups = None if threshold is None else event_groups(threshold)
-    samples = _Samples(sample_test, event_groups(sample_test), threshold, groups)
-    models = [
-        [_compared(*each, samples) for each in one_by_one(results[name], own, scores_validation.get(name), sample_test)]
-        for name, own in scores.items()
+    samples = _Samples.of(sample_test, sample_validation)
+    entries = [
+        list(one_by_one(results[name], own, scores_validation.get(name), sample_test)) for name, own in scores.items()
     ]
-    return tuple(_compare_all(a, b, samples) for a, b in itertools.combinations(models, 2))
+    cuts = [_cut(*each, samples) for model in entries for each in model if each[0].fixed_cut]
+    areas = _differences_of_areas([None if m[0][0].fixed_cut else m[0][1] for m in entries], samples)
+    models = [[_compared(*each, cuts, samples) for each in model] for model in entries]
+    return tuple(
+        replace(_compare_all(models[i], models[j], samples), delta_auc=areas.get((i, j), UNDEFINED))
+        for i, j in itertools.combinations(range(len(models)), 2)
+    )
+
+
+def _differences_of_areas(scores: Sequence[FloatArray | None], samples: _Samples) -> dict[tuple[int, int], Measured]:
+    """Returns the difference of the AUC of each pair (i, j) of scores (n,) on test; None stands for a fixed cut."""
+    test = samples.test
+    is_signal = test.is_signal
+    scored = [(i, score) for i, score in enumerate(scores) if score is not None]
+    tiles = [scored[i : i + _AREAS_AT_ONCE] for i in range(0, len(scored), _AREAS_AT_ONCE)]
+    held: dict[int, Influence | None] = {}
+    found = {}
+    for place, first in enumerate(tiles):
+        # The next tile comes last, because it is the first one of the next turn.
+        for second in (first, *reversed(tiles[place + 1 :])):
+            needed = dict([*first, *second])
+            held = {i: influence for i, influence in held.items() if i in needed}
+            for i, score in needed.items():
+                if i not in held:
+                    held[i] = auc_influence(np.ascontiguousarray(score, np.float32), is_signal, test.weight)
+            for (i, _), (j, _) in itertools.product(first, second):
+                a, b = held[i], held[j]
+                if i < j and a is not None and b is not None:
+                    found[i, j] = difference(a, b, samples.test_groups)
+    return found
 
 
 def _compare_all(a: Sequence[_ComparedModel], b: Sequence[_ComparedModel], samples: _Samples) -> Differences:
@@ -143,215 +269,367 @@ def _compare_all(a: Sequence[_ComparedModel], b: Sequence[_ComparedModel], sampl
     return replace(found[0], findings=tuple(finding for each in found for finding in each.findings))
 
 
+def _cut(result: ModelResult, test: FloatArray, on_threshold: FloatArray | None, samples: _Samples) -> _Cut:
+    on_test = signal_efficiency(test, samples.test, HAND_THRESHOLD)
+    there = on_test
+    if samples.threshold_sample is not None:
+        own = np.empty(0, np.float32) if on_threshold is None else on_threshold
+        there = signal_efficiency(own, samples.threshold_sample, HAND_THRESHOLD)
+    return _Cut(result.name, result.working_points[0].name, on_test, there)
+
+
 def _compared(
-    result: ModelResult, scores: FloatArray, on_threshold: FloatArray | None, samples: _Samples
+    result: ModelResult, test: FloatArray, on_threshold: FloatArray | None, cuts: Sequence[_Cut], samples: _Samples
 ) -> _ComparedModel:
-    test, threshold = signal_score(scores, samples.test), np.empty(0, np.float32)
+    own = np.empty(0, np.float32)
     if samples.threshold_sample is not None and on_threshold is not None:
-        threshold = signal_score(on_threshold, samples.threshold_sample)
-    area = None if result.fixed_cut else auc_influence(test, samples.test.is_signal, samples.test.weight)
-    decisions = {p.name: _at_point(p, test, threshold, samples, fixed=result.fixed_cut) for p in result.working_points}
-    return _ComparedModel(result, test, threshold, area, decisions)
+        own = on_threshold
+    score, threshold = (np.ascontiguousarray(each, np.float32) for each in (test, own))
+    deciding = _Deciding(score, threshold, samples)
+    decisions = {p.name: deciding.at_point(p, fixed=result.fixed_cut) for p in result.working_points}
+    at_cuts = {} if result.fixed_cut else {cut: deciding.at_cut(cut) for cut in cuts}
+    return _ComparedModel(result, test, own, decisions, at_cuts)
 
 
-def _at_point(point: WorkingPoint, test: Score, threshold: Score, samples: _Samples, *, fixed: bool) -> _Decision:
-    """Returns the decision at the efficiency of a working point; flat points and fixed cuts are taken unchanged.
+class _Deciding:
+    """Makes the decisions of a model from its scores on test (n,) and on the threshold sample (m,)."""
 
-    Candidates without a score are the last to pass. Where the others are too few for the efficiency, some of them pass
-    at random, as on the last edge of the ROC curve, so that both models of a pair keep the same share of the signal.
-    """
-    score, cut = decided_by(point, test, samples.test)
-    edge = Crossing(cut, cut, 1.0)
-    if samples.threshold_sample is None:
-        return _decide(score, threshold, edge, point.target, samples, fixed=fixed)
-    own = decided_by(point, threshold, samples.threshold_sample)[0]
-    if not fixed and point.flat is None:
-        rows = samples.threshold_sample.is_signal
-        weight = samples.threshold_sample.weight[rows]
+    def __init__(self, test: Score, threshold: Score, samples: _Samples) -> None:
+        self._test, self._threshold, self._samples = test, threshold, samples
+
+    @cached_property
+    def _test_steps(self) -> SignalSteps:
+        """The steps of the signal of test."""
+        return _signal_steps(_last(self._test), self._samples.test)
+
+    @cached_property
+    def _threshold_steps(self) -> SignalSteps:
+        """The steps of the signal of the threshold sample."""
+        signal = self._samples.signal
+        assert signal is not None
+        return SignalSteps.of(_last(self._threshold[signal.rows]), signal.weight)
+
+    def at_point(self, point: WorkingPoint, *, fixed: bool) -> _Decision:
+        """Returns the decision at the efficiency of a working point; flat points and fixed cuts are taken unchanged.
+
+        Candidates without a score are the last to pass. Where the others are too few for the efficiency, some of them
+        pass at random, as on the last edge of the ROC curve, so that both models of a pair keep the same share of the
+        signal.
+        """
+        samples = self._samples
+        score, cut = decided_by(point, self._test, samples.test)
+        edge = Crossing(cut, cut, 1.0)
+        if samples.threshold_sample is None or samples.signal is None:
+            return self._decide(score, self._threshold, edge, point.target, fixed=fixed)
+        own = decided_by(point, self._threshold, samples.threshold_sample)[0][samples.signal.rows]
+        if fixed or point.flat is not None:
+            return self._decide(score, own, edge, point.target, fixed=fixed)
+        weight = samples.signal.weight
         score, own = _last(score), _last(own)
-        reached = float(weight[passes(own[rows], cut)].sum()) >= point.target * float(weight.sum()) * (1 - 1e-12)
-        edge = crossing(own[rows], weight, point.target, cut if reached else None)
-    return _decide(score, own, edge, point.target, samples, fixed=fixed)
+        reached = float(weight[passes(own, cut)].sum()) >= point.target * float(weight.sum()) * (1 - 1e-12)
+        edge = self._threshold_steps.crossing(point.target, cut if reached else None)
+        return self._decide(score, own, edge, point.target, steps=lambda: (self._test_steps, self._threshold_steps))
+
+    def at_cut(self, cut: _Cut) -> _Decision:
+        """Returns the decision at the efficiency of a fixed cut in the threshold sample, or in test without one."""
+        signal = self._samples.signal
+        if signal is None:
+            edge = _signal_steps(self._test, self._samples.test).crossing(cut.on_threshold)
+            return self._decide(self._test, self._threshold, edge, cut.on_threshold)
+        own = self._threshold[signal.rows]
+        edge = SignalSteps.of(own, signal.weight).crossing(cut.on_threshold)
+        return self._decide(self._test, own, edge, cut.on_threshold)
+
+    def _decide(
+        self,
+        test: Score,
+        own: Score,
+        edge: Crossing,
+        target: float,
+        *,
+        fixed: bool = False,
+        steps: Callable[[], tuple[SignalSteps, SignalSteps]] | None = None,
+    ) -> _Decision:
+        """Returns a decision on scores of test (n,) and of the signal of the threshold sample (s,).
+
+        `steps` gives those of the signal of both, if they are known.
+        """
+        samples, signal = self._samples, self._samples.signal
+        slopes = np.zeros(len(samples.test.classes))
+        on_test = _Passing.of(test, edge)
+        rates, passed = _rates(on_test, samples)
+        spread = nearby = None if signal is None else _spread(_Passing.of(own, edge), signal)
+        if not fixed:
+            of_test, of_own = (None, None) if steps is None else steps()
+            of_test = _signal_steps(test, samples.test) if of_test is None else of_test
+            slopes = _slopes(test, of_test, passed, target, samples)
+            if signal is not None and spread is not None:
+                nearby = _nearby(own, spread, signal, of_own)
+                reach = _threshold_deviation(spread, signal)
+                if _step(edge, own, signal) > 2 * reach:
+                    slopes = _slopes(test, of_test, passed, target, samples, reach)
+        return _Decision(on_test, rates, spread, nearby, fixed, slopes)
+
+
+def _signal_steps(score: Score, sample: Sample) -> SignalSteps:
+    rows = sample.is_signal
+    return SignalSteps.of(score[rows], sample.weight[rows])
 
 
 def _last(score: Score) -> Score:
     """Returns the scores (n,), with a number below those of any model for candidates without a score."""
+    if not np.isnan(score).any():
+        return score
     return np.where(np.isnan(score), np.float32(-1e38), score)  # thresholds lie below it, and float32 holds them
 
 
-def _decide(
-    test: Score, threshold: Score, edge: Crossing, target: float, samples: _Samples, *, fixed: bool = False
-) -> _Decision:
-    chance = nearby = edge.chance(threshold)
-    slopes = np.zeros(len(samples.test.classes))
-    if not fixed:
-        on_test = edge.chance(test)
-        slopes = _slopes(test, on_test, target, samples.test)
-        if samples.threshold_sample is not None:
-            nearby = _nearby(threshold, chance, samples.threshold_sample)
-            reach = _threshold_deviation(chance, samples.threshold_sample, samples.threshold_groups)
-            if _step(edge, threshold, samples.threshold_sample) > 2 * reach:
-                slopes = _slopes(test, on_test, target, samples.test, reach)
-    ends = passes(test, edge.tight), passes(test, edge.loose)
-    return _Decision(*ends, edge.share, chance, nearby, fixed, slopes)
+def _rates(passing: _Passing, samples: _Samples) -> tuple[dict[float, list[Measured]], Array]:
+    """Returns level to the fraction of each class that passes, between those at the two ends of the edge.
+
+    The array (k,) holds the sums of the weights that pass.
+    """
+    test, k = samples.test, len(samples.test.classes)
+    sums, squares = np.zeros((2, k)), np.zeros((2, k))
+    for rows in blocks(len(test)):
+        y, w, states = test.y[rows].astype(np.intp), test.weight[rows], passing.states(rows)
+        cell = 3 * y + states
+        by_state, by_state2 = (np.bincount(cell, part, 3 * k).reshape(k, 3) for part in (w, w * w))
+        sums += by_state[:, 2], by_state[:, 1] + by_state[:, 2]
+        squares += by_state2[:, 2], by_state2[:, 1] + by_state2[:, 2]
+    if samples.test_groups is None:
+        of_end = {
+            level: [
+                efficiency(sums[end], samples.totals.sums, squares[end], samples.totals.squares, level=level)
+                for end in (0, 1)
+            ]
+            for level in (LEVEL, WIDE)
+        }
+    else:
+        of_end = {level: _rates_by_event(passing, samples, level) for level in (LEVEL, WIDE)}
+    share = passing.share
+    found = {}
+    for level, (tight, loose) in of_end.items():
+        both = (
+            loose if share == 1 else Interval(*((1 - share) * t + share * m for t, m in zip(tight, loose, strict=True)))
+        )
+        found[level] = [Measured(*map(float, each)) for each in zip(*both, strict=True)]
+    return found, (1 - share) * sums[0] + share * sums[1]
 
 
-def _step(edge: Crossing, score: Score, sample: Sample) -> float:
-    """Returns the signal efficiency between both ends of an edge, for scores (m,) of the threshold sample."""
-    between = passes(score, edge.loose) & ~passes(score, edge.tight) & sample.is_signal
-    return float(sample.weight[between].sum() / sample.weight[sample.is_signal].sum())
+def _rates_by_event(passing: _Passing, samples: _Samples, level: float) -> list[Interval]:
+    """Returns the fraction (k,) of each class that passes at the tight end and at the loose end, for whole events."""
+    test = samples.test
+    found = []
+    for end in (0, 1):
+        passed = np.concatenate([passing.ends(rows)[end] for rows in blocks(len(test))]).astype(np.bool_)
+        rates = []
+        for c in range(len(test.classes)):
+            rows = test.y == c
+            groups = groups_of(samples.test_groups, rows)
+            rates.append(proportion(passed[rows], test.weight[rows], groups, level=level))
+        found.append(Interval(*np.array(rates).T))
+    return found
 
 
-def _nearby(score: Score, chance: Array, sample: Sample) -> Array:
-    """Returns `chance` (m,), or that of a tighter decision if fewer than `_NEAR` effective signal candidates fail.
+def _step(edge: Crossing, score: Score, signal: _Signal) -> float:
+    """Returns the signal efficiency between both ends of an edge, for the signal's scores (s,)."""
+    between = passes(score, edge.loose) & ~passes(score, edge.tight)
+    return float(signal.weight[between].sum() / signal.weight.sum())
+
+
+def _nearby(score: Score, spread: _Spread, signal: _Signal, steps: SignalSteps | None) -> _Spread:
+    """Returns a decision, or the spread of a tighter one if fewer than `_NEAR` effective signal candidates fail it.
 
     The tighter decision keeps at least half of the signal.
     """
-    rows = sample.is_signal
-    weight = sample.weight[rows]
-    tighter = 1 - min(_NEAR / effective_number(weight), 0.5)
-    if inner(weight, chance[rows]) / weight.sum() <= tighter:
-        return chance
-    return crossing(score[rows], weight, tighter).chance(score)
+    tighter = 1 - min(_NEAR / signal.n, 0.5)
+    if spread.mean <= tighter:
+        return spread
+    steps = SignalSteps.of(score, signal.weight) if steps is None else steps
+    return _spread(_Passing.of(score, steps.crossing(tighter)), signal)
 
 
-def _slopes(score: Score, chance: Array, target: float, sample: Sample, reach: float | None = None) -> Array:
+def _slopes(
+    score: Score, steps: SignalSteps, passed: Array, target: float, samples: _Samples, reach: float | None = None
+) -> Array:
     """Returns d misid / d efficiency (k,) of each class for a decision on scores (n,) with the efficiency `target`.
-
-    `chance` (n,) is the probability of each candidate to pass it.
 
     The ROC curve of two normal distributions is a straight line in normal deviates. The slope is taken there, over half
     a deviate to each side for 400 signal candidates and over less for more, because the curve bends and counts
     fluctuate least on that scale. A discrete score has straight edges in the curve. If an edge is longer than a
     threshold fluctuates, the threshold moves along that edge, which may be much steeper or flatter than the smooth
     curve. With `reach`, the slope is therefore that between the efficiencies `target` - `reach` and `target` + `reach`.
+
+    Args:
+        score: of the test sample.
+        steps: of its signal.
+        passed: (k,) the sums of the weights of each class that pass the decision.
+        target: the efficiency of the decision.
+        samples: the test sample among them.
+        reach: half the range of efficiencies.
     """
-    signal, w = score[sample.is_signal], sample.weight[sample.is_signal]
-    if not w.sum() > 0:
-        return np.zeros(len(sample.classes))
-    rates = _pass_rates(chance, sample)
-    rates[sample.signal] = target
-    at = _deviates(rates, sample)
-    width = 0.5 * (len(w) / 400) ** -0.2
-    targets = special.ndtr(at[sample.signal] + width * np.array([-1, 1]))
+    signal, totals = samples.test.signal, samples.totals
+    if not steps.total > 0:
+        return np.zeros(len(totals.sums))
+    rates = np.divide(passed, totals.sums, out=np.zeros(len(passed)), where=totals.sums != 0)
+    rates[signal] = target
+    at = _deviates(rates, totals)
+    width = 0.5 * (steps.n / 400) ** -0.2
+    targets = special.ndtr(at[signal] + width * np.array([-1, 1]))
     if reach is not None:
         targets = np.clip(target + reach * np.array([-1, 1]), 0.0, 1.0)
-    tight, loose = (
-        _deviates(_pass_rates(crossing(signal, w, target).chance(score), sample), sample) for target in targets
-    )
-    step = loose[sample.signal] - tight[sample.signal]
+    edges = [steps.crossing(float(each)) for each in targets]
+    tight, loose = (_deviates(each, totals) for each in _pass_rates(score, edges, samples))
+    step = loose[signal] - tight[signal]
     if not step > 0:
-        return np.zeros(len(sample.classes))
-    density = np.exp((at[sample.signal] ** 2 - at**2) / 2)
+        return np.zeros(len(rates))
+    density = np.exp((at[signal] ** 2 - at**2) / 2)
     return np.asarray(np.maximum(loose - tight, 0.0) / step * density)
 
 
-def _deviates(rates: Array, sample: Sample) -> Array:
+def _deviates(rates: Array, totals: _Totals) -> Array:
     """Returns rates (k,) as normal deviates; rates are limited to half a candidate away from 0 and 1."""
-    half = 0.5 / np.maximum(np.bincount(sample.y, minlength=len(rates)), 1)
+    half = 0.5 / np.maximum(totals.counts, 1)
     return np.asarray(special.ndtri(np.clip(rates, half, 1 - half)))
 
 
-def _pass_rates(chance: Array, sample: Sample) -> Array:
-    """Returns the fraction (k,) of each class that passes with `chance` (n,), 0 for an absent class."""
-    k = len(sample.classes)
-    total = sums_by(sample.y, sample.weight, k)
-    passed = sums_by(sample.y, chance * sample.weight, k)
-    return np.divide(passed, total, out=np.zeros(k), where=total != 0)
+def _pass_rates(score: Score, edges: Sequence[Crossing], samples: _Samples) -> Array:
+    """Returns the fraction (e, k) of each class that passes at each of the edges, 0 for an absent class."""
+    test, k = samples.test, len(samples.totals.sums)
+    passed = np.zeros((len(edges), k))
+    for rows in blocks(len(test)):
+        y, w = test.y[rows].astype(np.intp, copy=False), test.weight[rows]
+        passed += [np.bincount(y, edge.chance(score[rows]) * w, k) for edge in edges]
+    total = np.broadcast_to(samples.totals.sums, passed.shape)
+    return np.divide(passed, total, out=np.zeros(passed.shape), where=total != 0)
 
 
 def _compare(pair: tuple[_ComparedModel, _ComparedModel], samples: _Samples) -> Differences:
+    """Returns the differences of two models at their points; those of the AUC are found for all models together."""
     a, b = sorted(pair, key=lambda model: not model.result.fixed_cut)  # a fixed cut comes first
-    area = UNDEFINED if a.area is None or b.area is None else difference(a.area, b.area, samples.test_groups)
+    alike = _equal(a.test_score, b.test_score) and _equal(a.threshold_score, b.threshold_score)
     if a.result.fixed_cut:
-        efficiency = signal_efficiency(a.test_score, samples.test, HAND_THRESHOLD)
         (own,) = a.decisions.values()
-        found = _findings((a, b), pair_name(a.result, b.result), efficiency, (own, _at_cut(a, b, samples)), samples)
+        (cut,) = (each for each in b.at_cuts if (each.name, each.point) == a.cut) if b.at_cuts else (None,)
+        if cut is None:
+            efficiency_of_cut = signal_efficiency(a.test_score, samples.test, HAND_THRESHOLD)
+            decisions = (own, next(iter(b.decisions.values())))
+        else:
+            efficiency_of_cut, decisions = cut.on_test, (own, b.at_cuts[cut])
+        found = _findings((a, b), pair_name(a.result, b.result), efficiency_of_cut, decisions, samples, alike=alike)
     else:
         theirs = {p.name: p for p in b.result.working_points}
         common = [p for p in a.result.working_points if p.name in theirs and theirs[p.name].target == p.target]
-        decisions = [(a.decisions[p.name], b.decisions[p.name]) for p in common]
         found = [
             replace(f, attained=(p.efficiency.value, theirs[p.name].efficiency.value), exact=p.flat is None)
-            for p, d in zip(common, decisions, strict=True)
-            for f in _findings((a, b), p.name, p.target, d, samples)
+            for p in common
+            for f in _findings(
+                (a, b), p.name, p.target, (a.decisions[p.name], b.decisions[p.name]), samples, alike=alike
+            )
         ]
-    return Differences(a.result.name, b.result.name, area, tuple(found))
+    return Differences(a.result.name, b.result.name, UNDEFINED, tuple(found))
 
 
-def _at_cut(cut: _ComparedModel, other: _ComparedModel, samples: _Samples) -> _Decision:
-    """Returns the other model's decision at the cut's efficiency in the threshold sample; a fixed cut is unchanged."""
-    if other.result.fixed_cut:
-        return next(iter(other.decisions.values()))
-    sample, own, score = samples.threshold_sample, cut.threshold_score, other.threshold_score
-    if sample is None:
-        sample, own, score = samples.test, cut.test_score, other.test_score
-    rows = sample.is_signal
-    target = signal_efficiency(own, sample, HAND_THRESHOLD)
-    edge = crossing(score[rows], sample.weight[rows], target)
-    return _decide(other.test_score, other.threshold_score, edge, target, samples)
+def _equal(a: FloatArray, b: FloatArray) -> bool:
+    """Returns True if scores (n,) and (m,) are the same, of which any may be missing."""
+    return len(a) == len(b) and all(np.array_equal(a[rows], b[rows], equal_nan=True) for rows in blocks(len(a)))
 
 
 def _findings(
     models: tuple[_ComparedModel, _ComparedModel],
     name: str,
-    efficiency: float,
+    efficiency_asked: float,
     pair: tuple[_Decision, _Decision],
-    samples: _Samples,
-) -> list[Finding]:
-    """Returns one finding for each class in test other than the signal."""
-    a, b = models
-    sample = samples.test
-    alike = np.array_equal(a.test_score, b.test_score, equal_nan=True) and np.array_equal(
-        a.threshold_score, b.threshold_score, equal_nan=True
-    )
-    others = [i for i in range(len(sample.classes)) if i != sample.signal and sample.weight[sample.y == i].sum()]
-    names = (a.result.name, b.result.name)
-    return [_finding(names, name, efficiency, pair, i, samples, alike=alike) for i in others]
-
-
-def _finding(
-    names: tuple[str, str],
-    point: str,
-    efficiency: float,
-    pair: tuple[_Decision, _Decision],
-    index: int,
     samples: _Samples,
     *,
     alike: bool,
-) -> Finding:
-    rows = samples.test.y == index
-    w, groups = samples.test.weight[rows], groups_of(samples.test_groups, rows)
-    misid, wide = (
-        (_rate(pair[0], rows, w, groups, level), _rate(pair[1], rows, w, groups, level)) for level in (LEVEL, WIDE)
-    )
-    parts = [w * (decision.on_test[rows] - m.value) / w.sum() for decision, m in zip(pair, misid, strict=True)]
-    constant = _Thresholds(0.0, 0.0, 1.0)
-    thresholds, cautious = (
-        constant if alike else _thresholds(pair, index, samples, wide=wide) for wide in (False, True)
-    )
-    one_event = 0.0 if alike else float(np.sqrt(inner(w, w) / len(w)) / abs(w.sum()))  # the share of a typical one
+) -> list[Finding]:
+    """Returns one finding for each class in test other than the signal."""
+    a, b = models
+    test, totals = samples.test, samples.totals
+    others = [i for i in range(len(test.classes)) if i != test.signal and totals.sums[i]]
+    names = (a.result.name, b.result.name)
+    joint = _joint_squares(pair, samples) if samples.test_groups is None else None
+    thresholds = [_fluctuations(pair, samples, wide=wide, alike=alike) for wide in (False, True)]
+    found = []
+    for index in others:
+        misid, wide = ((pair[0].rates[level][index], pair[1].rates[level][index]) for level in (LEVEL, WIDE))
+        on_test = _variance_on_test(pair, index, (misid[0].value, misid[1].value), joint, samples)
+        # The share of a typical event.
+        one_event = float(np.sqrt(totals.squares[index] / totals.counts[index]) / abs(totals.sums[index]))
+        own_thresholds, cautious = (each.of_class(pair, index) for each in thresholds)
 
-    def deviation(scale_a: float, scale_b: float, thresholds: _Thresholds = thresholds) -> float:
-        on_test = variance(scale_b * parts[1] - scale_a * parts[0], groups)
-        counted = one_event * max(scale_a, scale_b)
-        return float(np.sqrt(on_test + thresholds.variance(scale_a, scale_b) + counted**2))
+        def deviation(
+            scale_a: float,
+            scale_b: float,
+            thresholds: _Thresholds = own_thresholds,
+            on_test: Callable[[float, float], float] = on_test,
+            one_event: float = 0.0 if alike else one_event,
+        ) -> float:
+            counted = one_event * max(scale_a, scale_b)
+            return float(np.sqrt(on_test(scale_a, scale_b) + thresholds.variance(scale_a, scale_b) + counted**2))
 
-    rates = [m.value for m in misid]
-    log_deviation = deviation(1 / rates[0], 1 / rates[1]) if min(rates) > 0 else float("nan")
-    own = deviation(1.0, 1.0)
-    student = deviation(1.0, 1.0, cautious) / own if own > 0 else 1.0
-    fixed, particle = (pair[0].fixed, pair[1].fixed), samples.test.classes[index]
-    return Finding(names, point, particle, efficiency, fixed, alike, misid, wide, own, log_deviation, student)
+        rates = [m.value for m in misid]
+        log_deviation = deviation(1 / rates[0], 1 / rates[1]) if min(rates) > 0 else float("nan")
+        own = deviation(1.0, 1.0)
+        student = deviation(1.0, 1.0, cautious) / own if own > 0 else 1.0
+        fixed = (pair[0].fixed, pair[1].fixed)
+        found.append(
+            Finding(
+                names,
+                name,
+                test.classes[index],
+                efficiency_asked,
+                fixed,
+                alike,
+                misid,
+                wide,
+                own,
+                log_deviation,
+                student,
+            )
+        )
+    return found
 
 
-def _rate(decision: _Decision, rows: BoolArray, weight: FloatArray, groups: IntArray | None, level: float) -> Measured:
-    """Returns the fraction of the candidates `rows` that pass, between those at the two ends of the edge."""
-    loose = proportion(decision.loose[rows], weight, groups, level=level)
-    if decision.share == 1:
-        return loose
-    tight = proportion(decision.tight[rows], weight, groups, level=level)
-    return Measured(*(float((1 - decision.share) * t + decision.share * m) for t, m in zip(tight, loose, strict=True)))
+def _joint_squares(pair: tuple[_Decision, _Decision], samples: _Samples) -> Array:
+    """Returns the sums (k, 3, 3) of squared weights of each class in test by the states of both decisions."""
+    test, k = samples.test, len(samples.totals.sums)
+    sums = np.zeros(9 * k)
+    for rows in blocks(len(test)):
+        a, b = (decision.on_test.states(rows) for decision in pair)
+        cell = 9 * test.y[rows].astype(np.intp) + (3 * a + b)
+        sums += np.bincount(cell, test.weight[rows] ** 2, len(sums))
+    return sums.reshape(k, 3, 3)
+
+
+def _variance_on_test(
+    pair: tuple[_Decision, _Decision],
+    index: int,
+    misid: tuple[float, float],
+    joint: Array | None,
+    samples: _Samples,
+) -> Callable[[float, float], float]:
+    """Returns the variance by the events of test of the difference of two scaled rates of a class.
+
+    It is a function of both scales. `joint` are the sums of `_joint_squares` if the candidates share no events.
+    """
+    total = samples.totals.sums[index]
+    parts = [decision.on_test.chances - rate for decision, rate in zip(pair, misid, strict=True)]
+    if joint is not None:
+        squares = joint[index] / total**2
+        return lambda scale_a, scale_b: float(
+            np.sum(squares * (scale_b * parts[1][None, :] - scale_a * parts[0][:, None]) ** 2)
+        )
+    test = samples.test
+    rows = test.y == index
+    w, groups = test.weight[rows], groups_of(samples.test_groups, rows)
+    by_event = []
+    for decision, part in zip(pair, parts, strict=True):
+        states = np.concatenate([decision.on_test.states(block) for block in blocks(len(test))])[rows]
+        influence = w * part[states] / total
+        by_event.append(influence if groups is None else sums_by(groups, influence))
+    return lambda scale_a, scale_b: variance(scale_b * by_event[1] - scale_a * by_event[0])
 
 
 class _Thresholds(NamedTuple):
@@ -366,36 +644,69 @@ class _Thresholds(NamedTuple):
         a, b = scale_a * self.a, scale_b * self.b
         return a**2 + b**2 - 2 * self.correlation * a * b
 
+    def of_class(self, pair: tuple[_Decision, _Decision], index: int) -> _Thresholds:
+        """Returns those of the rates of a class, if these are of the efficiencies of the signal."""
+        slope_a, slope_b = (float(decision.slopes[index]) for decision in pair)
+        return _Thresholds(slope_a * self.a, slope_b * self.b, self.correlation)
 
-def _thresholds(pair: tuple[_Decision, _Decision], index: int, samples: _Samples, *, wide: bool) -> _Thresholds:
-    """Returns how the signal of the threshold sample moves both rates, by moving the true efficiency of the thresholds.
+
+def _fluctuations(pair: tuple[_Decision, _Decision], samples: _Samples, *, wide: bool, alike: bool) -> _Thresholds:
+    """Returns how the signal of the threshold sample moves the true efficiencies of both thresholds.
 
     The true efficiency of a threshold for a fixed target is the target minus the fluctuation of its own decisions. That
-    of a threshold for the efficiency of a fixed cut also contains the fluctuation of the decisions of the cut.
+    of a threshold for the efficiency of a fixed cut also contains the fluctuation of the decisions of the cut. Equal
+    models have the same thresholds, whose fluctuation cancels.
     """
-    sample, groups = samples.threshold_sample, samples.threshold_groups
-    if sample is None:
-        return _Thresholds(0.0, 0.0, 0.0)
-    slope_a, slope_b = (float(decision.slopes[index]) for decision in pair)
+    signal, (a, b) = samples.signal, (decision.own for decision in pair)
+    if alike or signal is None or a is None or b is None:
+        return _Thresholds(0.0, 0.0, 1.0 if alike else 0.0)
     if pair[0].fixed:
-        a, b = (_fluctuation(decision.chance, sample) for decision in pair)
         # The gap below a threshold at the efficiency of a cut is exponential with a mean of one candidate, and 1.96
         # times 1.5 of this mean contain 95 % of it.
-        gap = 1.5 / effective_number(sample.weight[sample.is_signal])
-        return _Thresholds(0.0, slope_b * float(np.sqrt(variance(a - b, groups) + gap**2)), 0.0)
-    from_a, from_b = (_threshold_deviation(decision.chance, sample, groups, wide=wide) for decision in pair)
-    return _Thresholds(slope_a * from_a, slope_b * from_b, _correlation(pair, sample, groups))
+        gap = 1.5 / signal.n
+        return _Thresholds(0.0, float(np.sqrt(_joint_variance(a, b, -1, signal) + gap**2)), 0.0)
+    from_a, from_b = (_threshold_deviation(each, signal, wide=wide) for each in (a, b))
+    return _Thresholds(from_a, from_b, _correlation(pair, signal))
 
 
-def _fluctuation(chance: Array, sample: Sample) -> Array:
-    """Returns each candidate's influence (m,) on the efficiency of a decision that it passes with `chance` (m,)."""
-    w = np.where(sample.is_signal, sample.weight, 0.0)
-    w = w / w.sum()
-    return np.asarray(w * (chance - np.sum(w * chance)))
+def _spread(passing: _Passing, signal: _Signal) -> _Spread:
+    """Returns how the efficiency of decisions (s,) on the signal of the threshold sample fluctuates."""
+    total = float(signal.weight.sum())
+    sums, squares, fourths = np.zeros(3), np.zeros(3), np.zeros(3)
+    for rows in blocks(passing.n):
+        states, share = passing.states(rows), signal.weight[rows] / total
+        sums += np.bincount(states, share, 3)
+        squares += np.bincount(states, share**2, 3)
+        fourths += np.bincount(states, share**4, 3)
+    mean = float(np.sum(sums * passing.chances))
+    if signal.groups is None:
+        away = (passing.chances - mean) ** 2
+        return _Spread(passing, mean, float(np.sum(squares * away)), float(np.sum(fourths * away**2)))
+    by_event = _by_event(passing, mean, signal) ** 2
+    return _Spread(passing, mean, float(by_event.sum()), inner(by_event, by_event))
 
 
-def _threshold_deviation(chance: Array, sample: Sample, groups: IntArray | None, *, wide: bool = False) -> float:
-    """Returns the standard deviation of the true efficiency of a threshold that candidates pass with `chance` (m,).
+def _by_event(passing: _Passing, mean: float, signal: _Signal) -> Array:
+    """Returns each event's influence on the efficiency of decisions whose mean is given."""
+    assert signal.groups is not None
+    states = np.concatenate([passing.states(rows) for rows in blocks(passing.n)])
+    return sums_by(signal.groups, signal.weight / signal.weight.sum() * (passing.chances - mean)[states])
+
+
+def _joint_variance(a: _Spread, b: _Spread, sign: int, signal: _Signal) -> float:
+    """Returns the variance of the sum (`sign` 1) or the difference (-1) of the efficiencies of two decisions."""
+    if signal.groups is not None:
+        return variance(_by_event(a.passing, a.mean, signal) + sign * _by_event(b.passing, b.mean, signal))
+    total, squares = float(signal.weight.sum()), np.zeros(9)
+    for rows in blocks(a.passing.n):
+        cell = 3 * a.passing.states(rows) + b.passing.states(rows)
+        squares += np.bincount(cell, (signal.weight[rows] / total) ** 2, 9)
+    of_a, of_b = a.passing.chances - a.mean, b.passing.chances - b.mean
+    return float(np.sum(squares.reshape(3, 3) * (of_a[:, None] + sign * of_b[None, :]) ** 2))
+
+
+def _threshold_deviation(spread: _Spread, signal: _Signal, *, wide: bool = False) -> float:
+    """Returns the standard deviation of the true efficiency of a threshold with decisions that have this spread.
 
     This is the fluctuation of its decisions in the threshold sample. But these show no fluctuation if all k = n signal
     candidates pass or those that fail have small weights, whereas the true efficiency of the k-th of n scores still has
@@ -406,30 +717,23 @@ def _threshold_deviation(chance: Array, sample: Sample, groups: IntArray | None,
     that of a normal distribution with (1 + (1 + z²) / 2ν) times its variance (to first order in 1/ν; Abramowitz and
     Stegun, Handbook of Mathematical Functions, 26.7.5). With `wide`, z² = 2 is used, for p-values and 95 % intervals.
     """
-    weight = sample.weight[sample.is_signal]
-    n = effective_number(weight)
-    passing = n * float(np.clip(inner(weight, chance[sample.is_signal]) / weight.sum(), 0.0, 1.0))
-    influence = _fluctuation(chance, sample)
-    squares = (influence if groups is None else sums_by(groups, influence)) ** 2
-    seen, fourth = float(squares.sum()), inner(squares, squares)
+    n, seen = signal.n, spread.second
+    passing = n * float(np.clip(spread.mean, 0.0, 1.0))
     if wide and seen > 0:
-        seen *= 1 + 1.5 * fourth / seen**2
+        seen *= 1 + 1.5 * spread.fourth / seen**2
     prior = _PRIOR * order_statistic_variance(passing, n)
     return float(np.sqrt(((n - passing) * seen + prior) / (n - passing + _PRIOR)))
 
 
-def _correlation(pair: tuple[_Decision, _Decision], sample: Sample, groups: IntArray | None) -> float:
+def _correlation(pair: tuple[_Decision, _Decision], signal: _Signal) -> float:
     """Returns the correlation of two thresholds' fluctuations, from decisions nearby; at least 0.
 
     It is multiplied by f / (f + 1/2) with the effective number f of signal candidates that fail, because candidates
     that fail both models by chance need not do so in another sample.
     """
-    a, b = (_fluctuation(decision.nearby, sample) for decision in pair)
-    of_a, of_b, of_both = (variance(each, groups) for each in (a, b, a + b))
-    if min(of_a, of_b) <= 0:
+    a, b = (decision.nearby for decision in pair)
+    if a is None or b is None or min(a.second, b.second) <= 0:
         return 0.0
-    weight = sample.weight[sample.is_signal]
-    passing = min(inner(weight, decision.nearby[sample.is_signal]) for decision in pair) / weight.sum()
-    failing = effective_number(weight) * float(np.clip(1 - passing, 0.0, 1.0))
-    found = (of_both - of_a - of_b) / (2 * np.sqrt(of_a * of_b))
+    failing = signal.n * float(np.clip(1 - min(a.mean, b.mean), 0.0, 1.0))
+    found = (_joint_variance(a, b, 1, signal) - a.second - b.second) / (2 * np.sqrt(a.second * b.second))
     return float(np.clip(found, 0.0, 1.0)) * failing / (failing + 0.5)

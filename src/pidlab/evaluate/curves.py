@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
 from pidlab.evaluate.histograms import histograms_by_class, robust_edges
-from pidlab.evaluate.intervals import effective_number, efficiency, sums_by
+from pidlab.evaluate.intervals import blocks, effective_number, efficiency, inner, sums_by
 from pidlab.evaluate.ranking import (
+    Order,
     Score,
     ScoredSample,
+    Steps,
+    Weigh,
     auc,
-    cumulative_by_score,
     groups_of,
     just_below,
+    order_of,
+    part_of_order,
     scores_every_class,
+    steps_of,
+    total_of,
     variance,
+    weigh_kinds,
 )
 from pidlab.evaluate.results import Histogram, Roc
 from pidlab.measured import UNDEFINED, Array, Measured
@@ -47,20 +53,45 @@ def roc_curve(scored: ScoredSample, other: BoolArray, against: str) -> Roc | Non
 
     The curve ends below 1 if candidates have no score, since these never pass. None if a class is absent.
     """
-    score, sample, groups = scored
-    rows = np.flatnonzero(sample.is_signal | other)
-    s, w, part = sample.is_signal[rows], sample.weight[rows], score[rows]
-    area = auc(part, s, w, groups_of(groups, sample.is_signal | other))
-    signal, rest = np.where(s, w, 0.0), np.where(s, 0.0, w)
-    steps = cumulative_by_score(part, signal, signal**2, rest, rest**2)
+    score, sample = scored.score, scored.sample
+    is_signal, weight = sample.is_signal, sample.weight
+    held = is_signal | other
+    if held.all():
+        return _curve(score, is_signal, weight, scored.order, scored.area, against)
+    own, groups = part_of_order(scored.order, held), groups_of(scored.groups, held)
+    return _curve_of(score[held], is_signal[held], weight[held], groups, own, against)
+
+
+def _curve_of(
+    score: Score, is_signal: BoolArray, weight: FloatArray, groups: IntArray | None, order: Order, against: str
+) -> Roc | None:
+    area = auc(score, is_signal, weight, groups, order)
+    return _curve(score, is_signal, weight, order, area, against)
+
+
+def _curve(
+    score: Score, is_signal: BoolArray, weight: FloatArray, order: Order, area: Measured, against: str
+) -> Roc | None:
+    """Returns the curve whose area is known, from scores (n,) and their order; None if a class is absent."""
+    steps = steps_of(score, order)
     if np.isnan(area.value) or not len(steps.values):
         return None
-    thresholds = np.append(steps.values, np.float32(just_below(float(steps.values[-1])))).astype(np.float64)
-    sums = [np.concatenate([[0.0], total]) for total in steps.sums]
-    totals = [float(t.sum()) for t in (signal, signal**2, rest, rest**2)]
-    keep = chosen_points(sums[0] / totals[0], sums[2] / totals[2], 1 / max(effective_number(w[~s]), 1.0))
-    passed, failed = (efficiency(sums[i][keep], totals[i], sums[i + 1][keep], totals[i + 1]) for i in (0, 2))
-    return Roc(against, thresholds[keep], *passed[:3], *failed[:3], area)
+    kinds = weigh_kinds(is_signal, weight)
+    squares = [_squared(kind) for kind in kinds]
+    totals = [(total_of(order, kind), total_of(order, square)) for kind, square in zip(kinds, squares, strict=True)]
+    keep, kept = chosen_points(
+        steps, kinds, [total for total, _ in totals], 1 / max(effective_number(weight[~is_signal]), 1.0), first=1
+    )
+    passed, failed = (
+        efficiency(own, total, steps.sums(square, first=1)[keep], total2)
+        for own, square, (total, total2) in zip(kept, squares, totals, strict=True)
+    )
+    thresholds = np.append(steps.values, np.float32(just_below(float(steps.values[-1]))))[keep].astype(np.float64)
+    return Roc(against, thresholds, *passed[:3], *failed[:3], area)
+
+
+def _squared(weigh: Weigh) -> Weigh:
+    return lambda rows: weigh(rows) ** 2
 
 
 def pair_score(scores: FloatArray, one: int, other: int) -> Score:
@@ -68,9 +99,12 @@ def pair_score(scores: FloatArray, one: int, other: int) -> Score:
 
     It is NaN for a candidate without a score, and where both are 0.
     """
-    a, b = scores[:, one].astype(np.float64), scores[:, other].astype(np.float64)
-    total = a + b
-    return np.asarray(np.divide(a, total, out=np.full(len(a), np.nan), where=total > 0), np.float32)
+    share = np.empty(len(scores), np.float32)
+    for rows in blocks(len(scores)):
+        a, b = scores[rows, one].astype(np.float64), scores[rows, other].astype(np.float64)
+        total = a + b
+        share[rows] = np.divide(a, total, out=np.full(len(a), np.nan), where=total > 0)
+    return share
 
 
 def pair_curves(scores: FloatArray, scored: ScoredSample) -> dict[str, dict[str, Roc]]:
@@ -85,23 +119,45 @@ def pair_curves(scores: FloatArray, scored: ScoredSample) -> dict[str, dict[str,
     order = [sample.signal, *(c for c in range(len(sample.classes)) if c != sample.signal)]
     for i, one in enumerate(order):
         for other in order[i + 1 :]:
-            pair = ScoredSample(pair_score(scores, one, other), replace(sample, signal=one), scored.groups)
-            curve = roc_curve(pair, sample.y == other, sample.classes[other])
+            held = (sample.y == one) | (sample.y == other)
+            score, is_one = pair_score(scores[held], one, other), sample.y[held] == one
+            groups, weight = groups_of(scored.groups, held), sample.weight[held]
+            curve = _curve_of(score, is_one, weight, groups, order_of(score), sample.classes[other])
             if curve is not None:
                 curves.setdefault(sample.classes[one], {})[sample.classes[other]] = curve
     return curves
 
 
-def chosen_points(passed: Array, misid: Array, smallest: float) -> IntArray:
-    """Returns at most 400 indices, evenly in efficiency, log misidentification, and log inefficiency near 1."""
-    if len(passed) <= 400:
-        return np.arange(len(passed))
-    rising, falling_ = np.maximum.accumulate(passed), np.maximum.accumulate(misid)
-    even = np.searchsorted(rising, np.linspace(0, 1, 201) * rising[-1])
-    pure = np.searchsorted(falling_, np.geomspace(min(smallest, 0.5), 1, 120) * falling_[-1])
-    full = np.searchsorted(rising, (1 - np.geomspace(1e-4, 0.1, 60)) * rising[-1])
-    chosen = np.concatenate([[0, len(passed) - 1], even, pure, full])
-    return np.unique(np.minimum(chosen, len(passed) - 1))
+def chosen_points(
+    steps: Steps, kinds: Sequence[Weigh], totals: Sequence[float], smallest: float, *, first: int = 0
+) -> tuple[IntArray, list[Array]]:
+    """Returns at most 400 indices, evenly in efficiency, log misidentification, and log inefficiency near 1.
+
+    Args:
+        steps: (m,) the steps among which points are chosen, after `first` points that nothing passes.
+        kinds: the weights of the signal and of the others.
+        totals: their sums.
+        smallest: the misidentification at which the logarithmic points begin.
+        first: how many points come before the first step.
+
+    Returns:
+        The indices, and the sums of both kinds of weights there.
+    """
+    n = first + len(steps.values)
+    sums = []
+    chosen = [np.array([0, n - 1])]
+    for kind, total, is_signal in zip(kinds, totals, (True, False), strict=True):
+        sums.append(steps.sums(kind, first=first))
+        if n <= 400:
+            continue
+        rising = sums[-1] / total
+        np.maximum.accumulate(rising, out=rising)
+        wanted = [np.linspace(0, 1, 201), 1 - np.geomspace(1e-4, 0.1, 60)]
+        for shares in wanted if is_signal else [np.geomspace(min(smallest, 0.5), 1, 120)]:
+            chosen.append(np.searchsorted(rising, shares * rising[-1]))
+        del rising
+    keep = np.arange(n) if n <= 400 else np.unique(np.minimum(np.concatenate(chosen), n - 1))
+    return keep, [each[keep] for each in sums]
 
 
 def response_edges(scores: Mapping[str, Score], *, probability: bool) -> Array:
@@ -110,11 +166,11 @@ def response_edges(scores: Mapping[str, Score], *, probability: bool) -> Array:
     They are 51 edges over [0, 1] for a probability, or over the range of its scores if these fill less than 70 % of
     [0, 1]; and otherwise `robust_edges` of the scores.
     """
-    every = np.concatenate(list(scores.values()))
     if not probability:
-        return robust_edges(every)
-    finite = every[np.isfinite(every)].astype(np.float64)
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+        return robust_edges(np.concatenate(list(scores.values())))
+    parts = (score[rows] for score in scores.values() for rows in blocks(len(score)))
+    ends = [(float(own.min()), float(own.max())) for own in (part[np.isfinite(part)] for part in parts) if len(own)]
+    low, high = (min(end[0] for end in ends), max(end[1] for end in ends)) if ends else (0.0, 1.0)
     return np.linspace(low, high, 51) if 1e-6 < high - low < 0.7 else np.linspace(0.0, 1.0, 51)
 
 
@@ -123,7 +179,7 @@ def response(score: Score, sample: Sample, edges: Array) -> dict[str, Histogram]
     return histograms_by_class(score, sample, edges)
 
 
-def separation(score: Score, sample: Sample, groups: IntArray | None) -> Measured:
+def separation(scored: ScoredSample) -> Measured:
     """Returns ½ ∫ (s - b)² / (s + b) of signal against the rest: 0 for equal shapes, 1 for no overlap.
 
     This is the separation <S²> of the TMVA Users Guide, arXiv:physics/0703039. Each bin holds the same share of the two
@@ -138,23 +194,51 @@ def separation(score: Score, sample: Sample, groups: IntArray | None) -> Measure
     overlap. The interval holds one standard deviation of the value and, towards 1, of its logit. `n` is that of the
     smaller class.
     """
-    usable = score > -np.inf
-    is_signal, w = sample.is_signal, sample.weight
-    totals = np.array([w[is_signal].sum(), w[~is_signal].sum()])
-    n = [effective_number(w[is_signal]), effective_number(w[~is_signal])]
-    if not np.all(totals) or min(n) <= 1:
+    score, is_signal, w = scored.score, scored.sample.is_signal, scored.sample.weight
+    totals, sizes, n = [], [], []
+    for members in (is_signal, ~is_signal):
+        own = w[members]
+        totals.append(float(own.sum()))
+        n.append(effective_number(own))
+        sizes.append(float(np.abs(own, out=own).sum()))
+    if not all(totals) or min(n) <= 1:
         return UNDEFINED
-    scaled = w / np.where(is_signal, totals[0], totals[1])
-    # Shares of |weight| in each class: weights of both signs must not move the middle into one of two pure shapes.
-    sizes = np.abs(w) / np.where(is_signal, np.abs(w[is_signal]).sum(), np.abs(w[~is_signal]).sum())
-    index = np.zeros(len(score), np.int64)  # candidates without a score have a bin of their own
     # A multiple of four: shapes that hardly overlap meet at half of the share, where no fine or coarse bin may lie.
     bins = 4 * int(np.clip(min(n) / 48, 2, _SEPARATION_BINS / 4))
-    index[usable] = 1 + equal_shares(score[usable], sizes[usable], bins)
-    fine, coarse = (
-        _binned_separation(filled_bins(bin_of, scaled), scaled, is_signal, groups)
-        for bin_of in (index, (index + 1) // 2)
+    # Shares of |weight| in each class: weights of both signs must not move the middle into one of two pure shapes.
+    edges = share_edges(
+        steps_of(score, scored.order), lambda rows: np.abs(w[rows]) / np.where(is_signal[rows], *sizes), bins
     )
+    index = np.zeros(len(score), np.uint8)  # candidates without a score have a bin of their own
+    size = bins + 2  # an even number of them
+    sums, squares = np.zeros((size, 2)), np.zeros((size, 2))
+    for rows in blocks(len(score)):
+        index[rows] = np.where(score[rows] > -np.inf, 1 + np.searchsorted(edges, score[rows], side="right"), 0)
+        scaled = w[rows] / np.where(is_signal[rows], *totals)
+        cell = 2 * index[rows].astype(np.intp) + ~is_signal[rows]
+        sums += np.bincount(cell, scaled, 2 * size).reshape(size, 2)
+        squares += np.bincount(cell, scaled * scaled, 2 * size).reshape(size, 2)
+
+    def binned(bin_of: IntArray) -> _Binned:
+        """Returns the sum over bins, each of which joins several of those of `index`."""
+        by_bin = [np.stack([sums_by(bin_of, column) for column in table.T], axis=1) for table in (sums, squares)]
+        joined = filled_bins(by_bin[0].sum(axis=1), by_bin[1].sum(axis=1))
+        last = np.stack([sums_by(joined, column) for column in by_bin[0].T])
+        last2 = np.stack([sums_by(joined, column) for column in by_bin[1].T])
+        if scored.groups is None:
+            return _binned_separation(last, last2, lambda factors: float(np.sum(factors**2 * last2)))
+        place = joined[bin_of]
+
+        def by_event(factors: Array) -> float:
+            parts = np.empty(len(score))
+            for rows in blocks(len(score)):
+                s = is_signal[rows]
+                parts[rows] = w[rows] / np.where(s, *totals) * factors[(~s).astype(np.intp), place[index[rows]]]
+            return variance(parts, scored.groups)
+
+        return _binned_separation(last, last2, by_event)
+
+    fine, coarse = binned(np.arange(size)), binned((np.arange(size) + 1) // 2)
     lost = max(fine.value - coarse.value, 0.0) / 3
     value = fine.value + lost
     overlapping = max(1 - value, 0.0) * min(n) / 2
@@ -162,23 +246,25 @@ def separation(score: Score, sample: Sample, groups: IntArray | None) -> Measure
     return _around(value, float(np.sqrt(fine.variance + unseen + lost**2)), min(n))
 
 
-def equal_shares(score: Score, share: FloatArray, bins: int) -> IntArray:
-    """Returns the bin (n,) of each score among `bins` with equal shares; equal scores are in the same bin."""
-    if not len(score):
-        return np.empty(0, np.int64)
-    steps = cumulative_by_score(score, share)
-    wanted = np.linspace(0, 1, bins + 1)[1:-1] * steps.sums[0][-1] * (1 - 1e-12)
-    ends = np.searchsorted(steps.sums[0], wanted)
-    edges = np.unique(steps.values[np.minimum(ends, len(steps.values) - 1)])
-    return np.searchsorted(edges, score, side="right")
+def share_edges(steps: Steps, weigh: Weigh, bins: int) -> FloatArray:
+    """Returns the edges between at most `bins` bins of a score with equal shares of the weights.
 
-
-def filled_bins(index: IntArray, weight: FloatArray) -> IntArray:
-    """Returns the bins (n,) merged so that the weights of each bin from 1 on sum to at least two standard deviations.
-
-    If weights of both signs nearly cancel in a bin, the ratio of its contents is unknown: it joins the next bin.
+    A score that equals an edge belongs to the bin above it, so that equal scores are in the same bin.
     """
-    sums, squares = sums_by(index, weight), sums_by(index, weight**2)
+    if not len(steps.values):
+        return steps.values
+    sums = steps.sums(weigh)
+    wanted = np.linspace(0, 1, bins + 1)[1:-1] * sums[-1] * (1 - 1e-12)
+    ends = np.searchsorted(sums, wanted)
+    return np.unique(steps.values[np.minimum(ends, len(steps.values) - 1)])
+
+
+def filled_bins(sums: Array, squares: Array) -> IntArray:
+    """Returns the number (b,) that each bin gets so that the weights of each from 1 on sum to two standard deviations.
+
+    `sums` (b,) are those of weights, `squares` (b,) those of their squares. If weights of both signs nearly cancel in a
+    bin, the ratio of its contents is unknown: it joins the next bin.
+    """
     joined, number, held, held2 = np.zeros(len(sums), np.int64), 1, 0.0, 0.0
     for i in range(1, len(sums)):
         joined[i], held, held2 = number, held + sums[i], held2 + squares[i]
@@ -186,7 +272,7 @@ def filled_bins(index: IntArray, weight: FloatArray) -> IntArray:
             number, held, held2 = number + 1, 0.0, 0.0
     if held2 > 0 and number > 1:  # an incomplete bin at the end joins the last complete one
         joined[joined == number] = number - 1
-    return joined[index]
+    return joined
 
 
 class _Binned(NamedTuple):
@@ -196,19 +282,22 @@ class _Binned(NamedTuple):
     variance: float
 
 
-def _binned_separation(index: IntArray, scaled: FloatArray, is_signal: BoolArray, groups: IntArray | None) -> _Binned:
-    """Returns the sum of f(s, b) over bins less its bias ½ (f_ss var s + f_bb var b); variance to second order."""
-    in_s, in_b = np.where(is_signal, scaled, 0.0), np.where(is_signal, 0.0, scaled)
-    s, b, var_s, var_b = (sums_by(index, part) for part in (in_s, in_b, in_s**2, in_b**2))
-    filled = s + b > 0
-    s, b, var_s, var_b = (np.where(filled, part, 0.0) for part in (s, b, var_s, var_b))
+def _binned_separation(sums: Array, squares: Array, variance_of: Callable[[Array], float]) -> _Binned:
+    """Returns the sum of f(s, b) over bins less its bias ½ (f_ss var s + f_bb var b); variance to second order.
+
+    Args:
+        sums: (2, b) the sums of weights of the signal and of the others.
+        squares: (2, b) those of squared weights.
+        variance_of: from factors (2, b) by class and bin to the variance of the sum of factor times weight.
+    """
+    filled = sums.sum(axis=0) > 0
+    s, b, var_s, var_b = (np.where(filled, part, 0.0) for part in (*sums, *squares))
     both = np.where(filled, s + b, 1.0)
     f_s, f_b = 0.5 - 2 * (b / both) ** 2, 0.5 - 2 * (s / both) ** 2
     bend_s, bend_b, bend_mixed = 4 * b**2 / both**3 * var_s, 4 * s**2 / both**3 * var_b, 4 * s * b / both**3
     value = float(np.sum(0.5 * (s - b) ** 2 / both) - np.sum(bend_s + bend_b) / 2)
     second = float(np.sum(bend_s**2 + bend_b**2) / 2 + np.sum(bend_mixed**2 * var_s * var_b))
-    parts = in_s * (f_s - f_s @ s)[index] + in_b * (f_b - f_b @ b)[index]
-    return _Binned(value, variance(parts, groups) + second)
+    return _Binned(value, variance_of(np.stack([f_s - inner(f_s, s), f_b - inner(f_b, b)])) + second)
 
 
 def _around(value: float, deviation: float, n: float) -> Measured:

@@ -84,13 +84,17 @@ def _column(scores: FloatArray, number: int, sample: Sample) -> FloatArray:
 def one_by_one(
     result: ModelResult, test: FloatArray, threshold_sample: FloatArray | None, sample: Sample
 ) -> Iterator[tuple[ModelResult, FloatArray, FloatArray | None]]:
-    """Yields the model with its scores on both samples, or one model for each decision if it has no score."""
-    if test.shape[1] <= len(sample.classes):
-        yield result, test, threshold_sample
-        return
-    for i, point in enumerate(result.working_points):
-        own = None if threshold_sample is None else _column(threshold_sample, i, sample)
-        yield replace(result, working_points=(point,)), _column(test, i, sample), own
+    """Yields the model with the signal's scores on both samples, or one model for each decision if it has no score.
+
+    The scores are columns of those of the model, (n, k) or (n, k + p) on test and (m, k) or (m, k + p) on the other
+    sample.
+    """
+    k = len(sample.classes)
+    has_score = test.shape[1] <= k
+    for i, point in enumerate([None] if has_score else result.working_points):
+        column = sample.signal if point is None else k + i
+        own = None if threshold_sample is None else threshold_sample[:, column]
+        yield result if point is None else replace(result, working_points=(point,)), test[:, column], own
 
 
 def pair_name(a: ModelResult, b: ModelResult) -> str:

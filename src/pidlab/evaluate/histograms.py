@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pidlab.evaluate.intervals import inner, sums_by
+from pidlab.evaluate.intervals import blocks
 from pidlab.evaluate.results import Histogram
 from pidlab.measured import Array
-from pidlab.sample import FloatArray, Sample
+from pidlab.sample import FloatArray, IntArray, Sample
 
 _BINS = 50
 _CHUNK = 100_000
@@ -22,15 +22,33 @@ def histogram(values: FloatArray, weights: FloatArray, edges: ArrayLike) -> Hist
     The last bin contains its upper edge, as in numpy, so that a probability of exactly 1 is no overflow. NaN is
     overflow, as in ROOT.
     """
+    return _histograms(np.zeros(len(values), np.int8), values, weights, edges, 1)[0]
+
+
+def _histograms(
+    kind: IntArray, values: FloatArray, weights: FloatArray, edges: ArrayLike, n_kinds: int
+) -> list[Histogram]:
+    """Returns the `histogram` of the values (n,) of each kind (n,), from 0 to n_kinds - 1."""
     edges = np.asarray(edges, np.float64)
-    x, w = np.asarray(values, np.float64), np.asarray(weights, np.float64)
-    index = np.searchsorted(edges, x, side="right")
-    index[x == edges[-1]] = len(edges) - 1
     size = len(edges) + 1
-    sumw, sumw2 = sums_by(index, w, size), sums_by(index, w * w, size)
-    inside = (index > 0) & (index < size - 1)
-    x, w = x[inside], w[inside]
-    return Histogram(edges, sumw, sumw2, len(index), (float(w.sum()), inner(w, w), inner(w, x), inner(w, x * x)))
+    sums, counts = np.zeros((4, n_kinds, size)), np.zeros(n_kinds, np.int64)  # of w, w², w x and w x²
+    for rows in blocks(len(values)):
+        x, w = np.asarray(values[rows], np.float64), np.asarray(weights[rows], np.float64)
+        index = np.searchsorted(edges, x, side="right")
+        index[x == edges[-1]] = len(edges) - 1
+        own = kind[rows].astype(np.intp)
+        counts += np.bincount(own, minlength=n_kinds)
+        cell = own * size + index
+        x = np.where((index > 0) & (index < size - 1), x, 0.0)  # what lies outside may be infinite
+        sums += [
+            np.bincount(cell, part, n_kinds * size).reshape(n_kinds, size) for part in (w, w * w, w * x, w * x * x)
+        ]
+    inside = sums[:, :, 1:-1].sum(axis=2)
+    found = []
+    for i in range(n_kinds):
+        stats = [float(total) for total in inside[:, i]]
+        found.append(Histogram(edges, sums[0, i], sums[1, i], int(counts[i]), (stats[0], stats[1], stats[2], stats[3])))
+    return found
 
 
 def robust_edges(values: FloatArray, bins: int = _BINS) -> Array:
@@ -39,23 +57,27 @@ def robust_edges(values: FloatArray, bins: int = _BINS) -> Array:
     If all values are whole numbers, the edges are half-integers and every bin holds the same number of integers, so
     that no bin is empty or twice as full only because of its edges. There are then at most `bins` bins.
     """
-    finite = values[np.isfinite(values)].astype(np.float64)
+    finite = values[np.isfinite(values)]
     if not len(finite):
         return np.linspace(0.0, 1.0, bins + 1)
-    low, high = np.quantile(finite, [0.001, 0.999], method="inverted_cdf")
+    least, most = float(finite.min()), float(finite.max())
+    is_whole = max(-least, most) < _LARGEST_WHOLE and all(
+        np.array_equal(part, np.rint(part)) for part in (finite[rows] for rows in blocks(len(finite)))
+    )
+    low, high = map(float, np.quantile(finite, [0.001, 0.999], method="inverted_cdf", overwrite_input=True))
     if not low < high:
-        low, high = float(finite.min()), float(finite.max())
-    if np.abs(finite).max() < _LARGEST_WHOLE and np.array_equal(finite, np.rint(finite)):
-        return _whole_edges(finite, low, high, bins)
+        low, high = least, most
+    if is_whole:
+        return _whole_edges((least, most), low, high, bins)
     margin = 0.5 if low == high else 0.0
     edges = np.linspace(low - margin, high + margin, bins + 1)
     return edges if np.all(np.diff(edges) > 0) else np.linspace(low - abs(low), low + abs(low), bins + 1)
 
 
-def _whole_edges(values: Array, low: float, high: float, bins: int) -> Array:
-    """Returns half-integer edges from `low` to `high`, or over all values if `bins` bins hold one integer each."""
-    if values.max() - values.min() < bins:
-        low, high = float(values.min()), float(values.max())
+def _whole_edges(ends: tuple[float, float], low: float, high: float, bins: int) -> Array:
+    """Returns half-integer edges from `low` to `high`, or between the `ends` if `bins` bins hold one integer each."""
+    if ends[1] - ends[0] < bins:
+        low, high = ends
     width = np.ceil((high - low + 1) / bins)
     return np.asarray(low - 0.5 + width * np.arange(np.ceil((high - low + 1) / width) + 1))
 
@@ -68,8 +90,8 @@ def input_histograms(sample: Sample) -> dict[str, dict[str, Histogram]]:
 
 def histograms_by_class(values: FloatArray, sample: Sample, edges: Array) -> dict[str, Histogram]:
     """Returns the histogram of values (n,) for each true class."""
-    rows = [sample.y == c for c in range(len(sample.classes))]
-    return {name: histogram(values[r], sample.weight[r], edges) for name, r in zip(sample.classes, rows, strict=True)}
+    found = _histograms(sample.y, values, sample.weight, edges, len(sample.classes))
+    return dict(zip(sample.classes, found, strict=True))
 
 
 def density_ratio(signal: Histogram, other: Histogram) -> tuple[Array, Array]:
@@ -90,19 +112,16 @@ def correlations(sample: Sample) -> dict[str, NDArray[np.float64]]:
 
     It is NaN for a feature that is constant, absent, or without a positive variance because of negative weights.
     """
-    return {
-        name: _correlation(sample.x[sample.y == c, : len(sample.features)], sample.weight[sample.y == c])
-        for c, name in enumerate(sample.classes)
-    }
+    return {name: _correlation(sample, np.flatnonzero(sample.y == c)) for c, name in enumerate(sample.classes)}
 
 
-def _correlation(x: FloatArray, weight: FloatArray) -> NDArray[np.float64]:
+def _correlation(sample: Sample, rows: IntArray) -> NDArray[np.float64]:
     """Returns the correlation from sums over chunks; values relative to each feature's median lose no digits."""
-    d = x.shape[1]
-    origin = np.array([_median(x[:, i]) for i in range(d)])
+    d = len(sample.features)
+    origin = np.array([_median(sample.x[rows, i]) for i in range(d)])
     n, first, mixed, second = (np.zeros((d, d)) for _ in range(4))
-    for start in range(0, len(x), _CHUNK):
-        part, w = x[start : start + _CHUNK].astype(np.float64) - origin, weight[start : start + _CHUNK, None]
+    for chunk in blocks(len(rows), _CHUNK):
+        part, w = sample.x[rows[chunk], :d].astype(np.float64) - origin, sample.weight[rows[chunk], None]
         has = np.isfinite(part)
         part, mask = np.where(has, part, 0.0), has.astype(np.float64)
         n += mask.T @ (w * mask)
@@ -118,4 +137,4 @@ def _correlation(x: FloatArray, weight: FloatArray) -> NDArray[np.float64]:
 
 def _median(values: FloatArray) -> float:
     finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else 0.0
+    return float(np.median(finite, overwrite_input=True)) if len(finite) else 0.0

@@ -9,6 +9,7 @@ under the ROC curve follows the same rule, with Newcombe's interval in place of 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,11 @@ from pidlab.sample import BoolArray, FloatArray, IntArray
 LEVEL = float(special.erf(1 / np.sqrt(2)))
 """0.6827, the probability of a normal distribution within one standard deviation."""
 _HALVINGS = 60  # an interval of length one is halved down to the last bit of a double
+BLOCK = 65_536
+"""Candidates that are worked on at once where an intermediate result of all would take as much memory as the sample:
+half a megabyte of float64, which also stays in a processor's cache from one operation to the next."""
+_ROW = 512  # values that `cumulate` adds one by one
+_FEW_SUMS = 4096  # so many sums are made anew for each block and added, which costs nothing beside the block itself
 
 
 class Interval(NamedTuple):
@@ -52,9 +58,41 @@ class Sums(NamedTuple):
     total2: Array
 
 
+def blocks(n: int, size: int = BLOCK) -> Iterator[slice]:
+    """Yields the slices of n candidates that follow each other, `size` in each but the last."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
 def sums_by(index: IntArray, weight: FloatArray, n: int = 0) -> Array:
     """Returns the sums of weight (m,) for each index (m,), an array of at least n values."""
-    return np.asarray(np.bincount(index, weight, n), dtype=np.float64)
+    sums = np.zeros(max(n, int(index.max()) + 1 if len(index) else 0))
+    for rows in blocks(len(index)):
+        part = index[rows].astype(np.intp, copy=False)
+        if len(sums) <= _FEW_SUMS:
+            sums += np.bincount(part, weight[rows], len(sums))
+        else:
+            np.add.at(sums, part, weight[rows].astype(np.float64, copy=False))
+    return sums
+
+
+def cumulate(values: Array) -> Array:
+    """Returns the values (n,) overwritten by their cumulated sums, whose rounding errors do not grow with n.
+
+    Rows of 512 values are cumulated, then in the same way their totals: of 20 million equal weights added one by one,
+    the last digits of the sum would be lost.
+    """
+    n = len(values) // _ROW * _ROW
+    rows = values[:n].reshape(-1, _ROW)
+    rest = values[n:]
+    np.cumsum(rest, out=rest)
+    if len(rows):
+        np.cumsum(rows, axis=1, out=rows)
+        totals = cumulate(rows[:, -1].copy())
+        for part in blocks(len(rows) - 1, BLOCK // _ROW):
+            rows[1:][part] += totals[part, None]
+        rest += totals[-1]
+    return values
 
 
 def deviations(level: float = LEVEL) -> float:
@@ -64,7 +102,7 @@ def deviations(level: float = LEVEL) -> float:
 
 def inner(a: FloatArray, b: FloatArray) -> float:
     """Returns the sum of products, without BLAS: its rounding depends on its number of threads."""
-    return float(np.sum(a * b, dtype=np.float64))
+    return sum(float(np.sum(a[rows] * b[rows], dtype=np.float64)) for rows in blocks(len(a)))
 
 
 def effective_number(weight: FloatArray) -> float:
@@ -188,20 +226,42 @@ def proportion(
 
     `groups` (n,) are the numbers of the events if some hold several candidates: the variance is then that of events.
     """
+    if groups is None or not shares_events(groups):
+        passed = passed2 = 0.0
+        for rows in blocks(len(weight)):
+            passing = np.where(chosen[rows], weight[rows], 0.0)
+            passed += float(passing.sum())
+            passed2 += float(np.sum(passing * passing))
+        return efficiency(passed, float(weight.sum()), passed2, inner(weight, weight), level=level).measured()
     passing = np.where(chosen, weight, 0.0)
     passed, total = float(passing.sum()), float(weight.sum())
-    total2 = inner(weight, weight)
-    if groups is None or not shares_events(groups):
-        return efficiency(passed, total, inner(passing, passing), total2, level=level).measured()
     by_event, failing = sums_by(groups, passing), sums_by(groups, weight - passing)
     variances = (inner(by_event, by_event), inner(failing, failing), inner(by_event, failing))
-    sums = Sums(*(np.asarray(s) for s in (passed, total - passed, *variances, total2)))
+    sums = Sums(*(np.asarray(s) for s in (passed, total - passed, *variances, inner(weight, weight))))
     return fraction(sums, independent=False, level=level).measured()
+
+
+def proportions(index: IntArray, chosen: BoolArray, weight: FloatArray, n: int, *, level: float = LEVEL) -> Interval:
+    """Returns the `proportion` (n,) of the candidates of each index (m,), for candidates that share no events."""
+    passed, total, passed2, total2 = (np.zeros(n) for _ in range(4))
+    for rows in blocks(len(weight)):
+        cell = 2 * index[rows].astype(np.intp) + chosen[rows]
+        w = weight[rows]
+        sums = np.bincount(cell, w, 2 * n).reshape(n, 2)
+        squares = np.bincount(cell, w * w, 2 * n).reshape(n, 2)
+        passed += sums[:, 1]
+        passed2 += squares[:, 1]
+        total += sums.sum(axis=1)
+        total2 += squares.sum(axis=1)
+    return efficiency(passed, total, passed2, total2, level=level)
 
 
 def shares_events(groups: IntArray) -> bool:
     """Returns True if two candidates have the same event number in `groups` (n,)."""
-    return len(groups) > 0 and int(np.bincount(groups).max()) > 1
+    held = np.zeros(int(groups.max()) + 1 if len(groups) else 0, np.bool_)
+    for rows in blocks(len(groups)):
+        held[groups[rows]] = True
+    return int(held.sum()) < len(groups)
 
 
 def mixture(parts: list[tuple[float, Measured]]) -> Measured:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pidlab.config.names import axes_of
 from pidlab.config.schema import Map
-from pidlab.evaluate.intervals import efficiency, sums_by
+from pidlab.evaluate.intervals import blocks, efficiency, sums_by
 from pidlab.evaluate.points.flat import check_spectators, decided_by
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import Score
@@ -37,26 +38,38 @@ def efficiency_maps(
     bins = {m.y: m.y_bins for m in asked if m.y is not None} | {m.x: m.bins for m in asked}
     alone = {m.x for m in asked if m.y is None}
     maps = [*asked, *(Map(x=name, bins=bins.get(name, 10)) for name in sample.spectators if name not in alone)]
-    decisions = [(point.name, passes(*decided_by(point, score, sample))) for point in points]
+    decisions = [(point.name, np.packbits(passes(*decided_by(point, score, sample)))) for point in points]
     return tuple(result for m in maps for result in maps_in(m, decisions, sample, least))
 
 
-def maps_in(m: Map, decisions: list[tuple[str, BoolArray]], sample: Sample, least: float) -> Iterable[EfficiencyMap]:
-    """Yields the fraction that passes, in the bins of one map, for each named decision (n,) and class."""
+def maps_in(
+    m: Map, decisions: list[tuple[str, NDArray[np.uint8]]], sample: Sample, least: float
+) -> Iterable[EfficiencyMap]:
+    """Yields the fraction that passes, in the bins of one map, for each class and named decision (n,) by `np.packbits`.
+
+    Raises:
+        UsageError: The map names something that is no spectator.
+    """
     names = tuple(axes_of(m))
-    edges = map_edges(m, sample, sample.weight != 0)  # without weight a candidate is in no sum and moves no edge
+    axes = [sample.spectators[name] for name in names]
+    edges = _map_edges(m, axes, sample.weight != 0)  # without weight a candidate is in no sum and moves no edge
     shape = tuple(len(e) - 1 for e in edges)
-    bin_of = bins_of([sample.spectators[name] for name in names], edges)
     k, size = len(sample.classes), int(np.prod(shape))
-    rows = np.flatnonzero(bin_of != OUTSIDE)
-    cell, weight = sample.y[rows] * size + bin_of[rows], sample.weight[rows]
-    total, total2 = _sums(cell, weight, k * size)
-    for point, passing in decisions:
-        passed, passed2 = _sums(cell, np.where(passing[rows], weight, 0.0), k * size)
-        sums = [s.reshape(k, *shape) for s in (passed, total, passed2, total2)]
-        rates = efficiency(sums[0], sums[1], sums[2], sums[3])
+    sums = np.zeros((1 + len(decisions), 2, k * size))
+    for rows in blocks(len(sample)):
+        bin_of = bins_of([values[rows] for values in axes], edges)
+        held = bin_of != OUTSIDE
+        cell, w = (sample.y[rows].astype(np.intp) * size + bin_of)[held], sample.weight[rows][held]
+        sums[0] += _sums(cell, w, k * size)
+        for i, (_, packed) in enumerate(decisions):
+            passing = np.unpackbits(packed[rows.start // 8 : -(-rows.stop // 8)], count=rows.stop - rows.start)
+            sums[i + 1] += _sums(cell, w * passing[held], k * size)
+    total, total2 = sums[0].reshape(2, k, *shape)
+    for (point, _), both in zip(decisions, sums[1:], strict=True):
+        passed, passed2 = both.reshape(2, k, *shape)
+        rates = efficiency(passed, total, passed2, total2)
         for c, particle in enumerate(sample.classes):
-            counts, bounds = [s[c] for s in sums], [part[c] for part in rates]
+            counts, bounds = [s[c] for s in (passed, total, passed2, total2)], [part[c] for part in rates]
             found: dict[str, Any] = dict(zip(_MEASURED, counts + bounds, strict=True))
             yield EfficiencyMap(point, particle, names, edges, **found, least=least)
 
@@ -67,18 +80,22 @@ def _sums(cell: IntArray, weight: FloatArray, size: int) -> tuple[Array, Array]:
 
 def map_edges(m: Map, sample: Sample, rows: BoolArray) -> tuple[Array, ...]:
     """Returns the bin edges along each spectator of a map, for the candidates `rows` (n,) of a sample."""
-    bins = zip(axes_of(m), (m.bins, m.y_bins), strict=False)
-    return tuple(_edges(sample.spectators[name][rows], b) for name, b in bins)
+    return _map_edges(m, [sample.spectators[name] for name in axes_of(m)], rows)
 
 
-def _edges(values: FloatArray, bins: Sequence[float] | int) -> Array:
-    """Returns given edges, or the edges of that many equally populated bins; fewer bins if values repeat."""
+def _map_edges(m: Map, axes: Sequence[FloatArray], rows: BoolArray) -> tuple[Array, ...]:
+    return tuple(_edges(values, rows, bins) for values, bins in zip(axes, (m.bins, m.y_bins), strict=False))
+
+
+def _edges(values: FloatArray, rows: BoolArray, bins: Sequence[float] | int | None) -> Array:
+    """Returns given edges, or the edges of that many equally populated bins of `rows`; fewer bins if values repeat."""
     if not isinstance(bins, int):
         return np.asarray(bins, np.float64)
-    finite = values[np.isfinite(values)]
+    finite = values[rows & np.isfinite(values)]
     if not len(finite):
         return np.array([0.0, 1.0])
-    edges = np.asarray(np.unique(np.quantile(finite, np.linspace(0, 1, bins + 1))), dtype=np.float64)
+    quantiles = np.quantile(finite, np.linspace(0, 1, bins + 1), overwrite_input=True)
+    edges = np.asarray(np.unique(quantiles), dtype=np.float64)
     return edges if len(edges) > 1 else np.array([edges[0] - 0.5, edges[0] + 0.5])
 
 

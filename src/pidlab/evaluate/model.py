@@ -109,7 +109,7 @@ def evaluate_model(
         threshold = points[0].threshold
     edges = response_edges({s: part.score for s, part in scored.items()}, probability=probability)
     notes = [*notes, *_notes(probability, source, threshold_sample, test, points, options), *unset.values(), *warnings]
-    decided = decide(scores["test"], test.sample, threshold)
+    decided = decide(scores["test"], test, threshold)
     result = ModelResult(
         name=name,
         kind=kind,

@@ -7,11 +7,20 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.evaluate.intervals import symmetric
-from pidlab.evaluate.ranking import ScoredSample, auc_influence, groups_of, variance
+from pidlab.evaluate.intervals import blocks, symmetric
+from pidlab.evaluate.ranking import (
+    Influence,
+    ScoredSample,
+    auc_influence,
+    groups_of,
+    numbers_of,
+    order_of,
+    taken,
+    variance,
+)
 from pidlab.evaluate.results import Overtraining
-from pidlab.measured import UNDEFINED, Array, Measured
-from pidlab.sample import FloatArray, IntArray, Sample
+from pidlab.measured import UNDEFINED, Measured
+from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 from pidlab.split import share_of
 
 _PERMUTATIONS = 499
@@ -19,6 +28,7 @@ _PERMUTED_AT_MOST = 10_000
 _EXACT_AT_MOST = 10_000
 _THINNED_TO = 20_000
 _PATHS, _STEPS = 999, 2000
+_PARTS = 16  # of the events that are compared as pairs, one at a time
 
 
 def overtraining(train: ScoredSample, test: ScoredSample, *, fixed_cut: bool, seed: int) -> Overtraining:
@@ -37,8 +47,16 @@ def share_events(train: Sample, test: Sample) -> bool:
 
     Whole events are taken, the same ones in every sample of that size.
     """
-    one, other = (s.event[share_of(s.event, _THINNED_TO / max(len(s), _THINNED_TO), 1)] for s in (train, test))
+    one, other = (s.event[_thinned(s.event, _THINNED_TO / max(len(s), _THINNED_TO), 1)] for s in (train, test))
     return len(np.intersect1d(one, other)) > 0
+
+
+def _thinned(event: NDArray[np.uint64], share: float, seed: int) -> BoolArray:
+    """Returns (n,) true for a share of the events, as `share_of` does, but without intermediate results of all."""
+    held = np.empty(len(event), np.bool_)
+    for rows in blocks(len(event)):
+        held[rows] = share_of(event[rows], share, seed)
+    return held
 
 
 def class_p(train: ScoredSample, test: ScoredSample, index: int, seed: int, *, paired: bool) -> float:
@@ -48,34 +66,54 @@ def class_p(train: ScoredSample, test: ScoredSample, index: int, seed: int, *, p
     events = None
     if paired or any(groups_of(part.groups, r) is not None for part, r in zip(both, rows, strict=True)):
         share = _THINNED_TO / max(sum(int(r.sum()) for r in rows), _THINNED_TO)
-        rows = [r & share_of(part.sample.event, share, seed) for r, part in zip(rows, both, strict=True)]
+        rows = [r & _thinned(part.sample.event, share, seed) for r, part in zip(rows, both, strict=True)]
         numbers = _common_numbers(*(part.sample.event[r] for r, part in zip(rows, both, strict=True)))
-        events = (numbers[: int(rows[0].sum())], numbers[int(rows[0].sum()) :])
+        n_train = int(rows[0].sum())
+        events = (numbers[:n_train], numbers[n_train:])
     (a, w_a), (b, w_b) = ((part.score[r], part.sample.weight[r]) for part, r in zip(both, rows, strict=True))
     return ks_p_value(a, b, w_a, w_b, events=events, seed=seed)
 
 
 def _common_numbers(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> IntArray:
     """Returns the numbers of the events of two samples, one behind the other."""
-    return np.unique(np.concatenate([one, other]), return_inverse=True)[1].astype(np.int64)
+    return numbers_of(np.concatenate([one, other]))
 
 
 def _delta_auc(train: ScoredSample, test: ScoredSample, *, paired: bool) -> Measured:
     """Returns the difference; variances of independent samples add, and events in both samples count by difference."""
-    parts = [auc_influence(each.score, each.sample.is_signal, each.sample.weight) for each in (train, test)]
-    if parts[0] is None or parts[1] is None:
-        return UNDEFINED
-    deviation = float(np.hypot(parts[0].deviation(train.groups), parts[1].deviation(test.groups)))
+    found = []
+    for each in (train, test):
+        influence = auc_influence(each.score, each.sample.is_signal, each.sample.weight, each.order)
+        if influence is None:
+            return UNDEFINED
+        deviation = influence.deviation(each.groups)
+        found.append((influence if paired else influence._replace(parts=np.empty(0)), deviation))
+        del influence
+    (of_train, one), (of_test, other) = found
+    deviation = float(np.hypot(one, other))
     if paired and np.isfinite(deviation):
-        events = _common_numbers(train.sample.event, test.sample.event)
-        deviation = float(np.sqrt(variance(np.concatenate([parts[0].parts, -parts[1].parts]), events)))
-    return symmetric(parts[0].value - parts[1].value, deviation, min(parts[0].n, parts[1].n))
+        deviation = float(np.sqrt(_paired_variance(of_train, train.sample, of_test, test.sample)))
+    return symmetric(of_train.value - of_test.value, deviation, min(of_train.n, of_test.n))
+
+
+def _paired_variance(of_train: Influence, train: Sample, of_test: Influence, test: Sample) -> float:
+    """Returns the sum over events of the squared difference of their influences in both samples.
+
+    It is made of the sums over parts of the events, which are told apart by their hashes.
+    """
+    total = 0.0
+    for part in range(_PARTS):
+        rows = [np.flatnonzero(s.event % np.uint64(_PARTS) == part) for s in (train, test)]
+        events = _common_numbers(train.event[rows[0]], test.event[rows[1]])
+        total += variance(np.concatenate([of_train.parts[rows[0]], -of_test.parts[rows[1]]]), events)
+    return total
 
 
 def ks_distance(a: FloatArray, b: FloatArray, weight_a: FloatArray, weight_b: FloatArray) -> float:
     """Returns the largest distance of two weighted cumulative distributions; NaN counts as the lowest score."""
-    order, ends, in_a = _merged(a, b)
-    return _distance(np.concatenate([weight_a, weight_b])[order], in_a[order], ends)
+    order, is_last = _merged(a, b)
+    of_a, weights = _sides(order, len(a), weight_a, weight_b)
+    return _distance(weights, of_a.astype(np.float64), np.flatnonzero(is_last))
 
 
 def ks_p_value(
@@ -117,11 +155,25 @@ def ks_p_value(
 def _unweighted(a: FloatArray, b: FloatArray) -> float:
     from scipy import stats  # takes half a second, and is not needed for weighted samples
 
-    method = "exact" if max(len(a), len(b)) <= _EXACT_AT_MOST else "asymp"
+    if max(len(a), len(b)) > _EXACT_AT_MOST:
+        # The same as ks_2samp(a, b, method="asymp"), whose memory is ten times that of the scores.
+        a, b = np.sort(a), np.sort(b)
+        distance = max(_largest_gap(a, a, b), _largest_gap(b, a, b))
+        n = len(a) * len(b) / (len(a) + len(b))
+        return float(np.clip(stats.kstwo.sf(distance, np.round(n)), 0.0, 1.0))
     with warnings.catch_warnings():
         # scipy warns if the exact sum overflows and then returns the asymptotic value, as wanted here.
         warnings.simplefilter("ignore", RuntimeWarning)
-        return float(stats.ks_2samp(a, b, method=method).pvalue)
+        return float(stats.ks_2samp(a, b, method="exact").pvalue)
+
+
+def _largest_gap(at: FloatArray, a: FloatArray, b: FloatArray) -> float:
+    """Returns the largest distance of the cumulative distributions of sorted scores a and b at the scores `at`."""
+    largest = 0.0
+    for rows in blocks(len(at)):
+        shares = [np.searchsorted(each, at[rows], side="right") / len(each) for each in (a, b)]
+        largest = max(largest, float(np.abs(shares[0] - shares[1]).max()))
+    return largest
 
 
 def _by_paths(a: FloatArray, b: FloatArray, weight_a: FloatArray, weight_b: FloatArray, seed: int) -> float:
@@ -131,13 +183,22 @@ def _by_paths(a: FloatArray, b: FloatArray, weight_a: FloatArray, weight_b: Floa
     includes the correlation of weights and score. For equal weights the limit is the Brownian bridge (van der Vaart,
     Asymptotic Statistics, 1998, chapter 19). Distance and paths are taken at the same 2000 scores.
     """
-    order, ends, in_a = _merged(a, b)
-    share_a, share_b = weight_a / weight_a.sum(), weight_b / weight_b.sum()
-    shares = np.concatenate([share_a, share_b])[order]
+    totals, n_a = (weight_a.sum(), weight_b.sum()), len(a)
+    order, is_last = _merged(a, b)
+    ends = np.flatnonzero(is_last)
     at = ends[np.unique(np.linspace(0, len(ends) - 1, _STEPS).astype(np.int64))]
-    side, squares = in_a[order], np.cumsum(shares**2)[at]
-    difference = np.cumsum(np.where(side > 0, shares, -shares))[at]
-    pooled = np.cumsum(shares)[at] / 2
+    del is_last, ends
+    squares, difference, pooled = (np.empty(len(at)) for _ in range(3))
+    before = np.zeros(3)
+    for rows in blocks(len(order)):
+        of_a, shares = _sides(order[rows], n_a, weight_a, weight_b)
+        shares /= np.where(of_a, *totals)
+        sums = [np.cumsum(part) for part in (shares * shares, np.where(of_a, shares, -shares), shares)]
+        some = slice(*np.searchsorted(at, (rows.start, rows.stop)))
+        for found, summed, start in zip((squares, difference, pooled), sums, before, strict=True):
+            found[some] = start + summed[at[some] - rows.start]
+        before += [summed[-1] for summed in sums]
+    pooled /= 2
     rng = np.random.default_rng(seed)
     steps = np.sqrt(np.diff(squares, prepend=0.0)).astype(np.float32)
     paths = np.cumsum(rng.standard_normal((_PATHS, len(at)), np.float32) * steps, axis=1)
@@ -146,13 +207,23 @@ def _by_paths(a: FloatArray, b: FloatArray, weight_a: FloatArray, weight_b: Floa
     return float((1 + np.sum(largest >= np.abs(difference).max())) / (1 + _PATHS))
 
 
-def _merged(a: FloatArray, b: FloatArray) -> tuple[IntArray, IntArray, Array]:
-    """Returns the order of both samples' scores, the last place of each distinct score in it, and 1 for a, 0 for b."""
+def _sides(
+    order: NDArray[np.uint32], n_a: int, weight_a: FloatArray, weight_b: FloatArray
+) -> tuple[BoolArray, FloatArray]:
+    """Returns for rows (m,) of both samples, a before b, whether they are of a, and their weights."""
+    of_a = order < n_a
+    weights = np.empty(len(order))
+    weights[of_a], weights[~of_a] = weight_a[order[of_a]], weight_b[order[~of_a] - np.uint32(n_a)]
+    return of_a, weights
+
+
+def _merged(a: FloatArray, b: FloatArray) -> tuple[NDArray[np.uint32], BoolArray]:
+    """Returns the order of both samples' scores, a before b, and true for the last of each distinct score in it."""
     both = np.concatenate([a, b])
-    both = np.where(np.isnan(both), -np.inf, both)
-    order = np.argsort(both)
-    ends = np.flatnonzero(np.append(both[order][1:] > both[order][:-1], True))
-    return order, ends, np.concatenate([np.ones(len(a)), np.zeros(len(b))])
+    both[np.isnan(both)] = -np.inf
+    order = order_of(both)
+    both = taken(both, order)
+    return order, np.append(both[1:] > both[:-1], True)
 
 
 def _permuted(
@@ -164,9 +235,11 @@ def _permuted(
     seed: int,
 ) -> float:
     """Returns the p-value from permutations of events: those of one sample change sides, those of both swap theirs."""
-    order, ends, in_a = _merged(a, b)
-    weight, event = np.concatenate([weight_a, weight_b])[order], np.concatenate(events)[order]
-    now, n = in_a[order], int(max(e.max() for e in events)) + 1
+    order, is_last = _merged(a, b)
+    ends = np.flatnonzero(is_last)
+    of_a, weight = _sides(order, len(a), weight_a, weight_b)
+    event = np.concatenate(events)[order]
+    now, n = of_a.astype(np.float64), int(max(e.max() for e in events)) + 1
     stands_in = [np.bincount(e, minlength=n) > 0 for e in events]
     shared, alone = stands_in[0] & stands_in[1], np.flatnonzero(stands_in[0] ^ stands_in[1])
     side, swaps, rng = stands_in[0].astype(np.float64), shared[event], np.random.default_rng(seed)

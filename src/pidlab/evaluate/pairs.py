@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from pidlab.evaluate.histograms import robust_edges
-from pidlab.evaluate.intervals import sums_by
+from pidlab.evaluate.intervals import blocks, sums_by
 from pidlab.evaluate.results import FeaturePair, Plane
 from pidlab.measured import Array
 from pidlab.sample import FloatArray, Sample
@@ -49,18 +49,30 @@ def _pair(sample: Sample, i: int, j: int, x_edges: Array, y_edges: Array) -> Fea
 
 def plane_of(x: FloatArray, y: FloatArray, weight: FloatArray, x_edges: Array, y_edges: Array) -> Plane:
     """Returns the sums of values (n,) in bins; the last bin of each axis contains its upper edge."""
-    bx, by = _bins(x, x_edges), _bins(y, y_edges)
-    inside = (bx >= 0) & (by >= 0)
-    bx, by, w, y = bx[inside], by[inside], weight[inside].astype(np.float64), y[inside].astype(np.float64)
     nx, ny = len(x_edges) - 1, len(y_edges) - 1
-    sumw, sumw2 = (sums_by(bx * ny + by, v, nx * ny).reshape(nx, ny) for v in (w, w * w))
+    index = np.empty(len(x), np.int32)
+    sums, total, moment = np.zeros((2, nx * ny)), np.zeros(nx), np.zeros(nx)
+    n_inside = 0
+    for rows in blocks(len(x)):
+        bx, by = _bins(x[rows], x_edges), _bins(y[rows], y_edges)
+        index[rows] = np.where((bx >= 0) & (by >= 0), bx, -1)
+        inside = np.flatnonzero(index[rows] >= 0)
+        bx, by, w = bx[inside], by[inside], weight[rows][inside].astype(np.float64)
+        sums += sums_by(bx * ny + by, w, nx * ny), sums_by(bx * ny + by, w * w, nx * ny)
+        total += sums_by(bx, w, nx)
+        moment += sums_by(bx, w * y[rows][inside].astype(np.float64), nx)
+        n_inside += len(inside)
     # The error of a weighted mean is that of ratios of sums: √(Σ w² (y − mean)²) / |Σ w|.
-    total = sums_by(bx, w, nx)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(total != 0, sums_by(bx, w * y, nx) / total, np.nan)
-        spread = sums_by(bx, (w * (y - mean[bx])) ** 2, nx)
+        mean = np.where(total != 0, moment / total, np.nan)
+        spread = np.zeros(nx)
+        for rows in blocks(len(x)):
+            inside = np.flatnonzero(index[rows] >= 0)
+            place, w = index[rows][inside], weight[rows][inside].astype(np.float64)
+            spread += sums_by(place, (w * (y[rows][inside].astype(np.float64) - mean[place])) ** 2, nx)
         error = np.where(np.isfinite(mean), np.sqrt(spread) / np.abs(total), np.nan)
-    return Plane(rounded(sumw), rounded(sumw2), len(w), rounded(mean), rounded(error))
+    sumw, sumw2 = sums.reshape(2, nx, ny)
+    return Plane(rounded(sumw), rounded(sumw2), n_inside, rounded(mean), rounded(error))
 
 
 def _bins(values: FloatArray, edges: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:

@@ -9,7 +9,10 @@ the candidates do not show their own variance: the interval then uses that of a 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +21,16 @@ from scipy import special
 from pidlab.evaluate.intervals import (
     LEVEL,
     Sums,
+    blocks,
     clopper_pearson,
+    cumulate,
     effective_number,
     fieller,
     hanley_mcneil,
     inner,
     newcombe,
     proportion,
+    proportions,
     shares_events,
     sums_by,
     symmetric,
@@ -34,6 +40,11 @@ from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 Score = NDArray[np.float32]
+T = TypeVar("T", bound=np.generic)
+Order = NDArray[np.uint32]
+"""Rows (n,) from the lowest score to the highest; candidates without a score (NaN, -inf) come first."""
+Weigh = Callable[[IntArray], FloatArray]
+"""A function from rows (m,) to their weights (m,), which need not exist for all candidates at once."""
 _ONE_EVENT = 1 + 1e-9  # the effective number of a single event, with the rounding of sums of weights
 _PRIOR_EVENTS = 0.75
 """The number of events that the model of the AUC's variance counts for, beside those that show their own variance. In
@@ -57,6 +68,56 @@ class Influence(NamedTuple):
         return float(np.sqrt(variance(self.parts, groups))) if self.n > _ONE_EVENT else float("inf")
 
 
+class Steps(NamedTuple):
+    """The steps of a falling threshold, of which each lets the candidates of one more score pass.
+
+    Attributes:
+        rows: (u,) the candidates with a score, from the highest to the lowest.
+        values: (m,) the distinct scores.
+        ends: (m,) the place in `rows` of the last candidate of each score; None if no two scores are equal.
+    """
+
+    rows: Order
+    values: FloatArray
+    ends: Order | None
+
+    def sums(self, weigh: Weigh, *, first: int = 0) -> Array:
+        """Returns the sums (first + m,) of weights at or above each score, after `first` zeros."""
+        summed = np.zeros(first + len(self.rows))
+        own = summed[first:]
+        for part in blocks(len(self.rows)):
+            own[part] = weigh(self.rows[part])
+        cumulate(own)
+        return summed[: first + compress(own, self.ends)]
+
+
+def compress(values: NDArray[Any], places: Order | None) -> int:
+    """Moves the values at the rising `places` (m,) to the beginning, in place, and returns m; None stands for all."""
+    if places is None:
+        return len(values)
+    for part in blocks(len(places)):
+        values[part] = values[places[part]]  # places[i] >= i, so nothing is overwritten before it is read
+    return len(places)
+
+
+def taken(values: NDArray[T], rows: Order) -> NDArray[T]:
+    """Returns the values of some rows; numpy alone would make 8 bytes a row of the row numbers first."""
+    found = np.empty(len(rows), values.dtype)
+    for part in blocks(len(rows)):
+        found[part] = values[rows[part]]
+    return found
+
+
+def places_of(chosen: BoolArray) -> Order:
+    """Returns the places (m,) at which `chosen` (n,) is true."""
+    places, n = np.empty(int(np.count_nonzero(chosen)), np.uint32), 0
+    for part in blocks(len(chosen)):
+        own = np.flatnonzero(chosen[part])
+        places[n : n + len(own)] = own + part.start
+        n += len(own)
+    return places
+
+
 class CumulativeWeights(NamedTuple):
     """Distinct scores (m,) from high to low, and for each kind of weight the sums (m,) at or above them."""
 
@@ -64,7 +125,8 @@ class CumulativeWeights(NamedTuple):
     sums: tuple[Array, ...]
 
 
-class ScoredSample(NamedTuple):
+@dataclass(frozen=True)
+class ScoredSample:
     """A sample with the signal's score (n,) and the event numbers (n,) of its candidates from `event_groups`."""
 
     score: Score
@@ -76,11 +138,29 @@ class ScoredSample(NamedTuple):
         """Returns the sample with its scores (n, k)."""
         return cls(signal_score(scores, sample), sample, event_groups(sample))
 
+    @cached_property
+    def order(self) -> Order:
+        """(n,) the rows in the order of the score, which is found once."""
+        return order_of(self.score)
+
+    @cached_property
+    def area(self) -> Measured:
+        """The area under the ROC curve of the signal against all others."""
+        return auc(self.score, self.sample.is_signal, self.sample.weight, self.groups, self.order)
+
+    def with_score(self, score: Score) -> ScoredSample:
+        """Returns the same candidates with another score (n,)."""
+        return replace(self, score=score)
+
     def class_rates(self, passing: BoolArray) -> dict[str, Measured]:
         """Returns the fraction of each class that passes a decision (n,), by the name of the class."""
-        rows = [self.sample.y == index for index in range(len(self.sample.classes))]
-        rates = (proportion(passing[r], self.sample.weight[r], groups_of(self.groups, r)) for r in rows)
-        return dict(zip(self.sample.classes, rates, strict=True))
+        sample = self.sample
+        if self.groups is None:
+            rates = proportions(sample.y, passing, sample.weight, len(sample.classes))
+            return {name: Measured(*map(float, rate)) for name, *rate in zip(sample.classes, *rates, strict=True)}
+        rows = (sample.y == index for index in range(len(sample.classes)))
+        found = [proportion(passing[r], sample.weight[r], groups_of(self.groups, r)) for r in rows]
+        return dict(zip(sample.classes, found, strict=True))
 
 
 def signal_score(scores: FloatArray, sample: Sample) -> Score:
@@ -108,8 +188,24 @@ def scores_every_class(scores: FloatArray, sample: Sample) -> bool:
 
 def event_groups(sample: Sample) -> IntArray | None:
     """Returns the number (n,) of each candidate's event, or None if no two candidates share an event."""
-    distinct, groups = np.unique(sample.event, return_inverse=True)
-    return None if len(distinct) == len(groups) else groups.astype(np.int64)
+    ordered = np.sort(sample.event)
+    if not np.any(ordered[1:] == ordered[:-1]):
+        return None
+    del ordered
+    return numbers_of(sample.event)
+
+
+def numbers_of(event: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """Returns the number (n,) of each event among the distinct ones, in the order of their hashes (n,)."""
+    order = np.argsort(event)
+    numbers, held, before = np.empty(len(event), np.int32), -1, None
+    for part in blocks(len(order)):
+        rows = order[part]
+        ordered = event[rows]
+        is_new = np.append(before is None or before != ordered[0], ordered[1:] != ordered[:-1])
+        numbers[rows] = held + np.cumsum(is_new)
+        held, before = held + int(is_new.sum()), ordered[-1]
+    return numbers
 
 
 def variance(parts: FloatArray, groups: IntArray | None = None) -> float:
@@ -127,27 +223,74 @@ def just_below(score: float) -> float:
     return float(lower)
 
 
-def cumulative_by_score(score: FloatArray, *weights: FloatArray) -> CumulativeWeights:
-    """Returns the weights (n,) cumulated from the highest score (n,) to the lowest.
+def order_of(score: FloatArray) -> Order:
+    """Returns the rows (n,) in the order of scores (n,)."""
+    return np.argsort(np.where(np.isnan(score), score.dtype.type(-np.inf), score)).astype(np.uint32)
 
-    Candidates without a score (NaN, -inf), which never pass, are left out.
+
+def rows_among(order: Order, rows: BoolArray) -> Order:
+    """Returns those of an order that are among `rows` (n,)."""
+    if rows.all():
+        return order
+    held = np.empty(len(order), np.bool_)
+    for part in blocks(len(order)):
+        held[part] = rows[order[part]]
+    return order[held]
+
+
+def part_of_order(order: Order, rows: BoolArray) -> Order:
+    """Returns the order of the candidates `rows` (n,) alone, which are numbered among themselves."""
+    place = np.cumsum(rows, dtype=np.uint32)
+    place -= 1
+    own = rows_among(order, rows)
+    return taken(place, own)
+
+
+def steps_of(score: FloatArray, order: Order | None = None) -> Steps:
+    """Returns the steps of scores (n,) of which the `order` may be known, from the highest score to the lowest.
+
+    Candidates without a score (NaN, -inf), which never pass, are left out. `order` may be that of some rows only.
     """
-    usable = np.flatnonzero(score > -np.inf)
-    order = usable[np.argsort(-score[usable])]
-    ordered = score[order]
-    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) if len(ordered) else np.empty(0, np.int64)
-    return CumulativeWeights(ordered[ends], tuple(np.cumsum(w[order], dtype=np.float64)[ends] for w in weights))
+    falling = (order_of(score) if order is None else order)[::-1]
+    ordered = taken(score, falling)
+    n_known = len(ordered)
+    if n_known and not ordered[-1] > -np.inf:
+        n_known = int(np.count_nonzero(ordered > -np.inf))
+        falling, ordered = falling[:n_known], ordered[:n_known]
+    is_last = np.ones(n_known, np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_last[:-1])
+    if is_last.all():
+        return Steps(falling, ordered, None)
+    ends = places_of(is_last)
+    return Steps(falling, ordered[: compress(ordered, ends)], ends)
 
 
-def auc_influence(score: Score, is_signal: BoolArray, weight: FloatArray) -> Influence | None:
+def cumulative_by_score(score: FloatArray, *weights: FloatArray, order: Order | None = None) -> CumulativeWeights:
+    """Returns the weights (n,) cumulated from the highest score (n,) to the lowest, at the steps of `steps_of`."""
+    steps = steps_of(score, order)
+    return CumulativeWeights(steps.values, tuple(steps.sums(w.__getitem__) for w in weights))
+
+
+def weigh_kinds(is_signal: BoolArray, weight: FloatArray) -> tuple[Weigh, Weigh]:
+    """Returns the weights of the signal, 0 for other candidates, and those of the others, 0 for the signal."""
+    return (
+        lambda rows: np.where(is_signal[rows], weight[rows], 0.0),
+        lambda rows: np.where(is_signal[rows], 0.0, weight[rows]),
+    )
+
+
+def auc_influence(
+    score: Score, is_signal: BoolArray, weight: FloatArray, order: Order | None = None
+) -> Influence | None:
     """Returns the AUC with its influences; None if a class is absent or its weights sum to zero.
 
     The AUC is a weighted sum over pairs of a signal and another candidate, in which ties count half; score, is_signal
     and weight are (n,), and weights may have any sign. A candidate without a score ranks below all others. Influences
-    contain DeLong's factors n/(n - 1) (Biometrics 44 (1988) 837), with effective numbers of events.
+    contain DeLong's factors n/(n - 1) (Biometrics 44 (1988) 837), with effective numbers of events. `order` is that of
+    the scores, if it is known.
     """
-    ranked = _ranked(score, is_signal, weight)
-    return None if ranked is None else ranked.influence
+    ranked = _ranked(score, is_signal, weight, order)
+    return None if ranked is None else ranked.influence()
 
 
 class _Ranked(NamedTuple):
@@ -157,45 +300,109 @@ class _Ranked(NamedTuple):
         value: the AUC, which is the mean place of either class.
         places: (n,) for a signal candidate the share of the others below it, for another that of the signal above it.
         shares: (n,) the weight as a share of its class, times DeLong's factor.
-        n: effective number of events of the smaller class.
+        n: effective numbers of events of the signal and of the others.
     """
 
     value: float
     places: FloatArray
     shares: FloatArray
-    n: float
+    n: tuple[float, float]
 
-    @property
     def influence(self) -> Influence:
-        """Returns the AUC with the influence of each candidate."""
-        return Influence(self.value, self.shares * (self.places - self.value), self.n)
+        """Returns the AUC with the influence of each candidate, which takes the memory of the places."""
+        parts = self.places
+        parts -= self.value
+        parts *= self.shares
+        return Influence(self.value, parts, min(self.n))
 
 
-def _ranked(score: Score, is_signal: BoolArray, weight: FloatArray) -> _Ranked | None:
+def _ranked(score: Score, is_signal: BoolArray, weight: FloatArray, order: Order | None = None) -> _Ranked | None:
     """Returns the places that `auc_influence` computes its result from, and None where it returns None."""
-    order = np.argsort(np.where(np.isnan(score), -np.inf, score))
-    ordered, w, s = score[order], weight[order], is_signal[order]
-    same = (ordered[1:] == ordered[:-1]) | ~((ordered[1:] > -np.inf) | (ordered[:-1] > -np.inf))
-    level = np.concatenate([[0], np.cumsum(~same)])[: len(order)]
-    signal, other = sums_by(level, np.where(s, w, 0.0)), sums_by(level, np.where(s, 0.0, w))
-    total_s, total_o = float(signal.sum()), float(other.sum())
+    order = order_of(score) if order is None else order
+    of_signal, of_other = weigh_kinds(is_signal, weight)
+    total_s, total_o = (total_of(order, weigh) for weigh in (of_signal, of_other))
     if not total_s or not total_o:
         return None
-    below = (np.cumsum(other) - other / 2) / total_o
-    above = 1 - (np.cumsum(signal) - signal / 2) / total_s
-    n_s, n_o = effective_number(weight[is_signal]), effective_number(weight[~is_signal])
-    per_s, per_o = _delong_factor(n_s) / total_s, _delong_factor(n_o) / total_o
-    places, shares = np.empty(len(order)), np.empty(len(order))
-    places[order] = np.where(s, below[level], above[level])
-    shares[order] = w * np.where(s, per_s, per_o)
-    return _Ranked(inner(signal, below) / total_s, places, shares, min(n_s, n_o))
+    tied = _tied(taken(score, order))
+    places = _sums_below(order, of_other, tied)
+    places /= total_o
+    others = _sums_below(order, of_signal, tied)
+    others /= total_s
+    np.subtract(1, others, out=others)
+    np.copyto(places, others, where=~taken(is_signal, order))
+    del others
+    value = 0.0
+    for part in blocks(len(order)):
+        value += float(np.sum(of_signal(order[part]) * places[part]))
+    by_row = np.empty(len(order))
+    for part in blocks(len(order)):
+        by_row[order[part]] = places[part]
+    del places
+    n = effective_number(weight[is_signal]), effective_number(weight[~is_signal])
+    per_s, per_o = _delong_factor(n[0]) / total_s, _delong_factor(n[1]) / total_o
+    shares = np.where(is_signal, per_s, per_o)
+    shares *= weight
+    return _Ranked(value / total_s, by_row, shares, n)
+
+
+def total_of(order: Order, weigh: Weigh) -> float:
+    """Returns the sum of the weights of the rows of an order."""
+    return sum(float(weigh(order[part]).sum()) for part in blocks(len(order)))
+
+
+class _Tied(NamedTuple):
+    """Candidates with equal scores, in places of the order.
+
+    Attributes:
+        places: (n,) true where another candidate has the same score.
+        first, last: (g,) the first and the last place of each score that several candidates have.
+    """
+
+    places: BoolArray
+    first: Order
+    last: Order
+
+
+def _tied(ordered: Score) -> _Tied | None:
+    """Returns the ties among rising scores (n,), None if there are none; scores of NaN and -inf are equal."""
+    same = ordered[1:] == ordered[:-1]
+    n_without = int(np.count_nonzero(~(ordered > -np.inf)))
+    same[: max(n_without - 1, 0)] = True
+    if not same.any():
+        return None
+    to_next, to_previous = np.append(same, False), np.append(False, same)
+    return _Tied(to_next | to_previous, places_of(to_next & ~to_previous), places_of(to_previous & ~to_next))
+
+
+def _sums_below(order: Order, weigh: Weigh, tied: _Tied | None) -> Array:
+    """Returns the sum (n,) of the weights below each candidate of another kind, and half of those at its score.
+
+    The weight of the candidate itself is 0 by `weigh`.
+    """
+    sums = np.empty(len(order))
+    for part in blocks(len(order)):
+        sums[part] = weigh(order[part])
+    cumulate(sums)
+    if tied is not None:
+        middle = taken(sums, tied.last)
+        starts_low = int(len(middle) > 0 and tied.first[0] == 0)
+        middle[starts_low:] += taken(sums, tied.first[starts_low:] - np.uint32(1))
+        middle /= 2
+        sums[tied.places] = np.repeat(middle, tied.last - tied.first + 1)
+    return sums
 
 
 def _delong_factor(n: float) -> float:
     return float(np.sqrt(n / (n - 1))) if n > _ONE_EVENT else 1.0
 
 
-def auc(score: Score, is_signal: BoolArray, weight: FloatArray, groups: IntArray | None = None) -> Measured:
+def auc(
+    score: Score,
+    is_signal: BoolArray,
+    weight: FloatArray,
+    groups: IntArray | None = None,
+    order: Order | None = None,
+) -> Measured:
     """Returns the AUC of `auc_influence` with an interval for whole events; `n` is that of the smaller class.
 
     The interval is the union of two, because each of them fails somewhere. Fieller's interval for a ratio, computed
@@ -205,9 +412,10 @@ def auc(score: Score, is_signal: BoolArray, weight: FloatArray, groups: IntArray
     of events that its influences φ amount to, and the model the weight of three quarters of an event. Student's
     quantile replaces the standard deviation, which matters where few events are left.
 
-    For a perfect separation the interval contains that of an efficiency without a failure in the smaller class.
+    For a perfect separation the interval contains that of an efficiency without a failure in the smaller class. `order`
+    is that of the scores, if it is known.
     """
-    ranked = _ranked(score, is_signal, weight)
+    ranked = _ranked(score, is_signal, weight, order)
     return UNDEFINED if ranked is None else _measured(ranked, is_signal, weight, groups, 1.0)
 
 
@@ -233,7 +441,7 @@ def auc_in_folds(
 def influence_in_folds(score: Score, is_signal: BoolArray, weight: FloatArray, fold: IntArray) -> Influence | None:
     """Returns the AUC of `auc_in_folds` with its influences; None if no fold has both classes."""
     ranked = _ranked_in_folds(score, is_signal, weight, fold)
-    return None if ranked is None else ranked.influence
+    return None if ranked is None else ranked.influence()
 
 
 def fold_shares(is_signal: BoolArray, weight: FloatArray, fold: IntArray) -> Array:
@@ -264,26 +472,36 @@ def _ranked_in_folds(score: Score, is_signal: BoolArray, weight: FloatArray, fol
     if not counts.any():
         return None
     used = counts[fold] > 0
-    n = min(effective_number(weight[used & rows]) for rows in (is_signal, ~is_signal))
-    return _Ranked(value, np.where(used, places - centre + value, 0.0), shares, n)
+    n_signal, n_other = (effective_number(weight[used & rows]) for rows in (is_signal, ~is_signal))
+    return _Ranked(value, np.where(used, places - centre + value, 0.0), shares, (n_signal, n_other))
 
 
 def _measured(
     ranked: _Ranked, is_signal: BoolArray, weight: FloatArray, groups: IntArray | None, inflation: float
 ) -> Measured:
     """Returns the AUC with the interval of `auc` for `inflation` times its variance."""
-    value, n = ranked.value, ranked.n
+    value, n = ranked.value, min(ranked.n)
     if not n > _ONE_EVENT:
         return Measured(value, min(0.0, value), max(1.0, value), n)
-    ones, moved = ranked.shares, ranked.shares * ranked.places
-    weights = [np.where(is_signal, weight, 0.0), np.where(is_signal, 0.0, weight)]
+    ones, moved = ranked.shares, ranked.places
+    moved *= ones  # nothing needs the places any more
+    numbers = [effective_number(weight[rows]) for rows in (is_signal, ~is_signal)]
     if groups is not None:
-        ones, moved, *weights = (sums_by(groups, part) for part in (ones, moved, *weights))
-    rest = ones - moved
-    seen = (inflation * inner(*both) for both in ((moved, moved), (rest, rest), (moved, rest)))
-    sums = Sums(*map(np.asarray, (value, 1 - value, *seen, 1.0)))
-    numbers = [effective_number(part) for part in weights]
-    modelled = _modelled(value, moved - value * ones, numbers[0], numbers[1], inflation)
+        kinds = (np.where(is_signal, weight, 0.0), np.where(is_signal, 0.0, weight))
+        numbers = [effective_number(sums_by(groups, kind)) for kind in kinds]
+        del kinds
+        ones, moved = sums_by(groups, ones), sums_by(groups, moved)
+    seen = np.zeros(3)
+    squared = fourth = 0.0
+    for part in blocks(len(ones)):
+        one, up = ones[part], moved[part]
+        rest = one - up
+        seen += [float(np.sum(a * b)) for a, b in ((up, up), (rest, rest), (up, rest))]
+        squares = (up - value * one) ** 2
+        squared += float(squares.sum())
+        fourth += float(np.sum(squares * squares))
+    sums = Sums(*map(np.asarray, (value, 1 - value, *(inflation * seen), 1.0)))
+    modelled = _modelled(value, (squared, fourth), numbers[0], numbers[1], inflation)
     low, high = (float(bound) for bound in union(np.asarray(value), modelled, fieller(sums)))
     perfect = round(value)
     # By the rounding of sums, a perfect separation may have an AUC of 1 - 1e-16.
@@ -294,20 +512,19 @@ def _measured(
 
 
 def _modelled(
-    value: float, influence: FloatArray, n_signal: float, n_other: float, inflation: float
+    value: float, influence: tuple[float, float], n_signal: float, n_other: float, inflation: float
 ) -> tuple[Array, Array]:
-    """Returns Newcombe's interval with the variance that `auc` describes, from the influences (e,) of events.
+    """Returns Newcombe's interval with the variance that `auc` describes.
 
-    That variance is multiplied by `inflation`.
+    `influence` holds the sums over events of squares and of fourth powers. The variance is multiplied by `inflation`.
     """
     n = min(n_signal, n_other)
     z = float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) if n > _ONE_EVENT else np.inf
     if not np.isfinite(z):
         return np.asarray(0.0), np.asarray(1.0)
-    squares = influence**2
-    total = float(squares.sum())
+    total, fourth = influence
     # A standard deviation below 1e-9 is the rounding error of a perfect separation.
-    seen = total**2 / inner(squares, squares) if total > 1e-18 else 0.0
+    seen = total**2 / fourth if total > 1e-18 else 0.0
     model = hanley_mcneil(min(max(value, 0.0), 1.0), n_signal, n_other)
     ratio = total / model if model > 0 else 1.0
     scale = (seen * ratio + _PRIOR_EVENTS) / (seen + _PRIOR_EVENTS)
@@ -323,5 +540,6 @@ def groups_of(groups: IntArray | None, rows: BoolArray) -> IntArray | None:
 
 def difference(a: Influence, b: Influence, groups: IntArray | None = None) -> Measured:
     """Returns b - a on the same candidates with its paired interval, which has no length for equal scores."""
-    paired = Influence(b.value - a.value, b.parts - a.parts, min(a.n, b.n))
+    parts: FloatArray = b.parts - a.parts
+    paired = Influence(b.value - a.value, parts, min(a.n, b.n))
     return symmetric(paired.value, paired.deviation(groups), paired.n)

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pidlab.config.schema import Robustness
+from pidlab.evaluate.intervals import blocks
 from pidlab.evaluate.points.working_points import passes
-from pidlab.evaluate.ranking import ScoredSample, auc, event_groups, signal_score
+from pidlab.evaluate.ranking import ScoredSample, event_groups, signal_score
 from pidlab.evaluate.results import ModelResult, RobustnessPoint, RobustnessResult
 from pidlab.measured import UNDEFINED, Array
 from pidlab.sample import FloatArray, Sample
@@ -107,18 +108,21 @@ def reduced(sample: Sample, seed: int, most: int = _CANDIDATES) -> Sample:
     """Returns about `most` candidates at most, in whole events: those whose key, hashed once more, is small."""
     if len(sample) <= most:
         return sample
-    mixed = (sample.event ^ np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    share = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
-    return sample.take(share < most / len(sample))
+    held = []
+    for rows in blocks(len(sample)):
+        mixed = (sample.event[rows] ^ np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+        share = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+        held.append(rows.start + np.flatnonzero(share < most / len(sample)))
+    return sample.take(np.concatenate(held))
 
 
 def _point(change: _Change, scored: ScoredSample, result: ModelResult) -> RobustnessPoint:
-    score, sample, groups = scored
-    area = UNDEFINED if result.fixed_cut else auc(score, sample.is_signal, sample.weight, groups)
+    sample = scored.sample
+    area = UNDEFINED if result.fixed_cut else scored.area
     rates = dict.fromkeys(sample.classes, UNDEFINED)
     if result.working_points:
-        rates = scored.class_rates(passes(score, result.working_points[0].threshold))
+        rates = scored.class_rates(passes(scored.score, result.working_points[0].threshold))
     efficiency = rates.pop(sample.classes[sample.signal])
     return RobustnessPoint(change.kind, change.feature, change.size, area, efficiency, rates)
 

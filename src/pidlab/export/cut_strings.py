@@ -30,7 +30,7 @@ from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.expressions.polygons import root_expression
 from pidlab.expressions.tokens import MAX_LENGTH
 from pidlab.models.categories import Category, CategoryModel, parts_of
-from pidlab.models.fold import FoldModel
+from pidlab.models.fold import FoldModel, HasLeaves
 from pidlab.preprocess.features import missing_values
 from pidlab.preprocess.recipe import Recipe
 from pidlab.runs.bundle import Bundle, Decision
@@ -104,7 +104,8 @@ def _is_too_long(text: str) -> bool:
 def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, words: _Words) -> str | None:
     """Returns the cut string of one working point; None if the model is no cut."""
     recipe, model = bundle.recipe, bundle.models[name]
-    is_cut = model.kind in ("cuts", "band") and len(model.fitted) == 1 and model.calibration is None
+    is_cut = model.kind in ("cuts", "band", "tree") and len(model.fitted) == 1
+    is_cut = is_cut and (model.calibration is None or model.kind == "tree")
     is_cut = is_cut and not any(part.band_columns for part in parts_of(model.fitted[0]))
     fitted = model.fitted[0] if is_cut and decision.flat is None else None
     if model.fixed_cut:
@@ -114,12 +115,19 @@ def _cut_string(bundle: Bundle, name: str, number: int, decision: Decision, word
         if text is None or _is_too_long(text):
             return None
         terms = [text]
+    elif isinstance(fitted, FoldModel) and isinstance(fitted.estimator, HasLeaves):
+        operands = _operands(recipe, fitted, words)
+        passes = model.passing_nodes(decision.threshold)
+        names, there = [each.value for each in operands], [f"({each.there})" for each in operands]
+        terms = [f"({fitted.estimator.cut_string(passes, names, there)})"]
+        if _is_too_long(terms[0]):
+            return None
     elif isinstance(fitted, FoldModel):
         cuts: Any = fitted.estimator
         target = model.per_point_cuts[number][1] if model.per_point_cuts else None
         box = cuts.threshold_box(decision.threshold) if target is None else cuts.box(target)
         terms = list(_faces(recipe, fitted, box, words))
-    elif isinstance(fitted, CategoryModel):
+    elif isinstance(fitted, CategoryModel) and model.kind != "tree":
         boxes = fitted.boxes(decision.threshold)
         if boxes is None:
             return None

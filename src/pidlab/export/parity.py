@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class ParityEvents:
         passed: model and working point to (n,) decisions, False for rows that are not selected.
         spectators: name to the (n,) values of each spectator that a flat working point follows.
         members: the branches with one value for each candidate, if a row is a candidate.
+        weights: branch to the (n,) weights that make classes alike; NaN for rows that are not selected.
     """
 
     branches: Mapping[str, Any]
@@ -53,6 +54,7 @@ class ParityEvents:
     passed: Mapping[str, Mapping[str, NDArray[np.bool_]]]
     spectators: Mapping[str, NDArray[np.float64]]
     members: frozenset[str] = frozenset()
+    weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.selected)
@@ -95,8 +97,9 @@ def parity_events(bundle: Bundle, n: int = 20_000, sources: Sequence[Source] | N
 
 
 def flat_spectators(bundle: Bundle) -> dict[str, LocatedExpression]:
-    """Returns the expressions of the spectators that flat working points follow."""
+    """Returns the expressions of the spectators that flat working points follow, and of those that were made alike."""
     names = {n for decisions in bundle.decisions.values() for d in decisions if d.flat for n in d.flat.names}
+    names |= set(bundle.reweighter.match if bundle.reweighter is not None else ())
     return {name: located for name, located in bundle.recipe.spectators if name in names}
 
 
@@ -179,7 +182,13 @@ def _computed(bundle: Bundle, branches: Columns, members: frozenset[str]) -> Par
         }
         for name, model in bundle.models.items()
     }
-    return ParityEvents(branches, x, kept, scores, outputs, passed, spectators, members)
+    weights: dict[str, NDArray[np.float32]] = {}
+    if bundle.reweighter is not None:
+        z = np.column_stack([spectators[name] for name in bundle.reweighter.match])
+        for branch, group in bundle.reweighter.branches.items():
+            found = bundle.reweighter.weights(group, z).astype(np.float32)
+            weights[branch] = np.where(kept, found, np.float32(np.nan))
+    return ParityEvents(branches, x, kept, scores, outputs, passed, spectators, members, weights)
 
 
 def _near_thresholds(bundle: Bundle, events: ParityEvents) -> Iterator[NDArray[np.int64]]:

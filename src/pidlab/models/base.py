@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from pidlab.errors import ModelError, nearest
+from pidlab.models.matrix import LazyMatrix, Matrix, slices
 from pidlab.models.missing import MissingValues, with_names
 from pidlab.sample import FloatArray, IntArray
 
@@ -27,7 +30,7 @@ class TrainingDataError(ModelError, ValueError):
 class ValidationSet(NamedTuple):
     """Labelled data that decides when training stops, and is not trained on: x (n, d), y (n,), weight (n,)."""
 
-    x: FloatArray
+    x: Matrix
     y: IntArray
     weight: FloatArray
 
@@ -141,21 +144,85 @@ def training_data(
         TrainingDataError: weights are negative, or fewer than two classes are left.
         ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
     """
-    X, y = validate_data(model, with_names(X), y, dtype=dtype, order="C", ensure_all_finite=finite)
-    check_classification_targets(y)
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-    if (weight < 0).any():
+    whole = np.asarray(X, dtype) if isinstance(X, LazyMatrix) else with_names(X)
+    rows = training_rows(model, whole, y, sample_weight, dtype=dtype, finite=finite)
+    return np.asarray(rows.x), rows.label.astype(np.int64), rows.weight / rows.mean_weight
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingRows:
+    """The checked input of a fit, which is read in blocks.
+
+    Attributes:
+        x: (m, d) features.
+        label: (m,) index into the classes.
+        weight: (m,) positive, not scaled.
+        mean_weight: their mean.
+    """
+
+    x: Matrix
+    label: IntArray
+    weight: NDArray[np.float64]
+    mean_weight: float
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def blocks(self) -> Iterator[tuple[FloatArray, IntArray, NDArray[np.float64]]]:
+        """Yields the features, labels and weights of a block at a time; the mean of all weights is 1."""
+        for rows in slices(len(self)):
+            yield self.x[rows], self.label[rows], self.weight[rows] / self.mean_weight
+
+
+def training_rows(
+    model: Classifier,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    dtype: type[np.floating[Any]],
+    finite: bool | Literal["allow-nan"] = True,
+) -> TrainingRows:
+    """Checks the input of a fit as `training_data` does, and makes no copy of it.
+
+    An X that is a `LazyMatrix` stays one, of float32, and y then holds numbers from 0 to k - 1.
+    """
+    if isinstance(X, LazyMatrix):
+        model.n_features_in_ = X.n_columns
+        if finite is not False:
+            for rows in slices(len(X)):
+                assert_all_finite(X[rows], allow_nan=finite == "allow-nan", estimator_name=type(model).__name__)
+        y = np.asarray(y)
+    else:
+        X, y = validate_data(model, with_names(X), y, dtype=dtype, order="C", ensure_all_finite=finite)
+        check_classification_targets(y)
+    weight = _check_sample_weight(sample_weight, y, dtype=np.float64)
+    if weight.min() < 0:
         raise TrainingDataError(
             f"{(weight < 0).sum()} of {len(weight)} training weights are negative; "
             "choose what becomes of them first (negative_weights: abs, drop or zero)"
         )
-    used = np.flatnonzero(weight)
-    if len(used) < len(weight):
-        X, y, weight = X[used], y[used], weight[used]
-    model.classes_, label = np.unique(y, return_inverse=True)
+    if weight.min() == 0:
+        used = np.flatnonzero(weight)
+        X, y, weight = X.take(used) if isinstance(X, LazyMatrix) else X[used], y[used], weight[used]
+    model.classes_, label = classes_and_labels(y)
     if len(model.classes_) < 2:
         raise TrainingDataError(f"{len(model.classes_)} class is left to train on; two classes or more are needed")
-    return X, label.astype(np.int64), weight / weight.mean()
+    return TrainingRows(X, label, weight, float(weight.mean()))
+
+
+def classes_and_labels(y: NDArray[Any]) -> tuple[NDArray[Any], IntArray]:
+    """Returns the sorted classes (k,) in y (n,), and y as indices into them, of the smallest type of integers.
+
+    `numpy.unique` of all of y would take some fifty bytes a row.
+    """
+    classes = np.unique(np.concatenate([np.unique(y[rows]) for rows in slices(len(y))]))
+    if y.dtype == np.int8 and np.array_equal(classes, np.arange(len(classes))):
+        return classes, y
+    label = np.empty(len(y), np.min_scalar_type(max(len(classes) - 1, 0)))
+    for rows in slices(len(y)):
+        label[rows] = np.searchsorted(classes, y[rows])
+    return classes, label
 
 
 def choice(model: str, option: str, value: object, known: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from pidlab.sample import FloatArray, IntArray, Sample
 from pidlab.split import fold_of
 
 # The contributions of one candidate take as long as hundreds of scores: with 1000 trees of depth 6 this many take 4 s.
-_N_EXPLAINED = 500
+N_EXPLAINED = 500
 _N_TREES = 3
 _DEEPEST = 3  # splits; eight leaves side by side can be read
 
@@ -40,7 +40,13 @@ class _HasTrees(Protocol):
 
 
 def explained(
-    model: Model, score: Callable[[Sample], Scores], sample: Sample, result: ModelResult, *, seed: int
+    model: Model,
+    score: Callable[[Sample], Scores],
+    sample: Sample,
+    result: ModelResult,
+    *,
+    seed: int,
+    few: Sample | None = None,
 ) -> tuple[Importance, Explained | None]:
     """Returns the importance of each feature on the test sample, and the contributions behind it if there are any.
 
@@ -50,8 +56,9 @@ def explained(
         sample: the test sample.
         result: the result of the model on it.
         seed: decides the shuffles and which candidates are explained.
+        few: the candidates that are explained, if they are not to be chosen among those of `sample`.
     """
-    found = contributions(model, reduced(sample, seed, _N_EXPLAINED))
+    found = contributions(model, reduced(sample, seed, N_EXPLAINED) if few is None else few)
     table = None
     if found is not None:
         parts, some = found
@@ -89,14 +96,14 @@ def scaled_inputs(models: Iterable[Model], sample: Sample) -> dict[str, dict[str
     if model is None or model.recipe.loaded.config.scaling == "none":
         return {}
     columns = parts_of(model.fitted[0])[0].columns
-    x = np.full((len(sample), len(columns)), np.nan)
-    for rows, fitted in _pieces(model, sample):
-        if fitted.scaler is not None:
-            x[rows] = fitted.scaler.transform(fitted.inputs(sample.x[rows]))[:, : len(columns)]
-    return {
-        sample.features[column]: histograms_by_class(x[:, j], sample, robust_edges(x[:, j]))
-        for j, column in enumerate(columns)
-    }
+    pieces, found = list(_pieces(model, sample)), {}
+    for j, column in enumerate(columns):  # one at a time, because all of them would be a copy of the sample
+        x = np.full(len(sample), np.nan)
+        for rows, fitted in pieces:
+            if fitted.scaler is not None:
+                x[rows] = fitted.scaler.column(j, sample.x[rows, fitted.columns[j]])
+        found[sample.features[column]] = histograms_by_class(x, sample, robust_edges(x))
+    return found
 
 
 def _pieces(model: Model, sample: Sample) -> Iterator[tuple[IntArray, FoldModel]]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pidlab.models.margins import LinearClassifier
+from pidlab.models.margins import Array, Blocks, LinearClassifier, average
 
 
 class Fisher(LinearClassifier):
@@ -24,30 +23,28 @@ class Fisher(LinearClassifier):
 
     kind: ClassVar[str] = "fisher"
 
-    def _fit(self, x: NDArray[np.float64], label: NDArray[np.int64], weight: NDArray[np.float64]) -> None:
-        center = weight @ x / weight.sum()
-        x = x - center  # small numbers before squares
-        means = _class_means(x, label, weight, len(self.classes_))
-        directions = means @ _inverse_within(x - means[label], weight)
+    def _fit(self, blocks: Blocks) -> None:
+        total = sum(weight.sum() for _, _, weight in blocks())
+        center = sum(weight @ x for x, _, weight in blocks()) / total
+        means = np.array([self._class_mean(blocks, center, c) for c in range(len(self.classes_))])
+        residuals = ((x - center - means[label], weight) for x, label, weight in blocks())
+        directions = means @ _inverse_within(sum((r * weight[:, None]).T @ r for r, weight in residuals) / total)
         offsets = -0.5 * np.einsum("cj,cj->c", directions, means)
         if len(self.classes_) == 2:
             directions, offsets = directions[1:] - directions[:1], offsets[1:] - offsets[:1]
         self.coefficients_, self.intercept_ = directions, offsets - directions @ center
 
-
-def _class_means(
-    x: NDArray[np.float64], label: NDArray[np.int64], weight: NDArray[np.float64], n_classes: int
-) -> NDArray[np.float64]:
-    """Returns the (k, d) weighted means of the classes."""
-    return np.array([np.average(x[label == c], axis=0, weights=weight[label == c]) for c in range(n_classes)])
+    @staticmethod
+    def _class_mean(blocks: Blocks, center: Array, c: int) -> Array:
+        """Returns the (d,) weighted mean of a class, relative to the centre so that squares are small."""
+        return average((x[label == c] - center, weight[label == c]) for x, label, weight in blocks())
 
 
-def _inverse_within(residual: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the (d, d) pseudo-inverse of the weighted covariance of (n, d) residuals.
+def _inverse_within(covariance: Array) -> Array:
+    """Returns the (d, d) pseudo-inverse of a covariance within the classes.
 
     It is computed in units of their standard deviations, so that the units of the features do not matter.
     """
-    covariance = (residual * weight[:, None]).T @ residual / weight.sum()
     deviation = np.sqrt(np.diag(covariance))
     unit = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 0)
     return np.asarray(np.linalg.pinv(covariance * np.outer(unit, unit), hermitian=True) * np.outer(unit, unit))

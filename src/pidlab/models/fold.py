@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
 from pidlab.jsonfile import read_json, write_json
+from pidlab.models.matrix import in_blocks
 from pidlab.models.registry import estimator_class
 from pidlab.preprocess.scaling import Scaler
 from pidlab.sample import BoolArray, FloatArray
@@ -44,6 +45,18 @@ class HasBoxes(Protocol):
 
 
 @runtime_checkable
+class HasLeaves(Protocol):
+    """An estimator whose decisions are the boxes of some of its leaves: a decision tree."""
+
+    @property
+    def node_scores(self) -> Scores:
+        """The scores (m, k) of the events in each node."""
+
+    def cut_string(self, passes: BoolArray, names: Sequence[str], there: Sequence[str]) -> str:
+        """Returns the decision for the nodes that pass as ROOT reads it; `there`: the features have a value."""
+
+
+@runtime_checkable
 class HasDetectors(Protocol):
     """An estimator that can score with some of its detectors only: a likelihood."""
 
@@ -60,6 +73,17 @@ class BandColumn(NamedTuple):
 
     band: FoldModel
     output: int
+
+
+def read_columns(
+    x: FloatArray, columns: tuple[int, ...], band_columns: Sequence[BandColumn], scaler: Scaler | None
+) -> FloatArray:
+    """Returns (n, d) what a model reads of the columns (n, d + c) of a sample: some, and numbers of bands, scaled."""
+    own = x if columns == tuple(range(x.shape[1])) else np.take(x, np.array(columns, np.intp), axis=1)
+    if band_columns:
+        outputs = {id(column.band): column.band.outputs(x) for column in band_columns}
+        own = np.column_stack([own, *(outputs[id(column.band)][:, column.output] for column in band_columns)])
+    return own if scaler is None else scaler.transform(own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +136,17 @@ class FoldModel:
 
     def inputs(self, x: FloatArray) -> FloatArray:
         """Returns what the estimator reads of the columns (n, d + c) of a sample, not yet scaled."""
-        own = x if self.columns == tuple(range(x.shape[1])) else x[:, list(self.columns)]
-        if not self.band_columns:
-            return own
-        outputs = {id(column.band): column.band.outputs(x) for column in self.band_columns}
-        further = [outputs[id(column.band)][:, column.output] for column in self.band_columns]
-        return np.column_stack([own, *further])
+        return read_columns(x, self.columns, self.band_columns, None)
 
     def scores(self, x: FloatArray) -> Scores:
         """Returns the (n, k) scores of the columns (n, d + c) of a sample."""
         if len(x) == 0:
             return np.empty((0, len(self.estimator.classes_)), np.float32)
-        own = self.inputs(x)
-        return self.estimator.scores(self.scaler.transform(own) if self.scaler else own)
+        return in_blocks(lambda rows: self.estimator.scores(self._scaled(x[rows])), len(x))
+
+    def _scaled(self, x: FloatArray) -> FloatArray:
+        """Returns what the estimator reads of the columns (n, d + c) of a sample."""
+        return read_columns(x, self.columns, self.band_columns, self.scaler)
 
     @property
     def detector_names(self) -> tuple[str, ...]:
@@ -134,14 +156,14 @@ class FoldModel:
     def detector_scores(self, x: FloatArray, detectors: Sequence[str]) -> Scores:
         """Returns the (n, k) scores of a likelihood from some of its detectors, as `scores` gives those from all."""
         assert isinstance(self.estimator, HasDetectors)
-        return np.asarray(self.estimator.scores_of(self.inputs(x), detectors), np.float32)
+        own = self.estimator
+        return in_blocks(lambda rows: np.asarray(own.scores_of(self.inputs(x[rows]), detectors), np.float32), len(x))
 
     def outputs(self, x: FloatArray) -> NDArray[np.float32]:
         """Returns (n, m) float32, the further numbers of the model for the columns (n, d + c) of a sample."""
         if len(x) == 0 or not self.output_names:
             return np.empty((len(x), len(self.output_names)), np.float32)
-        own = self.inputs(x)
-        return self.estimator.outputs(self.scaler.transform(own) if self.scaler else own)
+        return in_blocks(lambda rows: self.estimator.outputs(self._scaled(x[rows])), len(x))
 
     def decisions(self, x: FloatArray, efficiencies: Sequence[float]) -> Scores:
         """Returns (n, p) decisions on (n, d) features: 1 if the cuts at an efficiency are passed, else 0."""

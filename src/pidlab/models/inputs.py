@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +14,11 @@ from pidlab.config.columns import own_column_names
 from pidlab.config.schema import AnyModel, Config, TrainableSpec
 from pidlab.errors import ModelError
 from pidlab.models.base import ValidationSet
-from pidlab.models.fold import BandColumn, FoldModel
+from pidlab.models.fold import BandColumn, FoldModel, read_columns
+from pidlab.models.matrix import LazyMatrix, Matrix, needs_blocks, slices
 from pidlab.models.registry import MODEL_TYPES, Resources, build_estimator
 from pidlab.preprocess.scaling import Scaler, fit_scaler
-from pidlab.sample import FloatArray, IntArray, Sample
+from pidlab.sample import IntArray, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class TrainingInputs:
         band_columns: the numbers of sigmas that it reads after them.
         names: names of all these.
         scaler: scales them and fills missing values; None if they are used in their own units.
-        x: (n, d) of them, scaled.
+        x: (n, d) of them, scaled: made when it is read if the sample is larger than one block.
         y: (n,) classes.
         weight: (n,) weights, never negative.
         validation: None if a class is missing in the validation sample.
@@ -38,7 +40,7 @@ class TrainingInputs:
     band_columns: tuple[BandColumn, ...]
     names: tuple[str, ...]
     scaler: Scaler | None
-    x: FloatArray
+    x: Matrix
     y: IntArray
     weight: NDArray[np.float64]
     validation: ValidationSet | None
@@ -64,31 +66,34 @@ def prepare(
         ModelError: a class has no positive weight, or a band cannot be fitted.
     """
     train, validation = trainable(train, config), trainable(validation, config)
-    plain, from_bands = _columns_read(name, spec, config)
+    plain, from_bands = columns_read(name, spec, config)
     columns = tuple(train.features.index(each) for each in plain)
     if bands is None:
         bands = fitted_bands(name, spec, train, validation, config, resources)
     band_columns = tuple(_band_column(each, bands, config) for each in from_bands)
-    x, x_validation = (_read(sample, columns, band_columns) for sample in (train, validation))
     weight, scaler = training_weights(train, config, spec), None
     scaled = getattr(spec, "scaled", MODEL_TYPES[spec.type].scaled)
     if scaled or fills_missing:
         # Candidates without weight do not move the scales; negative weights that training takes as zero are among them.
-        scaler = fit_scaler(x[weight > 0], config.scaling if scaled else "none")
-        x, x_validation = scaler.transform(x), scaler.transform(x_validation)
+        unscaled = _matrix(train, columns, band_columns, None)
+        scaler = fit_scaler(unscaled, config.scaling if scaled else "none", weight)
+    x, x_validation = (_matrix(sample, columns, band_columns, scaler) for sample in (train, validation))
     validation_set = None
-    if len(np.unique(validation.y)) == len(train.classes):
+    if all((validation.y == each).any() for each in range(len(train.classes))):
         validation_set = ValidationSet(x_validation, validation.y, training_weights(validation, config, spec))
     return TrainingInputs(columns, band_columns, (*plain, *from_bands), scaler, x, train.y, weight, validation_set)
 
 
-def _read(sample: Sample, columns: tuple[int, ...], band_columns: tuple[BandColumn, ...]) -> FloatArray:
-    """Returns (n, d) what a model reads of a sample, not yet scaled."""
-    x = sample.x[:, list(columns)]
-    return np.column_stack([x, *(band.outputs(sample.x)[:, j] for band, j in band_columns)]) if band_columns else x
+def _matrix(
+    sample: Sample, columns: tuple[int, ...], band_columns: tuple[BandColumn, ...], scaler: Scaler | None
+) -> Matrix:
+    """Returns (n, d) what a model reads of a sample."""
+    n_columns = len(columns) + len(band_columns) + (len(scaler.indicators) if scaler else 0)
+    read = partial(read_columns, columns=columns, band_columns=band_columns, scaler=scaler)
+    return LazyMatrix(sample.x, read, n_columns) if needs_blocks(len(sample)) else read(sample.x)
 
 
-def _columns_read(name: str, spec: TrainableSpec, config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def columns_read(name: str, spec: TrainableSpec, config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the names of the columns that a model reads, and of its features that are numbers of sigmas."""
     if own := own_column_names(config, name):
         return own, ()
@@ -106,7 +111,7 @@ def fitted_bands(
         ModelError: a band cannot be fitted.
     """
     fitted: dict[str, FoldModel] = {}
-    for each in _columns_read(name, spec, config)[1]:
+    for each in columns_read(name, spec, config)[1]:
         band = config.band_features[each].band
         own = config.models[band]
         assert isinstance(own, TrainableSpec)
@@ -135,7 +140,7 @@ def training_weights(sample: Sample, config: Config, spec: AnyModel) -> NDArray[
     Raises:
         ModelError: a class has no positive weight.
     """
-    weight = np.abs(sample.weight) if config.negative_weights == "abs" else np.clip(sample.weight, 0, None)
+    weight = np.abs(sample.weight) if config.negative_weights == "abs" else np.maximum(sample.weight, 0)
     abundances = abundances_of(spec, config)
     if abundances != "sample":
         sums = np.bincount(sample.y, weights=weight, minlength=len(sample.classes))
@@ -143,8 +148,12 @@ def training_weights(sample: Sample, config: Config, spec: AnyModel) -> NDArray[
             empty = sample.classes[int(np.argmin(sums))]
             raise ModelError(f"the class {empty!r} has no positive weight to train on; check data.weight")
         share = np.array([1.0 if abundances == "equal" else abundances[name] for name in sample.classes])
-        return np.asarray(weight * (len(weight) * share / share.sum() / sums)[sample.y])
-    return np.asarray(weight * (len(weight) / weight.sum()))
+        factor = len(weight) * share / share.sum() / sums
+        for rows in slices(len(weight)):
+            weight[rows] *= factor[sample.y[rows]]
+    else:
+        weight *= len(weight) / weight.sum()
+    return np.asarray(weight)
 
 
 def abundances_of(spec: AnyModel, config: Config) -> dict[str, float] | Literal["equal", "sample"]:
@@ -154,4 +163,5 @@ def abundances_of(spec: AnyModel, config: Config) -> dict[str, float] | Literal[
 
 def trainable(sample: Sample, config: Config) -> Sample:
     """Returns the candidates that training may use: without those of negative weight with `negative_weights: drop`."""
-    return sample.take(sample.weight >= 0) if config.negative_weights == "drop" else sample
+    dropped = config.negative_weights == "drop" and len(sample) and sample.weight.min() < 0
+    return sample.take(sample.weight >= 0) if dropped else sample

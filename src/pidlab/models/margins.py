@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
 from pidlab.jsonfile import read_json, write_json
-from pidlab.models.base import Classifier, Progress, ValidationSet, training_data
+from pidlab.models.base import Classifier, Progress, ValidationSet, training_rows
 from pidlab.models.link import posterior
+from pidlab.models.matrix import LazyMatrix
 from pidlab.models.missing import MissingValues, with_names
-from pidlab.sample import FloatArray
+from pidlab.sample import FloatArray, IntArray
+
+Array = NDArray[np.float64]
+Blocks = Callable[[], Iterator[tuple[Array, IntArray, Array]]]
+"""Yields the training sample in blocks of rows: features (m, d) without missing values, indices into the classes (m,),
+and weights (m,), whose mean over all blocks is 1. A small sample is one block."""
 
 _FILE = "model.json"
 
@@ -35,8 +42,8 @@ class MarginClassifier(Classifier):
         tags.input_tags.allow_nan = True
         return tags
 
-    def _fit(self, x: NDArray[np.float64], label: NDArray[np.int64], weight: NDArray[np.float64]) -> None:
-        """Sets the arrays from what `training_data` returns."""
+    def _fit(self, blocks: Blocks) -> None:
+        """Sets the arrays from the training sample."""
         raise NotImplementedError
 
     def _margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -62,9 +69,15 @@ class MarginClassifier(Classifier):
         Raises:
             TrainingDataError: weights are negative, or fewer than two classes are left.
         """
-        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
-        self.missing_ = MissingValues.of(x)
-        self._fit(np.asarray(self.missing_.filled(x), np.float64), label, weight)
+        finite: Literal[True, "allow-nan"] = True if isinstance(X, LazyMatrix) else "allow-nan"  # it is filled already
+        rows = training_rows(self, X, y, sample_weight, dtype=np.float64, finite=finite)
+        self.missing_ = missing = MissingValues.of(rows.x)
+
+        def blocks() -> Iterator[tuple[Array, IntArray, Array]]:
+            for x, label, weight in rows.blocks():
+                yield np.asarray(missing.filled(x), np.float64), label, weight
+
+        self._fit(blocks)
         self.history_ = {}
         return self
 
@@ -159,14 +172,18 @@ class LinearClassifier(MarginClassifier):
             raise ValueError(f"{k} classes do not go with {n} rows of coefficients")
 
 
-def standardised(
-    x: NDArray[np.float64], weight: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Returns (n, d) features of mean 0 and standard deviation 1, and the (d,) means and standard deviations.
+def average(parts: Iterable[tuple[Array, Array]]) -> Array:
+    """Returns the (d,) weighted mean of all rows of features (n, d) with weights (n,), which come in parts."""
+    sums = [((x * weight[:, None]).sum(axis=0), weight[:, None].sum(axis=0)) for x, weight in parts]
+    return np.asarray(np.sum([own for own, _ in sums], axis=0) / np.sum([weight for _, weight in sums], axis=0))
+
+
+def standardised(blocks: Blocks) -> tuple[Blocks, Array, Array]:
+    """Returns the features with mean 0 and standard deviation 1, and the (d,) means and standard deviations.
 
     A constant feature is only centred; its standard deviation is returned as 1.
     """
-    mean = np.average(x, axis=0, weights=weight)
-    deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weight))
+    mean = average((x, weight) for x, _, weight in blocks())
+    deviation = np.sqrt(average(((x - mean) ** 2, weight) for x, _, weight in blocks()))
     deviation[deviation == 0] = 1
-    return (x - mean) / deviation, mean, deviation
+    return lambda: (((x - mean) / deviation, label, weight) for x, label, weight in blocks()), mean, deviation

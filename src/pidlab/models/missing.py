@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.models.matrix import LazyMatrix, Matrix, slices
 from pidlab.sample import FloatArray
 
 _MOST_ROWS = 100_000  # from which medians are taken if no value is missing, where nothing depends on them
@@ -28,11 +29,17 @@ class MissingValues:
     indicators: tuple[int, ...]
 
     @classmethod
-    def of(cls, x: FloatArray) -> MissingValues:
-        """Returns the medians of training features (n, d); if no value is missing, of up to 100,000 rows."""
-        missing = np.isnan(x)
-        indicators = tuple(int(j) for j in np.flatnonzero(missing.any(axis=0)))
-        rows = x if indicators else x[:: -(-len(x) // _MOST_ROWS) or 1]
+    def of(cls, x: Matrix) -> MissingValues:
+        """Returns the medians of training features (n, d); if no value is missing, of up to 100,000 rows.
+
+        No value of a `LazyMatrix` may be missing.
+        """
+        missing = np.zeros(x.shape[1], np.bool_)
+        if not isinstance(x, LazyMatrix):
+            for block in slices(len(x)):
+                missing |= np.isnan(x[block]).any(axis=0)
+        indicators = tuple(int(j) for j in np.flatnonzero(missing))
+        rows = np.asarray(x) if indicators else x[np.arange(0, len(x), -(-len(x) // _MOST_ROWS) or 1)]
         known = [column[~np.isnan(column)] for column in rows.T]
         return cls(np.array([float(np.median(column)) if len(column) else 0.0 for column in known]), indicators)
 

@@ -17,7 +17,8 @@ from pidlab.evaluate.ranking import signal_scores
 from pidlab.evaluate.results import Training
 from pidlab.models.calibration import Calibrator, load_calibration, save_calibration
 from pidlab.models.categories import CategoryModel
-from pidlab.models.fold import FoldModel, HasBoxes, Scores
+from pidlab.models.fold import FoldModel, HasBoxes, HasLeaves, Scores
+from pidlab.models.matrix import in_blocks
 from pidlab.models.registry import MODEL_TYPES
 from pidlab.preprocess.features import expression_scores, missing_values
 from pidlab.preprocess.recipe import Recipe
@@ -87,7 +88,11 @@ class Model:
         that is the model that never saw the event; with 1, for an event that is not of that model's test fold, the
         next one, which trained or validated on it.
         """
-        return self.scores_of(sample.x, sample.columns, sample.event, fold_offset=fold_offset)
+        return sample.map(lambda own: self.scores_of(own.x, own.columns, own.event, fold_offset=fold_offset))
+
+    def outputs(self, sample: Sample) -> NDArray[np.float32]:
+        """Returns (n, m) float32, the numbers of `output_names` for a sample of the run, as `scores` does."""
+        return sample.map(lambda own: self.outputs_of(own.x, own.event))
 
     def scores_of(
         self,
@@ -109,7 +114,12 @@ class Model:
             fold_offset: see `scores`.
         """
         if not self.fitted:
-            return self._expression_scores(columns, len(x))
+
+            def numbers(rows: slice) -> Scores:
+                own = columns if rows == slice(0, len(x)) else {name: each[rows] for name, each in columns.items()}
+                return self._expression_scores(own, rows.stop - rows.start)
+
+            return in_blocks(numbers, len(x))
         return self._by_fold(self._scores_by, x, event, known, fold_offset)
 
     @property
@@ -124,7 +134,7 @@ class Model:
             found = model.detector_scores(x, detectors)
             return self.calibration.apply(found) if self.calibration else found
 
-        return self._by_fold(numbers, sample.x, sample.event, None, fold_offset)
+        return sample.map(lambda own: self._by_fold(numbers, own.x, own.event, None, fold_offset))
 
     @property
     def fixed_points(self) -> tuple[tuple[str, float], ...]:
@@ -152,7 +162,25 @@ class Model:
         known: BoolArray | None,
         fold_offset: int,
     ) -> NDArray[np.float32]:
-        """Returns (n, m) `numbers` of the rows, each by the fold model that may score it, or as the mean over all."""
+        """Returns (n, m) `numbers` of the rows, each by the fold model that may score it, or as the mean over all.
+
+        They are computed in blocks of rows, so that little besides the result is kept.
+        """
+
+        def of_block(rows: slice) -> NDArray[np.float32]:
+            own, sure = None if event is None else event[rows], None if known is None else known[rows]
+            return self._by_fold_at_once(numbers, x[rows], own, sure, fold_offset)
+
+        return in_blocks(of_block, len(x))
+
+    def _by_fold_at_once(
+        self,
+        numbers: Callable[[FoldModel | CategoryModel, FloatArray], NDArray[np.float32]],
+        x: FloatArray,
+        event: Keys | None,
+        known: BoolArray | None,
+        fold_offset: int,
+    ) -> NDArray[np.float32]:
         if len(self.fitted) == 1:
             return numbers(self.fitted[0], x)
         folds = np.full(len(x), -1, np.int8)
@@ -191,7 +219,18 @@ class Model:
         if len(self.fitted) != 1:
             return ""
         fitted = self.fitted[0]
-        if not isinstance(fitted, FoldModel) or not isinstance(fitted.estimator, HasBoxes) or fitted.band_columns:
+        if not isinstance(fitted, FoldModel) or fitted.band_columns:
+            return ""
+        if isinstance(fitted.estimator, HasLeaves):
+            own = [self.recipe.features[j] for j in fitted.columns]
+            names = [_as_operand(located.expression.text) for _, located in own]
+            there = [
+                " && ".join(f"{name} != {_digits(code)}" for code in missing_values(feature))
+                for name, (feature, _) in zip(names, own, strict=True)
+            ]
+            passes = self.passing_nodes(threshold)
+            return str(fitted.estimator.cut_string(passes, names, [f"({text})" if text else "" for text in there]))
+        if not isinstance(fitted.estimator, HasBoxes):
             return ""
         cuts = fitted.estimator
         box = cuts.box(self.per_point_cuts[number][1]) if self.per_point_cuts else cuts.threshold_box(threshold)
@@ -202,6 +241,13 @@ class Model:
             if any(term.startswith(f"{name} ") for term in terms):
                 terms += [f"{name} != {_digits(code)}" for code in missing_values(feature)]
         return " && ".join(terms)
+
+    def passing_nodes(self, threshold: float) -> BoolArray:
+        """Returns (m,) which nodes of a decision tree hold events that pass `score > threshold`."""
+        tree = self.fitted[0].estimator if isinstance(self.fitted[0], FoldModel) else None
+        assert isinstance(tree, HasLeaves)
+        scores = self.calibration.apply(tree.node_scores) if self.calibration else tree.node_scores
+        return np.asarray(scores[:, self.recipe.signal] > np.float32(threshold))
 
     def save(self, directory: Path) -> None:
         """Writes the fitted models, one directory a fold, and the calibration into `directory`."""

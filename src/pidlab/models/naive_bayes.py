@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.models.margins import MarginClassifier, standardised
+from pidlab.models.margins import Blocks, MarginClassifier, standardised
 
 
 class NaiveBayes(MarginClassifier):
@@ -34,12 +34,13 @@ class NaiveBayes(MarginClassifier):
     def __init__(self, var_smoothing: float = 1e-9) -> None:
         self.var_smoothing = var_smoothing
 
-    def _fit(self, x: NDArray[np.float64], label: NDArray[np.int64], weight: NDArray[np.float64]) -> None:
+    def _fit(self, blocks: Blocks) -> None:
         from sklearn.naive_bayes import GaussianNB
 
-        x, mean, deviation = standardised(x, weight)
-        # scikit-learn would take the share of a variance without weights
-        bayes = GaussianNB(var_smoothing=0).fit(x, label, sample_weight=weight)
+        unit, mean, deviation = standardised(blocks)
+        bayes = GaussianNB(var_smoothing=0)  # scikit-learn would take the share of a variance without weights
+        for x, label, weight in unit():
+            bayes.partial_fit(x, label, classes=np.arange(len(self.classes_)), sample_weight=weight)
         self.mean_ = bayes.theta_ * deviation + mean
         self.variance_ = (bayes.var_ + self.var_smoothing) * deviation**2
         self.prior_ = bayes.class_prior_

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -83,6 +83,18 @@ _ROWS = (
         search={"var_smoothing": "log:0.000000001:0.1"},
     ),
     ModelType(
+        schema.MixtureModel,
+        "pidlab.models.unlabelled.mixture:Mixture",
+        scaled=True,
+        search={"components": "1|2|3|4|6|8|12", "covariance": "full|tied|diag|spherical"},
+    ),
+    ModelType(
+        schema.AutoencoderModel,
+        "pidlab.models.unlabelled.autoencoder:Autoencoder",
+        scaled=True,
+        search={"bottleneck": "1|2|3|4|6|8", "hidden": "[16]|[32]|[64]|[64,32]"},
+    ),
+    ModelType(
         schema.LikelihoodModel,
         "pidlab.models.likelihood.estimator:Likelihood",
         probability=True,
@@ -92,6 +104,13 @@ _ROWS = (
             "onnx": "pidlab.export.onnx.models:likelihood_scores",
         },
         search={"density": "histogram|kernel", "weights": "none|fit"},
+    ),
+    ModelType(
+        schema.TreeModel,
+        "pidlab.models.tree.estimator:DecisionTree",
+        probability=True,
+        exports={"header": "pidlab.export.cpp.models:trees", "onnx": "pidlab.export.onnx.models:tree_scores"},
+        search={"max_depth": "int:2:12", "min_leaf": "log:0.0001:0.05", "criterion": "entropy|gini"},
     ),
     ModelType(
         schema.BdtModel,
@@ -149,11 +168,12 @@ class Resources:
     """What training may use.
 
     Attributes:
-        device: for networks and BDTs; auto is the GPU if there is one.
+        device: for networks, BDTs and models in ONNX; auto trains on the GPU if there is one.
         n_jobs: number of threads; None for all cores.
         allow_import: packages that models of type sklearn may import besides the usual.
         memory: the bytes that the process may take; None for what the machine has.
         objects: name of a model to the estimator that was given as an object in Python.
+        dask: the address of a dask scheduler on whose workers events are read and models trained; empty for none.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -161,6 +181,7 @@ class Resources:
     allow_import: tuple[str, ...] = ()
     memory: int | None = None
     objects: Mapping[str, GivenEstimator] = field(default_factory=dict)
+    dask: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +241,24 @@ def estimator_class(kind: str) -> type[Classifier]:
         _check_address_space()
     found: type[Classifier] = imported(MODEL_TYPES[kind].estimator)
     return found
+
+
+_LEAVE_TORCH_ALONE = ("expression", "score", "cuts", "fisher", "logistic", "naive_bayes", "bdt")
+
+
+def import_ahead(kinds: Iterable[str]) -> None:
+    """Begins to import torch, if a network is to be trained and all models before it leave torch alone meanwhile.
+
+    Args:
+        kinds: the types of the models in the order in which they are trained.
+    """
+    for place, kind in enumerate(kinds):
+        if kind == "mlp":
+            if place and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+                imported("pidlab.models.mlp.ahead:import_torch_ahead")()
+            return
+        if kind not in _LEAVE_TORCH_ALONE:  # estimators of other packages may look whether torch is there, and use it
+            return
 
 
 def _check_address_space() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from pidlab.models.external.loading import open_model, takes_missing
 from pidlab.models.external.notes import notes_of
 from pidlab.models.fold import FoldModel
 from pidlab.models.inputs import TrainingInputs, fitted_bands, prepare, trainable, training_weights
+from pidlab.models.matrix import LARGEST_TABLE
 from pidlab.models.model import Model
 from pidlab.models.registry import MODEL_TYPES, Resources, build_estimator
 from pidlab.preprocess.recipe import Recipe
@@ -32,13 +33,13 @@ def fit_model(
     name: str,
     spec: ModelSection,
     recipe: Recipe,
-    parts: Iterable[tuple[Sample, Sample]],
+    parts: Sequence[tuple[Sample, Sample]],
     resources: Resources,
     progress: Progress | None,
 ) -> Model:
     """Returns the model of a section, trained once for each (train, validation) pair of `parts`.
 
-    Expressions and imported models are not trained.
+    A pair is asked for when it is trained, and is not kept. Expressions and imported models are not trained.
 
     Raises:
         ModelError: the model cannot be trained on these samples, or needs more memory than there is.
@@ -49,8 +50,8 @@ def fit_model(
     start = time.perf_counter()
     try:
         if isinstance(spec, ImportedSpec):
-            columns, estimator = open_model(name, recipe.loaded)
-            notes = notes_of(columns, estimator, next(iter(parts))[0])
+            columns, estimator = open_model(name, recipe.loaded, resources.device)
+            notes = notes_of(columns, estimator, parts[0][0])
             return Model(name, spec.type, recipe, (FoldModel(columns, None, estimator),), None, None, notes=notes)
         assert isinstance(spec, TrainableSpec)
         fitted = fit_parts(name, spec, parts, recipe, resources, progress)
@@ -71,20 +72,42 @@ def fit_model(
     return Model(name, spec.type, recipe, fitted, fold_seed, training, notes=_notes(spec, fitted))
 
 
+def joined_folds(models: Sequence[Model]) -> Model:
+    """Returns the models that `fit_model` trained for one pair each as the folds of one; a single one as it is."""
+    first = models[0]
+    if len(models) == 1:
+        return first
+    fitted = tuple(model.fitted[0] for model in models)
+    spec, trainings = first.recipe.loaded.config.models[first.name], [m.training for m in models if m.training]
+    assert isinstance(spec, TrainableSpec)
+    training = replace(trainings[0], seconds=sum(t.seconds for t in trainings), epochs=max(t.epochs for t in trainings))
+    return replace(first, fitted=fitted, training=training, notes=_notes(spec, fitted))
+
+
 def fit_parts(
     name: str,
     spec: TrainableSpec,
-    parts: Iterable[tuple[Sample, Sample]],
+    parts: Sequence[tuple[Sample, Sample]],
     recipe: Recipe,
     resources: Resources,
     progress: Progress | None,
 ) -> tuple[FoldModel | CategoryModel, ...]:
     """Trains the model `name` on each (train, validation) pair, a model for each category if there are some.
 
+    A pair is asked for when it is trained, and dropped afterwards. Only the networks of several pairs that are small
+    enough for one table are trained together.
+
     Raises:
         ModelError: it cannot be trained or calibrated.
     """
-    pairs, config = list(parts), recipe.loaded.config
+    if len(parts) > 1 and not (isinstance(spec, MlpModel) and _fit_one_table(parts)):
+        alone = [_of_turn(progress, turn, len(parts)) for turn in range(len(parts))]
+        return tuple(
+            model
+            for turn, own in enumerate(alone)
+            for model in fit_parts(name, spec, [parts[turn]], recipe, resources, own)
+        )
+    pairs, config = [parts[turn] for turn in range(len(parts))], recipe.loaded.config
     if not spec.categories:
         return fit_pairs(name, spec, [_Pair(*pair) for pair in pairs], config, resources, progress)
     texts = [text for text, _ in recipe.conditions]
@@ -118,6 +141,23 @@ def fit_parts(
     return tuple(found)
 
 
+def _fit_one_table(parts: Sequence[tuple[Sample, Sample]]) -> bool:
+    """Returns whether the candidates of all pairs, which are about equally many, fit into one table of a network."""
+    first = sum(sample.x.nbytes for sample in parts[0])
+    return len(parts) * first <= LARGEST_TABLE
+
+
+def _of_turn(progress: Progress | None, turn: int, n_turns: int) -> Progress | None:
+    """Returns the progress of one training of several that follow each other."""
+    if progress is None:
+        return None
+
+    def report(done: int, total: int, numbers: Mapping[str, float]) -> None:
+        progress(turn * total + done, n_turns * total, numbers)
+
+    return report
+
+
 class _Pair(NamedTuple):
     """What one model is trained on, and the bands whose numbers of sigmas it reads; None: `train` decides them."""
 
@@ -140,7 +180,7 @@ def fit_pairs(
     inputs = [prepare(name, spec, a, b, config, resources, bands=bands) for a, b, bands in pairs]
     if len({each.x.shape[1] for each in inputs}) > 1:  # a feature is missing in some of the pairs only
         return tuple(fit(name, spec, pair, config, resources, progress) for pair in pairs)
-    tables = [(t.x, t.y, t.weight) for each in inputs for t in (each, each.validation) if t is not None]
+    tables = [(np.asarray(t.x), t.y, t.weight) for each in inputs for t in (each, each.validation) if t is not None]
     ends = np.cumsum([len(y) for _, y, _ in tables]).tolist()
     rows = iter(np.arange(first, last) for first, last in zip([0, *ends], ends, strict=False))
     folds = [(next(rows), None if each.validation is None else next(rows)) for each in inputs]

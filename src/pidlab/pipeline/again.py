@@ -14,7 +14,7 @@ from pidlab.config.load import load_config
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import Results, read_results
 from pidlab.models.registry import Resources
-from pidlab.pipeline.prepare import Prepared, prepare
+from pidlab.pipeline.prepare import Prepared, cluster_of, prepare
 from pidlab.pipeline.run import worker_for, write_run
 from pidlab.progress import Watcher
 from pidlab.runs.manifest import input_differences, read_manifest, refuse_other_folder, verify
@@ -84,19 +84,21 @@ def evaluate_again(
     verify(run, "results.json")
     before, manifest = read_results(run / "results.json"), read_manifest(run)
     loaded = load_config(run / "config.yaml", overrides)
-    with whole_folder(output or run, watcher.note) as folder:
-        prepared = prepare(loaded, resources, watcher, trained=True)
+    with whole_folder(output or run, watcher.note) as folder, cluster_of(resources) as cluster:
+        from pidlab.runs.bundle import load_bundle, saved_reweighter
+
+        reweighter = saved_reweighter(run, loaded)
+        prepared = prepare(loaded, resources, watcher, trained=True, reweighter=reweighter, cluster=cluster)
         from pidlab.pipeline.analysis import evaluated
-        from pidlab.runs.bundle import load_bundle
         from pidlab.runs.record import manifest_of
 
-        now = manifest_of(loaded, prepared.events.inputs, resources, started)
+        now = manifest_of(loaded, prepared.inputs, resources, started)
         for difference in _differences(manifest, now):
             prepared.notes.note(f"Not the events of the training: {difference}.")
         with worker_for(loaded, resources.n_jobs, figures) as worker:
             done = evaluated(prepared, _models(load_bundle(run), prepared, before))
             found(done.results)
-            now = manifest_of(loaded, done.inputs, resources, started) | {
+            now = manifest_of(loaded, done.read, resources, started) | {
                 "trained": manifest.get("trained", {key: manifest[key] for key in _OF_TRAINING if key in manifest})
             }
             if output is None:
@@ -111,7 +113,7 @@ def _models(bundle: Bundle, prepared: Prepared, before: Results) -> dict[str, Mo
 
     method = prepared.recipe.loaded.config.evaluate.calibration
     is_calibrated = method == bundle.recipe.loaded.config.evaluate.calibration
-    validation = prepared.events.sample.take(prepared.parts.quoted()["validation"])
+    validation = prepared.training.take(prepared.parts.quoted()["validation"])
     models: dict[str, Model] = {}
     for name, model in bundle.models.items():
         training = before.models[name].training if name in before.models else None

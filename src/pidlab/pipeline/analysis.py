@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pidlab.config.load import LoadedConfig
 from pidlab.config.names import axes_of
 from pidlab.config.polygons import polygons_of
-from pidlab.config.schema import CutsModel
+from pidlab.config.schema import CutsModel, Robustness
 from pidlab.evaluate import (
     compare_detectors,
     compare_models,
@@ -36,15 +36,16 @@ from pidlab.evaluate.results import (
     RobustnessResult,
     Scoring,
 )
+from pidlab.evaluate.robustness import reduced
 from pidlab.expressions import Polygon
-from pidlab.models.explain import explained, first_trees, scaled_inputs
+from pidlab.models.explain import N_EXPLAINED, explained, first_trees, scaled_inputs
 from pidlab.models.fold import Scores
 from pidlab.models.inputs import abundances_of
 from pidlab.models.model import Model
 from pidlab.models.registry import Resources
 from pidlab.models.training import calibrated, fit_model
 from pidlab.pipeline.bands import with_bands
-from pidlab.pipeline.prepare import Prepared, prepare
+from pidlab.pipeline.prepare import Prepared, cluster_of, prepare
 from pidlab.preprocess.events import Events, Input
 from pidlab.preprocess.features import expression_values_changed
 from pidlab.preprocess.recipe import Recipe
@@ -52,6 +53,10 @@ from pidlab.progress import Watcher
 from pidlab.runs.scored_events import ScoredEvents
 from pidlab.sample import Sample
 from pidlab.split import Parts
+
+if TYPE_CHECKING:  # which only a run that reweights, or one on a cluster, needs
+    from pidlab.apply.cluster import Cluster
+    from pidlab.datadriven.reweighting.step import Reweighted
 
 _N_TIMED = 50_000  # candidates, which take a model some hundredths of a second
 
@@ -65,6 +70,9 @@ class Analysis:
         scored: the n candidates without their features, which take most of the memory.
         scores: model to the (n, k) scores of all candidates; with folds by the model that did not see them.
         outputs: model to the (n, m) further numbers of all candidates, in the same way; m may be 0.
+        inputs: those that hold the candidates.
+        read: everything that was read; besides `inputs` the files to which classes were made alike.
+        reweighted: the weights that make classes alike; None without.
     """
 
     recipe: Recipe
@@ -74,6 +82,8 @@ class Analysis:
     scores: Mapping[str, Scores]
     outputs: Mapping[str, NDArray[np.float32]]
     results: Results
+    read: tuple[Input, ...]
+    reweighted: Reweighted | None
 
 
 def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Analysis:
@@ -82,7 +92,8 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
     Raises:
         PidlabError: the run cannot be made.
     """
-    return analysed(prepare(loaded, resources, watcher), resources)
+    with cluster_of(resources) as cluster:
+        return analysed(prepare(loaded, resources, watcher, cluster=cluster), resources)
 
 
 def analysed(prepared: Prepared, resources: Resources) -> Analysis:
@@ -92,9 +103,15 @@ def analysed(prepared: Prepared, resources: Resources) -> Analysis:
         PidlabError: a model cannot be trained or evaluated.
     """
     prepared.notes.stage("train")
+    if prepared.cluster is not None:
+        from pidlab.pipeline.distributed.training import train as train_on
+
+        sample, parts = prepared.events.sample, prepared.parts
+        models = train_on(prepared.recipe, sample, parts, resources, prepared.notes, prepared.cluster)
+        return evaluated(prepared, models)
     models = train(
         prepared.recipe,
-        prepared.events.sample,
+        prepared.training,
         prepared.parts,
         resources,
         prepared.notes,
@@ -112,11 +129,22 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     recipe, events, parts, notes = prepared.recipe, prepared.events, prepared.parts, prepared.notes
     notes.stage("evaluate")
     scores = score(events.sample, parts, models)
-    results = evaluate(recipe, events, parts, models, scores, notes)
-    results = replace(results, notes=tuple(notes.sentences))
+    results = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
+    made = prepared.reweighted
+    results = replace(results, notes=tuple(notes.sentences), reweighting=made.result if made is not None else None)
     scored = scored_events(recipe, events.sample, parts, scores)
-    outputs = {name: model.outputs_of(events.sample.x, events.sample.event) for name, model in models.items()}
-    return Analysis(recipe, events.inputs, models, scored, scores_of_all(scores, parts), outputs, results)
+    outputs = {name: model.outputs(events.sample) for name, model in models.items()}
+    return Analysis(
+        recipe,
+        events.inputs,
+        models,
+        scored,
+        scores_of_all(scores, parts),
+        outputs,
+        results,
+        read=prepared.inputs,
+        reweighted=made,
+    )
 
 
 class TrainingSamples(Sequence[tuple[Sample, Sample]]):
@@ -210,8 +238,12 @@ def evaluate(
     models: Mapping[str, Model],
     scores: Mapping[str, Mapping[str, Scores]],
     watcher: Watcher,
+    cluster: Cluster | None = None,
 ) -> Results:
-    """Measure every model on every sample, from the scores that `score` gave."""
+    """Measure every model on every sample, from the scores that `score` gave.
+
+    Robustness and importance are measured on the workers of a `cluster`, if one is given.
+    """
     config = recipe.loaded.config
     samples = {name: events.sample.take(rows) for name, rows in parts.quoted().items()}
     # Of the drawn events of a first look the sums of weights would be too small: the cut flow has those of all.
@@ -232,18 +264,18 @@ def evaluate(
         comparisons = compare_models(on_test, samples["test"], on_decides, samples[decides], results)
         task.advance()
         detectors = {name: detector_table(models[name], samples, decides) for name in models}
+        some = reduced(samples["test"], config.seed).here()
         if config.evaluate.robustness is not None:
             widths, changes = signal_widths(samples["train"]), config.evaluate.robustness
-            for name, model in models.items():
-                robustness[name] = measure_robustness(
-                    scorer(model), samples["test"], results[name], widths, changes, seed=config.seed
-                )
+            asked = [(model, results[name], some, widths, changes, config.seed) for name, model in models.items()]
+            for name, answer in zip(models, each_answer(_robustness, asked, cluster), strict=True):
+                robustness[name] = answer
                 task.advance()
         if config.evaluate.importance:
-            for name, model in models.items():
-                importance[name], table = explained(
-                    model, scorer(model), samples["test"], results[name], seed=config.seed
-                )
+            few = reduced(samples["test"], config.seed, N_EXPLAINED).here()
+            asked_too = [(model, results[name], some, few, config.seed) for name, model in models.items()]
+            for name, (worth, table) in zip(models, each_answer(_explained, asked_too, cluster), strict=True):
+                importance[name] = worth
                 if table is not None:
                     contributions[name] = table
                 task.advance()
@@ -273,6 +305,28 @@ def evaluate(
         polygons=polygon_results(samples["test"], _polygons(recipe), dict(config.data.aliases)),
         detectors={name: table for name, table in detectors.items() if table is not None},
     )
+
+
+def each_answer(work: Callable[..., Any], asked: Iterable[Sequence[Any]], cluster: Cluster | None) -> Iterator[Any]:
+    """Yields what `work` says of each of some arguments, in their order: here, or of all at once on workers."""
+    if cluster is None:
+        yield from (work(*arguments) for arguments in asked)
+        return
+    futures = [cluster.submit(work, *arguments) for arguments in asked]
+    for future in futures:
+        yield from cluster.results([future])
+
+
+def _robustness(
+    model: Model, result: ModelResult, sample: Sample, widths: NDArray[np.float64], changes: Robustness, seed: int
+) -> RobustnessResult:
+    return measure_robustness(scorer(model), sample, result, widths, changes, seed=seed)
+
+
+def _explained(
+    model: Model, result: ModelResult, sample: Sample, few: Sample, seed: int
+) -> tuple[Importance, Explained | None]:
+    return explained(model, scorer(model), sample, result, seed=seed, few=few)
 
 
 def _polygons(recipe: Recipe) -> list[Polygon]:
@@ -330,8 +384,10 @@ def sums_of_weights(samples: Mapping[str, Sample], *, overlapping: bool) -> dict
 def scored_events(
     recipe: Recipe, sample: Sample, parts: Parts, scores: Mapping[str, Mapping[str, Scores]]
 ) -> ScoredEvents:
-    """The candidates as the run keeps them: without features, and with the spectators that flat points follow."""
-    followed = {axis for asked in recipe.loaded.config.evaluate.flat for axis in axes_of(asked)}
+    """The candidates as the run keeps them: without features, with the spectators that flat points and weights need."""
+    config = recipe.loaded.config
+    followed = {axis for asked in config.evaluate.flat for axis in axes_of(asked)}
+    followed |= set(config.reweight.match if config.reweight is not None else ())
     kept = replace(
         sample,
         x=np.empty((len(sample), 0), np.float32),
@@ -351,7 +407,7 @@ def scored_events(
 
 def timed(model: Model, sample: Sample) -> Scoring:
     """The time to score up to 50,000 candidates once more, after everything has been compiled and loaded."""
-    some = sample.take(np.arange(min(len(sample), _N_TIMED)))
+    some = sample.take(slice(0, _N_TIMED)).here()
     start = time.perf_counter()
     model.scores(some)
     return Scoring(len(some), time.perf_counter() - start)
@@ -369,10 +425,11 @@ def with_cut_strings(result: ModelResult, model: Model) -> ModelResult:
 
 def signal_widths(sample: Sample) -> NDArray[np.float64]:
     """(d,) half the central 68.3 % range of each feature in the signal: a standard deviation that ignores outliers."""
-    x = sample.x[sample.is_signal & (sample.weight != 0)]
-    widths = np.zeros(x.shape[1])
-    for j in range(x.shape[1]):
-        values = x[:, j][~np.isnan(x[:, j])].astype(np.float64)
+    rows = np.flatnonzero(sample.is_signal & (sample.weight != 0))
+    widths = np.zeros(sample.x.shape[1])
+    for j in range(len(widths)):
+        values = sample.x[rows, j]
+        values = values[~np.isnan(values)].astype(np.float64)
         if len(values):
             low, high = np.quantile(values, [0.1587, 0.8413])
             widths[j] = (high - low) / 2

@@ -37,7 +37,7 @@ def _values(model: Model, fitted: Sequence[FoldModel], test: Sample) -> list[Ban
     first, columns = bands[0], fitted[0].inputs(test.x)
     names = [test.features[j] for j in fitted[0].columns]
     v, d = len(first.variables_), first.n_against
-    pulls = model.outputs_of(test.x, test.event)
+    pulls = model.outputs(test)
     group = np.zeros(len(test), np.int64)
     groups = {0: ""}
     if first.by is not None:

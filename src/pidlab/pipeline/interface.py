@@ -32,6 +32,7 @@ def run(
     device: Device = "auto",
     jobs: int | None = None,
     memory: int | str | None = None,
+    dask: str = "",
     allow_import: Sequence[str] = (),
     watcher: Watcher | None = None,
 ) -> Result:
@@ -44,10 +45,11 @@ def run(
             and `Result.save` does so later.
         figures: which figures are drawn into that folder: none, quick or all.
         overrides: `KEY=VALUE` as of `--set`, for example "models.mlp.epochs=20".
-        device: for networks and BDTs: auto, cpu or cuda.
+        device: for networks, BDTs and models in ONNX: auto, cpu or cuda.
         jobs: number of threads; None for all cores.
         memory: what the process may take, in bytes or as "4GB"; columns that would take over half of it are kept in
             temporary files. None for what the machine has.
+        dask: the address of a dask scheduler, on whose workers events are read and kept, and models trained.
         allow_import: packages that models of type sklearn may import besides scikit-learn, xgboost and lightgbm.
         watcher: is told of the progress.
 
@@ -56,7 +58,7 @@ def run(
     """
     loaded = _loaded(config, overrides)
     limit = None if memory is None else bytes_of(memory)
-    resources = Resources(device, jobs, tuple(allow_import), limit)
+    resources = Resources(device, jobs, tuple(allow_import), limit, dask=dask)
     result = _analysed(loaded, resources, watcher or Watcher())
     target = output if output is not None else loaded.config.output
     if target is not None:
@@ -96,7 +98,7 @@ def compare(
         classes: name to its label in y, the signal first; or the labels, the signal first. By default `signal` (1) and
             `background` (0), or the labels of y by themselves, "signal" first if there is one.
         features: names of the columns of an array; of a table, the expressions to train on, by default all its columns.
-        device: for networks and BDTs: auto, cpu or cuda.
+        device: for networks, BDTs and models in ONNX: auto, cpu or cuda.
         jobs: number of threads; None for all cores.
         watcher: is told of the progress.
         settings: further keys of a configuration, such as `folds=5`, `selection={"good": "p > 1"}`,
@@ -130,7 +132,7 @@ def _analysed(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> R
         loaded.name,
         loaded.config.style,
         config_yaml(done.recipe.loaded),
-        manifest_of(loaded, done.inputs, resources, started),
+        manifest_of(loaded, done.read, resources, started),
         analysis=done,
         watcher=watcher,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.apply.scoring import Scorer, blank_columns, score_branches, training_keys
+from pidlab.datadriven.efficiency.weights import with_efficiencies
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.expressions import Kind, check, kind_from_array, stored
 from pidlab.pipeline.result import Result, read_result
@@ -29,8 +31,8 @@ class LoadedRun:
     If the run has folds and the arrays hold the branches of `data.event_id`, events that the run used are scored by the
     model that did not see them; all others get the mean of the fold models.
 
-    `friend` gives everything in one pass. `scores`, `decide` and `selected` each compute only what they return, so two
-    of them take as long as both together.
+    `friend` gives everything in one pass. `scores`, `decide`, `weights` and `selected` each compute only what they
+    return, so two of them take as long as both together.
 
     Attributes:
         folder: the folder of the run.
@@ -39,16 +41,30 @@ class LoadedRun:
         working_points: model to the names of its decisions.
     """
 
-    def __init__(self, run: str | Path, models: str | Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        run: str | Path,
+        models: str | Sequence[str] = (),
+        *,
+        efficiency: str | Path | None = None,
+        replicas: int = 0,
+    ) -> None:
         """Load the run in the folder `run`, or some of its `models`, or one.
 
+        With the folder of a measurement by `pidlab efficiency`, `friend` gives the efficiencies of the candidates'
+        decisions too, and so many replicas of them.
+
         Raises:
-            UsageError: `run` is not the folder of a run, or it has no such model.
-            ModelError: a file of the run is damaged.
+            UsageError: `run` is not the folder of a run, or it has no such model; or `efficiency` holds none of them.
+            ModelError: a file of the run or of the measurement is damaged.
         """
         models = [models] if isinstance(models, str) else models
         self.folder = Path(run)
         self._bundle = load_bundle(self.folder, models)
+        if efficiency is not None:
+            self._bundle, said = with_efficiencies(self._bundle, Path(efficiency), replicas)
+            for sentence in said:
+                warnings.warn(sentence, stacklevel=3)
         anywhere = replace(self._bundle, recipe=replace(self._bundle.recipe, event_id=()))
         self._by_key, self._by_values = Scorer(self._bundle, training_keys(self._bundle)), Scorer(anywhere)
         self.models = tuple(self._bundle.models)
@@ -71,7 +87,23 @@ class LoadedRun:
         Raises:
             DataError: a branch is missing, or of another length or type.
         """
-        return self._scored(arrays, self.models)
+        return self._scored(arrays, self.models, weights=True)
+
+    def weights(self, arrays: Columns) -> dict[str, Any]:
+        """The weights that make classes alike (`reweight` of the configuration), by their branches in friend trees.
+
+        `pid_weight` is for rows of every class; `pid_weight_CLASS` is what a row would weigh if it were of that class.
+        Arrays are float32 as those of `scores`, NaN where the selection fails; there are none if the run has no
+        `reweight`.
+
+        Raises:
+            DataError: a branch is missing, or of another length or type.
+        """
+        reweighter = self._bundle.reweighter
+        if reweighter is None:
+            return {}
+        scored = self._scored(arrays, (), weights=True)
+        return {branch: scored[branch] for branch in reweighter.branches}
 
     def scores(self, arrays: Columns) -> dict[str, Any]:
         """The signal's score of each model, by its name; with more than two classes each class's as `MODEL_CLASS`.
@@ -111,15 +143,18 @@ class LoadedRun:
         chunk = self._chunk(arrays, self._by_values)
         return _as_given(selected(self._bundle.recipe, chunk), chunk)
 
-    def _scored(self, arrays: Columns, models: Sequence[str]) -> dict[str, Any]:
-        """The friend's branches of some models, by name; those of other models are blank."""
+    def _scored(self, arrays: Columns, models: Sequence[str], *, weights: bool = False) -> dict[str, Any]:
+        """The friend's branches of some models, by name; those of other models, and weights not asked, are blank."""
         recipe = self._bundle.recipe
         by_key = self._by_key.knows_events and all(find_array(arrays, name) is not None for name in recipe.event_id)
         scorer = self._by_key if by_key and recipe.event_id else self._by_values
         chunk = self._chunk(arrays, scorer)
         columns = blank_columns(self._bundle, chunk.n_rows)
-        scorer.score(columns, chunk, np.flatnonzero(selected(recipe, chunk)), "", models)
-        return {name: _as_given(values, chunk) for name, values in columns.items()}
+        scorer.score(columns, chunk, np.flatnonzero(selected(recipe, chunk)), "", models, weights=weights)
+        found = {name: _as_given(values, chunk) for name, values in columns.items()}
+        if self._bundle.additions is not None and chunk.counts is not None:
+            found |= self._bundle.additions.by_entry(columns, chunk.counts)
+        return found
 
     def _chunk(self, arrays: Columns, scorer: Scorer) -> Chunk:
         """The arrays as rows of an input, with all branches that the scorer reads."""
@@ -141,18 +176,27 @@ class LoadedRun:
         return Chunk(rows, 0, int(counts.sum()), columns, counts)
 
     def _check(self, kinds: Mapping[str, Kind]) -> None:
-        for located in self._bundle.recipe.expressions():
+        further = () if self._bundle.additions is None else self._bundle.additions.expressions
+        for located in (*self._bundle.recipe.expressions(), *further):
             check(located.expression, kinds)
 
 
-def load(run: str | Path, models: str | Sequence[str] = ()) -> LoadedRun:
+def load(
+    run: str | Path, models: str | Sequence[str] = (), *, efficiency: str | Path | None = None, replicas: int = 0
+) -> LoadedRun:
     """The models of a finished run (or those named, or the one named), ready to score arrays in memory.
 
+    Args:
+        run: the folder of the run.
+        models: names, or a name; empty for all.
+        efficiency: the folder that `pidlab efficiency` left behind; `friend` then gives its numbers as well.
+        replicas: how many replicas of these numbers `friend` gives.
+
     Raises:
-        UsageError: `run` is not the folder of a run, or it has no such model.
-        ModelError: a file of the run is damaged.
+        UsageError: `run` is not the folder of a run, or it has no such model; or `efficiency` holds none of them.
+        ModelError: a file of the run or of the measurement is damaged.
     """
-    return LoadedRun(run, models)
+    return LoadedRun(run, models, efficiency=efficiency, replicas=replicas)
 
 
 def _as_given(values: NDArray[Any], chunk: Chunk) -> Any:

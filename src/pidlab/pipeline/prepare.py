@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from pidlab.config.load import LoadedConfig
 from pidlab.config.patterns import with_branches
 from pidlab.credentials import without_secrets
+from pidlab.errors import UsageError
 from pidlab.models.registry import Resources, check_models
-from pidlab.preprocess.events import Events, load
+from pidlab.preprocess.events import Events, Input, load
 from pidlab.preprocess.parts import preprocess
 from pidlab.preprocess.recipe import Recipe, compile_recipe
 from pidlab.progress import Watcher
+from pidlab.sample import Sample
 from pidlab.split import Parts
+
+if TYPE_CHECKING:  # xgboost, scipy and dask, which a wrong configuration does not need
+    from pidlab.apply.cluster import Cluster
+    from pidlab.datadriven.reweighting.reweighter import Reweighter
+    from pidlab.datadriven.reweighting.step import Reweighted
+
+
+def cluster_of(resources: Resources) -> AbstractContextManager[Cluster | None]:
+    """Connects to the cluster on which the work is to be done; None if it is done in this process.
+
+    Raises:
+        UsageError: the cluster cannot be used, see `pidlab.apply.cluster.used`.
+    """
+    if not resources.dask:
+        return nullcontext()
+    from pidlab.apply.cluster import used
+
+    return used(resources.dask)
 
 
 class Notes(Watcher):
@@ -45,11 +68,22 @@ class Prepared:
         events: the rows of all inputs.
         parts: what each of the rows is for.
         notes: the watcher, with the notes so far.
+        reweighted: the weights that make classes alike; None without.
+        training: the rows with the weights of training; `events` has those of the evaluation.
+        cluster: keeps the features in the memory of its workers; None if they are here.
     """
 
     events: Events
     parts: Parts
     notes: Notes
+    reweighted: Reweighted | None
+    training: Sample
+    cluster: Cluster | None = None
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """Everything that was read, also what holds no rows of the sample, for the manifest."""
+        return (*self.events.inputs, *(self.reweighted.inputs if self.reweighted is not None else ()))
 
     @property
     def recipe(self) -> Recipe:
@@ -57,7 +91,15 @@ class Prepared:
         return self.events.recipe
 
 
-def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher, *, trained: bool = False) -> Prepared:
+def prepare(
+    loaded: LoadedConfig,
+    resources: Resources,
+    watcher: Watcher,
+    *,
+    trained: bool = False,
+    reweighter: Reweighter | None = None,
+    cluster: Cluster | None = None,
+) -> Prepared:
     """Load and preprocess the events of a configuration; all of its mistakes are found here.
 
     Args:
@@ -65,6 +107,8 @@ def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher, *, tra
         resources: what the analysis may use.
         watcher: is told of the progress.
         trained: the models are trained already, so that their sections need no check.
+        reweighter: that of a finished run, whose models are evaluated again; None to fit one, if one is asked for.
+        cluster: reads the events and keeps their features; None for this process.
 
     Raises:
         PidlabError: the configuration has mistakes, or its inputs cannot be used.
@@ -74,8 +118,21 @@ def prepare(loaded: LoadedConfig, resources: Resources, watcher: Watcher, *, tra
     recipe = compile_recipe(loaded)
     if not trained:
         check_models(loaded, resources)
+    if cluster is not None and loaded.config.reweight is not None:
+        raise UsageError("--dask does not make classes alike yet: leave out `reweight`, or run without --dask")
     notes.stage("load")
-    events = load(recipe, notes, resources.memory)
+    make_loader = None
+    if cluster is not None:
+        from pidlab.pipeline.distributed.loading import DistributedLoader
+
+        make_loader = partial(DistributedLoader, cluster)
+    events = load(recipe, notes, resources.memory, make_loader)
     notes.stage("preprocess")
     events, parts = preprocess(events.recipe, events, notes)
-    return Prepared(events, parts, notes)
+    if loaded.config.reweight is None:
+        return Prepared(events, parts, notes, None, events.sample, cluster)
+    from pidlab.datadriven.reweighting.step import reweight
+
+    made = reweight(events.recipe, events.sample, parts, notes, n_jobs=resources.n_jobs, reweighter=reweighter)
+    training, evaluation = (made.applied(events.sample, purpose) for purpose in ("training", "evaluation"))
+    return Prepared(replace(events, sample=evaluation), parts, notes, made, training)

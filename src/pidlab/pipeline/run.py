@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results import Results
-from pidlab.models.registry import Resources
-from pidlab.pipeline.prepare import prepare
+from pidlab.models.registry import Resources, import_ahead
+from pidlab.pipeline.prepare import cluster_of, prepare
 from pidlab.plots.worker import FigureWorker, figure_worker
 from pidlab.progress import Watcher
 from pidlab.runs.whole import whole_folder
@@ -46,17 +46,18 @@ def run(
         PidlabError: the run cannot be made; `output` is then as it was before.
     """
     started = time.time()
-    with whole_folder(output, watcher.note) as folder:
-        prepared = prepare(loaded, resources, watcher)
+    with whole_folder(output, watcher.note) as folder, cluster_of(resources) as cluster:
+        prepared = prepare(loaded, resources, watcher, cluster=cluster)
         with worker_for(loaded, resources.n_jobs, figures) as worker:
             # Imported when the configuration and its inputs are known to be good, so that a mistake is said at once.
             from pidlab.pipeline.analysis import analysed
             from pidlab.runs.record import manifest_of
 
+            import_ahead(spec.type for spec in loaded.config.models.values())
             done = analysed(prepared, resources)
             del prepared  # its features are not needed any more
             found(done.results)
-            manifest = manifest_of(loaded, done.inputs, resources, started)
+            manifest = manifest_of(loaded, done.read, resources, started)
             write_run(done, folder, manifest, watcher, figures, worker)
     return done.results
 
@@ -69,7 +70,9 @@ def save_run(
     Raises:
         PidlabError: the run cannot be written; `output` is then as it was before.
     """
-    with whole_folder(output, watcher.note) as folder, worker_for(done.recipe.loaded, None, figures) as worker:
+    # A few figures are drawn before a worker has started.
+    helper = worker_for(done.recipe.loaded, None, figures) if figures == "all" else nullcontext()
+    with whole_folder(output, watcher.note) as folder, helper as worker:
         if done.recipe.loaded.arrays is not None:
             done, manifest = _with_file(done, folder, output, manifest)
         write_run(done, folder, manifest, watcher, figures, worker)
@@ -95,8 +98,10 @@ def _with_file(
     target = str(output.resolve() / Path(source.path).name)
     inputs = tuple(replace(each, source=replace(each.source, path=target)) for each in done.inputs)
     recipe = replace(done.recipe, loaded=replace(loaded, folder=output.resolve()))
-    listed = [{**each, "file": target} for each in manifest["inputs"]]
-    return replace(done, recipe=recipe, inputs=inputs), {**manifest, "inputs": listed}
+    own, others = manifest["inputs"][: len(inputs)], manifest["inputs"][len(inputs) :]
+    listed = [*({**each, "file": target} for each in own), *others]
+    read = (*inputs, *done.read[len(inputs) :])
+    return replace(done, recipe=recipe, inputs=inputs, read=read), {**manifest, "inputs": listed}
 
 
 def write_run(
@@ -113,7 +118,8 @@ def write_run(
     from pidlab.runs.record import seal, write_record
     from pidlab.runs.scored_events import write_events
 
-    bundle = save_bundle(folder, done.recipe, done.models, done.results.models)
+    reweighter = None if done.reweighted is None else done.reweighted.reweighter
+    bundle = save_bundle(folder, done.recipe, done.models, done.results.models, reweighter)
     write_events(folder, done.scored)
     with watcher.task("figures and report", 0):
         write_record(folder, done.results, bundle, manifest, worker, figures=figures)
@@ -122,11 +128,8 @@ def write_run(
     seal(folder, manifest)
 
 
-@contextmanager
-def worker_for(loaded: LoadedConfig, n_jobs: int | None, figures: Figures) -> Iterator[FigureWorker | None]:
-    """Give the process that helps to draw all figures; a few figures need none."""
-    if figures != "all":
-        yield None
-        return
-    with figure_worker(loaded.config, n_jobs or len(os.sched_getaffinity(0))) as worker:
-        yield worker
+def worker_for(
+    loaded: LoadedConfig, n_jobs: int | None, figures: Figures
+) -> AbstractContextManager[FigureWorker | None]:
+    """Give the process that draws figures, or helps to, for the length of a block; None if it would not save time."""
+    return figure_worker(loaded.config, n_jobs or len(os.sched_getaffinity(0)), figures)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from matplotlib.figure import Figure
 
@@ -29,9 +29,10 @@ from pidlab.plots.sheets import (
     points,
     polygons,
     spectators,
+    weights,
 )
+from pidlab.plots.sheets.picture import Picture
 from pidlab.plots.sheets.sheet import Sheet
-from pidlab.plots.sheets.table import FigureTable
 from pidlab.plots.style import context
 
 Figures = Literal["none", "quick", "all"]
@@ -45,32 +46,13 @@ DPI = 120
 PLAIN = Style()
 
 _SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
-    inputs.inputs, exploration.ratios, inputs.correlations, exploration.scatters, polygons.polygons,
+    inputs.inputs, exploration.ratios, inputs.correlations, weights.weights, exploration.scatters, polygons.polygons,
     exploration.scaled_inputs, models.learning, exploration.trees, points.rocs, models.responses, bands.bands,
     models.confusions, spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes,
     inputs.cut_flows, calibration.calibrations, merit.merits, points.class_pairs, models.matrices,
     importance.importances, exploration.swarms,
 )  # fmt: skip
 """What makes the figures of a run, in the order in which they are drawn."""
-
-
-class Picture(NamedTuple):
-    """A figure as the report takes it.
-
-    Attributes:
-        name: the stem of its file.
-        title, alt, section, objects: those of its `Sheet`.
-        svg: the drawing.
-        table: its numbers; None for figures without a table.
-    """
-
-    name: str
-    title: str
-    alt: str
-    svg: str
-    table: FigureTable | None = None
-    section: str = "more"
-    objects: tuple[str, ...] = ()
 
 
 def catalogue(results: Results) -> dict[str, Sheet]:

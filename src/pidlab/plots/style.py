@@ -39,7 +39,8 @@ _CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f0
 _MODEL_COLOURS = {
     "cuts": "#3875f2", "bdt": "#a8000f", "mlp": "#921296", "expression": "#c78119", "fisher": "#0ea780",
     "naive_bayes": "#6f7378", "logistic": "#c8663b", "score": "#dccb00", "sklearn": "#70d558", "onnx": "#f29fd1",
-    "tmva": "#69cc95", "band": "#223344", "likelihood": "#1100ee",
+    "tmva": "#69cc95", "tree": "#8c6d31", "band": "#223344", "mixture": "#4d8f3c", "autoencoder": "#a56de2",
+    "likelihood": "#1100ee",
 }  # fmt: skip
 """The colour of the first model of each type. It belongs to the type, so that it stays when models are added.
 

@@ -6,21 +6,24 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pidlab.config.schema import Config, Style
 from pidlab.evaluate.results import Results, read_results
-from pidlab.process import collect_rarely
+from pidlab.process import collect_rarely, import_without_pandas
 
 if TYPE_CHECKING:  # matplotlib, which a process imports when it draws
-    from pidlab.plots.gallery import Figures, Picture
+    from pidlab.plots.gallery import Figures
+    from pidlab.plots.sheets.picture import Picture
     from pidlab.plots.sheets.sheet import Sheet
 
 MIN_FIGURES = 15
 """From this number of figures on, a worker saves more time than the second that it takes to start."""
+
+_PICTURES = "pictures.json"
 
 
 class FigureWorker:
@@ -38,13 +41,14 @@ class FigureWorker:
             words, stdin=subprocess.PIPE, stdout=silent, stderr=silent, start_new_session=True, text=True
         )
 
-    def begin(self, folder: Path, temporary: Path, style: Style) -> None:
-        """Let the worker draw the figures of the run in `folder`, last first, until it meets one that is claimed.
+    def begin(self, folder: Path, temporary: Path, style: Style, figures: Figures = "all") -> None:
+        """Let the worker draw figures of the run in `folder`.
 
-        `temporary` holds the claims and receives the drawings as SVG.
+        All of them it draws last first, until it meets one that is claimed: `temporary` holds the claims and receives
+        the drawings as SVG. A few figures it draws alone, so that the other process need not import what draws.
         """
-        request = {"folder": str(folder.resolve()), "temporary": str(temporary), "style": style.model_dump(mode="json")}
-        self._send(json.dumps(request))
+        request = {"folder": str(folder.resolve()), "temporary": str(temporary), "figures": figures}
+        self._send(json.dumps({**request, "style": style.model_dump(mode="json")}))
 
     def wait(self) -> None:
         """Wait until the worker has drawn what it can."""
@@ -65,10 +69,13 @@ class FigureWorker:
 
 
 @contextmanager
-def figure_worker(config: Config, n_processes: int) -> Iterator[FigureWorker | None]:
-    """Give a worker for the length of the block; None if `n_processes` is 1 or the run has too few figures."""
+def figure_worker(config: Config, n_processes: int, figures: Figures) -> Iterator[FigureWorker | None]:
+    """Give a worker for the length of the block; None if `n_processes` is 1 or it would not save time.
+
+    A few figures are worth one that starts while models train: this process spares the import of matplotlib too.
+    """
     n_figures = len(config.models) * (4 + len(config.evaluate.maps))  # about four for each model and one for each map
-    if n_processes < 2 or n_figures < MIN_FIGURES:
+    if n_processes < 2 or figures == "none" or (figures == "all" and n_figures < MIN_FIGURES):
         yield None
         return
     worker = FigureWorker()
@@ -84,13 +91,14 @@ def drawing(
 ) -> Iterator[Callable[[], list[Picture]]]:
     """Write `folder`/plots/NAME.png, and NAME.pdf if they are all figures; the worker begins at once.
 
-    This process takes the figures from the front and the worker takes them from the back until they meet.
+    This process takes the figures from the front and the worker takes them from the back until they meet; a few figures
+    are the worker's.
 
     Args:
         folder: of a run, with `results.json`, which the worker reads, and the folder `plots`.
         results: those of `results.json`.
         style: label and style of an experiment.
-        worker: None draws the figures in this process; a worker is for all figures.
+        worker: None draws the figures in this process.
         figures: which figures are drawn.
 
     Yields:
@@ -101,7 +109,7 @@ def drawing(
         temporary = Path(name)
         try:
             if worker is not None:
-                worker.begin(folder, temporary, style)
+                worker.begin(folder, temporary, style, figures)
             yield lambda: [] if figures == "none" else _drawn(folder, results, style, worker, temporary, figures)
         finally:
             if worker is not None:  # before the folder where it writes is removed
@@ -111,6 +119,10 @@ def drawing(
 def _drawn(
     folder: Path, results: Results, style: Style, worker: FigureWorker | None, temporary: Path, figures: Figures
 ) -> list[Picture]:
+    if worker is not None and figures != "all":
+        worker.wait()
+        if (pictures := _read_pictures(temporary / _PICTURES)) is not None:
+            return pictures
     from pidlab.plots.gallery import FORMATS, chosen, picture, write_one
 
     formats = FORMATS[figures]
@@ -139,17 +151,46 @@ def _claim(temporary: Path, name: str) -> bool:
     return True
 
 
+def _write_pictures(path: Path, pictures: Sequence[Picture]) -> None:
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps([list(each) for each in pictures], default=lambda number: number.item()))
+    unfinished.replace(path)
+
+
+def _read_pictures(path: Path) -> list[Picture] | None:
+    """The pictures that a worker drew; None if it did not finish."""
+    from pidlab.plots.sheets.picture import Picture
+    from pidlab.plots.sheets.table import FigureTable
+
+    if not path.is_file():
+        return None
+    pictures = []
+    for name, title, alt, svg, table, section, objects in json.loads(path.read_text()):
+        numbers = None if table is None else FigureTable(tuple(table[0]), tuple(map(tuple, table[1])))
+        pictures.append(Picture(name, title, alt, svg, numbers, section, tuple(objects)))
+    return pictures
+
+
 def main() -> None:
-    """Wait for a request on standard input, and draw figures, last first, until one is claimed by the other process."""
+    """Wait for a request on standard input, and draw.
+
+    All figures are drawn last first until one is claimed by the other process, a few of them one after the other.
+    """
     collect_rarely()
-    from pidlab.plots.gallery import catalogue, write_one  # while the other process trains
+    import_without_pandas()
+    from pidlab.plots.gallery import FORMATS, catalogue, chosen, write_one  # while the other process trains
 
     text = sys.stdin.read()
     if not text:
         return
     request = json.loads(text)
     folder, temporary = Path(request["folder"]), Path(request["temporary"])
-    style = Style.model_validate(request["style"])
+    style, figures = Style.model_validate(request["style"]), request["figures"]
+    if figures != "all":
+        sheets = chosen(read_results(folder / "results.json"), figures)
+        drawn = [write_one(each, name, folder / "plots", style, FORMATS[figures]) for name, each in sheets.items()]
+        _write_pictures(temporary / _PICTURES, drawn)
+        return
     for name, sheet in reversed(catalogue(read_results(folder / "results.json")).items()):
         if not _claim(temporary, name):
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -55,6 +55,10 @@ class Input:
     n_left_out: int = 0
 
 
+NamedInput = tuple[Source, str, Sequence[ClassRule]]
+"""An input, the name by which messages call it, and the rules of the classes that are read from it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Events:
     """The selected, labelled rows of all inputs.
@@ -81,7 +85,12 @@ _MAX_OPEN_BRANCHES = 20_000
 """ROOT files that are kept open between the check of all inputs and their reading: a branch takes some 10 kB."""
 
 
-def load(recipe: Recipe, watcher: Watcher, memory: int | None = None) -> Events:
+def load(
+    recipe: Recipe,
+    watcher: Watcher,
+    memory: int | None = None,
+    make_loader: Callable[[Recipe, Mapping[Source, str], Store], Loader] | None = None,
+) -> Events:
     """Reads all inputs of the configuration; all expressions are checked on each before the first event is read.
 
     Args:
@@ -89,6 +98,7 @@ def load(recipe: Recipe, watcher: Watcher, memory: int | None = None) -> Events:
         watcher: is told of the progress.
         memory: the bytes that this process may take in all; columns that would take more than half are kept in files
             without names in the folder for temporary files. None for what the machine has.
+        make_loader: makes what reads the inputs, by default in this process.
 
     Raises:
         ConfigError: an expression does not fit the branches.
@@ -98,7 +108,8 @@ def load(recipe: Recipe, watcher: Watcher, memory: int | None = None) -> Events:
     names = input_names(list(rules))
     store = Store(memory)
     tables: dict[Source, Table] = {}
-    n_entries = n_branches = 0
+    sizes: dict[Source, int] = {}
+    n_branches = 0
     mistakes: dict[tuple[str, str], Mistake] = {}
     checked: set[int] = set()
     with ExitStack() as opened:
@@ -114,26 +125,27 @@ def load(recipe: Recipe, watcher: Watcher, memory: int | None = None) -> Events:
                 except ConfigError as error:
                     mistakes = {(m.place, m.key): m for m in error.mistakes} | mistakes
                     continue
-                n_entries += table.n_entries
+                sizes[source] = table.n_entries
                 n_branches += len(table.names)
                 if source.is_root and len(tables) < _MAX_OPEN_FILES and n_branches <= _MAX_OPEN_BRANCHES:
                     tables[source] = table
                     opened.enter_context(own.pop_all())
         if mistakes:
             raise ConfigError(in_order(mistakes.values()))
-        store.expect(n_entries, row_bytes(recipe))
-        loader = _Loader(recipe, input_keys(list(rules)), store)
-        with watcher.task("reading", n_entries, "entries") as task:
-            for i, (source, class_rules) in enumerate(rules.items()):
-                with nullcontext(tables[source]) if source in tables else Table(source, recipe.per) as table:
-                    loader.read(i, names[source], table, class_rules, task.advance)
+        store.expect(sum(sizes.values()), row_bytes(recipe, features=make_loader is None))
+        loader = (make_loader or Loader)(recipe, input_keys(list(rules)), store)
+        with watcher.task("reading", sum(sizes.values()), "entries") as task:
+            loader.read_all(
+                [(source, names[source], own) for source, own in rules.items()], sizes, tables, task.advance
+            )
     return loader.events(watcher)
 
 
-def row_bytes(recipe: Recipe) -> int:
+def row_bytes(recipe: Recipe, *, features: bool) -> int:
     """Returns about how many bytes a selected row takes while its columns are put in order."""
-    doubles = len(recipe.spectators) + len(polygon_axes(recipe)) + len(recipe.expression_model_branches)
-    return 4 * recipe.n_columns + 8 * doubles + sum(np.dtype(dtype).itemsize for dtype in _COLUMNS.values()) + 8
+    doubles = len(recipe.spectators) + len(polygon_axes(recipe))
+    own = sum(np.dtype(dtype).itemsize for dtype in _COLUMNS.values()) + 8
+    return own + 8 * doubles + features * (4 * recipe.n_columns + 8 * len(recipe.expression_model_branches))
 
 
 def input_names(sources: Sequence[Source]) -> dict[Source, str]:
@@ -174,8 +186,8 @@ def branches_read(recipe: Recipe, rules: Sequence[ClassRule] = ()) -> set[str]:
 
 
 @dataclass(slots=True)
-class _Loader:
-    """Collects the chunks of all inputs in columns; `read` is called once an input."""
+class Loader:
+    """Collects the chunks of all inputs in columns."""
 
     recipe: Recipe
     keys: Mapping[Source, str]
@@ -202,18 +214,50 @@ class _Loader:
         self.spectators = {name: column(np.float64, single=True) for name, _ in self.recipe.spectators}
         self.axes = {text: column(np.float64, single=True) for text in polygon_axes(self.recipe)}
 
-    def read(self, index: int, name: str, table: Table, rules: Sequence[ClassRule], advance: Any) -> None:
-        digests: dict[str, Any] = {}
-        n_rows = n_unlabelled = 0
-        for chunk in table.chunks(branches_read(self.recipe, rules)):
-            for branch, values in chunk.entries.items():
-                if branch not in ("Entry$", "LocalEntry$"):
-                    _update(digests.setdefault(branch, hashlib.blake2b(digest_size=16)), values)
-            n_unlabelled += self._add(index, name, self.keys[table.source], chunk, rules)
+    def read_all(
+        self,
+        inputs: Sequence[NamedInput],
+        sizes: Mapping[Source, int],
+        tables: Mapping[Source, Table],
+        advance: Callable[[int], Any],
+    ) -> None:
+        """Reads all inputs.
+
+        Args:
+            inputs: in their order.
+            sizes: the number of entries of each.
+            tables: those that are open.
+            advance: is told of entries that were read.
+        """
+        for index, (source, name, rules) in enumerate(inputs):
+            with nullcontext(tables[source]) if source in tables else Table(source, self.recipe.per) as table:
+                self.read(index, name, table, rules, advance)
+
+    def read(
+        self,
+        index: int,
+        name: str,
+        table: Table,
+        rules: Sequence[ClassRule],
+        advance: Callable[[int], Any],
+        spans: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
+        """Reads one input, or some spans of its entries, first and last + 1, whose rows are counted from the first.
+
+        Spans have no hashes, which need the branches as a whole.
+        """
+        digests, branches = Digests(), branches_read(self.recipe, rules)
+        n_entries = n_rows = n_unlabelled = 0
+        chunks = table.chunks(branches) if spans is None else (table.span(branches, *span) for span in spans)
+        for chunk in chunks:
+            if spans is None:
+                digests.update(chunk)
+            own = chunk if spans is None else replace(chunk, first_row=n_rows)
+            n_unlabelled += self._add(index, name, self.keys[table.source], own, rules)
             n_rows += chunk.n_rows
+            n_entries += chunk.n_entries
             advance(chunk.n_entries)
-        hashes = {branch: digest.hexdigest() for branch, digest in sorted(digests.items())}
-        self.inputs.append(Input(table.source, table.n_entries, n_rows, n_unlabelled, hashes))
+        self.inputs.append(Input(table.source, n_entries, n_rows, n_unlabelled, digests.hashes))
 
     def _add(self, index: int, name: str, key: str, chunk: Chunk, rules: Sequence[ClassRule]) -> int:
         """Add the selected rows of a chunk that have a class; returns how many have none."""
@@ -247,6 +291,11 @@ class _Loader:
         return int(is_selected.sum()) - n_rows
 
     def events(self, watcher: Watcher) -> Events:
+        """Returns the rows of all inputs, each column in one piece and in the order of the parts.
+
+        Raises:
+            DataError: a class has no events, or the disk is full.
+        """
         steps, recipe = self.cutflow.steps(), self.recipe
         _refuse_empty(recipe, steps, [i.source for i in self.inputs if not i.n_entries])
         n = sum(n_held for _, _, n_held in self.chunks)
@@ -261,9 +310,6 @@ class _Loader:
         place[order] = np.arange(n, dtype=order.dtype)
         event = event[order]
         recipe, x, sentences = refined(recipe, self.features, place, n)
-        branches: dict[str, Any] = {}
-        for name in list(self.branches):
-            branches[name] = joined(self.branches.pop(name))[order]
         sample = Sample(
             x=x,
             event=event,
@@ -271,7 +317,7 @@ class _Loader:
             classes=recipe.classes,
             signal=recipe.signal,
             spectators={name: column.ordered(place, n) for name, column in self.spectators.items()},
-            columns=branches,
+            columns=self._branches(x, order),
             axes={text: column.ordered(place, n) for text, column in self.axes.items()},
             **{name: column.ordered(place, n) for name, column in self.columns.items()},
         )
@@ -279,6 +325,10 @@ class _Loader:
             watcher.note(sentence)
         self.store.release()
         return Events(sample, parts, steps, inputs, recipe, self.store)
+
+    def _branches(self, x: Any, order: IntArray) -> Mapping[str, Any]:
+        """Returns the branches that models read as expressions, in the order of the rows of the features x."""
+        return {name: joined(self.branches.pop(name))[order] for name in list(self.branches)}
 
     def _inputs(self, held: BoolArray, watcher: Watcher) -> tuple[Input, ...]:
         """Returns the inputs with the numbers of rows of events that are not drawn in the end."""
@@ -359,7 +409,25 @@ def _label(
     return y, weight
 
 
-def _update(digest: Any, values: Any) -> None:
+class Digests:
+    """The hashes of branches, which do not depend on how their content is divided into consecutive chunks."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, Any] = {}
+
+    def update(self, chunk: Chunk) -> None:
+        """Adds the entries of a chunk."""
+        for branch, values in chunk.entries.items():
+            if branch not in ("Entry$", "LocalEntry$"):
+                update_digest(self._digests.setdefault(branch, hashlib.blake2b(digest_size=16)), values)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The BLAKE2b-128 of each branch."""
+        return {branch: digest.hexdigest() for branch, digest in sorted(self._digests.items())}
+
+
+def update_digest(digest: Any, values: Any) -> None:
     """Adds values to a digest, which does not depend on how the content is divided into chunks."""
     if isinstance(values, np.ndarray) and values.dtype.kind == "T":
         words = [str(word).encode() for word in values]

@@ -7,7 +7,7 @@ in double precision. As an expression of the configuration it applies to trainin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,7 +53,11 @@ class FeatureColumns:
         self.singles.add(single_matrix(values, n))
         self.doubles.append((n, {j: column for j, column in enumerate(values) if _may_be_merged(column)}))
 
-    def column(self, j: int, x: NDArray[np.float32], place: IntArray) -> Doubles | None:
+    def matrix(self, place: IntArray, n: int) -> Any:
+        """Returns (n, d) float32, all features in single precision, and keeps none; see `Column.ordered`."""
+        return self.singles.ordered(place, n)
+
+    def column(self, j: int, x: Any, place: IntArray) -> Doubles | None:
         """Returns (n,) float64, the feature j in double precision; None if float32 suffices.
 
         Args:
@@ -63,7 +67,8 @@ class FeatureColumns:
         """
         if not any(j in kept for _, kept in self.doubles):
             return None
-        values, start = x[:, j].astype(np.float64), 0
+        start = 0
+        values: Doubles = x[:, j].astype(np.float64)
         for n, kept in self.doubles:
             where = place[start : start + n]
             start += n
@@ -71,10 +76,16 @@ class FeatureColumns:
                 values[where[where >= 0]] = kept[j][where >= 0]
         return values
 
+    def shifted(self, x: Any, place: IntArray, shifts: Mapping[int, tuple[float, float]]) -> Any:
+        """Returns the features x with some of them, by their index, as differences from an origin in some unit."""
+        for j, (origin, unit) in shifts.items():
+            values = self.column(j, x, place)
+            assert values is not None
+            x[:, j] = to_single(difference(values, origin, unit))
+        return x
 
-def refined(
-    recipe: Recipe, columns: FeatureColumns, place: IntArray, n: int
-) -> tuple[Recipe, NDArray[np.float32], list[str]]:
+
+def refined(recipe: Recipe, columns: FeatureColumns, place: IntArray, n: int) -> tuple[Recipe, Any, list[str]]:
     """Returns the recipe with shifted features, (n, d) float32 the features by it, and a sentence for each shift.
 
     The rows go where `place` says, see `Column.ordered`.
@@ -82,7 +93,7 @@ def refined(
     No feature is shifted if there is an imported model, which was trained on the features as they are, nor one that a
     model reads as its own: the formula of a band is one of the variable that the configuration states.
     """
-    x = columns.singles.ordered(place, n)
+    x = columns.matrix(place, n)
     config = recipe.loaded.config
     imported = [name for name, model in config.models.items() if isinstance(model, OnnxModel | TmvaModel)]
     shifts: dict[int, tuple[float, float]] = {}
@@ -100,16 +111,17 @@ def refined(
             continue
         origin, unit = origin_and_unit(values)
         shifts[j] = origin, unit
-        x[:, j] = to_single(_shifted(values, origin, unit))
         text = _text(located.expression.text, origin, unit)
         sentences.append(f"The feature {feature.name!r} is taken as {text}: {what}.")
-    return (_with_shifts(recipe, shifts) if shifts else recipe), x, sentences
+    if not shifts:
+        return recipe, x, sentences
+    return _with_shifts(recipe, shifts), columns.shifted(x, place, shifts), sentences
 
 
 def coarse_scores(recipe: Recipe, sample: Sample) -> list[str]:
     """Returns a sentence for each `score` model whose values float32, in which scores are kept, cannot resolve."""
     step = max(1, len(sample) // _N_COMPARED)
-    columns = {name: values[::step] for name, values in sample.columns.items()}
+    columns = sample.take(slice(None, None, step)).columns
     sentences = []
     for name, located in recipe.expression_models.items():
         if not isinstance(recipe.loaded.config.models[name], ScoreModel):
@@ -163,7 +175,7 @@ def _may_be_merged(column: Doubles) -> bool:
     return bool(np.spacing(np.float32(middle)) > _FINE * (high - low))
 
 
-def _shifted(values: Doubles, origin: float, unit: float) -> Doubles:
+def difference(values: Doubles, origin: float, unit: float) -> Doubles:
     """Returns the values as the expression of `_text` computes them."""
     with np.errstate(all="ignore"):
         shifted = values - origin if origin else values
@@ -187,7 +199,7 @@ def _with_shifts(recipe: Recipe, shifts: dict[int, tuple[float, float]]) -> Reci
     for j, (origin, unit) in shifts.items():
         feature, located = recipe.features[j]
         text = _text(located.expression.text, origin, unit)
-        codes = [float(_shifted(np.array([code]), origin, unit)[0]) for code in missing_values(feature)]
+        codes = [float(difference(np.array([code]), origin, unit)[0]) for code in missing_values(feature)]
         label = feature.label or ("" if set("$#") & set(feature.name) else _text(feature.name, origin, unit))
         shifted = feature.model_copy(update={"expression": text, "missing": codes, "label": label})
         listed[int(located.key[1])] = shifted
@@ -205,7 +217,7 @@ def _cuts(model: CutsModel, shifts: dict[str, tuple[float, float]]) -> CutsModel
     ranges, widths = dict(model.ranges), dict(model.min_width)
     for name, (origin, unit) in shifts.items():
         if name in ranges:
-            ranges[name] = [float(value) for value in _shifted(np.array(ranges[name], np.float64), origin, unit)]
+            ranges[name] = [float(value) for value in difference(np.array(ranges[name], np.float64), origin, unit)]
         if name in widths:
             widths[name] /= unit
     return model.model_copy(update={"ranges": ranges, "min_width": widths})

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.sample import FloatArray
+from pidlab.sample import FloatArray, IntArray
 
 Method = Literal["none", "minmax", "standard", "robust", "quantile"]
 _N_KNOTS = 257
+_MOST_ROWS = 1 << 20  # decide the scales
+_BLOCK_ROWS = 1 << 17  # looked at together: 6 MB of 12 features
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,23 @@ class Scaler:
         n, d = x.shape
         scaled = np.empty((n, d + len(self.indicators)), np.float32)
         for j in range(d):
-            column = x[:, j].astype(np.float64)
-            missing = np.isnan(column)
-            if missing.any():
-                column[missing] = self.fill[j]
-            self._line(j, column, scaled[:, j])
+            self._scale(j, x[:, j], scaled[:, j])
         for i, j in enumerate(self.indicators):
             scaled[:, d + i] = np.isnan(x[:, j])
         return scaled
+
+    def column(self, j: int, values: FloatArray) -> NDArray[np.float32]:
+        """Returns feature number j scaled, (n,) as `transform` gives it, of its values (n,)."""
+        scaled = np.empty(len(values), np.float32)
+        self._scale(j, values, scaled)
+        return scaled
+
+    def _scale(self, j: int, values: FloatArray, out: NDArray[np.float32]) -> None:
+        column = values.astype(np.float64)
+        missing = np.isnan(column)
+        if missing.any():
+            column[missing] = self.fill[j]
+        self._line(j, column, out)
 
     def _line(self, j: int, column: NDArray[np.float64], out: NDArray[np.float32]) -> None:
         knots, values = self.knots[j], self.values[j]
@@ -97,22 +108,71 @@ class Scaler:
         return cls(knots, values, content["clamp"], fill, indicators)
 
 
-def fit_scaler(x: FloatArray, method: Method) -> Scaler:
-    """Returns a scaler fitted to training features (n, d), NaN where missing.
+class Rows(Protocol):
+    """Features (n, d) that are read by rows: an array, or a matrix that is made when it is read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Returns the (m, d) features of a slice or of row numbers."""
+
+
+def fit_scaler(x: Rows, method: Method, weight: FloatArray | None = None) -> Scaler:
+    """Returns a scaler fitted to training features (n, d), NaN where missing, of the rows with a weight (n,).
+
+    Of more than 1,048,576 rows this many decide, drawn evenly over all rows and always the same: a quantile then moves
+    by at most about a thousandth in rank. `minmax` takes the range of all rows, and the indicators tell of a missing
+    value in any row.
 
     `minmax` maps the range to [0, 1]; `standard` maps mean and standard deviation to 0 and 1; `robust` does so with
     median and interquartile range; `quantile` maps the ranks to a standard normal distribution, by a broken line
     through at most 257 quantiles.
     """
+    n, d = x.shape
+    lowest, highest, missing = np.full(d, np.inf), np.full(d, -np.inf), np.zeros(d, np.bool_)
+    for first in range(0, n, _BLOCK_ROWS):
+        block = _weighted(x, slice(first, min(first + _BLOCK_ROWS, n)), weight)
+        missing |= np.isnan(block).any(axis=0)
+        if method == "minmax":
+            finite = np.isfinite(block)
+            lowest = np.minimum(lowest, np.min(block, axis=0, where=finite, initial=np.inf))
+            highest = np.maximum(highest, np.max(block, axis=0, where=finite, initial=-np.inf))
+    decides = _weighted(x, slice(None), weight) if n <= _MOST_ROWS else _drawn(x, weight)
     lines, fill = [], []
-    for j in range(x.shape[1]):
-        column = x[:, j].astype(np.float64)
+    for j in range(d):
+        column = decides[:, j].astype(np.float64)
         column = column[np.isfinite(column)]
         fill.append(float(np.median(column)) if len(column) else 0.0)
+        if method == "minmax" and lowest[j] <= highest[j]:
+            column = np.array([lowest[j], highest[j]])
         lines.append(_fit_line(column, method) if len(column) else (np.array([0.0, 1.0]), np.array([0.0, 1.0])))
-    indicators = tuple(int(j) for j in np.flatnonzero(np.isnan(x).any(axis=0)))
     knots, values = zip(*lines, strict=True)
+    indicators = tuple(int(j) for j in np.flatnonzero(missing))
     return Scaler(knots, values, method == "quantile", np.array(fill), indicators)
+
+
+def _weighted(x: Rows, rows: slice | IntArray, weight: FloatArray | None) -> FloatArray:
+    """Returns the features of those of the rows that have a weight."""
+    own: FloatArray = x[rows]
+    if weight is None:
+        return own
+    has_weight = weight[rows] > 0
+    return own if has_weight.all() else own[has_weight]
+
+
+def _drawn(x: Rows, weight: FloatArray | None) -> FloatArray:
+    """Returns the features of rows with a weight, one row at a random place in each of `_MOST_ROWS` equal pieces."""
+    n, d = x.shape
+    places = np.arange(_MOST_ROWS) + np.random.default_rng(0).random(_MOST_ROWS)
+    rows = (places * (n / _MOST_ROWS)).astype(np.int64)
+    drawn, size = np.empty((_MOST_ROWS, d), np.float32), 0
+    for first in range(0, _MOST_ROWS, _BLOCK_ROWS):
+        block = _weighted(x, rows[first : first + _BLOCK_ROWS], weight)
+        drawn[size : size + len(block)] = block
+        size += len(block)
+    return drawn[:size]
 
 
 def _fit_line(column: NDArray[np.float64], method: Method) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

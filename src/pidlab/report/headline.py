@@ -1,4 +1,4 @@
-"""The headline: which model separates best, as far as the comparisons show it, and what limits the test sample."""
+"""The headline: which model separates best, as far as the comparisons show it, and what warns of the numbers."""
 
 from __future__ import annotations
 
@@ -111,6 +111,35 @@ def _lead(comparisons: Sequence[Comparison], best: str, second: str) -> str:
         p, said = found.auc_p_adjusted, f"{said}, {corrected(found.auc_p_adjusted, found.n_comparisons)}"
     found_to_be = "is significant" if auc_winner(found) and p <= ERROR else "is not significant"
     return f"{lead_text} {found_to_be} ({said})."
+
+
+def below_chance(results: Results) -> Iterator[str]:
+    """Yields a sentence for each model whose AUC lies below .5 by more than its interval, with the likely reason."""
+    for model in by_auc(results):
+        area = model.samples["test"].auc
+        if not area.high < 0.5:
+            continue
+        yield (
+            f"{model.name} ranks {results.signal} below the others (AUC {format_measured(area)}, and .5 is chance): "
+            f"{_WHY_BELOW.get(model.kind, _TRAINED_BELOW)}."
+        )
+
+
+_WHY_BELOW = {
+    "score": "larger values of its expression should be more like the signal; write a minus sign before it, or "
+    "exchange the signal and the other class",
+    "mixture": "the signal is not what is rare (or typical, with `train_on`); train it on the other class",
+    "autoencoder": "the signal is not what is hard to give back (or easy, with `train_on`); train it on the other "
+    "class",
+} | dict.fromkeys(
+    ("onnx", "sklearn", "tmva"),
+    "the classes seem to be exchanged between its training and this configuration; look at the order of its outputs "
+    "(`classes`), or at `signal`",
+)
+_TRAINED_BELOW = (
+    "it learned the opposite of what the test sample shows; look whether the classes are exchanged in a part of the "
+    "files or in the declared test sample (split.test)"
+)
 
 
 def few_events(results: Results) -> Iterator[str]:

@@ -19,19 +19,29 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.points.attained import misses_target
 from pidlab.evaluate.results import ModelResult, Results
 from pidlab.evaluate.verdicts import among_others
-from pidlab.report.headline import best_model, few_events, headline
-from pidlab.report.tables import MARK, as_html, detector_tables, family, remarks, robustness_table, verdict_table
+from pidlab.report.headline import below_chance, best_model, few_events, headline
+from pidlab.report.tables import (
+    MARK,
+    as_html,
+    detector_tables,
+    family,
+    remarks,
+    robustness_table,
+    verdict_table,
+    weights_tables,
+)
 from pidlab.rootio.results.run import object_names
 from pidlab.rounding import format_compact, format_measured, format_number, format_percent, format_rate, format_share
 
-if TYPE_CHECKING:  # matplotlib, which a report without figures does not need
-    from pidlab.plots.gallery import Picture
+if TYPE_CHECKING:
+    from pidlab.plots.sheets.picture import Picture
 
 MOST_BYTES = 20_000_000
 """A larger results.root is not embedded in the page."""
 
 _TITLES = {
-    "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "response": "Response",
+    "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs",
+    "reweighting": "Weights", "response": "Response",
     "bands": "Bands", "points": "Working points", "detectors": "Detectors", "merit": "Figure of merit",
     "pairs": "Pairs of classes",
     "efficiency": "Efficiency",
@@ -95,7 +105,7 @@ def render(
         objects=_by_folder(objects),
         results=results,
         headline=headline(results),
-        few_events=list(few_events(results)),
+        cautions=[*below_chance(results), *few_events(results)],
         best=best_model(results),
         remarks=list(remarks(results)),
         mark=MARK,
@@ -104,6 +114,7 @@ def render(
         verdicts=as_html(verdict_table(results)),
         detectors=[as_html(table) for table in detector_tables(results)],
         robustness=as_html(robustness_table(results)),
+        weights=[as_html(table) for table in weights_tables(results)],
         points=_point_names(results.models.values()),
         others=[name for name in results.classes if name != results.signal],
         figures=by_section,
@@ -123,6 +134,7 @@ def _present(
     filled = {
         "models": True,
         "inputs": bool(results.n),
+        "reweighting": results.reweighting is not None,
         "response": bool(models),
         "bands": any(model.bands for model in models),
         "points": bool(models),

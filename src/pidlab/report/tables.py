@@ -296,6 +296,38 @@ def family(comparisons: Sequence[Comparison]) -> Iterator[str]:
         )
 
 
+# weights
+
+
+def weights_tables(results: Results) -> list[TextTable]:
+    """Returns what the weights that make classes alike do to each group of classes; nothing if there are none."""
+    found = results.reweighting
+    if found is None:
+        return []
+    columns = ("classes", "effective events", "largest weight", "no events of target", "beyond reach", "AUC before")
+    rows = []
+    for group in found.groups:
+        rows.append(
+            (
+                TableCell(listed(group.classes)),
+                TableCell(f"{group.effective_after:,.0f}", f"of {group.effective_before:,.0f}"),
+                TableCell(format_number(group.largest, 3)),
+                TableCell(f"{format_share(group.no_support)} %"),
+                TableCell(f"{format_share(group.out_of_reach)} %"),
+                TableCell(format_compact(group.auc_before)),
+                TableCell(format_compact(group.auc_after)),
+            )
+        )
+    caption = (
+        f"Made like {found.target}; measured on events that trained no weight. Weights are in units of their mean; "
+        "shares are of the sum of |w|: of the classes where the target has no events (weight 0), and of the target "
+        "beyond the range of the classes, which no weight can mend. The AUC is that of a classifier that tells them "
+        "from the target by the matched variables."
+    )
+    numeric = (False, *(True for _ in range(6)))
+    return [TextTable(caption, (*columns, "AUC after"), tuple(rows), (), numeric)]
+
+
 # detectors
 
 

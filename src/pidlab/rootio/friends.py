@@ -244,6 +244,13 @@ class FriendWriter:
         self._file.__exit__(kind, error, trace)
 
 
+def nested(columns: Mapping[str, Any], counts: NDArray[np.integer[Any]] | None) -> dict[str, Any]:
+    """Returns columns of candidates as a tree holds them: lists of `counts` (n,) candidates; as they are if None."""
+    if counts is None:
+        return dict(columns)
+    return {name: ak.unflatten(values, counts) for name, values in columns.items()}
+
+
 def read_marker(path: Path) -> dict[str, Any] | None:
     """Returns the content of the marker of a friend file; None if the file does not exist or is incomplete."""
     try:

@@ -6,10 +6,10 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,14 @@ from pidlab.evaluate.points.flat import flat_from_json, thresholds_at
 from pidlab.evaluate.results import FlatThreshold, ModelResult, json_value
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models.model import Model
-from pidlab.preprocess.recipe import Recipe, compile_recipe, without_models
+from pidlab.preprocess.recipe import LocatedExpression, Recipe, compile_recipe, without_models
 from pidlab.read import absolute
 from pidlab.runs.manifest import from_run, refuse_other_folder, verify
+from pidlab.sample import IntArray
+
+if TYPE_CHECKING:
+    from pidlab.datadriven.reweighting.reweighter import Reweighter
+    from pidlab.read import Chunk, Table
 
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -50,6 +55,42 @@ class Decision:
         return np.asarray(score > thresholds_at(self.flat, spectators).astype(np.float32))
 
 
+class Additions(Protocol):
+    """Columns that are computed beside scores and decisions, such as the efficiency of a decision.
+
+    They travel to the processes that score, and two of the same `fingerprint` are equal.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that decides the values."""
+
+    @property
+    def types(self) -> Mapping[str, np.dtype[Any]]:
+        """The columns with a value for each row, in order; NaN or false for rows that are not selected."""
+
+    @property
+    def entry_types(self) -> Mapping[str, np.dtype[Any]]:
+        """The columns with a value for each entry, which exist if rows are candidates."""
+
+    @property
+    def expressions(self) -> Sequence[LocatedExpression]:
+        """What is evaluated on the branches of an input."""
+
+    def check(self, table: Table) -> None:
+        """Checks the expressions against the branches of an input.
+
+        Raises:
+            UsageError: a branch is missing or of another kind.
+        """
+
+    def fill(self, columns: Mapping[str, NDArray[Any]], chunk: Chunk, rows: IntArray) -> None:
+        """Writes the values of the m selected rows, which `chunk` holds, into `columns` (n,) at `rows` (m,)."""
+
+    def by_entry(self, columns: Mapping[str, NDArray[Any]], counts: IntArray) -> Mapping[str, NDArray[Any]]:
+        """Returns the columns of `entry_types`, from those of the rows and the number of rows of each entry."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """Models that can score any file.
@@ -59,6 +100,8 @@ class Bundle:
         fingerprint: a hash of configuration, models and thresholds.
         folder: the absolute path of the run, from which other processes load it; None while the run is being made.
         verified: false if the run is of a version that kept no checksums.
+        additions: what is computed beside scores and decisions; None for nothing.
+        reweighter: gives the weights that make classes alike; None if the run has none.
     """
 
     recipe: Recipe
@@ -67,6 +110,14 @@ class Bundle:
     fingerprint: str
     folder: Path | None = None
     verified: bool = True
+    additions: Additions | None = None
+
+    def with_additions(self, additions: Additions) -> Bundle:
+        """Returns the bundle with further columns, whose fingerprint is another one."""
+        both = hashlib.blake2b(f"{self.fingerprint} {additions.fingerprint}".encode(), digest_size=16).hexdigest()
+        return replace(self, additions=additions, fingerprint=both)
+
+    reweighter: Reweighter | None = None
 
 
 def decisions_of(results: Mapping[str, ModelResult]) -> dict[str, tuple[Decision, ...]]:
@@ -75,9 +126,13 @@ def decisions_of(results: Mapping[str, ModelResult]) -> dict[str, tuple[Decision
 
 
 def save_bundle(
-    folder: Path, recipe: Recipe, models: Mapping[str, Model], results: Mapping[str, ModelResult]
+    folder: Path,
+    recipe: Recipe,
+    models: Mapping[str, Model],
+    results: Mapping[str, ModelResult],
+    reweighter: Reweighter | None = None,
 ) -> Bundle:
-    """Write `config.yaml` and `models/` into the folder of a run."""
+    """Write `config.yaml`, `models/` and, if there are weights, `reweighting/` into the folder of a run."""
     (folder / "config.yaml").write_text(config_yaml(recipe.loaded), encoding="utf-8")
     decisions = decisions_of(results)
     for name, model in models.items():
@@ -94,7 +149,9 @@ def save_bundle(
             "notes": list(model.notes),
         }
         write_json(directory / "model.json", content)
-    return Bundle(recipe, models, decisions, _fingerprint(folder))
+    if reweighter is not None:
+        reweighter.save(folder)
+    return Bundle(recipe, models, decisions, _fingerprint(folder), reweighter=reweighter)
 
 
 def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
@@ -121,7 +178,26 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
             decisions[name] = _decisions(directory / "model.json", name, recipe)
             loaded_models[name] = replace(Model.load(directory, name, recipe), notes=_notes(directory / "model.json"))
             _check_decisions(directory / "model.json", loaded_models[name], decisions[name])
-    return Bundle(recipe, loaded_models, decisions, _fingerprint(run), run.resolve(), verified)
+        reweighter = saved_reweighter(run, loaded)
+    return Bundle(recipe, loaded_models, decisions, _fingerprint(run), run.resolve(), verified, reweighter=reweighter)
+
+
+def saved_reweighter(run: Path, loaded: LoadedConfig) -> Reweighter | None:
+    """The weights of a finished run that make classes alike; None if its configuration asks for none.
+
+    Raises:
+        ModelError: a file of the run is damaged, or does not belong to its configuration.
+    """
+    if loaded.config.reweight is None:
+        return None
+    from pidlab.datadriven.reweighting.reweighter import FILE, FOLDER, load_reweighter
+
+    verify(run, FOLDER)
+    with from_run(run):
+        found = load_reweighter(run)
+        if list(found.match) != loaded.config.reweight.match:
+            raise ModelError(f"{run / FOLDER / FILE}: is not of the configuration beside it; copy the folder again")
+        return found
 
 
 def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
@@ -201,7 +277,8 @@ def _decision(content: Any, path: Path) -> Decision:
 def _fingerprint(run: Path) -> str:
     """BLAKE2b-128 of the configuration and the files of the models, which decide the scores."""
     digest = hashlib.blake2b(digest_size=16)
-    kept = (p for p in (run / "models").rglob("*") if p.is_file() and not p.name.startswith("."))
+    folders = ("models", "reweighting")
+    kept = (p for own in folders for p in (run / own).rglob("*") if p.is_file() and not p.name.startswith("."))
     for path in [run / "config.yaml", *sorted(kept)]:
         digest.update(path.relative_to(run).as_posix().encode() + b"\0")
         digest.update(path.read_bytes())
@@ -223,8 +300,9 @@ def plain_values(value: Any) -> Any:
     """A section as plain values; null only if it means something else than leaving the key out."""
     if isinstance(value, BaseModel):
         fields, extra = type(value).model_fields, value.model_extra or {}
-        defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
-        values = {name: getattr(value, name) for name in fields} | extra
+        called = {name: field.alias or name for name, field in fields.items()}
+        defaults = {called[name]: field.get_default(call_default_factory=True) for name, field in fields.items()}
+        values = {called[name]: getattr(value, name) for name in fields} | extra
         return {
             n: plain_values(inner) for n, inner in values.items() if inner is not None or defaults.get(n) is not None
         }
@@ -242,7 +320,10 @@ def _address(file: str, folder: Path) -> str:
 
 def _resolved(config: Config, folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = plain_values(config)
-    for section in [content["data"], *content["classes"].values()]:
+    target = content.get("reweight", {}).get("to")
+    if isinstance(target, dict):
+        target["friends"] = [_address(f, folder) for f in target["friends"]]
+    for section in [content["data"], *content["classes"].values(), target]:
         if isinstance(section, dict) and section.get("files") is not None:
             files = section["files"]
             section["files"] = [_address(f, folder) for f in ([files] if isinstance(files, str) else files)]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pidlab import __version__
 from pidlab.config.load import LoadedConfig
 from pidlab.config.schema import Style
-from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, json_value
+from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, Reweighting, json_value
 from pidlab.evaluate.results import write_results as write_results_json
 from pidlab.jsonfile import write_json
 from pidlab.models.registry import Resources
@@ -152,6 +152,15 @@ def metrics(results: Results) -> dict[str, Any]:
         "detectors": json_value(results.detectors),
         "notes": list(results.notes),
     }
+    if results.reweighting is not None:
+        content["reweighting"] = _reweighting_metrics(results.reweighting)
+    return content
+
+
+def _reweighting_metrics(found: Reweighting) -> dict[str, Any]:
+    content: dict[str, Any] = json_value(found)
+    for group in content["groups"]:
+        del group["variables"], group["weights"]  # distributions, which results.json and results.root hold
     return content
 
 

@@ -70,7 +70,7 @@ def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction
     started = time.time()
     done = analyse(loaded, resources, watcher)
     after = json.loads(json.dumps(metrics(done.results)))
-    now = json.loads(json.dumps(manifest_of(loaded, done.inputs, resources, started)))
+    now = json.loads(json.dumps(manifest_of(loaded, done.read, resources, started)))
     with from_run(run):
         moved = tuple(sorted(_moved("", before, after), key=lambda m: -(m.errors or 0.0)))
         return Reproduction(_count(before), moved, tuple(_differences(manifest, now)))

@@ -1,7 +1,8 @@
 """Simulated samples, by the names that the command line takes.
 
 `shms`: electrons and pions in a spectrometer. `workshop`: a toy with a known optimum. `nano`: jagged electrons.
-`tracks`: four species in three detectors, with densities that are known exactly. `clas12`: banks of CLAS12 in HIPO.
+`tracks`: four species in three detectors, with densities that are known exactly. `probes` and `simulated_probes`:
+electrons with the mass of Z → ee above a background, in data and in simulation. `clas12`: banks of CLAS12 in HIPO.
 """
 
 from pidlab.simulate.events import SimulatedCollection, SimulatedEvents, Simulation

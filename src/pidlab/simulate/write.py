@@ -12,12 +12,21 @@ from pidlab.errors import UsageError, nearest
 from pidlab.simulate.clas12 import CLAS12
 from pidlab.simulate.events import Simulation
 from pidlab.simulate.nano import NANO
+from pidlab.simulate.probes import PROBES, SIMULATED_PROBES
 from pidlab.simulate.shms import SHMS
 from pidlab.simulate.tracks import TRACKS
 from pidlab.simulate.workshop import WORKSHOP
 
 SAMPLES: Final[Mapping[str, Simulation]] = MappingProxyType(
-    {"shms": SHMS, "workshop": WORKSHOP, "nano": NANO, "tracks": TRACKS, "clas12": CLAS12}
+    {
+        "shms": SHMS,
+        "workshop": WORKSHOP,
+        "nano": NANO,
+        "tracks": TRACKS,
+        "clas12": CLAS12,
+        "probes": PROBES,
+        "simulated_probes": SIMULATED_PROBES,
+    }
 )
 """The samples by the name that the command line takes."""
 
@@ -26,7 +35,7 @@ def simulate(kind: str, path: Path, n_events: int | None = None, seed: int = 1) 
     """Writes a simulated sample as a TTree, or `clas12` as a HIPO file; the same seed gives the same content.
 
     Args:
-        kind: shms, workshop, nano, tracks or clas12.
+        kind: a name among `SAMPLES`.
         path: the file to write; an existing file is replaced once the new one is complete.
         n_events: number of events; None for `SAMPLES[kind].n_events`.
         seed: of the random numbers, 0 or larger.

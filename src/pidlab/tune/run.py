@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,15 +26,20 @@ from pidlab.models.categories import CategoryModel
 from pidlab.models.fold import FoldModel
 from pidlab.models.registry import Resources
 from pidlab.pipeline import preprocess
+from pidlab.pipeline.prepare import cluster_of
 from pidlab.plots.tuning import write_tuning
 from pidlab.preprocess.events import load
 from pidlab.preprocess.recipe import compile_recipe, without_models
 from pidlab.progress import Task, Watcher
 from pidlab.read import absolute
 from pidlab.sample import Sample
+from pidlab.tune.distributed import DistributedTrials
 from pidlab.tune.space import described, search_space
 from pidlab.tune.study import PRUNERS, Study, open_database
 from pidlab.tune.trials import Bench, Objective, Trials
+
+if TYPE_CHECKING:
+    from pidlab.apply.cluster import Cluster
 
 _FIRST_LINE = "# Written by pidlab tune"
 _REFUSED_AT_ONCE = 8
@@ -106,6 +111,18 @@ def tune(request: TuningRequest, resources: Resources, watcher: Watcher) -> Tuni
     objective = Objective.of(request.objective)
     loaded = with_branches(load_config(request.config), watcher.remark)
     _check(request, loaded)
+    with cluster_of(resources) as cluster:
+        return _tuned(request, loaded, objective, resources, watcher, cluster)
+
+
+def _tuned(
+    request: TuningRequest,
+    loaded: LoadedConfig,
+    objective: Objective,
+    resources: Resources,
+    watcher: Watcher,
+    cluster: Cluster | None,
+) -> Tuning:
     space = search_space(loaded, request.model, request.search, resources.allow_import)
     database = open_database(request.database)
     watcher.stage("load")
@@ -115,7 +132,11 @@ def tune(request: TuningRequest, resources: Resources, watcher: Watcher) -> Tuni
     seed = loaded.config.seed
     study = Study(database, name, maximise=objective.maximise, seed=seed, pruner=request.pruner)
     _note_earlier_trials(study, watcher)
-    trials = Trials(bench, study, space, request.together)
+    trials = (
+        Trials(bench, study, space, request.together)
+        if cluster is None
+        else DistributedTrials(bench, study, space, cluster)
+    )
     try:
         with study.heartbeat(), watcher.task(f"tuning {request.model}", request.n_trials, "trials") as task:
             _make(trials, study, request.n_trials, task)
@@ -175,7 +196,12 @@ def _samples(loaded: LoadedConfig, watcher: Watcher) -> tuple[Sample, Sample]:
             "With folds the trials use the training and validation events of the first fold's model. The events of the "
             "other folds, for which a run also quotes results, had a part in choosing the parameters."
         )
-    return events.sample.take(rows), events.sample.take(validation)
+    sample = events.sample
+    if loaded.config.reweight is not None:
+        from pidlab.datadriven.reweighting.step import training_weighted
+
+        sample = training_weighted(recipe, sample, parts, watcher)
+    return sample.take(rows), sample.take(validation)
 
 
 def _note_earlier_trials(study: Study, watcher: Watcher) -> None:
@@ -191,7 +217,7 @@ def _note_earlier_trials(study: Study, watcher: Watcher) -> None:
         )
 
 
-def _make(trials: Trials, study: Study, n: int, task: Task) -> None:
+def _make(trials: Trials | DistributedTrials, study: Study, n: int, task: Task) -> None:
     """Makes n trials.
 
     Raises:

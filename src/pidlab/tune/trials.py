@@ -7,10 +7,10 @@ import json
 import math
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -108,6 +108,18 @@ class Pruned(Exception):  # noqa: N818  # it ends a training early, so it is no 
     """Ends the training of a trial that lags behind the others."""
 
 
+Lags = Callable[[int, int, Mapping[str, float]], bool]
+"""Whether a training is to be stopped: it gets what is done, the total, and the numbers reached."""
+
+
+class Outcome(NamedTuple):
+    """What came of a trial: the value is None if it was stopped early or, for the `reason`, could not be trained."""
+
+    seconds: float
+    value: float | None
+    reason: str
+
+
 @dataclass(frozen=True)
 class Bench:
     """Trains and evaluates one model with any parameters, on a training and a validation sample, without test rows."""
@@ -148,6 +160,57 @@ class Bench:
         """The input of networks, scaled once for all trials."""
         return prepare(self.model, self.spec({}), self.train, self.validation, self.loaded.config, self.resources)
 
+    def alone(self, parameters: Mapping[str, Any], lags: Lags) -> Outcome:
+        """Returns what comes of a model with these parameters, whose training is stopped as soon as it lags."""
+        start = time.perf_counter()
+
+        def progress(done: int, total: int, numbers: Mapping[str, float]) -> None:
+            if lags(done, total, numbers):
+                raise Pruned
+
+        value, reason = None, ""
+        try:
+            value = self.value(self.fitted(parameters, progress))
+        except Pruned:
+            pass
+        except ModelError as error:
+            reason = str(error)
+        return Outcome(time.perf_counter() - start, value, reason)
+
+    def networks(self, asked: Sequence[Mapping[str, Any]], lags: Sequence[Lags]) -> list[Outcome]:
+        """Returns what comes of networks with these parameters, which are trained in one pass.
+
+        Raises:
+            UsageError: a class is missing in the validation sample.
+        """
+        inputs, start = self.prepared, time.perf_counter()
+        if inputs.validation is None:
+            raise UsageError("a class is missing in the validation sample; raise split.validation")
+        signal, seed = self.train.signal, self.loaded.config.seed
+        networks: list[Any] = [
+            build_estimator(self.spec(parameters), inputs.names, signal, seed, self.resources) for parameters in asked
+        ]
+        lagging: set[int] = set()
+
+        def pruner(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
+            late = {i for i, area in areas.items() if lags[i](done, total, {"validation_auc": area})}
+            lagging.update(late)
+            return late
+
+        found = networks[0].fit_variants(
+            inputs.x, inputs.y, inputs.weight,
+            variants=[n.get_params() for n in networks], validation=inputs.validation, pruner=pruner,
+        )  # fmt: skip
+        seconds, outcomes = (time.perf_counter() - start) / len(asked), []
+        for i, network in enumerate(found):
+            value, reason = None, ""
+            if isinstance(network, ModelError):
+                reason = "" if i in lagging else str(network)
+            elif i not in lagging:
+                value = self.value(FoldModel(inputs.columns, inputs.scaler, network, band_columns=inputs.band_columns))
+            outcomes.append(Outcome(seconds, value, reason))
+        return outcomes
+
     def fingerprint(self, space: Mapping[str, str]) -> str:
         """Returns a hash of all that makes trials comparable: samples, training settings and search space."""
         digest = hashlib.blake2b(digest_size=8)
@@ -166,6 +229,17 @@ class Bench:
         return digest.hexdigest()
 
 
+def trains_as_network(bench: Bench, space: Mapping[str, Dimension]) -> bool:
+    """Returns whether trials are networks on the same input, which can be trained in one pass."""
+    spec = bench.spec({})
+    return isinstance(spec, MlpModel) and not spec.categories and "features" not in space
+
+
+def suggested(space: Mapping[str, Dimension], trial: Suggests) -> dict[str, Any]:
+    """Returns the parameters that a study suggests for a trial."""
+    return {name: values.suggest(name, trial) for name, values in space.items()}
+
+
 class Trials:
     """Makes trials of one study one by one, or, for networks, several in one pass.
 
@@ -178,41 +252,26 @@ class Trials:
 
     def __init__(self, bench: Bench, study: Study, space: Mapping[str, Dimension], together: int) -> None:
         self._bench, self._study, self._space = bench, study, space
-        spec = bench.spec({})
-        is_network = isinstance(spec, MlpModel) and not spec.categories and "features" not in space
-        self.together = together if is_network else 1
-        self._is_network = is_network
+        self._is_network = trains_as_network(bench, space)
+        self.together = together if self._is_network else 1
 
     def make(self, n: int, task: Task) -> None:
         """Makes up to `together` trials, at most n, and records their results."""
-        if not self._is_network:
-            self._alone(task)
-            return
         asked = [self._study.ask(self._suggest)]
-        shape = {name: v for name, v in asked[0][0].params.items() if name not in _OF_A_MEMBER}
-        asked += [self._study.ask(self._suggest, shape) for _ in range(min(n, self.together) - 1)]
-        self._together(asked, task)
+        if self._is_network:
+            shape = {name: v for name, v in asked[0][0].params.items() if name not in _OF_A_MEMBER}
+            asked += [self._study.ask(self._suggest, shape) for _ in range(min(n, self.together) - 1)]
+        lags = [partial(self._lags, trial) for trial, _ in asked]
+        if self._is_network:
+            outcomes = self._bench.networks([parameters for _, parameters in asked], lags)
+        else:
+            outcomes = [self._bench.alone(asked[0][1], lags[0])]
+        for (trial, _), outcome in zip(asked, outcomes, strict=True):
+            self._study.record(trial, *outcome)
+            task.advance()
 
     def _suggest(self, trial: Suggests) -> dict[str, Any]:
-        return {name: values.suggest(name, trial) for name, values in self._space.items()}
-
-    def _alone(self, task: Task) -> None:
-        trial, parameters = self._study.ask(self._suggest)
-        start = time.perf_counter()
-
-        def progress(done: int, total: int, numbers: Mapping[str, float]) -> None:
-            if self._lags(trial, done, total, numbers):
-                raise Pruned
-
-        value, reason = None, ""
-        try:
-            value = self._bench.value(self._bench.fitted(parameters, progress))
-        except Pruned:
-            pass
-        except ModelError as error:
-            reason = str(error)
-        self._study.record(trial, time.perf_counter() - start, value, reason)
-        task.advance()
+        return suggested(self._space, trial)
 
     def _lags(self, trial: optuna.Trial, done: int, total: int, numbers: Mapping[str, float]) -> bool:
         step, value = rung(done, total), self._bench.objective.intermediate(numbers)
@@ -220,33 +279,3 @@ class Trials:
             return False
         trial.report(value, step)
         return trial.should_prune()
-
-    def _together(self, asked: Sequence[tuple[optuna.Trial, dict[str, Any]]], task: Task) -> None:
-        bench, inputs, start = self._bench, self._bench.prepared, time.perf_counter()
-        if inputs.validation is None:
-            raise UsageError("a class is missing in the validation sample; raise split.validation")
-        signal, seed = bench.train.signal, bench.loaded.config.seed
-        networks: list[Any] = [
-            build_estimator(bench.spec(parameters), inputs.names, signal, seed, bench.resources)
-            for _, parameters in asked
-        ]
-        lagging: set[int] = set()
-
-        def pruner(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
-            late = {i for i, a in areas.items() if self._lags(asked[i][0], done, total, {"validation_auc": a})}
-            lagging.update(late)
-            return late
-
-        found = networks[0].fit_variants(
-            inputs.x, inputs.y, inputs.weight,
-            variants=[n.get_params() for n in networks], validation=inputs.validation, pruner=pruner,
-        )  # fmt: skip
-        seconds = (time.perf_counter() - start) / len(asked)
-        for i, ((trial, _), network) in enumerate(zip(asked, found, strict=True)):
-            value, reason = None, ""
-            if isinstance(network, ModelError):
-                reason = "" if i in lagging else str(network)
-            elif i not in lagging:
-                value = bench.value(FoldModel(inputs.columns, inputs.scaler, network, band_columns=inputs.band_columns))
-            self._study.record(trial, seconds, value, reason)
-            task.advance()

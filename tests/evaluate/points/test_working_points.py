@@ -16,7 +16,7 @@ import example_results
 from evaluate_samples import evaluated, one_feature, three_samples
 from pidlab.cli.terminal.results import results_table
 from pidlab.cli.terminal.tuning import trials_table, tuning_lines
-from pidlab.evaluate.points.working_points import crossing, expected_miss, passes, rising, threshold_at
+from pidlab.evaluate.points.working_points import SignalSteps, expected_miss, passes, rising, threshold_at
 from pidlab.evaluate.results import Tried, Tuning
 from pidlab.evaluate.verdicts import Differences, Finding, holm, judged
 from pidlab.measured import UNDEFINED, Measured
@@ -104,11 +104,11 @@ def test_efficiencies_never_fall_as_a_cut_loosens():
 
 def test_a_step_is_crossed_at_exactly_the_target():
     score = np.repeat([3, 2, 1], [6, 3, 1]).astype(np.float32)
-    edge = crossing(score, np.ones(10), 0.7)
+    edge = SignalSteps.of(score, np.ones(10)).crossing(0.7)
     np.testing.assert_allclose(edge.chance(score).mean(), 0.7, rtol=1e-12)
     np.testing.assert_allclose(edge.chance(score), np.repeat([1, 1 / 3, 0], [6, 3, 1]), rtol=1e-12)
     assert passes(score, edge.loose).sum() == 9  # the working point itself stays a decision
-    assert crossing(score, np.ones(10), 0.9).share == 1
+    assert SignalSteps.of(score, np.ones(10)).crossing(0.9).share == 1
 
 
 def test_the_working_point_stays_on_its_step_and_says_so():

@@ -290,6 +290,17 @@ def test_cuda_trains_a_model_as_good_as_the_cpus():
     assert areas[0] == pytest.approx(areas[1], abs=0.002)
 
 
+def test_a_model_of_a_gpu_machine_scores_here(tmp_path):
+    x, y, _ = two_gaussians(2000)
+    model = BDT(n_estimators=40, device="cpu", n_jobs=1).fit(x, y)
+    expected = model.scores(x)
+    model.set_params(device="cuda").save(tmp_path)  # as a run with --device cuda leaves it
+    found = BDT.load(tmp_path).scores(x)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 if cuda_present() else 0)
+    assert np.array_equal(BDT.load(tmp_path).scores(x[:100]), found[:100])
+    assert BDT.load(tmp_path).scores(x[:0]).shape == (0, 2)
+
+
 def test_what_cannot_be_trained_on_or_scored_is_refused():
     x, y, _ = two_gaussians(100)
     with pytest.raises(UsageError, match="none of auto, cpu, cuda"):

@@ -31,7 +31,7 @@ from pidlab.config.schema import OnnxModel
 from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.external.onnx.model import OnnxClassifier, open_onnx
-from pidlab.models.external.onnx.runtime import read_graph
+from pidlab.models.external.onnx.runtime import read_graph, why_no_gpu
 
 CLASSES = ["electron", "pion"]
 X = matrix(table(5000, 8))
@@ -89,6 +89,25 @@ def test_scikit_learns_label_and_probabilities_are_read(zipmap: Any) -> None:
     else:
         found = scores(model, classes=["pion", "electron"], signal=1)[:, 1]
     np.testing.assert_allclose(found, theirs.predict_proba(X)[:, 1], **LOGISTIC)
+
+
+@pytest.mark.skipif(not why_no_gpu(), reason="onnxruntime can use a GPU here")
+def test_a_gpu_that_is_not_there_is_refused_and_not_needed_by_a_saved_model(tmp_path: Path) -> None:
+    model, (columns, expected) = graphs.keras(), opened(graphs.keras())
+    spec, features = OnnxModel(type="onnx", file="m.onnx"), {name: name for name in NAMES}
+    with pytest.raises(ModelError, match=r"^device: cuda was asked for, but (this onnxruntime has no|the driver)"):
+        open_onnx(spec, model.SerializeToString(), features, CLASSES, 0, "cuda")
+    expected.set_params(device="cuda").save(tmp_path)  # as a run with --device cuda leaves it
+    again = OnnxClassifier.load(tmp_path)
+    assert again.device == "cuda"
+    np.testing.assert_array_equal(again.scores(X[:, list(columns)]), expected.scores(X[:, list(columns)]))
+
+
+@pytest.mark.skipif(bool(why_no_gpu()), reason="onnxruntime cannot use a GPU here")
+def test_a_gpu_gives_the_scores_of_the_cpu() -> None:
+    spec, features = OnnxModel(type="onnx", file="m.onnx"), {name: name for name in NAMES}
+    columns, model = open_onnx(spec, graphs.keras().SerializeToString(), features, CLASSES, 0, "cuda")
+    np.testing.assert_allclose(model.scores(X[:, list(columns)])[:, 0], graphs.probability(X), **LOGISTIC)
 
 
 def test_labels_that_are_the_classes_names_decide_the_columns() -> None:

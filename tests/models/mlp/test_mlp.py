@@ -408,6 +408,18 @@ def test_cuda_without_a_gpu_is_refused():
         MLP(device="cuda", **QUICK).fit(*_blobs())
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("hidden", [[6], [300]], ids=["compiled code", "torch"])
+def test_a_network_of_a_gpu_machine_scores_here(hidden, tmp_path):
+    x, y = _blobs()
+    model = MLP(**{**QUICK, "hidden": hidden, "device": "cpu"}).fit(x, y)
+    expected = model.scores(x), model.predict_proba(x)
+    model.set_params(device="cuda").save(tmp_path)  # as a run with --device cuda leaves it
+    again = MLP.load(tmp_path)
+    np.testing.assert_array_equal(again.scores(x), expected[0])
+    np.testing.assert_array_equal(again.predict_proba(x), expected[1])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -14,6 +14,7 @@ import torch
 from scipy.stats import kstest
 
 from pidlab.models.mlp import layers as mlp_layers
+from pidlab.models.mlp import random_numbers
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import Architecture, parts_of_batch
@@ -99,8 +100,9 @@ def test_orders_are_permutations_of_each_members_events_and_every_order_is_as_li
     counts = [5, 3, 5]
     seen = np.zeros((5, 5))
     for epoch in range(2000):
-        orders = dict(_streams(1, 2, 3, epoch=epoch).orders(counts, torch.int32))
-        assert [sorted(orders[i].tolist()) for i in range(3)] == [list(range(n)) for n in counts]
+        [(first, orders)] = _streams(1, 2, 3, epoch=epoch).orders(counts, torch.int32)
+        assert first == 0
+        assert [sorted(orders[i, :n].tolist()) for i, n in enumerate(counts)] == [list(range(n)) for n in counts]
         seen[np.arange(5), orders[0].numpy()] += 1
     assert ((seen - 400) ** 2 / 400).sum() < 45  # chi-square with 16 degrees of freedom: 1.5e-4 above 45
 
@@ -113,6 +115,12 @@ def test_members_do_not_know_of_each_other_with_counters(net):
     for number in range(3):
         first = [None] * number + [sizes[number]]  # the seed is the member's number
         _assert_same([_train(NETS[net], sizes=first, plan=plan, counted=True)[-1]], [together[number]], rtol=1e-8)
+
+
+def test_members_that_are_shuffled_one_by_one_train_with_the_same_bits(monkeypatch):
+    together = _train(NETS["plain"], sizes=(None, 500, 300), counted=True)
+    monkeypatch.setattr(random_numbers, "_SORTED_AT_ONCE", 1)  # where the keys of several do not fit into memory
+    _assert_same(_train(NETS["plain"], sizes=(None, 500, 300), counted=True), together, rtol=0)
 
 
 @pytest.mark.parametrize("net", NETS)

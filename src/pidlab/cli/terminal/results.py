@@ -24,13 +24,14 @@ def results_table(results: Results) -> Table:
 
 
 def sentences(results: Results) -> list[str]:
-    """What the table does not show: the headline, few events, points off their target, and the hand-made cuts.
+    """What the table does not show: the headline, warnings, points off their target, and the hand-made cuts.
 
+    Warnings are of models below chance and of few events.
     The hand-made cuts are compared with every other model at the efficiency of the cuts. One sentence before the first
     says that the p-values are corrected for the number of comparisons.
     """
     from pidlab.evaluate.verdicts import among_others
-    from pidlab.report.headline import few_events, headline
+    from pidlab.report.headline import below_chance, few_events, headline
     from pidlab.report.tables import family, remarks
 
     hand = {name for name, m in results.models.items() if m.fixed_cut}
@@ -41,5 +42,5 @@ def sentences(results: Results) -> list[str]:
         for p in c.working_points
         if p.verdict
     ]
-    told = [headline(results), *few_events(results), *remarks(results)]
+    told = [headline(results), *below_chance(results), *few_events(results), *remarks(results)]
     return [*told, *(family(results.comparisons) if against else ()), *against]

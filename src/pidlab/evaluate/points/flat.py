@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pidlab.errors import DataError, UsageError, nearest
+from pidlab.evaluate.intervals import blocks
 from pidlab.evaluate.ranking import Score
 from pidlab.evaluate.results import FlatThreshold, WorkingPoint
 from pidlab.measured import Array
@@ -19,10 +20,19 @@ def thresholds_at(flat: FlatThreshold, spectators: Mapping[str, FloatArray]) -> 
 
     It is linear between the nodes of each spectator, and constant beyond the outermost nodes.
     """
+    axes = [np.asarray(spectators[name]) for name in flat.names]
+    found = np.empty(axes[0].shape)
+    for rows in blocks(len(axes[0])):
+        found[rows] = _thresholds(flat, [values[rows] for values in axes])
+    return found
+
+
+def _thresholds(flat: FlatThreshold, axes: Sequence[FloatArray]) -> Array:
+    """Returns the threshold (m,) for the values (m,) of each spectator."""
     values = flat.values
     weights, below = [], []
-    for name, nodes in zip(flat.names, flat.nodes, strict=True):
-        x = np.clip(np.asarray(spectators[name], np.float64), nodes[0], nodes[-1])
+    for spectator, nodes in zip(axes, flat.nodes, strict=True):
+        x = np.clip(np.asarray(spectator, np.float64), nodes[0], nodes[-1])
         if len(nodes) == 1:
             below.append(np.zeros(len(x), np.intp))
             weights.append(np.where(np.isnan(x), np.nan, 0.0))
@@ -48,7 +58,11 @@ def decided_by(point: WorkingPoint, score: Score, sample: Sample) -> tuple[Score
 
 def score_margin(flat: FlatThreshold, score: Score, sample: Sample) -> Score:
     """Returns the signal's score (n,) minus the threshold at the candidate's spectators."""
-    return np.asarray(score - thresholds_at(flat, sample.spectators).astype(np.float32))
+    axes = [sample.spectators[name] for name in flat.names]
+    margin = np.empty(len(score), np.float32)
+    for rows in blocks(len(score)):
+        margin[rows] = score[rows] - _thresholds(flat, [values[rows] for values in axes]).astype(np.float32)
+    return margin
 
 
 def check_spectators(section: str, names: set[str], sample: Sample) -> None:

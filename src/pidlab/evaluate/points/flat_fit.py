@@ -55,7 +55,7 @@ def flat_points(
         edges = map_edges(asked, sample, rows)
         for name, target, threshold in chosen:
             flat = fit_flat(asked, edges, threshold_sample, target, options.thin)
-            margin = test._replace(score=score_margin(flat, test.score, test.sample))
+            margin = test.with_score(score_margin(flat, test.score, test.sample))
             point = measure(ChosenPoint(f"{name}_{suffix}", target, 0.0), margin, abundance)
             points.append(replace(point, threshold=threshold, flat=flat))
             binned = asked.model_copy(update=dict(zip(("bins", "y_bins"), (e.tolist() for e in edges), strict=False)))
@@ -160,7 +160,7 @@ def fit_flat(
     Raises:
         DataError: There is no signal to set thresholds.
     """
-    score, sample, _ = threshold_sample
+    score, sample = threshold_sample.score, threshold_sample.sample
     rows = np.flatnonzero(sample.is_signal & _has_spectators(asked, sample))
     spectators = {name: sample.spectators[name][rows] for name in axes_of(asked)}
     signal = _Signal(score[rows], sample.weight[rows], spectators)
@@ -309,9 +309,9 @@ def _levelled(bins: _Bins, start: FlatThreshold, steps: Sequence[_Step]) -> Flat
     for _ in range(_ROUNDS):
         margin = _margin(bins.ranked, flat, bins.signal, scale)
         lacking, errors = np.zeros(len(level)), np.full(len(level), np.inf)
-        parts = [(margin[bins.rows_of[i]], w[bins.rows_of[i]], bins.target) for i in bins.filled]
-        lacking[bins.filled] = [_quantile(*part) for part in parts]
-        errors[bins.filled] = [_deviation(*part) for part in parts]
+        parts = [_Cumulated.of(margin[bins.rows_of[i]], w[bins.rows_of[i]]) for i in bins.filled]
+        lacking[bins.filled] = [part.quantile(bins.target) for part in parts]
+        errors[bins.filled] = [_deviation(part, bins.target) for part in parts]
         level = level + _smoother(lacking, errors, penalty) @ lacking
         flat = _laid_out(start.names, bins.grid.nodes, scale.score(level).reshape(shape), steps)
     return flat
@@ -377,23 +377,39 @@ def _rows_by_cell(cell: IntArray, n: int) -> list[IntArray]:
     return [order[low:high] for low, high in itertools.pairwise(bounds)]
 
 
-def _quantile(score: FloatArray, weight: FloatArray, target: float) -> float:
-    """Returns the score above which the share `target` of another sample is expected.
+class _Cumulated(NamedTuple):
+    """Weights cumulated from the highest score to the lowest.
 
-    It is linear between candidates, at the sum of weights that corresponds to target (n + 1) of n events (Hyndman and
-    Fan, Am. Stat. 50 (1996) 361, definition 6): a threshold that passes 45 of 50 candidates passes 45 of 51 on average.
-    Where weights of both signs let the sum fall, its largest value so far counts.
+    Attributes:
+        values: (m,) the distinct scores.
+        reached: (m,) the largest sum so far, which is the sum at or above each score unless weights have both signs.
+        total: the sum of all weights.
+        n: the effective number of events.
     """
-    steps = cumulative_by_score(score, weight)
-    return float(np.interp(_wanted(weight, target), np.maximum.accumulate(steps.sums[0]), steps.values))
 
+    values: FloatArray
+    reached: Array
+    total: float
+    n: float
 
-def _wanted(weight: FloatArray, target: float) -> float:
-    return target * float(weight.sum()) * (1 + 1 / effective_number(weight))
+    @classmethod
+    def of(cls, score: FloatArray, weight: FloatArray) -> _Cumulated:
+        steps = cumulative_by_score(score, weight)
+        reached = np.maximum.accumulate(steps.sums[0])
+        return cls(steps.values, reached, float(weight.sum()), effective_number(weight))
+
+    def quantile(self, target: float) -> float:
+        """Returns the score above which the share `target` of another sample is expected.
+
+        It is linear between candidates, at the sum of weights that corresponds to target (n + 1) of n events (Hyndman
+        and Fan, Am. Stat. 50 (1996) 361, definition 6): a threshold that passes 45 of 50 candidates passes 45 of 51 on
+        average.
+        """
+        return float(np.interp(target * self.total * (1 + 1 / self.n), self.reached, self.values))
 
 
 def _shift(margin: FloatArray, weight: FloatArray, target: float) -> float:
-    """Returns the `_quantile` of margins; if several candidates share the margin at the target, all of them pass.
+    """Returns the quantile of margins; if several candidates share the margin at the target, all of them pass.
 
     The shift then lies halfway to the next lower margin, as in `threshold_at`.
     """
@@ -401,7 +417,7 @@ def _shift(margin: FloatArray, weight: FloatArray, target: float) -> float:
     if not len(steps.values):
         return 0.0
     reached = np.maximum.accumulate(steps.sums[0])
-    wanted = _wanted(weight, target)
+    wanted = target * float(weight.sum()) * (1 + 1 / effective_number(weight))
     last = min(int(np.searchsorted(reached, wanted * (1 - 1e-12))), len(reached) - 1)
     sharing = steps.sums[1][last] - (steps.sums[1][last - 1] if last else 0.0)
     if sharing < 2:
@@ -410,7 +426,7 @@ def _shift(margin: FloatArray, weight: FloatArray, target: float) -> float:
     return float(steps.values[last] + lower) / 2
 
 
-def _deviation(score: FloatArray, weight: FloatArray, target: float) -> float:
+def _deviation(part: _Cumulated, target: float) -> float:
     """Returns the standard deviation of the quantile of a bin: sqrt(ε (1 - ε) / n_eff) / density.
 
     Stuart and Ord, Kendall's Advanced Theory of Statistics, 6th edition, 10.10. The density is that of normal deviates
@@ -419,13 +435,13 @@ def _deviation(score: FloatArray, weight: FloatArray, target: float) -> float:
     635). The window is limited to quantiles that n_eff events determine, so it moves up if the target is nearly the
     lowest score.
     """
-    n, centre = effective_number(weight), float(special.ndtri(target))
+    n, centre = part.n, float(special.ndtri(target))
     deviation = np.sqrt(target * (1 - target) / n) / (np.exp(-(centre**2) / 2) / np.sqrt(2 * np.pi))
     half, end = max(0.5, deviation), float(special.ndtri(n / (n + 1)))
     high = min(centre + half, end)
     low = max(high - 2 * half, -end)
     high = min(low + 2 * half, end)
-    upper, lower = (_quantile(score, weight, float(special.ndtr(z))) for z in (low, high))
+    upper, lower = (part.quantile(float(special.ndtr(z))) for z in (low, high))
     return float(deviation * max((upper - lower) / (high - low), _NARROWEST))
 
 
@@ -466,7 +482,8 @@ def _differences(shape: tuple[int, ...], steps: Sequence[_Step] = ()) -> Array:
 
 def _flatness(point: WorkingPoint, binned: Map, score: Score, margin: ScoredSample, least: float) -> Flatness:
     """Returns the signal's efficiency on test in the bins of the fit, by the signal's score (n,) and by the margin."""
-    decisions = [(point.name, passes(score, point.threshold)), (point.name, passes(margin.score, 0.0))]
+    passing = passes(score, point.threshold), passes(margin.score, 0.0)
+    decisions = [(point.name, np.packbits(each)) for each in passing]
     signal = margin.sample.classes[margin.sample.signal]
     before, after = (m for m in maps_in(binned, decisions, margin.sample, least) if m.particle == signal)
     used = np.isfinite(before.value) & ~before.thin

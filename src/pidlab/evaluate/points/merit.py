@@ -14,9 +14,21 @@ import numpy as np
 from pidlab.config.names import BEST
 from pidlab.config.schema import Evaluate, FigureOfMerit
 from pidlab.evaluate.curves import chosen_points
-from pidlab.evaluate.intervals import Interval, Sums, fraction, share, sums_by
+from pidlab.evaluate.intervals import Interval, Sums, fraction, inner, share, sums_by
 from pidlab.evaluate.points.working_points import ChosenPoint
-from pidlab.evaluate.ranking import Score, ScoredSample, cumulative_by_score, groups_of, just_below
+from pidlab.evaluate.ranking import (
+    Order,
+    Score,
+    ScoredSample,
+    Steps,
+    Weigh,
+    groups_of,
+    just_below,
+    rows_among,
+    steps_of,
+    taken,
+    weigh_kinds,
+)
 from pidlab.evaluate.results import Scan, ScannedFigure
 from pidlab.measured import UNDEFINED, Array
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
@@ -73,18 +85,24 @@ def best_point(score: Score, sample: Sample, merit: Merit) -> ChosenPoint:
     the least efficiency, that is the target, and the threshold passes every candidate that has a score.
     """
     least = merit.asked.efficiency
-    weights = [np.where(sample.y == c, sample.weight, 0.0) for c in range(len(sample.classes))]
-    steps = cumulative_by_score(score, *weights)
+    steps = steps_of(score)
     if not len(steps.values):
         return ChosenPoint(BEST, least, float(np.finfo(np.float32).max))
-    totals = np.array([w.sum() for w in weights])[:, None]
-    rates = np.divide(np.array(steps.sums), totals, out=np.zeros((len(weights), len(steps.values))), where=totals != 0)
+    rates = np.zeros((len(sample.classes), len(steps.values)))
+    for c, rate in enumerate(rates):
+        total = float(sample.weight[sample.y == c].sum())
+        if total:
+            np.divide(steps.sums(_weigh_class(sample, c)), total, out=rate)
     efficiency = rates[sample.signal]
     allowed = np.flatnonzero(efficiency >= least * (1 - 1e-12))
     if not len(allowed):
         return ChosenPoint(BEST, least, just_below(float(steps.values[-1])))
     best = allowed[np.argmax(figure(merit, rates[:, allowed], sample.classes, sample.signal))]
     return ChosenPoint(BEST, max(least, float(efficiency[best])), just_below(float(steps.values[best])))
+
+
+def _weigh_class(sample: Sample, c: int) -> Weigh:
+    return lambda rows: np.where(sample.y[rows] == c, sample.weight[rows], 0.0)
 
 
 def merit_scan(threshold_sample: ScoredSample, test: ScoredSample, options: Evaluate) -> Scan | None:
@@ -104,12 +122,12 @@ def merit_scan(threshold_sample: ScoredSample, test: ScoredSample, options: Eval
     """
     sample = test.sample
     sums = sums_by(sample.y, sample.weight, len(sample.classes))
-    thresholds = _thresholds(test.score, sample)
+    thresholds = _thresholds(test)
     if not (sums > 0).all() or not len(thresholds):
         return None
     expected, basis = _expected(options, sample, sums)
     counts = _counts(test, thresholds, expected)
-    tried = _thresholds(threshold_sample.score, threshold_sample.sample)
+    tried = _thresholds(threshold_sample)
     decided = _figures(_counts(threshold_sample, tried, expected), options.punzi) if len(tried) else {}
     merits = {}
     for name, found in _figures(counts, options.punzi).items():
@@ -134,14 +152,14 @@ def _expected(options: Evaluate, sample: Sample, sums: Array) -> tuple[Array, st
     return sums, "sample"
 
 
-def _thresholds(score: Score, sample: Sample) -> Array:
+def _thresholds(scored: ScoredSample) -> Array:
     """Returns at most 400 falling thresholds, from one that nothing passes to one that every score passes."""
-    s, w = sample.is_signal, sample.weight
-    steps = cumulative_by_score(score, np.where(s, w, 0.0), np.where(s, 0.0, w))
+    s, w = scored.sample.is_signal, scored.sample.weight
+    steps = steps_of(scored.score, scored.order)
     totals = [float(w[s].sum()), float(w[~s].sum())]
     if not len(steps.values) or min(totals) <= 0:
         return np.empty(0)
-    keep = chosen_points(steps.sums[0] / totals[0], steps.sums[1] / totals[1], 1 / max(int((~s).sum()), 1))
+    keep, _ = chosen_points(steps, weigh_kinds(s, w), totals, 1 / max(int((~s).sum()), 1))
     last = just_below(float(steps.values[-1]))
     return np.append(steps.values[keep].astype(np.float64), last)
 
@@ -168,29 +186,32 @@ def _rate(scored: ScoredSample, chosen: BoolArray, thresholds: Array) -> Interva
     Where candidates share events, the sum over events of (passing weight)² grows with each candidate that passes, by
     w² + 2 w times the weight of the same event that has passed before.
     """
-    rows = np.flatnonzero(chosen)
-    known = rows[scored.score[rows] > -np.inf]
-    order = known[np.argsort(-scored.score[known])]
-    ends = np.searchsorted(-scored.score[order], -thresholds.astype(np.float32), side="left")
-    w, all_of = scored.sample.weight[order], scored.sample.weight[rows]
-    total, total2 = float(all_of.sum()), float(np.sum(all_of**2))
+    steps = steps_of(scored.score, rows_among(scored.order, chosen))
+    weight, falling = scored.sample.weight, steps.rows
+    passing = len(steps.values) - np.searchsorted(steps.values[::-1], thresholds.astype(np.float32), side="right")
+    if steps.ends is not None and len(steps.ends):
+        passing = np.where(passing > 0, steps.ends[np.maximum(passing - 1, 0)] + 1, 0)
+    all_of = weight[chosen]
+    total, total2 = float(all_of.sum()), inner(all_of, all_of)
     events = groups_of(scored.groups, chosen)
-    passed = _cumulated(w, ends)
+    passed = _cumulated(weight.__getitem__, falling, passing)
     if scored.groups is None or events is None:
-        passed2 = _cumulated(w * w, ends)
-        sums = Sums(passed, total - passed, passed2, total2 - passed2, np.zeros(len(ends)), np.full(len(ends), total2))
-        return fraction(sums)
-    by_event, own = sums_by(events, all_of), scored.groups[order]
-    mixed = _cumulated(w * by_event[own], ends)
-    passed2 = _cumulated(w * w + 2 * w * _before(w, own), ends)
-    failed2 = float(np.sum(by_event**2)) - 2 * mixed + passed2
-    sums = Sums(passed, total - passed, passed2, failed2, mixed - passed2, np.full(len(ends), total2))
+        passed2 = _cumulated(lambda rows: weight[rows] ** 2, falling, passing)
+        n = len(passing)
+        return fraction(Sums(passed, total - passed, passed2, total2 - passed2, np.zeros(n), np.full(n, total2)))
+    by_event, own, w = sums_by(events, all_of), taken(scored.groups, falling), taken(weight, falling)
+    places = np.arange(len(falling), dtype=np.uint32)
+    mixed = _cumulated(lambda rows: w[rows] * by_event[own[rows]], places, passing)
+    before = _before(w, own)
+    passed2 = _cumulated(lambda rows: w[rows] * w[rows] + 2 * w[rows] * before[rows], places, passing)
+    failed2 = inner(by_event, by_event) - 2 * mixed + passed2
+    sums = Sums(passed, total - passed, passed2, failed2, mixed - passed2, np.full(len(passing), total2))
     return fraction(sums, independent=False)
 
 
-def _cumulated(values: FloatArray, ends: IntArray) -> Array:
-    """Returns the sums (m,) of the first `ends` (m,) of the values (n,)."""
-    return np.asarray(np.concatenate([[0.0], np.cumsum(values)])[ends])
+def _cumulated(weigh: Weigh, rows: Order, ends: IntArray) -> Array:
+    """Returns the sums (m,) of the weights of the first `ends` (m,) of the rows (n,)."""
+    return Steps(rows, np.empty(0), None).sums(weigh, first=1)[ends]
 
 
 def _before(w: FloatArray, groups: IntArray) -> Array:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pidlab.config.names import HAND, point_name
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.evaluate.intervals import effective_number, inverse, mixture, proportion, share
+from pidlab.evaluate.intervals import blocks, effective_number, inverse, mixture, proportion, share
 from pidlab.evaluate.ranking import (
     Score,
     ScoredSample,
@@ -43,8 +43,7 @@ class ChosenPoint(NamedTuple):
 
 def at_threshold(name: str, threshold: float, sample: ScoredSample) -> ChosenPoint:
     """Returns a working point at a threshold that is given; its target is the efficiency that it has on `sample`."""
-    weight = np.where(sample.sample.is_signal, sample.sample.weight, 0.0)
-    return ChosenPoint(name, float(weight[passes(sample.score, threshold)].sum() / weight.sum()), threshold)
+    return ChosenPoint(name, signal_efficiency(sample.score, sample.sample, threshold), threshold)
 
 
 def passes(score: Score, threshold: float) -> BoolArray:
@@ -64,18 +63,7 @@ def threshold_at(score: Score, weight: FloatArray, target: float) -> float:
     Raises:
         DataError: There is no signal, or the sum of its weights is not positive.
     """
-    total = float(weight.sum())
-    if not total > 0:
-        raise DataError(
-            f"no threshold can be set: the weights of the {len(weight)} signal candidates that decide it sum to "
-            f"{total:g}; give that sample more signal (split, selection), or look at the weight expression"
-        )
-    steps = cumulative_by_score(score, weight)
-    if not len(steps.values):
-        return float(np.finfo(np.float32).max)
-    reached = np.flatnonzero(rising(steps.sums[0], total) >= target * total * (1 - 1e-12))
-    last = int(reached[0]) if len(reached) else len(steps.values) - 1
-    return _below(steps.values[last : last + 2])
+    return SignalSteps.of(score, weight).threshold_at(target)
 
 
 def rising(sums: Array, total: float) -> Array:
@@ -110,28 +98,64 @@ class Crossing(NamedTuple):
         return np.asarray((1 - self.share) * passes(score, self.tight) + self.share * loose)
 
 
-def crossing(score: Score, weight: FloatArray, target: float, threshold: float | None = None) -> Crossing:
-    """Returns the edge of the ROC curve on which the signal (score and weight (n,)) has the efficiency `target`.
+class SignalSteps(NamedTuple):
+    """The signal's efficiency at every threshold, from which those of any target are found.
 
-    The efficiency of a discrete score jumps at each step. If the candidates of a step pass with some probability, every
-    efficiency between its ends is reached: the ROC curve is a straight line there (T. Fawcett, Pattern Recognition
-    Letters 27 (2006) 861, section 7). The step is the one at `threshold`, by default at that of `threshold_at`. If
-    `target` lies beyond the step, the nearer end is taken.
-
-    Raises:
-        DataError: As `threshold_at`.
+    Attributes:
+        values: (m,) the distinct scores, from the highest on.
+        sums: (m,) the weights at or above each, by `rising`.
+        total: the weight of all signal.
+        n: the number of signal candidates.
     """
-    loose = threshold_at(score, weight, target) if threshold is None else threshold
-    total = float(weight.sum())
-    steps = cumulative_by_score(score, weight)
-    passed = int(np.searchsorted(-steps.values, -np.float32(loose), side="left"))
-    if not passed or not total > 0:
-        return Crossing(loose, loose, 1.0)
-    sums = rising(steps.sums[0], total)
-    above, below = float(sums[passed - 2]) if passed > 1 else 0.0, float(sums[passed - 1])
-    tight = _below(steps.values[passed - 2 : passed]) if passed > 1 else float(np.finfo(np.float32).max)
-    share = (target * total - above) / (below - above) if below > above else 1.0
-    return Crossing(tight, loose, 1.0 if share > 1 - 1e-9 else max(share, 0.0))
+
+    values: FloatArray
+    sums: Array
+    total: float
+    n: int
+
+    @classmethod
+    def of(cls, score: Score, weight: FloatArray) -> SignalSteps:
+        """Returns the steps of signal with scores and weights (n,)."""
+        total = float(weight.sum())
+        steps = cumulative_by_score(score, weight)
+        return cls(steps.values, rising(steps.sums[0], total) if total > 0 else steps.sums[0], total, len(score))
+
+    def threshold_at(self, target: float) -> float:
+        """Returns the threshold that the function `threshold_at` describes.
+
+        Raises:
+            DataError: There is no signal, or the sum of its weights is not positive.
+        """
+        if not self.total > 0:
+            raise DataError(
+                f"no threshold can be set: the weights of the {self.n} signal candidates that decide it sum to "
+                f"{self.total:g}; give that sample more signal (split, selection), or look at the weight expression"
+            )
+        if not len(self.values):
+            return float(np.finfo(np.float32).max)
+        last = int(np.searchsorted(self.sums, target * self.total * (1 - 1e-12)))
+        last = min(last, len(self.values) - 1)
+        return _below(self.values[last : last + 2])
+
+    def crossing(self, target: float, threshold: float | None = None) -> Crossing:
+        """Returns the edge of the ROC curve on which the signal has the efficiency `target`.
+
+        The efficiency of a discrete score jumps at each step. If the candidates of a step pass with some probability,
+        every efficiency between its ends is reached: the ROC curve is a straight line there (T. Fawcett, Pattern
+        Recognition Letters 27 (2006) 861, section 7). The step is the one at `threshold`, by default at that of
+        `threshold_at`. If `target` lies beyond the step, the nearer end is taken.
+
+        Raises:
+            DataError: As `threshold_at`.
+        """
+        loose = self.threshold_at(target) if threshold is None else threshold
+        passed = len(self.values) - int(np.searchsorted(self.values[::-1], np.float32(loose), side="right"))
+        if not passed or not self.total > 0:
+            return Crossing(loose, loose, 1.0)
+        above, below = float(self.sums[passed - 2]) if passed > 1 else 0.0, float(self.sums[passed - 1])
+        tight = _below(self.values[passed - 2 : passed]) if passed > 1 else float(np.finfo(np.float32).max)
+        share = (target * self.total - above) / (below - above) if below > above else 1.0
+        return Crossing(tight, loose, 1.0 if share > 1 - 1e-9 else max(share, 0.0))
 
 
 def _below(scores: NDArray[np.floating[Any]]) -> float:
@@ -143,9 +167,12 @@ def _below(scores: NDArray[np.floating[Any]]) -> float:
 
 def signal_efficiency(score: Score, sample: Sample, threshold: float) -> float:
     """Returns the weighted fraction of the signal of `sample` that passes; NaN without signal."""
-    weight = np.where(sample.is_signal, sample.weight, 0.0)
-    total = float(weight.sum())
-    return float(weight[passes(score, threshold)].sum()) / total if total else float("nan")
+    total = passed = 0.0
+    for rows in blocks(len(score)):
+        weight = np.where(sample.y[rows] == sample.signal, sample.weight[rows], 0.0)
+        total += float(weight.sum())
+        passed += float(weight[passes(score[rows], threshold)].sum())
+    return passed / total if total else float("nan")
 
 
 def choose(score: Score, sample: Sample, targets: list[float], *, fixed_cut: bool) -> list[ChosenPoint]:
@@ -156,8 +183,8 @@ def choose(score: Score, sample: Sample, targets: list[float], *, fixed_cut: boo
     if fixed_cut:
         return [ChosenPoint(HAND, signal_efficiency(score, sample, HAND_THRESHOLD), HAND_THRESHOLD)]
     rows = sample.is_signal
-    part, weight = score[rows], sample.weight[rows]
-    found = [ChosenPoint(point_name(target), target, threshold_at(part, weight, target)) for target in targets]
+    steps = SignalSteps.of(score[rows], sample.weight[rows])
+    found = [ChosenPoint(point_name(target), target, steps.threshold_at(target)) for target in targets]
     refused = not_set(score, sample, targets)
     return [point for point in found if point.name not in refused]
 
@@ -192,6 +219,7 @@ def not_set(score: Score, sample: Sample, targets: Sequence[float]) -> dict[str,
         return {}
     n, known = effective_number(weight), score[score > -np.inf]
     lowest = known.min() if len(known) else np.float32(0)
+    steps = SignalSteps.of(part, weight)
     tied = part == lowest
     above = float(np.clip(weight[part > lowest].sum() / weight.sum(), 0.0, 1.0))
     reasons = {}
@@ -202,7 +230,7 @@ def not_set(score: Score, sample: Sample, targets: Sequence[float]) -> dict[str,
                 f"{name} is not set: too few signal candidates decide it (effectively {n:.3g}), its true efficiency "
                 f"would lie {100 * miss:.0f} % away from {100 * target:g} %; give that sample more signal."
             )
-        elif int(tied.sum()) > 1 and passes(known, threshold_at(part, weight, target)).all():
+        elif int(tied.sum()) > 1 and bool(lowest > np.float32(steps.threshold_at(target))):
             reasons[name] = (
                 f"{name} is not set: {int(tied.sum())} signal candidates have the same score {lowest:g}, the lowest of "
                 f"all, so that a threshold passes {100 * above:.3g} % of the signal or everything."

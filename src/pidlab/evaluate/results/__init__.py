@@ -4,8 +4,10 @@ from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, Pu
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
 from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
 from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
+from pidlab.evaluate.results.fractions import Fractions, FractionsBin, ModelFractions, Yields
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
+from pidlab.evaluate.results.reweighting import ReweightedGroup, Reweighting
 from pidlab.evaluate.results.robustness import FeatureImportance, Importance, RobustnessPoint, RobustnessResult
 from pidlab.evaluate.results.run import Comparison, CutStep, PairedPoint, Results
 from pidlab.evaluate.results.shift import FeatureShift, Shift
@@ -31,9 +33,12 @@ __all__ = [
     "FeatureShift",
     "FlatThreshold",
     "Flatness",
+    "Fractions",
+    "FractionsBin",
     "Histogram",
     "Importance",
     "Measured",
+    "ModelFractions",
     "ModelResult",
     "Overtraining",
     "PairedPoint",
@@ -41,6 +46,8 @@ __all__ = [
     "PolygonResult",
     "PullTrend",
     "Results",
+    "ReweightedGroup",
+    "Reweighting",
     "RobustnessPoint",
     "RobustnessResult",
     "Roc",
@@ -55,6 +62,7 @@ __all__ = [
     "Tried",
     "Tuning",
     "WorkingPoint",
+    "Yields",
     "json_value",
     "read_results",
     "write_results",

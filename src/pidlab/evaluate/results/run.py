@@ -11,6 +11,7 @@ from pidlab.evaluate.results.curves import Histogram
 from pidlab.evaluate.results.detectors import DetectorTable
 from pidlab.evaluate.results.exploration import Exploration, PolygonResult
 from pidlab.evaluate.results.model import ModelResult
+from pidlab.evaluate.results.reweighting import Reweighting
 from pidlab.evaluate.results.robustness import Importance, RobustnessResult
 from pidlab.measured import Array, Measured
 
@@ -79,6 +80,7 @@ class Results:
         reference: the model to which figures of all models refer; empty for a user's own cuts, or else the optimised
             cuts, or else the first model.
         polygons: those of the configuration; empty in results of older versions.
+        reweighting: the weights that made classes alike; None without, and in results of older versions.
     """
 
     signal: str
@@ -98,6 +100,7 @@ class Results:
     reference: str = ""
     polygons: tuple[PolygonResult, ...] = ()
     detectors: Mapping[str, DetectorTable] = field(default_factory=dict)
+    reweighting: Reweighting | None = None
 
     @property
     def ordinary_comparisons(self) -> tuple[Comparison, ...]:

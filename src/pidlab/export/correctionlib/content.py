@@ -45,13 +45,13 @@ def _of_point(results: Results, model: ModelResult, point: WorkingPoint) -> Iter
     else:
         decision = f"score > a threshold that follows {' and '.join(point.flat.names)}"
     description = f"{model.name} ({model.kind}) at {point.name}, {decision}. On the test sample"
-    content = {c: _by_systematic(rate_of(results, point, c)[:3], _leaf) for c in results.classes}
-    yield _correction(name, f"{description}, all of it.", ["particle", "systematic"], _category("particle", content))
+    content = {c: _by_systematic(rate_of(results, point, c)[:3], leaf) for c in results.classes}
+    yield _correction(name, f"{description}, all of it.", ["particle", "systematic"], category("particle", content))
     for key, maps in grouped(model, point).items():
         content = {m.particle: _map_content(m) for m in maps}
         inputs = ["particle", *maps[0].names, "systematic"]
         binned = f"{description}, in bins of {' and '.join(maps[0].names)}.{_empty_bins(maps)}"
-        yield _correction(f"{name}{key}", binned, inputs, _category("particle", content))
+        yield _correction(f"{name}{key}", binned, inputs, category("particle", content))
     if point.flat is not None:
         yield _threshold(f"{name}:threshold", f"The threshold of {model.name} at {point.name}.", point.flat)
 
@@ -107,28 +107,35 @@ def _correction(name: str, description: str, inputs: Sequence[str], data: Node, 
     }
 
 
-def _category(name: str, content: Mapping[str, Any]) -> Node:
+def category(name: str, content: Mapping[str, Any]) -> Node:
+    """Returns a choice by the text of an input."""
     items = [{"key": key, "value": value} for key, value in content.items()]
     return {"nodetype": "category", "input": name, "content": items}
 
 
 def _by_systematic(bounds: Sequence[Any], node: Callable[[Any], Any]) -> Node:
     """Returns a category of nominal, low and high, with `node` of each."""
-    return _category("systematic", {s: node(values) for s, values in zip(SYSTEMATICS, bounds, strict=True)})
+    return category("systematic", {s: node(values) for s, values in zip(SYSTEMATICS, bounds, strict=True)})
 
 
-def _leaf(value: float) -> float | Node:
+def leaf(value: float) -> float | Node:
+    """Returns a number, or what raises an error if it is undefined."""
     return float(value) if np.isfinite(value) else _UNDEFINED
 
 
 def _map_content(m: EfficiencyMap) -> Node:
-    edges = [[*(_just_below(e) for e in each[:-1]), _just_above(each[-1])] for each in m.edges]
+    edges = readable_edges(m.edges)
     return _by_systematic(
-        (m.value, m.low, m.high), lambda values: _binning(m.names, edges, [_leaf(v) for v in values.ravel()], "error")
+        (m.value, m.low, m.high), lambda values: binning(m.names, edges, [leaf(v) for v in values.ravel()], "error")
     )
 
 
-def _just_below(edge: float) -> float:
+def readable_edges(edges: Sequence[Array]) -> list[list[float]]:
+    """Returns the edges of each axis as they stand in the file, so that a value on an edge falls into pidlab's bin."""
+    return [[*(just_below(e) for e in each[:-1]), _just_above(each[-1])] for each in edges]
+
+
+def just_below(edge: float) -> float:
     """Returns the edge if correctionlib reads it exactly, otherwise a number lower by a few parts in 10^15.
 
     Its parser is exact up to 15 digits and powers of ten up to 22; beyond, it is wrong by up to three units in the last
@@ -147,8 +154,8 @@ def _just_above(edge: float) -> float:
     return float(Context(15, ROUND_CEILING).create_decimal(beyond))
 
 
-def _binning(names: Sequence[str], edges: Sequence[Sequence[float] | Array], content: list[Any], flow: str) -> Node:
-    """Returns bins of one or two inputs; in `content` the last input varies fastest."""
+def binning(names: Sequence[str], edges: Sequence[Sequence[float] | Array], content: list[Any], flow: str) -> Node:
+    """Returns bins of one input or more; in `content` the last input varies fastest."""
     sides = [[float(e) if np.isfinite(e) else str(e) for e in each] for each in edges]
     if len(names) == 1:
         return {"nodetype": "binning", "input": names[0], "edges": sides[0], "content": content, "flow": flow}
@@ -165,8 +172,8 @@ def _threshold(name: str, description: str, flat: FlatThreshold) -> Node:
     refs = [{"nodetype": "formularef", "index": 0, "parameters": cell.tolist()} for cell in cells]
     expression = _SURFACE if len(nodes) == 2 else _LINE
     formula = {"nodetype": "formula", "expression": expression, "parser": "TFormula", "variables": list(flat.names)}
-    binning = _binning(flat.names, nodes, refs, "clamp")
-    return _correction(name, description, flat.names, binning, generic_formulas=[formula])
+    cells_of = binning(flat.names, nodes, refs, "clamp")
+    return _correction(name, description, flat.names, cells_of, generic_formulas=[formula])
 
 
 def _line(nodes: Array, values: Array) -> Array:

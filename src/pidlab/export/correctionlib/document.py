@@ -19,6 +19,8 @@ widen the bins of the map.
 
 A flat threshold is a formula in each cell between the nodes, bilinear there and constant beyond the outermost nodes: it
 is the same function as pidlab's, not a histogram of it. If a spectator is NaN the threshold is NaN, and nothing passes.
+
+The weights of `reweight` with `method: bins` are there too, as pid_weight or pid_weight_CLASS.
 """
 
 from __future__ import annotations
@@ -31,10 +33,12 @@ from typing import Any
 
 import numpy as np
 
+from pidlab.datadriven.reweighting.reweighter import Reweighter
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.evaluate.results import EfficiencyMap, FlatThreshold, ModelResult, Results, read_results
 from pidlab.export.correctionlib.content import SYSTEMATICS, correction_name, corrections, grouped, rate_of
+from pidlab.export.correctionlib.weights import bin_groups, places, weight_corrections
 from pidlab.export.parity import Exported, ParityEvents, largest_difference
 from pidlab.measured import Array
 from pidlab.runs.bundle import Bundle
@@ -62,6 +66,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         _check_points(results, bundle, name, run / "results.json")
     chosen = [results.models[name] for name in models]
     content = corrections(results, chosen, bundle.fingerprint)
+    content["corrections"] += weight_corrections(bundle.reweighter)
     path = output / FILE
     try:
         valid = library.schemav2.CorrectionSet.model_validate(content)
@@ -69,8 +74,19 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         written = library.CorrectionSet.from_file(str(path))
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{path.name}: correctionlib refuses it ({error}); nothing was exported") from error
-    difference = max(_differences(written, results, chosen, events), default=0.0)
-    return [Exported(path, "correctionlib", tuple(models), difference, len(events.x))]
+    differences = itertools.chain(_differences(written, results, chosen, events), _weights(written, bundle.reweighter))
+    left_out = bundle.reweighter is not None and not bin_groups(bundle.reweighter)
+    note = "The weights of reweight are left out: correctionlib holds those of method: bins only." if left_out else ""
+    return [Exported(path, "correctionlib", tuple(models), max(differences, default=0.0), len(events.x), note)]
+
+
+def _weights(written: Any, reweighter: Reweighter | None) -> Iterator[float]:
+    """Yields the differences of the weights that make classes alike from pidlab's, in each bin and on its edges."""
+    for branch, group in bin_groups(reweighter).items():
+        assert reweighter is not None
+        where = places(group)
+        found = written[branch].evaluate(*where.T)
+        yield largest_difference(f"{FILE}: {branch}", found, reweighter.weights(group, where), _LIMIT)
 
 
 def _check_points(results: Results, bundle: Bundle, name: str, path: Path) -> None:

@@ -75,7 +75,7 @@ def outputs_of(header: Header, path: Path, events: ParityEvents, folder: Path) -
     names = ["pid_selected"]
     for model in header.models:
         names += [*header.columns_of(model), *(f"pid_{model}_{d.name}" for d in header.bundle.decisions[model])]
-    names += [f"{model}(…)" for model in header.models]
+    names += [*header.weights, *(f"{model}(…)" for model in header.models)]
     values = np.fromfile(answer).reshape(len(events), len(names))
     return {name: values[:, i] for i, name in enumerate(names)}
 
@@ -114,6 +114,8 @@ def compared(header: Header, file: str, found: Mapping[str, NDArray[np.float64]]
             far = differ & ~(distance <= max(own, np.finfo(np.float32).eps if d.flat else 0.0))
             largest_difference(f"{file}: the decision pid_{name}_{d.name}", far, np.zeros(len(far)), 0)
         worst = max(worst, own)
+    for branch in header.weights:
+        worst = max(worst, largest_difference(f"{file}: {branch}", found[branch], events.weights[branch], LIMIT))
     return worst
 
 

@@ -23,12 +23,13 @@ from pidlab.export.cpp.event import (
 from pidlab.export.cpp.models import model_text, n_scores
 from pidlab.export.cpp.text import number as literal
 from pidlab.export.cpp.text import table
+from pidlab.export.cpp.weights import function_of, weights_text
 from pidlab.export.parity import ParityEvents, flat_spectators
 from pidlab.expressions import Expression
 from pidlab.expressions.literals import cpp_comment, cpp_identifier, cpp_string
 from pidlab.runs.bundle import Bundle, Decision
 
-_NAMES = "Event branches candidates define detail features outputs selected std event value x"
+_NAMES = "Event branches candidates define detail features outputs selected std event value weight x"
 _RESERVED = tuple(_NAMES.split())
 _COLUMN_NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 _INCLUDES = "algorithm array cmath cstddef cstdint cstring limits string type_traits utility vector"
@@ -52,7 +53,9 @@ class Header:
         self.flat = {name: located.expression for name, located in flat_spectators(bundle).items()}
         scored = [e for name in models for e in self.expressions_of(name)]
         flat = {n for m in models for d in bundle.decisions[m] if d.flat for n in d.flat.names}
-        self.event = event_text([*scored, *(self.flat[name] for name in flat)], events)
+        match = bundle.reweighter.match if bundle.reweighter is not None else ()
+        self.matched = [self.flat[name] for name in match]
+        self.event = event_text([*scored, *(self.flat[name] for name in flat), *self.matched], events)
         self.has_features = any(bundle.models[m].fitted for m in models)
 
     def expressions_of(self, name: str) -> list[Expression]:
@@ -68,6 +71,11 @@ class Header:
         first = n_scores(model) - len(model.output_names)
         outputs = {f"pid_{name}_{output}": first + i for i, output in enumerate(model.output_names)}
         return score_branches(name, model) | outputs
+
+    @property
+    def weights(self) -> list[str]:
+        """The branches of the weights that make classes alike; empty if the run has none."""
+        return list(self.bundle.reweighter.branches) if self.bundle.reweighter is not None else []
 
     def text(self) -> str:
         """Returns the whole header."""
@@ -85,6 +93,7 @@ class Header:
             features_text(bundle, event) if self.has_features else "",
             f"namespace detail {{\n\n{models}}} // namespace detail\n",
             *(self._model(name) for name in self.models),
+            weights_text(bundle.reweighter, self.matched, event) if bundle.reweighter is not None else "",
             self._outputs(),
             frame_text(self),
         ]
@@ -186,6 +195,7 @@ class Header:
                 score = f"scores[{model.decision_column(i)}]{', event' if d.flat else ''}"
                 lines += f"      visit({cpp_string(f'pid_{name}_{d.name}')}, passed_{cpp_name}_{d.name}({score}));\n"
             lines += "   }\n"
+        lines += "".join(f"   visit({cpp_string(b)}, {function_of(b)}(event));\n" for b in self.weights)
         x = f"   const auto x = kept ? features(event) : detail::nothing<{n}>();\n" if self.has_features else ""
         return (
             '/// Calls visit("pid_…", value) for the selection and every score and decision.\n'
@@ -206,12 +216,17 @@ class Column(NamedTuple):
 
 def frame_text(header: Header) -> str:
     """Returns `define` and the functions of plain values that it uses; the header itself includes nothing of ROOT."""
-    selection = header.event.members_of([s.expression for _, s in header.bundle.recipe.selection])
+    selected_by = [s.expression for _, s in header.bundle.recipe.selection]
+    selection = header.event.members_of(selected_by)
     functions = _function("selected", "bool", selection, "selected(event)")
     columns = [Column("pid_selected", "bool", "frame_selected", "", selection)]
     for name in header.models:
         own, found = _model(header, name)
         functions, columns = functions + own, columns + found
+    matched = header.event.members_of([*selected_by, *header.matched])
+    for branch in header.weights:
+        functions += _function(function_of(branch), "float", matched, f"{function_of(branch)}(event)")
+        columns.append(Column(branch, "float", f"frame_{function_of(branch)}", "", matched))
     calls = "".join(f"\n      .Define({cpp_string(c.name)}, {_defined(header, c)})" for c in columns)
     aliases = "".join(
         f"\n      .Alias({cpp_string(_column_of(m))}, {cpp_string(m.branch)})"

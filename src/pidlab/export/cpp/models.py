@@ -267,9 +267,15 @@ def _boxes(cuts: Any, model: Model, x: str) -> str:
 
 def trees(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     """Writes boosted trees: their nodes, and the sum of their leaves as probabilities."""
+    tables, body, margins = tree_margins(name, model.forest(), x, d)
+    values = ", ".join(margins)
+    return tables, f"{body}   return posterior(std::array<double, {len(margins)}>{{{{{values}}}}});\n"
+
+
+def tree_margins(name: str, forest: Any, x: str, d: int) -> tuple[str, str, list[str]]:
+    """Returns the tables of trees, the lines that prepare their input, and an expression for each margin."""
     from pidlab.models.bdt.forest import Tree
 
-    forest = model.forest()
     trees: list[Tree] = sorted(forest.trees, key=lambda tree: tree.margin)
     flat = [_breadth_first(tree, d) for tree in trees]
     widest = max((max(slot, step) for nodes, _ in flat for _, slot, step in nodes), default=0)
@@ -283,12 +289,11 @@ def trees(name: str, model: Any, x: str, d: int) -> tuple[str, str]:
     # Leaf tables are added in double precision; xgboost adds one tree after the other in single precision.
     kind = "double" if forest.has_tables else "float"
     tree_tables = ", ".join(f"{name}_{each}" for each in ("nodes", "roots", "depths"))
-    margins = ", ".join(
+    margins = [
         f"double(float(walked<{kind}>({tree_tables}, {first}, {last}, all.data(), {number(base)})))"
         for first, last, base in zip(ends[:-1], ends[1:], forest.base, strict=True)
-    )
-    body = f"   const auto all = slots<{d}>({x});\n"
-    return tables, f"{body}   return posterior(std::array<double, {len(forest.base)}>{{{{{margins}}}}});\n"
+    ]
+    return tables, f"   const auto all = slots<{d}>({x});\n", margins
 
 
 def _breadth_first(tree: Any, d: int) -> tuple[list[tuple[np.float32, int, int]], int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pidlab.config.tree_parameters import wrong_parameters
 from pidlab.errors import ModelError, UsageError, nearest
+from pidlab.models.gpu import gpu_present
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
@@ -39,18 +39,20 @@ def training_device(asked: str) -> str:
     raise ModelError(f"device: {asked} was asked for, but xgboost finds no CUDA device here; say auto or cpu")
 
 
+def scoring_device(asked: str) -> str:
+    """Returns xgboost's name of the device that scores: a GPU only if it was asked for by name, and is there.
+
+    The compiled leaf tables of the CPU give the same bits on every machine, so that `auto` means them. A model that was
+    trained on a GPU is scored on the CPU where there is none.
+    """
+    return asked if str(asked).startswith("cuda") and cuda_present() else "cpu"
+
+
 def cuda_present() -> bool:
     """Returns whether xgboost was built for CUDA and the driver finds a device."""
     import xgboost
 
-    if not xgboost.build_info().get("USE_CUDA"):
-        return False
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    count = ctypes.c_int(0)
-    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    return bool(xgboost.build_info().get("USE_CUDA")) and gpu_present()
 
 
 def feature_index(name: Any, names: Sequence[Any]) -> int:

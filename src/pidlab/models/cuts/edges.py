@@ -29,16 +29,17 @@ def cut_edges(values: FloatArray, is_signal: BoolArray, weight: Array, allowed: 
         allowed: the side and the range; min_width has no effect here.
     """
     measured = np.isfinite(values)
-    signal = values[measured & is_signal].astype(np.float64)
+    of_signal = measured & is_signal
+    signal = values[of_signal]
     if len(signal) == 0:
         return np.empty(0)
     distinct = np.unique(values[measured]).astype(np.float64)
-    low, high = signal.min(), signal.max()
+    low, high = float(signal.min()), float(signal.max())
     if allowed.side == "both" or not measured.all():
         distinct = _with_margins(distinct, low, high)
     first = max(int(np.searchsorted(distinct, low)) - 1, 0)
     distinct = distinct[first : int(np.searchsorted(distinct, high, side="right")) + 1]
-    ranks = _edge_ranks(distinct, signal, weight[measured & is_signal])
+    ranks = _edge_ranks(distinct, signal, weight[of_signal])
     edges = _shortest_decimals(distinct, ranks)
     return edges[(edges >= allowed.low) & (edges <= allowed.high)]
 
@@ -51,7 +52,7 @@ def _with_margins(distinct: Array, low: float, high: float) -> Array:
     return np.concatenate([below, distinct, above])
 
 
-def _edge_ranks(distinct: Array, signal: Array, weight: Array) -> Levels:
+def _edge_ranks(distinct: Array, signal: FloatArray, weight: Array) -> Levels:
     """Returns ascending ranks r; an edge belongs between distinct[r] and distinct[r + 1]."""
     if len(distinct) <= N_LEVELS:
         return np.arange(len(distinct) - 1)

@@ -28,6 +28,7 @@ from pidlab.models.cuts.search import (
     search_monte_carlo,
 )
 from pidlab.models.cuts.windows import Box, NestedPoint, Windows, level_scores, to_nearest_event
+from pidlab.models.matrix import LazyMatrix, Matrix, column_of
 from pidlab.models.missing import with_names
 from pidlab.sample import BoolArray, FloatArray
 
@@ -114,15 +115,20 @@ class Cuts(Classifier):
         Raises:
             ModelError: an option has an unknown feature or value, or a class has no weight.
         """
-        X, y = validate_data(self, with_names(X), y, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        if isinstance(X, LazyMatrix):
+            self.n_features_in_, y = X.n_columns, np.asarray(y)
+        else:
+            X, y = validate_data(self, with_names(X), y, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
+        weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
         self.classes_, index = labels(y, weight)
         self._signal_index = signal_index("cuts", self.signal, self.classes_)
         allowed = allowed_windows(self._names(), self.sides, self.ranges, self.min_width)
         wanted = scan(self.efficiencies)
         choice("cuts", "search", self.search, _SEARCHES)
         self.history_ = {"background": []}
-        X, index, weight = X[weight > 0], index[weight > 0], weight[weight > 0]
+        if weight.min() == 0:
+            used = np.flatnonzero(weight)
+            X, index, weight = X.take(used) if isinstance(X, LazyMatrix) else X[used], index[used], weight[used]
         found = {
             k: self._fit_class(X, index == k, weight, allowed, wanted, self._report(k, progress))
             for k in self._with_windows
@@ -132,13 +138,13 @@ class Cuts(Classifier):
         return self
 
     def _fit_class(
-        self, X: FloatArray, is_signal: BoolArray, weight: Array, allowed: Sequence[Allowed], wanted: BoxScan,
+        self, X: Matrix, is_signal: BoolArray, weight: Array, allowed: Sequence[Allowed], wanted: BoxScan,
         report: Callable[[int, int, Archive], None],
     ) -> tuple[Windows, tuple[NestedPoint, ...]]:  # fmt: skip
         """Returns the boxes of one class against the rest, and the cost of nesting."""
-        edges = [cut_edges(X[:, j], is_signal, weight, a) for j, a in enumerate(allowed)]
+        edges = [cut_edges(column_of(X, j), is_signal, weight, a) for j, a in enumerate(allowed)]
         grid = Grid.of(edges, allowed)
-        classes = [BinnedColumns.of(X[rows], weight[rows], edges) for rows in (is_signal, ~is_signal)]
+        classes = [BinnedColumns.of(X, weight, edges, np.flatnonzero(rows)) for rows in (is_signal, ~is_signal)]
         rng = np.random.default_rng(self.seed)
         generations = (
             _GENERATIONS + _GENERATIONS_A_FEATURE * X.shape[1] if self.generations is None else self.generations

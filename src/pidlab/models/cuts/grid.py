@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.compiled import compiled
-from pidlab.sample import FloatArray
+from pidlab.models.matrix import Matrix, slices
+from pidlab.sample import IntArray
 
 Side = Literal["auto", "min", "max", "both"]
 Levels = NDArray[np.int64]
@@ -132,19 +133,24 @@ class BinnedColumns:
     block_weight: Array
 
     @classmethod
-    def of(cls, x: FloatArray, weight: Array, edges: Sequence[Array]) -> Self:
-        """Bins x (n, d) with weights (n,); NaN gets the code after the last level."""
-        codes = np.empty((x.shape[1], len(x)), dtype=np.uint16)
-        for j, cuts in enumerate(edges):
-            codes[j] = np.searchsorted(cuts, x[:, j], side="left")
-            codes[j, np.isnan(x[:, j])] = len(cuts) + 1
-        return cls.from_codes(codes, np.empty(0) if np.all(weight == weight[0]) else weight)
+    def of(cls, x: Matrix, weight: Array, edges: Sequence[Array], rows: IntArray | None = None) -> Self:
+        """Bins x (n, d) with weights (n,), or the rows (m,) of them; NaN gets the code after the last level."""
+        rows = np.arange(len(x)) if rows is None else rows
+        codes = np.empty((x.shape[1], len(rows)), dtype=np.uint16)
+        for part in slices(len(rows)):
+            block = x[rows[part]]
+            for j, cuts in enumerate(edges):
+                codes[j, part] = np.searchsorted(cuts, block[:, j], side="left")
+                codes[j, part][np.isnan(block[:, j])] = len(cuts) + 1
+        own = weight[rows]
+        return cls.from_codes(codes, np.empty(0) if np.all(own == own[0]) else own)
 
     @classmethod
     def from_codes(cls, codes: Codes, weight: Array) -> Self:
-        """Sorts codes (d, n) and weights, (n,) or empty, into blocks."""
+        """Sorts codes (d, n), in place, and weights, (n,) or empty, into blocks."""
         order = _in_blocks(codes)
-        codes = np.ascontiguousarray(codes[:, order])
+        for column in codes:
+            column[:] = column[order]
         starts = np.arange(0, codes.shape[1], BLOCK)
         weight = weight[order] if len(weight) else weight
         block_weight = np.add.reduceat(weight if len(weight) else np.ones(codes.shape[1]), starts)
@@ -163,12 +169,13 @@ class BinnedColumns:
         return np.asarray(inside / self.total)
 
 
-def _in_blocks(codes: Codes) -> Levels:
+def _in_blocks(codes: Codes) -> IntArray:
     """(n,) an order in which each block is a cell of a k-d tree: halved, again and again, where it is widest.
 
     Bentley, "Multidimensional binary search trees used for associative searching", Commun. ACM 18 (1975) 509.
     """
-    order = np.arange(codes.shape[1])
+    n = codes.shape[1]
+    order: IntArray = np.arange(n, dtype=np.uint32 if n < 1 << 32 else np.int64)
     cells = [(0, len(order))]
     while cells:
         start, stop = cells.pop()
@@ -176,10 +183,9 @@ def _in_blocks(codes: Codes) -> Levels:
         if n_blocks <= 1:
             continue
         rows = order[start:stop]
-        cell = codes[:, rows]
-        widest = int(np.argmax(cell[:, :: max(1, len(rows) // 1000)].std(axis=1)))
+        widest = int(np.argmax(codes[:, rows[:: max(1, len(rows) // 1000)]].std(axis=1)))
         middle = (n_blocks + 1) // 2 * BLOCK
-        order[start:stop] = rows[np.argpartition(cell[widest], middle)]
+        order[start:stop] = rows[np.argpartition(codes[widest, rows], middle)]
         cells += [(start, start + middle), (start + middle, stop)]
     return order
 

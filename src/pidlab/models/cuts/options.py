@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 
 from pidlab.errors import ModelError, nearest
-from pidlab.models.base import TrainingDataError, choice
+from pidlab.models.base import TrainingDataError, choice, classes_and_labels
 from pidlab.models.cuts.grid import Allowed, Array, Side
 from pidlab.models.cuts.search import BoxScan
 from pidlab.sample import IntArray
@@ -95,8 +95,8 @@ def labels(y: NDArray[Any], weight: Array) -> tuple[NDArray[Any], IntArray]:
         TrainingDataError: there is only one class, or a class has no weight.
     """
     check_classification_targets(y)
-    classes, index = np.unique(y, return_inverse=True)
-    present = np.bincount(index, weights=weight, minlength=len(classes)) > 0
+    classes, index = classes_and_labels(y)
+    present = np.array([np.any(weight[index == each] > 0) for each in range(len(classes))])
     if len(classes) < 2 or not present.all():
         lacking = ", ".join(map(str, classes[~present]))
         found = f"class {lacking} has none" if lacking else f"there is one class only, {classes[0]}"

@@ -50,8 +50,8 @@ def _with_file(spec: object, loaded: LoadedConfig, error: ModelError) -> str:
     return text if text.startswith(path) else f"{path}: {text}"
 
 
-def open_model(name: str, loaded: LoadedConfig) -> tuple[Columns, Classifier]:
-    """Returns the features that an imported model reads, in its order, and the model.
+def open_model(name: str, loaded: LoadedConfig, device: str = "auto") -> tuple[Columns, Classifier]:
+    """Returns the features that an imported model reads, in its order, and the model, which scores on `device`.
 
     Raises:
         ModelMismatchError: its file, or an option, does not fit the configuration.
@@ -67,7 +67,7 @@ def open_model(name: str, loaded: LoadedConfig) -> tuple[Columns, Classifier]:
     if isinstance(spec, OnnxModel):
         from pidlab.models.external.onnx.model import open_onnx
 
-        return open_onnx(spec, content, features, classes, signal)
+        return open_onnx(spec, content, features, classes, signal, device)
     from pidlab.models.external.tmva.model import open_tmva
 
     return open_tmva(spec, content, features, len(classes), signal)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pidlab.models.mlp.layers import Architecture, dropout_mask
 from pidlab.models.mlp.random_numbers import CounterStreams, MemberGenerators
+from pidlab.models.mlp.streamed import BlockShuffle, StreamedTable
 
 _CHUNK_STEPS = 16
 _CHUNK_NUMBERS = 1 << 22
@@ -45,7 +46,7 @@ class Member:
     learning_rate: float | None = None
     weight_decay: float | None = None
 
-    def count(self, table: Tensor) -> int:
+    def count(self, table: Tensor | StreamedTable) -> int:
         """Number of training events."""
         return len(table) if self.rows is None else len(self.rows)
 
@@ -66,7 +67,7 @@ class Batches:
     """The batches of the next few steps for all members, in buffers that keep their addresses.
 
     Args:
-        table: from `as_table`.
+        table: from `as_table`, or one that is read in blocks; all members then train on all of it.
         members: the networks to train.
         architecture: gives the shapes.
         batch_size: B, at most the smallest member's number of events.
@@ -85,7 +86,7 @@ class Batches:
 
     def __init__(
         self,
-        table: Tensor,
+        table: Tensor | StreamedTable,
         members: Sequence[Member],
         architecture: Architecture,
         batch_size: int,
@@ -99,7 +100,10 @@ class Batches:
         n_members, width = len(members), table.shape[1]
         n_targets = architecture.n_outputs if of_classes else width - architecture.n_inputs - 2
         self.n_steps = _chunk_steps(architecture, batch_size, width)
+        self._blocks = None if isinstance(table, Tensor) else BlockShuffle(table, batch_size, n_members)
         self.steps = np.array([member.count(table) // batch_size for member in members])
+        if self._blocks is not None:
+            self.steps[:] = self._blocks.n_steps
         shape = (self.n_steps, n_members, batch_size)
         small = len(table) < 2**31
         self._index = torch.zeros(shape, dtype=torch.int32 if small else torch.int64, device=table.device)
@@ -119,11 +123,12 @@ class Batches:
         self._classes = classes if of_classes else None
         scale = table.new_tensor([_weight_scale(table, member, batch_size) for member in members])
         self._scale = scale.repeat_interleave(n_parts)[:, None, None]
-        longest = int(self.steps.max()) * batch_size
+        longest = int(self.steps.max()) * batch_size if self._blocks is None else 0
         self._order = torch.zeros(n_members, longest, dtype=self._index.dtype, device=table.device)
         seeds = [member.seed for member in members]
         counted = table.device.type != "cpu" if counted is None else counted
         self.random = (CounterStreams if counted else MemberGenerators)(seeds, table.device)
+        self._rows_by_member = self._rows_of_all() if counted else None
         self._make_views(architecture)
 
     def _make_noise(self, architecture: Architecture) -> None:
@@ -148,24 +153,41 @@ class Batches:
         self._given_targets = self._rows[..., d + 1 : -1].mT
         self._weight = self._rows[..., -1][:, :, None, :]
 
+    def _rows_of_all(self) -> Tensor | None:
+        """(members, longest) rows of the table, so that one gather turns all orders into rows; None if all use all."""
+        if all(member.rows is None for member in self.members):
+            return None
+        counts = [member.count(self.table) for member in self.members]
+        rows = self._order.new_zeros(len(counts), max(counts))
+        every = torch.arange(max(counts), device=rows.device)
+        for own, member, n in zip(rows, self.members, counts, strict=True):
+            own[:n].copy_(every[:n] if member.rows is None else member.rows)
+        return rows
+
     def shuffle(self, epoch: int) -> None:
         """Draw each member's order of events for epoch number `epoch`."""
         self.random.begin_epoch(epoch, -(-int(self.steps.max()) // self.n_steps))
+        if self._blocks is not None:
+            self._blocks.begin_epoch(epoch)
+            return
         counts = [member.count(self.table) for member in self.members]
-        for number, order in self.random.orders(counts, self._order.dtype):
-            used, rows = order[: self.steps[number] * self.batch_size], self.members[number].rows
-            self._order[number, : len(used)].copy_(used if rows is None else rows[used])
+        for first, orders in self.random.orders(counts, self._order.dtype):
+            events, rows = orders[:, : self._order.shape[1]], self.members[first].rows
+            if self._rows_by_member is not None and len(events) > 1:
+                events = self._rows_by_member[first : first + len(events)].gather(1, events)
+            elif rows is not None:
+                events = rows[events]
+            self._order[first : first + len(events), : events.shape[1]].copy_(events)
 
     def fill(self, chunk: int) -> None:
         """Fill the buffers with the steps from `chunk` · `n_steps` on; behind a member's last step they are void."""
-        size = self.n_steps * self.batch_size
-        part = self._order[:, chunk * size : (chunk + 1) * size]
-        by_step = part.view(len(part), -1, self.batch_size).transpose(0, 1)
-        self._index[: len(by_step)].copy_(by_step)
+        if self._blocks is not None:
+            self._blocks.fill(self._gathered, chunk * self.n_steps, self.random)
+        else:
+            self._gather(chunk)
         if self._uniform.shape[1]:
             training = np.flatnonzero(self.steps > chunk * self.n_steps).tolist()
             self.random.fill_uniform(self._uniform, chunk, training)
-        self._gather()
         if self._swaps is not None:  # events are in random order: the one before is a random one
             self._features.copy_(self._features.roll(1, 2).where(self._swaps < self._swap_noise, self._features))
         self.all_targets.copy_(self._given_targets)
@@ -175,7 +197,12 @@ class Batches:
         for noise in self._noise:
             dropout_mask(noise, self._rate)
 
-    def _gather(self) -> None:
+    def _gather(self, chunk: int) -> None:
+        assert isinstance(self.table, Tensor)
+        size = self.n_steps * self.batch_size
+        part = self._order[:, chunk * size : (chunk + 1) * size]
+        by_step = part.view(len(part), -1, self.batch_size).transpose(0, 1)
+        self._index[: len(by_step)].copy_(by_step)
         index, width = self._index.view(-1), self.table.shape[1]
         if self._by_column:
             torch.index_select(self.table.T, 1, index, out=self._gathered.movedim(-1, 0).view(width, -1))
@@ -193,6 +220,8 @@ def _chunk_steps(architecture: Architecture, batch_size: int, width: int) -> int
     return max(1, min(_CHUNK_STEPS, _CHUNK_NUMBERS // numbers))
 
 
-def _weight_scale(table: Tensor, member: Member, batch_size: int) -> float:
+def _weight_scale(table: Tensor | StreamedTable, member: Member, batch_size: int) -> float:
+    if not isinstance(table, Tensor):
+        return 1.0 / (batch_size * table.mean_weight())
     weight = table[:, -1] if member.rows is None else table[member.rows, -1]
     return 1.0 / (batch_size * float(weight.double().mean()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -27,10 +28,13 @@ class Replay:
 
     def __call__(self, first: int, last: int) -> None:
         """Do the work from step `first` to before step `last` once."""
-        if not self.captures:
+        if self.captures:
+            with torch.cuda.device(self._device):  # of several GPUs, streams and graphs are the current one's
+                self._replay((first, last))
+        else:
             self._work(first, last)
-            return
-        bounds = (first, last)
+
+    def _replay(self, bounds: tuple[int, int]) -> None:
         if bounds not in self._graphs:
             self._warm_up(bounds)
             return
@@ -38,7 +42,7 @@ class Replay:
         if graph is None:
             graph = self._capture(bounds)
         if graph is None:
-            self._work(first, last)
+            self._work(*bounds)
         else:
             graph.replay()
             self.n_replays += 1
@@ -54,7 +58,7 @@ class Replay:
     def _capture(self, bounds: tuple[int, int]) -> torch.cuda.CUDAGraph | None:
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=_capture_stream(self._device)):
                 self._work(*bounds)
         except RuntimeError:
             torch.cuda.synchronize(self._device)
@@ -63,3 +67,9 @@ class Replay:
             return None
         self._graphs[bounds] = graph
         return graph
+
+
+@cache
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream on which all graphs of a GPU are captured: each stream of cuBLAS keeps memory of its own."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it unannotated

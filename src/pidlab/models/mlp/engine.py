@@ -34,6 +34,8 @@ from pidlab.models.mlp.layers import (
 from pidlab.models.mlp.losses import LOSSES, probabilities, weighted_auc
 from pidlab.models.mlp.network import DenseNetwork, as_dense, folded_layers, forward
 from pidlab.models.mlp.optimizers import FusedAdam, learning_rates, make_optimizer
+from pidlab.models.mlp.streamed import StreamedTable, pieces_of
+from pidlab.models.threads import usable_cores
 
 MemberPruner = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]
 """Called after each epoch as `pruner(done, total, validation AUC)`, with NaN for members that no longer train; returns
@@ -92,11 +94,13 @@ def fast_products(device: torch.device, widest: int) -> Iterator[None]:
 
 @contextmanager
 def quiet_torch(widest: int) -> Iterator[None]:
-    """Switch torch to inference mode, and to one thread for small networks, inside this block."""
+    """Switch torch to inference mode, and to one thread for small networks, inside this block.
+
+    Wide ones take the cores that the process may use, busy or not: their number decides the last bits of products.
+    """
     threads = torch.get_num_threads()
     try:
-        if widest < WIDE:
-            torch.set_num_threads(1)
+        torch.set_num_threads(1 if widest < WIDE else min(threads, usable_cores()))
         with torch.inference_mode():
             yield
     finally:
@@ -115,7 +119,7 @@ class Trainer:
     """Trains members of one architecture together.
 
     Args:
-        table: from `as_table`, on the device; all tensors take its type.
+        table: from `as_table`, on the device, or one that is read in blocks; all tensors take its type.
         members: the networks to train; each has at least `plan.batch_size` events.
         architecture: of each network.
         plan: how to train them.
@@ -126,7 +130,7 @@ class Trainer:
 
     def __init__(
         self,
-        table: Tensor,
+        table: Tensor | StreamedTable,
         members: Sequence[Member],
         architecture: Architecture,
         plan: TrainingPlan,
@@ -180,6 +184,10 @@ class Trainer:
         self._logits_of = self._logits.unbind(0)
         self._output_grad = torch.zeros_like(self._logits_of[0])
         self._loss_sum = torch.zeros(n_members, dtype=torch.float64, device=self.device)
+        steps = self.batches.steps
+        self._finishing = {
+            int(n): torch.from_numpy(np.flatnonzero(steps == n)).to(self.device) for n in np.unique(steps)
+        }  # number of steps to the members that have so many an epoch
         self._model = [*self.parameters.views, *self.network.running()]
         self._best = [tensor.clone() for tensor in self._model]
         flats = [split_flat(buffer, self.architecture, n_members) for buffer in self._buffers]
@@ -188,53 +196,63 @@ class Trainer:
         self._best_loss = np.full(n_members, np.inf)
         self._best_epoch = np.zeros(n_members, np.int64)
         self._history = np.full((self.plan.epochs, n_members, 3), np.nan)
-        self._done = 0
+        self.done = 0  # epochs
 
     def run(
         self, progress: Progress | None = None, checkpoint: Path | None = None, pruner: MemberPruner | None = None
     ) -> list[Trained]:
-        """Train to the end, from the state in `checkpoint` if that file exists, and return the members.
+        """As `run_together` for this trainer alone."""
+        return run_together([self], progress, checkpoint, pruner)
 
-        With a `pruner` a member that diverges stops alone.
+    @property
+    def trains(self) -> bool:
+        """Whether a member has epochs left."""
+        return self.done < self.plan.epochs and bool(self._active.any())
+
+    def begin_epoch(self) -> None:
+        """Train all members for an epoch; a GPU may still be at work when this returns."""
+        with fast_products(self.device, max(self.architecture.hidden, default=0)):
+            self._train_epoch()
+
+    def end_epoch(self, *, stop_diverged: bool) -> None:
+        """Wait for the epoch, validate, keep the best weights, and stop members that have waited long enough.
 
         Raises:
-            ModelError: a loss becomes non-finite and there is no `pruner`, or the checkpoint is of another training.
+            ModelError: a loss is not finite, unless such members are to be stopped.
         """
-        fingerprint = "" if checkpoint is None else self._fingerprint()
-        if checkpoint is not None and os.path.lexists(checkpoint):
-            self._restore(mlp_checkpoint.read(checkpoint, fingerprint))
-        while self._done < self.plan.epochs and self._active.any():
-            with fast_products(self.device, max(self.architecture.hidden, default=0)):
-                self._train_epoch()
-            losses = self._loss_sum.cpu().numpy() / self.batches.steps
-            self._close_epoch(losses, stop_diverged=pruner is not None)
-            if pruner is not None:
-                self._active &= ~pruner(self._done, self.plan.epochs, self._history[self._done - 1, :, 2])
-            if checkpoint is not None:
-                mlp_checkpoint.write(checkpoint, self._saved(), fingerprint)
-            if progress is not None:
-                progress(self._done, self.plan.epochs, self._summary())
+        losses = self._loss_sum.cpu().numpy() / self.batches.steps
+        self._close_epoch(losses, stop_diverged=stop_diverged)
+
+    def losses(self, epoch: int) -> NDArray[np.float64]:
+        """(members, 3) loss, validation loss and AUC after epoch number `epoch` from 1; NaN if it was not trained."""
+        rows: NDArray[np.float64] = self._history[epoch - 1]
+        return rows
+
+    def stop(self, members: NDArray[np.bool_]) -> None:
+        """Stop these members, (members,)."""
+        self._active &= ~members
+
+    def trained(self) -> list[Trained]:
+        """The members with their best weights."""
         return [self._trained(member) for member in range(len(self.members))]
 
     def _train_epoch(self) -> None:
-        steps = self.batches.steps
-        self.batches.shuffle(self._done)
+        self.batches.shuffle(self.done)
         self._prepare_scalars()
         self._loss_sum.zero_()
-        kept: dict[int, list[Tensor]] = {}
+        kept: list[tuple[Tensor, list[Tensor]]] = []  # members that have done their last step, and what they were then
         for chunk, first, last in self._pieces():
             begin = chunk * self.batches.n_steps
-            for finished in np.flatnonzero(steps == begin + first):
-                member = int(finished)
-                kept[member] = [tensor[member].clone() for tensor in self._moving]
+            if (finished := self._finishing.get(begin + first)) is not None:
+                kept.append((finished, [tensor.index_select(0, finished) for tensor in self._moving]))
             if first == 0:
                 self.batches.fill(chunk)
                 part = self._epoch_scalars[begin : begin + self.batches.n_steps]
                 self._scalars[: len(part)].copy_(part)
             self._replay(first, last)
-        for member, tensors in kept.items():
-            for tensor, value in zip(self._moving, tensors, strict=True):
-                tensor[member].copy_(value)
+        for finished, values in kept:
+            for tensor, value in zip(self._moving, values, strict=True):
+                tensor.index_copy_(0, finished, value)
 
     def _pieces(self) -> list[tuple[int, int, int]]:
         """The (chunk, first step, last step) of an epoch in order, cut after the last step of each member."""
@@ -246,7 +264,7 @@ class Trainer:
     def _prepare_scalars(self) -> None:
         steps = self.batches.steps[:1] if self._in_step else self.batches.steps
         within = np.arange(1.0, steps.max() + 1.0)[:, None]
-        number = np.minimum(within, steps) + self._done * steps
+        number = np.minimum(within, steps) + self.done * steps
         peaks = self._peaks[: len(steps)]
         rate = learning_rates(self.plan.schedule, peaks, number, steps * float(self.plan.epochs))
         scalars = np.stack(self.optimizer.scalars(number, rate), 1)
@@ -282,15 +300,15 @@ class Trainer:
     def _close_epoch(self, losses: NDArray[np.float64], *, stop_diverged: bool) -> None:
         lost = self._active & ~np.isfinite(losses)
         if lost.any() and not stop_diverged:
-            raise ModelError(diverged(self._done + 1, float(self._peaks[lost][0])))
+            raise ModelError(diverged(self.done + 1, float(self._peaks[lost][0])))
         self._diverged |= lost
         self._active &= ~lost
-        rows = self._history[self._done]
+        rows = self._history[self.done]
         rows[self._active, 0] = losses[self._active]
         for members, validation in self._by_validation():
             rows[members, 1:] = self._validate(members, validation)
         self._keep_best(rows[:, 1])
-        self._done += 1
+        self.done += 1
 
     def _by_validation(self) -> Iterator[tuple[list[int], ValidationTensors]]:
         """Yield members that still train with their validation sample: on a GPU all of a sample together."""
@@ -326,42 +344,38 @@ class Trainer:
     def _keep_best(self, losses: NDArray[np.float64]) -> None:
         """Keep the weights of members whose loss is near their lowest so far; stop those whose patience is used up."""
         waits = np.full(len(losses), self.plan.patience is not None) & ~np.isnan(losses)
-        self._best_epoch[self._active & ~waits] = self._done
+        self._best_epoch[self._active & ~waits] = self.done
         better = self._active & waits & (losses < self._best_loss + self.plan.tolerance)
         self._best_loss[better] = np.minimum(losses, self._best_loss)[better]
-        self._best_epoch[better] = self._done
+        self._best_epoch[better] = self.done
         if better.any():
             chosen = torch.from_numpy(np.flatnonzero(better)).to(self.device)
             for best, tensor in zip(self._best, self._model, strict=True):
                 best.index_copy_(0, chosen, tensor.index_select(0, chosen))
         if self.plan.patience is not None:
-            self._active &= ~(waits & ~better & (self._done - self._best_epoch >= self.plan.patience))
+            self._active &= ~(waits & ~better & (self.done - self._best_epoch >= self.plan.patience))
 
     def _trained(self, member: int) -> Trained:
         if np.isfinite(self._best_loss[member]):
             for best, tensor in zip(self._best, self._model, strict=True):
                 tensor[member].copy_(best[member])
-        rows = self._history[: self._done, member]
+        rows = self._history[: self.done, member]
         rows = rows[np.isfinite(rows[:, 0])]
         history = {name: rows[:, i].tolist() for i, name in enumerate(_HISTORY) if np.isfinite(rows[:, i]).any()}
         layers = folded_layers(self.network, member)
         return Trained(as_dense(layers, self.architecture.activation), history, bool(self._diverged[member]))
 
-    def _summary(self) -> dict[str, float]:
-        rows = self._history[self._done - 1]
-        values = {name: rows[:, i] for i, name in enumerate(_HISTORY)}
-        return {name: float(np.nanmean(value)) for name, value in values.items() if np.isfinite(value).any()}
-
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
+        """What a checkpoint must be of for this training to continue from it."""
         members = [(m.seed, m.rows is None, m.learning_rate, m.weight_decay) for m in self.members]
-        table = mlp_checkpoint.content_hash([self.batches.table, *self._validation_tensors()])
+        table = mlp_checkpoint.content_hash([*pieces_of(self.batches.table), *self._validation_tensors()])
         return repr((self.architecture, self.plan, members, table, self.device.type))
 
     def _validation_tensors(self) -> list[Tensor]:
         validation = {id(m.validation): m.validation for m in self.members if m.validation is not None}
         return [tensor for sample in validation.values() for tensor in (sample.x, sample.label, sample.weight)]
 
-    def _saved(self) -> dict[str, Tensor]:
+    def saved(self) -> dict[str, Tensor]:
         """Everything that the next epoch depends on, by name; writing into these tensors restores it."""
         tensors = {f"moving{i}": tensor for i, tensor in enumerate(self._moving)}
         tensors |= {f"best{i}": tensor for i, tensor in enumerate(self._best)}
@@ -371,11 +385,60 @@ class Trainer:
             "best_loss": self._best_loss,
             "best_epoch": self._best_epoch,
         }
-        arrays |= {"history": self._history, "done": np.array([self._done])}
+        arrays |= {"history": self._history, "done": np.array([self.done])}
         return tensors | {name: torch.from_numpy(array) for name, array in arrays.items()}
 
-    def _restore(self, stored: Mapping[str, Tensor]) -> None:
-        for name, tensor in self._saved().items():
+    def restore(self, stored: Mapping[str, Tensor]) -> None:
+        """Continue from what `saved` returned."""
+        for name, tensor in self.saved().items():
             tensor.copy_(stored[name])
         self.batches.random.restore(stored)
-        self._done = int(stored["done"][0])
+        self.done = int(stored["done"][0])
+
+
+def run_together(
+    trainers: Sequence[Trainer],
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    pruner: MemberPruner | None = None,
+) -> list[Trained]:
+    """Train to the end, from the state in `checkpoint` if that file exists, and return the members of all trainers.
+
+    Trainers of one plan on several GPUs work at the same time: an epoch is begun on each before the first is waited
+    for. With a `pruner` a member that diverges stops alone.
+
+    Raises:
+        ModelError: a loss becomes non-finite and there is no `pruner`, or the checkpoint is of another training.
+    """
+    fingerprint = "" if checkpoint is None else "; ".join(trainer.fingerprint() for trainer in trainers)
+    if checkpoint is not None and os.path.lexists(checkpoint):
+        stored = mlp_checkpoint.read(checkpoint, fingerprint)
+        for number, trainer in enumerate(trainers):
+            trainer.restore({name: stored[_stored_name(number, name)] for name in trainer.saved()})
+    ends, epochs = np.cumsum([len(trainer.members) for trainer in trainers])[:-1], trainers[0].plan.epochs
+    while training := [trainer for trainer in trainers if trainer.trains]:
+        for trainer in training:
+            trainer.begin_epoch()
+        for trainer in training:
+            trainer.end_epoch(stop_diverged=pruner is not None)
+        done = training[0].done
+        losses = np.concatenate([trainer.losses(done) for trainer in trainers])
+        if pruner is not None:
+            for trainer, stopped in zip(trainers, np.split(pruner(done, epochs, losses[:, 2]), ends), strict=True):
+                trainer.stop(stopped)
+        if checkpoint is not None:
+            saved = {
+                _stored_name(number, name): tensor
+                for number, trainer in enumerate(trainers)
+                for name, tensor in trainer.saved().items()
+            }
+            mlp_checkpoint.write(checkpoint, saved, fingerprint)
+        if progress is not None:
+            known = {name: column for name, column in zip(_HISTORY, losses.T, strict=True) if np.isfinite(column).any()}
+            progress(done, epochs, {name: float(np.nanmean(column)) for name, column in known.items()})
+    return [member for trainer in trainers for member in trainer.trained()]
+
+
+def _stored_name(trainer: int, name: str) -> str:
+    """The name in a checkpoint of a tensor of trainer number `trainer`; the first one has no number."""
+    return f"trainer{trainer}.{name}" if trainer else name

@@ -11,20 +11,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
 from pidlab.errors import ModelError
 from pidlab.jsonfile import read_json, write_json
-from pidlab.models.base import Classifier, Progress, ValidationSet
+from pidlab.models.base import Classifier, Progress, ValidationSet, classes_and_labels
+from pidlab.models.matrix import LARGEST_TABLE, LazyMatrix, Matrix, slices
 from pidlab.models.missing import MissingValues, with_names
-from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
-from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch
+from pidlab.models.mlp.batches import Member, ValidationTensors
+from pidlab.models.mlp.devices import devices_for, spread
+from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch, run_together
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
-from pidlab.models.mlp.presets import check, device_named, n_outputs, setup_for, swap_noise_for
+from pidlab.models.mlp.presets import check, device_named, n_outputs, scoring_device, setup_for, swap_noise_for
+from pidlab.models.mlp.streamed import StreamedTable
 from pidlab.sample import FloatArray, IntArray
 
 Fold = tuple[IntArray, IntArray | None]
@@ -40,8 +44,8 @@ _SCORED_ON_GPU = 128  # narrower networks score millions of events a second on o
 class _Data:
     """Checked training data: x (n, d), label (n,) index into `classes`, weight (n,)."""
 
-    x: FloatArray
-    label: NDArray[np.int64]
+    x: Matrix
+    label: IntArray
     weight: NDArray[np.float64]
     classes: NDArray[Any]
 
@@ -108,7 +112,8 @@ class MLP(Classifier):
         members: networks in the ensemble; probabilities are their mean. None: in the default preset 4 for samples of
             1000 events to 1500 a feature; otherwise 1.
         seed: of all random numbers; not negative.
-        device: auto (CUDA if there is a GPU), cpu, cuda.
+        device: auto (CUDA if there is a GPU), cpu, cuda. A network that was trained on a GPU is scored on the CPU where
+            there is none.
 
     Attributes:
         classes_: (k,) the classes.
@@ -274,7 +279,8 @@ class MLP(Classifier):
             x = np.ascontiguousarray(self.missing_.filled(x))
         if x.shape[1] != networks[0].n_inputs:
             raise ModelError(f"the network was trained on {networks[0].n_inputs} features; {x.shape[1]} were given")
-        on_gpu = device_named(self.device).type == "cuda" and max(len(w) for w in networks[0].weights) >= _SCORED_ON_GPU
+        widest = max(len(weight) for weight in networks[0].weights)
+        on_gpu = widest >= _SCORED_ON_GPU and scoring_device(self.device).type == "cuda"
         if on_gpu or not has_fast_path(networks[0]):
             return np.asarray(self._reference(x, torch.float32).mean(axis=0), dtype=np.float32)
         total = linked(fast_logits(networks[0], x))
@@ -337,20 +343,36 @@ class MLP(Classifier):
 
     def _checked(self, X: Any, y: Any, sample_weight: Any) -> _Data:
         check(self.get_params())
-        table = with_names(X)
-        x, y = validate_data(self, table, y, dtype=[np.float32, np.float64], order="C", ensure_all_finite="allow-nan")
-        check_classification_targets(y)
-        classes, label = np.unique(y, return_inverse=True)
+        if isinstance(X, LazyMatrix) and not self._missing_in(X):
+            x, y, self.n_features_in_ = X, np.asarray(y), X.n_columns
+        else:
+            table, types = np.asarray(X) if isinstance(X, LazyMatrix) else with_names(X), [np.float32, np.float64]
+            x, y = validate_data(self, table, y, dtype=types, order="C", ensure_all_finite="allow-nan")
+            check_classification_targets(y)
+        classes, label = classes_and_labels(y)
         if len(classes) < 2:
             raise ValueError(
                 f"MLP needs samples of at least 2 classes, but the data contain only one class: {classes[0]!r}"
             )
-        weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
+        weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
         self.missing_ = MissingValues.of(x)
-        return _Data(self.missing_.filled(x), label.reshape(-1), weight, classes)
+        return _Data(x if isinstance(x, LazyMatrix) else self.missing_.filled(x), label.reshape(-1), weight, classes)
+
+    def _missing_in(self, x: LazyMatrix) -> bool:
+        """Returns whether a value is missing.
+
+        Raises:
+            ValueError: a value is infinite.
+        """
+        missing = False
+        for rows in slices(len(x)):
+            block = x[rows]
+            missing |= bool(np.isnan(block).any())
+            assert_all_finite(block, allow_nan=True, estimator_name="MLP")
+        return missing
 
     def _validation(self, data: _Data, sample: ValidationSet) -> ValidationTensors:
-        x = np.asarray(sample.x, dtype=data.x.dtype)
+        x = np.array(sample.x, dtype=data.x.dtype, order="C")
         y, weight = np.asarray(sample.y), np.asarray(sample.weight, dtype=np.float64)
         if x.ndim != 2 or x.shape[1] != self.n_features_in_ or not len(x) == len(y) == len(weight):
             raise ModelError(
@@ -361,24 +383,31 @@ class MLP(Classifier):
         x = self.missing_.filled(x)
         if not np.isfinite(x).all():
             raise ModelError("the validation sample has infinite values; the training sample has none")
-        label = np.searchsorted(data.classes, y).clip(max=len(data.classes) - 1)
-        if not (data.classes[label] == y).all():
+        classes, label = classes_and_labels(y)
+        if not np.isin(classes, data.classes).all():
             raise ModelError("the validation sample has a class that is missing in the training sample")
+        label = np.searchsorted(data.classes, classes)[label]
         return self._on_device(x, label, weight)
 
     def _on_device(self, x: FloatArray, label: IntArray, weight: FloatArray) -> ValidationTensors:
         if len(x) == 0 or not weight.sum() > 0:
             raise ModelError("the validation sample is empty, or its weights do not sum to more than 0; leave it out")
         device = device_named(self.device)
-        arrays = (np.array(x, order="C"), np.array(label, dtype=np.int64), np.array(weight))
-        return ValidationTensors(*(torch.from_numpy(array).to(device) for array in arrays))
+        arrays = (np.ascontiguousarray(x), np.asarray(label, dtype=np.int64), weight)
+        writable = (np.require(array, requirements="W") for array in arrays)  # torch warns of arrays that are not
+        return ValidationTensors(*(torch.from_numpy(array).to(device) for array in writable))
 
-    def _table(self, data: _Data, parts: Sequence[IntArray | None]) -> Tensor:
-        """The training data on the device; the weights of each part's rows must sum to more than 0."""
+    def _table(self, data: _Data, parts: Sequence[IntArray | None]) -> Tensor | StreamedTable:
+        """The training data on the device; the weights of each part's rows must sum to more than 0.
+
+        On the CPU, data of more than `LARGEST_TABLE` bytes stay where they are, and are read in shuffled blocks. A GPU
+        keeps all.
+        """
         if not all((data.weight if rows is None else data.weight[rows]).sum() > 0 for rows in parts):
             raise ModelError("the training weights do not sum to more than 0")
-        device = device_named(self.device)
-        return as_table(*(torch.from_numpy(np.array(a)).to(device) for a in (data.x, data.label, data.weight)))
+        device, table = device_named(self.device), StreamedTable(data.x, data.label, data.weight)
+        streamed = device.type == "cpu" and table.nbytes > LARGEST_TABLE and all(rows is None for rows in parts)
+        return table if streamed else table.whole(device)
 
     def _train(
         self, models: Sequence[MLP], data: _Data, parts: Sequence[_Part], progress: Progress | None, path: Path | None
@@ -390,7 +419,7 @@ class MLP(Classifier):
         for training, trained in zip(trainings, _trained(table, trainings, progress, path), strict=True):
             training.model._accept(self, data.classes, trained, training.plan.swap_noise)
 
-    def _swap_noise(self, table: Tensor, data: _Data, parts: Sequence[_Part]) -> list[float]:
+    def _swap_noise(self, table: Tensor | StreamedTable, data: _Data, parts: Sequence[_Part]) -> list[float]:
         """The swap noise of a model for each part of the data; networks with the preset's parameters decide it."""
         usual = MLP(preset=self.preset, seed=self.seed).get_params()
         firsts = [self._members(*part, 1)[0] for part in parts]
@@ -426,7 +455,7 @@ class MLP(Classifier):
 
     def _reference(self, x: FloatArray, dtype: torch.dtype = torch.float64) -> NDArray[np.float64]:
         """(members, n, k) probabilities by the reference forward pass."""
-        device = device_named(self.device)
+        device = scoring_device(self.device)
         widest = max(setup_for(self.get_params(), 1, 1, 2).architecture.hidden, default=0)
         with quiet_torch(widest):
             rows = torch.from_numpy(np.array(x)).to(device, dtype)
@@ -439,7 +468,7 @@ _Part = tuple[IntArray | None, ValidationTensors | None]
 
 
 def _trained(
-    table: Tensor,
+    table: Tensor | StreamedTable,
     trainings: Sequence[_Training],
     progress: Progress | None = None,
     checkpoint: Path | None = None,
@@ -461,8 +490,9 @@ def _trained(
             return np.isin(owner, list(named))
 
         with quiet_torch(max(architecture.hidden, default=0)):
-            trainer = Trainer(table, members, architecture, plan)
-            trained = trainer.run(progress, checkpoint, None if pruner is None else stopped)
+            devices = devices_for(table.device, len(members), architecture, plan.batch_size)
+            trainers = [Trainer(*share, architecture, plan) for share in spread(table, members, devices)]
+            trained = run_together(trainers, progress, checkpoint, None if pruner is None else stopped)
         for number in numbers:
             found[number] = [member for member, of in zip(trained, owner, strict=True) if of == number]
     return [found[number] for number in range(len(trainings))]

@@ -19,6 +19,7 @@ from pidlab.models.mlp.engine import Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
 from pidlab.models.mlp.losses import LOSSES
 from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
+from pidlab.models.mlp.streamed import StreamedTable
 
 _EPOCHS = (10, 20, 50, 100, 200)
 _STEPS = 4000
@@ -148,6 +149,14 @@ def device_named(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
+def scoring_device(name: str) -> torch.device:
+    """Returns the device that scores a network whose parameter `device` is `name`: the CPU where there is no GPU.
+
+    A network that was trained on a GPU can be scored on any machine.
+    """
+    return device_named(name if torch.cuda.is_available() else "cpu")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
     """What is trained, how, and in how many members."""
@@ -200,7 +209,7 @@ def setup_for(
 def swap_noise_for(
     parameters: Mapping[str, Any],
     usual: Mapping[str, Any],
-    table: Tensor,
+    table: Tensor | StreamedTable,
     members: Sequence[Member],
     n_classes: int,
 ) -> list[float]:
@@ -239,7 +248,7 @@ def swap_noise_for(
 
 
 def _losses(
-    table: Tensor, members: Sequence[Member], architecture: Architecture, plan: TrainingPlan
+    table: Tensor | StreamedTable, members: Sequence[Member], architecture: Architecture, plan: TrainingPlan
 ) -> NDArray[np.float64]:
     """(members,) the lowest validation loss of each; infinite if the training diverges."""
     with quiet_torch(max(architecture.hidden)):

@@ -33,9 +33,9 @@ class MemberGenerators:
         """Prepare for epoch number `epoch`, whose batches are made in `n_chunks` pieces; generators need nothing."""
 
     def orders(self, counts: Sequence[int], dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
-        """Yield the number of each member with a random permutation of its `counts` events, of integers of `dtype`."""
+        """Yield each member's number and, as (1, count), a random permutation of its events in integers of `dtype`."""
         for number, (n, generator) in enumerate(zip(counts, self._generators, strict=True)):
-            yield number, torch.randperm(n, generator=generator, device=self._device, dtype=dtype)
+            yield number, torch.randperm(n, generator=generator, device=self._device, dtype=dtype)[None]
 
     def fill_uniform(self, out: Tensor, chunk: int, members: Sequence[int]) -> None:
         """Fill the rows `members` of `out` (all members, numbers) uniformly in [0, 1)."""
@@ -72,17 +72,19 @@ class CounterStreams:
         self._keys = torch.from_numpy(_mixed(keys + _GAMMA * streams).view(np.int64)).to(self._device)
 
     def orders(self, counts: Sequence[int], dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
-        """Yield each member's permutation; several members are sorted by random keys together."""
-        longest = max(counts)
-        together = max(1, _SORTED_AT_ONCE // longest)
+        """Yield the number of a first member, and the permutations (m, longest) of it and of those that follow it.
+
+        They are sorted by random keys together, with few kernels for many members. Behind the permutation of a member
+        with fewer events than the longest of the m come the numbers that are left; `dtype` plays no role.
+        """
+        together = max(1, _SORTED_AT_ONCE // max(counts))
         for first in range(0, len(counts), together):
-            numbers = range(first, min(first + together, len(counts)))
-            hashed = self._hashed(self._keys[0, first : first + len(numbers)], longest)
-            for row, number in enumerate(numbers):
-                if counts[number] < longest:
-                    hashed[row, counts[number] :] = _LARGEST  # sorts behind the member's own events
-            orders = torch.argsort(hashed, dim=1).to(dtype)
-            yield from ((number, orders[row, : counts[number]]) for row, number in enumerate(numbers))
+            own = counts[first : first + together]
+            hashed = self._hashed(self._keys[0, first : first + len(own)], max(own))
+            if min(own) < max(own):
+                ends = torch.tensor(own).to(self._device)[:, None]
+                hashed.masked_fill_(torch.arange(max(own), device=self._device) >= ends, _LARGEST)  # sorts behind
+            yield first, torch.argsort(hashed, dim=1)
 
     def fill_uniform(self, out: Tensor, chunk: int, members: Sequence[int]) -> None:
         """Fill every row of `out`, those that are not in `members` too."""

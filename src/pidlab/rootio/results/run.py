@@ -22,6 +22,7 @@ from pidlab.evaluate.results import (
     ModelResult,
     PolygonResult,
     Results,
+    Reweighting,
 )
 from pidlab.measured import Array, bounds
 from pidlab.rootio.files import WholeFile, writing
@@ -33,14 +34,14 @@ from pidlab.rootio.results.models import model_objects
 from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, labelled, root_text
 from pidlab.rootio.results.spectators import efficiency_objects, flat_objects, short_names
 
-_TOP: Final = ("maps", "compare", "inputs", "polygons", "robustness", "cutflow", "notes", "provenance")
+_TOP: Final = ("maps", "compare", "inputs", "polygons", "reweighting", "robustness", "cutflow", "notes", "provenance")
 
 
 def write_results(path: Path, results: Results, provenance: str, labels: Mapping[str, str] | None = None) -> None:
     """Write `results` to a ROOT file that appears whole or not at all, compressed by ZLIB, which JSROOT reads.
 
-    The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `polygons/`, `robustness/`,
-    `cutflow/` and the TObjStrings `notes` and, last, `provenance`.
+    The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `reweighting/`, `polygons/`,
+    `robustness/`, `cutflow/` and the TObjStrings `notes` and, last, `provenance`.
 
     Args:
         path: the file.
@@ -105,6 +106,8 @@ def _objects(results: Results, titles: Titles) -> Iterator[NamedObject]:
     yield from _inputs(results, titles)
     for name, robustness in results.robustness.items():
         yield from robustness_objects(name, robustness)
+    if results.reweighting is not None:
+        yield from _weights(results.reweighting, titles)
     yield from _polygons(results.polygons, titles)
     yield from _cutflow(results.cutflow)
 
@@ -189,6 +192,17 @@ def _exploration(found: Exploration, titles: Titles) -> Iterator[NamedObject]:
             profile = (plane.mean, plane.mean - plane.error, plane.mean + plane.error)
             graph = graph_of(((low + high) / 2, low, high), profile, axes)
             yield NamedObject(("inputs", f"{pair.x}_{pair.y}_{name}_profile"), graph)
+
+
+def _weights(found: Reweighting, titles: Titles) -> Iterator[NamedObject]:
+    """Yields the matched variables of each group before and after its weights, those of the target, and the weights."""
+    for group in found.groups:
+        folder = ("reweighting", group.name or "all")
+        for variable, by_key in group.variables.items():
+            for key, histogram in by_key.items():
+                title = f"{root_text(variable)}, {key};{titles(variable)};weighted candidates"
+                yield NamedObject((*folder, f"{variable}_{key}"), th1(histogram, title))
+        yield NamedObject((*folder, "weights"), th1(group.weights, "weights;weight / mean weight;candidates"))
 
 
 def _polygons(polygons: Sequence[PolygonResult], titles: Titles) -> Iterator[NamedObject]:

@@ -15,7 +15,7 @@ from pidlab.errors import ModelError, nearest
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.models.external.base import ImportedClassifier
 from pidlab.models.external.columns import Columns, ModelMismatchError, in_order, listed, named
-from pidlab.models.external.onnx.runtime import Graph, Port, Runner, read_graph
+from pidlab.models.external.onnx.runtime import Graph, Port, Runner, read_graph, why_no_gpu
 from pidlab.models.link import posterior
 from pidlab.sample import FloatArray
 
@@ -36,6 +36,7 @@ class OnnxClassifier(ImportedClassifier):
         gives: probabilities; logits, to which the logistic function (one column) or softmax is applied; or scores of
             any range, larger for events that are more like the class.
         missing: replaces NaN; None for no replacement.
+        device: cuda: a GPU scores, where there is one that onnxruntime can use; otherwise the CPU.
     """
 
     kind, what, file = "onnx", "model in ONNX", "model.onnx"
@@ -47,10 +48,11 @@ class OnnxClassifier(ImportedClassifier):
     signal: int
     gives: Gives = "probability"
     missing: float | None = None
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         self._check_parameters()
-        self._run = Runner(read_graph(self.content), self.output)
+        self._run = Runner(read_graph(self.content), self.output, self.device)
         if self._run.graph.n_features is not None:
             self.n_features_in_ = self._run.graph.n_features
 
@@ -65,6 +67,7 @@ class OnnxClassifier(ImportedClassifier):
         gives, order, output = model.gives, model.order, model.output
         known = [port.name for port in model._run.graph.outputs]
         fits = gives in get_args(Gives) and output in known and isinstance(order, list | tuple)
+        fits = fits and model.device in ("auto", "cpu", "cuda")
         if not fits or len(order) not in (0, model.n_classes) or any(type(i) is not int or i < 0 for i in order):
             raise ModelError(f"{directory / 'model.json'}: does not say how the model is read; make the run again")
         return model
@@ -111,7 +114,12 @@ class OnnxClassifier(ImportedClassifier):
 
 
 def open_onnx(
-    spec: OnnxModel, content: bytes, features: Mapping[str, str], classes: Sequence[str], signal: int
+    spec: OnnxModel,
+    content: bytes,
+    features: Mapping[str, str],
+    classes: Sequence[str],
+    signal: int,
+    device: str = "auto",
 ) -> tuple[Columns, OnnxClassifier]:
     """Returns the features that a model reads, in its order, and the model.
 
@@ -121,19 +129,22 @@ def open_onnx(
         features: names to expressions.
         classes: k names.
         signal: index of the signal.
+        device: cuda for a GPU; auto and cpu for the CPU, whose scores do not depend on the machine.
 
     Raises:
         ModelMismatchError: the model does not fit the configuration, or a score depends on the other events.
-        ModelError: onnxruntime cannot run the model, or not in time.
+        ModelError: onnxruntime cannot run the model, or not in time, or not on a GPU that was asked for.
     """
+    if device == "cuda" and (reason := why_no_gpu()):
+        raise ModelError(f"device: cuda was asked for, but {reason}")
     graph = read_graph(content)
     columns = _columns(spec, graph, features)
     output = _output(spec.output, graph)
-    runner = Runner(graph, output)
+    runner = Runner(graph, output, device)
     n_columns = runner(np.zeros((1, len(columns)), np.float32)).shape[1]
     runner.refuse_neighbours(len(columns))
     order = _order(spec.classes, graph.labels.get(output, ()), n_columns, classes)
-    return columns, OnnxClassifier(content, output, order, len(classes), signal, spec.gives, spec.missing)
+    return columns, OnnxClassifier(content, output, order, len(classes), signal, spec.gives, spec.missing, device)
 
 
 def _columns(spec: OnnxModel, graph: Graph, features: Mapping[str, str]) -> Columns:

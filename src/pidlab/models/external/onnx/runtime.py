@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.models.external.columns import ModelMismatchError
+from pidlab.models.gpu import gpu_present
 from pidlab.models.threads import allowed_threads
 from pidlab.sample import FloatArray
 
 LONGEST = 60.0  # seconds for a batch of events
 # onnxruntime sums over trees, and cuts matrices, differently for batches of different sizes. All events go through in
 # batches of one size, the last one filled up, so that a score does not depend on the other events.
-_BATCH = 4096
+_BATCH, _BATCH_ON_GPU = 4096, 65536
+_CUDA = "CUDAExecutionProvider"
 # Operators of other domains would have to be loaded from libraries.
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 _RANDOM = frozenset(
@@ -103,6 +105,7 @@ def read_graph(content: bytes) -> Graph:
     try:
         _refuse_foreign(onnx, model)
         labels = _take_off_zipmaps(onnx, model)
+        _drop_unused_inputs(model)
         constants = {tensor.name for tensor in model.graph.initializer}
         graph = Graph(
             model.SerializeToString(),
@@ -112,6 +115,7 @@ def read_graph(content: bytes) -> Graph:
         )
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ModelMismatchError(f"is not a whole ONNX file ({type(error).__name__}: {error})") from error
+    _refuse_constants(graph)
     _check_inputs(graph)
     return graph
 
@@ -163,6 +167,39 @@ def _take_off_zipmaps(onnx: Any, model: Any) -> dict[str, tuple[str, ...]]:
     return labels
 
 
+def _drop_unused_inputs(model: Any) -> None:
+    """Removes inputs that no operator reads, as tf2onnx leaves behind when it has folded a constant; one always stays.
+
+    Raises:
+        ModelMismatchError: no operator reads any input.
+    """
+    read = {name for message in _messages(model.graph) if hasattr(message, "op_type") for name in message.input}
+    read |= {value.name for value in model.graph.output}
+    unused = [value for value in model.graph.input if value.name not in read]
+    if unused and len(unused) == len(model.graph.input):
+        raise ModelMismatchError("reads none of its inputs")
+    for value in unused:
+        model.graph.input.remove(value)
+
+
+def _refuse_constants(graph: Graph) -> None:
+    """Refuses a graph with inputs that do not take events: constants whose values the exporter did not write.
+
+    Raises:
+        ModelMismatchError: some inputs leave the number of events open, and others have fixed shapes.
+    """
+    shapes = {port.name: port.shape for port in graph.inputs if port.shape}
+    fixed = [name for name, shape in shapes.items() if None not in shape]
+    if not fixed or not any(shape[0] is None for shape in shapes.values()):
+        return
+    listed = ", ".join(f"{name!r} {_shown(shapes[name])}" for name in fixed)
+    raise ModelMismatchError(
+        f"lacks the values of constants, which its exporter left as inputs ({listed}), as tf2onnx does with the "
+        "Normalization layer of Keras; export the network without that layer and put the normalisation into the "
+        "features, as in {name: x_scaled, expression: (x - 1.2) / 0.4}, or write it as a Dense layer"
+    )
+
+
 def _port(onnx: Any, value: Any) -> Port:
     kind = value.type
     if not kind.HasField("tensor_type"):
@@ -206,10 +243,17 @@ def _shown(shape: tuple[int | None, ...] | None) -> str:
 
 
 class Runner:
-    """Runs a graph on the CPU with as many threads as the process may use."""
+    """Runs a graph on the CPU with as many threads as the process may use, or on a GPU.
 
-    def __init__(self, graph: Graph, output: str) -> None:
+    Args:
+        graph: the graph.
+        output: the output of it that is wanted.
+        device: cuda for a GPU where there is one that onnxruntime can use; the CPU otherwise.
+    """
+
+    def __init__(self, graph: Graph, output: str, device: str = "cpu") -> None:
         self.graph, self.output = graph, output
+        self.on_gpu = device == "cuda" and not why_no_gpu()
         self._sessions: dict[int, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -221,7 +265,7 @@ class Runner:
         Raises:
             ModelError: onnxruntime refuses the graph or fails, or the output is not m numbers an event.
         """
-        size = self.graph.batch or _BATCH
+        size = self.graph.batch or (_BATCH_ON_GPU if self.on_gpu else _BATCH)
         parts = [self._batch(x[start : start + size], size) for start in range(0, len(x), size)]
         return np.concatenate(parts)
 
@@ -251,7 +295,7 @@ class Runner:
         whole = x if n == size else x[np.minimum(np.arange(size), n - 1)]
         n_threads = allowed_threads()
         if n_threads not in self._sessions:
-            self._sessions[n_threads] = open_session(self.graph.content, n_threads)
+            self._sessions[n_threads] = open_session(self.graph.content, n_threads, on_gpu=self.on_gpu)
         try:
             values = _run(self._sessions[n_threads], self.output, self._fed(whole))
         except ModelError:
@@ -311,8 +355,25 @@ def _run(session: Any, output: str, fed: Mapping[str, FloatArray]) -> Any:
     return found[0]
 
 
-def open_session(model: bytes | Path, n_threads: int) -> Any:
-    """Returns an onnxruntime session on the CPU for a graph in memory or in a file.
+def why_no_gpu() -> str:
+    """Returns why onnxruntime cannot use a GPU here, as the end of a sentence; empty if it can.
+
+    Raises:
+        UsageError: onnxruntime is not installed.
+    """
+    providers = package("onnxruntime").get_available_providers()
+    if _CUDA not in providers:
+        return (
+            f"this onnxruntime has no {_CUDA} (it has {', '.join(providers)}); install onnxruntime-gpu in place of "
+            "onnxruntime, or use auto or cpu"
+        )
+    return "" if gpu_present() else "the driver finds no GPU; use auto or cpu"
+
+
+def open_session(model: bytes | Path, n_threads: int, *, on_gpu: bool = False) -> Any:
+    """Returns an onnxruntime session for a graph in memory or in a file, on the CPU unless it is to be `on_gpu`.
+
+    On a GPU factors are not rounded to TF32, and operators that are not written for it run on the CPU.
 
     Raises:
         ModelError: onnxruntime refuses the graph.
@@ -326,9 +387,16 @@ def open_session(model: bytes | Path, n_threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores alone
     content = model if isinstance(model, bytes) else str(model)
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        providers = [(_CUDA, {"use_tf32": "0"})] if on_gpu else []
+        session = onnxruntime.InferenceSession(content, options, providers=[*providers, "CPUExecutionProvider"])
     except Exception as error:  # the exceptions of onnxruntime have no common base
         raise ModelError(f"onnxruntime refuses the graph ({_first_line(error)})") from error
+    if on_gpu and _CUDA not in session.get_providers():  # it says why on the terminal, and would use the CPU
+        raise ModelError(
+            f"onnxruntime cannot start its {_CUDA}, which needs CUDA and cuDNN of the versions that it was built for; "
+            "install these, or use device auto or cpu"
+        )
+    return session
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from pidlab.models.external.base import DAMAGED
 from pidlab.models.external.onnx.runtime import Runner, read_graph
 from pidlab.models.external.sklearn.estimators import build, parameter_names
 from pidlab.models.external.sklearn.to_onnx import PROBABILITIES, converted, keeps_missing, refuse_unconvertible
-from pidlab.models.threads import one_thread
+from pidlab.models.threads import free_cores, one_thread
 from pidlab.sample import FloatArray
 
 FILE, _DESCRIPTION = "model.onnx", "model.json"
@@ -88,7 +87,8 @@ class SklearnClassifier(Classifier):
         return build(self.estimator, settings | asked, self.allowed)
 
     def _n_threads(self, n_values: int) -> int:
-        return self.n_jobs or min(len(os.sched_getaffinity(0)), 1 + n_values // _VALUES_A_THREAD)
+        most = 1 + n_values // _VALUES_A_THREAD
+        return self.n_jobs or (most if most == 1 else min(free_cores(), most))
 
     def fit(
         self,

@@ -1,0 +1,1 @@
+"""What is measured in data, where there are no labels: weights, efficiencies, yields."""

@@ -1,0 +1,92 @@
+"""Efficiencies for correctionlib (schema 2): nominal, up and down, and up and down by each source of uncertainty."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pidlab import __version__
+from pidlab.atomic import write_text
+from pidlab.datadriven.efficiency.binning import Binning
+from pidlab.datadriven.efficiency.replicas import replicas
+from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity
+from pidlab.export.correctionlib.content import Node, binning, category, leaf, readable_edges
+
+
+def write_corrections(path: Path, result: EfficiencyResult, n_replicas: int = 0) -> None:
+    """Writes `corrections.json`: MODEL_POINT_efficiency and MODEL_POINT_scale_factor.
+
+    Inputs are the axes in their order, and `systematic`: `nominal`; `up` and `down` by all uncertainties in quadrature;
+    `stat_up` and `stat_down`; `SOURCE_up` and `SOURCE_down` for each systematic, the shift as it was found and its
+    mirror image, so that a source moves all bins together as it does in the measurement. correctionlib raises an error
+    outside the bins and in a bin without a number. With `n_replicas` there are `replica0` and so on, too.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    content = {
+        "schema_version": 2,
+        "description": f"Efficiencies from data by pidlab {__version__}; fingerprint {result.fingerprint}.",
+        "corrections": [each for point in result.points for each in _corrections(result, point, n_replicas)],
+    }
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def _corrections(result: EfficiencyResult, point: PointResult, n_replicas: int) -> Iterator[Node]:
+    where = f"{point.model} at {point.working_point}"
+    yield _correction(
+        f"{point.name}_efficiency",
+        f"Efficiency in data of {where}.",
+        result.binning,
+        [each.data.quantity for each in point.bins],
+        n_replicas,
+    )
+    if result.with_simulation:
+        yield _correction(
+            f"{point.name}_scale_factor",
+            f"Efficiency in data over that in simulation of {where}.",
+            result.binning,
+            [each.scale_factor for each in point.bins],
+            n_replicas,
+        )
+
+
+def _correction(name: str, description: str, axes: Binning, values: Sequence[Quantity], n_replicas: int) -> Node:
+    edges = readable_edges(axes.edges)
+    columns = {**variations(values), **{f"replica{r}": row for r, row in enumerate(replicas(values, n_replicas))}}
+    content = {
+        key: binning(axes.names, edges, [leaf(number) for number in column], "error") for key, column in columns.items()
+    }
+    words = "nominal; up, down: all uncertainties; stat_up, stat_down; SOURCE_up, SOURCE_down of each systematic"
+    inputs: list[dict[str, Any]] = [
+        *({"name": axis, "type": "real", "description": "an axis of the bins"} for axis in axes.names),
+        {"name": "systematic", "type": "string", "description": words},
+    ]
+    return {
+        "name": name, "description": description, "version": 1, "inputs": inputs,
+        "output": {"name": name.rpartition("_")[2], "type": "real"}, "data": category("systematic", content),
+    }  # fmt: skip
+
+
+def variations(values: Sequence[Quantity]) -> Mapping[str, list[float]]:
+    """Returns the numbers of all bins by the name of the variation; NaN in a bin without a number."""
+    found: dict[str, list[float]] = {
+        "nominal": [q.measured.value if q.usable else math.nan for q in values],
+        "up": [q.measured.value + q.total[1] if q.usable else math.nan for q in values],
+        "down": [q.measured.value - q.total[0] if q.usable else math.nan for q in values],
+        "stat_up": [q.measured.high if q.usable else math.nan for q in values],
+        "stat_down": [q.measured.low if q.usable else math.nan for q in values],
+    }
+    for source in dict.fromkeys(source for q in values for source in q.systematics):
+        # A shift that could not be found moves nothing; the result and the report say so.
+        shifts = [q.systematics.get(source, 0.0) for q in values]
+        known = [shift if math.isfinite(shift) else 0.0 for shift in shifts]
+        for side, sign in (("up", 1), ("down", -1)):
+            found[f"{source}_{side}"] = [
+                q.measured.value + sign * shift if q.usable else math.nan
+                for q, shift in zip(values, known, strict=True)
+            ]
+    return found

@@ -1,0 +1,132 @@
+"""Drawing: the figures of a measurement of efficiencies, from its result and its probes, in the formats of files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from pidlab.datadriven.efficiency.estimate import Estimate, Expectation, Histograms
+from pidlab.datadriven.efficiency.probes import ProbeCounts
+from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity, SampleEfficiency
+from pidlab.measured import Array
+from pidlab.plots.gallery import rendered, sanitised
+from pidlab.plots.probes.efficiencies import Series, Slice, efficiency_figure
+from pidlab.plots.probes.fits import FittedMass, fit_figure
+from pidlab.plots.style import context
+from pidlab.rounding import format_measured, format_number
+
+
+def summary_figures(result: EfficiencyResult, *formats: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yields the name of each working point's figure, and its content in each of `formats` ("png", "pdf", "svg")."""
+    for point in result.points:
+        name = sanitised(f"efficiency_{point.name}")
+        with context(name):
+            title = f"{point.model} at {point.working_point}"
+            figure = efficiency_figure(
+                result.binning.edges[0], list(_slices(result, point)), axis=result.binning.names[0], title=title
+            )
+        yield name, rendered(figure, name, *formats)
+
+
+def _slices(result: EfficiencyResult, point: PointResult) -> Iterator[Slice]:
+    """The bins along the first axis, for each bin of the other axes."""
+    binning = result.binning
+    numbers = np.arange(binning.n_bins)
+    for column in numbers.reshape(binning.shape[0], -1).T:
+        along = [point.bins[number] for number in column]
+        sides = binning.sides(along[0].number)[1:]
+        with_simulation = any(each.simulation is not None for each in along)
+        yield Slice(
+            title=", ".join(f"{name} {low:g} to {high:g}" for name, low, high in sides),
+            data=series_of([each.data.quantity for each in along]),
+            simulation=series_of([each.simulation.quantity for each in along if each.simulation is not None])
+            if with_simulation
+            else None,
+            scale_factor=series_of([each.scale_factor for each in along]) if with_simulation else None,
+            doubtful=np.array([doubtful(each.data) for each in along]),
+        )
+
+
+def doubtful(sample: SampleEfficiency) -> bool:
+    """Returns whether an efficiency is there and the data exclude its shapes, or no alternative could be fitted."""
+    lost = any(math.isnan(shift) for shift in sample.quantity.systematics.values())
+    return sample.nominal.usable and (sample.nominal.p_value < 0.001 or lost)
+
+
+def series_of(quantities: list[Quantity]) -> Series:
+    """Returns quantities as columns, with the bounds of the statistical and of the whole error."""
+    table: Array = np.array([q.measured[:3] if q.usable else (math.nan,) * 3 for q in quantities]).reshape(-1, 3)
+    total = np.array([q.total if q.usable else (math.nan,) * 2 for q in quantities]).reshape(-1, 2)
+    value = table[:, 0]
+    return Series(value, table[:, 1], table[:, 2], value - total[:, 0], value + total[:, 1])
+
+
+def fit_name(point: PointResult, number: int, sample: str) -> str:
+    """Returns the name of the figure of a fit."""
+    return sanitised(f"fit_{point.name}_bin{number}_{sample}")
+
+
+def fit_figures(
+    result: EfficiencyResult, probes: Mapping[str, ProbeCounts], *formats: str
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yields the name of the figure of every fit, and its content; samples that were counted have none."""
+    mass = str(result.settings["mass"])
+    for i, point in enumerate(result.points):
+        for each in point.bins:
+            for sample, found in (("data", each.data), ("simulation", each.simulation)):
+                if found is None or found.nominal.name == "counted":
+                    continue
+                name = fit_name(point, each.number, sample)
+                with context(name):
+                    figure = fit_figure(
+                        probes[sample].edges,
+                        _panels(probes[sample].histograms(i, each.number), found),
+                        mass=mass,
+                        lines=_lines(found),
+                        failure=found.nominal.failure,
+                    )
+                yield name, rendered(figure, name, *formats)
+
+
+def _panels(probes: Histograms, found: SampleEfficiency) -> tuple[FittedMass, FittedMass]:
+    others = [each for some in found.alternatives.values() for each in some if each.usable]
+    return (
+        _panel("passing", probes.passing, probes.passing2, found.nominal.passing, [each.passing for each in others]),
+        _panel("failing", probes.failing, probes.failing2, found.nominal.failing, [each.failing for each in others]),
+    )
+
+
+def _panel(
+    title: str, counts: Array, variances: Array, fitted: Expectation | None, others: Sequence[Expectation | None]
+) -> FittedMass:
+    backgrounds = [each.background for each in others if each is not None]
+    if fitted is None:
+        return FittedMass(title, counts, variances, None, None)
+    return FittedMass(title, counts, variances, fitted.total, fitted.background, backgrounds)
+
+
+def fit_sentences(found: SampleEfficiency) -> str:
+    """Returns what each fit of a bin found, the nominal one first, in one line."""
+    tried = [found.nominal, *(each for some in found.alternatives.values() for each in some)]
+    return "; ".join(_sentence(each, each.name in found.refused) for each in tried)
+
+
+def _sentence(estimate: Estimate, refused: bool) -> str:
+    if not estimate.usable:
+        return f"{estimate.name}: failed, {estimate.failure or 'no interval'}"
+    quality = f", p-value {format_number(estimate.p_value, 2)}" if estimate.n_dof else ""
+    return (
+        f"{estimate.name}: ε = {format_measured(estimate.efficiency)}{quality}{', does not count' if refused else ''}"
+    )
+
+
+def _lines(found: SampleEfficiency) -> tuple[str, ...]:
+    nominal = found.nominal
+    if not nominal.usable:
+        return (nominal.name,)
+    lines = [nominal.name, f"ε = {format_measured(nominal.efficiency)}"]
+    if nominal.n_dof:
+        lines.append(f"p-value {format_number(nominal.p_value, 2)}")
+    return tuple(lines)

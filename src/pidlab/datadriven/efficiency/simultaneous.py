@@ -1,0 +1,368 @@
+"""Simultaneous: a binned fit of the mass of passing and failing probes, with the efficiency as a parameter.
+
+In a bin of the mass of passing and of failing probes the fit expects
+
+    N eps S_p + B_p K_p        and        N (1 - eps) S_f + B_f K_f
+
+probes: N electrons (or whatever the signal is) of which the share eps passes, B of background, and the integrals of the
+normalised shapes of signal (S) and background (K) over the bin. Shapes may be shared by passing and failing probes. The
+likelihood is Poisson's; for weighted probes it is scaled bin by bin as in G. Bohm and G. Zech, NIM A 748 (2014) 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from scipy.special import chdtrc
+
+from pidlab.datadriven.efficiency.estimate import Estimate, Expectation, Histograms, Shapes, failed
+from pidlab.datadriven.massfit.shapes import Guess, Parameter, Shape, guess_of, shape_of
+from pidlab.errors import UsageError
+from pidlab.evaluate.intervals import symmetric
+from pidlab.measured import Array, Measured
+
+_LEAST_EXPECTED: Final = 5.0
+"""Bins of the mass are joined until so many probes are expected in each: then the goodness of fit is a chi-square."""
+_TINY: Final = 1e-9
+"""A number of probes in place of 0 in a denominator."""
+_EDGE: Final = 1e-3
+_STEEP: Final = 10.0
+"""A polynomial may be negative. Below `_EDGE` expected probes in a bin the likelihood goes on as a parabola, so that it
+is smooth where Minuit has to turn round; `_STEEP` is half of its curvature in a bin without probes, where -0.05 is the
+lowest point."""
+_ATTEMPTS, _ROUNDS = 4, 3
+_STEP: Final = 1e-4
+"""Of the natural size of a parameter, in numerical derivatives of a shape: their relative error is about 1e-8."""
+
+
+def fit_efficiency(probes: Histograms, shapes: Shapes) -> Estimate:
+    """Returns the efficiency of the signal among the probes of a bin.
+
+    Raises:
+        UsageError: a shape does not exist, or iminuit or numba-stats is not installed.
+    """
+    signal, background = shape_of(shapes.signal), shape_of(shapes.background)
+    if not probes.total > 0:
+        return failed(f"{shapes}", "the bin has no probes in the range of the mass")
+    if min(probes.passing.min(), probes.failing.min()) < 0:
+        return failed(f"{shapes}", "weights of both signs leave a negative number of probes in a bin of the mass")
+    likelihood = _Likelihood(probes, signal, background, shapes)
+    minimum, failure = _minimise(likelihood)
+    values = np.array(minimum.values)
+    errors = np.array(minimum.errors)
+    interval = (math.nan, math.nan) if failure else _interval(likelihood, minimum)
+    chi_square, n_bins = chi_square_of(likelihood.scaled(values))
+    n_dof = n_bins - int(sum(not fixed for fixed in minimum.fixed))
+    p_value = float(chdtrc(n_dof, chi_square)) if n_dof > 0 else math.nan
+    n = float(values[0])
+    passing, failing = likelihood.expected(values)
+    return Estimate(
+        name=str(shapes),
+        failure=failure,
+        efficiency=Measured(float(values[1]), *interval, n),
+        n_signal=symmetric(n, float(errors[0]), n),
+        n_background=(_background(values, errors, 2), _background(values, errors, 3)),
+        parameters={
+            name: (float(v), float(e)) for name, v, e in zip(likelihood.names[4:], values[4:], errors[4:], strict=True)
+        },
+        chi_square=chi_square,
+        n_dof=n_dof,
+        p_value=p_value,
+        passing=passing,
+        failing=failing,
+    )
+
+
+def _background(values: Array, errors: Array, place: int) -> Measured:
+    return symmetric(float(values[place]), float(errors[place]), float(values[place]))
+
+
+class _Component:
+    """The integrals of a shape over the bins of the mass, and their derivatives; the last ones are kept."""
+
+    def __init__(self, shape: Shape, edges: Array, parameters: Sequence[Parameter], first: int) -> None:
+        self.shape, self.edges, self.parameters = shape, edges, parameters
+        self.places = slice(first, first + len(parameters))
+        self.steps = [_STEP * max(abs(p.start), 0.01 * (p.high - p.low)) for p in parameters]
+        self._at: bytes = b""
+        self._integrals: Array = np.empty(0)
+
+    def integrals(self, values: Array) -> Array:
+        """Returns (m,) the shape's share in each bin, with the shape's parameters among all `values`."""
+        own = values[self.places]
+        if (at := own.tobytes()) != self._at or not len(self._integrals):
+            self._at, self._integrals = at, self._shares(own)
+        return self._integrals
+
+    def _shares(self, own: Array) -> Array:
+        return np.diff(self.shape.cdf(self.edges, own.tolist(), self.edges[0], self.edges[-1]))
+
+    def derivatives(self, values: Array) -> Array:
+        """Returns (k, m) the derivatives of the shares by the k parameters, by central differences."""
+        own = values[self.places]
+        found = np.empty((len(own), len(self.edges) - 1))
+        for i, step in enumerate(self.steps):
+            above, below = own.copy(), own.copy()
+            above[i] += step
+            below[i] -= step
+            found[i] = (self._shares(above) - self._shares(below)) / (2 * step)
+        return found
+
+
+class _Likelihood:
+    """Minus the logarithm of the likelihood, and its gradient, for the parameters N, eps, B_p, B_f and the shapes'."""
+
+    def __init__(self, probes: Histograms, signal: Shape, background: Shape, shapes: Shapes) -> None:
+        self.probes = probes
+        edges = probes.edges
+        self.low, self.high = float(edges[0]), float(edges[-1])
+        self.starts: list[float] = []
+        self.limits: list[tuple[float, float]] = []
+        self.names: list[str] = []
+        self.sizes: list[float] = []
+        self.fixed: list[bool] = []
+        guesses = {
+            "passing": guess_of(probes.passing, edges),
+            "failing": guess_of(probes.failing, edges),
+            "": guess_of(probes.passing + probes.failing, edges),
+        }
+        self._add_yields(guesses)
+        self.signals = self._add_shape(signal, "signal", shapes.share_signal, guesses)
+        self.backgrounds = self._add_shape(background, "background", shapes.share_background, guesses)
+        self._scale = [_weights(probes.passing, probes.passing2), _weights(probes.failing, probes.failing2)]
+        self._counts = [probes.passing / self._scale[0], probes.failing / self._scale[1]]
+
+    def _add(self, parameter: Parameter, name: str, size: float) -> None:
+        self.starts.append(parameter.start)
+        self.limits.append((parameter.low, parameter.high))
+        self.names.append(name)
+        self.sizes.append(size)
+        self.fixed.append(parameter.fixed)
+
+    def _add_yields(self, guesses: Mapping[str, Guess]) -> None:
+        sums = {"passing": float(self.probes.passing.sum()), "failing": float(self.probes.failing.sum())}
+        peak = guesses["passing"] if sums["passing"] >= sums["failing"] else guesses["failing"]
+        signal = {
+            kind: float(np.clip(_excess(getattr(self.probes, kind), self.probes.edges, peak), 0.02 * n, 0.98 * n))
+            for kind, n in sums.items()
+        }
+        n, most = max(sum(signal.values()), 1.0), math.inf
+        yields = {"N": n, "B_p": sums["passing"] - signal["passing"], "B_f": sums["failing"] - signal["failing"]}
+        eps = float(np.clip(signal["passing"] / n, 0.01, 0.99))
+        for name, start in (("N", yields["N"]), ("eps", eps), ("B_p", yields["B_p"]), ("B_f", yields["B_f"])):
+            high = 1.0 if name == "eps" else most
+            size = 0.01 if name == "eps" else math.sqrt(max(start, 1.0))
+            self._add(Parameter(name, start, 0.0, high), name, size)
+
+    def _add_shape(self, shape: Shape, name: str, shared: bool, guesses: Mapping[str, Guess]) -> list[_Component]:
+        """Returns the shape for passing and for failing probes, the same one twice if it is shared."""
+        components = []
+        for kind in ("",) if shared else ("passing", "failing"):
+            # A sample with few probes says little about a peak or a slope: it starts where all of them do.
+            alone = kind and getattr(self.probes, kind).sum() > 200
+            parameters = shape.parameters(self.low, self.high, guesses[kind if alone else ""])
+            first = len(self.starts)
+            for p in parameters:
+                full = f"{name}_{p.name}" + (f"_{kind}" if kind else "")
+                self._add(p, full, 0.1 * max(abs(p.start), 0.05 * (p.high - p.low)))
+            components.append(_Component(shape, self.probes.edges, parameters, first))
+        return components * (2 if shared else 1)
+
+    def expected(self, values: Array) -> tuple[Expectation, Expectation]:
+        """Returns the expected passing and failing probes."""
+        n, eps = float(values[0]), float(values[1])
+        found = []
+        for kind, (share, b) in enumerate(((eps, values[2]), (1 - eps, values[3]))):
+            background = b * self.backgrounds[kind].integrals(values)
+            found.append(Expectation(n * share * self.signals[kind].integrals(values) + background, background))
+        return found[0], found[1]
+
+    def scaled(self, values: Array) -> list[tuple[Array, Array]]:
+        """Returns effective counts and their expectations, of passing and of failing probes."""
+        both = self.expected(values)
+        return [(self._counts[kind], both[kind].total / self._scale[kind]) for kind in (0, 1)]
+
+    def __call__(self, values: Array) -> float:
+        """Returns minus the logarithm of the likelihood, without terms that depend on the counts alone."""
+        total = 0.0
+        for n, mu in self.scaled(values):
+            safe = np.maximum(mu, _EDGE)
+            d = mu - safe  # 0 above the edge
+            total += float(
+                np.sum(safe - n * np.log(safe) + d * (1 - n / _EDGE) + d * d * (n / (2 * _EDGE**2) + _STEEP))
+            )
+        return total
+
+    def gradient(self, values: Array) -> Array:
+        """Returns the gradient."""
+        found = np.zeros(len(values))
+        n, eps = float(values[0]), float(values[1])
+        for kind, (share, sign) in enumerate(((eps, 1.0), (1 - eps, -1.0))):
+            b = float(values[2 + kind])
+            signal, background = self.signals[kind], self.backgrounds[kind]
+            s, k = signal.integrals(values), background.integrals(values)
+            mu, counts = (n * share * s + b * k) / self._scale[kind], self._counts[kind]
+            safe = np.maximum(mu, _EDGE)
+            slope = 1 - counts / safe + 2 * (mu - safe) * (counts / (2 * _EDGE**2) + _STEEP)
+            slope = slope / self._scale[kind]
+            on_signal, on_background = float(slope @ s), float(slope @ k)
+            found[0] += share * on_signal
+            found[1] += sign * n * on_signal
+            found[2 + kind] += on_background
+            found[signal.places] += n * share * (signal.derivatives(values) @ slope)
+            found[background.places] += b * (background.derivatives(values) @ slope)
+        return found
+
+
+def _weights(sums: Array, squares: Array) -> Array:
+    """Returns (m,) the mean weight in each bin; the mean of all bins where a bin is empty."""
+    total = float(sums.sum())
+    mean = float(squares.sum()) / total if total > 0 else 1.0
+    return np.asarray(np.divide(squares, sums, out=np.full(len(sums), mean), where=sums > 0))
+
+
+def _excess(counts: Array, edges: Array, peak: Guess) -> float:
+    """Returns the probes above the line through the outer sixths of the range, within three widths of the peak."""
+    centres, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    density, sixth = counts / width, max(len(counts) // 6, 1)
+    ends = float(density[:sixth].mean()), float(density[-sixth:].mean())
+    line = np.interp(centres, [centres[sixth // 2], centres[-1 - sixth // 2]], ends)
+    inside = np.abs(centres - peak.position) < 3 * peak.width
+    return float(((density - line) * width)[inside].sum())
+
+
+def _minimise(likelihood: _Likelihood) -> tuple[Any, str]:
+    """Returns iminuit's object at the minimum, and why it is none; the text is empty if it is one."""
+    try:
+        import iminuit  # noqa: F401  asked for here, where the sentence stands
+    except ImportError as error:
+        raise UsageError("fits of a mass need iminuit and numba-stats; pip install 'pidlab[fits]'") from error
+    minimum = None
+    for attempt in range(_ATTEMPTS):
+        minuit = _minimiser(likelihood, _moved(likelihood, attempt), 0)
+        minuit.migrad(ncall=4000)
+        minuit.strategy = 1
+        for _ in range(_ROUNDS):  # true second derivatives often show that the first search stopped too early
+            minuit.hesse()
+            if minuit.valid:
+                return minuit, ""
+            minuit.migrad(ncall=4000)
+        if minimum is None or minuit.fval < minimum.fval:
+            minimum = minuit
+    assert minimum is not None
+    reason = "too many steps were needed" if minimum.fmin.has_reached_call_limit else "no minimum was found"
+    return minimum, f"{reason} (estimated distance to it {minimum.fmin.edm:.2g}), from {_ATTEMPTS} starts"
+
+
+def _minimiser(likelihood: _Likelihood, starts: Array, strategy: int) -> Any:
+    from iminuit import Minuit
+
+    minuit = Minuit(likelihood, starts, name=likelihood.names, grad=likelihood.gradient)
+    minuit.errordef = Minuit.LIKELIHOOD
+    minuit.limits = likelihood.limits
+    minuit.errors = likelihood.sizes
+    minuit.fixed = likelihood.fixed
+    minuit.strategy = strategy
+    minuit.print_level = -1  # what Minuit says of its steps is no message to the user
+    return minuit
+
+
+def _moved(likelihood: _Likelihood, attempt: int) -> Array:
+    """Returns the start values; in further attempts the shape's are moved by a part of their size to either side."""
+    starts = np.array(likelihood.starts)
+    if attempt:
+        rng = np.random.default_rng(attempt)  # the same in every call, so that a measurement can be repeated
+        moved = starts + rng.normal(0, 2, len(starts)) * np.array(likelihood.sizes)
+        low, high = np.array(likelihood.limits).T
+        inner = 0.01 * np.minimum(high - low, 1e9)
+        starts[1:] = np.clip(moved, low + inner, high - inner)[1:]
+        starts[likelihood.fixed] = np.array(likelihood.starts)[likelihood.fixed]
+    return starts
+
+
+def _interval(likelihood: _Likelihood, minuit: Any) -> tuple[float, float]:
+    """Returns where the likelihood, maximised in all else, falls by one half on either side of the efficiency.
+
+    An efficiency is not below 0 or above 1: a side on which the likelihood does not fall so far ends there.
+    """
+    value = float(minuit.values["eps"])
+    ends = []
+    for sign, limit in ((-1, 0.0), (1, 1.0)):
+        if abs(limit - value) < 1e-9:
+            ends.append(limit)
+            continue
+        ends.append(_crossing(likelihood, minuit, value, limit, sign))
+    return ends[0], ends[1]
+
+
+def _crossing(likelihood: _Likelihood, minuit: Any, value: float, limit: float, sign: int) -> float:
+    """Returns the efficiency on one side at which the profile has risen by 1/2, or the limit if it does not before."""
+    best = float(minuit.fval)
+    error = float(minuit.errors["eps"])
+    error = error if 0 < error < 0.5 else 0.05
+    scan = _minimiser(likelihood, np.array(minuit.values), 0)
+    scan.errors = minuit.errors
+    scan.fixed["eps"] = True
+
+    def rise(eps: float) -> float:
+        scan.values["eps"] = eps
+        scan.migrad(ncall=2000)
+        return float(scan.fval) - best
+
+    inner, inner_rise = value, 0.0
+    outer = min(max(value + sign * error, 0.0), 1.0) if sign else value
+    for _ in range(20):
+        outer = limit if (outer - limit) * sign > 0 else outer
+        outer_rise = rise(outer)
+        if outer_rise >= 0.5 or outer == limit:
+            break
+        # the profile is nearly a parabola: where it would reach one half, and a little beyond
+        step = abs(outer - value) * math.sqrt(0.5 / max(outer_rise, 0.02)) * 1.05
+        inner, inner_rise = outer, outer_rise
+        outer = value + sign * max(step, 1.2 * abs(outer - value))
+    if outer_rise < 0.5:
+        return limit
+    for _ in range(20):
+        # the root of the rise is nearly linear in the distance
+        a, b = math.sqrt(max(inner_rise, 0.0)), math.sqrt(outer_rise)
+        middle = inner + (math.sqrt(0.5) - a) / (b - a) * (outer - inner)
+        found = rise(middle)
+        if abs(found - 0.5) < 0.002:  # the interval is then right within two thousandths of its length
+            return middle
+        if found < 0.5:
+            inner, inner_rise = middle, found
+        else:
+            outer, outer_rise = middle, found
+    return (inner + outer) / 2
+
+
+def chi_square_of(samples: Sequence[tuple[Array, Array]]) -> tuple[float, int]:
+    """Returns Pearson's chi-square of counts and expectations, and the number of joined bins.
+
+    Its mean is the number of degrees of freedom whatever is expected in a bin; that of the likelihood ratio is 3 %
+    larger with five probes in a bin, which many bins add up.
+    """
+    total, n_bins = 0.0, 0
+    for counts, expected in samples:
+        joined = _joined(expected)
+        n = np.add.reduceat(counts, joined)
+        mu = np.maximum(np.add.reduceat(expected, joined), _TINY)
+        total += float(np.sum((n - mu) ** 2 / mu))
+        n_bins += len(joined)
+    return total, n_bins
+
+
+def _joined(expected: Array) -> list[int]:
+    """Returns where the joined bins begin, each with `_LEAST_EXPECTED` probes; the last one takes what is left."""
+    starts, so_far = [0], 0.0
+    for i, mu in enumerate(expected):
+        if so_far >= _LEAST_EXPECTED:
+            starts.append(i)
+            so_far = 0.0
+        so_far += mu
+    if so_far < _LEAST_EXPECTED and len(starts) > 1:
+        starts.pop()
+    return starts

@@ -1,0 +1,148 @@
+"""Saved: a fit as JSON, as ROOT objects and as a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.datadriven.massfit.fit import Binned, Fit, FitParameter
+from pidlab.rootio import from_cells, tgraph, th1, th2
+
+Array = NDArray[np.float64]
+
+N_BINS = 100
+_CURVE = 401
+_SHOWN = 3
+"""Signal parameters that stand in the figure; the others are in the JSON."""
+
+
+def number(value: float) -> float | None:
+    """Returns a number as JSON has it: None for NaN and infinities."""
+    return float(value) if math.isfinite(value) else None
+
+
+def as_json(fit: Fit) -> dict[str, Any]:
+    """Returns a fit as what JSON can hold."""
+    return {
+        "range": [fit.low, fit.high],
+        "n": fit.n,
+        "method": fit.method,
+        "valid": fit.valid,
+        "problems": list(fit.problems),
+        "components": {
+            name: {"shape": shape, "yield": _measured(fit.parameters[f"{name}.yield"])}
+            for name, shape in fit.shapes.items()
+        },
+        "parameters": {name: _measured(parameter) for name, parameter in fit.parameters.items()},
+        "correlation": {
+            "names": list(fit.free),
+            "matrix": [[number(each) for each in row] for row in fit.correlation],
+        },
+        "goodness": {
+            "chi2": number(fit.goodness.chi2),
+            "ndof": fit.goodness.ndof,
+            "p": number(fit.goodness.p),
+            "bins": len(fit.goodness.observed),
+        },
+    }
+
+
+def _measured(parameter: FitParameter) -> dict[str, Any]:
+    measured = parameter.measured
+    return {
+        "value": number(measured.value),
+        "low": number(measured.low),
+        "high": number(measured.high),
+        "n": number(measured.n),
+        "error": number(parameter.error),
+        "limits": [number(each) for each in parameter.limits],
+        "fixed": parameter.fixed,
+        **({"shared": parameter.shared} if parameter.shared else {}),
+    }
+
+
+def coarse(data: Array | Binned, fit: Fit) -> Binned:
+    """Returns the histogram that is drawn: 100 bins, or as many whole bins of a histogram as come near."""
+    if not isinstance(data, Binned):
+        n_bins = int(np.clip(math.sqrt(max(len(data), 1)), 20, N_BINS))
+        counts, edges = np.histogram(data, bins=n_bins, range=(fit.low, fit.high))
+        return Binned(edges, counts.astype(np.float64))
+    step = -(-len(data.counts) // N_BINS)
+    index = np.arange(0, len(data.counts), step)
+    variances = None if data.variances is None else np.add.reduceat(data.variances, index)
+    return Binned(np.append(data.edges[index], data.edges[-1]), np.add.reduceat(data.counts, index), variances)
+
+
+def root_objects(fit: Fit, data: Array | Binned, label: str) -> Iterator[tuple[str, Any]]:
+    """Yields the histogram of the mass, the curves of the components, the pulls, parameters and correlations."""
+    drawn = coarse(data, fit)
+    centres, width = (drawn.edges[1:] + drawn.edges[:-1]) / 2, float(drawn.edges[1] - drawn.edges[0])
+    axis = label.replace(";", "#;")
+    yield "mass", th1(from_cells(drawn.counts, (drawn.edges,), drawn.variances), f"mass;{axis};candidates")
+    total = fit.expected(drawn.edges)
+    scale = np.sqrt(np.maximum(drawn.counts if drawn.variances is None else drawn.variances, 1.0))
+    pull = (drawn.counts - total) / np.where(total >= 1, np.sqrt(total) if drawn.variances is None else scale, np.inf)
+    yield "pulls", th1(from_cells(pull, (drawn.edges,), np.ones(len(centres)), entries=fit.n), f"pulls;{axis};pull")
+    masses, curves = curve_of(fit, width)
+    for name, values in curves.items():
+        yield f"fit_{name}", tgraph(masses, values, f"{name};{axis};candidates")
+    yield "fit", tgraph(masses, np.sum([*curves.values()], axis=0), f"fit;{axis};candidates")
+    names = [*fit.parameters]
+    values = np.array([fit.parameters[name].value for name in names])
+    errors = np.nan_to_num([fit.parameters[name].error for name in names])
+    edges = np.arange(len(names) + 1.0)
+    yield "parameters", th1(from_cells(values, (edges,), errors**2, entries=len(names)), "parameters", names)
+    if fit.free:
+        edges = np.arange(len(fit.free) + 1.0)
+        cells = np.nan_to_num(fit.correlation)
+        bins = from_cells(cells, (edges, edges), np.zeros_like(cells), entries=cells.size)
+        yield "correlation", th2(bins, "correlation", fit.free, fit.free)
+        bins = from_cells(np.nan_to_num(fit.covariance), (edges, edges), np.zeros_like(cells), entries=cells.size)
+        yield "covariance", th2(bins, "covariance", fit.free, fit.free)
+
+
+def curve_of(fit: Fit, width: float) -> tuple[Array, Mapping[str, Array]]:
+    """Returns masses (c,), and the expected counts (c,) of each component in a bin of this width there."""
+    masses = np.linspace(fit.low, fit.high, _CURVE)
+    return masses, {name: fit.yield_of(name).value * fit.pdf(name, masses) * width for name in fit.shapes}
+
+
+def figure(fit: Fit, data: Array | Binned, label: str) -> Any:
+    """Returns the figure of a fit, to be drawn within `pidlab.plots.style.context`."""
+    from pidlab.plots.fits.mass import mass_figure
+
+    drawn = coarse(data, fit)
+    expected = {name: fit.expected(drawn.edges, name) for name in fit.shapes}
+    errors = None if drawn.variances is None else np.sqrt(drawn.variances)
+    curve = curve_of(fit, float(drawn.edges[1] - drawn.edges[0]))
+    remarks = [with_error(name, fit.parameters[f"{name}.yield"]) for name in fit.shapes]
+    signal = next(iter(fit.shapes))
+    own = [
+        p for n, p in fit.parameters.items() if n.startswith(f"{signal}.") and n in fit.free and not n.endswith("yield")
+    ]
+    remarks += [with_error(p.name, p) for p in own[:_SHOWN]]
+    remarks.append(goodness_line(fit))
+    if not fit.valid:
+        remarks.append("the fit failed")
+    return mass_figure(drawn.edges, drawn.counts, expected, curve=curve, label=label, remarks=remarks, errors=errors)
+
+
+def with_error(name: str, parameter: FitParameter) -> str:
+    """Returns a parameter with its error, rounded to two digits of the error."""
+    value, error = parameter.value, parameter.error
+    if not math.isfinite(error) or error <= 0:
+        return f"{name} {value:.4g}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{name} {value:,.{digits}f} ± {error:,.{digits}f}"
+
+
+def goodness_line(fit: Fit) -> str:
+    """Returns the goodness of fit in one line."""
+    goodness = fit.goodness
+    if not math.isfinite(goodness.p):
+        return "goodness of fit not known"
+    return f"χ²/ndf {goodness.chi2:.1f}/{goodness.ndof}, p {goodness.p:.2g}"

@@ -1,0 +1,85 @@
+"""Target: the rows of files of their own to which classes are made alike."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pidlab.config.schema import ReweightTarget
+from pidlab.datadriven.reweighting.ratio import Weighted
+from pidlab.errors import DataError
+from pidlab.expressions import parse, selects
+from pidlab.preprocess.events import Input, input_keys, update_digest
+from pidlab.preprocess.features import event_keys, values_of
+from pidlab.preprocess.recipe import LocatedExpression, Recipe
+from pidlab.preprocess.selection import selected
+from pidlab.progress import Watcher
+from pidlab.read import Chunk, Source, Table, find_sources, with_friends
+from pidlab.split import Keys
+
+
+class TargetRows(NamedTuple):
+    """Rows to which classes are made alike.
+
+    Attributes:
+        rows: the matched variables and the weights.
+        event: (n,) hashes of their events.
+        inputs: the files that were read; empty for a class.
+    """
+
+    rows: Weighted
+    event: Keys
+    inputs: tuple[Input, ...]
+
+
+def read_target(recipe: Recipe, target: ReweightTarget, match: list[LocatedExpression], watcher: Watcher) -> TargetRows:
+    """Reads the rows of the target that pass its cut and the selection.
+
+    Raises:
+        ConfigError: an expression does not fit the branches of a file.
+        DataError: a file cannot be read, a weight is not finite, or no row is left.
+    """
+    loaded, aliases = recipe.loaded, dict(recipe.loaded.config.data.aliases)
+    key = ("reweight", "to")
+    cut = LocatedExpression((*key, "cut"), parse(target.cut, aliases))
+    weight = LocatedExpression((*key, "weight"), parse(target.weight, aliases))
+    asked = [*(located for _, located in recipe.selection), *match, cut, weight]
+    branches = {name for each in asked for name in each.expression.branches} | set(recipe.event_id)
+    found = find_sources(target.files, target.tree or loaded.config.data.tree, loaded.folder)
+    befriended = with_friends(found, target.friends, loaded.folder, loaded.config.data.event_id)
+    sources = [befriended[source] for source in found]
+    keys, z, w, event, inputs = input_keys(sources), [], [], [], []
+    with watcher.task("reading the target of reweight", 0, "entries") as task:
+        for source in sources:
+            digests: dict[str, Any] = {}
+            n_rows = 0
+            with Table(source, recipe.per) as table:
+                recipe.check(table, asked, recipe.event_id)
+                for chunk in table.chunks(branches):
+                    for branch, values in chunk.entries.items():
+                        if branch not in ("Entry$", "LocalEntry$"):
+                            update_digest(digests.setdefault(branch, hashlib.blake2b(digest_size=16)), values)
+                    passed = selected(recipe, chunk) & selects(cut.expression, chunk.arrays, chunk.n_rows)
+                    rows = chunk.take(np.flatnonzero(passed))
+                    z.append(np.column_stack([values_of(each, rows) for each in match]))
+                    w.append(_finite(values_of(weight, rows), weight, rows, source))
+                    event.append(event_keys(recipe, rows, f"reweight {keys[source]}"))
+                    n_rows += chunk.n_rows
+                    task.advance(chunk.n_entries)
+                hashes = {branch: digest.hexdigest() for branch, digest in sorted(digests.items())}
+                inputs.append(Input(source, table.n_entries, n_rows, 0, hashes))
+    if not sum(map(len, w)):
+        raise DataError(str(loaded.mistake(key, "no row of the files passes the selection and the cut")))
+    return TargetRows(Weighted(np.concatenate(z), np.concatenate(w)), np.concatenate(event), tuple(inputs))
+
+
+def _finite(values: Any, weight: LocatedExpression, rows: Chunk, source: Source) -> Any:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise DataError(
+            f"{source}: reweight.to.weight {weight.expression.text!r} is {values[bad[0]]} in entry "
+            f"{rows.entry[bad[0]]:,}; weights must be finite"
+        )
+    return values

@@ -1,0 +1,294 @@
+"""Analysis: from files to the fit of their mass, its weights, the tests of what they rely on, and friend trees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pidlab.apply.outputs import friend_name, friend_paths
+from pidlab.datadriven.massfit.fit import Binned, Fit, fit
+from pidlab.datadriven.massfit.saved import as_json, figure, number, root_objects
+from pidlab.datadriven.massfit.settings import FitSettings
+from pidlab.datadriven.sweights.candidates import Candidates, collect, masses
+from pidlab.datadriven.sweights.independence import LEVEL, IndependenceTest, independence_tests, sentences
+from pidlab.datadriven.sweights.weights import Weights, WeightSums, cows, sweights
+from pidlab.errors import DataError, OutputError
+from pidlab.jsonfile import write_json
+from pidlab.progress import Watcher
+from pidlab.read import Source, Table
+from pidlab.rootio import tgraph
+from pidlab.rootio.files import WholeFile, writing
+from pidlab.rootio.friends import FriendFile, FriendTree, nested
+
+Array = NDArray[np.float64]
+
+ENDING = "sweights"
+WEIGHT = "sw"
+USED = "sw_used"
+_POOR_FIT = 0.01
+"""The fit is said not to describe the mass if the p-value of its goodness is smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        sources: the inputs, which are fitted together.
+        settings: the mass, its range and shapes, the cut and the features.
+        output: the folder for everything that is written.
+        per: the collection whose candidates are the rows; None if a row is an entry.
+        cows: the degree of the background's polynomials for COWs; None for sWeights.
+    """
+
+    sources: tuple[Source, ...]
+    settings: FitSettings
+    output: Path
+    per: str | None = None
+    cows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found.
+
+    Attributes:
+        fit: of the mass.
+        yields: component to the number that its weights add up to.
+        sums: component to the sums of its weights.
+        tests: of the independence of mass and features.
+        n_rows: rows of all inputs.
+        n_selected: rows that pass the cut.
+        n_inside: those of them in the range, which have weights.
+        n_invalid: those of them without a finite mass.
+        friends: input to its friend file.
+        notes: what a reader should know, in sentences.
+    """
+
+    fit: Fit
+    yields: dict[str, float]
+    sums: dict[str, WeightSums]
+    tests: tuple[IndependenceTest, ...]
+    n_rows: int
+    n_selected: int
+    n_inside: int
+    n_invalid: int
+    friends: dict[Source, Path]
+    notes: tuple[str, ...]
+
+
+def run(request: Request, watcher: Watcher) -> Found:
+    """Fits the mass in the inputs and writes friend trees with the weights, the fit and its figures.
+
+    The inputs are read twice: for the fit, and when the weights are written. The friend of FILE is STEM_sweights.root
+    in the output folder, with a tree TREE_sweights of one entry for each entry of the input.
+
+    Raises:
+        DataError: an input cannot be read, or the fit failed; figure and JSON of a failed fit are written all the same.
+        UsageError: a shape, parameter or expression is wrong.
+        OutputError: a file cannot be written.
+    """
+    settings, output = request.settings, request.output
+    targets = friend_paths([source.path for source in request.sources], output, ENDING)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be made ({error.strerror or error}); choose another folder") from error
+    candidates = collect(request.sources, request.per, settings, watcher)
+    data = candidates.data
+    watcher.stage("fitting")
+    found = fit(data, settings.low, settings.high, settings.components)
+    if not found.valid:
+        _write(request, found, data, None, None, list(found.problems))
+        raise DataError(
+            f"the fit of {settings.mass} failed: {'; '.join(found.problems)}. {output / 'mass.png'} shows it; "
+            "no weights were written"
+        )
+    weights = sweights(found, data) if request.cows is None else cows(found, data, request.cows)
+    tests = independence_tests(found, *candidates.tested) if candidates.features else []
+    sums, friends = _write_friends(request, candidates, weights, targets, watcher)
+    notes = _notes(request, candidates, found, weights, sums, tests)
+    answer = Found(
+        found,
+        dict(weights.yields),
+        sums,
+        tuple(tests),
+        sum(candidates.n_rows),
+        candidates.n_selected,
+        candidates.n_inside,
+        candidates.n_invalid,
+        friends,
+        tuple(notes),
+    )
+    _write(request, found, data, weights, answer, notes)
+    return answer
+
+
+def branch_names(weights: Weights, per: str | None) -> dict[str, str]:
+    """Returns component to the branch of its weights: `sw` of the first, `sw_NAME` of the others.
+
+    With `per` they begin with the collection's name, so that they are members of it.
+    """
+    first, *others = weights.functions
+    prefix = f"{per}_" if per else ""
+    return {first: f"{prefix}{WEIGHT}", **{name: f"{prefix}{WEIGHT}_{name}" for name in others}}
+
+
+def _write_friends(
+    request: Request, candidates: Candidates, weights: Weights, targets: dict[str, Path], watcher: Watcher
+) -> tuple[dict[str, WeightSums], dict[Source, Path]]:
+    names = branch_names(weights, request.per)
+    sums = {name: WeightSums() for name in weights.functions}
+    friends: dict[Source, Path] = {}
+    n_rows = dict(zip(request.sources, candidates.n_rows, strict=True))
+    with watcher.task("writing", sum(source.n_entries for source in request.sources), "entries") as task:
+        for path, target in targets.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            own = [source for source in request.sources if source.path == path]
+            with FriendFile(target, {"input": own[0].place}) as file:
+                for source in own:
+                    with Table(source, request.per) as table:
+                        tree = _tree(file, source, names, table, request.per)
+                        n_written = 0
+                        for chunk, mass, passed in masses(table, request.settings):
+                            n_written += chunk.n_rows
+                            block = weights(np.where(passed, mass, np.nan))
+                            used = passed & (mass >= weights.low) & (mass <= weights.high)
+                            for name, values in block.items():
+                                sums[name].add(values[used])
+                            prefix = f"{request.per}_" if request.per else ""
+                            columns = {names[name]: values for name, values in block.items()} | {prefix + USED: used}
+                            tree.extend(nested(columns, chunk.counts))
+                            task.advance(chunk.n_entries)
+                    if n_written != n_rows[source]:
+                        raise DataError(f"{source}: was changed while it was read; start again")
+                    friends[source] = target
+    return sums, friends
+
+
+def _tree(file: FriendFile, source: Source, names: dict[str, str], table: Table, per: str | None) -> FriendTree:
+    prefix = f"{per}_" if per else ""
+    types = {**dict.fromkeys(names.values(), "float64"), prefix + USED: "bool"}
+    if table.collection is None:
+        return file.tree(friend_name(source, ENDING), types)
+    return file.tree(friend_name(source, ENDING), {}, jagged=types, counter=table.collection.counter)
+
+
+def _notes(
+    request: Request,
+    candidates: Candidates,
+    found: Fit,
+    weights: Weights,
+    sums: dict[str, WeightSums],
+    tests: Sequence[IndependenceTest],
+) -> list[str]:
+    """Returns what the user should know, the doubts first."""
+    notes = list(found.problems)
+    goodness = found.goodness
+    if goodness.p < _POOR_FIT:
+        notes.append(
+            f"the fit does not describe the mass (χ²/ndf {goodness.chi2:.1f}/{goodness.ndof}, p = {goodness.p:.1g}): "
+            "yields and weights rely on the shapes; choose others"
+        )
+    n_outside = candidates.n_selected - candidates.n_inside - candidates.n_invalid
+    outside = (
+        f"{n_outside:,} of {candidates.n_selected:,} selected candidates lie outside {found.low:g} to {found.high:g}"
+    )
+    if candidates.n_invalid:
+        outside += f", and {candidates.n_invalid:,} have no mass"
+    n_cut = sum(candidates.n_rows) - candidates.n_selected
+    not_selected = f"; so have the {n_cut:,} rows that are not selected" if n_cut else ""
+    notes.append(f"{outside}: their weights are 0{not_selected}")
+    signal = next(iter(weights.functions))
+    own = sums[signal]
+    notes.append(
+        f"{own.n_negative:,} of {own.n:,} weights of {signal} are negative and stay so; they count as much as "
+        f"{own.n_effective:,.0f} candidates of pure {signal}"
+    )
+    notes += sentences(list(tests))
+    if any(test.p * len(tests) < LEVEL for test in tests) and request.cows is None:
+        notes.append("for a background that changes with a feature there are COWs: --cows 2, for example")
+    if not tests:
+        notes.append("no features were named, so that their independence of the mass was not tested (--feature)")
+    return notes
+
+
+def _write(
+    request: Request,
+    found: Fit,
+    data: Array | Binned,
+    weights: Weights | None,
+    answer: Found | None,
+    notes: list[str],
+) -> None:
+    """Writes `sweights.json`, `sweights.root` and the figures; without weights, those of a failed fit."""
+    from pidlab.plots.fits.mass import weights_figure
+    from pidlab.plots.gallery import rendered, save
+    from pidlab.plots.style import context
+
+    settings, output = request.settings, request.output
+    label = settings.label or settings.mass
+    grid = np.linspace(found.low, found.high, 401)
+    with context("mass"):
+        drawn = figure(found, data, label)
+    for suffix, content in rendered(drawn, "mass", "png", "pdf").items():
+        save(output / f"mass.{suffix}", content)
+    if weights is not None:
+        with context("weights"):
+            drawn = weights_figure(grid, weights(grid), label)
+        for suffix, content in rendered(drawn, "weights", "png", "pdf").items():
+            save(output / f"weights.{suffix}", content)
+    with WholeFile(output / "sweights.root", "zlib") as file, writing(output / "sweights.root"):
+        for name, content in root_objects(found, data, label):
+            file[name] = content
+        for name, values in (weights(grid) if weights is not None else {}).items():
+            file[f"weight_{name}"] = tgraph(grid, values, f"weight of {name};{label.replace(';', '#;')};weight")
+        file["notes"] = "\n".join(notes)
+    saved = {
+        "schema": 1,
+        "inputs": [str(source) for source in request.sources],
+        "mass": settings.mass,
+        "cut": settings.cut,
+        "fit": as_json(found),
+        "notes": notes,
+    }
+    if answer is not None and weights is not None:
+        saved["method"] = "sweights" if request.cows is None else f"cows, polynomials of degree {request.cows}"
+        saved["n"] = {
+            "rows": answer.n_rows,
+            "selected": answer.n_selected,
+            "in_range": answer.n_inside,
+            "without_mass": answer.n_invalid,
+        }
+        saved["weights"] = {
+            name: {
+                "branch": branch_names(weights, request.per)[name],
+                "yield": answer.yields[name],
+                "sum": sums.total,
+                "sum_of_squares": sums.squares,
+                "n_effective": sums.n_effective,
+                "negative": sums.n_negative,
+                "smallest": number(sums.smallest),
+                "largest": number(sums.largest),
+            }
+            for name, sums in answer.sums.items()
+        }
+        saved["independence"] = [
+            {
+                "feature": t.feature,
+                "where": t.where,
+                "tau": number(t.tau),
+                "error": number(t.error),
+                "p": number(t.p),
+                "n": t.n,
+            }
+            for t in answer.tests
+        ]
+    try:
+        write_json(output / "sweights.json", saved)
+    except OSError as error:
+        raise OutputError(f"{output / 'sweights.json'}: cannot be written ({error.strerror or error})") from error

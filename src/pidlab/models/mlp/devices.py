@@ -1,0 +1,62 @@
+"""Several GPUs: members, of ensembles and folds, are spread over those that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pidlab.models.mlp.batches import Member, ValidationTensors
+from pidlab.models.mlp.layers import Architecture
+from pidlab.models.mlp.streamed import StreamedTable
+
+_LEAST_VALUES = 1 << 22
+"""Values of hidden units that a step must compute on each GPU to be worth spreading: a step takes 50 us on an H200
+however small it is, and 150 us with so many (docs/gpu.md)."""
+
+
+def devices_for(
+    device: torch.device, n_members: int, architecture: Architecture, batch_size: int
+) -> list[torch.device]:
+    """Returns the devices that train members together: `device`, or the first few of several GPUs."""
+    if device.type != "cuda" or torch.cuda.device_count() == 1:
+        return [device]
+    return [
+        torch.device("cuda", number)
+        for number in range(n_shares(torch.cuda.device_count(), n_members, architecture, batch_size))
+    ]
+
+
+def n_shares(n_devices: int, n_members: int, architecture: Architecture, batch_size: int) -> int:
+    """Returns over how many of n devices the members are spread, each with enough to do in a step."""
+    values = n_members * batch_size * sum(architecture.hidden)
+    return max(1, min(n_devices, n_members, values // _LEAST_VALUES))
+
+
+def spread(
+    table: Tensor | StreamedTable, members: Sequence[Member], devices: Sequence[torch.device]
+) -> Iterator[tuple[Tensor | StreamedTable, list[Member]]]:
+    """Yields for each device the table and its share of the members, in their order, with all that they read there."""
+    if len(devices) == 1 or isinstance(table, StreamedTable):  # which is for the CPU
+        yield table, list(members)
+        return
+    assert isinstance(table, Tensor)  # blocks are read on the CPU, which is one device
+    for device, numbers in zip(devices, np.array_split(np.arange(len(members)), len(devices)), strict=True):
+        moved: dict[int, Tensor] = {}  # members of a fold share their rows and their validation sample
+        samples: dict[int, ValidationTensors] = {}
+
+        def there(tensor: Tensor, device: torch.device = device, moved: dict[int, Tensor] = moved) -> Tensor:
+            return moved.setdefault(id(tensor), tensor.to(device))
+
+        own = []
+        for number in numbers:
+            member = members[number]
+            rows, validation = member.rows, member.validation
+            if validation is not None:
+                tensors = (validation.x, validation.label, validation.weight)
+                validation = samples.setdefault(id(validation), ValidationTensors(*map(there, tensors)))
+            own.append(replace(member, rows=None if rows is None else there(rows), validation=validation))
+        yield there(table), own

@@ -1,0 +1,1 @@
+"""One decision tree, whose leaves are boxes that can be read as cuts."""

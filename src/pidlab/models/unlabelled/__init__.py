@@ -1,0 +1,1 @@
+"""Models that are trained without labels, or on one class alone."""

@@ -1,0 +1,202 @@
+"""What models without labels share: how typical an event is of those that were trained on, as a score of the signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from pidlab.errors import ModelError
+from pidlab.evaluate.ranking import signal_scores
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.base import (
+    Classifier,
+    Progress,
+    TrainingDataError,
+    ValidationSet,
+    choice,
+    signal_index,
+    training_data,
+)
+from pidlab.models.missing import MissingValues, with_names
+from pidlab.sample import FloatArray
+
+Doubles = NDArray[np.float64]
+
+
+def _plain(value: Any) -> Any:
+    """Returns a parameter in the types of JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return [_plain(each) for each in value] if isinstance(value, list | tuple | np.ndarray) else value
+
+
+class TypicalityClassifier(Classifier):
+    """A model that knows what the events of its training look like, and nothing of the classes.
+
+    It is trained on the events of the class `train_on`, or on all events without their labels. The score of the signal
+    is how typical an event is (larger: more so) if the signal is what was trained on, and otherwise how untypical. The
+    score ranks events; it is no probability. `predict_proba` gives the logistic function of the score's distance from
+    its median in training, in its median absolute deviations, which serves scikit-learn's interface and no more.
+
+    Attributes:
+        kind: the key `type` of its section.
+        centre_, spread_: median and median absolute deviation of the signal's score in training.
+    """
+
+    kind: ClassVar[str]
+    train_on: Any
+    signal: Any
+    class_names: Sequence[str] | None
+    centre_: float
+    spread_: float
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.classifier_tags.poor_score = True  # a class of one's own need not be what is typical
+        return tags
+
+    @property
+    def probability(self) -> bool:
+        """False: the score has any range."""
+        return False
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether there are more than two classes, of which only the signal has a score."""
+        return len(self.classes_) > 2
+
+    def _learn(self, x: Doubles, weight: Doubles, validation: tuple[Doubles, Doubles] | None, progress: Any) -> None:
+        """Learns what events x (n, d) of weights (n,) look like; `validation` are x and weights of others."""
+        raise NotImplementedError
+
+    def typicality(self, x: Doubles) -> Doubles:
+        """Returns (n,) how typical events (n, d) are of those in training: the larger, the more so."""
+        raise NotImplementedError
+
+    def _content(self) -> dict[str, Any]:
+        """Returns what was learned, in the types of JSON."""
+        raise NotImplementedError
+
+    def _read(self, content: dict[str, Any]) -> None:
+        """Sets what `_content` returned; raises a KeyError, TypeError or ValueError if it is damaged."""
+        raise NotImplementedError
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: ValidationSet | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Learns from X (n, d), with weights (n,) that are not negative; of y (n,) only the class `train_on` is used.
+
+        NaN in X is a missing value: it is replaced by the median, and a column that tells what is missing is added.
+
+        Raises:
+            ModelError: an option has no such value.
+            TrainingDataError: weights are negative, there is one class, or too few events are of the class.
+        """
+        x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float64, finite="allow-nan")
+        self.missing_ = MissingValues.of(x)
+        chosen = self._trained_class()
+        used = np.ones(len(x), bool) if chosen is None else label == chosen
+        if used.sum() < 2:
+            what = "event" if chosen is None else f"event of the class {self._name(chosen)}"
+            raise TrainingDataError(f"one {what} is left to train on; two or more are needed")
+        filled = self._filled(np.asarray(x, np.float64))
+        watched = None
+        if validation is not None:
+            classes = np.searchsorted(self.classes_, validation.y)
+            own = np.ones(len(classes), bool) if chosen is None else classes == chosen
+            if own.any():
+                watched = self._filled(np.asarray(validation.x, np.float64)[own]), np.asarray(validation.weight)[own]
+        self.history_ = {}
+        self._learn(filled[used], weight[used], watched, progress)
+        score = self._signal_score(filled)
+        self.centre_ = float(np.median(score))
+        self.spread_ = float(np.median(np.abs(score - self.centre_))) or 1.0
+        return self
+
+    def _name(self, index: int) -> str:
+        return repr(self.class_names[index] if self.class_names is not None else self.classes_[index].item())
+
+    def _trained_class(self) -> int | None:
+        """Returns the index of the class `train_on`; None for all events.
+
+        Raises:
+            ModelError: there is no such class.
+        """
+        if self.train_on is None:
+            return None
+        if self.class_names is not None and isinstance(self.train_on, str):
+            return list(self.class_names).index(choice(self.kind, "train_on", self.train_on, self.class_names))
+        return signal_index(self.kind, self.train_on, self.classes_)
+
+    def _filled(self, x: Doubles) -> Doubles:
+        return np.asarray(x if self.missing_ is None else self.missing_.filled(x), np.float64)
+
+    def _signal_score(self, x: Doubles) -> Doubles:
+        """Returns (n,) the signal's score of filled events."""
+        is_signal = self._trained_class() == signal_index(self.kind, self.signal, self.classes_)
+        found = self.typicality(x)
+        return found if is_signal else -found
+
+    def scores(self, X: FloatArray) -> NDArray[np.float32]:
+        """Returns (n, k) float32: the signal's score, of the other one of two classes minus that, else NaN."""
+        score = self._signal_score(self._filled(np.asarray(X, np.float64))).astype(np.float32)
+        index = signal_index(self.kind, self.signal, self.classes_)
+        return signal_scores(score, len(self.classes_), index, probability=False)
+
+    def predict_proba(self, X: Any) -> Doubles:
+        """Returns (n, k), see above; rows sum to 1, and classes that are not the signal share the rest."""
+        check_is_fitted(self)
+        x = validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
+        z = np.clip((self._signal_score(self._filled(x)) - self.centre_) / self.spread_, -50, 50)
+        p, k = 1 / (1 + np.exp(-z)), len(self.classes_)
+        result = np.repeat((1 - p)[:, None] / (k - 1), k, axis=1)
+        result[:, signal_index(self.kind, self.signal, self.classes_)] = p
+        return result
+
+    def save(self, directory: Path) -> None:
+        """Writes what was learned as JSON numbers, exact to the last bit."""
+        parameters = {name: _plain(value) for name, value in self.get_params().items()}
+        content = {"type": self.kind, "parameters": parameters, "classes": self.classes_.tolist()}
+        content |= {"n_features": self.n_features_in_, "centre": self.centre_, "spread": self.spread_}
+        if self.missing_ is not None:
+            content["missing"] = self.missing_.to_json()
+        write_json(directory / "model.json", content | {"history": self.history_, "learned": self._content()})
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Reads a model that `save` wrote.
+
+        Raises:
+            ModelError: the file is missing, damaged, or of another model.
+        """
+        path = directory / "model.json"
+        content = read_json(path)
+        if content.get("type") != cls.kind:
+            raise ModelError(f"{path}: holds a model of type {content.get('type')!r}, not {cls.kind!r}")
+        try:
+            model = cls(**content["parameters"])
+            model.classes_ = np.asarray(content["classes"])
+            if model.classes_.ndim != 1 or len(model.classes_) < 2:
+                raise ValueError("its classes are damaged")
+            model.n_features_in_ = int(content["n_features"])
+            model.centre_, model.spread_ = float(content["centre"]), float(content["spread"])
+            model.history_ = dict(content["history"])
+            n_columns = model.n_features_in_ + len(content.get("missing", {}).get("indicators", ()))
+            model.missing_ = MissingValues.from_json(content.get("missing"), n_columns)
+            model._read(dict(content["learned"]))
+            model._trained_class()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: is not a whole {cls.kind} model ({error}); make the run again") from error
+        return model

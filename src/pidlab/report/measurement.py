@@ -1,0 +1,73 @@
+"""The page of a measurement of efficiencies from data: tables, figures, and every fit a click away, in one file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import NamedTuple
+
+import jinja2
+
+
+class Cell(NamedTuple):
+    """A cell of a table: its text, and the name of a fit to which it leads; empty for none."""
+
+    text: str
+    fit: str = ""
+    warn: bool = False
+
+
+class PointTable(NamedTuple):
+    """A working point.
+
+    Attributes:
+        title: of the working point.
+        figure: its figure as SVG.
+        columns: the names of the columns of its table.
+        rows: a row for each bin.
+        fits: the name, the title, and the PNG of the figure of each fit, in the order of the bins.
+    """
+
+    title: str
+    figure: bytes
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    fits: Sequence[tuple[str, str, bytes]]
+
+
+def render_measurement(
+    *,
+    title: str,
+    sentences: Sequence[str],
+    failures: Sequence[str],
+    points: Sequence[PointTable],
+    settings: Mapping[str, object],
+) -> str:
+    """Returns the page as HTML, the same for the same input; it needs neither scripts nor other files.
+
+    Args:
+        title: the heading.
+        sentences: what a reader must know.
+        failures: a sentence for each measurement that failed.
+        points: the working points.
+        settings: how it was measured.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["uri"] = _data_uri
+    room = files("pidlab.report")
+    page = environment.from_string(room.joinpath("measurement.html.jinja").read_text(encoding="utf-8"))
+    return page.render(
+        title=title,
+        style=room.joinpath("assets", "report.css").read_text(encoding="utf-8"),
+        sentences=sentences,
+        failures=failures,
+        points=points,
+        settings=settings,
+    )
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
