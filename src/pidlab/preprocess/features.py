@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pidlab.config.schema import ExpressionModel, Feature
 from pidlab.errors import DataError
-from pidlab.expressions import evaluate, selects
+from pidlab.expressions import branch_of, evaluate, selects
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
 from pidlab.read import Chunk
 from pidlab.sample import Sample
@@ -74,8 +74,9 @@ def polygon_axes(recipe: Recipe) -> dict[str, LocatedExpression]:
 
 
 def expression_columns(recipe: Recipe, chunk: Chunk) -> dict[str, Any]:
-    """Returns what `expression` and `score` models read; the lists of whole events only if rows are candidates."""
-    return {name: chunk.arrays[name] for name in sorted(recipe.expression_model_branches) if name in chunk.arrays}
+    """Returns what `expression` and `score` models read; a list that belongs to the event is its own `whole_list`."""
+    names, arrays = sorted(recipe.expression_model_branches), chunk.arrays
+    return {name: arrays[name] if name in arrays else arrays[branch_of(name)] for name in names}
 
 
 def expression_scores(recipe: Recipe, name: str, columns: Mapping[str, Any], n: int) -> NDArray[np.float32]:

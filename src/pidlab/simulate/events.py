@@ -53,7 +53,7 @@ class Simulation:
     """A kind of sample.
 
     Attributes:
-        tree: the name of the tree in the file.
+        tree: the name of the tree in the file; empty for the banks of a HIPO file.
         n_events: the default number of events.
         block: draws the events of the given entry numbers (`BLOCK`,) with a generator.
     """

@@ -102,7 +102,7 @@ def _check(table: Table, expressions: Sequence[Expression]) -> None:
     Raises:
         ExpressionError: they do not fit.
     """
-    kinds = table.kinds({name for each in expressions for name in each.branches})
+    kinds = table.kinds({name for each in expressions for name in each.reads})
     for each in expressions:
         check(each, kinds)
 
@@ -202,8 +202,8 @@ def read_data(bundle: Bundle, sources: Sequence[Source], asked: Asked, found: Da
         DataError: an input cannot be read, or a weight is not finite.
     """
     recipe, names = bundle.recipe, input_keys(list(sources))
-    own = {name for each in asked.all for name in each.branches} | set(recipe.event_id)
-    branches = own | {name for located in recipe.expressions() for name in located.expression.branches}
+    own = {name for each in asked.all for name in each.reads} | set(recipe.event_id)
+    branches = own | {name for located in recipe.expressions() for name in located.expression.reads}
     with watcher.task("scoring data", 0, "entries") as task:
         for source in sources:
             with Table(source, recipe.per) as table:

@@ -46,7 +46,8 @@ def read_target(recipe: Recipe, target: ReweightTarget, match: list[LocatedExpre
     cut = LocatedExpression((*key, "cut"), parse(target.cut, aliases))
     weight = LocatedExpression((*key, "weight"), parse(target.weight, aliases))
     asked = [*(located for _, located in recipe.selection), *match, cut, weight]
-    branches = {name for each in asked for name in each.expression.branches} | set(recipe.event_id)
+    asked += [recipe.best.by] if recipe.best is not None else []
+    branches = {name for each in asked for name in each.expression.reads} | set(recipe.event_id)
     found = find_sources(target.files, target.tree or loaded.config.data.tree, loaded.folder)
     befriended = with_friends(found, target.friends, loaded.folder, loaded.config.data.event_id)
     sources = [befriended[source] for source in found]

@@ -33,13 +33,13 @@ class Columns:
 
     @property
     def branches(self) -> set[str]:
-        """The branches that mass and cut need."""
-        return set(self.mass.branches) | (set(self.cut.branches) if self.cut else set())
+        """What mass and cut read."""
+        return set(self.mass.reads) | (set(self.cut.reads) if self.cut else set())
 
     @property
     def all_branches(self) -> set[str]:
-        """The branches that all expressions need."""
-        return self.branches.union(*(each.branches for each in self.features.values()))
+        """What all expressions read."""
+        return self.branches.union(*(each.reads for each in self.features.values()))
 
     def of(self, chunk: Chunk) -> tuple[Array, NDArray[np.bool_]]:
         """Returns the mass (n,) of each row, and (n,) true for the rows that are selected."""
@@ -70,7 +70,7 @@ def columns_of(table: Table, settings: FitSettings) -> Columns:
 
 def _checked(text: str, table: Table) -> Expression:
     expression = parse(text, table.aliases)
-    check(expression, table.kinds(expression.branches))
+    check(expression, table.kinds(expression.reads))
     return expression
 
 

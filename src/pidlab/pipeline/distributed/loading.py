@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.apply.cluster import Cluster
+from pidlab.expressions import stored
 from pidlab.pipeline.distributed.matrix import DistributedColumns, DistributedMatrix
 from pidlab.pipeline.distributed.pieces import Pieces, given
 from pidlab.preprocess.events import Digests, Input, Loader, NamedInput, branches_read
@@ -332,7 +333,7 @@ class DistributedLoader(Loader):
 
     def _submit_hashes(self, recipe: Any, source: Source, _name: str, rules: Sequence[ClassRule]) -> list[Any]:
         """Returns futures of the hashes of the branches of an input that several tasks read."""
-        branches = sorted(branches_read(self.recipe, rules) - {"Entry$", "LocalEntry$"})
+        branches = sorted(stored(branches_read(self.recipe, rules)))
         n = max(1, min(len(branches), sum(self.cluster.n_threads.values())))
         groups = [branches[i::n] for i in range(n)]
         return [self.cluster.submit(_hashes, recipe, source, group) for group in groups]
