@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, overload
 
@@ -43,6 +44,7 @@ from pidlab.models.fold import Scores
 from pidlab.models.inputs import abundances_of
 from pidlab.models.model import Model
 from pidlab.models.registry import Resources
+from pidlab.models.threads import free_cores
 from pidlab.models.training import calibrated, fit_model
 from pidlab.pipeline.bands import with_bands
 from pidlab.pipeline.prepare import Prepared, cluster_of, prepare
@@ -254,11 +256,13 @@ def evaluate(
     importance: dict[str, Importance] = {}
     contributions: dict[str, Explained] = {}
     with watcher.task("evaluating", len(models) * 3 + 1) as task:
-        for name, model in models.items():
-            found = with_cut_strings(measured(model, scores[name], samples, expected), model)
-            found = with_bands(found, model, samples["test"])
-            results[name] = replace(found, scoring=timed(model, samples["test"]))
-            task.advance()
+        with ThreadPoolExecutor(free_cores()) as pool:  # numpy lets other threads work while it sorts and sums
+            answers = [pool.submit(measured, model, scores[name], samples, expected) for name, model in models.items()]
+            for (name, model), answer in zip(models.items(), answers, strict=True):
+                results[name] = with_bands(with_cut_strings(answer.result(), model), model, samples["test"])
+                task.advance()
+        for name, model in models.items():  # when no other thread takes a core
+            results[name] = replace(results[name], scoring=timed(model, samples["test"]))
         decides = parts.threshold_sample
         on_test, on_decides = ({name: each[part] for name, each in scores.items()} for part in ("test", decides))
         comparisons = compare_models(on_test, samples["test"], on_decides, samples[decides], results)

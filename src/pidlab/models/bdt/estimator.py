@@ -503,7 +503,8 @@ def _training_loss(train: xgboost.DMatrix, rows: TrainingRows) -> Any:
             for part in slices(len(rows), _LOSS_BLOCK):
                 wrong = np.where(rows.label[part] == 1, -margins[part], margins[part])
                 loss = np.log1p(np.exp(-np.abs(wrong))) + np.maximum(wrong, 0)
-                total += float(loss.astype(np.float64) @ rows.weight[part])
+                # not as a product of vectors: the threads of BLAS would wait for more on the cores of xgboost's
+                total += float((loss * rows.weight[part]).sum())
             evals_log[""]["logloss"].append(total / (rows.mean_weight * len(rows)))
             return False
 
