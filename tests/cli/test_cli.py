@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("words", "completed"),
     [
-        ("pidlab s", {"simulate", "schema"}),
+        ("pidlab s", {"simulate", "schema", "sweights"}),
         ("pidlab simulate w", {"workshop"}),
         ("pidlab run --devi", {"--device"}),
         ("pidlab run --device cu", {"cuda"}),

@@ -131,6 +131,7 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     recipe, events, parts, notes = prepared.recipe, prepared.events, prepared.parts, prepared.notes
     notes.stage("evaluate")
     scores = score(events.sample, parts, models)
+    events.store.release()  # the features, of which the evaluation reads a few columns at a time
     results = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
     made = prepared.reweighted
     results = replace(results, notes=tuple(notes.sentences), reweighting=made.result if made is not None else None)
