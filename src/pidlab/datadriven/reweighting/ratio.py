@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from pidlab.sample import BoolArray, FloatArray, IntArray
 _DEPTH, _RATE, _ROUNDS, _PATIENCE = 3, 0.1, 500, 20
 _LEAST_HESSIAN = 25.0  # in each leaf: at least 100 events where the densities are equal, each of which counts 1/4
 _LARGEST = 1e38  # xgboost refuses infinities; the bins of its histograms need room above the largest number
+_STEPS = 8  # of Newton's method, which doubles the digits at each
+_WORST_CONDITION = 1e10
+_LEAST_SCALE = 0.25
 _THREAD_ROWS = 500_000  # rows for which a further thread gains more than its waiting costs
 
 
@@ -144,7 +148,44 @@ def tree_ratio(
         seed: of xgboost.
         n_jobs: threads; None for as many as are of use.
     """
-    return TreeRatio(classifier(source, target, held_source, held_target, seed=seed, n_jobs=n_jobs), Support.of(target))
+    booster = classifier(source, target, held_source, held_target, seed=seed, n_jobs=n_jobs)
+    return TreeRatio(_calibrated(booster, held_source, held_target), Support.of(target))
+
+
+def _calibrated(booster: Any, held_source: Weighted, held_target: Weighted) -> Any:
+    """Returns the booster with its margins m as a m + b, by logistic regression on rows that it was not trained on.
+
+    Trees that stop when held-out rows say so have learned the direction of the ratio before its size: without the
+    factor a, the weights correct too little.
+    """
+    import xgboost
+
+    scorer = BoosterScorer(booster)
+    both = (held_source, held_target)
+    m = np.concatenate([_margins(scorer, each.z) for each in both])
+    weight = np.concatenate([each.weight / each.weight.sum() for each in both])
+    label = np.repeat([0.0, 1.0], [len(each.z) for each in both])
+    design = np.stack([m, np.ones(len(m))], axis=1)
+    found = np.array([1.0, 0.0])
+    for _ in range(_STEPS):
+        s = 1 / (1 + np.exp(-(design @ found)))
+        curvature = (design * (weight * s * (1 - s))[:, None]).T @ design
+        if not np.linalg.cond(curvature) < _WORST_CONDITION:  # a margin that is the same everywhere, or odd weights
+            return booster
+        found = found - np.linalg.solve(curvature, design.T @ (weight * (s - label)))
+    scale, offset = map(float, found)
+    if not _LEAST_SCALE < scale < 1 / _LEAST_SCALE:  # so few or so odd rows that they do not determine it
+        return booster
+    model = json.loads(bytes(booster.save_raw("json")))
+    for tree in model["learner"]["gradient_booster"]["model"]["trees"]:
+        for node, left in enumerate(tree["left_children"]):
+            if left < 0:
+                tree["split_conditions"][node] *= scale
+                tree["base_weights"][node] *= scale
+    model["learner"]["learner_model_param"]["base_score"] = f"[{1 / (1 + math.exp(-offset))!r}]"
+    scaled = xgboost.Booster()
+    scaled.load_model(bytearray(json.dumps(model).encode()))
+    return scaled
 
 
 def classifier(
