@@ -23,7 +23,9 @@ def fractions_table(found: Fractions) -> Table:
         for b, each in enumerate(model.bins):
             for i, name in enumerate(found.classes):
                 where = [f"{each.low:g} to {each.high:g}" if i == 0 else ""] if found.variable else []
-                goodness = f"{each.chi2:.1f}/{each.ndf}" if i == 0 and each.fitted else ""
+                goodness = ""
+                if i == 0 and each.fitted:
+                    goodness = f"{each.chi2:.1f}/{each.ndf}" if each.ndf > 0 else "–"
                 numbers = (each.fit.yields, each.fit.fractions, each.inverted.yields, each.inverted.fractions)
                 cells = [format_compact(quantity[name]) for quantity in numbers]
                 table.add_row(model.model if b == i == 0 else "", *where, name, *cells, goodness)

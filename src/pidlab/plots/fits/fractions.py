@@ -50,6 +50,8 @@ def score_figure(model: str, each: FractionsBin, variable: str, styles: Mapping[
     draw_scores(each, top, styles)
     where = f", {shown(variable)} {each.low:g} to {each.high:g}" if variable else ""
     goodness = f"χ²/ndf {each.chi2:.1f}/{each.ndf}, p = {each.p:.2g}" if each.fitted else shown(each.fit.problem, 70)
+    if each.fitted and each.ndf == 0:  # as many bins as classes: every fit goes through all points
+        goodness = "no degree of freedom is left"
     top.text(
         0.98, 0.97, f"{shown(model)}{where}\n{goodness}", transform=top.transAxes, ha="right", va="top", fontsize=9
     )
