@@ -280,7 +280,7 @@ class CutsModel(TrainedModel):
         description="each box inside the looser ones, so that there is a score; "
         "false: a box of its own at each of evaluate.working_points, and no score, curve or AUC",
     )
-    search: Literal["archive", "genetic", "annealing", "monte-carlo"] = Field(
+    search: Literal["archive", "genetic", "swarm", "annealing", "monte-carlo"] = Field(
         "archive", description="archive finds all efficiencies at once; the others are there to compare with"
     )
     sides: dict[str, Literal["auto", "min", "max", "both"]] = Field(

@@ -57,7 +57,7 @@ _ROWS = (
         schema.CutsModel,
         "pidlab.models.cuts.estimator:Cuts",
         exports={"header": "pidlab.export.cpp.models:cuts", "onnx": "pidlab.export.onnx.models:cut_scores"},
-        search={"search": "archive|genetic|annealing|monte-carlo"},
+        search={"search": "archive|genetic|swarm|annealing|monte-carlo"},
     ),
     ModelType(
         schema.FisherModel,

@@ -257,7 +257,7 @@ def test_efficiencies_asked_for_are_served():
         model.box(0.99)
 
 
-@pytest.mark.parametrize("search", ["genetic", "annealing", "monte-carlo"])
+@pytest.mark.parametrize("search", ["genetic", "swarm", "annealing", "monte-carlo"])
 def test_other_searches_give_the_same_kind_of_model(search):
     x, y = blobs(400, 2)
     model = Cuts(search=search, generations=4).fit(x, y)

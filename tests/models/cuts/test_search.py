@@ -21,6 +21,7 @@ from pidlab.models.cuts.search import (
     search_archive,
     search_genetic,
     search_monte_carlo,
+    search_swarm,
     sweep,
 )
 
@@ -82,7 +83,7 @@ def test_the_archive_finds_what_brute_force_finds(small):
     np.testing.assert_allclose(archive.background[archive.frontier()], best, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("search", [search_genetic, search_annealing, search_monte_carlo])
+@pytest.mark.parametrize("search", [search_genetic, search_swarm, search_annealing, search_monte_carlo])
 def test_the_classic_searches_come_close_to_brute_force(small, search):
     best = least_background(*small.rates(*all_boxes(small.grid)), TARGETS)
     archive = search(small, SCAN, np.random.default_rng(0), 12)

@@ -26,6 +26,7 @@ from pidlab.models.cuts.search import (
     search_archive,
     search_genetic,
     search_monte_carlo,
+    search_swarm,
 )
 from pidlab.models.cuts.windows import Box, NestedPoint, Windows, level_scores, to_nearest_event
 from pidlab.models.matrix import LazyMatrix, Matrix, column_of
@@ -35,6 +36,7 @@ from pidlab.sample import BoolArray, FloatArray
 _SEARCHES: Mapping[str, Callable[..., Archive]] = {
     "archive": search_archive,
     "genetic": search_genetic,
+    "swarm": search_swarm,
     "annealing": search_annealing,
     "monte-carlo": search_monte_carlo,
 }
@@ -56,7 +58,8 @@ class Cuts(Classifier):
 
     Args:
         nested: whether boxes form one chain with a score; otherwise each efficiency has its own optimum.
-        search: "archive" (all efficiencies at once) or, for comparison, "genetic", "annealing" or "monte-carlo".
+        search: "archive" (all efficiencies at once) or, for comparison, "genetic", "swarm", "annealing" or
+            "monte-carlo".
         sides: feature index or name to "auto" (the optimiser decides), "min" (x > cut only), "max" (x < cut only),
             "both" (always both faces, at the loosest just outside the training signal).
         ranges: feature index or name to (low, high), within which faces may lie.

@@ -1,7 +1,8 @@
 """Searches for the boxes of least background at all signal efficiencies of a scan, each of which fills an archive.
 
 The archive search starts from peeled boxes and best intervals and then breeds boxes, each of which may improve any
-target. The genetic search, simulated annealing and random boxes, which TMVA made known, serve for comparison.
+target. The genetic search, a particle swarm, simulated annealing and random boxes, of which TMVA made most known, serve
+for comparison.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _STARTS, _STARTS_WITHIN = 12, 21  # boxes that are polished for a wanted target,
 _NEIGHBOURS = 0.04  # share of the archive: the largest distance of two parents in efficiency
 _N_TARGETS = 12  # of the scan, for a search that takes one target at a time
 _POPULATION = 200
+_INERTIA, _ATTRACTION = 0.7298, 1.4962
 _RANDOM_BOXES = 1000
 _MISSED = 10.0  # background that a missing unit of signal efficiency counts for
 
@@ -321,6 +323,17 @@ def search_genetic(
     return _one_by_one(counter, scan, run, report)
 
 
+def search_swarm(
+    counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
+) -> Archive:
+    """Runs a particle swarm for each target (J. Kennedy, R. Eberhart, Proc. IEEE Int. Conf. Neural Networks (1995))."""
+
+    def run(cost: _Cost) -> None:
+        swarm(cost, genes_of(counter.grid, *random_boxes(counter.grid, _POPULATION, rng)), rng, generations)
+
+    return _one_by_one(counter, scan, run, report)
+
+
 def search_annealing(
     counter: Counter, scan: BoxScan, rng: np.random.Generator, generations: int, report: Report | None = None
 ) -> Archive:
@@ -386,6 +399,23 @@ def evolve(cost: _Cost, genes: Array, rng: np.random.Generator, generations: int
         genes, fitness = np.concatenate([genes, child]), np.concatenate([fitness, child_fitness])
         best = np.argsort(fitness, kind="stable")[:n]
         genes, fitness = genes[best], fitness[best]
+
+
+def swarm(cost: _Cost, places: Array, rng: np.random.Generator, generations: int) -> None:
+    """Moves particles with inertia towards the best place that each has seen, and the best that any has seen.
+
+    The factors are those of M. Clerc and J. Kennedy, IEEE Trans. Evol. Comput. 6 (2002) 58, for which swarms converge.
+    """
+    speed = rng.normal(0, 0.1, places.shape)
+    own, least = places.copy(), cost(places)
+    for _ in range(generations):
+        towards_own, towards_best = (_ATTRACTION * rng.random(places.shape) for _ in range(2))
+        best = own[np.argmin(least)]
+        speed = _INERTIA * speed + towards_own * (own - places) + towards_best * (best - places)
+        places = np.clip(places + speed, 0.0, 1.0)
+        found = cost(places)
+        better = found < least
+        own[better], least[better] = places[better], found[better]
 
 
 def _tournament(fitness: Array, rng: np.random.Generator) -> Levels:
