@@ -168,15 +168,15 @@ from pidlab.preprocess.store import memory_array
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 before = resident()
-array = memory_array((1000, 1000), np.dtype(np.float64))
+array = memory_array((1000, 10_000), np.dtype(np.float64))
 array[:] = 1
 held = resident()
 del array
 print(json.dumps([held - before, resident() - before]))
 """
     held, left = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
-    assert held > 7_000_000
-    assert left < 1_000_000
+    assert held > 70_000_000
+    assert left < 8_000_000
     assert memory_array((3,), np.dtype(np.int8)).shape == (3,)
 
 
