@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,14 @@ import pytest
 from pidlab.models import threads
 from pidlab.models.bdt import BDT
 
-
-def spin() -> None:
-    while True:
-        pass
+SPIN = "while True: pass"
 
 
 def test_cores_that_other_processes_keep_busy_are_not_free() -> None:
     n = os.cpu_count() or 1
-    context = multiprocessing.get_context("spawn")
-    busy = [context.Process(target=spin, daemon=True) for _ in range(n)]
-    for process in busy:
-        process.start()
+    # of a shell that has ended, so that they are not processes of this one
+    started = f"for i in $(seq {n}); do {sys.executable} -c '{SPIN}' >/dev/null 2>&1 & echo $!; done"
+    busy = [int(pid) for pid in subprocess.run(["sh", "-c", started], capture_output=True, check=True).stdout.split()]
     try:
         until = time.monotonic() + 20
         while threads.free_cores() > 1 and time.monotonic() < until:
@@ -35,9 +33,17 @@ def test_cores_that_other_processes_keep_busy_are_not_free() -> None:
         running = [threads._n_running_elsewhere() for _ in range(20)]
         assert np.mean(running) >= n - 0.5
     finally:
-        for process in busy:
-            process.kill()
-            process.join()
+        for pid in busy:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_process_of_our_own_such_as_the_one_that_draws_takes_no_core_from_a_training() -> None:
+    before = np.mean([threads._n_running_elsewhere() for _ in range(20)])
+    with subprocess.Popen([sys.executable, "-c", SPIN]) as drawing:
+        time.sleep(0.5)
+        during = np.mean([threads._n_running_elsewhere() for _ in range(20)])
+        drawing.kill()
+    assert during < before + 0.5
 
 
 def test_free_cores_are_those_that_are_left() -> None:

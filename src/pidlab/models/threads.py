@@ -53,8 +53,20 @@ def _n_running_elsewhere() -> int:
     """Returns how many threads of other processes run, or wait for a core, after a moment."""
     time.sleep(_BETWEEN_LOOKS)
     running = int(Path("/proc/loadavg").read_text().split()[3].split("/")[0])
-    own = sum(_is_running(task) for task in Path("/proc/self/task").iterdir())
+    tasks = list(Path("/proc/self/task").iterdir())
+    # A process of our own, such as the one that draws, is soon done, and the training is not.
+    for child in (tasks[0].parent / str(os.getpid()) / "children").read_text().split():
+        tasks += _tasks_of(child)
+    own = sum(_is_running(task) for task in tasks)
     return max(0, running - own)
+
+
+def _tasks_of(process: str) -> list[Path]:
+    """Returns the threads of a process; none if it has just ended."""
+    try:
+        return list(Path("/proc", process, "task").iterdir())
+    except OSError:
+        return []
 
 
 def _is_running(task: Path) -> bool:
