@@ -102,7 +102,7 @@ def test_a_run_draws_it_and_exports_it_as_cuts_header_and_graph(result: pidlab.R
     assert "cuts" in {each.format for each in result.export("cuts", tmp_path / "cuts", ["tree", "calibrated"])}
     lines = (tmp_path / "cuts" / "tree.txt").read_text().splitlines()
     assert [line.split(":")[0] for line in lines] == list(result["tree"].points)
-    assert "abs(a) < 4" in lines[0].replace("(a)", "a").replace("absa", "abs(a)")
+    assert "abs(a) < 4" in lines[0]
     assert "!= -999" in lines[0]
     for form in ("header", "onnx"):
         (made,) = result.export(form, tmp_path / form, ["tree"])
