@@ -49,6 +49,9 @@ def weights(results: Results) -> Iterator[Sheet]:
         )
 
 
+_HEADROOM = 0.3  # of the height of the logarithmic axis, for the text above the weights
+
+
 def _weights(group: ReweightedGroup, target: str, labels: Mapping[str, str]) -> Figure:
     n_columns = min(len(group.variables) + 1, 3)
     figure, axes = grid(len(group.variables) + 1, n_columns, 4.0, 3.5, column_gap=1.0)
@@ -60,6 +63,8 @@ def _weights(group: ReweightedGroup, target: str, labels: Mapping[str, str]) -> 
         nothing_to_draw(axes[-1], "no weights")
     else:
         log_scale(axes[-1], np.asarray(drawn.stairs.get_data().values))
+        low, high = axes[-1].get_ylim()
+        axes[-1].set_ylim(low, high * (high / low) ** _HEADROOM)
     label_axes(axes[-1], "weight / mean weight", "density")
     kept = group.effective_after / group.effective_before if group.effective_before > 0 else np.nan
     text = f"{kept:.0%} of the effective events\nlargest weight {group.largest:.3g}"
