@@ -35,6 +35,7 @@ from pidlab.models.mlp.losses import LOSSES, probabilities, weighted_auc
 from pidlab.models.mlp.network import DenseNetwork, as_dense, folded_layers, forward
 from pidlab.models.mlp.optimizers import FusedAdam, learning_rates, make_optimizer
 from pidlab.models.mlp.streamed import StreamedTable, pieces_of
+from pidlab.models.mlp.target_losses import target_losses
 from pidlab.models.threads import usable_cores
 
 MemberPruner = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]
@@ -49,6 +50,7 @@ class TrainingPlan:
     """How to train; the names are those of the configuration. `patience` None: no early stopping.
 
     `tolerance` is how far above the lowest validation loss that of a later epoch may lie for its weights to be kept.
+    `quantiles` are those of the loss `pinball`, one for each output.
     """
 
     loss: str
@@ -62,6 +64,7 @@ class TrainingPlan:
     patience: int | None
     swap_noise: float = 0.0
     tolerance: float = 0.0
+    quantiles: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,8 @@ class Trainer:
         if n_parts is None:
             n_parts = parts_of_batch(architecture, len(members), plan.batch_size, table.device)
         self.network = Network(architecture, self.parameters, plan.batch_size, n_parts)
-        self._loss = {**LOSSES, **CORE_LOSSES}[plan.loss]
+        known = {**LOSSES, **CORE_LOSSES, **target_losses(plan.quantiles, table.device, table.dtype)}
+        self._loss = known[plan.loss]
         size, noise, of_classes = plan.batch_size, plan.swap_noise, self._loss.of_classes
         self.batches = Batches(table, members, architecture, size, noise, counted, n_parts, of_classes=of_classes)
         self._make_optimizer()

@@ -26,6 +26,9 @@ Array = NDArray[np.float64]
 
 LOSSES = ("squared", "absolute", "quantile", "gaussian")
 QUANTILES = (0.16, 0.5, 0.84)
+NARROWEST = -12.0
+"""The least logarithm of a width in scaled units: e^-12 of the target's width is near single precision."""
+
 _FILE = "model.json"
 _CORE = (0.1587, 0.5, 0.8413)  # a Gaussian's -1, 0 and 1 standard deviation
 
@@ -204,7 +207,7 @@ class TargetScale:
             loss: that the model was trained with.
         """
         if loss == "gaussian":
-            sigma = self.sigma_factor * self.width * np.exp(raw[:, 1])
+            sigma = self.sigma_factor * self.width * np.exp(np.maximum(raw[:, 1], NARROWEST))
             return np.column_stack([self.centre + self.width * raw[:, 0], sigma])
         return np.asarray(self.centre + self.width * np.sort(raw, axis=1))
 
@@ -225,7 +228,7 @@ class TargetScale:
             y: (n,) the target.
             weight: (n,), not negative.
         """
-        pulls = (self.scaled(y) - raw[:, 0]) * np.exp(-raw[:, 1])
+        pulls = (self.scaled(y) - raw[:, 0]) * np.exp(-np.maximum(raw[:, 1], NARROWEST))
         root_mean_square = math.sqrt(float(np.average(pulls**2, weights=weight)))
         usable = math.isfinite(root_mean_square) and root_mean_square > 0
         return replace(self, sigma_factor=root_mean_square) if usable else self
