@@ -16,12 +16,12 @@ from pidlab.models.base import Classifier, Progress, ValidationSet, training_row
 from pidlab.models.link import posterior
 from pidlab.models.matrix import LazyMatrix
 from pidlab.models.missing import MissingValues, with_names
-from pidlab.sample import FloatArray, IntArray
+from pidlab.sample import FloatArray
 
 Array = NDArray[np.float64]
-Blocks = Callable[[], Iterator[tuple[Array, IntArray, Array]]]
-"""Yields the training sample in blocks of rows: features (m, d) without missing values, indices into the classes (m,),
-and weights (m,), whose mean over all blocks is 1. A small sample is one block."""
+Blocks = Callable[[], Iterator[tuple[Array, NDArray[Any], Array]]]
+"""Yields the training sample in blocks of rows: features (m, d) without missing values, indices into the classes (m,)
+or targets, and weights (m,), whose mean over all blocks is 1. A small sample is one block."""
 
 _FILE = "model.json"
 
@@ -73,7 +73,7 @@ class MarginClassifier(Classifier):
         rows = training_rows(self, X, y, sample_weight, dtype=np.float64, finite=finite)
         self.missing_ = missing = MissingValues.of(rows.x)
 
-        def blocks() -> Iterator[tuple[Array, IntArray, Array]]:
+        def blocks() -> Iterator[tuple[Array, NDArray[Any], Array]]:
             for x, label, weight in rows.blocks():
                 yield np.asarray(missing.filled(x), np.float64), label, weight
 

@@ -92,7 +92,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         choice(self.kind, "loss", self.loss, self.losses)
         levels = self.levels
         if self.loss == "quantile" and not (
-            levels and 0 < levels[0] and levels[-1] < 1 and len(set(self.output_names)) == len(levels)
+            levels and levels[0] > 0 and levels[-1] < 1 and len(set(self.output_names)) == len(levels)
         ):
             raise ModelError(f"{self.kind}: quantiles are {list(levels)}; they must be different numbers in (0, 1)")
 
@@ -155,7 +155,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         content = read_json(path)
         if content.get("type") != f"{cls.kind} regression":
             raise ModelError(
-                f"{path}: holds a model of type {content.get('type')!r}, not '{cls.kind} regression'; make the run again"
+                f"{path}: holds a model of type {content.get('type')!r}, not a regression by {cls.kind}; make the run again"
             )
         try:
             model = cls(**content["parameters"])
@@ -265,7 +265,7 @@ def weighted_quantiles(values: Array, weight: Array, levels: Sequence[float]) ->
     """Returns the quantiles (q,) of values (n,) with positive weights (n,), where an integer weight means copies."""
     order = np.argsort(values, kind="stable")
     ends = np.array([0, len(values)])
-    return quantiles_of_slices(values[order], weight[order], ends, np.asarray(levels, np.float64))[0]
+    return np.asarray(quantiles_of_slices(values[order], weight[order], ends, np.asarray(levels, np.float64))[0])
 
 
 def regression_rows(

@@ -184,7 +184,7 @@ class BDTRegressor(BoostedTrees, Regressor):
         return BoostedTrees._checked(self, X)
 
     def contributions(self, X: Any) -> NDArray[np.float32]:
-        """Computes exact Shapley values of the prediction (S. Lundberg et al., Nature Machine Intelligence 2 (2020) 56).
+        """Computes exact Shapley values of the prediction, as `BDT` does of its margins.
 
         Returns:
             (n, 1, d + 1): the contribution of each feature in the target's units, and last the mean prediction.
@@ -272,4 +272,5 @@ class GaussianObjective:
     def _residuals(margins: NDArray[np.float32], rows: TrainingRows, part: slice) -> tuple[Array, Array, Array]:
         """Returns 1/σ, z and the weights of a mean near 1, each (m,)."""
         inverse = np.exp(-np.maximum(margins[:, 1].astype(np.float64), NARROWEST))
-        return inverse, (rows.label[part] - margins[:, 0]) * inverse, rows.weight[part] / rows.mean_weight
+        z = (rows.label[part] - margins[:, 0]) * inverse
+        return np.asarray(inverse), np.asarray(z), rows.weight[part] / rows.mean_weight

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -150,7 +150,7 @@ def _least_squares(blocks: Blocks, alpha: float, factor: Array | None = None) ->
             d = x.shape[1]
             triangle = np.sqrt(alpha) * np.eye(d, d + 2) if alpha else np.empty((0, d + 2))
         augmented = np.column_stack([x, np.ones(len(x)), target]) * np.sqrt(own)[:, None]
-        triangle = np.linalg.qr(np.concatenate([triangle, augmented]), mode="r")
+        triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, augmented]), mode="r"))
     assert triangle is not None
     return np.asarray(np.linalg.lstsq(triangle[:, :-1], triangle[:, -1])[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -123,7 +123,7 @@ class MLPRegressor(Regressor):
         check_parameters(self.get_params(deep=False))
         if isinstance(X, LazyMatrix) and self._missing_in(X):
             X = np.asarray(X)
-        finite = True if isinstance(X, LazyMatrix) else "allow-nan"
+        finite: Literal[True, "allow-nan"] = True if isinstance(X, LazyMatrix) else "allow-nan"
         rows = regression_rows(self, X, y, sample_weight, dtype=[np.float64, np.float32], finite=finite)
         watched = checked_validation(self, validation)
         self.missing_ = MissingValues.of(rows.x)
@@ -187,7 +187,7 @@ class MLPRegressor(Regressor):
             raise ModelError(
                 f"the network was trained on {self.networks_[0].n_inputs} features; {x.shape[1]} were given"
             )
-        known = np.isfinite(x).all(axis=1)
+        known = np.asarray(np.isfinite(x).all(axis=1))
         raw = raw_outputs(self.networks_, np.where(known[:, None], x, 0), self.device)
         raw[~known] = np.nan
         return self.scale_.numbers(raw, self.loss)
