@@ -111,7 +111,7 @@ def _score_branches(config: Config, name: str, model: ModelSection) -> Iterator[
     if isinstance(model, CutsModel) and not model.nested:
         return
     one_sided = model.one_sided or isinstance(model, ExpressionModel | ScoreModel | TmvaModel)
-    for_signal = len(config.classes) == 2 or one_sided or isinstance(model, OnnxModel)
+    for_signal = len(config.classes) <= 2 or one_sided or isinstance(model, OnnxModel)
     for_each = len(config.classes) > 2 and not one_sided
     if for_signal:
         yield FriendBranch(f"pid_{name}", ("models", name), f"the score of the model {name!r}")

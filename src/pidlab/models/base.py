@@ -31,7 +31,7 @@ class ValidationSet(NamedTuple):
     """Labelled data that decides when training stops, and is not trained on: x (n, d), y (n,), weight (n,)."""
 
     x: Matrix
-    y: IntArray
+    y: IntArray | FloatArray
     weight: FloatArray
 
 

@@ -31,7 +31,7 @@ class Model:
     """A model that can score: an expression, a model trained once, or one trained for each fold.
 
     Attributes:
-        kind: the key `type` of its section.
+        kind: the name of its type in the registry.
         fitted: one model, or one a fold in the order of the folds; empty for `expression` and `score`.
         fold_seed: decides the fold of an event; None without folds.
         training: what the training took; None if the model was not trained here.
@@ -267,14 +267,14 @@ class Model:
         spec = config.models[name]
         n = 0 if name in recipe.expression_models else 1 if isinstance(spec, ImportedSpec) else config.folds or 1
         kind = CategoryModel if spec.categories else FoldModel
-        fitted = tuple(kind.load(directory / f"fold{i}", spec.type) for i in range(n))
+        fitted = tuple(kind.load(directory / f"fold{i}", spec.kind) for i in range(n))
         for i, model in enumerate(fitted):
             model.check(directory / f"fold{i}", recipe.n_columns, len(recipe.classes), recipe.signal)
         fold_seed = config.split.seed if n > 1 else None
         calibration = load_calibration(directory)
         if calibration is not None:
             calibration.check(directory, len(recipe.classes), recipe.signal)
-        return cls(name, spec.type, recipe, fitted, fold_seed, None, calibration)
+        return cls(name, spec.kind, recipe, fitted, fold_seed, None, calibration)
 
 
 def _digits(code: float) -> str:

@@ -53,7 +53,7 @@ def run(
             from pidlab.pipeline.analysis import analysed
             from pidlab.runs.record import manifest_of
 
-            import_ahead(spec.type for spec in loaded.config.models.values())
+            import_ahead(spec.kind for spec in loaded.config.models.values())
             done = analysed(prepared, resources)
             del prepared  # its features are not needed any more
             found(done.results)

@@ -210,7 +210,7 @@ def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
     if content.get("schema") != SCHEMA:
         raise ModelError(f"{path}: written by another version of pidlab (schema {content.get('schema')!r})")
     expected = {
-        "type": recipe.loaded.config.models[name].type,
+        "type": recipe.loaded.config.models[name].kind,
         "classes": list(recipe.classes),
         "signal": recipe.classes[recipe.signal],
         "features": [feature.name for feature, _ in recipe.features],

@@ -240,7 +240,7 @@ def _measured(bench: Bench, study: Study, request: TuningRequest) -> Tuning:
     trials = study.trials()
     loaded, objective = bench.loaded, bench.objective
     empty = Tuning(
-        request.model, loaded.config.models[request.model].type, str(objective), objective.maximise, trials,
+        request.model, loaded.config.models[request.model].kind, str(objective), objective.maximise, trials,
         study.importance(), {}, UNDEFINED, UNDEFINED, UNDEFINED,
     )  # fmt: skip
     if not empty.ranked:
