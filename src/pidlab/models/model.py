@@ -90,9 +90,9 @@ class Model:
         """
         return sample.map(lambda own: self.scores_of(own.x, own.columns, own.event, fold_offset=fold_offset))
 
-    def outputs(self, sample: Sample) -> NDArray[np.float32]:
+    def outputs(self, sample: Sample, fold_offset: int = 0) -> NDArray[np.float32]:
         """Returns (n, m) float32, the numbers of `output_names` for a sample of the run, as `scores` does."""
-        return sample.map(lambda own: self.outputs_of(own.x, own.event))
+        return sample.map(lambda own: self.outputs_of(own.x, own.event, fold_offset=fold_offset))
 
     def scores_of(
         self,
