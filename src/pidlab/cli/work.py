@@ -244,7 +244,11 @@ def apply(
 @click.argument("config", type=PATH)
 @click.option("--model", required=True, help="The model of CONFIG to tune.")
 @click.option("--trials", type=click.IntRange(min=1), default=50, show_default=True, help="How many to make now.")
-@click.option("--objective", default="auc", show_default=True, help="auc, or misid:eff90; always on validation.")
+@click.option(
+    "--objective",
+    default="",
+    help="auc or misid:eff90; with a target rms, mae or sigma68; always on validation. Left out: auc, or rms.",
+)
 @click.option("--search", multiple=True, metavar="KEY=SPEC", help="What to try for a parameter; see below.")
 @click.option("--storage", help="Database of the trials: file or address. Left out: STEM.tune.db beside the output.")
 @click.option("--together", type=click.IntRange(min=1), default=4, show_default=True, help="Networks in one pass.")

@@ -28,6 +28,7 @@ from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.points.merit import Merit
 from pidlab.evaluate.polygons import polygon_results
 from pidlab.evaluate.results import (
+    AnyResults,
     DetectorTable,
     Explained,
     Exploration,
@@ -83,7 +84,7 @@ class Analysis:
     scored: ScoredEvents
     scores: Mapping[str, Scores]
     outputs: Mapping[str, NDArray[np.float32]]
-    results: Results
+    results: AnyResults
     read: tuple[Input, ...]
     reweighted: Reweighted | None
 
@@ -132,9 +133,19 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     notes.stage("evaluate")
     scores = score(events.sample, parts, models)
     events.store.release()  # the features, of which the evaluation reads a few columns at a time
-    results = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
     made = prepared.reweighted
-    results = replace(results, notes=tuple(notes.sentences), reweighting=made.result if made is not None else None)
+    if recipe.target is None:
+        found = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
+        found = replace(found, reweighting=made.result if made is not None else None)
+        results: AnyResults = replace(found, notes=tuple(notes.sentences))
+    else:
+        from pidlab.pipeline.regression import evaluate_regression
+
+        with notes.task("evaluating", 0):
+            test = events.sample.take(parts.quoted()["test"])
+            scorings = {name: timed(model, test) for name, model in models.items()}
+            predicted = evaluate_regression(recipe, events, parts, models, scores, scorings)
+        results = replace(predicted, notes=(*notes.sentences, *predicted.notes))
     scored = scored_events(recipe, events.sample, parts, scores)
     outputs = {name: model.outputs(events.sample) for name, model in models.items()}
     return Analysis(

@@ -7,6 +7,7 @@ from pidlab.evaluate.results.exploration import Explained, Exploration, FeatureP
 from pidlab.evaluate.results.fractions import Fractions, FractionsBin, ModelFractions, Yields
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
+from pidlab.evaluate.results.regression import RegressionModel, RegressionResults
 from pidlab.evaluate.results.reweighting import ReweightedGroup, Reweighting
 from pidlab.evaluate.results.robustness import FeatureImportance, Importance, RobustnessPoint, RobustnessResult
 from pidlab.evaluate.results.run import Comparison, CutStep, PairedPoint, Results
@@ -15,7 +16,11 @@ from pidlab.evaluate.results.stored import json_value, read_results, write_resul
 from pidlab.evaluate.results.tuning import State, Tried, Tuning
 from pidlab.measured import Measured
 
+AnyResults = Results | RegressionResults
+"""What a run found: of classes, or of a target."""
+
 __all__ = [
+    "AnyResults",
     "BandCurve",
     "BandPanel",
     "BandVariable",
@@ -45,6 +50,8 @@ __all__ = [
     "Plane",
     "PolygonResult",
     "PullTrend",
+    "RegressionModel",
+    "RegressionResults",
     "Results",
     "ReweightedGroup",
     "Reweighting",
