@@ -76,9 +76,9 @@ models: {bdt: {type: bdt}}
 REGRESSION = """\
 ## With a target {: #regression-config }
 
-A configuration that has the key `target` is of a [regression](regression.md): models predict a number in place of telling
-classes apart. These keys are new, or have other values than those above; `classes`, `signal`, `balance` and `reweight`
-do not go with them.
+A configuration that has the key `target` is of a [regression](regression.md): models predict a number in place of
+telling classes apart. These keys are new, or have other values than those above; `classes`, `signal`, `balance` and
+`reweight` do not go with them.
 """
 
 COMMANDS = """\

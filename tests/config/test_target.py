@@ -82,7 +82,7 @@ def test_rows_are_those_whose_target_is_finite_and_whose_cut_holds_in_the_order_
     [
         ("seed: 1", "signal: electron", "9:1: signal: is of classes", "leave signal out, or target"),
         ("seed: 1", "classes: {a: x == 1, b: x == 2}", "9:1: classes: is of classes", "leave classes out, or target"),
-        ("seed: 1", "evaluate: {working_points: [0.9]}", "evaluate.working_points: is of classes", "leave working_points"),
+        ("seed: 1", "evaluate: {working_points: [0.9]}", "evaluate.working_points: is of", "leave working_points"),
         ("type: constant", "type: cuts", "7:3: models.mean: must be one of", "constant, linear, bdt, mlp"),
         ("truth / energy", "truth /", "2:10: target.value: expected a number", "truth /"),
         ("[energy, light]", "[energy, light, truth / energy]", "features[2]: the feature", "is the target itself"),
