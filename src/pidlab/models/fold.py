@@ -18,7 +18,7 @@ from pidlab.preprocess.scaling import Scaler
 from pidlab.sample import BoolArray, FloatArray
 
 if TYPE_CHECKING:  # scikit-learn, which models that are expressions do not need
-    from pidlab.models.base import Classifier
+    from pidlab.models.base import Estimator
 
 Scores = NDArray[np.float32]
 
@@ -100,7 +100,7 @@ class FoldModel:
 
     columns: tuple[int, ...]
     scaler: Scaler | None
-    estimator: Classifier
+    estimator: Estimator
     members_scatter: float = 0.0
     band_columns: tuple[BandColumn, ...] = ()
 
