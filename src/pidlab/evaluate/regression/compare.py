@@ -88,9 +88,8 @@ def _pair(names: tuple[str, str], a: Predicted, b: Predicted) -> list[_Found]:
             found.append(_Found(names, quantity, (_UNKNOWN, _UNKNOWN), _UNKNOWN, 0.0))
             continue
         one, other = statistic(a), statistic(b)
-        n = a.weights.n
-        deviation = difference(one, other).deviation(a.weights) * student(n) if n > 1 else float("inf")
-        found.append(_Found(names, quantity, (one.value, other.value), deviation, n))
+        deviation = difference(one, other).deviation(a.weights)
+        found.append(_Found(names, quantity, (one.value, other.value), deviation, a.weights.n))
     return found
 
 
@@ -166,12 +165,11 @@ def train_against_test(
         return None
     if share_events(*samples):
         influences = on_train.influence(train.weights), on_test.influence(test.weights)
-        deviation = float(np.sqrt(paired_variance(influences[0], train.event, influences[1], test.event)))
+        variance = paired_variance(influences[0], train.event, influences[1], test.event)
     else:
-        deviation = float(np.hypot(on_train.deviation(train.weights), on_test.deviation(test.weights)))
-    n = min(train.weights.n, test.weights.n)
-    deviation = deviation * student(n) if n > 1 else float("inf")
-    delta = symmetric(on_train.value - on_test.value, deviation, n)
+        variance = on_train.variance(train.weights) + on_test.variance(test.weights)
+    deviation = float(np.sqrt(variance)) * student(min(train.weights.n_events, test.weights.n_events))
+    delta = symmetric(on_train.value - on_test.value, deviation, min(train.weights.n, test.weights.n))
     p = p_value(delta.value, deviation)
     return RegressionOvertraining(delta, p, _overtraining_sentence(name, delta, on_train.value, on_test.value, p))
 

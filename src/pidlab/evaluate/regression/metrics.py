@@ -9,7 +9,7 @@ import numpy as np
 from pidlab.evaluate.intervals import blocks, proportion
 from pidlab.evaluate.regression.order import HALVED, Located, Ordered
 from pidlab.evaluate.regression.predictions import Predicted, Single
-from pidlab.evaluate.regression.statistics import EventWeights, Statistic, mean, powers, root, student
+from pidlab.evaluate.regression.statistics import EventWeights, Statistic, mean, powers, root
 from pidlab.evaluate.results.regression import PullMetrics, QuantileCoverage, ResidualMetrics
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.sample import BoolArray, FloatArray
@@ -100,13 +100,13 @@ def effective(predicted: Predicted) -> Measured:
     found = predicted.ordered.effective
     statistic = located(found, predicted.residual, is_scale=True)
     n = predicted.weights.n
-    if not n > 2 or not np.isfinite(found.value):
+    if not predicted.weights.n_events > 2 or not np.isfinite(found.value):
         return statistic.measured(predicted.weights)
     first = _in_first_half(predicted)
     lengths = [predicted.half(np.flatnonzero(rows)).effective.value for rows in (first, ~first)]
     shift = max(found.value - float(np.mean(lengths)), 0.0) / HALVED if np.all(np.isfinite(lengths)) else 0.0
     # The correction is itself known to about half of its size, as the halves of simulated samples scatter.
-    deviation = float(np.hypot(statistic.deviation(predicted.weights), shift / 2)) * student(n)
+    deviation = float(np.hypot(statistic.deviation(predicted.weights), shift / 2))
     centre = found.value + shift
     return Measured(found.value, min(found.value, max(centre - deviation, 0.0)), centre + deviation, n)
 

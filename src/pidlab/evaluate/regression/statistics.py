@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from pidlab.evaluate.intervals import LEVEL, blocks, effective_number, symmetric
+from pidlab.evaluate.intervals import LEVEL, blocks, effective_number, inner, sums_by, symmetric
 from pidlab.evaluate.ranking import Influence, groups_of
 from pidlab.measured import UNDEFINED, Array, Measured
 from pidlab.sample import FloatArray, IntArray
@@ -44,6 +44,11 @@ class EventWeights:
     def n(self) -> float:
         """The effective number of candidates."""
         return effective_number(self.weight)
+
+    @cached_property
+    def n_events(self) -> float:
+        """The effective number of events, which a deviation is estimated from."""
+        return self.n if self.groups is None else effective_number(sums_by(self.groups, self.weight))
 
     @property
     def usable(self) -> bool:
@@ -89,22 +94,25 @@ class Statistic(NamedTuple):
         return Influence(self.value, parts, weights.n)
 
     def deviation(self, weights: EventWeights) -> float:
-        """Returns the standard deviation over events."""
+        """Returns half of the 68.3 % interval of Student's distribution; infinite for one event, which shows none."""
+        return float(np.sqrt(self.variance(weights))) * student(weights.n_events)
+
+    def variance(self, weights: EventWeights) -> float:
+        """Returns the sum over events of the squared influences."""
         if weights.groups is None:
-            return float(np.sqrt(sum(float(np.sum(own * own)) for _, own in self.parts(weights))))
+            return sum(float(np.sum(own * own)) for _, own in self.parts(weights))
         by_event = np.zeros(int(weights.groups.max()) + 1)
         for rows, own in self.parts(weights):
             np.add.at(by_event, weights.groups[rows], own)
-        return float(np.sqrt(np.sum(by_event * by_event)))
+        return inner(by_event, by_event)
 
     def measured(self, weights: EventWeights) -> Measured:
         """Returns the number with its 68.3 % interval: of Student's width, and for a scale in its logarithm."""
         if not np.isfinite(self.value):
             return UNDEFINED
-        n = weights.n
-        if not n > _ONE_EVENT:
+        n, deviation = weights.n, self.deviation(weights)
+        if not np.isfinite(deviation):
             return Measured(self.value, 0.0 if self.is_scale else -np.inf, np.inf, n)
-        deviation = self.deviation(weights) * student(n)
         if self.is_scale and self.value > 0:
             factor = float(np.exp(min(deviation / self.value, 700.0)))
             return Measured(self.value, self.value / factor, self.value * factor, n)
@@ -112,7 +120,9 @@ class Statistic(NamedTuple):
 
 
 def student(n: float) -> float:
-    """Returns Student's 68.3 % half width for n effective events, in standard deviations of an unbiased estimate."""
+    """Returns Student's 68.3 % half width for n effective events, in standard deviations; infinite for one."""
+    if not n > _ONE_EVENT:
+        return float("inf")
     return float(special.stdtrit(n - 1, (1 + LEVEL) / 2) * np.sqrt(n / (n - 1)))
 
 

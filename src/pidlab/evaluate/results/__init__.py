@@ -7,12 +7,24 @@ from pidlab.evaluate.results.exploration import Explained, Exploration, FeatureP
 from pidlab.evaluate.results.fractions import Fractions, FractionsBin, ModelFractions, Yields
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
-from pidlab.evaluate.results.regression import RegressionModel, RegressionResults
+from pidlab.evaluate.results.regression import (
+    PairedQuantity,
+    PredictionPlane,
+    PullMetrics,
+    QuantileCoverage,
+    RegressionComparison,
+    RegressionModel,
+    RegressionOvertraining,
+    RegressionResults,
+    ResidualMetrics,
+    ResidualTrend,
+    TargetProfile,
+)
 from pidlab.evaluate.results.reweighting import ReweightedGroup, Reweighting
 from pidlab.evaluate.results.robustness import FeatureImportance, Importance, RobustnessPoint, RobustnessResult
 from pidlab.evaluate.results.run import Comparison, CutStep, PairedPoint, Results
 from pidlab.evaluate.results.shift import FeatureShift, Shift
-from pidlab.evaluate.results.stored import json_value, read_results, write_results
+from pidlab.evaluate.results.stored import AnyResults, json_value, read_any_results, read_results, write_results
 from pidlab.evaluate.results.tuning import State, Tried, Tuning
 from pidlab.measured import Measured
 
@@ -47,11 +59,19 @@ __all__ = [
     "ModelResult",
     "Overtraining",
     "PairedPoint",
+    "PairedQuantity",
     "Plane",
     "PolygonResult",
+    "PredictionPlane",
+    "PullMetrics",
     "PullTrend",
+    "QuantileCoverage",
+    "RegressionComparison",
     "RegressionModel",
+    "RegressionOvertraining",
     "RegressionResults",
+    "ResidualMetrics",
+    "ResidualTrend",
     "Results",
     "ReweightedGroup",
     "Reweighting",
@@ -64,6 +84,7 @@ __all__ = [
     "Scoring",
     "Shift",
     "State",
+    "TargetProfile",
     "Training",
     "TreeNode",
     "Tried",
@@ -71,6 +92,7 @@ __all__ = [
     "WorkingPoint",
     "Yields",
     "json_value",
+    "read_any_results",
     "read_results",
     "write_results",
 ]
