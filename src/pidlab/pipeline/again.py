@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pidlab.config.load import load_config
 from pidlab.errors import UsageError
-from pidlab.evaluate.results import AnyResults, read_results
+from pidlab.evaluate.results import AnyResults, read_any_results
 from pidlab.models.registry import Resources
 from pidlab.pipeline.prepare import Prepared, cluster_of, prepare
 from pidlab.pipeline.run import worker_for, write_run
@@ -82,7 +82,7 @@ def evaluate_again(
                 f"without training; train again with `{command}`"
             )
     verify(run, "results.json")
-    before, manifest = read_results(run / "results.json"), read_manifest(run)
+    before, manifest = read_any_results(run / "results.json"), read_manifest(run)
     loaded = load_config(run / "config.yaml", overrides)
     with whole_folder(output or run, watcher.note) as folder, cluster_of(resources) as cluster:
         from pidlab.runs.bundle import load_bundle, saved_reweighter

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from pidlab.measured import Array
 from pidlab.models.bdt.estimator import BoosterScorer, read_booster
-from pidlab.models.bdt.objective import of_classes
 from pidlab.models.bdt.forest import Forest
+from pidlab.models.bdt.objective import of_classes
 from pidlab.models.threads import allowed_threads
 from pidlab.sample import BoolArray, FloatArray, IntArray
 

@@ -28,9 +28,6 @@ from pidlab.evaluate.results.stored import AnyResults, json_value, read_any_resu
 from pidlab.evaluate.results.tuning import State, Tried, Tuning
 from pidlab.measured import Measured
 
-AnyResults = Results | RegressionResults
-"""What a run found: of classes, or of a target."""
-
 __all__ = [
     "AnyResults",
     "BandCurve",

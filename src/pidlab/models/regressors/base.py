@@ -89,7 +89,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         choice(self.kind, "loss", self.loss, self.losses)
         levels = self.levels
         if self.loss == "quantile" and not (
-            levels and 0 < levels[0] and levels[-1] < 1 and len(set(self.output_names)) == len(levels)
+            levels and levels[0] > 0 and levels[-1] < 1 and len(set(self.output_names)) == len(levels)
         ):
             raise ModelError(f"{self.kind}: quantiles are {list(levels)}; they must be different numbers in (0, 1)")
 

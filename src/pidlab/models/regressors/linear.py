@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -180,7 +180,7 @@ def _repeated(blocks: Blocks, alpha: float, weight: Array, loss: str) -> Array:
         if loss == "huber":
             if change < _CONVERGED:
                 break
-        elif change < _CONVERGED or change < rounding * _CONVERGED ** 0.5 or n_steps >= _STEPS_A_ROUNDING:
+        elif change < _CONVERGED or change < rounding * _CONVERGED**0.5 or n_steps >= _STEPS_A_ROUNDING:
             if rounding <= _LEAST_ROUNDING:
                 break
             rounding, n_steps = rounding * _ROUNDING, 0
