@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 
 from pidlab.config.schema import Style
 from pidlab.errors import OutputError
-from pidlab.evaluate.results import Results
+from pidlab.evaluate.results import AnyResults, RegressionResults, Results
 from pidlab.plots.experiment import put_label
 from pidlab.plots.recording import recorded
+from pidlab.plots.regression.sheets import SHEETS as _SHEETS_OF_REGRESSION
 from pidlab.plots.sheets import (
     bands,
     calibration,
@@ -55,19 +56,26 @@ _SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
 """What makes the figures of a run, in the order in which they are drawn."""
 
 
-def catalogue(results: Results) -> dict[str, Sheet]:
+def catalogue(results: AnyResults) -> dict[str, Sheet]:
     """Returns the sheets of all figures by name, in the order of the analysis, without drawing them.
 
     Figures without content are left out. Names are stems of file names, unique even if case is ignored.
     """
     found: dict[str, Sheet] = {}
     taken: set[str] = set()
-    for sheet in chain.from_iterable(make(results) for make in _SHEETS):
+    for sheet in _sheets(results):
         found[_unique(sanitised(sheet.name), taken)] = sheet
     return found
 
 
-def chosen(results: Results, figures: Figures) -> dict[str, Sheet]:
+def _sheets(results: AnyResults) -> Iterator[Sheet]:
+    """Returns the sheets of the figures of a classification or a regression."""
+    if isinstance(results, RegressionResults):
+        return chain.from_iterable(make(results) for make in _SHEETS_OF_REGRESSION)
+    return chain.from_iterable(make(results) for make in _SHEETS)
+
+
+def chosen(results: AnyResults, figures: Figures) -> dict[str, Sheet]:
     """Returns those of the sheets of `catalogue` that belong to a choice of figures."""
     sheets = {} if figures == "none" else catalogue(results)
     return {name: sheet for name, sheet in sheets.items() if figures == "all" or sheet.quick}
@@ -82,7 +90,7 @@ def drawn(sheet: Sheet, name: str, style: Style = PLAIN) -> Figure:
 
 
 def write(
-    results: Results,
+    results: AnyResults,
     directory: Path,
     style: Style = PLAIN,
     *,
