@@ -5,6 +5,7 @@ from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, Sc
 from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
 from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
 from pidlab.evaluate.results.fractions import Fractions, FractionsBin, ModelFractions, Yields
+from pidlab.evaluate.results.identified import Accepted, BinSums, Identified
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
 from pidlab.evaluate.results.reweighting import ReweightedGroup, Reweighting
@@ -16,9 +17,11 @@ from pidlab.evaluate.results.tuning import State, Tried, Tuning
 from pidlab.measured import Measured
 
 __all__ = [
+    "Accepted",
     "BandCurve",
     "BandPanel",
     "BandVariable",
+    "BinSums",
     "Calibration",
     "Comparison",
     "CutStep",
@@ -36,6 +39,7 @@ __all__ = [
     "Fractions",
     "FractionsBin",
     "Histogram",
+    "Identified",
     "Importance",
     "Measured",
     "ModelFractions",

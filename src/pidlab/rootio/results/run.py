@@ -30,18 +30,22 @@ from pidlab.rootio.histograms import from_cells, th1, th2
 from pidlab.rootio.polygons import tcutg
 from pidlab.rootio.results.bands import band_objects
 from pidlab.rootio.results.changes import importance_objects, robustness_objects
+from pidlab.rootio.results.identified import identified_objects, totals
 from pidlab.rootio.results.models import model_objects
 from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, labelled, root_text
 from pidlab.rootio.results.spectators import efficiency_objects, flat_objects, short_names
 
-_TOP: Final = ("maps", "compare", "inputs", "polygons", "reweighting", "robustness", "cutflow", "notes", "provenance")
+_TOP: Final = (
+    "maps", "compare", "inputs", "identified", "polygons", "reweighting", "robustness", "cutflow", "notes",
+    "provenance",
+)  # fmt: skip
 
 
 def write_results(path: Path, results: Results, provenance: str, labels: Mapping[str, str] | None = None) -> None:
     """Write `results` to a ROOT file that appears whole or not at all, compressed by ZLIB, which JSROOT reads.
 
-    The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `reweighting/`, `polygons/`,
-    `robustness/`, `cutflow/` and the TObjStrings `notes` and, last, `provenance`.
+    The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `identified/`,
+    `reweighting/`, `polygons/`, `robustness/`, `cutflow/` and the TObjStrings `notes` and, last, `provenance`.
 
     Args:
         path: the file.
@@ -98,6 +102,10 @@ def _objects(results: Results, titles: Titles) -> Iterator[NamedObject]:
         yield from efficiency_objects(model, results.signal, short, titles)
         yield from flat_objects(model, results.signal, titles)
         yield from band_objects(model, titles)
+    for name, one in results.models.items():
+        yield from identified_objects(results, name, _with_free_name(one).name, titles)
+    if results.identified is not None:
+        yield from totals(results.identified, titles)
     for name, importance in results.importance.items():
         yield from importance_objects(_with_free_name(results.models[name]).name, importance)
     for name, table in results.detectors.items():
