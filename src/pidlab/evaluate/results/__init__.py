@@ -1,5 +1,6 @@
 """Results: frozen values that files, figures and the report are made from."""
 
+from pidlab.evaluate.results.applied import Applied, AppliedCut, AppliedModel, AppliedPoint, Beside
 from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, PullTrend
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
 from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
@@ -18,9 +19,14 @@ from pidlab.measured import Measured
 
 __all__ = [
     "Accepted",
+    "Applied",
+    "AppliedCut",
+    "AppliedModel",
+    "AppliedPoint",
     "BandCurve",
     "BandPanel",
     "BandVariable",
+    "Beside",
     "BinSums",
     "Calibration",
     "Comparison",

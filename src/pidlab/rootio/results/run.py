@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,7 +31,7 @@ from pidlab.rootio.results.bands import band_objects
 from pidlab.rootio.results.changes import importance_objects, robustness_objects
 from pidlab.rootio.results.identified import identified_objects, totals
 from pidlab.rootio.results.models import model_objects
-from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, labelled, root_text
+from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, key_of, labelled, root_text
 from pidlab.rootio.results.spectators import efficiency_objects, flat_objects, short_names
 
 _TOP: Final = (
@@ -69,7 +68,7 @@ def named_objects(results: Results, labels: Mapping[str, str] | None = None) -> 
     used: set[str] = set()
     for name, content in _objects(results, partial(_title, results.labels if labels is None else labels)):
         if content is not None:
-            yield _key(name, used), content
+            yield key_of(name, used), content
 
 
 def object_names(path: Path) -> tuple[str, ...]:
@@ -82,17 +81,6 @@ def object_names(path: Path) -> tuple[str, ...]:
 def _title(labels: Mapping[str, str], name: str) -> str:
     """Returns the title of the axis of a feature or spectator."""
     return root_text(labels.get(name, name))
-
-
-def _key(path: Sequence[str], used: set[str]) -> str:
-    """Returns an unused path of plain names: odd characters become underscores, repeated paths are numbered."""
-    parts = [re.sub(r"[^A-Za-z0-9_]+", "_", part) or "_" for part in path]
-    key, number = "/".join(parts), 1
-    while key in used:
-        number += 1
-        key = "/".join(parts) + f"_{number}"
-    used.add(key)
-    return key
 
 
 def _objects(results: Results, titles: Titles) -> Iterator[NamedObject]:
