@@ -24,7 +24,9 @@ from pidlab.evaluate import (
     input_histograms,
     measure_robustness,
 )
+from pidlab.evaluate.decisions import one_by_one
 from pidlab.evaluate.pairs import feature_pairs
+from pidlab.evaluate.points.identified import identified
 from pidlab.evaluate.points.merit import Merit
 from pidlab.evaluate.polygons import polygon_results
 from pidlab.evaluate.results import (
@@ -37,6 +39,7 @@ from pidlab.evaluate.results import (
     Results,
     RobustnessResult,
     Scoring,
+    WorkingPoint,
 )
 from pidlab.evaluate.robustness import reduced
 from pidlab.expressions import Polygon
@@ -303,6 +306,7 @@ def evaluate(
         explained=contributions,
         trees={name: found for name, found in trees.items() if found},
     )
+    inputs = input_histograms(samples["test"])
     return Results(
         signal=recipe.classes[recipe.signal],
         classes=recipe.classes,
@@ -312,7 +316,7 @@ def evaluate(
         models=results,
         comparisons=comparisons,
         robustness=robustness,
-        inputs=input_histograms(samples["test"]),
+        inputs=inputs,
         correlation=correlation,
         exploration=exploration,
         labels=config.axis_labels,
@@ -320,7 +324,22 @@ def evaluate(
         importance=importance,
         polygons=polygon_results(samples["test"], _polygons(recipe), dict(config.data.aliases)),
         detectors={name: table for name, table in detectors.items() if table is not None},
+        identified=identified(samples["test"], decided(results, on_test, samples["test"]), inputs),
     )
+
+
+def decided(
+    results: Mapping[str, ModelResult], scores: Mapping[str, Scores], sample: Sample
+) -> dict[str, list[tuple[WorkingPoint, Scores]]]:
+    """Model to its working points, each with the score (n,) that it decides, from the scores of a sample."""
+    return {
+        name: [
+            (point, column)
+            for model, column, _ in one_by_one(result, scores[name], None, sample)
+            for point in model.working_points
+        ]
+        for name, result in results.items()
+    }
 
 
 def each_answer(work: Callable[..., Any], asked: Iterable[Sequence[Any]], cluster: Cluster | None) -> Iterator[Any]:
