@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.evaluate.explaining.partial_dependence import measure_dependence, most_important
 from pidlab.evaluate.histograms import histograms_by_class, robust_edges
 from pidlab.evaluate.importance import measure_importance
 from pidlab.evaluate.pairs import rounded
-from pidlab.evaluate.results import Explained, Histogram, Importance, ModelResult, TreeNode
+from pidlab.evaluate.results import Explained, Histogram, Importance, ModelResult, PartialDependence, TreeNode
 from pidlab.evaluate.robustness import reduced
 from pidlab.models.categories import CategoryModel, parts_of
 from pidlab.models.fold import FoldModel, Scores
@@ -46,6 +47,15 @@ class _HasTrees(Protocol):
     def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]: ...
 
 
+class Explanation(NamedTuple):
+    """The importance of the features of a model, their contributions (None if it has none), and the dependence on
+    them."""
+
+    importance: Importance
+    contributions: Explained | None
+    dependence: tuple[PartialDependence, ...]
+
+
 def explained(
     model: Model,
     score: Callable[[Sample], Scores],
@@ -54,15 +64,16 @@ def explained(
     *,
     seed: int,
     few: Sample | None = None,
-) -> tuple[Importance, Explained | None]:
-    """Returns the importance of each feature on the test sample, and the contributions behind it if there are any.
+) -> Explanation:
+    """Returns what each feature is worth to a model on the test sample, what it contributes, and how the score goes
+    with the most important ones.
 
     Args:
         model: the model.
         score: returns its scores of a sample whose features were changed.
         sample: the test sample.
         result: the result of the model on it.
-        seed: decides the shuffles and which candidates are explained.
+        seed: decides the shuffles, and which candidates are explained and have a curve of their own.
         few: the candidates that are explained, if they are not to be chosen among those of `sample`.
     """
     found = contributions(model, reduced(sample, seed, N_EXPLAINED) if few is None else few)
@@ -71,7 +82,9 @@ def explained(
         parts, some = found
         values = some.x[:, : len(some.features)]  # without the conditions of categories
         table = Explained(some.features, some.y.astype(np.int64), rounded(values), rounded(parts))
-    return measure_importance(score, sample, result, seed=seed, contributions=found), table
+    importance = measure_importance(score, sample, result, seed=seed, contributions=found)
+    dependence = measure_dependence(score, sample, most_important(importance), seed=seed)
+    return Explanation(importance, table, dependence)
 
 
 def first_trees(model: Model) -> tuple[tuple[str, tuple[TreeNode, ...]], ...]:
@@ -154,7 +167,7 @@ def contributions(model: Model, sample: Sample) -> tuple[FloatArray, Sample] | N
     """
     if not len(sample) or not has_contributions(model):
         return None
-    found = _contributions(model, sample.x, sample.event, None, from_mean=True)
+    found = _contributions(model, sample.x, sample.event, None, sample.signal, from_mean=True)
     return found.parts[:, : len(sample.features)], sample
 
 
@@ -177,7 +190,9 @@ def contributions_of(
     Returns:
         None if the model has no contributions.
     """
-    return _contributions(model, x, event, known, from_mean=False) if has_contributions(model) else None
+    if not has_contributions(model):
+        return None
+    return _contributions(model, x, event, known, model.recipe.signal, from_mean=False)
 
 
 def has_contributions(model: Model) -> bool:
@@ -192,10 +207,8 @@ def counts_from_median(model: Model) -> bool:
 
 
 def _contributions(
-    model: Model, x: FloatArray, event: Keys | None, known: BoolArray | None, *, from_mean: bool
+    model: Model, x: FloatArray, event: Keys | None, known: BoolArray | None, signal: int, *, from_mean: bool
 ) -> Contributions:
-    signal = model.recipe.signal
-
     def numbers(fitted: FoldModel | CategoryModel, rows: FloatArray) -> NDArray[np.float32]:
         result = np.full((len(rows), x.shape[1] + 1), np.nan, np.float32)
         for some, part in _categories(fitted, rows):

@@ -3,7 +3,15 @@
 from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, PullTrend
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
 from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
-from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
+from pidlab.evaluate.results.exploration import (
+    Explained,
+    Exploration,
+    FeaturePair,
+    PartialDependence,
+    Plane,
+    PolygonResult,
+    TreeNode,
+)
 from pidlab.evaluate.results.fractions import Fractions, FractionsBin, ModelFractions, Yields
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
@@ -42,6 +50,7 @@ __all__ = [
     "ModelResult",
     "Overtraining",
     "PairedPoint",
+    "PartialDependence",
     "Plane",
     "PolygonResult",
     "PullTrend",
