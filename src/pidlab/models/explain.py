@@ -201,6 +201,13 @@ def has_contributions(model: Model) -> bool:
     return bool(fitted) and all(isinstance(f.estimator, _HasContributions | _HasReference) for f in fitted)
 
 
+def columns_read(model: Model) -> list[int]:
+    """Returns the features that a model reads, by their columns in a sample; those of bands are their variables."""
+    fitted = [part for each in model.fitted for part in parts_of(each)]
+    of_bands = [band.columns[output] for f in fitted for band, output in f.band_columns]
+    return sorted({*(column for f in fitted for column in f.columns), *of_bands})
+
+
 def counts_from_median(model: Model) -> bool:
     """Returns whether `contributions_of` count from the median event; otherwise from the mean margin in training."""
     return isinstance(parts_of(model.fitted[0])[0].estimator, _HasReference)

@@ -34,7 +34,8 @@ def measure_dependence(
 
     The values are at most 20 quantiles of the feature: of each class as many, from 1 % to 99 %, so that they lie where
     a rare signal has its candidates, too. They are values that the feature has, all of them if they are fewer. If it is
-    missing in a candidate, "missing" is a point of its own. Intervals cover the fluctuation of events, which all points have in common: the shape is known better than they say.
+    missing in a candidate, "missing" is a point of its own. Intervals cover the fluctuation of events, which all points
+    have in common: the shape is known better than they say.
 
     Args:
         score: returns the scores (n, k) of a sample with other features.
