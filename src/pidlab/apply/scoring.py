@@ -237,10 +237,7 @@ class Scorer:
         recipe, laps = self.bundle.recipe, laps or _Laps()
         taken = chunk.take(rows)
         x, expression_values = feature_matrix(recipe, taken), expression_columns(recipe, taken)
-        event = known = None
-        if self.knows_events:
-            event = event_keys(recipe, taken, name)
-            known = self._is_known(event)
+        event, known = self.events_of(taken, name)
         spectators = {name: values_of(located, taken) for name, located in self.followed}
         laps.end("select")
         for model in self.bundle.models if models is None else models:
@@ -260,6 +257,16 @@ class Scorer:
             look(taken, x)
             laps.end("report")
         return int(known.sum()) if known is not None and self.bundle.recipe.loaded.config.folds else 0
+
+    def events_of(self, chunk: Chunk, name: str) -> tuple[Keys | None, BoolArray | None]:
+        """Returns the hashes of the events (n,) of a chunk, and whether the run used them, if it knows its events.
+
+        `name` stands for the input in the hash of the event key. Both are None if the run does not know them.
+        """
+        if not self.knows_events:
+            return None, None
+        event = event_keys(self.bundle.recipe, chunk, name)
+        return event, self._is_known(event)
 
     def _is_known(self, event: Keys) -> BoolArray:
         """(n,) true for the hashes of events that the run used."""

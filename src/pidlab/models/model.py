@@ -120,7 +120,7 @@ class Model:
                 return self._expression_scores(own, rows.stop - rows.start)
 
             return in_blocks(numbers, len(x))
-        return self._by_fold(self._scores_by, x, event, known, fold_offset)
+        return self.by_fold(self._scores_by, x, event, known, fold_offset)
 
     @property
     def detector_names(self) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ class Model:
             found = model.detector_scores(x, detectors)
             return self.calibration.apply(found) if self.calibration else found
 
-        return sample.map(lambda own: self._by_fold(numbers, own.x, own.event, None, fold_offset))
+        return sample.map(lambda own: self.by_fold(numbers, own.x, own.event, None, fold_offset))
 
     @property
     def fixed_points(self) -> tuple[tuple[str, float], ...]:
@@ -152,19 +152,20 @@ class Model:
         """Returns (n, m) float32, the numbers of `output_names` for rows of any file; arguments as in `scores_of`."""
         if not self.output_names:
             return np.empty((len(x), 0), np.float32)
-        return self._by_fold(lambda model, rows: model.outputs(rows), x, event, known, fold_offset)
+        return self.by_fold(lambda model, rows: model.outputs(rows), x, event, known, fold_offset)
 
-    def _by_fold(
+    def by_fold(
         self,
         numbers: Callable[[FoldModel | CategoryModel, FloatArray], NDArray[np.float32]],
         x: FloatArray,
         event: Keys | None,
-        known: BoolArray | None,
-        fold_offset: int,
+        known: BoolArray | None = None,
+        fold_offset: int = 0,
     ) -> NDArray[np.float32]:
         """Returns (n, m) `numbers` of the rows, each by the fold model that may score it, or as the mean over all.
 
-        They are computed in blocks of rows, so that little besides the result is kept.
+        They are computed in blocks of rows, so that little besides the result is kept. Other arguments are as in
+        `scores_of`.
         """
 
         def of_block(rows: slice) -> NDArray[np.float32]:

@@ -36,6 +36,7 @@ from pidlab.evaluate.results import (
     Exploration,
     Importance,
     ModelResult,
+    PartialDependence,
     Results,
     RobustnessResult,
     Scoring,
@@ -43,7 +44,7 @@ from pidlab.evaluate.results import (
 )
 from pidlab.evaluate.robustness import reduced
 from pidlab.expressions import Polygon
-from pidlab.models.explain import N_EXPLAINED, explained, first_trees, scaled_inputs
+from pidlab.models.explain import N_EXPLAINED, Explanation, explained, first_trees, scaled_inputs
 from pidlab.models.fold import Scores
 from pidlab.models.inputs import abundances_of
 from pidlab.models.model import Model
@@ -270,6 +271,7 @@ def evaluate(
     robustness: dict[str, RobustnessResult] = {}
     importance: dict[str, Importance] = {}
     contributions: dict[str, Explained] = {}
+    dependence: dict[str, tuple[PartialDependence, ...]] = {}
     with watcher.task("evaluating", len(models) * 3 + 1) as task:
         with ThreadPoolExecutor(free_cores()) as pool:  # numpy lets other threads work while it sorts and sums
             answers = [pool.submit(measured, model, scores[name], samples, expected) for name, model in models.items()]
@@ -293,10 +295,10 @@ def evaluate(
         if config.evaluate.importance:
             few = reduced(samples["test"], config.seed, N_EXPLAINED).here()
             asked_too = [(model, results[name], some, few, config.seed) for name, model in models.items()]
-            for name, (worth, table) in zip(models, each_answer(_explained, asked_too, cluster), strict=True):
-                importance[name] = worth
-                if table is not None:
-                    contributions[name] = table
+            for name, explanation in zip(models, each_answer(_explained, asked_too, cluster), strict=True):
+                importance[name], dependence[name] = explanation.importance, explanation.dependence
+                if explanation.contributions is not None:
+                    contributions[name] = explanation.contributions
                 task.advance()
     correlation = correlations(samples["test"])
     trees = {name: first_trees(model) for name, model in models.items()}
@@ -305,6 +307,7 @@ def evaluate(
         scaled=scaled_inputs(models.values(), samples["test"]),
         explained=contributions,
         trees={name: found for name, found in trees.items() if found},
+        dependence=dependence,
     )
     inputs = input_histograms(samples["test"])
     return Results(
@@ -358,9 +361,7 @@ def _robustness(
     return measure_robustness(scorer(model), sample, result, widths, changes, seed=seed)
 
 
-def _explained(
-    model: Model, result: ModelResult, sample: Sample, few: Sample, seed: int
-) -> tuple[Importance, Explained | None]:
+def _explained(model: Model, result: ModelResult, sample: Sample, few: Sample, seed: int) -> Explanation:
     return explained(model, scorer(model), sample, result, seed=seed, few=few)
 
 

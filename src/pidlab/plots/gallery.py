@@ -53,7 +53,7 @@ _SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
     models.confusions, spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes,
     identified.compositions,
     inputs.cut_flows, calibration.calibrations, merit.merits, points.class_pairs, models.matrices,
-    importance.importances, exploration.swarms,
+    importance.importances, exploration.swarms, importance.dependences,
 )  # fmt: skip
 """What makes the figures of a run, in the order in which they are drawn."""
 

@@ -4,7 +4,15 @@ from pidlab.evaluate.results.applied import Applied, AppliedCut, AppliedModel, A
 from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, PullTrend
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
 from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
-from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
+from pidlab.evaluate.results.exploration import (
+    Explained,
+    Exploration,
+    FeaturePair,
+    PartialDependence,
+    Plane,
+    PolygonResult,
+    TreeNode,
+)
 from pidlab.evaluate.results.fractions import Fractions, FractionsBin, ModelFractions, Yields
 from pidlab.evaluate.results.identified import Accepted, BinSums, Identified
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
@@ -67,6 +75,7 @@ __all__ = [
     "Overtraining",
     "PairedPoint",
     "PairedQuantity",
+    "PartialDependence",
     "Plane",
     "PolygonResult",
     "PredictionPlane",

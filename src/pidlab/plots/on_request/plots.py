@@ -307,6 +307,10 @@ class Plots:
         """Draw what each feature contributes to the signal's margin, a point for each of some candidates."""
         return self._kind("contributions", options, model=model)
 
+    def partial_dependence(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the mean score of the test sample, and of single candidates, against each important feature."""
+        return self._kind("partial_dependence", options, model=model)
+
     def robustness(self, change: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw the AUC against the size of a change ("smear", "scale", "shift"), or without each feature ("drop")."""
         return self._kind("robustness", options, change=change)

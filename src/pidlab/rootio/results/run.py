@@ -28,7 +28,12 @@ from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.histograms import from_cells, th1, th2
 from pidlab.rootio.polygons import tcutg
 from pidlab.rootio.results.bands import band_objects
-from pidlab.rootio.results.changes import importance_objects, robustness_objects
+from pidlab.rootio.results.changes import (
+    contribution_objects,
+    dependence_objects,
+    importance_objects,
+    robustness_objects,
+)
 from pidlab.rootio.results.identified import identified_objects, totals
 from pidlab.rootio.results.models import model_objects
 from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, key_of, labelled, root_text
@@ -96,6 +101,14 @@ def _objects(results: Results, titles: Titles) -> Iterator[NamedObject]:
         yield from totals(results.identified, titles)
     for name, importance in results.importance.items():
         yield from importance_objects(_with_free_name(results.models[name]).name, importance)
+    for name, explained in results.exploration.explained.items():
+        if name in results.models:
+            own = _with_free_name(results.models[name]).name
+            yield from contribution_objects(own, explained, results.signal, titles)
+    for name, dependence in results.exploration.dependence.items():
+        if name in results.models:
+            own = _with_free_name(results.models[name]).name
+            yield from dependence_objects(own, dependence, results.signal, titles)
     for name, table in results.detectors.items():
         yield from _detectors(_with_free_name(results.models[name]).name, table)
     yield from _comparisons(results.ordinary_comparisons)
