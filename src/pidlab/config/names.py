@@ -26,6 +26,9 @@ HAND = "hand"
 BEST = "best"
 """The name of the working point of cuts where their figure of merit is largest."""
 
+SWEET_SPOT, YOUDEN = "sweet_spot", "youden"
+"""The names of the points of a ROC curve that are nearest to (0, 1), and farthest above the diagonal."""
+
 
 def dotted(path: KeyPath) -> str:
     """Returns `models.mlp.hidden[0]` for ("models", "mlp", "hidden", 0)."""
@@ -130,7 +133,7 @@ def _points_of(config: Config, model: ModelSection) -> list[str]:
         return list(dict.fromkeys(targets))
     flat = [f"{name}_{suffix}" for suffix in suffixes(config.evaluate.flat) for name in targets]
     best = [BEST] if isinstance(model, CutsModel) and model.figure_of_merit is not None else []
-    return list(dict.fromkeys([*targets, *best, *model.point_names(), *flat]))
+    return list(dict.fromkeys([*targets, *best, *config.evaluate.optimal_points, *model.point_names(), *flat]))
 
 
 def collisions(config: Config) -> Iterator[tuple[FriendBranch, FriendBranch]]:

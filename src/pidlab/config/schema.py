@@ -801,6 +801,11 @@ class Evaluate(Section):
     flat: list[Flat] = Field(
         default_factory=list, description="spectators that thresholds follow: eff90_flat and so on"
     )
+    optimal_points: list[Literal["sweet_spot", "youden"]] = Field(
+        default_factory=list,
+        description="points of the ROC curve that become working points, with decisions in friends and exports: the "
+        "one nearest to (0, 1), and Youden's, where efficiency less misidentification is largest; every ROC marks both",
+    )
     thin: Annotated[float, Field(ge=0)] = Field(10.0, description="bins of maps with fewer effective events are marked")
     abundance: dict[str, Positive] | None = Field(
         None, description="class to its share, for purity, in any unit; left out: as in the sample"
