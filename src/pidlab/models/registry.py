@@ -45,10 +45,14 @@ class ModelType:
     search: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def type(self) -> str:
+        """The value of the key `type`."""
+        return str(get_args(self.section.model_fields["type"].annotation)[0])
+
+    @property
     def name(self) -> str:
         """The value of the key `type`, followed by `_regression` for models of a regression."""
-        key = str(get_args(self.section.model_fields["type"].annotation)[0])
-        return f"{key}_regression" if issubclass(self.section, schema.Predicting) else key
+        return f"{self.type}_regression" if issubclass(self.section, schema.Predicting) else self.type
 
 
 _ROWS = (

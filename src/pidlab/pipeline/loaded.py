@@ -18,7 +18,7 @@ from pidlab.datadriven.efficiency.weights import with_efficiencies
 from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.results.explanation import EventExplanation
 from pidlab.expressions import Kind, check, kind_from_array, stored
-from pidlab.pipeline.result import Result, read_result
+from pidlab.pipeline.result import RegressionResult, Result, read_result
 from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk
 from pidlab.read.candidates import find_collection, row_kinds
@@ -78,7 +78,7 @@ class LoadedRun:
         return f"<run {self.folder}: {listed}>"
 
     @cached_property
-    def result(self) -> Result:
+    def result(self) -> Result | RegressionResult:
         """What the run found, as `pidlab.run` returned it."""
         return read_result(self.folder)
 
