@@ -23,12 +23,11 @@ def residual_metrics(predicted: Predicted) -> ResidualMetrics:
     if not weights.usable:
         nothing = (UNDEFINED,) * 8
         return ResidualMetrics(n, predicted.missing, *nothing)
-    ordered = predicted.ordered
     return ResidualMetrics(
         n=n,
         missing=predicted.missing,
         bias=bias(predicted).measured(weights),
-        median=located(ordered.located(0.5), predicted.residual).measured(weights),
+        median=located(predicted.numbers.median, predicted.residual).measured(weights),
         rms=rms(predicted).measured(weights),
         sigma68=sigma68(predicted).measured(weights),
         effective=effective(predicted),
@@ -68,7 +67,7 @@ def located(found: Located, values: Single, *, is_scale: bool = False) -> Statis
 
 def sigma68(predicted: Predicted) -> Statistic:
     """Returns half the central 68.3 % interval of the residuals."""
-    return located(predicted.ordered.sigma68, predicted.residual, is_scale=True)
+    return located(predicted.numbers.sigma68, predicted.residual, is_scale=True)
 
 
 def log_likelihood(predicted: Predicted) -> Statistic:
@@ -97,7 +96,7 @@ def effective(predicted: Predicted) -> Measured:
     That interval is chosen for its length, so it is too short by an amount that falls as n^(-2/3). How much, the halves
     of the events show, in which it is shorter still. The bounds are corrected by this; the value is that of the sample.
     """
-    found = predicted.ordered.effective
+    found = predicted.numbers.effective
     statistic = located(found, predicted.residual, is_scale=True)
     n = predicted.weights.n
     if not predicted.weights.n_events > 2 or not np.isfinite(found.value):

@@ -31,6 +31,20 @@ class Located(NamedTuple):
     response: Callable[[FloatArray], FloatArray]
 
 
+class OrderNumbers(NamedTuple):
+    """What is kept of residuals in rising order, which themselves take three times their memory.
+
+    Attributes:
+        median, sigma68, effective: as `Ordered` has them.
+        ends: the quantiles between which 99.8 % of the residuals lie.
+    """
+
+    median: Located
+    sigma68: Located
+    effective: Located
+    ends: tuple[float, float]
+
+
 @dataclass(frozen=True)
 class Ordered:
     """The residuals in rising order with their places in the cumulative distribution.
@@ -102,6 +116,12 @@ class Ordered:
         """Returns a quantile."""
         value, slope = float(self.quantile(p)), self.sparsity(p)
         return Located(value, lambda residual: slope * (p - (residual <= value)))
+
+    @property
+    def numbers(self) -> OrderNumbers:
+        """What is kept of the order."""
+        low, high = self.quantile(np.array([0.001, 0.999]))
+        return OrderNumbers(self.located(0.5), self.sigma68, self.effective, (float(low), float(high)))
 
     @property
     def sigma68(self) -> Located:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pidlab.errors import DataError
 from pidlab.evaluate.intervals import blocks
 from pidlab.evaluate.ranking import event_groups
-from pidlab.evaluate.regression.order import Ordered
+from pidlab.evaluate.regression.order import Ordered, OrderNumbers
 from pidlab.evaluate.regression.statistics import EventWeights
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
@@ -100,9 +100,9 @@ class Predicted:
         return found
 
     @cached_property
-    def ordered(self) -> Ordered:
-        """The residuals in rising order."""
-        return Ordered.of(self.residual, self.weights.weight, self.weights.n)
+    def numbers(self) -> OrderNumbers:
+        """What the residuals in rising order show."""
+        return Ordered.of(self.residual, self.weights.weight, self.weights.n).numbers
 
     def half(self, rows: IntArray) -> Ordered:
         """Returns the order of the residuals of some rows."""

@@ -22,7 +22,6 @@ from pidlab.evaluate.results.regression import (
     ResidualMetrics,
 )
 from pidlab.measured import Array
-from pidlab.rounding import format_measured
 from pidlab.sample import Sample
 
 SAMPLES = ("train", "validation", "test")
@@ -30,10 +29,6 @@ _RESIDUAL_BINS = 200
 _REACH = 20.0  # of the smallest σ68, beyond which residuals are under- and overflow
 _PULL_EDGES = np.linspace(-6.0, 6.0, 61)
 _PLANE_BINS = 50
-_WRONG_WIDTH = 0.05
-"""The difference of the pulls' width from 1 that is said in a sentence, if it is also two standard errors."""
-_FEW = 100.0
-"""Effective events on test below which the interval of a width is wider than a twelfth of it."""
 
 
 def regression_results(
@@ -92,10 +87,6 @@ def regression_results(
         )
         for name in predictions
     }  # fmt: skip
-    few = targets["test"].weights.n
-    own_notes = [*notes]
-    if few < _FEW:
-        own_notes.append(f"Only {few:,.0f} events of test (effectively): all intervals are wide.")
     weights = targets["test"].weights
     (correlation,) = correlations(held["test"]).values()
     return RegressionResults(
@@ -109,7 +100,7 @@ def regression_results(
         targets=_target_histograms(targets),
         profiles=target_profiles(held["test"], weights) if weights.usable else {},
         correlation=correlation,
-        notes=tuple(own_notes),
+        notes=tuple(notes),
         labels=dict(labels or {}),
         reference=reference or next(iter(predictions), ""),
     )
@@ -168,20 +159,13 @@ def _notes(test: ResidualMetrics) -> list[str]:
         )
     if not np.isfinite(test.rms.value):
         notes.append("The weights of test have no positive sum of squared residuals, so that there is no RMS.")
-    pulls = test.pulls
-    if pulls is not None and abs(pulls.width.value - 1) > max(_WRONG_WIDTH, 2 * (pulls.width.high - pulls.width.value)):
-        too = "small" if pulls.width.value > 1 else "large"
-        notes.append(
-            f"The predicted widths are too {too}: the pulls have a width of {format_measured(pulls.width)}, where 1 "
-            "would be right."
-        )
     return notes
 
 
 def _residual_edges(test: Mapping[str, Predicted], metrics: Mapping[str, ResidualMetrics]) -> Array:
     """Returns edges around 0 that hold 99.8 % of the residuals of the widest model, limited by the best one's σ68."""
     widths = [m.sigma68.value for m in metrics.values() if m.sigma68.value > 0]
-    ends = [p.ordered.quantile(np.array([0.001, 0.999])) for p in test.values() if p.weights.usable]
+    ends = [p.numbers.ends for p in test.values() if p.weights.usable]
     reach = float(np.max(np.abs(ends), initial=0.0))
     if widths:
         reach = min(max(reach, 3 * min(widths)), _REACH * min(widths))
