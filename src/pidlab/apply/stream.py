@@ -85,9 +85,7 @@ def apply(
 class _Caller:
     """One call of `apply`: opens every input, then sends pieces to the workers and writes them in order."""
 
-    def __init__(
-        self, scorer: Scorer, force: bool, names: dict[Source, str], tallies: Tallies | None = None
-    ) -> None:
+    def __init__(self, scorer: Scorer, force: bool, names: dict[Source, str], tallies: Tallies | None = None) -> None:
         self.scorer, self.force, self.names, self.tallies = scorer, force, names, tallies
         self.call = uuid.uuid4().hex
         self.outputs: list[Output] = []

@@ -102,7 +102,7 @@ class RunResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """What every reader of the numbers must know, in sentences."""
-        return self.results.notes
+        return tuple(self.results.notes)
 
     def report(self, path: str | Path, *, figures: Figures = "all") -> Path:
         """Write the report, one HTML file that opens offline, and return its path.

@@ -125,7 +125,14 @@ def _points(applied: Applied) -> PageTable:
         for model in applied.models
         for point in model.points
     ]
-    columns = ("Model", "Point", "Accepted", "of the selected, %", "Expected, %", *(f"of {c}, %" for c in applied.classes))
+    columns = (
+        "Model",
+        "Point",
+        "Accepted",
+        "of the selected, %",
+        "Expected, %",
+        *(f"of {c}, %" for c in applied.classes),
+    )
     text = (
         f"Rows that are accepted as {applied.signal}, their share of the {applied.n_selected:,} selected rows, and the "
         f"share that is expected for {mixture_text(applied)}. The last columns are the shares of each class that are "
@@ -146,7 +153,9 @@ def _cutflow(applied: Applied) -> PageTable:
         for step in applied.cutflow
     ]
     text = "Rows that are left after each cut, their share, and the share of each class that was left in the run, in %."
-    return PageTable("Cut flow", text, ("Cut", "Rows", "of all, %", *(f"{c} in the run, %" for c in applied.classes)), rows)
+    return PageTable(
+        "Cut flow", text, ("Cut", "Rows", "of all, %", *(f"{c} in the run, %" for c in applied.classes)), rows
+    )
 
 
 def _counted(n: int, what: str) -> str:

@@ -328,7 +328,7 @@ def _resolved(config: Config, folder: Path) -> dict[str, Any]:
     target = content.get("reweight", {}).get("to")
     if isinstance(target, dict):
         target["friends"] = [_address(f, folder) for f in target["friends"]]
-    for section in [content["data"], *content["classes"].values(), target]:
+    for section in [content["data"], *content.get("classes", {}).values(), target]:
         if isinstance(section, dict) and section.get("files") is not None:
             files = section["files"]
             section["files"] = [_address(f, folder) for f in ([files] if isinstance(files, str) else files)]

@@ -147,9 +147,7 @@ def kept(accepted: BinSums, total: BinSums, row: int) -> Interval:
     return efficiency(own, total.sumw[row, 1:-1], own2, total.sumw2[row, 1:-1])
 
 
-def histograms_of(
-    found: Identified, accepted: Accepted, variable: str
-) -> Iterator[tuple[str, Histogram]]:
+def histograms_of(found: Identified, accepted: Accepted, variable: str) -> Iterator[tuple[str, Histogram]]:
     """Yields the histogram of what is accepted of each class; its moments are those of the bin centres."""
     edges, sums = found.edges[variable], accepted.sums[variable]
     for i, name in enumerate(found.classes):
@@ -160,4 +158,6 @@ def histogram_of(edges: Array, sumw: Array, sumw2: Array, entries: int) -> Histo
     """Returns a histogram of sums (b + 2,); its moments are those of the bin centres."""
     centres, inside = (edges[1:] + edges[:-1]) / 2, sumw[1:-1]
     moments = inside.sum(), sumw2[1:-1].sum(), (inside * centres).sum(), (inside * centres * centres).sum()
-    return Histogram(edges, sumw, sumw2, entries, (float(moments[0]), float(moments[1]), float(moments[2]), float(moments[3])))
+    return Histogram(
+        edges, sumw, sumw2, entries, (float(moments[0]), float(moments[1]), float(moments[2]), float(moments[3]))
+    )

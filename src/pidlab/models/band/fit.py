@@ -377,7 +377,9 @@ def _template(grids: Sequence[_Grid], slot: NDArray[np.int64], weight: Array, si
     half = np.arange(len(slot)) % 2 == 0
     best: tuple[float, _Grid, float] | None = None
     for grid in grids:
-        halves = [_counted(slot[rows], grid.column[rows], weight[rows], (n_bins, grid.n_cells))[0] for rows in (half, ~half)]
+        halves = [
+            _counted(slot[rows], grid.column[rows], weight[rows], (n_bins, grid.n_cells))[0] for rows in (half, ~half)
+        ]
         exact = [_rebinned(each, grid.edges) for each in halves]
         for bandwidth in _BANDWIDTHS:
             value = 0.0
@@ -523,7 +525,13 @@ class _Likelihood:
     def _components(self, shapes: dict[str, Array]) -> list[Array]:
         size = (len(self.data.x), len(self.data.edges) - 1)
         flat = [np.broadcast_to(each, size) for each in self.background]
-        return [shapes["core"], shapes["tail_below"], shapes["tail_above"], *flat, *(each.density for each in self.data.others)]
+        return [
+            shapes["core"],
+            shapes["tail_below"],
+            shapes["tail_above"],
+            *flat,
+            *(each.density for each in self.data.others),
+        ]
 
     def possible(self, v: dict[str, Array]) -> bool:
         """Whether widths and tails are within what the window can show."""

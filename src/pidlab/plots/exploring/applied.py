@@ -66,7 +66,9 @@ def score_figure(applied: Applied, models: Sequence[AppliedModel]) -> AppliedFig
                     _threshold(name, threshold, above)
         _legend(applied, pairs[0][0], styles)
     names = ", ".join(model.name for model, _ in with_score)
-    alt = f"Scores for {applied.signal} of {names} in the files (points) and as expected, with the parts of the classes."
+    alt = (
+        f"Scores for {applied.signal} of {names} in the files (points) and as expected, with the parts of the classes."
+    )
     return AppliedFigure("scores", "Scores of all selected rows", alt, figure)
 
 
@@ -95,13 +97,15 @@ def point_figures(applied: Applied, model: AppliedModel, point: AppliedPoint) ->
         yield AppliedFigure(name, title, alt, figure)
 
 
-def _accepted_and_rejected(
-    applied: Applied, model: AppliedModel, point: AppliedPoint, some: Sequence[str]
-) -> Figure:
+def _accepted_and_rejected(applied: Applied, model: AppliedModel, point: AppliedPoint, some: Sequence[str]) -> Figure:
     n_columns = 4 if len(some) > 1 else 2
     figure, pairs = grid_of_pairs(2 * len(some), n_columns, 3.4, 3.6, ratio=0.4, row_gap=0.75, column_gap=0.85)
     styles = class_styles(applied.classes, applied.signal)
-    panels = [(name, what, by[name]) for name in some for what, by in (("accepted", point.accepted), ("rejected", point.rejected))]
+    panels = [
+        (name, what, by[name])
+        for name in some
+        for what, by in (("accepted", point.accepted), ("rejected", point.rejected))
+    ]
     for i, ((name, what, found), (above, below)) in enumerate(zip(panels, pairs, strict=True)):
         beside(found, above, below, caption=caption(name, applied.labels, 30), styles=styles)
         above.text(
@@ -122,9 +126,7 @@ def _legend(applied: Applied, ax: Axes, styles: Mapping[str, LineStyle], title: 
     legend(ax, [*entries, *((line, f"expected {name}") for line, name in lines)], title=title)
 
 
-def beside(
-    found: Beside, above: Axes, below: Axes, *, caption: Caption, styles: Mapping[str, LineStyle]
-) -> None:
+def beside(found: Beside, above: Axes, below: Axes, *, caption: Caption, styles: Mapping[str, LineStyle]) -> None:
     """Draw counts with errors over the expectation and its band on a log axis, and below the ratio of both.
 
     Args:
@@ -185,7 +187,9 @@ def _ratio(counts: Array, total: Array, error: Array, edges: Array, ax: Axes) ->
         markersize=2.5, linestyle="none", elinewidth=1.0,
     )  # fmt: skip
     beyond = known & (ratio > 2)
-    ax.plot(centres[beyond], np.full(int(beyond.sum()), 1.93), marker="^", markersize=4, color="black", linestyle="none")
+    ax.plot(
+        centres[beyond], np.full(int(beyond.sum()), 1.93), marker="^", markersize=4, color="black", linestyle="none"
+    )
     ax.axhline(1.0, color=GREY, linestyle="--", linewidth=0.8)
     ax.set_ylim(0.0, 2.0)
     ax.yaxis.set_major_locator(MaxNLocator(2))

@@ -70,7 +70,9 @@ def _pages(found: Identified) -> Iterator[list[str]]:
     spectators = [name for name in found.edges if name in found.spectators]
     features = [name for name in found.edges if name not in found.spectators]
     n_first = PANELS_A_PAGE - min(len(spectators), max(4, PANELS_A_PAGE - len(features)))
-    order = [*features[:n_first], *spectators, *features[n_first:]] if len(found.edges) > PANELS_A_PAGE else [*found.edges]
+    order = (
+        [*features[:n_first], *spectators, *features[n_first:]] if len(found.edges) > PANELS_A_PAGE else [*found.edges]
+    )
     for start in range(0, len(order), PANELS_A_PAGE):
         yield order[start : start + PANELS_A_PAGE]
 
