@@ -51,7 +51,7 @@ class Sample:
     Attributes:
         x: (n, d + c) float32, the features in their own units, NaN where a value is missing, and after them c
             conditions of categories, 1 where they hold and 0 elsewhere.
-        y: (n,) int8, index into `classes`.
+        y: (n,) int8, index into `classes`; of a regression, all candidates are of one class.
         weight: (n,) float64, any sign.
         event: (n,) uint64, hash of the event key; candidates of one event share it.
         features: d names.
@@ -60,6 +60,7 @@ class Sample:
         spectators: name to (n,) float64; they are kept for the evaluation and no model is trained on them. They may be
             held in single precision, so that each access makes an array.
         axes: expression to (n,) float64, the axes of polygons, held in the same way; they are kept to be drawn.
+        target: (n,) float64, finite, what a regression predicts; None with classes.
         columns: branches that `expression` and `score` models read, by name; (n,) numpy or awkward arrays.
         file: (n,) int32, index of the input (file, tree) that the row came from.
         row: (n,) int64, the candidate's number in that input (the entry number where one row is one event).
@@ -77,6 +78,7 @@ class Sample:
     file: IntArray
     row: IntArray
     axes: Mapping[str, FloatArray] = field(default_factory=dict)
+    target: FloatArray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spectators", _Doubles.of(self.spectators))
@@ -99,6 +101,7 @@ class Sample:
             spectators=_Doubles.of(self.spectators).take(rows),
             columns=taken(self.columns, rows),
             axes=_Doubles.of(self.axes).take(rows),
+            target=None if self.target is None else self.target[rows],
             **{name: getattr(self, name)[rows] for name in _ARRAYS},
         )
 
@@ -144,6 +147,8 @@ def concatenate(samples: Sequence[Sample]) -> Sample:
     if len(samples) == 1:
         return first
     arrays: dict[str, Any] = {name: np.concatenate([getattr(s, name) for s in samples]) for name in _ARRAYS}
+    if first.target is not None:
+        arrays["target"] = np.concatenate([s.target for s in samples if s.target is not None])
     return replace(
         first,
         spectators={name: joined([s.spectators[name] for s in samples]) for name in first.spectators},

@@ -34,8 +34,7 @@ def _histograms(
     sums, counts = np.zeros((4, n_kinds, size)), np.zeros(n_kinds, np.int64)  # of w, w², w x and w x²
     for rows in blocks(len(values)):
         x, w = np.asarray(values[rows], np.float64), np.asarray(weights[rows], np.float64)
-        index = np.searchsorted(edges, x, side="right")
-        index[x == edges[-1]] = len(edges) - 1
+        index = bin_numbers(x, edges)
         own = kind[rows].astype(np.intp)
         counts += np.bincount(own, minlength=n_kinds)
         cell = own * size + index
@@ -49,6 +48,13 @@ def _histograms(
         stats = [float(total) for total in inside[:, i]]
         found.append(Histogram(edges, sums[0, i], sums[1, i], int(counts[i]), (stats[0], stats[1], stats[2], stats[3])))
     return found
+
+
+def bin_numbers(values: Array, edges: Array) -> IntArray:
+    """Returns the bins (n,) of values (n,) as `histogram` has them: 0 for underflow, and b + 1 for overflow and NaN."""
+    index = np.searchsorted(edges, values, side="right")
+    index[values == edges[-1]] = len(edges) - 1
+    return index
 
 
 def robust_edges(values: FloatArray, bins: int = _BINS) -> Array:
@@ -110,6 +116,7 @@ def density_ratio(signal: Histogram, other: Histogram) -> tuple[Array, Array]:
 def correlations(sample: Sample) -> dict[str, NDArray[np.float64]]:
     """Returns the weighted linear correlation (d, d) of each class, from the candidates that have both features.
 
+    If the sample has a target, it is the last row and column of (d + 1, d + 1).
     It is NaN for a feature that is constant, absent, or without a positive variance because of negative weights.
     """
     return {name: _correlation(sample, np.flatnonzero(sample.y == c)) for c, name in enumerate(sample.classes)}
@@ -117,11 +124,15 @@ def correlations(sample: Sample) -> dict[str, NDArray[np.float64]]:
 
 def _correlation(sample: Sample, rows: IntArray) -> NDArray[np.float64]:
     """Returns the correlation from sums over chunks; values relative to each feature's median lose no digits."""
-    d = len(sample.features)
-    origin = np.array([_median(sample.x[rows, i]) for i in range(d)])
+    n_features, target = len(sample.features), sample.target
+    d = n_features + (target is not None)
+    origin = np.array([_median(sample.x[rows, i]) for i in range(n_features)])
+    if target is not None:
+        origin = np.append(origin, _median(target[rows]))
     n, first, mixed, second = (np.zeros((d, d)) for _ in range(4))
     for chunk in blocks(len(rows), _CHUNK):
-        part, w = sample.x[rows[chunk], :d].astype(np.float64) - origin, sample.weight[rows[chunk], None]
+        part, w = sample.x[rows[chunk], :n_features].astype(np.float64), sample.weight[rows[chunk], None]
+        part = (part if target is None else np.column_stack([part, target[rows[chunk]]])) - origin
         has = np.isfinite(part)
         part, mask = np.where(has, part, 0.0), has.astype(np.float64)
         n += mask.T @ (w * mask)

@@ -84,10 +84,10 @@ def map_edges(m: Map, sample: Sample, rows: BoolArray) -> tuple[Array, ...]:
 
 
 def _map_edges(m: Map, axes: Sequence[FloatArray], rows: BoolArray) -> tuple[Array, ...]:
-    return tuple(_edges(values, rows, bins) for values, bins in zip(axes, (m.bins, m.y_bins), strict=False))
+    return tuple(edges_of(values, rows, bins) for values, bins in zip(axes, (m.bins, m.y_bins), strict=False))
 
 
-def _edges(values: FloatArray, rows: BoolArray, bins: Sequence[float] | int | None) -> Array:
+def edges_of(values: FloatArray, rows: BoolArray, bins: Sequence[float] | int | None) -> Array:
     """Returns given edges, or the edges of that many equally populated bins of `rows`; fewer bins if values repeat."""
     if not isinstance(bins, int):
         return np.asarray(bins, np.float64)

@@ -92,19 +92,21 @@ def _delta_auc(train: ScoredSample, test: ScoredSample, *, paired: bool) -> Meas
     (of_train, one), (of_test, other) = found
     deviation = float(np.hypot(one, other))
     if paired and np.isfinite(deviation):
-        deviation = float(np.sqrt(_paired_variance(of_train, train.sample, of_test, test.sample)))
+        deviation = float(np.sqrt(paired_variance(of_train, train.sample.event, of_test, test.sample.event)))
     return symmetric(of_train.value - of_test.value, deviation, min(of_train.n, of_test.n))
 
 
-def _paired_variance(of_train: Influence, train: Sample, of_test: Influence, test: Sample) -> float:
+def paired_variance(
+    of_train: Influence, train: NDArray[np.uint64], of_test: Influence, test: NDArray[np.uint64]
+) -> float:
     """Returns the sum over events of the squared difference of their influences in both samples.
 
-    It is made of the sums over parts of the events, which are told apart by their hashes.
+    It is made of the sums over parts of the events, which are told apart by their hashes (n,).
     """
     total = 0.0
     for part in range(_PARTS):
-        rows = [np.flatnonzero(s.event % np.uint64(_PARTS) == part) for s in (train, test)]
-        events = _common_numbers(train.event[rows[0]], test.event[rows[1]])
+        rows = [np.flatnonzero(event % np.uint64(_PARTS) == part) for event in (train, test)]
+        events = _common_numbers(train[rows[0]], test[rows[1]])
         total += variance(np.concatenate([of_train.parts[rows[0]], -of_test.parts[rows[1]]]), events)
     return total
 

@@ -161,10 +161,20 @@ class LinearClassifier(MarginClassifier):
             (n, m, d + 1): the contribution of each feature to each margin, and last the mean margin, as `BDT` has them.
         """
         x = self._checked(X)
-        mean = x.mean(axis=0)
-        parts = (x - mean)[:, None, :] * self.coefficients_[None]
-        means = np.broadcast_to(self._margins(mean[None]), parts.shape[:2])[:, :, None]
-        return np.concatenate([parts, means], axis=2).astype(np.float32)
+        return self._parts(x, x.mean(axis=0))
+
+    def contributions_from(self, X: Any, reference: FloatArray) -> NDArray[np.float32]:
+        """Computes what each feature adds to the margins between a `reference` (d,) and each row of X, exactly.
+
+        Returns:
+            (n, m, d + 1): coefficient · (x − reference), and last the margin of the reference.
+        """
+        return self._parts(self._checked(X), self._checked(np.asarray(reference, np.float64)[None])[0])
+
+    def _parts(self, x: Array, reference: Array) -> NDArray[np.float32]:
+        parts = (x - reference)[:, None, :] * self.coefficients_[None]
+        start = np.broadcast_to(self._margins(reference[None]), parts.shape[:2])[:, :, None]
+        return np.concatenate([parts, start], axis=2).astype(np.float32)
 
     def _check_arrays(self) -> None:
         k, n = len(self.classes_), len(self.coefficients_)

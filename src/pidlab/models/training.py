@@ -46,13 +46,13 @@ def fit_model(
     """
     config = recipe.loaded.config
     if name in recipe.expression_models:
-        return Model(name, spec.type, recipe, (), None, None)
+        return Model(name, spec.kind, recipe, (), None, None)
     start = time.perf_counter()
     try:
         if isinstance(spec, ImportedSpec):
             columns, estimator = open_model(name, recipe.loaded, resources.device)
             notes = notes_of(columns, estimator, parts[0][0])
-            return Model(name, spec.type, recipe, (FoldModel(columns, None, estimator),), None, None, notes=notes)
+            return Model(name, spec.kind, recipe, (FoldModel(columns, None, estimator),), None, None, notes=notes)
         assert isinstance(spec, TrainableSpec)
         fitted = fit_parts(name, spec, parts, recipe, resources, progress)
     except ModelError as error:
@@ -69,7 +69,7 @@ def fit_model(
     epochs = max((len(values) for history in histories for values in history.values()), default=0)
     training = Training(time.perf_counter() - start, epochs, histories[0])
     fold_seed = config.split.seed if config.folds else None
-    return Model(name, spec.type, recipe, fitted, fold_seed, training, notes=_notes(spec, fitted))
+    return Model(name, spec.kind, recipe, fitted, fold_seed, training, notes=_notes(spec, fitted))
 
 
 def joined_folds(models: Sequence[Model]) -> Model:
@@ -124,7 +124,7 @@ def fit_parts(
             category = list(spec.categories)[number % len(columns)]
             raise ModelError(f"the category {category!r} has no training event of the class {missing!r}")
     fitted = iter(fit_pairs(name, spec, within, config, resources, progress))
-    probability = MODEL_TYPES[spec.type].probability
+    probability = MODEL_TYPES[spec.kind].probability
     found = []
     for train, validation in pairs:
         decides = trainable(validation if len(validation) else train, config)

@@ -16,7 +16,7 @@ from pidlab.plots.style import GREY, name_ticks, shown, with_errors
 def delta_auc(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
     """Draw AUC(b) − AUC(a) for each pair; b, which the row names first, is better if the point lies right of zero."""
     numbers = [pair.delta_auc for pair in comparisons]
-    return _forest(numbers, _names(comparisons), "ΔAUC", f"{_first(comparisons)} better →", ax)
+    return forest(numbers, _names(comparisons), "ΔAUC", f"{_first(comparisons)} better →", ax)
 
 
 def delta_misid(comparisons: Sequence[Comparison], point: str, particle: str, ax: Axes) -> Axes:
@@ -27,7 +27,7 @@ def delta_misid(comparisons: Sequence[Comparison], point: str, particle: str, ax
     by_pair = [{(p.name, p.particle): p.delta_misid for p in pair.working_points} for pair in comparisons]
     numbers = [found.get((point, particle), UNDEFINED) for found in by_pair]
     percent = [Measured(100 * m.value, 100 * m.low, 100 * m.high, m.n) for m in numbers]
-    return _forest(
+    return forest(
         percent, _names(comparisons), f"Δmisid (%), {shown(point, 20)}", f"← {_first(comparisons)} better", ax
     )
 
@@ -43,7 +43,16 @@ def _first(comparisons: Sequence[Comparison]) -> str:
     return shown(names.pop(), 12) if len(names) == 1 else "first-named"
 
 
-def _forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hint: str, ax: Axes) -> Axes:
+def forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hint: str, ax: Axes) -> Axes:
+    """Draw numbers with their intervals, a row for each, around a line at zero.
+
+    Args:
+        numbers: one for each row.
+        rows: the names of the rows.
+        quantity: heads the axes.
+        hint: says below the axis which side is better.
+        ax: where to draw.
+    """
     value, errors = with_errors(numbers)
     ax.axvline(0.0, color=GREY, linewidth=1.0)
     properties: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 3.5, "linestyle": "none"}

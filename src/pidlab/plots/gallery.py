@@ -13,15 +13,17 @@ from matplotlib.figure import Figure
 
 from pidlab.config.schema import Style
 from pidlab.errors import OutputError
-from pidlab.evaluate.results import Results
+from pidlab.evaluate.results import AnyResults, RegressionResults, Results
 from pidlab.plots.experiment import put_label
 from pidlab.plots.recording import recorded
+from pidlab.plots.regression.sheets import SHEETS as _SHEETS_OF_REGRESSION
 from pidlab.plots.sheets import (
     bands,
     calibration,
     changes,
     exploration,
     flat,
+    identified,
     importance,
     inputs,
     merit,
@@ -49,28 +51,36 @@ _SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
     inputs.inputs, exploration.ratios, inputs.correlations, weights.weights, exploration.scatters, polygons.polygons,
     exploration.scaled_inputs, models.learning, exploration.trees, points.rocs, models.responses, bands.bands,
     models.confusions, spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes,
+    identified.compositions,
     inputs.cut_flows, calibration.calibrations, merit.merits, points.class_pairs, models.matrices,
-    importance.importances, exploration.swarms,
+    importance.importances, exploration.swarms, importance.dependences,
 )  # fmt: skip
 """What makes the figures of a run, in the order in which they are drawn."""
 
 
-def catalogue(results: Results) -> dict[str, Sheet]:
+def catalogue(results: AnyResults) -> dict[str, Sheet]:
     """Returns the sheets of all figures by name, in the order of the analysis, without drawing them.
 
     Figures without content are left out. Names are stems of file names, unique even if case is ignored.
     """
     found: dict[str, Sheet] = {}
     taken: set[str] = set()
-    for sheet in chain.from_iterable(make(results) for make in _SHEETS):
+    for sheet in _sheets(results):
         found[_unique(sanitised(sheet.name), taken)] = sheet
     return found
 
 
-def chosen(results: Results, figures: Figures) -> dict[str, Sheet]:
+def _sheets(results: AnyResults) -> Iterator[Sheet]:
+    """Returns the sheets of the figures of a classification or a regression."""
+    if isinstance(results, RegressionResults):
+        return chain.from_iterable(make(results) for make in _SHEETS_OF_REGRESSION)
+    return chain.from_iterable(make(results) for make in _SHEETS)
+
+
+def chosen(results: AnyResults, figures: Figures) -> dict[str, Sheet]:
     """Returns those of the sheets of `catalogue` that belong to a choice of figures."""
     sheets = {} if figures == "none" else catalogue(results)
-    return {name: sheet for name, sheet in sheets.items() if figures == "all" or sheet.quick}
+    return {name: sheet for name, sheet in sheets.items() if sheet.quick or (figures == "all" and not sheet.on_request)}
 
 
 def drawn(sheet: Sheet, name: str, style: Style = PLAIN) -> Figure:
@@ -82,14 +92,14 @@ def drawn(sheet: Sheet, name: str, style: Style = PLAIN) -> Figure:
 
 
 def write(
-    results: Results,
+    results: AnyResults,
     directory: Path,
     style: Style = PLAIN,
     *,
     formats: Collection[str] = ("png", "pdf"),
     only: Collection[str] | None = None,
 ) -> list[Picture]:
-    """Write NAME.FORMAT of every figure, or of those named in `only`, into an existing `directory`.
+    """Write NAME.FORMAT of every figure that a run draws, or of those named in `only`, into an existing `directory`.
 
     Returns:
         The same figures as SVG.
@@ -100,7 +110,7 @@ def write(
     return [
         write_one(sheet, name, directory, style, formats)
         for name, sheet in catalogue(results).items()
-        if only is None or name in only
+        if (not sheet.on_request if only is None else name in only)
     ]
 
 

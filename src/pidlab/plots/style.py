@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import matplotlib as mpl
 import mplhep
@@ -26,7 +26,7 @@ from matplotlib.lines import Line2D
 from matplotlib.mathtext import MathTextParser
 from numpy.typing import NDArray
 
-from pidlab.evaluate.results import Histogram, ModelResult
+from pidlab.evaluate.results import Histogram
 from pidlab.measured import Array, Measured, bounds
 from pidlab.plots.recording import typesetter
 
@@ -40,7 +40,7 @@ _MODEL_COLOURS = {
     "cuts": "#3875f2", "bdt": "#a8000f", "mlp": "#921296", "expression": "#c78119", "fisher": "#0ea780",
     "naive_bayes": "#6f7378", "logistic": "#c8663b", "score": "#dccb00", "sklearn": "#70d558", "onnx": "#f29fd1",
     "tmva": "#69cc95", "tree": "#8c6d31", "band": "#223344", "mixture": "#4d8f3c", "autoencoder": "#a56de2",
-    "likelihood": "#1100ee",
+    "likelihood": "#1100ee", "linear": "#0ea780", "constant": "#6f7378",
 }  # fmt: skip
 """The colour of the first model of each type. It belongs to the type, so that it stays when models are added.
 
@@ -124,6 +124,18 @@ def _fonts(own: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
+class NamedModel(Protocol):
+    """A model of a classification or a regression, by its name and its `type` of the configuration."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def kind(self) -> str:
+        """Its type."""
+
+
 _MAKER: ContextVar[Callable[[float, float], Figure] | None] = ContextVar("maker", default=None)
 _KNOWN_STYLES: ContextVar[Mapping[str, LineStyle]] = ContextVar("known_styles", default=MappingProxyType({}))
 
@@ -139,7 +151,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 @contextmanager
-def drawing_on(maker: Callable[[float, float], Figure], models: Iterable[ModelResult]) -> Iterator[None]:
+def drawing_on(maker: Callable[[float, float], Figure], models: Iterable[NamedModel]) -> Iterator[None]:
     """Let `maker` make what `new_figure` returns, for the length of the block.
 
     Args:
@@ -160,7 +172,7 @@ def class_styles(classes: Sequence[str], signal: str) -> dict[str, LineStyle]:
     return {name: _line_style(i, _CLASS_COLOURS) for i, name in enumerate(ordered)}
 
 
-def model_styles(models: Iterable[ModelResult]) -> dict[str, LineStyle]:
+def model_styles(models: Iterable[NamedModel]) -> dict[str, LineStyle]:
     """Returns a style for each model, by its type and how many of that type stand before it in the configuration.
 
     So a model keeps its style when models of other types are added anywhere, or models of its own type after it. The

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pidlab.config.schema import Config, Style
-from pidlab.evaluate.results import Results, read_results
+from pidlab.evaluate.results import AnyResults, read_any_results
 from pidlab.process import collect_rarely, import_without_pandas
 
 if TYPE_CHECKING:  # matplotlib, which a process imports when it draws
@@ -87,7 +87,7 @@ def figure_worker(config: Config, n_processes: int, figures: Figures) -> Iterato
 
 @contextmanager
 def drawing(
-    folder: Path, results: Results, style: Style, worker: FigureWorker | None = None, *, figures: Figures = "all"
+    folder: Path, results: AnyResults, style: Style, worker: FigureWorker | None = None, *, figures: Figures = "all"
 ) -> Iterator[Callable[[], list[Picture]]]:
     """Write `folder`/plots/NAME.png, and NAME.pdf if they are all figures; the worker begins at once.
 
@@ -117,7 +117,7 @@ def drawing(
 
 
 def _drawn(
-    folder: Path, results: Results, style: Style, worker: FigureWorker | None, temporary: Path, figures: Figures
+    folder: Path, results: AnyResults, style: Style, worker: FigureWorker | None, temporary: Path, figures: Figures
 ) -> list[Picture]:
     if worker is not None and figures != "all":
         worker.wait()
@@ -178,7 +178,7 @@ def main() -> None:
     """
     collect_rarely()
     import_without_pandas()
-    from pidlab.plots.gallery import FORMATS, catalogue, chosen, write_one  # while the other process trains
+    from pidlab.plots.gallery import FORMATS, chosen, write_one  # while the other process trains
 
     text = sys.stdin.read()
     if not text:
@@ -187,11 +187,11 @@ def main() -> None:
     folder, temporary = Path(request["folder"]), Path(request["temporary"])
     style, figures = Style.model_validate(request["style"]), request["figures"]
     if figures != "all":
-        sheets = chosen(read_results(folder / "results.json"), figures)
+        sheets = chosen(read_any_results(folder / "results.json"), figures)
         drawn = [write_one(each, name, folder / "plots", style, FORMATS[figures]) for name, each in sheets.items()]
         _write_pictures(temporary / _PICTURES, drawn)
         return
-    for name, sheet in reversed(catalogue(read_results(folder / "results.json")).items()):
+    for name, sheet in reversed(chosen(read_any_results(folder / "results.json"), figures).items()):
         if not _claim(temporary, name):
             return
         unfinished = temporary / f"{name}.part"

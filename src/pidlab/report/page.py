@@ -11,15 +11,17 @@ from fnmatch import fnmatchcase
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 
 from pidlab.errors import OutputError
 from pidlab.evaluate.points.attained import misses_target
-from pidlab.evaluate.results import ModelResult, Results
+from pidlab.evaluate.regression.compare import QUANTITIES
+from pidlab.evaluate.results import AnyResults, ModelResult, RegressionResults, Results
 from pidlab.evaluate.verdicts import among_others
 from pidlab.report.headline import below_chance, best_model, few_events, headline
+from pidlab.report.regression import best_regression, regression_cautions, regression_headline
 from pidlab.report.tables import (
     MARK,
     as_html,
@@ -42,12 +44,20 @@ MOST_BYTES = 20_000_000
 _TITLES = {
     "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs",
     "reweighting": "Weights", "response": "Response",
-    "bands": "Bands", "points": "Working points", "detectors": "Detectors", "merit": "Figure of merit",
+    "bands": "Bands", "points": "Working points", "identified": "After identification", "detectors": "Detectors", "merit": "Figure of merit",
     "pairs": "Pairs of classes",
     "efficiency": "Efficiency",
     "robustness": "Robustness", "overtraining": "Overtraining", "calibration": "Calibration",
     "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "cuts": "Cut string",
     "more": "More figures", "objects": "ROOT objects", "configuration": "Configuration", "provenance": "Provenance",
+}  # fmt: skip
+
+
+_REGRESSION_TITLES = {
+    "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "predictions": "Predictions",
+    "resolution": "Bias and resolution", "widths": "Predicted widths", "overtraining": "Overtraining",
+    "learning": "Training", "cutflow": "Cut flow", "more": "More figures", "objects": "ROOT objects",
+    "configuration": "Configuration", "provenance": "Provenance",
 }  # fmt: skip
 
 
@@ -67,7 +77,7 @@ def write_report(path: Path, page: str) -> None:
 
 
 def render(
-    results: Results,
+    results: AnyResults,
     *,
     title: str,
     config_yaml: str,
@@ -78,7 +88,7 @@ def render(
     """Returns the report of a run as HTML, the same for the same input.
 
     Args:
-        results: those of the run.
+        results: those of the run, of a classification or a regression.
         title: the heading.
         config_yaml: the configuration, shown verbatim.
         manifest: provenance; mappings and lists may be nested.
@@ -91,53 +101,88 @@ def render(
     for picture in figures:
         by_section.setdefault(picture.section, []).append(picture)
     script, jsroot = _asset("report.js").decode(), _asset("jsroot.min.js.gz") if root else b""
-    page = _environment().from_string(
-        files("pidlab.report").joinpath("template.html.jinja").read_text(encoding="utf-8")
-    )
-    return page.render(
-        title=title,
-        titles=_TITLES,
-        style=_asset("report.css").decode(),
-        policy=_policy(script.encode(), gzip.decompress(jsroot) if jsroot else b""),
-        script=script,
-        jsroot=_base64(jsroot),
-        root=_base64(root),
-        objects=_by_folder(objects),
-        results=results,
-        headline=headline(results),
-        cautions=[*below_chance(results), *few_events(results)],
-        best=best_model(results),
-        remarks=list(remarks(results)),
-        mark=MARK,
-        against_cuts=against_hand_cuts(results),
-        family=list(family(results.comparisons)),
-        verdicts=as_html(verdict_table(results)),
-        detectors=[as_html(table) for table in detector_tables(results)],
-        robustness=as_html(robustness_table(results)),
-        weights=[as_html(table) for table in weights_tables(results)],
-        points=_point_names(results.models.values()),
-        others=[name for name in results.classes if name != results.signal],
-        figures=by_section,
-        objects_of=partial(objects_of, names=objects if root else ()),
-        present=_present(results, by_section, with_objects=bool(objects), with_manifest=bool(manifest)),
-        config_yaml=config_yaml,
-        # The checksums of a finished run's files are for machines, which read them from manifest.json.
-        manifest={key: value for key, value in manifest.items() if key != "files"},
+    if isinstance(results, RegressionResults):
+        page = _Page("regression.html.jinja", _REGRESSION_TITLES, _filled_of_regression(results), _regression(results))
+    else:
+        page = _Page("template.html.jinja", _TITLES, _filled(results), _classification(results))
+    filled = page.filled | {"objects": bool(objects), "configuration": True, "provenance": bool(manifest)}
+    return (
+        _environment()
+        .get_template(page.template)
+        .render(
+            title=title,
+            titles=page.titles,
+            style=_asset("report.css").decode(),
+            policy=_policy(script.encode(), gzip.decompress(jsroot) if jsroot else b""),
+            script=script,
+            jsroot=_base64(jsroot),
+            root=_base64(root),
+            objects=_by_folder(objects),
+            results=results,
+            figures=by_section,
+            objects_of=partial(objects_of, names=objects if root else ()),
+            present=[section for section in page.titles if filled.get(section) or by_section.get(section)],
+            config_yaml=config_yaml,
+            # The checksums of a finished run's files are for machines, which read them from manifest.json.
+            manifest={key: value for key, value in manifest.items() if key != "files"},
+            **page.content,
+        )
     )
 
 
-def _present(
-    results: Results, figures: Mapping[str, Sequence[Picture]], *, with_objects: bool, with_manifest: bool
-) -> list[str]:
-    """Returns the sections that have content, in their order."""
+class _Page(NamedTuple):
+    """What differs between the pages of a classification and of a regression.
+
+    Attributes:
+        template: fills the frame, `frame.html.jinja`.
+        titles: section to its heading, in their order.
+        filled: section to whether it has content without figures.
+        content: what the template shows besides the results.
+    """
+
+    template: str
+    titles: Mapping[str, str]
+    filled: dict[str, bool]
+    content: Mapping[str, Any]
+
+
+def _classification(results: Results) -> dict[str, Any]:
+    return {
+        "headline": headline(results),
+        "cautions": [*below_chance(results), *few_events(results)],
+        "best": best_model(results),
+        "remarks": list(remarks(results)),
+        "mark": MARK,
+        "against_cuts": against_hand_cuts(results),
+        "family": list(family(results.comparisons)),
+        "verdicts": as_html(verdict_table(results)),
+        "detectors": [as_html(table) for table in detector_tables(results)],
+        "robustness": as_html(robustness_table(results)),
+        "weights": [as_html(table) for table in weights_tables(results)],
+        "points": _point_names(results.models.values()),
+        "others": [name for name in results.classes if name != results.signal],
+    }
+
+
+def _regression(results: RegressionResults) -> dict[str, Any]:
+    return {
+        "headline": regression_headline(results),
+        "cautions": list(regression_cautions(results)),
+        "best": best_regression(results),
+        "quantities": QUANTITIES,
+    }
+
+
+def _filled(results: Results) -> dict[str, bool]:
     models = results.models.values()
-    filled = {
+    return {
         "models": True,
         "inputs": bool(results.n),
         "reweighting": results.reweighting is not None,
         "response": bool(models),
         "bands": any(model.bands for model in models),
         "points": bool(models),
+        "identified": results.identified is not None,
         "comparisons": bool(results.comparisons),
         "detectors": bool(results.detectors),
         "robustness": bool(robustness_table(results).columns[1:]),
@@ -145,11 +190,20 @@ def _present(
         "learning": any(model.training for model in models),
         "cutflow": bool(results.cutflow),
         "cuts": any(model.cut_string for model in models),
-        "objects": with_objects,
-        "configuration": True,
-        "provenance": with_manifest,
     }
-    return [section for section in _TITLES if filled.get(section) or figures.get(section)]
+
+
+def _filled_of_regression(results: RegressionResults) -> dict[str, bool]:
+    models = results.models.values()
+    return {
+        "models": True,
+        "comparisons": bool(models),
+        "inputs": bool(results.n),
+        "widths": any(model.test.pulls or model.test.quantiles for model in models),
+        "overtraining": any(model.overtraining for model in models),
+        "learning": any(model.training or model.note for model in models),
+        "cutflow": bool(results.cutflow),
+    }
 
 
 def objects_of(picture: Picture, names: Sequence[str]) -> list[str]:
@@ -183,9 +237,17 @@ def _by_folder(objects: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+def _template(name: str) -> str:
+    return files("pidlab.report").joinpath(name).read_text(encoding="utf-8")
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
         measured=format_measured, number=format_number, rate=format_rate, json=json.dumps, data_uri=data_uri,

@@ -15,22 +15,39 @@ from typing import Any
 import numpy as np
 
 from pidlab.errors import DataError
+from pidlab.evaluate.results.regression import RegressionResults
 from pidlab.evaluate.results.run import Results
 from pidlab.jsonfile import strict_json
 from pidlab.measured import Measured
 
 SCHEMA = 1
+_REGRESSION = "regression"
+AnyResults = Results | RegressionResults
+"""The results of a run: of a classification, or of a regression."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 
-def write_results(path: Path, results: Results) -> None:
+def write_results(path: Path, results: AnyResults) -> None:
     """Writes `results` as JSON, with exact floats, and NaN and infinities as strings."""
-    content = {"schema": SCHEMA, "results": json_value(results, exact=True)}
+    kind = {"kind": _REGRESSION} if isinstance(results, RegressionResults) else {}
+    content = {"schema": SCHEMA, **kind, "results": json_value(results, exact=True)}
     path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_results(path: Path) -> Results:
-    """Returns the `Results` that `write_results` wrote; fields that an older version did not have take their default.
+    """Returns the `Results` of a classification, as `read_any_results` reads them.
+
+    Raises:
+        DataError: The file is missing, damaged, or of a newer version, or holds a regression.
+    """
+    results = read_any_results(path)
+    if isinstance(results, RegressionResults):
+        raise DataError(f"{path}: holds the results of a regression (of {results.target}), and this needs classes")
+    return results
+
+
+def read_any_results(path: Path) -> AnyResults:
+    """Returns what `write_results` wrote; fields that an older version did not have take their default.
 
     Raises:
         DataError: The file is missing, damaged, or of a newer version.
@@ -38,12 +55,13 @@ def read_results(path: Path) -> Results:
     try:
         content = strict_json(path.read_text(encoding="utf-8"))
         schema, results = content["schema"], content["results"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        kind = RegressionResults if content.get("kind") == _REGRESSION else Results
+    except (AttributeError, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read as the results of a run ({error}); make the run again") from error
     if schema != SCHEMA:
         raise DataError(f"{path}: written by another version of pidlab (schema {schema}); make the run again")
     try:
-        decoded: Results = _decoded(results, Results)
+        decoded: AnyResults = _decoded(results, kind)
         _check_names(decoded)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise DataError(f"{path}: does not hold the results of a run ({error}); make the run again") from error
@@ -81,19 +99,22 @@ def saved_name(f: dataclasses.Field[Any]) -> str:
     return name
 
 
-def _check_names(results: Results) -> None:
+def _check_names(results: AnyResults) -> None:
     """Refuses names that the configuration refuses, since they become names of branches, functions and files.
 
     Raises:
         ValueError: The file holds such a name.
     """
-    models = results.models.values()
-    points = [p.name for m in models for p in m.working_points]
-    for name in (*results.classes, *results.models, *(m.name for m in models), *points):
+    names = [*results.models, *(m.name for m in results.models.values())]
+    if isinstance(results, Results):
+        names += [*results.classes, *(p.name for m in results.models.values() for p in m.working_points)]
+        if results.signal not in results.classes:
+            raise ValueError("the signal is no class")
+    for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name of a class, model or working point")
-    if results.signal not in results.classes or any(name != m.name for name, m in results.models.items()):
-        raise ValueError("the signal is no class, or a model has two names")
+    if any(name != m.name for name, m in results.models.items()):
+        raise ValueError("a model has two names")
 
 
 def _decoded(value: Any, kind: Any) -> Any:

@@ -289,6 +289,37 @@ class MLP(Classifier):
         total /= np.float32(len(networks))
         return total
 
+    def contributions_from(self, X: Any, reference: FloatArray | None = None) -> NDArray[np.float32]:
+        """Computes integrated gradients of the log-odds along the lines from a reference to each row of X (n, d).
+
+        The log-odds are those of the mean probability over the members; for more than two classes, those of each class
+        against all others. The sum over the last axis is the log-odds within 0.001 (see `models.mlp.attribution`).
+
+        Args:
+            X: features, scaled as in training; NaN is a missing value.
+            reference: (d,) features in the same units; None: the median of each feature in training. A missing value
+                differs from it by being missing.
+
+        Returns:
+            (n, m, d + 1): the contribution of each feature to the log-odds of the second of two classes (m = 1), or to
+            those of each of k classes (m = k), and last the log-odds of the reference.
+        """
+        from pidlab.models.mlp.attribution import integrated_gradients
+
+        x = self._valid(X).astype(np.float64)
+        d, start = self.n_features_in_, np.zeros(x.shape[1])
+        if reference is not None:
+            start[:d] = reference
+        elif self.missing_ is not None:
+            start[:d] = self.missing_.fill
+        found = []
+        for column in range(1 if len(self.classes_) == 2 else len(self.classes_)):
+            parts, base, _ = integrated_gradients(self.networks_, x, start, column)
+            for i, feature in enumerate(self.missing_.indicators if self.missing_ is not None else ()):
+                parts[:, feature] += parts[:, d + i]
+            found.append(np.column_stack([parts[:, :d], np.full(len(x), base)]))
+        return np.stack(found, axis=1).astype(np.float32)
+
     def save(self, directory: Path) -> None:
         """Write `mlp.json` and `mlp.safetensors` into an existing directory."""
         check_is_fitted(self)

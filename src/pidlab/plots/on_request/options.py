@@ -136,6 +136,7 @@ def chosen_models(results: Results, models: Sequence[str] | None, reference: str
             results.exploration,
             explained={n: e for n, e in results.exploration.explained.items() if n in names},
             trees={n: e for n, e in results.exploration.trees.items() if n in names},
+            dependence={n: e for n, e in results.exploration.dependence.items() if n in names},
         ),
         reference=results.reference if reference is None else reference,
     )

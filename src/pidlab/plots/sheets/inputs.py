@@ -86,7 +86,7 @@ def cut_flows(results: Results) -> Iterator[Sheet]:
             title="Cut flow",
             alt=f"Number of candidates of each class after {', '.join(step.name for step in results.cutflow)}.",
             draw=partial(_cut_flow, results),
-            numbers=partial(_cut_flow_table, results.cutflow, results.classes),
+            numbers=partial(cut_flow_table, results.cutflow, results.classes),
             section="cutflow",
             objects=("cutflow/*",),
             kind="cutflow",
@@ -99,7 +99,7 @@ def _cut_flow(results: Results) -> Figure:
     return figure
 
 
-def _cut_flow_table(steps: Sequence[CutStep], classes: Sequence[str]) -> FigureTable:
+def cut_flow_table(steps: Sequence[CutStep], classes: Sequence[str]) -> FigureTable:
     """Returns the candidates and the sums of weights that each cut leaves."""
     header = ("cut", *(f"{particle}{kind}" for particle in classes for kind in ("", ", weighted")))
     rows = [(s.name, *(v for c in classes for v in (s.passed.get(c, 0), s.weighted.get(c, math.nan)))) for s in steps]

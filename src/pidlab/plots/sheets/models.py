@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results import DecisionMatrix, ModelResult, Results, SampleMetrics, Training
+from pidlab.evaluate.results import AnyResults, DecisionMatrix, ModelResult, Results, SampleMetrics, Training
 from pidlab.plots.matrices import confusion, decisions
 from pidlab.plots.response import response
 from pidlab.plots.sheets.sheet import Sheet, grid, objects_of
@@ -21,7 +21,7 @@ from pidlab.plots.style import class_styles, new_figure, shown
 from pidlab.plots.training import learning_curve, quantities
 
 
-def learning(results: Results) -> Iterator[Sheet]:
+def learning(results: AnyResults) -> Iterator[Sheet]:
     """Yields the learning curves of the models that keep a history."""
     for model in results.models.values():
         if model.training is not None and quantities(model.training):

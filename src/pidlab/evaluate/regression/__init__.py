@@ -1,0 +1,1 @@
+"""Evaluation of a regression: from predictions and targets to results with intervals."""

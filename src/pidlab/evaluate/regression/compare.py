@@ -1,0 +1,188 @@
+"""Two models of a regression on the same candidates, with paired intervals, and train against test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from pidlab.evaluate.intervals import deviations, symmetric
+from pidlab.evaluate.overtraining import paired_variance, share_events
+from pidlab.evaluate.regression.metrics import log_likelihood, mae, rms, sigma68
+from pidlab.evaluate.regression.predictions import Predicted
+from pidlab.evaluate.regression.statistics import EventWeights, Statistic, difference, student
+from pidlab.evaluate.results.regression import PairedQuantity, RegressionComparison, RegressionOvertraining
+from pidlab.evaluate.verdicts import ERROR, WIDE, Judged, format_p, holm, p_value
+from pidlab.measured import UNDEFINED, Measured
+from pidlab.rounding import format_alike, format_interval, format_number
+from pidlab.sample import Sample
+
+QUANTITIES: Mapping[str, str] = {
+    "rms": "RMS",
+    "mae": "mean absolute residual",
+    "sigma68": "σ68",
+    "log_likelihood": "log-likelihood",
+}
+"""What is compared, and its name in a sentence. Only of the log-likelihood a larger value is better."""
+_STATISTICS: Mapping[str, Callable[[Predicted], Statistic]] = {
+    "rms": rms, "mae": mae, "sigma68": sigma68, "log_likelihood": log_likelihood,
+}  # fmt: skip
+LARGER_IS_BETTER = frozenset({"log_likelihood"})
+_Z95 = deviations(WIDE)
+_UNKNOWN = float("nan")
+
+
+def statistic_of(quantity: str, predicted: Predicted) -> Statistic:
+    """Returns one of `QUANTITIES` of the predictions of one model."""
+    return _STATISTICS[quantity](predicted)
+
+
+class _Found(NamedTuple):
+    """One quantity of two models, a and b: its values, and the deviation of b - a, which n events determine."""
+
+    names: tuple[str, str]
+    quantity: str
+    values: tuple[float, float]
+    deviation: float
+    n: float
+
+    @property
+    def delta(self) -> float:
+        return self.values[1] - self.values[0]
+
+    @property
+    def p(self) -> float:
+        return p_value(self.delta, self.deviation)
+
+    @property
+    def measured(self) -> Measured:
+        return symmetric(self.delta, self.deviation, self.n) if np.isfinite(self.delta) else UNDEFINED
+
+
+def compare_predictions(predicted: Mapping[str, Predicted]) -> tuple[RegressionComparison, ...]:
+    """Returns a comparison of each pair of models on the candidates of test for which both have a prediction.
+
+    Whether a difference is shown is decided for all quantities of all pairs together, by Holm's procedure: if no model
+    is better than another, at most one run in twenty names any winner.
+    """
+    found = {(a, b): _pair((a, b), predicted[a], predicted[b]) for a, b in itertools.combinations(predicted, 2)}
+    values = [one.p for each in found.values() for one in each]
+    n = int(np.isfinite(values).sum())
+    verdicts = (Judged(p, adjusted, n) for p, adjusted in zip(values, holm(values), strict=True))
+    return tuple(
+        RegressionComparison(a, b, tuple(_judged(one, next(verdicts)) for one in each), n)
+        for (a, b), each in found.items()
+    )
+
+
+def _pair(names: tuple[str, str], a: Predicted, b: Predicted) -> list[_Found]:
+    a, b = _on_common(a, b)
+    found = []
+    for quantity, statistic in _STATISTICS.items():
+        if quantity == "log_likelihood" and (a.pull is None or b.pull is None):
+            continue
+        if not a.weights.usable:
+            found.append(_Found(names, quantity, (_UNKNOWN, _UNKNOWN), _UNKNOWN, 0.0))
+            continue
+        one, other = statistic(a), statistic(b)
+        deviation = difference(one, other).deviation(a.weights)
+        found.append(_Found(names, quantity, (one.value, other.value), deviation, a.weights.n))
+    return found
+
+
+def _on_common(a: Predicted, b: Predicted) -> tuple[Predicted, Predicted]:
+    """Returns both predictions where both have one."""
+    if a.known is None and b.known is None:
+        return a, b
+    known = np.ones(len(a.target), np.bool_)
+    for each in (a, b):
+        if each.known is not None:
+            known &= each.known
+    weights = EventWeights(np.where(known, a.weights.weight, 0.0), a.weights.groups)
+    return replace(a, weights=weights, known=known), replace(b, weights=weights, known=known)
+
+
+def _judged(found: _Found, verdict: Judged) -> PairedQuantity:
+    winner = _winner(found, verdict)
+    return PairedQuantity(
+        found.quantity, found.measured, verdict.p, verdict.adjusted, winner, _sentence(found, verdict, winner)
+    )
+
+
+def _winner(found: _Found, verdict: Judged) -> str | None:
+    """Returns the better model, "" if no difference is shown, None if nothing can be compared."""
+    if not np.isfinite(found.delta):
+        return None
+    if not found.deviation > 0 or not verdict.significant:
+        return ""
+    larger = found.names[1] if found.delta > 0 else found.names[0]
+    smaller = found.names[0] if found.delta > 0 else found.names[1]
+    return larger if found.quantity in LARGER_IS_BETTER else smaller
+
+
+def _sentence(found: _Found, verdict: Judged, winner: str | None) -> str:
+    a, b = found.names
+    what = QUANTITIES[found.quantity]
+    if winner is None:
+        return f"{a} and {b} cannot be compared in {what}: one of them is not defined on test"
+    if not found.deviation > 0:
+        return f"level: {a} and {b} predict alike"
+    wide = _Z95 * found.deviation
+    low, high = found.delta - wide, found.delta + wide
+    if not winner:
+        texts = format_alike((*found.values, low, high), found.deviation)
+        however = "" if low <= 0 <= high else verdict.phrase(", but ")
+        return (
+            f"level: {what} is {texts[1]} with {b} and {texts[0]} with {a}, 95 % interval of the difference "
+            f"{texts[2]} to {texts[3]}{however}"
+        )
+    loser = a if winner == b else b
+    nearer, further = sorted((abs(low), abs(high)))
+    own, others = found.values if winner == a else found.values[::-1]
+    texts = format_alike((abs(found.delta), nearer, further, own, others), found.deviation)
+    comparative = "higher" if found.quantity in LARGER_IS_BETTER else "lower"
+    return (
+        f"{winner} beats {loser} in {what}: {texts[0]} {comparative}, 95 % interval {texts[1]} to {texts[2]} "
+        f"({texts[3]} against {texts[4]}){verdict.phrase(', ')}"
+    )
+
+
+def train_against_test(
+    name: str, train: Predicted, test: Predicted, samples: tuple[Sample, Sample]
+) -> RegressionOvertraining | None:
+    """Returns the difference of the RMS on train and on test; None if it is undefined on either.
+
+    With folds both samples hold the same events, predicted by models that were trained on them and by models that were
+    not; the difference is then paired by event.
+    """
+    if not (train.weights.usable and test.weights.usable):
+        return None
+    on_train, on_test = rms(train), rms(test)
+    if not (np.isfinite(on_train.value) and np.isfinite(on_test.value)):
+        return None
+    if share_events(*samples):
+        influences = on_train.influence(train.weights), on_test.influence(test.weights)
+        variance = paired_variance(influences[0], train.event, influences[1], test.event)
+    else:
+        variance = on_train.variance(train.weights) + on_test.variance(test.weights)
+    deviation = float(np.sqrt(variance)) * student(min(train.weights.n_events, test.weights.n_events))
+    delta = symmetric(on_train.value - on_test.value, deviation, min(train.weights.n, test.weights.n))
+    p = p_value(delta.value, deviation)
+    return RegressionOvertraining(delta, p, _overtraining_sentence(name, delta, on_train.value, on_test.value, p))
+
+
+def _overtraining_sentence(name: str, delta: Measured, on_train: float, on_test: float, p: float) -> str:
+    error = delta.high - delta.value
+    one, other = format_alike((on_train, on_test), error)
+    rates = f"RMS {one} on train and {other} on test, difference {format_interval(*delta[:3])}"
+    if not np.isfinite(p):
+        return f"{name} has the same residuals on train and test ({rates})."
+    if p > ERROR:
+        return f"{name} shows no overtraining: {rates}, {format_p(p)}."
+    if delta.value > 0:
+        return f"{name} is better on test than on train, which overtraining cannot explain: {rates}, {format_p(p)}."
+    share = format_number(100 * abs(delta.value) / on_test, 2) if on_test > 0 else "–"
+    return f"{name} knows its training sample: the RMS on train is {share} % smaller ({rates}, {format_p(p)})."

@@ -1,0 +1,153 @@
+"""Means of residuals and numbers made of them, with intervals from the influence of each event.
+
+The variance of a statistic is the sum over events of its squared influences (the infinitesimal jackknife, which is the
+bootstrap over events to first order), for weights of any sign and candidates that share events. The paired difference
+of two models has the difference of their influences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from pidlab.evaluate.intervals import LEVEL, blocks, effective_number, inner, sums_by, symmetric
+from pidlab.evaluate.ranking import Influence, groups_of
+from pidlab.measured import UNDEFINED, Array, Measured
+from pidlab.sample import FloatArray, IntArray
+
+_ONE_EVENT = 1 + 1e-9  # the effective number of a single event, with the rounding of sums of weights
+
+
+@dataclass(frozen=True)
+class EventWeights:
+    """The weights of n candidates and the events that they belong to.
+
+    Attributes:
+        weight: (n,) of any sign; 0 for candidates that do not count.
+        groups: (n,) the numbers of their events, None if no two candidates share one.
+    """
+
+    weight: FloatArray
+    groups: IntArray | None
+
+    @cached_property
+    def total(self) -> float:
+        """The sum of weights."""
+        return float(self.weight.sum())
+
+    @cached_property
+    def n(self) -> float:
+        """The effective number of candidates."""
+        return effective_number(self.weight)
+
+    @cached_property
+    def n_events(self) -> float:
+        """The effective number of events, which a deviation is estimated from."""
+        return self.n if self.groups is None else effective_number(sums_by(self.groups, self.weight))
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is something to average: the sum of weights is positive."""
+        return len(self.weight) > 0 and self.total > 0
+
+    def take(self, rows: IntArray) -> EventWeights:
+        """Returns those of some rows."""
+        if self.groups is None:
+            return EventWeights(self.weight[rows], None)
+        numbers = np.unique(self.groups[rows], return_inverse=True)[1]
+        return EventWeights(self.weight[rows], groups_of(numbers, np.ones(len(numbers), np.bool_)))
+
+
+Response = Callable[[slice], FloatArray]
+"""The first-order change of a statistic by candidates of a block (m,), for a unit of weight of the whole sample."""
+
+
+class Statistic(NamedTuple):
+    """A number of the sample with its first-order change by each candidate.
+
+    Attributes:
+        value: the number.
+        response: its change by the candidates of a block, before weights.
+        is_scale: True for a positive number, such as a width, whose relative error is constant.
+    """
+
+    value: float
+    response: Response
+    is_scale: bool = False
+
+    def parts(self, weights: EventWeights) -> Iterator[tuple[slice, Array]]:
+        """Yields the influences of the candidates of each block."""
+        total = weights.total
+        for rows in blocks(len(weights.weight)):
+            yield rows, np.asarray(weights.weight[rows] * self.response(rows) / total, np.float64)
+
+    def influence(self, weights: EventWeights) -> Influence:
+        """Returns the influences (n,) of all candidates at once."""
+        parts = np.empty(len(weights.weight))
+        for rows, own in self.parts(weights):
+            parts[rows] = own
+        return Influence(self.value, parts, weights.n)
+
+    def deviation(self, weights: EventWeights) -> float:
+        """Returns half of the 68.3 % interval of Student's distribution; infinite for one event, which shows none."""
+        return float(np.sqrt(self.variance(weights))) * student(weights.n_events)
+
+    def variance(self, weights: EventWeights) -> float:
+        """Returns the sum over events of the squared influences."""
+        if weights.groups is None:
+            return sum(float(np.sum(own * own)) for _, own in self.parts(weights))
+        by_event = np.zeros(int(weights.groups.max()) + 1)
+        for rows, own in self.parts(weights):
+            np.add.at(by_event, weights.groups[rows], own)
+        return inner(by_event, by_event)
+
+    def measured(self, weights: EventWeights) -> Measured:
+        """Returns the number with its 68.3 % interval: of Student's width, and for a scale in its logarithm."""
+        if not np.isfinite(self.value):
+            return UNDEFINED
+        n, deviation = weights.n, self.deviation(weights)
+        if not np.isfinite(deviation):
+            return Measured(self.value, 0.0 if self.is_scale else -np.inf, np.inf, n)
+        if self.is_scale and self.value > 0:
+            factor = float(np.exp(min(deviation / self.value, 700.0)))
+            return Measured(self.value, self.value / factor, self.value * factor, n)
+        return symmetric(self.value, deviation, n)
+
+
+def student(n: float) -> float:
+    """Returns Student's 68.3 % half width for n effective events, in standard deviations; infinite for one."""
+    if not n > _ONE_EVENT:
+        return float("inf")
+    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2) * np.sqrt(n / (n - 1)))
+
+
+def powers(values: FloatArray, power: int = 1, origin: float = 0.0) -> Response:
+    """Returns a function from a block of values (n,) to powers of these minus an origin, in double precision."""
+    return lambda rows: (values[rows].astype(np.float64) - origin) ** power
+
+
+def mean(values: Response, weights: EventWeights, *, is_scale: bool = False) -> Statistic:
+    """Returns the weighted mean of values (n,), of which a function returns those of a block."""
+    total = 0.0
+    for rows in blocks(len(weights.weight)):
+        total += float(np.sum(weights.weight[rows] * values(rows), dtype=np.float64))
+    value = total / weights.total
+    return Statistic(value, lambda rows: values(rows) - value, is_scale)
+
+
+def root(square: Statistic) -> Statistic:
+    """Returns the square root of a mean of squares; NaN if it is negative, as weights of both signs can make it."""
+    if not square.value > 0:
+        return Statistic(0.0 if square.value == 0 else np.nan, lambda rows: 0.0 * square.response(rows), True)
+    value = float(np.sqrt(square.value))
+    return Statistic(value, lambda rows: square.response(rows) / (2 * value), True)
+
+
+def difference(a: Statistic, b: Statistic) -> Statistic:
+    """Returns b - a of two statistics of the same candidates."""
+    return Statistic(b.value - a.value, lambda rows: b.response(rows) - a.response(rows))

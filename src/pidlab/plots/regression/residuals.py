@@ -1,0 +1,298 @@
+"""Residuals, predictions and pulls of the models of a regression, and what depends on the target or a spectator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from pidlab.evaluate.results import FeaturePair, Histogram, RegressionModel, ResidualTrend
+from pidlab.measured import Array, Measured
+from pidlab.plots.comparison import forest
+from pidlab.plots.exploring.scatter import density
+from pidlab.plots.style import (
+    GREY,
+    NO_LABELS,
+    LineStyle,
+    caption,
+    draw_density,
+    error_lengths,
+    label_axes,
+    legend,
+    log_scale,
+    name_ticks,
+    nothing_to_draw,
+    shown,
+    visible_edges,
+    with_errors,
+)
+
+CORE = 4.0
+"""How many σ68 of the best model the linear panel of residuals shows to each side."""
+_FEWEST_BINS = 40  # enough for a shape, and few enough that dashed lines are told apart
+_MOST_OUTLIERS = 8.0  # times the median half length: longer intervals would flatten the others
+
+
+def residuals(
+    models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, LineStyle], log: bool, reach: float = 0.0
+) -> list[tuple[Any, str]]:
+    """Draw the residuals of models on test with unit area, on a linear or a logarithmic axis.
+
+    Args:
+        models: those to draw.
+        ax: where to draw.
+        styles: model to its style.
+        log: whether the y axis is logarithmic.
+        reach: the end of the x axis to each side; 0 for all bins.
+
+    Returns:
+        The lines with the names of the models, for a legend.
+    """
+    entries, heights = [], []
+    ax.axvline(0.0, color=GREY, linewidth=1.0)
+    for model in models:
+        style, histogram = styles[model.name], _coarser(model.residuals["test"], reach)
+        drawn = draw_density(histogram, ax, errors=False, histtype="step", color=style.colour, linestyle=style.line)
+        if drawn is not None:
+            entries.append((drawn.stairs, model.name))
+            heights.append(np.asarray(drawn.stairs.get_data().values))
+    if not entries:
+        nothing_to_draw(ax, "no residuals")
+    elif log:
+        log_scale(ax, np.concatenate(heights))
+    else:
+        ax.set_ylim(0.0, 1.08 * max(float(h.max()) for h in heights))
+    if models:
+        edges = models[0].residuals["test"].edges
+        end = min(reach, float(edges[-1])) if reach > 0 else float(edges[-1])
+        ax.set_xlim(-end, end)
+    label_axes(ax, "prediction − target", "density")
+    return entries
+
+
+def _coarser(histogram: Histogram, reach: float) -> Histogram:
+    """Returns the histogram with as many neighbouring bins merged as leave `_FEWEST_BINS` up to `reach`."""
+    edges = histogram.edges
+    inside = np.count_nonzero(np.abs(edges) <= reach) if reach > 0 else len(edges)
+    n = next(n for n in (8, 5, 4, 2, 1) if n == 1 or ((len(edges) - 1) % n == 0 and inside / n >= _FEWEST_BINS))
+    return merged(histogram, n)
+
+
+def core_reach(models: Sequence[RegressionModel]) -> float:
+    """Returns the residual to which the linear panel reaches; 0 if no model has a width."""
+    widths = [m.test.sigma68.value for m in models if m.test.sigma68.value > 0]
+    return CORE * min(widths) if widths else 0.0
+
+
+def train_and_test(model: RegressionModel, ax: Axes, *, style: LineStyle) -> Axes:
+    """Draw the residuals of one model on test, filled, and on train, as points with errors."""
+    entries: list[tuple[Any, str]] = []
+    heights = []
+    look: dict[str, dict[str, Any]] = {
+        "test": {"errors": False, "histtype": "fill", "alpha": 0.35},
+        "train": {"errors": True, "histtype": "errorbar", "markersize": 3.0, "elinewidth": 1.0},
+    }
+    for sample, properties in look.items():
+        if sample not in model.residuals:
+            continue
+        drawn = draw_density(merged(model.residuals[sample], 2), ax, color=style.colour, **properties)
+        if drawn is not None:
+            entries.append((getattr(drawn, "errorbar", None) or drawn.stairs, sample))
+            values = drawn.stairs.get_data().values if sample == "test" else drawn.errorbar.lines[0].get_ydata()
+            heights.append(np.asarray(values, np.float64))
+    if not entries:
+        nothing_to_draw(ax, "no residuals")
+    else:
+        log_scale(ax, np.concatenate(heights))
+    edges = model.residuals["test"].edges
+    ax.set_xlim(edges[0], edges[-1])
+    label_axes(ax, "prediction − target", "density")
+    legend(ax, entries, title=shown(model.name))
+    return ax
+
+
+def merged(histogram: Histogram, n: int) -> Histogram:
+    """Returns the histogram with n neighbouring bins as one; its number of bins must be a multiple of n."""
+    sums = [np.concatenate([s[:1], s[1:-1].reshape(-1, n).sum(1), s[-1:]]) for s in (histogram.sumw, histogram.sumw2)]
+    return Histogram(histogram.edges[::n], sums[0], sums[1], histogram.entries, histogram.moments)
+
+
+def prediction_plane(
+    model: RegressionModel, target: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
+) -> Axes:
+    """Draw the density of prediction against target in shades of a logarithm, the mean prediction, and the diagonal."""
+    edges, plane = model.plane.edges, model.plane.plane
+    name = f"prediction of {model.name}"
+    if density(FeaturePair(target, name, edges, edges, {name: plane}), name, ax, style=style, labels=labels):
+        (line,) = ax.plot(edges[[0, -1]], edges[[0, -1]], color="black", linewidth=1.0, linestyle=(0, (5, 2)))
+        centres = (edges[1:] + edges[:-1]) / 2
+        points = ax.errorbar(
+            centres, plane.mean, yerr=plane.error, color="black", marker="o", markersize=2.5, linestyle="none",
+            elinewidth=1.0,
+        )  # fmt: skip
+        ax.set_title("")
+        legend(ax, [(points, "mean prediction"), (line, "prediction = target")])
+    label_axes(ax, caption(target, labels, 30), shown(name))
+    return ax
+
+
+def trend(
+    trends: Mapping[str, ResidualTrend],
+    quantity: Literal["bias", "sigma68"],
+    ax: Axes,
+    *,
+    styles: Mapping[str, LineStyle],
+    labels: Mapping[str, str] = NO_LABELS,
+) -> list[tuple[Any, str]]:
+    """Draw the bias or σ68 of models with intervals in bins of one axis.
+
+    Args:
+        trends: model to its trend; all are of one axis and have the same bins.
+        quantity: "bias" or "sigma68".
+        ax: where to draw.
+        styles: model to its style.
+        labels: axis to its text.
+
+    Returns:
+        The points with the names of the models, for a legend.
+    """
+    entries: list[tuple[Any, str]] = []
+    first = next(iter(trends.values()))
+    edges, remark = visible_edges(first.edges)
+    if quantity == "bias":
+        ax.axhline(0.0, color=GREY, linewidth=1.0)
+    ends: list[Array] = []
+    for i, (name, one) in enumerate(trends.items()):
+        value, low, high = (getattr(one, f"{quantity}{end}") for end in ("", "_low", "_high"))
+        known = np.isfinite(value) & np.isfinite(low) & np.isfinite(high)
+        if not known.any():
+            continue
+        # Models stand beside each other in a bin, since their intervals would hide each other.
+        room = np.minimum(np.diff(edges), np.median(np.diff(edges)))
+        centres = (edges[1:] + edges[:-1]) / 2 + 0.7 * room * ((i + 0.5) / len(trends) - 0.5)
+        style = styles[name]
+        points = ax.errorbar(
+            centres[known], value[known], yerr=error_lengths(value, low, high)[:, known], color=style.colour,
+            marker=style.marker, markersize=4, linestyle="none", elinewidth=1.2,
+        )  # fmt: skip
+        entries.append((points, name))
+        length = high[known] - low[known]
+        shown_bins = length <= _MOST_OUTLIERS * np.median(length)
+        ends += [low[known][shown_bins], high[known][shown_bins]]
+    if not entries:
+        nothing_to_draw(ax, "no candidates in any bin")
+    else:
+        _fit_to(ax, np.concatenate(ends), from_zero=quantity == "sigma68")
+    thin = (first.n > 0) & (first.n < first.least)
+    for i in np.flatnonzero(thin):
+        ax.axvspan(edges[i], edges[i + 1], facecolor="none", hatch="////", edgecolor="0.8", linewidth=0, zorder=0)
+    remark += f"  (hatched: n < {first.least:g})" if thin.any() else ""
+    ax.set_xlim(edges[0], edges[-1])
+    label_axes(ax, caption(first.x, labels, remark=remark), {"bias": "bias", "sigma68": "σ68"}[quantity])
+    return entries
+
+
+def _fit_to(ax: Axes, values: Array, *, from_zero: bool) -> None:
+    """Set the limits of the y axis around values, from zero if they are widths."""
+    low, high = float(values.min()), float(values.max())
+    if from_zero:
+        ax.set_ylim(0.0, 1.12 * high if high > 0 else 1.0)
+        return
+    low, high = min(low, 0.0), max(high, 0.0)
+    margin = 0.08 * ((high - low) or 1.0)
+    ax.set_ylim(low - margin, high + margin)
+
+
+def pulls(models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, LineStyle], log: bool) -> Axes:
+    """Draw the pulls of the models that predict a width with unit area, and a unit Gaussian."""
+    entries: list[tuple[Any, str]] = []
+    heights = []
+    for model in models:
+        if model.pulls is None:
+            continue
+        style = styles[model.name]
+        drawn = draw_density(model.pulls, ax, errors=False, histtype="step", color=style.colour, linestyle=style.line)
+        if drawn is not None:
+            entries.append((drawn.stairs, model.name))
+            heights.append(np.asarray(drawn.stairs.get_data().values))
+    x = np.linspace(-6, 6, 241)
+    gaussian = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+    (line,) = ax.plot(x, gaussian, color="black", linewidth=1.2, linestyle=(0, (4, 1.5)))
+    entries.append((line, "unit Gaussian"))
+    if log and heights:
+        positive = np.concatenate(heights)
+        log_scale(ax, np.append(np.maximum(positive[positive > 0], 1e-6), gaussian.max()))
+    else:
+        ax.set_ylim(0.0, 1.1 * max([float(gaussian.max()), *(float(h.max()) for h in heights)]))
+    ax.set_xlim(-6, 6)
+    label_axes(ax, "(prediction − target) / predicted σ", "density")
+    if not log:
+        legend(ax, entries)
+    return ax
+
+
+def quantile_coverage(models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
+    """Draw by how much the share of targets below each predicted quantile exceeds its probability, with intervals."""
+    ax.axhline(0.0, color=GREY, linewidth=1.0)
+    entries: list[tuple[Any, str]] = []
+    for model in models:
+        found = model.test.quantiles
+        if not found:
+            continue
+        style = styles[model.name]
+        probability = np.array([q.probability for q in found])
+        value, errors = with_errors([q.share for q in found])
+        points = ax.errorbar(
+            100 * probability, 100 * (value - probability), yerr=100 * errors, color=style.colour, marker=style.marker,
+            markersize=5, linestyle="none", elinewidth=1.2,
+        )  # fmt: skip
+        entries.append((points, model.name))
+    if not entries:
+        nothing_to_draw(ax, "no quantiles")
+    ax.set_xlim(0, 100)
+    low, high = ax.get_ylim()
+    reach = max(abs(low), abs(high), 0.5)
+    ax.set_ylim(-reach, reach)
+    label_axes(ax, "probability of the quantile (%)", "share below − probability (%)")
+    legend(ax, entries)
+    return ax
+
+
+def metric_rows(models: Sequence[RegressionModel], quantity: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
+    """Draw one metric of each model on test as a bar from zero with its interval, a row for each model."""
+    numbers = [metric(model, quantity) for model in models]
+    value, errors = with_errors(numbers)
+    known = np.isfinite(value)
+    rows = np.arange(len(models))
+    for row, model in zip(rows[known], [m for m, k in zip(models, known, strict=True) if k], strict=True):
+        style = styles[model.name]
+        ax.barh(row, value[row], height=0.62, color=style.colour, alpha=0.35)
+        ax.errorbar(
+            value[row], row, xerr=errors[:, row, None], color=style.colour, marker=style.marker, markersize=4,
+            elinewidth=1.4,
+        )  # fmt: skip
+    ax.axvline(0.0, color=GREY, linewidth=1.0)
+    name_ticks(ax, "y", [model.name for model in models])
+    ax.set_ylim(len(models) - 0.5, -0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(3))
+    ax.set_title(_NAMES[quantity], fontsize=11, parse_math=False)
+    return ax
+
+
+_NAMES = {"bias": "bias", "rms": "RMS", "sigma68": "σ68", "effective": "effective resolution", "mae": "mean |residual|"}
+
+
+def metric(model: RegressionModel, quantity: str) -> Measured:
+    """Returns one metric of a model on test."""
+    found: Measured = getattr(model.test, quantity)
+    return found
+
+
+def differences(pairs: Sequence[tuple[str, str]], numbers: Sequence[Measured], quantity: str, ax: Axes) -> Axes:
+    """Draw the difference b - a of one quantity for each pair (a, b) with its paired interval."""
+    rows = [f"{shown(b, 20)} − {shown(a, 20)}" for a, b in pairs]
+    hint = "first-named better →" if quantity == "log-likelihood" else "← first-named better"
+    return forest(numbers, rows, f"Δ {quantity}", hint, ax)

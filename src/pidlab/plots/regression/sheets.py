@@ -1,0 +1,424 @@
+"""The figures of a regression, each with its table, its words and its place in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pidlab.evaluate.results import (
+    Histogram,
+    Measured,
+    RegressionComparison,
+    RegressionModel,
+    RegressionResults,
+    ResidualTrend,
+    TargetProfile,
+)
+from pidlab.plots.cutflow import cut_flow
+from pidlab.plots.inputs import feature
+from pidlab.plots.matrices import correlation
+from pidlab.plots.regression.residuals import (
+    core_reach,
+    differences,
+    metric,
+    metric_rows,
+    prediction_plane,
+    pulls,
+    quantile_coverage,
+    residuals,
+    train_and_test,
+    trend,
+)
+from pidlab.plots.regression.targets import COLOUR, target_histogram, target_profile
+from pidlab.plots.sheets.inputs import FEATURES_A_PAGE, cut_flow_table
+from pidlab.plots.sheets.models import learning
+from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, objects_of, root_key, stack
+from pidlab.plots.sheets.table import FigureTable, bounded, histogram_table, matrix_table, table_of
+from pidlab.plots.style import LineStyle, class_styles, legend, model_styles, new_figure
+
+_METRICS = ("bias", "rms", "sigma68", "effective", "mae")
+_COMPARED = {"rms": "RMS", "mae": "mean |residual|", "sigma68": "σ68", "log_likelihood": "log-likelihood"}
+_EVENTS = "events"  # a regression has one class
+
+
+def _inputs(results: RegressionResults) -> Iterator[Sheet]:
+    features = list(results.inputs.items())
+    for page in range(0, len(features), FEATURES_A_PAGE):
+        some = dict(features[page : page + FEATURES_A_PAGE])
+        number = str(page // FEATURES_A_PAGE + 1)
+        yield Sheet(
+            name=f"inputs_{number}" if page else "inputs",
+            title="Inputs",
+            alt=f"Histograms of {', '.join(some)} in the test sample with unit area on a log axis.",
+            draw=partial(_draw_inputs, some, results.labels),
+            numbers=partial(histogram_table, {name: {_EVENTS: h} for name, h in some.items()}, "feature"),
+            section="inputs",
+            objects=tuple(f"inputs/{root_key(name)}" for name in some),
+            kind="inputs",
+            about={"page": number},
+        )
+
+
+def _draw_inputs(some: Mapping[str, Histogram], labels: Mapping[str, str]) -> Figure:
+    n_columns = 4 if len(some) > 6 else 3
+    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
+    styles = {_EVENTS: LineStyle(COLOUR, "o", "-")}
+    for (name, histogram), ax in zip(some.items(), axes, strict=True):
+        feature(name, {_EVENTS: histogram}, ax, styles=styles, labels=labels)
+    label_left(axes, n_columns)
+    return figure
+
+
+def _targets(results: RegressionResults) -> Iterator[Sheet]:
+    yield Sheet(
+        name="target",
+        title="Target",
+        alt=f"Distribution of {results.target} in {', '.join(results.targets)} with unit area.",
+        draw=partial(_one_panel, partial(target_histogram, results.target, results.targets, labels=results.labels)),
+        numbers=partial(histogram_table, {results.target: results.targets}, "target"),
+        section="inputs",
+        objects=("inputs/target", "inputs/target_*"),
+        kind="target",
+    )
+
+
+def _one_panel(draw: Callable[..., Any], width: float = 6.4, height: float = 4.2) -> Figure:
+    figure = new_figure(width, height)
+    draw(figure.subplots())
+    return figure
+
+
+def _profiles(results: RegressionResults) -> Iterator[Sheet]:
+    features = list(results.profiles.items())
+    for page in range(0, len(features), FEATURES_A_PAGE):
+        some = dict(features[page : page + FEATURES_A_PAGE])
+        number = str(page // FEATURES_A_PAGE + 1)
+        yield Sheet(
+            name=f"profiles_{number}" if page else "profiles",
+            title="Target against the inputs",
+            alt=(
+                f"Mean of {results.target} on test with 68.3 % intervals in bins of {', '.join(some)}, and a band of "
+                "its standard deviation."
+            ),
+            draw=partial(_draw_profiles, some, results),
+            numbers=partial(_profile_table, some),
+            section="inputs",
+            objects=tuple(f"inputs/profile_{root_key(name)}" for name in some),
+            kind="profiles",
+            about={"page": number},
+        )
+
+
+def _draw_profiles(some: Mapping[str, TargetProfile], results: RegressionResults) -> Figure:
+    n_columns = 4 if len(some) > 6 else 3
+    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
+    for (name, profile), ax in zip(some.items(), axes, strict=True):
+        target_profile(name, profile, results.target, ax, labels=results.labels)
+    label_left(axes, n_columns)
+    return figure
+
+
+def _profile_table(some: Mapping[str, TargetProfile]) -> FigureTable:
+    rows = [
+        (name, *row)
+        for name, p in some.items()
+        for row in zip(p.edges[:-1], p.edges[1:], p.mean, p.low, p.high, p.spread, p.n, strict=True)
+    ]
+    return table_of(("feature", "from", "to", *bounded("mean"), "standard deviation", "n"), rows)
+
+
+def _correlations(results: RegressionResults) -> Iterator[Sheet]:
+    names = (*results.features, results.target)
+    yield Sheet(
+        name="correlation",
+        title="Correlation of the inputs and the target (%)",
+        alt=f"Matrix of the linear correlation, in per cent, of {len(results.features)} features and {results.target}.",
+        draw=partial(_draw_correlation, results),
+        numbers=partial(matrix_table, results.correlation, names, "feature"),
+        section="inputs",
+        objects=("inputs/correlation",),
+        kind="correlation",
+    )
+
+
+def _draw_correlation(results: RegressionResults) -> Figure:
+    side = float(np.clip(1.6 + 0.5 * (len(results.features) + 1), 3.5, 11))
+    draw = partial(correlation, results.correlation, (*results.features, results.target), labels=results.labels)
+    return _one_panel(draw, side, side)
+
+
+def _residuals(results: RegressionResults) -> Iterator[Sheet]:
+    yield Sheet(
+        name="residuals",
+        title="Residuals",
+        alt=(
+            f"Distribution of prediction − target on test of {', '.join(results.models)} with unit area: the core on a "
+            "linear axis, and all of it on a log axis."
+        ),
+        draw=partial(_draw_residuals, results),
+        numbers=partial(
+            histogram_table, {n: {"test": m.residuals["test"]} for n, m in results.models.items()}, "model"
+        ),
+        section="first",
+        objects=tuple(pattern for name in results.models for pattern in objects_of(name, "residual")),
+        quick=True,
+        kind="residuals",
+        models=tuple(results.models),
+    )
+
+
+def _residual_table(models: Mapping[str, RegressionModel]) -> FigureTable:
+    return histogram_table({name: {"test": model.residuals["test"]} for name, model in models.items()}, "model")
+
+
+def _draw_residuals(results: RegressionResults) -> Figure:
+    models, styles = list(results.models.values()), model_styles(results.models.values())
+    figure, axes = grid(2, 2, 4.6, 3.9, column_gap=0.9)
+    entries = residuals(models, axes[0], styles=styles, log=False, reach=core_reach(models))
+    residuals(models, axes[1], styles=styles, log=True)
+    axes[1].set_ylabel("")
+    legend(axes[0], entries)
+    return figure
+
+
+def _train_and_test(results: RegressionResults) -> Iterator[Sheet]:
+    styles = model_styles(results.models.values())
+    for name, model in results.models.items():
+        if "train" in model.residuals and model.overtraining is not None:
+            yield Sheet(
+                name=f"residuals_{name}",
+                title=f"Residuals of {name}, train and test",
+                alt=f"Distribution of prediction − target of {name}: test filled, train as points, log axis.",
+                draw=partial(_one_panel, partial(train_and_test, model, style=styles[name])),
+                numbers=partial(histogram_table, {name: model.residuals}, "model"),
+                section="overtraining",
+                objects=objects_of(name, "residual", "residual_*"),
+                kind="train_and_test",
+                about={"model": name},
+            )
+
+
+def _planes(results: RegressionResults) -> Iterator[Sheet]:
+    styles = model_styles(results.models.values())
+    for name, model in results.models.items():
+        draw = partial(prediction_plane, model, results.target, style=styles[name], labels=results.labels)
+        yield Sheet(
+            name=f"prediction_{name}",
+            title=f"Prediction of {name} against the target",
+            alt=(
+                f"Density of the prediction of {name} over {results.target} on test in shades of a logarithm, the mean "
+                "prediction with errors, and the line on which both are equal."
+            ),
+            draw=partial(_one_panel, draw, 5.2, 4.8),
+            numbers=partial(_plane_table, model),
+            section="predictions",
+            objects=objects_of(name, "prediction_against_target", "prediction_profile"),
+            quick=True,
+            kind="prediction",
+            about={"model": name},
+        )
+
+
+def _plane_table(model: RegressionModel) -> FigureTable:
+    edges, plane = model.plane.edges, model.plane.plane
+    columns = (edges[:-1], edges[1:], plane.mean, plane.error, plane.sumw.sum(axis=1))
+    return table_of(
+        ("target from", "to", "mean prediction", "error", "sum of weights"), list(zip(*columns, strict=True))
+    )
+
+
+def _trends(results: RegressionResults) -> Iterator[Sheet]:
+    axes = dict.fromkeys(one.x for model in results.models.values() for one in model.trends)
+    for x in axes:
+        by_model = {n: t for n, m in results.models.items() for t in m.trends if t.x == x}
+        yield Sheet(
+            name=f"resolution_{x}",
+            title=f"Bias and resolution against {x}",
+            alt=(
+                f"Bias and σ68 of the residuals of {', '.join(by_model)} on test in bins of {x}, with 68.3 % intervals."
+            ),
+            draw=partial(_draw_trends, by_model, results),
+            numbers=partial(_trend_table, by_model),
+            section="resolution",
+            objects=tuple(
+                pattern
+                for name in by_model
+                for pattern in objects_of(name, f"sigma68_against_{root_key(x)}", f"bias_against_{root_key(x)}")
+            ),
+            kind="resolution",
+            about={"against": x},
+            models=tuple(by_model),
+        )
+
+
+def _draw_trends(by_model: Mapping[str, ResidualTrend], results: RegressionResults) -> Figure:
+    styles = model_styles(results.models.values())
+    some = {name: one for name, one in by_model.items() if name in results.models}
+    figure, axes = stack(2, 6.4, 5.6, gap=0.08)
+    entries = trend(some, "bias", axes[0], styles=styles, labels=results.labels)
+    trend(some, "sigma68", axes[1], styles=styles, labels=results.labels)
+    legend(axes[0], entries)
+    label_bottom(axes)
+    return figure
+
+
+def _trend_table(by_model: Mapping[str, ResidualTrend]) -> FigureTable:
+    rows = []
+    for name, t in by_model.items():
+        columns = (t.bias, t.bias_low, t.bias_high, t.sigma68, t.sigma68_low, t.sigma68_high, t.n)
+        rows += [(name, *row) for row in zip(t.edges[:-1], t.edges[1:], *columns, strict=True)]
+    x = next(iter(by_model.values())).x
+    return table_of(("model", f"{x} from", f"{x} to", *bounded("bias", "σ68"), "n"), rows)
+
+
+def _pulls(results: RegressionResults) -> Iterator[Sheet]:
+    some = {name: model for name, model in results.models.items() if model.pulls is not None}
+    if some:
+        yield Sheet(
+            name="pulls",
+            title="Pulls",
+            alt=(
+                f"Distribution of (prediction − target) / predicted σ on test of {', '.join(some)} with unit area, on "
+                "a linear and a log axis, and a unit Gaussian."
+            ),
+            draw=partial(_draw_pulls, results),
+            numbers=partial(
+                histogram_table, {n: {"test": m.pulls} for n, m in some.items() if m.pulls is not None}, "model"
+            ),
+            section="widths",
+            objects=tuple(pattern for name in some for pattern in objects_of(name, "pulls")),
+            kind="pulls",
+            models=tuple(some),
+        )
+
+
+def _draw_pulls(results: RegressionResults) -> Figure:
+    models, styles = list(results.models.values()), model_styles(results.models.values())
+    figure, axes = grid(2, 2, 4.6, 3.9, column_gap=0.9)
+    for ax, log in zip(axes, (False, True), strict=True):
+        pulls(models, ax, styles=styles, log=log)
+    axes[1].set_ylabel("")
+    return figure
+
+
+def _quantiles(results: RegressionResults) -> Iterator[Sheet]:
+    some = {name: model for name, model in results.models.items() if model.test.quantiles}
+    if some:
+        yield Sheet(
+            name="quantiles",
+            title="Coverage of the predicted quantiles",
+            alt=(
+                f"Share of the targets of test below each quantile predicted by {', '.join(some)}, minus the "
+                "probability of the quantile, with 68.3 % intervals."
+            ),
+            draw=partial(_draw_quantiles, results),
+            numbers=partial(_quantile_table, some),
+            section="widths",
+            objects=tuple(pattern for name in some for pattern in objects_of(name, "quantile_coverage")),
+            kind="quantiles",
+            models=tuple(some),
+        )
+
+
+def _draw_quantiles(results: RegressionResults) -> Figure:
+    models, styles = list(results.models.values()), model_styles(results.models.values())
+    return _one_panel(partial(quantile_coverage, models, styles=styles), 5.4, 3.6)
+
+
+def _quantile_table(some: Mapping[str, RegressionModel]) -> FigureTable:
+    rows = [(name, q.probability, *q.share) for name, model in some.items() for q in model.test.quantiles]
+    return table_of(("model", "probability", "share below", "low", "high", "n"), rows)
+
+
+def _metrics(results: RegressionResults) -> Iterator[Sheet]:
+    yield Sheet(
+        name="metrics",
+        title="Models side by side",
+        alt=f"Bias, RMS, σ68, effective resolution and mean absolute residual of {', '.join(results.models)} on test "
+        "with 68.3 % intervals.",
+        draw=partial(_draw_metrics, results),
+        numbers=partial(_metric_table, results.models),
+        section="comparisons",
+        objects=("compare/metrics_*",),
+        kind="metrics",
+        models=tuple(results.models),
+    )
+
+
+def _draw_metrics(results: RegressionResults) -> Figure:
+    models, styles = list(results.models.values()), model_styles(results.models.values())
+    figure = new_figure(2.5 * len(_METRICS), 1.1 + 0.42 * len(models))
+    axes = figure.subplots(1, len(_METRICS), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.16})[0]
+    for quantity, ax in zip(_METRICS, axes, strict=True):
+        metric_rows(models, quantity, ax, styles=styles)
+    return figure
+
+
+def _metric_table(models: Mapping[str, RegressionModel]) -> FigureTable:
+    rows = [(name, quantity, *metric(model, quantity)) for name, model in models.items() for quantity in _METRICS]
+    return table_of(("model", "quantity", *Measured._fields), rows)
+
+
+def _comparisons(results: RegressionResults) -> Iterator[Sheet]:
+    if results.comparisons:
+        quantities = dict.fromkeys(q.name for pair in results.comparisons for q in pair.quantities)
+        yield Sheet(
+            name="compare",
+            title="Models compared",
+            alt=(
+                f"Paired differences of {', '.join(_COMPARED[q] for q in quantities)} between models on the same "
+                "candidates of test with 68.3 % intervals; the zero line means no difference."
+            ),
+            draw=partial(_draw_comparisons, results.comparisons),
+            numbers=partial(_comparison_table, results.comparisons),
+            section="comparisons",
+            objects=("compare/pairs", "compare/delta_rms", "compare/*"),
+            kind="comparison",
+            models=tuple(results.models),
+        )
+
+
+def _draw_comparisons(pairs: Sequence[RegressionComparison]) -> Figure:
+    quantities = list(dict.fromkeys(q.name for pair in pairs for q in pair.quantities))
+    figure = new_figure(2.6 * len(quantities), 1.3 + 0.36 * len(pairs))
+    axes = figure.subplots(1, len(quantities), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.14})[0]
+    names = [(pair.a, pair.b) for pair in pairs]
+    for quantity, ax in zip(quantities, axes, strict=True):
+        found = [pair.quantity(quantity) for pair in pairs]
+        numbers = [Measured(np.nan, np.nan, np.nan, 0.0) if q is None else q.difference for q in found]
+        differences(names, numbers, _COMPARED[quantity], ax)
+    return figure
+
+
+def _comparison_table(pairs: Sequence[RegressionComparison]) -> FigureTable:
+    rows = [
+        (pair.b, pair.a, _COMPARED[q.name], *q.difference, q.p, q.p_adjusted) for pair in pairs for q in pair.quantities
+    ]
+    return table_of(("b", "a", "difference b − a of", *Measured._fields, "p", "p after Holm"), rows)
+
+
+def _cut_flows(results: RegressionResults) -> Iterator[Sheet]:
+    if results.cutflow:
+        classes = tuple(dict.fromkeys(name for step in results.cutflow for name in step.passed))
+        draw = partial(cut_flow, results.cutflow, styles=class_styles(classes, classes[0] if classes else ""))
+        yield Sheet(
+            name="cutflow",
+            title="Cut flow",
+            alt=f"Number of candidates after {', '.join(step.name for step in results.cutflow)}.",
+            draw=partial(_one_panel, draw, 7.0, 1.2 + 0.4 * len(results.cutflow)),
+            numbers=partial(cut_flow_table, results.cutflow, classes),
+            section="cutflow",
+            objects=("cutflow/*",),
+            kind="cutflow",
+        )
+
+
+SHEETS: tuple[Callable[[RegressionResults], Iterator[Sheet]], ...] = (
+    _inputs, _targets, _profiles, _correlations, learning, _residuals, _planes, _trends, _pulls, _quantiles, _metrics,
+    _comparisons, _train_and_test, _cut_flows,
+)  # fmt: skip
+"""What makes the figures of a regression, in the order in which they are drawn."""

@@ -1,0 +1,166 @@
+"""A regression in words and tables: the headline, what warns of the numbers, and the table of its models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from pidlab.evaluate.results import PairedQuantity, PullMetrics, RegressionModel, RegressionResults, ResidualMetrics
+from pidlab.evaluate.verdicts import among_others, corrected
+from pidlab.measured import Measured
+from pidlab.report.tables import TableCell, TextTable, listed
+from pidlab.rounding import format_compact, format_measured, format_number
+
+FEW = 100.0
+"""Effective events on test below which the interval of an RMS is wider than a twelfth of it."""
+_N_NAMED = 3  # contradictions that a headline can hold
+_WORDS = {"mae": "mean absolute residual", "sigma68": "σ68", "log_likelihood": "log-likelihood"}
+
+
+def regression_headline(results: RegressionResults) -> str:
+    """Returns sentences on the model of smallest RMS on test, as far as the comparisons show it to be the best."""
+    ranked = results.ranked
+    if not ranked:
+        return "No model has an RMS on test, so none can be called best."
+    first = ranked[0]
+    if len(ranked) == 1:
+        return f"{first.name} predicts {results.target} with an RMS of {format_measured(first.rms)} on test."
+    leaders = level_with_the_first(results)
+    if len(leaders) > 1:
+        shown = ", ".join(f"{name} {format_measured(results.models[name].rms)}" for name in leaders)
+        said = f"{listed(leaders)} are level in RMS on test ({shown}); none is shown to be the best."
+    else:
+        said = f"{first.name} has the smallest RMS: {format_measured(first.rms)} on test; {_lead(results)}"
+    but = _contradictions(results, leaders)
+    return f"{said} {but}" if but else said
+
+
+def best_regression(results: RegressionResults) -> str:
+    """Returns the model of smallest RMS, empty if others are level with it or beat it in another quantity."""
+    leaders = level_with_the_first(results)
+    return leaders[0] if len(leaders) == 1 and not _contradictions(results, leaders) else ""
+
+
+def level_with_the_first(results: RegressionResults) -> list[str]:
+    """Returns the model of smallest RMS on test, and those whose RMS is not shown to be larger, in rising order."""
+    ranked = [model.name for model in results.ranked]
+    return [name for i, name in enumerate(ranked) if i == 0 or _winner(results, ranked[0], name) != ranked[0]]
+
+
+def _compared(results: RegressionResults, a: str, b: str, quantity: str) -> PairedQuantity | None:
+    found = next((c for c in results.comparisons if {c.a, c.b} == {a, b}), None)
+    return None if found is None else found.quantity(quantity)
+
+
+def _winner(results: RegressionResults, a: str, b: str) -> str | None:
+    found = _compared(results, a, b, "rms")
+    return None if found is None else found.winner
+
+
+def _lead(results: RegressionResults) -> str:
+    """Returns by how much the first model is better than the second, on the same candidates."""
+    first, second = (model.name for model in results.ranked[:2])
+    found = _compared(results, first, second, "rms")
+    assert found is not None  # it was found to be better
+    value, low, high, n = found.difference
+    lead = Measured(abs(value), *sorted((abs(low), abs(high))), n)
+    pair = next(c for c in results.comparisons if {c.a, c.b} == {first, second})
+    p = f" ({corrected(found.p_adjusted, pair.n_comparisons)})" if pair.n_comparisons > 1 else ""
+    return f"better than {second}, the next, by {format_compact(lead)} on the same candidates{p}."
+
+
+def _contradictions(results: RegressionResults, leaders: list[str]) -> str:
+    """Returns a sentence on the quantities in which a leader is beaten."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for pair in results.comparisons:
+        for quantity in pair.quantities:
+            loser = pair.a if quantity.winner == pair.b else pair.b
+            if quantity.winner and quantity.name != "rms" and loser in leaders:
+                where.setdefault((quantity.winner, loser), []).append(_WORDS[quantity.name])
+    told = [f"{winner} beats {loser} in {listed(names)}" for (winner, loser), names in where.items()]
+    more = f", and {len(told) - _N_NAMED} more pairs differ" if len(told) > _N_NAMED else ""
+    return f"{'; '.join(told[:_N_NAMED])}{more}." if told else ""
+
+
+def regression_cautions(results: RegressionResults) -> Iterator[str]:
+    """Yields what warns of the numbers: few events, nothing better than a constant, wrong widths and quantiles."""
+    ranked = results.ranked
+    n = max((model.rms.n for model in ranked), default=0.0)
+    if n < FEW:
+        yield f"Only {n:,.0f} events of test (effectively): all that is said has wide intervals."
+    constants = [model.name for model in results.models.values() if model.kind == "constant"]
+    if ranked and constants and len(ranked) > len(constants):
+        level = level_with_the_first(results)
+        same = [name for name in constants if name in level]
+        if same:
+            yield (
+                f"No model is shown to be better than {listed(same)}, which predicts the same value for all: the "
+                f"features say little of {results.target}, or there are too few events to learn from."
+            )
+    for model in results.models.values():
+        yield from _about_widths(model)
+
+
+_WRONG_WIDTH = 0.05
+_WRONG_SHARE = 0.02
+"""The differences of the pulls' width from 1, and of a quantile's share from its probability, that are said first."""
+
+
+def _about_widths(model: RegressionModel) -> Iterator[str]:
+    pulls = model.test.pulls
+    if pulls is not None and _differs(pulls.width, 1.0, _WRONG_WIDTH):
+        too = "small" if pulls.width.value > 1 else "large"
+        width = format_measured(pulls.width)
+        yield f"{model.name} predicts widths that are too {too}: its pulls have a width of {width}."
+    wrong = [q for q in model.test.quantiles if _differs(q.share, q.probability, _WRONG_SHARE)]
+    if wrong:
+        told = listed(
+            [f"{format_number(100 * q.share.value, 3)} % for {format_number(100 * q.probability, 3)} %" for q in wrong]
+        )
+        yield f"{model.name} predicts quantiles that hold other shares of test than they should: {told}."
+
+
+def _differs(number: Measured, right: float, least: float) -> bool:
+    """Returns whether a number is wrong by more than `least` and by more than twice its error."""
+    error = max(number.high - number.value, number.value - number.low)
+    return abs(number.value - right) > max(least, 2 * error)
+
+
+def regression_remarks(results: RegressionResults) -> list[str]:
+    """Returns the sentences on train against test, and each model's own remarks."""
+    told = [m.overtraining.sentence for m in results.models.values() if m.overtraining is not None]
+    return told + [f"{model.name}: {model.note}" for model in results.models.values() if model.note]
+
+
+def regression_verdicts(results: RegressionResults) -> list[str]:
+    """Returns the sentence of each comparison of RMS, without the words on the correction."""
+    return [
+        among_others(q.verdict, pair.n_comparisons) for pair in results.comparisons for q in pair.quantities
+        if q.name == "rms"
+    ]  # fmt: skip
+
+
+def regression_table(results: RegressionResults) -> TextTable:
+    """Returns the metrics of each model on test; those of widths if a model predicts them."""
+    tests = [m.test for m in results.models.values()]
+    with_pulls = any(t.pulls is not None for t in tests)
+    columns = ["model", "bias", "RMS", "σ68", "mean\n|residual|", "R²"]
+    columns += ["width of\npulls", "log-\nlikelihood"] if with_pulls else []
+    best = best_regression(results)
+    rows = tuple(_row(model, with_pulls=with_pulls, strong=model.name == best) for model in results.models.values())
+    caption = f"{results.target} on test, residual = prediction − target, 68.3 % intervals"
+    return TextTable(caption, tuple(columns), rows, (), (False, *[True] * (len(columns) - 1)))
+
+
+def _row(model: RegressionModel, *, with_pulls: bool, strong: bool) -> tuple[TableCell, ...]:
+    test: ResidualMetrics = model.test
+    numbers = [test.bias, test.rms, test.sigma68, test.mae, test.r2]
+    cells = [TableCell(model.name), *(_cell(n, strong=strong and n is test.rms) for n in numbers)]
+    if with_pulls:
+        pulls: PullMetrics | None = test.pulls
+        cells += [TableCell("–")] * 2 if pulls is None else [_cell(pulls.width), _cell(pulls.log_likelihood)]
+    return tuple(cells)
+
+
+def _cell(number: Measured, *, strong: bool = False) -> TableCell:
+    return TableCell(format_compact(number) if math.isfinite(number.value) else "–", strong=strong)

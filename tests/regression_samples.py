@@ -1,0 +1,116 @@
+"""Regression toys with known truth: targets of known mean and width, and predictions with known residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pidlab.evaluate.regression.predictions import Prediction
+from pidlab.evaluate.regression.run import regression_results
+from pidlab.evaluate.results import CutStep, Training
+from pidlab.evaluate.results.regression import RegressionResults
+from pidlab.sample import Sample
+
+FEATURES = ("x0", "x1", "x2")
+
+
+def sample_of(target, *, x=None, weight=None, event=None, spectators=None) -> Sample:
+    n = len(target)
+    x = np.zeros((n, 1), np.float32) if x is None else np.asarray(x, np.float32)
+    return Sample(
+        x=x,
+        y=np.zeros(n, np.int8),
+        weight=np.ones(n) if weight is None else np.asarray(weight, np.float64),
+        event=np.arange(n, dtype=np.uint64) if event is None else np.asarray(event, np.uint64),
+        features=tuple(f"x{i}" for i in range(x.shape[1])),
+        classes=("events",),
+        signal=0,
+        spectators=spectators or {},
+        columns={},
+        file=np.zeros(n, np.int32),
+        row=np.arange(n),
+        target=np.asarray(target, np.float64),
+    )
+
+
+def prediction(value, sigma=None, quantiles: Mapping[float, np.ndarray] | None = None) -> Prediction:
+    """Arrays in the types that models give."""
+    single = {p: np.asarray(q, np.float32) for p, q in (quantiles or {}).items()}
+    return Prediction(np.asarray(value, np.float32), None if sigma is None else np.asarray(sigma, np.float32), single)
+
+
+def toy(rng, n, *, weights="unit", per_event=1) -> tuple[Sample, np.ndarray, np.ndarray]:
+    """Candidates of three features with the mean and the width that their Gaussian target has."""
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    mean, width = 1 + 0.3 * x[:, 0] + 0.1 * x[:, 0] * x[:, 1], 0.1 * (1 + np.abs(x[:, 1]))
+    target = mean + width * rng.normal(size=n)
+    weight = np.where(rng.random(n) < 0.1, -1.0, 1.0) if weights == "signed" else np.ones(n)
+    spectators = {"P": np.abs(rng.normal(3, 1, n)), "theta": rng.uniform(0.1, 0.5, n)}
+    event = np.arange(n, dtype=np.uint64) // np.uint64(per_event) + np.uint64(rng.integers(2**40) << 20)
+    x[rng.random(n) < 0.02, 2] = np.nan
+    return sample_of(target, x=x, weight=weight, event=event, spectators=spectators), mean, width
+
+
+def toy_predictions(sample: Sample, mean, width, rng) -> dict[str, Prediction]:
+    """What four models predict: a constant, a line, a model with quantiles, and one with the true width."""
+    noise = rng.normal(size=(2, len(sample)))
+    return {
+        "constant": prediction(np.full(len(sample), 1.0), np.full(len(sample), 0.36)),
+        "linear": prediction(1 + 0.3 * sample.x[:, 0]),
+        "bdt": prediction(
+            mean + 0.03 * noise[0], None, {0.16: mean - 0.9945 * width, 0.5: mean, 0.84: mean + 0.9945 * width}
+        ),
+        "mlp": prediction(mean + 0.02 * noise[1], width),
+    }
+
+
+def toy_results(n=6000, seed=1, *, weights="unit") -> RegressionResults:
+    """The results of a whole toy regression of four models."""
+    rng = np.random.default_rng(seed)
+    samples, predictions = {}, {}
+    for name, size in (("train", n), ("validation", n // 3), ("test", n // 2)):
+        samples[name], mean, width = toy(rng, size, weights=weights)
+        for model, each in toy_predictions(samples[name], mean, width, rng).items():
+            predictions.setdefault(model, {})[name] = each
+    falling = np.exp(-np.arange(30) / 5)
+    history = {"train_loss": list(0.1 + falling), "validation_loss": list(0.11 + falling)}
+    counts = {"events": sum(map(len, samples.values()))}
+    return regression_results(
+        target="E_true/E_reco",
+        features=FEATURES,
+        samples=samples,
+        predictions=predictions,
+        kinds={model: model for model in predictions},
+        trainings={"linear": Training(0.1, 1), "bdt": Training(1.2, 30, history), "mlp": Training(2.5, 30, history)},
+        labels={"P": "$P$ (GeV)"},
+        cutflow=(CutStep("all", counts, {"events": float(counts["events"])}),),
+    )
+
+
+# A weighting has the true numbers of the signal's residuals, a Gaussian of unit width around 0.1.
+CENTRE = 0.1
+WEIGHTINGS = ("unit", "exponential", "signed", "shared")
+
+
+def residuals(n, rng, weighting) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residuals, weights and events of about n candidates, whose weighted residuals are a Gaussian of width 1 at 0.1.
+
+    unit: weights of 1. exponential: weights with an exponential distribution. signed: 30 % more candidates of another
+    distribution with weight 1, and as many with weight -1, which cancel them. shared: pairs of an event with the same
+    part of the residual.
+    """
+    residual, weight, event = CENTRE + rng.normal(size=n), np.ones(n), np.arange(n, dtype=np.uint64)
+    if weighting == "exponential":
+        weight = rng.exponential(size=n)
+    if weighting == "signed":
+        m = rng.poisson(0.15 * n, size=2)
+        residual = np.concatenate([residual, rng.normal(0.5, 2.0, m.sum())])
+        weight = np.concatenate([weight, np.ones(m[0]), -np.ones(m[1])])
+        event = np.arange(len(weight), dtype=np.uint64)
+    if weighting == "shared":
+        event //= np.uint64(2)
+        common = rng.normal(size=n // 2 + 1)[event.astype(int)]
+        residual = CENTRE + np.sqrt(0.5) * common + np.sqrt(0.5) * rng.normal(size=n)
+    order = rng.permutation(len(weight))
+    return residual[order], weight[order], event[order] * np.uint64(0x9E3779B97F4A7C15)
