@@ -24,8 +24,8 @@ from pidlab.evaluate import (
     input_histograms,
     measure_robustness,
 )
-from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.decisions import one_by_one
+from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.points.identified import identified
 from pidlab.evaluate.points.merit import Merit
 from pidlab.evaluate.polygons import polygon_results

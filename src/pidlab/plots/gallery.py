@@ -72,11 +72,7 @@ def catalogue(results: Results) -> dict[str, Sheet]:
 def chosen(results: Results, figures: Figures) -> dict[str, Sheet]:
     """Returns those of the sheets of `catalogue` that belong to a choice of figures."""
     sheets = {} if figures == "none" else catalogue(results)
-    return {
-        name: sheet
-        for name, sheet in sheets.items()
-        if sheet.quick or (figures == "all" and not sheet.on_request)
-    }
+    return {name: sheet for name, sheet in sheets.items() if sheet.quick or (figures == "all" and not sheet.on_request)}
 
 
 def drawn(sheet: Sheet, name: str, style: Style = PLAIN) -> Figure:

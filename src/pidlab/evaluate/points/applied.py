@@ -87,9 +87,14 @@ class Expectation:
                     share=_share(n, n_selected),
                     expected=self._rate(points[point]),
                     rates=rates_of(points[point], self._results.signal),
-                    accepted={v: self.beside(c[i], self._found.edges[v], accepted[point].sums[v]) for v, c in counted.accepted.items()},
+                    accepted={
+                        v: self.beside(c[i], self._found.edges[v], accepted[point].sums[v])
+                        for v, c in counted.accepted.items()
+                    },
                     rejected={
-                        v: self.beside(total[v] - c[i], self._found.edges[v], self._found.total[v] - accepted[point].sums[v])
+                        v: self.beside(
+                            total[v] - c[i], self._found.edges[v], self._found.total[v] - accepted[point].sums[v]
+                        )
                         for v, c in counted.accepted.items()
                     },
                 )

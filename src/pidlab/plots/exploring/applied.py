@@ -12,9 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from pidlab.evaluate.points.identified import holds_whole_numbers
 from pidlab.evaluate.results import Applied, AppliedModel, AppliedPoint, Beside
 from pidlab.measured import Array
-from pidlab.plots.inputs import holds_whole_numbers, mark_flows
+from pidlab.plots.exploring.identified import narrowing, per_bin
+from pidlab.plots.inputs import mark_flows
 from pidlab.plots.sheets.sheet import grid_of_pairs
 from pidlab.plots.style import (
     GREY,
@@ -31,8 +33,10 @@ from pidlab.plots.style import (
     shown,
 )
 
-VARIABLES_A_PAGE = 8
+VARIABLES_A_PAGE = 12
 _BAND = "0.75"
+_DEEPEST = 1e-4
+"""The part of the highest bin down to which an axis shows the parts of the classes."""
 
 
 class AppliedFigure(NamedTuple):
@@ -66,7 +70,9 @@ def score_figure(applied: Applied, models: Sequence[AppliedModel]) -> AppliedFig
                     _threshold(name, threshold, above)
         _legend(applied, pairs[0][0], styles)
     names = ", ".join(model.name for model, _ in with_score)
-    alt = f"Scores for {applied.signal} of {names} in the files (points) and as expected, with the parts of the classes."
+    alt = (
+        f"Scores for {applied.signal} of {names} in the files (points) and as expected, with the parts of the classes."
+    )
     return AppliedFigure("scores", "Scores of all selected rows", alt, figure)
 
 
@@ -79,7 +85,7 @@ def _threshold(name: str, threshold: float, ax: Axes) -> None:
 
 
 def point_figures(applied: Applied, model: AppliedModel, point: AppliedPoint) -> Iterator[AppliedFigure]:
-    """Yields features and spectators of the rows that a working point accepts and rejects, eight in a figure."""
+    """Yields features and spectators of the rows that a working point accepts and rejects, twelve in a figure."""
     names = list(point.accepted)
     for page, first in enumerate(range(0, len(names), VARIABLES_A_PAGE), start=1):
         some = names[first : first + VARIABLES_A_PAGE]
@@ -95,13 +101,15 @@ def point_figures(applied: Applied, model: AppliedModel, point: AppliedPoint) ->
         yield AppliedFigure(name, title, alt, figure)
 
 
-def _accepted_and_rejected(
-    applied: Applied, model: AppliedModel, point: AppliedPoint, some: Sequence[str]
-) -> Figure:
+def _accepted_and_rejected(applied: Applied, model: AppliedModel, point: AppliedPoint, some: Sequence[str]) -> Figure:
     n_columns = 4 if len(some) > 1 else 2
     figure, pairs = grid_of_pairs(2 * len(some), n_columns, 3.4, 3.6, ratio=0.4, row_gap=0.75, column_gap=0.85)
     styles = class_styles(applied.classes, applied.signal)
-    panels = [(name, what, by[name]) for name in some for what, by in (("accepted", point.accepted), ("rejected", point.rejected))]
+    panels = [
+        (name, what, by[name])
+        for name in some
+        for what, by in (("accepted", point.accepted), ("rejected", point.rejected))
+    ]
     for i, ((name, what, found), (above, below)) in enumerate(zip(panels, pairs, strict=True)):
         beside(found, above, below, caption=caption(name, applied.labels, 30), styles=styles)
         above.text(
@@ -109,7 +117,8 @@ def _accepted_and_rejected(
             bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6},
         )  # fmt: skip
         if i % n_columns:
-            above.set_ylabel("")
+            if "/" not in above.get_ylabel():
+                above.set_ylabel("")
             below.set_ylabel("")
     _legend(applied, pairs[0][0], styles, title=f"{shown(model.name, 24)} at {shown(point.name, 24)}")
     return figure
@@ -122,9 +131,7 @@ def _legend(applied: Applied, ax: Axes, styles: Mapping[str, LineStyle], title: 
     legend(ax, [*entries, *((line, f"expected {name}") for line, name in lines)], title=title)
 
 
-def beside(
-    found: Beside, above: Axes, below: Axes, *, caption: Caption, styles: Mapping[str, LineStyle]
-) -> None:
+def beside(found: Beside, above: Axes, below: Axes, *, caption: Caption, styles: Mapping[str, LineStyle]) -> None:
     """Draw counts with errors over the expectation and its band on a log axis, and below the ratio of both.
 
     Args:
@@ -133,35 +140,37 @@ def beside(
         caption: the text of the x axis.
         styles: class to its style.
     """
-    edges = found.edges
+    edges, per = found.edges, narrowing(found.edges)
     whole = np.sum(list(found.expected.values()), axis=0)
     counts, total, error = found.counts[1:-1], whole[1:-1], found.error[1:-1]
     centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
-    positive = total > 0
+    positive, seen = total > 0, counts > 0
     if positive.any():
-        low, high = (np.where(positive, np.maximum(total + sign * error, 1e-9), np.nan) for sign in (-1, 1))
+        low, high = (np.where(positive, np.maximum(total + sign * error, 1e-9) * per, np.nan) for sign in (-1, 1))
         above.stairs(high, edges, baseline=low, fill=True, color=_BAND, linewidth=0)
-        above.stairs(np.where(positive, total, np.nan), edges, color=GREY, linewidth=1.2)
+        above.stairs(np.where(positive, total * per, np.nan), edges, color=GREY, linewidth=1.2)
+    lines = []
     for name, expected in found.expected.items():
-        inside = expected[1:-1]
+        inside = expected[1:-1] * per
         if (inside > 0).any():
             style = styles[name]
             line = np.where(inside > 0, inside, np.nan)
             above.stairs(line, edges, color=style.colour, linestyle=style.line, linewidth=1.2)
-    seen = counts > 0
+            lines.append(line)
     above.errorbar(
-        centres[seen], counts[seen], xerr=half[seen], yerr=np.sqrt(counts[seen]), color="black", marker="o",
-        markersize=2.5, linestyle="none", elinewidth=1.0, zorder=5,
+        centres[seen], (counts * per)[seen], xerr=half[seen], yerr=(np.sqrt(counts) * per)[seen], color="black",
+        marker="o", markersize=2.5, linestyle="none", elinewidth=1.0, zorder=5,
     )  # fmt: skip
     if not seen.any() and not positive.any():
         nothing_to_draw(above, "no rows")
-    least = min(1.0, float(total[positive].min())) if positive.any() else 1.0
-    heights = np.concatenate([counts, total])
-    log_scale(above, heights[heights >= max(least, 0.3)], least=30.0)
+    heights = np.concatenate([counts * per, total * per, *lines])
+    # Parts of classes far below everything else would flatten what is seen.
+    least = max(0.3, _DEEPEST * float(np.nanmax(heights)))
+    log_scale(above, heights[heights >= least], least=30.0)
     above.yaxis.set_minor_formatter(NullFormatter())
     above.tick_params(axis="x", labelbottom=False)
     mark_flows([found.counts], above)
-    label_axes(above, "", "rows")
+    label_axes(above, "", per_bin("rows", edges))
     _ratio(counts, total, error, edges, below)
     limits = _filled(seen | (total > 0.3), edges)
     for ax in (above, below):
@@ -185,7 +194,9 @@ def _ratio(counts: Array, total: Array, error: Array, edges: Array, ax: Axes) ->
         markersize=2.5, linestyle="none", elinewidth=1.0,
     )  # fmt: skip
     beyond = known & (ratio > 2)
-    ax.plot(centres[beyond], np.full(int(beyond.sum()), 1.93), marker="^", markersize=4, color="black", linestyle="none")
+    ax.plot(
+        centres[beyond], np.full(int(beyond.sum()), 1.93), marker="^", markersize=4, color="black", linestyle="none"
+    )
     ax.axhline(1.0, color=GREY, linestyle="--", linewidth=0.8)
     ax.set_ylim(0.0, 2.0)
     ax.yaxis.set_major_locator(MaxNLocator(2))

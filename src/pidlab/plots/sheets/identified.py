@@ -70,7 +70,9 @@ def _pages(found: Identified) -> Iterator[list[str]]:
     spectators = [name for name in found.edges if name in found.spectators]
     features = [name for name in found.edges if name not in found.spectators]
     n_first = PANELS_A_PAGE - min(len(spectators), max(4, PANELS_A_PAGE - len(features)))
-    order = [*features[:n_first], *spectators, *features[n_first:]] if len(found.edges) > PANELS_A_PAGE else [*found.edges]
+    order = (
+        [*features[:n_first], *spectators, *features[n_first:]] if len(found.edges) > PANELS_A_PAGE else [*found.edges]
+    )
     for start in range(0, len(order), PANELS_A_PAGE):
         yield order[start : start + PANELS_A_PAGE]
 
@@ -86,7 +88,8 @@ def _draw(results: Results, found: Identified, model: str, point: str, some: Seq
         text = caption(name, results.labels, 30)
         quality(sums, total, edges, below, caption=text, signal=signal, style=styles[results.signal])
         if i % n_columns:
-            above.set_ylabel("")
+            if "/" not in above.get_ylabel():
+                above.set_ylabel("")
             below.set_ylabel("")
     seen = Line2D([], [], color=SEEN.colour, linewidth=2.0), "everything accepted; its purity"
     wanted = Line2D([], [], color=styles[results.signal].colour, linestyle="--", linewidth=1.0)

@@ -105,7 +105,9 @@ def grid_of_pairs(
     )  # fmt: skip
     for gap in axes[2::3].flat:
         gap.remove()
-    pairs = [pair for above, below in zip(axes[::3], axes[1::3], strict=True) for pair in zip(above, below, strict=True)]
+    pairs = [
+        pair for above, below in zip(axes[::3], axes[1::3], strict=True) for pair in zip(above, below, strict=True)
+    ]
     for empty in (ax for pair in pairs[n:] for ax in pair):
         empty.remove()
     return figure, pairs[:n]

@@ -60,4 +60,6 @@ def _beside(folder: tuple[str, ...], name: str, found: Beside, title: str) -> It
     for particle, sums in found.expected.items():
         # The error of a part alone is not kept: that of the whole stands beside it.
         part = histogram_of(found.edges, sums, np.zeros_like(sums), round(float(sums.sum())))
-        yield NamedObject((*folder, f"{name}_expected_{particle}"), th1(part, f"{main}, expected {particle};{axis};rows"))
+        yield NamedObject(
+            (*folder, f"{name}_expected_{particle}"), th1(part, f"{main}, expected {particle};{axis};rows")
+        )
