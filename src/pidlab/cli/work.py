@@ -243,8 +243,16 @@ def apply(
 
             made = ApplyReport.of(bundle)
         sources, unreadable = find_inputs(bundle.recipe, files, tree)
-        counting = {} if made is None else {"watched": made.watched, "tallies": made.tallies}
-        summaries = apply_bundle(bundle, sources, output, watcher, jobs=jobs, dask=dask, force=force, **counting)
+        summaries = apply_bundle(
+            bundle,
+            sources,
+            output,
+            watcher,
+            jobs=jobs,
+            dask=dask,
+            force=force,
+            tallies=None if made is None else made.tallies,
+        )
         if done := [s for s in summaries if not s.failure]:
             console.print(summary_table(done))
             say(console, stage_line(done))
