@@ -127,8 +127,12 @@ def _differs(number: Measured, right: float, least: float) -> bool:
 
 
 def regression_sentences(results: RegressionResults) -> list[str]:
-    """Returns what the table does not show: the headline, what warns of the numbers, overtraining, and remarks."""
-    overtrained = [m.overtraining.sentence for m in results.models.values() if m.overtraining is not None]
+    """Returns what the table does not show: the headline, what warns of the numbers, overtraining, and remarks.
+
+    Overtraining that is not shown is told in the report only.
+    """
+    told = (model.overtraining for model in results.models.values() if model.overtraining is not None)
+    overtrained = [found.sentence for found in told if found.p <= ERROR]
     notes = [f"{model.name}: {model.note}" for model in results.models.values() if model.note]
     return [regression_headline(results), *regression_cautions(results), *overtrained, *notes]
 
