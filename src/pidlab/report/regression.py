@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from pidlab.evaluate.results import PairedQuantity, PullMetrics, RegressionModel, RegressionResults, ResidualMetrics
-from pidlab.evaluate.verdicts import corrected
+from pidlab.evaluate.verdicts import ERROR, corrected
 from pidlab.measured import Measured
 from pidlab.report.tables import TableCell, TextTable, listed
 from pidlab.rounding import fixed, format_compact, format_measured, format_number
