@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import awkward as ak
 import numpy as np
 import pytest
 import uproot
@@ -240,3 +241,51 @@ def test_calibrated_scores_are_said_to_be_so_and_csv_is_read_from_its_beginning(
     (same,) = pid.explain(folder / "other.root", entry=5)
     assert found["fisher"].margin == pytest.approx(same["fisher"].margin, rel=1e-6)
     assert "before the calibration" in found["fisher"].note
+
+
+def test_each_selected_candidate_of_an_event_is_explained(folder):
+    rng = np.random.default_rng(2)
+    counts = rng.integers(1, 4, 800)
+    label = rng.integers(0, 2, counts.sum())
+
+    def jagged(values):
+        return ak.values_astype(ak.unflatten(values, counts), np.float64)
+
+    columns = {
+        "event": np.arange(800), "El_a": jagged(rng.normal(label, 1)), "El_b": jagged(rng.normal(-label, 1)),
+        "El_label": jagged(label),
+    }  # fmt: skip
+    with uproot.recreate(folder / "jagged.root") as file:
+        file.mktree("T", {name: "int64" if name == "event" else "var * float64" for name in columns})
+        file["T"].extend(columns)
+    pid = pidlab.load(
+        made(
+            folder, "jagged", data={"files": "jagged.root", "per": "El", "event_id": ["event"]},
+            classes={"s": "El_label == 1", "b": "El_label == 0"}, selection={"low": "El_a < 1"},
+            features=["El_a", "El_b"], models={"fisher": {"type": "fisher"}},
+        )
+    )  # fmt: skip
+    kept = columns["El_a"] < 1
+    entry = int(np.flatnonzero((ak.sum(kept, axis=1) == 2) & (counts == 3))[0])
+    found = pid.explain(folder / "jagged.root", event=entry)
+    assert [one.candidate for one in found] == list(np.flatnonzero(np.asarray(kept[entry])))
+    scores = pid.scores({name: values for name, values in columns.items() if name != "El_label"})["fisher"]
+    for one in found:
+        assert one["fisher"].scores["s"] == pytest.approx(float(scores[entry][one.candidate]), rel=1e-6)
+        assert one.features["El_a"] == pytest.approx(float(columns["El_a"][entry][one.candidate]), rel=1e-6)
+    none = int(np.flatnonzero(ak.sum(kept, axis=1) == 0)[0])
+    with pytest.raises(DataError, match=rf"entry {none} .* is not selected: candidate 0 fails the cut 'low': El_a < 1"):
+        pid.explain(folder / "jagged.root", entry=none)
+
+
+def test_the_best_candidate_is_explained_and_the_others_are_named(folder):
+    data = {"files": "jagged.root", "per": "El", "event_id": ["event"], "best": "max(El_a)"}
+    place = made(
+        folder, "best", data=data, classes={"s": "El_label == 1", "b": "El_label == 0"}, selection={},
+        features=["El_a", "El_b"], models={"fisher": {"type": "fisher"}},
+    )  # fmt: skip
+    with uproot.open(folder / "jagged.root") as file:
+        a = file["T/El_a"].array()
+    (found,) = pidlab.load(place).explain(folder / "jagged.root", entry=3)
+    assert found.candidate == int(ak.argmax(a[3]))
+    assert found.name == f"entry 3, candidate {found.candidate} (event 3)"
