@@ -19,7 +19,7 @@ from pidlab.errors import OutputError
 from pidlab.evaluate.points.attained import misses_target
 from pidlab.evaluate.results import ModelResult, Results
 from pidlab.evaluate.verdicts import among_others
-from pidlab.report.headline import below_chance, best_model, few_events, headline
+from pidlab.report.headline import below_chance, best_model, few_events, headline, training_faults
 from pidlab.report.tables import (
     MARK,
     as_html,
@@ -105,7 +105,7 @@ def render(
         objects=_by_folder(objects),
         results=results,
         headline=headline(results),
-        cautions=[*below_chance(results), *few_events(results)],
+        cautions=[*below_chance(results), *training_faults(results), *few_events(results)],
         best=best_model(results),
         remarks=list(remarks(results)),
         mark=MARK,

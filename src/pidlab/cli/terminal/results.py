@@ -26,12 +26,12 @@ def results_table(results: Results) -> Table:
 def sentences(results: Results) -> list[str]:
     """What the table does not show: the headline, warnings, points off their target, and the hand-made cuts.
 
-    Warnings are of models below chance and of few events.
+    Warnings are of models below chance, of faults of a training and of few events.
     The hand-made cuts are compared with every other model at the efficiency of the cuts. One sentence before the first
     says that the p-values are corrected for the number of comparisons.
     """
     from pidlab.evaluate.verdicts import among_others
-    from pidlab.report.headline import below_chance, few_events, headline
+    from pidlab.report.headline import below_chance, few_events, headline, training_faults
     from pidlab.report.tables import family, remarks
 
     hand = {name for name, m in results.models.items() if m.fixed_cut}
@@ -42,5 +42,6 @@ def sentences(results: Results) -> list[str]:
         for p in c.working_points
         if p.verdict
     ]
-    told = [headline(results), *below_chance(results), *few_events(results), *remarks(results)]
+    warnings = [*below_chance(results), *training_faults(results), *few_events(results)]
+    told = [headline(results), *warnings, *remarks(results)]
     return [*told, *(family(results.comparisons) if against else ()), *against]
