@@ -2,7 +2,7 @@
 
 Each finding is a sentence for the user, with what to change. The thresholds are wide of what healthy trainings show: 25
 architectures and settings on each of three simulated samples had at most 38 % silent units in a layer, and gradient
-flows from .04 to 6, unless they were too deep for their activation or their learning rate was ten times too large.
+flows from .04 to 6 and gradients below .4 of the weights, unless they were too deep for their activation or their learning rate was ten times too large.
 """
 
 from __future__ import annotations
