@@ -1,8 +1,9 @@
 """What is wrong with a trained network: units through which no gradient passes, gradients that vanish or explode.
 
 Each finding is a sentence for the user, with what to change. The thresholds are wide of what healthy trainings show: 25
-architectures and settings on each of three simulated samples had at most 38 % silent units in a layer, and gradient
-flows from .04 to 6 and gradients below .4 of the weights, unless they were too deep for their activation or their learning rate was ten times too large.
+architectures and settings on each of three simulated samples had at most 38 % silent units in a layer, gradient flows
+from .04 to 6 and gradients below .4 of the weights, unless they were too deep for their activation, their features were
+not scaled, or their learning rate was ten times too large (docs/training.md).
 """
 
 from __future__ import annotations
