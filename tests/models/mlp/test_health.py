@@ -105,9 +105,9 @@ def test_exploding_gradients_are_said_with_what_to_change():
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("preset", ["default", "workshop"])
 def test_usual_trainings_are_not_faulted(preset, activation):
-    x, y = _blobs(3000)
+    x, y = _blobs(2000)
     validation = ValidationSet(*_blobs(500, seed=1), np.ones(500))
-    model = MLP(preset=preset, activation=activation, epochs=10, seed=1).fit(x, y, validation=validation)
+    model = MLP(preset=preset, activation=activation, epochs=5, seed=1).fit(x, y, validation=validation)
     assert len(model.health_) == len(model.networks_)
     assert _said(model) == []
 
