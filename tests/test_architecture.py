@@ -62,6 +62,7 @@ DOORS = {
     "skl2onnx": {"models.external.sklearn"},
     "sqlalchemy": {"read.sql"},
     "sweights": {"datadriven"},
+    "tensorboard": {"runs.tensorboard"},
     "torch": {"models.mlp"},
     "uproot": {"read", "rootio", "simulate"},
     "xgboost": {"models.bdt", "export.xgboost_json", "datadriven.reweighting"},
