@@ -124,6 +124,16 @@ def called(words: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(["pidlab", *words], code, *printed)
 
 
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium, see tests/report/chromium.py."""
+    from chromium import Chromium
+
+    browser = Chromium(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.close()
+
+
 @pytest.fixture(scope="module")
 def local_cluster() -> Iterator[Any]:
     """A LocalCluster of dask: two processes of one thread, which may take 4 GB each."""
