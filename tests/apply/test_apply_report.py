@@ -174,7 +174,7 @@ def test_pieces_and_threads_change_nothing(
     run: Path, unlabelled: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pidlab.apply.inputs.STEP", 500)
-    applied(run, tmp_path, unlabelled, jobs=3)
+    applied(run, tmp_path, unlabelled, jobs=None)
     assert bare(tmp_path) == bare(made)
 
 
