@@ -59,13 +59,17 @@ def composition(
 def narrowing(edges: Array) -> Array:
     """Returns the width (b,) of the narrowest bin over that of each, by which contents of bins become comparable."""
     widths = np.diff(edges)
-    return np.asarray(widths.min() / widths)
+    return np.ones(len(widths)) if _is_regular(edges) else np.asarray(widths.min() / widths)
 
 
 def per_bin(what: str, edges: Array) -> str:
     """Returns the label of contents times `narrowing`: with the width to which they refer, if the widths differ."""
+    return what if _is_regular(edges) else f"{what} / {np.diff(edges).min():.2g}"
+
+
+def _is_regular(edges: Array) -> bool:
     widths = np.diff(edges)
-    return what if np.allclose(widths, widths[0]) else f"{what} / {widths.min():.2g}"
+    return bool(np.allclose(widths, widths[0]))
 
 
 def quality(
