@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from pidlab.cli import cli
 from pidlab.config import schema as sections_of_schema
-from pidlab.config.schema import json_schema
+from pidlab.config.schema import Predicting, RegressionConfig, json_schema
 
 FOLDER = Path(__file__).parent
 MADE = "<!-- Written by docs/make_reference.py, from {source}; edit that. -->"
@@ -42,6 +42,8 @@ PLACES = {
     "Robustness": "evaluate.robustness",
     "FigureOfMerit": "models.NAME.figure_of_merit",
     "Style": "style",
+    "Target": "target",
+    "RegressionEvaluate": "evaluate, with a target",
 }
 """Section of the schema to where it stands in a configuration; models have their type besides."""
 
@@ -71,6 +73,14 @@ models: {bdt: {type: bdt}}
 ```
 """
 
+REGRESSION = """\
+## With a target {: #regression-config }
+
+A configuration that has the key `target` is of a [regression](regression.md): models predict a number in place of
+telling classes apart. These keys are new, or have other values than those above; `classes`, `signal`, `balance` and
+`reweight` do not go with them.
+"""
+
 COMMANDS = """\
 # Commands
 
@@ -84,12 +94,24 @@ def configuration() -> str:
     schema = json_schema()
     parts = [MADE.format(source="src/pidlab/config/schema.py"), CONFIGURATION]
     parts += ["## Keys\n", keys("Config", schema)]
-    for name in sections(schema):
+    known = sections(schema)
+    parts += described(known, schema)
+    of_target = json_schema(RegressionConfig)
+    new = {key: value for key, value in of_target["properties"].items() if value != schema["properties"].get(key)}
+    parts += [REGRESSION, keys("RegressionConfig", {**of_target, "properties": new})]
+    parts += described([name for name in sections(of_target) if name not in known], of_target)
+    return "\n".join(parts)
+
+
+def described(names: Sequence[str], schema: Schema) -> list[str]:
+    """The headings, the texts and the tables of keys of some sections."""
+    parts: list[str] = []
+    for name in names:
         section = schema["$defs"][name]
         parts += [f"## {title(name, schema)} {{: #{anchor(name)} }}\n", told(section["description"])]
         parts += [REMARKS[name] + "\n"] if name in REMARKS else []
         parts.append(keys(name, section))
-    return "\n".join(parts)
+    return parts
 
 
 def sections(schema: Schema) -> list[str]:
@@ -120,7 +142,8 @@ def references(part: Any) -> Iterator[str]:
 def title(name: str, schema: Schema) -> str:
     """The heading of a section."""
     kind = schema["$defs"][name]["properties"].get("type", {}).get("const")
-    return f"models.NAME, type: {kind}" if kind else PLACES[name]
+    of_target = ", with a target" if issubclass(getattr(sections_of_schema, name), Predicting) else ""
+    return f"models.NAME, type: {kind}{of_target}" if kind else PLACES[name]
 
 
 def anchor(name: str) -> str:
@@ -172,9 +195,8 @@ def either(choices: list[Schema]) -> str:
     """Alternatives; null is told by what stands for a key left out."""
     if len(choices) > 2 and all("$ref" in choice for choice in choices):
         names = [choice["$ref"].rpartition("/")[2] for choice in choices]
-        return "model: " + ", ".join(
-            f"[{anchor(n).removesuffix('-model').replace('-', '_')}](#{anchor(n)})" for n in names
-        )
+        words = {n: re.sub("-(model|regression)$", "", anchor(n)).replace("-", "_") for n in names}
+        return "model: " + ", ".join(f"[{word}](#{anchor(n)})" for n, word in words.items())
     words = list(dict.fromkeys(kind(choice) for choice in choices if choice.get("type") != "null"))
     return " or ".join(word for word in words if word != "whole number" or "number" not in words)
 

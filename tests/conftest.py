@@ -8,6 +8,7 @@ import io
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,19 @@ SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks as slow what starts the command line or ROOT in a process of its own, which costs seconds each time.
 
-    Other slow tests, those that take more than about one second of processor time, carry the mark themselves.
+    Other slow tests, those that take more than about one second of processor time, carry the mark themselves. Slow
+    tests are not traced, and the files with most of them are run first: two processes that take one file after the
+    other then end together, and neither waits minutes for the last file of the other.
     """
+    slow: Counter[Path] = Counter()
     for item in items:
         asks_root = any("ROOT" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skipif"))
         if asks_root or "pidlab" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.no_cover)
+            slow[item.path] += 1
+    items.sort(key=lambda item: -slow[item.path])  # stable: the order within a file, and of files alike, stays
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pidlab.models.tree.estimator import DecisionTree
     from pidlab.pipeline.interface import compare, run
     from pidlab.pipeline.loaded import LoadedRun, load
-    from pidlab.pipeline.result import Result
+    from pidlab.pipeline.result import RegressionResult, Result
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "LoadedRun",
     "Logistic",
     "NaiveBayes",
+    "RegressionResult",
     "Result",
     "__version__",
     "compare",
@@ -53,6 +54,7 @@ _PLACES = {
     "LoadedRun": "pipeline.loaded",
     "Logistic": "models.logistic",
     "NaiveBayes": "models.naive_bayes",
+    "RegressionResult": "pipeline.result",
     "Result": "pipeline.result",
     "compare": "pipeline.interface",
     "load": "pipeline.loaded",

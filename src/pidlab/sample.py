@@ -51,7 +51,7 @@ class Sample:
     Attributes:
         x: (n, d + c) float32, the features in their own units, NaN where a value is missing, and after them c
             conditions of categories, 1 where they hold and 0 elsewhere.
-        y: (n,) int8, index into `classes`.
+        y: (n,) int8, index into `classes`; of a regression, all candidates are of one class.
         weight: (n,) float64, any sign.
         event: (n,) uint64, hash of the event key; candidates of one event share it.
         features: d names.
@@ -60,7 +60,7 @@ class Sample:
         spectators: name to (n,) float64; they are kept for the evaluation and no model is trained on them. They may be
             held in single precision, so that each access makes an array.
         axes: expression to (n,) float64, the axes of polygons, held in the same way; they are kept to be drawn.
-        target: (n,) float64, finite, what a regression predicts; None without one.
+        target: (n,) float64, finite, what a regression predicts; None with classes.
         columns: branches that `expression` and `score` models read, by name; (n,) numpy or awkward arrays.
         file: (n,) int32, index of the input (file, tree) that the row came from.
         row: (n,) int64, the candidate's number in that input (the entry number where one row is one event).
@@ -147,11 +147,12 @@ def concatenate(samples: Sequence[Sample]) -> Sample:
     if len(samples) == 1:
         return first
     arrays: dict[str, Any] = {name: np.concatenate([getattr(s, name) for s in samples]) for name in _ARRAYS}
+    if first.target is not None:
+        arrays["target"] = np.concatenate([s.target for s in samples if s.target is not None])
     return replace(
         first,
         spectators={name: joined([s.spectators[name] for s in samples]) for name in first.spectators},
         columns={name: joined([s.columns[name] for s in samples]) for name in first.columns},
         axes={name: joined([s.axes[name] for s in samples]) for name in first.axes},
-        target=None if first.target is None else np.concatenate([s.target for s in samples if s.target is not None]),
         **arrays,
     )

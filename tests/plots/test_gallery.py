@@ -120,7 +120,7 @@ def test_six_models_and_more_are_told_apart_by_colour_also_by_colour_blind_reade
 
 
 def test_every_type_of_model_has_a_colour_of_its_own():
-    kinds = list(MODEL_TYPES)
+    kinds = list(dict.fromkeys(row.type for row in MODEL_TYPES.values()))
     styles = style.model_styles(of_types(*kinds))
     assert set(kinds) == set(style._MODEL_COLOURS)
     assert len({each.colour for each in styles.values()}) == len(kinds)

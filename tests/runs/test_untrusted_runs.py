@@ -44,6 +44,7 @@ from pidlab.expressions.literals import (
     yaml_string,
 )
 from pidlab.models.bdt.forest import check_trees, read_ubj
+from pidlab.models.bdt.objective import of_classes
 from pidlab.models.registry import Resources
 from pidlab.progress import Watcher
 from pidlab.read import Source
@@ -699,7 +700,7 @@ def test_trees_that_were_tampered_with_are_refused_before_anything_follows_them(
     changed = TREES[case](whole)
     assert changed != whole
     with pytest.raises(ValueError):  # noqa: PT011  # which one depends on the case
-        check_trees(changed, 3, 2)
+        check_trees(changed, 3, of_classes(2))
     path.write_bytes(changed)
     sealed(run)
     with pytest.raises(ModelError, match=r"model\.ubj: holds no whole trees"):
@@ -727,6 +728,7 @@ import random, sys
 import numpy as np
 from pathlib import Path
 from pidlab.models.bdt.estimator import BoosterScorer, read_booster
+from pidlab.models.bdt.objective import of_classes
 whole, rng = Path(sys.argv[1]).read_bytes(), random.Random(5)
 x = np.random.default_rng(1).normal(size=(50, 3)).astype("f4")
 path, refused = Path(sys.argv[2]), 0
@@ -735,7 +737,7 @@ for _ in range(50):
     damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
     path.write_bytes(damaged)
     try:
-        booster = read_booster(path, 3, 2)
+        booster = read_booster(path, 3, of_classes(2))
     except Exception as error:
         assert type(error).__name__ == "ModelError", repr(error)
         refused += 1

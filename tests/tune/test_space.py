@@ -14,8 +14,9 @@ from pidlab.config.edit import edited, flow
 from pidlab.config.load import check_config, yaml_value
 from pidlab.errors import UsageError
 from pidlab.models.registry import MODEL_TYPES
+from pidlab.tune.objectives import Objective
 from pidlab.tune.space import Dimension, described, dimension, rounded, search_space, with_parameters
-from pidlab.tune.trials import Objective, rung
+from pidlab.tune.trials import rung
 
 LOADED = check_config(CONTENT, {}, Path("analysis.yaml"))
 

@@ -209,8 +209,9 @@ def test_ctrl_c_keeps_the_trials_and_says_how_to_go_on(config: Path) -> None:
 @pytest.mark.slow
 def test_misidentification_is_what_brute_force_counts(config: Path) -> None:
     from pidlab.evaluate.points.working_points import threshold_at
+    from pidlab.tune.objectives import Objective
     from pidlab.tune.run import _samples
-    from pidlab.tune.trials import Bench, Objective
+    from pidlab.tune.trials import Bench
 
     found = tuned(config, "line", 3, objective="misid:eff80", search=("C=log:0.00001:1",))
     loaded = load_config(config)
@@ -243,7 +244,7 @@ def test_the_area_is_that_of_scikit_learn(config: Path) -> None:
     from sklearn.metrics import roc_auc_score
     from test_points import small
 
-    from pidlab.tune.trials import Objective
+    from pidlab.tune.objectives import Objective
 
     score, three = small(1)
     expected = roc_auc_score(three.y == 1, score, sample_weight=three.weight)
@@ -255,8 +256,9 @@ def test_networks_in_one_pass_are_worth_what_they_are_alone(config: Path) -> Non
     search = ("activation=tanh", "hidden=keep", "batch_size=keep", "dropout=keep", "learning_rate=log:0.001:0.03")
     found = tuned(config, "mlp", 4, together=4, search=search)
     loaded = load_config(config)
+    from pidlab.tune.objectives import Objective
     from pidlab.tune.run import _samples
-    from pidlab.tune.trials import Bench, Objective
+    from pidlab.tune.trials import Bench
 
     bench = Bench(loaded, "mlp", *_samples(loaded, Watcher()), Objective.of("auc"), Resources("cpu", 1))
     assert len({t.parameters["learning_rate"] for t in found.trials}) == 4

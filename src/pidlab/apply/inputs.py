@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pidlab.apply.scoring import EntryRange, Scorer
-from pidlab.errors import DataError, UsageError
-from pidlab.preprocess.recipe import Recipe
+from pidlab.errors import ConfigError, DataError, UsageError
+from pidlab.preprocess.recipe import LocatedExpression, Recipe
 from pidlab.read import STEP, Source, Table, chained, each_path
 
 
@@ -69,6 +69,7 @@ class ApplyPlan:
         keys: the `event_id` branches and their types.
         counter: the branch that counts the candidates of an entry; None if a row is an entry.
         edges: the entries at which the input is cut; None if it can only be read from its beginning.
+        lacks: the watched spectators that the input does not have.
     """
 
     source: Source
@@ -77,6 +78,7 @@ class ApplyPlan:
     keys: dict[str, np.dtype[Any]]
     counter: str | None
     edges: list[int] | None
+    lacks: frozenset[str] = frozenset()
 
 
 def plan_of(source: Source, name: str, scorer: Scorer) -> ApplyPlan:
@@ -89,28 +91,46 @@ def plan_of(source: Source, name: str, scorer: Scorer) -> ApplyPlan:
     recipe = scorer.bundle.recipe
     with Table(source, recipe.per) as table:
         scorer.check(table)
+        lacks = frozenset(name for name, each in scorer.watched_spectators if not _has(recipe, table, each))
+        watched = None if scorer.watched is None else scorer.watched.without(lacks)
+        branches = replace(scorer, watched=watched).branches
         return ApplyPlan(
             source=source,
             name=name,
             n_entries=table.n_entries,
             keys={key: table.dtype(key) for key in recipe.event_id},
             counter=table.collection.counter if table.collection else None,
-            edges=table.edges(scorer.branches, STEP),
+            edges=table.edges(branches, STEP),
+            lacks=lacks,
         )
 
 
-def pieces_of(plan: ApplyPlan, scorer: Scorer, call: str) -> Iterator[EntryRange]:
-    """The pieces of an input, in order, at least one; they bring their entries if the input has no edges."""
+def _has(recipe: Recipe, table: Table, located: LocatedExpression) -> bool:
+    """Returns whether an expression can be evaluated on the branches of a table."""
+    try:
+        recipe.check(table, [located])
+    except (ConfigError, UsageError):
+        return False
+    return True
+
+
+def pieces_of(
+    plan: ApplyPlan, scorer: Scorer, call: str, share: Callable[[], float] = lambda: 1.0
+) -> Iterator[EntryRange]:
+    """The pieces of an input, in order, at least one; they bring their entries if the input has no edges.
+
+    `share` gives the share of the events of each piece whose features are kept for a report.
+    """
     if plan.edges is not None or not plan.n_entries:
         edges = plan.edges or [0]
         for start, stop in zip(edges, edges[1:] or [0], strict=False):
-            yield EntryRange(plan.source, plan.name, start, stop, call)
+            yield EntryRange(plan.source, plan.name, start, stop, call, share=share())
         return
     start = 0
     try:
         with Table(plan.source, scorer.bundle.recipe.per) as table:
             for chunk in table.chunks(scorer.branches, STEP):
-                yield EntryRange(plan.source, plan.name, start, start + chunk.n_entries, call, chunk)
+                yield EntryRange(plan.source, plan.name, start, start + chunk.n_entries, call, chunk, share=share())
                 start += chunk.n_entries
     except DataError as error:
         yield EntryRange(plan.source, plan.name, start, start, call, failure=str(error))

@@ -125,11 +125,13 @@ class Output:
 
     Attributes:
         marker: the metadata by which a finished output is recognised; None if it cannot be.
+        done: the summaries of an output that is finished, which is only looked through for a report.
     """
 
     target: Path
     plans: tuple[ApplyPlan, ...]
     marker: Mapping[str, Any] | None
+    done: tuple[Summary, ...] = ()
 
     @property
     def n_entries(self) -> int:
@@ -143,6 +145,12 @@ class Output:
             InputFailedError: a piece cannot be scored; nothing is left of the file.
             OutputError: the file cannot be written.
         """
+        if self.done:
+            for piece, scored in results:
+                if isinstance(scored, Failed):
+                    raise InputFailedError(scored.reason)
+                task.advance(piece.stop - piece.start)
+            return list(self.done)
         plans = {plan.source: plan for plan in self.plans}
         metadata = {"input": self.plans[0].source.place, **(self.marker or {})}
         with friend_file(self.target, metadata) as (file, summaries):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.apply.tally import Tally, Watched, tally_of
 from pidlab.errors import ModelError, PidlabError
 from pidlab.models.fold import Scores
 from pidlab.models.model import Model
@@ -20,7 +21,7 @@ from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import branches_read, check_table
 from pidlab.preprocess.features import event_keys, expression_columns, feature_matrix, values_of
 from pidlab.preprocess.recipe import LocatedExpression
-from pidlab.preprocess.selection import selected
+from pidlab.preprocess.selection import cut_masks
 from pidlab.read import Chunk, Source, Table
 from pidlab.runs.bundle import Additions, Bundle, load_bundle
 from pidlab.runs.scored_events import FILE, read_training_keys
@@ -41,6 +42,7 @@ class EntryRange:
         call: differs between calls of `apply`; an input is opened anew in each.
         chunk: the entries, if the format can only be read from its beginning; None if the worker reads them.
         failure: why the entries could not be read; empty if they could.
+        share: of the events whose features are kept for the report, if there is one.
     """
 
     source: Source
@@ -50,6 +52,7 @@ class EntryRange:
     call: str
     chunk: Chunk | None = None
     failure: str = ""
+    share: float = 1.0
 
     def __str__(self) -> str:
         return f"{self.source}: entries {self.start:,} to {self.stop - 1:,}"
@@ -65,6 +68,7 @@ class Scored:
         counts: (n_entries,) rows of each entry if a row is a candidate; None if a row is an entry.
         n_known: selected rows of events that the run used; 0 if the run has no folds.
         seconds: by stage.
+        tally: what the report counts; None without a report.
     """
 
     columns: Branches
@@ -72,6 +76,7 @@ class Scored:
     counts: NDArray[Any] | None
     n_known: int
     seconds: Mapping[str, float]
+    tally: Tally | None = None
 
     @property
     def n_rows(self) -> int:
@@ -105,10 +110,12 @@ class Scorer:
 
     Attributes:
         events: sorted hashes of the events that the run used; None if they are not known.
+        watched: what a report counts; None without a report.
     """
 
     bundle: Bundle
     events: Keys | None = None
+    watched: Watched | None = None
     followed: tuple[tuple[str, LocatedExpression], ...] = field(init=False)
     branches: frozenset[str] = field(init=False)
 
@@ -125,6 +132,7 @@ class Scorer:
         friend_branches(self.bundle, with_split=True)
         located = [each for _, each in followed]
         located += () if self.bundle.additions is None else self.bundle.additions.expressions
+        located += [each for _, each in self.watched_spectators]
         further = {branch for each in located for branch in each.expression.reads}
         object.__setattr__(self, "branches", frozenset(branches_read(recipe) | further))
 
@@ -132,6 +140,13 @@ class Scorer:
     def knows_events(self) -> bool:
         """Whether events of the run are scored, or weighted, by the fold model that did not see them."""
         return has_folds(self.bundle) and self.events is not None
+
+    @property
+    def watched_spectators(self) -> list[tuple[str, LocatedExpression]]:
+        """The spectators that a report counts."""
+        names = {name for name, _ in self.watched.edges} if self.watched is not None else set()
+        features = {feature.name for feature, _ in self.bundle.recipe.features}
+        return [(name, each) for name, each in self.bundle.recipe.spectators if name in names - features]
 
     def check(self, table: Table) -> None:
         """Check that a table has all branches that are read, of usable types.
@@ -144,15 +159,52 @@ class Scorer:
         if self.bundle.additions is not None:
             self.bundle.additions.check(table)
 
-    def __call__(self, chunk: Chunk, name: str) -> Scored:
-        """The friend's branches for a chunk; `name` stands for its input in the hash of the event key."""
+    def __call__(self, chunk: Chunk, name: str, share: float = 1.0) -> Scored:
+        """The friend's branches for a chunk.
+
+        Args:
+            chunk: with the `branches` that are read.
+            name: stands for its input in the hash of the event key.
+            share: of the events whose features are kept for a report.
+        """
         laps, columns = _Laps(), blank_columns(self.bundle, chunk.n_rows)
-        rows = np.flatnonzero(selected(self.bundle.recipe, chunk))
-        n_known = self.score(columns, chunk, rows, name, laps=laps)
+        masks = cut_masks(self.bundle.recipe, chunk)
+        rows = np.flatnonzero(masks[-1]) if masks else np.arange(chunk.n_rows)
+        steps = [chunk.n_rows, *(int(np.count_nonzero(mask)) for mask in masks)]
+        tallies: list[Tally] = []
+
+        def look(taken: Chunk, x: FloatArray) -> None:
+            tallies.append(self._tally(columns, taken, x, rows, steps, name, share))
+
+        n_known = self.score(columns, chunk, rows, name, laps=laps, look=None if self.watched is None else look)
         by_entry: Branches = {}
         if self.bundle.additions is not None and chunk.counts is not None:
             by_entry = dict(self.bundle.additions.by_entry(columns, chunk.counts))
-        return Scored(columns, self.keys(chunk) | by_entry, chunk.counts, n_known, laps.seconds)
+        tally = tallies[0] if tallies else None
+        return Scored(columns, self.keys(chunk) | by_entry, chunk.counts, n_known, laps.seconds, tally)
+
+    def _tally(
+        self, columns: Branches, taken: Chunk, x: FloatArray, rows: IntArray, steps: list[int], name: str, share: float
+    ) -> Tally:
+        """What the report counts of the selected rows: `taken`, with the features x, and `columns` at `rows`."""
+        assert self.watched is not None
+        recipe, bundle = self.bundle.recipe, self.bundle
+        scores = {}
+        for model, _ in self.watched.scores:
+            branches = score_branches(model, bundle.models[model])
+            branch = next(name for name, column in branches.items() if column == recipe.signal)
+            scores[model] = columns[branch][rows]
+        return tally_of(
+            self.watched,
+            steps,
+            x,
+            [feature.name for feature, _ in recipe.features],
+            {name: values_of(each, taken) for name, each in self.watched_spectators},
+            [columns[f"pid_{model}_{point}"][rows] for model, point in self.watched.decisions],
+            scores,
+            event_keys(recipe, taken, name),
+            share,
+        )
 
     def keys(self, chunk: Chunk) -> Branches:
         """The branches that identify an event, one value an entry."""
@@ -168,6 +220,7 @@ class Scorer:
         laps: _Laps | None = None,
         *,
         weights: bool = True,
+        look: Callable[[Chunk, FloatArray], None] | None = None,
     ) -> int:
         """Score the selected `rows` of a chunk into `columns`; returns how many of them are of events of the run.
 
@@ -179,14 +232,12 @@ class Scorer:
             models: names; None for all.
             laps: gets the seconds.
             weights: whether the weights that make classes alike are written too.
+            look: is called at the end with the selected rows, (m,) of the chunk, and their features (m, d + c).
         """
         recipe, laps = self.bundle.recipe, laps or _Laps()
         taken = chunk.take(rows)
         x, expression_values = feature_matrix(recipe, taken), expression_columns(recipe, taken)
-        event = known = None
-        if self.knows_events:
-            event = event_keys(recipe, taken, name)
-            known = self._is_known(event)
+        event, known = self.events_of(taken, name)
         spectators = {name: values_of(located, taken) for name, located in self.followed}
         laps.end("select")
         for model in self.bundle.models if models is None else models:
@@ -202,7 +253,20 @@ class Scorer:
             fill_weights(columns, self.bundle, rows, spectators, event, known)
             laps.end("weights")
         columns["pid_selected"][rows] = True
+        if look is not None:
+            look(taken, x)
+            laps.end("report")
         return int(known.sum()) if known is not None and self.bundle.recipe.loaded.config.folds else 0
+
+    def events_of(self, chunk: Chunk, name: str) -> tuple[Keys | None, BoolArray | None]:
+        """Returns the hashes of the events (n,) of a chunk, and whether the run used them, if it knows its events.
+
+        `name` stands for the input in the hash of the event key. Both are None if the run does not know them.
+        """
+        if not self.knows_events:
+            return None, None
+        event = event_keys(self.bundle.recipe, chunk, name)
+        return event, self._is_known(event)
 
     def _is_known(self, event: Keys) -> BoolArray:
         """(n,) true for the hashes of events that the run used."""
@@ -340,7 +404,7 @@ def score_piece(scorer: Scorer, piece: EntryRange) -> Scored | Failed:
                 table = _open_table.open(piece, scorer.bundle.recipe.per)
                 chunk = table.span(scorer.branches, piece.start, piece.stop)
             seconds = time.perf_counter() - start
-            scored = scorer(chunk, piece.name)
+            scored = scorer(chunk, piece.name, piece.share)
     except PidlabError as error:
         _open_table.clear()
         return Failed(str(error))
@@ -354,12 +418,14 @@ class ScoringRequest:
     Attributes:
         fingerprint: that of the bundle, by which a folder that has changed meanwhile is noticed.
         additions: those of the bundle.
+        watched: what a report counts.
     """
 
     run: str
     models: tuple[str, ...]
     fingerprint: str
     additions: Additions | None = None
+    watched: Watched | None = None
 
 
 @lru_cache(maxsize=2)
@@ -373,7 +439,7 @@ def scorer_of(request: ScoringRequest) -> Scorer:
     bundle = bundle if request.additions is None else bundle.with_additions(request.additions)
     if bundle.fingerprint != request.fingerprint:
         raise ModelError(f"{request.run}: was changed while its models were being applied; apply them again")
-    return Scorer(bundle, training_keys(bundle))
+    return Scorer(bundle, training_keys(bundle), request.watched)
 
 
 def score_elsewhere(request: ScoringRequest, piece: EntryRange) -> Scored | Failed:

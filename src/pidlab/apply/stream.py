@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
 from pidlab.apply.attach import write_attach
 from pidlab.apply.inputs import pieces_of, plan_of
-from pidlab.apply.outputs import InputFailedError, Output, Summary, finished, friend_paths, marker_of
-from pidlab.apply.scoring import EntryRange, Scorer, training_keys
+from pidlab.apply.outputs import InputFailedError, Output, Result, Summary, finished, friend_paths, marker_of
+from pidlab.apply.scoring import EntryRange, Failed, Scorer, training_keys
+from pidlab.apply.tally import Tallies
 from pidlab.apply.workers import WorkerPool, worker_pool
 from pidlab.errors import DataError, OutputError, UsageError
 from pidlab.models.threads import one_thread
@@ -33,6 +35,7 @@ def apply(
     executor: Executor | None = None,
     dask: str = "",
     force: bool = False,
+    tallies: Tallies | None = None,
 ) -> list[Summary]:
     """Write `STEM_pid.root` for each file among `sources` below `output`, with a tree `TREE_pid` for each tree.
 
@@ -49,6 +52,8 @@ def apply(
         executor: any `concurrent.futures.Executor` whose workers see the run's folder and the inputs at the same paths.
         dask: the address of a dask scheduler, in place of `executor`.
         force: make finished outputs again.
+        tallies: receives what a report counts; outputs that were finished are scored again for it, and stay. None
+            without a report.
 
     Returns:
         One summary for each source, in their order.
@@ -57,16 +62,19 @@ def apply(
         OutputError: a friend file cannot be written, or would replace an input; finished outputs stay.
         UsageError: other processes are wanted and the bundle is not of a finished run; or dask is not installed.
     """
-    scorer = Scorer(bundle, training_keys(bundle))
+    scorer = Scorer(bundle, training_keys(bundle), None if tallies is None else tallies.watched)
     if bundle.recipe.loaded.config.folds and scorer.events is None:
         watcher.note("The run did not keep its events: every event is scored by the mean of the fold models.")
-    caller = _Caller(scorer, force, input_keys(sources))
+    caller = _Caller(scorer, force, input_keys(sources), tallies)
     caller.plan(friend_paths([s.path for s in sources], output), sources)
     n_skipped = len({s.target for s in caller.summaries.values() if s.skipped})
     if n_skipped:
-        watcher.remark(f"{n_skipped} of the friend files were finished already and stay; --force makes them again.")
+        again = " They are scored once more for the report." if tallies is not None else ""
+        watcher.remark(
+            f"{n_skipped} of the friend files were finished already and stay; --force makes them again.{again}"
+        )
     if caller.outputs:
-        with one_thread(), worker_pool(scorer, jobs, executor, dask) as pool:
+        with one_thread(), worker_pool(caller.scorer, jobs, executor, dask) as pool:
             caller.score(pool, watcher)
     summaries = [caller.summaries[source] for source in sources]
     write_attach(output, [s for s in summaries if not s.failure])
@@ -76,8 +84,8 @@ def apply(
 class _Caller:
     """One call of `apply`: opens every input, then sends pieces to the workers and writes them in order."""
 
-    def __init__(self, scorer: Scorer, force: bool, names: dict[Source, str]) -> None:
-        self.scorer, self.force, self.names = scorer, force, names
+    def __init__(self, scorer: Scorer, force: bool, names: dict[Source, str], tallies: Tallies | None = None) -> None:
+        self.scorer, self.force, self.names, self.tallies = scorer, force, names, tallies
         self.call = uuid.uuid4().hex
         self.outputs: list[Output] = []
         self.summaries: dict[Source, Summary] = {}
@@ -94,15 +102,18 @@ class _Caller:
                 self._plan(targets[path], own)
             except (DataError, UsageError) as error:
                 self._fail(own, targets[path], error)
+        lacks = frozenset(name for output in self.outputs for plan in output.plans for name in plan.lacks)
+        if self.scorer.watched is not None and lacks:
+            self.scorer = replace(self.scorer, watched=self.scorer.watched.without(lacks))
 
     def _plan(self, target: Path, sources: list[Source]) -> None:
         bundle, names = self.scorer.bundle, {source: self.names[source] for source in sources}
         marker = marker_of(bundle, names, self.scorer.knows_events)
         done = [] if self.force else finished(target, sources, marker)
         self.summaries |= {s.source: s for s in done}
-        if not done:
+        if not done or self.tallies is not None:
             plans = tuple(plan_of(source, name, self.scorer) for source, name in names.items())
-            self.outputs.append(Output(target, plans, marker))
+            self.outputs.append(Output(target, plans, marker, tuple(done)))
 
     def _fail(self, sources: Sequence[Source], target: Path, error: DataError | UsageError) -> None:
         self._failed.add(sources[0].path)
@@ -122,19 +133,33 @@ class _Caller:
             for path, own in results:
                 output, before = by_path[path], rated.done
                 try:
-                    written = output.write(self.scorer.bundle, own, rated)
+                    written = output.write(self.scorer.bundle, self._counted(own), rated)
                     self.summaries |= {s.source: s for s in written}
+                    if self.tallies is not None:
+                        self.tallies.output_is_whole()
                 except InputFailedError as error:
+                    if self.tallies is not None:
+                        self.tallies.output_failed()
                     self._fail([plan.source for plan in output.plans], output.target, error)
                     rated.advance(output.n_entries - (rated.done - before))
                 except OSError as error:
                     raise OutputError(f"{output.target}: cannot be written ({error.strerror or error})") from error
 
+    def _share(self) -> float:
+        return 1.0 if self.tallies is None else self.tallies.share
+
+    def _counted(self, results: Iterable[Result]) -> Iterator[Result]:
+        """The results of an output, each of which is added to the tallies when it is asked for."""
+        for piece, scored in results:
+            if self.tallies is not None and not isinstance(scored, Failed) and scored.tally is not None:
+                self.tallies.add(scored.tally)
+            yield piece, scored
+
     def _pieces(self) -> Iterator[EntryRange]:
         """The pieces of all inputs, in order, without those of an input that has failed."""
         for output in self.outputs:
             for plan in output.plans:
-                for piece in pieces_of(plan, self.scorer, self.call):
+                for piece in pieces_of(plan, self.scorer, self.call, self._share):
                     if plan.source.path in self._failed:
                         break
                     yield piece

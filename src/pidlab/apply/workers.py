@@ -169,7 +169,9 @@ def _request(scorer: Scorer) -> ScoringRequest:
     if scorer.bundle.folder is None:
         raise UsageError("other processes load the models from the folder of a finished run; apply in threads, jobs=1")
     bundle = scorer.bundle
-    return ScoringRequest(str(bundle.folder), tuple(bundle.models), bundle.fingerprint, bundle.additions)
+    return ScoringRequest(
+        str(bundle.folder), tuple(bundle.models), bundle.fingerprint, bundle.additions, scorer.watched
+    )
 
 
 def _processes(n: int) -> ProcessPoolExecutor:

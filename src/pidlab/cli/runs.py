@@ -1,4 +1,4 @@
-"""Commands on finished runs: compare, reproduce, plot, export, domain."""
+"""Commands on finished runs: compare, reproduce, plot, export, domain, explain."""
 
 from __future__ import annotations
 
@@ -146,4 +146,65 @@ def domain(run: Path, files: Sequence[str], output: Path, tree: str | None, jobs
         say(console, f"figures: {output / 'domain.png'}")
 
 
-COMMANDS = (compare, reproduce, plot, export, domain)
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("file")
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    metavar="ID,…",
+    help="The values of data.event_id, in its order or as run=5,event=123; may be repeated.",
+)
+@click.option(
+    "--entry", "entries", multiple=True, type=click.IntRange(min=0), help="An entry, from 0; may be repeated."
+)
+@click.option("--model", "models", multiple=True, help="Only this model; may be repeated.")
+@click.option("--tree", help="The tree to read, where a file holds several.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of tables.")
+@click.option("-o", "--output", type=PATH, help="A figure (.png, .pdf, .svg), or a folder for one of each event.")
+def explain(
+    run: Path,
+    file: str,
+    events: Sequence[str],
+    entries: Sequence[int],
+    models: Sequence[str],
+    tree: str | None,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Explain single events of FILE by the models of RUN: features, scores, and what each feature contributes.
+
+    FILE is any file with the branches of the run. Contributions sum to the margin, the log-odds of the signal.
+    """
+    from pidlab.apply.explanation import event_key
+    from pidlab.apply.explanation import explain as explain_events
+    from pidlab.apply.scoring import Scorer, training_keys
+    from pidlab.runs.bundle import load_bundle
+
+    bundle = load_bundle(run, models)
+    keys = [event_key(bundle.recipe, text) for text in events]
+    found = explain_events(Scorer(bundle, training_keys(bundle)), file, events=keys, entries=entries, tree=tree)
+    written = []
+    if output is not None:
+        from pidlab.plots.exploring.waterfall import write_figures
+
+        written = write_figures(found, output, bundle.recipe.loaded.config.style)
+    if as_json:
+        import json
+
+        echo(json.dumps({"run": str(run), "events": [event.to_json() for event in found]}, indent=1, allow_nan=False))
+        return
+    from pidlab.cli.terminal.explanation import explanation_notes, explanation_tables
+
+    with terminal() as (console, _):
+        for event in found:
+            for table in explanation_tables(event):
+                console.print(table)
+            for note in explanation_notes(event):
+                say(console, note)
+    for path in written:
+        echo(f"wrote {path}")
+
+
+COMMANDS = (compare, reproduce, plot, export, domain, explain)

@@ -112,9 +112,9 @@ def schema() -> None:
     """Print the JSON schema of the configuration, for editors."""
     import json
 
-    from pidlab.config.schema import json_schema
+    from pidlab.config.schema import editor_schema
 
-    echo(json.dumps(json_schema(), indent=1))
+    echo(json.dumps(editor_schema(), indent=1))
 
 
 @click.command()

@@ -186,6 +186,7 @@ def _show(console: Any, results: Results) -> None:
 @click.option("--dask", metavar="ADDRESS", default="", help="Score on the cluster of this dask scheduler.")
 @click.option("--efficiency", type=PATH, metavar="DIR", help="Add efficiencies that `pidlab efficiency` measured.")
 @click.option("--replicas", type=click.IntRange(0, 1000), default=0, help="Add so many replicas of the efficiencies.")
+@click.option("--report", is_flag=True, help="Write report.html too: what is accepted, beside what RUN lets expect.")
 @click.option("--force", is_flag=True, help="Make finished friend trees again.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the summary and notes.")
 def apply(
@@ -198,6 +199,7 @@ def apply(
     dask: str,
     efficiency: Path | None,
     replicas: int,
+    report: bool,
     force: bool,
     quiet: bool,
 ) -> None:
@@ -207,6 +209,10 @@ def apply(
     paths in it are relative to the working folder. A friend tree that is whole and was made of the same input by the
     same models is left as it is, so a call that was stopped goes on where it was. An input that cannot be read stops
     no other: it is named at the end, and the exit code is 1.
+
+    --report adds report.html, report.root and report.json: the cut flow, scores, and features and spectators of what
+    each working point accepts and rejects, beside the test sample of RUN, and whether a classifier tells FILES from the
+    events of RUN. FILES need no labels.
     """
     rest = "makes all of them again" if force else "goes on with the others"
     with (
@@ -231,11 +237,28 @@ def apply(
                 watcher.note(sentence)
         elif replicas:
             raise click.UsageError("--replicas needs the folder of a measurement: --efficiency DIR")
+        made = None
+        if report:
+            from pidlab.apply.report import ApplyReport
+
+            made = ApplyReport.of(bundle)
         sources, unreadable = find_inputs(bundle.recipe, files, tree)
-        summaries = apply_bundle(bundle, sources, output, watcher, jobs=jobs, dask=dask, force=force)
+        summaries = apply_bundle(
+            bundle,
+            sources,
+            output,
+            watcher,
+            jobs=jobs,
+            dask=dask,
+            force=force,
+            tallies=None if made is None else made.tallies,
+        )
         if done := [s for s in summaries if not s.failure]:
             console.print(summary_table(done))
             say(console, stage_line(done))
+        if made is not None:
+            page = made.write(output, summaries, watcher, n_jobs=jobs)
+            say(console, f"report: {page}" if page is not None else "no report: no input could be scored")
     if failed := failures(summaries, unreadable):
         raise DataError(failed)
 
@@ -244,7 +267,11 @@ def apply(
 @click.argument("config", type=PATH)
 @click.option("--model", required=True, help="The model of CONFIG to tune.")
 @click.option("--trials", type=click.IntRange(min=1), default=50, show_default=True, help="How many to make now.")
-@click.option("--objective", default="auc", show_default=True, help="auc, or misid:eff90; always on validation.")
+@click.option(
+    "--objective",
+    default="",
+    help="auc or misid:eff90; with a target rms, mae or sigma68; always on validation. Left out: auc, or rms.",
+)
 @click.option("--search", multiple=True, metavar="KEY=SPEC", help="What to try for a parameter; see below.")
 @click.option("--storage", help="Database of the trials: file or address. Left out: STEM.tune.db beside the output.")
 @click.option("--together", type=click.IntRange(min=1), default=4, show_default=True, help="Networks in one pass.")

@@ -23,6 +23,7 @@ from pidlab.config.schema import (
     CutsModel,
     LikelihoodModel,
     MixtureModel,
+    RegressionConfig,
     SklearnModel,
     TrainedModel,
 )
@@ -209,7 +210,9 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield ("evaluate", "expected"), "gives the abundances too; leave evaluate.abundance out"
     if asked.calibration != "none" and config.split.validation == 0:
         yield ("evaluate", "calibration"), "is fitted on validation: give split.validation a share"
-    for name, spec in classes.items():
+    if isinstance(config, RegressionConfig) and config.data.files is None:
+        yield ("data", "files"), "missing; name the files of the events"
+    for name, spec in classes.items() if not isinstance(config, RegressionConfig) else ():
         if config.data.files is None and (isinstance(spec, str) or (spec.files is None and spec.tree is None)):
             yield ("classes", name), "has no files of its own, and data.files is missing"
     names = [f.name for f in config.feature_list]

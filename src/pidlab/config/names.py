@@ -26,6 +26,9 @@ HAND = "hand"
 BEST = "best"
 """The name of the working point of cuts where their figure of merit is largest."""
 
+SWEET_SPOT, YOUDEN = "sweet_spot", "youden"
+"""The names of the points of a ROC curve that are nearest to (0, 1), and farthest above the diagonal."""
+
 
 def dotted(path: KeyPath) -> str:
     """Returns `models.mlp.hidden[0]` for ("models", "mlp", "hidden", 0)."""
@@ -111,7 +114,7 @@ def _score_branches(config: Config, name: str, model: ModelSection) -> Iterator[
     if isinstance(model, CutsModel) and not model.nested:
         return
     one_sided = model.one_sided or isinstance(model, ExpressionModel | ScoreModel | TmvaModel)
-    for_signal = len(config.classes) == 2 or one_sided or isinstance(model, OnnxModel)
+    for_signal = len(config.classes) <= 2 or one_sided or isinstance(model, OnnxModel)
     for_each = len(config.classes) > 2 and not one_sided
     if for_signal:
         yield FriendBranch(f"pid_{name}", ("models", name), f"the score of the model {name!r}")
@@ -130,7 +133,7 @@ def _points_of(config: Config, model: ModelSection) -> list[str]:
         return list(dict.fromkeys(targets))
     flat = [f"{name}_{suffix}" for suffix in suffixes(config.evaluate.flat) for name in targets]
     best = [BEST] if isinstance(model, CutsModel) and model.figure_of_merit is not None else []
-    return list(dict.fromkeys([*targets, *best, *model.point_names(), *flat]))
+    return list(dict.fromkeys([*targets, *best, *config.evaluate.optimal_points, *model.point_names(), *flat]))
 
 
 def collisions(config: Config) -> Iterator[tuple[FriendBranch, FriendBranch]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
@@ -182,6 +182,13 @@ class AnyModel(Section):
 
     one_sided: ClassVar[bool] = False
     """Whether only the signal has a score if there are more than two classes."""
+
+    type: str
+
+    @property
+    def kind(self) -> str:
+        """The name of the type of model, under which the registry of models has it."""
+        return self.type
 
     def point_names(self) -> list[str]:
         """Returns the names of the working points that the model itself defines."""
@@ -617,6 +624,99 @@ class SklearnModel(TrainedModel):
     )
 
 
+class Predicting(TrainedModel):
+    """What models of a regression that a run trains have in common."""
+
+    by: ClassVar[None] = None  # type: ignore[misc]  # no field of a section whose predictions have no common scale
+
+    @property
+    def kind(self) -> str:
+        """The name of the type of model, under which the registry of models has it."""
+        return f"{self.type}_regression"
+
+    def output_names(self, others: list[str]) -> list[str]:
+        """Returns the names of the further numbers of each candidate: of a width, or of each quantile."""
+        loss = getattr(self, "loss", "")
+        if loss == "gaussian":
+            return ["sigma"]
+        return [quantile_name(each) for each in getattr(self, "quantiles", ())] if loss == "quantile" else []
+
+
+def quantile_name(share: float) -> str:
+    """Returns the name of a quantile: q16 for 0.16, q2_5 for 0.025."""
+    return f"q{100 * share:.6g}".replace(".", "_")
+
+
+Quantiles = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1, max_length=100)]
+PredictedBy = Literal["squared", "absolute", "quantile", "gaussian"]
+_LOSS = "squared: the mean; absolute: the median; quantile: quantiles; gaussian: mean and width together"
+_QUANTILES = "predicted with loss: quantile; the one nearest to 0.5 is the prediction"
+
+
+def _central() -> list[float]:
+    return [0.16, 0.5, 0.84]
+
+
+class ConstantRegression(Predicting):
+    """The same prediction for every candidate: what any other model has to beat."""
+
+    type: Literal["constant"]
+    loss: PredictedBy = Field("squared", description=_LOSS)
+    quantiles: Quantiles = Field(default_factory=_central, description=_QUANTILES)
+
+
+class LinearRegression(Predicting):
+    """A linear function of the features."""
+
+    type: Literal["linear"]
+    loss: Literal["squared", "huber", "absolute"] = Field(
+        "squared", description="squared: exact least squares; huber: squared near, absolute for outliers; absolute"
+    )
+    alpha: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty on the slopes of scaled features")
+
+
+class BdtRegression(BdtModel, Predicting):
+    """Boosted regression trees by xgboost. Further keys are passed to xgboost; their names are checked."""
+
+    by: ClassVar[None] = None  # type: ignore[misc]
+    loss: PredictedBy = Field("squared", description=_LOSS)
+    quantiles: Quantiles = Field(default_factory=_central, description=_QUANTILES)
+
+
+class MlpRegression(Predicting):
+    """A fully connected network that predicts a number, or a number and its width."""
+
+    type: Literal["mlp"]
+    loss: PredictedBy = Field("squared", description=_LOSS)
+    quantiles: Quantiles = Field(default_factory=_central, description=_QUANTILES)
+    hidden: list[Width] = Field(default_factory=lambda: [64, 64], description="widths of the layers")
+    activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "silu", "gelu"] = Field(
+        "silu", description="activation of the hidden layers"
+    )
+    optimizer: Literal["sgd", "rmsprop", "adam", "adamw", "nadam"] = Field(
+        "adam", description="optimiser of the weights"
+    )
+    momentum: Fraction = Field(0.9, description="momentum of sgd")
+    learning_rate: Positive = Field(0.01, description="largest learning rate")
+    schedule: Literal["constant", "one_cycle", "cosine", "exponential", "step"] = Field(
+        "one_cycle", description="schedule of the learning rate"
+    )
+    batch_size: PositiveInt | None = Field(
+        None, description="events in a step; left out: 64 to 2048, by the size of the sample"
+    )
+    epochs: Epochs | None = Field(None, description="largest number of epochs; left out: by the size of the sample")
+    patience: PositiveInt | None = Field(None, description="epochs without improvement before stopping")
+    dropout: Fraction = Field(0.0, description="share of units dropped in a step")
+    batch_norm: bool = Field(False, description="normalise batches before each activation")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled with adamw")
+
+
+class SklearnRegression(SklearnModel, Predicting):
+    """Any regressor of scikit-learn, xgboost or lightgbm that can be converted to ONNX, in which it is saved."""
+
+    by: ClassVar[None] = None  # type: ignore[misc]
+
+
 TrainableSpec = (
     CutsModel
     | FisherModel
@@ -630,13 +730,37 @@ TrainableSpec = (
     | BdtModel
     | MlpModel
     | SklearnModel
+    | ConstantRegression
+    | LinearRegression
+    | BdtRegression
+    | MlpRegression
+    | SklearnRegression
 )
 """Sections of models that a run trains."""
+
+_Classifying = (
+    CutsModel
+    | FisherModel
+    | LogisticModel
+    | NaiveBayesModel
+    | TreeModel
+    | MixtureModel
+    | AutoencoderModel
+    | BandModel
+    | LikelihoodModel
+    | BdtModel
+    | MlpModel
+    | SklearnModel
+)
 
 ImportedSpec = OnnxModel | TmvaModel
 """Sections of models that were trained elsewhere, each a file: one estimator for all folds."""
 
-ModelSection = Annotated[ExpressionModel | ScoreModel | TrainableSpec | ImportedSpec, Discriminator("type")]
+ModelSection = Annotated[ExpressionModel | ScoreModel | _Classifying | ImportedSpec, Discriminator("type")]
+RegressionSection = Annotated[
+    ScoreModel | ConstantRegression | LinearRegression | BdtRegression | MlpRegression | SklearnRegression,
+    Discriminator("type"),
+]
 
 
 class Map(Section):
@@ -677,6 +801,11 @@ class Evaluate(Section):
     flat: list[Flat] = Field(
         default_factory=list, description="spectators that thresholds follow: eff90_flat and so on"
     )
+    optimal_points: list[Literal["sweet_spot", "youden"]] = Field(
+        default_factory=list,
+        description="points of the ROC curve that become working points, with decisions in friends and exports: the "
+        "one nearest to (0, 1), and Youden's, where efficiency less misidentification is largest; every ROC marks both",
+    )
     thin: Annotated[float, Field(ge=0)] = Field(10.0, description="bins of maps with fewer effective events are marked")
     abundance: dict[str, Positive] | None = Field(
         None, description="class to its share, for purity, in any unit; left out: as in the sample"
@@ -691,6 +820,23 @@ class Evaluate(Section):
     importance: bool = Field(True, description="shuffle each feature of the test sample and measure the loss")
     robustness: Robustness | None = Field(
         default_factory=Robustness, description="changes of the test sample; null: none"
+    )
+
+
+class RegressionEvaluate(Evaluate):
+    """How the models of a regression are evaluated."""
+
+    threshold: ClassVar[float] = 0.5  # type: ignore[misc]  # what follows speaks of classes
+    working_points: ClassVar[list[float]] = []  # type: ignore[misc]
+    flat: ClassVar[list[Flat]] = []  # type: ignore[misc]
+    abundance: ClassVar[None] = None  # type: ignore[misc]
+    expected: ClassVar[None] = None  # type: ignore[misc]
+    punzi: ClassVar[float] = 3.0  # type: ignore[misc]
+    calibration: ClassVar[Literal["none"]] = "none"  # type: ignore[misc]
+    importance: ClassVar[bool] = False  # type: ignore[misc]
+    robustness: ClassVar[None] = None  # type: ignore[misc]
+    maps: list[Map] = Field(
+        default_factory=list, description="spectators in whose bins bias and resolution are shown, besides quantiles"
     )
 
 
@@ -836,7 +982,48 @@ class Config(Section):
         return texts | self.labels
 
 
-@lru_cache(maxsize=1)
-def json_schema() -> dict[str, Any]:
-    """Returns the JSON schema of a configuration, for editors. It is made once, and must not be changed."""
-    return Config.model_json_schema()
+class Target(Section):
+    """What a regression predicts, and where it is known."""
+
+    value: Expression = Field(
+        description="the quantity to predict; rows where it is NaN or infinite are not trained on"
+    )
+    cut: Expression = Field(
+        "1", description="true for rows to train and to evaluate on; predictions are made for all selected rows"
+    )
+
+
+class RegressionConfig(Config):
+    """A whole configuration of a regression: a target in place of classes."""
+
+    # All candidates with a target are of one class, so that they are read, split and scored as those of classes are.
+    classes: ClassVar[dict[str, str]] = {"events": "1"}  # type: ignore[misc]
+    signal: ClassVar[None] = None  # type: ignore[misc]
+    reweight: ClassVar[None] = None  # type: ignore[misc]
+    balance: ClassVar[Literal["equal"]] = "equal"  # type: ignore[misc]  # a mean weight of one
+    target: Expression | Target = Field(description="what is predicted: an expression, or {value: …, cut: …}")
+    models: Annotated[dict[Name, RegressionSection], Field(min_length=1)] = Field(description="name to model")  # type: ignore[assignment]
+    evaluate: RegressionEvaluate = Field(default_factory=RegressionEvaluate, description="how the models are evaluated")
+
+    @property
+    def predicted(self) -> Target:
+        """The target as a section, also if it is given by an expression alone."""
+        return self.target if isinstance(self.target, Target) else Target(value=self.target)
+
+
+def config_class(content: Any) -> type[Config]:
+    """Returns the kind of configuration that a file's content is meant to be: with a target, or with classes."""
+    return RegressionConfig if isinstance(content, Mapping) and "target" in content else Config
+
+
+@lru_cache(maxsize=2)
+def json_schema(kind: type[Config] = Config) -> dict[str, Any]:
+    """Returns the JSON schema of a kind of configuration. It is made once, and must not be changed."""
+    return kind.model_json_schema()
+
+
+def editor_schema() -> dict[str, Any]:
+    """Returns the JSON schema of any configuration, for editors: a key `target` tells a regression."""
+    of_classes, of_target = dict(json_schema(Config)), dict(json_schema(RegressionConfig))
+    sections = {**of_target.pop("$defs"), **of_classes.pop("$defs")}
+    return {"$defs": sections, "if": {"required": ["target"]}, "then": of_target, "else": of_classes}

@@ -16,6 +16,7 @@ from pidlab.config.schema import (
     ClassTable,
     Config,
     ExpressionModel,
+    RegressionConfig,
     ReweightTarget,
     ScoreModel,
     TrainedModel,
@@ -50,6 +51,14 @@ def spectator_keys(config: Config) -> dict[str, KeyPath]:
     return keys
 
 
+def target_texts(config: Config) -> dict[str, tuple[KeyPath, str]]:
+    """Returns the key path and text of the `value` and the `cut` of a regression's target; empty for classes."""
+    if not isinstance(config, RegressionConfig):
+        return {}
+    asked, key = config.predicted, ("target",) if isinstance(config.target, str) else ("target", "value")
+    return {"value": (key, asked.value), "cut": (("target", "cut"), asked.cut)}
+
+
 def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Yields the key path and text of each expression of a configuration, in its order."""
     yield from ((("data", "aliases", name), text) for name, text in config.data.aliases.items())
@@ -57,7 +66,8 @@ def stated_texts(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if config.data.best_by is not None:
         yield ("data", "best"), config.data.best_by[1]
     yield ("data", "weight"), config.data.weight
-    for name, spec in config.classes.items():
+    yield from target_texts(config).values()
+    for name, spec in config.classes.items() if not isinstance(config, RegressionConfig) else ():
         table = class_table(spec)
         yield ("classes", name) if isinstance(spec, str) else ("classes", name, "cut"), table.cut
         if table.weight is not None:
@@ -154,6 +164,9 @@ def contradictions(config: Config, expressions: Stated) -> Iterator[tuple[KeyPat
     test = expressions.get(("split", "test"))
     if test is not None and not any(isinstance(step, Branch | Entry) for step in test.steps):
         yield ("split", "test"), _constant_test(test.text)
+    for key, _ in target_texts(config).values():
+        if key in expressions:
+            yield from _features_that_are(expressions[key], config, expressions)
     labels: dict[str, str] = {}
     for name, spec in config.classes.items():
         table = class_table(spec)
@@ -166,6 +179,14 @@ def contradictions(config: Config, expressions: Stated) -> Iterator[tuple[KeyPat
             what = "the feature" if key[0] == "features" else "the variable"
             message = f"{what} {column.feature.name!r} reads {branch!r}, which defines the class {labels[branch]!r}"
             yield key, f"{message}: the models would learn the label; leave it out"
+
+
+def _features_that_are(target: Expression, config: Config, expressions: Stated) -> Iterator[tuple[KeyPath, str]]:
+    """Yields the features that are the target of a regression itself."""
+    for column in columns(config):
+        expression = expressions.get(column.key)
+        if expression is not None and expression.steps == target.steps:
+            yield column.key, f"the feature {column.feature.name!r} is the target itself; leave it out"
 
 
 def _constant_test(text: str) -> str:

@@ -13,7 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from pidlab.config.names import KeyPath, dotted
-from pidlab.config.schema import Config, json_schema
+from pidlab.config.schema import (
+    Config,
+    Evaluate,
+    RegressionConfig,
+    RegressionEvaluate,
+    config_class,
+    json_schema,
+)
 from pidlab.errors import Mistake, nearest
 from pidlab.expressions.spellings import character_name, how_to_type, retyped, to_type
 
@@ -49,8 +56,9 @@ class Usable:
 
 def usable_part(content: Mapping[str, Any], places: Mapping[KeyPath, str]) -> Usable:
     """Checks each section of a configuration, and returns it without what is refused."""
+    section = config_class(content)
     try:
-        return Usable((), Config.model_validate(content), places)
+        return Usable((), section.model_validate(content), places)
     except ValidationError as error:
         mistakes, first = tuple(explain(error, content, places)), error
     rest = _Rest(copy.deepcopy(dict(content)), dict(places))
@@ -62,7 +70,7 @@ def usable_part(content: Mapping[str, Any], places: Mapping[KeyPath, str]) -> Us
             if path:
                 rest.leave_out(path, kind)
         try:
-            config = Config.model_validate(rest.content)
+            config = section.model_validate(rest.content)
         except ValidationError as error:
             found = error
             continue
@@ -104,12 +112,15 @@ class _Rest:
     def _substitute(self, path: KeyPath) -> Any:
         """Returns what is put in the place of a value so that other keys keep what they refer to; None for nothing."""
         section = path[0] if path else ""
-        if len(path) == 1 and section in ("classes", "features", "models"):
+        of_target = config_class(self.content) is RegressionConfig
+        model = {"type": "linear" if of_target else "fisher"}
+        if len(path) == 1 and section in ("classes", "features", "models", "target"):
             self.incomplete.add(str(section))
             empty: dict[str, Any] = {
-                "classes": {"a_": "1", "b_": "1"},
+                "classes": None if of_target else {"a_": "1", "b_": "1"},
                 "features": ["0"],
-                "models": {"a_": {"type": "fisher"}},
+                "models": {"a_": model},
+                "target": "0",
             }
             return empty[str(section)]
         if len(path) != 2:
@@ -123,7 +134,7 @@ class _Rest:
         if section == "spectators" and isinstance(path[1], int):
             self.incomplete.add("spectators")
             return "0"
-        return {"classes": "1", "models": {"type": "fisher"}, "polygons": {}}.get(str(section))
+        return {"classes": "1", "models": model, "polygons": {}}.get(str(section))
 
     def _renamed(self, path: KeyPath) -> bool:
         """Gives a misspelt key the name that is meant, if there is one very like it that is not there."""
@@ -192,6 +203,10 @@ def _holds(value: Any, part: str | int) -> bool:
 
 def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
     kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden" and config_class(content) is RegressionConfig and path in _OF_CLASSES:
+        return f"is of classes, which a configuration with a target does not have; leave {path[-1]} out, or target"
+    if kind == "missing" and path == ("classes",):
+        return "missing; this key is needed, or target for a regression"
     if kind == "extra_forbidden":
         return f"unknown key; {nearest(str(path[-1]), _known_keys(path[:-1], content))}"
     if kind == "missing":
@@ -231,6 +246,13 @@ def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
         return f"must be a section, such as {such}, not {'a list' if isinstance(value, list) else repr(value)}"
     return _of_value(kind, value, str(error["msg"]).replace("Input should be", "must be"))
 
+
+_OF_CLASSES: frozenset[KeyPath] = frozenset(
+    (*above, key)
+    for above, whole, part in (((), Config, RegressionConfig), (("evaluate",), Evaluate, RegressionEvaluate))
+    for key in whole.model_fields.keys() - part.model_fields.keys()
+)
+"""The keys that a configuration with classes has, and one with a target has not."""
 
 _EMPTY: dict[KeyPath, str] = {
     ("features",): "names no feature; list one or more branches or expressions, such as features: [p, log(1 + npe)]",
@@ -284,13 +306,14 @@ def quoted_number(text: str) -> str | None:
 
 def _known_keys(path: KeyPath, content: Any) -> list[str]:
     """Returns the keys that the section at `path` may hold, from the JSON schema."""
-    whole = json_schema()
+    whole = json_schema(config_class(content))
     node: dict[str, Any] = whole
     value = content
     for part in path:
         value = value[part] if _holds(value, part) else None
         node = _object_of(_step(_resolved(node, whole), part), whole, value)
-    return list(_resolved(node, whole).get("properties", {}))
+    of_target = ["target"] if not path else []  # which makes it the other kind of configuration
+    return [*_resolved(node, whole).get("properties", {}), *of_target]
 
 
 def _step(node: dict[str, Any], part: str | int) -> dict[str, Any]:

@@ -34,8 +34,7 @@ def _histograms(
     sums, counts = np.zeros((4, n_kinds, size)), np.zeros(n_kinds, np.int64)  # of w, w², w x and w x²
     for rows in blocks(len(values)):
         x, w = np.asarray(values[rows], np.float64), np.asarray(weights[rows], np.float64)
-        index = np.searchsorted(edges, x, side="right")
-        index[x == edges[-1]] = len(edges) - 1
+        index = bin_numbers(x, edges)
         own = kind[rows].astype(np.intp)
         counts += np.bincount(own, minlength=n_kinds)
         cell = own * size + index
@@ -49,6 +48,13 @@ def _histograms(
         stats = [float(total) for total in inside[:, i]]
         found.append(Histogram(edges, sums[0, i], sums[1, i], int(counts[i]), (stats[0], stats[1], stats[2], stats[3])))
     return found
+
+
+def bin_numbers(values: Array, edges: Array) -> IntArray:
+    """Returns the bins (n,) of values (n,) as `histogram` has them: 0 for underflow, and b + 1 for overflow and NaN."""
+    index = np.searchsorted(edges, values, side="right")
+    index[values == edges[-1]] = len(edges) - 1
+    return index
 
 
 def robust_edges(values: FloatArray, bins: int = _BINS) -> Array:

@@ -17,6 +17,7 @@ from pidlab.evaluate.overtraining import overtraining
 from pidlab.evaluate.points.attained import with_reasons
 from pidlab.evaluate.points.flat_fit import flat_points
 from pidlab.evaluate.points.merit import Merit, best_point, merit_scan
+from pidlab.evaluate.points.optimal import named, optimal_points
 from pidlab.evaluate.points.working_points import (
     HAND_THRESHOLD,
     at_threshold,
@@ -95,7 +96,11 @@ def evaluate_model(
     chosen = choose(threshold_sample.score, threshold_sample.sample, options.working_points, fixed_cut=fixed_cut)
     best = [] if merit is None else [best_point(threshold_sample.score, threshold_sample.sample, merit)]
     stated = [at_threshold(name, threshold, threshold_sample) for name, threshold in fixed_points]
-    points = tuple(measure(p, test, abundance) for p in [*chosen, *best, *stated])
+    curves = {} if fixed_cut else roc_curves(test)
+    optimal = optimal_points(threshold_sample, test, list(curves), abundance)
+    points = tuple(
+        measure(p, test, abundance) for p in [*chosen, *best, *named(optimal, options.optimal_points), *stated]
+    )
     unset: dict[str, str] = {}
     warnings: list[str] = []
     flatness: list[Flatness] = []
@@ -117,7 +122,7 @@ def evaluate_model(
         samples={s: sample_metrics(scores[s], p, threshold, fixed_cut=fixed_cut) for s, p in scored.items()},
         working_points=points,
         response={s: response(part.score, part.sample, edges) for s, part in scored.items()},
-        roc={} if fixed_cut else roc_curves(test),
+        roc=curves,
         maps=efficiency_maps(test.score, points, test.sample, options.maps, options.thin),
         overtraining=overtraining(scored["train"], test, fixed_cut=fixed_cut, seed=seed),
         training=training,
@@ -125,6 +130,7 @@ def evaluate_model(
         note=" ".join(notes),
         flatness=tuple(flatness),
         unset=unset,
+        optimal_points=optimal,
         matrix=decision_matrix(decided, test.sample.weight, test.groups),
     )
     if fixed_cut:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -28,15 +28,18 @@ class TrainingDataError(ModelError, ValueError):
 
 
 class ValidationSet(NamedTuple):
-    """Labelled data that decides when training stops, and is not trained on: x (n, d), y (n,), weight (n,)."""
+    """Data that decides when training stops, and is not trained on: x (n, d), y (n,), weight (n,).
+
+    y holds classes, or the target of a regression.
+    """
 
     x: Matrix
-    y: IntArray
+    y: NDArray[Any]
     weight: FloatArray
 
 
-class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Base class of the estimators, with k classes and d features.
+class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Base class of the estimators that a run trains: classifiers with k classes, and regressors, for which k is 1.
 
     A fitted estimator has `classes_` (k,), `n_features_in_` = d, and `history_`, a dict of lists with one entry an
     epoch or round; it is empty if training has no epochs or rounds. Estimators that need numbers for missing values
@@ -82,21 +85,12 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Trains on X (n, d), y (n,) and weights (n,) that are not negative."""
+        """Trains on X (n, d), y (n,) and weights (n,) that are not negative; y holds classes, or the target."""
         raise NotImplementedError
-
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Returns (n, k) class probabilities; rows sum to 1."""
-        raise NotImplementedError
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Returns the (n,) classes of largest probability."""
-        probabilities = self.predict_proba(X)
-        return np.asarray(self.classes_[np.argmax(probabilities, axis=1)])
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """Returns (n, k) float32 scores of unchecked X, for decisions: larger means more like that class."""
-        return np.asarray(self.predict_proba(X), dtype=np.float32)
+        """Returns (n, k) float32 scores of unchecked X."""
+        raise NotImplementedError
 
     def outputs(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns (n, m) float32, the numbers of `output_names` for unchecked X."""
@@ -114,6 +108,23 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
             ModelError: a file is missing, damaged, or of another model.
         """
         raise NotImplementedError
+
+
+class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Base class of the estimators that tell k classes apart by d features."""
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Returns (n, k) class probabilities; rows sum to 1."""
+        raise NotImplementedError
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Returns the (n,) classes of largest probability."""
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[np.argmax(probabilities, axis=1)])
+
+    def scores(self, X: FloatArray) -> NDArray[np.float32]:
+        """Returns (n, k) float32 scores of unchecked X, for decisions: larger means more like that class."""
+        return np.asarray(self.predict_proba(X), dtype=np.float32)
 
 
 def training_data(
@@ -155,20 +166,20 @@ class TrainingRows:
 
     Attributes:
         x: (m, d) features.
-        label: (m,) index into the classes.
+        label: (m,) index into the classes, or the target of a regression.
         weight: (m,) positive, not scaled.
         mean_weight: their mean.
     """
 
     x: Matrix
-    label: IntArray
+    label: NDArray[Any]
     weight: NDArray[np.float64]
     mean_weight: float
 
     def __len__(self) -> int:
         return len(self.label)
 
-    def blocks(self) -> Iterator[tuple[FloatArray, IntArray, NDArray[np.float64]]]:
+    def blocks(self) -> Iterator[tuple[FloatArray, NDArray[Any], NDArray[np.float64]]]:
         """Yields the features, labels and weights of a block at a time; the mean of all weights is 1."""
         for rows in slices(len(self)):
             yield self.x[rows], self.label[rows], self.weight[rows] / self.mean_weight
@@ -187,6 +198,43 @@ def training_rows(
 
     An X that is a `LazyMatrix` stays one, of float32, and y then holds numbers from 0 to k - 1.
     """
+    rows = checked_rows(model, X, y, sample_weight, dtype=dtype, finite=finite)
+    if not isinstance(X, LazyMatrix):
+        check_classification_targets(rows.label)
+    model.classes_, label = classes_and_labels(rows.label)
+    if len(model.classes_) < 2:
+        raise TrainingDataError(f"{len(model.classes_)} class is left to train on; two classes or more are needed")
+    return replace(rows, label=label)
+
+
+def checked_rows(
+    model: Estimator,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    dtype: Any,
+    finite: bool | Literal["allow-nan"] = True,
+    numeric: bool = False,
+) -> TrainingRows:
+    """Checks the input of a fit without a copy, drops rows of weight zero, and sets `n_features_in_` of `model`.
+
+    Args:
+        model: the estimator that is trained.
+        X: (n, d) features, a table with names, or a `LazyMatrix`.
+        y: (n,) classes, or the target of a regression.
+        sample_weight: (n,), not negative; None for 1.
+        dtype: the type of the features, or several types that they may have.
+        finite: whether all features must be finite; "allow-nan": NaN means a missing value.
+        numeric: whether y must hold finite numbers, as the target of a regression does.
+
+    Returns:
+        the rows, whose `label` is y.
+
+    Raises:
+        TrainingDataError: weights are negative.
+        ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
+    """
     if isinstance(X, LazyMatrix):
         model.n_features_in_ = X.n_columns
         if finite is not False:
@@ -194,8 +242,9 @@ def training_rows(
                 assert_all_finite(X[rows], allow_nan=finite == "allow-nan", estimator_name=type(model).__name__)
         y = np.asarray(y)
     else:
-        X, y = validate_data(model, with_names(X), y, dtype=dtype, order="C", ensure_all_finite=finite)
-        check_classification_targets(y)
+        X, y = validate_data(
+            model, with_names(X), y, dtype=dtype, order="C", ensure_all_finite=finite, y_numeric=numeric
+        )
     weight = _check_sample_weight(sample_weight, y, dtype=np.float64)
     if weight.min() < 0:
         raise TrainingDataError(
@@ -205,10 +254,7 @@ def training_rows(
     if weight.min() == 0:
         used = np.flatnonzero(weight)
         X, y, weight = X.take(used) if isinstance(X, LazyMatrix) else X[used], y[used], weight[used]
-    model.classes_, label = classes_and_labels(y)
-    if len(model.classes_) < 2:
-        raise TrainingDataError(f"{len(model.classes_)} class is left to train on; two classes or more are needed")
-    return TrainingRows(X, label, weight, float(weight.mean()))
+    return TrainingRows(X, y, weight, float(weight.mean()) if len(weight) else 1.0)
 
 
 def classes_and_labels(y: NDArray[Any]) -> tuple[NDArray[Any], IntArray]:

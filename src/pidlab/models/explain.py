@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.evaluate.explaining.partial_dependence import measure_dependence, most_important
 from pidlab.evaluate.histograms import histograms_by_class, robust_edges
 from pidlab.evaluate.importance import measure_importance
 from pidlab.evaluate.pairs import rounded
-from pidlab.evaluate.results import Explained, Histogram, Importance, ModelResult, TreeNode
+from pidlab.evaluate.results import Explained, Histogram, Importance, ModelResult, PartialDependence, TreeNode
 from pidlab.evaluate.robustness import reduced
-from pidlab.models.categories import parts_of
-from pidlab.models.fold import FoldModel, Scores
+from pidlab.models.categories import CategoryModel, parts_of
+from pidlab.models.fold import FoldModel, HasReference, Scores
 from pidlab.models.model import Model
-from pidlab.sample import FloatArray, IntArray, Sample
-from pidlab.split import fold_of
+from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
+from pidlab.split import Keys, fold_of
 
 # The contributions of one candidate take as long as hundreds of scores: with 1000 trees of depth 6 this many take 4 s.
 N_EXPLAINED = 500
@@ -39,6 +40,15 @@ class _HasTrees(Protocol):
     def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]: ...
 
 
+class Explanation(NamedTuple):
+    """The importance of the features of a model, their contributions (None if it has none), and the dependence on
+    them."""
+
+    importance: Importance
+    contributions: Explained | None
+    dependence: tuple[PartialDependence, ...]
+
+
 def explained(
     model: Model,
     score: Callable[[Sample], Scores],
@@ -47,15 +57,16 @@ def explained(
     *,
     seed: int,
     few: Sample | None = None,
-) -> tuple[Importance, Explained | None]:
-    """Returns the importance of each feature on the test sample, and the contributions behind it if there are any.
+) -> Explanation:
+    """Returns what each feature is worth to a model on the test sample, what it contributes, and how the score goes
+    with the most important ones.
 
     Args:
         model: the model.
         score: returns its scores of a sample whose features were changed.
         sample: the test sample.
         result: the result of the model on it.
-        seed: decides the shuffles and which candidates are explained.
+        seed: decides the shuffles, and which candidates are explained and have a curve of their own.
         few: the candidates that are explained, if they are not to be chosen among those of `sample`.
     """
     found = contributions(model, reduced(sample, seed, N_EXPLAINED) if few is None else few)
@@ -64,7 +75,9 @@ def explained(
         parts, some = found
         values = some.x[:, : len(some.features)]  # without the conditions of categories
         table = Explained(some.features, some.y.astype(np.int64), rounded(values), rounded(parts))
-    return measure_importance(score, sample, result, seed=seed, contributions=found), table
+    importance = measure_importance(score, sample, result, seed=seed, contributions=found)
+    dependence = measure_dependence(score, sample, most_important(importance), seed=seed)
+    return Explanation(importance, table, dependence)
 
 
 def first_trees(model: Model) -> tuple[tuple[str, tuple[TreeNode, ...]], ...]:
@@ -113,35 +126,129 @@ def _pieces(model: Model, sample: Sample) -> Iterator[tuple[IntArray, FoldModel]
         folds = fold_of(sample.event, len(model.fitted), model.fold_seed)
     for i, fitted in enumerate(model.fitted):
         rows = np.flatnonzero(folds == i)
-        if isinstance(fitted, FoldModel):
-            parts = [(rows, fitted)]
-        else:
-            places = fitted.places(sample.x[rows])
-            parts = [(rows[places == j], category.model) for j, category in enumerate(fitted.categories)]
-        yield from ((some, part) for some, part in parts if len(some))
+        yield from ((rows[some], part) for some, part in _categories(fitted, sample.x[rows]))
+
+
+def _categories(fitted: FoldModel | CategoryModel, x: FloatArray) -> Iterator[tuple[IntArray, FoldModel]]:
+    """Yields rows (n, d + c) of a sample with the model of their category, or all with the model if it has none."""
+    if isinstance(fitted, FoldModel):
+        yield np.arange(len(x)), fitted
+        return
+    places = fitted.places(x)
+    for j, category in enumerate(fitted.categories):
+        if len(some := np.flatnonzero(places == j)):
+            yield some, category.model
+
+
+class Contributions(NamedTuple):
+    """What d features contribute to the signal's margin of n candidates.
+
+    Attributes:
+        parts: (n, d) contributions.
+        reference: (n,) the margin from which they count; with the parts it sums to the margin.
+    """
+
+    parts: FloatArray
+    reference: FloatArray
 
 
 def contributions(model: Model, sample: Sample) -> tuple[FloatArray, Sample] | None:
-    """Returns (n, d) exact contributions to the signal's margin, before any calibration, and their candidates.
+    """Returns (n, d) contributions to the signal's margin, before any calibration, and their candidates.
 
-    With folds, a candidate is explained by the model that never saw it, with categories by that of its category. A
-    feature that the model does not read contributes 0; what a number of sigmas contributes belongs to the variable of
-    its band. Returns None if the model has no contributions or the sample no candidates.
+    They are those of `contributions_of`, but those of linear models count from the mean of the candidates. Returns None
+    if the model has no contributions or the sample no candidates.
     """
-    if not len(sample) or not model.fitted:
+    if not len(sample) or not has_contributions(model):
         return None
-    result = np.zeros((len(sample), len(sample.features)))
-    for rows, fitted in _pieces(model, sample):
-        if not isinstance(fitted.estimator, _HasContributions):
-            return None
-        scaler, x = fitted.scaler, fitted.inputs(sample.x[rows])
-        columns = [*fitted.columns, *(band.columns[output] for band, output in fitted.band_columns)]
-        parts = fitted.estimator.contributions(x if scaler is None else scaler.transform(x))
-        if scaler is not None:  # what the absence of a value contributes belongs to its feature
-            for i_column, feature in enumerate(scaler.indicators):
-                parts[:, :, feature] += parts[:, :, len(columns) + i_column]
-        # The margin of two classes is the log-odds of the second.
-        own = parts[:, sample.signal] if parts.shape[1] > 1 else parts[:, 0] * (1 if sample.signal == 1 else -1)
-        for j, column in enumerate(columns):
-            result[rows, column] += own[:, j]
-    return result, sample
+    found = _contributions(model, sample.x, sample.event, None, sample.signal, from_mean=True)
+    return found.parts[:, : len(sample.features)], sample
+
+
+def contributions_of(
+    model: Model, x: FloatArray, event: Keys | None = None, known: BoolArray | None = None
+) -> Contributions | None:
+    """Returns what each feature contributes to the signal's margin of rows of any file, before any calibration.
+
+    A margin is the log-odds of the signal: of two classes that before the logistic function; of more classes the
+    signal's own margin before the softmax, except for networks, which have the log-odds against all other classes.
+    Contributions of trees are exact and count from the mean margin in training. Those of linear models are exact, and
+    those of networks are integrated gradients; both count from the middle of the classes' medians of each feature in
+    training, with no value missing, or from the median of all events in runs of older versions.
+
+    With folds, a row is explained by the model that never saw its event, or by the mean over all fold models; with
+    categories by the model of its category, and it is NaN in none. A feature that the model does not read contributes
+    0; what a number of sigmas contributes belongs to the variable of its band, and what the absence of a value
+    contributes to its feature. Arguments are as in `Model.scores_of`.
+
+    Returns:
+        None if the model has no contributions.
+    """
+    if not has_contributions(model):
+        return None
+    return _contributions(model, x, event, known, model.recipe.signal, from_mean=False)
+
+
+def has_contributions(model: Model) -> bool:
+    """Returns whether the margins of a model can be taken apart into contributions of its features."""
+    fitted = [part for each in model.fitted for part in parts_of(each)]
+    return bool(fitted) and all(isinstance(f.estimator, _HasContributions | HasReference) for f in fitted)
+
+
+def columns_read(model: Model) -> list[int]:
+    """Returns the features that a model reads, by their columns in a sample; those of bands are their variables."""
+    fitted = [part for each in model.fitted for part in parts_of(each)]
+    of_bands = [band.columns[output] for f in fitted for band, output in f.band_columns]
+    return sorted({*(column for f in fitted for column in f.columns), *of_bands})
+
+
+def reference_in_words(model: Model) -> str:
+    """Returns what has the margin from which `contributions_of` count."""
+    first = parts_of(model.fitted[0])[0]
+    if not isinstance(first.estimator, HasReference):
+        return "the mean of training"
+    return "the median event of training" if first.reference is None else "the middle of the classes"
+
+
+def _contributions(
+    model: Model, x: FloatArray, event: Keys | None, known: BoolArray | None, signal: int, *, from_mean: bool
+) -> Contributions:
+    def numbers(fitted: FoldModel | CategoryModel, rows: FloatArray) -> NDArray[np.float32]:
+        result = np.full((len(rows), x.shape[1] + 1), np.nan, np.float32)
+        for some, part in _categories(fitted, rows):
+            result[some] = _of_fold_model(part, rows[some], signal, from_mean=from_mean)
+        return result
+
+    found = model.by_fold(numbers, x, event, known).astype(np.float64)
+    return Contributions(found[:, :-1], found[:, -1])
+
+
+def _reference(fitted: FoldModel) -> FloatArray | None:
+    """Returns the (d,) scaled inputs from which contributions count; None if only the estimator knows medians."""
+    if fitted.reference is not None:
+        return np.array(fitted.reference)
+    if fitted.scaler is None:
+        return None
+    # The scaler of a run of an older version keeps the medians of all classes together.
+    return np.asarray(fitted.scaler.transform(fitted.scaler.fill[None])[0])
+
+
+def _of_fold_model(fitted: FoldModel, x: FloatArray, signal: int, *, from_mean: bool) -> FloatArray:
+    """Returns (n, d + c + 1): what each column (n, d + c) of a sample contributes, and the margin of the reference."""
+    estimator, scaler, inputs = fitted.estimator, fitted.scaler, fitted.inputs(x)
+    columns = [*fitted.columns, *(band.columns[output] for band, output in fitted.band_columns)]
+    scaled = inputs if scaler is None else scaler.transform(inputs)
+    if isinstance(estimator, HasReference) and not (from_mean and isinstance(estimator, _HasContributions)):
+        parts = estimator.contributions_from(scaled, _reference(fitted))
+    else:
+        assert isinstance(estimator, _HasContributions)
+        parts = estimator.contributions(scaled)
+    if scaler is not None:  # what the absence of a value contributes belongs to its feature
+        for i_column, feature in enumerate(scaler.indicators):
+            parts[:, :, feature] += parts[:, :, len(columns) + i_column]
+    # The margin of two classes is the log-odds of the second.
+    own = parts[:, signal] if parts.shape[1] > 1 else parts[:, 0] * (1 if signal == 1 else -1)
+    result = np.zeros((len(x), x.shape[1] + 1))
+    for j, column in enumerate(columns):
+        result[:, column] += own[:, j]
+    result[:, -1] = own[:, -1]
+    return result

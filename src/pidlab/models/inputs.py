@@ -18,7 +18,7 @@ from pidlab.models.fold import BandColumn, FoldModel, read_columns
 from pidlab.models.matrix import LazyMatrix, Matrix, needs_blocks, slices
 from pidlab.models.registry import MODEL_TYPES, Resources, build_estimator
 from pidlab.preprocess.scaling import Scaler, fit_scaler
-from pidlab.sample import IntArray, Sample
+from pidlab.sample import FloatArray, IntArray, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class TrainingInputs:
         names: names of all these.
         scaler: scales them and fills missing values; None if they are used in their own units.
         x: (n, d) of them, scaled: made when it is read if the sample is larger than one block.
-        y: (n,) classes.
+        y: (n,) classes, or the target of a regression.
         weight: (n,) weights, never negative.
         validation: None if a class is missing in the validation sample.
     """
@@ -41,7 +41,7 @@ class TrainingInputs:
     names: tuple[str, ...]
     scaler: Scaler | None
     x: Matrix
-    y: IntArray
+    y: IntArray | FloatArray
     weight: NDArray[np.float64]
     validation: ValidationSet | None
 
@@ -72,7 +72,7 @@ def prepare(
         bands = fitted_bands(name, spec, train, validation, config, resources)
     band_columns = tuple(_band_column(each, bands, config) for each in from_bands)
     weight, scaler = training_weights(train, config, spec), None
-    scaled = getattr(spec, "scaled", MODEL_TYPES[spec.type].scaled)
+    scaled = getattr(spec, "scaled", MODEL_TYPES[spec.kind].scaled)
     if scaled or fills_missing:
         # Candidates without weight do not move the scales; negative weights that training takes as zero are among them.
         unscaled = _matrix(train, columns, band_columns, None)
@@ -80,8 +80,15 @@ def prepare(
     x, x_validation = (_matrix(sample, columns, band_columns, scaler) for sample in (train, validation))
     validation_set = None
     if all((validation.y == each).any() for each in range(len(train.classes))):
-        validation_set = ValidationSet(x_validation, validation.y, training_weights(validation, config, spec))
-    return TrainingInputs(columns, band_columns, (*plain, *from_bands), scaler, x, train.y, weight, validation_set)
+        validation_set = ValidationSet(x_validation, _learned(validation), training_weights(validation, config, spec))
+    return TrainingInputs(
+        columns, band_columns, (*plain, *from_bands), scaler, x, _learned(train), weight, validation_set
+    )
+
+
+def _learned(sample: Sample) -> IntArray | FloatArray:
+    """Returns (n,) what a model learns of a sample: the target of a regression, or else the classes."""
+    return sample.y if sample.target is None else sample.target
 
 
 def _matrix(

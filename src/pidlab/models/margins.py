@@ -16,12 +16,12 @@ from pidlab.models.base import Classifier, Progress, ValidationSet, training_row
 from pidlab.models.link import posterior
 from pidlab.models.matrix import LazyMatrix
 from pidlab.models.missing import MissingValues, with_names
-from pidlab.sample import FloatArray, IntArray
+from pidlab.sample import FloatArray
 
 Array = NDArray[np.float64]
-Blocks = Callable[[], Iterator[tuple[Array, IntArray, Array]]]
-"""Yields the training sample in blocks of rows: features (m, d) without missing values, indices into the classes (m,),
-and weights (m,), whose mean over all blocks is 1. A small sample is one block."""
+Blocks = Callable[[], Iterator[tuple[Array, NDArray[Any], Array]]]
+"""Yields the training sample in blocks of rows: features (m, d) without missing values, indices into the classes (m,)
+or targets, and weights (m,), whose mean over all blocks is 1. A small sample is one block."""
 
 _FILE = "model.json"
 
@@ -73,7 +73,7 @@ class MarginClassifier(Classifier):
         rows = training_rows(self, X, y, sample_weight, dtype=np.float64, finite=finite)
         self.missing_ = missing = MissingValues.of(rows.x)
 
-        def blocks() -> Iterator[tuple[Array, IntArray, Array]]:
+        def blocks() -> Iterator[tuple[Array, NDArray[Any], Array]]:
             for x, label, weight in rows.blocks():
                 yield np.asarray(missing.filled(x), np.float64), label, weight
 
@@ -161,10 +161,20 @@ class LinearClassifier(MarginClassifier):
             (n, m, d + 1): the contribution of each feature to each margin, and last the mean margin, as `BDT` has them.
         """
         x = self._checked(X)
-        mean = x.mean(axis=0)
-        parts = (x - mean)[:, None, :] * self.coefficients_[None]
-        means = np.broadcast_to(self._margins(mean[None]), parts.shape[:2])[:, :, None]
-        return np.concatenate([parts, means], axis=2).astype(np.float32)
+        return self._parts(x, x.mean(axis=0))
+
+    def contributions_from(self, X: Any, reference: FloatArray) -> NDArray[np.float32]:
+        """Computes what each feature adds to the margins between a `reference` (d,) and each row of X, exactly.
+
+        Returns:
+            (n, m, d + 1): coefficient · (x − reference), and last the margin of the reference.
+        """
+        return self._parts(self._checked(X), self._checked(np.asarray(reference, np.float64)[None])[0])
+
+    def _parts(self, x: Array, reference: Array) -> NDArray[np.float32]:
+        parts = (x - reference)[:, None, :] * self.coefficients_[None]
+        start = np.broadcast_to(self._margins(reference[None]), parts.shape[:2])[:, :, None]
+        return np.concatenate([parts, start], axis=2).astype(np.float32)
 
     def _check_arrays(self) -> None:
         k, n = len(self.classes_), len(self.coefficients_)

@@ -31,7 +31,7 @@ class Model:
     """A model that can score: an expression, a model trained once, or one trained for each fold.
 
     Attributes:
-        kind: the key `type` of its section.
+        kind: the name of its type in the registry.
         fitted: one model, or one a fold in the order of the folds; empty for `expression` and `score`.
         fold_seed: decides the fold of an event; None without folds.
         training: what the training took; None if the model was not trained here.
@@ -90,9 +90,9 @@ class Model:
         """
         return sample.map(lambda own: self.scores_of(own.x, own.columns, own.event, fold_offset=fold_offset))
 
-    def outputs(self, sample: Sample) -> NDArray[np.float32]:
+    def outputs(self, sample: Sample, fold_offset: int = 0) -> NDArray[np.float32]:
         """Returns (n, m) float32, the numbers of `output_names` for a sample of the run, as `scores` does."""
-        return sample.map(lambda own: self.outputs_of(own.x, own.event))
+        return sample.map(lambda own: self.outputs_of(own.x, own.event, fold_offset=fold_offset))
 
     def scores_of(
         self,
@@ -120,7 +120,7 @@ class Model:
                 return self._expression_scores(own, rows.stop - rows.start)
 
             return in_blocks(numbers, len(x))
-        return self._by_fold(self._scores_by, x, event, known, fold_offset)
+        return self.by_fold(self._scores_by, x, event, known, fold_offset)
 
     @property
     def detector_names(self) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ class Model:
             found = model.detector_scores(x, detectors)
             return self.calibration.apply(found) if self.calibration else found
 
-        return sample.map(lambda own: self._by_fold(numbers, own.x, own.event, None, fold_offset))
+        return sample.map(lambda own: self.by_fold(numbers, own.x, own.event, None, fold_offset))
 
     @property
     def fixed_points(self) -> tuple[tuple[str, float], ...]:
@@ -152,19 +152,20 @@ class Model:
         """Returns (n, m) float32, the numbers of `output_names` for rows of any file; arguments as in `scores_of`."""
         if not self.output_names:
             return np.empty((len(x), 0), np.float32)
-        return self._by_fold(lambda model, rows: model.outputs(rows), x, event, known, fold_offset)
+        return self.by_fold(lambda model, rows: model.outputs(rows), x, event, known, fold_offset)
 
-    def _by_fold(
+    def by_fold(
         self,
         numbers: Callable[[FoldModel | CategoryModel, FloatArray], NDArray[np.float32]],
         x: FloatArray,
         event: Keys | None,
-        known: BoolArray | None,
-        fold_offset: int,
+        known: BoolArray | None = None,
+        fold_offset: int = 0,
     ) -> NDArray[np.float32]:
         """Returns (n, m) `numbers` of the rows, each by the fold model that may score it, or as the mean over all.
 
-        They are computed in blocks of rows, so that little besides the result is kept.
+        They are computed in blocks of rows, so that little besides the result is kept. Other arguments are as in
+        `scores_of`.
         """
 
         def of_block(rows: slice) -> NDArray[np.float32]:
@@ -267,14 +268,14 @@ class Model:
         spec = config.models[name]
         n = 0 if name in recipe.expression_models else 1 if isinstance(spec, ImportedSpec) else config.folds or 1
         kind = CategoryModel if spec.categories else FoldModel
-        fitted = tuple(kind.load(directory / f"fold{i}", spec.type) for i in range(n))
+        fitted = tuple(kind.load(directory / f"fold{i}", spec.kind) for i in range(n))
         for i, model in enumerate(fitted):
             model.check(directory / f"fold{i}", recipe.n_columns, len(recipe.classes), recipe.signal)
         fold_seed = config.split.seed if n > 1 else None
         calibration = load_calibration(directory)
         if calibration is not None:
             calibration.check(directory, len(recipe.classes), recipe.signal)
-        return cls(name, spec.type, recipe, fitted, fold_seed, None, calibration)
+        return cls(name, spec.kind, recipe, fitted, fold_seed, None, calibration)
 
 
 def _digits(code: float) -> str:

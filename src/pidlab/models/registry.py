@@ -45,9 +45,14 @@ class ModelType:
     search: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def name(self) -> str:
+    def type(self) -> str:
         """The value of the key `type`."""
         return str(get_args(self.section.model_fields["type"].annotation)[0])
+
+    @property
+    def name(self) -> str:
+        """The value of the key `type`, followed by `_regression` for models of a regression."""
+        return f"{self.type}_regression" if issubclass(self.section, schema.Predicting) else self.type
 
 
 _ROWS = (
@@ -158,9 +163,42 @@ _ROWS = (
     ModelType(schema.SklearnModel, "pidlab.models.external.sklearn.model:SklearnClassifier", probability=True),
     ModelType(schema.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True),
     ModelType(schema.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),
+    ModelType(schema.ConstantRegression, "pidlab.models.regressors.constant:Constant"),
+    ModelType(
+        schema.LinearRegression,
+        "pidlab.models.regressors.linear:LinearRegression",
+        scaled=True,
+        search={"alpha": "log:0.000001:1"},
+    ),
+    ModelType(
+        schema.BdtRegression,
+        "pidlab.models.regressors.bdt:BDTRegressor",
+        search={
+            "max_depth": "int:3:10",
+            "learning_rate": "log:0.01:0.3",
+            "min_child_weight": "log:0.1:100",
+            "subsample": "float:0.5:1",
+            "colsample_bynode": "float:0.4:1",
+            "lambda": "log:0.001:100",
+        },
+    ),
+    ModelType(
+        schema.MlpRegression,
+        "pidlab.models.regressors.network:MLPRegressor",
+        scaled=True,
+        search={
+            "hidden": "[32,32]|[64,64]|[128,128]|[64,64,64]|[128,128,128]",
+            "activation": "silu|relu|tanh",
+            "batch_size": "128|256|512|1024",
+            "dropout": "0.0|0.1|0.2",
+            "learning_rate": "log:0.0003:0.05",
+            "weight_decay": "log:0.0000001:0.01",
+        },
+    ),
+    ModelType(schema.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor"),
 )
 MODEL_TYPES: Mapping[str, ModelType] = {row.name: row for row in _ROWS}
-"""The key `type` of a section to its row."""
+"""The name of a type of model to its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +281,10 @@ def estimator_class(kind: str) -> type[Classifier]:
     return found
 
 
-_LEAVE_TORCH_ALONE = ("expression", "score", "cuts", "fisher", "logistic", "naive_bayes", "bdt")
+_LEAVE_TORCH_ALONE = (
+    *("expression", "score", "cuts", "fisher", "logistic", "naive_bayes", "bdt"),
+    *("constant_regression", "linear_regression", "bdt_regression"),
+)
 
 
 def import_ahead(kinds: Iterable[str]) -> None:
@@ -253,7 +294,7 @@ def import_ahead(kinds: Iterable[str]) -> None:
         kinds: the types of the models in the order in which they are trained.
     """
     for place, kind in enumerate(kinds):
-        if kind == "mlp":
+        if kind in ("mlp", "mlp_regression"):
             if place and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
                 imported("pidlab.models.mlp.ahead:import_torch_ahead")()
             return
@@ -311,7 +352,7 @@ def build_estimator(
         from pidlab.models.external.sklearn.given import GivenClassifier
 
         return GivenClassifier(given.estimator, given.labels, given.is_fitted, tuple(features))
-    estimator = estimator_class(spec.type)
+    estimator = estimator_class(spec.kind)
     not_passed = {"type", "features", "scaled", "figure_of_merit", "object"}  # used before or after the training
     options = spec.model_dump(include=type(spec).model_fields.keys() - not_passed)
     if spec.model_extra is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pidlab.config.load import load_config
 from pidlab.errors import UsageError
-from pidlab.evaluate.results import Results, read_results
+from pidlab.evaluate.results import AnyResults, read_any_results
 from pidlab.models.registry import Resources
 from pidlab.pipeline.prepare import Prepared, cluster_of, prepare
 from pidlab.pipeline.run import worker_for, write_run
@@ -51,8 +51,8 @@ def evaluate_again(
     watcher: Watcher,
     *,
     figures: Figures = "all",
-    found: Callable[[Results], None] = lambda results: None,
-) -> Results:
+    found: Callable[[AnyResults], None] = lambda results: None,
+) -> AnyResults:
     """Read the inputs of a finished run again, score them with its models, and leave a whole run behind.
 
     The events are divided as in the run, and the models are as they were trained. Calibrations are kept, unless
@@ -82,7 +82,7 @@ def evaluate_again(
                 f"without training; train again with `{command}`"
             )
     verify(run, "results.json")
-    before, manifest = read_results(run / "results.json"), read_manifest(run)
+    before, manifest = read_any_results(run / "results.json"), read_manifest(run)
     loaded = load_config(run / "config.yaml", overrides)
     with whole_folder(output or run, watcher.note) as folder, cluster_of(resources) as cluster:
         from pidlab.runs.bundle import load_bundle, saved_reweighter
@@ -107,7 +107,7 @@ def evaluate_again(
     return done.results
 
 
-def _models(bundle: Bundle, prepared: Prepared, before: Results) -> dict[str, Model]:
+def _models(bundle: Bundle, prepared: Prepared, before: AnyResults) -> dict[str, Model]:
     """The models of the run with what their training took, for the new settings."""
     from pidlab.models.training import calibrated
 

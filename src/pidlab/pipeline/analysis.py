@@ -24,22 +24,27 @@ from pidlab.evaluate import (
     input_histograms,
     measure_robustness,
 )
+from pidlab.evaluate.decisions import one_by_one
 from pidlab.evaluate.pairs import feature_pairs
+from pidlab.evaluate.points.identified import identified
 from pidlab.evaluate.points.merit import Merit
 from pidlab.evaluate.polygons import polygon_results
 from pidlab.evaluate.results import (
+    AnyResults,
     DetectorTable,
     Explained,
     Exploration,
     Importance,
     ModelResult,
+    PartialDependence,
     Results,
     RobustnessResult,
     Scoring,
+    WorkingPoint,
 )
 from pidlab.evaluate.robustness import reduced
 from pidlab.expressions import Polygon
-from pidlab.models.explain import N_EXPLAINED, explained, first_trees, scaled_inputs
+from pidlab.models.explain import N_EXPLAINED, Explanation, explained, first_trees, scaled_inputs
 from pidlab.models.fold import Scores
 from pidlab.models.inputs import abundances_of
 from pidlab.models.model import Model
@@ -83,7 +88,7 @@ class Analysis:
     scored: ScoredEvents
     scores: Mapping[str, Scores]
     outputs: Mapping[str, NDArray[np.float32]]
-    results: Results
+    results: AnyResults
     read: tuple[Input, ...]
     reweighted: Reweighted | None
 
@@ -132,9 +137,19 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     notes.stage("evaluate")
     scores = score(events.sample, parts, models)
     events.store.release()  # the features, of which the evaluation reads a few columns at a time
-    results = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
     made = prepared.reweighted
-    results = replace(results, notes=tuple(notes.sentences), reweighting=made.result if made is not None else None)
+    if recipe.target is None:
+        found = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
+        found = replace(found, reweighting=made.result if made is not None else None)
+        results: AnyResults = replace(found, notes=tuple(notes.sentences))
+    else:
+        from pidlab.pipeline.regression import evaluate_regression
+
+        with notes.task("evaluating", 0):
+            test = events.sample.take(parts.quoted()["test"])
+            scorings = {name: timed(model, test) for name, model in models.items()}
+            predicted = evaluate_regression(recipe, events, parts, models, scores, scorings)
+        results = replace(predicted, notes=(*notes.sentences, *predicted.notes))
     scored = scored_events(recipe, events.sample, parts, scores)
     outputs = {name: model.outputs(events.sample) for name, model in models.items()}
     return Analysis(
@@ -256,6 +271,7 @@ def evaluate(
     robustness: dict[str, RobustnessResult] = {}
     importance: dict[str, Importance] = {}
     contributions: dict[str, Explained] = {}
+    dependence: dict[str, tuple[PartialDependence, ...]] = {}
     with watcher.task("evaluating", len(models) * 3 + 1) as task:
         with ThreadPoolExecutor(free_cores()) as pool:  # numpy lets other threads work while it sorts and sums
             answers = [pool.submit(measured, model, scores[name], samples, expected) for name, model in models.items()]
@@ -279,10 +295,10 @@ def evaluate(
         if config.evaluate.importance:
             few = reduced(samples["test"], config.seed, N_EXPLAINED).here()
             asked_too = [(model, results[name], some, few, config.seed) for name, model in models.items()]
-            for name, (worth, table) in zip(models, each_answer(_explained, asked_too, cluster), strict=True):
-                importance[name] = worth
-                if table is not None:
-                    contributions[name] = table
+            for name, explanation in zip(models, each_answer(_explained, asked_too, cluster), strict=True):
+                importance[name], dependence[name] = explanation.importance, explanation.dependence
+                if explanation.contributions is not None:
+                    contributions[name] = explanation.contributions
                 task.advance()
     correlation = correlations(samples["test"])
     trees = {name: first_trees(model) for name, model in models.items()}
@@ -291,7 +307,9 @@ def evaluate(
         scaled=scaled_inputs(models.values(), samples["test"]),
         explained=contributions,
         trees={name: found for name, found in trees.items() if found},
+        dependence=dependence,
     )
+    inputs = input_histograms(samples["test"])
     return Results(
         signal=recipe.classes[recipe.signal],
         classes=recipe.classes,
@@ -301,7 +319,7 @@ def evaluate(
         models=results,
         comparisons=comparisons,
         robustness=robustness,
-        inputs=input_histograms(samples["test"]),
+        inputs=inputs,
         correlation=correlation,
         exploration=exploration,
         labels=config.axis_labels,
@@ -309,7 +327,22 @@ def evaluate(
         importance=importance,
         polygons=polygon_results(samples["test"], _polygons(recipe), dict(config.data.aliases)),
         detectors={name: table for name, table in detectors.items() if table is not None},
+        identified=identified(samples["test"], decided(results, on_test, samples["test"]), inputs),
     )
+
+
+def decided(
+    results: Mapping[str, ModelResult], scores: Mapping[str, Scores], sample: Sample
+) -> dict[str, list[tuple[WorkingPoint, Scores]]]:
+    """Model to its working points, each with the score (n,) that it decides, from the scores of a sample."""
+    return {
+        name: [
+            (point, column)
+            for model, column, _ in one_by_one(result, scores[name], None, sample)
+            for point in model.working_points
+        ]
+        for name, result in results.items()
+    }
 
 
 def each_answer(work: Callable[..., Any], asked: Iterable[Sequence[Any]], cluster: Cluster | None) -> Iterator[Any]:
@@ -328,9 +361,7 @@ def _robustness(
     return measure_robustness(scorer(model), sample, result, widths, changes, seed=seed)
 
 
-def _explained(
-    model: Model, result: ModelResult, sample: Sample, few: Sample, seed: int
-) -> tuple[Importance, Explained | None]:
+def _explained(model: Model, result: ModelResult, sample: Sample, few: Sample, seed: int) -> Explanation:
     return explained(model, scorer(model), sample, result, seed=seed, few=few)
 
 

@@ -13,7 +13,7 @@ from pidlab.errors import UsageError
 from pidlab.models.registry import Resources
 from pidlab.pipeline.analysis import analyse
 from pidlab.pipeline.given import given
-from pidlab.pipeline.result import Result
+from pidlab.pipeline.result import RegressionResult, Result, result_of
 from pidlab.plots.gallery import Figures
 from pidlab.preprocess.store import bytes_of
 from pidlab.progress import Watcher
@@ -35,7 +35,7 @@ def run(
     dask: str = "",
     allow_import: Sequence[str] = (),
     watcher: Watcher | None = None,
-) -> Result:
+) -> Result | RegressionResult:
     """Load, preprocess, train and evaluate, and return what was found.
 
     Args:
@@ -112,7 +112,9 @@ def compare(
         models=models, weight=weight, event=event, spectators=spectators, classes=classes, features=features,
         settings=settings,
     )  # fmt: skip
-    return _analysed(asked.loaded, Resources(device, jobs, objects=asked.objects), watcher or Watcher())
+    found = _analysed(asked.loaded, Resources(device, jobs, objects=asked.objects), watcher or Watcher())
+    assert isinstance(found, Result)
+    return found
 
 
 def _loaded(config: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str]) -> LoadedConfig:
@@ -124,10 +126,10 @@ def _loaded(config: str | Path | Mapping[str, Any] | Config, overrides: Sequence
     return check_config(content, {(): "pidlab.run"}, Path.cwd() / "analysis.yaml")
 
 
-def _analysed(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Result:
+def _analysed(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Result | RegressionResult:
     started = time.time()
     done = analyse(loaded, resources, watcher)
-    return Result(
+    return result_of(
         done.results,
         loaded.name,
         loaded.config.style,

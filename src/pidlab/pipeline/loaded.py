@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from pidlab.apply.scoring import Scorer, blank_columns, score_branches, training_keys
 from pidlab.datadriven.efficiency.weights import with_efficiencies
 from pidlab.errors import DataError, UsageError, nearest
+from pidlab.evaluate.results.explanation import EventExplanation
 from pidlab.expressions import Kind, check, kind_from_array, stored
-from pidlab.pipeline.result import Result, read_result
+from pidlab.pipeline.result import RegressionResult, Result, read_result
 from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk
 from pidlab.read.candidates import find_collection, row_kinds
@@ -77,7 +78,7 @@ class LoadedRun:
         return f"<run {self.folder}: {listed}>"
 
     @cached_property
-    def result(self) -> Result:
+    def result(self) -> Result | RegressionResult:
         """What the run found, as `pidlab.run` returned it."""
         return read_result(self.folder)
 
@@ -142,6 +143,44 @@ class LoadedRun:
         """
         chunk = self._chunk(arrays, self._by_values)
         return _as_given(selected(self._bundle.recipe, chunk), chunk)
+
+    def explain(
+        self,
+        file: str | Path,
+        *,
+        event: Mapping[str, int] | Sequence[int] | int | None = None,
+        entry: int | Sequence[int] | None = None,
+        tree: str | None = None,
+    ) -> tuple[EventExplanation, ...]:
+        """Explain single events of a file: features, scores, and what each feature contributes to the margin.
+
+        Args:
+            file: any file with the branches of the run: a path, an address or FILE:TREE.
+            event: the value of each branch of `data.event_id`, as a dict, in its order, or a number if it is one.
+            entry: the number of an entry from 0, or several.
+            tree: the tree to read, if the file holds several.
+
+        Returns:
+            An explanation of each selected candidate: `explained[0]["mlp"].contributions`.
+
+        Raises:
+            UsageError: the event is not named as `data.event_id` asks, or an entry does not exist.
+            DataError: the file cannot be read, the event is not in it, or it is not selected; the message names the
+                first cut that it fails.
+        """
+        from pidlab.apply.explanation import explain
+
+        recipe = self._bundle.recipe
+        keys = []
+        if event is not None:
+            values = [event] if isinstance(event, int | np.integer) else event
+            if not isinstance(values, Mapping):
+                if len(values) != len(recipe.event_id):
+                    raise UsageError(f"event: a value of each of {list(recipe.event_id)} names an event, not {event!r}")
+                values = dict(zip(recipe.event_id, values, strict=True))
+            keys.append({branch: int(value) for branch, value in values.items()})
+        entries = () if entry is None else (entry,) if isinstance(entry, int | np.integer) else tuple(entry)
+        return explain(self._by_key, str(file), events=keys, entries=[int(e) for e in entries], tree=tree)
 
     def _scored(self, arrays: Columns, models: Sequence[str], *, weights: bool = False) -> dict[str, Any]:
         """The friend's branches of some models, by name; those of other models, and weights not asked, are blank."""

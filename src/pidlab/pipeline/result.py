@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any
 from pidlab.config.load import load_config
 from pidlab.config.schema import Style
 from pidlab.errors import UsageError, nearest
-from pidlab.evaluate.results import Comparison, ModelResult, Results, WorkingPoint, read_results
+from pidlab.evaluate.results import (
+    AnyResults,
+    Comparison,
+    ModelResult,
+    RegressionComparison,
+    RegressionModel,
+    RegressionResults,
+    Results,
+    WorkingPoint,
+    read_any_results,
+)
 from pidlab.measured import Measured
 from pidlab.pipeline.analysis import Analysis
 from pidlab.pipeline.histograms import Histograms
@@ -25,6 +35,7 @@ from pidlab.plots.on_request import Plots
 from pidlab.progress import Watcher
 from pidlab.report.headline import headline
 from pidlab.report.page import write_report
+from pidlab.report.regression import regression_headline, regression_table
 from pidlab.report.tables import as_html, as_text, models_table
 from pidlab.runs.manifest import from_run, read_manifest, refuse_other_folder, verify
 from pidlab.runs.record import draw_report
@@ -37,11 +48,11 @@ if TYPE_CHECKING:
     from pidlab.plots.gallery import Figures
 
 
-class Result:
+class RunResult:
     """What a run found.
 
-    It shows itself as a table with intervals, in a terminal and in a notebook. All rates and areas are measured on the
-    test sample and have 68.3 % intervals.
+    It shows itself as a table with intervals, in a terminal and in a notebook. All numbers are measured on the test
+    sample and have 68.3 % intervals.
 
     Attributes:
         results: every value that was measured.
@@ -51,7 +62,7 @@ class Result:
 
     def __init__(
         self,
-        results: Results,
+        results: AnyResults,
         name: str,
         style: Style,
         config_yaml: str,
@@ -62,18 +73,12 @@ class Result:
         watcher: Watcher | None = None,
     ) -> None:
         """Hold the results of an analysis in memory, or those of the run in `folder`."""
-        self.results, self.name, self.folder = results, name, folder
+        self.results: Any = results
+        self.name, self.folder = name, folder
         self._style, self._config_yaml, self._manifest = style, config_yaml, manifest
         self._analysis, self._watcher = analysis, watcher or Watcher()
 
-    def __repr__(self) -> str:
-        return f"{headline(self.results)}\n{as_text(models_table(self.results))}"
-
-    def _repr_html_(self) -> str:
-        """Returns the headline and the table of models for a notebook."""
-        return f"<p>{escape(headline(self.results))}</p>{as_html(models_table(self.results))}"
-
-    def __getitem__(self, model: str) -> ModelResult:
+    def __getitem__(self, model: str) -> Any:
         """Returns everything measured of one model.
 
         Raises:
@@ -97,7 +102,135 @@ class Result:
     @property
     def notes(self) -> tuple[str, ...]:
         """What every reader of the numbers must know, in sentences."""
-        return self.results.notes
+        return tuple(self.results.notes)
+
+    def report(self, path: str | Path, *, figures: Figures = "all") -> Path:
+        """Write the report, one HTML file that opens offline, and return its path.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        with tempfile.TemporaryDirectory(prefix="pidlab-") as temporary:
+            page = draw_report(
+                Path(temporary), self.results, self.name, self._style, self._config_yaml, self._manifest, figures
+            )
+        write_report(Path(path), page)
+        return Path(path)
+
+    def save(self, folder: str | Path, *, figures: Figures = "all") -> Path:
+        """Leave the run behind in a folder, as `pidlab run` does, and return the folder.
+
+        A comparison of arrays leaves them behind too, as a tree in `arrays.root`, so that the run can be made again.
+
+        Raises:
+            UsageError: the result was read from a folder, which holds the run already.
+            PidlabError: the folder cannot be written, or a model cannot be saved.
+        """
+        if self._analysis is None:
+            raise UsageError(f"the run is in {self.folder} already; copy that folder")
+        target = Path(folder).absolute()
+        save_run(self._analysis, target, self._manifest, self._watcher, figures=figures)
+        self.folder = target
+        return target
+
+    def export(self, format: str, output: str | Path, models: str | Sequence[str] = ()) -> list[Exported]:
+        """Write models for other programs: header, onnx, xgboost, cuts or correctionlib.
+
+        Returns:
+            What was written, each with its largest difference from pidlab on the events of the run.
+
+        Raises:
+            UsageError: there is no such format or model, or the format cannot hold a model.
+            ModelError: an exported model disagrees with pidlab.
+            OutputError: the files cannot be written.
+        """
+        from pidlab.export import export
+        from pidlab.runs.bundle import load_bundle
+
+        names = [models] if isinstance(models, str) else list(models)
+        run = self._saved()
+        return export(load_bundle(run, names), run, format, names, Path(output))
+
+    def apply(
+        self,
+        files: str | Sequence[str],
+        output: str | Path = "friends",
+        *,
+        models: str | Sequence[str] = (),
+        tree: str | None = None,
+        jobs: int | None = None,
+        force: bool = False,
+        report: bool = False,
+    ) -> list[Summary]:
+        """Score files and write a friend tree for each into the folder `output`.
+
+        With `report`, also report.html, report.root and report.json: what is accepted and rejected, beside what the
+        test sample of the run lets expect.
+
+        Returns:
+            A summary of each input; `target` is the friend file.
+
+        Raises:
+            DataError: an input cannot be read.
+            OutputError: a friend file cannot be written.
+        """
+        from pidlab.apply import apply, find_inputs
+        from pidlab.apply.report import ApplyReport
+        from pidlab.errors import DataError
+        from pidlab.runs.bundle import load_bundle
+
+        bundle = load_bundle(self._saved(), [models] if isinstance(models, str) else models)
+        made = ApplyReport.of(bundle) if report else None
+        sources, unreadable = find_inputs(bundle.recipe, [files] if isinstance(files, str) else files, tree)
+        tallies = None if made is None else made.tallies
+        done = apply(bundle, sources, Path(output), self._watcher, jobs=jobs, force=force, tallies=tallies)
+        if made is not None:
+            made.write(Path(output), done, self._watcher, n_jobs=jobs)
+        failed = [*(str(each) for each in unreadable), *(s.failure for s in done if s.failure)]
+        if failed:
+            raise DataError("\n".join(failed))
+        return done
+
+    def _saved(self) -> Path:
+        """Returns the folder of the run; a result that was not saved is written to a temporary one."""
+        if self.folder is not None:
+            return self.folder
+        return self._temporary
+
+    @cached_property
+    def _temporary(self) -> Path:
+        """The folder of a run that is removed with this object."""
+        folder = Path(tempfile.mkdtemp(prefix="pidlab-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        assert self._analysis is not None
+        save_run(self._analysis, folder / "run", self._manifest, self._watcher, figures="none")
+        return folder / "run"
+
+
+class Result(RunResult):
+    """What a run of classes found.
+
+    It shows itself as a table with intervals, in a terminal and in a notebook. All rates and areas are measured on the
+    test sample and have 68.3 % intervals.
+    """
+
+    results: Results
+
+    def __repr__(self) -> str:
+        return f"{headline(self.results)}\n{as_text(models_table(self.results))}"
+
+    def _repr_html_(self) -> str:
+        """Returns the headline and the table of models for a notebook."""
+        return f"<p>{escape(headline(self.results))}</p>{as_html(models_table(self.results))}"
+
+    def __getitem__(self, model: str) -> ModelResult:
+        """Returns everything measured of one model.
+
+        Raises:
+            UsageError: there is no such model.
+        """
+        found: ModelResult = super().__getitem__(model)
+        return found
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -159,103 +292,87 @@ class Result:
         """The histograms by name, as objects of the hist package: `result.hist["bdt/response"]`."""
         return Histograms(self.results)
 
-    def report(self, path: str | Path, *, figures: Figures = "all") -> Path:
-        """Write the report, one HTML file that opens offline, and return its path.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
-        with tempfile.TemporaryDirectory(prefix="pidlab-") as temporary:
-            page = draw_report(
-                Path(temporary), self.results, self.name, self._style, self._config_yaml, self._manifest, figures
-            )
-        write_report(Path(path), page)
-        return Path(path)
-
-    def save(self, folder: str | Path, *, figures: Figures = "all") -> Path:
-        """Leave the run behind in a folder, as `pidlab run` does, and return the folder.
-
-        A comparison of arrays leaves them behind too, as a tree in `arrays.root`, so that the run can be made again.
-
-        Raises:
-            UsageError: the result was read from a folder, which holds the run already.
-            PidlabError: the folder cannot be written, or a model cannot be saved.
-        """
-        if self._analysis is None:
-            raise UsageError(f"the run is in {self.folder} already; copy that folder")
-        target = Path(folder).absolute()
-        save_run(self._analysis, target, self._manifest, self._watcher, figures=figures)
-        self.folder = target
-        return target
-
-    def export(self, format: str, output: str | Path, models: str | Sequence[str] = ()) -> list[Exported]:
-        """Write models for other programs: header, onnx, xgboost, cuts or correctionlib.
-
-        Returns:
-            What was written, each with its largest difference from pidlab on the events of the run.
-
-        Raises:
-            UsageError: there is no such format or model, or the format cannot hold a model.
-            ModelError: an exported model disagrees with pidlab.
-            OutputError: the files cannot be written.
-        """
-        from pidlab.export import export
-        from pidlab.runs.bundle import load_bundle
-
-        names = [models] if isinstance(models, str) else list(models)
-        run = self._saved()
-        return export(load_bundle(run, names), run, format, names, Path(output))
-
-    def apply(
-        self,
-        files: str | Sequence[str],
-        output: str | Path = "friends",
-        *,
-        models: str | Sequence[str] = (),
-        tree: str | None = None,
-        jobs: int | None = None,
-        force: bool = False,
-    ) -> list[Summary]:
-        """Score files and write a friend tree for each into the folder `output`.
-
-        Returns:
-            A summary of each input; `target` is the friend file.
-
-        Raises:
-            DataError: an input cannot be read.
-            OutputError: a friend file cannot be written.
-        """
-        from pidlab.apply import apply, find_inputs
-        from pidlab.errors import DataError
-        from pidlab.runs.bundle import load_bundle
-
-        bundle = load_bundle(self._saved(), [models] if isinstance(models, str) else models)
-        sources, unreadable = find_inputs(bundle.recipe, [files] if isinstance(files, str) else files, tree)
-        done = apply(bundle, sources, Path(output), self._watcher, jobs=jobs, force=force)
-        failed = [*(str(each) for each in unreadable), *(s.failure for s in done if s.failure)]
-        if failed:
-            raise DataError("\n".join(failed))
-        return done
-
     @cached_property
     def plot(self) -> Plots:
         """The figures, on axes of one's own: `result.plot.roc(models=["bdt"])`, `result.plot("roc_pairs_bdt")`."""
         return Plots(self.results, self._style)
 
-    def _saved(self) -> Path:
-        """Returns the folder of the run; a result that was not saved is written to a temporary one."""
-        if self.folder is not None:
-            return self.folder
-        return self._temporary
 
-    @cached_property
-    def _temporary(self) -> Path:
-        """The folder of a run that is removed with this object."""
-        folder = Path(tempfile.mkdtemp(prefix="pidlab-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        assert self._analysis is not None
-        save_run(self._analysis, folder / "run", self._manifest, self._watcher, figures="none")
-        return folder / "run"
+class RegressionResult(RunResult):
+    """What a run with a target found.
+
+    It shows itself as a table with intervals, in a terminal and in a notebook. All numbers are measured on the test
+    sample and have 68.3 % intervals.
+    """
+
+    results: RegressionResults
+
+    def __repr__(self) -> str:
+        return f"{regression_headline(self.results)}\n{as_text(regression_table(self.results))}"
+
+    def _repr_html_(self) -> str:
+        """Returns the headline and the table of models for a notebook."""
+        return f"<p>{escape(regression_headline(self.results))}</p>{as_html(regression_table(self.results))}"
+
+    def __getitem__(self, model: str) -> RegressionModel:
+        """Returns everything measured of one model.
+
+        Raises:
+            UsageError: there is no such model.
+        """
+        found: RegressionModel = super().__getitem__(model)
+        return found
+
+    @property
+    def comparisons(self) -> tuple[RegressionComparison, ...]:
+        """The comparison of each pair of models on the same events."""
+        return self.results.comparisons
+
+    @property
+    def verdicts(self) -> list[str]:
+        """A sentence for each pair of models and quantity that says which is better, or that none is."""
+        return [quantity.verdict for pair in self.comparisons for quantity in pair.quantities]
+
+    def table(self) -> pd.DataFrame:
+        """Returns a row for each model: bias, RMS, σ68 and the like of the residuals, with intervals."""
+        import pandas as pd
+
+        rows: dict[str, dict[str, float]] = {}
+        for name, model in self.results.models.items():
+            residuals, pulls = model.test, model.test.pulls
+            rows[name] = {}
+            for each in ("bias", "rms", "sigma68", "effective", "mae", "r2"):
+                rows[name] |= _columns(each, getattr(residuals, each))
+            for each in ("mean", "width", "sigma68", "log_likelihood") if pulls is not None else ():
+                rows[name] |= _columns(f"pull_{each}", getattr(pulls, each))
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+    def comparison_table(self) -> pd.DataFrame:
+        """Returns a row for each pair of models (a, b) and quantity: the difference b - a with its interval and p."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "a": pair.a,
+                    "b": pair.b,
+                    "quantity": quantity.name,
+                    **_columns("difference", quantity.difference),
+                    "p": quantity.p,
+                    "p_adjusted": quantity.p_adjusted,
+                    "verdict": quantity.verdict,
+                }
+                for pair in self.comparisons
+                for quantity in pair.quantities
+            ]
+        )
+
+
+def result_of(results: AnyResults, *arguments: Any, **further: Any) -> Result | RegressionResult:
+    """Returns what a run found as what a notebook gets; the arguments are those of `RunResult`."""
+    if isinstance(results, RegressionResults):
+        return RegressionResult(results, *arguments, **further)
+    return Result(results, *arguments, **further)
 
 
 def _columns(name: str, number: Measured) -> dict[str, float]:
@@ -273,7 +390,7 @@ def _rates(point: WorkingPoint) -> dict[str, float]:
     return columns | _columns("purity", point.purity)
 
 
-def read_result(run: Path) -> Result:
+def read_result(run: Path) -> Result | RegressionResult:
     """Returns what a finished run found, from its folder.
 
     Raises:
@@ -284,6 +401,6 @@ def read_result(run: Path) -> Result:
     verify(run, "config.yaml", "results.json")
     loaded = load_config(run / "config.yaml")
     with from_run(run):
-        results = replace(read_results(run / "results.json"), labels=loaded.config.axis_labels)
+        results = replace(read_any_results(run / "results.json"), labels=loaded.config.axis_labels)
     config = (run / "config.yaml").read_text(encoding="utf-8")
-    return Result(results, run.name, loaded.config.style, config, read_manifest(run), folder=run)
+    return result_of(results, run.name, loaded.config.style, config, read_manifest(run), folder=run)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pidlab.config.load import LoadedConfig
-from pidlab.evaluate.results import Results
+from pidlab.evaluate.results import AnyResults
 from pidlab.models.registry import Resources, import_ahead
 from pidlab.pipeline.prepare import cluster_of, prepare
 from pidlab.plots.worker import FigureWorker, figure_worker
@@ -30,8 +30,8 @@ def run(
     watcher: Watcher,
     *,
     figures: Figures = "all",
-    found: Callable[[Results], None] = lambda results: None,
-) -> Results:
+    found: Callable[[AnyResults], None] = lambda results: None,
+) -> AnyResults:
     """Run a configuration and leave its results, models, figures and friend trees in the folder `output`.
 
     Args:
@@ -53,7 +53,7 @@ def run(
             from pidlab.pipeline.analysis import analysed
             from pidlab.runs.record import manifest_of
 
-            import_ahead(spec.type for spec in loaded.config.models.values())
+            import_ahead(spec.kind for spec in loaded.config.models.values())
             done = analysed(prepared, resources)
             del prepared  # its features are not needed any more
             found(done.results)

@@ -23,6 +23,7 @@ from pidlab.plots.sheets import (
     changes,
     exploration,
     flat,
+    identified,
     importance,
     inputs,
     merit,
@@ -50,8 +51,9 @@ _SHEETS: tuple[Callable[[Results], Iterator[Sheet]], ...] = (
     inputs.inputs, exploration.ratios, inputs.correlations, weights.weights, exploration.scatters, polygons.polygons,
     exploration.scaled_inputs, models.learning, exploration.trees, points.rocs, models.responses, bands.bands,
     models.confusions, spectators.efficiencies, spectators.maps, flat.flat_points, changes.comparisons, changes.changes,
+    identified.compositions,
     inputs.cut_flows, calibration.calibrations, merit.merits, points.class_pairs, models.matrices,
-    importance.importances, exploration.swarms,
+    importance.importances, exploration.swarms, importance.dependences,
 )  # fmt: skip
 """What makes the figures of a run, in the order in which they are drawn."""
 
@@ -78,7 +80,7 @@ def _sheets(results: AnyResults) -> Iterator[Sheet]:
 def chosen(results: AnyResults, figures: Figures) -> dict[str, Sheet]:
     """Returns those of the sheets of `catalogue` that belong to a choice of figures."""
     sheets = {} if figures == "none" else catalogue(results)
-    return {name: sheet for name, sheet in sheets.items() if figures == "all" or sheet.quick}
+    return {name: sheet for name, sheet in sheets.items() if sheet.quick or (figures == "all" and not sheet.on_request)}
 
 
 def drawn(sheet: Sheet, name: str, style: Style = PLAIN) -> Figure:
@@ -97,7 +99,7 @@ def write(
     formats: Collection[str] = ("png", "pdf"),
     only: Collection[str] | None = None,
 ) -> list[Picture]:
-    """Write NAME.FORMAT of every figure, or of those named in `only`, into an existing `directory`.
+    """Write NAME.FORMAT of every figure that a run draws, or of those named in `only`, into an existing `directory`.
 
     Returns:
         The same figures as SVG.
@@ -108,7 +110,7 @@ def write(
     return [
         write_one(sheet, name, directory, style, formats)
         for name, sheet in catalogue(results).items()
-        if only is None or name in only
+        if (not sheet.on_request if only is None else name in only)
     ]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from pidlab.evaluate.points.identified import holds_whole_numbers
 from pidlab.evaluate.results import Histogram
 from pidlab.measured import Array
 from pidlab.plots.style import NO_LABELS, LineStyle, caption, draw_density, label_axes, log_scale, nothing_to_draw
@@ -35,21 +36,17 @@ def feature(
         nothing_to_draw(ax, "no values")
     log_scale(ax, np.concatenate([np.array([]), *heights]), least=30.0)
     ax.yaxis.set_minor_formatter(NullFormatter())
-    if all(_holds_whole_numbers(histogram.edges) for histogram in by_class.values()):
+    if all(holds_whole_numbers(histogram.edges) for histogram in by_class.values()):
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    _mark_flows(by_class, ax)
+    mark_flows([histogram.sumw for histogram in by_class.values()], ax)
     label_axes(ax, caption(name, labels, 30), "density")
     return ax
 
 
-def _holds_whole_numbers(edges: Array) -> bool:
-    """Returns whether all edges are half-integers, as those of features that only have whole values."""
-    return bool(np.all(edges - np.floor(edges) == 0.5))
-
-
-def _mark_flows(by_class: Mapping[str, Histogram], ax: Axes) -> None:
+def mark_flows(sums: Sequence[Array], ax: Axes) -> None:
+    """Draw a triangle at the edge beyond which one of the histograms (b + 2,) has candidates."""
     for flow, x, marker in ((0, 0.0, 5), (-1, 1.0, 4)):
-        if any(histogram.sumw[flow] for histogram in by_class.values()):
+        if any(sumw[flow] for sumw in sums):
             ax.plot(
                 [x], [0.06], marker=marker, markersize=7, color="black", transform=ax.transAxes, clip_on=False, zorder=6
             )

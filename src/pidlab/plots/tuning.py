@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results import Tuning
+from pidlab.evaluate.results.tuning import objective_text
 from pidlab.measured import Array
 from pidlab.plots.gallery import rendered, save
 from pidlab.plots.style import GREY, context, label_axes, legend, log_scale, name_ticks, new_figure, nothing_to_draw
@@ -73,7 +74,7 @@ def _loss(values: Array, tuning: Tuning) -> Array:
 
 
 def _loss_text(tuning: Tuning) -> str:
-    return ("1 − " if tuning.maximise else "") + _objective_text(tuning.objective)
+    return ("1 − " if tuning.maximise else "") + objective_text(tuning.objective)
 
 
 def importance_figure(tuning: Tuning) -> Figure:
@@ -87,10 +88,5 @@ def importance_figure(tuning: Tuning) -> Figure:
     ax.barh(range(len(shares)), [share for _, share in shares], color=_COMPLETE, height=0.6)
     name_ticks(ax, "y", [name for name, _ in shares])
     ax.set_xlim(0, 1.05 * max(share for _, share in shares))
-    label_axes(ax, f"share of the variance of {_objective_text(tuning.objective)} over trials", "")
+    label_axes(ax, f"share of the variance of {objective_text(tuning.objective)} over trials", "")
     return figure
-
-
-def _objective_text(objective: str) -> str:
-    """Returns the objective in words."""
-    return "AUC" if objective == "auc" else f"misid at {objective.partition(':')[2]}"

@@ -178,7 +178,7 @@ def main() -> None:
     """
     collect_rarely()
     import_without_pandas()
-    from pidlab.plots.gallery import FORMATS, catalogue, chosen, write_one  # while the other process trains
+    from pidlab.plots.gallery import FORMATS, chosen, write_one  # while the other process trains
 
     text = sys.stdin.read()
     if not text:
@@ -191,7 +191,7 @@ def main() -> None:
         drawn = [write_one(each, name, folder / "plots", style, FORMATS[figures]) for name, each in sheets.items()]
         _write_pictures(temporary / _PICTURES, drawn)
         return
-    for name, sheet in reversed(catalogue(read_any_results(folder / "results.json")).items()):
+    for name, sheet in reversed(chosen(read_any_results(folder / "results.json"), figures).items()):
         if not _claim(temporary, name):
             return
         unfinished = temporary / f"{name}.part"

@@ -144,7 +144,7 @@ def load(
 def row_bytes(recipe: Recipe, *, features: bool) -> int:
     """Returns about how many bytes a selected row takes while its columns are put in order."""
     doubles = len(recipe.spectators) + len(polygon_axes(recipe))
-    own = sum(np.dtype(dtype).itemsize for dtype in _COLUMNS.values()) + 8
+    own = sum(np.dtype(dtype).itemsize for dtype in _COLUMNS.values()) + 8 + 8 * (recipe.target is not None)
     return own + 8 * doubles + features * (4 * recipe.n_columns + 8 * len(recipe.expression_model_branches))
 
 
@@ -210,6 +210,8 @@ class Loader:
         self.columns = {name: column(dtype) for name, dtype in _COLUMNS.items()}
         if self.recipe.test:
             self.columns["declared_test"] = column(np.bool_)
+        if self.recipe.target:
+            self.columns["target"] = column(np.float64)
         self.features = FeatureColumns(column(np.float32, self.recipe.n_columns))
         self.spectators = {name: column(np.float64, single=True) for name, _ in self.recipe.spectators}
         self.axes = {text: column(np.float64, single=True) for text in polygon_axes(self.recipe)}
@@ -278,6 +280,8 @@ class Loader:
         }  # fmt: skip
         if recipe.test:
             own["declared_test"] = selects(recipe.test.expression, kept.arrays, kept.n_rows)
+        if recipe.target:
+            own["target"] = values_of(recipe.target, kept)
         for each, values in own.items():
             self.columns[each].add(values)
         self.features.add(feature_columns(recipe, kept))
@@ -382,6 +386,8 @@ def _label(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Returns (n,) the class of each row, -1 for none, and (n,) its weight.
 
+    Rows without a target that could be predicted are of no class.
+
     Raises:
         DataError: a row is in two classes, or its weight is not finite.
     """
@@ -406,6 +412,8 @@ def _label(
                 f"{name}: the weight {text!r} is {values[bad[0]]} in entry {entry:,}; weights must be finite"
             )
         weight[mask] = values
+    if recipe.target is not None:
+        y[~np.isfinite(values_of(recipe.target, chunk))] = -1
     return y, weight
 
 
@@ -449,6 +457,12 @@ def _refuse_empty(recipe: Recipe, steps: Sequence[CutStep], empty: Sequence[Sour
         DataError: a class has none; the message says after which cut.
     """
     for name in recipe.classes:
+        what = f"the class {name!r} has" if recipe.target is None else "the target gives"
+        if not steps[0].passed[name] and recipe.target is not None:
+            raise DataError(
+                f"the target {recipe.target.expression.text!r} is NaN or infinite, or its cut false, in all rows; "
+                "check both"
+            )
         if not steps[0].passed[name]:
             total = ", ".join(f"{c} {n:,}" for c, n in steps[0].passed.items())
             and_empty = f"; {', '.join(map(str, empty))}: has no entries" if empty else ""
@@ -458,4 +472,4 @@ def _refuse_empty(recipe: Recipe, steps: Sequence[CutStep], empty: Sequence[Sour
         for before, after in itertools.pairwise(steps):
             if before.passed[name] and not after.passed[name]:
                 left = f"no events left after the cut {after.name!r} ({before.passed[name]:,} before it)"
-                raise DataError(f"the class {name!r} has {left}; loosen it")
+                raise DataError(f"{what} {left}; loosen it")

@@ -44,7 +44,11 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
     for sentence in _cautions(events, parts):
         watcher.note(sentence)
     if config.split.validation == 0:
-        watcher.note("There is no validation sample: thresholds come from the training sample.")
+        watcher.note(
+            "There is no validation sample: thresholds come from the training sample."
+            if sample.target is None
+            else "There is no validation sample: no training stops before its last round or epoch."
+        )
     return events, parts
 
 
@@ -109,7 +113,8 @@ def _cautions(events: Events, parts: Parts) -> Iterator[str]:
     if copies is not None:
         yield copies
     yield from heavy_events(sample, parts.quoted())
-    yield from telling_features(sample)
+    if sample.target is None:
+        yield from telling_features(sample)
 
 
 def _check_event_keys(recipe: Recipe, sample: Sample) -> None:
@@ -134,4 +139,6 @@ def _check_parts(sample: Sample, parts: Parts, wants_validation: bool) -> None:
                 empty = sample.classes[int(np.argmin(counts))]
                 total = int((sample.y == sample.classes.index(empty)).sum())
                 advice = "give more events or change split (share or seed)"
+                if sample.target is not None:
+                    raise DataError(f"no event ({total:,} in all) is in the {name} sample; {advice}")
                 raise DataError(f"no event of the class {empty!r} ({total:,} in all) is in the {name} sample; {advice}")

@@ -11,7 +11,7 @@ from pidlab.config.load import LoadedConfig
 from pidlab.config.names import KeyPath
 from pidlab.config.polygons import polygons_of
 from pidlab.config.schema import ExpressionModel, Feature, ScoreModel
-from pidlab.config.stated import branch_mistakes, class_table, spectator_keys
+from pidlab.config.stated import branch_mistakes, class_table, spectator_keys, target_texts
 from pidlab.errors import ConfigError, UsageError
 from pidlab.expressions import Expression, Polygon, parse
 from pidlab.read import Source, Table, absolute, find_sources, has_place, stem_of, with_friends
@@ -72,6 +72,7 @@ class Recipe:
         test: true for test events, if the configuration selects them by an expression.
         polygons: those that are asked of the rows of every input, on the axes on which they are asked.
         best: which one of the candidates of an event that pass the cuts is selected; None if all of them are.
+        target: what a regression predicts; None with classes.
     """
 
     loaded: LoadedConfig
@@ -87,6 +88,7 @@ class Recipe:
     test: LocatedExpression | None
     polygons: tuple[LocatedPolygon, ...] = ()
     best: BestRule | None = None
+    target: LocatedExpression | None = None
 
     def expressions(self, rules: Iterable[ClassRule] = ()) -> list[LocatedExpression]:
         """Returns the expressions needed to score rows and, with `rules`, to label, weigh and split them."""
@@ -96,7 +98,7 @@ class Recipe:
         if not labelling:
             return scoring
         kept = [located for _, located in self.spectators] + [axis for p in self.polygons for axis in (p.x, p.y)]
-        return scoring + labelling + kept + ([self.test] if self.test else [])
+        return scoring + labelling + kept + [each for each in (self.test, self.target) if each is not None]
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -191,7 +193,11 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
     def located(key: KeyPath, text: str) -> LocatedExpression:
         return LocatedExpression(key, parse(text, aliases, polygons))
 
+    target = {part: located(*stated) for part, stated in target_texts(config).items()}
+
     def rule(index: int, name: str) -> ClassRule:
+        if target:
+            return ClassRule(index, target["cut"], located(("data", "weight"), config.data.weight))
         table, key = class_table(config.classes[name]), ("classes", name)
         cut = located(key if isinstance(config.classes[name], str) else (*key, "cut"), table.cut)
         if table.weight is None:
@@ -218,6 +224,7 @@ def compile_recipe(loaded: LoadedConfig) -> Recipe:
         event_id=tuple(config.data.event_id),
         test=located(("split", "test"), config.split.test) if isinstance(config.split.test, str) else None,
         best=None if best_by is None else BestRule(located(("data", "best"), best_by[1]), best_by[0] == "max"),
+        target=target.get("value"),
     )
 
     def on_axes(polygon: Polygon) -> LocatedPolygon:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import NamedTuple
 
-import jinja2
+from pidlab.report.offline import render_offline
 
 
 class Cell(NamedTuple):
@@ -53,21 +51,12 @@ def render_measurement(
         points: the working points.
         settings: how it was measured.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["uri"] = _data_uri
-    room = files("pidlab.report")
-    page = environment.from_string(room.joinpath("measurement.html.jinja").read_text(encoding="utf-8"))
-    return page.render(
+    return render_offline(
+        "measurement.html.jinja",
         title=title,
-        style=room.joinpath("assets", "report.css").read_text(encoding="utf-8"),
         sentences=sentences,
         failures=failures,
         points=points,
         settings=settings,
+        made="measured",
     )
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -44,7 +44,8 @@ MOST_BYTES = 20_000_000
 _TITLES = {
     "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs",
     "reweighting": "Weights", "response": "Response",
-    "bands": "Bands", "points": "Working points", "detectors": "Detectors", "merit": "Figure of merit",
+    "bands": "Bands", "points": "Working points",
+    "identified": "After identification", "detectors": "Detectors", "merit": "Figure of merit",
     "pairs": "Pairs of classes",
     "efficiency": "Efficiency",
     "robustness": "Robustness", "overtraining": "Overtraining", "calibration": "Calibration",
@@ -182,6 +183,7 @@ def _filled(results: Results) -> dict[str, bool]:
         "response": bool(models),
         "bands": any(model.bands for model in models),
         "points": bool(models),
+        "identified": results.identified is not None,
         "comparisons": bool(results.comparisons),
         "detectors": bool(results.detectors),
         "robustness": bool(robustness_table(results).columns[1:]),

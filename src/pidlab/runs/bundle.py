@@ -21,7 +21,7 @@ from pidlab.config.schema import Config
 from pidlab.credentials import address_without_secrets
 from pidlab.errors import DataError, ModelError, UsageError, nearest
 from pidlab.evaluate.points.flat import flat_from_json, thresholds_at
-from pidlab.evaluate.results import FlatThreshold, ModelResult, json_value
+from pidlab.evaluate.results import FlatThreshold, ModelResult, RegressionModel, json_value
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models.model import Model
 from pidlab.preprocess.recipe import LocatedExpression, Recipe, compile_recipe, without_models
@@ -120,16 +120,21 @@ class Bundle:
     reweighter: Reweighter | None = None
 
 
-def decisions_of(results: Mapping[str, ModelResult]) -> dict[str, tuple[Decision, ...]]:
-    """The working points of evaluated models."""
-    return {name: tuple(Decision(w.name, w.threshold, w.flat) for w in r.working_points) for name, r in results.items()}
+def decisions_of(results: Mapping[str, ModelResult | RegressionModel]) -> dict[str, tuple[Decision, ...]]:
+    """The working points of evaluated models; those of a regression have none."""
+    return {
+        name: tuple(Decision(w.name, w.threshold, w.flat) for w in r.working_points)
+        if isinstance(r, ModelResult)
+        else ()
+        for name, r in results.items()
+    }
 
 
 def save_bundle(
     folder: Path,
     recipe: Recipe,
     models: Mapping[str, Model],
-    results: Mapping[str, ModelResult],
+    results: Mapping[str, ModelResult | RegressionModel],
     reweighter: Reweighter | None = None,
 ) -> Bundle:
     """Write `config.yaml`, `models/` and, if there are weights, `reweighting/` into the folder of a run."""
@@ -210,7 +215,7 @@ def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
     if content.get("schema") != SCHEMA:
         raise ModelError(f"{path}: written by another version of pidlab (schema {content.get('schema')!r})")
     expected = {
-        "type": recipe.loaded.config.models[name].type,
+        "type": recipe.loaded.config.models[name].kind,
         "classes": list(recipe.classes),
         "signal": recipe.classes[recipe.signal],
         "features": [feature.name for feature, _ in recipe.features],
@@ -323,7 +328,7 @@ def _resolved(config: Config, folder: Path) -> dict[str, Any]:
     target = content.get("reweight", {}).get("to")
     if isinstance(target, dict):
         target["friends"] = [_address(f, folder) for f in target["friends"]]
-    for section in [content["data"], *content["classes"].values(), target]:
+    for section in [content["data"], *content.get("classes", {}).values(), target]:
         if isinstance(section, dict) and section.get("files") is not None:
             files = section["files"]
             section["files"] = [_address(f, folder) for f in ([files] if isinstance(files, str) else files)]

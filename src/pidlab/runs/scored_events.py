@@ -60,6 +60,7 @@ def write_events(run: Path, scored: ScoredEvents) -> None:
         "row": sample.row,
         "part": scored.part,
         "aside": scored.threshold_rows.astype(np.int64),
+        **({} if sample.target is None else {"target": sample.target}),
         **{f"spectator.{name}": values for name, values in sample.spectators.items()},
         **{f"test.{name}": values for name, values in scored.on_test.items()},
         **{f"aside.{name}": values for name, values in scored.on_threshold_sample.items()},
@@ -119,6 +120,7 @@ def read_events(run: Path) -> ScoredEvents:
         columns={},
         file=arrays["file"],
         row=arrays["row"],
+        target=arrays.get("target"),
     )
     return ScoredEvents(sample, arrays["part"], arrays["aside"], _named(arrays, "test."), _named(arrays, "aside."))
 
@@ -130,13 +132,15 @@ def _checked(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> in
         ValueError: an array is damaged; says which.
     """
     n, classes, signal = len(arrays["event"]), about["classes"], about["signal"]
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or len(classes) < 2:
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or not classes:
         raise ValueError("its classes are damaged")
     if type(signal) is not int or not 0 <= signal < len(classes):
         raise ValueError("its signal is no class")
     for name, kind in {"event": "u", "class": "i", "weight": "f", "file": "i", "row": "i", "part": "i"}.items():
         if arrays[name].shape != (n,) or arrays[name].dtype.kind != kind:
             raise ValueError(f"{name} is not one number for each of {n} candidates")
+    if "target" in arrays and (arrays["target"].shape != (n,) or not np.isfinite(arrays["target"]).all()):
+        raise ValueError("target is not one finite number for each candidate")
     y, part, threshold_rows = arrays["class"], arrays["part"], arrays["aside"]
     if n and (y.min() < 0 or y.max() >= len(classes)):
         raise ValueError("a candidate is of no class")

@@ -25,7 +25,7 @@ from pidlab.progress import Watcher
 from pidlab.read import Table
 from pidlab.runs.bundle import load_bundle
 from pidlab.sample import Sample, concatenate
-from pidlab.split import fold_of, share_of
+from pidlab.split import Keys, fold_of, share_of
 
 CLASSES = ("run", "files")
 _FOLDS = 5
@@ -67,13 +67,18 @@ def compare_domain(
     recipe = events.recipe
     ours = as_mixture(events.sample, recipe.loaded.config.evaluate.abundance)
     theirs = selected_rows(recipe, files, tree, watcher)
-    sample = labelled(ours, theirs)
-    watcher.stage("train")
-    score = OutOfFold(sample, recipe.loaded.config.seed, n_jobs, watcher)
-    watcher.stage("evaluate")
-    shift = measure_shift(score, sample, seed=recipe.loaded.config.seed)
+    shift = shift_between(ours, theirs, recipe.loaded.config.seed, n_jobs, watcher)
     _write(shift, output, recipe)
     return shift
+
+
+def shift_between(ours: Sample, theirs: Sample, seed: int, n_jobs: int | None, watcher: Watcher) -> Shift:
+    """How well BDTs tell the events of a run, as `as_mixture` gives them, from the rows of files."""
+    sample = labelled(ours, theirs)
+    watcher.stage("train")
+    score = OutOfFold(sample, seed, n_jobs, watcher)
+    watcher.stage("evaluate")
+    return measure_shift(score, sample, seed=seed)
 
 
 def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watcher: Watcher) -> Sample:
@@ -96,8 +101,14 @@ def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watche
     n = sum(map(len, x))
     if not n:
         raise DataError(f"{', '.join(files)}: no row passes the selection of the run; look at its cut flow")
+    return rows_of(np.concatenate(x), np.concatenate(event), recipe)
+
+
+def rows_of(x: NDArray[np.float32], event: Keys, recipe: Recipe) -> Sample:
+    """A sample of rows of files, with features (n, d or more) and hashes of their events (n,), each with weight 1."""
+    n = len(event)
     return Sample(
-        x=np.concatenate(x), y=np.zeros(n, np.int64), weight=np.ones(n), event=np.concatenate(event),
+        x=x, y=np.zeros(n, np.int64), weight=np.ones(n), event=event,
         features=tuple(f.name for f, _ in recipe.features), classes=CLASSES, signal=1, spectators={}, columns={},
         file=np.zeros(n, np.int32), row=np.arange(n),
     )  # fmt: skip

@@ -16,10 +16,11 @@ from pidlab.config.edit import edited, flow
 from pidlab.config.load import LoadedConfig, load_config, yaml_value
 from pidlab.config.names import KeyPath
 from pidlab.config.patterns import with_branches
-from pidlab.config.schema import ClassTable, CutsModel, Evaluate, TrainableSpec
+from pidlab.config.schema import ClassTable, CutsModel, Evaluate, RegressionConfig, TrainableSpec
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError, nearest
 from pidlab.evaluate import compare_models, evaluate_model
 from pidlab.evaluate.ranking import signal_scores
+from pidlab.evaluate.regression.compare import compare_predictions, statistic_of
 from pidlab.evaluate.results import Tuning
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.models.categories import CategoryModel
@@ -34,9 +35,10 @@ from pidlab.progress import Task, Watcher
 from pidlab.read import absolute
 from pidlab.sample import Sample
 from pidlab.tune.distributed import DistributedTrials
+from pidlab.tune.objectives import Objective, ResidualObjective
 from pidlab.tune.space import described, search_space
 from pidlab.tune.study import PRUNERS, Study, open_database
-from pidlab.tune.trials import Bench, Objective, Trials
+from pidlab.tune.trials import Bench, Trials
 
 if TYPE_CHECKING:
     from pidlab.apply.cluster import Cluster
@@ -59,7 +61,7 @@ class TuningRequest:
         config: the configuration file.
         model: the name of the model in it.
         n_trials: number of trials to make, in addition to those in the database.
-        objective: auc, or misid:eff90 and the like.
+        objective: auc, or misid:eff90 and the like; of a regression rms, mae or sigma68; empty for auc or rms.
         search: a KEY=SPEC for each parameter to search in addition to the defaults of the model's type.
         storage: a file or the address of a database; None for STEM.tune.db in the folder of the output.
         output: the configuration to write; None for STEM.tuned.yaml in the folder of the configuration.
@@ -70,7 +72,7 @@ class TuningRequest:
     config: Path
     model: str
     n_trials: int = 50
-    objective: str = "auc"
+    objective: str = ""
     search: tuple[str, ...] = ()
     storage: str | None = None
     output: Path | None = None
@@ -90,7 +92,8 @@ class TuningRequest:
     @property
     def command(self) -> str:
         """The command line that continues the tuning."""
-        words = ["pidlab", "tune", str(self.config), "--model", self.model, "--objective", self.objective]
+        words = ["pidlab", "tune", str(self.config), "--model", self.model]
+        words += ["--objective", self.objective] if self.objective else []
         words += [word for each in self.search for word in ("--search", each)]
         words += ["--storage", self.storage] if self.storage else []
         words += ["-o", str(self.output)] if self.output else []
@@ -108,8 +111,10 @@ def tune(request: TuningRequest, resources: Resources, watcher: Watcher) -> Tuni
         OutputError: a file cannot be written, or would replace a file that tune did not write.
         TuningStopped: the user pressed Ctrl-C; the trials made so far are kept.
     """
-    objective = Objective.of(request.objective)
-    loaded = with_branches(load_config(request.config), watcher.remark)
+    loaded = load_config(request.config)
+    of_target = isinstance(loaded.config, RegressionConfig)
+    objective = (ResidualObjective if of_target else Objective).of(request.objective or ("rms" if of_target else "auc"))
+    loaded = with_branches(loaded, watcher.remark)
     _check(request, loaded)
     with cluster_of(resources) as cluster:
         return _tuned(request, loaded, objective, resources, watcher, cluster)
@@ -118,7 +123,7 @@ def tune(request: TuningRequest, resources: Resources, watcher: Watcher) -> Tuni
 def _tuned(
     request: TuningRequest,
     loaded: LoadedConfig,
-    objective: Objective,
+    objective: Objective | ResidualObjective,
     resources: Resources,
     watcher: Watcher,
     cluster: Cluster | None,
@@ -240,7 +245,7 @@ def _measured(bench: Bench, study: Study, request: TuningRequest) -> Tuning:
     trials = study.trials()
     loaded, objective = bench.loaded, bench.objective
     empty = Tuning(
-        request.model, loaded.config.models[request.model].type, str(objective), objective.maximise, trials,
+        request.model, loaded.config.models[request.model].kind, str(objective), objective.maximise, trials,
         study.importance(), {}, UNDEFINED, UNDEFINED, UNDEFINED,
     )  # fmt: skip
     if not empty.ranked:
@@ -253,7 +258,8 @@ def _measured(bench: Bench, study: Study, request: TuningRequest) -> Tuning:
         before: FoldModel | CategoryModel | None = bench.fitted({})
     except ModelError:
         before = None
-    numbers = _paired(bench, before, after)
+    paired = _paired if isinstance(objective, Objective) else _paired_residuals
+    numbers = paired(bench, before, after)
     return replace(empty, parameters=best.parameters, before=numbers[0], after=numbers[1], gain=numbers[2])
 
 
@@ -264,6 +270,7 @@ def _paired(
 
     The thresholds are those of the validation sample, so the intervals hold their fluctuation as well.
     """
+    assert isinstance(bench.objective, Objective)
     sample, target = _signal_or_not(bench.validation), bench.objective.target
     options = Evaluate(working_points=[] if target is None else [target], robustness=None)
     fitted = ({} if before is None else {"before": before}) | {"after": after}
@@ -285,6 +292,21 @@ def _paired(
     (pair,) = compare_models(scores, sample, scores, sample, results)
     gain = pair.delta_auc if target is None else pair.working_points[0].delta_misid
     return measured["before"], measured["after"], gain
+
+
+def _paired_residuals(
+    bench: Bench, before: FoldModel | CategoryModel | None, after: FoldModel | CategoryModel
+) -> tuple[Measured, Measured, Measured]:
+    """Returns the same as `_paired` of a regression."""
+    fitted = ({} if before is None else {"before": before}) | {"after": after}
+    predicted, name = {each: bench.predicted(model) for each, model in fitted.items()}, str(bench.objective)
+    measured = {each: statistic_of(name, found).measured(found.weights) for each, found in predicted.items()}
+    if before is None:
+        return UNDEFINED, measured["after"], UNDEFINED
+    (pair,) = compare_predictions(predicted)
+    quantity = pair.quantity(name)
+    assert quantity is not None
+    return measured["before"], measured["after"], quantity.difference
 
 
 def _signal_or_not(sample: Sample) -> Sample:

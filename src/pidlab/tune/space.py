@@ -119,7 +119,7 @@ def search_space(
     Raises:
         UsageError: the model has no such parameter, or the parameter does not take such a value.
     """
-    kind = loaded.config.models[model].type
+    kind = loaded.config.models[model].kind
     texts = [(key, text, f"{key}={text}") for key, text in MODEL_TYPES[kind].search.items()]
     for key, values in ((loaded.config.tune or {}).get(model) or {}).items():
         text = "|".join(json.dumps(v) for v in values) if isinstance(values, list) else str(values)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pidlab.config.load import LoadedConfig
-from pidlab.config.names import point_name
 from pidlab.config.schema import MlpModel, TrainableSpec
 from pidlab.errors import ModelError, UsageError
-from pidlab.evaluate.points.working_points import passes, threshold_at
-from pidlab.evaluate.ranking import Score, auc_influence
+from pidlab.evaluate.ranking import Score
+from pidlab.evaluate.regression.predictions import Predicted, Prediction, Targets
 from pidlab.models.categories import CategoryModel
 from pidlab.models.fold import FoldModel
 from pidlab.models.inputs import TrainingInputs, prepare
@@ -28,6 +25,7 @@ from pidlab.models.training import fit_parts
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Task
 from pidlab.sample import Sample
+from pidlab.tune.objectives import Objective, ResidualObjective
 from pidlab.tune.space import Dimension, Suggests, with_parameters
 from pidlab.tune.study import Study
 
@@ -36,66 +34,6 @@ if TYPE_CHECKING:
 
 _RUNGS = 20  # times that a training is compared with others
 _OF_A_MEMBER = frozenset({"learning_rate", "weight_decay"})  # parameters that may differ between networks of one pass
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """The quantity to optimise on validation: the AUC, or the misidentification rate at a signal efficiency.
-
-    `target` is that efficiency, None for the AUC.
-    """
-
-    target: float | None
-    GRAMMAR: ClassVar[str] = "auc, or misid:eff90 (misidentification at 90 % signal efficiency; eff99_5 is 99.5 %)"
-
-    @classmethod
-    def of(cls, text: str) -> Objective:
-        """Parses `auc`, or `misid:eff90` and the like.
-
-        Raises:
-            UsageError: the text is neither.
-        """
-        if text == "auc":
-            return cls(None)
-        found = re.fullmatch(r"misid:eff(\d+(?:_\d+)?)", text)
-        target = float(found[1].replace("_", ".")) / 100 if found else math.nan
-        if not 0 < target < 1:
-            raise UsageError(f"--objective {text}: is none of {cls.GRAMMAR}")
-        return cls(target)
-
-    def __str__(self) -> str:
-        return "auc" if self.target is None else f"misid:{point_name(self.target)}"
-
-    @property
-    def maximise(self) -> bool:
-        """True if a larger value is better."""
-        return self.target is None
-
-    def value(self, score: Score, sample: Sample) -> float:
-        """Returns the objective for the signal's scores (n,) of a sample, with all other classes taken together.
-
-        Raises:
-            ModelError: the objective is undefined on the sample.
-        """
-        if self.target is None:
-            area = auc_influence(score, sample.is_signal, sample.weight)
-            found = math.nan if area is None else area.value
-        else:
-            signal = sample.is_signal
-            threshold = threshold_at(score[signal], sample.weight[signal], self.target)
-            passing = np.sum(sample.weight, where=passes(score, threshold) & ~signal)
-            found = float(passing / sample.weight[~signal].sum())
-        if not math.isfinite(found):
-            raise ModelError("the objective has no value on the validation sample; look at its classes and weights")
-        return found
-
-    def intermediate(self, numbers: Mapping[str, float]) -> float | None:
-        """Returns the value by which a pruner compares trials in training: from the AUC if reported, else the loss."""
-        area, loss = numbers.get("validation_auc"), numbers.get("validation_loss")
-        quality = area if area is not None else None if loss is None else -loss
-        if quality is None or not math.isfinite(quality):
-            return None
-        return quality if self.maximise else -quality
 
 
 def rung(done: int, total: int) -> int | None:
@@ -128,7 +66,7 @@ class Bench:
     model: str
     train: Sample
     validation: Sample
-    objective: Objective
+    objective: Objective | ResidualObjective
     resources: Resources
 
     def fitted(self, parameters: Mapping[str, Any], progress: Any = None) -> FoldModel | CategoryModel:
@@ -152,8 +90,19 @@ class Bench:
         return np.ascontiguousarray(fitted.scores(self.validation.x)[:, self.validation.signal])
 
     def value(self, fitted: FoldModel | CategoryModel) -> float:
-        """Returns the objective on validation."""
+        """Returns the objective on validation.
+
+        Raises:
+            ModelError: it is undefined there.
+        """
+        if isinstance(self.objective, ResidualObjective):
+            return self.objective.value(self.predicted(fitted))
         return self.objective.value(self.scores(fitted), self.validation)
+
+    def predicted(self, fitted: FoldModel | CategoryModel) -> Predicted:
+        """Returns the predictions of a regression beside the targets, on validation."""
+        prediction = Prediction(fitted.scores(self.validation.x)[:, 0])
+        return Predicted.of(prediction, Targets.of(self.validation))
 
     @cached_property
     def prepared(self) -> TrainingInputs:
@@ -215,7 +164,7 @@ class Bench:
         """Returns a hash of all that makes trials comparable: samples, training settings and search space."""
         digest = hashlib.blake2b(digest_size=8)
         for sample in (self.train, self.validation):
-            for array in (sample.x, sample.y, sample.weight):
+            for array in (sample.x, sample.y if sample.target is None else sample.target, sample.weight):
                 digest.update(np.ascontiguousarray(array).tobytes())
         config = self.loaded.config
         settings = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pidlab.models.base import ValidationSet
-from pidlab.models.mlp import estimator as mlp_estimator
+from pidlab.models.mlp import devices
 from pidlab.models.mlp.devices import n_shares
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.layers import Architecture
@@ -28,7 +28,7 @@ def _validation(seed: int = 2) -> ValidationSet:
 
 
 def _spread_over(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlp_estimator, "devices_for", lambda *_: [CPU] * n)
+    monkeypatch.setattr(devices, "devices_for", lambda *_: [CPU] * n)
 
 
 def _assert_same(found: MLP, expected: MLP, rtol: float = 1e-9) -> None:

@@ -305,10 +305,13 @@ def test_history_and_progress_tell_every_epoch():
     model = MLP(**QUICK)
     model.fit(x, y, validation=_holdout(), progress=lambda done, total, numbers: told.append((done, total, numbers)))
     assert [(done, total) for done, total, _ in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert set(model.history_) == {"loss", "validation_loss", "validation_auc"}
-    for name, values in model.history_.items():
-        assert values == pytest.approx([numbers[name] for _, _, numbers in told])
-    assert set(MLP(**QUICK).fit(x, y).history_) == {"loss"}
+    losses = {"loss", "validation_loss", "validation_auc"}
+    norms = {f"{what}_norm_{layer}" for what in ("weight", "gradient") for layer in ("1", "output")}
+    assert set(model.history_) == losses | norms | {"learning_rate"}
+    assert {len(values) for values in model.history_.values()} == {4}
+    for name in losses:
+        assert model.history_[name] == pytest.approx([numbers[name] for _, _, numbers in told])
+    assert set(MLP(**QUICK).fit(x, y).history_) == {"loss", "learning_rate"} | norms
 
 
 def test_validation_auc_is_scikit_learns():

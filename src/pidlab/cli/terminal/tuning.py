@@ -19,7 +19,7 @@ def trials_table(tuning: Tuning, n: int = 10) -> Table:
 
     table = Table(title=f"{tuning.model}: best trials by {tuning.objective} on validation")
     table.add_column("trial", justify="right")
-    table.add_column(tuning.objective if tuning.objective == "auc" else f"{tuning.objective} (%)", justify="right")
+    table.add_column(f"{tuning.objective} (%)" if _is_rate(tuning) else tuning.objective, justify="right")
     best = tuning.ranked[:n]
     names = list(dict.fromkeys(name for trial in best for name in trial.parameters))
     for name in names:
@@ -33,6 +33,8 @@ def trials_table(tuning: Tuning, n: int = 10) -> Table:
 
 def tuning_lines(tuning: Tuning) -> Iterator[str]:
     """Counts, reasons, and the gain with its interval."""
+    from pidlab.evaluate.results.tuning import objective_text
+
     counts = dict.fromkeys(("complete", "pruned", "refused", "failed", "running"), 0)
     for trial in tuning.trials:
         counts[trial.state] += 1
@@ -43,7 +45,7 @@ def tuning_lines(tuning: Tuning) -> Iterator[str]:
     if tuning.importance:
         shares = sorted(tuning.importance.items(), key=lambda item: -item[1])[:4]
         yield "what mattered: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares)
-    what = "AUC" if tuning.objective == "auc" else f"misid at {tuning.objective.partition(':')[2]}"
+    what = objective_text(tuning.objective)
     if not math.isfinite(tuning.gain.value):
         yield f"{what} on validation: {_shown(tuning, tuning.after)} with the best parameters"
         return
@@ -53,16 +55,20 @@ def tuning_lines(tuning: Tuning) -> Iterator[str]:
     yield "These are validation numbers, and the best of many flatters itself: quote what `pidlab run` finds on test."
 
 
+def _is_rate(tuning: Tuning) -> bool:
+    """True for misidentification, which people read in per cent."""
+    return ":" in tuning.objective
+
+
 def _factor(tuning: Tuning) -> float:
-    """100 for misidentification, which people read in per cent, and 1 for the AUC."""
-    return 1.0 if tuning.objective == "auc" else 100.0
+    return 100.0 if _is_rate(tuning) else 1.0
 
 
 def _shown(tuning: Tuning, measured: Measured) -> str:
     """The objective with its interval, a misidentification in per cent."""
     from pidlab.measured import Measured
 
-    if tuning.objective == "auc":
+    if not _is_rate(tuning):
         return str(measured)
     value, low, high, n = measured
     return f"{Measured(100 * value, 100 * low, 100 * high, n)} %"
@@ -76,7 +82,7 @@ def _gain_line(tuning: Tuning) -> str:
     from pidlab.evaluate.intervals import deviations
     from pidlab.evaluate.verdicts import ERROR, WIDE, corrected, measured_p
 
-    scale, unit = _factor(tuning), "" if tuning.objective == "auc" else " %"
+    scale, unit = _factor(tuning), " %" if _is_rate(tuning) else ""
     value = scale * (tuning.gain.value if tuning.maximise else -tuning.gain.value)
     wide = scale * deviations(WIDE) * (tuning.gain.high - tuning.gain.low) / 2
     found = (

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pidlab.measured import Array
 from pidlab.models.bdt.estimator import BoosterScorer, read_booster
 from pidlab.models.bdt.forest import Forest
+from pidlab.models.bdt.objective import of_classes
 from pidlab.models.threads import allowed_threads
 from pidlab.sample import BoolArray, FloatArray, IntArray
 
@@ -121,7 +122,7 @@ class TreeRatio:
         Raises:
             ModelError: the trees cannot be read.
         """
-        booster = read_booster(folder / f"{name}.ubj", len(content["low"]), 2)
+        booster = read_booster(folder / f"{name}.ubj", len(content["low"]), of_classes(2))
         low, high = (np.array([float(value) for value in content[key]]) for key in ("low", "high"))
         return cls(booster, Support(low, high, np.array(content["missing"], bool)))
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pidlab.config.names import HAND
+from pidlab.config.names import HAND, SWEET_SPOT, YOUDEN
 from pidlab.evaluate.intervals import effective_number
 from pidlab.evaluate.points.flat import decided_by
 from pidlab.evaluate.points.working_points import passes
@@ -26,10 +26,10 @@ _CHANCE = 3.0
 def misses_target(point: WorkingPoint) -> bool:
     """Returns True if the efficiency on test is off its target by more than its interval and by more than .005.
 
-    The point of a fixed cut has no target of its own.
+    The point of a fixed cut, and the optimal points of a curve, have no target of their own.
     """
     value, low, high, _ = point.efficiency
-    if point.name == HAND:
+    if point.name in (HAND, SWEET_SPOT, YOUDEN):
         return False
     return abs(value - point.target) > LEAST_MISS and not low <= point.target <= high and math.isfinite(value)
 

@@ -135,7 +135,7 @@ class SignalSteps(NamedTuple):
             return float(np.finfo(np.float32).max)
         last = int(np.searchsorted(self.sums, target * self.total * (1 - 1e-12)))
         last = min(last, len(self.values) - 1)
-        return _below(self.values[last : last + 2])
+        return halfway_below(self.values[last : last + 2])
 
     def crossing(self, target: float, threshold: float | None = None) -> Crossing:
         """Returns the edge of the ROC curve on which the signal has the efficiency `target`.
@@ -153,12 +153,12 @@ class SignalSteps(NamedTuple):
         if not passed or not self.total > 0:
             return Crossing(loose, loose, 1.0)
         above, below = float(self.sums[passed - 2]) if passed > 1 else 0.0, float(self.sums[passed - 1])
-        tight = _below(self.values[passed - 2 : passed]) if passed > 1 else float(np.finfo(np.float32).max)
+        tight = halfway_below(self.values[passed - 2 : passed]) if passed > 1 else float(np.finfo(np.float32).max)
         share = (target * self.total - above) / (below - above) if below > above else 1.0
         return Crossing(tight, loose, 1.0 if share > 1 - 1e-9 else max(share, 0.0))
 
 
-def _below(scores: NDArray[np.floating[Any]]) -> float:
+def halfway_below(scores: NDArray[np.floating[Any]]) -> float:
     """Returns the float32 halfway between two falling scores, or just below the first if that rounds to the first."""
     first = float(scores[0])
     halfway = float(np.float32((first + float(scores[-1])) / 2))

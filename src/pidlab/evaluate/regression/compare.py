@@ -35,6 +35,11 @@ _Z95 = deviations(WIDE)
 _UNKNOWN = float("nan")
 
 
+def statistic_of(quantity: str, predicted: Predicted) -> Statistic:
+    """Returns one of `QUANTITIES` of the predictions of one model."""
+    return _STATISTICS[quantity](predicted)
+
+
 class _Found(NamedTuple):
     """One quantity of two models, a and b: its values, and the deviation of b - a, which n events determine."""
 

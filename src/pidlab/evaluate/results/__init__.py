@@ -1,10 +1,20 @@
 """Results: frozen values that files, figures and the report are made from."""
 
+from pidlab.evaluate.results.applied import Applied, AppliedCut, AppliedModel, AppliedPoint, Beside
 from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, PullTrend
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
 from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
-from pidlab.evaluate.results.exploration import Explained, Exploration, FeaturePair, Plane, PolygonResult, TreeNode
+from pidlab.evaluate.results.exploration import (
+    Explained,
+    Exploration,
+    FeaturePair,
+    PartialDependence,
+    Plane,
+    PolygonResult,
+    TreeNode,
+)
 from pidlab.evaluate.results.fractions import Fractions, FractionsBin, ModelFractions, Yields
+from pidlab.evaluate.results.identified import Accepted, BinSums, Identified
 from pidlab.evaluate.results.model import DecisionMatrix, ModelResult, Overtraining, SampleMetrics, Scoring, Training
 from pidlab.evaluate.results.points import EfficiencyMap, Flatness, FlatThreshold, WorkingPoint
 from pidlab.evaluate.results.regression import (
@@ -29,10 +39,17 @@ from pidlab.evaluate.results.tuning import State, Tried, Tuning
 from pidlab.measured import Measured
 
 __all__ = [
+    "Accepted",
     "AnyResults",
+    "Applied",
+    "AppliedCut",
+    "AppliedModel",
+    "AppliedPoint",
     "BandCurve",
     "BandPanel",
     "BandVariable",
+    "Beside",
+    "BinSums",
     "Calibration",
     "Comparison",
     "CutStep",
@@ -50,6 +67,7 @@ __all__ = [
     "Fractions",
     "FractionsBin",
     "Histogram",
+    "Identified",
     "Importance",
     "Measured",
     "ModelFractions",
@@ -57,6 +75,7 @@ __all__ = [
     "Overtraining",
     "PairedPoint",
     "PairedQuantity",
+    "PartialDependence",
     "Plane",
     "PolygonResult",
     "PredictionPlane",

@@ -1,4 +1,4 @@
-"""What is drawn to explore a sample and its models: pairs of features, scaled features, contributions and trees."""
+"""What is drawn to explore a sample and its models: pairs of features, contributions, trees, partial dependence."""
 
 from __future__ import annotations
 
@@ -90,6 +90,31 @@ class Explained:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialDependence:
+    """The score of the signal against the value of one feature, which all candidates of the test sample are given.
+
+    Attributes:
+        feature: its name.
+        value: (g,) rising values of the feature; NaN, the last, stands for a missing value.
+        mean, low, high: (g,) weighted mean score with its 68.3 % interval, by the fluctuation of events.
+        n: effective number of candidates.
+        n_candidates: their number.
+        curves: (m, g) the scores of some single candidates, rounded to four digits.
+        particle: (m,) index of the true class of each.
+    """
+
+    feature: str
+    value: Array
+    mean: Array
+    low: Array
+    high: Array
+    n: float
+    n_candidates: int
+    curves: Array
+    particle: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class TreeNode:
     """A node of a tree, which is a tuple of nodes with the root first.
 
@@ -118,9 +143,12 @@ class Exploration:
         scaled: feature to class to its histogram in the test sample, as networks and linear models see it.
         explained: model to the contributions of its features.
         trees: model to its first trees, by what they add to: the margin of a class, or of the signal.
+        dependence: model to the dependence of its score on its most important features; empty in results of older
+            versions.
     """
 
     pairs: tuple[FeaturePair, ...] = ()
     scaled: Mapping[str, Mapping[str, Histogram]] = field(default_factory=dict)
     explained: Mapping[str, Explained] = field(default_factory=dict)
     trees: Mapping[str, tuple[tuple[str, tuple[TreeNode, ...]], ...]] = field(default_factory=dict)
+    dependence: Mapping[str, tuple[PartialDependence, ...]] = field(default_factory=dict)

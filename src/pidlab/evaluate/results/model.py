@@ -100,6 +100,8 @@ class ModelResult:
         scoring: the speed of scoring; None if it was not measured.
         unset: name of each working point that could not be set, to the reason in a sentence.
         bands: the variables of a band; empty for other models, and in results of older versions.
+        optimal_points: what a curve of `roc` is against, to its points "sweet_spot" (nearest to (0, 1)) and "youden",
+            with thresholds of their own for each curve; empty in results of older versions.
     """
 
     name: str
@@ -123,6 +125,7 @@ class ModelResult:
     flatness: tuple[Flatness, ...] = ()
     unset: Mapping[str, str] = field(default_factory=dict)
     bands: tuple[BandVariable, ...] = ()
+    optimal_points: Mapping[str, tuple[WorkingPoint, ...]] = field(default_factory=dict)
 
     @property
     def auc(self) -> Measured:
@@ -130,9 +133,15 @@ class ModelResult:
         return self.samples["test"].auc if "test" in self.samples else UNDEFINED
 
     @property
+    def optimal(self) -> tuple[WorkingPoint, ...]:
+        """Returns the optimal points of the first curve: against the only other class, or all others together."""
+        main = "rest" if "rest" in self.optimal_points else next(iter(self.optimal_points), "")
+        return self.optimal_points.get(main, ())
+
+    @property
     def points(self) -> dict[str, WorkingPoint]:
-        """Returns the working points by name."""
-        return {point.name: point for point in self.working_points}
+        """Returns the working points by name, and the optimal points of the first curve."""
+        return {point.name: point for point in (*self.working_points, *self.optimal)}
 
     def __repr__(self) -> str:
         points = ", ".join(f"{p.name}: efficiency {p.efficiency}" for p in self.working_points)

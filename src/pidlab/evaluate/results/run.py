@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pidlab.evaluate.results.curves import Histogram
 from pidlab.evaluate.results.detectors import DetectorTable
 from pidlab.evaluate.results.exploration import Exploration, PolygonResult
+from pidlab.evaluate.results.identified import Identified
 from pidlab.evaluate.results.model import ModelResult
 from pidlab.evaluate.results.reweighting import Reweighting
 from pidlab.evaluate.results.robustness import Importance, RobustnessResult
@@ -81,6 +82,7 @@ class Results:
             cuts, or else the first model.
         polygons: those of the configuration; empty in results of older versions.
         reweighting: the weights that made classes alike; None without, and in results of older versions.
+        identified: features and spectators after identification; None in results of older versions.
     """
 
     signal: str
@@ -101,6 +103,7 @@ class Results:
     polygons: tuple[PolygonResult, ...] = ()
     detectors: Mapping[str, DetectorTable] = field(default_factory=dict)
     reweighting: Reweighting | None = None
+    identified: Identified | None = None
 
     @property
     def ordinary_comparisons(self) -> tuple[Comparison, ...]:

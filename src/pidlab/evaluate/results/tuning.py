@@ -8,6 +8,14 @@ from typing import Any, Literal
 
 from pidlab.measured import Measured
 
+_OBJECTIVES = {"auc": "AUC", "rms": "RMS", "mae": "mean absolute residual", "sigma68": "σ68"}
+
+
+def objective_text(objective: str) -> str:
+    """Returns an objective in words."""
+    return _OBJECTIVES.get(objective) or f"misid at {objective.partition(':')[2]}"
+
+
 State = Literal["complete", "pruned", "refused", "failed", "running"]
 
 
@@ -39,7 +47,7 @@ class Tuning:
 
     Attributes:
         model, kind: name and type of the model.
-        objective: auc, or misid at a working point, as in misid:eff90.
+        objective: auc, or misid at a working point, as in misid:eff90; of a regression rms, mae or sigma68.
         maximise: True if a larger objective is better.
         trials: the trials in the order of their numbers.
         importance: parameter to its share of the objective's variance over trials; empty if that is unknown.

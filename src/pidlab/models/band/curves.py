@@ -75,28 +75,24 @@ class Basis:
             return np.asarray(parts[0])
         return np.asarray((parts[0][:, :, None] * parts[1][:, None, :]).reshape(len(x), -1))
 
-    def penalties(self, like: Array | None = None) -> list[Array]:
-        """Returns the matrices whose quadratic form is a curve's roughness, one for each quantity; none for powers.
-
-        It is the sum of the squared second differences of neighbouring coefficients (P. Eilers, B. Marx, Stat. Sci. 11
-        (1996) 89). With the coefficients `like` (m,) of a similar curve, each square is divided by that of this curve
-        about the same place, so that a curve may be rough in one place and smooth in another, as an energy loss is.
-        """
+    @cached_property
+    def roughness(self) -> Roughness | None:
+        """What a rough curve pays for; None for powers."""
         if not self.knots:
-            return []
-        if like is None:
-            like = np.zeros(len(self))
-        grid = like.reshape(self.sizes)
-        squares: list[Array] = []
-        for axis, size in enumerate(self.sizes):
-            difference = np.diff(np.eye(size), 2, axis=0)
-            across = tuple(i for i in range(grid.ndim) if i != axis)
-            bends = np.sqrt(np.mean(np.diff(grid, 2, axis=axis) ** 2, axis=across))
-            squares.append(np.asarray(difference.T @ (difference / _local(bends)[:, None] ** 2), np.float64))
-        if len(squares) == 1:
-            return squares
-        first, second = (np.eye(size) for size in self.sizes)
-        return [np.asarray(np.kron(a, b), np.float64) for a, b in ((squares[0], second), (first, squares[1]))]
+            return None
+        rows, shares = [], []
+        for axis, t in enumerate(self.knots):
+            second = _second_derivatives(t)
+            place = np.indices((*self.sizes[:axis], len(second), *self.sizes[axis + 1 :]))[axis].ravel()
+            parts = [second if i == axis else np.eye(size) for i, size in enumerate(self.sizes)]
+            rows.append(parts[0] if len(parts) == 1 else np.kron(*parts))
+            shares.append(_hats(len(second), _REGIONS[len(parts) - 1])[:, place])
+        stacked = np.zeros((sum(len(each) for each in shares), sum(each.shape[1] for each in shares)))
+        i = j = 0
+        for each in shares:
+            stacked[i : i + each.shape[0], j : j + each.shape[1]] = each
+            i, j = i + each.shape[0], j + each.shape[1]
+        return Roughness(np.concatenate(rows), stacked, len(self) - 2 ** len(self.knots))
 
     def polynomials(self, coefficients: Array) -> Polynomials:
         """Returns the curve with these coefficients (m,) as piecewise polynomials."""
@@ -152,11 +148,80 @@ class Basis:
         return cls(low, high, knots, powers, bool(content["reciprocal"]))
 
 
-def _local(bends: Array) -> Array:
-    """Returns the size (m,) of second differences about each place, in units of the usual one, at least 1."""
-    around = np.array([np.sqrt(np.mean(bends[max(i - 2, 0) : i + 3] ** 2)) for i in range(len(bends))])
-    usual = np.median(around)
-    return np.maximum(around / usual, 1.0) if usual > 0 else np.ones(len(bends))
+@dataclass(frozen=True)
+class Roughness:
+    """The roughness of a curve: sums of squares of r combinations of its coefficients, with one strength for each part.
+
+    With a strength λ for each part, it is Σ_i (Σ_k λ_k shares[k, i]) (rows[i] · coefficients)². A part is a region of
+    one quantity, so that a curve may be rough in one place and smooth in another, as an energy loss is (S. Wood, JRSS B
+    73 (2011) 3, adaptive smoothing).
+
+    Attributes:
+        rows: (r, m) second derivatives, as functions of the rank of x.
+        shares: (parts, r) of each of them in each part, which add up to 1.
+        rank: of the whole: m less the number of coefficients of a straight line or plane, which costs nothing.
+    """
+
+    rows: Array
+    shares: Array
+    rank: int
+
+    def penalty(self, strengths: Array) -> Array:
+        """Returns the matrix (m, m) of the quadratic form."""
+        return np.asarray((self.rows * (strengths @ self.shares)[:, None]).T @ self.rows)
+
+    def parts(self, coefficients: Array) -> Array:
+        """Returns the roughness (parts,) of a curve with strengths 1."""
+        return np.asarray(self.shares @ (self.rows @ coefficients) ** 2)
+
+    def traces(self, covariance: Array) -> Array:
+        """Returns the traces (parts,) of a covariance (m, m) times the matrix of each part with strength 1."""
+        return np.asarray(self.shares @ ((self.rows @ covariance) * self.rows).sum(axis=1))
+
+    def prior_traces(self, strengths: Array) -> Array:
+        """Returns `traces` (parts,) of the covariance of the prior, the pseudo-inverse of `penalty`."""
+        singular, right = self._decomposed(strengths)
+        return np.asarray(self.shares @ ((self.rows @ (right / singular[:, None]).T) ** 2).sum(axis=1))
+
+    def log_determinant(self, strengths: Array) -> float:
+        """Returns the logarithm of the product of the eigenvalues of `penalty` that are not 0."""
+        return 2 * float(np.log(self._decomposed(strengths)[0]).sum())
+
+    def _decomposed(self, strengths: Array) -> tuple[Array, Array]:
+        """Returns the singular values (rank,) and the right vectors (rank, m) of the root of `penalty`."""
+        weighted = self.rows * np.sqrt(strengths @ self.shares)[:, None]
+        _, singular, right = np.linalg.svd(weighted, full_matrices=False)
+        return singular[: self.rank], right[: self.rank]
+
+
+_REGIONS = (5, 3)  # most parts of the roughness in a quantity, if it is the only one and of two
+
+
+def _hats(n: int, most: int) -> Array:
+    """Returns triangles (parts, n) along n places, which add up to 1 at each."""
+    n_parts = int(np.clip(n // 5, 1, most))
+    if n_parts == 1:
+        return np.ones((1, n))
+    centre = np.linspace(0, n - 1, n_parts)
+    return np.asarray(np.maximum(1 - np.abs(np.arange(n) - centre[:, None]) / (centre[1] - centre[0]), 0))
+
+
+def _second_derivatives(knots: Array) -> Array:
+    """Returns (m - 2, m): the coefficients of a spline's second derivative, times the root of their functions' widths.
+
+    The derivative is with respect to the rank of the knots, in which they are equidistant. The sum of the squares is
+    close to the integral of the squared derivative, and a straight line has none, up to the very ends (Z. Li, J. Cao,
+    General P-splines, arXiv:2201.06808).
+    """
+    n_cells = len(_cells(knots)) - 1
+    t = np.clip(np.arange(len(knots)) - SPLINE_DEGREE, 0, n_cells).astype(np.float64)
+    matrix = np.eye(len(knots) - SPLINE_DEGREE - 1)
+    for degree in (SPLINE_DEGREE, SPLINE_DEGREE - 1):
+        t = t[1:-1]
+        spans = t[degree:] - t[:-degree]
+        matrix = degree * np.diff(matrix, axis=0) / spans[:, None]
+    supports = np.array([t[i + 2] - t[i] for i in range(len(matrix))])  # of the linear functions that are left
+    return np.asarray(matrix * np.sqrt(supports / 2)[:, None])
 
 
 def _cells(knots: Array) -> Array:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from pidlab.evaluate.intervals import effective_number
-from pidlab.models.band.curves import SPLINE_DEGREE, Array, Basis, Curves, power_basis, spline_basis
+from pidlab.models.band.curves import SPLINE_DEGREE, Array, Basis, Curves, Roughness, power_basis, spline_basis
 from pidlab.models.band.density import N_BACKGROUNDS, background_cells, core_cells, tail_cells
 from pidlab.models.band.shapes import BandSample, ShapeOptions
 
@@ -32,8 +32,14 @@ _FEWEST = 30  # different values, below which median and median deviation are al
 _WINDOW = 4.5  # widths about the mean: wide enough to see the backgrounds, narrow enough for them to be smooth
 _N_CELLS = 54  # of a sixth of a width
 _FAR, _N_FAR = 25.0, 200  # window and cells of the other classes, about their own bands
+_REACH, _N_REACH = 6.0, 72  # … and about the signal's
+_BANDWIDTHS = (0.7, 1.5, 3.0, 6.0, 12.0)  # in bins, of the averages of other classes
 _FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
+_ALIKE = 1.0  # degrees of freedom by which the strengths of the regions of one curve are drawn to each other
+_FACTORS = 10.0 ** np.arange(-5, 2.1, 0.5)  # of the strengths, over which errors are averaged
+_STRENGTH_STEPS = 3  # of the strengths of the roughness between two of the coefficients
 _GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
+_FIRST_ROUNDS = 3  # after which the intervals follow a mean that changes by a hundred widths
 _SHORTEST = 0.4  # share of the events in a shortest interval: more than a contamination of half the signal's number
 
 
@@ -50,8 +56,8 @@ def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
         sample.x[::step], sample.y[::step], sample.weight[::step], tuple(_thinned(*each) for each in sample.others)
     )
     others = [_rough_band(each) for each in sample.others]
-    for events, n_iterations in ((thinned, 8), (thinned, 6), (sample, 6), (sample, 25)):
-        band = _improved(events, others, basis, band, options, n_iterations)
+    for i, (events, n_iterations) in enumerate(((thinned, 8), (thinned, 6), (sample, 6), (sample, 25))):
+        band = _improved(events, others, basis, band, options, n_iterations, final=i == 3)
     return band.curves(n)
 
 
@@ -131,47 +137,58 @@ class _Band:
 
 
 def _first_band(sample: BandSample, basis: Basis) -> _Band:
-    """Returns a rough band through the shortest intervals that hold two fifths of the events in slices of x."""
+    """Returns a rough band through the shortest intervals that hold two fifths of the events in slices of x.
+
+    Where the mean changes by many widths within a slice the intervals are long. So they are taken again about the
+    curve that was found.
+    """
     step = -(-len(sample.y) // _FIRST_EVENTS)
     x, y = sample.x[::step], sample.y[::step]
+    mean = width = np.zeros(len(basis))
+    for _ in range(_FIRST_ROUNDS):
+        center, shift, length, n = _shortest_intervals(x, y - basis.design(x) @ mean if mean.any() else y)
+        weight = np.sqrt(n)
+        usual = float(np.median(length))
+        length = np.maximum(length, 0.05 * usual) if usual > 0 else np.full(len(length), float(np.std(y)) or 1.0)
+        design = basis.design(center)
+        mean = mean + _smooth(design, shift, weight / length, basis)
+        width = _smooth(design, length, weight / length, basis)
+        if (design @ width <= 0.2 * length.min()).any():
+            width = _smooth(np.ones((len(length), 1)) @ design.mean(axis=0)[None], length, weight / length, basis)
+    return _Band(basis, mean, width, width, np.zeros((3, len(mean), len(mean))))
+
+
+def _shortest_intervals(x: Array, y: Array) -> tuple[Array, Array, Array, Array]:
+    """Returns of slices of x: the mean x (s, d), the middle and the length (s,) of the interval, and the number of events."""
     shares = (40,) if x.shape[1] == 1 else (10, 6)
-    fewest = 60 if x.shape[1] == 1 else 40
-    most = max(int(len(y) / fewest), 1)
+    most = max(int(len(y) / (60 if x.shape[1] == 1 else 40)), 1)
     sizes = (min(shares[0], most),) if len(shares) == 1 else (min(most, 24), int(np.clip(most / 24, 1, 6)))
     slot, n_slots = _slots(x, sizes)
-    centers, values, widths, counts = [], [], [], []
     order = np.lexsort((y, slot))
     starts = np.searchsorted(slot[order], np.arange(n_slots + 1))
+    found = []
     for first, last in pairwise(starts):
         if last - first < 10:
             continue
-        rows = order[first:last]
-        own = y[rows]
+        own = y[order[first:last]]
         h = max(int(_SHORTEST * len(own)), 2)
         spans = own[h:] - own[:-h]
         at = int(np.argmin(spans))
-        centers.append(x[rows].mean(axis=0))
-        values.append(0.5 * (own[at] + own[at + h]))
-        widths.append(max(spans[at], 1e-12) / 1.3)  # ±.52 of a width without contamination, ±.84 with half
-        counts.append(len(own))
-    if not values:
-        widths, values, centers, counts = [float(np.std(y))], [float(np.median(y))], [x.mean(axis=0)], [1]
-    m, s, w = np.array(values), np.array(widths), np.sqrt(np.array(counts, np.float64))
-    s = np.maximum(s, 0.05 * np.median(s)) if np.median(s) > 0 else np.full(len(s), float(np.std(y)) or 1.0)
-    design = basis.design(np.array(centers))
-    mean = _smooth(design, m, w / s, basis)
-    width = _smooth(design, s, w / s, basis)
-    fitted = design @ width
-    if (fitted <= 0.2 * s.min()).any():
-        width = _smooth(np.ones((len(s), 1)) @ design.mean(axis=0)[None], s, w / s, basis)
-    return _Band(basis, mean, width, width, np.zeros((3, len(mean), len(mean))))
+        # the interval is ±.52 of a width without contamination, ±.84 with half
+        length = max(spans[at], 1e-12) / 1.3
+        found.append((x[order[first:last]].mean(axis=0), 0.5 * (own[at] + own[at + h]), length, len(own)))
+    if not found:
+        found = [(x.mean(axis=0), float(np.median(y)), float(np.std(y)), 1)]
+    center, middle, length, n = (np.array(each, np.float64) for each in zip(*found, strict=True))
+    return center, middle, length, n
 
 
 def _smooth(design: Array, values: Array, weight: Array, basis: Basis) -> Array:
     """Returns the coefficients of a curve through `values`, which outliers among them do not draw to themselves."""
     scale = np.sqrt((design**2).sum(axis=0).clip(1e-300))
-    penalty = sum(basis.penalties(), np.zeros((design.shape[1],) * 2)) * np.mean(weight**2) * 0.1
-    penalty = penalty + np.diag(1e-9 * np.mean(weight**2) * scale**2)
+    penalty = np.diag(1e-9 * np.mean(weight**2) * scale**2)
+    if basis.roughness is not None:
+        penalty += 0.1 * np.mean(weight**2) * basis.roughness.penalty(np.ones(len(basis.roughness.shares)))
     robust = np.ones(len(values))
     for _ in range(15):
         w = weight**2 * robust
@@ -211,7 +228,7 @@ class _Parameter:
         coefficients: (q,).
         center: (q,) where the prior has its maximum.
         precision: (q, q) of the prior.
-        penalties: roughness, each of which has one of the `strengths`.
+        roughness: what a rough curve pays for, with the `strengths` of its parts; None for none.
     """
 
     design: Array
@@ -219,29 +236,43 @@ class _Parameter:
     coefficients: Array
     center: Array
     precision: Array
-    penalties: list[Array] = field(default_factory=list)
+    roughness: Roughness | None = None
     strengths: Array = field(default_factory=lambda: np.empty(0))
 
     def values(self, coefficients: Array) -> Array:
         return np.asarray(self.design @ coefficients + self.offset)
 
     def prior_precision(self) -> Array:
-        """Returns the precision (q, q) with the penalties."""
-        total = self.precision.copy()
-        for strength, penalty in zip(self.strengths, self.penalties, strict=True):
-            total += strength * penalty
-        return total
+        """Returns the precision (q, q) with the roughness."""
+        if self.roughness is None:
+            return self.precision
+        return np.asarray(self.precision + self.roughness.penalty(self.strengths))
 
 
 @dataclass(slots=True)
 class _Binned:
-    """Counts about a band: (J, m) effective events, and for each bin its mean x (J, d), and other classes' shares."""
+    """Counts about a band: (J, m) effective events, for each bin its mean x (J, d), and the other classes."""
 
     edges: Array
     counts: Array
     x: Array
     rank: Array
-    others: list[tuple[Array, Array]]
+    others: list[_Template]
+
+
+@dataclass(slots=True)
+class _Template:
+    """Another class about a band.
+
+    Attributes:
+        density: (J, m) shares of its events in the cells.
+        ratio: (J,) its weight over that of what is called signal.
+        n: (J,) its effective number of events.
+    """
+
+    density: Array
+    ratio: Array
+    n: Array
 
 
 def _rough_band(events: tuple[Array, Array, Array]) -> Curves:
@@ -285,13 +316,24 @@ def _binned(sample: BandSample, rough: Sequence[Curves], band: _Band) -> _Binned
     scale, shift = curves.value("below", x), curves.value("mean", x)
     others = []
     for (other_x, other_y, other_weight), other in zip(sample.others, rough, strict=True):
-        own = _columns(other.distances(other_y, other_x), _FAR, _N_FAR)
-        counts = _counted(place(other_x), own, other_weight, (n_bins, _N_FAR))
         edges_there = shift[:, None] + scale[:, None] * edges - other.value("mean", x)[:, None]
-        inside = _rebinned(_smooth_counts(*counts, sizes), edges_there / other.value("below", x)[:, None])
-        ratio = inside.sum(axis=1) / np.maximum(first.sum(axis=1), 1e-300)
-        flat = inside + 1e-3 * inside.sum(axis=1, keepdims=True) / _N_CELLS + 1e-12
-        others.append(((flat / flat.sum(axis=1, keepdims=True))[used], ratio[used]))
+        edges_there /= other.value("below", x)[:, None]
+        at = place(other_x)
+        own = _Grid(_columns(other.distances(other_y, other_x), _FAR, _N_FAR), _N_FAR, edges_there)
+        here = _Grid(
+            _columns(curves.distances(other_y, other_x), _REACH, _N_REACH), _N_REACH,
+            np.broadcast_to(edges * (_FAR / _REACH), edges_there.shape),
+        )  # fmt: skip
+        inside = _template((own, here), at, other_weight, sizes)
+        n_there = inside.sum(axis=1)
+        flat = inside + 1e-3 * n_there[:, None] / _N_CELLS + 1e-12
+        others.append(
+            _Template(
+                (flat / flat.sum(axis=1, keepdims=True))[used],
+                (n_there / np.maximum(first.sum(axis=1), 1e-300))[used],
+                (n_there * (other_weight.sum() / (other_weight**2).sum()))[used],
+            )
+        )
     grid = np.indices(sizes).reshape(len(sizes), -1).T
     rank = (2 * grid + 1) / np.array(sizes) - 1
     return _Binned(edges, (first * unit[:, None])[used], x[used], rank[used], others)
@@ -314,22 +356,62 @@ def _counted(
     return first, second
 
 
-def _smooth_counts(first: Array, second: Array, sizes: tuple[int, ...]) -> Array:
-    """Returns the smoothed sums of weights (J, m) of another class, in its own distances.
+@dataclass(slots=True)
+class _Grid:
+    """Cells in which another class is counted: the cell (n,) of each event, how many, and the edges (J, m + 1) there.
 
-    Without smoothing the noise of the template would hide a part of the contamination from the fit. In the distances
-    from its own band the class hardly changes from bin to bin.
+    The cells are equal and end at ±_FAR.
     """
-    n = first.sum() ** 2 / max(second.sum(), 1e-300)
-    per_bin = n / max(len(first), 1)
-    grid = _smoothed(first.reshape(*sizes, -1), 1.2, -1)
+
+    column: NDArray[np.int64]
+    n_cells: int
+    edges: Array
+
+
+def _template(grids: Sequence[_Grid], slot: NDArray[np.int64], weight: Array, sizes: tuple[int, ...]) -> Array:
+    """Returns the smoothed sums of weights (J, m) of another class between the edges of the grids.
+
+    Without smoothing the noise of the template would hide a part of the contamination from the fit. How many bins are
+    averaged, and whether along the class's own band, from whose distances a single species hardly differs from bin to
+    bin, or along that of the signal, is what describes one half of the events best by the other half.
+    """
+    n_bins = int(np.prod(sizes))
+    half = np.arange(len(slot)) % 2 == 0
+    best: tuple[float, _Grid, float] | None = None
+    for grid in grids:
+        halves = [
+            _counted(slot[rows], grid.column[rows], weight[rows], (n_bins, grid.n_cells))[0] for rows in (half, ~half)
+        ]
+        exact = [_rebinned(each, grid.edges) for each in halves]
+        for bandwidth in _BANDWIDTHS:
+            value = 0.0
+            for i in (0, 1):
+                found = _rebinned(_smooth_counts(halves[i], sizes, bandwidth), grid.edges)
+                value += _held_out(found, exact[1 - i])
+            if best is None or value > best[0]:
+                best = value, grid, bandwidth
+    assert best is not None
+    _, grid, bandwidth = best
+    counts, _ = _counted(slot, grid.column, weight, (n_bins, grid.n_cells))
+    return _rebinned(_smooth_counts(counts, sizes, bandwidth), grid.edges)
+
+
+def _held_out(found: Array, other: Array) -> float:
+    """Returns the log-likelihood of sums of weights (J, m) by those of another sample."""
+    flat = found + 1e-2 * found.sum(axis=1, keepdims=True) / found.shape[1] + 1e-12
+    return float((other * np.log(flat / flat.sum(axis=1, keepdims=True))).sum())
+
+
+def _smooth_counts(counts: Array, sizes: tuple[int, ...], bandwidth: float) -> Array:
+    """Returns smoothed sums of weights (J, m) of another class, averaged over so many bins of each quantity."""
+    grid = _smoothed(counts.reshape(*sizes, -1), 1.2, -1)
     for axis in range(len(sizes)):
-        grid = _smoothed(grid, float(np.clip(4 * np.sqrt(300 / max(per_bin, 1)), 3.0, 15.0)), axis)
-    return np.maximum(grid.reshape(first.shape), 0)
+        grid = _smoothed(grid, bandwidth, axis)
+    return np.maximum(grid.reshape(counts.shape), 0)
 
 
 def _rebinned(counts: Array, edges: Array) -> Array:
-    """Returns counts (J, m) within ±_FAR in the cells between other edges (J, k + 1)."""
+    """Returns counts (J, m) in equal cells within ±_FAR in the cells between other edges (J, k + 1)."""
     below = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(counts, axis=1)], axis=1)
     knots = np.linspace(-_FAR, _FAR, counts.shape[1] + 1)
     return np.diff(np.stack([np.interp(x, knots, y) for x, y in zip(edges, below, strict=True)]), axis=1)
@@ -380,15 +462,16 @@ class _Likelihood:
         zero = np.zeros(len(mean))
         for name in ("mean", "below") if self.symmetric else ("mean", "below", "above"):
             coefficients = getattr(band, name).copy()
-            penalties = band.basis.penalties(coefficients)
+            roughness = band.basis.roughness
+            n_parts = 0 if roughness is None else len(roughness.shares)
             self.parameters[name] = _Parameter(
                 design=relative,
                 offset=-mean / self.first if name == "mean" else zero,
                 coefficients=coefficients,
-                center=np.zeros(m) if penalties else coefficients.copy(),
-                precision=1e-3 * tiny if penalties else tiny,
-                penalties=penalties,
-                strengths=band.strengths.get(name, np.full(len(penalties), start_strength)),
+                center=coefficients.copy() if roughness is None else np.zeros(m),
+                precision=tiny if roughness is None else 1e-3 * tiny,
+                roughness=roughness,
+                strengths=band.strengths.get(name, np.full(n_parts, start_strength)),
             )
         straight, wavy = _legendre(data.rank, 1), _legendre(data.rank, 4)
         one = np.ones((len(mean), 1))
@@ -399,10 +482,10 @@ class _Likelihood:
             self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.005), 2.0, 0.7)
         for i in range(N_BACKGROUNDS):
             self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.001), 2.0, 1.0)
-        for i, (_, ratio) in enumerate(data.others):
+        for i, other in enumerate(data.others):
             # a constant part of the other class is mislabelled, or one that changes slowly
             parameter = _weak(_legendre(data.rank, 2), np.log(0.01), 2.5, 0.2)
-            parameter.offset = np.log(np.clip(ratio, 1e-6, 1e6))
+            parameter.offset = np.log(np.clip(other.ratio, 1e-6, 1e6))
             self.parameters[f"other_{i}"] = parameter
         for name, coefficients in band.others.items():
             self.parameters[name].coefficients = coefficients
@@ -444,7 +527,13 @@ class _Likelihood:
     def _components(self, shapes: dict[str, Array]) -> list[Array]:
         size = (len(self.data.x), len(self.data.edges) - 1)
         flat = [np.broadcast_to(each, size) for each in self.background]
-        return [shapes["core"], shapes["tail_below"], shapes["tail_above"], *flat, *(t for t, _ in self.data.others)]
+        return [
+            shapes["core"],
+            shapes["tail_below"],
+            shapes["tail_above"],
+            *flat,
+            *(each.density for each in self.data.others),
+        ]
 
     def possible(self, v: dict[str, Array]) -> bool:
         """Whether widths and tails are within what the window can show."""
@@ -465,7 +554,30 @@ class _Likelihood:
         return total
 
     def derivatives(self, theta: Array) -> tuple[Array, Array]:
-        """Returns the gradient of `penalised` and the expected information with the priors' precision."""
+        """Returns the gradient of the likelihood without the priors, and the expected information."""
+        _, slopes, p = self._slopes(theta)
+        ratio = self.data.counts / p
+        gradient = np.zeros(len(theta))
+        for name, rows in self.slices.items():
+            gradient[rows] = self.parameters[name].design.T @ (ratio * slopes[name]).sum(axis=1)
+        root = np.sqrt(p)
+        return gradient, self._information({name: slope / root for name, slope in slopes.items()})
+
+    def _information(self, scaled: dict[str, Array]) -> Array:
+        """Returns the information (q, q) of slopes (J, m) that are divided by the roots of the densities."""
+        n = self.data.counts.sum(axis=1)
+        size = sum(len(parameter.coefficients) for parameter in self.parameters.values())
+        information = np.zeros((size, size))
+        for a, name in enumerate(self.names):
+            for other in self.names[: a + 1]:
+                local = n * np.einsum("ij,ij->i", scaled[name], scaled[other])
+                block = (self.parameters[name].design * local[:, None]).T @ self.parameters[other].design
+                information[self.slices[name], self.slices[other]] = block
+                information[self.slices[other], self.slices[name]] = block.T
+        return information
+
+    def _slopes(self, theta: Array) -> tuple[Array, dict[str, Array], Array]:
+        """Returns the fractions (J, C), the slopes (J, m) of the density with each parameter's values, and it (J, m)."""
         v = self.values(theta)
         shapes, fractions = self._shapes(v), self._fractions(v)
         components = self._components(shapes)
@@ -485,25 +597,46 @@ class _Likelihood:
             slopes[name] = sum(
                 f[:, None] * ((b - a) / h) for f, a, b in zip(fractions.T[:3], shapes.values(), moved, strict=True)
             )
-        counts = self.data.counts
-        n = counts.sum(axis=1)
-        size = len(theta)
-        gradient, information = np.zeros(size), np.zeros((size, size))
-        ratio = counts / p
-        scaled = {name: slope / np.sqrt(p) for name, slope in slopes.items()}
-        for a, name in enumerate(self.names):
-            own = self.parameters[name]
-            rows = self.slices[name]
-            gradient[rows] = own.design.T @ (ratio * slopes[name]).sum(axis=1)
-            for other in self.names[: a + 1]:
-                local = n * (scaled[name] * scaled[other]).sum(axis=1)
-                block = (own.design * local[:, None]).T @ self.parameters[other].design
-                information[rows, self.slices[other]] = block
-                information[self.slices[other], rows] = block.T
-            precision = own.prior_precision()
-            gradient[rows] -= precision @ (theta[rows] - own.center)
-            information[rows, rows] += precision
-        return gradient, information
+        return fractions, slopes, np.asarray(p)
+
+    def step(self, theta: Array, slope: Array, information: Array) -> tuple[Array, Array, float]:
+        """Returns the step of Newton's method with the priors, the covariance, and the evidence.
+
+        The covariance is the inverse of the information, and the evidence the logarithm of the marginal likelihood of
+        the strengths in this approximation, up to a constant.
+        """
+        total, gradient = information.copy(), slope.copy()
+        evidence = 0.0
+        for name, parameter in self.parameters.items():
+            rows, precision = self.slices[name], parameter.prior_precision()
+            away = theta[rows] - parameter.center
+            pull = precision @ away
+            gradient[rows] -= pull
+            total[rows, rows] += precision
+            evidence -= 0.5 * float(away @ pull)
+            if parameter.roughness is not None:
+                evidence += 0.5 * parameter.roughness.log_determinant(parameter.strengths)
+        unit = np.sqrt(np.diag(total))
+        factor = cho_factor(total / np.outer(unit, unit) + 1e-10 * np.eye(len(unit)))
+        covariance = cho_solve(factor, np.eye(len(unit))) / np.outer(unit, unit)
+        step = covariance @ gradient
+        evidence += 0.5 * float(gradient @ step) - float(np.log(np.diag(factor[0]) * unit).sum())
+        return step, covariance, evidence
+
+    def template_noise(self, theta: Array) -> Array:
+        """Returns the covariance of the gradient that comes from the finite number of events of the other classes.
+
+        Where a share φ of the density in a cell is from another class, of which r times as many events are mislabelled
+        as are left to describe it, the cell's share of the information is known r φ less well.
+        """
+        fractions, slopes, p = self._slopes(theta)
+        n = self.data.counts.sum(axis=1)
+        weight = np.zeros_like(p)
+        first = fractions.shape[1] - len(self.data.others)
+        for k, other in enumerate(self.data.others):
+            own = fractions[:, first + k, None]
+            weight += own * other.density / p * (own * n[:, None] / np.maximum(other.n, 1.0)[:, None])
+        return self._information({name: slope * np.sqrt(weight / p) for name, slope in slopes.items()})
 
     def _some_shapes(self, v: dict[str, Array], changed: str, known: dict[str, Array]) -> list[Array]:
         """Returns the core and the tails, of which those that `changed` has no part in are taken from `known`."""
@@ -518,53 +651,95 @@ class _Likelihood:
         return list(found.values())
 
     def update_strengths(self, theta: Array, covariance: Array) -> float:
-        """Moves the penalties' strengths one step up the marginal likelihood; returns the degrees of freedom."""
+        """Moves the strengths of the roughness one step up the marginal likelihood; returns the degrees of freedom."""
         freedom = 0.0
         for name in ("mean", "below", "above"):
             parameter = self.parameters.get(name)
-            if parameter is None or not parameter.penalties:
+            if parameter is None or parameter.roughness is None:
                 continue
             rows = self.slices[name]
-            own, beta = covariance[rows, rows], theta[rows]
-            whole = sum(s * p for s, p in zip(parameter.strengths, parameter.penalties, strict=True))
-            freedom += len(beta) - float(np.trace(own @ whole))
-            inverse = np.linalg.pinv(whole, rcond=1e-9, hermitian=True)
-            for i, penalty in enumerate(parameter.penalties):
-                free = np.trace(inverse @ penalty) - np.trace(own @ penalty)
-                rough = float(beta @ penalty @ beta)
-                factor = max(free, 1e-12) / max(rough, 1e-300) / parameter.strengths[i]
-                parameter.strengths[i] *= np.clip(factor, 0.05, 20.0)
-                parameter.strengths[i] = np.clip(parameter.strengths[i], 1e-4 * self._scale(), 1e8 * self._scale())
+            roughness, strengths = parameter.roughness, parameter.strengths
+            taken = roughness.traces(covariance[rows, rows])
+            freedom += (rows.stop - rows.start) - float(strengths @ taken)
+            free = roughness.prior_traces(strengths) * strengths - taken * strengths
+            free, rough = np.maximum(free, 1e-12), roughness.parts(theta[rows])
+            usual = free.sum() / max(float(rough.sum()), 1e-300)
+            usual = min(usual, self._straight(name))
+            # a region has the strength of the others unless its roughness is another one
+            found = (free + _ALIKE) / (rough + _ALIKE / usual)
+            parameter.strengths = strengths * np.clip(found / strengths, 0.05, 20.0)
         return freedom
 
-    def _scale(self) -> float:
-        return float(np.mean(self.first) ** -2)
+    def _straight(self, name: str) -> float:
+        """Returns a strength with which a curve is straight."""
+        design = self.parameters[name].design
+        return 1e4 * float(self.data.counts.sum() * np.mean(design**2))
+
+    def averaged(self, theta: Array, slope: Array, information: Array) -> tuple[Array, Array]:
+        """Returns the coefficients and their covariance, averaged over what the strengths of the roughness may be.
+
+        All strengths of one curve are multiplied by a factor, whose probability is the marginal likelihood times a
+        prior that is uniform in the standard deviation of the roughness (A. Gelman, Bayesian Analysis 1 (2006) 515).
+        With the best strength alone errors are too small, above all where a curve is compatible with a straight line.
+        """
+        step, covariance, _ = self.step(theta, slope, information)
+        mean, total = theta + step, covariance.copy()
+        for name in ("mean", "below", "above"):
+            parameter = self.parameters.get(name)
+            if parameter is None or parameter.roughness is None:
+                continue
+            best = parameter.strengths
+            logarithms, steps, covariances = [], [], []
+            for factor in _FACTORS:
+                parameter.strengths = best * factor
+                one, of_one, evidence = self.step(theta, slope, information)
+                logarithms.append(evidence - 0.5 * np.log(factor))
+                steps.append(one)
+                covariances.append(of_one)
+            parameter.strengths = best
+            weight = np.exp(np.array(logarithms) - max(logarithms))
+            weight /= weight.sum()
+            away = np.array(steps) - step
+            shift = weight @ away
+            mean = mean + shift
+            total += np.einsum("t,tij->ij", weight, np.array(covariances)) - covariance
+            total += (away * weight[:, None]).T @ away - np.outer(shift, shift)
+        return mean, total
 
 
 def _improved(
-    sample: BandSample, others: Sequence[Curves], basis: Basis, band: _Band, options: ShapeOptions, n_iterations: int
-) -> _Band:
+    sample: BandSample, others: Sequence[Curves], basis: Basis, band: _Band, options: ShapeOptions, n_iterations: int,
+    final: bool,
+) -> _Band:  # fmt: skip
     """Returns the band of largest penalised likelihood, with counts about a given band.
 
     `others` are rough bands of the other classes.
     """
     likelihood = _Likelihood(_binned(sample, others, band), band, options)
     theta = likelihood.start()
-    best, freedom = likelihood.penalised(theta), np.inf
+    freedom = np.inf
     for _ in range(n_iterations):
-        gradient, information = likelihood.derivatives(theta)
-        step, covariance = _solved(information, gradient)
-        size = 1.0
+        slope, information = likelihood.derivatives(theta)
+        before = freedom
+        for _ in range(_STRENGTH_STEPS):  # about the same derivatives, which are what costs time
+            step, covariance, _ = likelihood.step(theta, slope, information)
+            freedom = likelihood.update_strengths(theta + step, covariance)
+        step, covariance, _ = likelihood.step(theta, slope, information)
+        best = likelihood.penalised(theta)
+        gain, size = 0.0, 1.0
         while size > 0.01:
             value = likelihood.penalised(theta + size * step)
             if value > best:
-                theta = theta + size * step
+                theta, gain = theta + size * step, value - best
                 break
             size /= 3
-        before, freedom = freedom, likelihood.update_strengths(theta, covariance)
-        best = likelihood.penalised(theta)
-        if float(gradient @ step) < _GAIN and abs(freedom - before) < _FREEDOM:
+        if gain < _GAIN and abs(freedom - before) < _FREEDOM:
             break
+    if final:
+        slope, information = likelihood.derivatives(theta)
+        averaged, covariance = likelihood.averaged(theta, slope, information)
+        theta = averaged if np.isfinite(likelihood.penalised(averaged)) else theta
+    covariance = covariance + covariance @ likelihood.template_noise(theta) @ covariance
     names = ("mean", "below", "above")
     found = {name: theta[rows] for name, rows in likelihood.slices.items()}
     errors = {name: covariance[likelihood.slices[name], likelihood.slices[name]] for name in names if name in found}
@@ -574,11 +749,3 @@ def _improved(
         found["above"], errors["above"] = found["below"], errors["below"]
     covariances = np.stack([errors[name] for name in names])
     return _Band(basis, found["mean"], found["below"], found["above"], covariances, strengths, nuisances)
-
-
-def _solved(information: Array, gradient: Array) -> tuple[Array, Array]:
-    """Returns the step of Newton's method and the covariance, the inverse of the information."""
-    unit = np.sqrt(np.diag(information))
-    factor = cho_factor(information / np.outer(unit, unit) + 1e-10 * np.eye(len(unit)))
-    covariance = cho_solve(factor, np.eye(len(unit))) / np.outer(unit, unit)
-    return covariance @ gradient, covariance

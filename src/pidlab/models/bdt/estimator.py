@@ -19,6 +19,7 @@ from pidlab.evaluate.results import json_value
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models.base import (
     Classifier,
+    Estimator,
     Progress,
     TrainingDataError,
     TrainingRows,
@@ -27,6 +28,7 @@ from pidlab.models.base import (
     training_rows,
 )
 from pidlab.models.bdt.forest import Forest, check_trees, read_forest, shallow_nodes
+from pidlab.models.bdt.objective import Objective, OwnObjective, of_classes
 from pidlab.models.bdt.settings import (
     check_parameters,
     feature_index,
@@ -59,7 +61,257 @@ _SECONDS_BETWEEN_REPORTS = 0.05
 _ONE_AT_A_TIME = threading.Lock()  # it is not safe to set a booster's parameters while another thread predicts with it
 
 
-class BDT(Classifier):
+class BoostedTrees(Estimator):
+    """What a classifier and a regressor of boosted trees have in common: training by xgboost, and margins.
+
+    The parameters are those of `BDT`.
+
+    Attributes:
+        booster_: the xgboost booster, its last round the best one.
+        best_iteration_: the best round, counted from 0.
+    """
+
+    n_estimators: int
+    max_depth: int
+    learning_rate: float
+    early_stopping_rounds: int | None
+    subsample: float
+    colsample_bynode: float
+    parameters: Mapping[str, Any] | None
+    feature_names: Sequence[str] | None
+    seed: int
+    n_jobs: int | None
+    device: str
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    @property
+    def objective(self) -> Objective:
+        """What the trees are grown for."""
+        raise NotImplementedError
+
+    def _own_objective(self, events: Sequence[tuple[xgboost.DMatrix, TrainingRows]]) -> OwnObjective | None:
+        """Returns an objective that xgboost does not have; None if it has it.
+
+        Args:
+            events: the training events and, if there are some, those of the validation sample.
+        """
+        return None
+
+    def _validation_rows(self, validation: ValidationSet) -> TrainingRows:
+        """Returns the validation sample with labels as in training."""
+        raise NotImplementedError
+
+    def train(
+        self,
+        rows: TrainingRows,
+        validation: ValidationSet | None,
+        progress: Progress | None = None,
+        *,
+        alone: bool = True,
+    ) -> Self:
+        """Trains on rows that were checked, by a model whose `classes_` and `n_features_in_` are set.
+
+        Args:
+            rows: the events.
+            validation: decides when to stop.
+            progress: is told of each round.
+            alone: whether this process has all of the events; otherwise the loss is that of all processes together.
+
+        Raises:
+            TrainingDataError: other classes, or negative weights, in `validation`.
+            ModelError: xgboost refuses a value, or a CUDA device is requested and there is none.
+        """
+        import xgboost
+
+        settings = self._settings(len(rows))
+        try:
+            train = self._matrix(rows, settings, None)
+            own_loss = alone and _keeps_loss(settings) and needs_blocks(len(rows))
+            samples, events = [] if own_loss else [(train, "")], [(train, rows)]
+            if validation is not None:
+                checked = self._validation_rows(validation)
+                events.append((self._matrix(checked, settings, train), checked))
+                samples.append((events[-1][0], "validation_"))
+            own_objective = self._own_objective(events)
+            history: dict[str, dict[str, list[float]]] = {}
+            booster = xgboost.train(
+                settings,
+                train,
+                self.n_estimators,
+                evals=samples,
+                obj=None if own_objective is None else own_objective.gradient,
+                custom_metric=None if own_objective is None else own_objective.value,
+                evals_result=history,
+                verbose_eval=False,
+                callbacks=[
+                    *([_training_loss(train, rows)] if own_loss else []),
+                    *self._callbacks(progress, stopping=validation is not None),
+                ],
+            )
+        except (xgboost.core.XGBoostError, TypeError) as error:
+            raise ModelError(f"xgboost refuses to train: {reason_of(error)}") from error
+        self.history_ = {
+            part + ("loss" if metric == self.objective.metric else metric): list(map(float, values))
+            for part, metrics in history.items()
+            for metric, values in metrics.items()
+        }
+        stopped = validation is not None and self.early_stopping_rounds is not None
+        self.best_iteration_ = booster.best_iteration if stopped else self.n_estimators - 1
+        self._keep(booster[: self.best_iteration_ + 1])
+        return self
+
+    def _settings(self, n: int) -> dict[str, Any]:
+        """Returns xgboost's parameters for training on n events."""
+        objective = self.objective
+        further = dict(self.parameters or {})
+        asked = further.pop("eval_metric", [])
+        names = list(getattr(self, "feature_names_in_", self.feature_names or range(self.n_features_in_)))
+        if (monotone := further.pop("monotone_constraints", None)) is not None:
+            further["monotone_constraints"] = monotone_signs(monotone, names)
+        if (groups := further.pop("interaction_constraints", None)) is not None:
+            further["interaction_constraints"] = json.dumps(
+                [[feature_index(name, names) for name in g] for g in groups]
+            )
+        return {
+            "eval_metric": [
+                *([] if objective.is_own else [objective.metric]),
+                *([asked] if isinstance(asked, str) else asked),
+            ],
+            "max_depth": self.max_depth,
+            "learning_rate": self.learning_rate,
+            "subsample": self.subsample,
+            "colsample_bynode": self.colsample_bynode,
+            "seed": self.seed,
+            "nthread": self.n_jobs or self._n_free(n),
+            "device": training_device(self.device),
+            "verbosity": 0,
+            **objective.settings(),
+            **further,
+        }
+
+    def _n_threads(self) -> int:
+        """Returns the threads for each call of xgboost, whose default is what torch set for the whole process."""
+        return self.n_jobs or usable_cores()
+
+    def _n_free(self, n: int) -> int:
+        """Returns the threads for training on n events: of the free cores as many as the sample is worth."""
+        most = 1 + n * self.n_features_in_ // _VALUES_A_THREAD
+        return most if most == 1 else min(free_cores(), most)
+
+    @interrupt_later()  # xgboost reads the data in a callback, and an exception there corrupts its memory
+    def _matrix(
+        self, rows: TrainingRows, settings: Mapping[str, Any], reference: xgboost.DMatrix | None
+    ) -> xgboost.DMatrix:
+        """Returns the events as xgboost needs them; a validation sample has the bins of `reference`.
+
+        xgboost reads blocks of rows and keeps one or four bytes of each value. Its quantiles take value after value,
+        so that the size of the blocks does not change the trees.
+        """
+        import xgboost
+
+        if settings.get("tree_method") in ("exact", "approx"):
+            weight = rows.weight / rows.mean_weight
+            return xgboost.DMatrix(_bounded(np.asarray(rows.x)), rows.label, weight=weight, nthread=settings["nthread"])
+        options = {"nthread": settings["nthread"], "max_bin": settings.get("max_bin", 256), "ref": reference}
+        return xgboost.QuantileDMatrix(_batches(rows), **options)
+
+    def _callbacks(self, progress: Progress | None, stopping: bool) -> list[Any]:
+        import xgboost
+
+        callbacks: list[Any] = []
+        if stopping and self.early_stopping_rounds is not None:
+            callbacks.append(xgboost.callback.EarlyStopping(rounds=self.early_stopping_rounds))
+        if progress is not None:
+            callbacks.append(_reporter(progress, self.n_estimators))
+        return callbacks
+
+    def _keep(self, booster: xgboost.Booster) -> None:
+        booster.set_param({"device": "cpu"})
+        self.booster_ = booster
+        self._scorer = BoosterScorer(booster)
+
+    def _checked(self, X: Any) -> FloatArray:
+        check_is_fitted(self)
+        with np.errstate(over="ignore"):
+            return np.asarray(
+                validate_data(self, with_names(X), dtype=np.float32, ensure_all_finite=False, reset=False)
+            )
+
+    def _margins(self, x: FloatArray) -> NDArray[np.float32]:
+        """Returns the margins (n, m) of float32 features (n, d).
+
+        Raises:
+            ModelError: x has another number of features than the training sample.
+        """
+        if x.shape[1] != self.n_features_in_:
+            raise ModelError(f"the BDT was trained on {self.n_features_in_} features; {x.shape[1]} were given to score")
+        threads = min(self._n_threads(), allowed_threads())
+        if (device := scoring_device(self.device)) != "cpu":
+            return self._scorer.margins_on(device, _bounded(x), threads)
+        return self._scorer.margins(_bounded(x), threads)
+
+    def contributions(self, X: Any) -> NDArray[np.float32]:
+        """Computes exact Shapley values of the margins (S. Lundberg et al., Nature Machine Intelligence 2 (2020) 56).
+
+        Returns:
+            (n, m, d + 1): the contribution of each feature to each margin, and last the mean margin; the sum over the
+            last axis is the margin. m is 1 for two classes (the log-odds of the second), otherwise k.
+        """
+        import xgboost
+
+        matrix = xgboost.DMatrix(_bounded(self._checked(X)), nthread=self._n_threads())
+        self.booster_.set_param({"nthread": self._n_threads()})
+        return np.asarray(self.booster_.predict(matrix, pred_contribs=True, strict_shape=True), np.float32)
+
+    @property
+    def feature_importances_(self) -> NDArray[np.float64]:
+        """Returns `importance`, by the name that scikit-learn gives it."""
+        return self.importance()
+
+    def importance(self) -> NDArray[np.float64]:
+        """Returns each feature's share, (d,), of the loss reduction of all splits; zeros if there is no split."""
+        check_is_fitted(self)
+        gain = np.zeros(self.n_features_in_)
+        for name, value in self.booster_.get_score(importance_type="total_gain").items():
+            gain[int(name[1:])] = value
+        return gain / (gain.sum() or 1)
+
+    def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]:
+        """Returns the first n trees down to `depth` splits, to be looked at; fewer if the trees are weighted.
+
+        Returns:
+            for each tree the column of the margins that it adds to, and its nodes as `results.TreeNode` has them, with
+            the index of a feature, -1 for a leaf. A deeper split has no next nodes.
+        """
+        check_is_fitted(self)
+        n_rounds = -(-n // self.objective.n_margins)
+        model = json.loads(bytes(self.booster_[: min(n_rounds, self.booster_.num_boosted_rounds())].save_raw("json")))
+        forest = read_forest(model)
+        if forest is None:
+            return []
+        gains = [tree["loss_changes"] for tree in model["learner"]["gradient_booster"]["model"]["trees"]]
+        return [
+            (tree.margin, shallow_nodes(tree, gain, depth))
+            for tree, gain in list(zip(forest.trees, gains, strict=True))[:n]
+        ]
+
+    def forest(self) -> Forest:
+        """Returns the trees as arrays, from which exports are written.
+
+        Raises:
+            ModelError: the trees are weighted (booster: dart).
+        """
+        check_is_fitted(self)
+        if (forest := self._scorer.forest) is None:
+            raise ModelError("only plain trees (booster: gbtree) can be written out")
+        return forest
+
+
+class BDT(BoostedTrees, Classifier):
     """Gradient-boosted decision trees (T. Chen, C. Guestrin, KDD 2016), by xgboost.
 
     Missing values are NaN, and each node learns to which side they go; infinities count as the largest numbers. Only
@@ -118,11 +370,6 @@ class BDT(Classifier):
         self.n_jobs = n_jobs
         self.device = device
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def fit(
         self,
         X: Any,
@@ -144,117 +391,12 @@ class BDT(Classifier):
             rows = training_rows(self, X, y, sample_weight, dtype=np.float32, finite=False)
         return self.train(rows, validation, progress)
 
-    def train(
-        self,
-        rows: TrainingRows,
-        validation: ValidationSet | None,
-        progress: Progress | None = None,
-        *,
-        alone: bool = True,
-    ) -> Self:
-        """Trains on rows that were checked, by a model whose `classes_` and `n_features_in_` are set.
+    @property
+    def objective(self) -> Objective:
+        """The likelihood of the classes."""
+        return of_classes(len(self.classes_))
 
-        Args:
-            rows: the events.
-            validation: decides when to stop.
-            progress: is told of each round.
-            alone: whether this process has all of the events; otherwise the loss is that of all processes together.
-
-        Raises:
-            TrainingDataError: other classes, or negative weights, in `validation`.
-            ModelError: xgboost refuses a value, or a CUDA device is requested and there is none.
-        """
-        import xgboost
-
-        settings = self._settings(len(rows))
-        try:
-            train = self._matrix(rows, settings, None)
-            own_loss = alone and _keeps_loss(settings) and needs_blocks(len(rows))
-            samples = [] if own_loss else [(train, "")]
-            if validation is not None:
-                samples.append((self._validation_matrix(validation, settings, train), "validation_"))
-            history: dict[str, dict[str, list[float]]] = {}
-            booster = xgboost.train(
-                settings,
-                train,
-                self.n_estimators,
-                evals=samples,
-                evals_result=history,
-                verbose_eval=False,
-                callbacks=[
-                    *([_training_loss(train, rows)] if own_loss else []),
-                    *self._callbacks(progress, stopping=validation is not None),
-                ],
-            )
-        except (xgboost.core.XGBoostError, TypeError) as error:
-            raise ModelError(f"xgboost refuses to train: {reason_of(error)}") from error
-        self.history_ = {
-            part + ("loss" if metric in ("logloss", "mlogloss") else metric): list(map(float, values))
-            for part, metrics in history.items()
-            for metric, values in metrics.items()
-        }
-        stopped = validation is not None and self.early_stopping_rounds is not None
-        self.best_iteration_ = booster.best_iteration if stopped else self.n_estimators - 1
-        self._keep(booster[: self.best_iteration_ + 1])
-        return self
-
-    def _settings(self, n: int) -> dict[str, Any]:
-        """Returns xgboost's parameters for training on n events."""
-        n_classes = len(self.classes_)
-        metric, objective = ("logloss", "binary:logistic") if n_classes == 2 else ("mlogloss", "multi:softprob")
-        further = dict(self.parameters or {})
-        asked = further.pop("eval_metric", [])
-        names = list(getattr(self, "feature_names_in_", self.feature_names or range(self.n_features_in_)))
-        if (monotone := further.pop("monotone_constraints", None)) is not None:
-            further["monotone_constraints"] = monotone_signs(monotone, names)
-        if (groups := further.pop("interaction_constraints", None)) is not None:
-            further["interaction_constraints"] = json.dumps(
-                [[feature_index(name, names) for name in g] for g in groups]
-            )
-        return {
-            "objective": objective,
-            "eval_metric": [metric, *([asked] if isinstance(asked, str) else asked)],
-            "max_depth": self.max_depth,
-            "learning_rate": self.learning_rate,
-            "subsample": self.subsample,
-            "colsample_bynode": self.colsample_bynode,
-            "seed": self.seed,
-            "nthread": self.n_jobs or self._n_free(n),
-            "device": training_device(self.device),
-            "verbosity": 0,
-            **({"num_class": n_classes} if n_classes > 2 else {}),
-            **further,
-        }
-
-    def _n_threads(self) -> int:
-        """Returns the threads for each call of xgboost, whose default is what torch set for the whole process."""
-        return self.n_jobs or usable_cores()
-
-    def _n_free(self, n: int) -> int:
-        """Returns the threads for training on n events: of the free cores as many as the sample is worth."""
-        most = 1 + n * self.n_features_in_ // _VALUES_A_THREAD
-        return most if most == 1 else min(free_cores(), most)
-
-    @interrupt_later()  # xgboost reads the data in a callback, and an exception there corrupts its memory
-    def _matrix(
-        self, rows: TrainingRows, settings: Mapping[str, Any], reference: xgboost.DMatrix | None
-    ) -> xgboost.DMatrix:
-        """Returns the events as xgboost needs them; a validation sample has the bins of `reference`.
-
-        xgboost reads blocks of rows and keeps one or four bytes of each value. Its quantiles take value after value,
-        so that the size of the blocks does not change the trees.
-        """
-        import xgboost
-
-        if settings.get("tree_method") in ("exact", "approx"):
-            weight = rows.weight / rows.mean_weight
-            return xgboost.DMatrix(_bounded(np.asarray(rows.x)), rows.label, weight=weight, nthread=settings["nthread"])
-        options = {"nthread": settings["nthread"], "max_bin": settings.get("max_bin", 256), "ref": reference}
-        return xgboost.QuantileDMatrix(_batches(rows), **options)
-
-    def _validation_matrix(
-        self, validation: ValidationSet, settings: Mapping[str, Any], train: xgboost.DMatrix
-    ) -> xgboost.DMatrix:
+    def _validation_rows(self, validation: ValidationSet) -> TrainingRows:
         x = validation.x if isinstance(validation.x, LazyMatrix) else np.asarray(validation.x, np.float32)
         classes, label = classes_and_labels(np.asarray(validation.y))
         if (unknown := ~np.isin(classes, self.classes_)).any():
@@ -266,22 +408,7 @@ class BDT(Classifier):
         weight = np.asarray(validation.weight, np.float64)
         if len(weight) and weight.min() < 0:
             raise TrainingDataError("the validation sample has negative weights, which xgboost refuses")
-        return self._matrix(TrainingRows(x, label, weight, 1.0), settings, train)
-
-    def _callbacks(self, progress: Progress | None, stopping: bool) -> list[Any]:
-        import xgboost
-
-        callbacks: list[Any] = []
-        if stopping and self.early_stopping_rounds is not None:
-            callbacks.append(xgboost.callback.EarlyStopping(rounds=self.early_stopping_rounds))
-        if progress is not None:
-            callbacks.append(_reporter(progress, self.n_estimators))
-        return callbacks
-
-    def _keep(self, booster: xgboost.Booster) -> None:
-        booster.set_param({"device": "cpu"})
-        self.booster_ = booster
-        self._scorer = BoosterScorer(booster)
+        return TrainingRows(x, label, weight, 1.0)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Returns the margins: (n,) log-odds for two classes, (n, k) for more."""
@@ -298,78 +425,7 @@ class BDT(Classifier):
         Raises:
             ModelError: X has another number of features than the training sample.
         """
-        if X.shape[1] != self.n_features_in_:
-            raise ModelError(f"the BDT was trained on {self.n_features_in_} features; {X.shape[1]} were given to score")
         return np.asarray(posterior(self._margins(np.asarray(X, np.float32)).astype(np.float64)), np.float32)
-
-    def _checked(self, X: Any) -> FloatArray:
-        check_is_fitted(self)
-        with np.errstate(over="ignore"):
-            return np.asarray(
-                validate_data(self, with_names(X), dtype=np.float32, ensure_all_finite=False, reset=False)
-            )
-
-    def _margins(self, x: FloatArray) -> NDArray[np.float32]:
-        threads = min(self._n_threads(), allowed_threads())
-        if (device := scoring_device(self.device)) != "cpu":
-            return self._scorer.margins_on(device, _bounded(x), threads)
-        return self._scorer.margins(_bounded(x), threads)
-
-    def contributions(self, X: Any) -> NDArray[np.float32]:
-        """Computes exact Shapley values of the margins (S. Lundberg et al., Nature Machine Intelligence 2 (2020) 56).
-
-        Returns:
-            (n, m, d + 1): the contribution of each feature to each margin, and last the mean margin; the sum over the
-            last axis is the margin. m is 1 for two classes (the log-odds of the second), otherwise k.
-        """
-        import xgboost
-
-        matrix = xgboost.DMatrix(_bounded(self._checked(X)), nthread=self._n_threads())
-        self.booster_.set_param({"nthread": self._n_threads()})
-        return np.asarray(self.booster_.predict(matrix, pred_contribs=True, strict_shape=True), np.float32)
-
-    @property
-    def feature_importances_(self) -> NDArray[np.float64]:
-        """Returns `importance`, by the name that scikit-learn gives it."""
-        return self.importance()
-
-    def importance(self) -> NDArray[np.float64]:
-        """Returns each feature's share, (d,), of the loss reduction of all splits; zeros if there is no split."""
-        check_is_fitted(self)
-        gain = np.zeros(self.n_features_in_)
-        for name, value in self.booster_.get_score(importance_type="total_gain").items():
-            gain[int(name[1:])] = value
-        return gain / (gain.sum() or 1)
-
-    def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]:
-        """Returns the first n trees down to `depth` splits, to be looked at; fewer if the trees are weighted.
-
-        Returns:
-            for each tree the column of the margins that it adds to, and its nodes as `results.TreeNode` has them, with
-            the index of a feature, -1 for a leaf. A deeper split has no next nodes.
-        """
-        check_is_fitted(self)
-        n_rounds = -(-n // (1 if len(self.classes_) == 2 else len(self.classes_)))
-        model = json.loads(bytes(self.booster_[: min(n_rounds, self.booster_.num_boosted_rounds())].save_raw("json")))
-        forest = read_forest(model)
-        if forest is None:
-            return []
-        gains = [tree["loss_changes"] for tree in model["learner"]["gradient_booster"]["model"]["trees"]]
-        return [
-            (tree.margin, shallow_nodes(tree, gain, depth))
-            for tree, gain in list(zip(forest.trees, gains, strict=True))[:n]
-        ]
-
-    def forest(self) -> Forest:
-        """Returns the trees as arrays, from which exports are written.
-
-        Raises:
-            ModelError: the trees are weighted (booster: dart).
-        """
-        check_is_fitted(self)
-        if (forest := self._scorer.forest) is None:
-            raise ModelError("only plain trees (booster: gbtree) can be written out")
-        return forest
 
     def save(self, directory: Path) -> None:
         """Writes the trees in xgboost's UBJ format and the rest as JSON."""
@@ -405,7 +461,7 @@ class BDT(Classifier):
                 raise ValueError(f"n_jobs is {model.n_jobs!r}")
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{directory / 'model.json'}: is not a whole BDT ({error}); make the run again") from error
-        model._keep(read_booster(directory / "model.ubj", model.n_features_in_, len(model.classes_)))
+        model._keep(read_booster(directory / "model.ubj", model.n_features_in_, model.objective))
         return model
 
 
@@ -534,7 +590,7 @@ def _bounded(x: FloatArray) -> FloatArray:
     return np.clip(x, -_LARGEST, _LARGEST) if np.isinf(x).any() else x
 
 
-def read_booster(path: Path, n_features: int, n_classes: int) -> xgboost.Booster:
+def read_booster(path: Path, n_features: int, objective: Objective) -> xgboost.Booster:
     """Returns the booster in a file, which is checked before xgboost reads it.
 
     Raises:
@@ -544,7 +600,7 @@ def read_booster(path: Path, n_features: int, n_classes: int) -> xgboost.Booster
 
     try:
         content = path.read_bytes()
-        check_trees(content, n_features, n_classes)
+        check_trees(content, n_features, objective)
     except FileNotFoundError:
         raise ModelError(f"{path}: is missing; make the run again") from None
     except (OSError, ValueError) as error:

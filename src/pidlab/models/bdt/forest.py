@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.models.bdt.objective import Objective
+
 _DEEPEST = 60  # nested brackets of the file
 _DEEPEST_TREE = 4096  # xgboost descends some trees by recursion
 _NO_PARENT = 2**31 - 1
@@ -99,7 +101,7 @@ def read_forest(model: Mapping[str, Any]) -> Forest | None:
     trees = booster["model"]["trees"]
     if any(any(tree["split_type"]) or int(tree["tree_param"]["size_leaf_vector"]) > 1 for tree in trees):
         return None
-    n_margins = max(int(parameters["num_class"]), 1)
+    n_margins = max(int(parameters["num_class"]), int(parameters.get("num_target", 1)), 1)
     score = np.array(parameters["base_score"].strip("[]").split(","), np.float32)
     if learner["objective"]["name"] == "binary:logistic":
         score = -np.log(1 / score - 1)
@@ -213,7 +215,7 @@ class _Reader:
         return found
 
 
-def check_trees(content: bytes, n_features: int, n_classes: int) -> None:
+def check_trees(content: bytes, n_features: int, expected: Objective) -> None:
     """Checks that xgboost, and the tables made of the trees, can score a file of trees safely.
 
     Raises:
@@ -221,8 +223,8 @@ def check_trees(content: bytes, n_features: int, n_classes: int) -> None:
     """
     try:
         learner = read_ubj(content)["learner"]
-        n_margins = 1 if n_classes == 2 else n_classes
-        _check_learner(learner, n_features, n_classes, n_margins)
+        n_margins = expected.n_margins
+        _check_learner(learner, n_features, expected)
         booster = learner["gradient_booster"]
         if booster["name"] == "dart":
             weights, booster = np.asarray(booster["weight_drop"], np.float64), booster["gbtree"]
@@ -242,20 +244,24 @@ def check_trees(content: bytes, n_features: int, n_classes: int) -> None:
         raise ValueError(f"a part of it is missing or of another kind ({type(error).__name__}: {error})") from error
 
 
-def _check_learner(learner: Mapping[str, Any], n_features: int, n_classes: int, n_margins: int) -> None:
+def _check_learner(learner: Mapping[str, Any], n_features: int, expected: Objective) -> None:
     parameters, objective = learner["learner_model_param"], learner["objective"]
-    expected = {"num_feature": n_features, "num_class": 0 if n_classes == 2 else n_classes, "num_target": 1}
-    for name, value in expected.items():
+    numbers = {"num_feature": n_features, "num_class": expected.n_classes, "num_target": expected.n_targets}
+    for name, value in numbers.items():
         if int(parameters.get(name, value)) != value:
             raise ValueError(f"{name} is {parameters[name]}, and should be {value}")
-    if objective["name"] != ("binary:logistic" if n_classes == 2 else "multi:softprob"):
+    if objective["name"] != expected.name:
         raise ValueError(f"its objective is {str(objective['name'])[:40]!r}")
-    n = int(objective.get("softmax_multiclass_param", {}).get("num_class", n_margins))
-    if n not in (n_margins, 1):
-        raise ValueError(f"its objective has {n} classes, and should have {n_margins}")
+    n = int(objective.get("softmax_multiclass_param", {}).get("num_class", expected.n_margins))
+    if n not in (expected.n_margins, 1):
+        raise ValueError(f"its objective has {n} classes, and should have {expected.n_margins}")
+    if expected.quantiles:
+        stored = objective["quantile_loss_param"]["quantile_alpha"].strip("[]").split(",")
+        if not np.allclose([float(part) for part in stored], expected.quantiles, rtol=1e-5):
+            raise ValueError(f"its quantiles are {stored[:20]}")
     base = np.array([float(part) for part in parameters["base_score"].strip("[]").split(",")])
-    usable = np.isfinite(base).all() and (n_classes > 2 or ((base > 0) & (base < 1)).all())
-    if len(base) not in (1, n_margins) or not usable:
+    usable = np.isfinite(base).all() and (expected.name != "binary:logistic" or ((base > 0) & (base < 1)).all())
+    if len(base) not in (1, expected.n_margins) or not usable:
         raise ValueError(f"its base score is {parameters['base_score'][:40]!r}")
     for name in ("feature_names", "feature_types"):
         if len(learner.get(name, ())) not in (0, n_features):

@@ -1,21 +1,40 @@
-"""Several GPUs: members, of ensembles and folds, are spread over those that there are."""
+"""Members of ensembles and folds: their seeds, their training on the GPUs that there are, and their history."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pidlab.models.base import Progress
 from pidlab.models.mlp.batches import Member, ValidationTensors
+from pidlab.models.mlp.engine import MemberPruner, Trained, Trainer, TrainingPlan, quiet_torch, run_together
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.streamed import StreamedTable
 
 _LEAST_VALUES = 1 << 22
 """Values of hidden units that a step must compute on each GPU to be worth spreading: a step takes 50 us on an H200
 however small it is, and 150 us with so many (docs/gpu.md)."""
+
+
+def train_members(
+    table: Tensor | StreamedTable,
+    members: Sequence[Member],
+    architecture: Architecture,
+    plan: TrainingPlan,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    pruner: MemberPruner | None = None,
+) -> list[Trained]:
+    """Returns the members after training, as `run_together`, on as many devices as are worth it."""
+    with quiet_torch(max(architecture.hidden, default=0)):
+        devices = devices_for(table.device, len(members), architecture, plan.batch_size)
+        trainers = [Trainer(*share, architecture, plan) for share in spread(table, members, devices)]
+        return run_together(trainers, progress, checkpoint, pruner)
 
 
 def devices_for(
@@ -60,3 +79,17 @@ def spread(
                 validation = samples.setdefault(id(validation), ValidationTensors(*map(there, tensors)))
             own.append(replace(member, rows=None if rows is None else there(rows), validation=validation))
         yield there(table), own
+
+
+def member_seed(seed: int, member: int) -> int:
+    """A seed of 63 bits for the random numbers of one member."""
+    return int(np.random.SeedSequence([seed, member]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def mean_history(histories: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
+    """The mean over the members that reached an epoch, for each epoch."""
+    longest = max(histories, key=lambda history: len(history["loss"]))
+    return {
+        name: [float(np.mean([h[name][i] for h in histories if i < len(h[name])])) for i in range(len(values))]
+        for name, values in longest.items()
+    }

@@ -35,13 +35,14 @@ from pidlab.models.mlp.losses import LOSSES, probabilities, weighted_auc
 from pidlab.models.mlp.network import DenseNetwork, as_dense, folded_layers, forward
 from pidlab.models.mlp.optimizers import FusedAdam, learning_rates, make_optimizer
 from pidlab.models.mlp.streamed import StreamedTable, pieces_of
+from pidlab.models.mlp.target_losses import target_losses
 from pidlab.models.threads import usable_cores
 
 MemberPruner = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]
 """Called after each epoch as `pruner(done, total, validation AUC)`, with NaN for members that no longer train; returns
 which members are to stop. Both arrays are (members,)."""
 
-_HISTORY = ("loss", "validation_loss", "validation_auc")
+_LOSSES = ("loss", "validation_loss", "validation_auc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class TrainingPlan:
     """How to train; the names are those of the configuration. `patience` None: no early stopping.
 
     `tolerance` is how far above the lowest validation loss that of a later epoch may lie for its weights to be kept.
+    `quantiles` are those of the loss `pinball`, one for each output.
     """
 
     loss: str
@@ -62,11 +64,16 @@ class TrainingPlan:
     patience: int | None
     swap_noise: float = 0.0
     tolerance: float = 0.0
+    quantiles: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
     """One member after training: its network, and lists of one number an epoch in `history`.
+
+    Besides the losses the history holds the learning rate of the epoch's last step, and of each layer the norms of its
+    weights after that step and of the loss's gradient in it: `weight_norm_1`, …, `weight_norm_output`,
+    `gradient_norm_1`, …. A norm is the root of the sum of squares over a layer's matrix with its biases.
 
     `diverged` is true if the loss became non-finite; without a pruner, `Trainer.run` raises instead.
     """
@@ -74,6 +81,12 @@ class Trained:
     network: DenseNetwork
     history: dict[str, list[float]]
     diverged: bool = False
+
+
+def history_names(n_hidden: int) -> tuple[str, ...]:
+    """The names of the numbers that are recorded of each epoch of a network with `n_hidden` hidden layers."""
+    layers = [*map(str, range(1, n_hidden + 1)), "output"]
+    return (*_LOSSES, "learning_rate", *(f"{what}_norm_{of}" for what in ("weight", "gradient") for of in layers))
 
 
 @contextmanager
@@ -144,7 +157,8 @@ class Trainer:
         if n_parts is None:
             n_parts = parts_of_batch(architecture, len(members), plan.batch_size, table.device)
         self.network = Network(architecture, self.parameters, plan.batch_size, n_parts)
-        self._loss = {**LOSSES, **CORE_LOSSES}[plan.loss]
+        known = {**LOSSES, **CORE_LOSSES, **target_losses(plan.quantiles, table.device, table.dtype)}
+        self._loss = known[plan.loss]
         size, noise, of_classes = plan.batch_size, plan.swap_noise, self._loss.of_classes
         self.batches = Batches(table, members, architecture, size, noise, counted, n_parts, of_classes=of_classes)
         self._make_optimizer()
@@ -195,7 +209,12 @@ class Trainer:
         self._active, self._diverged = np.ones(n_members, bool), np.zeros(n_members, bool)
         self._best_loss = np.full(n_members, np.inf)
         self._best_epoch = np.zeros(n_members, np.int64)
-        self._history = np.full((self.plan.epochs, n_members, 3), np.nan)
+        self._names = history_names(len(self.architecture.hidden))
+        self._history = np.full((self.plan.epochs, n_members, len(self._names)), np.nan)
+        matrices = self.architecture.matrices()
+        views, grads = ([tensors[i] for i in matrices] for tensors in (self.parameters.views, self.parameters.grads))
+        self._measured = [*views, *grads]
+        self._norms = self.parameters.flat.new_zeros(n_members, len(self._measured))
         self.done = 0  # epochs
 
     def run(
@@ -221,11 +240,11 @@ class Trainer:
             ModelError: a loss is not finite, unless such members are to be stopped.
         """
         losses = self._loss_sum.cpu().numpy() / self.batches.steps
-        self._close_epoch(losses, stop_diverged=stop_diverged)
+        self._close_epoch(losses, self._norms.cpu().numpy(), stop_diverged=stop_diverged)
 
     def losses(self, epoch: int) -> NDArray[np.float64]:
         """(members, 3) loss, validation loss and AUC after epoch number `epoch` from 1; NaN if it was not trained."""
-        rows: NDArray[np.float64] = self._history[epoch - 1]
+        rows: NDArray[np.float64] = self._history[epoch - 1, :, : len(_LOSSES)]
         return rows
 
     def stop(self, members: NDArray[np.bool_]) -> None:
@@ -244,15 +263,22 @@ class Trainer:
         for chunk, first, last in self._pieces():
             begin = chunk * self.batches.n_steps
             if (finished := self._finishing.get(begin + first)) is not None:
+                self._norms.index_copy_(0, finished, self._measure().index_select(0, finished))
                 kept.append((finished, [tensor.index_select(0, finished) for tensor in self._moving]))
             if first == 0:
                 self.batches.fill(chunk)
                 part = self._epoch_scalars[begin : begin + self.batches.n_steps]
                 self._scalars[: len(part)].copy_(part)
             self._replay(first, last)
+        last_ones = self._finishing[int(self.batches.steps.max())]
+        self._norms.index_copy_(0, last_ones, self._measure().index_select(0, last_ones))
         for finished, values in kept:
             for tensor, value in zip(self._moving, values, strict=True):
                 tensor.index_copy_(0, finished, value)
+
+    def _measure(self) -> Tensor:
+        """(members, 2 · layers) the norms of each layer's matrix and of its gradient, as they are after a step."""
+        return torch.stack([torch.linalg.vector_norm(tensor, dim=(1, 2)) for tensor in self._measured], 1)
 
     def _pieces(self) -> list[tuple[int, int, int]]:
         """The (chunk, first step, last step) of an epoch in order, cut after the last step of each member."""
@@ -267,6 +293,7 @@ class Trainer:
         number = np.minimum(within, steps) + self.done * steps
         peaks = self._peaks[: len(steps)]
         rate = learning_rates(self.plan.schedule, peaks, number, steps * float(self.plan.epochs))
+        self._last_rate = rate[-1]
         scalars = np.stack(self.optimizer.scalars(number, rate), 1)
         self._epoch_scalars = torch.from_numpy(scalars).to(self._scalars)
 
@@ -297,7 +324,9 @@ class Trainer:
         by_group = losses.mul_(self.batches.all_weights[part]).sum((0, 2, 3), dtype=torch.float64)
         self._loss_sum += by_group.view(len(self.members), -1).sum(1)
 
-    def _close_epoch(self, losses: NDArray[np.float64], *, stop_diverged: bool) -> None:
+    def _close_epoch(
+        self, losses: NDArray[np.float64], norms: NDArray[np.floating[Any]], *, stop_diverged: bool
+    ) -> None:
         lost = self._active & ~np.isfinite(losses)
         if lost.any() and not stop_diverged:
             raise ModelError(diverged(self.done + 1, float(self._peaks[lost][0])))
@@ -305,8 +334,10 @@ class Trainer:
         self._active &= ~lost
         rows = self._history[self.done]
         rows[self._active, 0] = losses[self._active]
+        rows[self._active, len(_LOSSES)] = np.broadcast_to(self._last_rate, losses.shape)[self._active]
+        rows[self._active, len(_LOSSES) + 1 :] = norms[self._active]
         for members, validation in self._by_validation():
-            rows[members, 1:] = self._validate(members, validation)
+            rows[members, 1 : len(_LOSSES)] = self._validate(members, validation)
         self._keep_best(rows[:, 1])
         self.done += 1
 
@@ -361,7 +392,7 @@ class Trainer:
                 tensor[member].copy_(best[member])
         rows = self._history[: self.done, member]
         rows = rows[np.isfinite(rows[:, 0])]
-        history = {name: rows[:, i].tolist() for i, name in enumerate(_HISTORY) if np.isfinite(rows[:, i]).any()}
+        history = {name: rows[:, i].tolist() for i, name in enumerate(self._names) if np.isfinite(rows[:, i]).any()}
         layers = folded_layers(self.network, member)
         return Trained(as_dense(layers, self.architecture.activation), history, bool(self._diverged[member]))
 
@@ -369,7 +400,7 @@ class Trainer:
         """What a checkpoint must be of for this training to continue from it."""
         members = [(m.seed, m.rows is None, m.learning_rate, m.weight_decay) for m in self.members]
         table = mlp_checkpoint.content_hash([*pieces_of(self.batches.table), *self._validation_tensors()])
-        return repr((self.architecture, self.plan, members, table, self.device.type))
+        return repr((self.architecture, self.plan, members, table, self.device.type, self._names))
 
     def _validation_tensors(self) -> list[Tensor]:
         validation = {id(m.validation): m.validation for m in self.members if m.validation is not None}
@@ -434,7 +465,7 @@ def run_together(
             }
             mlp_checkpoint.write(checkpoint, saved, fingerprint)
         if progress is not None:
-            known = {name: column for name, column in zip(_HISTORY, losses.T, strict=True) if np.isfinite(column).any()}
+            known = {name: column for name, column in zip(_LOSSES, losses.T, strict=True) if np.isfinite(column).any()}
             progress(done, epochs, {name: float(np.nanmean(column)) for name, column in known.items()})
     return [member for trainer in trainers for member in trainer.trained()]
 

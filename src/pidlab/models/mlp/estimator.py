@@ -22,8 +22,8 @@ from pidlab.models.base import Classifier, Progress, ValidationSet, classes_and_
 from pidlab.models.matrix import LARGEST_TABLE, LazyMatrix, Matrix, slices
 from pidlab.models.missing import MissingValues, with_names
 from pidlab.models.mlp.batches import Member, ValidationTensors
-from pidlab.models.mlp.devices import devices_for, spread
-from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, diverged, quiet_torch, run_together
+from pidlab.models.mlp.devices import mean_history, member_seed, train_members
+from pidlab.models.mlp.engine import Trained, TrainingPlan, diverged, quiet_torch
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
@@ -289,6 +289,37 @@ class MLP(Classifier):
         total /= np.float32(len(networks))
         return total
 
+    def contributions_from(self, X: Any, reference: FloatArray | None = None) -> NDArray[np.float32]:
+        """Computes integrated gradients of the log-odds along the lines from a reference to each row of X (n, d).
+
+        The log-odds are those of the mean probability over the members; for more than two classes, those of each class
+        against all others. The sum over the last axis is the log-odds within 0.001 (see `models.mlp.attribution`).
+
+        Args:
+            X: features, scaled as in training; NaN is a missing value.
+            reference: (d,) features in the same units; None: the median of each feature in training. A missing value
+                differs from it by being missing.
+
+        Returns:
+            (n, m, d + 1): the contribution of each feature to the log-odds of the second of two classes (m = 1), or to
+            those of each of k classes (m = k), and last the log-odds of the reference.
+        """
+        from pidlab.models.mlp.attribution import integrated_gradients
+
+        x = self._valid(X).astype(np.float64)
+        d, start = self.n_features_in_, np.zeros(x.shape[1])
+        if reference is not None:
+            start[:d] = reference
+        elif self.missing_ is not None:
+            start[:d] = self.missing_.fill
+        found = []
+        for column in range(1 if len(self.classes_) == 2 else len(self.classes_)):
+            parts, base, _ = integrated_gradients(self.networks_, x, start, column)
+            for i, feature in enumerate(self.missing_.indicators if self.missing_ is not None else ()):
+                parts[:, feature] += parts[:, d + i]
+            found.append(np.column_stack([parts[:, :d], np.full(len(x), base)]))
+        return np.stack(found, axis=1).astype(np.float32)
+
     def save(self, directory: Path) -> None:
         """Write `mlp.json` and `mlp.safetensors` into an existing directory."""
         check_is_fitted(self)
@@ -435,7 +466,7 @@ class MLP(Classifier):
 
     def _members(self, rows: IntArray | None, validation: ValidationTensors | None, n_members: int) -> list[Member]:
         index = None if rows is None else torch.from_numpy(np.array(rows, dtype=np.int64)).to(device_named(self.device))
-        return [Member(_seed_of(int(self.seed), number), index, validation) for number in range(n_members)]
+        return [Member(member_seed(int(self.seed), number), index, validation) for number in range(n_members)]
 
     def _accept(self, template: MLP, classes: NDArray[Any], trained: Sequence[Trained], swap_noise: float) -> Self:
         self.classes_ = classes
@@ -444,7 +475,7 @@ class MLP(Classifier):
             self.feature_names_in_: NDArray[Any] = template.feature_names_in_
         self.networks_ = tuple(member.network for member in trained)
         self.swap_noise_ = swap_noise
-        self.history_ = _mean_history([member.history for member in trained])
+        self.history_ = mean_history([member.history for member in trained])
         return self
 
     def _valid(self, X: Any) -> FloatArray:
@@ -489,10 +520,8 @@ def _trained(
             named = pruner(done, total, {number: float(np.nanmean(area)) for number, area in areas.items()})
             return np.isin(owner, list(named))
 
-        with quiet_torch(max(architecture.hidden, default=0)):
-            devices = devices_for(table.device, len(members), architecture, plan.batch_size)
-            trainers = [Trainer(*share, architecture, plan) for share in spread(table, members, devices)]
-            trained = run_together(trainers, progress, checkpoint, None if pruner is None else stopped)
+        own_pruner = None if pruner is None else stopped
+        trained = train_members(table, members, architecture, plan, progress, checkpoint, own_pruner)
         for number in numbers:
             found[number] = [member for member, of in zip(trained, owner, strict=True) if of == number]
     return [found[number] for number in range(len(trainings))]
@@ -506,17 +535,3 @@ def _prune_none(done: int, total: int, areas: Mapping[int, float]) -> Collection
 def _both_classes(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, k) probabilities from (n, 1), those of the second class only, or from (n, k)."""
     return np.hstack([1.0 - p, p]) if p.shape[1] == 1 else p
-
-
-def _seed_of(seed: int, member: int) -> int:
-    """A seed of 63 bits for the random numbers of one member."""
-    return int(np.random.SeedSequence([seed, member]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _mean_history(histories: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
-    """The mean over the members that reached an epoch, for each epoch."""
-    longest = max(histories, key=lambda history: len(history["loss"]))
-    return {
-        name: [float(np.mean([h[name][i] for h in histories if i < len(h[name])])) for i in range(len(values))]
-        for name, values in longest.items()
-    }

@@ -134,6 +134,10 @@ class Architecture:
             n_in = width
         return [*shapes, (self.n_outputs, n_in + 1)]
 
+    def matrices(self) -> list[int]:
+        """The places in `shapes` of the layers' matrices; the others are scales and shifts of batch norm."""
+        return list(range(0, len(self.shapes()), 3 if self.batch_norm else 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Parameters:

@@ -21,7 +21,7 @@ ONE_CYCLE_START, ONE_CYCLE_END, ONE_CYCLE_RISE = 1 / 25, 1 / 25e4, 0.3
 
 
 class Optimizer:
-    """Turns gradients into steps. It has no state of its own: the state is passed to `update`.
+    """Turns gradients into steps. It has no state of its own but a place to work in: the state is passed to `update`.
 
     Args:
         weight_decay: one number, or shaped like the parameters (not in `FusedAdam`, nor if decoupled in `Adam`).
@@ -35,6 +35,7 @@ class Optimizer:
 
     def __init__(self, weight_decay: float | Tensor) -> None:
         self.weight_decay = weight_decay
+        self._work: Tensor | None = None
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
         """The scalars of steps (counted from 1) with learning rates: `n_scalars` arrays shaped like step and rate."""
@@ -43,8 +44,24 @@ class Optimizer:
     def update(
         self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
     ) -> None:
-        """One step on flat tensors, in place; `grad` may be overwritten. Scalars are 0-d or shaped like `param`."""
+        """One step on flat tensors, in place; `grad` is only read. Scalars are 0-d or shaped like `param`."""
         raise NotImplementedError
+
+    def _place(self, grad: Tensor) -> Tensor:
+        """A tensor shaped like the gradient, the same in every step, in which a gradient is changed.
+
+        The gradient itself stays what it is: its norm is recorded after the step. A CUDA graph is captured in a later
+        step than the first, which makes this tensor.
+        """
+        if self._work is None:
+            self._work = torch.empty_like(grad)
+        return self._work
+
+    def _decayed(self, grad: Tensor, param: Tensor) -> Tensor:
+        """The gradient with that of the L2 penalty."""
+        if isinstance(self.weight_decay, Tensor):
+            return torch.addcmul(grad, param, self.weight_decay, out=self._place(grad))
+        return torch.add(grad, param, alpha=self.weight_decay, out=self._place(grad)) if self.weight_decay else grad
 
 
 class Sgd(Optimizer):
@@ -58,7 +75,7 @@ class Sgd(Optimizer):
         self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
     ) -> None:
         """v ← μ v + g; p ← p − rate · v."""
-        _decay_into(grad, param, self.weight_decay)
+        grad = self._decayed(grad, param)
         buffers[0].mul_(self.momentum).add_(grad)
         param.addcmul_(buffers[0], scalars[0], value=-1.0)
 
@@ -70,7 +87,7 @@ class RmsProp(Optimizer):
         self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
     ) -> None:
         """v ← α v + (1 − α) g²; p ← p − rate · g / (√v + ε)."""
-        _decay_into(grad, param, self.weight_decay)
+        grad = self._decayed(grad, param)
         buffers[0].mul_(RMSPROP_DECAY).addcmul_(grad, grad, value=1.0 - RMSPROP_DECAY)
         torch.sqrt(buffers[0], out=scratch).add_(EPS)
         torch.div(grad, scratch, out=scratch)
@@ -97,7 +114,7 @@ class Adam(Optimizer):
     ) -> None:
         """m, v ← running means of g, g²; p ← p − rate · (m/c₁) / (√(v/c₂) + ε)."""
         if not self.decoupled:
-            _decay_into(grad, param, self.weight_decay)
+            grad = self._decayed(grad, param)
         elif self.weight_decay:
             param.mul_(scalars[2])
         buffers[0].lerp_(grad, 1.0 - BETA1)
@@ -189,23 +206,16 @@ class NAdam(Optimizer):
         self, param: Tensor, grad: Tensor, buffers: Sequence[Tensor], scratch: Tensor, scalars: Sequence[Tensor]
     ) -> None:
         """p ← p − (a · g + b · m) / (√(v/c₂) + ε)."""
-        _decay_into(grad, param, self.weight_decay)
+        grad = self._decayed(grad, param)
         buffers[0].lerp_(grad, 1.0 - BETA1)
         buffers[1].mul_(BETA2).addcmul_(grad, grad, value=1.0 - BETA2)
         torch.sqrt(buffers[1], out=scratch).div_(scalars[2]).add_(EPS)
-        grad.mul_(scalars[0]).addcmul_(buffers[0], scalars[1])
-        param.addcdiv_(grad, scratch, value=-1.0)
+        step = torch.mul(grad, scalars[0], out=self._place(grad)).addcmul_(buffers[0], scalars[1])
+        param.addcdiv_(step, scratch, value=-1.0)
 
 
 def _nadam_momentum(step: Array) -> Array:
     return np.asarray(BETA1 * (1.0 - 0.5 * 0.96 ** (step * NADAM_MOMENTUM_DECAY)))
-
-
-def _decay_into(grad: Tensor, param: Tensor, weight_decay: float | Tensor) -> None:
-    if isinstance(weight_decay, Tensor):
-        grad.addcmul_(param, weight_decay)
-    elif weight_decay:
-        grad.add_(param, alpha=weight_decay)
 
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "nadam")

@@ -36,6 +36,7 @@ class Preset:
         epochs: None: as many as `epochs_for` says.
         stops_early: whether training stops early unless `patience` says otherwise.
         times: factor on the number of epochs that depends on the sample.
+        waiting: early stopping waits for the number of epochs divided by this, and for 10 at least.
     """
 
     hidden: tuple[int, ...]
@@ -49,6 +50,7 @@ class Preset:
     dropout: float = 0.0
     members: int = 1
     times: int = 1
+    waiting: int = 3
 
     def batch_size_for(self, n: int) -> int:
         """The power of two that gives at least 32 batches an epoch, and fewer than 64, inside the limits."""
@@ -176,17 +178,24 @@ def setup_for(
 ) -> TrainingSetup:
     """Returns the setup for n events of d features and k classes: the user's parameters, else those of the preset."""
     preset = preset_for(parameters, n, n_features, swap_noise)
+    return setup_by(preset, parameters, n, n_features, n_outputs(n_classes), swap_noise)
+
+
+def setup_by(
+    preset: Preset, parameters: Mapping[str, Any], n: int, n_features: int, n_outputs: int, swap_noise: float = 0.0
+) -> TrainingSetup:
+    """Returns the setup for n events of d features and a number of outputs; the preset has what the user left out."""
 
     def chosen(name: str, otherwise: Any) -> Any:
         return otherwise if parameters[name] is None else parameters[name]
 
     batch_size = min(int(chosen("batch_size", preset.batch_size_for(n))), n)
     epochs = int(chosen("epochs", preset.epochs_for(n // batch_size)))
-    patience = chosen("patience", max(10, epochs // 3) if preset.stops_early else None)
+    patience = chosen("patience", max(10, epochs // preset.waiting) if preset.stops_early else None)
     architecture = Architecture(
         n_inputs=n_features,
         hidden=tuple(int(width) for width in chosen("hidden", preset.hidden)),
-        n_outputs=n_outputs(n_classes),
+        n_outputs=n_outputs,
         activation=chosen("activation", preset.activation),
         batch_norm=bool(parameters["batch_norm"]),
         dropout=float(chosen("dropout", preset.dropout)),
@@ -202,6 +211,7 @@ def setup_for(
         epochs=epochs,
         patience=None if patience is None else int(patience),
         swap_noise=swap_noise,
+        quantiles=tuple(parameters.get("quantiles") or ()),
     )
     return TrainingSetup(architecture, plan, int(chosen("members", preset.members)))
 

@@ -35,13 +35,13 @@ class StreamedTable:
 
     Args:
         x: (n, d) features.
-        label: (n,) index of the class.
+        label: (n,) index of the class, or the target of a regression.
         weight: (n,).
     """
 
     device = torch.device("cpu")
 
-    def __init__(self, x: Matrix, label: IntArray, weight: NDArray[np.float64]) -> None:
+    def __init__(self, x: Matrix, label: NDArray[Any], weight: NDArray[np.float64]) -> None:
         self._x, self._label, self._weight = x, label, weight
         self.dtype = torch.float64 if x.dtype == np.float64 else torch.float32
 

@@ -279,7 +279,7 @@ def _attempt(
     fitted = FoldModel(columns, None, estimator)
     training = Training(time.perf_counter() - start, len(estimator.history_.get("loss", ())), estimator.history_)
     fold_seed = config.split.seed if config.folds else None
-    return Model(name, spec.type, recipe, (fitted,), fold_seed, training)
+    return Model(name, spec.kind, recipe, (fitted,), fold_seed, training)
 
 
 def _weights(sample: Sample, config: Config, spec: TrainableSpec) -> NDArray[np.float64]:

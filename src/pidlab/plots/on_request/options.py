@@ -155,6 +155,7 @@ def _of_classification(results: Results, names: Sequence[str], reference: str | 
             results.exploration,
             explained={n: e for n, e in results.exploration.explained.items() if n in names},
             trees={n: e for n, e in results.exploration.trees.items() if n in names},
+            dependence={n: e for n, e in results.exploration.dependence.items() if n in names},
         ),
         reference=chosen,
     )

@@ -254,6 +254,27 @@ class Plots:
         results = self._at_points(points)
         return self._kind("map", options, results, model=model, x=x, y=y, flat="yes" if flat else "no")
 
+    def identified(
+        self,
+        model: str | None = None,
+        point: str | None = None,
+        variables: Sequence[str] | str | None = None,
+        *,
+        page: int = 1,
+        **options: Unpack[Options],
+    ) -> Drawn:
+        """Draw features and spectators of what a working point accepts, by true class, with purity and efficiency.
+
+        Args:
+            model, point: may be left out if there is one only.
+            variables: only these features and spectators, in that order.
+            page: of twelve variables.
+            options: those of every figure.
+        """
+        return self._kind(
+            "identified", options, self._of_variables(variables), model=model, point=point, page=str(page)
+        )
+
     def flat(self, model: str | None = None, spectator: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw thresholds that follow a spectator, and the efficiency before and after."""
         return self._kind("flat", options, model=model, spectator=spectator)
@@ -327,6 +348,10 @@ class Plots:
         """Draw what each feature contributes to the signal's margin, a point for each of some candidates."""
         return self._kind("contributions", options, model=model)
 
+    def partial_dependence(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the mean score of the test sample, and of single candidates, against each important feature."""
+        return self._kind("partial_dependence", options, model=model)
+
     def robustness(self, change: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw the AUC against the size of a change ("smear", "scale", "shift"), or without each feature ("drop")."""
         return self._kind("robustness", options, change=change)
@@ -389,6 +414,16 @@ class Plots:
         kept = replace(self._results.exploration, scaled={name: scaled[name] for name in names if name in scaled})
         inputs = {name: self._results.inputs[name] for name in names}
         return replace(self._results, inputs=inputs, exploration=kept)
+
+    def _of_variables(self, variables: Sequence[str] | str | None) -> AnyResults:
+        found = self._results.identified if isinstance(self._results, Results) else None
+        if variables is None or found is None:
+            return self._results
+        names = [variables] if isinstance(variables, str) else list(variables)
+        for name in names:
+            if name not in found.edges:
+                raise UsageError(f"there is no feature or spectator {name!r}; {nearest(str(name), found.edges)}")
+        return replace(self._results, identified=replace(found, edges={name: found.edges[name] for name in names}))
 
     def _of_pair(self, x: str | None, y: str | None) -> AnyResults:
         """Returns the results with the pairs of x and y only; the pair is kept as it was made, whichever is x."""

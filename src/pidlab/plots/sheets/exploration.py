@@ -158,7 +158,7 @@ def swarms(results: Results) -> Iterator[Sheet]:
                 draw=partial(_swarm, results, table),
                 numbers=partial(_swarm_table, results, table),
                 section="importance",
-                objects=objects_of(name, "importance_contribution"),
+                objects=objects_of(name, "importance_contribution", "contribution_*"),
                 kind="contributions",
                 about={"model": name},
             )

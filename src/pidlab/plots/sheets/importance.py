@@ -1,19 +1,21 @@
-"""Figures of the importance of features: what shuffling each of them costs a model, and what it contributes."""
+"""Figures of what features are worth: what shuffling each of them costs a model, and how its score goes with them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results import Importance, ModelResult, Results
+from pidlab.evaluate.results import Importance, ModelResult, PartialDependence, Results
 from pidlab.measured import UNDEFINED, Measured
+from pidlab.plots.exploring.dependence import dependence
 from pidlab.plots.robustness import importance
-from pidlab.plots.sheets.sheet import Sheet, objects_of
+from pidlab.plots.sheets.sheet import Sheet, grid, label_left, objects_of
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import model_styles, new_figure, shown
+from pidlab.plots.style import class_styles, legend, model_styles, new_figure, shown
 
 MOST_FEATURES = 25
 
@@ -80,3 +82,56 @@ def _importance_table(one: Importance, *, with_auc: bool) -> FigureTable:
         for i, f in enumerate(one.features)
     ]
     return table_of(("feature", *bounded(*table)), rows)
+
+
+def dependences(results: Results) -> Iterator[Sheet]:
+    """Yields the partial dependence of each model on its most important features."""
+    for name, found in results.exploration.dependence.items():
+        some = [one for one in found if len(one.value)]
+        if some and name in results.models:
+            yield Sheet(
+                name=f"dependence_{name}",
+                title=f"How the score of {name} goes with its features",
+                alt=(
+                    f"Partial dependence: the mean score of {results.models[name].name} for {results.signal} if "
+                    f"{some[0].n_candidates} candidates of test all have the same value of "
+                    f"{', '.join(one.feature for one in some)}, with 68.3 % bands, and the curves of "
+                    f"{len(some[0].curves)} single candidates, shifted to begin where the mean begins."
+                ),
+                draw=partial(_dependences, results, results.models[name], some),
+                numbers=partial(_dependence_table, some),
+                section="importance",
+                objects=objects_of(name, "dependence_*"),
+                kind="partial_dependence",
+                about={"model": name},
+            )
+
+
+def _dependences(results: Results, model: ModelResult, some: Sequence[PartialDependence]) -> Figure:
+    figure, axes = grid(len(some), 3, 3.3, 2.7)
+    style = model_styles(results.models.values())[model.name]
+    entries: dict[str, Any] = {}
+    for one, ax in zip(some, axes, strict=True):
+        drawn = dependence(
+            one,
+            ax,
+            classes=results.classes,
+            style=style,
+            styles=class_styles(results.classes, results.signal),
+            signal=shown(results.signal, 24),
+            labels=results.labels,
+        )
+        entries = {text: artist for artist, text in drawn} | entries
+    legend(axes[0], [(artist, text) for text, artist in entries.items()], title=model.name)
+    label_left(axes, 3)
+    return figure
+
+
+def _dependence_table(some: Sequence[PartialDependence]) -> FigureTable:
+    """Returns the mean score at each value with its bounds; the single candidates are in results.root."""
+    rows = [
+        (one.feature, "missing" if np.isnan(value) else value, *numbers)
+        for one in some
+        for value, *numbers in zip(one.value, one.mean, one.low, one.high, strict=True)
+    ]
+    return table_of(("feature", "value", *bounded("mean score")), rows)

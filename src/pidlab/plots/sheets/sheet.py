@@ -29,6 +29,7 @@ class Sheet(NamedTuple):
         objects: patterns, as of `fnmatch`, of the objects in `results.root` that show the same; the report offers
             them in the order of the patterns.
         quick: True for the figures of a first look.
+        on_request: True for figures that no run draws, and `pidlab plot` does.
         kind: what a method of `Plots` is called; all figures of one kind differ in `about`.
         about: what identifies the figure among those of its kind, such as {"model": "bdt"}.
         models: the models that it shows, if it shows several.
@@ -43,6 +44,7 @@ class Sheet(NamedTuple):
     section: str = "more"
     objects: tuple[str, ...] = ()
     quick: bool = False
+    on_request: bool = False
     kind: str = ""
     about: Mapping[str, str] = _NOTHING
     models: tuple[str, ...] = ()
@@ -82,6 +84,33 @@ def grid(
     for empty in axes.flat[n:]:
         empty.remove()
     return figure, list(axes.flat[:n])
+
+
+def grid_of_pairs(
+    n: int, n_columns: int, width: float, height: float, *, ratio: float, row_gap: float, column_gap: float
+) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """Returns a figure of n pairs of panels, the lower under the upper, in rows of `n_columns`.
+
+    A pair takes `width` x `height` inches. These include `row_gap` below it and `column_gap` beside it. The lower panel
+    is `ratio` as high as the upper one.
+    """
+    n_columns = max(1, min(n, n_columns))
+    n_rows = -(-n // n_columns)
+    upper = (height - row_gap) / (1 + ratio)
+    heights = [upper, upper * ratio, row_gap] * n_rows
+    figure = new_figure(width * n_columns, sum(heights[:-1]))
+    axes = figure.subplots(
+        len(heights) - 1, n_columns, squeeze=False, height_ratios=heights[:-1],
+        gridspec_kw={"wspace": column_gap / (width - column_gap), "hspace": 0.04},
+    )  # fmt: skip
+    for gap in axes[2::3].flat:
+        gap.remove()
+    pairs = [
+        pair for above, below in zip(axes[::3], axes[1::3], strict=True) for pair in zip(above, below, strict=True)
+    ]
+    for empty in (ax for pair in pairs[n:] for ax in pair):
+        empty.remove()
+    return figure, pairs[:n]
 
 
 def stack(

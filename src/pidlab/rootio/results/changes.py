@@ -1,4 +1,4 @@
-"""Changes of a model's numbers as ROOT objects: on changed samples, and when features are shuffled or left out."""
+"""Changes of a model's numbers as ROOT objects: on changed samples, and when a feature is shuffled or given a value."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from itertools import groupby
 
 import numpy as np
 
-from pidlab.evaluate.results import Importance, RobustnessPoint, RobustnessResult
+from pidlab.evaluate.results import Explained, Importance, PartialDependence, RobustnessPoint, RobustnessResult
 from pidlab.measured import UNDEFINED, Measured, bounds
-from pidlab.rootio.results.named_object import NamedObject, graph_of, labelled, root_text
+from pidlab.rootio.graphs import tgraph
+from pidlab.rootio.histograms import from_cells, th2
+from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, labelled, root_text
+
+_MOST_FEATURES = 12  # whose contributions to single candidates are written: those that their figure shows
 
 
 def robustness_objects(model: str, robustness: RobustnessResult) -> Iterator[NamedObject]:
@@ -49,6 +53,43 @@ def importance_objects(model: str, importance: Importance) -> Iterator[NamedObje
     parts = [UNDEFINED if one.contribution is None else one.contribution for one in features]
     title = f"{model}, mean size of the contribution to the margin;;mean |contribution|"
     yield NamedObject((model, "importance_contribution"), labelled(names, parts, title))
+
+
+def contribution_objects(model: str, table: Explained, signal: str, titles: Titles) -> Iterator[NamedObject]:
+    """Yields, for each of the features that contribute most, the contribution to single candidates over its value."""
+    size = np.nan_to_num(np.abs(table.contribution)).mean(axis=0) if len(table.contribution) else []
+    for j in np.argsort(-np.asarray(size), kind="stable")[:_MOST_FEATURES]:
+        feature, known = table.features[j], np.isfinite(table.value[:, j]) & np.isfinite(table.contribution[:, j])
+        title = f"{model}, single candidates of test;{titles(feature)};contribution to the margin of {signal}"
+        graph = tgraph(table.value[known, j], table.contribution[known, j], title) if known.any() else None
+        yield NamedObject((model, f"contribution_{feature}"), graph)
+
+
+def dependence_objects(
+    model: str, dependence: Sequence[PartialDependence], signal: str, titles: Titles
+) -> Iterator[NamedObject]:
+    """Yields the mean score against each feature, that without its value, and the scores of single candidates.
+
+    A cell of the latter holds the score of one candidate, a number along y, at one value, which lies in the bin; it is
+    0 if the candidate has no score.
+    """
+    for one in dependence:
+        known = ~np.isnan(one.value)
+        x, about = one.value[known], f"{model}, partial dependence on test"
+        mean = (one.mean[known], one.low[known], one.high[known])
+        graph = graph_of((x, x, x), mean, f"{about};{titles(one.feature)};mean score of {signal}")
+        yield NamedObject((model, f"dependence_{one.feature}"), graph)
+        if not known.all():
+            number = Measured(float(one.mean[-1]), float(one.low[-1]), float(one.high[-1]), one.n)
+            title = f"{about}, without a value of {root_text(one.feature)};;mean score of {signal}"
+            yield NamedObject((model, f"dependence_{one.feature}_missing"), labelled(["missing"], [number], title))
+        if len(x) > 1 and len(one.curves):
+            between = (x[1:] + x[:-1]) / 2
+            edges = np.concatenate([[2 * x[0] - between[0]], between, [2 * x[-1] - between[-1]]])
+            rows = np.arange(len(one.curves) + 1.0)
+            cells = from_cells(np.nan_to_num(one.curves[:, known].T), (edges, rows), entries=len(one.curves))
+            title = f"{model}, single candidates of test;{titles(one.feature)};candidate"
+            yield NamedObject((model, f"dependence_{one.feature}_candidates"), th2(cells, title))
 
 
 def _rates(points: Sequence[RobustnessPoint]) -> dict[str, list[Measured]]:

@@ -25,6 +25,17 @@ class NamedObject(NamedTuple):
     content: Any
 
 
+def key_of(path: Sequence[str], used: set[str]) -> str:
+    """Returns an unused path of plain names: odd characters become underscores, repeated paths are numbered."""
+    parts = [re.sub(r"[^A-Za-z0-9_]+", "_", part) or "_" for part in path]
+    key, number = "/".join(parts), 1
+    while key in used:
+        number += 1
+        key = "/".join(parts) + f"_{number}"
+    used.add(key)
+    return key
+
+
 def labelled(labels: Sequence[str], values: Sequence[Measured], title: str) -> Any:
     """Returns a histogram with a labelled bin a value, half the interval as error; None if all are undefined."""
     centre, low, high = bounds(values)

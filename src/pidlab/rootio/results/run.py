@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,21 +30,30 @@ from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.histograms import from_cells, th1, th2
 from pidlab.rootio.polygons import tcutg
 from pidlab.rootio.results.bands import band_objects
-from pidlab.rootio.results.changes import importance_objects, robustness_objects
+from pidlab.rootio.results.changes import (
+    contribution_objects,
+    dependence_objects,
+    importance_objects,
+    robustness_objects,
+)
+from pidlab.rootio.results.identified import identified_objects, totals
 from pidlab.rootio.results.models import model_objects
-from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, labelled, root_text
+from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, key_of, labelled, root_text
 from pidlab.rootio.results.regression import regression_model_objects, regression_objects
 from pidlab.rootio.results.spectators import efficiency_objects, flat_objects, short_names
 
-_TOP: Final = ("maps", "compare", "inputs", "polygons", "reweighting", "robustness", "cutflow", "notes", "provenance")
+_TOP: Final = (
+    "maps", "compare", "inputs", "identified", "polygons", "reweighting", "robustness", "cutflow", "notes",
+    "provenance",
+)  # fmt: skip
 
 
 def write_results(path: Path, results: AnyResults, provenance: str, labels: Mapping[str, str] | None = None) -> None:
     """Write `results` to a ROOT file that appears whole or not at all, compressed by ZLIB, which JSROOT reads.
 
-    The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `reweighting/`, `polygons/`,
-    `robustness/`, `cutflow/` and the TObjStrings `notes` and, last, `provenance`; for a regression those of them that
-    `pidlab.rootio.results.regression` fills.
+    The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `identified/`, `reweighting/`,
+    `polygons/`, `robustness/`, `cutflow/` and the TObjStrings `notes` and, last, `provenance`; for a regression those
+    of them that `pidlab.rootio.results.regression` fills.
 
     Args:
         path: the file.
@@ -69,7 +77,7 @@ def named_objects(results: AnyResults, labels: Mapping[str, str] | None = None) 
     used: set[str] = set()
     for name, content in _objects(results, partial(_title, results.labels if labels is None else labels)):
         if content is not None:
-            yield _key(name, used), content
+            yield key_of(name, used), content
 
 
 def object_names(path: Path) -> tuple[str, ...]:
@@ -82,17 +90,6 @@ def object_names(path: Path) -> tuple[str, ...]:
 def _title(labels: Mapping[str, str], name: str) -> str:
     """Returns the title of the axis of a feature or spectator."""
     return root_text(labels.get(name, name))
-
-
-def _key(path: Sequence[str], used: set[str]) -> str:
-    """Returns an unused path of plain names: odd characters become underscores, repeated paths are numbered."""
-    parts = [re.sub(r"[^A-Za-z0-9_]+", "_", part) or "_" for part in path]
-    key, number = "/".join(parts), 1
-    while key in used:
-        number += 1
-        key = "/".join(parts) + f"_{number}"
-    used.add(key)
-    return key
 
 
 def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
@@ -109,8 +106,20 @@ def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
         yield from efficiency_objects(model, results.signal, short, titles)
         yield from flat_objects(model, results.signal, titles)
         yield from band_objects(model, titles)
+    for name, one in results.models.items():
+        yield from identified_objects(results, name, _with_free_name(one).name, titles)
+    if results.identified is not None:
+        yield from totals(results.identified, titles)
     for name, importance in results.importance.items():
         yield from importance_objects(_with_free_name(results.models[name]).name, importance)
+    for name, explained in results.exploration.explained.items():
+        if name in results.models:
+            own = _with_free_name(results.models[name]).name
+            yield from contribution_objects(own, explained, results.signal, titles)
+    for name, dependence in results.exploration.dependence.items():
+        if name in results.models:
+            own = _with_free_name(results.models[name]).name
+            yield from dependence_objects(own, dependence, results.signal, titles)
     for name, table in results.detectors.items():
         yield from _detectors(_with_free_name(results.models[name]).name, table)
     yield from _comparisons(results.ordinary_comparisons)

@@ -1,0 +1,297 @@
+"""Report on files without labels: what was selected and accepted, beside what the run lets expect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pidlab import __version__
+from pidlab.apply.outputs import Summary
+from pidlab.apply.scoring import score_branches
+from pidlab.apply.tally import MOST_KEPT, Tallies, Tally, Watched
+from pidlab.atomic import write_text
+from pidlab.errors import PidlabError, UsageError
+from pidlab.evaluate.points.applied import CountedModel, Expectation, cut_flow
+from pidlab.evaluate.results import Applied, AppliedModel, Results, Shift, json_value, read_results
+from pidlab.preprocess.events import load
+from pidlab.progress import Watcher
+from pidlab.report.applied import OfflinePicture, render_applied
+from pidlab.rootio.results.applied import write_applied
+from pidlab.runs.bundle import Bundle
+from pidlab.runs.manifest import verify
+from pidlab.runs.shift import as_json, as_mixture, rows_of, shift_between
+
+if TYPE_CHECKING:  # matplotlib, which only the page needs
+    from matplotlib.figure import Figure
+
+SCHEMA = 1
+_MOST_FIGURES = 12
+"""Working points whose figures are drawn, about two seconds for each; of more, only those of the first model are."""
+
+
+@dataclass(slots=True)
+class ApplyReport:
+    """The report of one call of `apply`: what is counted, and the page that is made of it.
+
+    Attributes:
+        bundle: the models.
+        results: those of the run, with what its test sample lets expect.
+        tallies: what is counted, and was.
+    """
+
+    bundle: Bundle
+    results: Results
+    tallies: Tallies
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> ApplyReport:
+        """Returns the report of a finished run, before anything is counted.
+
+        Raises:
+            UsageError: the run does not hold what its test sample lets expect.
+            ModelError: its results are damaged.
+        """
+        if bundle.folder is None:
+            raise UsageError("a report compares with the results of a finished run, which this one is not yet")
+        verify(bundle.folder, "results.json")
+        results = read_results(bundle.folder / "results.json")
+        found = results.identified
+        if found is None:
+            raise UsageError(
+                f"{bundle.folder}: is a run of an earlier version, which kept no distributions after identification to "
+                f"compare with; `pidlab evaluate {bundle.folder}` measures them without training, or leave --report out"
+            )
+        known = {feature.name for feature, _ in bundle.recipe.features} | {name for name, _ in bundle.recipe.spectators}
+        return cls(
+            bundle,
+            results,
+            Tallies(
+                Watched(
+                    edges=tuple((name, tuple(e.tolist())) for name, e in found.edges.items() if name in known),
+                    scores=tuple(_score_edges(bundle, results)),
+                    decisions=tuple(
+                        (model, point.name)
+                        for model in bundle.models
+                        for point in bundle.decisions[model]
+                        if point.name in found.accepted.get(model, {})
+                    ),
+                )
+            ),
+        )
+
+    def write(
+        self, output: Path, summaries: Sequence[Summary], watcher: Watcher, *, n_jobs: int | None = None
+    ) -> Path | None:
+        """Write `report.html`, `report.root` and `report.json` into `output`; returns the page, None without any row.
+
+        Raises:
+            OutputError: one cannot be written.
+        """
+        tally = self.tallies.whole
+        if tally is None:
+            return None
+        shift = self._shift(tally, n_jobs, watcher)
+        applied = self._applied(tally, summaries, shift if isinstance(shift, Shift) else None)
+        provenance = self._provenance(summaries)
+        write_applied(output / "report.root", applied, json.dumps(provenance))
+        write_text(output / "report.json", json.dumps(_numbers(applied, provenance), indent=1, allow_nan=False) + "\n")
+        page = self._page(applied, summaries, shift, watcher, provenance)
+        write_text(output / "report.html", page)
+        return output / "report.html"
+
+    def _applied(self, tally: Tally, summaries: Sequence[Summary], shift: Shift | None) -> Applied:
+        """What was counted, beside the expectation."""
+        evaluate = self.bundle.recipe.loaded.config.evaluate
+        abundance = evaluate.abundance or evaluate.expected
+        n_selected = int(tally.steps[-1])
+        expectation = Expectation(self.results, n_selected, abundance)
+        models = []
+        for name in self.bundle.models:
+            rows = [i for i, (model, _) in enumerate(self.tallies.watched.decisions) if model == name]
+            counted = CountedModel(
+                tally.scores.get(name),
+                {self.tallies.watched.decisions[i][1]: int(tally.n[i]) for i in rows},
+                {variable: counts[rows] for variable, counts in tally.accepted.items()},
+            )
+            models.append(expectation.model(name, counted, tally.total, n_selected))
+        best = _best_first(self.results)
+        models.sort(key=lambda model: best.index(model.name))
+        spectators = self.results.identified.spectators if self.results.identified is not None else ()
+        return Applied(
+            signal=self.results.signal,
+            classes=self.results.classes,
+            n_rows=int(tally.steps[0]),
+            n_selected=n_selected,
+            n_known=sum(s.n_known for s in summaries if not s.failure),
+            mixture=expectation.mixture,
+            stated=bool(abundance),
+            cutflow=cut_flow(self.bundle.recipe.steps, tally.steps, self.results),
+            models=tuple(models),
+            spectators=tuple(name for name in spectators if name in tally.total),
+            labels=self.bundle.recipe.loaded.config.axis_labels,
+            shift=shift,
+            notes=tuple(self._notes(tally, summaries, shift)),
+        )
+
+    def _notes(self, tally: Tally, summaries: Sequence[Summary], shift: Shift | None) -> Iterator[str]:
+        """What a reader must know."""
+        failed = [s for s in summaries if s.failure]
+        if failed:
+            yield f"{len(failed)} of {len(summaries)} inputs could not be scored, and are in no number here."
+        known = sum(s.n_known for s in summaries if not s.failure)
+        if known:
+            yield f"{known:,} of the selected rows are events of the run itself."
+        if not tally.steps[-1]:
+            yield "No row passes the selection."
+        absent = [name for name, _ in self.tallies.watched.edges if name not in tally.total]
+        if absent:
+            yield f"Not every file has {', '.join(absent)}, which is left out here."
+        if shift is not None and _differs(shift):
+            yield shift.sentence
+        weights = {rule.weight.expression.text for rule in self.bundle.recipe.class_rules} - {"1"}
+        if weights:
+            said = ", ".join(f"`{text}`" for text in sorted(weights))
+            yield f"Each row of the files counts once; the events of the run count with their weights, {said}."
+        yield (
+            "The expectation holds the classes in a fixed ratio. The abundances in the files may be others: `pidlab "
+            "fractions` fits them to the scores."
+        )
+
+    def _shift(self, tally: Tally, n_jobs: int | None, watcher: Watcher) -> Shift | str:
+        """How well the files can be told from the run, by some events of both; or why that is not known."""
+        recipe = self.bundle.recipe
+        if not len(tally.event):
+            return "No row of the files was selected that could be compared with the events of the run."
+        config = recipe.loaded.config
+        few = min(config.events or MOST_KEPT, MOST_KEPT)
+        drawn = replace(recipe.loaded, config=config.model_copy(update={"events": few}))
+        try:
+            events = load(replace(recipe, loaded=drawn), _Quiet(watcher))
+        except PidlabError as error:
+            return f"The events of the run cannot be read here, so that the files were not compared with them: {error}"
+        d = len(recipe.features)
+        if [f for f, _ in events.recipe.features] != [f for f, _ in recipe.features]:
+            return "The features of the run's events changed since it was made: the files were not compared with them."
+        abundance = config.evaluate.abundance or config.evaluate.expected
+        ours = as_mixture(events.sample.with_x(events.sample.x[:, :d]), abundance)
+        return shift_between(ours, rows_of(tally.x, tally.event, recipe), config.seed, n_jobs, _Quiet(watcher))
+
+    def _provenance(self, summaries: Sequence[Summary]) -> dict[str, Any]:
+        return {
+            "pidlab": __version__,
+            "run": str(self.bundle.folder),
+            "fingerprint": self.bundle.fingerprint,
+            "models": list(self.bundle.models),
+            "inputs": [s.source.place for s in summaries if not s.failure],
+        }
+
+    def _page(
+        self,
+        applied: Applied,
+        summaries: Sequence[Summary],
+        shift: Shift | str,
+        watcher: Watcher,
+        provenance: Mapping[str, Any],
+    ) -> str:
+        from pidlab.plots.domain import domain_figures
+        from pidlab.plots.exploring.applied import AppliedFigure, point_figures, score_figure
+
+        def drawn(found: AppliedFigure) -> OfflinePicture:
+            return _picture(found.name, found.title, found.alt, found.figure)
+
+        points = [(model, point) for model in applied.models for point in model.points]
+        some = points if len(points) <= _MOST_FIGURES else [(m, p) for m, p in points if m is applied.models[0]]
+        pictures = []
+        with watcher.task("drawing", len(some), "working points") as task:
+            for model, point in some:
+                own = [drawn(found) for found in point_figures(applied, model, point)]
+                pictures.append((f"{model.name} at {point.name}", own))
+                task.advance()
+        scores = score_figure(applied, applied.models)
+        domain = []
+        if isinstance(shift, Shift):
+            titles = {"domain": "A BDT between run and files", "domain_inputs": "The features that it uses"}
+            domain = [
+                _picture(name, titles[name], f"{titles[name]}: {shift.sentence}", figure)
+                for name, figure in domain_figures(shift, applied.labels)
+            ]
+        left_out = "" if len(some) == len(points) else (
+            f"The figures of {applied.models[0].name} are drawn. Those of the other models are in report.root, and "
+            "`--model NAME` draws them."
+        )  # fmt: skip
+        settings = {key: value if isinstance(value, str) else ", ".join(value) for key, value in provenance.items()}
+        return render_applied(
+            applied,
+            run=self.bundle.recipe.loaded.name if self.bundle.folder is None else self.bundle.folder.name,
+            files=[(s.source.place, s.n_rows, s.n_selected, s.failure or _remark(s)) for s in summaries],
+            domain_sentence=shift.sentence if isinstance(shift, Shift) else shift,
+            scores=None if scores is None else drawn(scores),
+            models=pictures,
+            domain=domain,
+            left_out=left_out,
+            settings={key: value for key, value in settings.items() if key != "inputs"},
+        )
+
+
+def _picture(name: str, title: str, alt: str, figure: Figure) -> OfflinePicture:
+    from pidlab.plots.gallery import rendered
+
+    return OfflinePicture(title, alt, rendered(figure, name, "svg")["svg"], float(figure.get_figwidth()))
+
+
+class _Quiet(Watcher):
+    """Passes on the progress of a comparison, and keeps its notes, which are about a first look at the run."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.task = watcher.task  # type: ignore[method-assign]
+
+
+def _score_edges(bundle: Bundle, results: Results) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """The bin edges of the score of each model that has a distribution of scores."""
+    for name, model in bundle.models.items():
+        result = results.models[name]
+        by_class = result.response.get("test", {})
+        if score_branches(name, model) and by_class and not result.fixed_cut:
+            yield name, tuple(next(iter(by_class.values())).edges.tolist())
+
+
+def _best_first(results: Results) -> list[str]:
+    """The models in the order of falling AUC, then those without one."""
+    return sorted(results.models, key=lambda name: -area if (area := results.models[name].auc.value) == area else 1.0)
+
+
+def _differs(shift: Shift) -> bool:
+    """Whether a classifier tells files and run apart by two standard deviations."""
+    return shift.auc.value - 0.5 > 2 * max(shift.auc.value - shift.auc.low, shift.auc.high - shift.auc.value)
+
+
+def _remark(summary: Summary) -> str:
+    return "was finished" if summary.skipped else ""
+
+
+def _numbers(applied: Applied, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `report.json`, which leaves the distributions to `report.root`."""
+    return {
+        "schema": SCHEMA,
+        "signal": applied.signal,
+        "n_rows": applied.n_rows,
+        "n_selected": applied.n_selected,
+        "n_known": applied.n_known,
+        "mixture": {"shares": json_value(applied.mixture), "stated": applied.stated},
+        "cutflow": json_value(applied.cutflow),
+        "models": {model.name: _model_numbers(model) for model in applied.models},
+        "domain": None if applied.shift is None else as_json(applied.shift),
+        "notes": list(applied.notes),
+        "provenance": dict(provenance),
+    }
+
+
+def _model_numbers(model: AppliedModel) -> dict[str, Any]:
+    names = ("name", "n", "share", "expected", "rates")
+    return {
+        "type": model.kind,
+        "working_points": [{name: json_value(getattr(point, name)) for name in names} for point in model.points],
+    }

@@ -1,0 +1,63 @@
+"""What trees are grown for: the likelihood of classes, or a loss of a regression, as xgboost names it or our own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """An objective of xgboost, or one of our own with the name that a file of trees then has.
+
+    Attributes:
+        name: of xgboost.
+        metric: the loss of a round, which decides when training stops.
+        n_classes: of a softmax; 0 for none.
+        n_targets: numbers that are predicted of one event.
+        quantiles: of the quantile loss, rising.
+        is_own: whether gradients are computed here; trees then start from 0.
+    """
+
+    name: str
+    metric: str
+    n_classes: int = 0
+    n_targets: int = 1
+    quantiles: tuple[float, ...] = ()
+    is_own: bool = False
+
+    @property
+    def n_margins(self) -> int:
+        """The number of margins, and of the trees of a round."""
+        return max(self.n_classes, self.n_targets)
+
+    def settings(self) -> dict[str, Any]:
+        """Returns xgboost's parameters that say so."""
+        if self.is_own:
+            return {"num_target": self.n_targets, "base_score": 0.0, "disable_default_eval_metric": True}
+        settings: dict[str, Any] = {"objective": self.name}
+        if self.n_classes:
+            settings["num_class"] = self.n_classes
+        if self.quantiles:
+            settings["quantile_alpha"] = list(self.quantiles)
+        return settings
+
+
+def of_classes(n_classes: int) -> Objective:
+    """Returns the likelihood of two classes, by a margin, or of k classes, by k margins and a softmax."""
+    if n_classes == 2:
+        return Objective("binary:logistic", "logloss")
+    return Objective("multi:softprob", "mlogloss", n_classes)
+
+
+class OwnObjective(Protocol):
+    """An objective that xgboost does not have."""
+
+    def gradient(self, margins: NDArray[np.float32], matrix: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns the first and second derivatives (n, m) of the loss by the margins (n, m), times the weights."""
+
+    def value(self, margins: NDArray[np.float32], matrix: Any) -> tuple[str, float]:
+        """Returns the name of the loss and its mean over the events of a matrix."""

@@ -1,0 +1,326 @@
+"""The interface of regressors: a prediction of the target, with a width or with quantiles if the loss has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from pidlab.errors import ModelError
+from pidlab.evaluate.results import json_value
+from pidlab.jsonfile import read_json, write_json
+from pidlab.models.base import Estimator, TrainingDataError, TrainingRows, ValidationSet, checked_rows, choice
+from pidlab.models.likelihood.quantiles import quantiles as quantiles_of_slices
+from pidlab.models.matrix import LazyMatrix
+from pidlab.models.missing import with_names
+from pidlab.sample import FloatArray
+
+Array = NDArray[np.float64]
+
+LOSSES = ("squared", "absolute", "quantile", "gaussian")
+QUANTILES = (0.16, 0.5, 0.84)
+NARROWEST = -12.0
+"""The least logarithm of a width in scaled units: e^-12 of the target's width is near single precision."""
+
+_FILE = "model.json"
+_CORE = (0.1587, 0.5, 0.8413)  # a Gaussian's -1, 0 and 1 standard deviation
+
+
+class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Base class of the regressors, which predict a target from d features.
+
+    With the loss `squared` the prediction estimates the mean of the target, with `absolute` its median. With `gaussian`
+    it is the mean, and the further output `sigma` the width of a Gaussian, both of them functions of the features. With
+    `quantile` there is an output for each of `quantiles`, named in per cent (`q16`), and the prediction is the one
+    nearest to the median.
+
+    A run takes a regressor for an estimator with the single class 0, whose score is the prediction.
+
+    Attributes:
+        kind: the key `type` of its section.
+        losses: those that it knows.
+        loss: the one that it is trained with.
+        quantiles: used by the loss `quantile` only.
+    """
+
+    kind: ClassVar[str]
+    losses: ClassVar[tuple[str, ...]] = LOSSES
+    classes_ = np.arange(1)
+    loss: str = "squared"
+    quantiles: Sequence[float] = QUANTILES
+
+    @property
+    def probability(self) -> bool:
+        """A prediction is no probability."""
+        return False
+
+    @property
+    def one_sided(self) -> bool:
+        """There is one number, and no other class that could have one."""
+        return True
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles that are predicted, rising; empty with another loss."""
+        return tuple(sorted(map(float, self.quantiles))) if self.loss == "quantile" else ()
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Returns ("sigma",), or ("q16", "q50", …), or ()."""
+        if self.loss == "gaussian":
+            return ("sigma",)
+        return tuple(quantile_name(level) for level in self.levels)
+
+    @property
+    def prediction_column(self) -> int:
+        """The column of `numbers` that is the prediction."""
+        return int(np.argmin(np.abs(np.subtract(self.levels, 0.5)))) if self.levels else 0
+
+    def check_loss(self) -> None:
+        """Checks the loss and the quantiles.
+
+        Raises:
+            ModelError: the loss is not known, or the quantiles are not different numbers between 0 and 1.
+        """
+        choice(self.kind, "loss", self.loss, self.losses)
+        levels = self.levels
+        if self.loss == "quantile" and not (
+            levels and levels[0] > 0 and levels[-1] < 1 and len(set(self.output_names)) == len(levels)
+        ):
+            raise ModelError(f"{self.kind}: quantiles are {list(levels)}; they must be different numbers in (0, 1)")
+
+    def numbers(self, x: FloatArray) -> Array:
+        """Returns (n, m) predicted numbers of unchecked features: the prediction, or mean and sigma, or quantiles."""
+        raise NotImplementedError
+
+    def predict(self, X: Any) -> Array:
+        """Returns the (n,) predictions of X (n, d)."""
+        return self.numbers(self._checked(X))[:, self.prediction_column]
+
+    def scores(self, X: FloatArray) -> NDArray[np.float32]:
+        """Returns the (n, 1) float32 predictions of unchecked X."""
+        return single(self.numbers(X)[:, self.prediction_column, None])
+
+    def outputs(self, X: FloatArray) -> NDArray[np.float32]:
+        """Returns (n, m) float32, the width or the quantiles for unchecked X."""
+        m = len(self.output_names)
+        return single(self.numbers(X)[:, -m:]) if m else np.empty((len(X), 0), np.float32)
+
+    def _checked(self, X: Any) -> FloatArray:
+        check_is_fitted(self)
+        finite = "allow-nan" if self.__sklearn_tags__().input_tags.allow_nan else True
+        return np.asarray(
+            validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite=finite), np.float64
+        )
+
+    def _fitted(self) -> dict[str, Any]:
+        """Returns what `_restore` needs besides the parameters, in the types of JSON."""
+        raise NotImplementedError
+
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        """Takes what `_fitted` returned and what else is in the directory.
+
+        Raises:
+            KeyError, TypeError, ValueError: the content is damaged.
+            ModelError: another file is.
+        """
+        raise NotImplementedError
+
+    def save(self, directory: Path) -> None:
+        """Writes `model.json` into an existing directory."""
+        check_is_fitted(self)
+        content = {
+            "type": f"{self.kind} regression",
+            "parameters": json_value(self.get_params(deep=False)),
+            "n_features": self.n_features_in_,
+            "history": json_value(self.history_),
+        }
+        write_json(directory / _FILE, content | self._fitted())
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Reads a model that `save` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of another model.
+        """
+        path = directory / _FILE
+        content = read_json(path)
+        if content.get("type") != f"{cls.kind} regression":
+            raise ModelError(
+                f"{path}: holds a model of type {content.get('type')!r}, not a regression by {cls.kind}; make the run again"
+            )
+        try:
+            model = cls(**content["parameters"])
+            model.check_loss()
+            model.n_features_in_ = int(content["n_features"])
+            model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
+            model._restore(content, directory)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: is not a whole {cls.kind} model ({error}); make the run again") from error
+        return model
+
+
+@dataclass(frozen=True, slots=True)
+class TargetScale:
+    """The units in which a model sees the target: y = centre + width · scaled.
+
+    Attributes:
+        sigma_factor: by which a predicted width is multiplied besides, so that pulls on validation have the width 1.
+    """
+
+    centre: float
+    width: float
+    sigma_factor: float = 1.0
+
+    @classmethod
+    def of(cls, y: Array, weight: Array, *, robust: bool = True) -> TargetScale:
+        """Returns the scale of a target (n,): the median and half the central 68 %, or mean and standard deviation.
+
+        A target without such a width has the next best: the standard deviation, or 1 if it is constant.
+        """
+        mean = float(np.average(y, weights=weight))
+        deviation = math.sqrt(float(np.average((y - mean) ** 2, weights=weight)))
+        centre, width = mean, deviation
+        if robust:
+            low, centre, high = weighted_quantiles(y, weight, _CORE).tolist()
+            width = (high - low) / 2
+        least = 1e-12 * abs(centre)  # below which rounding makes what is left
+        return cls(centre, next((each for each in (width, deviation) if each > least), 1.0))
+
+    def scaled(self, y: Array) -> Array:
+        """Returns the target (n,) in these units."""
+        return np.asarray((y - self.centre) / self.width)
+
+    def numbers(self, raw: Array, loss: str) -> Array:
+        """Returns (n, m) numbers in the target's units: of a Gaussian mean and sigma, of quantiles in rising order.
+
+        Args:
+            raw: (n, m) what a model gives in scaled units; of a Gaussian the mean and the logarithm of the width.
+            loss: that the model was trained with.
+        """
+        if loss == "gaussian":
+            sigma = self.sigma_factor * self.width * np.exp(np.maximum(raw[:, 1], NARROWEST))
+            return np.column_stack([self.centre + self.width * raw[:, 0], sigma])
+        return np.asarray(self.centre + self.width * np.sort(raw, axis=1))
+
+    def loss_in_units(self, loss: str, value: float) -> float:
+        """Returns the loss an event in the target's units from that in scaled units."""
+        if loss == "squared":
+            return value * self.width**2
+        return value + math.log(self.width) if loss == "gaussian" else value * self.width
+
+    def with_unit_pulls(self, raw: Array, y: Array, weight: Array) -> TargetScale:
+        """Returns the scale with which the pulls of a Gaussian on a sample that was not trained on have an RMS of 1.
+
+        One common factor on all widths maximises the likelihood of the sample there; a model that was fitted to its
+        training sample too closely predicts widths that are too small by some per cent.
+
+        Args:
+            raw: (n, 2) what the model gives.
+            y: (n,) the target.
+            weight: (n,), not negative.
+        """
+        pulls = (self.scaled(y) - raw[:, 0]) * np.exp(-np.maximum(raw[:, 1], NARROWEST))
+        root_mean_square = math.sqrt(float(np.average(pulls**2, weights=weight)))
+        usable = math.isfinite(root_mean_square) and root_mean_square > 0
+        return replace(self, sigma_factor=root_mean_square) if usable else self
+
+    def to_json(self) -> dict[str, float]:
+        """Returns the scale in the types of JSON."""
+        return {"centre": self.centre, "width": self.width, "sigma_factor": self.sigma_factor}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> TargetScale:
+        """Returns what `to_json` described.
+
+        Raises:
+            KeyError, TypeError, ValueError: the content is damaged.
+        """
+        scale = cls(*(float(content[name]) for name in ("centre", "width", "sigma_factor")))
+        if not (scale.width > 0 and scale.sigma_factor > 0):
+            raise ValueError("the width of the target is not positive")
+        return scale
+
+
+def quantile_name(level: float) -> str:
+    """Returns the name of a quantile in per cent, such as q16 or q2_5."""
+    return f"q{100 * level:.10g}".replace(".", "_")
+
+
+def single(numbers: Array) -> NDArray[np.float32]:
+    """Returns numbers as float32, infinite where they do not fit."""
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32)
+
+
+def weighted_quantiles(values: Array, weight: Array, levels: Sequence[float]) -> Array:
+    """Returns the quantiles (q,) of values (n,) with positive weights (n,), where an integer weight means copies."""
+    order = np.argsort(values, kind="stable")
+    ends = np.array([0, len(values)])
+    return np.asarray(quantiles_of_slices(values[order], weight[order], ends, np.asarray(levels, np.float64))[0])
+
+
+def regression_rows(
+    model: Regressor,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    dtype: Any,
+    finite: bool | Literal["allow-nan"] = True,
+) -> TrainingRows:
+    """Checks loss, quantiles and the input of a fit without a copy of X; `label` of the rows is the target, float64.
+
+    Args:
+        model: the regressor that is trained.
+        X: (n, d) features, a table with names, or a `LazyMatrix`.
+        y: (n,) the target.
+        sample_weight: (n,), not negative; None for 1.
+        dtype: the type of the features, or several types that they may have.
+        finite: whether all features must be finite; "allow-nan": NaN means a missing value.
+
+    Raises:
+        ModelError: the loss is not known, or the quantiles are no quantiles.
+        TrainingDataError: weights are negative, no row has a weight, or the target of one is not finite.
+        ValueError: scikit-learn refuses a shape, a type or a number that is not finite.
+    """
+    model.check_loss()
+    rows = checked_rows(model, X, y, sample_weight, dtype=dtype, finite=finite, numeric=True)
+    target = np.asarray(rows.label, np.float64)
+    if not len(target):
+        raise TrainingDataError("no row with a weight above 0 is left to train on")
+    if isinstance(X, LazyMatrix) and not np.isfinite(target).all():
+        raise TrainingDataError(f"the target of {(~np.isfinite(target)).sum()} training rows is not finite")
+    return replace(rows, label=target)
+
+
+def checked_validation(model: Regressor, validation: ValidationSet | None) -> ValidationSet | None:
+    """Returns a validation sample with the target in float64; None if there is none.
+
+    Raises:
+        TrainingDataError: the shapes do not go together, a target is not finite, or the weights are no weights.
+    """
+    if validation is None:
+        return None
+    x = validation.x if isinstance(validation.x, LazyMatrix) else np.asarray(validation.x)
+    y, weight = np.asarray(validation.y, np.float64), np.asarray(validation.weight, np.float64)
+    if x.shape != (len(y), model.n_features_in_) or y.ndim != 1 or weight.shape != y.shape:
+        raise TrainingDataError(
+            f"the validation sample has shapes x {x.shape}, y {y.shape}, weight {weight.shape}; "
+            f"expected (n, {model.n_features_in_}), (n,), (n,)"
+        )
+    if not np.isfinite(y).all():
+        raise TrainingDataError("the validation sample has targets that are not finite")
+    if not len(y) or weight.min() < 0 or not weight.sum() > 0:
+        raise TrainingDataError(
+            "the validation sample is empty, or its weights are negative or sum to zero; leave it out"
+        )
+    return ValidationSet(x, y, weight)

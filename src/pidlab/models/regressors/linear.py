@@ -1,0 +1,187 @@
+"""Linear regression: exact least squares, and robust fits by the losses of Huber and of absolute errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from pidlab.errors import ModelError
+from pidlab.models.base import Progress, ValidationSet
+from pidlab.models.margins import Blocks, standardised
+from pidlab.models.matrix import LazyMatrix
+from pidlab.models.missing import MissingValues
+from pidlab.models.regressors.base import Array, Regressor, TargetScale, regression_rows, weighted_quantiles
+from pidlab.sample import FloatArray
+
+_HUBER = 1.345  # standard deviations, at which 95 % of the efficiency of least squares is left for a Gaussian
+_OF_GAUSSIAN = 1.4826  # standard deviations in a median absolute deviation
+_MOST_STEPS, _STEPS_A_ROUNDING = 200, 20
+_CONVERGED = 1e-10  # of the target's width, by which no coefficient changes any more
+_ROUNDING, _LEAST_ROUNDING = 0.1, 1e-7  # factor from one rounding of |r| at zero to the next, and the last, in widths
+
+
+class LinearRegression(Regressor):
+    """A linear function of the features.
+
+    `squared` is the exact least-squares solution, from QR decompositions that are merged block by block (TSQR,
+    J. Demmel et al., SIAM J. Sci. Comput. 34 (2012) A206), so that no precision is lost in normal equations; of
+    collinear features the shortest solution is taken. `huber` minimises squares up to 1.345 standard deviations and
+    absolute residuals beyond (P. Huber, Ann. Math. Statist. 35 (1964) 73), with the standard deviation from the median
+    absolute residual. `absolute` minimises the absolute residuals and gives the conditional median. Both are solved by
+    least squares with weights that are repeated until nothing changes; |r| is rounded at zero ever less.
+
+    Args:
+        loss: squared, huber, absolute.
+        alpha: ridge penalty: alpha times the sum of squared coefficients is added to the sum of squares, for features
+            of unit standard deviation and weights of mean 1, as scikit-learn's Ridge does.
+
+    Attributes:
+        coefficients_: (1, d) in units of the target over those of the features.
+        intercept_: (1,).
+    """
+
+    kind: ClassVar[str] = "linear"
+    losses: ClassVar[tuple[str, ...]] = ("squared", "huber", "absolute")
+    coefficients_: Array
+    intercept_: Array
+
+    def __init__(self, loss: str = "squared", alpha: float = 0.0) -> None:
+        self.loss = loss
+        self.alpha = alpha
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: ValidationSet | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Fits X (n, d), y (n,) and weights (n,) that are not negative; `validation`, `progress` are not used.
+
+        NaN in X is a missing value: it is replaced by the median, and a column that tells what is missing is added.
+
+        Raises:
+            ModelError: the loss is not known, or alpha is negative.
+            TrainingDataError: weights are negative, or no row has a weight.
+        """
+        if not self.alpha >= 0:
+            raise ModelError(f"linear: alpha is {self.alpha!r}; it must be a number from 0")
+        finite: Literal[True, "allow-nan"] = True if isinstance(X, LazyMatrix) else "allow-nan"  # it is filled already
+        rows = regression_rows(self, X, y, sample_weight, dtype=np.float64, finite=finite)
+        self.missing_ = missing = MissingValues.of(rows.x)
+        scale = TargetScale.of(rows.label, rows.weight)
+
+        def blocks() -> Iterator[tuple[Array, Array, Array]]:
+            for x, target, weight in rows.blocks():
+                yield np.asarray(missing.filled(x), np.float64), scale.scaled(target), weight
+
+        unit, mean, deviation = standardised(blocks)
+        if self.loss == "squared":
+            found = _least_squares(unit, self.alpha)
+        else:
+            found = _repeated(unit, self.alpha, rows.weight / rows.mean_weight, self.loss)
+        self.coefficients_ = scale.width * (found[:-1] / deviation)[None]
+        self.intercept_ = scale.centre + scale.width * found[-1:] - (self.coefficients_ * mean).sum(axis=1)
+        self.history_ = {}
+        return self
+
+    def numbers(self, x: FloatArray) -> Array:
+        """Returns the (n, 1) predictions of (n, d) features."""
+        filled = np.asarray(x if self.missing_ is None else self.missing_.filled(np.asarray(x)), np.float64)
+        return np.asarray(filled @ self.coefficients_.T + self.intercept_)
+
+    def contributions(self, X: Any) -> FloatArray:
+        """Computes exact Shapley values of the prediction relative to the mean of X, for independent features.
+
+        Returns:
+            (n, 1, d + 1): coefficient · (x − mean) of each feature, and last the mean prediction.
+        """
+        x = self._checked(X)
+        x = np.asarray(x if self.missing_ is None else self.missing_.filled(x))
+        mean = x.mean(axis=0)
+        parts = (x - mean)[:, None, :] * self.coefficients_[None]
+        base = np.broadcast_to(mean @ self.coefficients_.T + self.intercept_, (len(x), 1))[:, :, None]
+        return np.concatenate([parts, base], axis=2).astype(np.float32)
+
+    def _fitted(self) -> dict[str, Any]:
+        assert self.missing_ is not None
+        return {
+            "coefficients": self.coefficients_.tolist(),
+            "intercept": self.intercept_.tolist(),
+            "missing": self.missing_.to_json(),
+        }
+
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        self.coefficients_ = np.asarray(content["coefficients"], np.float64)
+        self.intercept_ = np.asarray(content["intercept"], np.float64)
+        if self.coefficients_.ndim != 2 or len(self.coefficients_) != 1 or self.intercept_.shape != (1,):
+            raise ValueError("its coefficients are not those of one function")
+        if not (np.isfinite(self.coefficients_).all() and np.isfinite(self.intercept_).all()):
+            raise ValueError("a coefficient is not finite")
+        self.missing_ = MissingValues.from_json(content["missing"], self.coefficients_.shape[1])
+        if self.missing_ is None or len(self.missing_.fill) != self.n_features_in_:
+            raise ValueError(f"{self.n_features_in_} features do not go with {self.coefficients_.size} coefficients")
+
+
+def _least_squares(blocks: Blocks, alpha: float, factor: Array | None = None) -> Array:
+    """Returns the (d + 1,) coefficients and the intercept of the exact solution.
+
+    Args:
+        blocks: yields features (m, d), the target (m,) and weights (m,).
+        alpha: of the ridge penalty.
+        factor: (n,) by which the weights of all rows are multiplied; None for 1.
+    """
+    triangle: Array | None = None
+    start = 0
+    for x, target, weight in blocks():
+        own = weight if factor is None else weight * factor[start : start + len(weight)]
+        start += len(weight)
+        if triangle is None:
+            d = x.shape[1]
+            triangle = np.sqrt(alpha) * np.eye(d, d + 2) if alpha else np.empty((0, d + 2))
+        augmented = np.column_stack([x, np.ones(len(x)), target]) * np.sqrt(own)[:, None]
+        triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, augmented]), mode="r"))
+    assert triangle is not None
+    return np.asarray(np.linalg.lstsq(triangle[:, :-1], triangle[:, -1])[0])
+
+
+def _repeated(blocks: Blocks, alpha: float, weight: Array, loss: str) -> Array:
+    """Returns the (d + 1,) solution with another loss than squares, from least squares that are repeated.
+
+    Each step minimises a parabola that touches the loss from above at the residuals of the step before, so that the
+    loss never rises (D. Hunter, K. Lange, The American Statistician 58 (2004) 30).
+    """
+    found = _least_squares(blocks, alpha)
+    rounding = _ROUNDING
+    n_steps = 0
+    for _ in range(_MOST_STEPS):
+        before = found
+        residual = np.abs(np.concatenate([target - x @ found[:-1] - found[-1] for x, target, _ in blocks()]))
+        if loss == "huber":
+            limit = _HUBER * _OF_GAUSSIAN * float(weighted_quantiles(residual, weight, [0.5])[0])
+            if not limit > 0:  # more than half of the target is given exactly
+                break
+            factor = np.minimum(1.0, limit / np.maximum(residual, limit))
+        else:
+            factor = 1 / np.maximum(residual, rounding)
+        found = _least_squares(blocks, alpha, factor)
+        n_steps += 1
+        change = float(np.abs(found - before).max())
+        if loss == "huber":
+            if change < _CONVERGED:
+                break
+        elif change < _CONVERGED or change < rounding * _CONVERGED**0.5 or n_steps >= _STEPS_A_ROUNDING:
+            if rounding <= _LEAST_ROUNDING:
+                break
+            rounding, n_steps = rounding * _ROUNDING, 0
+    return found

@@ -1,0 +1,219 @@
+"""Networks for a target, on the engine of the classifiers: squares, absolute errors, quantiles, mean and width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from pidlab.errors import ModelError
+from pidlab.models.base import Progress, ValidationSet
+from pidlab.models.matrix import LazyMatrix, slices
+from pidlab.models.missing import MissingValues
+from pidlab.models.mlp.network import DenseNetwork, read_networks, write_networks
+from pidlab.models.mlp.targets import Targets, check_parameters, fit_networks, raw_outputs
+from pidlab.models.regressors.base import QUANTILES, Array, Regressor, TargetScale, checked_validation, regression_rows
+from pidlab.sample import FloatArray
+
+_WEIGHTS = "mlp.safetensors"
+
+
+class MLPRegressor(Regressor):
+    """A fully connected network with a linear output for each number that it predicts.
+
+    Features must be scaled; the target is scaled within by its median and width. NaN is a missing value: it is replaced
+    by the feature's median in training, and a column that tells what is missing is added. With `gaussian` the outputs
+    are the mean and the logarithm of the width, trained together by the likelihood; with a validation sample all widths
+    are multiplied by the RMS of its pulls. Predicted quantiles that cross are put in order.
+
+    Parameters that are None are those of the preset: hidden [64, 64], SiLU, one-cycle to 1e-2, batches of 64 to 512 by
+    the size of the sample, 10 to 200 epochs for at least 4000 steps, and one member. Training does not stop early then,
+    because the loss falls most at the end of the schedule; a validation sample decides which weights are kept.
+
+    Args:
+        loss: squared, absolute, quantile, gaussian.
+        quantiles: of the loss `quantile`.
+        hidden: widths of the hidden layers; with an empty list the model is linear.
+        activation: sigmoid, tanh, relu, leaky_relu (slope 0.01), elu, maxout (two pieces), silu, gelu.
+        optimizer: sgd, rmsprop, adam, adamw, nadam.
+        momentum: of sgd.
+        learning_rate: the largest of the schedule.
+        schedule: constant, one_cycle, cosine, exponential, step; over all epochs.
+        batch_size: events a step; a smaller sample is one batch.
+        epochs: largest number of epochs.
+        patience: epochs without a better validation loss before training stops; the best weights are kept.
+        dropout: share of hidden units that are left out in each step.
+        batch_norm: normalise before each activation.
+        weight_decay: L2 penalty added to the gradient; decoupled in adamw.
+        members: networks in the ensemble; what they give is averaged, before a logarithm of a width becomes a width.
+        seed: of all random numbers; not negative.
+        device: auto (CUDA if there is a GPU), cpu, cuda.
+
+    Attributes:
+        networks_: one `DenseNetwork` for each member; they give numbers in scaled units.
+        scale_: from scaled units to the target's.
+        history_: the loss of each epoch in the target's units (squares, absolute errors, pinball loss, or minus the
+            log-likelihood without its constant), as loss and (with validation) validation_loss.
+    """
+
+    kind: ClassVar[str] = "mlp"
+    networks_: tuple[DenseNetwork, ...]
+    scale_: TargetScale
+
+    def __init__(
+        self,
+        loss: str = "squared",
+        quantiles: Sequence[float] = QUANTILES,
+        hidden: Sequence[int] | None = None,
+        activation: str | None = None,
+        optimizer: str = "adam",
+        momentum: float = 0.9,
+        learning_rate: float | None = None,
+        schedule: str | None = None,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        patience: int | None = None,
+        dropout: float | None = None,
+        batch_norm: bool = False,
+        weight_decay: float = 0.0,
+        members: int | None = None,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self.loss = loss
+        self.quantiles = quantiles
+        self.hidden = hidden
+        self.activation = activation
+        self.optimizer = optimizer
+        self.momentum = momentum
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.patience = patience
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.weight_decay = weight_decay
+        self.members = members
+        self.seed = seed
+        self.device = device
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: ValidationSet | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Trains on X (n, d), scaled, y (n,) and non-negative weights (n,).
+
+        Raises:
+            TrainingDataError: negative weights, no rows, or a validation sample that does not fit.
+            ModelError: a parameter is invalid, or training diverges.
+        """
+        check_parameters(self.get_params(deep=False))
+        if isinstance(X, LazyMatrix) and self._missing_in(X):
+            X = np.asarray(X)
+        finite: Literal[True, "allow-nan"] = True if isinstance(X, LazyMatrix) else "allow-nan"
+        rows = regression_rows(self, X, y, sample_weight, dtype=[np.float64, np.float32], finite=finite)
+        watched = checked_validation(self, validation)
+        self.missing_ = MissingValues.of(rows.x)
+        x = rows.x if isinstance(rows.x, LazyMatrix) else self.missing_.filled(rows.x)
+        self.scale_ = scale = TargetScale.of(rows.label, rows.weight)
+        train, stops = Targets(x, scale.scaled(rows.label), rows.weight), None
+        if watched is not None:
+            stops = Targets(self._filled(watched.x), scale.scaled(watched.y), np.asarray(watched.weight))
+        parameters = {**self.get_params(deep=False), "hidden": None if self.hidden is None else list(self.hidden)}
+        self.networks_, history = fit_networks(parameters, train, stops, self.levels, self._in_units(progress))
+        self.history_ = {name: [self._loss_in_units(v) for v in values] for name, values in history.items()}
+        if self.loss == "gaussian" and stops is not None and watched is not None:
+            parts = [
+                raw_outputs(self.networks_, np.asarray(stops.x[part]), self.device) for part in slices(len(stops.y))
+            ]
+            self.scale_ = scale.with_unit_pulls(np.concatenate(parts), np.asarray(watched.y), stops.weight)
+        return self
+
+    def _missing_in(self, x: LazyMatrix) -> bool:
+        return any(bool(np.isnan(x[rows]).any()) for rows in slices(len(x)))
+
+    def _filled(self, x: Any) -> FloatArray:
+        """Returns (n, d + m) features without missing values.
+
+        Raises:
+            ModelError: a value is infinite.
+        """
+        assert self.missing_ is not None
+        filled = self.missing_.filled(np.asarray(x))
+        if not np.isfinite(filled).all():
+            raise ModelError("the validation sample has infinite values; the training sample has none")
+        return filled
+
+    def _in_units(self, progress: Progress | None) -> Progress | None:
+        """Returns the progress that is told of losses in the target's units."""
+        if progress is None:
+            return None
+        told = progress
+
+        def report(done: int, total: int, numbers: Mapping[str, float]) -> None:
+            told(done, total, {name: self._loss_in_units(value) for name, value in numbers.items()})
+
+        return report
+
+    def _loss_in_units(self, value: float) -> float:
+        return self.scale_.loss_in_units(self.loss, value)
+
+    def numbers(self, x: FloatArray) -> Array:
+        """Returns the (n, m) predicted numbers of (n, d) features.
+
+        Where a feature is NaN or infinite the numbers are NaN, unless the network was trained on missing values, which
+        are then replaced as in training.
+
+        Raises:
+            ModelError: x has another number of features than the training sample.
+        """
+        x = np.asarray(x)
+        if self.missing_ is not None and self.missing_.indicators and x.shape[1] == len(self.missing_.fill):
+            x = self.missing_.filled(x)
+        if x.shape[1] != self.networks_[0].n_inputs:
+            raise ModelError(
+                f"the network was trained on {self.networks_[0].n_inputs} features; {x.shape[1]} were given"
+            )
+        known = np.asarray(np.isfinite(x).all(axis=1))
+        raw = raw_outputs(self.networks_, np.where(known[:, None], x, 0), self.device)
+        raw[~known] = np.nan
+        return self.scale_.numbers(raw, self.loss)
+
+    def _fitted(self) -> dict[str, Any]:
+        assert self.missing_ is not None
+        return {
+            "activation": self.networks_[0].activation,
+            "scale": self.scale_.to_json(),
+            "missing": self.missing_.to_json(),
+        }
+
+    def save(self, directory: Path) -> None:
+        """Writes `model.json` and `mlp.safetensors` into an existing directory."""
+        super().save(directory)
+        write_networks(directory / _WEIGHTS, self.networks_)
+
+    def _restore(self, content: Mapping[str, Any], directory: Path) -> None:
+        check_parameters(self.get_params(deep=False))
+        self.networks_ = read_networks(directory / _WEIGHTS, content["activation"])
+        if self.activation not in (None, content["activation"]):
+            raise ValueError(f"the activation is {self.activation} and {content['activation']}")
+        self.scale_ = TargetScale.from_json(content["scale"])
+        self.missing_ = MissingValues.from_json(content["missing"], self.networks_[0].n_inputs)
+        expected = len(self.levels) or 1 + (self.loss == "gaussian")
+        if self.missing_ is None or len(self.missing_.fill) != self.n_features_in_:
+            raise ValueError(f"{self.n_features_in_} features do not go with the network")
+        if self.networks_[0].n_outputs != expected:
+            raise ValueError(f"the network gives {self.networks_[0].n_outputs} numbers, and the loss has {expected}")
