@@ -149,7 +149,13 @@ def regression_table(results: RegressionResults) -> TextTable:
 
 def _row(model: RegressionModel, *, with_pulls: bool, strong: bool) -> tuple[TableCell, ...]:
     test: ResidualMetrics = model.test
-    cells = [TableCell(model.name), _cell(test.bias), _cell(test.rms, strong=strong), _cell(test.sigma68), _r2(test.r2)]
+    cells = [
+        TableCell(model.name),
+        _cell(test.bias),
+        _cell(test.rms, strong=strong),
+        _cell(test.sigma68),
+        TableCell(format_r2(test.r2)),
+    ]
     if with_pulls:
         pulls: PullMetrics | None = test.pulls
         cells.append(TableCell("–") if pulls is None else _cell(pulls.width))
@@ -160,12 +166,12 @@ def _cell(number: Measured, *, strong: bool = False) -> TableCell:
     return TableCell(format_compact(number) if math.isfinite(number.value) else "–", strong=strong)
 
 
-def _r2(number: Measured) -> TableCell:
+def format_r2(number: Measured) -> str:
     """Returns R² with at most four decimal places, since those of a constant have many zeros before them."""
     error = max(number.high - number.value, number.value - number.low)
     if error < _SMALLEST_R2:
-        return TableCell(f"{fixed(number.value, 4)} ± {fixed(error, 4)}")
-    return _cell(number)
+        return f"{fixed(number.value, 4)} ± {fixed(error, 4)}"
+    return format_compact(number)
 
 
 _SMALLEST_R2 = 5e-4
