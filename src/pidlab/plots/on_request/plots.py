@@ -416,9 +416,9 @@ class Plots:
         return replace(self._results, inputs=inputs, exploration=kept)
 
     def _of_variables(self, variables: Sequence[str] | str | None) -> AnyResults:
-        found = self._results.identified if isinstance(self._results, Results) else None
-        if variables is None or found is None:
+        if variables is None or isinstance(self._results, RegressionResults) or self._results.identified is None:
             return self._results
+        found = self._results.identified
         names = [variables] if isinstance(variables, str) else list(variables)
         for name in names:
             if name not in found.edges:
