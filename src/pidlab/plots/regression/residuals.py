@@ -309,7 +309,8 @@ def differences(pairs: Sequence[tuple[str, str]], numbers: Sequence[Measured], q
         power = float(10.0 ** np.floor(np.log10(4 * smallest)))
         ax.set_xscale("symlog", linthresh=power, linscale=0.6)
         ax.xaxis.set_major_locator(SymmetricalLogLocator(base=10.0, linthresh=power))
-        low, high = ax.get_xlim()
-        ax.set_xlim(min(low, -power), max(high, power))
+        # Room for a point at the end, which takes more than a few per cent of a logarithm.
+        low, high = (f(x for m in numbers for x in m[1:3] if np.isfinite(x)) for f in (min, max))
+        ax.set_xlim(min(2 * low, -power), max(2 * high, power))
         ax.tick_params(axis="x", labelsize=9)
     return ax
