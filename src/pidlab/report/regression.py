@@ -14,6 +14,7 @@ from pidlab.rounding import fixed, format_compact, format_measured, format_numbe
 FEW = 100.0
 """Effective events on test below which the interval of an RMS is wider than a twelfth of it."""
 _N_NAMED = 3  # contradictions that a headline can hold
+_READABLE = (1e-5, 1e6)
 _WORDS = {"mae": "mean absolute residual", "sigma68": "σ68", "log_likelihood": "log-likelihood"}
 
 
@@ -66,7 +67,9 @@ def _lead(results: RegressionResults) -> str:
     lead = Measured(abs(value), min(abs(low), abs(high)), max(abs(low), abs(high)), n)
     pair = next(c for c in results.comparisons if {c.a, c.b} == {first, second})
     p = f" ({corrected(found.p_adjusted, pair.n_comparisons)})" if pair.n_comparisons > 1 else ""
-    return f"better than {second}, the next, by {format_compact(lead)} on the same candidates{p}."
+    # Powers of ten are for what is too small or too large to be read without them.
+    by = format_compact(lead) if _READABLE[0] <= lead.value < _READABLE[1] else format_measured(lead)
+    return f"better than {second}, the next, by {by} on the same candidates{p}."
 
 
 def _contradictions(results: RegressionResults, leaders: list[str]) -> str:

@@ -13,7 +13,7 @@ from pidlab.evaluate.intervals import deviations, symmetric
 from pidlab.evaluate.overtraining import paired_variance, share_events
 from pidlab.evaluate.regression.metrics import log_likelihood, mae, rms, sigma68
 from pidlab.evaluate.regression.predictions import Predicted
-from pidlab.evaluate.regression.statistics import EventWeights, Statistic, difference, student
+from pidlab.evaluate.regression.statistics import EventWeights, Statistic, difference, scaled
 from pidlab.evaluate.results.regression import PairedQuantity, RegressionComparison, RegressionOvertraining
 from pidlab.evaluate.verdicts import ERROR, WIDE, Judged, format_p, holm, p_value
 from pidlab.measured import UNDEFINED, Measured
@@ -180,7 +180,7 @@ def train_against_test(train: Predicted, test: Predicted, samples: tuple[Sample,
         variance = paired_variance(influences[0], train.event, influences[1], test.event)
     else:
         variance = on_train.variance(train.weights) + on_test.variance(test.weights)
-    deviation = float(np.sqrt(variance)) * student(min(train.weights.n_events, test.weights.n_events))
+    deviation = scaled(variance, min(train.weights.n_events, test.weights.n_events))
     return TrainTest(on_train.value, on_test.value, deviation, min(train.weights.n, test.weights.n))
 
 

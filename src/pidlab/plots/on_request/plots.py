@@ -14,7 +14,7 @@ from matplotlib.text import Text
 
 from pidlab.config.schema import Style
 from pidlab.errors import PidlabError, UsageError, nearest
-from pidlab.evaluate.results import AnyResults, RegressionResults, Results
+from pidlab.evaluate.results import AnyResults, RegressionResults
 from pidlab.plots.experiment import put_label
 from pidlab.plots.gallery import PLAIN, catalogue
 from pidlab.plots.on_request.canvas import Canvas, PyplotCanvas, canvas_for
