@@ -21,7 +21,7 @@ from pidlab.evaluate.regression.compare import QUANTITIES
 from pidlab.evaluate.results import AnyResults, ModelResult, RegressionResults, Results
 from pidlab.evaluate.verdicts import among_others
 from pidlab.report.headline import below_chance, best_model, few_events, headline, training_faults
-from pidlab.report.regression import best_regression, regression_cautions, regression_headline
+from pidlab.report.regression import best_regression, format_r2, regression_cautions, regression_headline
 from pidlab.report.tables import (
     MARK,
     as_html,
@@ -252,7 +252,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         measured=format_measured, number=format_number, rate=format_rate, json=json.dumps, data_uri=data_uri,
-        percent=format_percent, compact=format_compact, share=format_share, among_others=among_others,
+        percent=format_percent, compact=format_compact, share=format_share, among_others=among_others, r2=format_r2,
     )  # fmt: skip
     environment.tests["off_target"] = misses_target
     environment.tests["nested"] = lambda value: isinstance(value, Mapping)
