@@ -229,6 +229,17 @@ def test_what_the_files_or_the_machine_lack_is_said(run: Path, tmp_path: Path, m
     assert "gone.root" in page
 
 
+def test_a_file_of_which_nothing_is_selected_has_a_page_too(run: Path, tmp_path: Path) -> None:
+    write_tree(tmp_path / "data.root", events(500, 8_000_000) | {"p": np.zeros(500, np.float32)})
+    numbers = applied(run, tmp_path / "out", tmp_path / "data.root")
+    assert (numbers["n_rows"], numbers["n_selected"], numbers["domain"]) == (500, 0, None)
+    assert numbers["models"]["hand"]["working_points"][0]["share"]["value"] is None
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "0 of 500 rows pass the selection" in page
+    assert "No row passes the selection." in page
+    assert "<img" not in page
+
+
 def test_a_run_of_an_earlier_version_says_that_it_has_no_expectation(tmp_path: Path) -> None:
     shutil.copytree(GOLDEN, tmp_path / "run")
     with pytest.raises(UsageError, match=r"earlier version.*`pidlab evaluate .*run` measures them without training"):
