@@ -27,6 +27,7 @@ from pidlab.progress import Watcher
 from pidlab.read import Source
 from pidlab.runs import shift
 from pidlab.runs.bundle import load_bundle
+from real_root import ask_root, needs_root
 
 GOLDEN = Path(__file__).parents[1] / "runs" / "golden" / "run"
 
@@ -123,6 +124,41 @@ def test_what_is_counted_is_what_the_friend_tree_decides(made: Path, unlabelled:
             scores.values(), np.histogram(own["pid_fisher"][selected], scores.axis().edges())[0]
         )
         assert "box/score" not in root  # boxes have no score
+
+
+@pytest.mark.slow
+@needs_root
+def test_root_draws_the_same_from_the_input_and_its_friend(made: Path, unlabelled: Path) -> None:
+    answer = ask_root(
+        """
+report, data = ROOT.TFile.Open(given["report"]), ROOT.TFile.Open(given["data"])
+tree = data.Get("T")
+tree.AddFriend("T_pid", given["friend"])
+answer = {}
+for name, variable, cut in (
+    ("fisher/eff90/accepted/a", "a", "pid_fisher_eff90"),
+    ("fisher/eff90/rejected/p", "p", "pid_selected && !pid_fisher_eff90"),
+    ("box/eff90/accepted/p_2", "p * 2", "pid_box_eff90"),
+    ("fisher/score", "pid_fisher", "pid_selected"),
+):
+    ours, own = report.Get(name), report.Get(name).Clone(f"own{len(answer)}")
+    own.SetDirectory(ROOT.gROOT)
+    ROOT.gROOT.cd()
+    own.Reset()
+    tree.Draw(f"{variable} >> {own.GetName()}", cut, "goff")
+    bins = range(ours.GetNbinsX() + 2)
+    answer[name] = [[h.GetBinContent(i) for i in bins] for h in (ours, own)]
+    expected = report.Get(name + "_expected")
+    answer[name + "_expected"] = [expected.GetSumOfWeights(), expected.GetBinError(bins[1])]
+""",
+        report=made / "report.root",
+        data=unlabelled,
+        friend=made / "data_pid.root",
+    )
+    for name in ("fisher/eff90/accepted/a", "fisher/eff90/rejected/p", "box/eff90/accepted/p_2", "fisher/score"):
+        assert answer[name][0] == answer[name][1]
+        assert sum(answer[name][0]) > 100
+        assert answer[f"{name}_expected"][0] > 100
 
 
 def test_the_expectation_is_the_test_sample_scaled_to_the_selected_rows(made: Path, run: Path) -> None:
@@ -258,7 +294,8 @@ def test_the_same_events_are_kept_however_they_are_cut_into_pieces(monkeypatch: 
         for start in range(0, 5_000, step):
             rows = slice(start, start + step)
             n = len(event[rows])
-            tally = tally_of(watched, [n, n], x[rows], ["a", "b"], {}, [x[rows, 0] > 0], {}, event[rows], tallies.share)
+            tally = tally_of(watched, [n, n], x[rows], ["a", "b"], {}, [x[rows, 0] > 0], {}, event[rows])
+            tally.thin(tallies.share)
             tallies.add(tally)
         tallies.output_is_whole()
         return tallies.whole
