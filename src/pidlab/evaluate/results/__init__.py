@@ -3,6 +3,7 @@
 from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, PullTrend
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
 from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
+from pidlab.evaluate.results.explanation import Contribution, EventExplanation, ModelExplanation
 from pidlab.evaluate.results.exploration import (
     Explained,
     Exploration,
@@ -29,11 +30,13 @@ __all__ = [
     "BandVariable",
     "Calibration",
     "Comparison",
+    "Contribution",
     "CutStep",
     "DecisionMatrix",
     "DetectorRow",
     "DetectorTable",
     "EfficiencyMap",
+    "EventExplanation",
     "Explained",
     "Exploration",
     "FeatureImportance",
@@ -46,6 +49,7 @@ __all__ = [
     "Histogram",
     "Importance",
     "Measured",
+    "ModelExplanation",
     "ModelFractions",
     "ModelResult",
     "Overtraining",
