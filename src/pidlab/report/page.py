@@ -20,7 +20,7 @@ from pidlab.evaluate.points.attained import misses_target
 from pidlab.evaluate.regression.compare import QUANTITIES
 from pidlab.evaluate.results import AnyResults, ModelResult, RegressionResults, Results
 from pidlab.evaluate.verdicts import among_others
-from pidlab.report.headline import below_chance, best_model, few_events, headline
+from pidlab.report.headline import below_chance, best_model, few_events, headline, training_faults
 from pidlab.report.regression import best_regression, format_r2, regression_cautions, regression_headline
 from pidlab.report.tables import (
     MARK,
@@ -150,7 +150,7 @@ class _Page(NamedTuple):
 def _classification(results: Results) -> dict[str, Any]:
     return {
         "headline": headline(results),
-        "cautions": [*below_chance(results), *few_events(results)],
+        "cautions": [*below_chance(results), *training_faults(results), *few_events(results)],
         "best": best_model(results),
         "remarks": list(remarks(results)),
         "mark": MARK,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from pidlab.evaluate.results import PairedQuantity, PullMetrics, RegressionModel, RegressionResults, ResidualMetrics
-from pidlab.evaluate.verdicts import corrected
+from pidlab.evaluate.verdicts import ERROR, corrected
 from pidlab.measured import Measured
 from pidlab.report.tables import TableCell, TextTable, listed
 from pidlab.rounding import fixed, format_compact, format_measured, format_number
@@ -130,8 +130,12 @@ def _differs(number: Measured, right: float, least: float) -> bool:
 
 
 def regression_sentences(results: RegressionResults) -> list[str]:
-    """Returns what the table does not show: the headline, what warns of the numbers, overtraining, and remarks."""
-    overtrained = [m.overtraining.sentence for m in results.models.values() if m.overtraining is not None]
+    """Returns what the table does not show: the headline, what warns of the numbers, overtraining, and remarks.
+
+    Overtraining that is not shown is told in the report only.
+    """
+    told = (model.overtraining for model in results.models.values() if model.overtraining is not None)
+    overtrained = [found.sentence for found in told if found.p <= ERROR]
     notes = [f"{model.name}: {model.note}" for model in results.models.values() if model.note]
     return [regression_headline(results), *regression_cautions(results), *overtrained, *notes]
 
