@@ -639,7 +639,7 @@ class Predicting(TrainedModel):
         loss = getattr(self, "loss", "")
         if loss == "gaussian":
             return ["sigma"]
-        return [quantile_name(each) for each in getattr(self, "quantiles", ())] if loss == "quantile" else []
+        return [quantile_name(each) for each in sorted(getattr(self, "quantiles", ()))] if loss == "quantile" else []
 
 
 def quantile_name(share: float) -> str:
@@ -702,13 +702,14 @@ class MlpRegression(Predicting):
         "one_cycle", description="schedule of the learning rate"
     )
     batch_size: PositiveInt | None = Field(
-        None, description="events in a step; left out: 64 to 2048, by the size of the sample"
+        None, description="events in a step; left out: 64 to 512, by the size of the sample"
     )
     epochs: Epochs | None = Field(None, description="largest number of epochs; left out: by the size of the sample")
     patience: PositiveInt | None = Field(None, description="epochs without improvement before stopping")
     dropout: Fraction = Field(0.0, description="share of units dropped in a step")
     batch_norm: bool = Field(False, description="normalise batches before each activation")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled with adamw")
+    members: Members = Field(1, description="number of networks whose mean is predicted")
 
 
 class SklearnRegression(SklearnModel, Predicting):

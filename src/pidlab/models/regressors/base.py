@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from pidlab.config.schema import quantile_name
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
 from pidlab.jsonfile import read_json, write_json
@@ -248,11 +249,6 @@ class TargetScale:
         if not (scale.width > 0 and scale.sigma_factor > 0):
             raise ValueError("the width of the target is not positive")
         return scale
-
-
-def quantile_name(level: float) -> str:
-    """Returns the name of a quantile in per cent, such as q16 or q2_5."""
-    return f"q{100 * level:.10g}".replace(".", "_")
 
 
 def single(numbers: Array) -> NDArray[np.float32]:
