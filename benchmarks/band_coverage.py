@@ -118,10 +118,8 @@ class Found(NamedTuple):
     kept: float
 
 
-def fitted(case: Case, n: int, share: float, seed: int) -> Found:
+def fitted(case: Case, x: Array, is_signal: NDArray[np.bool_], label: NDArray[np.int64]) -> Found:
     """Returns what is found in one sample."""
-    x, is_signal = case.columns(events(case.sample, n, seed))
-    label = contaminated(is_signal, share, seed)
     band = Band("y", "p", signal=1).fit(x, label)
     mean, width = case.truth.at(case.places)
     side = case.truth.side
@@ -129,26 +127,43 @@ def fitted(case: Case, n: int, share: float, seed: int) -> Found:
     shifts = np.stack([band.mean(0, 0, case.places) - mean, band.width(0, 0, case.places, side) - width])
     p = x[is_signal, 1][:20_000]
     p = p[(p > case.places[0]) & (p < case.places[-1])]
-    mean, width = case.truth.at(p)
-    centre, scale = (mean - band.mean(0, 0, p)) / band.width(0, 0, p, side), width / band.width(0, 0, p, side)
+    of_mean, of_width = case.truth.at(p)
+    found = band.width(0, 0, p, side)
+    centre, scale = (of_mean - band.mean(0, 0, p)) / found, of_width / found
     spread = float(np.sqrt(np.mean(scale**2) + np.var(centre)))
     kept = float(np.mean(ndtr((3 - centre) / scale) - ndtr((-3 - centre) / scale)))
-    return Found(shifts / errors, errors / case.truth.at(case.places)[1], spread, kept)
+    return Found(shifts / errors, errors / width, spread, kept)
 
 
-def _fitted_here(arguments: tuple[str, int, float, int]) -> Found:
-    name, n, share, seed = arguments
-    return fitted(CASES[name], n, share, seed)
+class Task(NamedTuple):
+    """One sample, and what is fitted to it: cases by name, each with these shares of mislabelled events."""
+
+    sample: str
+    n: int
+    seed: int
+    names: tuple[str, ...]
+    shares: tuple[float, ...]
 
 
-def coverage(name: str, options: argparse.Namespace) -> Iterator[Row]:
-    """Yields the rows of one case."""
-    for n in options.sizes:
-        for share in options.shares:
-            asked = [(name, n, share, options.first_seed + i) for i in range(options.samples)]
-            with ProcessPoolExecutor(options.processes) as pool:
-                found = list(pool.map(_fitted_here, asked))
-            yield from _rows(f"{name}, {n} events, {100 * share:.0f} %", found)
+def _done(task: Task) -> dict[tuple[str, float], Found]:
+    branches = events(task.sample, task.n, task.seed)
+    found = {}
+    for name in task.names:
+        x, is_signal = CASES[name].columns(branches)
+        for share in task.shares:
+            found[name, share] = fitted(CASES[name], x, is_signal, contaminated(is_signal, share, task.seed))
+    return found
+
+
+def coverage(names: tuple[str, ...], options: argparse.Namespace) -> Iterator[Row]:
+    """Yields the rows of cases that are fitted to the same samples."""
+    sample, shares = CASES[names[0]].sample, tuple(options.shares)
+    with ProcessPoolExecutor(options.processes) as pool:
+        for n in options.sizes:
+            tasks = [Task(sample, n, options.first_seed + i, names, shares) for i in range(options.samples)]
+            done = list(pool.map(_done, tasks))
+            for name, share in done[0]:
+                yield from _rows(f"{name}, {n} events, {100 * share:.0f} %", [each[name, share] for each in done])
 
 
 def _rows(name: str, found: list[Found]) -> Iterator[Row]:
@@ -172,7 +187,6 @@ def _rows(name: str, found: list[Found]) -> Iterator[Row]:
 
 def main() -> None:
     """Reads the command line and prints the rows."""
-    parts: dict[str, Part] = {}
     parser = arguments_of(__doc__, dict.fromkeys(CASES, lambda: []))
     parser.add_argument("--samples", type=int, default=30, help="of each row")
     parser.add_argument("--first-seed", type=int, default=1000)
@@ -180,7 +194,13 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[5_000, 20_000, 100_000], help="events of all classes")
     parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
     options = parser.parse_args()
-    parts |= {name: partial(coverage, name, options) for name in CASES}
+    asked = tuple(CASES) if options.only is None else tuple(options.only)
+    parts: dict[str, Part] = {}
+    for sample in ("tracks", "shms"):
+        names = tuple(name for name in asked if CASES[name].sample == sample)
+        if names:
+            parts[sample] = partial(coverage, names, options)
+    options.only = None
     run(parts, options)
 
 

@@ -11,7 +11,7 @@ from pidlab.apply.inputs import find_inputs
 from pidlab.apply.scoring import Branches, Scorer, blank_columns, score_branches
 from pidlab.errors import DataError, UsageError
 from pidlab.evaluate.results.explanation import Contribution, EventExplanation, ModelExplanation
-from pidlab.models.explain import columns_read, contributions_of, counts_from_median
+from pidlab.models.explain import columns_read, contributions_of, reference_in_words
 from pidlab.models.model import Model
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import input_keys
@@ -247,7 +247,7 @@ def _of_model(
                 decisions,
                 tuple(parts),
                 float(found.reference[i]),
-                "the median event of training" if counts_from_median(model) else "the mean of training",
+                reference_in_words(model),
                 _remark(model, of_run=known is None or bool(known[i])),
             )
         )

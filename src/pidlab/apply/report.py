@@ -1,4 +1,4 @@
-"""Report on files without labels: what was selected and accepted, beside what the test sample of the run lets expect."""
+"""Report on files without labels: what was selected and accepted, beside what the run lets expect."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pidlab import __version__
 from pidlab.apply.outputs import Summary
@@ -24,9 +24,12 @@ from pidlab.runs.bundle import Bundle
 from pidlab.runs.manifest import verify
 from pidlab.runs.shift import as_json, as_mixture, rows_of, shift_between
 
+if TYPE_CHECKING:  # matplotlib, which only the page needs
+    from matplotlib.figure import Figure
+
 SCHEMA = 1
 _MOST_FIGURES = 12
-"""Figures of working points, each of which takes about two seconds; of more, only those of the first model are drawn."""
+"""Working points whose figures are drawn, about two seconds for each; of more, only those of the first model are."""
 
 
 @dataclass(slots=True)
@@ -36,13 +39,11 @@ class ApplyReport:
     Attributes:
         bundle: the models.
         results: those of the run, with what its test sample lets expect.
-        watched: what is counted.
-        tallies: what was counted.
+        tallies: what is counted, and was.
     """
 
     bundle: Bundle
     results: Results
-    watched: Watched
     tallies: Tallies
 
     @classmethod
@@ -67,17 +68,18 @@ class ApplyReport:
         return cls(
             bundle,
             results,
-            Watched(
-                edges=tuple((name, tuple(e.tolist())) for name, e in found.edges.items() if name in known),
-                scores=tuple(_score_edges(bundle, results)),
-                decisions=tuple(
-                    (model, point.name)
-                    for model in bundle.models
-                    for point in bundle.decisions[model]
-                    if point.name in found.accepted.get(model, {})
-                ),
+            Tallies(
+                Watched(
+                    edges=tuple((name, tuple(e.tolist())) for name, e in found.edges.items() if name in known),
+                    scores=tuple(_score_edges(bundle, results)),
+                    decisions=tuple(
+                        (model, point.name)
+                        for model in bundle.models
+                        for point in bundle.decisions[model]
+                        if point.name in found.accepted.get(model, {})
+                    ),
+                )
             ),
-            Tallies(),
         )
 
     def write(
@@ -108,10 +110,10 @@ class ApplyReport:
         expectation = Expectation(self.results, n_selected, abundance)
         models = []
         for name in self.bundle.models:
-            rows = [i for i, (model, _) in enumerate(self.watched.decisions) if model == name]
+            rows = [i for i, (model, _) in enumerate(self.tallies.watched.decisions) if model == name]
             counted = CountedModel(
                 tally.scores.get(name),
-                {self.watched.decisions[i][1]: int(tally.n[i]) for i in rows},
+                {self.tallies.watched.decisions[i][1]: int(tally.n[i]) for i in rows},
                 {variable: counts[rows] for variable, counts in tally.accepted.items()},
             )
             models.append(expectation.model(name, counted, tally.total, n_selected))
@@ -144,7 +146,7 @@ class ApplyReport:
             yield f"{known:,} of the selected rows are events of the run itself."
         if not tally.steps[-1]:
             yield "No row passes the selection."
-        absent = [name for name, _ in self.watched.edges if name not in tally.total]
+        absent = [name for name, _ in self.tallies.watched.edges if name not in tally.total]
         if absent:
             yield f"Not every file has {', '.join(absent)}, which is left out here."
         if shift is not None and _differs(shift):
@@ -196,10 +198,9 @@ class ApplyReport:
     ) -> str:
         from pidlab.plots.domain import domain_figures
         from pidlab.plots.exploring.applied import AppliedFigure, point_figures, score_figure
-        from pidlab.plots.gallery import rendered
 
         def drawn(found: AppliedFigure) -> OfflinePicture:
-            return OfflinePicture(found.title, found.alt, rendered(found.figure, found.name, "svg")["svg"])
+            return _picture(found.name, found.title, found.alt, found.figure)
 
         points = [(model, point) for model in applied.models for point in model.points]
         some = points if len(points) <= _MOST_FIGURES else [(m, p) for m, p in points if m is applied.models[0]]
@@ -214,7 +215,7 @@ class ApplyReport:
         if isinstance(shift, Shift):
             titles = {"domain": "A BDT between run and files", "domain_inputs": "The features that it uses"}
             domain = [
-                OfflinePicture(titles[name], f"{titles[name]}: {shift.sentence}", rendered(figure, name, "svg")["svg"])
+                _picture(name, titles[name], f"{titles[name]}: {shift.sentence}", figure)
                 for name, figure in domain_figures(shift, applied.labels)
             ]
         left_out = "" if len(some) == len(points) else (
@@ -233,6 +234,12 @@ class ApplyReport:
             left_out=left_out,
             settings={key: value for key, value in settings.items() if key != "inputs"},
         )
+
+
+def _picture(name: str, title: str, alt: str, figure: Figure) -> OfflinePicture:
+    from pidlab.plots.gallery import rendered
+
+    return OfflinePicture(title, alt, rendered(figure, name, "svg")["svg"], float(figure.get_figwidth()))
 
 
 class _Quiet(Watcher):

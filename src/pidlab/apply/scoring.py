@@ -186,7 +186,7 @@ class Scorer:
     def _tally(
         self, columns: Branches, taken: Chunk, x: FloatArray, rows: IntArray, steps: list[int], name: str, share: float
     ) -> Tally:
-        """What the report counts of the selected rows, which `taken` and the features x hold and `columns` at `rows`."""
+        """What the report counts of the selected rows: `taken`, with the features x, and `columns` at `rows`."""
         assert self.watched is not None
         recipe, bundle = self.bundle.recipe, self.bundle
         scores = {}

@@ -14,7 +14,7 @@ from pidlab.apply.attach import write_attach
 from pidlab.apply.inputs import pieces_of, plan_of
 from pidlab.apply.outputs import InputFailedError, Output, Result, Summary, finished, friend_paths, marker_of
 from pidlab.apply.scoring import EntryRange, Failed, Scorer, training_keys
-from pidlab.apply.tally import Tallies, Watched
+from pidlab.apply.tally import Tallies
 from pidlab.apply.workers import WorkerPool, worker_pool
 from pidlab.errors import DataError, OutputError, UsageError
 from pidlab.models.threads import one_thread
@@ -35,7 +35,6 @@ def apply(
     executor: Executor | None = None,
     dask: str = "",
     force: bool = False,
-    watched: Watched | None = None,
     tallies: Tallies | None = None,
 ) -> list[Summary]:
     """Write `STEM_pid.root` for each file among `sources` below `output`, with a tree `TREE_pid` for each tree.
@@ -53,8 +52,8 @@ def apply(
         executor: any `concurrent.futures.Executor` whose workers see the run's folder and the inputs at the same paths.
         dask: the address of a dask scheduler, in place of `executor`.
         force: make finished outputs again.
-        watched: what a report counts; None without a report.
-        tallies: receives what is counted; outputs that were finished are scored again for it, and stay.
+        tallies: receives what a report counts; outputs that were finished are scored again for it, and stay. None
+            without a report.
 
     Returns:
         One summary for each source, in their order.
@@ -63,14 +62,14 @@ def apply(
         OutputError: a friend file cannot be written, or would replace an input; finished outputs stay.
         UsageError: other processes are wanted and the bundle is not of a finished run; or dask is not installed.
     """
-    scorer = Scorer(bundle, training_keys(bundle), watched)
+    scorer = Scorer(bundle, training_keys(bundle), None if tallies is None else tallies.watched)
     if bundle.recipe.loaded.config.folds and scorer.events is None:
         watcher.note("The run did not keep its events: every event is scored by the mean of the fold models.")
     caller = _Caller(scorer, force, input_keys(sources), tallies)
     caller.plan(friend_paths([s.path for s in sources], output), sources)
     n_skipped = len({s.target for s in caller.summaries.values() if s.skipped})
     if n_skipped:
-        again = " They are scored once more for the report." if watched is not None else ""
+        again = " They are scored once more for the report." if tallies is not None else ""
         watcher.remark(
             f"{n_skipped} of the friend files were finished already and stay; --force makes them again.{again}"
         )

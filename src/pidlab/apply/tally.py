@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 
 from pidlab.evaluate.histograms import bin_numbers
 from pidlab.evaluate.points.identified import combinations, sums_of_decisions
-from pidlab.preprocess.features import values_of
-from pidlab.preprocess.recipe import LocatedExpression
-from pidlab.read import Chunk
 from pidlab.sample import BoolArray, FloatArray
 from pidlab.split import Keys, share_of
 
@@ -117,8 +114,15 @@ def tally_of(
 
 @dataclass(slots=True)
 class Tallies:
-    """The sum of the tallies of all pieces of the outputs that could be made."""
+    """The sum of the tallies of all pieces of the outputs that could be made.
 
+    Attributes:
+        watched: what is counted.
+        whole: the sum; None before the first output is whole.
+        share: of the events that are kept.
+    """
+
+    watched: Watched
     whole: Tally | None = None
     share: float = 1.0
     _pending: list[Tally] = field(default_factory=list)
@@ -172,8 +176,3 @@ def _sum(a: Tally, b: Tally) -> Tally:
         np.concatenate([a.event, b.event]),
         share,
     )
-
-
-def spectator_values(located: Sequence[tuple[str, LocatedExpression]], chunk: Chunk) -> dict[str, FloatArray]:
-    """Returns (n,) each spectator of the rows of a chunk."""
-    return {name: values_of(each, chunk) for name, each in located}

@@ -28,7 +28,7 @@ from pidlab.cli.options import (
 from pidlab.errors import DataError
 
 if TYPE_CHECKING:
-    from pidlab.evaluate.results import Results
+    from pidlab.evaluate.results import AnyResults
 
 _SEARCH = """\b
 SPEC of --search:
@@ -100,7 +100,7 @@ def run(
     ):
         from pidlab.pipeline import run as run_pipeline
 
-        def show(results: Results) -> None:
+        def show(results: AnyResults) -> None:
             if not as_json:
                 _show(console, results)
 
@@ -156,7 +156,7 @@ def evaluate(
     ):
         from pidlab.pipeline.again import evaluate_again
 
-        def show(results: Results) -> None:
+        def show(results: AnyResults) -> None:
             if not as_json:
                 _show(console, results)
 
@@ -168,7 +168,7 @@ def evaluate(
             say(console, f"report: {target / 'report.html'}")
 
 
-def _show(console: Any, results: Results) -> None:
+def _show(console: Any, results: AnyResults) -> None:
     from pidlab.cli.terminal import results_table, sentences
 
     console.print(results_table(results), width=min(console.width, _TABLE_WIDTH))
@@ -243,8 +243,16 @@ def apply(
 
             made = ApplyReport.of(bundle)
         sources, unreadable = find_inputs(bundle.recipe, files, tree)
-        counting = {} if made is None else {"watched": made.watched, "tallies": made.tallies}
-        summaries = apply_bundle(bundle, sources, output, watcher, jobs=jobs, dask=dask, force=force, **counting)
+        summaries = apply_bundle(
+            bundle,
+            sources,
+            output,
+            watcher,
+            jobs=jobs,
+            dask=dask,
+            force=force,
+            tallies=None if made is None else made.tallies,
+        )
         if done := [s for s in summaries if not s.failure]:
             console.print(summary_table(done))
             say(console, stage_line(done))

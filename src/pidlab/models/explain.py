@@ -15,7 +15,7 @@ from pidlab.evaluate.pairs import rounded
 from pidlab.evaluate.results import Explained, Histogram, Importance, ModelResult, PartialDependence, TreeNode
 from pidlab.evaluate.robustness import reduced
 from pidlab.models.categories import CategoryModel, parts_of
-from pidlab.models.fold import FoldModel, Scores
+from pidlab.models.fold import FoldModel, HasReference, Scores
 from pidlab.models.model import Model
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 from pidlab.split import Keys, fold_of
@@ -31,13 +31,6 @@ class _HasContributions(Protocol):
     """An estimator whose margins are sums of contributions: trees, which are imported only when used, or linear."""
 
     def contributions(self, X: Any) -> NDArray[np.float32]: ...
-
-
-@runtime_checkable
-class _HasReference(Protocol):
-    """An estimator whose contributions count from any reference: networks, which are imported when used, or linear."""
-
-    def contributions_from(self, X: Any, reference: FloatArray | None) -> NDArray[np.float32]: ...
 
 
 @runtime_checkable
@@ -179,8 +172,8 @@ def contributions_of(
     A margin is the log-odds of the signal: of two classes that before the logistic function; of more classes the
     signal's own margin before the softmax, except for networks, which have the log-odds against all other classes.
     Contributions of trees are exact and count from the mean margin in training. Those of linear models are exact, and
-    those of networks are integrated gradients; both count from the median event: the median of each feature in
-    training, with no value missing.
+    those of networks are integrated gradients; both count from the middle of the classes' medians of each feature in
+    training, with no value missing, or from the median of all events in runs of older versions.
 
     With folds, a row is explained by the model that never saw its event, or by the mean over all fold models; with
     categories by the model of its category, and it is NaN in none. A feature that the model does not read contributes
@@ -198,7 +191,7 @@ def contributions_of(
 def has_contributions(model: Model) -> bool:
     """Returns whether the margins of a model can be taken apart into contributions of its features."""
     fitted = [part for each in model.fitted for part in parts_of(each)]
-    return bool(fitted) and all(isinstance(f.estimator, _HasContributions | _HasReference) for f in fitted)
+    return bool(fitted) and all(isinstance(f.estimator, _HasContributions | HasReference) for f in fitted)
 
 
 def columns_read(model: Model) -> list[int]:
@@ -208,9 +201,12 @@ def columns_read(model: Model) -> list[int]:
     return sorted({*(column for f in fitted for column in f.columns), *of_bands})
 
 
-def counts_from_median(model: Model) -> bool:
-    """Returns whether `contributions_of` count from the median event; otherwise from the mean margin in training."""
-    return isinstance(parts_of(model.fitted[0])[0].estimator, _HasReference)
+def reference_in_words(model: Model) -> str:
+    """Returns what has the margin from which `contributions_of` count."""
+    first = parts_of(model.fitted[0])[0]
+    if not isinstance(first.estimator, HasReference):
+        return "the mean of training"
+    return "the median event of training" if first.reference is None else "the middle of the classes"
 
 
 def _contributions(
@@ -226,14 +222,23 @@ def _contributions(
     return Contributions(found[:, :-1], found[:, -1])
 
 
+def _reference(fitted: FoldModel) -> FloatArray | None:
+    """Returns the (d,) scaled inputs from which contributions count; None if only the estimator knows medians."""
+    if fitted.reference is not None:
+        return np.array(fitted.reference)
+    if fitted.scaler is None:
+        return None
+    # The scaler of a run of an older version keeps the medians of all classes together.
+    return np.asarray(fitted.scaler.transform(fitted.scaler.fill[None])[0])
+
+
 def _of_fold_model(fitted: FoldModel, x: FloatArray, signal: int, *, from_mean: bool) -> FloatArray:
     """Returns (n, d + c + 1): what each column (n, d + c) of a sample contributes, and the margin of the reference."""
     estimator, scaler, inputs = fitted.estimator, fitted.scaler, fitted.inputs(x)
     columns = [*fitted.columns, *(band.columns[output] for band, output in fitted.band_columns)]
     scaled = inputs if scaler is None else scaler.transform(inputs)
-    if isinstance(estimator, _HasReference) and not (from_mean and isinstance(estimator, _HasContributions)):
-        # The scaler keeps the medians; a column that tells what is missing is 0 for them.
-        parts = estimator.contributions_from(scaled, None if scaler is None else scaler.transform(scaler.fill[None])[0])
+    if isinstance(estimator, HasReference) and not (from_mean and isinstance(estimator, _HasContributions)):
+        parts = estimator.contributions_from(scaled, _reference(fitted))
     else:
         assert isinstance(estimator, _HasContributions)
         parts = estimator.contributions(scaled)

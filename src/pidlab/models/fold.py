@@ -86,6 +86,14 @@ def read_columns(
     return own if scaler is None else scaler.transform(own)
 
 
+@runtime_checkable
+class HasReference(Protocol):
+    """An estimator whose contributions count from any reference: networks, which are imported when used, or linear."""
+
+    def contributions_from(self, X: Any, reference: FloatArray | None) -> NDArray[np.float32]:
+        """Returns (n, m, d + 1) what features (n, d) contribute, and last the margins of the reference (d,)."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoldModel:
     """A trained estimator together with the choice and the scaling of its features.
@@ -96,6 +104,8 @@ class FoldModel:
         members_scatter: standard deviation of the probabilities of an ensemble's members, averaged over validation
             candidates; 0 without members, and 0 for a model that was loaded from a run.
         band_columns: what it reads after `columns`: numbers of sigmas from bands.
+        reference: the scaled inputs from which contributions count: the middle of the classes' medians in training.
+            None for models that need none, and in runs of older versions.
     """
 
     columns: tuple[int, ...]
@@ -103,6 +113,7 @@ class FoldModel:
     estimator: Estimator
     members_scatter: float = 0.0
     band_columns: tuple[BandColumn, ...] = ()
+    reference: tuple[float, ...] | None = None
 
     @property
     def probability(self) -> bool:
@@ -182,6 +193,8 @@ class FoldModel:
         bands = list({id(column.band): column.band for column in self.band_columns}.values())
         if bands:
             content["bands"] = [[bands.index(column.band), column.output] for column in self.band_columns]
+        if self.reference is not None:
+            content["reference"] = list(self.reference)
         write_json(directory / "input.json", content)
         self.estimator.save(directory)
         for i, band in enumerate(bands):
@@ -204,11 +217,18 @@ class FoldModel:
             if not columns and not places:
                 raise ValueError("it names no feature")
             fitted_scaler = None if scaler is None else Scaler.from_json(scaler)
+            reference = None if "reference" not in content else tuple(map(float, content["reference"]))
+            if reference is not None and fitted_scaler is None:
+                raise ValueError("a reference belongs to scaled features")
+            n_scaled = 0 if fitted_scaler is None else len(fitted_scaler.knots) + len(fitted_scaler.indicators)
+            if reference is not None and len(reference) != n_scaled:
+                raise ValueError(f"the reference has {len(reference)} numbers, and the model reads {n_scaled}")
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: does not say what the model reads ({error}); make the run again") from error
         bands = {i: cls.load(directory / f"band{i}", "band") for i in sorted({i for i, _ in places})}
         band_columns = tuple(BandColumn(bands[i], output) for i, output in places)
-        return cls(columns, fitted_scaler, estimator_class(kind).load(directory), band_columns=band_columns)
+        estimator = estimator_class(kind).load(directory)
+        return cls(columns, fitted_scaler, estimator, band_columns=band_columns, reference=reference)
 
     def check(self, directory: Path, n_features: int, n_classes: int, signal: int) -> None:
         """Checks that the files of a model agree with each other and with the configuration of the run.

@@ -160,8 +160,12 @@ class RunResult:
         tree: str | None = None,
         jobs: int | None = None,
         force: bool = False,
+        report: bool = False,
     ) -> list[Summary]:
         """Score files and write a friend tree for each into the folder `output`.
+
+        With `report`, also report.html, report.root and report.json: what is accepted and rejected, beside what the
+        test sample of the run lets expect.
 
         Returns:
             A summary of each input; `target` is the friend file.
@@ -171,12 +175,17 @@ class RunResult:
             OutputError: a friend file cannot be written.
         """
         from pidlab.apply import apply, find_inputs
+        from pidlab.apply.report import ApplyReport
         from pidlab.errors import DataError
         from pidlab.runs.bundle import load_bundle
 
         bundle = load_bundle(self._saved(), [models] if isinstance(models, str) else models)
+        made = ApplyReport.of(bundle) if report else None
         sources, unreadable = find_inputs(bundle.recipe, [files] if isinstance(files, str) else files, tree)
-        done = apply(bundle, sources, Path(output), self._watcher, jobs=jobs, force=force)
+        tallies = None if made is None else made.tallies
+        done = apply(bundle, sources, Path(output), self._watcher, jobs=jobs, force=force, tallies=tallies)
+        if made is not None:
+            made.write(Path(output), done, self._watcher, n_jobs=jobs)
         failed = [*(str(each) for each in unreadable), *(s.failure for s in done if s.failure)]
         if failed:
             raise DataError("\n".join(failed))

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from pidlab.evaluate.points.identified import holds_whole_numbers
 from pidlab.evaluate.results import Histogram
 from pidlab.measured import Array
 from pidlab.plots.style import NO_LABELS, LineStyle, caption, draw_density, label_axes, log_scale, nothing_to_draw
@@ -40,11 +41,6 @@ def feature(
     mark_flows([histogram.sumw for histogram in by_class.values()], ax)
     label_axes(ax, caption(name, labels, 30), "density")
     return ax
-
-
-def holds_whole_numbers(edges: Array) -> bool:
-    """Returns whether all edges are half-integers, as those of features that only have whole values."""
-    return bool(np.all(edges - np.floor(edges) == 0.5))
 
 
 def mark_flows(sums: Sequence[Array], ax: Axes) -> None:

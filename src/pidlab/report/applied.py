@@ -14,11 +14,24 @@ FileRow = tuple[str, int, int, str]
 
 
 class OfflinePicture(NamedTuple):
-    """A figure of the page: its heading, what it shows in words, and the drawing as SVG."""
+    """A figure of the page.
+
+    Attributes:
+        title: its heading.
+        alt: what it shows, in words.
+        svg: the drawing.
+        width: of the drawing, in inches.
+    """
 
     title: str
     alt: str
     svg: bytes
+    width: float
+
+    @property
+    def least_width(self) -> float:
+        """Returns the width in rem below which a narrow screen shows a part of the drawing and moves it."""
+        return round(min(4.2 * self.width, 46.0), 1)
 
 
 class PageTable(NamedTuple):
@@ -106,9 +119,10 @@ def mixture_text(applied: Applied) -> str:
 def expectation_sentence(applied: Applied) -> str:
     """Returns how the expectation of the figures is made."""
     return (
-        f"Points are the rows of the files. The expectation (grey, with its statistical error) is {mixture_text(applied)}"
-        f", scaled to the {applied.n_selected:,} selected rows; the coloured lines are the parts of the classes. Where "
-        "the files hold the classes in another ratio, the points follow a sum of these lines with other factors."
+        "Points are the rows of the files. The expectation (grey, with its statistical error) is "
+        f"{mixture_text(applied)}, scaled to the {applied.n_selected:,} selected rows; the coloured lines are the parts "
+        "of the classes. Where the files hold the classes in another ratio, the points follow a sum of these lines "
+        "with other factors."
     )
 
 

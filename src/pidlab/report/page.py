@@ -44,7 +44,8 @@ MOST_BYTES = 20_000_000
 _TITLES = {
     "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs",
     "reweighting": "Weights", "response": "Response",
-    "bands": "Bands", "points": "Working points", "identified": "After identification", "detectors": "Detectors", "merit": "Figure of merit",
+    "bands": "Bands", "points": "Working points",
+    "identified": "After identification", "detectors": "Detectors", "merit": "Figure of merit",
     "pairs": "Pairs of classes",
     "efficiency": "Efficiency",
     "robustness": "Robustness", "overtraining": "Overtraining", "calibration": "Calibration",

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 
 from pidlab.evaluate.results import PairedQuantity, PullMetrics, RegressionModel, RegressionResults, ResidualMetrics
-from pidlab.evaluate.verdicts import among_others, corrected
+from pidlab.evaluate.verdicts import corrected
 from pidlab.measured import Measured
 from pidlab.report.tables import TableCell, TextTable, listed
-from pidlab.rounding import format_compact, format_measured, format_number
+from pidlab.rounding import fixed, format_compact, format_measured, format_number
 
 FEW = 100.0
 """Effective events on test below which the interval of an RMS is wider than a twelfth of it."""
@@ -63,7 +63,7 @@ def _lead(results: RegressionResults) -> str:
     found = _compared(results, first, second, "rms")
     assert found is not None  # it was found to be better
     value, low, high, n = found.difference
-    lead = Measured(abs(value), *sorted((abs(low), abs(high))), n)
+    lead = Measured(abs(value), min(abs(low), abs(high)), max(abs(low), abs(high)), n)
     pair = next(c for c in results.comparisons if {c.a, c.b} == {first, second})
     p = f" ({corrected(found.p_adjusted, pair.n_comparisons)})" if pair.n_comparisons > 1 else ""
     return f"better than {second}, the next, by {format_compact(lead)} on the same candidates{p}."
@@ -126,26 +126,21 @@ def _differs(number: Measured, right: float, least: float) -> bool:
     return abs(number.value - right) > max(least, 2 * error)
 
 
-def regression_remarks(results: RegressionResults) -> list[str]:
-    """Returns the sentences on train against test, and each model's own remarks."""
-    told = [m.overtraining.sentence for m in results.models.values() if m.overtraining is not None]
-    return told + [f"{model.name}: {model.note}" for model in results.models.values() if model.note]
-
-
-def regression_verdicts(results: RegressionResults) -> list[str]:
-    """Returns the sentence of each comparison of RMS, without the words on the correction."""
-    return [
-        among_others(q.verdict, pair.n_comparisons) for pair in results.comparisons for q in pair.quantities
-        if q.name == "rms"
-    ]  # fmt: skip
+def regression_sentences(results: RegressionResults) -> list[str]:
+    """Returns what the table does not show: the headline, what warns of the numbers, overtraining, and remarks."""
+    overtrained = [m.overtraining.sentence for m in results.models.values() if m.overtraining is not None]
+    notes = [f"{model.name}: {model.note}" for model in results.models.values() if model.note]
+    return [regression_headline(results), *regression_cautions(results), *overtrained, *notes]
 
 
 def regression_table(results: RegressionResults) -> TextTable:
-    """Returns the metrics of each model on test; those of widths if a model predicts them."""
+    """Returns bias, RMS, σ68 and R² of each model on test, and the width of its pulls if a model predicts widths.
+
+    A hundred columns of a terminal hold them.
+    """
     tests = [m.test for m in results.models.values()]
     with_pulls = any(t.pulls is not None for t in tests)
-    columns = ["model", "bias", "RMS", "σ68", "mean\n|residual|", "R²"]
-    columns += ["width of\npulls", "log-\nlikelihood"] if with_pulls else []
+    columns = ["model", "bias", "RMS", "σ68", "R²", *(["width\nof pulls"] if with_pulls else [])]
     best = best_regression(results)
     rows = tuple(_row(model, with_pulls=with_pulls, strong=model.name == best) for model in results.models.values())
     caption = f"{results.target} on test, residual = prediction − target, 68.3 % intervals"
@@ -154,13 +149,23 @@ def regression_table(results: RegressionResults) -> TextTable:
 
 def _row(model: RegressionModel, *, with_pulls: bool, strong: bool) -> tuple[TableCell, ...]:
     test: ResidualMetrics = model.test
-    numbers = [test.bias, test.rms, test.sigma68, test.mae, test.r2]
-    cells = [TableCell(model.name), *(_cell(n, strong=strong and n is test.rms) for n in numbers)]
+    cells = [TableCell(model.name), _cell(test.bias), _cell(test.rms, strong=strong), _cell(test.sigma68), _r2(test.r2)]
     if with_pulls:
         pulls: PullMetrics | None = test.pulls
-        cells += [TableCell("–")] * 2 if pulls is None else [_cell(pulls.width), _cell(pulls.log_likelihood)]
+        cells.append(TableCell("–") if pulls is None else _cell(pulls.width))
     return tuple(cells)
 
 
 def _cell(number: Measured, *, strong: bool = False) -> TableCell:
     return TableCell(format_compact(number) if math.isfinite(number.value) else "–", strong=strong)
+
+
+def _r2(number: Measured) -> TableCell:
+    """Returns R² with at most four decimal places, since those of a constant have many zeros before them."""
+    error = max(number.high - number.value, number.value - number.low)
+    if error < _SMALLEST_R2:
+        return TableCell(f"{fixed(number.value, 4)} ± {fixed(error, 4)}")
+    return _cell(number)
+
+
+_SMALLEST_R2 = 5e-4

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 from pidlab import __version__
 from pidlab.config.load import LoadedConfig
 from pidlab.config.schema import Style
-from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, Reweighting, json_value
+from pidlab.evaluate.results import (
+    AnyResults,
+    EfficiencyMap,
+    Flatness,
+    ModelResult,
+    RegressionModel,
+    RegressionResults,
+    ResidualTrend,
+    Reweighting,
+    json_value,
+)
 from pidlab.evaluate.results import write_results as write_results_json
 from pidlab.jsonfile import write_json
 from pidlab.models.registry import Resources
@@ -74,7 +84,7 @@ def _device(resources: Resources) -> str:
 
 def write_record(
     folder: Path,
-    results: Results,
+    results: AnyResults,
     bundle: Bundle,
     manifest: Mapping[str, Any],
     worker: FigureWorker | None = None,
@@ -94,7 +104,7 @@ def write_record(
 
 def draw_report(
     folder: Path,
-    results: Results,
+    results: AnyResults,
     title: str,
     style: Style,
     config: str,
@@ -136,8 +146,10 @@ def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
     write_json(folder / FILE, {**manifest, "files": checksums(folder)})
 
 
-def metrics(results: Results) -> dict[str, Any]:
+def metrics(results: AnyResults) -> dict[str, Any]:
     """`metrics.json`, schema 1."""
+    if isinstance(results, RegressionResults):
+        return regression_metrics(results)
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "signal": results.signal,
@@ -155,6 +167,38 @@ def metrics(results: Results) -> dict[str, Any]:
     if results.reweighting is not None:
         content["reweighting"] = _reweighting_metrics(results.reweighting)
     return content
+
+
+def regression_metrics(results: RegressionResults) -> dict[str, Any]:
+    """`metrics.json` of a regression, schema 1: the `target` in place of classes."""
+    return {
+        "schema": SCHEMA,
+        "kind": "regression",
+        "target": results.target,
+        "n": json_value(results.n),
+        "cutflow": json_value(results.cutflow),
+        "models": {name: _regression_model_metrics(model) for name, model in results.models.items()},
+        "comparisons": json_value(results.comparisons),
+        "notes": list(results.notes),
+    }
+
+
+def _regression_model_metrics(model: RegressionModel) -> dict[str, Any]:
+    content: dict[str, Any] = {"type": model.kind}
+    content |= {sample: json_value(found) for sample, found in model.samples.items()}
+    for name in ("overtraining", "training", "note", "scoring"):
+        content[name] = json_value(getattr(model, name))
+    content["trends"] = [_trend_metrics(trend) for trend in model.trends]
+    return content
+
+
+def _trend_metrics(trend: ResidualTrend) -> dict[str, Any]:
+    """Value and bounds by bin, null in empty bins."""
+    content: dict[str, Any] = {"against": trend.x, "edges": json_value(trend.edges)}
+    for name in ("bias", "sigma68"):
+        ends = {"value": "", "low": "_low", "high": "_high"}
+        content[name] = {end: json_value(getattr(trend, f"{name}{suffix}")) for end, suffix in ends.items()}
+    return content | {"n": json_value(trend.n), "least": trend.least}
 
 
 def _reweighting_metrics(found: Reweighting) -> dict[str, Any]:

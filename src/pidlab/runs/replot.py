@@ -10,7 +10,7 @@ from typing import Unpack
 from pidlab.config.load import load_config
 from pidlab.config.schema import Config
 from pidlab.errors import OutputError, UsageError, nearest
-from pidlab.evaluate.results import Results, read_results
+from pidlab.evaluate.results import AnyResults, read_any_results
 from pidlab.plots.gallery import catalogue, rendered, save
 from pidlab.plots.on_request import Options, Plots
 from pidlab.plots.on_request.canvas import Canvas
@@ -80,9 +80,9 @@ def figure_titles(run: Path) -> dict[str, str]:
         return {name: sheet.title for name, sheet in catalogue(results).items()}
 
 
-def _finished(run: Path, overrides: Sequence[str] = ()) -> tuple[Config, Results]:
+def _finished(run: Path, overrides: Sequence[str] = ()) -> tuple[Config, AnyResults]:
     refuse_other_folder(run, "config.yaml", "results.json")
     verify(run, "config.yaml", "results.json")
     config = load_config(run / "config.yaml", overrides).config
-    results = read_results(run / "results.json")
+    results = read_any_results(run / "results.json")
     return config, replace(results, labels=config.axis_labels, reference=config.style.reference or "")

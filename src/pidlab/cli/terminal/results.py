@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:  # the evaluation takes a second to load, which commands that look at a file do not need
-    from pidlab.evaluate.results import Results
+    from pidlab.evaluate.results import AnyResults
 
 
-def results_table(results: Results) -> Table:
-    """AUC and misidentification at each working point as a table of a hundred columns: that of `models_table`."""
+def results_table(results: AnyResults) -> Table:
+    """A table of a hundred columns: that of `models_table`, and of a regression that of `regression_table`."""
+    from pidlab.evaluate.results import RegressionResults
+    from pidlab.report.regression import regression_table
     from pidlab.report.tables import models_table
 
-    content = models_table(results)
+    content = regression_table(results) if isinstance(results, RegressionResults) else models_table(results)
     table = Table(title=content.caption)
     for header, numeric in zip(content.columns, content.numeric, strict=True):
         table.add_column(header, justify="right" if numeric else "left")
@@ -23,17 +25,21 @@ def results_table(results: Results) -> Table:
     return table
 
 
-def sentences(results: Results) -> list[str]:
+def sentences(results: AnyResults) -> list[str]:
     """What the table does not show: the headline, warnings, points off their target, and the hand-made cuts.
 
     Warnings are of models below chance and of few events.
     The hand-made cuts are compared with every other model at the efficiency of the cuts. One sentence before the first
-    says that the p-values are corrected for the number of comparisons.
+    says that the p-values are corrected for the number of comparisons. Those of a regression are of its own module.
     """
+    from pidlab.evaluate.results import RegressionResults
     from pidlab.evaluate.verdicts import among_others
     from pidlab.report.headline import below_chance, few_events, headline
+    from pidlab.report.regression import regression_sentences
     from pidlab.report.tables import family, remarks
 
+    if isinstance(results, RegressionResults):
+        return regression_sentences(results)
     hand = {name for name, m in results.models.items() if m.fixed_cut}
     against = [
         among_others(p.verdict, c.n_comparisons)

@@ -8,17 +8,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.evaluate.histograms import bin_numbers, robust_edges
+from pidlab.evaluate.histograms import bin_numbers, histograms_by_class, robust_edges
 from pidlab.evaluate.intervals import Interval, blocks, efficiency
 from pidlab.evaluate.points.flat import decided_by
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import Score
 from pidlab.evaluate.results import Accepted, BinSums, Histogram, Identified, WorkingPoint
 from pidlab.measured import Array
-from pidlab.sample import BoolArray, IntArray, Sample
+from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 
 _BINS = 25
 """Bins of a variable: half of those of the inputs, so that a bin of what is accepted still holds a purity."""
+_BINS_OF_SIGNAL = 16
+_NARROW, _TAIL = 0.4, 0.005
+"""The share of the range below which the signal gets bins of its own, and of the signal beyond either of their ends."""
 _TOGETHER = 4
 """Decisions that are counted in one pass, by which of their 2⁴ combinations a candidate passes."""
 
@@ -36,12 +39,15 @@ def identified(
     Args:
         sample: the candidates, with weights of any sign.
         models: model to its working points and scores on these candidates.
-        inputs: feature, then class, to its histogram; each two of its bins become one.
+        inputs: feature, then class, to its histogram, from which the bins are made.
     """
-    edges = {name: coarse(next(iter(by_class.values())).edges) for name, by_class in inputs.items()}
     places = {name: j for j, name in enumerate(sample.features)}
     spectators = tuple(name for name in sample.spectators if name not in places)
-    edges |= {name: robust_edges(sample.spectators[name], _BINS) for name in spectators}
+    signal = sample.classes[sample.signal]
+    edges = {name: edges_for(by_class, signal) for name, by_class in inputs.items()}
+    for name in spectators:
+        values = sample.spectators[name]
+        edges[name] = edges_for(histograms_by_class(values, sample, robust_edges(values)), signal)
     k = len(sample.classes)
     sizes = {name: k * (len(e) + 1) for name, e in edges.items()}
     total = {name: np.zeros((2, size)) for name, size in sizes.items()}
@@ -92,11 +98,28 @@ def _sums(both: Array, k: int) -> BinSums:
     return BinSums(*both.reshape(2, k, -1).copy())
 
 
-def coarse(edges: Array) -> Array:
-    """Returns every second of the edges (b + 1,) and the last; all of them if there are few, as of whole numbers."""
-    if len(edges) - 1 <= _BINS:
-        return edges
-    return edges[::2] if len(edges) % 2 else np.append(edges[:-1:2], edges[-1])
+def edges_for(by_class: Mapping[str, Histogram], signal: str) -> Array:
+    """Returns bin edges for a variable, from its histograms in twice as many bins as are needed.
+
+    Two bins become one. Where the signal fills less than two fifths of the range, as an energy loss with a long tail,
+    its range is divided into bins of its own, since what is accepted looks like the signal: with 25 equal bins nothing
+    of it would be seen. Bins of whole numbers stay as they are.
+    """
+    edges, sumw = by_class[signal].edges, by_class[signal].sumw[1:-1]
+    few = edges if len(edges) - 1 <= _BINS else np.append(edges[:-1:2], edges[-1])
+    cumulated = np.cumsum(np.maximum(sumw, 0.0))
+    if holds_whole_numbers(edges) or not len(cumulated) or not cumulated[-1] > 0:
+        return few
+    first, last = (int(np.searchsorted(cumulated, share * cumulated[-1])) for share in (_TAIL, 1 - _TAIL))
+    low, high = edges[first], edges[min(last, len(sumw) - 1) + 1]
+    if high - low >= _NARROW * (edges[-1] - edges[0]):
+        return few
+    return np.concatenate([few[few < low], np.linspace(low, high, _BINS_OF_SIGNAL + 1), few[few > high]])
+
+
+def holds_whole_numbers(edges: Array) -> bool:
+    """Returns whether all edges are half-integers, as those of variables that only have whole values."""
+    return bool(np.all(edges - np.floor(edges) == 0.5))
 
 
 class Combination(NamedTuple):
@@ -119,9 +142,9 @@ def combinations(decisions: Sequence[BoolArray]) -> list[Combination]:
 
 
 def sums_of_decisions(
-    groups: Sequence[Combination], cell: IntArray, size: int, weight: Array | None = None
+    groups: Sequence[Combination], cell: IntArray, size: int, weight: FloatArray | None = None
 ) -> NDArray[np.float64 | np.int64]:
-    """Returns the sums (p, size) of weight (n,) by cell (n,) of what each of p decisions accepts; counts without weight.
+    """Returns the sums (p, size) of weight (n,) by cell (n,) of what each of p decisions accepts; counts by default.
 
     A candidate is added once for all decisions of a group, in the row of their combination; the row of a decision is
     the sum of those of the combinations in which it is passed.

@@ -63,7 +63,7 @@ class AppliedModel:
 
 @dataclass(frozen=True, slots=True)
 class AppliedCut:
-    """A step of the selection: the rows that are left, and the share of the rows of each class that the run had left."""
+    """A step of the selection: the rows that are left, and the share of each class that was left in the run."""
 
     name: str
     n: int

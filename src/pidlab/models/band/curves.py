@@ -180,10 +180,18 @@ class Roughness:
 
     def prior_traces(self, strengths: Array) -> Array:
         """Returns `traces` (parts,) of the covariance of the prior, the pseudo-inverse of `penalty`."""
-        weight = np.sqrt(strengths @ self.shares)
-        _, singular, right = np.linalg.svd(self.rows * weight[:, None], full_matrices=False)
-        inverse = right[: self.rank] / singular[: self.rank, None]
-        return np.asarray(self.shares @ ((self.rows @ inverse.T) ** 2).sum(axis=1))
+        singular, right = self._decomposed(strengths)
+        return np.asarray(self.shares @ ((self.rows @ (right / singular[:, None]).T) ** 2).sum(axis=1))
+
+    def log_determinant(self, strengths: Array) -> float:
+        """Returns the logarithm of the product of the eigenvalues of `penalty` that are not 0."""
+        return 2 * float(np.log(self._decomposed(strengths)[0]).sum())
+
+    def _decomposed(self, strengths: Array) -> tuple[Array, Array]:
+        """Returns the singular values (rank,) and the right vectors (rank, m) of the root of `penalty`."""
+        weighted = self.rows * np.sqrt(strengths @ self.shares)[:, None]
+        _, singular, right = np.linalg.svd(weighted, full_matrices=False)
+        return singular[: self.rank], right[: self.rank]
 
 
 _REGIONS = (5, 3)  # most parts of the roughness in a quantity, if it is the only one and of two

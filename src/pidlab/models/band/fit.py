@@ -35,6 +35,8 @@ _FAR, _N_FAR = 25.0, 200  # window and cells of the other classes, about their o
 _REACH, _N_REACH = 6.0, 72  # … and about the signal's
 _BANDWIDTHS = (0.7, 1.5, 3.0, 6.0, 12.0)  # in bins, of the averages of other classes
 _FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
+_ALIKE = 1.0  # degrees of freedom by which the strengths of the regions of one curve are drawn to each other
+_FACTORS = 10.0 ** np.arange(-5, 2.1, 0.5)  # of the strengths, over which errors are averaged
 _STRENGTH_STEPS = 3  # of the strengths of the roughness between two of the coefficients
 _GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
 _FIRST_ROUNDS = 3  # after which the intervals follow a mean that changes by a hundred widths
@@ -54,8 +56,8 @@ def fit_curves(sample: BandSample, options: ShapeOptions) -> Curves:
         sample.x[::step], sample.y[::step], sample.weight[::step], tuple(_thinned(*each) for each in sample.others)
     )
     others = [_rough_band(each) for each in sample.others]
-    for events, n_iterations in ((thinned, 8), (thinned, 6), (sample, 6), (sample, 25)):
-        band = _improved(events, others, basis, band, options, n_iterations)
+    for i, (events, n_iterations) in enumerate(((thinned, 8), (thinned, 6), (sample, 6), (sample, 25))):
+        band = _improved(events, others, basis, band, options, n_iterations, final=i == 3)
     return band.curves(n)
 
 
@@ -597,17 +599,29 @@ class _Likelihood:
             )
         return fractions, slopes, np.asarray(p)
 
-    def step(self, theta: Array, slope: Array, information: Array) -> tuple[Array, Array]:
-        """Returns the step of Newton's method with the priors, and the covariance, the inverse of the information."""
+    def step(self, theta: Array, slope: Array, information: Array) -> tuple[Array, Array, float]:
+        """Returns the step of Newton's method with the priors, the covariance, and the evidence.
+
+        The covariance is the inverse of the information, and the evidence the logarithm of the marginal likelihood of
+        the strengths in this approximation, up to a constant.
+        """
         total, gradient = information.copy(), slope.copy()
+        evidence = 0.0
         for name, parameter in self.parameters.items():
             rows, precision = self.slices[name], parameter.prior_precision()
-            gradient[rows] -= precision @ (theta[rows] - parameter.center)
+            away = theta[rows] - parameter.center
+            pull = precision @ away
+            gradient[rows] -= pull
             total[rows, rows] += precision
+            evidence -= 0.5 * float(away @ pull)
+            if parameter.roughness is not None:
+                evidence += 0.5 * parameter.roughness.log_determinant(parameter.strengths)
         unit = np.sqrt(np.diag(total))
         factor = cho_factor(total / np.outer(unit, unit) + 1e-10 * np.eye(len(unit)))
         covariance = cho_solve(factor, np.eye(len(unit))) / np.outer(unit, unit)
-        return covariance @ gradient, covariance
+        step = covariance @ gradient
+        evidence += 0.5 * float(gradient @ step) - float(np.log(np.diag(factor[0]) * unit).sum())
+        return step, covariance, evidence
 
     def template_noise(self, theta: Array) -> Array:
         """Returns the covariance of the gradient that comes from the finite number of events of the other classes.
@@ -647,19 +661,56 @@ class _Likelihood:
             roughness, strengths = parameter.roughness, parameter.strengths
             taken = roughness.traces(covariance[rows, rows])
             freedom += (rows.stop - rows.start) - float(strengths @ taken)
-            free = np.maximum(roughness.prior_traces(strengths) - taken, 1e-12)
-            factor = free / np.maximum(roughness.parts(theta[rows]), 1e-300)
-            moved = strengths * np.clip(factor, 0.05, 20.0)
-            parameter.strengths = np.clip(moved, 1e-4 * self._scale(), 1e8 * self._scale())
+            free = roughness.prior_traces(strengths) * strengths - taken * strengths
+            free, rough = np.maximum(free, 1e-12), roughness.parts(theta[rows])
+            usual = free.sum() / max(float(rough.sum()), 1e-300)
+            usual = min(usual, self._straight(name))
+            # a region has the strength of the others unless its roughness is another one
+            found = (free + _ALIKE) / (rough + _ALIKE / usual)
+            parameter.strengths = strengths * np.clip(found / strengths, 0.05, 20.0)
         return freedom
 
-    def _scale(self) -> float:
-        return float(np.mean(self.first) ** -2)
+    def _straight(self, name: str) -> float:
+        """Returns a strength with which a curve is straight."""
+        design = self.parameters[name].design
+        return 1e4 * float(self.data.counts.sum() * np.mean(design**2))
+
+    def averaged(self, theta: Array, slope: Array, information: Array) -> tuple[Array, Array]:
+        """Returns the coefficients and their covariance, averaged over what the strengths of the roughness may be.
+
+        All strengths of one curve are multiplied by a factor, whose probability is the marginal likelihood times a
+        prior that is uniform in the standard deviation of the roughness (A. Gelman, Bayesian Analysis 1 (2006) 515).
+        With the best strength alone errors are too small, above all where a curve is compatible with a straight line.
+        """
+        step, covariance, _ = self.step(theta, slope, information)
+        mean, total = theta + step, covariance.copy()
+        for name in ("mean", "below", "above"):
+            parameter = self.parameters.get(name)
+            if parameter is None or parameter.roughness is None:
+                continue
+            best = parameter.strengths
+            logarithms, steps, covariances = [], [], []
+            for factor in _FACTORS:
+                parameter.strengths = best * factor
+                one, of_one, evidence = self.step(theta, slope, information)
+                logarithms.append(evidence - 0.5 * np.log(factor))
+                steps.append(one)
+                covariances.append(of_one)
+            parameter.strengths = best
+            weight = np.exp(np.array(logarithms) - max(logarithms))
+            weight /= weight.sum()
+            away = np.array(steps) - step
+            shift = weight @ away
+            mean = mean + shift
+            total += np.einsum("t,tij->ij", weight, np.array(covariances)) - covariance
+            total += (away * weight[:, None]).T @ away - np.outer(shift, shift)
+        return mean, total
 
 
 def _improved(
-    sample: BandSample, others: Sequence[Curves], basis: Basis, band: _Band, options: ShapeOptions, n_iterations: int
-) -> _Band:
+    sample: BandSample, others: Sequence[Curves], basis: Basis, band: _Band, options: ShapeOptions, n_iterations: int,
+    final: bool,
+) -> _Band:  # fmt: skip
     """Returns the band of largest penalised likelihood, with counts about a given band.
 
     `others` are rough bands of the other classes.
@@ -671,9 +722,9 @@ def _improved(
         slope, information = likelihood.derivatives(theta)
         before = freedom
         for _ in range(_STRENGTH_STEPS):  # about the same derivatives, which are what costs time
-            step, covariance = likelihood.step(theta, slope, information)
+            step, covariance, _ = likelihood.step(theta, slope, information)
             freedom = likelihood.update_strengths(theta + step, covariance)
-        step, covariance = likelihood.step(theta, slope, information)
+        step, covariance, _ = likelihood.step(theta, slope, information)
         best = likelihood.penalised(theta)
         gain, size = 0.0, 1.0
         while size > 0.01:
@@ -684,6 +735,10 @@ def _improved(
             size /= 3
         if gain < _GAIN and abs(freedom - before) < _FREEDOM:
             break
+    if final:
+        slope, information = likelihood.derivatives(theta)
+        averaged, covariance = likelihood.averaged(theta, slope, information)
+        theta = averaged if np.isfinite(likelihood.penalised(averaged)) else theta
     covariance = covariance + covariance @ likelihood.template_noise(theta) @ covariance
     names = ("mean", "below", "above")
     found = {name: theta[rows] for name, rows in likelihood.slices.items()}

@@ -12,9 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from pidlab.evaluate.points.identified import holds_whole_numbers
 from pidlab.evaluate.results import Applied, AppliedModel, AppliedPoint, Beside
 from pidlab.measured import Array
-from pidlab.plots.inputs import holds_whole_numbers, mark_flows
+from pidlab.plots.exploring.identified import narrowing, per_bin
+from pidlab.plots.inputs import mark_flows
 from pidlab.plots.sheets.sheet import grid_of_pairs
 from pidlab.plots.style import (
     GREY,
@@ -31,8 +33,10 @@ from pidlab.plots.style import (
     shown,
 )
 
-VARIABLES_A_PAGE = 8
+VARIABLES_A_PAGE = 12
 _BAND = "0.75"
+_DEEPEST = 1e-4
+"""The part of the highest bin down to which an axis shows the parts of the classes."""
 
 
 class AppliedFigure(NamedTuple):
@@ -81,7 +85,7 @@ def _threshold(name: str, threshold: float, ax: Axes) -> None:
 
 
 def point_figures(applied: Applied, model: AppliedModel, point: AppliedPoint) -> Iterator[AppliedFigure]:
-    """Yields features and spectators of the rows that a working point accepts and rejects, eight in a figure."""
+    """Yields features and spectators of the rows that a working point accepts and rejects, twelve in a figure."""
     names = list(point.accepted)
     for page, first in enumerate(range(0, len(names), VARIABLES_A_PAGE), start=1):
         some = names[first : first + VARIABLES_A_PAGE]
@@ -113,7 +117,8 @@ def _accepted_and_rejected(applied: Applied, model: AppliedModel, point: Applied
             bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6},
         )  # fmt: skip
         if i % n_columns:
-            above.set_ylabel("")
+            if "/" not in above.get_ylabel():
+                above.set_ylabel("")
             below.set_ylabel("")
     _legend(applied, pairs[0][0], styles, title=f"{shown(model.name, 24)} at {shown(point.name, 24)}")
     return figure
@@ -135,35 +140,37 @@ def beside(found: Beside, above: Axes, below: Axes, *, caption: Caption, styles:
         caption: the text of the x axis.
         styles: class to its style.
     """
-    edges = found.edges
+    edges, per = found.edges, narrowing(found.edges)
     whole = np.sum(list(found.expected.values()), axis=0)
     counts, total, error = found.counts[1:-1], whole[1:-1], found.error[1:-1]
     centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
-    positive = total > 0
+    positive, seen = total > 0, counts > 0
     if positive.any():
-        low, high = (np.where(positive, np.maximum(total + sign * error, 1e-9), np.nan) for sign in (-1, 1))
+        low, high = (np.where(positive, np.maximum(total + sign * error, 1e-9) * per, np.nan) for sign in (-1, 1))
         above.stairs(high, edges, baseline=low, fill=True, color=_BAND, linewidth=0)
-        above.stairs(np.where(positive, total, np.nan), edges, color=GREY, linewidth=1.2)
+        above.stairs(np.where(positive, total * per, np.nan), edges, color=GREY, linewidth=1.2)
+    lines = []
     for name, expected in found.expected.items():
-        inside = expected[1:-1]
+        inside = expected[1:-1] * per
         if (inside > 0).any():
             style = styles[name]
             line = np.where(inside > 0, inside, np.nan)
             above.stairs(line, edges, color=style.colour, linestyle=style.line, linewidth=1.2)
-    seen = counts > 0
+            lines.append(line)
     above.errorbar(
-        centres[seen], counts[seen], xerr=half[seen], yerr=np.sqrt(counts[seen]), color="black", marker="o",
-        markersize=2.5, linestyle="none", elinewidth=1.0, zorder=5,
+        centres[seen], (counts * per)[seen], xerr=half[seen], yerr=(np.sqrt(counts) * per)[seen], color="black",
+        marker="o", markersize=2.5, linestyle="none", elinewidth=1.0, zorder=5,
     )  # fmt: skip
     if not seen.any() and not positive.any():
         nothing_to_draw(above, "no rows")
-    least = min(1.0, float(total[positive].min())) if positive.any() else 1.0
-    heights = np.concatenate([counts, total])
-    log_scale(above, heights[heights >= max(least, 0.3)], least=30.0)
+    heights = np.concatenate([counts * per, total * per, *lines])
+    # Parts of classes far below everything else would flatten what is seen.
+    least = max(0.3, _DEEPEST * float(np.nanmax(heights)))
+    log_scale(above, heights[heights >= least], least=30.0)
     above.yaxis.set_minor_formatter(NullFormatter())
     above.tick_params(axis="x", labelbottom=False)
     mark_flows([found.counts], above)
-    label_axes(above, "", "rows")
+    label_axes(above, "", per_bin("rows", edges))
     _ratio(counts, total, error, edges, below)
     limits = _filled(seen | (total > 0.3), edges)
     for ax in (above, below):

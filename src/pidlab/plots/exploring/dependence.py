@@ -27,8 +27,8 @@ def dependence(
 ) -> list[tuple[Artist, str]]:
     """Draw the mean score with its interval against the feature, and thin curves of single candidates.
 
-    The curves are shifted to go through the mean at the middle value of the feature, since it is their shapes that are
-    compared (c-ICE, A. Goldstein et al. 2015). The ticks at the bottom are the values at which was measured, quantiles
+    The curves are shifted to begin where the mean begins, since it is their shapes that are compared (c-ICE,
+    A. Goldstein et al. 2015). The ticks at the bottom are the values at which was measured, quantiles
     of the feature. A missing value is a point at the right.
 
     Args:
@@ -72,12 +72,8 @@ def dependence(
 
 
 def centred(one: PartialDependence) -> Array:
-    """Returns the curves (m, g), each shifted by a constant so that it meets the mean at the middle known value."""
-    known = np.flatnonzero(~np.isnan(one.value))
-    if not len(known):
-        return one.curves
-    middle = known[len(known) // 2]
-    return np.asarray(one.curves - one.curves[:, [middle]] + one.mean[middle])
+    """Returns the curves (m, g), each shifted by a constant so that it meets the mean at the first value."""
+    return np.asarray(one.curves - one.curves[:, :1] + one.mean[:1])
 
 
 def _missing_point(one: PartialDependence, ax: Axes, x: Array, style: LineStyle) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from pidlab.evaluate.points.identified import kept, purity
+from pidlab.evaluate.points.identified import holds_whole_numbers, kept, purity
 from pidlab.evaluate.results import BinSums
 from pidlab.measured import Array
-from pidlab.plots.inputs import holds_whole_numbers, mark_flows
+from pidlab.plots.inputs import mark_flows
 from pidlab.plots.style import GREY, Caption, LineStyle, error_lengths, label_axes, log_scale, nothing_to_draw
 
 SEEN = LineStyle("#000000", "o", "-")
@@ -36,7 +36,7 @@ def composition(
     heights = []
 
     def line(sumw: Array, colour: str, dash: object, width: float) -> None:
-        inside = sumw[1:-1]
+        inside = sumw[1:-1] * narrowing(edges)
         if (inside > 0).any():
             ax.stairs(np.where(inside > 0, inside, np.nan), edges, color=colour, linestyle=dash, linewidth=width)
             heights.append(inside)
@@ -52,8 +52,20 @@ def composition(
     ax.set_xlim(*shown_range(accepted, total, edges, classes.index(signal)))
     mark_flows([accepted.sumw.sum(axis=0)], ax)
     ax.tick_params(axis="x", labelbottom=False)
-    label_axes(ax, "", "candidates")
+    label_axes(ax, "", per_bin("candidates", edges))
     return ax
+
+
+def narrowing(edges: Array) -> Array:
+    """Returns the width (b,) of the narrowest bin over that of each, by which contents of bins become comparable."""
+    widths = np.diff(edges)
+    return np.asarray(widths.min() / widths)
+
+
+def per_bin(what: str, edges: Array) -> str:
+    """Returns the label of contents times `narrowing`: with the width to which they refer, if the widths differ."""
+    widths = np.diff(edges)
+    return what if np.allclose(widths, widths[0]) else f"{what} / {widths.min():.2g}"
 
 
 def quality(
@@ -66,7 +78,7 @@ def quality(
     signal: int,
     style: LineStyle,
 ) -> Axes:
-    """Draw the purity of what is accepted (black) and the efficiency of the signal in each bin, with 68.3 % intervals."""
+    """Draw the purity of what is accepted (black) and the signal's efficiency in each bin, with 68.3 % intervals."""
     centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     for found, colour in ((kept(accepted, total, signal), style.colour), (purity(accepted, signal), SEEN.colour)):
         known = np.isfinite(found.value)

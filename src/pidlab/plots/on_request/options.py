@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict, TypeVar, cast
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from pidlab.config.schema import Style
 from pidlab.errors import UsageError, nearest
-from pidlab.evaluate.results import Comparison, Results
+from pidlab.evaluate.results import AnyResults, Comparison, RegressionComparison, RegressionResults, Results
 from pidlab.measured import Array, Measured
 from pidlab.plots.sheets.sheet import Sheet
 from pidlab.plots.style import is_tex, shown
@@ -107,7 +107,7 @@ def style_of(style: Any) -> Style:
         raise UsageError(f"style: {key}: {said}") from None
 
 
-def chosen_models(results: Results, models: Sequence[str] | None, reference: str | None) -> Results:
+def chosen_models(results: AnyResults, models: Sequence[str] | None, reference: str | None) -> AnyResults:
     """Returns the results of some models only, in the order of `models`, with another reference, which is drawn too.
 
     Raises:
@@ -123,13 +123,32 @@ def chosen_models(results: Results, models: Sequence[str] | None, reference: str
         raise UsageError(f"models= names a model twice: {', '.join(names)}")
     if reference is not None and reference not in names:
         names.append(reference)
-    pairs = [c for c in results.comparisons if c.a in names and c.b in names]
-    if reference is not None:
-        pairs = [turned(c) if c.b == reference else c for c in pairs if reference in (c.a, c.b)]
+    chosen = results.reference if reference is None else reference
+    if isinstance(results, RegressionResults):
+        found = _pairs(results.comparisons, names, reference, _turned_regression)
+        by_name = {name: results.models[name] for name in names}
+        return replace(results, models=by_name, comparisons=found, reference=chosen)
+    return _of_classification(results, names, reference, chosen)
+
+
+Pair = TypeVar("Pair", Comparison, RegressionComparison)
+
+
+def _pairs(
+    comparisons: Sequence[Pair], names: Sequence[str], reference: str | None, turn: Callable[[Pair], Pair]
+) -> tuple[Pair, ...]:
+    """Returns the pairs among some models; with a reference those with it, turned so that it is the first of them."""
+    pairs = [c for c in comparisons if c.a in names and c.b in names]
+    if reference is None:
+        return tuple(pairs)
+    return tuple(turn(c) if c.b == reference else c for c in pairs if reference in (c.a, c.b))
+
+
+def _of_classification(results: Results, names: Sequence[str], reference: str | None, chosen: str) -> Results:
     return replace(
         results,
         models={name: results.models[name] for name in names},
-        comparisons=tuple(pairs),
+        comparisons=_pairs(results.comparisons, names, reference, turned),
         robustness={name: results.robustness[name] for name in names if name in results.robustness},
         importance={name: results.importance[name] for name in names if name in results.importance},
         exploration=replace(
@@ -138,8 +157,13 @@ def chosen_models(results: Results, models: Sequence[str] | None, reference: str
             trees={n: e for n, e in results.exploration.trees.items() if n in names},
             dependence={n: e for n, e in results.exploration.dependence.items() if n in names},
         ),
-        reference=results.reference if reference is None else reference,
+        reference=chosen,
     )
+
+
+def _turned_regression(pair: RegressionComparison) -> RegressionComparison:
+    quantities = tuple(replace(q, difference=_negative(q.difference)) for q in pair.quantities)
+    return replace(pair, a=pair.b, b=pair.a, quantities=quantities)
 
 
 def turned(pair: Comparison) -> Comparison:

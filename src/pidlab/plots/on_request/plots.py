@@ -14,7 +14,7 @@ from matplotlib.text import Text
 
 from pidlab.config.schema import Style
 from pidlab.errors import PidlabError, UsageError, nearest
-from pidlab.evaluate.results import Results
+from pidlab.evaluate.results import AnyResults, RegressionResults
 from pidlab.plots.experiment import put_label
 from pidlab.plots.gallery import PLAIN, catalogue
 from pidlab.plots.on_request.canvas import Canvas, PyplotCanvas, canvas_for
@@ -73,7 +73,7 @@ class Plots:
         style: the label and the style of an experiment, if a call gives none.
     """
 
-    def __init__(self, results: Results, style: Style = PLAIN) -> None:
+    def __init__(self, results: AnyResults, style: Style = PLAIN) -> None:
         self._results, self._style = results, style
         self._sheets = catalogue(results)
 
@@ -141,10 +141,10 @@ class Plots:
             particle: the class, for a band with groups, of which each has a panel; left out: the signal.
             options: those of every figure.
         """
-        return self._kind("band", options, model=model, variable=variable, particle=particle or self._results.signal)
+        return self._kind("band", options, model=model, variable=variable, particle=particle or self._signal)
 
     def pulls(self, model: str | None = None, variable: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the distances from a band in widths for each class, and a unit Gaussian."""
+        """Draw the distances from a band, or of a regression from its target, in widths, and a unit Gaussian."""
         return self._kind("pulls", options, model=model, variable=variable)
 
     def pull_trend(
@@ -165,7 +165,7 @@ class Plots:
         """Draw the differences of all pairs of models, or with `reference` of all models to one.
 
         Args:
-            against: the class whose misidentification is compared; left out: the first.
+            against: the class whose misidentification is compared; left out: the first. A regression has none.
             options: those of every figure.
         """
         return self._kind("comparison", options, against=against or self._first("comparison", "against"))
@@ -177,6 +177,37 @@ class Plots:
     def merit(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw efficiencies, purity, significance and Punzi's figure of merit of one model against the threshold."""
         return self._kind("merit", options, model=model)
+
+    # What the models of a regression achieve
+
+    def residuals(self, **options: Unpack[Options]) -> Drawn:
+        """Draw prediction − target of the models of a regression on test."""
+        return self._kind("residuals", options)
+
+    def train_and_test(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw prediction − target of one model of a regression on train over that on test."""
+        return self._kind("train_and_test", options, model=model)
+
+    def prediction(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw the prediction of one model of a regression against the target."""
+        return self._kind("prediction", options, model=model)
+
+    def resolution(self, against: str | None = None, **options: Unpack[Options]) -> Drawn:
+        """Draw bias and σ68 of the models of a regression in bins of the target or a spectator.
+
+        Args:
+            against: the axis; left out: the target.
+            options: those of every figure.
+        """
+        return self._kind("resolution", options, against=against or self._first("resolution", "against"))
+
+    def quantiles(self, **options: Unpack[Options]) -> Drawn:
+        """Draw by how much the share of targets below each predicted quantile differs from its probability."""
+        return self._kind("quantiles", options)
+
+    def metrics(self, **options: Unpack[Options]) -> Drawn:
+        """Draw bias, RMS, σ68, effective resolution and mean absolute residual of the models of a regression."""
+        return self._kind("metrics", options)
 
     # What depends on spectators
 
@@ -256,6 +287,16 @@ class Plots:
         """Draw the features by class, twelve a page, or only those of `features`, in that order."""
         return self._kind("inputs", options, self._of_features(features), page=str(page))
 
+    def target(self, **options: Unpack[Options]) -> Drawn:
+        """Draw the target of a regression in each sample."""
+        return self._kind("target", options)
+
+    def profiles(
+        self, features: Sequence[str] | str | None = None, *, page: int = 1, **options: Unpack[Options]
+    ) -> Drawn:
+        """Draw the mean of a regression's target in bins of each feature, or only of those of `features`."""
+        return self._kind("profiles", options, self._of_features(features), page=str(page))
+
     def signal_ratio(
         self, features: Sequence[str] | str | None = None, *, page: int = 1, **options: Unpack[Options]
     ) -> Drawn:
@@ -296,8 +337,8 @@ class Plots:
         return self._kind("weights", options, group=group)
 
     def correlation(self, particle: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the correlation of the features in one class; left out: the signal."""
-        return self._kind("correlation", options, particle=particle or self._results.signal)
+        """Draw the correlation of the features in one class, left out: the signal; of a regression with its target."""
+        return self._kind("correlation", options, particle=particle or self._signal)
 
     def importance(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
         """Draw what a model loses when each feature is shuffled."""
@@ -337,11 +378,15 @@ class Plots:
         self._draw_on(canvas, self._results, _Choice(name=name), given)
         return style_of(given.get("style", self._style))
 
-    def _first(self, kind: str, key: str) -> str | None:
-        return next((sheet.about[key] for sheet in self._sheets.values() if sheet.kind == kind), None)
+    @property
+    def _signal(self) -> str | None:
+        return None if isinstance(self._results, RegressionResults) else self._results.signal
 
-    def _at_points(self, points: Sequence[str] | None) -> Results:
-        if points is None:
+    def _first(self, kind: str, key: str) -> str | None:
+        return next((sheet.about.get(key) for sheet in self._sheets.values() if sheet.kind == kind), None)
+
+    def _at_points(self, points: Sequence[str] | None) -> AnyResults:
+        if points is None or isinstance(self._results, RegressionResults):
             return self._results
         names = [points] if isinstance(points, str) else list(points)
         known = {m.working_point for model in self._results.models.values() for m in model.maps}
@@ -354,30 +399,36 @@ class Plots:
         }
         return replace(self._results, models=kept)
 
-    def _of_features(self, features: Sequence[str] | str | None) -> Results:
+    def _of_features(self, features: Sequence[str] | str | None) -> AnyResults:
         if features is None:
             return self._results
         names = [features] if isinstance(features, str) else list(features)
         for name in names:
             if name not in self._results.inputs:
                 raise UsageError(f"there is no feature {name!r}; {nearest(str(name), self._results.inputs)}")
+        if isinstance(self._results, RegressionResults):
+            profiles = {name: self._results.profiles[name] for name in names if name in self._results.profiles}
+            histograms = {name: self._results.inputs[name] for name in names}
+            return replace(self._results, inputs=histograms, profiles=profiles)
         scaled = self._results.exploration.scaled
         kept = replace(self._results.exploration, scaled={name: scaled[name] for name in names if name in scaled})
         inputs = {name: self._results.inputs[name] for name in names}
         return replace(self._results, inputs=inputs, exploration=kept)
 
-    def _of_variables(self, variables: Sequence[str] | str | None) -> Results:
-        found = self._results.identified
-        if variables is None or found is None:
+    def _of_variables(self, variables: Sequence[str] | str | None) -> AnyResults:
+        if variables is None or isinstance(self._results, RegressionResults) or self._results.identified is None:
             return self._results
+        found = self._results.identified
         names = [variables] if isinstance(variables, str) else list(variables)
         for name in names:
             if name not in found.edges:
                 raise UsageError(f"there is no feature or spectator {name!r}; {nearest(str(name), found.edges)}")
         return replace(self._results, identified=replace(found, edges={name: found.edges[name] for name in names}))
 
-    def _of_pair(self, x: str | None, y: str | None) -> Results:
+    def _of_pair(self, x: str | None, y: str | None) -> AnyResults:
         """Returns the results with the pairs of x and y only; the pair is kept as it was made, whichever is x."""
+        if isinstance(self._results, RegressionResults):
+            return self._results
         pairs = [p for p in self._results.exploration.pairs if {x, y} - {None} <= {p.x, p.y}]
         if not pairs and self._results.exploration.pairs:
             known = ", ".join(f"{p.x} and {p.y}" for p in self._results.exploration.pairs)
@@ -386,12 +437,12 @@ class Plots:
         return replace(self._results, exploration=replace(self._results.exploration, pairs=tuple(pairs)))
 
     def _kind(
-        self, kind: str, options: Mapping[str, Any], results: Results | None = None, **about: str | None
+        self, kind: str, options: Mapping[str, Any], results: AnyResults | None = None, **about: str | None
     ) -> Drawn:
         given = tuple((key, value) for key, value in about.items() if value is not None)
         return self._draw(self._results if results is None else results, _Choice(kind=kind, about=given), options)
 
-    def _draw(self, results: Results, choice: _Choice, options: Mapping[str, Any]) -> Drawn:
+    def _draw(self, results: AnyResults, choice: _Choice, options: Mapping[str, Any]) -> Drawn:
         given = checked_options(options)
         canvas = canvas_for(given.get("ax"), given.get("figure"))
         if not canvas.styled and given.keys() - {"ax", "figure", "title", "style", "models", "reference"}:
@@ -406,7 +457,7 @@ class Plots:
         panels = canvas.panels
         return Drawn(canvas.figure, panels[0] if len(panels) == 1 else np.array(panels, dtype=object))
 
-    def _draw_on(self, canvas: Canvas, results: Results, choice: _Choice, options: Options) -> None:
+    def _draw_on(self, canvas: Canvas, results: AnyResults, choice: _Choice, options: Options) -> None:
         whole, own_labels = results, options.get("labels") or {}
         labels = AskedLabels({**results.labels, **own_labels})
         some = chosen_models(replace(results, labels=labels), options.get("models"), options.get("reference"))
@@ -449,7 +500,7 @@ def _keep_fonts(axes: Sequence[Axes]) -> None:
         ax.tick_params(which="both", labelfontfamily=generic["sans-serif"])
 
 
-def _found(sheets: Mapping[str, Sheet], choice: _Choice, whole: Results) -> tuple[str, Sheet]:
+def _found(sheets: Mapping[str, Sheet], choice: _Choice, whole: AnyResults) -> tuple[str, Sheet]:
     """Returns the chosen figure.
 
     Raises:

@@ -187,8 +187,10 @@ def trend(
     else:
         _fit_to(ax, np.concatenate(ends), from_zero=quantity == "sigma68")
     thin = (first.n > 0) & (first.n < first.least)
-    for i in np.flatnonzero(thin):
-        ax.axvspan(edges[i], edges[i + 1], facecolor="none", hatch="////", edgecolor="0.8", linewidth=0, zorder=0)
+    for thin_bin in np.flatnonzero(thin):
+        ax.axvspan(
+            edges[thin_bin], edges[thin_bin + 1], facecolor="none", hatch="////", edgecolor="0.8", linewidth=0, zorder=0
+        )
     remark += f"  (hatched: n < {first.least:g})" if thin.any() else ""
     ax.set_xlim(edges[0], edges[-1])
     label_axes(ax, caption(first.x, labels, remark=remark), {"bias": "bias", "sigma68": "σ68"}[quantity])
@@ -266,8 +268,9 @@ def metric_rows(models: Sequence[RegressionModel], quantity: str, ax: Axes, *, s
     numbers = [metric(model, quantity) for model in models]
     value, errors = with_errors(numbers)
     known = np.isfinite(value)
-    rows = np.arange(len(models))
-    for row, model in zip(rows[known], [m for m, k in zip(models, known, strict=True) if k], strict=True):
+    for row, model in enumerate(models):
+        if not known[row]:
+            continue
         style = styles[model.name]
         ax.barh(row, value[row], height=0.62, color=style.colour, alpha=0.35)
         ax.errorbar(

@@ -376,9 +376,10 @@ def _comparisons(results: RegressionResults) -> Iterator[Sheet]:
             draw=partial(_draw_comparisons, results.comparisons),
             numbers=partial(_comparison_table, results.comparisons),
             section="comparisons",
-            objects=("compare/pairs", "compare/delta_rms", "compare/*"),
+            objects=("compare/delta_rms", "compare/delta_*"),
             kind="comparison",
             models=tuple(results.models),
+            has_reference=True,
         )
 
 

@@ -88,7 +88,8 @@ def _draw(results: Results, found: Identified, model: str, point: str, some: Seq
         text = caption(name, results.labels, 30)
         quality(sums, total, edges, below, caption=text, signal=signal, style=styles[results.signal])
         if i % n_columns:
-            above.set_ylabel("")
+            if "/" not in above.get_ylabel():
+                above.set_ylabel("")
             below.set_ylabel("")
     seen = Line2D([], [], color=SEEN.colour, linewidth=2.0), "everything accepted; its purity"
     wanted = Line2D([], [], color=styles[results.signal].colour, linestyle="--", linewidth=1.0)

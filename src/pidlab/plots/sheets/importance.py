@@ -96,7 +96,7 @@ def dependences(results: Results) -> Iterator[Sheet]:
                     f"Partial dependence: the mean score of {results.models[name].name} for {results.signal} if "
                     f"{some[0].n_candidates} candidates of test all have the same value of "
                     f"{', '.join(one.feature for one in some)}, with 68.3 % bands, and the curves of "
-                    f"{len(some[0].curves)} single candidates, shifted onto the mean at the middle value."
+                    f"{len(some[0].curves)} single candidates, shifted to begin where the mean begins."
                 ),
                 draw=partial(_dependences, results, results.models[name], some),
                 numbers=partial(_dependence_table, some),

@@ -13,6 +13,7 @@ import uproot
 
 from pidlab.evaluate.histograms import density_ratio
 from pidlab.evaluate.results import (
+    AnyResults,
     Comparison,
     CutStep,
     DetectorTable,
@@ -20,6 +21,7 @@ from pidlab.evaluate.results import (
     Histogram,
     ModelResult,
     PolygonResult,
+    RegressionResults,
     Results,
     Reweighting,
 )
@@ -37,6 +39,7 @@ from pidlab.rootio.results.changes import (
 from pidlab.rootio.results.identified import identified_objects, totals
 from pidlab.rootio.results.models import model_objects
 from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, key_of, labelled, root_text
+from pidlab.rootio.results.regression import regression_model_objects, regression_objects
 from pidlab.rootio.results.spectators import efficiency_objects, flat_objects, short_names
 
 _TOP: Final = (
@@ -45,11 +48,12 @@ _TOP: Final = (
 )  # fmt: skip
 
 
-def write_results(path: Path, results: Results, provenance: str, labels: Mapping[str, str] | None = None) -> None:
+def write_results(path: Path, results: AnyResults, provenance: str, labels: Mapping[str, str] | None = None) -> None:
     """Write `results` to a ROOT file that appears whole or not at all, compressed by ZLIB, which JSROOT reads.
 
-    The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `identified/`,
-    `reweighting/`, `polygons/`, `robustness/`, `cutflow/` and the TObjStrings `notes` and, last, `provenance`.
+    The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `identified/`, `reweighting/`,
+    `polygons/`, `robustness/`, `cutflow/` and the TObjStrings `notes` and, last, `provenance`; for a regression those
+    of them that `pidlab.rootio.results.regression` fills.
 
     Args:
         path: the file.
@@ -68,7 +72,7 @@ def write_results(path: Path, results: Results, provenance: str, labels: Mapping
         file["provenance"] = provenance
 
 
-def named_objects(results: Results, labels: Mapping[str, str] | None = None) -> Iterator[tuple[str, Any]]:
+def named_objects(results: AnyResults, labels: Mapping[str, str] | None = None) -> Iterator[tuple[str, Any]]:
     """Yields the path and the content of every histogram and graph of `write_results`, as uproot writes them."""
     used: set[str] = set()
     for name, content in _objects(results, partial(_title, results.labels if labels is None else labels)):
@@ -88,7 +92,14 @@ def _title(labels: Mapping[str, str], name: str) -> str:
     return root_text(labels.get(name, name))
 
 
-def _objects(results: Results, titles: Titles) -> Iterator[NamedObject]:
+def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
+    """Yields the objects of a classification or a regression."""
+    if isinstance(results, RegressionResults):
+        for regressor in results.models.values():
+            yield from regression_model_objects(_free(regressor.name), regressor, results.target, titles)
+        yield from regression_objects(results, titles)
+        yield from _cutflow(results.cutflow)
+        return
     short = short_names({name for model in results.models.values() for m in model.maps for name in m.names})
     for model in map(_with_free_name, results.models.values()):
         yield from model_objects(model, results)
@@ -123,7 +134,12 @@ def _objects(results: Results, titles: Titles) -> Iterator[NamedObject]:
 
 def _with_free_name(model: ModelResult) -> ModelResult:
     """Returns the model, renamed if its directory would be one that holds other objects."""
-    return replace(model, name=f"{model.name}_model") if model.name in _TOP else model
+    return replace(model, name=_free(model.name))
+
+
+def _free(name: str) -> str:
+    """Returns the name of a model's directory: another one if it is that of other objects."""
+    return f"{name}_model" if name in _TOP else name
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[NamedObject]:
