@@ -63,6 +63,7 @@ def description(bundle: Bundle, name: str) -> dict[str, Any]:
             for feature, located in recipe.features
         ]
         + [{"name": text, "expression": text, "missing": []} for text, _ in recipe.conditions],
+        **({} if recipe.target is None else {"target": recipe.target.expression.text}),
         "classes": list(recipe.classes),
         "signal": recipe.classes[recipe.signal],
         "thresholds": {d.name: d.threshold for d in decisions},

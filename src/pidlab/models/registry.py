@@ -163,16 +163,26 @@ _ROWS = (
     ModelType(schema.SklearnModel, "pidlab.models.external.sklearn.model:SklearnClassifier", probability=True),
     ModelType(schema.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True),
     ModelType(schema.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),
-    ModelType(schema.ConstantRegression, "pidlab.models.regressors.constant:Constant"),
+    ModelType(
+        schema.ConstantRegression,
+        "pidlab.models.regressors.constant:Constant",
+        exports={"header": "pidlab.export.cpp.regressors:constant", "onnx": "pidlab.export.onnx.regressors:constant"},
+    ),
     ModelType(
         schema.LinearRegression,
         "pidlab.models.regressors.linear:LinearRegression",
         scaled=True,
+        exports={"header": "pidlab.export.cpp.regressors:linear", "onnx": "pidlab.export.onnx.regressors:linear"},
         search={"alpha": "log:0.000001:1"},
     ),
     ModelType(
         schema.BdtRegression,
         "pidlab.models.regressors.bdt:BDTRegressor",
+        exports={
+            "header": "pidlab.export.cpp.regressors:trees",
+            "onnx": "pidlab.export.onnx.regressors:trees",
+            "xgboost": "pidlab.export.xgboost_json:booster_json",
+        },
         search={
             "max_depth": "int:3:10",
             "learning_rate": "log:0.01:0.3",
@@ -186,6 +196,7 @@ _ROWS = (
         schema.MlpRegression,
         "pidlab.models.regressors.network:MLPRegressor",
         scaled=True,
+        exports={"header": "pidlab.export.cpp.regressors:network", "onnx": "pidlab.export.onnx.regressors:network"},
         search={
             "hidden": "[32,32]|[64,64]|[128,128]|[64,64,64]|[128,128,128]",
             "activation": "silu|relu|tanh",
