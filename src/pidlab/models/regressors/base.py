@@ -155,9 +155,8 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         path = directory / _FILE
         content = read_json(path)
         if content.get("type") != f"{cls.kind} regression":
-            raise ModelError(
-                f"{path}: holds a model of type {content.get('type')!r}, not a regression by {cls.kind}; make the run again"
-            )
+            what = f"holds a model of type {content.get('type')!r}, not a regression by {cls.kind}"
+            raise ModelError(f"{path}: {what}; make the run again")
         try:
             model = cls(**content["parameters"])
             model.check_loss()

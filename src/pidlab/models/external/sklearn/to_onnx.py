@@ -116,8 +116,8 @@ def _histogram_trees(estimator: Any, n_features: int) -> bytes:
     """scikit-learn's histogram boosting, tree by tree: sums of leaves, then the link.
 
     The link of a classifier is the logistic function or softmax; that of a regressor the identity, or the exponential
-    function of the losses `poisson` and `gamma`. An event goes left where x <= threshold in float64. For x in float32 that is x <= the largest float32 that is not
-    above the threshold.
+    function of the losses `poisson` and `gamma`. An event goes left where x <= threshold in float64. For x in float32
+    that is x <= the largest float32 that is not above the threshold.
     """
     from onnx import TensorProto, helper
 
