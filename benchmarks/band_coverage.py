@@ -187,7 +187,7 @@ def _rows(name: str, found: list[Found]) -> Iterator[Row]:
 
 def main() -> None:
     """Reads the command line and prints the rows."""
-    parser = arguments_of(__doc__, dict.fromkeys(CASES, lambda: []))
+    parser = arguments_of(__doc__, dict.fromkeys(CASES, list))
     parser.add_argument("--samples", type=int, default=30, help="of each row")
     parser.add_argument("--first-seed", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import signal
 import subprocess
 import sys
 import warnings
@@ -38,6 +39,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.no_cover)
             slow[item.path] += 1
     items.sort(key=lambda item: -slow[item.path])  # stable: the order within a file, and of files alike, stays
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """Gives back what a test changes for the whole process: Ctrl-C, the threads of torch, when garbage is collected.
+
+    The command line changes the last, and libraries that a test imports change the first. The tests that follow depend
+    on the order otherwise, and on which of the two processes of pytest they are in.
+    """
+    interrupt, threshold, threads = signal.getsignal(signal.SIGINT), gc.get_threshold(), threads_of_torch()
+    yield
+    if interrupt is not None:  # it is if something other than Python has set it
+        signal.signal(signal.SIGINT, interrupt)
+    gc.set_threshold(*threshold)
+    if threads is not None and threads != threads_of_torch():
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def threads_of_torch() -> int | None:
+    """The number of threads that torch takes; None if it has not been imported."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else torch.get_num_threads()
 
 
 @pytest.fixture(scope="session")
@@ -122,6 +145,16 @@ def called(words: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     assert isinstance(code, int)
     printed = [stream.buffer.getvalue().decode() for stream in (out, err)]
     return subprocess.CompletedProcess(["pidlab", *words], code, *printed)
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium, see tests/report/chromium.py."""
+    from chromium import Chromium
+
+    browser = Chromium(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")

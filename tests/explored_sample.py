@@ -8,6 +8,7 @@ import numpy as np
 
 from evaluate_samples import sample_of
 from example_results import FEATURES
+from pidlab.evaluate.explaining.partial_dependence import measure_dependence
 from pidlab.evaluate.histograms import correlations, histograms_by_class, robust_edges
 from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.results import Explained, Exploration, Results, TreeNode
@@ -21,7 +22,7 @@ TREE = (
 
 
 def explored(results: Results, n: int = 3000, seed: int = 3) -> Results:
-    """Returns the results with pairs, scaled features, and contributions and trees of `mlp`."""
+    """Returns the results with pairs, scaled features, and contributions, trees and partial dependence of `mlp`."""
     sample = correlated_sample(n, len(FEATURES), seed, results.classes)
     sample = dataclasses.replace(sample, features=FEATURES)
     some = sample.take(np.arange(300))
@@ -32,8 +33,16 @@ def explored(results: Results, n: int = 3000, seed: int = 3) -> Results:
             {f: histograms_by_class(x, sample, robust_edges(x)) for f, x in zip(FEATURES, sample.x.T, strict=True)},
             {"mlp": Explained(FEATURES, some.y, some.x.astype(float), np.nan_to_num(some.x) * [3.0, 1.5, 0.5, 0.1])},
             {"mlp": (("pion", TREE), ("pion", TREE[2:3]))},
+            {"mlp": measure_dependence(_score, sample, range(len(FEATURES)), seed=seed)},
         ),
     )
+
+
+def _score(sample: Sample) -> np.ndarray:
+    """A score that rises with the first feature and falls with the second, and says less if the third is missing."""
+    a, b, c = np.nan_to_num(sample.x[:, :3].astype(np.float64)).T
+    signal = 1 / (1 + np.exp(-(2 * a - b * (1 + c))))
+    return np.column_stack([signal, *[1 - signal] * (len(sample.classes) - 1)]).astype(np.float32)
 
 
 def correlated_sample(n: int, d: int, seed: int, classes: tuple[str, ...] = ("electron", "pion")) -> Sample:

@@ -86,31 +86,3 @@ def toy_results(n=6000, seed=1, *, weights="unit") -> RegressionResults:
         labels={"P": "$P$ (GeV)"},
         cutflow=(CutStep("all", counts, {"events": float(counts["events"])}),),
     )
-
-
-# A weighting has the true numbers of the signal's residuals, a Gaussian of unit width around 0.1.
-CENTRE = 0.1
-WEIGHTINGS = ("unit", "exponential", "signed", "shared")
-
-
-def residuals(n, rng, weighting) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Residuals, weights and events of about n candidates, whose weighted residuals are a Gaussian of width 1 at 0.1.
-
-    unit: weights of 1. exponential: weights with an exponential distribution. signed: 30 % more candidates of another
-    distribution with weight 1, and as many with weight -1, which cancel them. shared: pairs of an event with the same
-    part of the residual.
-    """
-    residual, weight, event = CENTRE + rng.normal(size=n), np.ones(n), np.arange(n, dtype=np.uint64)
-    if weighting == "exponential":
-        weight = rng.exponential(size=n)
-    if weighting == "signed":
-        m = rng.poisson(0.15 * n, size=2)
-        residual = np.concatenate([residual, rng.normal(0.5, 2.0, m.sum())])
-        weight = np.concatenate([weight, np.ones(m[0]), -np.ones(m[1])])
-        event = np.arange(len(weight), dtype=np.uint64)
-    if weighting == "shared":
-        event //= np.uint64(2)
-        common = rng.normal(size=n // 2 + 1)[event.astype(int)]
-        residual = CENTRE + np.sqrt(0.5) * common + np.sqrt(0.5) * rng.normal(size=n)
-    order = rng.permutation(len(weight))
-    return residual[order], weight[order], event[order] * np.uint64(0x9E3779B97F4A7C15)

@@ -6,6 +6,7 @@ Imports count wherever they stand: in functions and under TYPE_CHECKING too.
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import subprocess
 import sys
@@ -62,6 +63,7 @@ DOORS = {
     "skl2onnx": {"models.external.sklearn"},
     "sqlalchemy": {"read.sql"},
     "sweights": {"datadriven"},
+    "tensorboard": {"runs.tensorboard"},
     "torch": {"models.mlp"},
     "uproot": {"read", "rootio", "simulate"},
     "xgboost": {"models.bdt", "export.xgboost_json", "datadriven.reweighting"},
@@ -70,6 +72,7 @@ N_ENTRIES = 30
 N_MODULES = 20
 
 
+@functools.cache
 def modules(package: Path = PACKAGE) -> dict[str, Path]:
     """Dotted name below pidlab, "" for the package itself, to file."""
     found = {}

@@ -31,8 +31,10 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sample", "n"), [("shms", 1500), ("workshop", 1200)])
-def test_a_starter_configuration_runs_as_it_is(inside: Pidlab, tmp_path: Path, sample: str, n: int) -> None:
+@pytest.mark.parametrize(("sample", "n", "options"), [("shms", 1500, []), ("workshop", 1200, ["--figures", "quick"])])
+def test_a_starter_configuration_runs_as_it_is(
+    inside: Pidlab, tmp_path: Path, sample: str, n: int, options: list[str]
+) -> None:
     code, out, _ = inside("simulate", sample, "-o", "my.root", "--events", n)
     assert (code, out) == (0, "wrote my.root\n")
     code, out, _ = inside("inspect", "my.root", "--ranges")
@@ -40,7 +42,7 @@ def test_a_starter_configuration_runs_as_it_is(inside: Pidlab, tmp_path: Path, s
     assert f"{n:,} entries" in out
     code, out, _ = inside("init", "my.root")
     assert (code, out) == (0, "wrote analysis.yaml; look it over, then: pidlab run analysis.yaml\n")
-    code, out, err = inside("run", "analysis.yaml", "--jobs", 1)
+    code, out, err = inside("run", "analysis.yaml", "--jobs", 1, *options)
     assert code == 0, err
     assert [word in out for word in ("cuts", "fisher", "bdt", "mlp")] == [True] * 4
     assert "report: runs/analysis/report.html" in out
@@ -65,7 +67,7 @@ def test_a_starter_for_candidates_says_what_to_edit_and_runs_then(inside: Pidlab
     text = text.replace("features:", "features: [Electron_sieie, Electron_hoe]\n#", 1)
     text = re.sub(r"(?m)^  - .*\n", "", text)
     path.write_text(re.sub(r"(?s)models:.*", "models: {fisher: {type: fisher}}\n", text))
-    code, out, err = inside("run", "analysis.yaml", "--jobs", 1)
+    code, out, err = inside("run", "analysis.yaml", "--jobs", 1, "--figures", "quick")
     assert code == 0, err
     assert "fisher" in out
 

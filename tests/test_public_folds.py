@@ -58,7 +58,12 @@ def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp(request.param)
     content = content_of(request.param, place)
     x, y = content["spectators"]
-    asked = {"maps": [{"x": x, "bins": 5, "y": y, "y_bins": 4}], "flat": [{"x": x, "bins": 5}], "robustness": None}
+    asked: dict[str, Any] = {
+        "maps": [{"x": x, "bins": 5, "y": y, "y_bins": 4}],
+        "flat": [{"x": x, "bins": 5}],
+        "robustness": None,
+    }
+    asked["importance"] = request.param == WEIGHTED  # which has four features; the others have ten and fourteen
     content |= {"folds": 5, "models": MODELS, "evaluate": asked}
     (folder / "analysis.yaml").write_text(json.dumps(content))
     return request.param, place, folder

@@ -7,8 +7,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from apply_calls import call
 from apply_runs import content, damage, events, make_inputs, make_run
 
 from conftest import Run, write_tree
@@ -29,31 +28,12 @@ from pidlab.runs.bundle import Bundle, load_bundle
 
 pytestmark = pytest.mark.slow
 
-CALL = """
-import sys
-from pathlib import Path
-import pidlab.apply.inputs
-from pidlab.apply import apply
-from pidlab.runs.bundle import load_bundle
-from pidlab.progress import Watcher
-from pidlab.read import Source
-
-if __name__ == "__main__":
-    pidlab.apply.inputs.STEP = 2_000
-    run, output, jobs, *paths = sys.argv[1:]
-    bundle = load_bundle(Path(run))
-    print("ready", flush=True)
-    apply(bundle, [Source(path, "T") for path in paths], Path(output), Watcher(), jobs=int(jobs))
-    print("done", flush=True)
-"""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("load")
     make_run(folder)
     make_inputs(folder / "in", 6, n=40_000, step=2_000)
-    (folder / "call.py").write_text(CALL)
     return folder
 
 
@@ -73,15 +53,6 @@ def expected(bundle: Bundle, inputs: list[Path], folder: Path) -> dict[str, str]
     return content(folder / "expected")
 
 
-def call(folder: Path, inputs: list[Path], output: Path, jobs: int = 1) -> subprocess.Popen[str]:
-    """The inputs applied in a process of its own, which has loaded everything and begins now."""
-    command = [sys.executable, folder / "call.py", folder / "run", output, jobs, *inputs]
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
 def parts(output: Path) -> list[Path]:
     return list(output.rglob(".*.part"))
 
@@ -90,19 +61,21 @@ def test_killed_at_random_moments_and_resumed_it_is_as_if_undisturbed(
     folder: Path, inputs: list[Path], expected: dict[str, str], tmp_path: Path
 ) -> None:
     output, rng = tmp_path / "out", np.random.default_rng(5)
+    call(folder / "run", inputs[:1], tmp_path / "first").join()  # starts the process that the others are forked from
     start = time.monotonic()
-    call(folder, inputs, tmp_path / "undisturbed").communicate()
+    call(folder / "run", inputs, tmp_path / "undisturbed").join()
     whole = time.monotonic() - start
     for _ in range(5):
-        process = call(folder, inputs, output)
-        time.sleep(rng.uniform(0, whole / 6))
+        process = call(folder / "run", inputs, output)
+        time.sleep(rng.uniform(0, whole / 3))
         process.kill()
-        process.communicate()
+        process.join()
         there = content(output)
         assert there.items() <= expected.items()
         assert all(read_marker(path) is not None for path in output.glob("*_pid.root"))
-    process = call(folder, inputs, output)
-    assert process.communicate()[0] == "done\n"
+    process = call(folder / "run", inputs, output)
+    process.join()
+    assert process.exitcode == 0
     assert content(output) == expected
     assert parts(output) == []
 
@@ -110,8 +83,10 @@ def test_killed_at_random_moments_and_resumed_it_is_as_if_undisturbed(
 def test_two_calls_on_one_folder_do_each_other_no_harm(
     folder: Path, inputs: list[Path], expected: dict[str, str], tmp_path: Path
 ) -> None:
-    both = [call(folder, inputs, tmp_path) for _ in range(2)]
-    assert [process.communicate()[0] for process in both] == ["done\n", "done\n"]
+    both = [call(folder / "run", inputs, tmp_path) for _ in range(2)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
     assert content(tmp_path) == expected
     assert parts(tmp_path) == []
 
@@ -164,13 +139,14 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="asks Linux for the processes")
 def test_workers_do_not_outlive_a_killed_call(folder: Path, inputs: list[Path], tmp_path: Path) -> None:
-    process = call(folder, inputs, tmp_path, jobs=2)
+    process = call(folder / "run", inputs, tmp_path, jobs=2)
+    assert process.pid is not None
     while not parts(tmp_path):
         time.sleep(0.01)
     workers = children(process.pid)
     assert len(workers) >= 2
     process.kill()
-    process.communicate()
+    process.join()
     deadline = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.05)

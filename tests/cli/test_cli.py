@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import uproot
 
-from conftest import Run, write_tree
+from conftest import Run, called, write_tree
 
 CONFIG = """\
 data: {files: small.root}
@@ -104,6 +104,7 @@ def test_json_is_all_there_is_on_stdout_and_is_metrics_json(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_verbose_tells_progress_in_plain_lines_and_the_seconds_of_each_stage(
     verbose: subprocess.CompletedProcess[str],
 ) -> None:
@@ -165,9 +166,7 @@ def forest(folder: Path) -> Path:
     """A run whose model takes its time to score."""
     spec = "{type: sklearn, estimator: sklearn.ensemble.RandomForestClassifier, parameters: {n_estimators: 100}}"
     (folder / "forest.yaml").write_text(re.sub("models: .*", f"models: {{forest: {spec}}}", CONFIG))
-    command = [sys.executable, "-m", "pidlab.cli", "run", "forest.yaml", "-o", "forest", "-q"]
-    command += ["--figures", "none"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    assert called(["run", "forest.yaml", "-o", "forest", "-q", "--figures", "none"], folder).returncode == 0
     return folder / "forest"
 
 
@@ -188,7 +187,7 @@ def test_ctrl_c_in_applying_keeps_what_is_finished_and_the_same_command_goes_on(
     assert "Traceback" not in done.stderr
     finished = (out / "small_pid.root").stat().st_mtime_ns
     write_tree(tmp_path / "large.root", sample(500, seed=2))
-    again = pidlab(*words)
+    again = pidlab(*words[:-1], "1")  # one process more or less makes no difference to what is finished
     assert again.returncode == 0, again.stderr
     assert (out / "small_pid.root").stat().st_mtime_ns == finished
     with uproot.open(out / "large_pid.root") as file:
@@ -220,8 +219,19 @@ def test_the_table_fits_100_columns_and_ctrl_c_leaves_the_run_that_was_there(fol
     assert not [*folder.glob(".kept*")]
 
 
+ONE_AFTER_THE_OTHER = """
+import shlex, sys
+from pidlab.cli import main
+for words in sys.argv[1:]:
+    try:
+        main(shlex.split(words))
+    except SystemExit as end:
+        print("answered", end.code, flush=True)
+"""
+
+
 @pytest.mark.slow
-def test_forced_ascii_gives_no_traceback_and_nothing_but_ascii(tmp_path: Path, pidlab: Run) -> None:
+def test_forced_ascii_gives_no_traceback_and_nothing_but_ascii(tmp_path: Path) -> None:
     species = np.arange(400, dtype="i4") % 2
     write_tree(tmp_path / "a.root", {"x": species + np.linspace(0, 1, 400), "y": np.linspace(-1, 1, 400), "s": species})
     (tmp_path / "a.yaml").write_text(
@@ -231,12 +241,15 @@ def test_forced_ascii_gives_no_traceback_and_nothing_but_ascii(tmp_path: Path, p
         encoding="utf-8",
     )
     (tmp_path / "wrong.yaml").write_text("data: {files: “a.root”}\n", encoding="utf-8")
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-    for words, code in {
+    commands = {
         "run a.yaml -o run --figures none": 0, "run wrong.yaml": 2, "inspect a.root --ranges": 0, "init a.root": 0,
         "plot run": 0, "export run --format cuts -o cuts": 0, "compare run run": 2,
-    }.items():  # fmt: skip
-        done = pidlab(*words.split(), env=environment)
-        assert done.returncode == code, done.stderr
-        assert (done.stdout + done.stderr).isascii(), words
-        assert "Traceback" not in done.stderr
+    }  # fmt: skip
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    program = [sys.executable, "-W", "error", "-c", ONE_AFTER_THE_OTHER, *commands]
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).isascii()
+    assert "Traceback" not in done.stderr
+    answers = re.findall(r"^answered (\d)$", done.stdout, re.MULTILINE)
+    assert dict(zip(commands, map(int, answers), strict=True)) == commands, done.stderr

@@ -18,6 +18,7 @@ def drawn(name: str, parameters: list[float], n: int, rng: np.random.Generator) 
     return np.interp(rng.random(n), shape_of(name).cdf(x, parameters, LOW, HIGH), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("signal", "truth"),
     [
@@ -51,6 +52,7 @@ def test_every_signal_is_found_with_its_parameters(signal: str, truth: dict[str,
     assert found.goodness.p > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("background", "parameters"),
     [("chebyshev:2", [-0.5, 0.2]), ("argus", [3.0, 5.5]), ("cms_shape", [5.2, 15.0, 6.0]), ("uniform", [])],
@@ -64,6 +66,7 @@ def test_the_signal_is_found_over_every_background(background: str, parameters: 
     assert found.goodness.p > 1e-3
 
 
+@pytest.mark.slow
 def test_intervals_of_yields_hold_the_truth_in_two_thirds_of_the_toys() -> None:
     # 500 toys and four models are in benchmarks/mass_fits.py. Of 150, 68.3 % hold it within 12 % at three sigma.
     n_toys, n_signal, n_background = 150, 200, 500
@@ -124,6 +127,7 @@ def test_fixed_shared_and_limited_parameters() -> None:
     assert as_json(found)["parameters"]["second.sigma"]["shared"] == "first.sigma"
 
 
+@pytest.mark.slow
 def test_the_goodness_of_fit_is_uniform_for_the_right_shape_and_tells_a_wrong_background() -> None:
     p = []
     for seed in range(60):

@@ -128,6 +128,7 @@ def test_masses_of_one_value_have_no_weights() -> None:
         sweights(found, mass)
 
 
+@pytest.mark.slow
 def test_cows_remove_a_background_that_changes_with_the_feature_where_sweights_cannot() -> None:
     # The mean of the control variable in the signal is 1; in the background it rises with the mass.
     biases: dict[str, list[float]] = {"sweights": [], "cows": []}
@@ -145,6 +146,7 @@ def test_cows_remove_a_background_that_changes_with_the_feature_where_sweights_c
     assert abs(np.mean(biases["sweights"])) > 0.15  # so much that it is no fluctuation
 
 
+@pytest.mark.slow
 def test_cows_of_a_background_that_factorises_agree_with_the_fit() -> None:
     found = fit(TOY.mass, LOW, HIGH, COMPONENTS)
     weights = cows(found, TOY.mass, 2)

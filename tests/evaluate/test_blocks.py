@@ -101,6 +101,7 @@ def _compared(samples, scores, results):
     return compare_models(on_test, samples["test"], on_validation, samples["validation"], results)
 
 
+@pytest.mark.slow
 def test_equal_weights_of_any_size_give_the_numbers_of_unit_weights():
     """Sums of .37 are rounded, sums of 1 are not."""
     options = Evaluate(abundance={"electron": 1, "pion": 20})
@@ -189,6 +190,7 @@ def test_the_decisions_of_many_classes_are_counted_in_small_integers():
     np.testing.assert_array_equal(found.confusion, expected)
 
 
+@pytest.mark.slow
 def test_evaluation_takes_less_than_sixty_bytes_a_candidate():
     """Beside a sample and its scores, which exist already; measured as what 100,000 more candidates take."""
     options = Evaluate(working_points=[0.9])

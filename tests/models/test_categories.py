@@ -66,6 +66,7 @@ def misid(result: Result, model: str, point: str) -> tuple[float, float]:
     return rate.value, (rate.high - rate.low) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["by", "trees"])
 def test_the_joint_score_ranks_as_the_exact_likelihood_ratio_does(compared: Result, model: str) -> None:
     areas = {name: compared.results.models[name].samples["test"].auc.value for name in ("exact", model)}

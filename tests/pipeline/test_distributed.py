@@ -220,15 +220,22 @@ class KillsWorker(Watcher):
         self.killed.set()
 
 
+WITH_BDT = (BDT, "models.cuts=null", "evaluate.importance=false")
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> Analysis:
+    """What one process finds."""
+    return analysed(folder, *WITH_BDT)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "seconds"), [("training bdt", 3.0), ("reading", 0.3)])
 def test_two_processes_find_what_one_finds_though_one_of_them_is_killed(
-    folder: Path, local_cluster: Any, task: str, seconds: float
+    folder: Path, alone: Analysis, local_cluster: Any, task: str, seconds: float
 ) -> None:
     """Given models and Fisher to the digit; the AUC of the BDT, which both train together, within its interval."""
-    overrides = (BDT, "models.cuts=null", "evaluate.importance=false")
-    config = load_config(folder / "a.yaml", overrides)
-    alone = analyse(config, Resources("cpu", 1), Watcher())
+    config = load_config(folder / "a.yaml", WITH_BDT)
     local_cluster.wait_for_workers(2)
     watcher = KillsWorker(task, seconds, local_cluster.workers[0].pid)
     shared = analyse(config, Resources("cpu", 1, dask=local_cluster.scheduler_address), watcher)

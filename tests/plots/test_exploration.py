@@ -1,8 +1,9 @@
-"""Figures to explore a sample and its models: pairs of features, ratios, scaled features, contributions and trees."""
+"""Figures to explore a sample and its models: pairs of features, ratios, contributions, trees, partial dependence."""
 
 from __future__ import annotations
 
 import dataclasses
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pytest
@@ -16,17 +17,21 @@ from pidlab.evaluate.histograms import density_ratio
 from pidlab.evaluate.results import Exploration, TreeNode, read_results, write_results
 from pidlab.plots import gallery
 from pidlab.plots.exploring.contributions import contributions
+from pidlab.plots.exploring.dependence import dependence
 from pidlab.plots.exploring.ratio import signal_ratio
 from pidlab.plots.exploring.scatter import scatter
 from pidlab.plots.exploring.trees import tree
 from pidlab.plots.sheets import exploration
+from pidlab.plots.sheets.sheet import root_key
 from pidlab.plots.style import class_styles, context
 from pidlab.report.page import render
 from pidlab.rootio import write_results as write_root
 
 RESULTS = explored(example())
 STYLES = class_styles(RESULTS.classes, RESULTS.signal)
-NEW = ("signal_ratio", "scatter", "scatter_2", "inputs_scaled", "contributions_mlp", "trees_mlp")
+NEW = (
+    "signal_ratio", "scatter", "scatter_2", "inputs_scaled", "contributions_mlp", "trees_mlp", "dependence_mlp",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -169,3 +174,61 @@ def test_many_features_and_classes_go_on_several_pages():
     assert [sheet.name for sheet in pages] == ["scatter", *(f"scatter_{i}" for i in range(2, 7))]
     figure = gallery.drawn(pages[0], "scatter")
     assert [ax.get_title() for ax in figure.axes] == list(results.classes)
+
+
+def test_the_dependence_is_a_line_with_its_band_and_curves_that_begin_where_it_begins(ax):
+    one = RESULTS.exploration.dependence["mlp"][0]
+    entries = dependence(
+        one, ax, classes=RESULTS.classes, style=STYLES["pion"], styles=STYLES, signal="electron", labels={}
+    )
+    assert [text for _, text in entries] == ["mean, 68.3 %", "single electron, shifted", "single pion, shifted"]
+    (mean,) = [line for line in ax.lines if line is entries[0][0]]
+    np.testing.assert_array_equal(mean.get_xdata(), one.value)
+    np.testing.assert_array_equal(mean.get_ydata(), one.mean)
+    (band,) = ax.collections
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 1].min() == one.low.min()
+    assert corners[:, 1].max() == one.high.max()
+    curves = np.array(entries[1][0].get_ydata()).reshape(-1, len(one.value) + 1)
+    assert len(curves) == (one.particle == 0).sum()
+    np.testing.assert_allclose(curves[:, 0], one.mean[0])
+    np.testing.assert_allclose(np.diff(curves[:, :-1]), np.diff(one.curves[one.particle == 0]), atol=1e-12)
+
+
+def test_a_missing_value_stands_to_the_right_of_all_others(ax):
+    one = RESULTS.exploration.dependence["mlp"][2]
+    assert np.isnan(one.value[-1])
+    dependence(one, ax, classes=RESULTS.classes, style=STYLES["pion"], styles=STYLES, signal="electron")
+    (point,) = errorbars(ax)
+    assert point[0, 0] > one.value[-2]
+    assert point[0, 1] == one.mean[-1]
+    assert [text.get_text() for text in ax.texts] == ["missing"]
+    only = dataclasses.replace(
+        one, value=one.value[-1:], mean=one.mean[-1:], low=one.low[-1:], high=one.high[-1:], curves=one.curves[:, -1:]
+    )
+    assert dependence(only, ax, classes=RESULTS.classes, style=STYLES["pion"], styles=STYLES, signal="electron") == []
+
+
+def test_dependence_and_contributions_are_root_objects(tmp_path):
+    some = dataclasses.replace(RESULTS, comparisons=(), robustness={})
+    write_root(tmp_path / "results.root", some, "{}")
+    one = RESULTS.exploration.dependence["mlp"][2]
+    table = RESULTS.exploration.explained["mlp"]
+    sheets = gallery.catalogue(RESULTS)
+    with uproot.open(tmp_path / "results.root") as file:
+        stem = f"mlp/dependence_{root_key(one.feature)}"
+        graph = file[stem]
+        np.testing.assert_array_equal(graph.member("fX"), one.value[:-1])
+        np.testing.assert_array_equal(graph.member("fY"), one.mean[:-1])
+        np.testing.assert_allclose(graph.member("fEYlow"), (one.mean - one.low)[:-1], rtol=1e-9)
+        assert file[f"{stem}_missing"].values()[0] == one.mean[-1]
+        cells = file[f"{stem}_candidates"]
+        np.testing.assert_array_equal(cells.values(), one.curves[:, :-1].T)
+        edges = cells.axis("x").edges()
+        assert ((edges[:-1] < one.value[:-1]) & (one.value[:-1] < edges[1:])).all()
+        signed = file[f"mlp/contribution_{root_key(FEATURES[0])}"]
+        np.testing.assert_array_equal(signed.member("fY"), table.contribution[:, 0])
+        names = [name for name in file.keys(cycle=False) if "dependence" in name or "/contribution_" in name]
+        shown = [p for s in ("dependence_mlp", "contributions_mlp") for p in sheets[s].objects]
+        assert all(any(fnmatchcase(name, pattern) for pattern in shown) for name in names)
+        assert len(names) == 4 + 4 + 1 + 4

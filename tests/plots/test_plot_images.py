@@ -96,7 +96,7 @@ def test_figure_of_quality_of_four_classes(name):
 
 @image_test()
 @pytest.mark.parametrize(
-    "name", ["signal_ratio", "scatter", "inputs_scaled", "contributions_mlp", "trees_mlp"]
+    "name", ["signal_ratio", "scatter", "inputs_scaled", "contributions_mlp", "trees_mlp", "dependence_mlp"]
 )  # fmt: skip
 def test_figure_of_exploration(name):
     return drawn(explored(TWO), name)

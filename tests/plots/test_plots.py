@@ -104,6 +104,27 @@ def test_roc_draws_efficiency_against_inverse_misid_and_leaves_out_zero_misid(ax
     np.testing.assert_allclose(y, [np.nan, 100.0, 10.0, 1.0], rtol=1e-12)
 
 
+def test_roc_marks_the_optimal_points_in_the_colour_of_the_curve_and_says_in_the_legend_what_they_are(ax):
+    found = TWO.models["mlp"].working_points
+    points = [dataclasses.replace(p, name=name) for p, name in zip(found, ("sweet_spot", "youden"), strict=False)]
+    perfect = dataclasses.replace(points[1], rejection={"pion": measured(0.0, 10)._replace(value=np.inf)})
+    models = [
+        flat(TWO.models["mlp"], optimal_points={"pion": tuple(points)}),
+        flat(
+            TWO.models["cuts"], name="bdt", kind="bdt", optimal_points={"pion": (points[0], perfect)}
+        ),  # no pion passes: no place on the axis
+        flat(TWO.models["cuts"], optimal_points={}),  # of an older version
+    ]
+    styles = style.model_styles(models)
+    roc(models, "pion", ax, styles=styles)
+    marks = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    assert [line.get_markeredgecolor() for line in marks] == [styles[name].colour for name in ("mlp", "mlp", "bdt")]
+    for line, point in zip(marks, [*points, points[0]], strict=True):
+        assert line.get_xdata()[0] == point.efficiency.value
+        assert line.get_ydata()[0] == point.rejection["pion"].value
+    assert legend_names(ax) == ["mlp", "bdt", "cuts", "nearest to (0, 1)", "Youden"]
+
+
 def test_roc_band_lies_between_the_inverse_bounds(ax):
     model = flat(TWO.models["mlp"], roc={"pion": roc_of([0.5, 0.8, 1.0], [0.01, 0.1, 1.0])})
     roc([model], "pion", ax, styles=style.model_styles([model]))
@@ -264,6 +285,21 @@ def test_learning_curves_split_the_history_by_quantity_and_sample(ax):
     learning_curve(training, "loss", ax)
     drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines}
     assert drawn == {"train": ([1, 2, 3], [3.0, 2.0, 1.0]), "validation": ([1, 2], [3.5, 2.5])}
+
+
+def test_norms_are_drawn_together_with_a_line_for_each_layer(ax):
+    norms = {"gradient_norm_1": [0.1, 0.2], "gradient_norm_2": [0.3, 0.0], "gradient_norm_output": [0.5, 0.6]}
+    training = Training(1.0, 2, {"loss": [2.0, 1.0], "learning_rate": [0.1, 0.1], "weight_norm_1": [1.0, 2.0], **norms})
+    assert quantities(training) == {
+        "loss": {"train": "loss"},
+        "weight_norm": {"layer 1": "weight_norm_1"},
+        "gradient_norm": {f"layer {i}": f"gradient_norm_{i}" for i in "12"} | {"output": "gradient_norm_output"},
+    }
+    learning_curve(training, "gradient_norm", ax)
+    assert [list(line.get_ydata()) for line in ax.lines] == list(norms.values())
+    assert legend_names(ax) == ["layer 1", "layer 2", "output"]
+    assert len({line.get_color() for line in ax.lines}) == 3
+    assert (ax.get_yscale(), ax.get_ylabel()) == ("log", "gradient norm")
 
 
 def test_comparison_draws_differences_with_intervals_and_a_zero_line(ax):

@@ -8,12 +8,14 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from test_readable import Texts
 
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import RegressionResults, write_results
 from pidlab.plots.gallery import catalogue, chosen, drawn, write
 from pidlab.plots.on_request import Plots
 from pidlab.plots.regression.residuals import merged
+from pidlab.plots.style import context
 from regression_samples import toy_results
 
 mpl.use("Agg")
@@ -38,6 +40,8 @@ def test_each_figure_is_drawn_with_numbers_and_words(name: str) -> None:
     sheet = SHEETS[name]
     figure = drawn(sheet, name)
     assert figure.axes
+    with context(name):
+        assert Texts(figure).overlapping() == []
     assert sheet.alt.endswith(".")
     assert sheet.numbers is not None
     table = sheet.numbers()

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chromium import Page
+from chromium import Chromium, Page
 from matplotlib.path import Path
 from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
@@ -101,8 +101,8 @@ def _beyond(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 class Browser:
     """Pictures of SVG as Chromium draws them."""
 
-    def __init__(self, folder: FilePath) -> None:
-        self.page, self.folder = Page(folder, width=1600), folder
+    def __init__(self, chromium: Chromium, folder: FilePath) -> None:
+        self.page, self.folder = Page(chromium, width=1600), folder
 
     def pictures(self, files: Mapping[str, dict[str, bytes]]) -> dict[str, np.ndarray]:
         """Each SVG in the size of its PNG, in pixels."""
@@ -122,8 +122,8 @@ class Browser:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    made = Browser(tmp_path_factory.mktemp("svg"))
+def browser(chromium: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    made = Browser(chromium, tmp_path_factory.mktemp("svg"))
     yield made
     made.page.close()
 

@@ -31,22 +31,52 @@ def executable() -> str:
     return found
 
 
+class Chromium:
+    """A browser, for any number of pages: it takes longer to start than to draw most of them."""
+
+    def __init__(self, profile: Path) -> None:
+        command = [executable(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        self._profile, self._process = profile, subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            self.address = f"http://127.0.0.1:{self._port()}"
+        except BaseException:
+            self.close()
+            raise
+
+    def _port(self) -> int:
+        """Waits for the port on which the browser listens."""
+        told, deadline = self._profile / "DevToolsActivePort", time.monotonic() + 60
+        while not (told.is_file() and "\n" in told.read_text()):
+            assert self._process.poll() is None, "the browser has ended"
+            assert time.monotonic() < deadline, "the browser does not listen"
+            time.sleep(0.05)
+        return int(told.read_text().split()[0])
+
+    def close(self) -> None:
+        """End the browser."""
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+
 class Page:
-    """One page, loaded and settled.
+    """One page of a browser, loaded and settled.
 
     Attributes:
         requests: URLs asked for, without their data.
         complaints: errors and warnings on the console, exceptions, and what the page's policy refused.
     """
 
-    def __init__(self, folder: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+    def __init__(self, browser: Chromium, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         aiohttp = pytest.importorskip("aiohttp", reason="aiohttp speaks to the browser")
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self._numbers = itertools.count(1)
-        self._profile = folder / f"profile{time.monotonic_ns()}"
-        command = [executable(), *FLAGS, f"--user-data-dir={self._profile}", f"--window-size={width},{height}"]
-        self._process = subprocess.Popen([*command, "about:blank"], stderr=subprocess.DEVNULL)
+        self._address = browser.address
         self._loop = asyncio.new_event_loop()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._loaded = asyncio.Event()
@@ -60,17 +90,15 @@ class Page:
         return self._loop.run_until_complete(asyncio.wait_for(work, 60))
 
     async def _connect(self, aiohttp: Any, width: int, height: int, dark: bool) -> None:
-        port_file = self._profile / "DevToolsActivePort"
-        while not (port_file.is_file() and "\n" in port_file.read_text()):
-            await asyncio.sleep(0.05)
-        port = port_file.read_text().split()[0]
         self._session = aiohttp.ClientSession()
-        async with self._session.get(f"http://127.0.0.1:{port}/json") as answer:
-            target = next(t for t in await answer.json() if t["type"] == "page")
+        async with self._session.put(f"{self._address}/json/new?about:blank") as answer:
+            target = await answer.json()
+        self._target = target["id"]
         self._socket = await self._session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0)
         self._reader = self._loop.create_task(self._read())
         for domain in ("Page", "Network", "Runtime", "Log"):
             await self._send(f"{domain}.enable")
+        await self._send("Emulation.setFocusEmulationEnabled", enabled=True)  # a page behind others draws nothing
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         await self._send("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -148,18 +176,13 @@ class Page:
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
         await self._socket.close()
+        async with self._session.get(f"{self._address}/json/close/{self._target}"):
+            pass
         await self._session.close()
         await asyncio.sleep(0.05)  # aiohttp lets go of its sockets in the loop's next rounds
 
     def close(self) -> None:
-        """End the browser."""
+        """Close the page."""
         if hasattr(self, "_reader"):
             self._run(self._disconnect())
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
         self._loop.close()
-        shutil.rmtree(self._profile, ignore_errors=True)

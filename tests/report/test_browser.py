@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -38,8 +39,8 @@ def report(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def shared_page(report):
-    page = Page(report.parent)
+def shared_page(report, chromium):
+    page = Page(chromium)
     page.open(report)
     yield page
     page.close()
@@ -52,10 +53,18 @@ def page(shared_page):
     assert {url for url in shared_page.requests if not url.startswith(("file:", "data:"))} == set()
 
 
-def opened(report, **options):
-    page = Page(report.parent, **options)
-    page.open(report)
-    return page
+@pytest.fixture
+def opened(chromium):
+    """A function that opens a report in a page of its own, which is closed after the test."""
+    with contextlib.ExitStack() as pages:
+
+        def page_of(report, **options):
+            page = Page(chromium, **options)
+            pages.callback(page.close)
+            page.open(report)
+            return page
+
+        yield page_of
 
 
 def test_every_figure_is_drawn_and_described(page):
@@ -74,13 +83,10 @@ def test_headings_come_in_order_and_sections_are_named_by_them(page):
     assert len(links) == page.ask("document.querySelectorAll('main > section').length")
 
 
-def test_nothing_is_unpacked_before_somebody_asks(report):
+def test_nothing_is_unpacked_before_somebody_asks(report, opened):
     page = opened(report)
-    try:
-        assert page.ask("typeof JSROOT") == "undefined"
-        assert page.ask("document.querySelectorAll('.viewer, .table table').length") == 0
-    finally:
-        page.close()
+    assert page.ask("typeof JSROOT") == "undefined"
+    assert page.ask("document.querySelectorAll('.viewer, .table table').length") == 0
 
 
 def test_jsroot_draws_the_objects_of_a_figure_after_a_click(page):
@@ -181,54 +187,42 @@ CONTRAST = """(() => {
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_every_word_has_contrast_in_light_and_dark(report, dark):
+def test_every_word_has_contrast_in_light_and_dark(report, dark, opened):
     page = opened(report, dark=dark)
-    try:
-        found = page.ask(CONTRAST)
-        background = page.ask("getComputedStyle(document.body).backgroundColor")
-    finally:
-        page.close()
+    found = page.ask(CONTRAST)
+    background = page.ask("getComputedStyle(document.body).backgroundColor")
     assert len(found) > 100
     assert [(ratio, where) for ratio, where in found if ratio < 4.5] == []
     assert (int(re.findall(r"\d+", background)[0]) < 128) == dark
 
 
-def test_a_narrow_screen_needs_no_sideways_scrolling(report):
+def test_a_narrow_screen_needs_no_sideways_scrolling(report, opened):
     page = opened(report, width=390)
-    try:
-        assert page.ask("document.documentElement.scrollWidth") <= 390
-        assert page.ask("Math.max(...[...document.images].map(i => i.getBoundingClientRect().right))") <= 390
-    finally:
-        page.close()
+    assert page.ask("document.documentElement.scrollWidth") <= 390
+    assert page.ask("Math.max(...[...document.images].map(i => i.getBoundingClientRect().right))") <= 390
 
 
-def test_print_leaves_out_what_paper_cannot_do(report, tmp_path):
+def test_print_leaves_out_what_paper_cannot_do(report, tmp_path, opened):
     page = opened(report, width=690)
-    try:
-        page.media("print")
-        hidden = "[...document.querySelectorAll('nav, .tools, #objects')].every(e => e.offsetParent === null)"
-        assert page.ask(hidden)
-        wide = "[...document.querySelectorAll('main table')].filter(t => t.getBoundingClientRect().right > 691).length"
-        assert page.ask(wide) == 0
-        page.pdf(tmp_path / "report.pdf")
-    finally:
-        page.close()
+    page.media("print")
+    hidden = "[...document.querySelectorAll('nav, .tools, #objects')].every(e => e.offsetParent === null)"
+    assert page.ask(hidden)
+    wide = "[...document.querySelectorAll('main table')].filter(t => t.getBoundingClientRect().right > 691).length"
+    assert page.ask(wide) == 0
+    page.pdf(tmp_path / "report.pdf")
     figures = report.read_text(encoding="utf-8").count("<figure ")
     pages = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "report.pdf").read_bytes()))
     # Two figures a row and three rows a page, and five pages of text and tables; it was nearly a page a figure.
     assert 3 <= pages <= figures / 6 + 5
 
 
-def test_print_has_two_figures_a_row(report):
+def test_print_has_two_figures_a_row(report, opened):
     page = opened(report, width=690)
-    try:
-        page.media("print")
-        tops = page.ask(
-            "[...document.querySelectorAll('.gallery')].map(g => [...g.querySelectorAll('figure')]"
-            ".map(f => Math.round(f.getBoundingClientRect().top)))"
-        )
-    finally:
-        page.close()
+    page.media("print")
+    tops = page.ask(
+        "[...document.querySelectorAll('.gallery')].map(g => [...g.querySelectorAll('figure')]"
+        ".map(f => Math.round(f.getBoundingClientRect().top)))"
+    )
     of_several = [gallery for gallery in tops if len(gallery) > 1]
     assert of_several
     assert all(len(set(gallery)) == (len(gallery) + 1) // 2 for gallery in of_several)
@@ -250,66 +244,49 @@ def wide(tmp_path_factory):
     return folder / "report.html"
 
 
-def test_no_table_hides_columns_on_a_wide_screen(wide):
+def test_no_table_hides_columns_on_a_wide_screen(wide, opened):
     """At 1400 pixels columns were hidden at the right, with room beside the table."""
     page = opened(wide, width=1400)
-    try:
-        page.ask("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-        hidden = (
-            "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1)"
-            ".map(e => e.querySelector('table').textContent.trim().slice(0, 60))"
-        )
-        assert page.ask("document.querySelectorAll('.scroll').length") > 10
-        assert page.ask(hidden) == []
-    finally:
-        page.close()
+    page.ask("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    hidden = (
+        "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+        ".map(e => e.querySelector('table').textContent.trim().slice(0, 60))"
+    )
+    assert page.ask("document.querySelectorAll('.scroll').length") > 10
+    assert page.ask(hidden) == []
 
 
-def test_comparisons_are_folded_and_the_table_of_verdicts_comes_first(wide):
+def test_comparisons_are_folded_and_the_table_of_verdicts_comes_first(wide, opened):
     page = opened(wide, width=1400)
-    try:
-        assert page.ask("[...document.querySelectorAll('details.pair')].map(d => d.open)") == [False] * 10
-        assert page.ask(
-            "document.querySelector('#comparisons table').compareDocumentPosition(document.querySelector('.pair')) & 4"
-        )
-    finally:
-        page.close()
+    assert page.ask("[...document.querySelectorAll('details.pair')].map(d => d.open)") == [False] * 10
+    assert page.ask(
+        "document.querySelector('#comparisons table').compareDocumentPosition(document.querySelector('.pair')) & 4"
+    )
 
 
-def test_the_first_screen_holds_headline_table_and_roc(wide):
+def test_the_first_screen_holds_headline_table_and_roc(wide, opened):
     page = opened(wide, width=1400, height=1000)
-    try:
-        bottom = "document.querySelector('{}').getBoundingClientRect().bottom"
-        for what in (".verdict", "#models table", "#figure-roc img"):
-            assert 0 < page.ask(bottom.format(what)) <= 1000, what
-        assert page.ask("document.querySelector('#figure-roc').getBoundingClientRect().left") > 700
-    finally:
-        page.close()
+    bottom = "document.querySelector('{}').getBoundingClientRect().bottom"
+    for what in (".verdict", "#models table", "#figure-roc img"):
+        assert 0 < page.ask(bottom.format(what)) <= 1000, what
+    assert page.ask("document.querySelector('#figure-roc').getBoundingClientRect().left") > 700
 
 
-def test_the_policy_of_the_page_refuses_requests_and_other_scripts(report):
+def test_the_policy_of_the_page_refuses_requests_and_other_scripts(report, opened):
     page = opened(report)
-    try:
-        assert page.ask("fetch('https://example.org/').then(() => 'sent', () => 'refused')") == "refused"
-        page.ask(
-            "document.body.append(Object.assign(document.createElement('script'), {textContent: 'var planted = 1'}))"
-        )
-        assert page.ask("typeof planted") == "undefined"
-        assert any("Content Security Policy" in complaint for complaint in page.complaints)
-    finally:
-        page.close()
+    assert page.ask("fetch('https://example.org/').then(() => 'sent', () => 'refused')") == "refused"
+    page.ask("document.body.append(Object.assign(document.createElement('script'), {textContent: 'var planted = 1'}))")
+    assert page.ask("typeof planted") == "undefined"
+    assert any("Content Security Policy" in complaint for complaint in page.complaints)
 
 
-def test_a_damaged_file_is_told_and_breaks_nothing_else(report, tmp_path):
+def test_a_damaged_file_is_told_and_breaks_nothing_else(report, tmp_path, opened):
     text = report.read_text(encoding="utf-8")
     broken = re.sub(r'(id="results-root">.{40})', r"\1AAAA", text)
     assert broken != text
     (tmp_path / "broken.html").write_text(broken, encoding="utf-8")
     page = opened(tmp_path / "broken.html")
-    try:
-        page.ask("document.querySelector('#figure-roc button').click()")
-        page.wait_until(QUIET)
-        status = page.ask("document.querySelector('#figure-roc [role=status]').textContent")
-    finally:
-        page.close()
+    page.ask("document.querySelector('#figure-roc button').click()")
+    page.wait_until(QUIET)
+    status = page.ask("document.querySelector('#figure-roc [role=status]').textContent")
     assert status.startswith("mlp/rejection cannot be drawn")

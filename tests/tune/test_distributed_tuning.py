@@ -27,6 +27,7 @@ def test_trials_on_workers_have_the_values_of_one_process(local_cluster: Any, tm
         together=1,
         pruner="none",
         storage=str(tmp_path / "a.db"),
+        figures=False,
     )
     alone = tune(request, Resources("cpu", 1), Watcher())
     (tmp_path / "a.db").unlink()
@@ -43,7 +44,7 @@ def test_a_trial_that_lags_is_stopped_on_its_worker(local_cluster: Any, tmp_path
     sample(tmp_path)
     models = {"bdt": CONTENT["models"]["bdt"] | {"n_estimators": 4000, "early_stopping_rounds": None}}
     path = configuration(tmp_path, models=models)
-    request = TuningRequest(path, "bdt", 10, search=("max_depth=1|4", "learning_rate=0.00001|0.01"))
+    request = TuningRequest(path, "bdt", 10, search=("max_depth=1|4", "learning_rate=0.00001|0.01"), figures=False)
     found = tune(request, Resources("cpu", 1, dask=local_cluster.scheduler_address), Watcher())
     pruned = [t for t in found.trials if t.state == "pruned"]
     assert pruned

@@ -37,7 +37,8 @@ def forest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tuning]:
     folder = tmp_path_factory.mktemp("forest")
     sample(folder)
     path = configuration(folder, models={"bdt": CONTENT["models"]["bdt"]})
-    return path, tuned(path, "bdt", 12, search=("max_depth=1|4", "learning_rate=0.0001|0.3", "lambda=log:0.1:10"))
+    search = ("max_depth=1|4", "learning_rate=0.0001|0.3", "lambda=log:0.1:10")
+    return path, tuned(path, "bdt", 12, search=search, figures=True)
 
 
 def draws(found: Tuning) -> list[Any]:
@@ -281,7 +282,7 @@ def test_folds_and_three_classes_are_tuned_too(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_output_elsewhere_finds_the_files(config: Path, tmp_path: Path) -> None:
     target = tmp_path / "deep" / "better.yaml"
-    tuned(config, n=2, output=target)
+    tuned(config, n=2, output=target, figures=True)
     assert load_config(target).config.data.files == str(tmp_path / "xor.root")
     assert {p.name for p in target.parent.iterdir()} == {
         *("better.yaml", "analysis.tune.db"),

@@ -76,5 +76,7 @@ class OnTrials(Watcher):
 
 
 def tuned(config: Path, model: str = "line", n: int = 4, watcher: Watcher | None = None, **how: Any) -> Tuning:
-    """`tune` on one core."""
-    return tune(TuningRequest(config, model, n, **how), Resources("cpu", 1), watcher or Watcher())
+    """`tune` on one core, without figures unless they are asked for."""
+    return tune(
+        TuningRequest(config, model, n, **({"figures": False} | how)), Resources("cpu", 1), watcher or Watcher()
+    )

@@ -260,9 +260,9 @@ def _without(model: Model) -> str:
     if model.kind == "score":
         return "The score is a quantity of the file, which has no contributions."
     if model.kind in ("expression", "cuts", "tree"):
-        what = f"A model of type {model.kind} decides by conditions, which have no contributions"
+        what = f"A model of type {model.type} decides by conditions, which have no contributions"
         return f"{what}; its cut string holds them (`pidlab export RUN --format cuts`), and {instead}."
-    return f"The score of a model of type {model.kind} is no sum of contributions; {instead}."
+    return f"The score of a model of type {model.type} is no sum of contributions; {instead}."
 
 
 def _remark(model: Model, *, of_run: bool) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pidlab import __version__
 from pidlab.apply.outputs import Summary
@@ -23,9 +23,6 @@ from pidlab.rootio.results.applied import write_applied
 from pidlab.runs.bundle import Bundle
 from pidlab.runs.manifest import verify
 from pidlab.runs.shift import as_json, as_mixture, rows_of, shift_between
-
-if TYPE_CHECKING:  # matplotlib, which only the page needs
-    from matplotlib.figure import Figure
 
 SCHEMA = 1
 _MOST_FIGURES = 12
@@ -236,7 +233,8 @@ class ApplyReport:
         )
 
 
-def _picture(name: str, title: str, alt: str, figure: Figure) -> OfflinePicture:
+def _picture(name: str, title: str, alt: str, figure: Any) -> OfflinePicture:
+    """The drawing of a figure of matplotlib."""
     from pidlab.plots.gallery import rendered
 
     return OfflinePicture(title, alt, rendered(figure, name, "svg")["svg"], float(figure.get_figwidth()))

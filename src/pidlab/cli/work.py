@@ -61,6 +61,7 @@ _TABLE_WIDTH = 100
 @MEMORY
 @DASK
 @ALLOW_IMPORT
+@click.option("--tensorboard", is_flag=True, help="Leave event files of TensorBoard behind: losses, rates and norms.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
 @FIGURES
 @FORCE
@@ -77,6 +78,7 @@ def run(
     memory: int | None,
     dask: str,
     allow_import: Sequence[str],
+    tensorboard: bool,
     as_json: bool,
     figures: Any,
     force: bool,
@@ -105,7 +107,7 @@ def run(
                 _show(console, results)
 
         given = resources(device, jobs, allow_import, memory, dask)
-        run_pipeline(loaded, target, given, watcher, figures=figures, found=show)
+        run_pipeline(loaded, target, given, watcher, figures=figures, tensorboard=tensorboard, found=show)
         if as_json:
             click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
         else:

@@ -820,7 +820,10 @@ class Evaluate(Section):
     calibration: Literal["none", "temperature", "isotonic"] = Field(
         "none", description="calibration of probabilities, fitted on validation"
     )
-    importance: bool = Field(True, description="shuffle each feature of the test sample and measure the loss")
+    importance: bool = Field(
+        True,
+        description="shuffle each feature of the test sample and measure the loss; and how scores go with features",
+    )
     robustness: Robustness | None = Field(
         default_factory=Robustness, description="changes of the test sample; null: none"
     )

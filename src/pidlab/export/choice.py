@@ -44,12 +44,12 @@ def _is_plain(model: Model) -> bool:
 def _reason(bundle: Bundle, name: str) -> str:
     model = bundle.models[name]
     if not model.fitted:
-        return f"{name!r} is an expression (type {model.kind}), export it as cuts or header"
+        return f"{name!r} is an expression (type {model.type}), export it as cuts or header"
     if model.per_point_cuts:
         return f"{name!r} has no score but a box for each working point, export it as cuts or header"
     if not _is_plain(model):
         return f"{name!r} has categories or reads numbers of sigmas of a band, export it as onnx or header"
-    return f"{name!r} is of type {model.kind}"
+    return f"{name!r} is of type {model.type}"
 
 
 def description(bundle: Bundle, name: str) -> dict[str, Any]:

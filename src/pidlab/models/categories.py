@@ -81,6 +81,11 @@ class CategoryModel:
         return tuple(f"{c.name}: {note}" for c in self.categories for note in c.model.notes)
 
     @property
+    def models(self) -> tuple[FoldModel, ...]:
+        """The models of the categories, in their order."""
+        return tuple(category.model for category in self.categories)
+
+    @property
     def history(self) -> dict[str, list[float]]:
         """The history of the first category."""
         return self.categories[0].model.history

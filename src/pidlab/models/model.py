@@ -49,6 +49,11 @@ class Model:
     notes: tuple[str, ...] = ()
 
     @property
+    def type(self) -> str:
+        """The key `type` of its section."""
+        return MODEL_TYPES[self.kind].type
+
+    @property
     def probability(self) -> bool:
         """Whether scores lie in [0, 1] and are decided at `evaluate.threshold`; otherwise they may take any value."""
         return self.fitted[0].probability if self.fitted else self.fixed_cut

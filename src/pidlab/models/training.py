@@ -68,7 +68,7 @@ def fit_model(
         ) from error
     histories = [model.history for model in fitted]
     epochs = max((len(values) for history in histories for values in history.values()), default=0)
-    training = Training(time.perf_counter() - start, epochs, histories[0])
+    training = Training(time.perf_counter() - start, epochs, histories[0], _warnings(spec, fitted, config))
     fold_seed = config.split.seed if config.folds else None
     return Model(name, spec.kind, recipe, fitted, fold_seed, training, notes=_notes(spec, fitted))
 
@@ -81,7 +81,12 @@ def joined_folds(models: Sequence[Model]) -> Model:
     fitted = tuple(model.fitted[0] for model in models)
     spec, trainings = first.recipe.loaded.config.models[first.name], [m.training for m in models if m.training]
     assert isinstance(spec, TrainableSpec)
-    training = replace(trainings[0], seconds=sum(t.seconds for t in trainings), epochs=max(t.epochs for t in trainings))
+    training = replace(
+        trainings[0],
+        seconds=sum(t.seconds for t in trainings),
+        epochs=max(t.epochs for t in trainings),
+        warnings=_warnings(spec, fitted, first.recipe.loaded.config),
+    )
     return replace(first, fitted=fitted, training=training, notes=_notes(spec, fitted))
 
 
@@ -263,6 +268,17 @@ def _notes(spec: TrainableSpec, fitted: Sequence[FoldModel | CategoryModel]) -> 
     if scatter:
         notes.append(f"The members' probabilities scatter by {scatter:.2g} (mean standard deviation on validation).")
     return tuple(notes)
+
+
+def _warnings(spec: TrainableSpec, fitted: Sequence[FoldModel | CategoryModel], config: Config) -> tuple[str, ...]:
+    """Returns what went wrong in the training of the networks, in sentences that say what to change."""
+    if not isinstance(spec, MlpModel):
+        return ()
+    from pidlab.models.mlp.health import warnings_about
+
+    single = [one for each in fitted for one in (each.models if isinstance(each, CategoryModel) else (each,))]
+    networks: list[Any] = [health for model in single for health in getattr(model.estimator, "health_", ())]
+    return tuple(warnings_about(networks, scaled=config.scaling != "none"))
 
 
 def _nesting_note(cuts: Sequence[Any]) -> list[str]:

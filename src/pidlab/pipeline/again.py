@@ -18,6 +18,7 @@ from pidlab.pipeline.prepare import Prepared, cluster_of, prepare
 from pidlab.pipeline.run import worker_for, write_run
 from pidlab.progress import Watcher
 from pidlab.runs.manifest import input_differences, read_manifest, refuse_other_folder, verify
+from pidlab.runs.tensorboard import FOLDER
 from pidlab.runs.whole import whole_folder
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def evaluate_again(
             }
             if output is None:
                 _keep_inputs(run, folder, prepared)
+            if (run / FOLDER).is_dir():
+                shutil.copytree(run / FOLDER, folder / FOLDER)  # the trainings are those of the run
             write_run(done, folder, now, watcher, figures, worker)
     return done.results
 

@@ -19,6 +19,7 @@ from pidlab.preprocess.store import bytes_of
 from pidlab.progress import Watcher
 from pidlab.runs.bundle import config_yaml, plain_values
 from pidlab.runs.record import manifest_of
+from pidlab.runs.tensorboard import check_installed
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -34,6 +35,7 @@ def run(
     memory: int | str | None = None,
     dask: str = "",
     allow_import: Sequence[str] = (),
+    tensorboard: bool = False,
     watcher: Watcher | None = None,
 ) -> Result | RegressionResult:
     """Load, preprocess, train and evaluate, and return what was found.
@@ -51,18 +53,21 @@ def run(
             temporary files. None for what the machine has.
         dask: the address of a dask scheduler, on whose workers events are read and kept, and models trained.
         allow_import: packages that models of type sklearn may import besides scikit-learn, xgboost and lightgbm.
+        tensorboard: whether the folder gets event files of TensorBoard with the histories of the trainings.
         watcher: is told of the progress.
 
     Raises:
         PidlabError: the run cannot be made; the message says why and what to do.
     """
+    if tensorboard:
+        check_installed()
     loaded = _loaded(config, overrides)
     limit = None if memory is None else bytes_of(memory)
     resources = Resources(device, jobs, tuple(allow_import), limit, dask=dask)
     result = _analysed(loaded, resources, watcher or Watcher())
     target = output if output is not None else loaded.config.output
     if target is not None:
-        result.save(target, figures=figures)
+        result.save(target, figures=figures, tensorboard=tensorboard)
     return result
 
 

@@ -117,19 +117,20 @@ class RunResult:
         write_report(Path(path), page)
         return Path(path)
 
-    def save(self, folder: str | Path, *, figures: Figures = "all") -> Path:
+    def save(self, folder: str | Path, *, figures: Figures = "all", tensorboard: bool = False) -> Path:
         """Leave the run behind in a folder, as `pidlab run` does, and return the folder.
 
         A comparison of arrays leaves them behind too, as a tree in `arrays.root`, so that the run can be made again.
+        With `tensorboard` the histories of the trainings are written as event files of TensorBoard, too.
 
         Raises:
-            UsageError: the result was read from a folder, which holds the run already.
+            UsageError: the result was read from a folder, which holds the run already; or tensorboard is not installed.
             PidlabError: the folder cannot be written, or a model cannot be saved.
         """
         if self._analysis is None:
             raise UsageError(f"the run is in {self.folder} already; copy that folder")
         target = Path(folder).absolute()
-        save_run(self._analysis, target, self._manifest, self._watcher, figures=figures)
+        save_run(self._analysis, target, self._manifest, self._watcher, figures=figures, tensorboard=tensorboard)
         self.folder = target
         return target
 

@@ -30,6 +30,7 @@ def run(
     watcher: Watcher,
     *,
     figures: Figures = "all",
+    tensorboard: bool = False,
     found: Callable[[AnyResults], None] = lambda results: None,
 ) -> AnyResults:
     """Run a configuration and leave its results, models, figures and friend trees in the folder `output`.
@@ -40,12 +41,15 @@ def run(
         resources: what training may use.
         watcher: is told of the progress.
         figures: which figures are drawn, see `pidlab.plots.gallery.Figures`.
+        tensorboard: whether the histories of the trainings are written as event files of TensorBoard, too.
         found: is called with the results before anything is drawn or written.
 
     Raises:
         PidlabError: the run cannot be made; `output` is then as it was before.
     """
     started = time.time()
+    if tensorboard:
+        _check_tensorboard()
     with whole_folder(output, watcher.note) as folder, cluster_of(resources) as cluster:
         prepared = prepare(loaded, resources, watcher, cluster=cluster)
         with worker_for(loaded, resources.n_jobs, figures) as worker:
@@ -58,24 +62,43 @@ def run(
             del prepared  # its features are not needed any more
             found(done.results)
             manifest = manifest_of(loaded, done.read, resources, started)
-            write_run(done, folder, manifest, watcher, figures, worker)
+            write_run(done, folder, manifest, watcher, figures, worker, tensorboard=tensorboard)
     return done.results
 
 
 def save_run(
-    done: Analysis, output: Path, manifest: Mapping[str, Any], watcher: Watcher, *, figures: Figures = "all"
+    done: Analysis,
+    output: Path,
+    manifest: Mapping[str, Any],
+    watcher: Watcher,
+    *,
+    figures: Figures = "all",
+    tensorboard: bool = False,
 ) -> None:
     """Write an analysis that was made before into the folder `output`, as `run` does.
 
     Raises:
         PidlabError: the run cannot be written; `output` is then as it was before.
     """
+    if tensorboard:
+        _check_tensorboard()
     # A few figures are drawn before a worker has started.
     helper = worker_for(done.recipe.loaded, None, figures) if figures == "all" else nullcontext()
     with whole_folder(output, watcher.note) as folder, helper as worker:
         if done.recipe.loaded.arrays is not None:
             done, manifest = _with_file(done, folder, output, manifest)
-        write_run(done, folder, manifest, watcher, figures, worker)
+        write_run(done, folder, manifest, watcher, figures, worker, tensorboard=tensorboard)
+
+
+def _check_tensorboard() -> None:
+    """Say at once if event files cannot be written.
+
+    Raises:
+        UsageError: the package tensorboard is not installed.
+    """
+    from pidlab.runs.tensorboard import check_installed
+
+    check_installed()
 
 
 def _with_file(
@@ -111,6 +134,8 @@ def write_run(
     watcher: Watcher,
     figures: Figures,
     worker: FigureWorker | None,
+    *,
+    tensorboard: bool = False,
 ) -> None:
     """Write everything of a run into a new folder."""
     from pidlab.apply import write_run_friends
@@ -121,6 +146,10 @@ def write_run(
     reweighter = None if done.reweighted is None else done.reweighted.reweighter
     bundle = save_bundle(folder, done.recipe, done.models, done.results.models, reweighter)
     write_events(folder, done.scored)
+    if tensorboard:
+        from pidlab.runs.tensorboard import write_histories
+
+        write_histories(folder, done.models)
     with watcher.task("figures and report", 0):
         write_record(folder, done.results, bundle, manifest, worker, figures=figures)
     watcher.stage("apply")

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from pidlab.config.names import SWEET_SPOT, YOUDEN
 from pidlab.evaluate.results import ModelResult, Roc, WorkingPoint
 from pidlab.measured import Array
 from pidlab.plots.style import (
@@ -24,10 +26,14 @@ from pidlab.plots.style import (
 )
 from pidlab.rounding import format_measured
 
+# The marker, its size in points, and what the legend says of it: both can be seen where they coincide.
+_OPTIMAL = {SWEET_SPOT: ("o", 6.5, "nearest to (0, 1)"), YOUDEN: ("D", 3.5, "Youden")}
+
 
 def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
     """Draw rejection of `against` over signal efficiency: curves with 68.3 % bands, and points for fixed cuts.
 
+    Each curve has small markers at its sweet spot and at Youden's point, as far as something of `against` passes there.
     A fixed cut that no candidate of `against` passes is an arrow up from the 68.3 % lower limit of its rejection.
 
     Args:
@@ -38,6 +44,7 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mappin
     """
     entries: list[tuple[Any, str]] = []
     tops: list[Array] = []
+    marked: set[str] = set()
     for model in models:
         style = styles[model.name]
         if model.fixed_cut:
@@ -50,13 +57,41 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mappin
                 tops.append(2 * limit)  # the end of the arrow
         elif against in model.roc:
             entries.append((_curve(model.roc[against], ax, style), model.name))
+            marked |= _mark_optimal(model, against, ax, style)
             tops.append(_inverse(model.roc[against].misid))
     if not entries:
         nothing_to_draw(ax, "no curve")
     log_scale(ax, np.concatenate(tops) if tops else np.array([]))
     label_axes(ax, "signal efficiency", f"rejection of {shown(against)}  (1 / misid)")
-    legend(ax, entries)
+    legend(ax, [*entries, *(_optimal_entry(name) for name in _OPTIMAL if name in marked)])
     return ax
+
+
+def _mark_optimal(model: ModelResult, against: str, ax: Axes, style: LineStyle) -> set[str]:
+    """Mark the optimal points of a curve in its colour, and return the names of those that can be drawn."""
+    marked = set()
+    for point in model.optimal_points.get(against, ()):
+        rejection = _rejection(point, against)[0]
+        if np.isfinite(rejection) and rejection > 0:
+            marker, size, _ = _OPTIMAL[point.name]
+            ax.plot(
+                point.efficiency.value, rejection, marker=marker, markersize=size, markeredgecolor=style.colour,
+                markerfacecolor="white", markeredgewidth=1.3, linestyle="none", zorder=4,
+            )  # fmt: skip
+            marked.add(point.name)
+    return marked
+
+
+def _optimal_entry(name: str) -> tuple[Any, str]:
+    """Returns the entry of a legend for one of the optimal points."""
+    marker, size, text = _OPTIMAL[name]
+    look: dict[str, Any] = {
+        "markeredgecolor": "0.3",
+        "markerfacecolor": "white",
+        "markeredgewidth": 1.3,
+        "linestyle": "none",
+    }
+    return Line2D([], [], marker=marker, markersize=size, **look), text
 
 
 def roc_ratio(

@@ -40,7 +40,7 @@ _MODEL_COLOURS = {
     "cuts": "#3875f2", "bdt": "#a8000f", "mlp": "#921296", "expression": "#c78119", "fisher": "#0ea780",
     "naive_bayes": "#6f7378", "logistic": "#c8663b", "score": "#dccb00", "sklearn": "#70d558", "onnx": "#f29fd1",
     "tmva": "#69cc95", "tree": "#8c6d31", "band": "#223344", "mixture": "#4d8f3c", "autoencoder": "#a56de2",
-    "likelihood": "#1100ee", "linear": "#0ea780", "constant": "#6f7378",
+    "likelihood": "#1100ee",
 }  # fmt: skip
 """The colour of the first model of each type. It belongs to the type, so that it stays when models are added.
 
@@ -48,6 +48,8 @@ They began as Petroff's (arXiv:2107.02270) and were moved apart until the closes
 normal and for colour-blind sight.
 """
 _OTHER_TYPE = "#444444"
+_LOOKS_LIKE = {"linear": "fisher", "constant": "naive_bayes"}
+"""Types that only a regression has, and types of the same look that no regression has."""
 _TONES = (0.0, -0.53, 0.3)
 """How the further models of a type change its colour: towards black by this share, then towards white."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -191,6 +193,7 @@ def model_styles(models: Iterable[NamedModel]) -> dict[str, LineStyle]:
 
 def _model_style(kind: str, n: int) -> LineStyle:
     """Returns the style of model number `n` of the type `kind`, counted from 0."""
+    kind = _LOOKS_LIKE.get(kind, kind)
     first = list(_MODEL_COLOURS).index(kind) if kind in _MODEL_COLOURS else len(_MODEL_COLOURS)
     colour = _toned(_MODEL_COLOURS.get(kind, _OTHER_TYPE), _TONES[n % len(_TONES)])
     # Tones repeat after 3 models and dashes after 5, so that the first 15 of a type differ in one of them.

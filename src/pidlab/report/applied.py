@@ -120,8 +120,8 @@ def expectation_sentence(applied: Applied) -> str:
     """Returns how the expectation of the figures is made."""
     return (
         "Points are the rows of the files. The expectation (grey, with its statistical error) is "
-        f"{mixture_text(applied)}, scaled to the {applied.n_selected:,} selected rows; the coloured lines are the parts "
-        "of the classes. Where the files hold the classes in another ratio, the points follow a sum of these lines "
+        f"{mixture_text(applied)}, scaled to the {applied.n_selected:,} selected rows; the coloured lines are parts "
+        "of single classes. Where the files hold the classes in another ratio, the points follow a sum of these lines "
         "with other factors."
     )
 

@@ -142,6 +142,13 @@ _TRAINED_BELOW = (
 )
 
 
+def training_faults(results: Results) -> Iterator[str]:
+    """Yields a sentence for each fault of a training, such as dead units, with what to change."""
+    for model in results.models.values():
+        if model.training is not None:
+            yield from (f"{model.name}: {warning}" for warning in model.training.warnings)
+
+
 def few_events(results: Results) -> Iterator[str]:
     """Yields sentences on classes of test with few effective events, and on rates that few of them determine."""
     effective = _effective(results)

@@ -20,8 +20,8 @@ from pidlab.evaluate.points.attained import misses_target
 from pidlab.evaluate.regression.compare import QUANTITIES
 from pidlab.evaluate.results import AnyResults, ModelResult, RegressionResults, Results
 from pidlab.evaluate.verdicts import among_others
-from pidlab.report.headline import below_chance, best_model, few_events, headline
-from pidlab.report.regression import best_regression, regression_cautions, regression_headline
+from pidlab.report.headline import below_chance, best_model, few_events, headline, training_faults
+from pidlab.report.regression import best_regression, format_r2, regression_cautions, regression_headline
 from pidlab.report.tables import (
     MARK,
     as_html,
@@ -150,7 +150,7 @@ class _Page(NamedTuple):
 def _classification(results: Results) -> dict[str, Any]:
     return {
         "headline": headline(results),
-        "cautions": [*below_chance(results), *few_events(results)],
+        "cautions": [*below_chance(results), *training_faults(results), *few_events(results)],
         "best": best_model(results),
         "remarks": list(remarks(results)),
         "mark": MARK,
@@ -252,7 +252,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         measured=format_measured, number=format_number, rate=format_rate, json=json.dumps, data_uri=data_uri,
-        percent=format_percent, compact=format_compact, share=format_share, among_others=among_others,
+        percent=format_percent, compact=format_compact, share=format_share, among_others=among_others, r2=format_r2,
     )  # fmt: skip
     environment.tests["off_target"] = misses_target
     environment.tests["nested"] = lambda value: isinstance(value, Mapping)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from pidlab.evaluate.results import PairedQuantity, PullMetrics, RegressionModel, RegressionResults, ResidualMetrics
-from pidlab.evaluate.verdicts import corrected
+from pidlab.evaluate.verdicts import ERROR, corrected
 from pidlab.measured import Measured
 from pidlab.report.tables import TableCell, TextTable, listed
 from pidlab.rounding import fixed, format_compact, format_measured, format_number
@@ -14,6 +14,7 @@ from pidlab.rounding import fixed, format_compact, format_measured, format_numbe
 FEW = 100.0
 """Effective events on test below which the interval of an RMS is wider than a twelfth of it."""
 _N_NAMED = 3  # contradictions that a headline can hold
+_READABLE = (1e-5, 1e6)
 _WORDS = {"mae": "mean absolute residual", "sigma68": "σ68", "log_likelihood": "log-likelihood"}
 
 
@@ -66,7 +67,9 @@ def _lead(results: RegressionResults) -> str:
     lead = Measured(abs(value), min(abs(low), abs(high)), max(abs(low), abs(high)), n)
     pair = next(c for c in results.comparisons if {c.a, c.b} == {first, second})
     p = f" ({corrected(found.p_adjusted, pair.n_comparisons)})" if pair.n_comparisons > 1 else ""
-    return f"better than {second}, the next, by {format_compact(lead)} on the same candidates{p}."
+    # Powers of ten are for what is too small or too large to be read without them.
+    by = format_compact(lead) if _READABLE[0] <= lead.value < _READABLE[1] else format_measured(lead)
+    return f"better than {second}, the next, by {by} on the same candidates{p}."
 
 
 def _contradictions(results: RegressionResults, leaders: list[str]) -> str:
@@ -127,8 +130,12 @@ def _differs(number: Measured, right: float, least: float) -> bool:
 
 
 def regression_sentences(results: RegressionResults) -> list[str]:
-    """Returns what the table does not show: the headline, what warns of the numbers, overtraining, and remarks."""
-    overtrained = [m.overtraining.sentence for m in results.models.values() if m.overtraining is not None]
+    """Returns what the table does not show: the headline, what warns of the numbers, overtraining, and remarks.
+
+    Overtraining that is not shown is told in the report only.
+    """
+    told = (model.overtraining for model in results.models.values() if model.overtraining is not None)
+    overtrained = [found.sentence for found in told if found.p <= ERROR]
     notes = [f"{model.name}: {model.note}" for model in results.models.values() if model.note]
     return [regression_headline(results), *regression_cautions(results), *overtrained, *notes]
 
@@ -149,7 +156,13 @@ def regression_table(results: RegressionResults) -> TextTable:
 
 def _row(model: RegressionModel, *, with_pulls: bool, strong: bool) -> tuple[TableCell, ...]:
     test: ResidualMetrics = model.test
-    cells = [TableCell(model.name), _cell(test.bias), _cell(test.rms, strong=strong), _cell(test.sigma68), _r2(test.r2)]
+    cells = [
+        TableCell(model.name),
+        _cell(test.bias),
+        _cell(test.rms, strong=strong),
+        _cell(test.sigma68),
+        TableCell(format_r2(test.r2)),
+    ]
     if with_pulls:
         pulls: PullMetrics | None = test.pulls
         cells.append(TableCell("–") if pulls is None else _cell(pulls.width))
@@ -160,12 +173,12 @@ def _cell(number: Measured, *, strong: bool = False) -> TableCell:
     return TableCell(format_compact(number) if math.isfinite(number.value) else "–", strong=strong)
 
 
-def _r2(number: Measured) -> TableCell:
+def format_r2(number: Measured) -> str:
     """Returns R² with at most four decimal places, since those of a constant have many zeros before them."""
     error = max(number.high - number.value, number.value - number.low)
     if error < _SMALLEST_R2:
-        return TableCell(f"{fixed(number.value, 4)} ± {fixed(error, 4)}")
-    return _cell(number)
+        return f"{fixed(number.value, 4)} ± {fixed(error, 4)}"
+    return format_compact(number)
 
 
 _SMALLEST_R2 = 5e-4

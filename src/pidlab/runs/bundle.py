@@ -187,6 +187,18 @@ def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
     return Bundle(recipe, loaded_models, decisions, _fingerprint(run), run.resolve(), verified, reweighter=reweighter)
 
 
+def with_classes(bundle: Bundle) -> Bundle:
+    """Returns the bundle, whose models must tell classes apart.
+
+    Raises:
+        UsageError: it is that of a regression.
+    """
+    if bundle.recipe.target is not None:
+        predicted = bundle.recipe.target.expression.text
+        raise UsageError(f"{bundle.folder}: is a regression (of {predicted}), and this needs a run with classes")
+    return bundle
+
+
 def saved_reweighter(run: Path, loaded: LoadedConfig) -> Reweighter | None:
     """The weights of a finished run that make classes alike; None if its configuration asks for none.
 

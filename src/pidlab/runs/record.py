@@ -266,6 +266,8 @@ def _quality_metrics(model: ModelResult) -> dict[str, Any]:
     if model.bands:
         names = ("variable", "against", "side", "lines", "mean", "width", "kept")
         content["bands"] = [{name: json_value(getattr(band, name)) for name in names} for band in model.bands]
+    if model.optimal_points:
+        content["optimal_points"] = json_value(model.optimal_points)
     if model.class_points:
         content["class_points"] = json_value(model.class_points)
     return content

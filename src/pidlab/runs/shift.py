@@ -130,7 +130,7 @@ def labelled(ours: Sample, theirs: Sample) -> Sample:
     for index, part in enumerate((ours, theirs)):
         some = part.take(share_of(part.event, _ROWS_AT_MOST / max(len(part), _ROWS_AT_MOST), 1))
         y = np.full(len(some), index, np.int64)
-        parts.append(replace(some, y=y, classes=CLASSES, signal=1, spectators={}, columns={}))
+        parts.append(replace(some, y=y, classes=CLASSES, signal=1, spectators={}, columns={}, target=None))
     return concatenate(parts)
 
 

@@ -67,6 +67,7 @@ class TuningRequest:
         output: the configuration to write; None for STEM.tuned.yaml in the folder of the configuration.
         together: number of networks that train in one pass.
         pruner: median, halving or none.
+        figures: whether the history of the trials and the importance of the parameters are drawn.
     """
 
     config: Path
@@ -78,6 +79,7 @@ class TuningRequest:
     output: Path | None = None
     together: int = 4
     pruner: str = "median"
+    figures: bool = True
 
     @property
     def target(self) -> Path:
@@ -101,7 +103,7 @@ class TuningRequest:
 
 
 def tune(request: TuningRequest, resources: Resources, watcher: Watcher) -> Tuning:
-    """Makes the trials, measures the gain, and writes the configuration with the best parameters and the figures.
+    """Makes the trials, measures the gain, and writes the configuration with the best parameters, and the figures.
 
     Only training and validation rows are used; with folds they are those of the first fold's model.
 
@@ -154,7 +156,8 @@ def _tuned(
     watcher.stage("evaluate")
     found = _measured(bench, study, request)
     _write(request, loaded, found)
-    write_tuning(found, request.target.parent, request.config.stem)
+    if request.figures:
+        write_tuning(found, request.target.parent, request.config.stem)
     return found
 
 

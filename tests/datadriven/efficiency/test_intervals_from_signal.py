@@ -55,6 +55,7 @@ def test_a_ratio_to_a_number_that_may_be_zero_has_no_bound() -> None:
     assert ratio(Measured(0.5, 0.4, 0.6, 10), Measured(0.1, -0.1, 0.3, 10)).high == np.inf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sweights", "sideband"])
 def test_subtraction_finds_the_efficiency_with_an_interval_that_holds(method: str) -> None:
     toy = Toy(background_efficiency=0.3, decay=1e6) if method == "sideband" else Toy(background_efficiency=0.3)

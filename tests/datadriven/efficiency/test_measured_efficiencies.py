@@ -70,9 +70,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> ProbeRun:
 
 @pytest.fixture(scope="module")
 def result(made: ProbeRun) -> EfficiencyResult:
-    """Measured once, and written with figures of the fits to `efficiency` in the folder of the run."""
+    """Measured once, and written to `efficiency` in the folder of the run."""
     result, probes = measure(request_of(made), Watcher())
-    write_efficiencies(made.folder / "efficiency", result, probes, Watcher(), n_replicas=4)
+    write_efficiencies(made.folder / "efficiency", result, probes, Watcher(), fits=False, n_replicas=4)
     return result
 
 
@@ -227,14 +227,20 @@ def _without_drawing(estimate: Estimate) -> Estimate:
 
 
 @pytest.mark.slow
-def test_the_report_leads_from_each_number_to_its_fit(made: ProbeRun, result: EfficiencyResult) -> None:
-    page = (made.folder / "efficiency" / "report.html").read_text()
+def test_the_report_leads_from_each_number_to_its_fit(made: ProbeRun, tmp_path: Path) -> None:
+    binning = parse_bins("p: [20, 40, 60]")
+    expressions = ProbeExpressions("mass", binning.names)
+    request = request_of(made, binning=binning, expressions=expressions, signals=(), backgrounds=())
+    result, probes = measure(request, Watcher())
+    write_efficiencies(tmp_path / "efficiency", result, probes, Watcher())
+    page = (tmp_path / "efficiency" / "report.html").read_text()
+    assert [(point.name, len(point.bins)) for point in result.points] == [("fisher_eff90", 2), ("hand_hand", 2)]
     for point in result.points:
         for each in point.bins:
             name = f"fit_{point.name}_bin{each.number}_data"
             assert f'href="#{name}"' in page
             assert f'<figure id="{name}">' in page
-            assert (made.folder / "efficiency" / "fits" / f"{name}.png").is_file()
+            assert (tmp_path / "efficiency" / "fits" / f"{name}.png").is_file()
     assert "http" not in page.replace("http-equiv", "").replace("www.w3.org", "")
 
 

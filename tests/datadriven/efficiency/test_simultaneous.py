@@ -59,6 +59,7 @@ def test_the_gradient_is_that_of_the_likelihood(names: str, shared: bool) -> Non
     np.testing.assert_allclose(likelihood.gradient(at) * scale, np.array(numerical) * scale, rtol=2e-4, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_same_seeds_give_intervals_that_hold_and_no_bias() -> None:
     # A quick look: benchmarks/efficiency_coverage.py has 500 toys of several kinds.
     toy, rng, n = Toy(), np.random.default_rng(5), 80

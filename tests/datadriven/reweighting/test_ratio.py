@@ -61,6 +61,7 @@ def mean_and_error(values: Float, weight: Float) -> tuple[float, float]:
     return mean, float(np.sqrt((weight**2 * (values - mean) ** 2).sum()) / abs(weight.sum()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signed", [False, True], ids=["plain", "sweights"])
 def test_a_known_density_ratio_closes_in_the_auc_and_in_a_third_variable(signed: bool) -> None:
     rng = np.random.default_rng(11)

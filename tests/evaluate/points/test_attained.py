@@ -59,6 +59,7 @@ def test_points_of_a_continuous_score_are_decisions_of_their_own():
     assert same_decisions(evaluated(samples=three_samples(6000))) == []
 
 
+@pytest.mark.slow
 def test_chance_is_the_reason_where_few_signal_candidates_decide():
     found = [evaluated(samples=few(seed)) for seed in range(12)]
     missed = [p for model in found for p in model.working_points if p.reason]

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from pidlab.errors import DataError
-from pidlab.evaluate.regression.compare import train_against_test
+from pidlab.evaluate.regression.compare import compare_predictions, overtrainings, train_against_test
 from pidlab.evaluate.regression.metrics import residual_metrics
 from pidlab.evaluate.regression.order import Ordered
 from pidlab.evaluate.regression.predictions import Predicted, Targets
@@ -166,9 +166,9 @@ def test_a_model_that_knows_its_training_sample_is_said_to() -> None:
     def said(on_train: float) -> str:
         values = [t.target + size * n for t, n, size in zip(targets, noise, (on_train, 0.2), strict=True)]
         one, other = (Predicted.of(prediction(v), t) for v, t in zip(values, targets, strict=True))
-        found = train_against_test("bdt", one, other, (samples[0], samples[1]))
+        found = train_against_test(one, other, (samples[0], samples[1]))
         assert found is not None
-        return found.sentence
+        return overtrainings({"bdt": found})["bdt"].sentence
 
     assert said(0.1).startswith("bdt knows its training sample: the RMS on train is 49 % smaller")
     assert said(0.2).startswith("bdt shows no overtraining")
@@ -179,7 +179,22 @@ def test_with_folds_the_difference_of_train_and_test_is_paired_by_event() -> Non
     sample, mean, width = toy(rng, 3000)
     mlp = toy_predictions(sample, mean, width, rng)["mlp"]
     predicted = Predicted.of(mlp, Targets.of(sample))
-    found = train_against_test("mlp", predicted, predicted, (sample, sample))
+    found = train_against_test(predicted, predicted, (sample, sample))
     assert found is not None
-    assert found.delta_rms.high == found.delta_rms.low == 0
-    assert "same residuals" in found.sentence
+    said = overtrainings({"mlp": found})["mlp"]
+    assert said.delta_rms.high == said.delta_rms.low == 0
+    assert "same residuals" in said.sentence
+
+
+def test_one_event_shows_no_difference_of_models_nor_of_samples() -> None:
+    samples = [sample_of([0.0, 0.0], event=[i, i]) for i in (4, 5)]
+    targets = [Targets.of(sample) for sample in samples]
+    models = {name: Predicted.of(prediction([0.1, size]), targets[1]) for name, size in (("a", 0.2), ("b", 0.9))}
+    (pair,) = compare_predictions(models)
+    rms = pair.quantity("rms")
+    assert rms is not None
+    assert rms.winner == ""
+    assert np.isinf(rms.difference.high)
+    found = train_against_test(Predicted.of(prediction([0.1, 0.2]), targets[0]), models["b"], (samples[0], samples[1]))
+    assert found is not None
+    assert overtrainings({"b": found})["b"].sentence.startswith("b shows no overtraining")

@@ -64,6 +64,7 @@ def pulls(band: Band, places: Array = PLACES) -> tuple[Array, Array]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contamination", [0, 0.1, 0.5])
 @pytest.mark.parametrize("tail", [0, 0.08])
 def test_mean_and_width_are_within_their_errors_of_the_truth(contamination: float, tail: float) -> None:
@@ -74,6 +75,7 @@ def test_mean_and_width_are_within_their_errors_of_the_truth(contamination: floa
         assert np.mean(np.abs(deviations) < 2) > 0.8
 
 
+@pytest.mark.slow
 def test_the_errors_are_those_of_a_fit_and_not_larger() -> None:
     n = 40_000
     band = Band("y", "p", shape="clas12").fit(*sample(n))
@@ -179,6 +181,7 @@ def test_slices_without_enough_events_are_said() -> None:
     assert note.startswith("y: 4 of 20 slices of p have fewer than 50 signal events in training")
 
 
+@pytest.mark.slow
 def test_weights_count_as_events() -> None:
     x, y = sample(20_000)
     w = np.random.default_rng(3).integers(0, 3, len(y))
@@ -345,6 +348,7 @@ def test_a_million_tracks_are_fitted_in_seconds_and_scored_by_the_million() -> N
     assert scored < 2
 
 
+@pytest.mark.slow
 def test_scikit_learns_checks() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=Warning, module="sklearn")

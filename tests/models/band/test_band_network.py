@@ -29,6 +29,7 @@ def _sample(n, seed, contamination=0.0):
     return np.column_stack([value, p, eta, clusters]), called.astype(int), mean, width, ~is_other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contamination", [0.1, 0.5])
 def test_mean_and_width_follow_three_quantities_whatever_the_contamination(contamination, tmp_path):
     x, y, *_ = _sample(24_000, 1, contamination)
@@ -50,6 +51,7 @@ def test_mean_and_width_follow_three_quantities_whatever_the_contamination(conta
     np.testing.assert_array_equal(Band.load(tmp_path).scores(x), band.scores(x))
 
 
+@pytest.mark.slow
 def test_a_group_has_a_network_of_its_own_and_what_is_missing_has_no_distance():
     rng = np.random.default_rng(6)
     sector, p = rng.integers(1, 3, 4000), rng.uniform(1, 3, 4000)

@@ -108,6 +108,7 @@ def _check(model, tolerance=0.02):
         assert np.abs([(found_width / width)[place == b].mean() - 1 for b in range(10)]).max() < 0.08
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("core", [False, True])
 def test_mean_and_width_of_a_gaussian_are_found(core):
     x, y, *_ = _sample(20_000, 1)
@@ -117,6 +118,7 @@ def test_mean_and_width_of_a_gaussian_are_found(core):
     assert len(model.history_["validation_loss"]) == len(model.history_["loss"]) == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"tail": 1.5}, {"contamination": 0.2}], ids=["tail", "contamination"])
 def test_tails_and_contamination_do_not_move_the_core_but_a_gaussian_likelihood(options):
     x, y, _, width = _sample(20_000, 1, **options)

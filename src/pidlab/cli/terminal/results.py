@@ -28,13 +28,13 @@ def results_table(results: AnyResults) -> Table:
 def sentences(results: AnyResults) -> list[str]:
     """What the table does not show: the headline, warnings, points off their target, and the hand-made cuts.
 
-    Warnings are of models below chance and of few events.
+    Warnings are of models below chance, of faults of a training and of few events.
     The hand-made cuts are compared with every other model at the efficiency of the cuts. One sentence before the first
     says that the p-values are corrected for the number of comparisons. Those of a regression are of its own module.
     """
     from pidlab.evaluate.results import RegressionResults
     from pidlab.evaluate.verdicts import among_others
-    from pidlab.report.headline import below_chance, few_events, headline
+    from pidlab.report.headline import below_chance, few_events, headline, training_faults
     from pidlab.report.regression import regression_sentences
     from pidlab.report.tables import family, remarks
 
@@ -48,5 +48,6 @@ def sentences(results: AnyResults) -> list[str]:
         for p in c.working_points
         if p.verdict
     ]
-    told = [headline(results), *below_chance(results), *few_events(results), *remarks(results)]
+    warnings = [*below_chance(results), *training_faults(results), *few_events(results)]
+    told = [headline(results), *warnings, *remarks(results)]
     return [*told, *(family(results.comparisons) if against else ()), *against]

@@ -30,7 +30,7 @@ from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.intervals import efficiency as counted_efficiency
 from pidlab.measured import Array
 from pidlab.progress import Watcher
-from pidlab.runs.bundle import Bundle, load_bundle
+from pidlab.runs.bundle import Bundle, load_bundle, with_classes
 
 Method = Literal["fit", "sweights", "sideband"]
 METHODS: Final = ("fit", "sweights", "sideband")
@@ -138,7 +138,7 @@ def measure(request: EfficiencyRequest, watcher: Watcher) -> tuple[EfficiencyRes
         ModelError: the run is damaged.
     """
     request.check()
-    bundle = load_bundle(request.run, request.models)
+    bundle = with_classes(load_bundle(request.run, request.models))
     points = _points(bundle, request.working_points)
     watcher.stage("apply")
     probes = {"data": _count(bundle, request, request.files, request.expressions, points, watcher)}

@@ -29,7 +29,7 @@ from pidlab.progress import Watcher
 from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.histograms import from_cells, th1, th2
 from pidlab.rootio.results.named_object import graph_of, root_text
-from pidlab.runs.bundle import Bundle, load_bundle
+from pidlab.runs.bundle import Bundle, load_bundle, with_classes
 from pidlab.runs.manifest import verify
 from pidlab.runs.scored_events import FILE as EVENTS
 from pidlab.runs.scored_events import ScoredEvents, read_events
@@ -74,7 +74,7 @@ def measure_fractions(request: Request, watcher: Watcher) -> Fractions:
         OutputError: the results cannot be written.
     """
     watcher.stage("load")
-    bundle = load_bundle(request.run, request.models)
+    bundle = with_classes(load_bundle(request.run, request.models))
     verify(request.run, EVENTS)
     scored = read_events(request.run)
     variable, stated = within(request.within)

@@ -64,7 +64,8 @@ def identified(
             for model, points in models.items()
         }
         for model, decided in masks.items():
-            n_accepted[model] += np.array([np.bincount(y[mask], minlength=k) for mask in decided]).reshape(-1, k)
+            for i, mask in enumerate(decided):
+                n_accepted[model][i] += np.bincount(y[mask], minlength=k)
         combined = {model: combinations(decided) for model, decided in masks.items()}
         weights = part.weight, part.weight * part.weight
         for name, e in edges.items():

@@ -13,7 +13,7 @@ from pidlab.evaluate.intervals import deviations, symmetric
 from pidlab.evaluate.overtraining import paired_variance, share_events
 from pidlab.evaluate.regression.metrics import log_likelihood, mae, rms, sigma68
 from pidlab.evaluate.regression.predictions import Predicted
-from pidlab.evaluate.regression.statistics import EventWeights, Statistic, difference, student
+from pidlab.evaluate.regression.statistics import EventWeights, Statistic, difference, scaled
 from pidlab.evaluate.results.regression import PairedQuantity, RegressionComparison, RegressionOvertraining
 from pidlab.evaluate.verdicts import ERROR, WIDE, Judged, format_p, holm, p_value
 from pidlab.measured import UNDEFINED, Measured
@@ -150,10 +150,22 @@ def _sentence(found: _Found, verdict: Judged, winner: str | None) -> str:
     )
 
 
-def train_against_test(
-    name: str, train: Predicted, test: Predicted, samples: tuple[Sample, Sample]
-) -> RegressionOvertraining | None:
-    """Returns the difference of the RMS on train and on test; None if it is undefined on either.
+class TrainTest(NamedTuple):
+    """The RMS of a model on train and on test, and the deviation of their difference, which n events determine."""
+
+    on_train: float
+    on_test: float
+    deviation: float
+    n: float
+
+    @property
+    def delta(self) -> Measured:
+        """RMS(train) - RMS(test)."""
+        return symmetric(self.on_train - self.on_test, self.deviation, self.n)
+
+
+def train_against_test(train: Predicted, test: Predicted, samples: tuple[Sample, Sample]) -> TrainTest | None:
+    """Returns the RMS on train and on test; None if it is undefined on either.
 
     With folds both samples hold the same events, predicted by models that were trained on them and by models that were
     not; the difference is then paired by event.
@@ -168,15 +180,23 @@ def train_against_test(
         variance = paired_variance(influences[0], train.event, influences[1], test.event)
     else:
         variance = on_train.variance(train.weights) + on_test.variance(test.weights)
-    deviation = float(np.sqrt(variance)) * student(min(train.weights.n_events, test.weights.n_events))
-    delta = symmetric(on_train.value - on_test.value, deviation, min(train.weights.n, test.weights.n))
-    p = p_value(delta.value, deviation)
-    return RegressionOvertraining(delta, p, _overtraining_sentence(name, delta, on_train.value, on_test.value, p))
+    deviation = scaled(variance, min(train.weights.n_events, test.weights.n_events))
+    return TrainTest(on_train.value, on_test.value, deviation, min(train.weights.n, test.weights.n))
 
 
-def _overtraining_sentence(name: str, delta: Measured, on_train: float, on_test: float, p: float) -> str:
-    error = delta.high - delta.value
-    one, other = format_alike((on_train, on_test), error)
+def overtrainings(found: Mapping[str, TrainTest]) -> dict[str, RegressionOvertraining]:
+    """Returns for each model what train and test say; all models are judged together by Holm's procedure."""
+    raw = [p_value(each.delta.value, each.deviation) for each in found.values()]
+    judged = zip(found.items(), raw, holm(raw), strict=True)
+    return {
+        name: RegressionOvertraining(each.delta, p, _overtraining_sentence(name, each, adjusted))
+        for (name, each), p, adjusted in judged
+    }
+
+
+def _overtraining_sentence(name: str, found: TrainTest, p: float) -> str:
+    delta = found.delta
+    one, other = format_alike((found.on_train, found.on_test), found.deviation)
     rates = f"RMS {one} on train and {other} on test, difference {format_interval(*delta[:3])}"
     if not np.isfinite(p):
         return f"{name} has the same residuals on train and test ({rates})."
@@ -184,5 +204,5 @@ def _overtraining_sentence(name: str, delta: Measured, on_train: float, on_test:
         return f"{name} shows no overtraining: {rates}, {format_p(p)}."
     if delta.value > 0:
         return f"{name} is better on test than on train, which overtraining cannot explain: {rates}, {format_p(p)}."
-    share = format_number(100 * abs(delta.value) / on_test, 2) if on_test > 0 else "–"
+    share = format_number(100 * abs(delta.value) / found.on_test, 2) if found.on_test > 0 else "–"
     return f"{name} knows its training sample: the RMS on train is {share} % smaller ({rates}, {format_p(p)})."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,16 +11,17 @@ from pidlab.config.schema import Map
 from pidlab.errors import DataError
 from pidlab.evaluate.histograms import correlations, histogram, robust_edges
 from pidlab.evaluate.pairs import plane_of
-from pidlab.evaluate.regression.compare import compare_predictions, train_against_test
+from pidlab.evaluate.regression.compare import TrainTest, compare_predictions, overtrainings, train_against_test
 from pidlab.evaluate.regression.metrics import residual_metrics
 from pidlab.evaluate.regression.predictions import Predicted, Prediction, Targets
-from pidlab.evaluate.regression.trends import Binned, axes, residual_trend, target_profiles
+from pidlab.evaluate.regression.trends import axes, residual_trend, target_profiles
 from pidlab.evaluate.results import CutStep, Histogram, Scoring, Training
 from pidlab.evaluate.results.regression import (
     PredictionPlane,
     RegressionModel,
     RegressionResults,
     ResidualMetrics,
+    ResidualTrend,
 )
 from pidlab.measured import Array
 from pidlab.sample import Sample
@@ -77,16 +79,27 @@ def regression_results(
     targets = {name: Targets.of(sample) for name, sample in held.items()}
     test = {name: Predicted.of(of_sample["test"], targets["test"]) for name, of_sample in predictions.items()}
     metrics = {name: residual_metrics(predicted) for name, predicted in test.items()}
-    edges = _residual_edges(test, metrics)
-    binned = list(axes(held["test"], target, maps))
-    plane_edges = robust_edges(targets["test"].target, _PLANE_BINS)
-    models = {
-        name: _model(
-            name, kinds[name], predictions[name], metrics[name], test[name], held, targets, binned, edges, plane_edges,
-            trainings.get(name), (scorings or {}).get(name), (model_notes or {}).get(name, ()), least,
+    frame = _Frame(held, targets, _residual_edges(test, metrics), robust_edges(targets["test"].target, _PLANE_BINS))
+    trends: dict[str, list[ResidualTrend]] = {name: [] for name in test}
+    for axis in axes(held["test"], target, maps):
+        for name, predicted in test.items():
+            trends[name].append(residual_trend(predicted, axis, least))
+    models: dict[str, RegressionModel] = {}
+    against_train: dict[str, TrainTest] = {}
+    for name, of_sample in predictions.items():
+        found, compared = frame.measured(name, kinds[name], of_sample, metrics[name], test[name])
+        training = trainings.get(name)
+        if training is not None and compared is not None:
+            against_train[name] = compared
+        models[name] = replace(
+            found,
+            trends=tuple(trends[name]),
+            training=training,
+            scoring=(scorings or {}).get(name),
+            note=" ".join([*(model_notes or {}).get(name, ()), *_notes(metrics[name])]),
         )
-        for name in predictions
-    }  # fmt: skip
+    for name, overtraining in overtrainings(against_train).items():
+        models[name] = replace(models[name], overtraining=overtraining)
     weights = targets["test"].weights
     (correlation,) = correlations(held["test"]).values()
     return RegressionResults(
@@ -106,48 +119,56 @@ def regression_results(
     )
 
 
-def _model(
-    name: str,
-    kind: str,
-    predictions: Mapping[str, Prediction],
-    metrics: ResidualMetrics,
-    test: Predicted,
-    samples: Mapping[str, Sample],
-    targets: Mapping[str, Targets],
-    binned: Sequence[Binned],
-    edges: Array,
-    plane_edges: Array,
-    training: Training | None,
-    scoring: Scoring | None,
-    notes: Sequence[str],
-    least: float,
-) -> RegressionModel:
-    """Returns what is measured of one model; train and validation are held one at a time."""
-    of_sample, residuals = {"test": metrics}, {"test": _residual_histogram(test, edges)}
-    overtraining = None
-    for sample in samples:
-        if sample == "test" or sample not in predictions:
-            continue
-        predicted = Predicted.of(predictions[sample], targets[sample])
-        of_sample[sample], residuals[sample] = residual_metrics(predicted), _residual_histogram(predicted, edges)
-        if sample == "train" and training is not None:
-            overtraining = train_against_test(name, predicted, test, (samples["train"], samples["test"]))
-    order = [sample for sample in SAMPLES if sample in of_sample]
-    value, weight = test.prediction.value, test.weights.weight
-    pulls = None if test.pull is None else histogram(test.pull, weight, _PULL_EDGES)
-    return RegressionModel(
-        name=name,
-        kind=kind,
-        samples={sample: of_sample[sample] for sample in order},
-        residuals={sample: residuals[sample] for sample in order},
-        plane=PredictionPlane(plane_edges, plane_of(test.target, value, weight, plane_edges, plane_edges)),
-        trends=tuple(residual_trend(test, axis, least) for axis in binned),
-        pulls=pulls,
-        overtraining=overtraining,
-        training=training,
-        scoring=scoring,
-        note=" ".join([*notes, *_notes(of_sample["test"])]),
-    )
+@dataclass(frozen=True)
+class _Frame:
+    """What all models are measured in.
+
+    Attributes:
+        samples, targets: those of each sample.
+        edges: edges of the histograms of residuals.
+        plane_edges: edges of target and prediction.
+    """
+
+    samples: Mapping[str, Sample]
+    targets: Mapping[str, Targets]
+    edges: Array
+    plane_edges: Array
+
+    def measured(
+        self, name: str, kind: str, predictions: Mapping[str, Prediction], metrics: ResidualMetrics, test: Predicted
+    ) -> tuple[RegressionModel, TrainTest | None]:
+        """Returns a model, and train against test; train and validation are held one at a time.
+
+        Args:
+            name, kind: of the model.
+            predictions: sample to what it predicts.
+            metrics: those of test.
+            test: its predictions on test.
+        """
+        of_sample, residuals = {"test": metrics}, {"test": self._histogram(test)}
+        compared = None
+        for sample in self.samples:
+            if sample == "test" or sample not in predictions:
+                continue
+            predicted = Predicted.of(predictions[sample], self.targets[sample])
+            of_sample[sample], residuals[sample] = residual_metrics(predicted), self._histogram(predicted)
+            if sample == "train":
+                compared = train_against_test(predicted, test, (self.samples["train"], self.samples["test"]))
+        order = [sample for sample in SAMPLES if sample in of_sample]
+        value, weight, edges = test.prediction.value, test.weights.weight, self.plane_edges
+        model = RegressionModel(
+            name=name,
+            kind=kind,
+            samples={sample: of_sample[sample] for sample in order},
+            residuals={sample: residuals[sample] for sample in order},
+            plane=PredictionPlane(edges, plane_of(test.target, value, weight, edges, edges)),
+            trends=(),
+            pulls=None if test.pull is None else histogram(test.pull, weight, _PULL_EDGES),
+        )
+        return model, compared
+
+    def _histogram(self, predicted: Predicted) -> Histogram:
+        return histogram(predicted.residual, predicted.weights.weight, self.edges)
 
 
 def _notes(test: ResidualMetrics) -> list[str]:
@@ -170,10 +191,6 @@ def _residual_edges(test: Mapping[str, Predicted], metrics: Mapping[str, Residua
     if widths:
         reach = min(max(reach, 3 * min(widths)), _REACH * min(widths))
     return np.linspace(-1.0, 1.0, _RESIDUAL_BINS + 1) * (reach or 1.0)
-
-
-def _residual_histogram(predicted: Predicted, edges: Array) -> Histogram:
-    return histogram(predicted.residual, predicted.weights.weight, edges)
 
 
 def _inputs(sample: Sample) -> dict[str, Histogram]:

@@ -95,7 +95,7 @@ class Statistic(NamedTuple):
 
     def deviation(self, weights: EventWeights) -> float:
         """Returns half of the 68.3 % interval of Student's distribution; infinite for one event, which shows none."""
-        return float(np.sqrt(self.variance(weights))) * student(weights.n_events)
+        return scaled(self.variance(weights), weights.n_events)
 
     def variance(self, weights: EventWeights) -> float:
         """Returns the sum over events of the squared influences."""
@@ -119,11 +119,11 @@ class Statistic(NamedTuple):
         return symmetric(self.value, deviation, n)
 
 
-def student(n: float) -> float:
-    """Returns Student's 68.3 % half width for n effective events, in standard deviations; infinite for one."""
+def scaled(variance: float, n: float) -> float:
+    """Returns half of Student's 68.3 % interval for a variance that n effective events show; infinite for one."""
     if not n > _ONE_EVENT:
         return float("inf")
-    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2) * np.sqrt(n / (n - 1)))
+    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2) * np.sqrt(variance * n / (n - 1)))
 
 
 def powers(values: FloatArray, power: int = 1, origin: float = 0.0) -> Response:

@@ -58,11 +58,17 @@ class Overtraining:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Duration and epochs of the training; `history` holds a list for each quantity, with a value for each epoch."""
+    """Duration and epochs of the training; `history` holds a list for each quantity, with a value for each epoch.
+
+    The history is that of the first of several folds or categories, and the mean over the networks of an ensemble.
+    `warnings` are sentences on what went wrong in any of them, and what to change; it is empty in results of older
+    versions.
+    """
 
     seconds: float
     epochs: int
     history: Mapping[str, list[float]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def model_text(name: str, model: Model, event: EventText) -> str:
         return f"{head}const Event& event, const float*)\n{{\n{_expression(model, event)}}}\n"
     if "header" not in MODEL_TYPES[model.kind].exports:
         others = "export it with --format onnx, or name the other models with --model"
-        raise UsageError(f"models.{model.name}: a model of type {model.kind!r} has no C++; {others}")
+        raise UsageError(f"models.{model.name}: a model of type {model.type!r} has no C++; {others}")
     folds = [f"{name}_fold{i}" for i in range(len(model.fitted))]
     parts = zip(folds, model.fitted, strict=True)
     text = "".join(_fold(n, f, model) if isinstance(f, FoldModel) else _categories(n, f, model) for n, f in parts)

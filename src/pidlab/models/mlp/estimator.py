@@ -24,6 +24,7 @@ from pidlab.models.missing import MissingValues, with_names
 from pidlab.models.mlp.batches import Member, ValidationTensors
 from pidlab.models.mlp.devices import mean_history, member_seed, train_members
 from pidlab.models.mlp.engine import Trained, TrainingPlan, diverged, quiet_torch
+from pidlab.models.mlp.health import N_EVENTS, Health, health_of
 from pidlab.models.mlp.layers import Architecture
 from pidlab.models.mlp.losses import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
@@ -120,7 +121,11 @@ class MLP(Classifier):
         networks_: one `DenseNetwork` for each member.
         swap_noise_: the swap noise that they were trained with.
         history_: loss and, with validation, validation_loss and validation_auc: one entry an epoch, the mean over the
-            members that still train. For more than two classes the AUC is the mean of each class against the rest.
+            members that still train. For more than two classes the AUC is the mean of each class against the rest. Then
+            the learning rate of the epoch's last step, and the norms of each layer's weights and of its gradient there:
+            weight_norm_1, …, weight_norm_output, gradient_norm_1, ….
+        health_: what each member's training says of itself; empty for a model that was loaded, or is one of
+            `fit_variants`.
     """
 
     preset: str = "default"
@@ -360,6 +365,7 @@ class MLP(Classifier):
             model.classes_ = np.array(content["classes"], dtype=np.dtype(content["classes_dtype"]))
             model.swap_noise_ = float(content.get("swap_noise", 0.0))
             model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
+            model.health_ = ()
             features = content["features"]
             n_inputs = model.networks_[0].n_inputs
             model.missing_ = MissingValues.from_json(content.get("missing"), n_inputs)
@@ -447,8 +453,10 @@ class MLP(Classifier):
         table = self._table(data, [rows for rows, _ in parts])
         noises = self._swap_noise(table, data, parts)
         trainings = [m._training(data, *part, noise) for m, part, noise in zip(models, parts, noises, strict=True)]
-        for training, trained in zip(trainings, _trained(table, trainings, progress, path), strict=True):
+        found = _trained(table, trainings, progress, path)
+        for training, trained, part in zip(trainings, found, parts, strict=True):
             training.model._accept(self, data.classes, trained, training.plan.swap_noise)
+            training.model.health_ = _health(trained, _looked_at(data, *part))
 
     def _swap_noise(self, table: Tensor | StreamedTable, data: _Data, parts: Sequence[_Part]) -> list[float]:
         """The swap noise of a model for each part of the data; networks with the preset's parameters decide it."""
@@ -476,6 +484,7 @@ class MLP(Classifier):
         self.networks_ = tuple(member.network for member in trained)
         self.swap_noise_ = swap_noise
         self.history_ = mean_history([member.history for member in trained])
+        self.health_: tuple[Health, ...] = ()
         return self
 
     def _valid(self, X: Any) -> FloatArray:
@@ -525,6 +534,20 @@ def _trained(
         for number in numbers:
             found[number] = [member for member, of in zip(trained, owner, strict=True) if of == number]
     return [found[number] for number in range(len(trainings))]
+
+
+def _looked_at(data: _Data, rows: IntArray | None, validation: ValidationTensors | None) -> Tensor:
+    """Events (m, d) on which the units of a network are looked at: of validation, or else some of training."""
+    if validation is not None:
+        return validation.x
+    n = len(data.label) if rows is None else len(rows)
+    some = np.unique(np.linspace(0, n - 1, min(n, N_EVENTS)).astype(np.int64))
+    return torch.from_numpy(np.ascontiguousarray(data.x[some if rows is None else rows[some]]))
+
+
+def _health(trained: Sequence[Trained], x: Tensor) -> tuple[Health, ...]:
+    with quiet_torch(max(map(len, trained[0].network.weights))):
+        return tuple(health_of(member.network, member.history, x) for member in trained)
 
 
 def _prune_none(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from pidlab.evaluate.points.identified import holds_whole_numbers
 from pidlab.evaluate.results import Applied, AppliedModel, AppliedPoint, Beside
@@ -167,7 +167,7 @@ def beside(found: Beside, above: Axes, below: Axes, *, caption: Caption, styles:
     # Parts of classes far below everything else would flatten what is seen.
     least = max(0.3, _DEEPEST * float(np.nanmax(heights)))
     log_scale(above, heights[heights >= least], least=30.0)
-    above.yaxis.set_minor_formatter(NullFormatter())
+    above.yaxis.set_minor_locator(NullLocator())  # eight ticks in each decade take longer than what is drawn
     above.tick_params(axis="x", labelbottom=False)
     mark_flows([found.counts], above)
     label_axes(above, "", per_bin("rows", edges))

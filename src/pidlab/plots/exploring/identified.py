@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from pidlab.evaluate.points.identified import holds_whole_numbers, kept, purity
 from pidlab.evaluate.results import BinSums
@@ -48,7 +48,7 @@ def composition(
     if not heights:
         nothing_to_draw(ax, "nothing is accepted")
     log_scale(ax, np.concatenate([np.array([]), *heights]), least=30.0)
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_minor_locator(NullLocator())  # eight ticks in each decade take longer than what is drawn
     ax.set_xlim(*shown_range(accepted, total, edges, classes.index(signal)))
     mark_flows([accepted.sumw.sum(axis=0)], ax)
     ax.tick_params(axis="x", labelbottom=False)
@@ -59,13 +59,17 @@ def composition(
 def narrowing(edges: Array) -> Array:
     """Returns the width (b,) of the narrowest bin over that of each, by which contents of bins become comparable."""
     widths = np.diff(edges)
-    return np.asarray(widths.min() / widths)
+    return np.ones(len(widths)) if _is_regular(edges) else np.asarray(widths.min() / widths)
 
 
 def per_bin(what: str, edges: Array) -> str:
     """Returns the label of contents times `narrowing`: with the width to which they refer, if the widths differ."""
+    return what if _is_regular(edges) else f"{what} / {np.diff(edges).min():.2g}"
+
+
+def _is_regular(edges: Array) -> bool:
     widths = np.diff(edges)
-    return what if np.allclose(widths, widths[0]) else f"{what} / {widths.min():.2g}"
+    return bool(np.allclose(widths, widths[0]))
 
 
 def quality(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 
 from pidlab.evaluate.results import FeaturePair, Histogram, RegressionModel, ResidualTrend
 from pidlab.measured import Array, Measured
@@ -30,8 +30,10 @@ from pidlab.plots.style import (
     with_errors,
 )
 
+_TAIL = 8.0  # the same for the train and test of one model, whose tails matter more
 CORE = 4.0
 """How many σ68 of the best model the linear panel of residuals shows to each side."""
+_WIDE_RANGE = 50.0  # of the smallest error: beyond it differences are drawn on a scale that is linear only near zero
 _FEWEST_BINS = 40  # enough for a shape, and few enough that dashed lines are told apart
 _MOST_OUTLIERS = 8.0  # times the median half length: longer intervals would flatten the others
 
@@ -91,6 +93,8 @@ def train_and_test(model: RegressionModel, ax: Axes, *, style: LineStyle) -> Axe
     """Draw the residuals of one model on test, filled, and on train, as points with errors."""
     entries: list[tuple[Any, str]] = []
     heights = []
+    edges, width = model.residuals["test"].edges, model.test.sigma68.value
+    reach = min(_TAIL * width, float(edges[-1])) if width > 0 else float(edges[-1])
     look: dict[str, dict[str, Any]] = {
         "test": {"errors": False, "histtype": "fill", "alpha": 0.35},
         "train": {"errors": True, "histtype": "errorbar", "markersize": 3.0, "elinewidth": 1.0},
@@ -98,7 +102,7 @@ def train_and_test(model: RegressionModel, ax: Axes, *, style: LineStyle) -> Axe
     for sample, properties in look.items():
         if sample not in model.residuals:
             continue
-        drawn = draw_density(merged(model.residuals[sample], 2), ax, color=style.colour, **properties)
+        drawn = draw_density(_coarser(model.residuals[sample], reach), ax, color=style.colour, **properties)
         if drawn is not None:
             entries.append((getattr(drawn, "errorbar", None) or drawn.stairs, sample))
             values = drawn.stairs.get_data().values if sample == "test" else drawn.errorbar.lines[0].get_ydata()
@@ -107,8 +111,7 @@ def train_and_test(model: RegressionModel, ax: Axes, *, style: LineStyle) -> Axe
         nothing_to_draw(ax, "no residuals")
     else:
         log_scale(ax, np.concatenate(heights))
-    edges = model.residuals["test"].edges
-    ax.set_xlim(edges[0], edges[-1])
+    ax.set_xlim(-reach, reach)
     label_axes(ax, "prediction − target", "density")
     legend(ax, entries, title=shown(model.name))
     return ax
@@ -298,4 +301,16 @@ def differences(pairs: Sequence[tuple[str, str]], numbers: Sequence[Measured], q
     """Draw the difference b - a of one quantity for each pair (a, b) with its paired interval."""
     rows = [f"{shown(b, 20)} − {shown(a, 20)}" for a, b in pairs]
     hint = "first-named better →" if quantity == "log-likelihood" else "← first-named better"
-    return forest(numbers, rows, f"Δ {quantity}", hint, ax)
+    forest(numbers, rows, f"Δ {quantity}", hint, ax)
+    sizes = [(abs(m.value), (m.high - m.low) / 2) for m in numbers if np.isfinite(m.value) and m.high > m.low]
+    smallest = min((error for _, error in sizes), default=0.0)
+    if sizes and max(size for size, _ in sizes) > _WIDE_RANGE * smallest:
+        # Differences of good models would lie on the line at zero beside those to a model that knows nothing.
+        power = float(10.0 ** np.floor(np.log10(4 * smallest)))
+        ax.set_xscale("symlog", linthresh=power, linscale=0.6)
+        ax.xaxis.set_major_locator(SymmetricalLogLocator(base=10.0, linthresh=power))
+        # Room for a point at the end, which takes more than a few per cent of a logarithm.
+        low, high = (f(x for m in numbers for x in m[1:3] if np.isfinite(x)) for f in (min, max))
+        ax.set_xlim(min(2 * low, -power), max(2 * high, power))
+        ax.tick_params(axis="x", labelsize=9)
+    return ax

@@ -25,7 +25,7 @@ def learning(results: AnyResults) -> Iterator[Sheet]:
     """Yields the learning curves of the models that keep a history."""
     for model in results.models.values():
         if model.training is not None and quantities(model.training):
-            what = ", ".join(quantities(model.training))
+            what = ", ".join(name.replace("_", " ") for name in quantities(model.training))
             yield Sheet(
                 name=f"learning_{model.name}",
                 title=f"Learning curves of {model.name}",

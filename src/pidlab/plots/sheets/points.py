@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results import ModelResult, Results, Roc
+from pidlab.evaluate.results import ModelResult, Results, Roc, WorkingPoint
 from pidlab.plots.roc import roc, roc_pairs, roc_ratio
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
@@ -32,6 +32,7 @@ def rocs(results: Results) -> Iterator[Sheet]:
             alt=(
                 f"ROC curves: rejection of {other} over the efficiency of {results.signal} with 68.3 % bands, for "
                 f"{', '.join(results.models)}; below it the ratio to {reference.name}{_mixed(reference)}."
+                f"{_optimal(models, other)}"
             ),
             draw=partial(_roc, models, other, reference),
             numbers=partial(_roc_table, models, other),
@@ -65,6 +66,18 @@ def _mixed(reference: ModelResult) -> str:
     if not reference.fixed_cut:
         return ""
     return ", whose one decision is mixed at random with passing all or none to reach the other efficiencies"
+
+
+def _optimal(models: Sequence[ModelResult], against: str) -> str:
+    """Returns a sentence on the points that are marked on the curves."""
+    points = [f"{m.name} {_said(m.optimal_points[against])}" for m in models if against in m.optimal_points]
+    if not points:
+        return ""
+    return f" Marked are the points nearest to (0, 1) and Youden's, with thresholds of validation: {'; '.join(points)}."
+
+
+def _said(points: Sequence[WorkingPoint]) -> str:
+    return " and ".join(f"{100 * point.efficiency.value:.3g} %" for point in points)
 
 
 def _roc(models: Sequence[ModelResult], against: str, reference: ModelResult) -> Figure:

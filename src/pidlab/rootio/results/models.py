@@ -23,6 +23,7 @@ def model_objects(model: ModelResult, results: Results) -> Iterator[NamedObject]
     """Yields what the directory of a model holds, except for what depends on spectators."""
     yield from _rocs(model, results.signal)
     yield from _working_points(model, results.signal)
+    yield from _optimal_points(model, results.signal)
     for sample, classes in model.response.items():
         suffix = () if sample == "test" else (sample,)
         for name, histogram in classes.items():
@@ -78,6 +79,18 @@ def _working_points(model: ModelResult, signal: str) -> Iterator[NamedObject]:
         title = f"{model.name}, working points;{signal} efficiency;{particle} misidentification"
         graph = graph_of(x, bounds([point.misid.get(particle, UNDEFINED) for point in points]), title)
         yield NamedObject((model.name, f"working_points_{particle}"), graph)
+
+
+def _optimal_points(model: ModelResult, signal: str) -> Iterator[NamedObject]:
+    """Yields the sweet spot and Youden's point of each ROC curve, named as the curve is: `optimal_points[_CLASS]`."""
+    main = "rest" if "rest" in model.optimal_points else next(iter(model.optimal_points), "")
+    for against, points in model.optimal_points.items():
+        other = "misidentification" if against == "rest" else f"{against} misidentification"
+        names = ", ".join(f"{point.name} (score > {point.threshold:.6g})" for point in points)
+        title = f"{model.name}, {signal} against {against}: {names};{signal} efficiency;{other}"
+        x, y = bounds([point.efficiency for point in points]), bounds([point.misid[against] for point in points])
+        suffix = "" if against == main else f"_{against}"
+        yield NamedObject((model.name, f"optimal_points{suffix}"), graph_of(x, y, title))
 
 
 def _calibration(model: str, curve: Calibration, signal: str) -> NamedObject:

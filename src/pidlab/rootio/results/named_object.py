@@ -37,11 +37,15 @@ def key_of(path: Sequence[str], used: set[str]) -> str:
 
 
 def labelled(labels: Sequence[str], values: Sequence[Measured], title: str) -> Any:
-    """Returns a histogram with a labelled bin a value, half the interval as error; None if all are undefined."""
+    """Returns a histogram with a labelled bin a value, half the interval as error; None if all are undefined.
+
+    An infinite interval, as of a single event, has the error 0.
+    """
     centre, low, high = bounds(values)
     if not np.isfinite(centre).any():
         return None
-    variances = np.nan_to_num((high - low) / 2) ** 2
+    lengths = high - low
+    variances = np.where(np.isfinite(lengths), lengths / 2, 0.0) ** 2
     edges = (np.arange(len(values) + 1.0),)
     return th1(from_cells(np.nan_to_num(centre), edges, variances, entries=len(values)), title, labels)
 
