@@ -286,12 +286,13 @@ def estimator_class(kind: str) -> type[Classifier]:
     Raises:
         ModelError: the type needs torch, and the process may not use enough address space to load it.
     """
-    if kind == "mlp":
+    if kind in _NETWORKS:
         _check_address_space()
     found: type[Classifier] = imported(MODEL_TYPES[kind].estimator)
     return found
 
 
+_NETWORKS = ("mlp", "mlp_regression")
 _LEAVE_TORCH_ALONE = (
     *("expression", "score", "cuts", "fisher", "logistic", "naive_bayes", "bdt"),
     *("constant_regression", "linear_regression", "bdt_regression"),
@@ -305,7 +306,7 @@ def import_ahead(kinds: Iterable[str]) -> None:
         kinds: the types of the models in the order in which they are trained.
     """
     for place, kind in enumerate(kinds):
-        if kind in ("mlp", "mlp_regression"):
+        if kind in _NETWORKS:
             if place and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
                 imported("pidlab.models.mlp.ahead:import_torch_ahead")()
             return
