@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from example_results import FEATURES, TARGETS, example, measured
+from pidlab.config.schema import Predicting
 from pidlab.errors import OutputError
 from pidlab.evaluate.results import (
     Comparison,
@@ -120,12 +121,14 @@ def test_six_models_and_more_are_told_apart_by_colour_also_by_colour_blind_reade
 
 
 def test_every_type_of_model_has_a_colour_of_its_own():
-    kinds = list(dict.fromkeys(row.type for row in MODEL_TYPES.values()))
+    kinds = [row.type for row in MODEL_TYPES.values() if not issubclass(row.section, Predicting)]
     styles = style.model_styles(of_types(*kinds))
     assert set(kinds) == set(style._MODEL_COLOURS)
     assert len({each.colour for each in styles.values()}) == len(kinds)
     many = style.model_styles(of_types(*kinds * 5)).values()
     assert len({(each.colour, str(each.line)) for each in many}) == 5 * len(kinds)
+    predicting = {row.type for row in MODEL_TYPES.values() if issubclass(row.section, Predicting)}
+    assert predicting <= {*kinds, *style._LOOKS_LIKE}
 
 
 @pytest.mark.slow
