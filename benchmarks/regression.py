@@ -83,7 +83,7 @@ def measured(table: Table, seed: int) -> Iterator[tuple[str, dict[str, float]]]:
     order = np.random.default_rng(seed).permutation(len(y))
     train, stop, test = np.split(order, [int(0.6375 * len(y)), int(0.75 * len(y))])
     both = np.concatenate([train, stop])
-    scaler = fit_scaler(x[train], "quantile", np.ones(len(train)))
+    scaler = fit_scaler(x[train], "standard", np.ones(len(train)))
     scaled = scaler.transform(x)
     models: dict[str, tuple[Any, NDArray[np.float32]]] = {
         "constant": (Constant("gaussian"), x),

@@ -1008,6 +1008,11 @@ class RegressionConfig(Config):
     reweight: ClassVar[None] = None  # type: ignore[misc]
     balance: ClassVar[Literal["equal"]] = "equal"  # type: ignore[misc]  # a mean weight of one
     target: Expression | Target = Field(description="what is predicted: an expression, or {value: …, cut: …}")
+    # A linear model is then one in the features themselves, and what a network learns stays as smooth as it is: ranks
+    # doubled the residuals of a network on TMVA's example.
+    scaling: Literal["none", "minmax", "standard", "robust", "quantile"] = Field(
+        "standard", description="scaling of the features for models that need it, fitted on the training sample"
+    )
     models: Annotated[dict[Name, RegressionSection], Field(min_length=1)] = Field(description="name to model")  # type: ignore[assignment]
     evaluate: RegressionEvaluate = Field(default_factory=RegressionEvaluate, description="how the models are evaluated")
 

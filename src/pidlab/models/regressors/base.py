@@ -17,7 +17,7 @@ from pidlab.config.schema import quantile_name
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
 from pidlab.jsonfile import read_json, write_json
-from pidlab.models.base import Estimator, TrainingDataError, TrainingRows, ValidationSet, checked_rows, choice
+from pidlab.models.base import Estimator, Progress, TrainingDataError, TrainingRows, ValidationSet, checked_rows, choice
 from pidlab.models.likelihood.quantiles import quantiles as quantiles_of_slices
 from pidlab.models.matrix import LazyMatrix
 from pidlab.models.missing import with_names
@@ -31,6 +31,7 @@ NARROWEST = -12.0
 """The least logarithm of a width in scaled units: e^-12 of the target's width is near single precision."""
 
 _FILE = "model.json"
+_LOSSES = ("loss", "validation_loss")  # of a history
 _CORE = (0.1587, 0.5, 0.8413)  # a Gaussian's -1, 0 and 1 standard deviation
 
 
@@ -49,6 +50,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         losses: those that it knows.
         loss: the one that it is trained with.
         quantiles: used by the loss `quantile` only.
+        scale_: of models that are trained on a scaled target.
     """
 
     kind: ClassVar[str]
@@ -56,6 +58,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
     classes_ = np.arange(1)
     loss: str = "squared"
     quantiles: Sequence[float] = QUANTILES
+    scale_: TargetScale
 
     @property
     def probability(self) -> bool:
@@ -120,6 +123,28 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         return np.asarray(
             validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite=finite), np.float64
         )
+
+    def loss_in_units(self, value: float) -> float:
+        """Returns the loss an event in the target's units from that in scaled units."""
+        return self.scale_.loss_in_units(self.loss, value)
+
+    def history_in_units(self, history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+        """Returns a history with the losses in the target's units, and all else unchanged."""
+        return {
+            name: [self.loss_in_units(v) for v in values] if name in _LOSSES else list(values)
+            for name, values in history.items()
+        }
+
+    def progress_in_units(self, progress: Progress | None) -> Progress | None:
+        """Returns the progress that is told of losses in the target's units."""
+        if progress is None:
+            return None
+        told = progress
+
+        def report(done: int, total: int, numbers: Mapping[str, float]) -> None:
+            told(done, total, {n: self.loss_in_units(v) if n in _LOSSES else v for n, v in numbers.items()})
+
+        return report
 
     def _fitted(self) -> dict[str, Any]:
         """Returns what `_restore` needs besides the parameters, in the types of JSON."""
