@@ -181,7 +181,8 @@ def test_a_calibration_of_any_scores(how: str, tmp_path: Path) -> None:
     scores[0], scores[1], scores[2] = np.eye(k)[0], np.nan, 0.05
     graph = GraphBuilder()
     onnx.save_model(
-        graph.model(calibrated(graph, graph.features, CALIBRATIONS[how], k), (k, k), {}), tmp_path / "c.onnx"
+        graph.model({"scores": (calibrated(graph, graph.features, CALIBRATIONS[how], k), k)}, k, {}),
+        tmp_path / "c.onnx",
     )
     found, expected = run_graph(tmp_path / "c.onnx", scores), CALIBRATIONS[how].apply(scores)
     assert np.isnan(found[1]).all()

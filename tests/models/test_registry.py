@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from pidlab.config.schema import ImportedSpec, ModelSection, TrainableSpec
+from pidlab.config.schema import ImportedSpec, ModelSection, RegressionSection, TrainableSpec
 from pidlab.export.run import FORMATS
 from pidlab.models import registry
 from pidlab.models.base import Classifier
@@ -21,20 +21,22 @@ from pidlab.models.registry import (
     import_ahead,
     imported,
 )
+from pidlab.models.regressors.base import Regressor
 
 ROWS = pytest.mark.parametrize("row", MODEL_TYPES.values(), ids=MODEL_TYPES)
 TRAINED = [name for name, row in MODEL_TYPES.items() if row.section in get_args(TrainableSpec)]
 
 
 def test_every_section_of_a_model_has_one_row():
-    (sections, _) = get_args(ModelSection)
-    assert {row.section for row in MODEL_TYPES.values()} == set(get_args(sections))
+    (of_classes, _), (of_target, _) = get_args(ModelSection), get_args(RegressionSection)
+    assert {row.section for row in MODEL_TYPES.values()} == {*get_args(of_classes), *get_args(of_target)}
 
 
 @ROWS
 def test_a_model_has_an_estimator_unless_it_is_an_expression(row: ModelType):
     assert bool(row.estimator) == (row.section in get_args(TrainableSpec | ImportedSpec))
-    assert not row.estimator or issubclass(estimator_class(row.name), Classifier)
+    expected = Regressor if row.name.endswith("_regression") else Classifier
+    assert not row.estimator or issubclass(estimator_class(row.name), expected)
 
 
 @ROWS
@@ -46,7 +48,8 @@ def test_every_export_that_a_row_names_is_a_format_and_exists(row: ModelType):
 
 def test_only_scores_of_cuts_bands_tmva_and_models_without_labels_never_are_probabilities():
     without = {"expression", "score", "cuts", "band", "tmva", "mixture", "autoencoder"}
-    assert {n for n, r in MODEL_TYPES.items() if not r.probability} == without
+    predicting = {name for name in MODEL_TYPES if name.endswith("_regression")}
+    assert {n for n, r in MODEL_TYPES.items() if not r.probability} == without | predicting
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,7 @@ def test_only_scores_of_cuts_bands_tmva_and_models_without_labels_never_are_prob
         (["bdt", "fisher"], False),
         (["bdt", "sklearn", "mlp"], False),  # an estimator of another package may use a torch that is half there
         (["band", "mlp"], False),
+        (["constant_regression", "linear_regression", "bdt_regression", "mlp_regression"], True),
     ],
 )
 def test_torch_is_imported_ahead_where_a_network_follows_models_that_leave_it_alone(
@@ -117,17 +121,18 @@ for kind in registry._LEAVE_TORCH_ALONE[2:]:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     trained = [kind for kind in registry._LEAVE_TORCH_ALONE if MODEL_TYPES[kind].estimator]
-    assert done.stdout.splitlines() == [f"{kind} (600, 2)" for kind in trained]
+    assert done.stdout.splitlines() == [f"{k} (600, {1 if k.endswith('_regression') else 2})" for k in trained]
 
 
 @pytest.mark.parametrize("kind", TRAINED)
 def test_the_constructor_of_an_estimator_takes_the_keys_of_its_section(kind: str):
     further: dict[str, dict[str, Any]] = {
         "sklearn": {"estimator": "sklearn.naive_bayes.GaussianNB"},
+        "sklearn_regression": {"estimator": "sklearn.linear_model.Ridge"},
         "band": {"variables": ["a"], "against": "b"},
         "likelihood": {"detectors": {"tpc": ["a"]}, "against": "b"},
     }
-    spec = MODEL_TYPES[kind].section(type=kind, **further.get(kind, {}))
+    spec = MODEL_TYPES[kind].section(type=MODEL_TYPES[kind].type, **further.get(kind, {}))
     options = build_estimator(spec, ["a", "b"], 1, 7, Resources("cpu", 2), [0.9]).get_params(deep=False)
     expected = {"seed": 7, "device": "cpu", "n_jobs": 2, "feature_names": ["a", "b"], "signal": 1}
     assert {k: v for k, v in options.items() if k in expected} == {k: v for k, v in expected.items() if k in options}

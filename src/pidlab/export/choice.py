@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pidlab import __version__
+from pidlab.config.schema import Predicting
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import json_value
 from pidlab.models.fold import FoldModel
@@ -23,7 +24,12 @@ def choose(bundle: Bundle, models: Sequence[str], format: str) -> tuple[list[str
         UsageError: fewer models were named and the format cannot hold one of them, or it can hold none.
     """
     loaded = bundle.models
-    kinds = {name for name, kind in MODEL_TYPES.items() if format in kind.exports}
+    is_regression = bundle.recipe.target is not None
+    kinds = {
+        name: kind.type
+        for name, kind in MODEL_TYPES.items()
+        if format in kind.exports and issubclass(kind.section, Predicting) == is_regression
+    }
     fits = [name for name in models if loaded[name].kind in kinds and not loaded[name].per_point_cuts]
     if format == "xgboost":  # which holds trees on features alone
         fits = [name for name in fits if _is_plain(loaded[name])]
@@ -32,8 +38,8 @@ def choose(bundle: Bundle, models: Sequence[str], format: str) -> tuple[list[str
         return fits, ""
     reasons = "; ".join(_reason(bundle, name) for name in others)
     if not fits or set(models) != set(bundle.recipe.loaded.config.models):
-        raise UsageError(f"{format} takes models of type {', '.join(sorted(kinds))}: {reasons}")
-    return fits, f"Left out: {', '.join(others)} ({format} takes {', '.join(sorted(kinds))})."
+        raise UsageError(f"{format} takes models of type {', '.join(sorted(kinds.values()))}: {reasons}")
+    return fits, f"Left out: {', '.join(others)} ({format} takes {', '.join(sorted(kinds.values()))})."
 
 
 def _is_plain(model: Model) -> bool:
@@ -44,7 +50,8 @@ def _is_plain(model: Model) -> bool:
 def _reason(bundle: Bundle, name: str) -> str:
     model = bundle.models[name]
     if not model.fitted:
-        return f"{name!r} is an expression (type {model.type}), export it as cuts or header"
+        to = "header" if bundle.recipe.target is not None else "cuts or header"
+        return f"{name!r} is an expression (type {model.type}), export it as {to}"
     if model.per_point_cuts:
         return f"{name!r} has no score but a box for each working point, export it as cuts or header"
     if not _is_plain(model):
@@ -63,6 +70,7 @@ def description(bundle: Bundle, name: str) -> dict[str, Any]:
             for feature, located in recipe.features
         ]
         + [{"name": text, "expression": text, "missing": []} for text, _ in recipe.conditions],
+        **({} if recipe.target is None else {"target": recipe.target.expression.text}),
         "classes": list(recipe.classes),
         "signal": recipe.classes[recipe.signal],
         "thresholds": {d.name: d.threshold for d in decisions},

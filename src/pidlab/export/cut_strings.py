@@ -43,9 +43,13 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     """Writes `NAME.txt` for each model that is a cut; other models are left out if all models are asked for.
 
     Raises:
-        UsageError: no model is a cut, or a named model is not a cut.
+        UsageError: no model is a cut, a named model is not a cut, or the run is a regression.
         ModelError: a string decides differently from pidlab.
     """
+    if bundle.recipe.target is not None:
+        raise UsageError(
+            f"{run}: a regression predicts numbers, and nothing of it is a cut; export it with --format header"
+        )
     named: dict[str, dict[Polygon, str]] = {name: {} for name in models}
     single = frozenset(name for name, column in events.branches.items() if _is_single(column))
     strings = {name: dict(cut_strings(bundle, name, named[name], single)) for name in models}

@@ -103,10 +103,28 @@ def flat_spectators(bundle: Bundle) -> dict[str, LocatedExpression]:
     return {name: located for name, located in bundle.recipe.spectators if name in names}
 
 
-def largest_difference(what: str, found: Any, expected: Any, limit: float = LIMIT) -> float:
+def units_of(bundle: Bundle, expected: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Returns the (m,) unit in which each column of numbers (n, m) is compared.
+
+    It is 1 for scores of classes; for the numbers of a regression, which may be of any size, half the range of the
+    central 68 %, or the size of what is constant.
+    """
+    units = np.ones(expected.shape[1])
+    if bundle.recipe.target is None:
+        return units
+    for j, column in enumerate(np.asarray(expected, np.float64).T):
+        known = column[np.isfinite(column)]
+        if len(known):
+            low, high = np.quantile(known, [0.16, 0.84])
+            units[j] = (high - low) / 2 or np.abs(known).max() or 1.0
+    return units
+
+
+def largest_difference(what: str, found: Any, expected: Any, limit: float = LIMIT, unit: Any = 1.0) -> float:
     """Returns the largest difference of two arrays; NaN and NaN do not differ, NaN and a number differ infinitely.
 
-    Numbers above 1, such as distances in widths, differ by their ratio, since they are in single precision.
+    It is in units of `unit`, a number or one for each column. Numbers above that, such as distances in widths, differ
+    by their ratio, since they are in single precision.
 
     Raises:
         ModelError: the shapes differ, or the difference is above `limit`; the message begins with `what`.
@@ -115,7 +133,7 @@ def largest_difference(what: str, found: Any, expected: Any, limit: float = LIMI
     if a.shape != b.shape:
         raise ModelError(f"{what}: gives {a.shape} numbers where pidlab gives {b.shape}; nothing was exported")
     with np.errstate(invalid="ignore"):
-        difference = np.abs(a - b) / np.maximum(np.abs(b), 1)
+        difference = np.abs(a - b) / np.maximum(np.abs(b), unit)
     difference[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
     difference[np.isnan(difference)] = np.inf
     worst = float(difference.max(initial=0.0))

@@ -163,16 +163,26 @@ _ROWS = (
     ModelType(schema.SklearnModel, "pidlab.models.external.sklearn.model:SklearnClassifier", probability=True),
     ModelType(schema.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True),
     ModelType(schema.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),
-    ModelType(schema.ConstantRegression, "pidlab.models.regressors.constant:Constant"),
+    ModelType(
+        schema.ConstantRegression,
+        "pidlab.models.regressors.constant:Constant",
+        exports={"header": "pidlab.export.cpp.regressors:constant", "onnx": "pidlab.export.onnx.regressors:constant"},
+    ),
     ModelType(
         schema.LinearRegression,
         "pidlab.models.regressors.linear:LinearRegression",
         scaled=True,
+        exports={"header": "pidlab.export.cpp.regressors:linear", "onnx": "pidlab.export.onnx.regressors:linear"},
         search={"alpha": "log:0.000001:1"},
     ),
     ModelType(
         schema.BdtRegression,
         "pidlab.models.regressors.bdt:BDTRegressor",
+        exports={
+            "header": "pidlab.export.cpp.regressors:trees",
+            "onnx": "pidlab.export.onnx.regressors:trees",
+            "xgboost": "pidlab.export.xgboost_json:booster_json",
+        },
         search={
             "max_depth": "int:3:10",
             "learning_rate": "log:0.01:0.3",
@@ -186,6 +196,7 @@ _ROWS = (
         schema.MlpRegression,
         "pidlab.models.regressors.network:MLPRegressor",
         scaled=True,
+        exports={"header": "pidlab.export.cpp.regressors:network", "onnx": "pidlab.export.onnx.regressors:network"},
         search={
             "hidden": "[32,32]|[64,64]|[128,128]|[64,64,64]|[128,128,128]",
             "activation": "silu|relu|tanh",
@@ -275,12 +286,13 @@ def estimator_class(kind: str) -> type[Classifier]:
     Raises:
         ModelError: the type needs torch, and the process may not use enough address space to load it.
     """
-    if kind == "mlp":
+    if kind in _NETWORKS:
         _check_address_space()
     found: type[Classifier] = imported(MODEL_TYPES[kind].estimator)
     return found
 
 
+_NETWORKS = ("mlp", "mlp_regression")
 _LEAVE_TORCH_ALONE = (
     *("expression", "score", "cuts", "fisher", "logistic", "naive_bayes", "bdt"),
     *("constant_regression", "linear_regression", "bdt_regression"),
@@ -294,7 +306,7 @@ def import_ahead(kinds: Iterable[str]) -> None:
         kinds: the types of the models in the order in which they are trained.
     """
     for place, kind in enumerate(kinds):
-        if kind in ("mlp", "mlp_regression"):
+        if kind in _NETWORKS:
             if place and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
                 imported("pidlab.models.mlp.ahead:import_torch_ahead")()
             return

@@ -19,7 +19,7 @@ from conftest import Run
 from pidlab.errors import ConfigError, ModelError
 from pidlab.models.external.columns import ModelMismatchError
 from pidlab.models.external.onnx.runtime import Runner, read_graph
-from pidlab.models.external.sklearn.estimators import build, classifier_class
+from pidlab.models.external.sklearn.estimators import build, named_class
 from pidlab.models.external.sklearn.model import SklearnClassifier
 from pidlab.models.external.sklearn.to_onnx import converted
 from pidlab.models.threads import one_thread
@@ -117,7 +117,7 @@ HOSTILE = [
 @pytest.mark.parametrize("path", HOSTILE)
 def test_a_path_leads_to_a_classifier_of_the_packages_or_nowhere(path: str) -> None:
     with pytest.raises(ModelMismatchError) as caught:
-        classifier_class(path)
+        named_class(path)
     assert caught.value.key == "estimator"
     assert len(str(caught.value)) < 600
 
@@ -136,16 +136,16 @@ def test_a_package_is_imported_only_when_the_command_line_allows_it(
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModelMismatchError, match=r"pidlab run --allow-import homemade"):
-        classifier_class("homemade.models.Mine")
+        named_class("homemade.models.Mine")
     with pytest.raises(ModelMismatchError, match=r"--allow-import homemade_too"):
-        classifier_class("homemade_too.models.Mine", ["homemade"])
+        named_class("homemade_too.models.Mine", ["homemade"])
     assert not (package / "ran").exists()
     assert "homemade" not in sys.modules
-    assert classifier_class("homemade.models.Mine", ["homemade"]).__name__ == "Mine"
+    assert named_class("homemade.models.Mine", ["homemade"]).__name__ == "Mine"
     assert (package / "ran").exists()
     for path in ("homemade.models.os.system", "homemade.models.Regressor"):
         with pytest.raises(ModelMismatchError):
-            classifier_class(path, ["homemade"])
+            named_class(path, ["homemade"])
     for name in [m for m in sys.modules if m.split(".")[0] == "homemade"]:
         del sys.modules[name]
 

@@ -22,7 +22,7 @@ from pidlab.errors import ModelError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.export.cpp.event import EventMember
 from pidlab.export.cpp.header import Header
-from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
+from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference, units_of
 from pidlab.expressions.literals import cpp_identifier, cpp_string
 from pidlab.runs.bundle import Bundle
 
@@ -103,8 +103,10 @@ def compared(header: Header, file: str, found: Mapping[str, NDArray[np.float64]]
         scores = np.where(events.selected[:, None], both, np.float32(np.nan))
         model = bundle.models[name]
         columns = {**header.columns_of(name), f"{name}(…)": bundle.recipe.signal}
-        limit = _LIMITS.get(model.kind, LIMIT)
-        differences = {c: largest_difference(f"{file}: {c}", found[c], scores[:, i], limit) for c, i in columns.items()}
+        limit, units = _LIMITS.get(model.kind, LIMIT), units_of(bundle, scores)
+        differences = {
+            c: largest_difference(f"{file}: {c}", found[c], scores[:, i], limit, units[i]) for c, i in columns.items()
+        }
         n_own = events.scores[name].shape[1]
         own = max(difference for c, difference in differences.items() if columns[c] < n_own)
         for i, d in enumerate(bundle.decisions[name]):

@@ -113,18 +113,29 @@ class Header:
         lines = [
             f"{', '.join(self.models)} of the run {ns.removeprefix('pid_')}, written by pidlab {__version__}.",
             f"Fingerprint of the models: {self.bundle.fingerprint}",
-            f"Signal: {recipe.classes[recipe.signal]}; classes: {', '.join(recipe.classes)}.",
+            f"Signal: {recipe.classes[recipe.signal]}; classes: {', '.join(recipe.classes)}."
+            if recipe.target is None
+            else f"Target: {recipe.target.expression.text}.",
             "",
             "RDataFrame, with the column names of pidlab's friend trees:",
             f"    auto scored = {ns}::define(ROOT::RDataFrame(tree, file));",
             "An event at a time:",
             f"    {ns}::Event event; // then give its members the values of the branches",
-            f"    bool good = {ns}::{decided}(event);",
+            f"    {'bool good' if point else 'float score'} = {ns}::{decided}(event);",
             "From plain values:",
             f"    float score = {ns}::{name}({', '.join(m.name for m in self.members_of(first))});",
             "",
-            "Where an event is not selected the score is NaN and every decision is false; a decision is",
-            "score > threshold. Nothing here changes a state: all of it may be called from many threads.",
+            *(
+                [
+                    "Where an event is not selected the score is NaN and every decision is false; a decision is",
+                    "score > threshold. Nothing here changes a state: all of it may be called from many threads.",
+                ]
+                if recipe.target is None
+                else [
+                    "Where an event is not selected the prediction is NaN. Nothing here changes a state: all of it may",
+                    "be called from many threads.",
+                ]
+            ),
         ]
         return "".join(
             f"// {' ' * (len(line) - len(line.lstrip()))}{cpp_comment(line)}".rstrip() + "\n" for line in lines
@@ -145,11 +156,14 @@ class Header:
         further = ", ".join(bundle.models[name].output_names)
         further = cpp_comment(f", then {further}") if further else ""
         listed, wanted = cpp_comment(", ".join(classes)), cpp_comment(classes[signal])
+        what, one = f"the scores of {listed}", f"the score of {wanted}"
+        if (target := bundle.recipe.target) is not None:
+            what = one = f"the prediction of {cpp_comment(target.expression.text)}"
         text = (
-            f"/// {cpp_comment(name)}: the scores of {listed}{further}; NaN where the event is not selected.\n"
+            f"/// {cpp_comment(name)}: {what}{further}; NaN where the event is not selected.\n"
             f"inline std::array<float, {k}> scores_{cpp_name}(const Event& event)\n"
             f"{{\n   return selected(event) ? detail::scores_{cpp_name}(event, {x}) : {nothing};\n}}\n\n"
-            f"/// {cpp_comment(name)}: the score of {wanted}; NaN where the event is not selected.\n"
+            f"/// {cpp_comment(name)}: {one}; NaN where the event is not selected.\n"
             f"inline float score_{cpp_name}(const Event& event)\n"
             f"{{\n   return scores_{cpp_name}(event)[{signal}];\n}}\n\n"
             f"/// The same from the values of the branches.\n"

@@ -40,7 +40,7 @@ def model_text(name: str, model: Model, event: EventText) -> str:
     Raises:
         UsageError: the model's type or its expression cannot be written in C++.
     """
-    k = _n_own(model)
+    k, together = _n_own(model), _n_together(model)
     head = f"inline std::array<float, {n_scores(model)}> scores_{name}("
     if not model.fitted:
         return f"{head}const Event& event, const float*)\n{{\n{_expression(model, event)}}}\n"
@@ -55,9 +55,10 @@ def model_text(name: str, model: Model, event: EventText) -> str:
         text += _calibration(f"calibrated_{name}", model.calibration, k)
         calls = [f"calibrated_{name}({call})" for call in calls]
     if len(calls) > 1:
-        calls = [f"mean(std::array<std::array<float, {k}>, {len(calls)}>{{{{{', '.join(calls)}}}}})"]
+        n = k + together
+        calls = [f"mean(std::array<std::array<float, {n}>, {len(calls)}>{{{{{', '.join(calls)}}}}})"]
     answer = calls[0]
-    if m := len(model.output_names):
+    if (m := len(model.output_names)) and not together:
         outputs = [f"{fold}_outputs(x)" for fold in folds]
         text += "".join(_outputs(f"{n}_outputs", f, model.kind) for n, f in zip(folds, model.fitted, strict=True))
         if len(outputs) > 1:
@@ -74,6 +75,11 @@ def n_scores(model: Model) -> int:
 def _n_own(model: Model) -> int:
     """Returns the number of scores of a model: one for each class, and the decisions of cuts without a score."""
     return len(model.recipe.classes) + len(model.per_point_cuts)
+
+
+def _n_together(model: Model) -> int:
+    """Returns the number of further outputs that the function of the scores gives too: those of regressors."""
+    return 0 if "header_outputs" in MODEL_TYPES[model.kind].exports else len(model.output_names)
 
 
 def _outputs(name: str, fitted: FoldModel | CategoryModel, kind: str) -> str:
@@ -166,7 +172,7 @@ def _fold(name: str, fitted: FoldModel, model: Model) -> str:
     else:
         write: EstimatorWriter = imported(MODEL_TYPES[model.kind].exports["header"])
         own_tables, body = write(name, fitted.estimator, source, d)
-    signature = f"inline std::array<float, {_n_own(model)}> {name}(const float* x)"
+    signature = f"inline std::array<float, {_n_own(model) + _n_together(model)}> {name}(const float* x)"
     return f"{bands}{tables}{own_tables}{signature}\n{{\n{''.join(lines)}{body}}}\n"
 
 

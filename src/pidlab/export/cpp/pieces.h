@@ -357,6 +357,15 @@ inline double combined(const std::array<double, Variables>& distances, const std
    return any ? -std::sqrt(sum) : std::numeric_limits<double>::quiet_NaN();
 }
 
+// Regressions: activations in double precision
+
+inline double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
+inline double relu(double z) { return z < 0 ? 0 : z; }
+inline double leaky_relu(double z) { return z < 0 ? 0.01 * z : z; }
+inline double elu(double z) { return z < 0 ? std::expm1(z) : z; }
+inline double silu(double z) { return z / (1 + std::exp(-z)); }
+inline double gelu(double z) { return 0.5 * z * (1 + std::erf(z * 0.70710678118654752)); }
+
 // Boosted trees
 
 /// A node asks slot `feature` for a number below `threshold`: its left child is `step` nodes on, the right one behind it.

@@ -1,7 +1,8 @@
 """Writes a model as one ONNX graph from raw features to scores, for onnxruntime in any language.
 
 The input is `features`, (batch, d) float32 in the recipe's order, NaN or infinite if a value is missing; the output is
-`scores`, (batch, k) float32 in the order of the classes. Scaling, the rule for missing values, the members of an
+`scores`, (batch, k) float32 in the order of the classes. A regression has the outputs `prediction` and, where they are
+predicted, `sigma`, or `q16`, `q50` …, each (batch, 1) float32. Scaling, the rule for missing values, the members of an
 ensemble, the calibration and the models of the folds (their mean) are in the graph. What a reader needs besides is in
 the model's metadata, lists and tables as JSON: `features` with their expressions and missing codes, `classes`,
 `signal`, `thresholds` by working point (a decision is score > threshold, strictly), `flat_thresholds`, `fingerprint`.
@@ -9,7 +10,8 @@ the model's metadata, lists and tables as JSON: `features` with their expression
 Operator set 11 (ONNX 1.6, 2019), with version 1 of the tree operators. Graphs of networks and linear models hold only
 operators that ROOT's SOFIE lists as supported (README of tmva/sofie): Abs, Add, Cast, Concat, Div, Elu, Equal, Erf,
 Gather, Gemm, Identity, LeakyRelu, Less, Log, MatMul, Max, Mean, Min, Mul, ReduceSum, Relu, Sigmoid, Softmax, Sub, Tanh,
-Where. Those of trees (TreeEnsembleRegressor) and cuts (ReduceMin) do not.
+Where. Those of regressors are the same and Exp, in double precision, and TopK for quantiles. Those of trees
+(TreeEnsembleRegressor) and cuts (ReduceMin) do not.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.export.choice import choose, description
 from pidlab.export.onnx.models import calibrated, scores_of
 from pidlab.export.onnx.nodes import GraphBuilder, onnx_package
-from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference
+from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference, units_of
 from pidlab.models.external.onnx.runtime import open_session
 from pidlab.models.fold import Scores
 from pidlab.models.model import Model
@@ -55,7 +57,11 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
             raise ModelError(f"{path.name}: is not a valid graph ({error}); nothing was exported") from error
         found = run_graph(path, events.x)
         if model.calibration is None:
-            difference, steep = largest_difference(path.name, found, events.scores[name]), ""
+            expected = events.scores[name]
+            if bundle.recipe.target is not None:
+                expected = np.concatenate([expected, events.outputs[name]], axis=1)
+            difference = largest_difference(path.name, found, expected, unit=units_of(bundle, expected))
+            steep = ""
         else:
             difference = _difference_in_steps(path.name, found, model, events.x)
             steep = _after_calibration(found, events.scores[name])
@@ -101,7 +107,12 @@ def graph_of(model: Model, properties: Mapping[str, str]) -> Any:
     scores = [scores_of(graph, fitted, model.kind, (d, k)) for fitted in model.fitted]
     if model.calibration is not None:
         scores = [calibrated(graph, each, model.calibration, k) for each in scores]
-    return graph.model(graph.mean(scores), (d, k), properties)
+    joined = graph.mean(scores)
+    if model.recipe.target is None:
+        return graph.model({"scores": (joined, k)}, d, properties)
+    names = ("prediction", *model.output_names)
+    columns = [graph.add("Gather", joined, np.array([j], np.int64), axis=1) for j in range(len(names))]
+    return graph.model({name: (column, 1) for name, column in zip(names, columns, strict=True)}, d, properties)
 
 
 def metadata(bundle: Bundle, name: str) -> dict[str, str]:
@@ -111,7 +122,7 @@ def metadata(bundle: Bundle, name: str) -> dict[str, str]:
 
 
 def run_graph(model: Path | bytes, x: FloatArray) -> Scores:
-    """Returns the scores (n, k) that onnxruntime computes from a file or its content for features (n, d).
+    """Returns the outputs (n, m), side by side, that onnxruntime computes from a file for features (n, d).
 
     This session is a plain one, as users have it, and not that of `models.external.onnx`, which fills up batches.
 
@@ -122,7 +133,10 @@ def run_graph(model: Path | bytes, x: FloatArray) -> Scores:
     try:
         session = open_session(model, 1)
         parts = [
-            session.run(["scores"], {"features": np.ascontiguousarray(x[start : start + _ROWS_AT_ONCE], np.float32)})[0]
+            np.concatenate(
+                session.run(None, {"features": np.ascontiguousarray(x[start : start + _ROWS_AT_ONCE], np.float32)}),
+                axis=1,
+            )
             for start in range(0, max(len(x), 1), _ROWS_AT_ONCE)
         ]
     except UsageError:

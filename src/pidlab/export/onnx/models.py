@@ -357,8 +357,12 @@ def _posterior_of_double(graph: GraphBuilder, margins: str, n_margins: int) -> s
 def tree_scores(graph: GraphBuilder, x: str, model: Any) -> str:
     """Returns the scores of boosted trees, by one TreeEnsembleRegressor whose targets are the margins."""
     forest: Forest = model.forest()
-    margins = graph.add("TreeEnsembleRegressor", x, domain=TREES_DOMAIN, **_tree_attributes(forest))
-    return posterior(graph, margins, len(forest.base))
+    return posterior(graph, tree_margins(graph, x, forest), len(forest.base))
+
+
+def tree_margins(graph: GraphBuilder, x: str, forest: Forest) -> str:
+    """Returns the margins (batch, m) of boosted trees, in single precision."""
+    return graph.add("TreeEnsembleRegressor", x, domain=TREES_DOMAIN, **_tree_attributes(forest))
 
 
 def _tree_attributes(forest: Forest) -> dict[str, Any]:

@@ -39,7 +39,7 @@ Value = str | NDArray[Any] | np.generic
 
 
 class GraphBuilder:
-    """A graph under construction, from `features` (batch, d) float32 to `scores` (batch, k) float32."""
+    """A graph under construction, from `features` (batch, d) float32 to `scores` (batch, k) float32, or others."""
 
     features = "features"
 
@@ -56,6 +56,14 @@ class GraphBuilder:
         self._nodes.append(node)
         return name
 
+    def sorted(self, x: str, n: int) -> str:
+        """Returns the n columns of x (batch, n) with the numbers of each row in rising order."""
+        name = f"sorted_{len(self._nodes)}"
+        names, outputs = [x, self._constant(np.array([n], np.int64))], [name, f"{name}_places"]
+        attributes = {"axis": 1, "largest": 0, "sorted": 1}
+        self._nodes.append(self._onnx.helper.make_node("TopK", names, outputs, name=name, **attributes))
+        return name
+
     def _constant(self, value: NDArray[Any] | np.generic) -> str:
         name = f"constant_{len(self._constants)}"
         self._constants.append(self._onnx.numpy_helper.from_array(np.array(value, order="C"), name))
@@ -65,14 +73,16 @@ class GraphBuilder:
         """Returns the mean of values of one shape."""
         return values[0] if len(values) == 1 else self.add("Mean", *values)
 
-    def model(self, scores: str, shape: tuple[int, int], metadata: Mapping[str, str]) -> onnx.ModelProto:
-        """Returns the checked model; `scores` is the name of the last value, and `shape` (d, k)."""
+    def model(
+        self, outputs: Mapping[str, tuple[str, int]], n_features: int, metadata: Mapping[str, str]
+    ) -> onnx.ModelProto:
+        """Returns the checked model; each of `outputs` has a name, the name of its value, and a number of columns."""
         helper = self._onnx.helper
-        nodes = [*self._nodes, helper.make_node("Identity", [scores], ["scores"], name="scores")]
-        ends = [
-            [helper.make_tensor_value_info(name, FLOAT, ["batch", columns])]
-            for name, columns in zip((self.features, "scores"), shape, strict=True)
-        ]
+        last = [helper.make_node("Identity", [value], [name], name=name) for name, (value, _) in outputs.items()]
+        nodes = [*self._nodes, *last]
+        columns = {self.features: n_features, **{name: n for name, (_, n) in outputs.items()}}
+        tensors = [helper.make_tensor_value_info(name, FLOAT, ["batch", n]) for name, n in columns.items()]
+        ends = tensors[:1], tensors[1:]
         graph = helper.make_graph(nodes, metadata.get("model", "pidlab"), *ends, initializer=self._constants)
         versions = {"": OPSET} | ({TREES_DOMAIN: TREES_OPSET} if any(n.domain == TREES_DOMAIN for n in nodes) else {})
         model: onnx.ModelProto = helper.make_model(

@@ -38,9 +38,10 @@ def external_mistakes(loaded: LoadedConfig, allowed: Collection[str] = ()) -> It
 
 def takes_missing(spec: SklearnModel, allowed: Collection[str]) -> bool:
     """Whether an estimator takes NaN for missing values."""
-    from pidlab.models.external.sklearn.model import SklearnClassifier
+    from pidlab.models.external.sklearn.model import untrained
+    from pidlab.models.external.sklearn.to_onnx import keeps_missing
 
-    return SklearnClassifier(spec.estimator, spec.parameters, allowed=allowed).takes_missing
+    return keeps_missing(untrained(spec, allowed))
 
 
 def _with_file(spec: object, loaded: LoadedConfig, error: ModelError) -> str:

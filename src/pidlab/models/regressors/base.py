@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from pidlab.config.schema import quantile_name
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
 from pidlab.jsonfile import read_json, write_json
-from pidlab.models.base import Estimator, TrainingDataError, TrainingRows, ValidationSet, checked_rows, choice
+from pidlab.models.base import Estimator, Progress, TrainingDataError, TrainingRows, ValidationSet, checked_rows, choice
 from pidlab.models.likelihood.quantiles import quantiles as quantiles_of_slices
 from pidlab.models.matrix import LazyMatrix
 from pidlab.models.missing import with_names
@@ -30,6 +31,7 @@ NARROWEST = -12.0
 """The least logarithm of a width in scaled units: e^-12 of the target's width is near single precision."""
 
 _FILE = "model.json"
+_LOSSES = ("loss", "validation_loss")  # of a history
 _CORE = (0.1587, 0.5, 0.8413)  # a Gaussian's -1, 0 and 1 standard deviation
 
 
@@ -48,6 +50,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         losses: those that it knows.
         loss: the one that it is trained with.
         quantiles: used by the loss `quantile` only.
+        scale_: of models that are trained on a scaled target.
     """
 
     kind: ClassVar[str]
@@ -55,6 +58,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
     classes_ = np.arange(1)
     loss: str = "squared"
     quantiles: Sequence[float] = QUANTILES
+    scale_: TargetScale
 
     @property
     def probability(self) -> bool:
@@ -120,6 +124,28 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
             validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite=finite), np.float64
         )
 
+    def loss_in_units(self, value: float) -> float:
+        """Returns the loss an event in the target's units from that in scaled units."""
+        return self.scale_.loss_in_units(self.loss, value)
+
+    def history_in_units(self, history: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+        """Returns a history with the losses in the target's units, and all else unchanged."""
+        return {
+            name: [self.loss_in_units(v) for v in values] if name in _LOSSES else list(values)
+            for name, values in history.items()
+        }
+
+    def progress_in_units(self, progress: Progress | None) -> Progress | None:
+        """Returns the progress that is told of losses in the target's units."""
+        if progress is None:
+            return None
+        told = progress
+
+        def report(done: int, total: int, numbers: Mapping[str, float]) -> None:
+            told(done, total, {n: self.loss_in_units(v) if n in _LOSSES else v for n, v in numbers.items()})
+
+        return report
+
     def _fitted(self) -> dict[str, Any]:
         """Returns what `_restore` needs besides the parameters, in the types of JSON."""
         raise NotImplementedError
@@ -154,9 +180,8 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         path = directory / _FILE
         content = read_json(path)
         if content.get("type") != f"{cls.kind} regression":
-            raise ModelError(
-                f"{path}: holds a model of type {content.get('type')!r}, not a regression by {cls.kind}; make the run again"
-            )
+            what = f"holds a model of type {content.get('type')!r}, not a regression by {cls.kind}"
+            raise ModelError(f"{path}: {what}; make the run again")
         try:
             model = cls(**content["parameters"])
             model.check_loss()
@@ -248,11 +273,6 @@ class TargetScale:
         if not (scale.width > 0 and scale.sigma_factor > 0):
             raise ValueError("the width of the target is not positive")
         return scale
-
-
-def quantile_name(level: float) -> str:
-    """Returns the name of a quantile in per cent, such as q16 or q2_5."""
-    return f"q{100 * level:.10g}".replace(".", "_")
 
 
 def single(numbers: Array) -> NDArray[np.float32]:

@@ -30,7 +30,6 @@ from pidlab.sample import FloatArray
 _TREES = "model.ubj"
 _BLOCK = 1 << 16  # events whose margins and derivatives stay in the cache
 _SHARE_OF_WIDTH, _SLOWER_WIDTH = 0.1, 3.0  # see `GaussianObjective`
-_OF_LENGTH = ("rmse", "mae")  # metrics of xgboost that have the unit of the target
 
 
 class BDTRegressor(BoostedTrees, Regressor):
@@ -63,7 +62,8 @@ class BDTRegressor(BoostedTrees, Regressor):
         best_iteration_: the best round, counted from 0.
         scale_: from scaled units to the target's.
         history_: the loss of each round in the target's units (squares, absolute errors, pinball loss, or minus the
-            log-likelihood without its constant), as loss and (with validation) validation_loss.
+            log-likelihood without its constant), as loss and (with validation) validation_loss; any further
+            `eval_metric` in scaled units.
     """
 
     kind: ClassVar[str] = "bdt"
@@ -133,8 +133,9 @@ class BDTRegressor(BoostedTrees, Regressor):
             rows = regression_rows(self, X, y, sample_weight, dtype=np.float32, finite=False)
         watched = checked_validation(self, validation)
         self.scale_ = TargetScale.of(rows.label, rows.weight, robust=self.loss != "gaussian")
-        self.train(replace(rows, label=self.scale_.scaled(rows.label)), watched, self._in_units(progress))
-        self.history_ = {name: self._history(name, values) for name, values in self.history_.items()}
+        scaled = replace(rows, label=self.scale_.scaled(rows.label))
+        self.train(scaled, watched, self.progress_in_units(progress))
+        self.history_ = self.history_in_units(self.history_)
         if self.loss == "gaussian" and watched is not None:
             raw = np.concatenate([self._raw(np.asarray(watched.x[part])) for part in slices(len(watched.y))])
             self.scale_ = self.scale_.with_unit_pulls(raw, np.asarray(watched.y), np.asarray(watched.weight))
@@ -147,25 +148,9 @@ class BDTRegressor(BoostedTrees, Regressor):
     def _own_objective(self, events: Sequence[tuple[Any, TrainingRows]]) -> OwnObjective | None:
         return GaussianObjective(events) if self.objective.is_own else None
 
-    def _in_units(self, progress: Progress | None) -> Progress | None:
-        """Returns the progress that is told of losses in the target's units."""
-        if progress is None:
-            return None
-        told = progress
-
-        def report(done: int, total: int, numbers: Mapping[str, float]) -> None:
-            told(done, total, {name: self._loss_in_units(value) for name, value in numbers.items()})
-
-        return report
-
-    def _loss_in_units(self, value: float) -> float:
-        return self.scale_.loss_in_units(self.loss, value**2 if self.loss == "squared" else value)
-
-    def _history(self, name: str, values: Sequence[float]) -> list[float]:
-        metric = name.removeprefix("validation_")
-        if metric == "loss":
-            return [self._loss_in_units(value) for value in values]
-        return [self.scale_.width * value for value in values] if metric in _OF_LENGTH else list(values)
+    def loss_in_units(self, value: float) -> float:
+        """Returns the loss an event in the target's units from xgboost's, which is a root for squares."""
+        return super().loss_in_units(value**2 if self.loss == "squared" else value)
 
     def _raw(self, x: FloatArray) -> Array:
         """Returns the margins (n, m) of (n, d) features."""

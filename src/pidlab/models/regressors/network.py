@@ -55,7 +55,8 @@ class MLPRegressor(Regressor):
         networks_: one `DenseNetwork` for each member; they give numbers in scaled units.
         scale_: from scaled units to the target's.
         history_: the loss of each epoch in the target's units (squares, absolute errors, pinball loss, or minus the
-            log-likelihood without its constant), as loss and (with validation) validation_loss.
+            log-likelihood without its constant), as loss and (with validation) validation_loss, and what the engine
+            notes of learning rates and layers.
     """
 
     kind: ClassVar[str] = "mlp"
@@ -133,8 +134,8 @@ class MLPRegressor(Regressor):
         if watched is not None:
             stops = Targets(self._filled(watched.x), scale.scaled(watched.y), np.asarray(watched.weight))
         parameters = {**self.get_params(deep=False), "hidden": None if self.hidden is None else list(self.hidden)}
-        self.networks_, history = fit_networks(parameters, train, stops, self.levels, self._in_units(progress))
-        self.history_ = {name: [self._loss_in_units(v) for v in values] for name, values in history.items()}
+        self.networks_, history = fit_networks(parameters, train, stops, self.levels, self.progress_in_units(progress))
+        self.history_ = self.history_in_units(history)
         if self.loss == "gaussian" and stops is not None and watched is not None:
             parts = [
                 raw_outputs(self.networks_, np.asarray(stops.x[part]), self.device) for part in slices(len(stops.y))
@@ -156,20 +157,6 @@ class MLPRegressor(Regressor):
         if not np.isfinite(filled).all():
             raise ModelError("the validation sample has infinite values; the training sample has none")
         return filled
-
-    def _in_units(self, progress: Progress | None) -> Progress | None:
-        """Returns the progress that is told of losses in the target's units."""
-        if progress is None:
-            return None
-        told = progress
-
-        def report(done: int, total: int, numbers: Mapping[str, float]) -> None:
-            told(done, total, {name: self._loss_in_units(value) for name, value in numbers.items()})
-
-        return report
-
-    def _loss_in_units(self, value: float) -> float:
-        return self.scale_.loss_in_units(self.loss, value)
 
     def numbers(self, x: FloatArray) -> Array:
         """Returns the (n, m) predicted numbers of (n, d) features.

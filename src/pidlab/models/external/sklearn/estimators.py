@@ -1,4 +1,4 @@
-"""Returns the class of a classifier for an import path; only packages that are allowed are imported."""
+"""Returns the class of an estimator for an import path; only packages that are allowed are imported."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import importlib
 import re
 import warnings
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from pidlab.errors import nearest
 from pidlab.models.external.columns import ModelMismatchError
@@ -21,19 +22,61 @@ _LONGEST = 200
 _FURTHER = {"lightgbm": frozenset({"verbosity", "max_bin", "deterministic", "force_row_wise", "force_col_wise"})}
 
 
-def classifier_class(path: str, allowed: Collection[str] = ()) -> type[Any]:
+@dataclass(frozen=True, slots=True)
+class EstimatorKind:
+    """What an estimator must be.
+
+    Attributes:
+        name: what it is called.
+        mixin: the class of scikit-learn that it has among its bases.
+        example: an import path.
+        has: what its class has, as a hint to whoever names another one.
+        method: that scores, and what comes of it.
+    """
+
+    name: str
+    mixin: type[Any]
+    example: str
+    has: str
+    method: tuple[str, str]
+
+    def includes(self, value: Any) -> bool:
+        """Whether a value is a class of this kind that is meant for use."""
+        return (
+            isinstance(value, type)
+            and issubclass(value, self.mixin)
+            and issubclass(value, BaseEstimator)
+            and not value.__name__.startswith("_")
+        )
+
+
+CLASSIFIER = EstimatorKind(
+    "classifier",
+    ClassifierMixin,
+    "sklearn.ensemble.RandomForestClassifier",
+    "has classes to tell apart",
+    ("predict_proba", "class probabilities"),
+)
+REGRESSOR = EstimatorKind(
+    "regressor",
+    RegressorMixin,
+    "sklearn.ensemble.RandomForestRegressor",
+    "predicts a number",
+    ("predict", "predictions"),
+)
+
+
+def named_class(path: str, allowed: Collection[str] = (), kind: EstimatorKind = CLASSIFIER) -> type[Any]:
     """Returns the class that `package.module.Class` names.
 
-    Only modules of `PACKAGES`, and of the packages `allowed`, are imported, and the class must be a classifier of such
-    a package.
+    Only modules of `PACKAGES`, and of the packages `allowed`, are imported, and the class must be of this kind and of
+    such a package.
 
     Raises:
-        ModelMismatchError: the path is invalid, of another package, or does not name a classifier.
+        ModelMismatchError: the path is invalid, of another package, or does not name such a class.
     """
     if len(path) > _LONGEST or not _PATH.fullmatch(path):
-        raise ModelMismatchError(
-            f"{path[:_LONGEST]!r} is no import path such as sklearn.ensemble.RandomForestClassifier", key="estimator"
-        )
+        raise ModelMismatchError(f"{path[:_LONGEST]!r} is no import path such as {kind.example}", key="estimator")
     *modules, name = path.split(".")
     packages = {*PACKAGES, *allowed}
     if modules[0] not in packages:
@@ -47,11 +90,11 @@ def classifier_class(path: str, allowed: Collection[str] = ()) -> type[Any]:
     known = vars(_module(".".join(modules), path))
     found = known.get(name)
     if found is None:
-        near = nearest(name, [n for n, value in known.items() if _is_classifier(value)])
+        near = nearest(name, [n for n, value in known.items() if kind.includes(value)])
         raise ModelMismatchError(f"{'.'.join(modules)} has no {name!r}; {near}", key="estimator")
-    if not _is_classifier(found) or found.__module__.split(".")[0] not in packages:
+    if not kind.includes(found) or found.__module__.split(".")[0] not in packages:
         raise ModelMismatchError(
-            f"{path!r} is no classifier of that package; name a class that has classes to tell apart", key="estimator"
+            f"{path!r} is no {kind.name} of that package; name a class that {kind.has}", key="estimator"
         )
     return found  # type: ignore[no-any-return]  # a class, as was just checked
 
@@ -70,22 +113,15 @@ def _module(name: str, path: str) -> Any:
         ) from error
 
 
-def _is_classifier(value: Any) -> bool:
-    return (
-        isinstance(value, type)
-        and issubclass(value, ClassifierMixin)
-        and issubclass(value, BaseEstimator)
-        and not value.__name__.startswith("_")
-    )
-
-
-def build(path: str, parameters: Mapping[str, Any], allowed: Collection[str] = ()) -> Any:
+def build(
+    path: str, parameters: Mapping[str, Any], allowed: Collection[str] = (), kind: EstimatorKind = CLASSIFIER
+) -> Any:
     """Returns the untrained estimator with these parameters.
 
     Raises:
         ModelMismatchError: the class, a parameter's name, or its value is refused.
     """
-    cls = classifier_class(path, allowed)
+    cls = named_class(path, allowed, kind)
     known = parameter_names(cls)
     for name in parameters:
         if name not in known:
@@ -100,10 +136,9 @@ def build(path: str, parameters: Mapping[str, Any], allowed: Collection[str] = (
         raise ModelMismatchError(
             f"{cls.__name__} refuses its parameters ({_one_line(error)})", key="parameters"
         ) from error
-    if not hasattr(estimator, "predict_proba"):
-        raise ModelMismatchError(
-            f"{cls.__name__} gives no class probabilities (predict_proba) with these parameters", key="estimator"
-        )
+    method, result = kind.method
+    if not hasattr(estimator, method):
+        raise ModelMismatchError(f"{cls.__name__} gives no {result} ({method}) with these parameters", key="estimator")
     return estimator
 
 

@@ -1,4 +1,4 @@
-"""Any classifier of scikit-learn, xgboost or lightgbm: pidlab trains it, saves it as ONNX, and scores that graph."""
+"""Any estimator of scikit-learn, xgboost or lightgbm: pidlab trains it, saves it as ONNX, and scores that graph."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import has_fit_parameter
 
-from pidlab.config.schema import SklearnModel
+from pidlab.config.schema import SklearnModel, SklearnRegression
 from pidlab.errors import ModelError
 from pidlab.jsonfile import read_json, write_json
-from pidlab.models.base import Classifier, Progress, ValidationSet, training_data
+from pidlab.models.base import Classifier, Estimator, Progress, ValidationSet, training_data
 from pidlab.models.external.base import DAMAGED
 from pidlab.models.external.onnx.runtime import Runner, read_graph
-from pidlab.models.external.sklearn.estimators import build, parameter_names
+from pidlab.models.external.sklearn.estimators import CLASSIFIER, REGRESSOR, EstimatorKind, build, parameter_names
 from pidlab.models.external.sklearn.to_onnx import PROBABILITIES, converted, keeps_missing, refuse_unconvertible
 from pidlab.models.threads import free_cores, one_thread
 from pidlab.sample import FloatArray
 
 FILE, _DESCRIPTION = "model.onnx", "model.json"
 TOLERANCE = 1e-4
-"""The largest difference of a probability of the ONNX graph, which is computed in float32, from the estimator's."""
+"""The largest difference of a probability of the ONNX graph, which is computed in float32, from the estimator's; for a
+prediction in standard deviations of the predictions."""
 _N_COMPARED = 10_000
 _N_WARNINGS = 3
 _THREADED = ("sklearn.ensemble.RandomForest", "sklearn.ensemble.ExtraTrees", "xgboost.", "lightgbm.")
@@ -34,8 +35,8 @@ _VALUES_A_THREAD = 2_000_000  # as for pidlab's own trees: small samples gain no
 
 
 @dataclass(eq=False, repr=False)
-class SklearnClassifier(Classifier):
-    """A classifier by its import path.
+class SklearnEstimator(Estimator):
+    """What a classifier and a regressor by their import path have in common.
 
     After training it is converted to ONNX, and the graph is compared with the estimator on up to 10,000 training rows.
     Scores come from the graph only, so that what is evaluated is what is saved.
@@ -47,6 +48,8 @@ class SklearnClassifier(Classifier):
         n_jobs: threads of ensembles; None for as many as this process may use.
         allowed: further packages that may be imported.
     """
+
+    estimator_kind: ClassVar[EstimatorKind]
 
     estimator: str
     parameters: Mapping[str, Any] | None = None
@@ -78,17 +81,50 @@ class SklearnClassifier(Classifier):
             ModelMismatchError: the path or a parameter is refused.
         """
         asked = dict(self.parameters or {})
-        known = parameter_names(type(build(self.estimator, asked, self.allowed)))
+        known = parameter_names(type(build(self.estimator, asked, self.allowed, self.estimator_kind)))
         settings: dict[str, Any] = {"random_state": self.seed} if "random_state" in known else {}
         if self.estimator.startswith(_THREADED):
             settings["n_jobs"] = self._n_threads(n_values)
         if self.estimator.startswith("lightgbm."):
             settings["verbosity"] = -1
-        return build(self.estimator, settings | asked, self.allowed)
+        return build(self.estimator, settings | asked, self.allowed, self.estimator_kind)
 
     def _n_threads(self, n_values: int) -> int:
         most = 1 + n_values // _VALUES_A_THREAD
         return self.n_jobs or (most if most == 1 else min(free_cores(), most))
+
+    def trained(self, x: FloatArray, y: NDArray[Any], weight: NDArray[np.float64]) -> Any:
+        """Returns the trained estimator, and sets `notes_`, `history_` and the ONNX graph.
+
+        Raises:
+            ModelError: the estimator refuses to train, or its ONNX graph gives other numbers.
+        """
+        estimator = self.build(x.size)
+        refuse_unconvertible(estimator)
+        name = type(estimator).__name__
+        weighted = has_fit_parameter(estimator, "sample_weight")
+        said: list[warnings.WarningMessage] = []
+        try:
+            alone = one_thread() if self._n_threads(x.size) == 1 else contextlib.nullcontext()
+            with alone, warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                estimator.fit(x, y, **({"sample_weight": weight} if weighted else {}))
+        except Exception as error:  # whatever the estimator raises
+            raise ModelError(f"{name} refuses to train ({' '.join(str(error).split())[:400]})") from error
+        self.notes_ = notes_of_training(name, said, weighted or bool((weight == weight[0]).all()))
+        self.history_ = {}
+        self._keep(checked_graph(estimator, x, self.estimator_kind))
+        return estimator
+
+    def _keep(self, content: bytes) -> None:
+        self.content_, self._run = content, _runner(content)
+
+
+@dataclass(eq=False, repr=False)
+class SklearnClassifier(SklearnEstimator, Classifier):
+    """A classifier by its import path."""
+
+    estimator_kind: ClassVar[EstimatorKind] = CLASSIFIER
 
     def fit(
         self,
@@ -106,25 +142,8 @@ class SklearnClassifier(Classifier):
             ModelError: the estimator refuses to train, or its ONNX graph gives other probabilities.
         """
         x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite=False)
-        estimator = self.build(x.size)
-        refuse_unconvertible(estimator)
-        name = type(estimator).__name__
-        weighted = has_fit_parameter(estimator, "sample_weight")
-        said: list[warnings.WarningMessage] = []
-        try:
-            alone = one_thread() if self._n_threads(x.size) == 1 else contextlib.nullcontext()
-            with alone, warnings.catch_warnings(record=True) as said:
-                warnings.simplefilter("always")
-                estimator.fit(x, label, **({"sample_weight": weight} if weighted else {}))
-        except Exception as error:  # whatever the estimator raises
-            raise ModelError(f"{name} refuses to train ({' '.join(str(error).split())[:400]})") from error
-        self.notes_ = notes_of_training(name, said, weighted or bool((weight == weight[0]).all()))
-        self.history_ = {}
-        self._keep(checked_graph(estimator, x))
+        self.trained(x, label, weight)
         return self
-
-    def _keep(self, content: bytes) -> None:
-        self.content_, self._run = content, _runner(content)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """(n, k) class probabilities from the ONNX graph."""
@@ -181,22 +200,25 @@ def _runner(content: bytes) -> Runner:
     return Runner(graph, PROBABILITIES if PROBABILITIES in floats else floats[-1])
 
 
-def checked_graph(estimator: Any, x: NDArray[np.float32]) -> bytes:
+def checked_graph(estimator: Any, x: FloatArray, kind: EstimatorKind = CLASSIFIER) -> bytes:
     """The estimator as ONNX, compared with it.
 
     Raises:
-        ModelError: it cannot be converted, or a probability differs by more than `TOLERANCE`.
+        ModelError: it cannot be converted, or a number differs by more than `TOLERANCE`.
     """
     name = type(estimator).__name__
     content = converted(estimator, x.shape[1])
     rows = x[np.linspace(0, len(x) - 1, min(len(x), _N_COMPARED)).astype(np.int64)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training has recorded them
-        expected = np.asarray(estimator.predict_proba(rows), np.float64)
+        expected = np.asarray(getattr(estimator, kind.method[0])(rows), np.float64)
+    unit = 1.0
+    if kind is REGRESSOR:
+        expected, unit = expected.reshape(-1, 1), float(expected.std()) or float(np.abs(expected).max()) or 1.0
     found = _runner(content)(rows)
     if found.shape != expected.shape:
-        raise ModelError(f"{name} as ONNX gives {found.shape[1]} columns for {expected.shape[1]} classes")
-    worst = float(np.nan_to_num(np.abs(found - expected), nan=np.inf).max())
+        raise ModelError(f"{name} as ONNX gives {found.shape[1]} columns for {expected.shape[1]} numbers")
+    worst = float(np.nan_to_num(np.abs(found - expected), nan=np.inf).max()) / unit
     if worst > TOLERANCE:
         raise ModelError(
             f"{name} as ONNX differs from the estimator by up to {worst:.2g} on {len(rows):,} training rows, and "
@@ -222,4 +244,14 @@ def check_sklearn(spec: SklearnModel, allowed: Collection[str]) -> None:
         ModelMismatchError: the class or a parameter is refused.
         ModelError: no converter to ONNX supports the class.
     """
-    refuse_unconvertible(SklearnClassifier(spec.estimator, spec.parameters, allowed=allowed).build())
+    refuse_unconvertible(untrained(spec, allowed))
+
+
+def untrained(spec: SklearnModel, allowed: Collection[str]) -> Any:
+    """Returns the untrained estimator of a section: a regressor in a regression, else a classifier.
+
+    Raises:
+        ModelMismatchError: the class or a parameter is refused.
+    """
+    kind = REGRESSOR if isinstance(spec, SklearnRegression) else CLASSIFIER
+    return build(spec.estimator, spec.parameters, allowed, kind)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pidlab.errors import ModelError, UsageError
 
 PROBABILITIES = "probabilities"
-_HISTOGRAM = "HistGradientBoostingClassifier"
+_HISTOGRAMS = ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor")
 _OPSET, _ML_OPSET, _IR = 17, 3, 8  # read by onnxruntime since 1.12
 _INSTEAD = (
     "pidlab stores models without pickle, as ONNX; take an estimator that skl2onnx or onnxmltools can convert, such as "
@@ -58,11 +58,13 @@ def keeps_missing(estimator: Any) -> bool:
     scikit-learn's forests take NaN too, but their converter loses on which side of a cut they go.
     """
     cls = type(estimator)
-    return cls.__module__.split(".")[0] in ("xgboost", "lightgbm") or cls.__name__ == _HISTOGRAM
+    return cls.__module__.split(".")[0] in ("xgboost", "lightgbm") or cls.__name__ in _HISTOGRAMS
 
 
 def converted(estimator: Any, n_features: int) -> bytes:
-    """Returns a fitted classifier as an ONNX graph from (n, d) float32 to the output `probabilities` (n, k).
+    """Returns a fitted estimator as an ONNX graph from (n, d) float32 to probabilities (n, k), or predictions (n, 1).
+
+    They are the output `probabilities`, or the last output of floats.
 
     Raises:
         ModelError: the converter fails.
@@ -70,7 +72,7 @@ def converted(estimator: Any, n_features: int) -> bytes:
     cls = type(estimator)
     package = cls.__module__.split(".")[0]
     try:
-        if cls.__name__ == _HISTOGRAM and package == "sklearn":
+        if cls.__name__ in _HISTOGRAMS and package == "sklearn":
             return _histogram_trees(estimator, n_features)
         model = _by_converter(estimator, package, n_features)
     except ModelError:
@@ -106,14 +108,16 @@ def _by_converter(estimator: Any, package: str, n_features: int) -> Any:
             return onnxmltools.convert_xgboost(estimator, initial_types=takes)
         return onnxmltools.convert_lightgbm(estimator, initial_types=takes, zipmap=False)
     example = np.zeros((1, n_features), np.float32)
-    return skl2onnx.to_onnx(estimator, example, options={id(estimator): {"zipmap": False}})
+    classifies = hasattr(estimator, "predict_proba")  # regressors have no option for what classes become
+    return skl2onnx.to_onnx(estimator, example, options={id(estimator): {"zipmap": False}} if classifies else None)
 
 
 def _histogram_trees(estimator: Any, n_features: int) -> bytes:
-    """scikit-learn's histogram boosting, tree by tree: sums of leaves, then the logistic function or softmax.
+    """scikit-learn's histogram boosting, tree by tree: sums of leaves, then the link.
 
-    An event goes left where x <= threshold in float64. For x in float32 that is x <= the largest float32 that is not
-    above the threshold.
+    The link of a classifier is the logistic function or softmax; that of a regressor the identity, or the exponential
+    function of the losses `poisson` and `gamma`. An event goes left where x <= threshold in float64. For x in float32
+    that is x <= the largest float32 that is not above the threshold.
     """
     from onnx import TensorProto, helper
 
@@ -126,7 +130,11 @@ def _histogram_trees(estimator: Any, n_features: int) -> bytes:
     base = [float(v) for v in np.ravel(estimator._baseline_prediction)]
     for key, value in {"n_targets": k, "base_values": base, **table}.items():
         margins.attribute.append(helper.make_attribute(key, value))
-    if k == 1:
+    name = PROBABILITIES
+    if type(estimator).__name__ == _HISTOGRAMS[1]:
+        link = "Exp" if type(estimator._loss.link).__name__ == "LogLink" else "Identity"
+        name, nodes = "prediction", [margins, helper.make_node(link, ["margins"], ["prediction"])]
+    elif k == 1:
         nodes = [
             margins,
             helper.make_node("Neg", ["margins"], ["opposite"]),
@@ -139,7 +147,7 @@ def _histogram_trees(estimator: Any, n_features: int) -> bytes:
         nodes,
         "trees",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, n_features])],
-        [helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [None, max(k, 2)])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, max(k, 2) if name == PROBABILITIES else 1])],
     )
     domains = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)]
     return bytes(helper.make_model(graph, opset_imports=domains, ir_version=_IR).SerializeToString())
