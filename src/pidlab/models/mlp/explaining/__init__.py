@@ -1,0 +1,1 @@
+"""What the inputs of a network contribute to what it says."""
