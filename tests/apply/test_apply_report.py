@@ -321,6 +321,7 @@ def test_the_command_names_the_page(
         "apply",
         str(run),
         str(unlabelled),
+        str(tmp_path / "gone.root"),
         "-o",
         str(tmp_path / "out"),
         "--report",
@@ -331,7 +332,10 @@ def test_the_command_names_the_page(
     ]
     with pytest.raises(SystemExit) as left:
         main(words)
-    assert left.value.code == 0
+    assert left.value.code == 1  # for the file that is not there
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "1 of 2 inputs could not be scored" in page
+    assert "gone.root" in page
     assert f"report: {tmp_path / 'out' / 'report.html'}" in capsys.readouterr().out.replace("\n", "")
     shutil.copytree(GOLDEN, tmp_path / "old")
     with pytest.raises(SystemExit) as left:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pidlab import __version__
+from pidlab.apply.inputs import UnreadableInput
 from pidlab.apply.outputs import Summary
 from pidlab.apply.scoring import score_branches
 from pidlab.apply.tally import MOST_KEPT, Tallies, Tally, Watched
 from pidlab.atomic import write_text
+from pidlab.credentials import address_without_secrets
 from pidlab.errors import PidlabError, UsageError
 from pidlab.evaluate.points.applied import CountedModel, Expectation, cut_flow
 from pidlab.evaluate.results import Applied, AppliedModel, Results, Shift, json_value, read_results
@@ -37,11 +39,13 @@ class ApplyReport:
         bundle: the models.
         results: those of the run, with what its test sample lets expect.
         tallies: what is counted, and was.
+        unreadable: inputs that cannot be opened, which the page names.
     """
 
     bundle: Bundle
     results: Results
     tallies: Tallies
+    unreadable: Sequence[UnreadableInput] = ()
 
     @classmethod
     def of(cls, bundle: Bundle) -> ApplyReport:
@@ -136,9 +140,10 @@ class ApplyReport:
 
     def _notes(self, tally: Tally, summaries: Sequence[Summary], shift: Shift | None) -> Iterator[str]:
         """What a reader must be warned of."""
-        failed = [s for s in summaries if s.failure]
-        if failed:
-            yield f"{len(failed)} of {len(summaries)} inputs could not be scored, and are in no number here."
+        n_failed = sum(bool(s.failure) for s in summaries) + len(self.unreadable)
+        if n_failed:
+            n = len(summaries) + len(self.unreadable)
+            yield f"{n_failed} of {n} inputs could not be scored, and are in no number here."
         known = sum(s.n_known for s in summaries if not s.failure)
         if known:
             yield f"{known:,} of the selected rows are events of the run itself."
@@ -230,7 +235,10 @@ class ApplyReport:
         return render_applied(
             applied,
             run=self.bundle.recipe.loaded.name if self.bundle.folder is None else self.bundle.folder.name,
-            files=[(s.source.place, s.n_rows, s.n_selected, s.failure or _remark(s)) for s in summaries],
+            files=[
+                *((s.source.place, s.n_rows, s.n_selected, s.failure or _remark(s)) for s in summaries),
+                *((address_without_secrets(each.name), 0, 0, each.reason) for each in self.unreadable),
+            ],
             domain_sentence=shift.sentence if isinstance(shift, Shift) else shift,
             scores=None if scores is None else drawn(scores),
             models=pictures,
