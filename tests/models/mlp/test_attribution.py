@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from pidlab.models.mlp.attribution import COMPLETENESS, _Path, integrated_gradients
 from pidlab.models.mlp.estimator import MLP
-from pidlab.models.mlp.explaining.attribution import COMPLETENESS, _Path, integrated_gradients
 from pidlab.models.mlp.layers import ACTIVATIONS
 from pidlab.models.mlp.network import DenseNetwork
 

@@ -299,7 +299,7 @@ class MLP(Classifier):
 
         The log-odds are those of the mean probability over the members; for more than two classes, those of each class
         against all others. The sum over the last axis is the log-odds within 0.001; see
-        `models.mlp.explaining.attribution`.
+        `models.mlp.attribution`.
 
         Args:
             X: features, scaled as in training; NaN is a missing value.
@@ -310,7 +310,7 @@ class MLP(Classifier):
             (n, m, d + 1): the contribution of each feature to the log-odds of the second of two classes (m = 1), or to
             those of each of k classes (m = k), and last the log-odds of the reference.
         """
-        from pidlab.models.mlp.explaining.attribution import integrated_gradients
+        from pidlab.models.mlp.attribution import integrated_gradients
 
         x = self._valid(X).astype(np.float64)
         d, start = self.n_features_in_, np.zeros(x.shape[1])

@@ -1,1 +1,0 @@
-"""What the inputs of a network contribute to what it says."""
