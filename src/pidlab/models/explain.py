@@ -246,7 +246,8 @@ def _of_fold_model(fitted: FoldModel, x: FloatArray, signal: int, *, from_mean: 
         for i_column, feature in enumerate(scaler.indicators):
             parts[:, :, feature] += parts[:, :, len(columns) + i_column]
     # The margin of two classes is the log-odds of the second.
-    own = parts[:, signal] if parts.shape[1] > 1 else parts[:, 0] * (1 if signal == 1 else -1)
+    is_second = signal == 1 or len(estimator.classes_) == 1  # a regression has one class, and its prediction for margin
+    own = parts[:, signal] if parts.shape[1] > 1 else parts[:, 0] * (1 if is_second else -1)
     result = np.zeros((len(x), x.shape[1] + 1))
     for j, column in enumerate(columns):
         result[:, column] += own[:, j]
