@@ -182,7 +182,9 @@ def _rows(name: str, found: list[Found]) -> Iterator[Row]:
     widths, kept = np.array([f.width for f in found]), np.array([f.kept for f in found])
     far = widths[np.argmax(np.abs(widths - 1))]
     yield shown(f"{name}: width of nσ", float(widths.mean()), f"farthest {far:.4f}")
-    yield shown(f"{name}: share with |nσ| < 3", float(kept.mean()), f"farthest {kept[np.argmax(np.abs(kept - 0.9973))]:.4f}")
+    yield shown(
+        f"{name}: share with |nσ| < 3", float(kept.mean()), f"farthest {kept[np.argmax(np.abs(kept - 0.9973))]:.4f}"
+    )
 
 
 def main() -> None:

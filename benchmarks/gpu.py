@@ -34,12 +34,12 @@ from pidlab.errors import PidlabError
 from pidlab.models.base import ValidationSet
 from pidlab.models.mlp import engine as mlp_engine
 from pidlab.models.mlp.batches import Batches, Member, ValidationTensors, as_table
-from pidlab.models.mlp.core_losses import CORE_LOSSES
 from pidlab.models.mlp.devices import spread
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch, run_together
 from pidlab.models.mlp.estimator import MLP
 from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
-from pidlab.models.mlp.losses import LOSSES
+from pidlab.models.mlp.losses.classes import LOSSES
+from pidlab.models.mlp.losses.core import CORE_LOSSES
 from pidlab.models.mlp.network import as_layers, forward
 from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
 

@@ -30,6 +30,7 @@ def metrics_of(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     )
     run(loaded, folder / "run", Resources("cpu"), Watcher(), figures="none")
     metrics: dict[str, Any] = json.loads((folder / "run" / "metrics.json").read_text())
+    assert metrics["models"]["mlp"]["training"]["warnings"] == []  # nothing is wrong with an untuned network
     return metrics
 
 

@@ -27,6 +27,7 @@ from pidlab.progress import Watcher
 from pidlab.read import Source
 from pidlab.runs import shift
 from pidlab.runs.bundle import load_bundle
+from real_root import ask_root, needs_root
 
 GOLDEN = Path(__file__).parents[1] / "runs" / "golden" / "run"
 
@@ -123,6 +124,41 @@ def test_what_is_counted_is_what_the_friend_tree_decides(made: Path, unlabelled:
             scores.values(), np.histogram(own["pid_fisher"][selected], scores.axis().edges())[0]
         )
         assert "box/score" not in root  # boxes have no score
+
+
+@pytest.mark.slow
+@needs_root
+def test_root_draws_the_same_from_the_input_and_its_friend(made: Path, unlabelled: Path) -> None:
+    answer = ask_root(
+        """
+report, data = ROOT.TFile.Open(given["report"]), ROOT.TFile.Open(given["data"])
+tree = data.Get("T")
+tree.AddFriend("T_pid", given["friend"])
+answer = {}
+for name, variable, cut in (
+    ("fisher/eff90/accepted/a", "a", "pid_fisher_eff90"),
+    ("fisher/eff90/rejected/p", "p", "pid_selected && !pid_fisher_eff90"),
+    ("box/eff90/accepted/p_2", "p * 2", "pid_box_eff90"),
+    ("fisher/score", "pid_fisher", "pid_selected"),
+):
+    ours, own = report.Get(name), report.Get(name).Clone(f"own{len(answer)}")
+    own.SetDirectory(ROOT.gROOT)
+    ROOT.gROOT.cd()
+    own.Reset()
+    tree.Draw(f"{variable} >> {own.GetName()}", cut, "goff")
+    bins = range(ours.GetNbinsX() + 2)
+    answer[name] = [[h.GetBinContent(i) for i in bins] for h in (ours, own)]
+    expected = report.Get(name + "_expected")
+    answer[name + "_expected"] = [expected.GetSumOfWeights(), expected.GetBinError(bins[1])]
+""",
+        report=made / "report.root",
+        data=unlabelled,
+        friend=made / "data_pid.root",
+    )
+    for name in ("fisher/eff90/accepted/a", "fisher/eff90/rejected/p", "box/eff90/accepted/p_2", "fisher/score"):
+        assert answer[name][0] == answer[name][1]
+        assert sum(answer[name][0]) > 100
+        assert answer[f"{name}_expected"][0] > 100
 
 
 def test_the_expectation_is_the_test_sample_scaled_to_the_selected_rows(made: Path, run: Path) -> None:
@@ -229,6 +265,17 @@ def test_what_the_files_or_the_machine_lack_is_said(run: Path, tmp_path: Path, m
     assert "gone.root" in page
 
 
+def test_a_file_of_which_nothing_is_selected_has_a_page_too(run: Path, tmp_path: Path) -> None:
+    write_tree(tmp_path / "data.root", events(500, 8_000_000) | {"p": np.zeros(500, np.float32)})
+    numbers = applied(run, tmp_path / "out", tmp_path / "data.root")
+    assert (numbers["n_rows"], numbers["n_selected"], numbers["domain"]) == (500, 0, None)
+    assert numbers["models"]["hand"]["working_points"][0]["share"]["value"] is None
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "0 of 500 rows pass the selection" in page
+    assert "No row passes the selection." in page
+    assert "<img" not in page
+
+
 def test_a_run_of_an_earlier_version_says_that_it_has_no_expectation(tmp_path: Path) -> None:
     shutil.copytree(GOLDEN, tmp_path / "run")
     with pytest.raises(UsageError, match=r"earlier version.*`pidlab evaluate .*run` measures them without training"):
@@ -247,7 +294,8 @@ def test_the_same_events_are_kept_however_they_are_cut_into_pieces(monkeypatch: 
         for start in range(0, 5_000, step):
             rows = slice(start, start + step)
             n = len(event[rows])
-            tally = tally_of(watched, [n, n], x[rows], ["a", "b"], {}, [x[rows, 0] > 0], {}, event[rows], tallies.share)
+            tally = tally_of(watched, [n, n], x[rows], ["a", "b"], {}, [x[rows, 0] > 0], {}, event[rows])
+            tally.thin(tallies.share)
             tallies.add(tally)
         tallies.output_is_whole()
         return tallies.whole
@@ -273,6 +321,7 @@ def test_the_command_names_the_page(
         "apply",
         str(run),
         str(unlabelled),
+        str(tmp_path / "gone.root"),
         "-o",
         str(tmp_path / "out"),
         "--report",
@@ -283,7 +332,10 @@ def test_the_command_names_the_page(
     ]
     with pytest.raises(SystemExit) as left:
         main(words)
-    assert left.value.code == 0
+    assert left.value.code == 1  # for the file that is not there
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "1 of 2 inputs could not be scored" in page
+    assert "gone.root" in page
     assert f"report: {tmp_path / 'out' / 'report.html'}" in capsys.readouterr().out.replace("\n", "")
     shutil.copytree(GOLDEN, tmp_path / "old")
     with pytest.raises(SystemExit) as left:

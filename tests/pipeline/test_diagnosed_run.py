@@ -12,10 +12,13 @@ import uproot
 import pidlab
 from exported_runs import config, write_table
 from pidlab.cli.terminal import sentences
+from pidlab.config.load import check_config
 from pidlab.evaluate.results import read_results
 from pidlab.models.registry import Resources
+from pidlab.pipeline import analyse
 from pidlab.pipeline.again import evaluate_again
 from pidlab.progress import Watcher
+from pidlab.simulate import simulate
 
 MODELS = {
     "fisher": {"type": "fisher"},
@@ -48,6 +51,35 @@ def test_a_fault_of_the_training_is_said_in_the_terminal_the_report_and_the_file
     told = json.loads((finished / "metrics.json").read_text())["models"]
     assert told["dead"]["training"]["warnings"] == [warning]
     assert told["well"]["training"]["warnings"] == told["fisher"]["training"]["warnings"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "tree", "classes", "features"),
+    [
+        (
+            "shms", "T", 2,
+            [
+                "P.cal.etottracknorm", "P.cal.eprtracknorm",
+                {"name": "npe", "expression": "P.hgcer.npeSum", "missing": [-999]},
+            ],
+        ),
+        ("tracks", "tracks", 4, ["p", "tpc_dedx", {"name": "tof", "expression": "tof_beta", "missing": [-999]}]),
+    ],
+)  # fmt: skip
+def test_nothing_is_said_of_the_default_network_on_simulated_samples(kind, tree, classes, features, tmp_path):
+    simulate(kind, tmp_path / "sample.root", 5000, 2)
+    content = {
+        "data": {"files": "sample.root", "tree": tree, "event_id": ["run", "event"], "weight": "w"},
+        "classes": {f"species_{i}": f"species == {i}" for i in range(classes)},
+        "features": features,
+        "models": {"mlp": {"type": "mlp"}},
+        "evaluate": {"robustness": None, "importance": False},
+    }
+    done = analyse(check_config(content, {}, tmp_path / "analysis.yaml"), Resources("cpu", 1), Watcher())
+    training = done.results.models["mlp"].training
+    assert training.warnings == ()
+    assert len(training.history["gradient_norm_output"]) == training.epochs
 
 
 def test_evaluating_again_still_says_it(finished, tmp_path):

@@ -235,7 +235,8 @@ def test_two_processes_find_what_one_finds_though_one_of_them_is_killed(
     folder: Path, alone: Analysis, local_cluster: Any, task: str, seconds: float
 ) -> None:
     """Given models and Fisher to the digit; the AUC of the BDT, which both train together, within its interval."""
-    config = load_config(folder / "a.yaml", WITH_BDT)
+    trains = task == "training bdt"  # what is read does not depend on it, and two processes take long for a BDT
+    config = load_config(folder / "a.yaml", WITH_BDT if trains else WITH_BDT[1:])
     local_cluster.wait_for_workers(2)
     watcher = KillsWorker(task, seconds, local_cluster.workers[0].pid)
     shared = analyse(config, Resources("cpu", 1, dask=local_cluster.scheduler_address), watcher)
@@ -246,8 +247,10 @@ def test_two_processes_find_what_one_finds_though_one_of_them_is_killed(
         assert list(differences(one["models"][model], other["models"][model])) == []
         assert list(differences(one["robustness"][model], other["robustness"][model])) == []
     same_events(alone, shared)
-    area = alone.results.models["bdt"].samples["test"].auc
-    assert area.low < shared.results.models["bdt"].samples["test"].auc.value < area.high
+    assert set(shared.results.models) == {"hand", "energy", "fisher"} | ({"bdt"} if trains else set())
+    if trains:
+        area = alone.results.models["bdt"].samples["test"].auc
+        assert area.low < shared.results.models["bdt"].samples["test"].auc.value < area.high
 
 
 def test_a_matrix_on_workers_is_indexed_like_an_array(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:

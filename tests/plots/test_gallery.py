@@ -109,6 +109,7 @@ def lightness_and_hue(colour, cone_lost):
     [
         ("expression", "cuts", "fisher", "bdt", "mlp", "score"), ("expression", "cuts", "bdt", "bdt", "mlp", "mlp"),
         ("cuts", "cuts", "bdt", "bdt", "bdt", "mlp", "mlp", "mlp"),
+        ("constant", "linear", "bdt", "mlp", "score", "sklearn"),
     ],
 )  # fmt: skip
 def test_six_models_and_more_are_told_apart_by_colour_also_by_colour_blind_readers(kinds, cone_lost):
@@ -121,14 +122,17 @@ def test_six_models_and_more_are_told_apart_by_colour_also_by_colour_blind_reade
 
 
 def test_every_type_of_model_has_a_colour_of_its_own():
-    kinds = [row.type for row in MODEL_TYPES.values() if not issubclass(row.section, Predicting)]
+    """Types that only a regression has look like types that no regression has."""
+    every = dict.fromkeys(row.type for row in MODEL_TYPES.values())
+    kinds = [kind for kind in every if kind not in style._LOOKS_LIKE]
+    of_regression = {row.type for row in MODEL_TYPES.values() if issubclass(row.section, Predicting)}
+    assert style._LOOKS_LIKE.keys() < of_regression
+    assert not set(style._LOOKS_LIKE.values()) & of_regression
     styles = style.model_styles(of_types(*kinds))
     assert set(kinds) == set(style._MODEL_COLOURS)
     assert len({each.colour for each in styles.values()}) == len(kinds)
     many = style.model_styles(of_types(*kinds * 5)).values()
     assert len({(each.colour, str(each.line)) for each in many}) == 5 * len(kinds)
-    predicting = {row.type for row in MODEL_TYPES.values() if issubclass(row.section, Predicting)}
-    assert predicting <= {*kinds, *style._LOOKS_LIKE}
 
 
 @pytest.mark.slow

@@ -302,6 +302,13 @@ def test_norms_are_drawn_together_with_a_line_for_each_layer(ax):
     assert (ax.get_yscale(), ax.get_ylabel()) == ("log", "gradient norm")
 
 
+def test_of_many_layers_the_legend_names_three(ax):
+    deep = Training(1.0, 1, {f"weight_norm_{layer}": [1.0] for layer in (*range(1, 9), "output")})
+    learning_curve(deep, "weight_norm", ax)
+    assert len(ax.lines) == 9
+    assert legend_names(ax) == ["layer 1", "layer 5", "output"]
+
+
 def test_comparison_draws_differences_with_intervals_and_a_zero_line(ax):
     pairs = TWO.comparisons
     delta_misid(pairs, "eff95", "pion", ax)

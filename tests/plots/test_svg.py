@@ -6,6 +6,7 @@ The report shows SVG, and pictures of matplotlib alone never tell what a browser
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,6 @@ import pytest
 from chromium import Chromium, Page
 from matplotlib.path import Path
 from PIL import Image
-from scipy.ndimage import maximum_filter, minimum_filter
 from test_band_figures import _results as banded
 from test_flat import ONE, measured
 from test_quality_output import results_of
@@ -72,7 +72,7 @@ def compared() -> dict[str, Sheet]:
 
 
 def pixels(png: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=float)
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
 def differences(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
@@ -94,8 +94,17 @@ def differences(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
 
 def _beyond(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    around = {"size": (5, 5, 1), "mode": "nearest"}
-    return np.maximum(np.maximum(one - maximum_filter(other, **around), minimum_filter(other, **around) - one), 0)
+    above = np.subtract(one, _around(other, np.maximum), dtype=np.int16)
+    below = np.subtract(_around(other, np.minimum), one, dtype=np.int16)
+    return np.maximum(np.maximum(above, below), 0)
+
+
+def _around(image: np.ndarray, choose: np.ufunc) -> np.ndarray:
+    """The largest or smallest value of each colour in 5 x 5 pixels; slices of bytes take a tenth of scipy's filters."""
+    for axis, n in enumerate(image.shape[:2]):
+        padded = np.pad(image, [(2, 2) if i == axis else (0, 0) for i in range(3)], mode="edge")
+        image = functools.reduce(choose, (padded.take(np.arange(k, k + n), axis) for k in range(5)))
+    return image
 
 
 class Browser:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pidlab.errors import UsageError
-from pidlab.evaluate.results.explanation import Contribution, EventExplanation, ModelExplanation
+from pidlab.evaluate.results import Contribution, EventExplanation, ModelExplanation
 from pidlab.plots.exploring.waterfall import event_figure
 from pidlab.plots.style import context
 

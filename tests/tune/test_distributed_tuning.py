@@ -40,9 +40,13 @@ def test_trials_on_workers_have_the_values_of_one_process(local_cluster: Any, tm
         assert trial.value == pytest.approx(values[str(sorted(trial.parameters.items()))], rel=1e-6)
 
 
-def test_a_trial_that_lags_is_stopped_on_its_worker(local_cluster: Any, tmp_path: Path) -> None:
+def test_a_trial_that_lags_is_stopped_on_its_worker(
+    local_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A trial takes about two seconds; it would have to take longer if it were looked at less often.
+    monkeypatch.setattr("pidlab.tune.distributed._SECONDS_BETWEEN_LOOKS", 0.1)
     sample(tmp_path)
-    models = {"bdt": CONTENT["models"]["bdt"] | {"n_estimators": 4000, "early_stopping_rounds": None}}
+    models = {"bdt": CONTENT["models"]["bdt"] | {"n_estimators": 1500, "early_stopping_rounds": None}}
     path = configuration(tmp_path, models=models)
     request = TuningRequest(path, "bdt", 10, search=("max_depth=1|4", "learning_rate=0.00001|0.01"), figures=False)
     found = tune(request, Resources("cpu", 1, dask=local_cluster.scheduler_address), Watcher())

@@ -10,7 +10,7 @@ import numpy as np
 from pidlab.apply.inputs import find_inputs
 from pidlab.apply.scoring import Branches, Scorer, blank_columns, score_branches
 from pidlab.errors import DataError, UsageError
-from pidlab.evaluate.results.explanation import Contribution, EventExplanation, ModelExplanation
+from pidlab.evaluate.results import Contribution, EventExplanation, ModelExplanation
 from pidlab.models.explain import columns_read, contributions_of, reference_in_words
 from pidlab.models.model import Model
 from pidlab.models.threads import one_thread

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pidlab import __version__
+from pidlab.apply.inputs import UnreadableInput
 from pidlab.apply.outputs import Summary
 from pidlab.apply.scoring import score_branches
 from pidlab.apply.tally import MOST_KEPT, Tallies, Tally, Watched
 from pidlab.atomic import write_text
+from pidlab.credentials import address_without_secrets
 from pidlab.errors import PidlabError, UsageError
 from pidlab.evaluate.points.applied import CountedModel, Expectation, cut_flow
 from pidlab.evaluate.results import Applied, AppliedModel, Results, Shift, json_value, read_results
@@ -37,11 +39,13 @@ class ApplyReport:
         bundle: the models.
         results: those of the run, with what its test sample lets expect.
         tallies: what is counted, and was.
+        unreadable: inputs that cannot be opened, which the page names.
     """
 
     bundle: Bundle
     results: Results
     tallies: Tallies
+    unreadable: Sequence[UnreadableInput] = ()
 
     @classmethod
     def of(cls, bundle: Bundle) -> ApplyReport:
@@ -131,13 +135,15 @@ class ApplyReport:
             labels=self.bundle.recipe.loaded.config.axis_labels,
             shift=shift,
             notes=tuple(self._notes(tally, summaries, shift)),
+            remarks=tuple(self._remarks()),
         )
 
     def _notes(self, tally: Tally, summaries: Sequence[Summary], shift: Shift | None) -> Iterator[str]:
-        """What a reader must know."""
-        failed = [s for s in summaries if s.failure]
-        if failed:
-            yield f"{len(failed)} of {len(summaries)} inputs could not be scored, and are in no number here."
+        """What a reader must be warned of."""
+        n_failed = sum(bool(s.failure) for s in summaries) + len(self.unreadable)
+        if n_failed:
+            n = len(summaries) + len(self.unreadable)
+            yield f"{n_failed} of {n} inputs could not be scored, and are in no number here."
         known = sum(s.n_known for s in summaries if not s.failure)
         if known:
             yield f"{known:,} of the selected rows are events of the run itself."
@@ -148,13 +154,16 @@ class ApplyReport:
             yield f"Not every file has {', '.join(absent)}, which is left out here."
         if shift is not None and _differs(shift):
             yield shift.sentence
+
+    def _remarks(self) -> Iterator[str]:
+        """How the expectation is to be read."""
         weights = {rule.weight.expression.text for rule in self.bundle.recipe.class_rules} - {"1"}
         if weights:
-            said = ", ".join(f"`{text}`" for text in sorted(weights))
-            yield f"Each row of the files counts once; the events of the run count with their weights, {said}."
+            said = ", ".join(sorted(weights))
+            yield f"Each row of the files counts once; the events of the run count with their weights ({said})."
         yield (
-            "The expectation holds the classes in a fixed ratio. The abundances in the files may be others: `pidlab "
-            "fractions` fits them to the scores."
+            "The expectation holds the classes in a fixed ratio. The abundances in the files may be others; pidlab "
+            "fractions fits them to the scores."
         )
 
     def _shift(self, tally: Tally, n_jobs: int | None, watcher: Watcher) -> Shift | str:
@@ -199,15 +208,16 @@ class ApplyReport:
         def drawn(found: AppliedFigure) -> OfflinePicture:
             return _picture(found.name, found.title, found.alt, found.figure)
 
-        points = [(model, point) for model in applied.models for point in model.points]
-        some = points if len(points) <= _MOST_FIGURES else [(m, p) for m, p in points if m is applied.models[0]]
+        models = applied.models if applied.n_selected else ()
+        points = [(model, point) for model in models for point in model.points]
+        some = points if len(points) <= _MOST_FIGURES else [(m, p) for m, p in points if m is models[0]]
         pictures = []
         with watcher.task("drawing", len(some), "working points") as task:
             for model, point in some:
                 own = [drawn(found) for found in point_figures(applied, model, point)]
                 pictures.append((f"{model.name} at {point.name}", own))
                 task.advance()
-        scores = score_figure(applied, applied.models)
+        scores = score_figure(applied, models)
         domain = []
         if isinstance(shift, Shift):
             titles = {"domain": "A BDT between run and files", "domain_inputs": "The features that it uses"}
@@ -215,15 +225,20 @@ class ApplyReport:
                 _picture(name, titles[name], f"{titles[name]}: {shift.sentence}", figure)
                 for name, figure in domain_figures(shift, applied.labels)
             ]
-        left_out = "" if len(some) == len(points) else (
-            f"The figures of {applied.models[0].name} are drawn. Those of the other models are in report.root, and "
-            "`--model NAME` draws them."
-        )  # fmt: skip
+        left_out = ""
+        if len(some) < len(points):
+            left_out = (
+                f"The figures of {models[0].name} are drawn. What those of the other models would show is in "
+                "report.root, and --model NAME draws them."
+            )
         settings = {key: value if isinstance(value, str) else ", ".join(value) for key, value in provenance.items()}
         return render_applied(
             applied,
             run=self.bundle.recipe.loaded.name if self.bundle.folder is None else self.bundle.folder.name,
-            files=[(s.source.place, s.n_rows, s.n_selected, s.failure or _remark(s)) for s in summaries],
+            files=[
+                *((s.source.place, s.n_rows, s.n_selected, s.failure or _remark(s)) for s in summaries),
+                *((address_without_secrets(each.name), 0, 0, each.reason) for each in self.unreadable),
+            ],
             domain_sentence=shift.sentence if isinstance(shift, Shift) else shift,
             scores=None if scores is None else drawn(scores),
             models=pictures,
@@ -282,7 +297,7 @@ def _numbers(applied: Applied, provenance: Mapping[str, Any]) -> dict[str, Any]:
         "cutflow": json_value(applied.cutflow),
         "models": {model.name: _model_numbers(model) for model in applied.models},
         "domain": None if applied.shift is None else as_json(applied.shift),
-        "notes": list(applied.notes),
+        "notes": [*applied.notes, *applied.remarks],
         "provenance": dict(provenance),
     }
 

@@ -159,14 +159,8 @@ class Scorer:
         if self.bundle.additions is not None:
             self.bundle.additions.check(table)
 
-    def __call__(self, chunk: Chunk, name: str, share: float = 1.0) -> Scored:
-        """The friend's branches for a chunk.
-
-        Args:
-            chunk: with the `branches` that are read.
-            name: stands for its input in the hash of the event key.
-            share: of the events whose features are kept for a report.
-        """
+    def __call__(self, chunk: Chunk, name: str) -> Scored:
+        """The friend's branches for a chunk; `name` stands for its input in the hash of the event key."""
         laps, columns = _Laps(), blank_columns(self.bundle, chunk.n_rows)
         masks = cut_masks(self.bundle.recipe, chunk)
         rows = np.flatnonzero(masks[-1]) if masks else np.arange(chunk.n_rows)
@@ -174,7 +168,7 @@ class Scorer:
         tallies: list[Tally] = []
 
         def look(taken: Chunk, x: FloatArray) -> None:
-            tallies.append(self._tally(columns, taken, x, rows, steps, name, share))
+            tallies.append(self._tally(columns, taken, x, rows, steps, name))
 
         n_known = self.score(columns, chunk, rows, name, laps=laps, look=None if self.watched is None else look)
         by_entry: Branches = {}
@@ -184,7 +178,7 @@ class Scorer:
         return Scored(columns, self.keys(chunk) | by_entry, chunk.counts, n_known, laps.seconds, tally)
 
     def _tally(
-        self, columns: Branches, taken: Chunk, x: FloatArray, rows: IntArray, steps: list[int], name: str, share: float
+        self, columns: Branches, taken: Chunk, x: FloatArray, rows: IntArray, steps: list[int], name: str
     ) -> Tally:
         """What the report counts of the selected rows: `taken`, with the features x, and `columns` at `rows`."""
         assert self.watched is not None
@@ -203,7 +197,6 @@ class Scorer:
             [columns[f"pid_{model}_{point}"][rows] for model, point in self.watched.decisions],
             scores,
             event_keys(recipe, taken, name),
-            share,
         )
 
     def keys(self, chunk: Chunk) -> Branches:
@@ -404,7 +397,9 @@ def score_piece(scorer: Scorer, piece: EntryRange) -> Scored | Failed:
                 table = _open_table.open(piece, scorer.bundle.recipe.per)
                 chunk = table.span(scorer.branches, piece.start, piece.stop)
             seconds = time.perf_counter() - start
-            scored = scorer(chunk, piece.name, piece.share)
+            scored = scorer(chunk, piece.name)
+            if scored.tally is not None:
+                scored.tally.thin(piece.share)
     except PidlabError as error:
         _open_table.clear()
         return Failed(str(error))

@@ -69,6 +69,12 @@ class Tally:
     event: Keys
     share: float = 1.0
 
+    def thin(self, share: float) -> None:
+        """Keeps only the rows of a smaller share of the events."""
+        if share < self.share:
+            some = share_of(self.event, share, _SEED)
+            self.x, self.event, self.share = self.x[some], self.event[some], share
+
 
 def tally_of(
     watched: Watched,
@@ -79,7 +85,6 @@ def tally_of(
     decisions: Sequence[BoolArray],
     scores: Mapping[str, NDArray[np.float32]],
     event: Keys,
-    share: float,
 ) -> Tally:
     """Counts the m selected rows of a piece.
 
@@ -92,7 +97,6 @@ def tally_of(
         decisions: (m,) each, in the order of `watched.decisions`.
         scores: model to the signal's score (m,).
         event: (m,) hashes of the events.
-        share: of the events that are kept.
     """
     columns = {name: x[:, j] for j, name in enumerate(features)}
     groups = combinations(decisions)
@@ -106,10 +110,9 @@ def tally_of(
         model: np.bincount(bin_numbers(scores[model].astype(np.float64), np.asarray(edges)), minlength=len(edges) + 1)
         for model, edges in watched.scores
     }
-    some = share_of(event, share, _SEED)
-    kept = np.ascontiguousarray(x[some, : len(features)])
+    kept = np.ascontiguousarray(x[:, : len(features)])
     n = np.array([np.count_nonzero(mask) for mask in decisions], np.int64)
-    return Tally(np.array(steps, np.int64), n, total, accepted, by_score, kept, event[some], share)
+    return Tally(np.array(steps, np.int64), n, total, accepted, by_score, kept, event)
 
 
 @dataclass(slots=True)
@@ -148,20 +151,14 @@ class Tallies:
         for held in (*self._pending, self.whole):
             while held is not None and len(held.event) > MOST_KEPT:
                 self.share = min(self.share, held.share) / 2
-                _thin(held, self.share)
-
-
-def _thin(tally: Tally, share: float) -> None:
-    if share < tally.share:
-        some = share_of(tally.event, share, _SEED)
-        tally.x, tally.event, tally.share = tally.x[some], tally.event[some], share
+                held.thin(self.share)
 
 
 def _sum(a: Tally, b: Tally) -> Tally:
     """Returns the sum of two tallies; of the rows those of the smaller share are kept."""
     share = min(a.share, b.share)
     for each in (a, b):
-        _thin(each, share)
+        each.thin(share)
 
     def added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
         return {name: values + other[name] for name, values in one.items()}

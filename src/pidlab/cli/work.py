@@ -259,6 +259,7 @@ def apply(
             console.print(summary_table(done))
             say(console, stage_line(done))
         if made is not None:
+            made.unreadable = unreadable
             page = made.write(output, summaries, watcher, n_jobs=jobs)
             say(console, f"report: {page}" if page is not None else "no report: no input could be scored")
     if failed := failures(summaries, unreadable):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pidlab.apply.scoring import Scorer, blank_columns, score_branches, training_keys
 from pidlab.datadriven.efficiency.weights import with_efficiencies
 from pidlab.errors import DataError, UsageError, nearest
-from pidlab.evaluate.results.explanation import EventExplanation
+from pidlab.evaluate.results import EventExplanation
 from pidlab.expressions import Kind, check, kind_from_array, stored
 from pidlab.pipeline.result import RegressionResult, Result, read_result
 from pidlab.preprocess.selection import selected

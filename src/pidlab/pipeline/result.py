@@ -186,6 +186,7 @@ class RunResult:
         tallies = None if made is None else made.tallies
         done = apply(bundle, sources, Path(output), self._watcher, jobs=jobs, force=force, tallies=tallies)
         if made is not None:
+            made.unreadable = unreadable
             made.write(Path(output), done, self._watcher, n_jobs=jobs)
         failed = [*(str(each) for each in unreadable), *(s.failure for s in done if s.failure)]
         if failed:

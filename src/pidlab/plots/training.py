@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,15 @@ def quantities(training: Training) -> dict[str, dict[str, str]]:
     return found
 
 
+def _named(entries: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    """Returns at most three entries, which fit above a panel: of more layers the first, the middle and the last.
+
+    Colours run from dark to light with the layers, so that the others are known.
+    """
+    last = len(entries) - 1
+    return [entries[i] for i in sorted({0, last // 2, last})] if last > 2 else list(entries)
+
+
 def learning_curve(training: Training, quantity: str, ax: Axes) -> Axes:
     """Draw `quantity`, one of `quantities`, against epoch or round: for train and validation, or for each layer."""
     entries: list[tuple[Any, str]] = []
@@ -56,6 +66,6 @@ def learning_curve(training: Training, quantity: str, ax: Axes) -> Axes:
     if quantity.endswith("_norm"):
         log_scale(ax, np.concatenate([np.asarray(training.history[key]) for key in lines.values()]), least=10.0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend(ax, entries)
+    legend(ax, _named(entries))
     label_axes(ax, "epoch or round", {"auc": "AUC"}.get(quantity, shown(quantity.replace("_", " "))))
     return ax

@@ -76,6 +76,7 @@ def render_applied(
         question=f"What is taken for {applied.signal} in files without labels, beside the test sample of {run}.",
         verdict=verdict(applied),
         cautions=applied.notes,
+        remarks=applied.remarks,
         points=_points(applied),
         cutflow=_cutflow(applied),
         expectation=expectation_sentence(applied),

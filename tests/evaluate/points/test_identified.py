@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 from evaluate_samples import sample_of
@@ -100,17 +98,16 @@ def test_a_signal_that_fills_little_of_the_range_gets_bins_of_its_own():
     assert (edges[0], edges[-1]) == (histograms["pion"].edges[0], histograms["pion"].edges[-1])
 
 
-@given(seed=st.integers(0, 1_000_000), start=st.floats(-1e3, 1e3), width=st.floats(0.01, 10))
-@settings(max_examples=30)
-def test_edges_rise_and_cover_the_same_range(seed: int, start: float, width: float):
-    rng = np.random.default_rng(seed)
-    sums = rng.normal(1, 1, 50) * (rng.random(50) < rng.random())  # negative sums, and empty bins
-    edges = start + width * np.arange(51)
-    histogram = Histogram(edges, np.pad(sums, 1), np.pad(np.abs(sums), 1), 50, (0.0, 0.0, 0.0, 0.0))
-    found = edges_for({"s": histogram}, "s")
-    assert np.all(np.diff(found) > 0)
-    assert (found[0], found[-1]) == (edges[0], edges[-1])
-    assert len(found) <= 45
+def test_edges_rise_and_cover_the_same_range():
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        sums = rng.normal(1, 1, 50) * (rng.random(50) < rng.random())  # negative sums, and empty bins
+        edges = rng.uniform(-1e3, 1e3) + rng.uniform(0.01, 10) * np.arange(51)
+        histogram = Histogram(edges, np.pad(sums, 1), np.pad(np.abs(sums), 1), 50, (0.0, 0.0, 0.0, 0.0))
+        found = edges_for({"s": histogram}, "s")
+        assert np.all(np.diff(found) > 0)
+        assert (found[0], found[-1]) == (edges[0], edges[-1])
+        assert len(found) <= 45
 
 
 def test_purity_and_efficiency_have_exact_intervals_for_counts():

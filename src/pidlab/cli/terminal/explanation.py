@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pidlab.evaluate.results.explanation import EventExplanation, ModelExplanation
+    from pidlab.evaluate.results import EventExplanation, ModelExplanation
 
 _BAR = 12  # letters of the longest bar of a table
 

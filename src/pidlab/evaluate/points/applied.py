@@ -67,7 +67,8 @@ class Expectation:
     def beside(self, counts: Counts, edges: Array, sums: BinSums) -> Beside:
         """Returns counts (b + 2,) beside the expectation of the sums (k, b + 2) of test events."""
         expected = self._factors[:, None] * sums.sumw
-        error = np.sqrt((self._factors[:, None] ** 2 * sums.sumw2).sum(axis=0))
+        squares = np.maximum(sums.sumw2, 0.0)  # a difference of equal sums is rounded to less than nothing at times
+        error = np.sqrt((self._factors[:, None] ** 2 * squares).sum(axis=0))
         return Beside(edges, counts.astype(np.float64), dict(zip(self._found.classes, expected, strict=True)), error)
 
     def model(self, name: str, counted: CountedModel, total: Mapping[str, Counts], n_selected: int) -> AppliedModel:

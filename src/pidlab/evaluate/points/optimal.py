@@ -40,12 +40,16 @@ def optimal_points(
     Returns:
         Curve to its two points. A curve is left out if its weights in the threshold sample have no positive sums.
     """
-    chosen = {against: _chosen(threshold_sample, against) for against in curves}
-    return {
-        against: tuple(_measured(point, test, against, abundance) for point in points)
-        for against, points in chosen.items()
-        if points
-    }
+    sample, steps = threshold_sample.sample, steps_of(threshold_sample.score, threshold_sample.order)
+    efficiency = _rates(threshold_sample, steps, sample.is_signal)
+    found: dict[str, tuple[WorkingPoint, ...]] = {}
+    for against in curves:
+        other = ~sample.is_signal if against == REST else sample.y == sample.classes.index(against)
+        misid = _rates(threshold_sample, steps, other)
+        if efficiency is not None and misid is not None:
+            chosen = _chosen(steps, efficiency, misid)
+            found[against] = tuple(_measured(point, test, against, abundance) for point in chosen)
+    return found
 
 
 def named(points: Mapping[str, Sequence[WorkingPoint]], names: Sequence[str]) -> list[ChosenPoint]:
@@ -57,15 +61,8 @@ def named(points: Mapping[str, Sequence[WorkingPoint]], names: Sequence[str]) ->
     return [ChosenPoint(p.name, p.target, p.threshold) for p in first if p.name in names]
 
 
-def _chosen(scored: ScoredSample, against: str) -> list[ChosenPoint]:
-    sample = scored.sample
-    other = ~sample.is_signal if against == REST else sample.y == sample.classes.index(against)
-    steps = steps_of(scored.score, scored.order)
-    if not len(steps.values):
-        return []
-    efficiency, misid = (_rates(scored, steps, rows) for rows in (sample.is_signal, other))
-    if efficiency is None or misid is None:
-        return []
+def _chosen(steps: Steps, efficiency: Array, misid: Array) -> list[ChosenPoint]:
+    """Returns both points of a curve with these rates (m,) at its steps."""
     worth = {SWEET_SPOT: -((1 - efficiency) ** 2 + misid**2), YOUDEN: efficiency - misid}
     found = []
     for name, values in worth.items():
@@ -75,14 +72,17 @@ def _chosen(scored: ScoredSample, against: str) -> list[ChosenPoint]:
 
 
 def _rates(scored: ScoredSample, steps: Steps, rows: BoolArray) -> Array | None:
-    """Returns the share (m,) of the candidates `rows` (n,) at or above each score; None if they have no weight."""
+    """Returns the share (m,) of the candidates `rows` (n,) at or above each score.
+
+    It is None if their weights have no positive sum, or no candidate has a score.
+    """
     weight = scored.sample.weight
 
     def weigh(some: IntArray) -> FloatArray:
         return np.where(rows[some], weight[some], 0.0)
 
     total = total_of(scored.order, weigh)
-    return rising(steps.sums(weigh), total) / total if total > 0 else None
+    return rising(steps.sums(weigh), total) / total if total > 0 and len(steps.values) else None
 
 
 def _measured(
@@ -91,6 +91,6 @@ def _measured(
     point = measure(chosen, test, abundance)
     if against != REST:
         return point
-    two = replace(test.sample, y=np.where(test.sample.is_signal, 0, 1), classes=("signal", REST), signal=0)
+    two = replace(test.sample, y=(~test.sample.is_signal).astype(np.int8), classes=("signal", REST), signal=0)
     rate = ScoredSample(test.score, two, test.groups).class_rates(passes(test.score, chosen.threshold))[REST]
     return replace(point, misid={**point.misid, REST: rate}, rejection={**point.rejection, REST: inverse(rate)})

@@ -4,6 +4,7 @@ from pidlab.evaluate.results.applied import Applied, AppliedCut, AppliedModel, A
 from pidlab.evaluate.results.bands import BandCurve, BandPanel, BandVariable, PullTrend
 from pidlab.evaluate.results.curves import Calibration, Histogram, Roc, Scan, ScannedFigure
 from pidlab.evaluate.results.detectors import DetectorRow, DetectorTable
+from pidlab.evaluate.results.explanation import Contribution, EventExplanation, ModelExplanation
 from pidlab.evaluate.results.exploration import (
     Explained,
     Exploration,
@@ -52,11 +53,13 @@ __all__ = [
     "BinSums",
     "Calibration",
     "Comparison",
+    "Contribution",
     "CutStep",
     "DecisionMatrix",
     "DetectorRow",
     "DetectorTable",
     "EfficiencyMap",
+    "EventExplanation",
     "Explained",
     "Exploration",
     "FeatureImportance",
@@ -70,6 +73,7 @@ __all__ = [
     "Identified",
     "Importance",
     "Measured",
+    "ModelExplanation",
     "ModelFractions",
     "ModelResult",
     "Overtraining",

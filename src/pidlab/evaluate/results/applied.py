@@ -84,7 +84,8 @@ class Applied:
         spectators: the spectators that the files have.
         labels: feature or spectator to its axis label.
         shift: how well a classifier distinguishes the files from the run; None if that could not be measured.
-        notes: what a reader must know, in sentences.
+        notes: what a reader must be warned of, in sentences.
+        remarks: how the expectation is to be read, in sentences.
     """
 
     signal: str
@@ -100,3 +101,4 @@ class Applied:
     labels: Mapping[str, str] = field(default_factory=dict)
     shift: Shift | None = None
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()

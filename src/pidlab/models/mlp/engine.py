@@ -20,7 +20,6 @@ from pidlab.errors import ModelError
 from pidlab.models.base import Progress
 from pidlab.models.mlp import checkpoint as mlp_checkpoint
 from pidlab.models.mlp.batches import Batches, Member, ValidationTensors
-from pidlab.models.mlp.core_losses import CORE_LOSSES
 from pidlab.models.mlp.cuda_graph import Replay
 from pidlab.models.mlp.layers import (
     WIDE,
@@ -31,11 +30,12 @@ from pidlab.models.mlp.layers import (
     parts_of_batch,
     split_flat,
 )
-from pidlab.models.mlp.losses import LOSSES, probabilities, weighted_auc
+from pidlab.models.mlp.losses.classes import LOSSES, probabilities, weighted_auc
+from pidlab.models.mlp.losses.core import CORE_LOSSES
+from pidlab.models.mlp.losses.targets import target_losses
 from pidlab.models.mlp.network import DenseNetwork, as_dense, folded_layers, forward
 from pidlab.models.mlp.optimizers import FusedAdam, learning_rates, make_optimizer
 from pidlab.models.mlp.streamed import StreamedTable, pieces_of
-from pidlab.models.mlp.target_losses import target_losses
 from pidlab.models.threads import usable_cores
 
 MemberPruner = Callable[[int, int, NDArray[np.float64]], NDArray[np.bool_]]

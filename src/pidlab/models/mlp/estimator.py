@@ -26,7 +26,7 @@ from pidlab.models.mlp.devices import mean_history, member_seed, train_members
 from pidlab.models.mlp.engine import Trained, TrainingPlan, diverged, quiet_torch
 from pidlab.models.mlp.health import N_EVENTS, Health, health_of
 from pidlab.models.mlp.layers import Architecture
-from pidlab.models.mlp.losses import probabilities
+from pidlab.models.mlp.losses.classes import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
 from pidlab.models.mlp.presets import check, device_named, n_outputs, scoring_device, setup_for, swap_noise_for
 from pidlab.models.mlp.streamed import StreamedTable
@@ -298,7 +298,8 @@ class MLP(Classifier):
         """Computes integrated gradients of the log-odds along the lines from a reference to each row of X (n, d).
 
         The log-odds are those of the mean probability over the members; for more than two classes, those of each class
-        against all others. The sum over the last axis is the log-odds within 0.001 (see `models.mlp.attribution`).
+        against all others. The sum over the last axis is the log-odds within 0.001; see
+        `models.mlp.attribution`.
 
         Args:
             X: features, scaled as in training; NaN is a missing value.

@@ -17,7 +17,7 @@ from pidlab.errors import ModelError, nearest
 from pidlab.models.mlp.batches import N_FURTHER_COLUMNS, Member
 from pidlab.models.mlp.engine import Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
-from pidlab.models.mlp.losses import LOSSES
+from pidlab.models.mlp.losses.classes import LOSSES
 from pidlab.models.mlp.optimizers import OPTIMIZERS, SCHEDULES
 from pidlab.models.mlp.streamed import StreamedTable
 

@@ -19,9 +19,9 @@ from pidlab.errors import ModelError
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models.base import Progress
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
-from pidlab.models.mlp.core_losses import CAUCHY_SCALE
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
 from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
+from pidlab.models.mlp.losses.core import CAUCHY_SCALE
 from pidlab.models.mlp.network import DenseNetwork, as_layers, forward
 from pidlab.models.mlp.presets import check, device_named
 from pidlab.models.mlp.targets import raw_outputs
@@ -86,7 +86,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     **What is fitted.** A Gaussian likelihood is pulled by tails: one event at ten widths counts as much as a hundred at
     one. The loss is therefore the likelihood of a Gaussian core with an exponential tail on either side and a flat
     background, inside a window of ±4 σ, whose cut the normalisation takes into account exactly
-    (`core_losses.py`). Where tails begin and how large the background is are outputs of the network too: they vary with
+    (`losses/core.py`). Where tails begin and how large the background is are outputs of the network too: they vary with
     the inputs, and a purely Gaussian variable has no tails within four widths. The window is that of an earlier fit:
     first a Cauchy likelihood finds the core from medians, or the caller gives it as `start`; then the core is fitted
     twice, the second time in the window of the first. With `core` false the loss is the Gaussian likelihood alone,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from pidlab.config.schema import Style
 from pidlab.errors import UsageError
-from pidlab.evaluate.results.explanation import Contribution, EventExplanation, ModelExplanation
+from pidlab.evaluate.results import Contribution, EventExplanation, ModelExplanation
 from pidlab.plots.experiment import put_label
 from pidlab.plots.gallery import PLAIN, rendered, save
 from pidlab.plots.style import GREY, NO_LABELS, Caption, caption, context, label_axes, name_ticks, new_figure, shown

@@ -108,7 +108,7 @@ def dependences(results: Results) -> Iterator[Sheet]:
 
 
 def _dependences(results: Results, model: ModelResult, some: Sequence[PartialDependence]) -> Figure:
-    figure, axes = grid(len(some), 3, 3.3, 2.7)
+    figure, axes = grid(len(some), 3, 3.3, 2.7, sharey=True)  # so that what moves the score little looks flat
     style = model_styles(results.models.values())[model.name]
     entries: dict[str, Any] = {}
     for one, ax in zip(some, axes, strict=True):

@@ -29,7 +29,7 @@ def write_applied(path: Path, applied: Applied, provenance: str) -> None:
     with WholeFile(path, "zlib") as file, writing(path):
         for place, content in _objects(applied):
             file[key_of(place, used)] = content
-        file["notes"] = "\n".join(applied.notes)
+        file["notes"] = "\n".join([*applied.notes, *applied.remarks])
         file["provenance"] = provenance
 
 

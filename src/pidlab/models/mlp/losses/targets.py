@@ -1,4 +1,4 @@
-"""Losses of a regression of one target: squares, absolute errors, quantiles; `gaussian` is among the `core_losses`.
+"""Losses of a regression of one target: squares, absolute errors, quantiles; `gaussian` is among those of the core.
 
 Shapes: outputs (…, r, batch), one for squared and absolute errors and one a quantile; target (…, 1, batch), weights
 (…, 1, batch).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pidlab.models.mlp.losses import Loss
+from pidlab.models.mlp.losses.classes import Loss
 
 
 def _squared_gradient(outputs: Tensor, target: Tensor, weight: Tensor, out: Tensor) -> None:
