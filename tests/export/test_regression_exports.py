@@ -164,5 +164,5 @@ def test_a_prediction_is_not_exported_as_a_cut(energies: Path, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="xgboost takes models of type bdt: 'line' is of type linear"):
         export(load_bundle(energies), energies, "xgboost", ["line"], tmp_path / "out")
-    with pytest.raises(UsageError, match="'guess' is an expression .type score., export it as header"):
+    with pytest.raises(UsageError, match=r"'guess' is an expression \(type score\), export it as header"):
         export(load_bundle(energies), energies, "onnx", ["guess"], tmp_path / "out")

@@ -27,16 +27,13 @@ from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
 from pidlab.export.choice import choose, description
-from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference, units_of
+from pidlab.export.parity import LIMIT, LIMIT_OF_LEAVES, Exported, ParityEvents, largest_difference, units_of
 from pidlab.models.categories import parts_of
 from pidlab.models.fold import FoldModel
 from pidlab.models.regressors.bdt import BDTRegressor
 from pidlab.runs.bundle import Bundle
 
 _REPLACED = str.maketrans({"[": "(", "]": ")", "<": "lt"})
-# xgboost adds leaves in single precision, here about the target's centre and with leaves that are rounded again: with
-# 1000 rounds 3e-6 of the target's width was seen, and 5e-5 of a width whose logarithm is far from zero.
-_LIMIT_OF_TARGETS = 2e-4
 _UNCALIBRATED = "The scores of the file are those before the calibration, which its attribute `pidlab` tells."
 
 
@@ -63,7 +60,7 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
         if model.calibration is not None:
             expected = np.mean([fitted.scores(events.x) for fitted in model.fitted], axis=0)
             note = f"{note} {_UNCALIBRATED}".strip()
-        limit = LIMIT if bundle.recipe.target is None else _LIMIT_OF_TARGETS
+        limit = LIMIT if bundle.recipe.target is None else LIMIT_OF_LEAVES
         unit = units_of(bundle, expected)
         difference = largest_difference(f"{name}.json", np.mean(found, axis=0), expected, limit, unit)
         exported += [Exported(path, "xgboost", (name,), difference, len(events.x), note) for path in paths]

@@ -28,7 +28,7 @@ from pidlab.errors import ModelError, UsageError
 from pidlab.export.choice import choose, description
 from pidlab.export.onnx.models import calibrated, scores_of
 from pidlab.export.onnx.nodes import GraphBuilder, onnx_package
-from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference, units_of
+from pidlab.export.parity import LIMIT, LIMIT_OF_LEAVES, Exported, ParityEvents, largest_difference, units_of
 from pidlab.models.external.onnx.runtime import open_session
 from pidlab.models.fold import Scores
 from pidlab.models.model import Model
@@ -60,7 +60,8 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
             expected = events.scores[name]
             if bundle.recipe.target is not None:
                 expected = np.concatenate([expected, events.outputs[name]], axis=1)
-            difference = largest_difference(path.name, found, expected, unit=units_of(bundle, expected))
+            limit = LIMIT_OF_LEAVES if model.kind == "bdt_regression" else LIMIT
+            difference = largest_difference(path.name, found, expected, limit, units_of(bundle, expected))
             steep = ""
         else:
             difference = _difference_in_steps(path.name, found, model, events.x)

@@ -24,6 +24,7 @@ from pidlab.models.mlp.layers import ACTIVATIONS, Architecture
 from pidlab.models.mlp.losses.core import CAUCHY_SCALE
 from pidlab.models.mlp.network import DenseNetwork, as_layers, forward
 from pidlab.models.mlp.presets import check, device_named
+from pidlab.models.mlp.targets import raw_outputs
 
 Array = NDArray[np.float64]
 
@@ -191,9 +192,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             raise ModelError(f"the network was trained on {self.n_features_in_} inputs; {x.shape[1]} were given")
         missing = np.asarray(~np.isfinite(x).all(axis=1))
         scaled = self.scaling_.transform(np.where(missing[:, None], self.scaling_.centre, x))
-        with quiet_torch(max(self.hidden, default=0)):
-            layers = as_layers(self.network_, torch.device("cpu"), torch.float64)
-            outputs = forward(layers, self.network_.activation, torch.from_numpy(scaled)).T.numpy()
+        outputs = raw_outputs([self.network_], scaled)
         outputs[missing] = np.nan
         mean, log_width = np.hsplit(outputs, 2)
         mean, width = self.centre_ + self.width_ * mean, self.width_ * np.exp(log_width)

@@ -232,7 +232,8 @@ class TargetScale:
             loss: that the model was trained with.
         """
         if loss == "gaussian":
-            sigma = self.sigma_factor * self.width * np.exp(np.maximum(raw[:, 1], NARROWEST))
+            with np.errstate(over="ignore"):  # far from all training events a width may be infinite
+                sigma = self.sigma_factor * self.width * np.exp(np.maximum(raw[:, 1], NARROWEST))
             return np.column_stack([self.centre + self.width * raw[:, 0], sigma])
         return np.asarray(self.centre + self.width * np.sort(raw, axis=1))
 
