@@ -206,7 +206,8 @@ def reference_in_words(model: Model) -> str:
     first = parts_of(model.fitted[0])[0]
     if not isinstance(first.estimator, HasReference):
         return "the mean of training"
-    return "the median event of training" if first.reference is None else "the middle of the classes"
+    of_medians = first.reference is None or model.recipe.target is not None
+    return "the median event of training" if of_medians else "the middle of the classes"
 
 
 def _contributions(
