@@ -37,6 +37,7 @@ _BANDWIDTHS = (0.7, 1.5, 3.0, 6.0, 12.0)  # in bins, of the averages of other cl
 _FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
 _ALIKE = 1.0  # degrees of freedom by which the strengths of the regions of one curve are drawn to each other
 _FACTORS = 10.0 ** np.arange(-5, 2.1, 0.5)  # of the strengths, over which errors are averaged
+_BOUND = 8.0  # up to .8 the bound of the shares of the other classes changes them by less than 2 %
 _STRENGTH_STEPS = 3  # of the strengths of the roughness between two of the coefficients
 _GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
 _FIRST_ROUNDS = 3  # after which the intervals follow a mean that changes by a hundred widths
@@ -443,6 +444,30 @@ def _weak(design: Array, center: float, spread: float, slope: float) -> _Paramet
 _SHAPE_NAMES = ("mean", "below", "above", "k_below", "k_above", "tau_below", "tau_above")
 
 
+@dataclass(slots=True)
+class _Density:
+    """The density in the cells, and what it consists of.
+
+    A class of which r events are there for each event that is called signal, and of which a part c is mislabelled, has
+    the share c r. The sum s of these shares is bounded: all are divided by (1 + s^8)^(1/8).
+
+    Attributes:
+        p: (J, m) the density.
+        signal: (J, m) that of core, tails and backgrounds.
+        own: (J, C) the shares of core, tails and backgrounds in `signal`; the core is the first.
+        left: (J,) the share of `signal`.
+        others: (J, K) the shares of the other classes.
+        crowded: (J, K) how the bound moves with the logarithm of the expected share of each class.
+    """
+
+    p: Array
+    signal: Array
+    own: Array
+    left: Array
+    others: Array
+    crowded: Array
+
+
 class _Likelihood:
     """The penalised likelihood of binned counts, as a function of all coefficients together."""
 
@@ -480,11 +505,14 @@ class _Likelihood:
             self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.005), 2.0, 0.7)
         for i in range(N_BACKGROUNDS):
             self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.001), 2.0, 1.0)
-        for i, other in enumerate(data.others):
+        self.mixed = [name for name in self.parameters if name.startswith(("tail", "background"))]
+        self.mislabelled = [f"other_{i}" for i in range(len(data.others))]
+        for name, other in zip(self.mislabelled, data.others, strict=True):
             # a constant part of the other class is mislabelled, or one that changes slowly
-            parameter = _weak(_legendre(data.rank, 2), np.log(0.01), 2.5, 0.2)
-            parameter.offset = np.log(np.clip(other.ratio, 1e-6, 1e6))
-            self.parameters[f"other_{i}"] = parameter
+            most = float(np.log(max(1.0, other.ratio.max())))  # … and it is not all that is called signal
+            parameter = _weak(_legendre(data.rank, 2), np.log(0.01) - most, 2.5, 0.2)
+            parameter.offset = np.log(np.maximum(other.ratio, 1e-6))
+            self.parameters[name] = parameter
         for name, coefficients in band.others.items():
             self.parameters[name].coefficients = coefficients
         self.names = list(self.parameters)
@@ -515,17 +543,27 @@ class _Likelihood:
         width, tau = 0.5 * (v["below"] + v["above"]), np.exp(v[f"tau_{side}"])
         return tail_cells(self.data.edges, v["mean"], width, tau, 1 if side == "above" else -1)
 
-    def _fractions(self, v: dict[str, Array]) -> Array:
-        """Returns the shares (J, C) of the components; the core is the first."""
-        logits = [np.zeros(len(self.data.x))]
-        logits += [v[name] for name in self.names if name.startswith(("tail", "background", "other"))]
+    def _density(self, v: dict[str, Array], shapes: dict[str, Array]) -> _Density:
+        logits = [np.zeros(len(self.data.x)), *(v[name] for name in self.mixed)]
         powers = np.exp(np.clip(np.stack(logits, axis=1), -40, 40))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        own = powers / powers.sum(axis=1, keepdims=True)
+        signal = np.asarray(sum(f[:, None] * c for f, c in zip(own.T, self._components(shapes), strict=True)))
+        expected = np.zeros((len(signal), len(self.mislabelled)))
+        for k, name in enumerate(self.mislabelled):
+            expected[:, k] = np.exp(np.clip(v[name], -40, 10))
+        total = expected.sum(axis=1)
+        bound = 1 + total**_BOUND
+        others = expected * (bound ** (-1 / _BOUND))[:, None]
+        left = 1 - others.sum(axis=1)
+        p = left[:, None] * signal
+        for share, other in zip(others.T, self.data.others, strict=True):
+            p = p + share[:, None] * other.density
+        return _Density(p, signal, own, left, others, expected * (total ** (_BOUND - 1) / bound)[:, None])
 
     def _components(self, shapes: dict[str, Array]) -> list[Array]:
         size = (len(self.data.x), len(self.data.edges) - 1)
         flat = [np.broadcast_to(each, size) for each in self.background]
-        return [shapes["core"], shapes["tail_below"], shapes["tail_above"], *flat, *(each.density for each in self.data.others)]
+        return [shapes["core"], shapes["tail_below"], shapes["tail_above"], *flat]
 
     def possible(self, v: dict[str, Array]) -> bool:
         """Whether widths and tails are within what the window can show."""
@@ -537,9 +575,7 @@ class _Likelihood:
         v = self.values(theta)
         if not self.possible(v):
             return -np.inf
-        fractions = self._fractions(v)
-        p = sum(f[:, None] * c for f, c in zip(fractions.T, self._components(self._shapes(v)), strict=True))
-        total = float((self.data.counts * np.log(p)).sum())
+        total = float((self.data.counts * np.log(self._density(v, self._shapes(v)).p)).sum())
         for name, parameter in self.parameters.items():
             from_center = theta[self.slices[name]] - parameter.center
             total -= 0.5 * float(from_center @ parameter.prior_precision() @ from_center)
@@ -547,12 +583,12 @@ class _Likelihood:
 
     def derivatives(self, theta: Array) -> tuple[Array, Array]:
         """Returns the gradient of the likelihood without the priors, and the expected information."""
-        _, slopes, p = self._slopes(theta)
-        ratio = self.data.counts / p
+        density, slopes = self._slopes(theta)
+        ratio = self.data.counts / density.p
         gradient = np.zeros(len(theta))
         for name, rows in self.slices.items():
             gradient[rows] = self.parameters[name].design.T @ (ratio * slopes[name]).sum(axis=1)
-        root = np.sqrt(p)
+        root = np.sqrt(density.p)
         return gradient, self._information({name: slope / root for name, slope in slopes.items()})
 
     def _information(self, scaled: dict[str, Array]) -> Array:
@@ -568,16 +604,18 @@ class _Likelihood:
                 information[self.slices[other], self.slices[name]] = block.T
         return information
 
-    def _slopes(self, theta: Array) -> tuple[Array, dict[str, Array], Array]:
-        """Returns the fractions (J, C), the slopes (J, m) of the density with each parameter's values, and it (J, m)."""
+    def _slopes(self, theta: Array) -> tuple[_Density, dict[str, Array]]:
+        """Returns the density, and its slopes (J, m) with the values of each parameter."""
         v = self.values(theta)
-        shapes, fractions = self._shapes(v), self._fractions(v)
-        components = self._components(shapes)
-        p = sum(f[:, None] * c for f, c in zip(fractions.T, components, strict=True))
+        shapes = self._shapes(v)
+        density = self._density(v, shapes)
         slopes: dict[str, Array] = {}
-        mixed = [name for name in self.names if name.startswith(("tail", "background", "other"))]
-        for name, fraction, component in zip(mixed, fractions.T[1:], components[1:], strict=True):
-            slopes[name] = fraction[:, None] * (component - p)
+        left = density.left[:, None]
+        for name, share, component in zip(self.mixed, density.own.T[1:], self._components(shapes)[1:], strict=True):
+            slopes[name] = left * share[:, None] * (component - density.signal)
+        for k, (name, other) in enumerate(zip(self.mislabelled, self.data.others, strict=True)):
+            slopes[name] = density.others[:, k, None] * (other.density - density.signal)
+            slopes[name] -= density.crowded[:, k, None] * (density.p - density.signal)
         h = 1e-6  # the shapes are exact to 1e-13, so that both the rounding and the curvature are small
         for name in self.names:
             if name in slopes:
@@ -586,10 +624,10 @@ class _Likelihood:
             if name == "below" and self.symmetric:
                 at["above"] = at[name]
             moved = self._some_shapes(at, name, shapes)
-            slopes[name] = sum(
-                f[:, None] * ((b - a) / h) for f, a, b in zip(fractions.T[:3], shapes.values(), moved, strict=True)
+            slopes[name] = left * sum(
+                f[:, None] * ((b - a) / h) for f, a, b in zip(density.own.T[:3], shapes.values(), moved, strict=True)
             )
-        return fractions, slopes, np.asarray(p)
+        return density, slopes
 
     def step(self, theta: Array, slope: Array, information: Array) -> tuple[Array, Array, float]:
         """Returns the step of Newton's method with the priors, the covariance, and the evidence.
@@ -621,14 +659,13 @@ class _Likelihood:
         Where a share φ of the density in a cell is from another class, of which r times as many events are mislabelled
         as are left to describe it, the cell's share of the information is known r φ less well.
         """
-        fractions, slopes, p = self._slopes(theta)
+        density, slopes = self._slopes(theta)
         n = self.data.counts.sum(axis=1)
-        weight = np.zeros_like(p)
-        first = fractions.shape[1] - len(self.data.others)
-        for k, other in enumerate(self.data.others):
-            own = fractions[:, first + k, None]
-            weight += own * other.density / p * (own * n[:, None] / np.maximum(other.n, 1.0)[:, None])
-        return self._information({name: slope * np.sqrt(weight / p) for name, slope in slopes.items()})
+        weight = np.zeros_like(density.p)
+        for share, other in zip(density.others.T, self.data.others, strict=True):
+            weight += share[:, None] * other.density / density.p * (share * n / np.maximum(other.n, 1.0))[:, None]
+        root = np.sqrt(weight / density.p)
+        return self._information({name: slope * root for name, slope in slopes.items()})
 
     def _some_shapes(self, v: dict[str, Array], changed: str, known: dict[str, Array]) -> list[Array]:
         """Returns the core and the tails, of which those that `changed` has no part in are taken from `known`."""
