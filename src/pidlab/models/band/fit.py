@@ -328,7 +328,7 @@ def _binned(sample: BandSample, rough: Sequence[Curves], band: _Band) -> _Binned
             _columns(curves.distances(other_y, other_x), _REACH, _N_REACH), _N_REACH,
             np.broadcast_to(edges * (_FAR / _REACH), edges_there.shape),
         )  # fmt: skip
-        inside, correlated = _template((own, here), at, other_weight, sizes)
+        inside, correlated = _template((here, own), at, other_weight, sizes)
         n_there = inside.sum(axis=1)
         flat = inside + 1e-3 * n_there[:, None] / _N_CELLS + 1e-12
         density = flat / flat.sum(axis=1, keepdims=True)
@@ -375,6 +375,8 @@ def _template(
 ) -> tuple[Array, Array]:
     """Returns smoothed sums of weights (J, m) of another class between the edges of the grids, and their variance.
 
+    The cells of the first grid are those between the edges.
+
     The variance (J,) is that of a cell in units of the sum of the squared weights in it; smoothing makes it small. How
     many bins are averaged, and whether along the class's own band, from whose distances a single species hardly differs
     from bin to bin, or along that of the signal, is found by describing one half of the events by the other half. It is
@@ -383,10 +385,11 @@ def _template(
     n_bins = int(np.prod(sizes))
     half = np.arange(len(slot)) % 2 == 0
     best: tuple[float, _Grid, float] | None = None
+    exact: list[Array] = []
     for grid in grids:
         shape = (n_bins, grid.n_cells)
         halves = [_counted(slot[rows], grid.column[rows], weight[rows], shape)[0] for rows in (half, ~half)]
-        exact = [_rebinned(each, grid.edges) for each in halves]
+        exact = exact or [_rebinned(each, grid.edges) for each in halves]
         for smaller, bandwidth in pairwise((0.0, *_BANDWIDTHS)):
             smooth = [_rebinned(_smooth_counts(each, sizes, bandwidth), grid.edges) for each in halves]
             value = _held_out(smooth[0], exact[1]) + _held_out(smooth[1], exact[0])
@@ -515,9 +518,9 @@ class _Likelihood:
             self.parameters[f"k_{side}"].coefficients[0] = np.log(1.5)
             self.parameters[f"tau_{side}"] = _weak(straight, np.log(3.0), 0.3, 0.3)
         for side in ("below", "above"):
-            self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.005), 2.0, 0.7)
+            self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.001), 2.5, 0.7)
         for i in range(N_BACKGROUNDS):
-            self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.001), 2.0, 1.0)
+            self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.0003), 2.5, 1.0)
         self.mixed = [name for name in self.parameters if name.startswith(("tail", "background"))]
         self.mislabelled = [f"other_{i}" for i in range(len(data.others))]
         if data.others:
@@ -525,7 +528,7 @@ class _Likelihood:
             most = float(np.log(max(1.0, *(other.ratio.max() for other in data.others))))  # nor all of the sample
             self.parameters[_COMMON] = _weak(one, np.log(0.01) - most, 2.5, 1.0)
         for name, other in zip(self.mislabelled, data.others, strict=True):
-            self.parameters[name] = _weak(_legendre(data.rank, 2), 0.0, 0.7, 0.2)
+            self.parameters[name] = _weak(_legendre(data.rank, 2), 0.0, 0.3, 0.2)
             self.parameters[name].offset = np.log(np.maximum(other.ratio, 1e-6))
         for name, coefficients in band.others.items():
             self.parameters[name].coefficients = coefficients
