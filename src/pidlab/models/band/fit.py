@@ -515,10 +515,10 @@ class _Likelihood:
         for side in ("below", "above"):
             # at 2.5 it is nearly a Gaussian; from there a search would not find long tails, so that it begins with them
             self.parameters[f"k_{side}"] = _weak(straight, np.log(2.5), 0.7, 0.3)
-            self.parameters[f"k_{side}"].coefficients[0] = np.log(1.5)
+            self.parameters[f"k_{side}"].coefficients[0] = np.log(2.0)
             self.parameters[f"tau_{side}"] = _weak(straight, np.log(3.0), 0.3, 0.3)
         for side in ("below", "above"):
-            self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.001), 2.5, 0.7)
+            self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.005), 2.5, 0.7)
         for i in range(N_BACKGROUNDS):
             self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.0003), 2.5, 1.0)
         self.mixed = [name for name in self.parameters if name.startswith(("tail", "background"))]
