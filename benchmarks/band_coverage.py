@@ -182,12 +182,14 @@ def _rows(name: str, found: list[Found]) -> Iterator[Row]:
     widths, kept = np.array([f.width for f in found]), np.array([f.kept for f in found])
     far = widths[np.argmax(np.abs(widths - 1))]
     yield shown(f"{name}: width of nσ", float(widths.mean()), f"farthest {far:.4f}")
-    yield shown(f"{name}: share with |nσ| < 3", float(kept.mean()), f"farthest {kept[np.argmax(np.abs(kept - 0.9973))]:.4f}")
+    yield shown(
+        f"{name}: share with |nσ| < 3", float(kept.mean()), f"farthest {kept[np.argmax(np.abs(kept - 0.9973))]:.4f}"
+    )
 
 
 def main() -> None:
     """Reads the command line and prints the rows."""
-    parser = arguments_of(__doc__, dict.fromkeys(CASES, lambda: []))
+    parser = arguments_of(__doc__, dict.fromkeys(CASES, list))
     parser.add_argument("--samples", type=int, default=30, help="of each row")
     parser.add_argument("--first-seed", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)

@@ -8,9 +8,14 @@ contamination.
 The first band comes from the shortest intervals that hold two fifths of the events in slices of x, which less than a
 third of contamination moves little; the fit is repeated about its own result.
 
-Mean and width are sums of the functions of the basis. Splines have a roughness penalty whose strength maximises the
-marginal likelihood (S. Wood, M. Fasiolo, Biometrics 73 (2017) 1071). The fractions are exponentials of polynomials in
-the rank of x with weak priors, which hold if there is nothing to determine them.
+Mean and width are sums of the functions of the basis. Splines have a roughness penalty whose strengths, one for each
+region of x, maximise the marginal likelihood (S. Wood, M. Fasiolo, Biometrics 73 (2017) 1071). The errors are those of
+the Bayesian posterior (D. Nychka, JASA 83 (1988) 1134), which contain the bias of a smooth curve on average over x;
+they are averaged over the strengths. The fractions are exponentials of polynomials in the rank of x with weak priors,
+which hold if there is nothing to determine them.
+
+The density of another class is known from the events that keep its label. Its noise makes the mislabelled part look
+smaller, for which the likelihood is corrected, and adds to the errors.
 """
 
 from __future__ import annotations
@@ -161,7 +166,12 @@ def _first_band(sample: BandSample, basis: Basis) -> _Band:
 
 
 def _shortest_intervals(x: Array, y: Array) -> tuple[Array, Array, Array, Array]:
-    """Returns of slices of x: the mean x (s, d), the middle and the length (s,) of the interval, and the number of events."""
+    """Returns the shortest intervals in s slices of x, which hold two fifths of the events.
+
+    Returns:
+        The mean x of each slice (s, d), the middle and the length of its interval in widths of a Gaussian, and its
+        number of events (s,).
+    """
     shares = (40,) if x.shape[1] == 1 else (10, 6)
     most = max(int(len(y) / (60 if x.shape[1] == 1 else 40)), 1)
     sizes = (min(shares[0], most),) if len(shares) == 1 else (min(most, 24), int(np.clip(most / 24, 1, 6)))
@@ -513,7 +523,7 @@ class _Likelihood:
         straight, wavy = _legendre(data.rank, 1), _legendre(data.rank, 4)
         one = np.ones((len(mean), 1))
         for side in ("below", "above"):
-            # at 2.5 it is nearly a Gaussian; from there a search would not find long tails, so that it begins with them
+            # 2.5 is nearly a Gaussian; a search from there would miss an early tail, so that it begins nearer
             self.parameters[f"k_{side}"] = _weak(straight, np.log(2.5), 0.7, 0.3)
             self.parameters[f"k_{side}"].coefficients[0] = np.log(2.0)
             self.parameters[f"tau_{side}"] = _weak(straight, np.log(3.0), 0.3, 0.3)
@@ -605,7 +615,7 @@ class _Likelihood:
         """Returns the gradient of the likelihood without the priors, and the expected information."""
         density, slopes = self._slopes(theta)
         noise = self._noise(density)
-        noise[noise >= _MOST_NOISE] = 0  # where it is bounded it has no slope
+        noise[noise >= _MOST_NOISE] = 0  # where it is bounded it is a constant
         ratio = self.data.counts / density.p * (1 - noise)
         gradient = np.zeros(len(theta))
         direct = {name: np.zeros(len(self.data.x)) for name in (*self.mislabelled, _COMMON)}
@@ -787,7 +797,14 @@ def _improved(
 ) -> _Band:  # fmt: skip
     """Returns the band of largest penalised likelihood, with counts about a given band.
 
-    `others` are rough bands of the other classes.
+    Args:
+        sample: the events.
+        others: rough bands of the other classes.
+        basis: the functions of mean and width.
+        band: about which the events are counted, and from which the search begins.
+        options: of the shape.
+        n_iterations: at most.
+        final: whether curves and errors are averaged over the strengths of the roughness.
     """
     likelihood = _Likelihood(_binned(sample, others, band), band, options)
     theta = likelihood.start()
