@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from pidlab import Band
 from pidlab.errors import ModelError
+from pidlab.models.band.curves import spline_basis
 from pidlab.models.base import TrainingDataError
 from pidlab.simulate import SAMPLES
 
@@ -82,6 +83,37 @@ def test_the_errors_are_those_of_a_fit_and_not_larger() -> None:
     z = np.median(band.mean_error(0, 0, PLACES) / width_at(PLACES)) * np.sqrt(n)
     # three coefficients on the whole sample have an error of about 1.5 widths over √n if only the core is unknown
     assert 1.2 < z < 3
+
+
+def test_a_straight_line_is_not_rough_up_to_the_ends_of_the_range() -> None:
+    x = np.random.default_rng(0).uniform(1, 6, (5000, 1))
+    basis = spline_basis(x, [20])
+    assert basis.roughness is not None
+    knots = np.clip(np.arange(len(basis.knots[0])) - 3.0, 0, basis.sizes[0] - 3)  # the ranks of the knots
+    line = np.array([knots[i + 1 : i + 4].mean() for i in range(basis.sizes[0])])
+    bent = line + 1e-3 * np.eye(20)[0]
+    assert basis.roughness.parts(line).max() < 1e-20
+    assert basis.roughness.parts(bent).max() > 1e-7
+
+
+def test_the_unit_of_the_variable_changes_nothing() -> None:
+    x, y = sample(5000)
+    large = Band("y", "p").fit(x * [1e4, 1], y)
+    small = Band("y", "p").fit(x, y)
+    for what in ("mean", "width", "mean_error", "width_error"):
+        found, expected = (getattr(band, what)(0, 0, PLACES) for band in (large, small))
+        # iterations end at .02 of the log-likelihood, which is a tenth of an error
+        np.testing.assert_allclose(found, 1e4 * expected, rtol=0.02 if "error" in what else 2e-4, atol=0)
+
+
+def test_a_band_that_does_not_depend_on_x_has_small_errors() -> None:
+    rng = np.random.default_rng(3)
+    n = 20_000
+    x = np.stack([rng.normal(1, 0.05, n), rng.uniform(1, 6, n)], axis=1)
+    band = Band("y", "p").fit(np.concatenate([x, background(n)]), np.repeat([1, 0], n))
+    # a straight line has errors of one to two widths over √n; one value each for 28 functions would have 5 or more
+    assert np.median(band.mean_error(0, 0, PLACES)) * np.sqrt(n) / 0.05 < 3.5
+    assert np.abs(band.mean(0, 0, PLACES) - 1).max() < 4 * band.mean_error(0, 0, PLACES).max()
 
 
 def test_pulls_have_a_width_of_one_and_three_widths_keep_what_a_gaussian_would() -> None:
@@ -185,15 +217,21 @@ def test_slices_without_enough_events_are_said() -> None:
 def test_weights_count_as_events() -> None:
     x, y = sample(20_000)
     w = np.random.default_rng(3).integers(0, 3, len(y))
-    weighted = Band("y", "p").fit(x, y, w)
-    repeated = Band("y", "p").fit(np.repeat(x, w, axis=0), np.repeat(y, w))
+    # a formula, because repeated events would make a spline less smooth
+    weighted = Band("y", "p", shape="clas12").fit(x, y, w)
+    repeated = Band("y", "p", shape="clas12").fit(np.repeat(x, w, axis=0), np.repeat(y, w))
     difference = weighted.mean(0, 0, PLACES) - repeated.mean(0, 0, PLACES)
     assert np.abs(difference / weighted.mean_error(0, 0, PLACES)).max() < 0.5
     # the errors know that a repeated event tells nothing new: (Σw)² / Σw² is .6 of the events
     ratio = np.median(weighted.mean_error(0, 0, PLACES) / repeated.mean_error(0, 0, PLACES))
     assert 1.1 < ratio < 1.5
-    scaled = Band("y", "p").fit(x, y, 1e-6 * w)
-    np.testing.assert_allclose(scaled.mean(0, 0, PLACES), weighted.mean(0, 0, PLACES), rtol=1e-6, atol=0)
+
+
+def test_the_sum_of_the_weights_changes_nothing() -> None:
+    x, y = sample(5000)
+    w = np.random.default_rng(3).integers(0, 3, len(y))
+    one, small = (Band("y", "p").fit(x, y, factor * w) for factor in (1, 1e-6))
+    np.testing.assert_allclose(small.mean(0, 0, PLACES), one.mean(0, 0, PLACES), rtol=1e-6, atol=0)
 
 
 def test_heavy_events_of_another_place_draw_the_band_to_themselves() -> None:

@@ -8,9 +8,14 @@ contamination.
 The first band comes from the shortest intervals that hold two fifths of the events in slices of x, which less than a
 third of contamination moves little; the fit is repeated about its own result.
 
-Mean and width are sums of the functions of the basis. Splines have a roughness penalty whose strength maximises the
-marginal likelihood (S. Wood, M. Fasiolo, Biometrics 73 (2017) 1071). The fractions are exponentials of polynomials in
-the rank of x with weak priors, which hold if there is nothing to determine them.
+Mean and width are sums of the functions of the basis. Splines have a roughness penalty whose strengths, one for each
+region of x, maximise the marginal likelihood (S. Wood, M. Fasiolo, Biometrics 73 (2017) 1071). The errors are those of
+the Bayesian posterior (D. Nychka, JASA 83 (1988) 1134), which contain the bias of a smooth curve on average over x;
+they are averaged over the strengths. The fractions are exponentials of polynomials in the rank of x with weak priors,
+which hold if there is nothing to determine them.
+
+The density of another class is known from the events that keep its label. Its noise makes the mislabelled part look
+smaller, for which the likelihood is corrected, and adds to the errors.
 """
 
 from __future__ import annotations
@@ -37,6 +42,8 @@ _BANDWIDTHS = (0.7, 1.5, 3.0, 6.0, 12.0)  # in bins, of the averages of other cl
 _FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
 _ALIKE = 1.0  # degrees of freedom by which the strengths of the regions of one curve are drawn to each other
 _FACTORS = 10.0 ** np.arange(-5, 2.1, 0.5)  # of the strengths, over which errors are averaged
+_MOST_NOISE = 0.3  # the largest squared relative error of a density that is corrected for
+_BOUND = 8.0  # up to .8 the bound of the shares of the other classes changes them by less than 2 %
 _STRENGTH_STEPS = 3  # of the strengths of the roughness between two of the coefficients
 _GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
 _FIRST_ROUNDS = 3  # after which the intervals follow a mean that changes by a hundred widths
@@ -159,7 +166,12 @@ def _first_band(sample: BandSample, basis: Basis) -> _Band:
 
 
 def _shortest_intervals(x: Array, y: Array) -> tuple[Array, Array, Array, Array]:
-    """Returns of slices of x: the mean x (s, d), the middle and the length (s,) of the interval, and the number of events."""
+    """Returns the shortest intervals in s slices of x, which hold two fifths of the events.
+
+    Returns:
+        The mean x of each slice (s, d), the middle and the length of its interval in widths of a Gaussian, and its
+        number of events (s,).
+    """
     shares = (40,) if x.shape[1] == 1 else (10, 6)
     most = max(int(len(y) / (60 if x.shape[1] == 1 else 40)), 1)
     sizes = (min(shares[0], most),) if len(shares) == 1 else (min(most, 24), int(np.clip(most / 24, 1, 6)))
@@ -266,11 +278,13 @@ class _Template:
 
     Attributes:
         density: (J, m) shares of its events in the cells.
+        variance: (J, m) of `density`, from the number of the events.
         ratio: (J,) its weight over that of what is called signal.
         n: (J,) its effective number of events.
     """
 
     density: Array
+    variance: Array
     ratio: Array
     n: Array
 
@@ -324,16 +338,14 @@ def _binned(sample: BandSample, rough: Sequence[Curves], band: _Band) -> _Binned
             _columns(curves.distances(other_y, other_x), _REACH, _N_REACH), _N_REACH,
             np.broadcast_to(edges * (_FAR / _REACH), edges_there.shape),
         )  # fmt: skip
-        inside = _template((own, here), at, other_weight, sizes)
+        inside, correlated = _template((here, own), at, other_weight, sizes)
         n_there = inside.sum(axis=1)
         flat = inside + 1e-3 * n_there[:, None] / _N_CELLS + 1e-12
-        others.append(
-            _Template(
-                (flat / flat.sum(axis=1, keepdims=True))[used],
-                (n_there / np.maximum(first.sum(axis=1), 1e-300))[used],
-                (n_there * (other_weight.sum() / (other_weight**2).sum()))[used],
-            )
-        )
+        density = flat / flat.sum(axis=1, keepdims=True)
+        n_events = n_there * (other_weight.sum() / (other_weight**2).sum())
+        variance = density * (correlated / np.maximum(n_events, 1.0))[:, None]
+        ratio = n_there / np.maximum(first.sum(axis=1), 1e-300)
+        others.append(_Template(density[used], variance[used], ratio[used], n_events[used]))
     grid = np.indices(sizes).reshape(len(sizes), -1).T
     rank = (2 * grid + 1) / np.array(sizes) - 1
     return _Binned(edges, (first * unit[:, None])[used], x[used], rank[used], others)
@@ -368,32 +380,39 @@ class _Grid:
     edges: Array
 
 
-def _template(grids: Sequence[_Grid], slot: NDArray[np.int64], weight: Array, sizes: tuple[int, ...]) -> Array:
-    """Returns the smoothed sums of weights (J, m) of another class between the edges of the grids.
+def _template(
+    grids: Sequence[_Grid], slot: NDArray[np.int64], weight: Array, sizes: tuple[int, ...]
+) -> tuple[Array, Array]:
+    """Returns smoothed sums of weights (J, m) of another class between the edges of the grids, and their variance.
 
-    Without smoothing the noise of the template would hide a part of the contamination from the fit. How many bins are
-    averaged, and whether along the class's own band, from whose distances a single species hardly differs from bin to
-    bin, or along that of the signal, is what describes one half of the events best by the other half.
+    The cells of the first grid are those between the edges.
+
+    The variance (J,) is that of a cell in units of the sum of the squared weights in it; smoothing makes it small. How
+    many bins are averaged, and whether along the class's own band, from whose distances a single species hardly differs
+    from bin to bin, or along that of the signal, is found by describing one half of the events by the other half. It is
+    the next smaller bandwidth that is taken, because the variance is accounted for and a bias is not.
     """
     n_bins = int(np.prod(sizes))
     half = np.arange(len(slot)) % 2 == 0
     best: tuple[float, _Grid, float] | None = None
+    exact: list[Array] = []
     for grid in grids:
-        halves = [
-            _counted(slot[rows], grid.column[rows], weight[rows], (n_bins, grid.n_cells))[0] for rows in (half, ~half)
-        ]
-        exact = [_rebinned(each, grid.edges) for each in halves]
-        for bandwidth in _BANDWIDTHS:
-            value = 0.0
-            for i in (0, 1):
-                found = _rebinned(_smooth_counts(halves[i], sizes, bandwidth), grid.edges)
-                value += _held_out(found, exact[1 - i])
+        shape = (n_bins, grid.n_cells)
+        halves = [_counted(slot[rows], grid.column[rows], weight[rows], shape)[0] for rows in (half, ~half)]
+        exact = exact or [_rebinned(each, grid.edges) for each in halves]
+        for smaller, bandwidth in pairwise((0.0, *_BANDWIDTHS)):
+            smooth = [_rebinned(_smooth_counts(each, sizes, bandwidth), grid.edges) for each in halves]
+            value = _held_out(smooth[0], exact[1]) + _held_out(smooth[1], exact[0])
             if best is None or value > best[0]:
-                best = value, grid, bandwidth
+                best = value, grid, smaller
     assert best is not None
     _, grid, bandwidth = best
     counts, _ = _counted(slot, grid.column, weight, (n_bins, grid.n_cells))
-    return _rebinned(_smooth_counts(counts, sizes, bandwidth), grid.edges)
+    one = np.zeros((n_bins, grid.n_cells))
+    one[int(np.ravel_multi_index([size // 2 for size in sizes], sizes)), grid.n_cells // 2] = 1
+    squares = float((_smooth_counts(one, sizes, bandwidth, signed=True) ** 2).sum())
+    relative = np.diff(grid.edges, axis=1).mean(axis=1) * (grid.n_cells / (2 * _FAR))
+    return _rebinned(_smooth_counts(counts, sizes, bandwidth), grid.edges), squares * relative
 
 
 def _held_out(found: Array, other: Array) -> float:
@@ -402,12 +421,16 @@ def _held_out(found: Array, other: Array) -> float:
     return float((other * np.log(flat / flat.sum(axis=1, keepdims=True))).sum())
 
 
-def _smooth_counts(counts: Array, sizes: tuple[int, ...], bandwidth: float) -> Array:
-    """Returns smoothed sums of weights (J, m) of another class, averaged over so many bins of each quantity."""
+def _smooth_counts(counts: Array, sizes: tuple[int, ...], bandwidth: float, *, signed: bool = False) -> Array:
+    """Returns smoothed sums of weights (J, m) of another class, averaged over so many bins of each quantity.
+
+    They are made positive unless they may be `signed`.
+    """
     grid = _smoothed(counts.reshape(*sizes, -1), 1.2, -1)
     for axis in range(len(sizes)):
-        grid = _smoothed(grid, bandwidth, axis)
-    return np.maximum(grid.reshape(counts.shape), 0)
+        grid = _smoothed(grid, bandwidth, axis) if bandwidth else grid
+    smooth = grid.reshape(counts.shape)
+    return smooth if signed else np.maximum(smooth, 0)
 
 
 def _rebinned(counts: Array, edges: Array) -> Array:
@@ -442,7 +465,31 @@ def _weak(design: Array, center: float, spread: float, slope: float) -> _Paramet
     return _Parameter(design, np.zeros(len(design)), start.copy(), start, precision)
 
 
-_SHAPE_NAMES = ("mean", "below", "above", "k_below", "k_above", "tau_below", "tau_above")
+_COMMON = "mislabelled"
+
+
+@dataclass(slots=True)
+class _Density:
+    """The density in the cells, and what it consists of.
+
+    A class of which r events are there for each event that is called signal, and of which a part c is mislabelled, has
+    the share c r. The sum s of these shares is bounded: all are divided by (1 + s^8)^(1/8).
+
+    Attributes:
+        p: (J, m) the density.
+        signal: (J, m) that of core, tails and backgrounds.
+        own: (J, C) the shares of core, tails and backgrounds in `signal`; the core is the first.
+        left: (J,) the share of `signal`.
+        others: (J, K) the shares of the other classes.
+        crowded: (J, K) how the bound moves with the logarithm of the expected share of each class.
+    """
+
+    p: Array
+    signal: Array
+    own: Array
+    left: Array
+    others: Array
+    crowded: Array
 
 
 class _Likelihood:
@@ -476,17 +523,23 @@ class _Likelihood:
         straight, wavy = _legendre(data.rank, 1), _legendre(data.rank, 4)
         one = np.ones((len(mean), 1))
         for side in ("below", "above"):
-            self.parameters[f"k_{side}"] = _weak(straight, np.log(2.0), 0.6, 0.3)
-            self.parameters[f"tau_{side}"] = _weak(one, np.log(3.0), 0.3, 1.0)
+            # 2.5 is nearly a Gaussian; a search from there would miss an early tail, so that it begins nearer
+            self.parameters[f"k_{side}"] = _weak(straight, np.log(2.5), 0.7, 0.3)
+            self.parameters[f"k_{side}"].coefficients[0] = np.log(2.0)
+            self.parameters[f"tau_{side}"] = _weak(straight, np.log(3.0), 0.3, 0.3)
         for side in ("below", "above"):
-            self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.005), 2.0, 0.7)
+            self.parameters[f"tail_{side}"] = _weak(wavy, np.log(0.005), 2.5, 0.7)
         for i in range(N_BACKGROUNDS):
-            self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.001), 2.0, 1.0)
-        for i, other in enumerate(data.others):
-            # a constant part of the other class is mislabelled, or one that changes slowly
-            parameter = _weak(_legendre(data.rank, 2), np.log(0.01), 2.5, 0.2)
-            parameter.offset = np.log(np.clip(other.ratio, 1e-6, 1e6))
-            self.parameters[f"other_{i}"] = parameter
+            self.parameters[f"background_{i}"] = _weak(wavy, np.log(0.0003), 2.5, 1.0)
+        self.mixed = [name for name in self.parameters if name.startswith(("tail", "background"))]
+        self.mislabelled = [f"other_{i}" for i in range(len(data.others))]
+        if data.others:
+            # of each class a part is mislabelled that is constant or changes slowly, and not too unlike that of others
+            most = float(np.log(max(1.0, *(other.ratio.max() for other in data.others))))  # nor all of the sample
+            self.parameters[_COMMON] = _weak(one, np.log(0.01) - most, 2.5, 1.0)
+        for name, other in zip(self.mislabelled, data.others, strict=True):
+            self.parameters[name] = _weak(_legendre(data.rank, 2), 0.0, 0.3, 0.2)
+            self.parameters[name].offset = np.log(np.maximum(other.ratio, 1e-6))
         for name, coefficients in band.others.items():
             self.parameters[name].coefficients = coefficients
         self.names = list(self.parameters)
@@ -504,6 +557,8 @@ class _Likelihood:
         found = {name: self.parameters[name].values(theta[self.slices[name]]) for name in self.names}
         if self.symmetric:
             found["above"] = found["below"]
+        for name in self.mislabelled:
+            found[name] = found[name] + found[_COMMON]
         return found
 
     def _shapes(self, v: dict[str, Array]) -> dict[str, Array]:
@@ -517,23 +572,27 @@ class _Likelihood:
         width, tau = 0.5 * (v["below"] + v["above"]), np.exp(v[f"tau_{side}"])
         return tail_cells(self.data.edges, v["mean"], width, tau, 1 if side == "above" else -1)
 
-    def _fractions(self, v: dict[str, Array]) -> Array:
-        """Returns the shares (J, C) of the components; the core is the first."""
-        logits = [np.zeros(len(self.data.x))]
-        logits += [v[name] for name in self.names if name.startswith(("tail", "background", "other"))]
+    def _density(self, v: dict[str, Array], shapes: dict[str, Array]) -> _Density:
+        logits = [np.zeros(len(self.data.x)), *(v[name] for name in self.mixed)]
         powers = np.exp(np.clip(np.stack(logits, axis=1), -40, 40))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        own = powers / powers.sum(axis=1, keepdims=True)
+        signal = np.asarray(sum(f[:, None] * c for f, c in zip(own.T, self._components(shapes), strict=True)))
+        expected = np.zeros((len(signal), len(self.mislabelled)))
+        for k, name in enumerate(self.mislabelled):
+            expected[:, k] = np.exp(np.clip(v[name], -40, 10))
+        total = expected.sum(axis=1)
+        bound = 1 + total**_BOUND
+        others = expected * (bound ** (-1 / _BOUND))[:, None]
+        left = 1 - others.sum(axis=1)
+        p = left[:, None] * signal
+        for share, other in zip(others.T, self.data.others, strict=True):
+            p = p + share[:, None] * other.density
+        return _Density(p, signal, own, left, others, expected * (total ** (_BOUND - 1) / bound)[:, None])
 
     def _components(self, shapes: dict[str, Array]) -> list[Array]:
         size = (len(self.data.x), len(self.data.edges) - 1)
         flat = [np.broadcast_to(each, size) for each in self.background]
-        return [
-            shapes["core"],
-            shapes["tail_below"],
-            shapes["tail_above"],
-            *flat,
-            *(each.density for each in self.data.others),
-        ]
+        return [shapes["core"], shapes["tail_below"], shapes["tail_above"], *flat]
 
     def possible(self, v: dict[str, Array]) -> bool:
         """Whether widths and tails are within what the window can show."""
@@ -545,9 +604,8 @@ class _Likelihood:
         v = self.values(theta)
         if not self.possible(v):
             return -np.inf
-        fractions = self._fractions(v)
-        p = sum(f[:, None] * c for f, c in zip(fractions.T, self._components(self._shapes(v)), strict=True))
-        total = float((self.data.counts * np.log(p)).sum())
+        density = self._density(v, self._shapes(v))
+        total = float((self.data.counts * (np.log(density.p) + 0.5 * self._noise(density))).sum())
         for name, parameter in self.parameters.items():
             from_center = theta[self.slices[name]] - parameter.center
             total -= 0.5 * float(from_center @ parameter.prior_precision() @ from_center)
@@ -555,12 +613,23 @@ class _Likelihood:
 
     def derivatives(self, theta: Array) -> tuple[Array, Array]:
         """Returns the gradient of the likelihood without the priors, and the expected information."""
-        _, slopes, p = self._slopes(theta)
-        ratio = self.data.counts / p
+        density, slopes = self._slopes(theta)
+        noise = self._noise(density)
+        noise[noise >= _MOST_NOISE] = 0  # where it is bounded it is a constant
+        ratio = self.data.counts / density.p * (1 - noise)
         gradient = np.zeros(len(theta))
+        direct = {name: np.zeros(len(self.data.x)) for name in (*self.mislabelled, _COMMON)}
+        for k, (name, other) in enumerate(zip(self.mislabelled, self.data.others, strict=True)):
+            of_class = np.where(noise > 0, self.data.counts * other.variance / density.p**2, 0).sum(axis=1)
+            of_class *= density.others[:, k]
+            direct[name] += of_class * density.others[:, k]
+            for crowd, each in zip(density.crowded.T, self.mislabelled, strict=True):
+                direct[each] -= of_class * density.others[:, k] * crowd
+        direct[_COMMON] = np.asarray(sum((direct[name] for name in self.mislabelled), direct[_COMMON]))
         for name, rows in self.slices.items():
-            gradient[rows] = self.parameters[name].design.T @ (ratio * slopes[name]).sum(axis=1)
-        root = np.sqrt(p)
+            local = (ratio * slopes[name]).sum(axis=1) + direct.get(name, 0.0)
+            gradient[rows] = self.parameters[name].design.T @ local
+        root = np.sqrt(density.p)
         return gradient, self._information({name: slope / root for name, slope in slopes.items()})
 
     def _information(self, scaled: dict[str, Array]) -> Array:
@@ -576,16 +645,20 @@ class _Likelihood:
                 information[self.slices[other], self.slices[name]] = block.T
         return information
 
-    def _slopes(self, theta: Array) -> tuple[Array, dict[str, Array], Array]:
-        """Returns the fractions (J, C), the slopes (J, m) of the density with each parameter's values, and it (J, m)."""
+    def _slopes(self, theta: Array) -> tuple[_Density, dict[str, Array]]:
+        """Returns the density, and its slopes (J, m) with the values of each parameter."""
         v = self.values(theta)
-        shapes, fractions = self._shapes(v), self._fractions(v)
-        components = self._components(shapes)
-        p = sum(f[:, None] * c for f, c in zip(fractions.T, components, strict=True))
+        shapes = self._shapes(v)
+        density = self._density(v, shapes)
         slopes: dict[str, Array] = {}
-        mixed = [name for name in self.names if name.startswith(("tail", "background", "other"))]
-        for name, fraction, component in zip(mixed, fractions.T[1:], components[1:], strict=True):
-            slopes[name] = fraction[:, None] * (component - p)
+        left = density.left[:, None]
+        for name, share, component in zip(self.mixed, density.own.T[1:], self._components(shapes)[1:], strict=True):
+            slopes[name] = left * share[:, None] * (component - density.signal)
+        for k, (name, other) in enumerate(zip(self.mislabelled, self.data.others, strict=True)):
+            slopes[name] = density.others[:, k, None] * (other.density - density.signal)
+            slopes[name] -= density.crowded[:, k, None] * (density.p - density.signal)
+        if self.mislabelled:
+            slopes[_COMMON] = np.asarray(sum(slopes[name] for name in self.mislabelled))
         h = 1e-6  # the shapes are exact to 1e-13, so that both the rounding and the curvature are small
         for name in self.names:
             if name in slopes:
@@ -594,10 +667,10 @@ class _Likelihood:
             if name == "below" and self.symmetric:
                 at["above"] = at[name]
             moved = self._some_shapes(at, name, shapes)
-            slopes[name] = sum(
-                f[:, None] * ((b - a) / h) for f, a, b in zip(fractions.T[:3], shapes.values(), moved, strict=True)
+            slopes[name] = left * sum(
+                f[:, None] * ((b - a) / h) for f, a, b in zip(density.own.T[:3], shapes.values(), moved, strict=True)
             )
-        return fractions, slopes, np.asarray(p)
+        return density, slopes
 
     def step(self, theta: Array, slope: Array, information: Array) -> tuple[Array, Array, float]:
         """Returns the step of Newton's method with the priors, the covariance, and the evidence.
@@ -629,14 +702,25 @@ class _Likelihood:
         Where a share φ of the density in a cell is from another class, of which r times as many events are mislabelled
         as are left to describe it, the cell's share of the information is known r φ less well.
         """
-        fractions, slopes, p = self._slopes(theta)
+        density, slopes = self._slopes(theta)
         n = self.data.counts.sum(axis=1)
-        weight = np.zeros_like(p)
-        first = fractions.shape[1] - len(self.data.others)
-        for k, other in enumerate(self.data.others):
-            own = fractions[:, first + k, None]
-            weight += own * other.density / p * (own * n[:, None] / np.maximum(other.n, 1.0)[:, None])
-        return self._information({name: slope * np.sqrt(weight / p) for name, slope in slopes.items()})
+        weight = np.zeros_like(density.p)
+        for share, other in zip(density.others.T, self.data.others, strict=True):
+            weight += share[:, None] * other.density / density.p * (share * n / np.maximum(other.n, 1.0))[:, None]
+        root = np.sqrt(weight / density.p)
+        return self._information({name: slope * root for name, slope in slopes.items()})
+
+    def _noise(self, density: _Density) -> Array:
+        """Returns the squared relative error (J, m) of the density that comes from the other classes' finite numbers.
+
+        The logarithm of a density with such an error is too small by half of it on average, the more so the larger the
+        share of the other class is, which would be found too small. With half of it added to the logarithm the expected
+        likelihood is that of the true density (T. Nakamura, Biometrika 77 (1990) 127, corrected scores).
+        """
+        noise = np.zeros_like(density.p)
+        for share, other in zip(density.others.T, self.data.others, strict=True):
+            noise += share[:, None] ** 2 * other.variance
+        return np.minimum(noise / density.p**2, _MOST_NOISE)
 
     def _some_shapes(self, v: dict[str, Array], changed: str, known: dict[str, Array]) -> list[Array]:
         """Returns the core and the tails, of which those that `changed` has no part in are taken from `known`."""
@@ -713,7 +797,14 @@ def _improved(
 ) -> _Band:  # fmt: skip
     """Returns the band of largest penalised likelihood, with counts about a given band.
 
-    `others` are rough bands of the other classes.
+    Args:
+        sample: the events.
+        others: rough bands of the other classes.
+        basis: the functions of mean and width.
+        band: about which the events are counted, and from which the search begins.
+        options: of the shape.
+        n_iterations: at most.
+        final: whether curves and errors are averaged over the strengths of the roughness.
     """
     likelihood = _Likelihood(_binned(sample, others, band), band, options)
     theta = likelihood.start()
