@@ -1,4 +1,4 @@
-"""The page on regression: its two configurations run one after the other, and the corrected E/p lets fewer pions pass."""
+"""The page on regression: its two configurations run one after the other, and a corrected E/p lets fewer pions pass."""
 
 from __future__ import annotations
 
