@@ -20,6 +20,7 @@ from matplotlib.path import Path
 from PIL import Image
 from test_band_figures import _results as banded
 from test_flat import ONE, measured
+from test_identified_figures import results_with
 from test_quality_output import results_of
 
 from band_values import band_values
@@ -54,12 +55,13 @@ def with_a_polygon(results: Results) -> Results:
 
 def samples() -> list[Results]:
     """Results of three classes with weights, what only measured models have, of four classes, of bands and polygons,
-    and of flat points."""
+    of flat points, and of what is accepted."""
     return [
         reweighted(explored(example(("electron", "pion", "kaon")))), results_of(2), results_of(4),
         with_a_polygon(banded((1, 2))),
         flat_points("flat", ONE),
         flat_points("flat2", [Flat(x="P.p", bins=6, y="angle", y_bins=4)]),
+        results_with(2, 1),
     ]  # fmt: skip
 
 
