@@ -55,6 +55,23 @@ class ModelType:
         return f"{self.type}_regression" if issubclass(self.section, schema.Predicting) else self.type
 
 
+_TREES_SEARCH = {
+    "max_depth": "int:3:10",
+    "learning_rate": "log:0.01:0.3",
+    "min_child_weight": "log:0.1:100",
+    "subsample": "float:0.5:1",
+    "colsample_bynode": "float:0.4:1",
+    "lambda": "log:0.001:100",
+}
+_NETWORK_SEARCH = {
+    "hidden": "[32,32]|[64,64]|[128,128]|[64,64,64]|[128,128,128]",
+    "activation": "silu|relu|tanh",
+    "batch_size": "128|256|512|1024",
+    "dropout": "0.0|0.1|0.2|0.3",
+    "learning_rate": "log:0.0003:0.05",
+    "weight_decay": "log:0.0000001:0.01",
+}
+
 _ROWS = (
     ModelType(schema.ExpressionModel),
     ModelType(schema.ScoreModel),
@@ -126,14 +143,7 @@ _ROWS = (
             "onnx": "pidlab.export.onnx.models:tree_scores",
             "xgboost": "pidlab.export.xgboost_json:booster_json",
         },
-        search={
-            "max_depth": "int:3:10",
-            "learning_rate": "log:0.01:0.3",
-            "min_child_weight": "log:0.1:100",
-            "subsample": "float:0.5:1",
-            "colsample_bynode": "float:0.4:1",
-            "lambda": "log:0.001:100",
-        },
+        search=_TREES_SEARCH,
     ),
     ModelType(
         schema.MlpModel,
@@ -141,14 +151,7 @@ _ROWS = (
         scaled=True,
         probability=True,
         exports={"header": "pidlab.export.cpp.models:network", "onnx": "pidlab.export.onnx.models:network_scores"},
-        search={
-            "hidden": "[32,32]|[64,64]|[128,128]|[64,64,64]|[128,128,128]",
-            "activation": "silu|relu|tanh",
-            "batch_size": "128|256|512|1024",
-            "dropout": "0.0|0.1|0.2|0.3",
-            "learning_rate": "log:0.0003:0.05",
-            "weight_decay": "log:0.0000001:0.01",
-        },
+        search=_NETWORK_SEARCH,
     ),
     ModelType(
         schema.BandModel,
@@ -183,28 +186,14 @@ _ROWS = (
             "onnx": "pidlab.export.onnx.regressors:trees",
             "xgboost": "pidlab.export.xgboost_json:booster_json",
         },
-        search={
-            "max_depth": "int:3:10",
-            "learning_rate": "log:0.01:0.3",
-            "min_child_weight": "log:0.1:100",
-            "subsample": "float:0.5:1",
-            "colsample_bynode": "float:0.4:1",
-            "lambda": "log:0.001:100",
-        },
+        search=_TREES_SEARCH,
     ),
     ModelType(
         schema.MlpRegression,
         "pidlab.models.regressors.network:MLPRegressor",
         scaled=True,
         exports={"header": "pidlab.export.cpp.regressors:network", "onnx": "pidlab.export.onnx.regressors:network"},
-        search={
-            "hidden": "[32,32]|[64,64]|[128,128]|[64,64,64]|[128,128,128]",
-            "activation": "silu|relu|tanh",
-            "batch_size": "128|256|512|1024",
-            "dropout": "0.0|0.1|0.2",
-            "learning_rate": "log:0.0003:0.05",
-            "weight_decay": "log:0.0000001:0.01",
-        },
+        search=_NETWORK_SEARCH,
     ),
     ModelType(schema.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor"),
 )
