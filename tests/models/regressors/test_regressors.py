@@ -190,6 +190,9 @@ def test_pulls_have_the_width_one_on_events_that_were_never_seen(kind: str) -> N
     x, y, _ = wave(3000, 0)
     test, y_test, _ = wave(20_000, 1)
     model = made(kind, "gaussian").fit(x, y, validation=validation(5000))
+    assert model.notes == ()
+    [note] = made(kind, "gaussian").fit(x[:200], y[:200]).notes
+    assert "widths are those of the training sample alone" in note
     pulls = (y_test - model.predict(test)) / model.outputs(test)[:, 0]
     # The factor comes from 5000 validation events, to a per cent.
     assert np.sqrt(np.mean(pulls**2)) == pytest.approx(1, abs=0.04)
