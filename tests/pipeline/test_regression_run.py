@@ -194,3 +194,21 @@ def test_what_needs_classes_says_so(finished: Path, folder: Path) -> None:
         assert "regression" in str(done.exception)
     content = json.loads((finished / "metrics.json").read_text())
     assert content["target"] == "truth"
+
+
+def test_contributions_to_the_prediction_of_an_event_sum_to_it(folder: Path, finished: Path) -> None:
+    with uproot.open(folder / "events.root") as file:
+        events = file["T"].arrays(library="np")
+    entry = int(np.flatnonzero((events["p"] < 4.8) & (events["b"] != -999))[7])
+    (found,) = pidlab.load(finished, ["linear", "bdt"]).explain(str(folder / "events.root"), entry=entry)
+    assert found.explained == "prediction of truth"
+    with uproot.open(finished / "friends" / "events_pid.root") as file:
+        friend = file["T_pid"].arrays(library="np")
+    for name in ("linear", "bdt"):
+        own = found[name]
+        assert own.margin == pytest.approx(friend[f"pid_{name}"][entry], abs=1e-5)
+        assert own.margin == pytest.approx(own.scores["events"], abs=1e-5)
+    parts = {part.feature: part.contribution for part in found["linear"].contributions}
+    # The target is 2 a + b with noise, and a and b have medians near 0.
+    assert parts["a"] == pytest.approx(2 * events["a"][entry], abs=0.2)
+    assert parts["b"] == pytest.approx(events["b"][entry], abs=0.2)

@@ -169,6 +169,7 @@ def _explanations(scorer: Scorer, chunk: Chunk, rows: IntArray, source: Source, 
             units={feature: unit for feature in names if (unit := _unit(labels.get(feature, "")))},
             labels={feature: labels[feature] for feature in names if feature in labels},
             models=tuple(explained[i] for explained in by_model.values()),
+            target="" if recipe.target is None else recipe.target.expression.text,
         )
         for i, row in enumerate(rows)
     ]
@@ -257,6 +258,8 @@ def _of_model(
 def _without(model: Model) -> str:
     """Returns why a model has no contributions, and what there is instead."""
     instead = f"`pidlab plot RUN dependence_{model.name}` draws how its score goes with each feature"
+    if model.recipe.target is not None:
+        return f"The prediction of a model of type {model.type} is no sum of contributions."
     if model.kind == "score":
         return "The score is a quantity of the file, which has no contributions."
     if model.kind in ("expression", "cuts", "tree"):

@@ -206,7 +206,8 @@ def reference_in_words(model: Model) -> str:
     first = parts_of(model.fitted[0])[0]
     if not isinstance(first.estimator, HasReference):
         return "the mean of training"
-    return "the median event of training" if first.reference is None else "the middle of the classes"
+    of_medians = first.reference is None or model.recipe.target is not None
+    return "the median event of training" if of_medians else "the middle of the classes"
 
 
 def _contributions(
@@ -246,7 +247,8 @@ def _of_fold_model(fitted: FoldModel, x: FloatArray, signal: int, *, from_mean: 
         for i_column, feature in enumerate(scaler.indicators):
             parts[:, :, feature] += parts[:, :, len(columns) + i_column]
     # The margin of two classes is the log-odds of the second.
-    own = parts[:, signal] if parts.shape[1] > 1 else parts[:, 0] * (1 if signal == 1 else -1)
+    is_second = signal == 1 or len(estimator.classes_) == 1  # a regression has one class, and its prediction for margin
+    own = parts[:, signal] if parts.shape[1] > 1 else parts[:, 0] * (1 if is_second else -1)
     result = np.zeros((len(x), x.shape[1] + 1))
     for j, column in enumerate(columns):
         result[:, column] += own[:, j]

@@ -245,11 +245,13 @@ def _reference(inputs: TrainingInputs, n_features: int) -> tuple[float, ...]:
     """Returns the middle of the classes' medians of each scaled feature, with no value missing.
 
     All classes count the same, so that the log-odds there are those of a model that cannot tell: for Fisher's
-    discriminant on symmetric classes they are 0. M. Sundararajan et al., ICML 2017, ask for such a baseline.
+    discriminant on symmetric classes they are 0. M. Sundararajan et al., ICML 2017, ask for such a baseline. Of a
+    regression it is the medians of all events.
     """
     medians = []
-    for c in np.unique(inputs.y):
-        rows = np.flatnonzero((inputs.y == c) & (inputs.weight > 0))
+    y = inputs.y if inputs.y.dtype.kind in "iu" else np.zeros(len(inputs.y), np.int8)
+    for c in np.unique(y):
+        rows = np.flatnonzero((y == c) & (inputs.weight > 0))
         rows = rows[:: max(len(rows) // _N_REFERENCE, 1)]
         if len(rows):
             medians.append(np.median(inputs.x[rows][:, :n_features], axis=0))

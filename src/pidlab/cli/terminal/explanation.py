@@ -23,14 +23,13 @@ def explanation_tables(event: EventExplanation) -> Iterator[Table]:
     scores.add_column("model")
     several = len({particle for one in event.models for particle in one.scores}) > 1
     for name in _classes(event) if several else (event.signal,):
-        scores.add_column(f"score of {name}", justify="right")
-    scores.add_column("margin", justify="right")
-    scores.add_column("passes", overflow="fold")
-    scores.add_column("fails", overflow="fold")
+        scores.add_column(event.explained if event.target else f"score of {name}", justify="right")
+    for header in () if event.target else ("margin", "passes", "fails"):
+        scores.add_column(header, justify="right" if header == "margin" else "left", overflow="fold")
     for one in event.models:
         numbers = [_number(one.scores.get(name)) for name in (_classes(event) if several else (event.signal,))]
         decided = [", ".join(p for p, passed in one.decisions.items() if passed is which) for which in (True, False)]
-        scores.add_row(one.model, *numbers, _number(one.margin), *decided)
+        scores.add_row(one.model, *numbers, *(() if event.target else (_number(one.margin), *decided)))
     yield scores
     explained = [one for one in event.models if one.contributions]
     yield from (_contributions(event, one) for one in explained)
@@ -54,7 +53,7 @@ def explanation_notes(event: EventExplanation) -> list[str]:
 
 def _contributions(event: EventExplanation, one: ModelExplanation) -> Table:
     """A line for each feature, the largest contribution first, between the reference and the margin."""
-    table = Table(title=f"{one.model}: contributions to the margin of {event.signal}", title_justify="left")
+    table = Table(title=f"{one.model}: contributions to the {event.explained}", title_justify="left")
     table.add_column("feature", overflow="fold")
     table.add_column("value", justify="right")
     table.add_column("contribution", justify="right")
@@ -65,7 +64,7 @@ def _contributions(event: EventExplanation, one: ModelExplanation) -> Table:
         bar = ("+" if part.contribution > 0 else "-") * round(_BAR * abs(part.contribution) / largest)
         table.add_row(part.feature, _value(event, part.feature), f"{part.contribution:+.4g}", bar)
     table.add_section()
-    table.add_row("margin", "", _number(one.margin), "")
+    table.add_row(event.explained.partition(" ")[0], "", _number(one.margin), "")
     return table
 
 

@@ -65,6 +65,7 @@ class EventExplanation:
         units: feature to its unit, for those that have one.
         labels: feature to the text of its axis, TeX between dollars, for those that have one.
         models: in the order of the run.
+        target: what a regression predicts, whose prediction has the place of the margin; empty with classes.
     """
 
     place: str
@@ -77,6 +78,12 @@ class EventExplanation:
     units: Mapping[str, str]
     labels: Mapping[str, str]
     models: tuple[ModelExplanation, ...]
+    target: str = ""
+
+    @property
+    def explained(self) -> str:
+        """What features contribute to: "margin of" the signal, or "prediction of" the target."""
+        return f"prediction of {self.target}" if self.target else f"margin of {self.signal}"
 
     def __getitem__(self, model: str) -> ModelExplanation:
         """Returns the explanation by one model.
@@ -97,7 +104,7 @@ class EventExplanation:
         """Returns everything in JSON's own types; a missing value is null."""
         content: dict[str, Any] = {
             name: json_value(getattr(self, name))
-            for name in ("place", "entry", "candidate", "event_id", "of_run", "signal")
+            for name in ("place", "entry", "candidate", "event_id", "of_run", "target" if self.target else "signal")
         }
         content["features"] = [
             {"name": name, "value": json_value(value), "unit": self.units.get(name, "")}

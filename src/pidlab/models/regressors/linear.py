@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Progress, ValidationSet
@@ -100,17 +101,31 @@ class LinearRegression(Regressor):
         filled = np.asarray(x if self.missing_ is None else self.missing_.filled(np.asarray(x)), np.float64)
         return np.asarray(filled @ self.coefficients_.T + self.intercept_)
 
-    def contributions(self, X: Any) -> FloatArray:
+    def contributions(self, X: Any) -> NDArray[np.float32]:
         """Computes exact Shapley values of the prediction relative to the mean of X, for independent features.
 
         Returns:
             (n, 1, d + 1): coefficient · (x − mean) of each feature, and last the mean prediction.
         """
+        x = self._filled(X)
+        return self._parts(x, x.mean(axis=0))
+
+    def contributions_from(self, X: Any, reference: FloatArray | None) -> NDArray[np.float32]:
+        """Computes what each feature adds to the prediction between a `reference` (d,) and each row of X, exactly.
+
+        Returns:
+            (n, 1, d + 1): coefficient · (x − reference), and last the prediction for the reference; None: of zeros.
+        """
+        start = np.zeros(self.n_features_in_) if reference is None else np.asarray(reference, np.float64)
+        return self._parts(self._filled(X), start)
+
+    def _filled(self, X: Any) -> FloatArray:
         x = self._checked(X)
-        x = np.asarray(x if self.missing_ is None else self.missing_.filled(x))
-        mean = x.mean(axis=0)
-        parts = (x - mean)[:, None, :] * self.coefficients_[None]
-        base = np.broadcast_to(mean @ self.coefficients_.T + self.intercept_, (len(x), 1))[:, :, None]
+        return np.asarray(x if self.missing_ is None else self.missing_.filled(x), np.float64)
+
+    def _parts(self, x: FloatArray, reference: FloatArray) -> NDArray[np.float32]:
+        parts = (x - reference)[:, None, :] * self.coefficients_[None]
+        base = np.broadcast_to(reference @ self.coefficients_.T + self.intercept_, (len(x), 1))[:, :, None]
         return np.concatenate([parts, base], axis=2).astype(np.float32)
 
     def _fitted(self) -> dict[str, Any]:

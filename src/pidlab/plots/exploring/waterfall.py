@@ -23,7 +23,13 @@ _UP, _DOWN = "#0072b2", "#d55e00"  # the colours of signal and background in all
 
 
 def waterfall(
-    one: ModelExplanation, ax: Axes, *, signal: str, labels: Mapping[str, str] = NO_LABELS, n: int = _MOST
+    one: ModelExplanation,
+    ax: Axes,
+    *,
+    signal: str,
+    explained: str = "",
+    labels: Mapping[str, str] = NO_LABELS,
+    n: int = _MOST,
 ) -> Axes:
     """Draw a bar for each feature from where the one above it ends; the first begins at the reference.
 
@@ -31,6 +37,7 @@ def waterfall(
         one: of a model with contributions.
         ax: where to draw.
         signal: the class to whose margin features contribute.
+        explained: what they contribute to instead, such as "prediction of E"; empty for the margin.
         labels: feature to its text.
         n: features with a bar of their own, the largest first.
     """
@@ -58,10 +65,10 @@ def waterfall(
     ax.set_xlim(low - 0.05 * width, high + 0.17 * width)
     ax.set_ylim(len(parts) - 0.5, -0.5)
     name_ticks(ax, "y", captions)
-    label_axes(ax, f"margin of {shown(signal, 24)}", "")
+    label_axes(ax, shown(explained, 40) if explained else f"margin of {shown(signal, 24)}", "")
     final = float(ends[-1]) if parts else start
-    said = [f"margin {final:.3g}", f"reference {start:.3g}"]
-    if signal in one.scores:
+    said = [f"{explained.partition(' ')[0] or 'margin'} {final:.3g}", f"reference {start:.3g}"]
+    if signal in one.scores and not explained:
         said.insert(0, f"score {one.scores[signal]:.4g}")
     ax.set_title(
         f"{shown(one.model, 24)}: {', '.join(said)}".replace("-", "−"), fontsize=11, loc="left", parse_math=False
@@ -81,7 +88,7 @@ def event_figure(event: EventExplanation) -> Figure:
     figure = new_figure(7.0, height * len(models))
     axes = figure.subplots(len(models), 1, squeeze=False, gridspec_kw={"hspace": 1.1 / (height - 1.1)})[:, 0]
     for one, ax in zip(models, axes, strict=True):
-        waterfall(one, ax, signal=event.signal, labels=event.labels)
+        waterfall(one, ax, signal=event.signal, explained=event.explained if event.target else "", labels=event.labels)
     axes[0].annotate(
         shown(event.name, 70), (0.0, 1.0), xycoords="axes fraction", xytext=(0, 22), textcoords="offset points",
         fontsize=11, fontweight="bold", annotation_clip=False, parse_math=False,
