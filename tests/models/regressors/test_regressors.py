@@ -18,6 +18,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from pidlab.errors import ModelError, UsageError
 from pidlab.models import matrix
 from pidlab.models.base import TrainingDataError, ValidationSet
+from pidlab.models.external.sklearn.estimators import REGRESSOR, named_class
 from pidlab.models.matrix import LazyMatrix
 from pidlab.models.regressors.base import Regressor, TargetScale, weighted_quantiles
 from pidlab.models.regressors.bdt import BDTRegressor, GaussianObjective
@@ -343,6 +344,35 @@ def test_members_are_averaged() -> None:
     np.testing.assert_allclose(ensemble.numbers(x)[:, 1], widths, rtol=1e-9)
 
 
+# Regressors of other packages
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("sklearn.ensemble.HistGradientBoostingRegressor", {"max_iter": 20, "random_state": 0}),
+        ("sklearn.ensemble.HistGradientBoostingRegressor", {"max_iter": 20, "random_state": 0, "loss": "gamma"}),
+        ("sklearn.linear_model.Ridge", {"alpha": 2.0}),
+    ],
+    ids=["trees", "logarithmic link", "ridge"],
+)
+def test_the_graph_of_a_regressor_predicts_what_the_regressor_does(name: str, parameters: dict[str, Any]) -> None:
+    x, y, _ = wave(500, 0)
+    y, w = 1e4 * (y + 5), np.random.default_rng(2).exponential(size=500)
+    theirs = named_class(name, kind=REGRESSOR)(**parameters).fit(x, y, w / w.mean()).predict(x)
+    np.testing.assert_allclose(SklearnRegressor(name, parameters).fit(x, y, w).predict(x), theirs, rtol=1e-6)
+
+
+def test_a_class_that_is_no_regressor_is_refused() -> None:
+    x, y, _ = wave(50, 0)
+    with pytest.raises(ModelError, match="is no regressor of that package; name a class that predicts a number"):
+        SklearnRegressor("sklearn.ensemble.RandomForestClassifier").fit(x, y)
+    with pytest.raises(ModelError, match="has no 'RidgeR'; did you mean 'Ridge'"):
+        SklearnRegressor("sklearn.linear_model.RidgeR").fit(x, y)
+    with pytest.raises(ModelError, match="importing a package runs its code"):
+        SklearnRegressor("homemade.models.Mine").fit(x, y)
+
+
 # What is saved, and what is refused
 
 FITTED: dict[str, Callable[[], Regressor]] = {
@@ -442,6 +472,7 @@ def test_the_scale_of_a_target_is_that_of_its_core() -> None:
 REGULARISED = "trees are regularised: an integer weight equals repeated rows only up to `lambda` and bins"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
