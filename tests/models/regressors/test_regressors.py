@@ -18,6 +18,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from pidlab.errors import ModelError, UsageError
 from pidlab.models import matrix
 from pidlab.models.base import TrainingDataError, ValidationSet
+from pidlab.models.external.sklearn.estimators import REGRESSOR, named_class
 from pidlab.models.matrix import LazyMatrix
 from pidlab.models.regressors.base import Regressor, TargetScale, weighted_quantiles
 from pidlab.models.regressors.bdt import BDTRegressor, GaussianObjective
@@ -190,6 +191,9 @@ def test_pulls_have_the_width_one_on_events_that_were_never_seen(kind: str) -> N
     x, y, _ = wave(3000, 0)
     test, y_test, _ = wave(20_000, 1)
     model = made(kind, "gaussian").fit(x, y, validation=validation(5000))
+    assert model.notes == ()
+    [note] = made(kind, "gaussian").fit(x[:200], y[:200]).notes
+    assert "widths are those of the training sample alone" in note
     pulls = (y_test - model.predict(test)) / model.outputs(test)[:, 0]
     # The factor comes from 5000 validation events, to a per cent.
     assert np.sqrt(np.mean(pulls**2)) == pytest.approx(1, abs=0.04)
@@ -340,6 +344,35 @@ def test_members_are_averaged() -> None:
     np.testing.assert_allclose(ensemble.numbers(x)[:, 1], widths, rtol=1e-9)
 
 
+# Regressors of other packages
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("sklearn.ensemble.HistGradientBoostingRegressor", {"max_iter": 20, "random_state": 0}),
+        ("sklearn.ensemble.HistGradientBoostingRegressor", {"max_iter": 20, "random_state": 0, "loss": "gamma"}),
+        ("sklearn.linear_model.Ridge", {"alpha": 2.0}),
+    ],
+    ids=["trees", "logarithmic link", "ridge"],
+)
+def test_the_graph_of_a_regressor_predicts_what_the_regressor_does(name: str, parameters: dict[str, Any]) -> None:
+    x, y, _ = wave(500, 0)
+    y, w = 1e4 * (y + 5), np.random.default_rng(2).exponential(size=500)
+    theirs = named_class(name, kind=REGRESSOR)(**parameters).fit(x, y, w / w.mean()).predict(x)
+    np.testing.assert_allclose(SklearnRegressor(name, parameters).fit(x, y, w).predict(x), theirs, rtol=1e-6)
+
+
+def test_a_class_that_is_no_regressor_is_refused() -> None:
+    x, y, _ = wave(50, 0)
+    with pytest.raises(ModelError, match="is no regressor of that package; name a class that predicts a number"):
+        SklearnRegressor("sklearn.ensemble.RandomForestClassifier").fit(x, y)
+    with pytest.raises(ModelError, match="has no 'RidgeR'; did you mean 'Ridge'"):
+        SklearnRegressor("sklearn.linear_model.RidgeR").fit(x, y)
+    with pytest.raises(ModelError, match="importing a package runs its code"):
+        SklearnRegressor("homemade.models.Mine").fit(x, y)
+
+
 # What is saved, and what is refused
 
 FITTED: dict[str, Callable[[], Regressor]] = {
@@ -439,6 +472,7 @@ def test_the_scale_of_a_target_is_that_of_its_core() -> None:
 REGULARISED = "trees are regularised: an integer weight equals repeated rows only up to `lambda` and bins"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

@@ -71,6 +71,17 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         return True
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Returns a sentence about widths that no validation sample has corrected."""
+        scale = getattr(self, "scale_", None)
+        if self.loss != "gaussian" or scale is None or scale.sigma_factor != 1.0:
+            return ()
+        return (
+            "Its widths are those of the training sample alone, where residuals are smaller than elsewhere: with a "
+            "validation sample they would be multiplied by the RMS of its pulls.",
+        )
+
+    @property
     def levels(self) -> tuple[float, ...]:
         """The quantiles that are predicted, rising; empty with another loss."""
         return tuple(sorted(map(float, self.quantiles))) if self.loss == "quantile" else ()
