@@ -16,6 +16,7 @@ from explored_sample import TREE, explored
 from pidlab.evaluate.histograms import density_ratio
 from pidlab.evaluate.results import Exploration, TreeNode, read_results, write_results
 from pidlab.plots import gallery
+from pidlab.plots.canvas.style import class_styles, context
 from pidlab.plots.exploring.contributions import contributions
 from pidlab.plots.exploring.dependence import dependence
 from pidlab.plots.exploring.ratio import signal_ratio
@@ -23,7 +24,6 @@ from pidlab.plots.exploring.scatter import scatter
 from pidlab.plots.exploring.trees import tree
 from pidlab.plots.sheets import exploration
 from pidlab.plots.sheets.sheet import root_key
-from pidlab.plots.style import class_styles, context
 from pidlab.report.page import render
 from pidlab.rootio import write_results as write_root
 

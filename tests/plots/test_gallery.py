@@ -32,7 +32,8 @@ from pidlab.evaluate.results import (
 )
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.models.registry import MODEL_TYPES
-from pidlab.plots import gallery, style
+from pidlab.plots import gallery
+from pidlab.plots.canvas import style
 
 TWO = example()
 THREE = example(("electron", "pion", "kaon"))

@@ -13,7 +13,8 @@ from matplotlib.text import Text
 from example_results import FEATURES, example
 from pidlab.config.load import load_config
 from pidlab.errors import ConfigError
-from pidlab.plots import gallery, style
+from pidlab.plots import gallery
+from pidlab.plots.canvas import style
 from pidlab.rootio.results.run import write_results
 
 ENERGY, ANGLE = FEATURES[0], "P.gtr.th"

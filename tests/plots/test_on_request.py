@@ -18,7 +18,8 @@ from explored_sample import explored
 from pidlab.config.schema import Style
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import write_results
-from pidlab.plots import gallery, style
+from pidlab.plots import gallery
+from pidlab.plots.canvas import style
 from pidlab.plots.on_request import Plots
 from pidlab.plots.on_request.canvas import Canvas
 from pidlab.runs.replot import replot

@@ -24,9 +24,10 @@ from explored_sample import explored
 from pidlab.config.schema import Flat, Style
 from pidlab.evaluate.results import FeatureShift, Shift, Tried, Tuning
 from pidlab.measured import UNDEFINED, Measured
-from pidlab.plots import gallery, style
+from pidlab.plots import gallery
+from pidlab.plots.canvas import style
+from pidlab.plots.canvas.recording import recorded
 from pidlab.plots.domain import domain_figures
-from pidlab.plots.recording import recorded
 from pidlab.plots.tuning import history_figure, importance_figure
 
 MADE_WITH = "3.11"

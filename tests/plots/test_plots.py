@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from example_results import FEATURES, example, measured
 from pidlab.evaluate.results import CutStep, EfficiencyMap, Roc, Training
 from pidlab.measured import UNDEFINED
-from pidlab.plots import style
+from pidlab.plots.canvas import style
 from pidlab.plots.comparison import delta_auc, delta_misid
 from pidlab.plots.cutflow import cut_flow
 from pidlab.plots.efficiency import efficiency

@@ -14,12 +14,13 @@ from test_quality_output import results_of
 from example_results import example, histogram, measured
 from pidlab.evaluate.results import EfficiencyMap, Roc
 from pidlab.measured import Measured
-from pidlab.plots import gallery, style
+from pidlab.plots import gallery
+from pidlab.plots.canvas import style
+from pidlab.plots.canvas.recording import Recorder
 from pidlab.plots.comparison import delta_auc, delta_misid
 from pidlab.plots.efficiency import efficiency
 from pidlab.plots.inputs import feature
 from pidlab.plots.matrices import efficiency_map
-from pidlab.plots.recording import Recorder
 from pidlab.plots.response import response
 from pidlab.plots.roc import roc, roc_pairs, roc_ratio
 from pidlab.plots.sheets.points import rocs

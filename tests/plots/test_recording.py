@@ -14,8 +14,9 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from example_results import example
-from pidlab.plots import gallery, style
-from pidlab.plots.recording import recorded
+from pidlab.plots import gallery
+from pidlab.plots.canvas import style
+from pidlab.plots.canvas.recording import recorded
 
 RESULTS = example()
 DPI = 100

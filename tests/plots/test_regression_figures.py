@@ -12,10 +12,10 @@ from test_readable import Texts
 
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import RegressionResults, write_results
+from pidlab.plots.canvas.style import context
 from pidlab.plots.gallery import catalogue, chosen, drawn, write
 from pidlab.plots.on_request import Plots
 from pidlab.plots.regression.residuals import merged
-from pidlab.plots.style import context
 from regression_samples import toy_results
 
 mpl.use("Agg")

@@ -30,7 +30,8 @@ from pidlab.config.schema import Flat
 from pidlab.evaluate.polygons import polygon_results
 from pidlab.evaluate.results import Results
 from pidlab.expressions import Polygon
-from pidlab.plots import gallery, recording, style
+from pidlab.plots import gallery
+from pidlab.plots.canvas import recording, style
 from pidlab.plots.sheets.sheet import Sheet
 
 AREAS, LINES = 5.0, 24.0

@@ -9,8 +9,8 @@ import pytest
 
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import Contribution, EventExplanation, ModelExplanation
+from pidlab.plots.canvas.style import context
 from pidlab.plots.exploring.waterfall import event_figure
-from pidlab.plots.style import context
 
 
 def event(n=3, **changes):

@@ -8,7 +8,8 @@ import pytest
 
 from example_results import example
 from pidlab.evaluate.results import write_results
-from pidlab.plots import gallery, style
+from pidlab.plots import gallery
+from pidlab.plots.canvas import style
 
 CONFIG = """\
 data: {files: a.root}

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import BandPanel, BandVariable, FeaturePair, PullTrend
 from pidlab.measured import Array
-from pidlab.plots.exploring.scatter import density
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     GREY,
     NO_LABELS,
     LineStyle,
@@ -23,6 +22,7 @@ from pidlab.plots.style import (
     nothing_to_draw,
     shown,
 )
+from pidlab.plots.exploring.scatter import density
 from pidlab.rounding import format_measured
 
 MOST_LINES = 2

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results import Calibration
-from pidlab.plots.style import GREY, LineStyle, error_lengths, label_axes, legend, shown
+from pidlab.plots.canvas.style import GREY, LineStyle, error_lengths, label_axes, legend, shown
 from pidlab.rounding import format_measured
 
 _POINTS: dict[str, Any] = {"linestyle": "none", "markersize": 4.5, "elinewidth": 1.2}

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from pidlab.evaluate.results import Comparison
 from pidlab.measured import UNDEFINED, Measured
-from pidlab.plots.style import GREY, name_ticks, shown, with_errors
+from pidlab.plots.canvas.style import GREY, name_ticks, shown, with_errors
 
 
 def delta_auc(comparisons: Sequence[Comparison], ax: Axes) -> Axes:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import CutStep
-from pidlab.plots.style import LineStyle, label_axes, legend, name_ticks, write_text
+from pidlab.plots.canvas.style import LineStyle, label_axes, legend, name_ticks, write_text
 
 
 def cut_flow(steps: Sequence[CutStep], ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:

@@ -9,9 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import Shift
-from pidlab.plots.inputs import feature
-from pidlab.plots.sheets.sheet import grid, label_left
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     GREY,
     LineStyle,
     caption,
@@ -24,6 +22,8 @@ from pidlab.plots.style import (
     new_figure,
     with_errors,
 )
+from pidlab.plots.inputs import feature
+from pidlab.plots.sheets.sheet import grid, label_left
 
 _MOST = 12
 

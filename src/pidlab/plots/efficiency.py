@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import EfficiencyMap
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     NO_LABELS,
     LineStyle,
     caption,

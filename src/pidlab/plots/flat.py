@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import Flatness, WorkingPoint
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     GREY,
     NO_LABELS,
     LineStyle,

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from pidlab.config.schema import Style
 from pidlab.errors import OutputError
 from pidlab.evaluate.results import AnyResults, RegressionResults, Results
-from pidlab.plots.experiment import put_label
-from pidlab.plots.recording import recorded
+from pidlab.plots.canvas.experiment import put_label
+from pidlab.plots.canvas.recording import recorded
+from pidlab.plots.canvas.style import context
 from pidlab.plots.regression.sheets import SHEETS as _SHEETS_OF_REGRESSION
 from pidlab.plots.sheets import (
     bands,
@@ -35,7 +36,6 @@ from pidlab.plots.sheets import (
 )
 from pidlab.plots.sheets.picture import Picture
 from pidlab.plots.sheets.sheet import Sheet
-from pidlab.plots.style import context
 
 Figures = Literal["none", "quick", "all"]
 """Which figures a run draws: none; `quick`, the ROC curves and the response of each model; or all of them."""

@@ -11,7 +11,15 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from pidlab.evaluate.points.identified import holds_whole_numbers
 from pidlab.evaluate.results import Histogram
 from pidlab.measured import Array
-from pidlab.plots.style import NO_LABELS, LineStyle, caption, draw_density, label_axes, log_scale, nothing_to_draw
+from pidlab.plots.canvas.style import (
+    NO_LABELS,
+    LineStyle,
+    caption,
+    draw_density,
+    label_axes,
+    log_scale,
+    nothing_to_draw,
+)
 
 
 def feature(

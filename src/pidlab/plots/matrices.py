@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from pidlab.evaluate.results import DecisionMatrix, EfficiencyMap, SampleMetrics
 from pidlab.measured import Array
-from pidlab.plots.style import NO_LABELS, caption, colour_bar, label_axes, name_ticks, shades, shown, write_text
+from pidlab.plots.canvas.style import NO_LABELS, caption, colour_bar, label_axes, name_ticks, shades, shown, write_text
 from pidlab.rounding import fixed
 
 _MOST_NUMBERS = 25

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import Roc, Scan, ScannedFigure
-from pidlab.plots.style import GREY, LineStyle, label_axes, legend, shown, with_errors
+from pidlab.plots.canvas.style import GREY, LineStyle, label_axes, legend, shown, with_errors
 from pidlab.rounding import format_measured
 
 MERITS = {"purity": "S / (S + B)", "significance": "S / √(S + B)", "punzi": "ε / (a/2 + √B)"}

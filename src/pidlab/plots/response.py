@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import Histogram, ModelResult
 from pidlab.measured import Array
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     GREY,
     LineStyle,
     draw_density,

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results import RobustnessResult
 from pidlab.measured import Measured
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     GREY,
     NO_LABELS,
     Caption,

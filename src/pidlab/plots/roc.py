@@ -13,7 +13,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullF
 from pidlab.config.names import SWEET_SPOT, YOUDEN
 from pidlab.evaluate.results import ModelResult, Roc, WorkingPoint
 from pidlab.measured import Array
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     LineStyle,
     draw_limits,
     error_lengths,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pidlab.evaluate.results import Training
-from pidlab.plots.style import label_axes, legend, log_scale, point_styles, shown
+from pidlab.plots.canvas.style import label_axes, legend, log_scale, point_styles, shown
 
 _SAMPLES = {"train_": "train", "validation_": "validation"}
 _COLOURS = {"train": "#0072b2", "validation": "#d55e00"}

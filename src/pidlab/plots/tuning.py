@@ -11,8 +11,17 @@ from matplotlib.ticker import MaxNLocator
 from pidlab.evaluate.results import Tuning
 from pidlab.evaluate.results.tuning import objective_text
 from pidlab.measured import Array
+from pidlab.plots.canvas.style import (
+    GREY,
+    context,
+    label_axes,
+    legend,
+    log_scale,
+    name_ticks,
+    new_figure,
+    nothing_to_draw,
+)
 from pidlab.plots.gallery import rendered, save
-from pidlab.plots.style import GREY, context, label_axes, legend, log_scale, name_ticks, new_figure, nothing_to_draw
 
 _COMPLETE, _BEST = "#3f90da", "#bd1f01"
 

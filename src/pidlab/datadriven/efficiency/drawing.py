@@ -11,10 +11,10 @@ from pidlab.datadriven.efficiency.estimate import Estimate, Expectation, Histogr
 from pidlab.datadriven.efficiency.probes import ProbeCounts
 from pidlab.datadriven.efficiency.result import EfficiencyResult, PointResult, Quantity, SampleEfficiency
 from pidlab.measured import Array
+from pidlab.plots.canvas.style import context
 from pidlab.plots.gallery import rendered, sanitised
 from pidlab.plots.probes.efficiencies import Series, Slice, efficiency_figure
 from pidlab.plots.probes.fits import FittedMass, fit_figure
-from pidlab.plots.style import context
 from pidlab.rounding import format_measured, format_number
 
 

@@ -112,7 +112,7 @@ def curve_of(fit: Fit, width: float) -> tuple[Array, Mapping[str, Array]]:
 
 
 def figure(fit: Fit, data: Array | Binned, label: str) -> Any:
-    """Returns the figure of a fit, to be drawn within `pidlab.plots.style.context`."""
+    """Returns the figure of a fit, to be drawn within `pidlab.plots.canvas.style.context`."""
     from pidlab.plots.fits.mass import mass_figure
 
     drawn = coarse(data, fit)

@@ -226,9 +226,9 @@ def _write(
     notes: list[str],
 ) -> None:
     """Writes `sweights.json`, `sweights.root` and the figures; without weights, those of a failed fit."""
+    from pidlab.plots.canvas.style import context
     from pidlab.plots.fits.mass import weights_figure
     from pidlab.plots.gallery import rendered, save
-    from pidlab.plots.style import context
 
     settings, output = request.settings, request.output
     label = settings.label or settings.mass

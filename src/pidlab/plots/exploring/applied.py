@@ -15,10 +15,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from pidlab.evaluate.points.identified import holds_whole_numbers
 from pidlab.evaluate.results import Applied, AppliedModel, AppliedPoint, Beside
 from pidlab.measured import Array
-from pidlab.plots.exploring.identified import narrowing, per_bin
-from pidlab.plots.inputs import mark_flows
-from pidlab.plots.sheets.sheet import grid_of_pairs
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     GREY,
     Caption,
     LineStyle,
@@ -32,6 +29,9 @@ from pidlab.plots.style import (
     nothing_to_draw,
     shown,
 )
+from pidlab.plots.exploring.identified import narrowing, per_bin
+from pidlab.plots.inputs import mark_flows
+from pidlab.plots.sheets.sheet import grid_of_pairs
 
 VARIABLES_A_PAGE = 12
 _BAND = "0.75"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pidlab.evaluate.results import Explained
 from pidlab.measured import Array
-from pidlab.plots.style import GREY, NO_LABELS, caption, label_axes, name_ticks
+from pidlab.plots.canvas.style import GREY, NO_LABELS, caption, label_axes, name_ticks
 
 _COLOURS = 8
 _MAP = "viridis"

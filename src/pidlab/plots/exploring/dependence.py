@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import PartialDependence
 from pidlab.measured import Array
-from pidlab.plots.style import GREY, NO_LABELS, LineStyle, caption, error_lengths, label_axes, nothing_to_draw
+from pidlab.plots.canvas.style import GREY, NO_LABELS, LineStyle, caption, error_lengths, label_axes, nothing_to_draw
 
 _GAP = 0.12  # from the last value to the point of the missing ones, as a share of the axis
 

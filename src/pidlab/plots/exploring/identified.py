@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from pidlab.evaluate.points.identified import holds_whole_numbers, kept, purity
 from pidlab.evaluate.results import BinSums
 from pidlab.measured import Array
+from pidlab.plots.canvas.style import GREY, Caption, LineStyle, error_lengths, label_axes, log_scale, nothing_to_draw
 from pidlab.plots.inputs import mark_flows
-from pidlab.plots.style import GREY, Caption, LineStyle, error_lengths, label_axes, log_scale, nothing_to_draw
 
 SEEN = LineStyle("#000000", "o", "-")
 """Everything that is accepted, which is all that there is to see without the true classes."""

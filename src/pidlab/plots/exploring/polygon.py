@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Polygon as Outline
 
 from pidlab.evaluate.results import PolygonResult
+from pidlab.plots.canvas.style import NO_LABELS, LineStyle, legend
 from pidlab.plots.exploring.scatter import density
-from pidlab.plots.style import NO_LABELS, LineStyle, legend
 
 
 def polygon(

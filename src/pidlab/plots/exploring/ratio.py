@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from pidlab.evaluate.histograms import density_ratio
 from pidlab.evaluate.results import Histogram
-from pidlab.plots.style import GREY, NO_LABELS, LineStyle, caption, label_axes, log_scale, nothing_to_draw
+from pidlab.plots.canvas.style import GREY, NO_LABELS, LineStyle, caption, label_axes, log_scale, nothing_to_draw
 
 
 def signal_ratio(

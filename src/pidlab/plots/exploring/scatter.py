@@ -12,7 +12,7 @@ from matplotlib.path import Path
 
 from pidlab.evaluate.results import FeaturePair
 from pidlab.measured import Array
-from pidlab.plots.style import NO_LABELS, LineStyle, caption, label_axes, nothing_to_draw, shown
+from pidlab.plots.canvas.style import NO_LABELS, LineStyle, caption, label_axes, nothing_to_draw, shown
 
 _SHADES = 6
 """Cells of one shade are one path, which is drawn and saved much faster than a path for each cell."""

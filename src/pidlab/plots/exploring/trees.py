@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import TreeNode
-from pidlab.plots.style import GREY, shown, write_text
+from pidlab.plots.canvas.style import GREY, shown, write_text
 
 _BOX = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": GREY, "linewidth": 0.8}
 _UP, _DOWN = "#cfe5f5", "#f9dcc4"

@@ -13,9 +13,19 @@ from matplotlib.figure import Figure
 from pidlab.config.schema import Style
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import Contribution, EventExplanation, ModelExplanation
-from pidlab.plots.experiment import put_label
+from pidlab.plots.canvas.experiment import put_label
+from pidlab.plots.canvas.style import (
+    GREY,
+    NO_LABELS,
+    Caption,
+    caption,
+    context,
+    label_axes,
+    name_ticks,
+    new_figure,
+    shown,
+)
 from pidlab.plots.gallery import PLAIN, rendered, save
-from pidlab.plots.style import GREY, NO_LABELS, Caption, caption, context, label_axes, name_ticks, new_figure, shown
 
 FORMATS = ("png", "pdf", "svg")
 _MOST = 12  # features with a bar of their own; the others share one

@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import Fractions, FractionsBin, ModelFractions
-from pidlab.plots.sheets.sheet import grid
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     GREY,
     LineStyle,
     caption,
@@ -23,6 +22,7 @@ from pidlab.plots.style import (
     shown,
     with_errors,
 )
+from pidlab.plots.sheets.sheet import grid
 
 _OFFSET = 0.12  # of the width of a bin, between the points of the two methods
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.measured import Array
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     GREY,
     Caption,
     LineStyle,

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, FigureBase
 
 from pidlab.errors import UsageError
-from pidlab.plots.style import context
+from pidlab.plots.canvas.style import context
 
 
 class StyledFigure(Figure):

@@ -18,8 +18,8 @@ from pidlab.config.schema import Style
 from pidlab.errors import UsageError, nearest
 from pidlab.evaluate.results import AnyResults, Comparison, RegressionComparison, RegressionResults, Results
 from pidlab.measured import Array, Measured
+from pidlab.plots.canvas.style import is_tex, shown
 from pidlab.plots.sheets.sheet import Sheet
-from pidlab.plots.style import is_tex, shown
 
 
 class Options(TypedDict, total=False):

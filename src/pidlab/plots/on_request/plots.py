@@ -15,7 +15,8 @@ from matplotlib.text import Text
 from pidlab.config.schema import Style
 from pidlab.errors import PidlabError, UsageError, nearest
 from pidlab.evaluate.results import AnyResults, RegressionResults
-from pidlab.plots.experiment import put_label
+from pidlab.plots.canvas.experiment import put_label
+from pidlab.plots.canvas.style import context, drawing_on
 from pidlab.plots.gallery import PLAIN, catalogue
 from pidlab.plots.on_request.canvas import Canvas, PyplotCanvas, canvas_for
 from pidlab.plots.on_request.options import (
@@ -29,7 +30,6 @@ from pidlab.plots.on_request.options import (
     style_of,
 )
 from pidlab.plots.sheets.sheet import Sheet
-from pidlab.plots.style import context, drawing_on
 
 
 class Drawn(NamedTuple):

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.measured import Array
-from pidlab.plots.style import GREY, error_lengths, label_axes, legend, new_figure
+from pidlab.plots.canvas.style import GREY, error_lengths, label_axes, legend, new_figure
 
 _DATA, _SIMULATION, _FAILED = "#1c1e21", "#00609c", "#b3261e"
 _MOST_COLUMNS = 4

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.measured import Array
-from pidlab.plots.style import GREY, label_axes, legend, new_figure, nothing_to_draw
+from pidlab.plots.canvas.style import GREY, label_axes, legend, new_figure, nothing_to_draw
 
 _SIGNAL, _BACKGROUND, _FAILED = "#00609c", "#c44a00", "#b3261e"
 

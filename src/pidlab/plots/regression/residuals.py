@@ -11,9 +11,7 @@ from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 
 from pidlab.evaluate.results import FeaturePair, Histogram, RegressionModel, ResidualTrend
 from pidlab.measured import Array, Measured
-from pidlab.plots.comparison import forest
-from pidlab.plots.exploring.scatter import density
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     GREY,
     NO_LABELS,
     LineStyle,
@@ -29,6 +27,8 @@ from pidlab.plots.style import (
     visible_edges,
     with_errors,
 )
+from pidlab.plots.comparison import forest
+from pidlab.plots.exploring.scatter import density
 
 _TAIL = 8.0  # the same for the train and test of one model, whose tails matter more
 CORE = 4.0

@@ -18,6 +18,7 @@ from pidlab.evaluate.results import (
     ResidualTrend,
     TargetProfile,
 )
+from pidlab.plots.canvas.style import LineStyle, class_styles, legend, model_styles, new_figure
 from pidlab.plots.cutflow import cut_flow
 from pidlab.plots.inputs import feature
 from pidlab.plots.matrices import correlation
@@ -38,7 +39,6 @@ from pidlab.plots.sheets.inputs import FEATURES_A_PAGE, cut_flow_table
 from pidlab.plots.sheets.models import learning
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, histogram_table, matrix_table, table_of
-from pidlab.plots.style import LineStyle, class_styles, legend, model_styles, new_figure
 
 _METRICS = ("bias", "rms", "sigma68", "effective", "mae")
 _COMPARED = {"rms": "RMS", "mae": "mean |residual|", "sigma68": "σ68", "log_likelihood": "log-likelihood"}

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import Histogram, TargetProfile
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     NO_LABELS,
     caption,
     draw_density,

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from pidlab.evaluate.bands import gaussian_density, gaussian_share
 from pidlab.evaluate.results import BandVariable, ModelResult, PullTrend, Results
 from pidlab.plots.bands import band_plane, prose, pull_trend, pulls, shown_lines
+from pidlab.plots.canvas.style import class_styles, legend, new_figure
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, histogram_table, table_of
-from pidlab.plots.style import class_styles, legend, new_figure
 from pidlab.rounding import format_percent
 
 _COLUMNS = 4

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import Calibration, Results
 from pidlab.plots.calibration import calibration, calibration_gap
+from pidlab.plots.canvas.style import model_styles
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, stack
 from pidlab.plots.sheets.table import FigureTable, table_of
-from pidlab.plots.style import model_styles
 
 
 def calibrations(results: Results) -> Iterator[Sheet]:

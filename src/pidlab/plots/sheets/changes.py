@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import Comparison, Results, RobustnessPoint, RobustnessResult
 from pidlab.measured import UNDEFINED, Measured
+from pidlab.plots.canvas.style import Draw, legend, legend_lines, model_styles, new_figure, shown
 from pidlab.plots.comparison import delta_auc, delta_misid
 from pidlab.plots.robustness import dropped, robustness
 from pidlab.plots.sheets.sheet import Sheet, grid, label_left
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import Draw, legend, legend_lines, model_styles, new_figure, shown
 
 WORST_FEATURES = 5
 MOST_ROWS = 25

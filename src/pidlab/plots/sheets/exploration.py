@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from pidlab.evaluate.histograms import density_ratio
 from pidlab.evaluate.results import Explained, FeaturePair, Histogram, Results, TreeNode
+from pidlab.plots.canvas.style import class_styles, legend, legend_lines, new_figure, shown
 from pidlab.plots.exploring.contributions import contributions
 from pidlab.plots.exploring.ratio import signal_ratio
 from pidlab.plots.exploring.scatter import scatter
@@ -18,7 +19,6 @@ from pidlab.plots.exploring.trees import tree
 from pidlab.plots.inputs import feature
 from pidlab.plots.sheets.sheet import Sheet, grid, label_left, objects_of, root_key
 from pidlab.plots.sheets.table import FigureTable, histogram_table, table_of
-from pidlab.plots.style import class_styles, legend, legend_lines, new_figure, shown
 
 FEATURES_A_PAGE = 12
 PANELS_A_PAGE = 6

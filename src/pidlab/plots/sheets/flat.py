@@ -9,11 +9,11 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import EfficiencyMap, Flatness, ModelResult, Results, WorkingPoint
+from pidlab.plots.canvas.style import point_styles, shown
 from pidlab.plots.flat import flatness, threshold_map, thresholds
 from pidlab.plots.matrices import efficiency_map
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, objects_of, root_key, stack
 from pidlab.plots.sheets.spectators import map_table
-from pidlab.plots.style import point_styles, shown
 
 _Pair = tuple[WorkingPoint, Flatness]
 

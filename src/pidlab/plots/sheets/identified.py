@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 
 from pidlab.evaluate.points.identified import kept, purity
 from pidlab.evaluate.results import Identified, ModelResult, Results
+from pidlab.plots.canvas.style import caption, class_styles, legend, legend_lines, shown
 from pidlab.plots.exploring.identified import SEEN, composition, quality
 from pidlab.plots.sheets.sheet import Sheet, grid_of_pairs, root_key
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import caption, class_styles, legend, legend_lines, shown
 
 PANELS_A_PAGE = 12
 _N_COLUMNS = 4

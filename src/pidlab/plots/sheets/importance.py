@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import Importance, ModelResult, PartialDependence, Results
 from pidlab.measured import UNDEFINED, Measured
+from pidlab.plots.canvas.style import class_styles, legend, model_styles, new_figure, shown
 from pidlab.plots.exploring.dependence import dependence
 from pidlab.plots.robustness import importance
 from pidlab.plots.sheets.sheet import Sheet, grid, label_left, objects_of
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import class_styles, legend, model_styles, new_figure, shown
 
 MOST_FEATURES = 25
 

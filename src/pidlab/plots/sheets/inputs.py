@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import CutStep, Histogram, Results
 from pidlab.measured import Array
+from pidlab.plots.canvas.style import class_styles, legend, legend_lines, new_figure, shown
 from pidlab.plots.cutflow import cut_flow
 from pidlab.plots.inputs import feature
 from pidlab.plots.matrices import correlation
 from pidlab.plots.sheets.sheet import Sheet, grid, label_left, root_key
 from pidlab.plots.sheets.table import FigureTable, histogram_table, matrix_table, table_of
-from pidlab.plots.style import class_styles, legend, legend_lines, new_figure, shown
 
 FEATURES_A_PAGE = 12
 

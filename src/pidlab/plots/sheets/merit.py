@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import ModelResult, Results, Roc, Scan
+from pidlab.plots.canvas.style import GREY, LineStyle, class_styles, model_styles, shown
 from pidlab.plots.merit import cut_scan, expected_text, merit
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import GREY, LineStyle, class_styles, model_styles, shown
 
 
 def merits(results: Results) -> Iterator[Sheet]:

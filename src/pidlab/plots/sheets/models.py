@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import AnyResults, DecisionMatrix, ModelResult, Results, SampleMetrics, Training
+from pidlab.plots.canvas.style import class_styles, new_figure, shown
 from pidlab.plots.matrices import confusion, decisions
 from pidlab.plots.response import response
 from pidlab.plots.sheets.sheet import Sheet, grid, objects_of
 from pidlab.plots.sheets.table import FigureTable, histogram_table, matrix_table, table_of
-from pidlab.plots.style import class_styles, new_figure, shown
 from pidlab.plots.training import learning_curve, quantities
 
 

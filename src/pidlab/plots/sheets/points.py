@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import ModelResult, Results, Roc, WorkingPoint
+from pidlab.plots.canvas.style import model_styles, new_figure, pair_styles
 from pidlab.plots.roc import roc, roc_pairs, roc_ratio
 from pidlab.plots.sheets.sheet import Sheet, label_bottom, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
-from pidlab.plots.style import model_styles, new_figure, pair_styles
 
 _MOST_POINTS = 200
 

@@ -8,10 +8,10 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import PolygonResult, Results
+from pidlab.plots.canvas.style import class_styles
 from pidlab.plots.exploring.polygon import polygon
 from pidlab.plots.sheets.sheet import Sheet, grid, label_left, root_key
 from pidlab.plots.sheets.table import FigureTable, table_of
-from pidlab.plots.style import class_styles
 
 
 def polygons(results: Results) -> Iterator[Sheet]:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pidlab.plots.canvas.style import Draw, new_figure
 from pidlab.plots.sheets.table import Numbers
-from pidlab.plots.style import Draw, new_figure
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import EfficiencyMap, ModelResult, Results
+from pidlab.plots.canvas.style import point_styles
 from pidlab.plots.efficiency import efficiency
 from pidlab.plots.matrices import efficiency_map
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, table_of
-from pidlab.plots.style import point_styles
 
 MOST_COLUMNS = 4
 

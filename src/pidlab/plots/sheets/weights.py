@@ -11,9 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import Histogram, Results, ReweightedGroup
-from pidlab.plots.sheets.sheet import Sheet, grid, root_key
-from pidlab.plots.sheets.table import histogram_table
-from pidlab.plots.style import (
+from pidlab.plots.canvas.style import (
     GREY,
     NO_LABELS,
     caption,
@@ -24,6 +22,8 @@ from pidlab.plots.style import (
     nothing_to_draw,
     shown,
 )
+from pidlab.plots.sheets.sheet import Sheet, grid, root_key
+from pidlab.plots.sheets.table import histogram_table
 
 
 def weights(results: Results) -> Iterator[Sheet]:

@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 from mplhep.label import exp_label
 
 from pidlab.config.schema import Style
-from pidlab.plots.style import families
+from pidlab.plots.canvas.style import families
 
 _SIZES = (15.0, 12.0, 11.0, 9.0)
 _GAP = 10.0

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from pidlab.evaluate.results import Histogram
 from pidlab.measured import Array, Measured, bounds
-from pidlab.plots.recording import typesetter
+from pidlab.plots.canvas.recording import typesetter
 
 GREY = "#5f6368"
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
