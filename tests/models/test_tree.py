@@ -101,7 +101,7 @@ def test_a_run_draws_it_and_exports_it_as_cuts_header_and_graph(result: pidlab.R
     assert {node.feature for node in nodes} - {""} <= {"a", "b", "a * b"}
     assert "cuts" in {each.format for each in result.export("cuts", tmp_path / "cuts", ["tree", "calibrated"])}
     lines = (tmp_path / "cuts" / "tree.txt").read_text().splitlines()
-    assert [line.split(":")[0] for line in lines] == list(result["tree"].points)
+    assert [line.split(":")[0] for line in lines] == [point.name for point in result["tree"].working_points]
     assert "abs(a) < 4" in lines[0]
     assert "!= -999" in lines[0]
     for form in ("header", "onnx"):

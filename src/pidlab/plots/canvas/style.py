@@ -195,13 +195,13 @@ def _model_style(kind: str, n: int) -> LineStyle:
     """Returns the style of model number `n` of the type `kind`, counted from 0."""
     kind = _LOOKS_LIKE.get(kind, kind)
     first = list(_MODEL_COLOURS).index(kind) if kind in _MODEL_COLOURS else len(_MODEL_COLOURS)
-    colour = _toned(_MODEL_COLOURS.get(kind, _OTHER_TYPE), _TONES[n % len(_TONES)])
+    colour = toned(_MODEL_COLOURS.get(kind, _OTHER_TYPE), _TONES[n % len(_TONES)])
     # Tones repeat after 3 models and dashes after 5, so that the first 15 of a type differ in one of them.
     i = first + 2 * n
     return LineStyle(colour, _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)])
 
 
-def _toned(colour: str, share: float) -> str:
+def toned(colour: str, share: float) -> str:
     """Returns `colour` mixed with `share` of white, or with -`share` of black."""
     target = 1.0 if share > 0 else 0.0
     red, green, blue = (c + abs(share) * (target - c) for c in mpl.colors.to_rgb(colour))

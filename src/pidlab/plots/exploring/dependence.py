@@ -10,8 +10,18 @@ from matplotlib.axes import Axes
 
 from pidlab.evaluate.results import PartialDependence
 from pidlab.measured import Array
-from pidlab.plots.canvas.style import GREY, NO_LABELS, LineStyle, caption, error_lengths, label_axes, nothing_to_draw
+from pidlab.plots.canvas.style import (
+    GREY,
+    NO_LABELS,
+    LineStyle,
+    caption,
+    error_lengths,
+    label_axes,
+    nothing_to_draw,
+    toned,
+)
 
+_PALE = 0.65  # share of white: where transparent curves cross, each program that draws them has its own way
 _GAP = 0.12  # from the last value to the point of the missing ones, as a share of the axis
 
 
@@ -58,7 +68,7 @@ def dependence(
             gaps = np.full((len(own), 1), np.nan)  # one line with gaps is drawn and saved faster than many
             (line,) = ax.plot(
                 np.tile(np.append(x, np.nan), len(own)), np.concatenate([own, gaps], axis=1).ravel(),
-                color=styles[classes[number]].colour, linewidth=0.5, alpha=0.35, marker="",
+                color=toned(styles[classes[number]].colour, _PALE), linewidth=0.5, marker="",
             )  # fmt: skip
             entries.append((line, f"single {classes[number]}, shifted"))
         marker = "o" if len(x) <= 1 else ""
