@@ -30,6 +30,7 @@ from pidlab.sample import Rows, Sample, concatenate
 from pidlab.split import Parts
 
 _ATTEMPTS = 3
+_SECONDS_TO_FETCH = 5.0  # of a result, after which it is looked whether the worker that has it is still there
 """How often the training of a BDT begins again because one of its workers ended."""
 _SECONDS_BETWEEN_LOOKS = 1.0
 """How often it is looked whether all workers of a training are still there."""
@@ -267,7 +268,7 @@ def _attempt(
     ]
     try:
         _wait_for_all(futures, workers, cluster)
-        estimator = futures[0].result()
+        estimator = _fetched(futures[0], workers, cluster)
     except (ModelError, ClusterError) as error:
         if _missed(workers, cluster):
             raise _WorkerLostError(str(error)) from error
@@ -280,6 +281,20 @@ def _attempt(
     training = Training(time.perf_counter() - start, len(estimator.history_.get("loss", ())), estimator.history_)
     fold_seed = config.split.seed if config.folds else None
     return Model(name, spec.kind, recipe, (fitted,), fold_seed, training)
+
+
+def _fetched(future: Any, workers: Sequence[str], cluster: Cluster) -> Any:
+    """Returns the result of a task that has ended on one of `workers`.
+
+    Raises:
+        _WorkerLostError: a worker has ended since: the result may be gone with it, and nobody would make it again.
+    """
+    while True:
+        try:
+            return future.result(timeout=_SECONDS_TO_FETCH)
+        except TimeoutError:
+            if _missed(workers, cluster):
+                raise _WorkerLostError("a worker ended before its result was fetched") from None
 
 
 def _weights(sample: Sample, config: Config, spec: TrainableSpec) -> NDArray[np.float64]:
