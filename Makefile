@@ -22,8 +22,8 @@ check: $(TEST)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 # Everything that must hold: the checks and all tests, in one go, so that what the fast and the slow tests of a file share
-# is made once. The fast tests also measure which share of the code they run (the floor is in pyproject.toml); the slow
-# ones are not traced, which would take a third longer. tests/conftest.py says in which order the files are run.
+# is made once. The tests also measure which share of the code they run (the floor is in pyproject.toml).
+# tests/conftest.py says in which order the files are run.
 test: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

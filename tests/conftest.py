@@ -26,9 +26,9 @@ SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks as slow what starts the command line or ROOT in a process of its own, which costs seconds each time.
 
-    Other slow tests, those that take more than about one second of processor time, carry the mark themselves. Slow
-    tests are not traced, and the files with most of them are run first: two processes that take one file after the
-    other then end together, and neither waits minutes for the last file of the other.
+    Other slow tests, those that take more than about one second of processor time, carry the mark themselves. The
+    files with most slow tests are run first: two processes that take one file after the other then end together, and
+    neither waits minutes for the last file of the other.
     """
     slow: Counter[Path] = Counter()
     for item in items:
@@ -36,7 +36,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if asks_root or "pidlab" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.no_cover)
             slow[item.path] += 1
     items.sort(key=lambda item: -slow[item.path])  # stable: the order within a file, and of files alike, stays
 

@@ -259,7 +259,7 @@ class _Quiet(Watcher):
     """Passes on the progress of a comparison, and keeps its notes, which are about a first look at the run."""
 
     def __init__(self, watcher: Watcher) -> None:
-        self.task = watcher.task  # type: ignore[method-assign]
+        self.task = watcher.task  # type: ignore[method-assign]  # a pure pass-through
 
 
 def _score_edges(bundle: Bundle, results: Results) -> Iterator[tuple[str, tuple[float, ...]]]:

@@ -680,7 +680,7 @@ class BdtRegression(BdtModel, Predicting):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
-    by: ClassVar[None] = None  # type: ignore[misc]
+    by: ClassVar[None] = None  # type: ignore[misc]  # as of every model of a regression
     loss: PredictedBy = Field("squared", description=_LOSS)
     quantiles: Quantiles = Field(default_factory=_central, description=_QUANTILES)
 
@@ -717,7 +717,7 @@ class MlpRegression(Predicting):
 class SklearnRegression(SklearnModel, Predicting):
     """Any regressor of scikit-learn, xgboost or lightgbm that can be converted to ONNX, in which it is saved."""
 
-    by: ClassVar[None] = None  # type: ignore[misc]
+    by: ClassVar[None] = None  # type: ignore[misc]  # as of every model of a regression
 
 
 TrainableSpec = (
