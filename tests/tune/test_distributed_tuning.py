@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ from tune_orders import CONTENT, configuration, sample
 
 from pidlab.models.registry import Resources
 from pidlab.progress import Watcher
-from pidlab.tune import TuningRequest, tune
+from pidlab.tune import TuningRequest, distributed, trials, tune
+
+Client = pytest.importorskip("distributed").Client
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
@@ -40,13 +44,34 @@ def test_trials_on_workers_have_the_values_of_one_process(local_cluster: Any, tm
         assert trial.value == pytest.approx(values[str(sorted(trial.parameters.items()))], rel=1e-6)
 
 
+def make_unhurried() -> None:
+    """Lets this worker rest for .2 s at each twentieth of a training, so that a busy machine can stop it too."""
+
+    def rung(done: int, total: int) -> int | None:
+        time.sleep(0.2 if trials.rung(done, total) is not None else 0)
+        return trials.rung(done, total)
+
+    distributed.rung = rung
+
+
+def make_hurried() -> None:
+    distributed.rung = trials.rung
+
+
+@pytest.fixture
+def unhurried(local_cluster: Any) -> Iterator[None]:
+    with Client(local_cluster) as client:
+        client.run(make_unhurried)
+        yield
+        client.run(make_hurried)
+
+
 def test_a_trial_that_lags_is_stopped_on_its_worker(
-    local_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local_cluster: Any, unhurried: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A trial takes about two seconds; it would have to take longer if it were looked at less often.
     monkeypatch.setattr("pidlab.tune.distributed._SECONDS_BETWEEN_LOOKS", 0.1)
     sample(tmp_path)
-    models = {"bdt": CONTENT["models"]["bdt"] | {"n_estimators": 1500, "early_stopping_rounds": None}}
+    models = {"bdt": CONTENT["models"]["bdt"] | {"n_estimators": 100, "early_stopping_rounds": None}}
     path = configuration(tmp_path, models=models)
     request = TuningRequest(path, "bdt", 10, search=("max_depth=1|4", "learning_rate=0.00001|0.01"), figures=False)
     found = tune(request, Resources("cpu", 1, dask=local_cluster.scheduler_address), Watcher())
