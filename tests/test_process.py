@@ -53,9 +53,10 @@ def in_a_callback() -> None:
 def test_an_interrupt_that_python_would_drop_comes_again_whatever_follows(
     busy: Callable[[], None], after: Callable[[], None]
 ) -> None:
-    before = sys.unraisablehook
+    before, start = sys.unraisablehook, time.monotonic()
     with pytest.raises(KeyboardInterrupt), every_interrupt():
         (busy(), after())
+    assert time.monotonic() - start < 10  # it also ends what sleeps
     time.sleep(0.2)  # in which no other one comes
     assert sys.unraisablehook is before
 

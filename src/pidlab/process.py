@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import codecs
 import gc
@@ -205,9 +204,16 @@ class _InterruptHandler:
             self._hook(unraisable)
 
     def _raise_again(self) -> None:
-        self._again.append(threading.Timer(_AGAIN_AFTER, _thread.interrupt_main))
+        self._again.append(threading.Timer(_AGAIN_AFTER, _interrupt_main_thread))
         self._again[-1].daemon = True
         self._again[-1].start()
+
+
+def _interrupt_main_thread() -> None:
+    """Sends a signal to the main thread, which, unlike `_thread.interrupt_main`, also ends a wait in C."""
+    main = threading.main_thread().ident
+    assert main is not None  # it has been started
+    signal.pthread_kill(main, signal.SIGINT)
 
 
 @contextmanager
