@@ -51,7 +51,13 @@ from pidlab.config.schema.models.regression import (
     SklearnRegression,
     quantile_name,
 )
-from pidlab.config.schema.models.unions import ModelSection, RegressionSection, TrainableSpec
+from pidlab.config.schema.models.unions import (
+    ClassifierSpec,
+    ModelSection,
+    RegressionSection,
+    RegressorSpec,
+    TrainableSpec,
+)
 from pidlab.config.schema.models.untrained import ExpressionModel, ImportedSpec, OnnxModel, ScoreModel, TmvaModel
 from pidlab.config.schema.reweight import Reweight, ReweightTarget
 from pidlab.config.schema.style import Style
@@ -68,6 +74,7 @@ __all__ = [
     "Categories",
     "CategoryBins",
     "ClassTable",
+    "ClassifierSpec",
     "Config",
     "ConstantRegression",
     "CutsModel",
@@ -107,6 +114,7 @@ __all__ = [
     "RegressionConfig",
     "RegressionEvaluate",
     "RegressionSection",
+    "RegressorSpec",
     "Reweight",
     "ReweightTarget",
     "Robustness",

@@ -9,6 +9,10 @@ from pydantic import ConfigDict, Field
 from pidlab.config.schema.base import Epochs, Fraction, Members, Positive, PositiveInt, Width
 from pidlab.config.schema.models.base import TrainedModel
 
+Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "silu", "gelu"]
+Optimizer = Literal["sgd", "rmsprop", "adam", "adamw", "nadam"]
+Schedule = Literal["constant", "one_cycle", "cosine", "exponential", "step"]
+
 
 class FisherModel(TrainedModel):
     """Fisher's linear discriminant."""
@@ -69,18 +73,16 @@ class MlpModel(TrainedModel):
     type: Literal["mlp"]
     preset: Literal["default", "workshop"] = Field("default", description="the defaults of the keys below")
     hidden: list[Width] | None = Field(None, description="widths of the layers; left out: [64, 64]; workshop: [20, 20]")
-    activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "silu", "gelu"] | None = Field(
+    activation: Activation | None = Field(
         None, description="activation of the hidden layers; left out: silu; workshop: tanh"
     )
     loss: Literal["cross_entropy", "squared", "absolute", "focal"] = Field(
         "cross_entropy", description="loss that is minimised"
     )
-    optimizer: Literal["sgd", "rmsprop", "adam", "adamw", "nadam"] = Field(
-        "adam", description="optimiser of the weights"
-    )
+    optimizer: Optimizer = Field("adam", description="optimiser of the weights")
     momentum: Fraction = Field(0.9, description="momentum of sgd")
     learning_rate: Positive | None = Field(None, description="largest learning rate; left out: 0.01; workshop: 0.0001")
-    schedule: Literal["constant", "one_cycle", "cosine", "exponential", "step"] | None = Field(
+    schedule: Schedule | None = Field(
         None, description="schedule of the learning rate; left out: one_cycle; workshop: constant"
     )
     batch_size: PositiveInt | None = Field(

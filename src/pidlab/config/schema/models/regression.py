@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from pidlab.config.schema.base import Epochs, Fraction, Members, Positive, PositiveInt, Width
 from pidlab.config.schema.models.base import TrainedModel
-from pidlab.config.schema.models.classifiers import BdtModel, SklearnModel
+from pidlab.config.schema.models.classifiers import Activation, BdtModel, Optimizer, Schedule, SklearnModel
 
 
 class Predicting(TrainedModel):
@@ -79,17 +79,11 @@ class MlpRegression(Predicting):
     loss: PredictedBy = Field("squared", description=_LOSS)
     quantiles: Quantiles = Field(default_factory=_central, description=_QUANTILES)
     hidden: list[Width] = Field(default_factory=lambda: [64, 64], description="widths of the layers")
-    activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "silu", "gelu"] = Field(
-        "silu", description="activation of the hidden layers"
-    )
-    optimizer: Literal["sgd", "rmsprop", "adam", "adamw", "nadam"] = Field(
-        "adam", description="optimiser of the weights"
-    )
+    activation: Activation = Field("silu", description="activation of the hidden layers")
+    optimizer: Optimizer = Field("adam", description="optimiser of the weights")
     momentum: Fraction = Field(0.9, description="momentum of sgd")
     learning_rate: Positive = Field(0.01, description="largest learning rate")
-    schedule: Literal["constant", "one_cycle", "cosine", "exponential", "step"] = Field(
-        "one_cycle", description="schedule of the learning rate"
-    )
+    schedule: Schedule = Field("one_cycle", description="schedule of the learning rate")
     batch_size: PositiveInt | None = Field(
         None, description="events in a step; left out: 64 to 512, by the size of the sample"
     )

@@ -28,7 +28,7 @@ from pidlab.config.schema.models.regression import (
 )
 from pidlab.config.schema.models.untrained import ExpressionModel, ImportedSpec, ScoreModel
 
-TrainableSpec = (
+ClassifierSpec = (
     CutsModel
     | FisherModel
     | LogisticModel
@@ -41,32 +41,14 @@ TrainableSpec = (
     | BdtModel
     | MlpModel
     | SklearnModel
-    | ConstantRegression
-    | LinearRegression
-    | BdtRegression
-    | MlpRegression
-    | SklearnRegression
 )
+"""Sections of classifiers that a run trains."""
+
+RegressorSpec = ConstantRegression | LinearRegression | BdtRegression | MlpRegression | SklearnRegression
+"""Sections of regressors that a run trains."""
+
+TrainableSpec = ClassifierSpec | RegressorSpec
 """Sections of models that a run trains."""
 
-_Classifying = (
-    CutsModel
-    | FisherModel
-    | LogisticModel
-    | NaiveBayesModel
-    | TreeModel
-    | MixtureModel
-    | AutoencoderModel
-    | BandModel
-    | LikelihoodModel
-    | BdtModel
-    | MlpModel
-    | SklearnModel
-)
-
-
-ModelSection = Annotated[ExpressionModel | ScoreModel | _Classifying | ImportedSpec, Discriminator("type")]
-RegressionSection = Annotated[
-    ScoreModel | ConstantRegression | LinearRegression | BdtRegression | MlpRegression | SklearnRegression,
-    Discriminator("type"),
-]
+ModelSection = Annotated[ExpressionModel | ScoreModel | ClassifierSpec | ImportedSpec, Discriminator("type")]
+RegressionSection = Annotated[ScoreModel | RegressorSpec, Discriminator("type")]
