@@ -198,10 +198,10 @@ def test_one_seed_gives_one_network_which_is_saved_and_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"format": "other"}, "is not 'pidlab.gaussian_regression.1'"),
+        ({"format": "other"}, "of format 'other', not 'pidlab.gaussian_regression.1'"),
         ({"width": [-1.0]}, "a width is not positive"),
         ({"weights": []}, "do not make a network of 3 inputs and 1 variables"),
-        ({"centre": None}, "is damaged"),
+        ({"centre": None}, "is not a whole regression model"),
     ],
     ids=["format", "width", "weights", "centre"],
 )

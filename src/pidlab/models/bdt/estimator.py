@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import (
     Classifier,
     Estimator,
@@ -40,6 +40,7 @@ from pidlab.models.bdt.settings import (
 from pidlab.models.link import posterior
 from pidlab.models.matrix import LazyMatrix, needs_blocks, slices
 from pidlab.models.missing import with_names
+from pidlab.models.stored import stored_model
 from pidlab.models.threads import allowed_threads, free_cores, usable_cores
 from pidlab.process import interrupt_later
 from pidlab.sample import FloatArray
@@ -448,10 +449,7 @@ class BDT(BoostedTrees, Classifier):
         Raises:
             ModelError: a file is missing, damaged, or of another model type.
         """
-        content = read_json(directory / "model.json")
-        if content.get("type") != "bdt":
-            raise ModelError(f"{directory / 'model.json'}: holds a model of type {content.get('type')!r}, not 'bdt'")
-        try:
+        with stored_model(directory / "model.json", "bdt") as content:
             model = cls(**content["parameters"])
             model.classes_ = np.asarray(content["classes"])
             model.n_features_in_ = int(content["n_features"])
@@ -459,8 +457,6 @@ class BDT(BoostedTrees, Classifier):
             model.history_ = dict(content["history"])
             if model.n_jobs is not None and (not isinstance(model.n_jobs, int) or model.n_jobs < 1):
                 raise ValueError(f"n_jobs is {model.n_jobs!r}")
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{directory / 'model.json'}: is not a whole BDT ({error}); make the run again") from error
         model._keep(read_booster(directory / "model.ubj", model.n_features_in_, model.objective))
         return model
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.grid import Allowed, Array, BinnedColumns, Counter, Grid
@@ -31,6 +31,7 @@ from pidlab.models.cuts.search import (
 from pidlab.models.cuts.windows import Box, NestedPoint, Windows, level_scores, to_nearest_event
 from pidlab.models.matrix import LazyMatrix, Matrix, column_of
 from pidlab.models.missing import with_names
+from pidlab.models.stored import stored_model
 from pidlab.sample import BoolArray, FloatArray
 
 _SEARCHES: Mapping[str, Callable[..., Archive]] = {
@@ -300,11 +301,7 @@ class Cuts(Classifier):
         Raises:
             ModelError: the file is missing, damaged, or of another model type.
         """
-        path = directory / _FILE
-        content = read_json(path)
-        try:
-            if content["model"] != "cuts":
-                raise ValueError(f"it holds a model of type {content['model']!r}")
+        with stored_model(directory / _FILE, "cuts", mark=("model", "cuts")) as content:
             limits = {key: content[key] for key in ("sides", "ranges", "min_width", "feature_names")}
             options = {
                 key: value for key, value in content["options"].items() if key != "figure_of_merit"
@@ -322,6 +319,4 @@ class Cuts(Classifier):
                 raise ValueError("nested boxes have scores, others none")
             model.history_ = {}
             model.nesting_ = tuple(NestedPoint(*map(float, point)) for point in content.get("nesting", []))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ModelError(f"{path}: is no saved cuts ({error!r}); make the run again") from error
         return model

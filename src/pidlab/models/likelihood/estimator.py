@@ -8,14 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError, nearest
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index, training_data
 from pidlab.models.likelihood.curves import FINE, axis_nodes, located
 from pidlab.models.likelihood.detectors import DetectorDensity, as_events, fit_detector
@@ -23,6 +21,7 @@ from pidlab.models.likelihood.priors import add_priors, log_priors
 from pidlab.models.likelihood.weights import fitted_weights
 from pidlab.models.link import posterior
 from pidlab.models.missing import with_names
+from pidlab.models.stored import read_arrays, stored_model
 from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 
@@ -400,12 +399,8 @@ class Likelihood(Classifier):
         Raises:
             ModelError: a file is missing, damaged, or of another model.
         """
-        path = directory / _FILE
-        content = read_json(path)
-        if content.get("format") != _FORMAT:
-            raise ModelError(f"{path}: format {content.get('format')!r} is not {_FORMAT!r}; make the run again")
-        try:
-            arrays = from_safetensors((directory / _ARRAYS).read_bytes())
+        with stored_model(directory / _FILE, "likelihood", mark=("format", _FORMAT)) as content:
+            arrays = read_arrays(directory / _ARRAYS)
             model = cls(**content["parameters"])
             model.classes_ = np.asarray(content["classes"])
             model.n_features_in_, model.against_ = int(content["n_features"]), content["against"]
@@ -421,9 +416,7 @@ class Likelihood(Classifier):
                 for i, each in enumerate(content["detectors"])
             )
             model._check()
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{directory}: is no whole likelihood ({error!r}); make the run again") from error
-        model.history_ = {}
+            model.history_ = {}
         return model
 
     def _check(self) -> None:

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from pidlab.errors import ModelError
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Progress, ValidationSet, classes_and_labels
 from pidlab.models.matrix import LARGEST_TABLE, LazyMatrix, Matrix, slices
 from pidlab.models.missing import MissingValues, with_names
@@ -30,6 +30,7 @@ from pidlab.models.mlp.losses.classes import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
 from pidlab.models.mlp.presets import check, device_named, n_outputs, scoring_device, setup_for, swap_noise_for
 from pidlab.models.mlp.streamed import StreamedTable
+from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray, IntArray
 
 Fold = tuple[IntArray, IntArray | None]
@@ -353,11 +354,7 @@ class MLP(Classifier):
         Raises:
             ModelError: a file is missing, damaged, or of another model.
         """
-        path = directory / "mlp.json"
-        content = read_json(path)
-        if content.get("format") != _FORMAT:
-            raise ModelError(f"{path}: format {content.get('format')!r} is not {_FORMAT!r}; make the run again")
-        try:
+        with stored_model(directory / "mlp.json", "mlp", mark=("format", _FORMAT)) as content:
             model = cls(**content["parameters"])
             check(model.get_params())
             model.networks_ = read_networks(directory / "mlp.safetensors", content["activation"])
@@ -367,16 +364,13 @@ class MLP(Classifier):
             model.swap_noise_ = float(content.get("swap_noise", 0.0))
             model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
             model.health_ = ()
-            features = content["features"]
             n_inputs = model.networks_[0].n_inputs
             model.missing_ = MissingValues.from_json(content.get("missing"), n_inputs)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"{path}: is damaged ({error!r}); make the run again") from error
-        model.n_features_in_ = n_inputs if model.missing_ is None else len(model.missing_.fill)
-        if features:
-            model.feature_names_in_ = np.array(features, dtype=object)
-        if model.networks_[0].n_outputs != n_outputs(len(model.classes_)):
-            raise ModelError(f"{directory}: mlp.json and mlp.safetensors are of two models; make the run again")
+            model.n_features_in_ = n_inputs if model.missing_ is None else len(model.missing_.fill)
+            if content["features"]:
+                model.feature_names_in_ = np.array(content["features"], dtype=object)
+            if model.networks_[0].n_outputs != n_outputs(len(model.classes_)):
+                raise ValueError("mlp.json and mlp.safetensors are of two models")
         return model
 
     def _checked(self, X: Any, y: Any, sample_weight: Any) -> _Data:

@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import Tensor
 
 from pidlab.errors import ModelError
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Progress
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
@@ -25,6 +25,7 @@ from pidlab.models.mlp.losses.core import CAUCHY_SCALE
 from pidlab.models.mlp.network import DenseNetwork, as_layers, forward
 from pidlab.models.mlp.presets import check, device_named
 from pidlab.models.mlp.targets import raw_outputs
+from pidlab.models.stored import stored_model
 
 Array = NDArray[np.float64]
 
@@ -214,14 +215,8 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         Raises:
             ModelError: the file is missing, damaged, or of another model.
         """
-        path = directory / "regression.json"
-        content = read_json(path)
-        if content.get("format") != _FORMAT:
-            raise ModelError(f"{path}: format {content.get('format')!r} is not {_FORMAT!r}; make the run again")
-        try:
+        with stored_model(directory / "regression.json", "regression", mark=("format", _FORMAT)) as content:
             return cls.from_json(content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"{path}: is damaged ({error!r}); make the run again") from error
 
     def to_json(self) -> dict[str, Any]:
         """Returns the regression in the types of JSON; a network of some thousand weights needs no other format."""

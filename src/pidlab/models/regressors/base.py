@@ -16,11 +16,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from pidlab.config.schema import quantile_name
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Estimator, Progress, TrainingDataError, TrainingRows, ValidationSet, checked_rows, choice
 from pidlab.models.likelihood.quantiles import quantiles as quantiles_of_slices
 from pidlab.models.matrix import LazyMatrix
 from pidlab.models.missing import with_names
+from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray
 
 Array = NDArray[np.float64]
@@ -188,19 +189,12 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         Raises:
             ModelError: a file is missing, damaged, or of another model.
         """
-        path = directory / _FILE
-        content = read_json(path)
-        if content.get("type") != f"{cls.kind} regression":
-            what = f"holds a model of type {content.get('type')!r}, not a regression by {cls.kind}"
-            raise ModelError(f"{path}: {what}; make the run again")
-        try:
+        with stored_model(directory / _FILE, f"{cls.kind} regression") as content:
             model = cls(**content["parameters"])
             model.check_loss()
             model.n_features_in_ = int(content["n_features"])
             model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
             model._restore(content, directory)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: is not a whole {cls.kind} model ({error}); make the run again") from error
         return model
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pidlab.errors import ModelError
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Progress, ValidationSet, choice, training_data
 from pidlab.models.bdt.forest import Forest, Tree, shallow_nodes
 from pidlab.models.missing import with_names
+from pidlab.models.stored import stored_model
 from pidlab.sample import BoolArray, FloatArray
 
 _FILE = "model.json"
@@ -218,11 +218,7 @@ class DecisionTree(Classifier):
         Raises:
             ModelError: the file is missing, damaged, or of another model.
         """
-        path = directory / _FILE
-        content = read_json(path)
-        if content.get("type") != "tree":
-            raise ModelError(f"{path}: holds a model of type {content.get('type')!r}, not 'tree'")
-        try:
+        with stored_model(directory / _FILE, "tree") as content:
             model = cls(**content["parameters"])
             model.classes_ = np.asarray(content["classes"])
             model.n_features_in_ = int(content["n_features"])
@@ -230,9 +226,7 @@ class DecisionTree(Classifier):
             model.share_, model.gain_ = arrays.pop("share"), arrays.pop("gain")
             model.tree_ = Tree(**arrays, value=np.zeros(len(model.gain_), np.float32), margin=0)
             model._check_nodes()
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ModelError(f"{path}: is not a whole tree ({error}); make the run again") from error
-        model.history_ = {}
+            model.history_ = {}
         return model
 
     def _check_nodes(self) -> None:

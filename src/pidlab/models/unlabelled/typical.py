@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pidlab.errors import ModelError
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import (
     Classifier,
     Progress,
@@ -23,6 +22,7 @@ from pidlab.models.base import (
     training_data,
 )
 from pidlab.models.missing import MissingValues, with_names
+from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray
 
 Doubles = NDArray[np.float64]
@@ -181,11 +181,7 @@ class TypicalityClassifier(Classifier):
         Raises:
             ModelError: the file is missing, damaged, or of another model.
         """
-        path = directory / "model.json"
-        content = read_json(path)
-        if content.get("type") != cls.kind:
-            raise ModelError(f"{path}: holds a model of type {content.get('type')!r}, not {cls.kind!r}")
-        try:
+        with stored_model(directory / "model.json", cls.kind) as content:
             model = cls(**content["parameters"])
             model.classes_ = np.asarray(content["classes"])
             if model.classes_.ndim != 1 or len(model.classes_) < 2:
@@ -197,6 +193,4 @@ class TypicalityClassifier(Classifier):
             model.missing_ = MissingValues.from_json(content.get("missing"), n_columns)
             model._read(dict(content["learned"]))
             model._trained_class()
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: is not a whole {cls.kind} model ({error}); make the run again") from error
         return model
