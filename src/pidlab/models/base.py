@@ -51,6 +51,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     history_: dict[str, list[float]]
     missing_: MissingValues | None = None
 
+    def __sklearn_tags__(self) -> Any:
+        """Returns what scikit-learn may expect: all estimators take NaN in X for a missing value."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     @property
     def probability(self) -> bool:
         """Whether scores lie in [0, 1]; otherwise they are discriminants of any range."""

@@ -37,11 +37,6 @@ class MarginClassifier(Classifier):
     kind: ClassVar[str]
     arrays: ClassVar[tuple[str, ...]]
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def _fit(self, blocks: Blocks) -> None:
         """Sets the arrays from the training sample."""
         raise NotImplementedError

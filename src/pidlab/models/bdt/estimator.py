@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -62,6 +63,7 @@ _SECONDS_BETWEEN_REPORTS = 0.05
 _ONE_AT_A_TIME = threading.Lock()  # it is not safe to set a booster's parameters while another thread predicts with it
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class BoostedTrees(Estimator):
     """What a classifier and a regressor of boosted trees have in common: training by xgboost, and margins.
 
@@ -72,22 +74,17 @@ class BoostedTrees(Estimator):
         best_iteration_: the best round, counted from 0.
     """
 
-    n_estimators: int
-    max_depth: int
-    learning_rate: float
-    early_stopping_rounds: int | None
-    subsample: float
-    colsample_bynode: float
-    parameters: Mapping[str, Any] | None
-    feature_names: Sequence[str] | None
-    seed: int
-    n_jobs: int | None
-    device: str
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+    n_estimators: int = 1000
+    max_depth: int = 5
+    learning_rate: float = 0.05
+    early_stopping_rounds: int | None = 50
+    subsample: float = 0.7
+    colsample_bynode: float = 0.8
+    parameters: Mapping[str, Any] | None = None
+    feature_names: Sequence[str] | None = None
+    seed: int = 0
+    n_jobs: int | None = None
+    device: str = "auto"
 
     @property
     def objective(self) -> Objective:
@@ -312,6 +309,7 @@ class BoostedTrees(Estimator):
         return forest
 
 
+@dataclass(eq=False, repr=False)
 class BDT(BoostedTrees, Classifier):
     """Gradient-boosted decision trees (T. Chen, C. Guestrin, KDD 2016), by xgboost.
 
@@ -344,32 +342,6 @@ class BDT(BoostedTrees, Classifier):
         best_iteration_: the best round, counted from 0.
         history_: the log loss of each round, loss and (with validation) validation_loss, and any further `eval_metric`.
     """
-
-    def __init__(
-        self,
-        n_estimators: int = 1000,
-        max_depth: int = 5,
-        learning_rate: float = 0.05,
-        early_stopping_rounds: int | None = 50,
-        subsample: float = 0.7,
-        colsample_bynode: float = 0.8,
-        parameters: Mapping[str, Any] | None = None,
-        feature_names: Sequence[str] | None = None,
-        seed: int = 0,
-        n_jobs: int | None = None,
-        device: str = "auto",
-    ) -> None:
-        self.n_estimators = n_estimators
-        self.max_depth = max_depth
-        self.learning_rate = learning_rate
-        self.early_stopping_rounds = early_stopping_rounds
-        self.subsample = subsample
-        self.colsample_bynode = colsample_bynode
-        self.parameters = parameters
-        self.feature_names = feature_names
-        self.seed = seed
-        self.n_jobs = n_jobs
-        self.device = device
 
     def fit(
         self,

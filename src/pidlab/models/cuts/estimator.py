@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
@@ -46,6 +46,7 @@ _FILE = "cuts.json"
 _OPTIONS = ("nested", "search", "efficiencies", "generations", "seed")
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class Cuts(Classifier):
     """Rectangular cuts, optimised for the least background at every signal efficiency of a scan.
 
@@ -81,29 +82,16 @@ class Cuts(Classifier):
         history_: "background", the mean over the scan after each generation, for the signal.
     """
 
-    def __init__(
-        self,
-        nested: bool = True,
-        search: str = "archive",
-        sides: Mapping[int | str, str] | None = None,
-        ranges: Mapping[int | str, tuple[float, float]] | None = None,
-        min_width: Mapping[int | str, float] | None = None,
-        efficiencies: Sequence[float] | None = None,
-        signal: Any = None,
-        feature_names: Sequence[str] | None = None,
-        generations: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.nested = nested
-        self.search = search
-        self.sides = sides
-        self.ranges = ranges
-        self.min_width = min_width
-        self.efficiencies = efficiencies
-        self.signal = signal
-        self.feature_names = feature_names
-        self.generations = generations
-        self.seed = seed
+    nested: bool = True
+    search: str = "archive"
+    sides: Mapping[int | str, str] | None = None
+    ranges: Mapping[int | str, tuple[float, float]] | None = None
+    min_width: Mapping[int | str, float] | None = None
+    efficiencies: Sequence[float] | None = None
+    signal: Any = None
+    feature_names: Sequence[str] | None = None
+    generations: int | None = None
+    seed: int = 0
 
     def fit(
         self,
@@ -267,11 +255,6 @@ class Cuts(Classifier):
             self, with_names(X), dtype=[np.float64, np.float32], ensure_all_finite="allow-nan", reset=False
         )
         return np.asarray(X)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
 
     def save(self, directory: Path) -> None:
         """Writes `cuts.json` with the options, the classes and the boxes."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save as to_safetensors
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError, nearest
@@ -34,6 +34,7 @@ _FEW = 200.0  # effective candidates of a class in a detector, below which its d
 Array = NDArray[np.float64]
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class Likelihood(Classifier):
     """The product of the detectors' likelihoods, whose dependence on one variable such as the momentum is smooth.
 
@@ -74,41 +75,22 @@ class Likelihood(Classifier):
         log_prior_: (S, k) logarithms of the abundances in each slice, and log_prior_missing_ (k,) without `against`.
     """
 
-    axis_: Array
-    against_: int | None
-    detectors_: tuple[DetectorDensity, ...]
-    weights_: Array
-    log_prior_: Array
-    log_prior_missing_: Array
-
-    def __init__(
-        self,
-        detectors: Mapping[str, Sequence[int | str]] | None = None,
-        against: int | str | None = None,
-        priors: Mapping[Any, float] | str | None = None,
-        weights: str = "none",
-        density: str = "histogram",
-        slices: int | None = None,
-        bins: int = 160,
-        feature_names: Sequence[str] | None = None,
-        class_names: Sequence[str] | None = None,
-        signal: Any = None,
-    ) -> None:
-        self.detectors = detectors
-        self.against = against
-        self.priors = priors
-        self.weights = weights
-        self.density = density
-        self.slices = slices
-        self.bins = bins
-        self.feature_names = feature_names
-        self.class_names = class_names
-        self.signal = signal
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+    axis_: Array = field(init=False)
+    against_: int | None = field(init=False)
+    detectors_: tuple[DetectorDensity, ...] = field(init=False)
+    weights_: Array = field(init=False)
+    log_prior_: Array = field(init=False)
+    log_prior_missing_: Array = field(init=False)
+    detectors: Mapping[str, Sequence[int | str]] | None = None
+    against: int | str | None = None
+    priors: Mapping[Any, float] | str | None = None
+    weights: str = "none"
+    density: str = "histogram"
+    slices: int | None = None
+    bins: int = 160
+    feature_names: Sequence[str] | None = None
+    class_names: Sequence[str] | None = None
+    signal: Any = None
 
     def fit(
         self,

@@ -148,11 +148,6 @@ class MLP(Classifier):
     seed: int = 0
     device: str = "auto"
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def fit(
         self,
         X: Any,

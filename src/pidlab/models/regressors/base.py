@@ -131,10 +131,8 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
 
     def _checked(self, X: Any) -> FloatArray:
         check_is_fitted(self)
-        finite = "allow-nan" if self.__sklearn_tags__().input_tags.allow_nan else True
-        return np.asarray(
-            validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite=finite), np.float64
-        )
+        x = validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
+        return np.asarray(x, np.float64)
 
     def loss_in_units(self, value: float) -> float:
         """Returns the loss an event in the target's units from that in scaled units."""
@@ -196,6 +194,14 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
             model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
             model._restore(content, directory)
         return model
+
+
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
+class AnyLossRegressor(Regressor):
+    """Base class of the regressors that can be trained with each of `LOSSES`."""
+
+    loss: str = "squared"
+    quantiles: Sequence[float] = QUANTILES
 
 
 @dataclass(frozen=True, slots=True)

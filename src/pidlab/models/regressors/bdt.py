@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,9 +18,8 @@ from pidlab.models.bdt.settings import check_parameters
 from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.regressors.base import (
     NARROWEST,
-    QUANTILES,
+    AnyLossRegressor,
     Array,
-    Regressor,
     TargetScale,
     checked_validation,
     regression_rows,
@@ -32,7 +31,8 @@ _BLOCK = 1 << 16  # events whose margins and derivatives stay in the cache
 _SHARE_OF_WIDTH, _SLOWER_WIDTH = 0.1, 3.0  # see `GaussianObjective`
 
 
-class BDTRegressor(BoostedTrees, Regressor):
+@dataclass(eq=False, repr=False)
+class BDTRegressor(BoostedTrees, AnyLossRegressor):
     """Gradient-boosted decision trees for a target, by xgboost.
 
     The target is scaled within by its median and width (for `gaussian` by mean and standard deviation), so that neither
@@ -67,37 +67,6 @@ class BDTRegressor(BoostedTrees, Regressor):
     """
 
     kind: ClassVar[str] = "bdt"
-    scale_: TargetScale
-
-    def __init__(
-        self,
-        loss: str = "squared",
-        quantiles: Sequence[float] = QUANTILES,
-        n_estimators: int = 1000,
-        max_depth: int = 5,
-        learning_rate: float = 0.05,
-        early_stopping_rounds: int | None = 50,
-        subsample: float = 0.7,
-        colsample_bynode: float = 0.8,
-        parameters: Mapping[str, Any] | None = None,
-        feature_names: Sequence[str] | None = None,
-        seed: int = 0,
-        n_jobs: int | None = None,
-        device: str = "auto",
-    ) -> None:
-        self.loss = loss
-        self.quantiles = quantiles
-        self.n_estimators = n_estimators
-        self.max_depth = max_depth
-        self.learning_rate = learning_rate
-        self.early_stopping_rounds = early_stopping_rounds
-        self.subsample = subsample
-        self.colsample_bynode = colsample_bynode
-        self.parameters = parameters
-        self.feature_names = feature_names
-        self.seed = seed
-        self.n_jobs = n_jobs
-        self.device = device
 
     @property
     def objective(self) -> Objective:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,13 +15,14 @@ from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.missing import MissingValues
 from pidlab.models.mlp.network import DenseNetwork, read_networks, write_networks
 from pidlab.models.mlp.targets import Targets, check_parameters, fit_networks, raw_outputs
-from pidlab.models.regressors.base import QUANTILES, Array, Regressor, TargetScale, checked_validation, regression_rows
+from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, checked_validation, regression_rows
 from pidlab.sample import FloatArray
 
 _WEIGHTS = "mlp.safetensors"
 
 
-class MLPRegressor(Regressor):
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
+class MLPRegressor(AnyLossRegressor):
     """A fully connected network with a linear output for each number that it predicts.
 
     Features must be scaled; the target is scaled within by its median and width. NaN is a missing value: it is replaced
@@ -60,51 +62,22 @@ class MLPRegressor(Regressor):
     """
 
     kind: ClassVar[str] = "mlp"
-    networks_: tuple[DenseNetwork, ...]
-    scale_: TargetScale
-
-    def __init__(
-        self,
-        loss: str = "squared",
-        quantiles: Sequence[float] = QUANTILES,
-        hidden: Sequence[int] | None = None,
-        activation: str | None = None,
-        optimizer: str = "adam",
-        momentum: float = 0.9,
-        learning_rate: float | None = None,
-        schedule: str | None = None,
-        batch_size: int | None = None,
-        epochs: int | None = None,
-        patience: int | None = None,
-        dropout: float | None = None,
-        batch_norm: bool = False,
-        weight_decay: float = 0.0,
-        members: int | None = None,
-        seed: int = 0,
-        device: str = "auto",
-    ) -> None:
-        self.loss = loss
-        self.quantiles = quantiles
-        self.hidden = hidden
-        self.activation = activation
-        self.optimizer = optimizer
-        self.momentum = momentum
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.patience = patience
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.weight_decay = weight_decay
-        self.members = members
-        self.seed = seed
-        self.device = device
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+    networks_: tuple[DenseNetwork, ...] = field(init=False)
+    hidden: Sequence[int] | None = None
+    activation: str | None = None
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    learning_rate: float | None = None
+    schedule: str | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    dropout: float | None = None
+    batch_norm: bool = False
+    weight_decay: float = 0.0
+    members: int | None = None
+    seed: int = 0
+    device: str = "auto"
 
     def fit(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ _ARRAYS = {
 }  # fmt: skip
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class DecisionTree(Classifier):
     """One decision tree (L. Breiman et al., Classification and Regression Trees, 1984), by scikit-learn.
 
@@ -48,26 +50,13 @@ class DecisionTree(Classifier):
         gain_: (m,) the decrease of the criterion in a node times its training events; 0 in a leaf.
     """
 
-    tree_: Tree
-    share_: NDArray[np.float64]
-    gain_: NDArray[np.float64]
-
-    def __init__(
-        self,
-        criterion: str = "entropy",
-        max_depth: int | None = 5,
-        min_leaf: float = 0.002,
-        seed: int = 0,
-    ) -> None:
-        self.criterion = criterion
-        self.max_depth = max_depth
-        self.min_leaf = min_leaf
-        self.seed = seed
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+    tree_: Tree = field(init=False)
+    share_: NDArray[np.float64] = field(init=False)
+    gain_: NDArray[np.float64] = field(init=False)
+    criterion: str = "entropy"
+    max_depth: int | None = 5
+    min_leaf: float = 0.002
+    seed: int = 0
 
     def fit(
         self,

@@ -57,7 +57,6 @@ class TypicalityClassifier(Classifier):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.classifier_tags.poor_score = True  # a class of one's own need not be what is typical
         return tags
 

@@ -57,11 +57,6 @@ class SklearnEstimator(Estimator):
     n_jobs: int | None = None
     allowed: Collection[str] = ()
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     @property
     def takes_missing(self) -> bool:
         """Whether the estimator, and its ONNX graph alike, take NaN for missing values."""
