@@ -15,6 +15,7 @@ from pidlab.apply.scoring import EntryRange, Scored, Scorer, blank_columns, fill
 from pidlab.apply.workers import threads
 from pidlab.errors import DataError
 from pidlab.models.fold import Scores
+from pidlab.models.registry import MODEL_TYPES
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import Input, input_keys
 from pidlab.preprocess.selection import selected
@@ -24,9 +25,6 @@ from pidlab.runs.bundle import Bundle
 from pidlab.runs.scored_events import ScoredEvents
 from pidlab.sample import IntArray
 from pidlab.split import Part
-
-_BY_ONNXRUNTIME = ("onnx", "sklearn")
-"""Types of models whose last bit depends on the number of threads: friend trees have the scores of one thread."""
 
 
 def write_run_friends(
@@ -103,8 +101,12 @@ class _RunScorer:
 
     @property
     def scored_again(self) -> list[str]:
-        """The models that score the rows of the run again."""
-        return [name for name, model in self.scorer.bundle.models.items() if model.kind in _BY_ONNXRUNTIME]
+        """The models that score the rows of the run again.
+
+        The last bit of what onnxruntime computes depends on the number of threads, and friend trees have the scores of
+        one thread.
+        """
+        return [name for name, model in self.scorer.bundle.models.items() if MODEL_TYPES[model.kind].by_onnxruntime]
 
     def pieces(self, table: Table) -> Iterator[EntryRange]:
         """The entries of an input, chunk by chunk.
