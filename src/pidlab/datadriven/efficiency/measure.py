@@ -33,7 +33,6 @@ from pidlab.progress import Watcher
 from pidlab.runs.bundle import Bundle, load_bundle, with_classes
 
 Method = Literal["fit", "sweights", "sideband"]
-METHODS: Final = ("fit", "sweights", "sideband")
 SIGNAL_SHAPE: Final = "signal_shape"
 BACKGROUND_SHAPE: Final = "background_shape"
 WINDOW: Final = "window"

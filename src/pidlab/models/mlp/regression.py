@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -16,7 +15,6 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import Tensor
 
 from pidlab.errors import ModelError
-from pidlab.jsonfile import write_json
 from pidlab.models.base import Progress
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
@@ -25,7 +23,6 @@ from pidlab.models.mlp.losses.core import CAUCHY_SCALE
 from pidlab.models.mlp.network import DenseNetwork, as_layers, forward
 from pidlab.models.mlp.presets import check, device_named
 from pidlab.models.mlp.targets import raw_outputs
-from pidlab.models.stored import stored_model
 
 Array = NDArray[np.float64]
 
@@ -204,20 +201,6 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         mean, width = self.predict(X)
         return np.asarray((np.asarray(y, np.float64) - mean) / width)
 
-    def save(self, directory: Path) -> None:
-        """Writes `regression.json` into an existing directory."""
-        write_json(directory / "regression.json", self.to_json())
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Returns the regression that `save` wrote.
-
-        Raises:
-            ModelError: the file is missing, damaged, or of another model.
-        """
-        with stored_model(directory / "regression.json", "regression", mark=("format", _FORMAT)) as content:
-            return cls.from_json(content)
-
     def to_json(self) -> dict[str, Any]:
         """Returns the regression in the types of JSON; a network of some thousand weights needs no other format."""
         check_is_fitted(self)
@@ -243,6 +226,8 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             AttributeError, KeyError, TypeError, ValueError: the content is damaged.
             ModelError: a parameter is.
         """
+        if content["format"] != _FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, not {_FORMAT!r}")
         model = cls(**content["parameters"])
         _check_parameters(model)
         inputs = [np.asarray(content["inputs"][name], np.float64) for name in ("low", "high", "centre", "width")]
