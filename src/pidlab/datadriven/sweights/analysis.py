@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,13 +227,29 @@ def _write(
     notes: list[str],
 ) -> None:
     """Writes `sweights.json`, `sweights.root` and the figures; without weights, those of a failed fit."""
+    settings, output = request.settings, request.output
+    label = settings.label or settings.mass
+    grid = np.linspace(found.low, found.high, 401)
+    _draw(output, found, data, weights, grid, label)
+    with WholeFile(output / "sweights.root", "zlib") as file, writing(output / "sweights.root"):
+        for name, content in root_objects(found, data, label):
+            file[name] = content
+        for name, values in (weights(grid) if weights is not None else {}).items():
+            file[f"weight_{name}"] = tgraph(grid, values, f"weight of {name};{label.replace(';', '#;')};weight")
+        file["notes"] = "\n".join(notes)
+    content = _saved(request, found, weights, answer, notes)
+    try:
+        write_json(output / "sweights.json", content)
+    except OSError as error:
+        raise OutputError(f"{output / 'sweights.json'}: cannot be written ({error.strerror or error})") from error
+
+
+def _draw(output: Path, found: Fit, data: Array | Binned, weights: Weights | None, grid: Array, label: str) -> None:
+    """Writes the figure of the fit and, if there are weights, that of the weights at the masses of `grid`."""
     from pidlab.plots.canvas.style import context
     from pidlab.plots.fits.mass import weights_figure
     from pidlab.plots.gallery import rendered, save
 
-    settings, output = request.settings, request.output
-    label = settings.label or settings.mass
-    grid = np.linspace(found.low, found.high, 401)
     with context("mass"):
         drawn = figure(found, data, label)
     for suffix, content in rendered(drawn, "mass", "png", "pdf").items():
@@ -242,13 +259,14 @@ def _write(
             drawn = weights_figure(grid, weights(grid), label)
         for suffix, content in rendered(drawn, "weights", "png", "pdf").items():
             save(output / f"weights.{suffix}", content)
-    with WholeFile(output / "sweights.root", "zlib") as file, writing(output / "sweights.root"):
-        for name, content in root_objects(found, data, label):
-            file[name] = content
-        for name, values in (weights(grid) if weights is not None else {}).items():
-            file[f"weight_{name}"] = tgraph(grid, values, f"weight of {name};{label.replace(';', '#;')};weight")
-        file["notes"] = "\n".join(notes)
-    saved = {
+
+
+def _saved(
+    request: Request, found: Fit, weights: Weights | None, answer: Found | None, notes: list[str]
+) -> dict[str, Any]:
+    """Returns the content of `sweights.json`."""
+    settings = request.settings
+    saved: dict[str, Any] = {
         "schema": 1,
         "inputs": [str(source) for source in request.sources],
         "mass": settings.mass,
@@ -288,7 +306,4 @@ def _write(
             }
             for t in answer.tests
         ]
-    try:
-        write_json(output / "sweights.json", saved)
-    except OSError as error:
-        raise OutputError(f"{output / 'sweights.json'}: cannot be written ({error.strerror or error})") from error
+    return saved
