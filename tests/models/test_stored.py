@@ -1,14 +1,22 @@
-"""What a saved model's description says where it is damaged or of another model."""
+"""Saved models: their parameters, and what is said of files that are damaged or of another model."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pidlab.errors import ModelError
+from pidlab.models.base import Estimator
+from pidlab.models.bdt import BDT
+from pidlab.models.logistic import Logistic
+from pidlab.models.mlp import MLP
+from pidlab.models.regressors.bdt import BDTRegressor
 from pidlab.models.stored import DAMAGED, read_arrays, stored_model
+from pidlab.models.tree.estimator import DecisionTree
+from pidlab.models.unlabelled.mixture import Mixture
 
 
 @pytest.fixture
@@ -57,3 +65,24 @@ def test_arrays_that_cannot_be_read_are_told(content: bytes | None, tmp_path: Pa
         path.write_bytes(content)
     with pytest.raises(ModelError, match=r"x\.safetensors: cannot be read as safetensors .*make the run again"):
         read_arrays(path)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        DecisionTree(max_depth=np.int64(3)),
+        Logistic(C=np.float32(0.5)),
+        Mixture(components=np.int64(2)),
+        MLP(hidden=(np.int64(4),), epochs=np.int64(1)),
+        BDT(n_estimators=np.int64(2)),
+        BDTRegressor(n_estimators=np.int64(2)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_parameters_that_are_numbers_of_numpy_are_saved_as_numbers(model: Estimator, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(200, 2)), rng.integers(0, 2, 200)
+    model.fit(x, y).save(tmp_path)
+    loaded = type(model).load(tmp_path)
+    np.testing.assert_array_equal(loaded.scores(x), model.scores(x))
+    assert {name: np.asarray(value).tolist() for name, value in model.get_params().items()} == loaded.get_params()

@@ -98,7 +98,7 @@ class MarginClassifier(Classifier):
 
     def save(self, directory: Path) -> None:
         """Writes the arrays as JSON numbers, exact to the last bit."""
-        content = {"type": self.kind, "parameters": self.get_params(), "classes": self.classes_.tolist()}
+        content = {"type": self.kind, "parameters": self.saved_parameters(), "classes": self.classes_.tolist()}
         if self.missing_ is not None:
             content["missing"] = self.missing_.to_json()
         write_json(directory / _FILE, content | {name: getattr(self, f"{name}_").tolist() for name in self.arrays})

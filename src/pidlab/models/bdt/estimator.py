@@ -158,7 +158,7 @@ class BoostedTrees(Estimator):
             for metric, values in metrics.items()
         }
         stopped = validation is not None and self.early_stopping_rounds is not None
-        self.best_iteration_ = booster.best_iteration if stopped else self.n_estimators - 1
+        self.best_iteration_ = booster.best_iteration if stopped else int(self.n_estimators) - 1
         self._keep(booster[: self.best_iteration_ + 1])
         return self
 
@@ -405,7 +405,7 @@ class BDT(BoostedTrees, Classifier):
         check_is_fitted(self)
         content = {
             "type": "bdt",
-            "parameters": json_value(self.get_params(deep=False)),
+            "parameters": self.saved_parameters(),
             "classes": self.classes_.tolist(),
             "n_features": self.n_features_in_,
             "best_iteration": self.best_iteration_,

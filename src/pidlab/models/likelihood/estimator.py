@@ -351,10 +351,7 @@ class Likelihood(Classifier):
         check_is_fitted(self, "detectors_")
         content = {
             "format": _FORMAT,
-            "parameters": {
-                name: value.item() if isinstance(value, np.generic) else value
-                for name, value in self.get_params().items()
-            },
+            "parameters": self.saved_parameters(),
             "classes": self.classes_.tolist(),
             "signal": self._signal_index,
             "n_features": self.n_features_in_,

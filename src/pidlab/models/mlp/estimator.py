@@ -326,12 +326,9 @@ class MLP(Classifier):
         """Write `mlp.json` and `mlp.safetensors` into an existing directory."""
         check_is_fitted(self)
         write_networks(directory / "mlp.safetensors", self.networks_)
-        parameters = {name: v.item() if isinstance(v, np.generic) else v for name, v in self.get_params().items()}
-        if self.hidden is not None:
-            parameters["hidden"] = [int(width) for width in self.hidden]
         content = {
             "format": _FORMAT,
-            "parameters": parameters,
+            "parameters": self.saved_parameters(),
             "activation": self.networks_[0].activation,
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,

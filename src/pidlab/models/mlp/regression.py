@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import Tensor
 
 from pidlab.errors import ModelError
+from pidlab.evaluate.results import json_value
 from pidlab.models.base import Progress
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
@@ -204,11 +205,9 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     def to_json(self) -> dict[str, Any]:
         """Returns the regression in the types of JSON; a network of some thousand weights needs no other format."""
         check_is_fitted(self)
-        parameters = {name: v.item() if isinstance(v, np.generic) else v for name, v in self.get_params().items()}
-        parameters["hidden"] = [int(width) for width in self.hidden]
         return {
             "format": _FORMAT,
-            "parameters": parameters,
+            "parameters": json_value(self.get_params()),
             "inputs": {name: getattr(self.scaling_, name).tolist() for name in ("low", "high", "centre", "width")},
             "centre": self.centre_.tolist(),
             "width": self.width_.tolist(),

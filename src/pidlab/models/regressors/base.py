@@ -174,7 +174,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         check_is_fitted(self)
         content = {
             "type": f"{self.kind} regression",
-            "parameters": json_value(self.get_params(deep=False)),
+            "parameters": self.saved_parameters(),
             "n_features": self.n_features_in_,
             "history": json_value(self.history_),
         }

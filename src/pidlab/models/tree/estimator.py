@@ -196,7 +196,7 @@ class DecisionTree(Classifier):
         """Writes the nodes as JSON numbers, exact to the last bit."""
         arrays = {name: getattr(self.tree_, name) for name in _ARRAYS if name not in ("gain", "share")}
         arrays |= {"gain": self.gain_, "share": self.share_}
-        content = {"type": "tree", "parameters": self.get_params(), "classes": self.classes_.tolist()}
+        content = {"type": "tree", "parameters": self.saved_parameters(), "classes": self.classes_.tolist()}
         content |= {"n_features": self.n_features_in_}
         write_json(directory / _FILE, content | {name: values.tolist() for name, values in arrays.items()})
 

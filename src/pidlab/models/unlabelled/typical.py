@@ -28,13 +28,6 @@ from pidlab.sample import FloatArray
 Doubles = NDArray[np.float64]
 
 
-def _plain(value: Any) -> Any:
-    """Returns a parameter in the types of JSON."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return [_plain(each) for each in value] if isinstance(value, list | tuple | np.ndarray) else value
-
-
 class TypicalityClassifier(Classifier):
     """A model that knows what the events of its training look like, and nothing of the classes.
 
@@ -166,8 +159,7 @@ class TypicalityClassifier(Classifier):
 
     def save(self, directory: Path) -> None:
         """Writes what was learned as JSON numbers, exact to the last bit."""
-        parameters = {name: _plain(value) for name, value in self.get_params().items()}
-        content = {"type": self.kind, "parameters": parameters, "classes": self.classes_.tolist()}
+        content = {"type": self.kind, "parameters": self.saved_parameters(), "classes": self.classes_.tolist()}
         content |= {"n_features": self.n_features_in_, "centre": self.centre_, "spread": self.spread_}
         if self.missing_ is not None:
             content["missing"] = self.missing_.to_json()
