@@ -36,7 +36,7 @@ def write_run_friends(
     output: Path,
     watcher: Watcher,
 ) -> None:
-    """Write the friend trees of a run's inputs, with `pid_split`, and `attach.C` and `attach.py` beside them.
+    """Writes the friend trees of a run's inputs, with `pid_split`, and `attach.C` and `attach.py` beside them.
 
     The inputs are read once more, since the run does not keep the rows that it did not use. If all selected rows of an
     input have a class, only its branches of `data.event_id` are read.
@@ -109,7 +109,7 @@ class _RunScorer:
         return [name for name, model in self.scorer.bundle.models.items() if MODEL_TYPES[model.kind].by_onnxruntime]
 
     def pieces(self, table: Table) -> Iterator[EntryRange]:
-        """The entries of an input, chunk by chunk.
+        """Yields the entries of an input, chunk by chunk.
 
         Raises:
             DataError: the input cannot be read, or has changed since the run read it.
@@ -125,7 +125,7 @@ class _RunScorer:
             raise DataError(f"{table.source}: was changed while the run was made; make the run again")
 
     def __call__(self, piece: EntryRange) -> Scored:
-        """The friend's branches for the entries of a piece, which brings its chunk."""
+        """Returns the friend's branches for the entries of a piece, which brings its chunk."""
         chunk, scorer, sample, own = piece.chunk, self.scorer, self.scored.sample, self.inputs[piece.source]
         assert chunk is not None
         ends = chunk.first_row, chunk.first_row + chunk.n_rows

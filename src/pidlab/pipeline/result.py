@@ -77,7 +77,7 @@ class RunResult(Generic[ResultsT, ModelT]):
         folder: Path | None = None,
         watcher: Watcher | None = None,
     ) -> None:
-        """Hold the results of an analysis in memory, or those of the run in `folder`."""
+        """Holds the results of an analysis in memory, or those of the run in `folder`."""
         self.results: ResultsT = results
         self.name, self.folder = name, folder
         self._style, self._config_yaml, self._manifest = style, config_yaml, manifest
@@ -125,7 +125,7 @@ class RunResult(Generic[ResultsT, ModelT]):
         return tuple(self.results.notes)
 
     def report(self, path: str | Path, *, figures: Figures = "all") -> Path:
-        """Write the report, one HTML file that opens offline, and return its path.
+        """Writes the report, one HTML file that opens offline, and returns its path.
 
         Raises:
             OutputError: the file cannot be written.
@@ -138,7 +138,7 @@ class RunResult(Generic[ResultsT, ModelT]):
         return Path(path)
 
     def save(self, folder: str | Path, *, figures: Figures = "all", tensorboard: bool = False) -> Path:
-        """Leave the run behind in a folder, as `pidlab run` does, and return the folder.
+        """Leaves the run behind in a folder, as `pidlab run` does, and returns the folder.
 
         A comparison of arrays leaves them behind too, as a tree in `arrays.root`, so that the run can be made again.
         With `tensorboard` the histories of the trainings are written as event files of TensorBoard, too.
@@ -155,7 +155,7 @@ class RunResult(Generic[ResultsT, ModelT]):
         return target
 
     def export(self, format: str, output: str | Path, models: str | Sequence[str] = ()) -> list[Exported]:
-        """Write models for other programs: header, onnx, xgboost, cuts or correctionlib.
+        """Writes models for other programs: header, onnx, xgboost, cuts or correctionlib.
 
         Returns:
             What was written, each with its largest difference from pidlab on the events of the run.
@@ -183,7 +183,7 @@ class RunResult(Generic[ResultsT, ModelT]):
         force: bool = False,
         report: bool = False,
     ) -> list[Summary]:
-        """Score files and write a friend tree for each into the folder `output`.
+        """Scores files and writes a friend tree for each into the folder `output`.
 
         With `report`, also report.html, report.root and report.json: what is accepted and rejected, beside what the
         test sample of the run lets expect.

@@ -117,7 +117,7 @@ def as_layers(
 
 
 def write_networks(path: Path, networks: Sequence[DenseNetwork]) -> None:
-    """Write the stacked matrices of all members as safetensors: `layer0.weight` (members, out, in), `layer0.bias` …"""
+    """Writes the stacked matrices of all members as safetensors: `layer0.weight` (members, out, in), `layer0.bias` …"""
     tensors = {}
     for index in range(len(networks[0].weights)):
         tensors[f"layer{index}.weight"] = np.stack([network.weights[index] for network in networks])

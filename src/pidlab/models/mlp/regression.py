@@ -250,7 +250,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         return model
 
     def _validation(self, sample: RegressionSample | tuple[Any, Any, Any]) -> tuple[Array, _Events] | None:
-        """The inputs of the validation sample, unscaled, and its events on the device."""
+        """Returns the inputs of the validation sample, unscaled, and its events on the device."""
         x, y, weight = _inputs(sample[0]), _variables(sample[1]), np.asarray(sample[2], np.float64)
         if x.shape[1] != self.n_features_in_ or y.shape[1] != len(self.centre_) or not len(x) == len(y) == len(weight):
             raise ModelError(
@@ -262,7 +262,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
 
 
 def _batch_size_for(n: int) -> int:
-    """The power of two that gives at least 32 batches an epoch, and fewer than 64, inside the limits."""
+    """Returns the power of two that gives at least 32 batches an epoch, and fewer than 64, inside the limits."""
     return min(max(1 << (max(n // 32, 1).bit_length() - 1), _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
@@ -277,7 +277,7 @@ def _check_parameters(model: GaussianRegression) -> None:
 
 
 def _inputs(X: Any) -> Array:
-    """(n, d) float64 of inputs.
+    """Returns (n, d) float64 of inputs.
 
     Raises:
         ValueError: X is no table of numbers.
@@ -289,7 +289,7 @@ def _inputs(X: Any) -> Array:
 
 
 def _variables(y: Any) -> Array:
-    """(n, t) float64 of variables (n,) or (n, t), NaN where one is not finite.
+    """Returns (n, t) float64 of variables (n,) or (n, t), NaN where one is not finite.
 
     Raises:
         ValueError: y is no table of numbers.
@@ -379,7 +379,7 @@ class _Fits:
         return found
 
     def _in_window(self, events: _Events, network: DenseNetwork) -> _Events:
-        """The events with a variable inside the window of a fit; behind their variables stand the windows' limits."""
+        """Returns the events with a variable in the window of a fit; the windows' limits follow their variables."""
         t = events.y.shape[1]
         with quiet_torch(max(self.model.hidden, default=0)):
             outputs = forward(as_layers(network, events.x.device), network.activation, events.x).T
@@ -422,7 +422,7 @@ class _Fits:
         return trained
 
     def _progress(self, number: int) -> Progress | None:
-        """What is called after each epoch of fit `number`, with what is done of all fits in per cent of one."""
+        """Returns what is called after each epoch of fit `number`, with what is done of all fits in per cent of one."""
         if self.progress is None:
             return None
         told = self.progress
@@ -457,7 +457,7 @@ def _mean_and_width(network: DenseNetwork, t: int) -> DenseNetwork:
 
 
 def _near(events: _Events, x: Array, model: GaussianRegression, start: Start) -> _Events:
-    """The events whose variables are NaN where they are not within `_NEAR` widths of the start."""
+    """Returns the events whose variables are NaN where they are not within `_NEAR` widths of the start."""
     mean, width = (np.reshape(each, (len(x), -1)) for each in start(x))
     mean, width = (mean - model.centre_) / model.width_, width / model.width_
     if mean.shape != tuple(events.y.shape):
