@@ -199,6 +199,7 @@ def _apply_override(content: dict[str, Any], places: dict[KeyPath, str], overrid
 
 def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Yields what no single section can check, because it concerns names or values of another section."""
+    asked = config.evaluate
     yield from _class_disagreements(config)
     listed = [f if isinstance(f, str) else f.name for f in config.features]
     for i, name in enumerate(listed):
@@ -209,7 +210,7 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     names = [*(f.name for f in config.feature_list), *config.band_features]
     for name, model in config.models.items():
         yield from _model_disagreements(config, name, model, names)
-    for section, maps in (("maps", config.evaluate.maps), ("flat", config.evaluate.flat)):
+    for section, maps in (("maps", asked.maps), ("flat", asked.flat)):
         for i, each in enumerate(maps):
             for axis, edges in (("bins", each.bins), ("y_bins", each.y_bins)):
                 if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
