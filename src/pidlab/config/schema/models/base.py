@@ -85,11 +85,10 @@ class TrainedModel(AnyModel):
         """Name of each category to its condition; empty if one model serves all candidates."""
         if isinstance(self.by, CategoryBins):
             word = re.sub(r"\W+", "_", self.by.x).strip("_") or "x"
-            found = {}
-            for low, high in pairwise(self.by.bins):
-                name = f"{word}_{number_as_word(low)}_{number_as_word(high)}"
-                found[name] = f"({self.by.x}) >= {low!r} && ({self.by.x}) < {high!r}"
-            return found
+            return {
+                f"{word}_{_word(low)}_{_word(high)}": f"({self.by.x}) >= {low!r} && ({self.by.x}) < {high!r}"
+                for low, high in pairwise(self.by.bins)
+            }
         return dict(self.by or {})
 
     @property
@@ -98,6 +97,6 @@ class TrainedModel(AnyModel):
         return not isinstance(self.by, CategoryBins)
 
 
-def number_as_word(edge: float) -> str:
+def _word(edge: float) -> str:
     """Returns a number as a part of a name: 0_5 for 0.5, m1 for -1."""
     return f"{edge:g}".replace("-", "m").replace(".", "_").replace("+", "")
