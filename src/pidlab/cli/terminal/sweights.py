@@ -9,7 +9,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from pidlab.datadriven.massfit.fit import Fit, FitParameter
-    from pidlab.datadriven.sweights.analysis import Found
+    from pidlab.datadriven.sweights.analysis import SweightsResult
 
 
 def fit_table(fit: Fit) -> Table:
@@ -39,7 +39,7 @@ def _goodness(fit: Fit) -> str:
     return f"{how}; χ²/ndf {goodness.chi2:.1f}/{goodness.ndof} in {len(goodness.observed)} bins, p = {goodness.p:.2g}"
 
 
-def weights_table(found: Found) -> Table:
+def weights_table(found: SweightsResult) -> Table:
     """Returns a row for each component: its yield, and the sum, range and effective number of its weights."""
     table = Table()
     for name in ("weights of", "yield", "sum of weights", "smallest", "largest", "effective candidates"):

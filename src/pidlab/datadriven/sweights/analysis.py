@@ -35,8 +35,8 @@ _POOR_FIT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked for.
+class SweightsRequest:
+    """What `pidlab sweights` is asked for.
 
     Attributes:
         sources: the inputs, which are fitted together.
@@ -54,8 +54,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was found.
+class SweightsResult:
+    """The fit of a mass, and the weights that come of it.
 
     Attributes:
         fit: of the mass.
@@ -82,7 +82,7 @@ class Found:
     notes: tuple[str, ...]
 
 
-def run(request: Request, watcher: Watcher) -> Found:
+def run(request: SweightsRequest, watcher: Watcher) -> SweightsResult:
     """Fits the mass in the inputs and writes friend trees with the weights, the fit and its figures.
 
     The inputs are read twice: for the fit, and when the weights are written. The friend of FILE is STEM_sweights.root
@@ -113,7 +113,7 @@ def run(request: Request, watcher: Watcher) -> Found:
     tests = independence_tests(found, *candidates.tested) if candidates.features else []
     sums, friends = _write_friends(request, candidates, weights, targets, watcher)
     notes = _notes(request, candidates, found, weights, sums, tests)
-    answer = Found(
+    answer = SweightsResult(
         found,
         dict(weights.yields),
         sums,
@@ -140,7 +140,7 @@ def branch_names(weights: Weights, per: str | None) -> dict[str, str]:
 
 
 def _write_friends(
-    request: Request, candidates: Candidates, weights: Weights, targets: dict[str, Path], watcher: Watcher
+    request: SweightsRequest, candidates: Candidates, weights: Weights, targets: dict[str, Path], watcher: Watcher
 ) -> tuple[dict[str, WeightSums], dict[Source, Path]]:
     names = branch_names(weights, request.per)
     sums = {name: WeightSums() for name in weights.functions}
@@ -180,7 +180,7 @@ def _tree(file: FriendFile, source: Source, names: dict[str, str], table: Table,
 
 
 def _notes(
-    request: Request,
+    request: SweightsRequest,
     candidates: Candidates,
     found: Fit,
     weights: Weights,
@@ -219,11 +219,11 @@ def _notes(
 
 
 def _write(
-    request: Request,
+    request: SweightsRequest,
     found: Fit,
     data: Array | Binned,
     weights: Weights | None,
-    answer: Found | None,
+    answer: SweightsResult | None,
     notes: list[str],
 ) -> None:
     """Writes `sweights.json`, `sweights.root` and the figures; without weights, those of a failed fit."""
@@ -262,7 +262,7 @@ def _draw(output: Path, found: Fit, data: Array | Binned, weights: Weights | Non
 
 
 def _saved(
-    request: Request, found: Fit, weights: Weights | None, answer: Found | None, notes: list[str]
+    request: SweightsRequest, found: Fit, weights: Weights | None, answer: SweightsResult | None, notes: list[str]
 ) -> dict[str, Any]:
     """Returns the content of `sweights.json`."""
     settings = request.settings

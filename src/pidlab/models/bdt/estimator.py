@@ -29,7 +29,7 @@ from pidlab.models.base import (
     training_rows,
 )
 from pidlab.models.bdt.forest import Forest, check_trees, read_forest, shallow_nodes
-from pidlab.models.bdt.objective import Objective, OwnObjective, of_classes
+from pidlab.models.bdt.objective import BoosterObjective, OwnObjective, of_classes
 from pidlab.models.bdt.settings import (
     check_parameters,
     feature_index,
@@ -87,7 +87,7 @@ class BoostedTrees(Estimator):
     device: str = "auto"
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> BoosterObjective:
         """What the trees are grown for."""
         raise NotImplementedError
 
@@ -365,7 +365,7 @@ class BDT(BoostedTrees, Classifier):
         return self.train(rows, validation, progress)
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> BoosterObjective:
         """The likelihood of the classes."""
         return of_classes(len(self.classes_))
 
@@ -558,7 +558,7 @@ def _bounded(x: FloatArray) -> FloatArray:
     return np.clip(x, -_LARGEST, _LARGEST) if np.isinf(x).any() else x
 
 
-def read_booster(path: Path, n_features: int, objective: Objective) -> xgboost.Booster:
+def read_booster(path: Path, n_features: int, objective: BoosterObjective) -> xgboost.Booster:
     """Returns the booster in a file, which is checked before xgboost reads it.
 
     Raises:

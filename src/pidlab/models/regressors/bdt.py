@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pidlab.errors import UsageError
 from pidlab.models.base import Progress, TrainingRows, ValidationSet
 from pidlab.models.bdt.estimator import BoostedTrees, read_booster
-from pidlab.models.bdt.objective import Objective, OwnObjective
+from pidlab.models.bdt.objective import BoosterObjective, OwnObjective
 from pidlab.models.bdt.settings import check_parameters
 from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.regressors.base import (
@@ -69,14 +69,14 @@ class BDTRegressor(BoostedTrees, AnyLossRegressor):
     kind: ClassVar[str] = "bdt"
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> BoosterObjective:
         """Returns xgboost's objective for the loss, or our own of a Gaussian."""
         if self.loss == "quantile":
-            return Objective("reg:quantileerror", "quantile", n_targets=len(self.levels), quantiles=self.levels)
+            return BoosterObjective("reg:quantileerror", "quantile", n_targets=len(self.levels), quantiles=self.levels)
         if self.loss == "gaussian":
-            return Objective("reg:squarederror", "likelihood", n_targets=2, is_own=True)
+            return BoosterObjective("reg:squarederror", "likelihood", n_targets=2, is_own=True)
         name, metric = ("reg:squarederror", "rmse") if self.loss == "squared" else ("reg:absoluteerror", "mae")
-        return Objective(name, metric)
+        return BoosterObjective(name, metric)
 
     def fit(
         self,

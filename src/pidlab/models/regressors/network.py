@@ -14,7 +14,7 @@ from pidlab.models.base import Progress, ValidationSet
 from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.missing import MissingValues
 from pidlab.models.mlp.network import DenseNetwork, read_networks, write_networks
-from pidlab.models.mlp.targets import Targets, check_parameters, fit_networks, raw_outputs
+from pidlab.models.mlp.targets import RegressionSet, check_parameters, fit_networks, raw_outputs
 from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, checked_validation, regression_rows
 from pidlab.sample import FloatArray
 
@@ -103,9 +103,9 @@ class MLPRegressor(AnyLossRegressor):
         self.missing_ = MissingValues.of(rows.x)
         x = rows.x if isinstance(rows.x, LazyMatrix) else self.missing_.filled(rows.x)
         self.scale_ = scale = TargetScale.of(rows.label, rows.weight)
-        train, stops = Targets(x, scale.scaled(rows.label), rows.weight), None
+        train, stops = RegressionSet(x, scale.scaled(rows.label), rows.weight), None
         if watched is not None:
-            stops = Targets(self._filled(watched.x), scale.scaled(watched.y), np.asarray(watched.weight))
+            stops = RegressionSet(self._filled(watched.x), scale.scaled(watched.y), np.asarray(watched.weight))
         parameters = {**self.get_params(deep=False), "hidden": None if self.hidden is None else list(self.hidden)}
         self.networks_, history = fit_networks(parameters, train, stops, self.levels, self.progress_in_units(progress))
         self.history_ = self.history_in_units(history)
