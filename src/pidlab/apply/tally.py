@@ -2,7 +2,7 @@
 
 Besides the sums some of the events are kept with their features, for the comparison with the events of the run. They
 are those whose hash lies below a share, which is halved whenever more than `MOST_KEPT` are held. So the same events are
-kept however the files are cut into pieces and whoever scores them.
+kept, independent of how the files are cut into pieces and of which process scores them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Edges = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What is counted; two that are equal count the same, in whatever process.
+    """What is counted; two that are equal count the same in any process.
 
     Attributes:
         edges: feature or spectator to its bin edges.

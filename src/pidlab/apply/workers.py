@@ -76,7 +76,7 @@ class WorkerPool:
             return piece, self._result(future)
         except PidlabError:
             raise
-        except Exception:  # whatever befell the worker
+        except Exception:  # any reason for which the worker ended
             return piece, self._second_try(piece)
 
     def _second_try(self, piece: EntryRange) -> Scored | Failed:

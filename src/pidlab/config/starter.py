@@ -91,7 +91,7 @@ def starter_configuration(file: str, tree: str, summary: TableSummary, columns: 
 
 
 def starter_of_classes(classes: Sequence[ClassFile], columns: Sequence[str] = ()) -> str:
-    """Returns the text of a configuration for files that hold one class each, the signal first; it runs as it is."""
+    """Returns the text of a configuration for files that hold one class each, the signal first; it runs unchanged."""
     branches, reasons = _common([each.summary for each in classes], [Path(each.file).name for each in classes])
     usable = [b for b in branches if b.kind in _NUMBERS and can_be_named(b.name)]
     event_id, weight = _event_id(usable), _weight(usable)

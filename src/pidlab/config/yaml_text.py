@@ -261,7 +261,7 @@ class _Reader:
             raise _Unquoted(_Repair(start.line, start.column, end.column, quoted, message))
 
     def _key(self, node: ScalarNode, value: Node, path: KeyPath, in_flow: bool) -> str | None:
-        """Returns a key as it is meant; None if it is none."""
+        """Returns the text of a key; None if it is a mistake, which is reported."""
         key = str(node.value)
         if node.style is not None:
             return key

@@ -34,7 +34,7 @@ def cpp_string(text: str) -> str:
 
 
 def _octal(character: str) -> str:
-    # Three octal digits end the escape whatever follows; a hexadecimal escape would take following digits with it.
+    # Three octal digits always end the escape; a hexadecimal escape would take the digits that follow it.
     return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
 
 

@@ -117,7 +117,7 @@ def _hatch(one: EfficiencyMap, x: Array, y: Array, ax: Axes) -> None:
 
 
 def _drawn_edges(edges: Array, number: float) -> Array:
-    """Returns the edges, or 0, 1, 2 … instead if bins drawn as wide as they are cannot be read.
+    """Returns the edges, or 0, 1, 2 … if bins drawn in proportion would be too narrow to be read.
 
     This is so if the widest bin is more than three times as wide as the narrowest, or if the narrowest has no room for
     a number, which takes the share `number` of the axis, while bins of equal width had.

@@ -1,4 +1,4 @@
-"""Reading: which inputs a configuration means, and their branches in chunks of entries, whatever the format."""
+"""Reading: which inputs a configuration means, and their branches in chunks of entries, in any format."""
 
 from pidlab.read.find import absolute, chained, each_path, find_all, find_one, find_sources, has_place, with_friends
 from pidlab.read.formats import identity_of, is_wide, trees_in, usual_collection

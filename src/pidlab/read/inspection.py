@@ -76,7 +76,7 @@ class TableSummary:
 def matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
     """Returns the names that one of the patterns matches, such as `P.cal.*`; all of them if there is no pattern.
 
-    A name that is written as it is matches too, whatever `[` in it would mean as a pattern.
+    A name that is equal to the text matches too, even if it holds a `[`, which begins a set in a pattern.
     """
     return [n for n in names if not patterns or n in patterns or any(fnmatchcase(n, p) for p in patterns)]
 

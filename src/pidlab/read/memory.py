@@ -1,4 +1,4 @@
-"""Memory: arrays in memory as columns, whatever kind of table holds them."""
+"""Arrays in memory as columns: of dicts, records, awkward arrays and data frames."""
 
 from __future__ import annotations
 

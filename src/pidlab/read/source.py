@@ -75,7 +75,7 @@ class Source:
         """The stem, and the tree if the file has several: a name that depends neither on the folder nor the format.
 
         Without branches that identify events, this key and the entry number do, so that the same entries are on the
-        same side of a split wherever the file is and in whatever format.
+        same side of a split, independent of the file's place and format.
         """
         return self.stem if self.is_alone else f"{self.stem}:{self.tree}"
 

@@ -49,7 +49,7 @@ def _engine(address: str) -> Any:
 
 
 def _read_only(path: str) -> Any:
-    """Returns a connection to the SQLite file at `path`, whatever characters its name holds.
+    """Returns a connection to the SQLite file at `path`, whose name may hold any characters.
 
     Raises:
         DataError: there is no such file; SQLite would make an empty one.

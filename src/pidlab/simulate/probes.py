@@ -6,7 +6,7 @@ chosen for this sample, of sizes that such measurements have. `probes` stands fo
 simulation.
 
 **Probes.** A row is a probe. `run` (uint32) changes every 10,000 probes from 1 on, `event` (uint64) is the entry
-number. `p` (float32, GeV) is log-uniform in 10 to 100, `eta` (float32) uniform within ±2.4, both whatever the species.
+number. `p` (float32, GeV) is log-uniform in 10 to 100, `eta` (float32) uniform within ±2.4, both for every species.
 `species` (int32) is 0 for electrons and 1 for background, which nobody would know in data.
 
 **Mass.** `mass` (float32, GeV) and the share of background depend on the twelve cells that the edges 10, 20, 35, 60,

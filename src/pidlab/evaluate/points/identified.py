@@ -104,7 +104,7 @@ def edges_for(by_class: Mapping[str, Histogram], signal: str) -> Array:
 
     Two bins become one. Where the signal fills less than two fifths of the range, as an energy loss with a long tail,
     its range is divided into bins of its own, since what is accepted looks like the signal: with 25 equal bins nothing
-    of it would be seen. Bins of whole numbers stay as they are.
+    of it would be seen. Bins of whole numbers are not changed.
     """
     edges, sumw = by_class[signal].edges, by_class[signal].sumw[1:-1]
     few = edges if len(edges) - 1 <= _BINS else np.append(edges[:-1:2], edges[-1])

@@ -75,7 +75,7 @@ def start_tracker(host: str, n_processes: int) -> dict[str, Any]:
 
 
 def end_tracker(told: Mapping[str, Any]) -> None:
-    """Ends the tracker in the process that started it, whatever became of the training."""
+    """Ends the tracker in the process that started it, also if the training failed."""
     from xgboost.core import XGBoostError
 
     tracker = _trackers.pop(told["tracker"], None)

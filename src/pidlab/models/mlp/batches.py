@@ -34,7 +34,7 @@ class Member:
     """One network to train.
 
     Attributes:
-        seed: decides its initial weights, the order of its events and its dropout, whatever other members there are.
+        seed: decides its initial weights, the order of its events and its dropout; other members do not matter.
         rows: (n,) the rows of the table it trains on; None for all.
         validation: evaluated after each epoch; None for no validation.
         learning_rate, weight_decay: its own; None for those of the plan.

@@ -43,7 +43,7 @@ class Health:
     Attributes:
         activation: of its hidden layers.
         silent: of each hidden layer, the share of units whose slope is all but zero for 99 % of the events: they give
-            the same number whatever the event is, and learn nothing.
+            the same number for every event, and learn nothing.
         flow: the gradient of the first layer in units of its weights, divided by the same of the output layer: the
             median over the epochs. NaN without a hidden layer.
         largest: the largest gradient of a layer in units of its weights: the median over the epochs.

@@ -137,7 +137,7 @@ class FusedAdam(Optimizer):
     @staticmethod
     def available(device: torch.device, dtype: torch.dtype) -> bool:
         """Returns whether this torch has the operation, with the signature used here, for this device and type."""
-        if dtype is not torch.float32:  # on CUDA it reads the step's number as single precision, whatever it is
+        if dtype is not torch.float32:  # on CUDA it reads the step's number as single precision, of any type
             return False
         try:
             tensors = [torch.ones(2, device=device, dtype=dtype) for _ in range(4)]

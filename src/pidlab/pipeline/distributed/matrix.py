@@ -2,7 +2,7 @@
 
 A sample whose features lie elsewhere has a `DistributedMatrix` in the place of its array `x`, and `DistributedColumns`
 in the place of the branches that models read as expressions; everything else of it is narrow and is here. The rows have
-one order over all workers, so that whatever is computed of a column is what it would be if all of it had been here.
+one order over all workers, so that everything computed from a column is the same as if the whole column were here.
 """
 
 from __future__ import annotations

@@ -359,7 +359,7 @@ def _missed(workers: Sequence[str], cluster: Cluster) -> bool:
 
 
 def _on_worker(cluster: Cluster, worker: str, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Returns what a coroutine says in the process of a worker, whatever its threads are busy with.
+    """Returns what a coroutine says in the process of a worker, even if all of its threads are busy.
 
     Raises:
         _WorkerLostError: the worker has ended.

@@ -16,7 +16,7 @@ from pidlab.plots.canvas.style import context
 
 
 class StyledFigure(Figure):
-    """A figure that is drawn and saved in the style that it was made in, whatever matplotlib is set to by then.
+    """A figure that is drawn and saved in the style in which it was made, even if matplotlib's settings have changed.
 
     matplotlib looks up fonts and makes ticks when a figure is drawn, which for a notebook is after the call that made
     it. A file holds the whole figure, also what stands outside its margins, unless `bbox_inches` says otherwise.

@@ -30,7 +30,7 @@ class EstimatorKind:
         name: what it is called.
         mixin: the class of scikit-learn that it has among its bases.
         example: an import path.
-        has: what its class has, as a hint to whoever names another one.
+        has: what its class has, as a hint in the message about another class.
         method: that scores, and what comes of it.
     """
 

@@ -104,7 +104,7 @@ class SklearnEstimator(Estimator):
             with alone, warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
                 estimator.fit(x, y, **({"sample_weight": weight} if weighted else {}))
-        except Exception as error:  # whatever the estimator raises
+        except Exception as error:  # estimators raise errors of any type
             raise ModelError(f"{name} refuses to train ({' '.join(str(error).split())[:400]})") from error
         self.notes_ = notes_of_training(name, said, weighted or bool((weight == weight[0]).all()))
         self.history_ = {}
