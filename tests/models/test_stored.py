@@ -49,7 +49,7 @@ def test_what_damaged_content_raises_becomes_one_sentence(error: type[Exception]
 
 
 def test_a_missing_key_is_named(path: Path) -> None:
-    with pytest.raises(ModelError, match=r"\('classes' is missing\)"), stored_model(path, "tree") as content:
+    with pytest.raises(ModelError, match=r"\(there is no 'classes'\)"), stored_model(path, "tree") as content:
         content["classes"]
 
 

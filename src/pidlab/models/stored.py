@@ -38,7 +38,7 @@ def stored_model(path: Path, kind: str, mark: tuple[str, object] | None = None) 
     try:
         yield content
     except DAMAGED as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"{path}: is not a whole {kind} model ({reason}); make the run again") from error
 
 
