@@ -28,7 +28,7 @@ class Cluster:
     """A dask scheduler that answers, and has a worker.
 
     Attributes:
-        address: that of the scheduler.
+        address: the address of the scheduler.
         client: the client of dask that talks to it.
     """
 
@@ -72,7 +72,7 @@ class Cluster:
         """Returns the results of all futures in their order; waits as long as there are workers.
 
         Args:
-            futures: of the client.
+            futures: the futures of the client.
             done: is called with the number of each future that has ended, in the order in which they end.
 
         Raises:

@@ -214,7 +214,7 @@ def _of_model(
 
     Args:
         scorer: the models.
-        name: that of the model.
+        name: the name of the model.
         columns: the friend's branches of all rows of the chunk.
         rows: the selected rows.
         x: (m, d + c) their columns.

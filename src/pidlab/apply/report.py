@@ -37,7 +37,7 @@ class ApplyReport:
 
     Attributes:
         bundle: the models.
-        results: those of the run, with what its test sample lets expect.
+        results: the results of the run, with what its test sample lets expect.
         tallies: what is counted, and was.
         unreadable: inputs that cannot be opened, which the page names.
     """

@@ -316,7 +316,7 @@ def fill_weights(
 
     Args:
         columns: as `blank_columns` makes them.
-        bundle: that of the run.
+        bundle: the bundle of the run.
         rows: the selected rows.
         spectators: those that were matched, (m,) each.
         event: (m,) hashes of the events; None if no row is of the run.

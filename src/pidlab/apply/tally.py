@@ -122,7 +122,7 @@ class Tallies:
     Attributes:
         watched: what is counted.
         whole: the sum; None before the first output is whole.
-        share: of the events that are kept.
+        share: the share of the events that are kept.
     """
 
     watched: Watched

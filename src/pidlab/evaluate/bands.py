@@ -73,7 +73,7 @@ def band_variable(values: BandValues, sample: Sample, lines: Mapping[str, float]
     """Returns what is shown of one variable of a band.
 
     Args:
-        values: of the candidates of `sample`.
+        values: the values of the candidates of `sample`.
         sample: the test sample.
         lines: name of a working point to its number of widths.
     """

@@ -462,7 +462,7 @@ def _slopes(
 
     Args:
         score: of the test sample.
-        steps: of its signal.
+        steps: the steps of its signal.
         passed: (k,) the sums of the weights of each class that pass the decision.
         target: the efficiency of the decision.
         samples: the test sample among them.

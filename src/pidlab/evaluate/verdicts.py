@@ -33,7 +33,7 @@ class Finding:
     """Two decisions, a and b, on the candidates of one class.
 
     Attributes:
-        names: of the models a and b.
+        names: the names of the models a and b.
         point: the working point's name.
         particle: the class that should not pass.
         efficiency: the signal efficiency of both.

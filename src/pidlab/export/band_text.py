@@ -26,7 +26,7 @@ def band_condition(band: Any, operands: Sequence[Operand], threshold: float) -> 
     Args:
         band: the fitted band.
         operands: one for each column that it reads.
-        threshold: of the score of the signal, which is minus a distance.
+        threshold: the threshold of the score of the signal, which is minus a distance.
     """
     if band.shape not in _FORMULAE:
         return None

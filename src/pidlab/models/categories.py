@@ -207,7 +207,7 @@ def fitted_category(
     """Returns a category with the map of its scores, fitted to candidates that the model was not trained on.
 
     Args:
-        name, column: of the category.
+        name, column: the name and column of the category.
         model: its model.
         x: (n, d + c) the columns of the candidates in it.
         y: (n,) their classes.

@@ -34,7 +34,7 @@ def evaluate_regression(
     """Measures every model on every sample.
 
     Args:
-        recipe: of the run.
+        recipe: the recipe of the run.
         events: the candidates.
         parts: what each of them is for.
         models: by name.

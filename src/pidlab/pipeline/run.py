@@ -110,7 +110,7 @@ def _with_file(
         done: the analysis, whose one input is in memory.
         folder: where the run is being written.
         output: where the run will be.
-        manifest: that of the analysis.
+        manifest: the manifest of the analysis.
     """
     from pidlab.rootio.files import write_tree
 

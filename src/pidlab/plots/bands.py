@@ -55,7 +55,7 @@ def band_plane(
         panel: one of its groups.
         particle: one of the classes.
         ax: where to draw.
-        style: that of the class.
+        style: the style of the class.
         labels: feature to its text.
 
     Returns:
@@ -135,10 +135,10 @@ def pull_trend(
     """Draws the mean ("mean") or the width ("width") of the core of the signal's pulls with errors against a quantity.
 
     Args:
-        trend: of one quantity.
+        trend: the trend of one quantity.
         what: "mean" or "width".
         ax: where to draw.
-        style: that of the signal.
+        style: the style of the signal.
         labels: feature to its text.
     """
     value, error = (trend.mean, trend.mean_error) if what == "mean" else (trend.width, trend.width_error)

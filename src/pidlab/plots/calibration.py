@@ -18,11 +18,11 @@ def calibration(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle, 
     """Draws the share of signal against the mean score; on the dashed line the score is a probability.
 
     Args:
-        curve: of one model.
+        curve: the curve of one model.
         ax: where to draw.
         signal: the class whose score it is.
-        style: that of the model.
-        name: that of the model; heads the legend, which gives the calibration error.
+        style: the style of the model.
+        name: the name of the model; heads the legend, which gives the calibration error.
     """
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.0)
     bars = ax.errorbar(

@@ -27,7 +27,7 @@ def thresholds(points: Sequence[WorkingPoint], ax: Axes, *, styles: Mapping[str,
     """Draws thresholds against the spectator that they follow, with the constant thresholds as dashed lines.
 
     Args:
-        points: of one model; only flat ones are drawn.
+        points: the points of one model; only flat ones are drawn.
         ax: where to draw.
         styles: working point to its style.
         title: heads the legend; no legend is drawn if it is empty.
@@ -55,7 +55,7 @@ def flatness(
         found: of a point that follows one spectator.
         target: the efficiency asked for, a dashed line.
         ax: where to draw.
-        style: that of the working point.
+        style: the style of the working point.
         labels: spectator to the text of its axis.
     """
     edges, remark = visible_edges(found.after.edges[0])

@@ -141,7 +141,7 @@ def _font_that_fits(ax: Axes, width: float, height: float) -> dict[str, Any]:
 
     Args:
         ax: the axes, with everything that takes room from them.
-        width, height: those of the narrowest bin in units of the axes.
+        width, height: the width and height of the narrowest bin in units of the axes.
     """
     across, up = (72 / ax.figure.dpi * length for length in (width * ax.bbox.width, height * ax.bbox.height))
     for rotation, (along, beside) in ((0, (across, up)), (90, (up, across))):

@@ -25,11 +25,11 @@ def cut_scan(scan: Scan, curve: Roc, ax: Axes, *, signal: str, signal_style: Lin
     The bands are 68.3 % intervals. A dashed line marks the threshold that validation chose for the significance.
 
     Args:
-        scan: of one model.
+        scan: the scan of one model.
         curve: the ROC curve of the same model against all other classes.
         ax: where to draw.
         signal: the signal's name.
-        signal_style, other_style: those of the signal and of the other class.
+        signal_style, other_style: the styles of the signal and of the other class.
     """
     drawn = np.isfinite(curve.threshold)
     entries: list[tuple[Any, str]] = []
@@ -85,10 +85,10 @@ def merit(scan: Scan, name: str, ax: Axes, *, style: LineStyle) -> Axes:
     """Draws one figure of merit with its band against threshold, and the threshold that validation chose for it.
 
     Args:
-        scan: of one model.
+        scan: the scan of one model.
         name: "purity", "significance" or "punzi".
         ax: where to draw.
-        style: that of the model.
+        style: the style of the model.
     """
     one = scan.merits[name]
     _band(scan, one, ax, style.colour, "-")

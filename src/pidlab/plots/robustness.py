@@ -82,7 +82,7 @@ def dropped(
         without: feature to the AUC without it, a row for each, the first on top.
         unchanged: AUC with every feature.
         ax: where to draw.
-        style: that of the model.
+        style: the style of the model.
         labels: feature to its text.
     """
     _bars(without, unchanged.value, ax, style=style, names=[caption(name, labels) for name in without])
@@ -100,7 +100,7 @@ def importance(
         rows: feature to the number.
         quantity: what the number is; heads the axes.
         ax: where to draw.
-        style: that of the model.
+        style: the style of the model.
         labels: feature to its text.
     """
     _bars(rows, 0.0, ax, style=style, names=[caption(name, labels, 30) for name in rows])

@@ -96,7 +96,7 @@ def drawing(
 
     Args:
         folder: of a run, with `results.json`, which the worker reads, and the folder `plots`.
-        results: those of `results.json`.
+        results: the results that `results.json` holds.
         style: label and style of an experiment.
         worker: None draws the figures in this process.
         figures: which figures are drawn.

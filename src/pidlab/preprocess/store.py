@@ -179,7 +179,7 @@ class Column:
         store: decides where it lives.
         kept: the type in which the numbers are kept.
         dtype: the type of the numbers that are added.
-        width: of a row; None for one number a row.
+        width: the width of a row; None for one number a row.
         pieces: what was added.
     """
 

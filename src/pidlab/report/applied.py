@@ -20,7 +20,7 @@ class OfflinePicture(NamedTuple):
         title: its heading.
         alt: what it shows, in words.
         svg: the drawing.
-        width: of the drawing, in inches.
+        width: the width of the drawing, in inches.
     """
 
     title: str

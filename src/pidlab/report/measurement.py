@@ -20,7 +20,7 @@ class PointTable(NamedTuple):
     """A working point.
 
     Attributes:
-        title: of the working point.
+        title: the title of the working point.
         figure: its figure as SVG.
         columns: the names of the columns of its table.
         rows: a row for each bin.

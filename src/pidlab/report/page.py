@@ -89,7 +89,7 @@ def render(
     """Returns the report of a run as HTML, the same for the same input.
 
     Args:
-        results: those of the run, of a classification or a regression.
+        results: the results of the run, of a classification or a regression.
         title: the heading.
         config_yaml: the configuration, shown verbatim.
         manifest: provenance; mappings and lists may be nested.

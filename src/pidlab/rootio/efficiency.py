@@ -78,7 +78,7 @@ class Efficiency:
         edges: for each axis its (b + 1,) bin edges.
         weighted: whether ROOT uses the sums of w² for the errors.
         weight: the weight of every event when efficiencies are combined, by default 1.
-        title: that of the TEfficiency.
+        title: the title of the TEfficiency.
     """
 
     passed: Array

@@ -44,7 +44,7 @@ def tcutg(points: ArrayLike, x: str, y: str, title: str = "") -> Any:
     Args:
         points: the corners.
         x, y: the expressions of the axes.
-        title: that of the TCutG.
+        title: the title of the TCutG.
 
     Raises:
         OutputError: If the points are no list of pairs.

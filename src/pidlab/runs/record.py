@@ -116,7 +116,7 @@ def draw_report(
 
     Args:
         folder: an existing folder; if there is a worker, with `results.json`.
-        results: those of a run.
+        results: the results of a run.
         title: heads the report.
         style: label and style of an experiment.
         config: the configuration as YAML.

@@ -36,7 +36,7 @@ def replot(
         directory: is made if it does not exist.
         formats: some of `FORMATS`.
         overrides: `KEY=VALUE` of the sections `style` and `labels`.
-        options: those of `pidlab.plots.on_request.Plots`, for every figure.
+        options: the options of `pidlab.plots.on_request.Plots`, for every figure.
 
     Raises:
         UsageError: `run` is not the folder of a run, it has no such figure, an override is of another section, or an

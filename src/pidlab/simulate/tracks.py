@@ -96,7 +96,7 @@ class _Response:
 
     Attributes:
         mean: of the core, and the mode (n,).
-        width: of the core (n,).
+        width: the width of the core (n,).
         tail: where the tail begins, in widths from the mean, more than 0 (n,).
         side: 1 for a tail above the mean, -1 for one below.
     """

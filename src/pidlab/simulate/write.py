@@ -38,7 +38,7 @@ def simulate(kind: str, path: Path, n_events: int | None = None, seed: int = 1) 
         kind: a name among `SAMPLES`.
         path: the file to write; an existing file is replaced once the new one is complete.
         n_events: number of events; None for `SAMPLES[kind].n_events`.
-        seed: of the random numbers, 0 or larger.
+        seed: the seed of the random numbers, 0 or larger.
 
     Raises:
         UsageError: the kind is unknown, or a number is too small.

@@ -88,9 +88,9 @@ class Study:
 
     Args:
         database: an open database, from `open_database`.
-        name: of the study, which is created if the database does not hold it.
+        name: the name of the study, which is created if the database does not hold it.
         maximise: whether a larger objective is better.
-        seed: of the random numbers.
+        seed: the seed of the random numbers.
         pruner: a key of `PRUNERS`.
     """
 

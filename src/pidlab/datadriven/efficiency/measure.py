@@ -52,10 +52,10 @@ class EfficiencyRequest:
         low, high: the range of the mass.
         n_mass: the number of bins of the mass.
         binning: the bins of the efficiency.
-        shapes: of the nominal fit.
+        shapes: the shapes of the nominal fit.
         signals, backgrounds: names of alternative shapes, for systematics.
         method: how background is separated.
-        window: of the mass, for sidebands; None for the middle third of the range.
+        window: the window of the mass, for sidebands; None for the middle third of the range.
         simulation: files of a simulation; empty for none.
         truth: which probes of the simulation are signal; they are counted. Empty: it is measured as data are.
         simulation_weight: the weight of the probes of the simulation; empty for 1.

@@ -38,7 +38,7 @@ class ProbeExpressions:
     """What is read of a probe beside what the models need; texts of expressions in the language of ROOT.
 
     Attributes:
-        mass: of tag and probe.
+        mass: the mass of tag and probe.
         axes: the quantities in whose bins efficiencies are measured.
         weight: empty for 1.
         cut: which rows are probes, of those that the selection of the run takes; empty for all.

@@ -117,7 +117,7 @@ class EfficiencyResult:
         binning: the bins.
         points: the working points.
         settings: how it was measured: method, mass, range, shapes, files, and what else is needed to repeat it.
-        fingerprint: that of the models whose decisions were measured.
+        fingerprint: the fingerprint of the models whose decisions were measured.
         notes: sentences that a reader must know.
     """
 

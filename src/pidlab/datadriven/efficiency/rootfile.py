@@ -28,7 +28,7 @@ def write_root(path: Path, result: EfficiencyResult, simulation: ProbeCounts | N
     the simulation was counted, its TEfficiency `simulation_counts`.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         result: what was measured.
         simulation: the probes of a simulation whose signal was counted; None if there is none.
 

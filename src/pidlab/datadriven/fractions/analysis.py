@@ -48,10 +48,10 @@ class Request:
         output: the folder for the results.
         within: `EXPRESSION: [edges]`, or `EXPRESSION: N` for bins of equal population; empty for one bin of all.
         models: names; empty for all.
-        tree: that of the files; None if they hold one.
-        cut: of the candidates, besides the selection of the run; empty for none.
-        weight: of each candidate; empty for 1.
-        n_bins: of the score; None for as many as the templates allow.
+        tree: the tree of the files; None if they hold one.
+        cut: a further cut on the candidates, besides the selection of the run; empty for none.
+        weight: the weight of each candidate; empty for 1.
+        n_bins: the number of bins of the score; None for as many as the templates allow.
     """
 
     run: Path

@@ -86,8 +86,8 @@ def score_bins(
         weight: (n,) their weights.
         classes: their names.
         signal: the index of the signal.
-        column: of the score that decides.
-        threshold: of that decision.
+        column: the column of the score that decides.
+        threshold: the threshold of that decision.
         n_bins: in all; None for as many as the templates allow, up to 20 or four for each class.
     """
     k = len(classes)

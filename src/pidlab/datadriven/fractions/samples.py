@@ -53,7 +53,7 @@ class Templates:
     """The templates of one model in one bin of the variable.
 
     Attributes:
-        bins: of the scores.
+        bins: the bins of the scores.
         scores: class to its counts in these bins.
         decided: class to its counts by the class that it is decided to be; empty counts if not all are decided.
     """
@@ -147,7 +147,7 @@ class DataCounts:
     """The candidates of data in bins of the variable and of the scores, collected chunk by chunk.
 
     Attributes:
-        edges: of the variable.
+        edges: the edges of the variable.
         templates: for each model those of each bin of the variable.
         scores, decided: sums of weights and of squared weights, for each model and bin of the variable.
         n: (bins,) candidates.

@@ -133,7 +133,7 @@ class Fit:
         method: "unbinned" or "binned".
         valid: False if the numbers cannot be trusted; `problems` say why.
         problems: sentences about what went wrong, and what to do.
-        goodness: of the fit.
+        goodness: the goodness of the fit.
     """
 
     low: float

@@ -31,7 +31,7 @@ class FitSettings:
         components: by name, the signal first.
         cut: which candidates take part; empty for all.
         features: branches, patterns of them or expressions whose independence of the mass is tested.
-        label: of the mass's axis; empty for the expression.
+        label: the label of the mass's axis; empty for the expression.
     """
 
     mass: str

@@ -26,7 +26,7 @@ class Guess:
     """What a histogram of the mass says at first sight.
 
     Attributes:
-        position: of the highest point above a line through both ends of the range, in the mass's unit.
+        position: the position of the highest point above a line through both ends of the range, in the mass's unit.
         width: standard deviation of the peak, of its full width at half maximum, in the mass's unit.
         slope: logarithmic slope of the counts from one end of the range to the other, in 1 / unit of the mass.
         fraction: share of the counts that lie in the peak, between 0.02 and 0.98.

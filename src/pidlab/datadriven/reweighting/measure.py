@@ -61,12 +61,12 @@ def measured_group(
     """Returns what the weights `factor` (n,) of the rows of `source` do.
 
     Args:
-        name, classes: of the group.
+        name, classes: the name and classes of the group.
         match: the names of the variables.
         source, target: all rows of both.
         factor: (n,) the new weights of `source`, by which its weights are multiplied.
-        ratios: those of the folds, whose differences tell the statistical error of the weights.
-        seed, n_jobs: of the classifier.
+        ratios: the ratios of the folds, whose differences tell the statistical error of the weights.
+        seed, n_jobs: the seed and number of threads of the classifier.
     """
     tests, there = source.tests, target.tests
     before, after, wanted = source.weighted(tests), source.weighted(tests, factor), target.weighted(there)

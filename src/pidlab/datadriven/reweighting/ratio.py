@@ -146,7 +146,7 @@ def tree_ratio(
     Args:
         source, target: what the trees are trained on.
         held_source, held_target: other rows, which decide how many trees there are.
-        seed: of xgboost.
+        seed: the seed of xgboost.
         n_jobs: threads; None for as many as are of use.
     """
     booster = classifier(source, target, held_source, held_target, seed=seed, n_jobs=n_jobs)

@@ -52,7 +52,7 @@ class Reweighter:
     Attributes:
         match: the d expressions in which the samples are made alike.
         groups: those that are reweighted; other classes keep their weights.
-        seed: that of the division into folds.
+        seed: the seed of the division into folds.
         method: classifier or bins.
         target: the class, or "" for files of their own.
     """

@@ -58,10 +58,10 @@ class SweightsResult:
     """The fit of a mass, and the weights that come of it.
 
     Attributes:
-        fit: of the mass.
+        fit: the fit of the mass.
         yields: component to the number that its weights add up to.
         sums: component to the sums of its weights.
-        tests: of the independence of mass and features.
+        tests: the tests of the independence of mass and features.
         n_rows: rows of all inputs.
         n_selected: rows that pass the cut.
         n_inside: those of them in the range, which have weights.

@@ -201,8 +201,8 @@ class WeightSums:
         n: number of candidates in the range.
         total: sum of the weights.
         squares: sum of their squares.
-        smallest: of the weights.
-        largest: of the weights.
+        smallest: the smallest weight.
+        largest: the largest weight.
         n_negative: how many are negative; they stay so.
     """
 

@@ -43,7 +43,7 @@ class Expectation:
     """The test sample of a run, its classes mixed in some ratio, scaled to the number of selected rows of files.
 
     Args:
-        results: those of the run, with `identified`.
+        results: the results of the run, with `identified`.
         n_selected: rows.
         abundance: class to its abundance in any unit; None for the mixture of the test sample.
     """

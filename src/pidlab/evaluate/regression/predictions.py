@@ -39,7 +39,7 @@ class Predicted:
     """A prediction beside the targets of its sample.
 
     Attributes:
-        prediction: that of the model.
+        prediction: the prediction of the model.
         target: (n,) float64.
         weights: of the candidates; 0 for those without a prediction.
         event: (n,) hashes of the events.

@@ -140,9 +140,9 @@ class _Frame:
         """Returns a model, and train against test; train and validation are held one at a time.
 
         Args:
-            name, kind: of the model.
+            name, kind: the name and kind of the model.
             predictions: sample to what it predicts.
-            metrics: those of test.
+            metrics: the metrics of test.
             test: its predictions on test.
         """
         of_sample, residuals = {"test": metrics}, {"test": self._histogram(test)}

@@ -75,7 +75,7 @@ class Applied:
     """Files without labels beside the expectation of a run.
 
     Attributes:
-        signal, classes: those of the run.
+        signal, classes: the signal and classes of the run.
         n_rows, n_selected, n_known: rows of the files, those that are selected, and those of these that are the run's.
         mixture: class to its share of the expectation.
         stated: True if the configuration states the mixture, False if it is that of the test sample.

@@ -42,7 +42,7 @@ class FractionsBin:
         fitted: class to the (m,) content by the fit; empty if it failed.
         template_error: (m,) the error of their sum by the statistics of the templates; empty if the fit failed.
         templates: class to the effective number of events of its template.
-        chi2: of the fit, which is that of a likelihood ratio and holds the uncertainty of the templates.
+        chi2: the χ² of the fit, which is that of a likelihood ratio and holds the uncertainty of the templates.
         ndf: its degrees of freedom.
         p: the p-value of `chi2`.
     """

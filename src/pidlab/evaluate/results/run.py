@@ -80,7 +80,7 @@ class Results:
         exploration: what is drawn to explore the sample and the models; empty in results of older versions.
         reference: the model to which figures of all models refer; empty for a user's own cuts, or else the optimised
             cuts, or else the first model.
-        polygons: those of the configuration; empty in results of older versions.
+        polygons: the polygons of the configuration; empty in results of older versions.
         reweighting: the weights that made classes alike; None without, and in results of older versions.
         identified: features and spectators after identification; None in results of older versions.
     """

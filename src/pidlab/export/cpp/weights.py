@@ -24,7 +24,7 @@ def weights_text(reweighter: Reweighter, expressions: list[Expression], event: E
     """Returns the functions `weight(event)` or `weight_CLASS(event)`, and all that they use.
 
     Args:
-        reweighter: that of the run.
+        reweighter: the reweighter of the run.
         expressions: the matched variables, in their order.
         event: the members of `Event`.
     """

@@ -324,14 +324,14 @@ class BDT(BoostedTrees, Classifier):
 
     Args:
         n_estimators: largest number of rounds; each has one tree, or one tree for each class if k > 2.
-        max_depth: of a tree.
+        max_depth: the largest depth of a tree.
         learning_rate: the factor by which each tree's output is multiplied.
         early_stopping_rounds: None trains all rounds.
         subsample, colsample_bynode: the share of the rows drawn for each tree and of the features for each node.
         parameters: any further parameters of xgboost's trees by name, such as `min_child_weight`.
             `monotone_constraints` may be {feature name or index: -1, 0 or 1} or one number for each feature.
         feature_names: d names for `monotone_constraints` and `interaction_constraints`.
-        seed: of row and column sampling.
+        seed: the seed of row and column sampling.
         n_jobs: number of threads; None: all cores of this process, in training those that no other process keeps busy
             when it begins, and at most one for each 2,000,000 values.
         device: auto, cpu, cuda or cuda:N. With auto the GPU trains if there is one, and the CPU scores; with cuda the

@@ -14,11 +14,11 @@ class BoosterObjective:
     """An objective of xgboost, or one of our own with the name that a file of trees then has.
 
     Attributes:
-        name: of xgboost.
+        name: the name that xgboost gives it.
         metric: the loss of a round, which decides when training stops.
-        n_classes: of a softmax; 0 for none.
+        n_classes: the number of classes of a softmax; 0 for none.
         n_targets: numbers that are predicted of one event.
-        quantiles: of the quantile loss, rising.
+        quantiles: the quantiles of the quantile loss, rising.
         is_own: whether gradients are computed here; trees then start from 0.
     """
 

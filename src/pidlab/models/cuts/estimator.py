@@ -73,7 +73,7 @@ class Cuts(Classifier):
         feature_names: d names for `sides`, `ranges`, `min_width` and cut strings; None: those of a data frame, or
             x0, x1, …
         generations: the largest number of generations of the search; None: a number that suits the features.
-        seed: of the search; the same seed gives the same boxes.
+        seed: the seed of the search; the same seed gives the same boxes.
 
     Attributes:
         boxes_: the boxes of the signal against the rest, loose to tight.

@@ -82,7 +82,7 @@ def fit_detector(
         weight: (n,) positive weights.
         counts: whether weights count repeated rows.
         shape: the number of classes, of nodes of the axis and of slices.
-        bins: of the table of one variable.
+        bins: the number of bins of the table of one variable.
         method: "histogram" or "kernel".
     """
     n_classes, n_nodes, n_slices = shape

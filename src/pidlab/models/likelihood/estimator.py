@@ -61,7 +61,7 @@ class Likelihood(Classifier):
         weights: "fit" learns a weight for each detector and class on validation, see `weights`; "none": all are 1.
         density: "histogram", smoothed by a penalty, or "kernel", adaptive. Two variables always take the kernel.
         slices: the number of slices of `against`; None: up to 16, by the size of the sample.
-        bins: of the table of a density.
+        bins: the number of bins of the table of a density.
         feature_names: d names of the columns; None: those of a data frame. If a text of `detectors` or `against` is not
             among the names that are given here, or there are no names, the columns are the detectors' variables in
             order and then `against`.

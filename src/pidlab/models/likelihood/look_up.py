@@ -48,7 +48,7 @@ def add_one(
         place: (n,) positions on the axis, in nodes; a candidate adds nothing where it is NaN.
         curves: (N, k, 3) centre, inverse width and logarithm of the width at each node.
         tables: (k, S, T) logarithms of the densities.
-        reach, end: of the map from standardised variables to tables, see `density`.
+        reach, end: the reach and end of the map from standardised variables to tables, see `density`.
         fine: nodes of the axis for each slice.
         weights: (k,) factors on the log-likelihoods.
         out: (n, k), changed in place.

@@ -134,7 +134,7 @@ class Trainer:
     Args:
         table: from `as_table`, on the device, or one that is read in blocks; all tensors take its type.
         members: the networks to train; each has at least `plan.batch_size` events.
-        architecture: of each network.
+        architecture: the architecture of each network.
         plan: how to train them.
         counted: whether random numbers come from counters, as on a GPU, or from generators, as on the CPU. If true,
             the CPU and a GPU train on the same batches. None: what the device usually does.

@@ -95,7 +95,7 @@ class MLP(Classifier):
         activation: sigmoid, tanh, relu, leaky_relu (slope 0.01), elu, maxout (two pieces), silu, gelu.
         loss: cross_entropy, squared, absolute, focal (γ = 2).
         optimizer: sgd, rmsprop, adam, adamw, nadam.
-        momentum: of sgd.
+        momentum: the momentum of sgd.
         learning_rate: the largest of the schedule.
         schedule: constant, one_cycle, cosine, exponential, step; over all epochs.
         batch_size: events a step; a smaller sample is one batch.
@@ -113,7 +113,7 @@ class MLP(Classifier):
         weight_decay: L2 penalty added to the gradient; decoupled in adamw.
         members: networks in the ensemble; probabilities are their mean. None: in the default preset 4 for samples of
             1000 events to 1500 a feature; otherwise 1.
-        seed: of all random numbers; not negative.
+        seed: the seed of all random numbers; not negative.
         device: auto (CUDA if there is a GPU), cpu, cuda. A network that was trained on a GPU is scored on the CPU where
             there is none.
 

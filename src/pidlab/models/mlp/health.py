@@ -41,7 +41,7 @@ class Health:
     """How one network came out of its training.
 
     Attributes:
-        activation: of its hidden layers.
+        activation: the activation of its hidden layers.
         silent: of each hidden layer, the share of units whose slope is all but zero for 99 % of the events: they give
             the same number for every event, and learn nothing.
         flow: the gradient of the first layer in units of its weights, divided by the same of the output layer: the

@@ -318,7 +318,7 @@ class Network:
     """The networks of all members with the buffers for one batch size.
 
     Args:
-        architecture: of each network.
+        architecture: the architecture of each network.
         parameters: holds the weights, and receives their gradients.
         batch_size: events a step and member.
         n_parts: parts of a batch, from `parts_of_batch`. With more than one the passes work on groups: the parts of the

@@ -231,7 +231,7 @@ def swap_noise_for(
     nothing gained at 960 events a feature and more. The choice was the better one in 24 of 26 trainings.
 
     Args:
-        parameters: of the model that is to be trained.
+        parameters: the parameters of the model that is to be trained.
         usual: the preset's, which decide the network that is trained with and without noise, whatever `parameters`
             say: the noise is then the same for all variants of a model.
         table: as `as_table` makes it.

@@ -108,12 +108,12 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         epochs: of the last fit; those before have a third of them. None: 3000 steps, but 5 to 200 epochs.
         patience: epochs without a lower validation loss before a fit stops. None: it never stops early, because the
             loss falls most at the end of the schedule; validation decides all the same which weights are kept.
-        seed: of all random numbers; not negative.
+        seed: the seed of all random numbers; not negative.
         device: auto (CUDA if there is a GPU), cpu, cuda.
 
     Attributes:
         network_: gives t means and then t logarithms of widths, of scaled variables from scaled inputs.
-        scaling_: of the inputs.
+        scaling_: the scaling of the inputs.
         centre_, width_: (t,) of the scaled variables: y = centre + width · scaled.
         history_: loss and, with validation, validation_loss, an entry an epoch, of the last fit.
     """

@@ -68,7 +68,7 @@ def fit_networks(
     keeps all.
 
     Args:
-        parameters: of `MLPRegressor`; what is None is the preset's.
+        parameters: the parameters of `MLPRegressor`; what is None is the preset's.
         train: the training sample.
         validation: evaluated after each epoch, for early stopping; None for none.
         levels: the quantiles of the loss `quantile`, rising.

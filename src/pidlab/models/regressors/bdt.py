@@ -45,15 +45,15 @@ class BDTRegressor(BoostedTrees, AnyLossRegressor):
 
     Args:
         loss: squared, absolute, quantile, gaussian.
-        quantiles: of the loss `quantile`.
+        quantiles: the quantiles that the loss `quantile` predicts.
         n_estimators: largest number of rounds; each has one tree, or one for each number that is predicted.
-        max_depth: of a tree.
+        max_depth: the largest depth of a tree.
         learning_rate: the factor by which each tree's output is multiplied.
         early_stopping_rounds: None trains all rounds.
         subsample, colsample_bynode: the share of the rows drawn for each tree and of the features for each node.
         parameters: any further parameters of xgboost's trees by name, such as `min_child_weight`.
         feature_names: d names for `monotone_constraints` and `interaction_constraints`.
-        seed: of row and column sampling.
+        seed: the seed of row and column sampling.
         n_jobs: number of threads; None as in `BDT`.
         device: auto, cpu, cuda or cuda:N.
 

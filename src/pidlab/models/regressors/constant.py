@@ -21,7 +21,7 @@ class Constant(Regressor):
 
     Args:
         loss: squared, absolute, quantile, gaussian.
-        quantiles: of the loss `quantile`.
+        quantiles: the quantiles that the loss `quantile` predicts.
 
     Attributes:
         values_: (m,) the constants, as `numbers` gives them.

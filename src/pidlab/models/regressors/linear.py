@@ -148,7 +148,7 @@ def _least_squares(blocks: Blocks, alpha: float, factor: Array | None = None) ->
 
     Args:
         blocks: yields features (m, d), the target (m,) and weights (m,).
-        alpha: of the ridge penalty.
+        alpha: the strength of the ridge penalty.
         factor: (n,) by which the weights of all rows are multiplied; None for 1.
     """
     triangle: Array | None = None

@@ -36,11 +36,11 @@ class MLPRegressor(AnyLossRegressor):
 
     Args:
         loss: squared, absolute, quantile, gaussian.
-        quantiles: of the loss `quantile`.
+        quantiles: the quantiles that the loss `quantile` predicts.
         hidden: widths of the hidden layers; with an empty list the model is linear.
         activation: sigmoid, tanh, relu, leaky_relu (slope 0.01), elu, maxout (two pieces), silu, gelu.
         optimizer: sgd, rmsprop, adam, adamw, nadam.
-        momentum: of sgd.
+        momentum: the momentum of sgd.
         learning_rate: the largest of the schedule.
         schedule: constant, one_cycle, cosine, exponential, step; over all epochs.
         batch_size: events a step; a smaller sample is one batch.
@@ -50,7 +50,7 @@ class MLPRegressor(AnyLossRegressor):
         batch_norm: normalise before each activation.
         weight_decay: L2 penalty added to the gradient; decoupled in adamw.
         members: networks in the ensemble; what they give is averaged, before a logarithm of a width becomes a width.
-        seed: of all random numbers; not negative.
+        seed: the seed of all random numbers; not negative.
         device: auto (CUDA if there is a GPU), cpu, cuda.
 
     Attributes:

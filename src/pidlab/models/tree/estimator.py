@@ -162,7 +162,7 @@ class DecisionTree(Classifier):
 
         Args:
             passes: for each node (m,) whether its events pass, which matters for leaves.
-            names: of the d features, as operands of an expression.
+            names: the names of the d features, as operands of an expression.
             there: for each feature the condition, as one operand, that its value is no code of a missing one; empty if
                 there are no codes.
         """

@@ -33,7 +33,7 @@ class Autoencoder(TypicalityClassifier):
         epochs: None: as many as some thousand steps take.
         signal: label of the signal; None: the last class.
         class_names: names of the classes, of which `train_on` may be one.
-        seed: of all random numbers.
+        seed: the seed of all random numbers.
         device: auto (CUDA if there is a GPU), cpu, cuda.
 
     Attributes:

@@ -34,7 +34,7 @@ class Mixture(TypicalityClassifier):
         covariance: full, tied (one for all components), diag or spherical.
         signal: label of the signal; None: the last class.
         class_names: names of the classes, of which `train_on` may be one.
-        seed: of the draw and of the starting points.
+        seed: the seed of the draw and of the starting points.
 
     Attributes:
         log_shares_: (k,) logarithms of the components' shares.

@@ -43,9 +43,9 @@ class Range:
     Attributes:
         index: the number of the input.
         source: the input.
-        name: of the input, in messages.
+        name: the name of the input, in messages.
         key: stands for the input in the hash of the event key.
-        rules: of the classes that are read from it.
+        rules: the rules of the classes that are read from it.
         spans: first entry and last + 1 of each chunk; None if the input is read as a whole.
     """
 
@@ -62,7 +62,7 @@ class LoadedPartition:
     """What a worker returns of the partition that it has read.
 
     Attributes:
-        cutflows: of each chunk.
+        cutflows: the cut flow of each chunk.
         inputs: for each range the number of its input, and what was read of it.
         chunks: for each chunk the number of its input, of its selected rows, and of those that are held.
         columns, spectators, axes: the narrow columns, in the order in which the rows were read.
@@ -187,7 +187,7 @@ def partitions(
         inputs: in their order.
         keys: that of each input.
         sizes: the number of entries of each.
-        n_threads: of all workers together.
+        n_threads: the number of threads of all workers together.
     """
     total = sum(-(-n // STEP) for n in sizes.values())
     n_chunks = min(_LONGEST, max(1, total // (_PARTITIONS_A_THREAD * n_threads)))

@@ -176,7 +176,7 @@ class DistributedColumns(Mapping[str, Any]):
     Attributes:
         pieces: all rows.
         rows: the n rows.
-        names: of the branches.
+        names: the names of the branches.
     """
 
     pieces: Pieces

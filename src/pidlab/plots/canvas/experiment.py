@@ -27,7 +27,7 @@ def put_label(figure: Any, style: Style, axes: Sequence[Axes] | None = None) -> 
 
     Args:
         figure: a Figure, or with `axes` also a SubFigure.
-        style: that of the label.
+        style: the style of the label.
         axes: write it above these only; None writes it above all axes.
     """
     if style.experiment in ("none", "ROOT") and not (style.label or style.com or style.lumi):

@@ -65,7 +65,7 @@ class Stage:
     """The renderer of a file format, to which a record is replayed.
 
     Attributes:
-        renderer: that of the file format.
+        renderer: the renderer of the file format.
         on: transforms points of the recorded figure, moved by (-x, -y), to units of the renderer; y points upwards.
         scale: units of the renderer in a point.
     """

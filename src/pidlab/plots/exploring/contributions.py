@@ -34,7 +34,7 @@ def contributions(
     faster than a marker for each.
 
     Args:
-        table: of one model.
+        table: the table of one model.
         rows: indices of the features to draw, the first on top.
         ax: where to draw.
         signal: the class to whose margin features contribute.

@@ -45,7 +45,7 @@ def dependence(
         one: of one feature.
         ax: where to draw.
         classes: the names of the classes, by index.
-        style: that of the model.
+        style: the style of the model.
         styles: class to its style.
         signal: the class whose score it is.
         labels: feature to its text.

@@ -21,7 +21,7 @@ def polygon(
         result: a polygon with the distribution of each class.
         particle: one of its classes.
         ax: where to draw.
-        style: that of the class.
+        style: the style of the class.
         labels: expression of an axis to its text.
     """
     assert result.pair is not None

@@ -27,7 +27,7 @@ def scatter(
         pair: two features.
         particle: one of its classes.
         ax: where to draw.
-        style: that of the class.
+        style: the style of the class.
         labels: feature to its text.
     """
     plane = pair.planes[particle]

@@ -47,7 +47,7 @@ def mass_figure(
         counts: (m,) in the bins.
         expected: component to the (m,) expected counts; the first is the signal.
         curve: masses (c,), and component to (c,) expected counts a bin there.
-        label: of the mass; text between dollars is mathematics.
+        label: the label of the mass; text between dollars is mathematics.
         remarks: lines that stand in the upper right corner.
         errors: (m,) of the counts; left out, those of counts without weights.
     """

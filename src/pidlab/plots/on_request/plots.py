@@ -69,7 +69,7 @@ class Plots:
     matplotlib is set to.
 
     Args:
-        results: those of a run.
+        results: the results of a run.
         style: the label and the style of an experiment, if a call gives none.
     """
 
@@ -139,7 +139,7 @@ class Plots:
         Args:
             model, variable: may be left out if there is one only.
             particle: the class, for a band with groups, of which each has a panel; left out: the signal.
-            options: those of every figure.
+            options: the options of every figure.
         """
         return self._kind("band", options, model=model, variable=variable, particle=particle or self._signal)
 
@@ -166,7 +166,7 @@ class Plots:
 
         Args:
             against: the class whose misidentification is compared; left out: the first. A regression has none.
-            options: those of every figure.
+            options: the options of every figure.
         """
         return self._kind("comparison", options, against=against or self._first("comparison", "against"))
 
@@ -197,7 +197,7 @@ class Plots:
 
         Args:
             against: the axis; left out: the target.
-            options: those of every figure.
+            options: the options of every figure.
         """
         return self._kind("resolution", options, against=against or self._first("resolution", "against"))
 
@@ -226,7 +226,7 @@ class Plots:
             model, spectator: may be left out if there is one only.
             points: only these working points.
             flat: True draws the working points whose thresholds follow spectators.
-            options: those of every figure.
+            options: the options of every figure.
         """
         results = self._at_points(points)
         return self._kind(
@@ -249,7 +249,7 @@ class Plots:
             model, x, y: may be left out if there is one only.
             points: only these working points.
             flat: True draws the working points whose thresholds follow spectators.
-            options: those of every figure.
+            options: the options of every figure.
         """
         results = self._at_points(points)
         return self._kind("map", options, results, model=model, x=x, y=y, flat="yes" if flat else "no")
@@ -269,7 +269,7 @@ class Plots:
             model, point: may be left out if there is one only.
             variables: only these features and spectators, in that order.
             page: of twelve variables.
-            options: those of every figure.
+            options: the options of every figure.
         """
         return self._kind(
             "identified", options, self._of_variables(variables), model=model, point=point, page=str(page)
@@ -323,7 +323,7 @@ class Plots:
         Args:
             name: the polygon; may be left out if there is one only.
             x, y: its axes, if it is asked on several.
-            options: those of every figure.
+            options: the options of every figure.
         """
         return self._kind("polygon", options, name=name, x=x, y=y)
 
@@ -332,7 +332,7 @@ class Plots:
 
         Args:
             group: the class, or "all" if all classes share their weights; may be left out if there is one only.
-            options: those of every figure.
+            options: the options of every figure.
         """
         return self._kind("weights", options, group=group)
 

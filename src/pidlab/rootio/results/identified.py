@@ -22,7 +22,7 @@ def identified_objects(results: Results, model: str, folder: str, titles: Titles
     `VARIABLE_purity` and `VARIABLE_efficiency` are graphs of the share of signal and of the signal's efficiency.
 
     Args:
-        results: those of the run.
+        results: the results of the run.
         model: the name of the model.
         folder: its directory.
         titles: gives the titles of axes.

@@ -57,7 +57,7 @@ def write_results(path: Path, results: AnyResults, provenance: str, labels: Mapp
 
     Args:
         path: the file.
-        results: those of a run.
+        results: the results of a run.
         provenance: text that says where the results come from.
         labels: titles of the axes of features and spectators, such as `p [GeV]` or `$\\theta$ [deg]`; by default
             those of `results`.

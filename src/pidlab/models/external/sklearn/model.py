@@ -43,7 +43,7 @@ class SklearnEstimator(Estimator):
 
     Args:
         estimator: import path of a class in scikit-learn, xgboost, lightgbm or a package of `allowed`.
-        parameters: of that class, by name.
+        parameters: the parameters of that class, by name.
         seed: its `random_state`, if it has one that `parameters` do not set.
         n_jobs: threads of ensembles; None for as many as this process may use.
         allowed: further packages that may be imported.

@@ -72,7 +72,7 @@ class WeightFile:
         version: TMVA's version code, 256² major + 256 minor + patch; 0 if the file does not say it.
         options: name to text.
         variables: for each variable its names: expression, label, title and internal name.
-        transformations: of the variables, in order.
+        transformations: the transformations of the variables, in order.
         weights: the element that holds the numbers of the method.
     """
 

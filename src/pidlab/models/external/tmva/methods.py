@@ -89,7 +89,7 @@ class TmvaNetwork:
 
     Attributes:
         weights: for each layer but the output (neurons + 1, neurons of the next layer), the bias last.
-        activation, output: of hidden neurons and of the output.
+        activation, output: the activation functions of hidden neurons and of the output.
     """
 
     weights: tuple[Values, ...]
