@@ -67,7 +67,7 @@ class Scored:
         keys: the branches that identify an event, n_entries each, and what the bundle adds for each entry.
         counts: (n_entries,) rows of each entry if a row is a candidate; None if a row is an entry.
         n_known: selected rows of events that the run used; 0 if the run has no folds.
-        seconds: by stage.
+        seconds: the seconds of each stage.
         tally: what the report counts; None without a report.
     """
 

@@ -461,7 +461,7 @@ def _slopes(
     curve. With `reach`, the slope is therefore that between the efficiencies `target` - `reach` and `target` + `reach`.
 
     Args:
-        score: of the test sample.
+        score: the score of the test sample.
         steps: the steps of its signal.
         passed: (k,) the sums of the weights of each class that pass the decision.
         target: the efficiency of the decision.

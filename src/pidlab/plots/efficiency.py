@@ -38,7 +38,7 @@ def efficiency(
     bound of the 68.3 % interval stands for a bin of which nothing passes.
 
     Args:
-        maps: of one class and one spectator, a map for each working point.
+        maps: the maps of one class and one spectator, one for each working point.
         ax: where to draw.
         styles: working point to its style.
         signal: the signal's name.

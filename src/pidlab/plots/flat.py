@@ -52,7 +52,7 @@ def flatness(
     """Draws the efficiency in bins of one spectator: grey points at the constant threshold, filled at the flat one.
 
     Args:
-        found: of a point that follows one spectator.
+        found: the flatness of a point that follows one spectator.
         target: the efficiency asked for, a dashed line.
         ax: where to draw.
         style: the style of the working point.

@@ -95,7 +95,7 @@ def drawing(
     are the worker's.
 
     Args:
-        folder: of a run, with `results.json`, which the worker reads, and the folder `plots`.
+        folder: the folder of a run, with `results.json`, which the worker reads, and the folder `plots`.
         results: the results that `results.json` holds.
         style: label and style of an experiment.
         worker: None draws the figures in this process.

@@ -32,7 +32,7 @@ def replot(
 
     Args:
         run: the folder that `pidlab run` left behind.
-        names: of figures, as `figure_titles` has them.
+        names: the names of figures, as `figure_titles` has them.
         directory: is made if it does not exist.
         formats: some of `FORMATS`.
         overrides: `KEY=VALUE` of the sections `style` and `labels`.

@@ -95,7 +95,7 @@ class _Response:
     """A Gaussian core with an exponential tail, for n tracks.
 
     Attributes:
-        mean: of the core, and the mode (n,).
+        mean: the mean of the core, and the mode (n,).
         width: the width of the core (n,).
         tail: where the tail begins, in widths from the mean, more than 0 (n,).
         side: 1 for a tail above the mean, -1 for one below.

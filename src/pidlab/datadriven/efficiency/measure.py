@@ -47,7 +47,7 @@ class EfficiencyRequest:
 
     Attributes:
         run: the folder of the run whose decisions are measured.
-        files: of data; as for `pidlab apply`.
+        files: the files of data, as for `pidlab apply`.
         expressions: what is read of a probe.
         low, high: the range of the mass.
         n_mass: the number of bins of the mass.

@@ -41,7 +41,7 @@ class Predicted:
     Attributes:
         prediction: the prediction of the model.
         target: (n,) float64.
-        weights: of the candidates; 0 for those without a prediction.
+        weights: the weights of the candidates; 0 for those without a prediction.
         event: (n,) hashes of the events.
         known: (n,) true where there is a prediction; None if there is one everywhere.
     """

@@ -79,7 +79,7 @@ class BandVariable:
         panels: one a group, of the first twelve.
         n_groups: number of groups of the band, of which panels show the first.
         pulls: class to the histogram of (value - mean) / width.
-        mean, width: of the Gaussian core of the signal's pulls; 0 and 1 if the band is right.
+        mean, width: the mean and width of the Gaussian core of the signal's pulls; 0 and 1 if the band is right.
         core_share: the share of the signal's pulls that a unit Gaussian holds with the same number within one width.
         kept: number of widths to the share of the signal whose pull is not larger, on the side that counts.
         trends: one for each quantity.

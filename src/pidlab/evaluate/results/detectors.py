@@ -15,8 +15,8 @@ class DetectorRow:
     Attributes:
         name: all, only NAME or without NAME.
         used: the detectors that count.
-        auc: of the signal against all other classes.
-        efficiency: of the signal at the working point, whose threshold is this row's own.
+        auc: the AUC of the signal against all other classes.
+        efficiency: the signal's at the working point, whose threshold is this row's own.
         misid: class to its misidentification at the working point.
         delta_auc: the AUC minus that of all detectors, on the same candidates.
         delta_misid: class to its misidentification minus that with all detectors, both at exactly the efficiency that
@@ -38,7 +38,7 @@ class DetectorTable:
 
     Attributes:
         working_point: the point of efficiency and misidentification.
-        rows: that of all detectors first.
+        rows: the rows, that of all detectors first.
     """
 
     working_point: str

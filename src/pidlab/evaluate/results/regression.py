@@ -129,7 +129,7 @@ class RegressionModel:
     """Everything measured of one model of a regression.
 
     Attributes:
-        name: by which the configuration calls it.
+        name: the name that the configuration gives it.
         kind: the `type` of the configuration.
         samples: "train", "validation", "test" to metrics.
         residuals: sample to the histogram of prediction - target; all samples and models have the same edges.

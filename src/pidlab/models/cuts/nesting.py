@@ -354,7 +354,7 @@ def nested_at_targets(archive: Archive, steps: Levels, cost: StackCost, rng: np.
 
     Args:
         archive: the best box found for each target, nested or not.
-        steps: of the archive's targets, in falling order, so that boxes go from loose to tight.
+        steps: the steps of the archive's targets, in falling order, so that boxes go from loose to tight.
         cost: from signal and background efficiencies, both (S, K), to the cost of each stack (S,).
         rng: the random numbers.
     """

@@ -71,7 +71,7 @@ class NestedPoint(NamedTuple):
 
     Attributes:
         target: the wanted signal efficiency.
-        efficiency, background: of the tightest box of the chain with at least this efficiency.
+        efficiency, background: the rates of the tightest box of the chain with at least this efficiency.
         own_optimum: the background of the best box found for this efficiency, nested or not.
     """
 

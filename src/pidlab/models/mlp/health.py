@@ -42,7 +42,7 @@ class Health:
 
     Attributes:
         activation: the activation of its hidden layers.
-        silent: of each hidden layer, the share of units whose slope is all but zero for 99 % of the events: they give
+        silent: for each hidden layer the share of units whose slope is all but zero for 99 % of the events: they give
             the same number for every event, and learn nothing.
         flow: the gradient of the first layer in units of its weights, divided by the same of the output layer: the
             median over the epochs. NaN without a hidden layer.
@@ -103,7 +103,7 @@ def warnings_about(networks: Sequence[Health], *, scaled: bool) -> Iterator[str]
     A network with a silent layer counts for that fault only: such a layer lets no gradient through to those before it.
 
     Args:
-        networks: of all members, folds and categories.
+        networks: the networks of all members, folds and categories.
         scaled: whether the features are scaled.
     """
     silent = [each for each in networks if max(each.silent, default=0.0) >= SILENT]

@@ -51,7 +51,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         losses: those that it knows.
         loss: the one that it is trained with.
         quantiles: used by the loss `quantile` only.
-        scale_: of models that are trained on a scaled target.
+        scale_: the scale of the target, if a model is trained on a scaled one.
     """
 
     kind: ClassVar[str]

@@ -185,7 +185,7 @@ def partitions(
 
     Args:
         inputs: in their order.
-        keys: that of each input.
+        keys: the key of each input.
         sizes: the number of entries of each.
         n_threads: the number of threads of all workers together.
     """

@@ -42,7 +42,7 @@ def dependence(
     of the feature. A missing value is a point at the right.
 
     Args:
-        one: of one feature.
+        one: the dependence on one feature.
         ax: where to draw.
         classes: the names of the classes, by index.
         style: the style of the model.

@@ -21,7 +21,7 @@ def tree(nodes: Sequence[TreeNode], ax: Axes, *, title: str) -> Axes:
     gain, and an ellipsis stands for what comes after a split and was left out.
 
     Args:
-        nodes: of a tree, the root first.
+        nodes: the nodes of a tree, the root first.
         ax: where to draw.
         title: heads the axes.
     """

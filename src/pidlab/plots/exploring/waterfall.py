@@ -44,7 +44,7 @@ def waterfall(
     """Draws a bar for each feature from where the one above it ends; the first begins at the reference.
 
     Args:
-        one: of a model with contributions.
+        one: the explanation by a model with contributions.
         ax: where to draw.
         signal: the class to whose margin features contribute.
         explained: what they contribute to instead, such as "prediction of E"; empty for the margin.
@@ -110,7 +110,7 @@ def write_figures(events: Sequence[EventExplanation], output: Path, style: Style
     """Writes a figure for each event, and returns the paths.
 
     Args:
-        events: of which at least one model has contributions.
+        events: the explained events, each with a model that has contributions.
         output: a file that ends in .png, .pdf or .svg, whose name gets a number if there are several events; else a
             folder, which is made if it does not exist.
         style: the label and the style of an experiment.

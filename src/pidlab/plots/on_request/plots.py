@@ -268,7 +268,7 @@ class Plots:
         Args:
             model, point: may be left out if there is one only.
             variables: only these features and spectators, in that order.
-            page: of twelve variables.
+            page: the number of a page, each of twelve variables.
             options: the options of every figure.
         """
         return self._kind(

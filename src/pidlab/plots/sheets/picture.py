@@ -12,7 +12,7 @@ class Picture(NamedTuple):
 
     Attributes:
         name: the stem of its file.
-        title, alt, section, objects: those of its `Sheet`.
+        title, alt, section, objects: as in its `Sheet`.
         svg: the drawing.
         table: its numbers; None for figures without a table.
     """
