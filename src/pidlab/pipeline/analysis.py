@@ -44,7 +44,7 @@ from pidlab.evaluate.results import (
 )
 from pidlab.evaluate.robustness import reduced
 from pidlab.expressions import Polygon
-from pidlab.models.explain import N_EXPLAINED, Explanation, explained, first_trees, scaled_inputs
+from pidlab.models.explain import N_EXPLAINED, Explanation, explained, first_trees, scaled_inputs, scorer
 from pidlab.models.fold import Scores
 from pidlab.models.inputs import abundances_of
 from pidlab.models.model import Model
@@ -54,7 +54,6 @@ from pidlab.models.training import calibrated, fit_model
 from pidlab.pipeline.bands import with_bands
 from pidlab.pipeline.prepare import Prepared, cluster_of, prepare
 from pidlab.preprocess.events import Events, Input
-from pidlab.preprocess.features import expression_values_changed
 from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
 from pidlab.runs.scored_events import ScoredEvents
@@ -487,17 +486,3 @@ def signal_widths(sample: Sample) -> NDArray[np.float64]:
             low, high = np.quantile(values, [0.1587, 0.8413])
             widths[j] = (high - low) / 2
     return widths
-
-
-def scorer(model: Model) -> Callable[[Sample], Scores]:
-    """The model as a function of a sample whose features were changed.
-
-    Models that the configuration states as expressions see the change of every feature that is a branch.
-    """
-
-    def score(sample: Sample) -> Scores:
-        if model.fitted:
-            return model.scores(sample)
-        return model.scores(replace(sample, columns=expression_values_changed(model.recipe, sample)))
-
-    return score
