@@ -224,7 +224,7 @@ class TrainedModel(AnyModel):
     by: Categories | None = Field(
         None,
         description="a model of its own for each category: name to condition, or {x: p, bins: [0.5, 1, 2]}; "
-        "their scores become one, calibrated on validation",
+        "the scores of classes become one, calibrated on validation",
     )
 
     @property
@@ -627,8 +627,6 @@ class SklearnModel(TrainedModel):
 class Predicting(TrainedModel):
     """What models of a regression that a run trains have in common."""
 
-    by: ClassVar[None] = None  # type: ignore[misc]  # no field of a section whose predictions have no common scale
-
     @property
     def kind(self) -> str:
         """The name of the type of model, under which the registry of models has it."""
@@ -680,7 +678,6 @@ class BdtRegression(BdtModel, Predicting):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
-    by: ClassVar[None] = None  # type: ignore[misc]  # as of every model of a regression
     loss: PredictedBy = Field("squared", description=_LOSS)
     quantiles: Quantiles = Field(default_factory=_central, description=_QUANTILES)
 
@@ -716,8 +713,6 @@ class MlpRegression(Predicting):
 
 class SklearnRegression(SklearnModel, Predicting):
     """Any regressor of scikit-learn, xgboost or lightgbm that can be converted to ONNX, in which it is saved."""
-
-    by: ClassVar[None] = None  # type: ignore[misc]  # as of every model of a regression
 
 
 TrainableSpec = (

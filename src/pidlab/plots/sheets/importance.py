@@ -120,7 +120,7 @@ def _bars(
     style: LineStyle,
     labels: Mapping[str, str],
 ) -> Figure:
-    """Returns a panel for each quantity of the table, with a bar for each feature; that of the largest first number is on top."""
+    """Returns a panel for each quantity of the table, with a bar for each feature, the largest of the first on top."""
     lost = np.nan_to_num([abs(number.value) for number in next(iter(table.values()))])
     order = [int(i) for i in np.argsort(-lost, kind="stable")[:MOST_FEATURES]]
     figure = new_figure(2.7 * len(table), 1.2 + 0.32 * len(order))
