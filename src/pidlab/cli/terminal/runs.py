@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pidlab.evaluate.results import Results
     from pidlab.export import Exported
     from pidlab.runs.compare import Pair, Runs
-    from pidlab.runs.reproduce import Moved, Reproduction
+    from pidlab.runs.reproduce import Added, Moved, Reproduction
     from pidlab.runs.residuals import RegressionPair
 
 
@@ -87,11 +87,26 @@ def reproduction_lines(found: Reproduction) -> Iterator[str]:
         yield from (f"  {_moved_line(moved)}" for moved in found.moved[:_N_SHOWN])
         if len(found.moved) > _N_SHOWN:
             yield f"  … and {len(found.moved) - _N_SHOWN:,} more, by less"
+    if found.added:
+        n_new = sum(each.n_numbers for each in found.added)
+        yield f"new: {n_new:,} numbers were not measured then, and have nothing to be compared with"
+        yield from (f"  {line}" for line in _added_lines(found.added))
     if found.differences:
         yield "what differs from then:"
         yield from (f"  {difference}" for difference in found.differences)
     elif not found.identical:
         yield "inputs, versions, hardware and seeds are the same: a model does not train the same way twice here"
+
+
+def _added_lines(added: Sequence[Added]) -> Iterator[str]:
+    """Yields the first place of each key that was added, and how many more places there are."""
+    places: dict[str, list[str]] = {}
+    for each in added:
+        places.setdefault(each.name.rpartition(".")[2], []).append(each.name)
+    for names in list(places.values())[:_N_SHOWN]:
+        yield f"{names[0]}{f' and {len(names) - 1:,} more of this name' if len(names) > 1 else ''}"
+    if len(places) > _N_SHOWN:
+        yield f"… and {len(places) - _N_SHOWN:,} more keys"
 
 
 def _moved_line(moved: Moved) -> str:
