@@ -77,7 +77,7 @@ class TrainedModel(AnyModel):
     by: Categories | None = Field(
         None,
         description="a model of its own for each category: name to condition, or {x: p, bins: [0.5, 1, 2]}; "
-        "their scores become one, calibrated on validation",
+        "the scores of classes become one, calibrated on validation",
     )
 
     @property
