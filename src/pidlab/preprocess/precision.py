@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pidlab.config.columns import read_by_models
 from pidlab.config.polygons import polygons_of
 from pidlab.config.schema import CutsModel, OnnxModel, ScoreModel, TmvaModel
+from pidlab.errors import DataError
 from pidlab.expressions import evaluate, parse
 from pidlab.preprocess.features import missing_values, single_matrix, to_single
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
@@ -30,7 +31,10 @@ _N_COMPARED = 10_000
 _MERGED = 0.02
 """The share of different values that may become the same float32."""
 _FINE = 1e-6
-"""A step of float32 below this fraction of the width of the distribution loses nothing that models could use."""
+"""A step of float32 below this fraction of the width of the distribution loses nothing that models could use, unless the
+values lie in narrow groups far apart, such as codes beside large numbers."""
+_CENTRAL = (0.8, 0.5, 0.2)
+"""Shares of the values between whose quantiles the width is taken: the widest without codes and outliers is wanted."""
 _WIDTHS_OF_FLOAT32 = (1e-30, 1e30)
 """Widths between which float32 needs no other unit."""
 
@@ -92,6 +96,9 @@ def refined(recipe: Recipe, columns: FeatureColumns, place: IntArray, n: int) ->
 
     No feature is shifted if there is an imported model, which was trained on the features as they are, nor one that a
     model reads as its own: the formula of a band is one of the variable that the configuration states.
+
+    Raises:
+        DataError: such a feature has one value only in float32.
     """
     x = columns.matrix(place, n)
     config = recipe.loaded.config
@@ -107,12 +114,20 @@ def refined(recipe: Recipe, columns: FeatureColumns, place: IntArray, n: int) ->
         )
         needed = [*imported, *([readers[feature.name]] if feature.name in readers else [])]
         if needed:
+            if len(np.unique(to_single(_some_finite(values)))) == 1:
+                raise DataError(_lost(feature.name, located.expression.text, values, needed))
             sentences.append(f"{what[0].upper()}{what[1:]}; it is left as it is for {', '.join(needed)}.")
             continue
         origin, unit = origin_and_unit(values)
-        shifts[j] = origin, unit
-        text = _text(located.expression.text, origin, unit)
-        sentences.append(f"The feature {feature.name!r} is taken as {text}: {what}.")
+        left = merged_share(difference(values, origin, unit))
+        if left < share - _MERGED:
+            shifts[j] = origin, unit
+            text = _text(located.expression.text, origin, unit)
+            sentences.append(f"The feature {feature.name!r} is taken as {text}: {what}.")
+        if left > _MERGED:
+            still = f"and {left:.0%} still" if j in shifts else "and no shift helps"
+            advice = "make features of its own of each range of values, such as `x > 1e6 ? x - 1e6 : nan`"
+            sentences.append(f"{what[0].upper()}{what[1:]}, {still}: {advice}.")
     if not shifts:
         return recipe, x, sentences
     return _with_shifts(recipe, shifts), columns.shifted(x, place, shifts), sentences
@@ -142,13 +157,27 @@ def merged_share(values: Doubles) -> float:
     return 1.0 - left / len(different) if len(different) else 0.0
 
 
+def _lost(name: str, text: str, values: Doubles, readers: Sequence[str]) -> str:
+    """Returns that a feature is nothing in float32, and what to do where pidlab does not shift it."""
+    shifted = _text(text, *origin_and_unit(values))
+    why = f"and it is left as it is for {', '.join(readers)}"
+    return f"float32, in which models compute, makes all values of the feature {name!r} the same, {why}; write {shifted}"
+
+
 def origin_and_unit(values: Doubles) -> tuple[float, float]:
     """Returns a round number near the median, to be subtracted, and a power of two, to be divided by, mostly 1.
 
-    The width of the distribution is taken between quantiles, so that codes and outliers do not change it.
+    The width of the distribution is taken between quantiles, so that codes and outliers do not change it. With codes in
+    more than a tenth of the events, those quantiles count that leave the most values different.
     """
-    finite = values[np.isfinite(values)]
-    low, middle, high = np.quantile(finite, [0.1, 0.5, 0.9])
+    finite = _some_finite(values)
+    found = [_round_shift(finite, share) for share in _CENTRAL]
+    return min(found, key=lambda shift: merged_share(difference(finite, *shift)))
+
+
+def _round_shift(finite: Doubles, share: float) -> tuple[float, float]:
+    """Returns the origin and the unit if the width is that of a central share of the values."""
+    low, middle, high = np.quantile(finite, [(1 - share) / 2, 0.5, (1 + share) / 2])
     width = float(high - low) or float(np.ptp(finite))
     step = 10.0 ** np.ceil(np.log10(width)) if 0 < width < np.inf else 0.0
     # values around zero need no origin; a round one is the same for samples that hardly differ
@@ -172,7 +201,7 @@ def _may_be_merged(column: Doubles) -> bool:
     low, high = np.quantile(some, [0.1, 0.9])
     if not np.finfo(np.float32).tiny < middle < np.finfo(np.float32).max:
         return True
-    return bool(np.spacing(np.float32(middle)) > _FINE * (high - low))
+    return bool(np.spacing(np.float32(middle)) > _FINE * (high - low)) or merged_share(some) > _MERGED / 2
 
 
 def difference(values: Doubles, origin: float, unit: float) -> Doubles:
