@@ -527,7 +527,7 @@ def sigma_names(variables: Sequence[str]) -> list[str]:
 
 def sigma_point(sigma: float) -> str:
     """Returns the name of the working point at a number of widths: sigma3_5."""
-    return f"sigma{_word(sigma)}"
+    return f"sigma{_words([sigma])[0]}"
 
 
 class LikelihoodModel(TrainedModel):

@@ -104,9 +104,10 @@ class Statistic(NamedTuple):
     def degrees(self, weights: EventWeights) -> float:
         """Returns the degrees of freedom of its variance; 0 if fewer than two events show it.
 
-        Satterthwaite's approximation (Biometrics Bull. 2 (1946) 110) for the mean of n squared influences φ²: 2 n / (κ -
-        1) with their kurtosis κ = n Σ φ⁴ / (Σ φ²)², which is n for normal ones. It is at most n - 1 by the effective
-        number of events n. Where few events with large weights or residuals make the variance, it is much less.
+        Satterthwaite's approximation (Biometrics Bull. 2 (1946) 110) for the mean of n squared influences φ² is
+        2 n / (κ - 1) with their kurtosis κ = n Σ φ⁴ / (Σ φ²)², which gives n for normal ones. Where few events with
+        large weights or residuals make the variance, it is much less. The effective number of events less one is the
+        most.
         """
         n, seen, fourth = weights.n_events, self.variance(weights), 0.0
         if not (n > _ONE_EVENT and seen > 0):
