@@ -33,8 +33,8 @@ MERGED = 0.02
 _MOSTLY = 0.5
 """The share from which on a target is refused: its prediction would say nothing of most of its values."""
 _FINE = 1e-6
-"""A step of float32 below this fraction of the width of the distribution loses nothing that models could use, unless the
-values lie in narrow groups far apart, such as codes beside large numbers."""
+"""A step of float32 below this fraction of the width of the distribution loses nothing that models could use, unless
+the values lie in narrow groups far apart, such as codes beside large numbers."""
 _CENTRAL = (0.8, 0.5, 0.2)
 """Shares of the values between whose quantiles the width is taken: the widest without codes and outliers is wanted."""
 _WIDTHS_OF_FLOAT32 = (1e-30, 1e30)

@@ -127,7 +127,7 @@ def _whole(tree: Source, name: str, values: Any) -> Any:
 def _first_difference(main: Backend, friend: Backend, key: Sequence[str]) -> int | None:
     """Returns the first entry in which the keys differ; None if they agree in all entries."""
     columns = zip(_read_keys(main, key), _read_keys(friend, key), strict=True)
-    differ = np.logical_or.reduce([(a != b) & ~((a != a) & (b != b)) for a, b in columns])  # NaN agrees with NaN
+    differ = np.logical_or.reduce([(a != b) & ~(np.isnan(a) & np.isnan(b)) for a, b in columns])
     return int(np.argmax(differ)) if differ.any() else None
 
 
