@@ -17,6 +17,7 @@ from pidlab.errors import DataError
 from pidlab.evaluate.results import Reweighting
 from pidlab.measured import Array
 from pidlab.preprocess.events import Input
+from pidlab.preprocess.precision import MERGED, merged_share, unresolved
 from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
 from pidlab.sample import BoolArray, FloatArray, Sample
@@ -74,7 +75,8 @@ def reweight(
 
     Raises:
         ConfigError: an expression does not fit the branches of the target.
-        DataError: the target cannot be read, or a sample has no positive sum of weights.
+        DataError: the target cannot be read, float32 cannot resolve a variable, or a sample has no positive sum of
+            weights.
     """
     asked, seed = recipe.loaded.config.reweight, recipe.loaded.config.seed
     assert asked is not None
@@ -137,14 +139,31 @@ class _Samples:
 
     @classmethod
     def of(cls, recipe: Recipe, asked: Reweight, sample: Sample, parts: Parts, watcher: Watcher) -> _Samples:
-        """Returns the rows of a run and of its target, which is read if it has files of its own."""
+        """Returns the rows of a run and of its target, which is read if it has files of its own.
+
+        Raises:
+            ConfigError, DataError: as `reweight`.
+        """
         config = recipe.loaded.config
         n_folds = config.folds or asked.folds
         fold = fold_of(sample.event, n_folds, config.split.seed).astype(np.int64)
         variables = Weighted(matched_variables(sample, tuple(asked.match)), sample.weight)
         rows = Rows(variables, sample.event, fold, *_trained(parts))
         target, inputs, name = _target(recipe, asked, sample, rows, n_folds, watcher)
+        _check_precision(asked, rows, target)
         return cls(sample, rows, target, name, inputs, n_folds)
+
+
+def _check_precision(asked: Reweight, rows: Rows, target: Rows) -> None:
+    """Checks that float32, in which trees fit ratios and tell what is left to mend, resolves the matched variables.
+
+    Raises:
+        DataError: it makes different values of one the same.
+    """
+    for j, text in enumerate(asked.match):
+        values = np.concatenate([rows.rows.z[:, j], target.rows.z[:, j]])
+        if (share := merged_share(values)) > MERGED:
+            raise DataError(unresolved(f"reweight.match: {text!r}", "trees compute", share, text, values))
 
 
 def _fitted(recipe: Recipe, asked: Reweight, samples: _Samples, watcher: Watcher, n_jobs: int | None) -> Reweighter:
