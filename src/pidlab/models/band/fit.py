@@ -46,6 +46,7 @@ _MOST_NOISE = 0.3  # the largest squared relative error of a density that is cor
 _BOUND = 8.0  # up to .8 the bound of the shares of the other classes changes them by less than 2 %
 _STRENGTH_STEPS = 3  # of the strengths of the roughness between two of the coefficients
 _GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
+_LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e6  # of a step, in parts of the information
 _FIRST_ROUNDS = 3  # after which the intervals follow a mean that changes by a hundred widths
 _SHORTEST = 0.4  # share of the events in a shortest interval: more than a contamination of half the signal's number
 
@@ -672,7 +673,9 @@ class _Likelihood:
             )
         return density, slopes
 
-    def step(self, theta: Array, slope: Array, information: Array) -> tuple[Array, Array, float]:
+    def step(
+        self, theta: Array, slope: Array, information: Array, damping: float = 0.0
+    ) -> tuple[Array, Array, float]:
         """Returns the step of Newton's method with the priors, the covariance, and the evidence.
 
         The covariance is the inverse of the information, and the evidence the logarithm of the marginal likelihood of
@@ -689,6 +692,7 @@ class _Likelihood:
             evidence -= 0.5 * float(away @ pull)
             if parameter.roughness is not None:
                 evidence += 0.5 * parameter.roughness.log_determinant(parameter.strengths)
+        total[np.diag_indices(len(total))] += damping * np.diag(information)
         unit = np.sqrt(np.diag(total))
         factor = cho_factor(total / np.outer(unit, unit) + 1e-10 * np.eye(len(unit)))
         covariance = cho_solve(factor, np.eye(len(unit))) / np.outer(unit, unit)
@@ -733,6 +737,50 @@ class _Likelihood:
             side = changed.removeprefix("tau_")
             found[f"tail_{side}"] = self._tail(v, side)
         return list(found.values())
+
+    def maximised(self, theta: Array, n_iterations: int) -> tuple[Array, Array]:
+        """Returns the coefficients of the largest penalised likelihood, and the inverse of the information there.
+
+        Between two steps the strengths of the roughness move up the marginal likelihood. They do so only as far as the
+        likelihood is quadratic about the coefficients: if a step that was made with the new strengths lowers the
+        likelihood, the old ones come back, and the step is made shorter and steeper (D. Marquardt, J. SIAM 11 (1963)
+        431) until it raises it.
+        """
+        freedom, damping = np.inf, 0.0
+        covariance = np.empty(0)
+        for _ in range(n_iterations):
+            slope, information = self.derivatives(theta)
+            old, before = self._strengths(), freedom
+            for _ in range(_STRENGTH_STEPS):  # about the same derivatives, which are what costs time
+                step, covariance, _ = self.step(theta, slope, information)
+                freedom = self.update_strengths(theta + step, covariance)
+            step = self.step(theta, slope, information, damping)[0]
+            gain = self.penalised(theta + step) - self.penalised(theta)
+            damping = 0.1 * damping if damping > _LEAST_DAMPING else 0.0
+            if not gain >= 0:
+                self._set_strengths(old)
+                best, gain = self.penalised(theta), 0.0
+                damping = max(10 * damping, _LEAST_DAMPING)
+                while damping < _MOST_DAMPING:
+                    step = self.step(theta, slope, information, damping)[0]
+                    gain = self.penalised(theta + step) - best
+                    if gain > 0:
+                        break
+                    damping *= 10
+                else:
+                    break
+                freedom = self.update_strengths(theta + step, covariance)
+            theta = theta + step
+            if gain < _GAIN and abs(freedom - before) < _FREEDOM:
+                break
+        return theta, covariance
+
+    def _strengths(self) -> dict[str, Array]:
+        return {name: parameter.strengths for name, parameter in self.parameters.items()}
+
+    def _set_strengths(self, strengths: dict[str, Array]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.strengths = strengths[name]
 
     def update_strengths(self, theta: Array, covariance: Array) -> float:
         """Moves the strengths of the roughness one step up the marginal likelihood; returns the degrees of freedom."""
@@ -807,25 +855,7 @@ def _improved(
         final: whether curves and errors are averaged over the strengths of the roughness.
     """
     likelihood = _Likelihood(_binned(sample, others, band), band, options)
-    theta = likelihood.start()
-    freedom = np.inf
-    for _ in range(n_iterations):
-        slope, information = likelihood.derivatives(theta)
-        before = freedom
-        for _ in range(_STRENGTH_STEPS):  # about the same derivatives, which are what costs time
-            step, covariance, _ = likelihood.step(theta, slope, information)
-            freedom = likelihood.update_strengths(theta + step, covariance)
-        step, covariance, _ = likelihood.step(theta, slope, information)
-        best = likelihood.penalised(theta)
-        gain, size = 0.0, 1.0
-        while size > 0.01:
-            value = likelihood.penalised(theta + size * step)
-            if value > best:
-                theta, gain = theta + size * step, value - best
-                break
-            size /= 3
-        if gain < _GAIN and abs(freedom - before) < _FREEDOM:
-            break
+    theta, covariance = likelihood.maximised(likelihood.start(), n_iterations)
     if final:
         slope, information = likelihood.derivatives(theta)
         averaged, covariance = likelihood.averaged(theta, slope, information)
