@@ -40,12 +40,13 @@ _FAR, _N_FAR = 25.0, 200  # window and cells of the other classes, about their o
 _REACH, _N_REACH = 6.0, 72  # … and about the signal's
 _BANDWIDTHS = (0.7, 1.5, 3.0, 6.0, 12.0)  # in bins, of the averages of other classes
 _FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
-_ALIKE = 1.0  # degrees of freedom by which the strengths of the regions of one curve are drawn to each other
+_ALIKE = 2.0  # standard deviation of the logarithm of the ratio of the strengths of neighbouring regions, a priori
 _FACTORS = 10.0 ** np.arange(-5, 2.1, 0.5)  # of the strengths, over which errors are averaged
 _MOST_NOISE = 0.3  # the largest squared relative error of a density that is corrected for
 _BOUND = 8.0  # up to .8 the bound of the shares of the other classes changes them by less than 2 %
 _STRENGTH_STEPS = 3  # of the strengths of the roughness between two of the coefficients
 _GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
+_NEAR = 10.0  # gain of the log-likelihood in a step, from which on the strengths of the roughness move
 _LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e6  # of a step, in parts of the information
 _FIRST_ROUNDS = 3  # after which the intervals follow a mean that changes by a hundred widths
 _SHORTEST = 0.4  # share of the events in a shortest interval: more than a contamination of half the signal's number
@@ -741,26 +742,25 @@ class _Likelihood:
     def maximised(self, theta: Array, n_iterations: int) -> tuple[Array, Array]:
         """Returns the coefficients of the largest penalised likelihood, and the inverse of the information there.
 
-        Between two steps the strengths of the roughness move up the marginal likelihood. They do so only as far as the
-        likelihood is quadratic about the coefficients: if a step that was made with the new strengths lowers the
-        likelihood, the old ones come back, and the step is made shorter and steeper (D. Marquardt, J. SIAM 11 (1963)
-        431) until it raises it.
+        A step that would lower the likelihood is made shorter and steeper until it raises it (D. Marquardt, J. SIAM 11
+        (1963) 431). When the search has come near, the strengths of the roughness move up the marginal likelihood
+        between two steps, as far as the likelihood is quadratic about the coefficients: if a step with the new
+        strengths lowers it, the old ones come back.
         """
-        freedom, damping = np.inf, 0.0
+        freedom, damping, is_near = np.inf, 0.0, False
         covariance = np.empty(0)
         for _ in range(n_iterations):
             slope, information = self.derivatives(theta)
             old, before = self._strengths(), freedom
-            for _ in range(_STRENGTH_STEPS):  # about the same derivatives, which are what costs time
+            for _ in range(_STRENGTH_STEPS if is_near else 0):  # about the same derivatives, which are what costs time
                 step, covariance, _ = self.step(theta, slope, information)
                 freedom = self.update_strengths(theta + step, covariance)
-            step = self.step(theta, slope, information, damping)[0]
+            step, covariance, _ = self.step(theta, slope, information, damping)
             gain = self.penalised(theta + step) - self.penalised(theta)
             damping = 0.1 * damping if damping > _LEAST_DAMPING else 0.0
             if not gain >= 0:
                 self._set_strengths(old)
-                best, gain = self.penalised(theta), 0.0
-                damping = max(10 * damping, _LEAST_DAMPING)
+                best, damping = self.penalised(theta), max(10 * damping, _LEAST_DAMPING)
                 while damping < _MOST_DAMPING:
                     step = self.step(theta, slope, information, damping)[0]
                     gain = self.penalised(theta + step) - best
@@ -769,10 +769,13 @@ class _Likelihood:
                     damping *= 10
                 else:
                     break
-                freedom = self.update_strengths(theta + step, covariance)
+                covariance = self.step(theta, slope, information)[1]
+                if is_near:
+                    freedom = self.update_strengths(theta + step, covariance)
             theta = theta + step
-            if gain < _GAIN and abs(freedom - before) < _FREEDOM:
+            if is_near and gain < _GAIN and abs(freedom - before) < _FREEDOM:
                 break
+            is_near = is_near or (gain < _NEAR and damping <= 1)
         return theta, covariance
 
     def _strengths(self) -> dict[str, Array]:
@@ -791,15 +794,19 @@ class _Likelihood:
                 continue
             rows = self.slices[name]
             roughness, strengths = parameter.roughness, parameter.strengths
-            taken = roughness.traces(covariance[rows, rows])
-            freedom += (rows.stop - rows.start) - float(strengths @ taken)
-            free = roughness.prior_traces(strengths) * strengths - taken * strengths
-            free, rough = np.maximum(free, 1e-12), roughness.parts(theta[rows])
-            usual = free.sum() / max(float(rough.sum()), 1e-300)
-            usual = min(usual, self._straight(name))
-            # a region has the strength of the others unless its roughness is another one
-            found = (free + _ALIKE) / (rough + _ALIKE / usual)
-            parameter.strengths = strengths * np.clip(found / strengths, 0.05, 20.0)
+            taken = roughness.traces(strengths, covariance[rows, rows])
+            freedom += (rows.stop - rows.start) - float(taken.sum())
+            free = np.maximum(roughness.prior_traces(strengths) - taken, 1e-9)
+            rough = np.maximum(roughness.parts(strengths, theta[rows]), 1e-9)
+            # without a prior each strength is multiplied by free / rough (Wood and Fasiolo)
+            ratio = np.log(free / rough)
+            curvature = np.where(np.abs(ratio) > 1e-6, (free - rough) / np.where(ratio == 0, 1.0, ratio), free)
+            alike = roughness.links.T @ roughness.links / _ALIKE**2
+            logarithm = np.log(strengths)
+            slope = 0.5 * (free - rough) - alike @ logarithm
+            move = np.linalg.solve(np.diag(0.5 * curvature) + alike, slope)
+            most = np.log(self._straight(name))
+            parameter.strengths = np.exp(np.minimum(logarithm + np.clip(move, -3.0, 3.0), most))
         return freedom
 
     def _straight(self, name: str) -> float:
