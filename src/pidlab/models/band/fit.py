@@ -674,9 +674,7 @@ class _Likelihood:
             )
         return density, slopes
 
-    def step(
-        self, theta: Array, slope: Array, information: Array, damping: float = 0.0
-    ) -> tuple[Array, Array, float]:
+    def step(self, theta: Array, slope: Array, information: Array, damping: float = 0.0) -> tuple[Array, Array, float]:
         """Returns the step of Newton's method with the priors, the covariance, and the evidence.
 
         The covariance is the inverse of the information, and the evidence the logarithm of the marginal likelihood of
