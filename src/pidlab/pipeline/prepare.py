@@ -120,8 +120,6 @@ def prepare(
         check_models(loaded, resources)
     if cluster is not None and loaded.config.reweight is not None:
         raise UsageError("--dask does not make classes alike yet: leave out `reweight`, or run without --dask")
-    if cluster is not None and recipe.target is not None:
-        raise UsageError("--dask does not train regressions yet; run without it (`apply --dask` serves them)")
     notes.stage("load")
     make_loader = None
     if cluster is not None:

@@ -82,7 +82,11 @@ class RegressionEvaluate(Evaluate):
     expected: ClassVar[None] = None  # type: ignore[misc]
     punzi: ClassVar[float] = 3.0  # type: ignore[misc]
     calibration: ClassVar[Literal["none"]] = "none"  # type: ignore[misc]
-    importance: ClassVar[bool] = False  # type: ignore[misc]
+    importance: bool = Field(
+        True,
+        description="shuffle each feature of the test sample and measure the residuals; and how predictions go with "
+        "features",
+    )
     robustness: ClassVar[None] = None  # type: ignore[misc]
     maps: list[Map] = Field(
         default_factory=list, description="spectators in whose bins bias and resolution are shown, besides quantiles"

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pidlab.config.schema.base import Expression
-from pidlab.config.schema.models.base import Categories, TrainedModel, _word
+from pidlab.config.schema.models.base import Categories, TrainedModel, words_of
 
 Sigma = Annotated[float, Field(gt=0, le=1000)]
 
@@ -97,4 +97,4 @@ def sigma_names(variables: Sequence[str]) -> list[str]:
 
 def sigma_point(sigma: float) -> str:
     """Returns the name of the working point at a number of widths: sigma3_5."""
-    return f"sigma{_word(sigma)}"
+    return f"sigma{words_of([sigma])[0]}"

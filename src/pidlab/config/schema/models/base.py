@@ -77,7 +77,7 @@ class TrainedModel(AnyModel):
     by: Categories | None = Field(
         None,
         description="a model of its own for each category: name to condition, or {x: p, bins: [0.5, 1, 2]}; "
-        "their scores become one, calibrated on validation",
+        "the scores of classes become one, calibrated on validation",
     )
 
     @property
@@ -85,9 +85,10 @@ class TrainedModel(AnyModel):
         """Name of each category to its condition; empty if one model serves all candidates."""
         if isinstance(self.by, CategoryBins):
             word = re.sub(r"\W+", "_", self.by.x).strip("_") or "x"
+            edges = list(zip(self.by.bins, words_of(self.by.bins), strict=True))
             return {
-                f"{word}_{_word(low)}_{_word(high)}": f"({self.by.x}) >= {low!r} && ({self.by.x}) < {high!r}"
-                for low, high in pairwise(self.by.bins)
+                f"{word}_{first}_{last}": f"({self.by.x}) >= {low!r} && ({self.by.x}) < {high!r}"
+                for (low, first), (high, last) in pairwise(edges)
             }
         return dict(self.by or {})
 
@@ -97,6 +98,9 @@ class TrainedModel(AnyModel):
         return not isinstance(self.by, CategoryBins)
 
 
-def _word(edge: float) -> str:
-    """Returns a number as a part of a name: 0_5 for 0.5, m1 for -1."""
-    return f"{edge:g}".replace("-", "m").replace(".", "_").replace("+", "")
+def words_of(edges: list[float]) -> list[str]:
+    """Returns numbers as parts of names: 0_5 for 0.5, m1 for -1; with all digits if six make two of them the same."""
+    texts = [f"{edge:g}" for edge in edges]
+    if len(set(texts)) < len(texts):
+        texts = [f"{edge:.17g}" for edge in edges]
+    return [text.replace("-", "m").replace(".", "_").replace("+", "") for text in texts]

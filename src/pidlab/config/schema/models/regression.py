@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -13,8 +13,6 @@ from pidlab.config.schema.models.classifiers import Activation, BdtModel, Optimi
 
 class Predicting(TrainedModel):
     """What models of a regression that a run trains have in common."""
-
-    by: ClassVar[None] = None  # type: ignore[misc]  # no field of a section whose predictions have no common scale
 
     @property
     def kind(self) -> str:
@@ -67,7 +65,6 @@ class BdtRegression(BdtModel, Predicting):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
-    by: ClassVar[None] = None  # type: ignore[misc]  # as of every model of a regression
     loss: PredictedBy = Field("squared", description=_LOSS)
     quantiles: Quantiles = Field(default_factory=_central, description=_QUANTILES)
 
@@ -97,5 +94,3 @@ class MlpRegression(Predicting):
 
 class SklearnRegression(SklearnModel, Predicting):
     """Any regressor of scikit-learn, xgboost or lightgbm that can be converted to ONNX, in which it is saved."""
-
-    by: ClassVar[None] = None  # type: ignore[misc]  # as of every model of a regression
