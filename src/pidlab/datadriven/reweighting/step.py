@@ -22,7 +22,7 @@ from pidlab.preprocess.precision import MERGED, merged_share, unresolved
 from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
-from pidlab.split import Keys, Part, Parts, fold_of, split
+from pidlab.split import Part, Parts, fold_of, split
 
 _TEST_SHARE = 0.25  # of the target's events, where the configuration says by an expression which events are test
 
@@ -291,13 +291,3 @@ def _group(name: str, classes: tuple[str, ...], samples: _Samples, fit: Fit) -> 
             f"{', '.join(classes)} and at the target in the matched variables"
         )
     return Group(name, classes, ratios, float(own.rows.weight.sum() / new.sum()), factors)
-
-
-def friend_weights(
-    reweighter: Reweighter, z: FloatArray, event: Keys | None, known: BoolArray | None
-) -> dict[str, NDArray[np.float32]]:
-    """Returns branch to the weights (n,) of rows of any file; arguments as in `Reweighter.weights`."""
-    return {
-        branch: reweighter.weights(group, z, event, known).astype(np.float32)
-        for branch, group in reweighter.branches.items()
-    }
