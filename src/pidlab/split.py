@@ -39,7 +39,7 @@ class Parts:
     validation: BoolArray
 
     def training(self) -> Iterator[tuple[Rows, Rows]]:
-        """The training and validation rows: one pair, or one pair a fold."""
+        """Yields the training and validation rows: one pair, or one pair a fold."""
         if self.fold is None:
             parts = self.quoted()
             yield parts["train"], parts["validation"]
@@ -49,7 +49,7 @@ class Parts:
             yield np.flatnonzero(seen & ~self.validation), np.flatnonzero(seen & self.validation)
 
     def quoted(self) -> dict[str, slice]:
-        """The rows of the samples "train", "validation" and "test", for which numbers are quoted."""
+        """Returns the rows of the samples "train", "validation" and "test", for which numbers are quoted."""
         if self.fold is None:
             ends = np.searchsorted(self.part, list(_QUOTED.values()), side="right").tolist()
             starts = np.searchsorted(self.part, list(_QUOTED.values())).tolist()

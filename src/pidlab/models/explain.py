@@ -120,7 +120,7 @@ def _contribution_table(found: tuple[FloatArray, Sample] | None) -> Explained | 
 
 
 def scorer(model: Model) -> Callable[[Sample], Scores]:
-    """The model as a function of a sample whose features were changed.
+    """Returns the model as a function of a sample whose features were changed.
 
     Models that the configuration states as expressions see the change of every feature that is a branch.
     """

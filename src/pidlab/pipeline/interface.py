@@ -38,7 +38,7 @@ def run(
     tensorboard: bool = False,
     watcher: Watcher | None = None,
 ) -> Result | RegressionResult:
-    """Load, preprocess, train and evaluate, and return what was found.
+    """Loads, preprocesses, trains and evaluates, and returns what was found.
 
     Args:
         config: a YAML file, its content as a dict, or a `pidlab.Config`. Paths are relative to the folder of the file,
@@ -95,7 +95,7 @@ def compare(
     watcher: Watcher | None = None,
     **settings: Any,
 ) -> Result | RegressionResult:
-    """Train and compare models on arrays in memory, as a run does on files, and return what was found.
+    """Trains and compares models on arrays in memory, as a run does on files, and returns what was found.
 
     With `y` models tell classes apart, with `target` they predict a number; one of the two is given.
 

@@ -262,7 +262,7 @@ class Loader:
         self.inputs.append(Input(table.source, n_entries, n_rows, n_unlabelled, digests.hashes))
 
     def _add(self, index: int, name: str, key: str, chunk: Chunk, rules: Sequence[ClassRule]) -> int:
-        """Add the selected rows of a chunk that have a class; returns how many have none."""
+        """Adds the selected rows of a chunk that have a class; returns how many have none."""
         y, weight = _label(self.recipe, name, chunk, rules)
         masks = cut_masks(self.recipe, chunk)
         self.cutflow.fill(y, weight, masks)

@@ -62,7 +62,7 @@ class Pair:
 
 
 def load_runs(folders: Sequence[Path]) -> Runs:
-    """The runs in `folders`, with the shortest names that differ.
+    """Returns the runs in `folders`, with the shortest names that differ.
 
     Raises:
         UsageError: a folder is not that of a run, or is named twice; or some runs are of classes and others of a
@@ -90,7 +90,7 @@ def load_runs(folders: Sequence[Path]) -> Runs:
 
 
 def _loaded(name: str, path: Path) -> Finished | FinishedRegression:
-    """The run in the folder `path`.
+    """Returns the run in the folder `path`.
 
     Raises:
         DataError, ModelError: a file is damaged, or the results are not those of the scored events.
@@ -109,7 +109,7 @@ def _same_signal(results: Results, sample: Sample) -> bool:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The last parts of each path, as many as make them differ."""
+    """Returns the last parts of each path, as many as make them differ."""
     for depth in range(1, max(len(p.parts) for p in paths) + 1):
         names = ["/".join(p.parts[-depth:]) for p in paths]
         if len(set(names)) == len(names):
@@ -128,7 +128,7 @@ def compare_any_runs(runs: Runs) -> list[Pair] | list[RegressionPair]:
 
 
 def compare_runs(runs: Sequence[Finished]) -> list[Pair]:
-    """Compare every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
+    """Compares every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
 
     The differences of all pairs are judged together.
 
@@ -146,7 +146,7 @@ def compare_runs(runs: Sequence[Finished]) -> list[Pair]:
 
 
 def _pair(a: Finished, b: Finished) -> tuple[Pair, tuple[Differences, ...]]:
-    """Two runs and the differences between their models, before these are judged."""
+    """Returns two runs and the differences between their models, before these are judged."""
     ours, theirs = a.results, b.results
     if ours.signal != theirs.signal or set(ours.classes) != set(theirs.classes):
         both = f"{ours.signal} of {', '.join(ours.classes)} and {theirs.signal} of {', '.join(theirs.classes)}"
@@ -174,7 +174,7 @@ def _own(run: Finished, spectator: str) -> str:
 
 
 def _comparable(run: Finished, other: Finished, point: WorkingPoint) -> bool:
-    """Whether a working point can be compared: a flat one needs its spectators, and one that follows the same."""
+    """Returns whether a working point can be compared: a flat one needs its spectators and an equal one."""
     if point.flat is None:
         return True
     theirs = (p for m in other.results.models.values() for p in m.working_points if p.name == point.name and p.flat)
@@ -183,7 +183,7 @@ def _comparable(run: Finished, other: Finished, point: WorkingPoint) -> bool:
 
 
 def _keeps(run: Finished, point: WorkingPoint) -> bool:
-    """Whether a run kept the spectators that a working point follows."""
+    """Returns whether a run kept the spectators that a working point follows."""
     return point.flat is None or set(point.flat.names) <= run.scored.sample.spectators.keys()
 
 
@@ -207,7 +207,7 @@ def _enough(sample: Sample) -> bool:
 
 
 def _shared(runs: tuple[Finished, Finished], rows: Positions) -> tuple[Positions, Sample]:
-    """The positions in `rows` of each run of the same candidates, and the sample of these candidates.
+    """Returns the positions in `rows` of each run of the same candidates, and the sample of these candidates.
 
     Candidates are the same if they are of one event, one place in it, and one class. The sample has the spectators of
     both runs, since one name may mean another thing in each.
@@ -222,7 +222,7 @@ def _shared(runs: tuple[Finished, Finished], rows: Positions) -> tuple[Positions
 
 
 def _models(a: Results, b: Results) -> list[tuple[str, str]]:
-    """The pairs of models to compare: those of one name, and the best of each run."""
+    """Returns the pairs of models to compare: those of one name, and the best of each run."""
     pairs = [(name, name) for name in a.models if name in b.models]
     best = _best(a), _best(b)
     if best[0] and best[1] and best not in pairs:
@@ -231,7 +231,7 @@ def _models(a: Results, b: Results) -> list[tuple[str, str]]:
 
 
 def _best(results: Results) -> str:
-    """The model of the largest AUC on test; empty if no model has a curve."""
+    """Returns the model of the largest AUC on test; empty if no model has a curve."""
     auc = {name: m.samples["test"].auc.value for name, m in results.models.items() if not m.fixed_cut}
     known = {name: value for name, value in auc.items() if np.isfinite(value)}
     return max(known, key=lambda name: known[name]) if known else ""
@@ -245,7 +245,7 @@ def _compared(
     decided: Positions,
     threshold_sample: Sample,
 ) -> tuple[Differences, ...]:
-    """How one model of each run differs from the other on the candidates that both have."""
+    """Returns how one model of each run differs from the other on the candidates that both have."""
     on_test: dict[str, Scores] = {}
     on_threshold_sample: dict[str, Scores] = {}
     results: dict[str, ModelResult] = {}
@@ -262,14 +262,14 @@ def _compared(
 
 
 def _of_run(run: Finished, point: WorkingPoint) -> WorkingPoint:
-    """The point with the names that the run's own spectators have in the sample of a comparison."""
+    """Returns the point with the names that the run's own spectators have in the sample of a comparison."""
     if point.flat is None:
         return point
     return replace(point, flat=replace(point.flat, names=tuple(_own(run, name) for name in point.flat.names)))
 
 
 def as_json(runs: Runs, pairs: Sequence[Pair] | Sequence[RegressionPair]) -> str:
-    """The comparison for machines: each run's models with their numbers on test, and every pair."""
+    """Returns the comparison for machines: each run's models with their numbers on test, and every pair."""
     models = {run.name: {name: _numbers(m) for name, m in run.results.models.items()} for run in runs}
     return json.dumps({"schema": 1, "runs": models, "pairs": json_value(list(pairs))}, indent=1, allow_nan=False)
 

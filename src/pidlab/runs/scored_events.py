@@ -53,7 +53,7 @@ class ScoredEvents:
 
 
 def write_events(run: Path, scored: ScoredEvents) -> None:
-    """Write `events.safetensors` into the folder of a run."""
+    """Writes `events.safetensors` into the folder of a run."""
     sample = scored.sample
     arrays: dict[str, NDArray[Any]] = {
         "event": sample.event,
@@ -80,7 +80,7 @@ _DTYPES = {"uint64": "U64", "int64": "I64", "int32": "I32", "int16": "I16", "int
 
 
 def _write_tensors(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> None:
-    """Write arrays in the format of safetensors, one after another: its own writer copies all of them into memory."""
+    """Writes arrays in the format of safetensors, one after another: its own writer copies all of them into memory."""
     header: dict[str, Any] = {"__metadata__": dict(about)}
     end = 0
     in_file = sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize)  # so that each of them is aligned
@@ -97,7 +97,7 @@ def _write_tensors(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], about: Ma
 
 
 def read_events(run: Path) -> ScoredEvents:
-    """The events of a run, from its folder.
+    """Returns the events of a run, from its folder.
 
     Raises:
         ModelError: the file is missing, damaged, or of another version.
@@ -131,7 +131,7 @@ def read_events(run: Path) -> ScoredEvents:
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> int:
-    """The number of candidates, after checking the length and the type of every array.
+    """Returns the number of candidates, after checking the length and the type of every array.
 
     Raises:
         ValueError: an array is damaged; says which.
@@ -178,7 +178,7 @@ def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray
 
 
 def read_training_keys(run: Path) -> Keys:
-    """(m,) the sorted hashes of all events that a run used for training, validation or test.
+    """Returns (m,) the sorted hashes of all events that a run used for training, validation or test.
 
     Raises:
         ModelError: the file is missing or damaged.

@@ -20,7 +20,7 @@ def positions_of_same(a: ScoredEvents, b: ScoredEvents, rows: Positions) -> Posi
 
 
 def _identity(scored: ScoredEvents, rows: IntArray) -> IntArray:
-    """(len(rows),) records of the event, the place among its candidates, and the rank of the class by name."""
+    """Returns (len(rows),) records of the event, the place among its candidates, and the rank of the class by name."""
     sample = scored.sample
     order = np.lexsort((sample.row, sample.file, sample.event))
     event = sample.event[order]

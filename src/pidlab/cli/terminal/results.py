@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # the evaluation takes a second to load, which commands that 
 
 
 def results_table(results: AnyResults) -> Table:
-    """A table of a hundred columns: that of `models_table`, and of a regression that of `regression_table`."""
+    """Returns a table of a hundred columns: that of `models_table`, and of a regression that of `regression_table`."""
     from pidlab.evaluate.results import RegressionResults
     from pidlab.report.regression import regression_table
     from pidlab.report.tables import models_table
@@ -21,7 +21,7 @@ def results_table(results: AnyResults) -> Table:
 
 
 def as_rich(content: TextTable) -> Table:
-    """The same table for the terminal."""
+    """Returns the same table for the terminal."""
     table = Table(title=content.caption)
     for header, numeric in zip(content.columns, content.numeric, strict=True):
         table.add_column(header, justify="right" if numeric else "left")
@@ -31,7 +31,7 @@ def as_rich(content: TextTable) -> Table:
 
 
 def sentences(results: AnyResults) -> list[str]:
-    """What the table does not show: the headline, warnings, points off their target, and the hand-made cuts.
+    """Returns what the table does not show: the headline, warnings, points off their target, and the hand-made cuts.
 
     Warnings are of models below chance, of faults of a training and of few events.
     The hand-made cuts are compared with every other model at the efficiency of the cuts. One sentence before the first

@@ -28,7 +28,7 @@ _DIAMOND = np.array([(-1.0, 0.0), (0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.
 def contributions(
     table: Explained, rows: Sequence[int], ax: Axes, *, quantity: str, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draw a point for each candidate and feature: contribution along x, colour by the rank of the feature's value.
+    """Draws a point for each candidate and feature: contribution along x, colour by the rank of the feature's value.
 
     Points that would overlap are moved apart along y. All points of one colour are one path, which is drawn and saved
     faster than a marker for each.

@@ -35,7 +35,7 @@ def dependence(
     quantity: str,
     labels: Mapping[str, str] = NO_LABELS,
 ) -> list[tuple[Artist, str]]:
-    """Draw the mean score or prediction with its interval against the feature, and thin curves of single candidates.
+    """Draws the mean score or prediction with its interval against the feature, and thin curves of single candidates.
 
     The curves are shifted to begin where the mean begins, since it is their shapes that are compared (c-ICE,
     A. Goldstein et al. 2015). The ticks at the bottom are the values at which was measured, quantiles
@@ -87,7 +87,7 @@ def centred(one: PartialDependence) -> Array:
 
 
 def _missing_point(one: PartialDependence, ax: Axes, x: Array, style: LineStyle) -> None:
-    """Draw the mean score without a value of the feature to the right of its last value."""
+    """Draws the mean score without a value of the feature to the right of its last value."""
     first, last = (float(x[0]), float(x[-1])) if len(x) else (0.0, 1.0)
     width = (last - first) or 1.0
     at = last + _GAP * width

@@ -230,7 +230,7 @@ class AskedLabels(dict[str, str]):
 
 
 def apply_scales(name: str, panels: Sequence[Axes], options: Options) -> None:
-    """Set the scales and the limits of the panels of a figure.
+    """Sets the scales and the limits of the panels of a figure.
 
     Raises:
         UsageError: an axis shows names, panels show different quantities, or a logarithm does not exist.
@@ -351,7 +351,7 @@ def _follow(ax: Axes, before: Array, limits: tuple[float, float]) -> None:
 
 
 def put_title(panels: Sequence[Axes], title: str) -> None:
-    """Write a title above everything that stands above the first panel, without moving anything."""
+    """Writes a title above everything that stands above the first panel, without moving anything."""
     ax, text = panels[0], title if is_tex(title) else shown(title, 120)
     box, own = ax.get_tightbbox(), ax.get_window_extent()
     points = 72 / ax.get_figure(root=True).get_dpi()  # type: ignore[union-attr]  # panels are on a figure

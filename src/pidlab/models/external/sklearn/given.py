@@ -147,7 +147,7 @@ class GivenClassifier(GivenObject, SklearnClassifier):
         validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Train a clone on X (n, d), y (n,) and weights (n,), or take a fitted object unchanged.
+        """Trains a clone on X (n, d), y (n,) and weights (n,), or takes a fitted object unchanged.
 
         Raises:
             TrainingDataError: a weight is negative, or there are fewer than two classes.
@@ -177,7 +177,7 @@ class GivenClassifier(GivenObject, SklearnClassifier):
             raise ModelError(f"{self._name} gives scores of shape {shape} for 1 row and {len(self.labels)} classes")
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """(n, k) float32 class probabilities of (n, d) features."""
+        """Returns (n, k) float32 class probabilities of (n, d) features."""
         x = np.asarray(X, np.float32)
         if not self._refused:
             return super().scores(x)
@@ -186,7 +186,7 @@ class GivenClassifier(GivenObject, SklearnClassifier):
         return np.asarray(self.answers(x)[:, self._columns], np.float32)
 
     def save(self, directory: Path) -> None:
-        """Write the ONNX graph, and the settings as JSON, from which `SklearnClassifier.load` reads the model.
+        """Writes the ONNX graph, and the settings as JSON, from which `SklearnClassifier.load` reads the model.
 
         Raises:
             ModelError: the object cannot be converted to ONNX.
@@ -214,7 +214,7 @@ def weight_parameter(estimator: Any) -> str:
 
 
 def _selects_by_name(estimator: Any) -> bool:
-    """Whether the object was trained on a data frame, or has a ColumnTransformer among its first steps."""
+    """Returns whether the object was trained on a data frame, or has a ColumnTransformer among its first steps."""
     if hasattr(estimator, "feature_names_in_") or hasattr(estimator, "transformers"):
         return True
     steps = getattr(estimator, "steps", None)
