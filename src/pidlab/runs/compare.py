@@ -174,7 +174,7 @@ def _own(run: Finished, spectator: str) -> str:
 
 
 def _comparable(run: Finished, other: Finished, point: WorkingPoint) -> bool:
-    """Returns whether a working point can be compared: a flat one needs its spectators and an equal one."""
+    """Returns whether a working point can be compared: a flat one needs its spectators, in both runs the same."""
     if point.flat is None:
         return True
     theirs = (p for m in other.results.models.values() for p in m.working_points if p.name == point.name and p.flat)
