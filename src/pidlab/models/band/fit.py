@@ -693,7 +693,7 @@ class _Likelihood:
             evidence -= 0.5 * float(away @ pull)
             if parameter.roughness is not None:
                 evidence += 0.5 * parameter.roughness.log_determinant(parameter.strengths)
-        total[np.diag_indices(len(total))] += damping * np.diag(information)
+        total[np.diag_indices(len(total))] *= 1 + damping
         unit = np.sqrt(np.diag(total))
         factor = cho_factor(total / np.outer(unit, unit) + 1e-10 * np.eye(len(unit)))
         covariance = cho_solve(factor, np.eye(len(unit))) / np.outer(unit, unit)
