@@ -38,7 +38,7 @@ _WINDOW = 4.5  # widths about the mean: wide enough to see the backgrounds, narr
 _N_CELLS = 54  # of a sixth of a width
 _FAR, _N_FAR = 25.0, 200  # window and cells of the other classes, about their own bands
 _REACH, _N_REACH = 6.0, 72  # … and about the signal's
-_BANDWIDTHS = (0.7, 1.5, 3.0, 6.0, 12.0)  # in bins, of the averages of other classes
+_BANDWIDTHS = (0.7, 1.5, 3.0, 6.0, 12.0, 24.0)  # in bins, of the averages of other classes
 _FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
 _ALIKE = 2.0  # standard deviation of the logarithm of the ratio of the strengths of neighbouring regions, a priori
 _FACTORS = 10.0 ** np.arange(-5, 2.1, 0.5)  # of the strengths, over which errors are averaged
@@ -308,10 +308,11 @@ def _binned(sample: BandSample, rough: Sequence[Curves], band: _Band) -> _Binned
     curves = _Band(band.basis, band.mean, middle, middle, band.covariance).curves(1.0)
     n = effective_number(sample.weight)
     d = sample.x.shape[1]
+    # more bins than functions, between which a curve would be free; a bin need not hold many events
     if d == 1:
-        sizes: tuple[int, ...] = (int(np.clip(n / 80, 4, 90)),)
+        sizes: tuple[int, ...] = (int(np.clip(n / 20, 8, 90)),)
     else:
-        sizes = (int(np.clip(n / 60, 4, 30)), int(np.clip(n / 1000, 3, 8)))
+        sizes = (int(np.clip(n / 60, 8, 30)), 8)
     inner = [_inner_edges(sample.x[:, j], size) for j, size in enumerate(sizes)]
     n_bins = int(np.prod(sizes))
     edges = np.linspace(-_WINDOW, _WINDOW, _N_CELLS + 1)
