@@ -117,20 +117,17 @@ def test_the_strength_of_the_roughness_goes_as_a_power_between_two_places() -> N
     np.testing.assert_allclose(weights[1:] / weights[:-1], 10**0.16, rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize(
-    ("species", "branch", "n", "most"),
-    [("pion", "its_dedx", 5000, 0.2), ("pion", "its_dedx", 2000, 0.4), ("kaon", "tpc_dedx", 2000, 1.0)],
-)
-def test_a_steep_band_of_few_events_is_found(species: str, branch: str, n: int, most: float) -> None:
-    """Half of the tracks are pions and a fifth are kaons: 2,500, 1,000 and 400 events of the signal."""
+@pytest.mark.parametrize(("species", "branch", "most"), [("pion", "its_dedx", 0.2), ("kaon", "tpc_dedx", 0.5)])
+def test_a_steep_band_of_few_events_is_found(species: str, branch: str, most: float) -> None:
+    """Of 2,000 tracks half are pions and a fifth are kaons: 1,000 and 400 events of the signal."""
     number = SPECIES.index(species)
     places = np.geomspace(0.25, 4.5, 20)
     mean, width = tracks_core(branch.removesuffix("_dedx"), number, places)
     for seed in range(3):
-        branches = SAMPLES["tracks"].block(np.random.default_rng(seed), np.arange(n)).branches
+        branches = SAMPLES["tracks"].block(np.random.default_rng(seed), np.arange(2000)).branches
         x = np.stack([branches[branch], branches["p"]], axis=1).astype(np.float64)
         band = Band("y", "p").fit(x, (branches["species"] == number).astype(int))
-        # a width, or a mean, of n events without any neighbours would be known to about 3 √(20/n)
+        # means of 50 and 20 events by themselves are known to .14 and .22 widths, and somewhat worse at the ends
         assert (band.mean_error(0, 0, places) / width).max() < most
         assert np.abs((band.mean(0, 0, places) - mean) / width).max() < 3 * most
         assert np.abs(np.log(band.width(0, 0, places) / width)).max() < most
