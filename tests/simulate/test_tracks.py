@@ -105,7 +105,8 @@ def stated_core(detector: str, mass: float, track: Branches) -> tuple[NDArray[An
     if detector == "its":
         xi = 0.1535 * 0.4985 * 0.0699 / beta**2  # MeV
         x = np.log10(beta_gamma)
-        delta = np.where(x < 0.2015, 0, 4.6052 * x - 4.4355 + 0.14921 * np.clip(2.8716 - x, 0, None) ** 3.2546)
+        above = 4.6052 * x - 4.4355 + 0.14921 * np.clip(2.8716 - x, 0, None) ** 3.2546
+        delta = np.where(x < 0.2015, 0.14 * 100 ** (x - 0.2015), above)  # silicon is a conductor here
         logarithms = np.log(2 * 0.510999 * beta_gamma**2 / 173e-6) + np.log(xi / 173e-6)
         mean = 1000 * xi * (logarithms + 0.2 - beta**2 - delta)
         n = track["its_n"]
@@ -116,6 +117,14 @@ def stated_core(detector: str, mass: float, track: Branches) -> tuple[NDArray[An
     mean *= np.array([0.998, 1.003, 1.000, 0.997, 1.004, 0.998])[track["sector"] - 1]
     share = track["tpc_n"] / 159
     return mean, mean * 0.065 * share**-0.46, 2 * np.sqrt(share)
+
+
+@pytest.mark.parametrize("species", range(1, 4))
+def test_the_mean_loss_in_silicon_has_no_step_where_the_density_effect_begins(species: int) -> None:
+    begins = MASS[species] * 10**0.2015
+    (below, above), _ = tracks_core("its", species, begins * np.array([1 - 1e-4, 1 + 1e-4]))
+    # the slope is -1.3 per unit of the logarithm of p; δ, .14 of a bracket of 17, is rounded by .001
+    np.testing.assert_allclose(above, below, rtol=5e-4, atol=0)
 
 
 @pytest.mark.parametrize("species", range(4))

@@ -143,7 +143,8 @@ def _silicon_loss(beta_gamma: Array) -> Array:
     logarithm = np.log10(beta_gamma)
     # Sternheimer's density effect; numbers of silicon
     rising = 0.14921 * np.maximum(2.8716 - logarithm, 0.0) ** 3.2546
-    density_effect = np.where(logarithm < 0.2015, 0.0, 2 * np.log(10) * logarithm - 4.4355 + rising)
+    conductor = 0.14 * 10 ** (2 * np.minimum(logarithm - 0.2015, 0.0))
+    density_effect = np.where(logarithm < 0.2015, conductor, 2 * np.log(10) * logarithm - 4.4355 + rising)
     logarithms = np.log(2 * electron * beta_gamma**2 / excitation) + np.log(xi / excitation)
     return np.asarray(xi * (logarithms + 0.200 - beta2 - density_effect))
 
