@@ -38,8 +38,8 @@ def weighted(z: Float, weight: Float | None = None) -> Weighted:
 
 def poor_trees(source: Float, target: Float) -> TreeRatio:
     """A ratio that a few rows decided, so that it corrects too little."""
-    few = [weighted(each[:600]) for each in (source, target)]
-    return tree_ratio(*few, *few, seed=1, n_jobs=1)
+    few = [weighted(each[:600][half::2]) for half in (0, 1) for each in (source, target)]
+    return tree_ratio(*few, seed=1, n_jobs=1)
 
 
 def shares(z: Float, weight: Float, edges: Float, j: int) -> Float:
@@ -88,11 +88,11 @@ def test_the_factors_are_trees_of_the_same_values() -> None:
 def test_replicas_show_the_spread_of_a_mean_over_independent_samples() -> None:
     """The mean of a function of the variables, by weights from independent samples, scatters as replicas say."""
     rng = np.random.default_rng(7)
-    fixed = draw(rng, 20_000, target=False)
+    fixed = draw(rng, 5000, target=False)
     function = np.sqrt(fixed[:, 0])
     found, errors = [], []
     trees = poor_trees(draw(rng, 3000, target=False), draw(rng, 3000, target=True))
-    for first in range(0, 60_000_000, 10**6):
+    for first in range(0, 50 * 10**6, 10**6):
         source, target = draw(rng, 1500, target=False), draw(rng, 1500, target=True)
         events = keys(1500, first), keys(1500, first + 10**8)
         (made,), factors = balanced([trees], weighted(source), weighted(target), trees(source), events, 1)
@@ -102,10 +102,10 @@ def test_replicas_show_the_spread_of_a_mean_over_independent_samples() -> None:
         found.append(mean)
         errors.append(np.mean((np.array(replicas) - mean) ** 2))
     assert len(replicas) == 25
-    # Of 60 samples the standard deviation is known to 9 %; that of the 25 replicas averages out.
+    # Of 50 samples the standard deviation is known to 10 %; that of the 25 replicas averages out.
     assert np.sqrt(np.mean(errors)) == pytest.approx(np.std(found), rel=0.25)
     truth = np.sqrt(np.pi) / 2  # the mean of a root over Exp(1)
-    assert abs(np.mean(found) - truth) < 0.3 * np.std(found) + 3 * np.std(found) / np.sqrt(60)
+    assert abs(np.mean(found) - truth) < 0.3 * np.std(found) + 3 * np.std(found) / np.sqrt(50)
 
 
 def test_replicas_of_bins_are_the_ratios_of_the_replicas_counts() -> None:
