@@ -56,15 +56,16 @@ def test_each_bin_of_each_variable_holds_what_that_of_the_target_holds(signed: b
     events = keys(6000, 0), keys(6000, 10**6)
     (made,), factors = balanced([trees], weighted(source), weighted(target, weight), trees(source), events, 1)
     assert [each.columns for each in factors] == [(0,), (1,)]
-    inside = trees.support.holds(source)
+    inside, moved = trees.support.holds(source), []
     for j, own in enumerate(factors):
         assert len(own.edges[0]) > 4
         wanted = shares(target, weight, own.edges[0], j)
         before = shares(source, trees(source), own.edges[0], j)
         after = shares(source[inside], made(source[inside]), own.edges[0], j)
-        assert np.abs(before - wanted).max() > 0.02
+        moved.append(np.abs(before - wanted).max())
         # The prior of width 1 on a factor leaves 1/600 of the difference where 600 events decide.
         np.testing.assert_allclose(after, wanted, atol=5e-4)
+    assert max(moved) > 0.02  # there was something to balance
 
 
 def test_the_factors_are_trees_of_the_same_values() -> None:
