@@ -38,8 +38,8 @@ def weighted(z: Float, weight: Float | None = None) -> Weighted:
 
 def poor_trees(source: Float, target: Float) -> TreeRatio:
     """A ratio that a few rows decided, so that it corrects too little."""
-    few = [weighted(each[:600]) for each in (source, target)]
-    return tree_ratio(*few, *few, seed=1, n_jobs=1)
+    few = [weighted(each[:600][half::2]) for half in (0, 1) for each in (source, target)]
+    return tree_ratio(*few, seed=1, n_jobs=1)
 
 
 def shares(z: Float, weight: Float, edges: Float, j: int) -> Float:
@@ -56,15 +56,16 @@ def test_each_bin_of_each_variable_holds_what_that_of_the_target_holds(signed: b
     events = keys(6000, 0), keys(6000, 10**6)
     (made,), factors = balanced([trees], weighted(source), weighted(target, weight), trees(source), events, 1)
     assert [each.columns for each in factors] == [(0,), (1,)]
-    inside = trees.support.holds(source)
+    inside, moved = trees.support.holds(source), []
     for j, own in enumerate(factors):
         assert len(own.edges[0]) > 4
         wanted = shares(target, weight, own.edges[0], j)
         before = shares(source, trees(source), own.edges[0], j)
         after = shares(source[inside], made(source[inside]), own.edges[0], j)
-        assert np.abs(before - wanted).max() > 0.02
+        moved.append(np.abs(before - wanted).max())
         # The prior of width 1 on a factor leaves 1/600 of the difference where 600 events decide.
         np.testing.assert_allclose(after, wanted, atol=5e-4)
+    assert max(moved) > 0.02  # there was something to balance
 
 
 def test_the_factors_are_trees_of_the_same_values() -> None:
@@ -88,11 +89,11 @@ def test_the_factors_are_trees_of_the_same_values() -> None:
 def test_replicas_show_the_spread_of_a_mean_over_independent_samples() -> None:
     """The mean of a function of the variables, by weights from independent samples, scatters as replicas say."""
     rng = np.random.default_rng(7)
-    fixed = draw(rng, 20_000, target=False)
+    fixed = draw(rng, 5000, target=False)
     function = np.sqrt(fixed[:, 0])
     found, errors = [], []
     trees = poor_trees(draw(rng, 3000, target=False), draw(rng, 3000, target=True))
-    for first in range(0, 60_000_000, 10**6):
+    for first in range(0, 50 * 10**6, 10**6):
         source, target = draw(rng, 1500, target=False), draw(rng, 1500, target=True)
         events = keys(1500, first), keys(1500, first + 10**8)
         (made,), factors = balanced([trees], weighted(source), weighted(target), trees(source), events, 1)
@@ -102,10 +103,10 @@ def test_replicas_show_the_spread_of_a_mean_over_independent_samples() -> None:
         found.append(mean)
         errors.append(np.mean((np.array(replicas) - mean) ** 2))
     assert len(replicas) == 25
-    # Of 60 samples the standard deviation is known to 9 %; that of the 25 replicas averages out.
+    # Of 50 samples the standard deviation is known to 10 %; that of the 25 replicas averages out.
     assert np.sqrt(np.mean(errors)) == pytest.approx(np.std(found), rel=0.25)
     truth = np.sqrt(np.pi) / 2  # the mean of a root over Exp(1)
-    assert abs(np.mean(found) - truth) < 0.3 * np.std(found) + 3 * np.std(found) / np.sqrt(60)
+    assert abs(np.mean(found) - truth) < 0.3 * np.std(found) + 3 * np.std(found) / np.sqrt(50)
 
 
 def test_replicas_of_bins_are_the_ratios_of_the_replicas_counts() -> None:

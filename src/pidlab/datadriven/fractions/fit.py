@@ -136,25 +136,38 @@ def yield_covariance(
 ) -> Array:
     """Returns the covariance (k, k) of fitted yields, with the multinomial statistics of the templates.
 
+    It is the inverse of Tᵀ V⁻¹ T for the true shapes T. The fluctuations of the templates make them look more different
+    than they are: on average they add tr(V⁻¹ C) to a class's diagonal element, where C is the covariance of its
+    template (W. A. Fuller, Measurement Error Models, Wiley 1987, section 2.2), and this is subtracted.
+
     Args:
         shapes: (m, k) the normalised templates.
         value: (k,) the yields.
         variance: (m,) sums of squared weights of data; expected counts take their place for data without weights.
         templates: the templates with their sums of squared weights.
         used: (m + unused,) the bins that `shapes` holds.
-        normalised: False takes the contents of a template as independent, as the likelihood of the fit does.
+        normalised: False takes the contents of a template as independent and its shape as true, as the likelihood of
+            the fit does.
     """
     expected = shapes @ value
     scale = float(variance.sum() / expected.sum())  # 1 without weights
     v = np.diag(np.maximum(expected, 1e-9 * expected.sum()) * scale)
+    fluctuations = []
     for j, each in enumerate(templates):
         total, squares = float(each.sumw.sum()), each.sumw2[used]
         t = shapes[:, j]
         c = np.diag(squares)
         if normalised:
             c = c - np.outer(t, squares) - np.outer(squares, t) + np.outer(t, t) * squares.sum()
-        v += value[j] ** 2 * c / total**2
-    return np.asarray(np.linalg.inv(shapes.T @ np.linalg.solve(v, shapes)), np.float64)
+        fluctuations.append(c / total**2)
+        v += value[j] ** 2 * fluctuations[-1]
+    information = shapes.T @ np.linalg.solve(v, shapes)
+    if normalised:
+        noise = np.diag([np.trace(np.linalg.solve(v, c)) for c in fluctuations])
+        # Templates that fluctuations alone could tell apart leave nothing to subtract from: errors are then too small.
+        smallest = np.linalg.eigvalsh(information - noise)[0]
+        information = information - noise if smallest > 0.1 * np.linalg.eigvalsh(information)[0] else information
+    return np.asarray(np.linalg.inv(information), np.float64)
 
 
 def fractions_of(value: Array, covariance: Array, names: Sequence[str]) -> dict[str, Measured]:
