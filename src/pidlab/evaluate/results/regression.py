@@ -117,11 +117,13 @@ class RegressionOvertraining:
         delta_rms: RMS(train) - RMS(test); negative if the model knows the training sample too well.
         p: two-sided p-value of no difference.
         sentence: the meaning for a user.
+        p_adjusted: p after Holm's correction for all models of the run; NaN in results of older versions.
     """
 
     delta_rms: Measured
     p: float
     sentence: str
+    p_adjusted: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
