@@ -137,9 +137,10 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     scores = score(events.sample, parts, models)
     events.store.release()  # the features, of which the evaluation reads a few columns at a time
     made = prepared.reweighted
+    reweighting = made.result if made is not None else None
     if recipe.target is None:
         found = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
-        found = replace(found, reweighting=made.result if made is not None else None)
+        found = replace(found, reweighting=reweighting)
         results: AnyResults = replace(found, notes=tuple(notes.sentences))
     else:
         from pidlab.pipeline.regression import evaluate_regression
@@ -148,7 +149,7 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
             test = events.sample.take(parts.quoted()["test"])
             scorings = {name: timed(model, test) for name, model in models.items()}
             predicted = evaluate_regression(recipe, events, parts, models, scores, scorings)
-        results = replace(predicted, notes=(*notes.sentences, *predicted.notes))
+        results = replace(predicted, notes=(*notes.sentences, *predicted.notes), reweighting=reweighting)
     outputs = {name: model.outputs(events.sample) for name, model in models.items()}
     widths = {} if recipe.target is None else widths_on_test(models, outputs, parts)
     scored = scored_events(recipe, events.sample, parts, scores, widths)
