@@ -77,8 +77,8 @@ REGRESSION = """\
 ## With a target {: #regression-config }
 
 A configuration that has the key `target` is of a [regression](regression.md): models predict a number in place of
-telling classes apart. These keys are new, or have other values than those above; `classes`, `signal`, `balance` and
-`reweight` do not go with them.
+telling classes apart. These keys are new, or have other values than those above; `classes`, `signal` and `balance` do
+not go with them, and `reweight` needs files to make the events alike to.
 """
 
 COMMANDS = """\

@@ -231,3 +231,5 @@ def test_contributions_to_the_prediction_of_an_event_sum_to_it(folder: Path, fin
     # The target is 2 a + b with noise, and a and b have medians near 0.
     assert parts["a"] == pytest.approx(2 * events["a"][entry], abs=0.2)
     assert parts["b"] == pytest.approx(events["b"][entry], abs=0.2)
+    (found,) = pidlab.load(finished, ["mlp"]).explain(str(folder / "events.root"), entry=entry)
+    assert found["mlp"].margin == pytest.approx(friend["pid_mlp"][entry], abs=2e-3)

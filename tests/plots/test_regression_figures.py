@@ -11,12 +11,13 @@ import pytest
 from test_readable import Texts
 
 from pidlab.errors import UsageError
+from pidlab.evaluate.regression.run import regression_results
 from pidlab.evaluate.results import RegressionResults, write_results
 from pidlab.plots.canvas.style import context
 from pidlab.plots.gallery import catalogue, chosen, drawn, write
 from pidlab.plots.on_request import Plots
 from pidlab.plots.regression.residuals import merged
-from regression_samples import toy_results
+from regression_samples import prediction, sample_of, toy_results
 
 mpl.use("Agg")
 
@@ -139,6 +140,27 @@ def test_models_without_widths_have_no_figure_of_pulls() -> None:
     names = catalogue(_without_widths(RESULTS))
     assert "pulls" not in names
     assert "quantiles" not in names
+
+
+def test_a_long_tail_leaves_the_core_to_be_seen_and_says_what_lies_outside() -> None:
+    rng = np.random.default_rng(4)
+    target = np.where(rng.random(8000) < 0.03, rng.uniform(5, 100, 8000), rng.normal(0, 1, 8000))
+    sample = sample_of(target)
+    value = {"m": {"train": prediction(0.5 * target), "test": prediction(0.5 * target)}}
+    results = regression_results(
+        target="`E [GeV]` / x", features=("x0",), samples={"train": sample, "test": sample}, predictions=value,
+        kinds={"m": "linear"}, trainings={"m": None},
+    )  # fmt: skip
+    edges = results.models["m"].plane.edges
+    assert -5 < edges[0] < -2.5
+    assert 8 < edges[-1] < 12
+    outside = 100 * (1 - np.mean((target >= edges[0]) & (target <= edges[-1])))
+    sheets = catalogue(results)
+    label = drawn(sheets["prediction_m"], "prediction_m").axes[0].get_xlabel()
+    assert label == f"E [GeV] / x  ({outside:.2g} % outside)"
+    assert drawn(sheets["target"], "target").axes[0].get_yscale() == "log"
+    assert drawn(SHEETS["target"], "target").axes[0].get_yscale() == "linear"
+    assert "outside" not in drawn(SHEETS["prediction_mlp"], "prediction_mlp").axes[0].get_xlabel()
 
 
 def test_weights_of_both_signs_can_be_drawn() -> None:

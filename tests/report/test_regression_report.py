@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
+import math
 import re
 from pathlib import Path
 
@@ -14,11 +15,17 @@ import pytest
 from pidlab.cli.terminal.results import results_table, sentences
 from pidlab.evaluate.regression.run import regression_results
 from pidlab.evaluate.results import RegressionResults
-from pidlab.measured import UNDEFINED
+from pidlab.measured import UNDEFINED, Measured
 from pidlab.plots.gallery import write
 from pidlab.plots.sheets.picture import Picture
 from pidlab.report.page import render
-from pidlab.report.regression import best_regression, regression_cautions, regression_headline, regression_table
+from pidlab.report.regression import (
+    best_regression,
+    regression_cautions,
+    regression_headline,
+    regression_sentences,
+    regression_table,
+)
 from pidlab.report.tables import as_text
 from pidlab.rootio.results.run import write_results
 from pidlab.runs.record import metrics
@@ -100,6 +107,27 @@ def test_wrong_widths_and_quantiles_are_said_first() -> None:
     assert re.match(r"mlp predicts widths that are too small: its pulls have a width of 2\.0\d+ ", too_small)
     assert re.search(r"bdt predicts quantiles .*: 4\d[.\d]* % for 16 %", shares)
     assert too_small in sentences(results)
+
+
+def test_pulls_of_unit_width_that_are_not_gaussian_are_said(results: RegressionResults) -> None:
+    mlp = results.models["mlp"]
+    pulls = dataclasses.replace(mlp.test.pulls, within_one=Measured(0.855, 0.849, 0.861, 7000.0))
+    test = dataclasses.replace(mlp.test, pulls=pulls)
+    changed = dataclasses.replace(mlp, samples={**mlp.samples, "test": test})
+    some = dataclasses.replace(results, models={**results.models, "mlp": changed})
+    (said,) = [one for one in regression_cautions(some) if "not Gaussian" in one]
+    assert said.startswith("The pulls of mlp are not Gaussian: 85.5 ± 0.6 % of them lie within one predicted σ, where")
+
+
+def test_only_models_that_are_overtrained_after_the_correction_are_told_in_the_terminal(
+    results: RegressionResults,
+) -> None:
+    linear = results.models["linear"]
+    assert linear.overtraining is not None
+    for adjusted, told in ((0.3, False), (0.001, True), (math.nan, False)):
+        found = dataclasses.replace(linear.overtraining, p=0.001, p_adjusted=adjusted, sentence="so it is")
+        models = {**results.models, "linear": dataclasses.replace(linear, overtraining=found)}
+        assert ("so it is" in regression_sentences(dataclasses.replace(results, models=models))) == told
 
 
 def test_right_widths_are_not_complained_about(results: RegressionResults) -> None:

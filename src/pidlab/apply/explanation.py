@@ -271,7 +271,8 @@ def _without(model: Model) -> str:
 def _remark(model: Model, *, of_run: bool) -> str:
     """Returns what makes the score another number than that of the margin; empty if nothing does."""
     said = []
-    if model.calibration is not None or model.recipe.loaded.config.models[model.name].categories:
+    by_category = model.recipe.target is None and model.recipe.loaded.config.models[model.name].categories
+    if model.calibration is not None or by_category:
         said.append("Contributions are to the margin before the calibration, which the score has gone through.")
     if len(model.fitted) > 1 and not of_run:
         said.append("The score is the mean over the fold models, and so are the margin and its contributions.")

@@ -24,6 +24,7 @@ from pidlab.config.schema import (
     LikelihoodModel,
     MixtureModel,
     RegressionConfig,
+    Reweight,
     SklearnModel,
     TrainedModel,
 )
@@ -283,6 +284,13 @@ def _reweight_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     for i, name in enumerate(asked.match):
         if name in asked.match[:i]:
             yield ("reweight", "match", i), f"{name!r} stands here twice"
+    if isinstance(config, RegressionConfig):
+        if isinstance(asked.to, str):
+            yield ("reweight", "to"), "a regression has no classes; name files: to: {files: data.root}"
+        if asked.classes is not None:
+            yield ("reweight", "classes"), "a regression has no classes; leave it out"
+        yield from _reweight_bins(asked)
+        return
     if isinstance(asked.to, str) and asked.to not in config.classes:
         where = f"{asked.to!r} is none of the classes; {nearest(asked.to, config.classes)}"
         yield ("reweight", "to"), f"{where}; or name files: to: {{files: data.root}}"
@@ -291,6 +299,11 @@ def _reweight_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("reweight", "classes", i), f"{name!r} is none of the classes; {nearest(name, config.classes)}"
         elif name == asked.to:
             yield ("reweight", "classes", i), f"{name!r} is what the others are made alike to; leave it out"
+    yield from _reweight_bins(asked)
+
+
+def _reweight_bins(asked: Reweight) -> Iterator[tuple[KeyPath, str]]:
+    """Yields what is wrong with the bins of `reweight`."""
     if isinstance(asked.bins, dict):
         for name, edges in asked.bins.items():
             if name not in asked.match:

@@ -137,11 +137,12 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     scores = score(events.sample, parts, models)
     events.store.release()  # the features, of which the evaluation reads a few columns at a time
     made = prepared.reweighted
+    reweighting = made.result if made is not None else None
     if recipe.target is None:
         found = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
         if made is not None:
             found = replace(found, models=_with_weight_errors(found.models, prepared, made, scores))
-            found = replace(found, reweighting=made.result)
+        found = replace(found, reweighting=reweighting)
         results: AnyResults = replace(found, notes=tuple(notes.sentences))
     else:
         from pidlab.pipeline.regression import evaluate_regression
@@ -150,7 +151,7 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
             test = events.sample.take(parts.quoted()["test"])
             scorings = {name: timed(model, test) for name, model in models.items()}
             predicted = evaluate_regression(recipe, events, parts, models, scores, scorings)
-        results = replace(predicted, notes=(*notes.sentences, *predicted.notes))
+        results = replace(predicted, notes=(*notes.sentences, *predicted.notes), reweighting=reweighting)
     outputs = {name: model.outputs(events.sample) for name, model in models.items()}
     widths = {} if recipe.target is None else widths_on_test(models, outputs, parts)
     scored = scored_events(recipe, events.sample, parts, scores, widths)

@@ -55,7 +55,8 @@ _TITLES = {
 
 
 _REGRESSION_TITLES = {
-    "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "predictions": "Predictions",
+    "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "reweighting": "Weights",
+    "predictions": "Predictions",
     "resolution": "Bias and resolution", "widths": "Predicted widths", "overtraining": "Overtraining",
     "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "more": "More figures",
     "objects": "ROOT objects", "configuration": "Configuration", "provenance": "Provenance",
@@ -171,6 +172,7 @@ def _regression(results: RegressionResults) -> dict[str, Any]:
         "cautions": list(regression_cautions(results)),
         "best": best_regression(results),
         "quantities": QUANTITIES,
+        "weights": [as_html(table) for table in weights_tables(results)],
     }
 
 
@@ -200,6 +202,7 @@ def _filled_of_regression(results: RegressionResults) -> dict[str, bool]:
         "models": True,
         "comparisons": bool(models),
         "inputs": bool(results.n),
+        "reweighting": results.reweighting is not None,
         "widths": any(model.test.pulls or model.test.quantiles for model in models),
         "overtraining": any(model.overtraining for model in models),
         "learning": any(model.training or model.note for model in models),

@@ -106,7 +106,9 @@ def regression_cautions(results: RegressionResults) -> Iterator[str]:
 
 _WRONG_WIDTH = 0.05
 _WRONG_SHARE = 0.02
-"""The differences of the pulls' width from 1, and of a quantile's share from its probability, that are said first."""
+_WITHIN_ONE, _WRONG_WITHIN = 0.6827, 0.05
+"""The differences of the pulls' width from 1, of a quantile's share from its probability, and of the share of pulls
+within one σ from that of a Gaussian, that are said first."""
 
 
 def _about_widths(model: RegressionModel) -> Iterator[str]:
@@ -115,6 +117,12 @@ def _about_widths(model: RegressionModel) -> Iterator[str]:
         too = "small" if pulls.width.value > 1 else "large"
         width = format_measured(pulls.width)
         yield f"{model.name} predicts widths that are too {too}: its pulls have a width of {width}."
+    elif pulls is not None and _differs(pulls.within_one, _WITHIN_ONE, _WRONG_WITHIN):
+        yield (
+            f"The pulls of {model.name} are not Gaussian: {format_compact(pulls.within_one, 100)} % of them lie within "
+            f"one predicted σ, where {format_number(100 * _WITHIN_ONE, 3)} % of a Gaussian do. Its σ is the root mean "
+            "square of the residuals, whatever their shape; quantiles (loss: quantile) tell the shape."
+        )
     wrong = [q for q in model.test.quantiles if _differs(q.share, q.probability, _WRONG_SHARE)]
     if wrong:
         told = listed(
@@ -135,7 +143,7 @@ def regression_sentences(results: RegressionResults) -> list[str]:
     Overtraining that is not shown is told in the report only.
     """
     told = (model.overtraining for model in results.models.values() if model.overtraining is not None)
-    overtrained = [found.sentence for found in told if found.p <= ERROR]
+    overtrained = [found.sentence for found in told if found.p_adjusted <= ERROR]
     notes = [f"{model.name}: {model.note}" for model in results.models.values() if model.note]
     return [regression_headline(results), *regression_cautions(results), *overtrained, *notes]
 

@@ -17,6 +17,7 @@ from pidlab.evaluate.results import (
     ModelResult,
     PairedPoint,
     RegressionComparison,
+    RegressionResults,
     Results,
     WorkingPoint,
 )
@@ -307,7 +308,7 @@ def family(comparisons: Sequence[Comparison | RegressionComparison]) -> Iterator
 # weights
 
 
-def weights_tables(results: Results) -> list[TextTable]:
+def weights_tables(results: Results | RegressionResults) -> list[TextTable]:
     """Returns what the weights that make classes alike do to each group of classes; nothing if there are none."""
     found = results.reweighting
     if found is None:

@@ -171,7 +171,7 @@ def metrics(results: AnyResults) -> dict[str, Any]:
 
 def regression_metrics(results: RegressionResults) -> dict[str, Any]:
     """`metrics.json` of a regression, schema 1: the `target` in place of classes."""
-    return {
+    content: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": "regression",
         "target": results.target,
@@ -182,6 +182,9 @@ def regression_metrics(results: RegressionResults) -> dict[str, Any]:
         "importance": json_value(results.importance),
         "notes": list(results.notes),
     }
+    if results.reweighting is not None:
+        content["reweighting"] = _reweighting_metrics(results.reweighting)
+    return content
 
 
 def _regression_model_metrics(model: RegressionModel) -> dict[str, Any]:

@@ -469,6 +469,32 @@ def test_the_scale_of_a_target_is_that_of_its_core() -> None:
 
 # scikit-learn
 
+
+@pytest.mark.parametrize("activation", ["silu", "relu"])
+@EACH_LOSS
+def test_contributions_of_a_network_sum_to_its_prediction(loss: str, activation: str) -> None:
+    x, y, _ = wave(600, 3, unit=40.0)
+    x[::7, 1] = np.nan
+    model = MLPRegressor(loss, hidden=[16], epochs=4, activation=activation, members=2, device="cpu").fit(x, y)
+    for reference in (None, np.array([0.3, -0.2])):
+        parts = model.contributions_from(x[:100], reference)
+        assert parts.shape == (100, 1, 3)
+        sums = parts[:, 0].sum(axis=1)
+        np.testing.assert_allclose(sums, model.predict(x[:100]), rtol=0, atol=1e-3 * model.scale_.width)
+        start = np.zeros((1, 2)) if reference is None else reference[None]
+        if reference is not None:
+            assert parts[0, 0, -1] == pytest.approx(model.predict(start)[0], rel=1e-5)
+
+
+def test_contributions_of_a_network_without_hidden_layers_are_those_of_its_line() -> None:
+    x, y, _ = line(500)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    model = MLPRegressor(hidden=[], epochs=5, device="cpu").fit(x, y)
+    slope = model.scale_.width * model.networks_[0].weights[0][0].astype(float)
+    parts = model.contributions_from(x[:50], np.ones(4))[:, 0, :-1]
+    np.testing.assert_allclose(parts, slope * (x[:50] - 1), rtol=1e-5, atol=1e-5)
+
+
 REGULARISED = "trees are regularised: an integer weight equals repeated rows only up to `lambda` and bins"
 
 

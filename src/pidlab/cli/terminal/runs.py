@@ -68,7 +68,8 @@ def _lines_of_pair(pair: Pair | RegressionPair) -> Iterator[str]:
         yield f"  note: {pair.note}"
     for comparison in pair.comparisons:
         if isinstance(comparison, RegressionComparison):
-            yield from (f"• {among_others(q.verdict, comparison.n_comparisons)}" for q in comparison.quantities)
+            verdicts = (among_others(q.verdict, comparison.n_comparisons) for q in comparison.quantities)
+            yield from (f"• {sentence}" for sentence in dict.fromkeys(verdicts))  # "predict alike" in all quantities
             continue
         delta = comparison.delta_auc
         if math.isfinite(delta.value):

@@ -118,7 +118,6 @@ class RegressionConfig(Config):
     # All candidates with a target are of one class, so that they are read, split and scored as those of classes are.
     classes: ClassVar[dict[str, str]] = {"events": "1"}  # type: ignore[misc]
     signal: ClassVar[None] = None  # type: ignore[misc]
-    reweight: ClassVar[None] = None  # type: ignore[misc]
     balance: ClassVar[Literal["equal"]] = "equal"  # type: ignore[misc]  # a mean weight of one
     target: Expression | Target = Field(description="what is predicted: an expression, or {value: …, cut: …}")
     # A linear model is then one in the features themselves, and what a network learns stays as smooth as it is: ranks

@@ -241,7 +241,8 @@ def _target(
         share = config.split.test if isinstance(config.split.test, float) else _TEST_SHARE
         is_test = split(read.event, share, 0.0, config.split.seed) == Part.TEST
         trains, tests = ~is_test, is_test
-    return Rows(read.rows, read.event, fold, trains, tests), read.inputs, "the target"
+    name = "the target" if recipe.target is None else "the files of reweight"  # the target is what is predicted
+    return Rows(read.rows, read.event, fold, trains, tests), read.inputs, name
 
 
 def _fit(asked: Reweight, target: Rows, *, seed: int, n_jobs: int | None) -> Fit:

@@ -258,7 +258,7 @@ def overtrainings(found: Mapping[str, TrainTest]) -> dict[str, RegressionOvertra
     raw = [each.p for each in found.values()]
     judged = zip(found.items(), raw, holm(raw), strict=True)
     return {
-        name: RegressionOvertraining(each.delta, p, _overtraining_sentence(name, each, adjusted))
+        name: RegressionOvertraining(each.delta, p, _overtraining_sentence(name, each, adjusted), adjusted)
         for (name, each), p, adjusted in judged
     }
 

@@ -24,13 +24,14 @@ from pidlab.evaluate.results.regression import (
     ResidualTrend,
 )
 from pidlab.measured import Array
-from pidlab.sample import Sample
+from pidlab.sample import FloatArray, Sample
 
 SAMPLES = ("train", "validation", "test")
 _RESIDUAL_BINS = 200
 _REACH = 20.0  # of the smallest σ68, beyond which residuals are under- and overflow
 _PULL_EDGES = np.linspace(-6.0, 6.0, 61)
 _PLANE_BINS = 50
+_REACH_OF_TARGET = 10.0  # half-widths of the central 68.3 %, which tails of an exponential do not reach
 
 
 def regression_results(
@@ -79,7 +80,7 @@ def regression_results(
     targets = {name: Targets.of(sample) for name, sample in held.items()}
     test = {name: Predicted.of(of_sample["test"], targets["test"]) for name, of_sample in predictions.items()}
     metrics = {name: residual_metrics(predicted) for name, predicted in test.items()}
-    frame = _Frame(held, targets, _residual_edges(test, metrics), robust_edges(targets["test"].target, _PLANE_BINS))
+    frame = _Frame(held, targets, _residual_edges(test, metrics), _plane_edges(targets["test"].target))
     trends: dict[str, list[ResidualTrend]] = {name: [] for name in test}
     for axis in axes(held["test"], target, maps):
         for name, predicted in test.items():
@@ -191,6 +192,19 @@ def _residual_edges(test: Mapping[str, Predicted], metrics: Mapping[str, Residua
     if widths:
         reach = min(max(reach, 3 * min(widths)), _REACH * min(widths))
     return np.linspace(-1.0, 1.0, _RESIDUAL_BINS + 1) * (reach or 1.0)
+
+
+def _plane_edges(target: FloatArray) -> Array:
+    """Returns edges over the central 99.8 % of the target, at most ten half-widths of its core from the median.
+
+    So the candidates of a long tail do not press all others into a corner of a figure.
+    """
+    edges = robust_edges(target, _PLANE_BINS)
+    low, middle, high = np.quantile(target, [0.1587, 0.5, 0.8413])
+    reach = _REACH_OF_TARGET * (high - low) / 2
+    if reach > 0 and (edges[0] < middle - reach or edges[-1] > middle + reach):
+        return robust_edges(target[np.abs(target - middle) <= reach], _PLANE_BINS)
+    return edges
 
 
 def _inputs(sample: Sample) -> dict[str, Histogram]:

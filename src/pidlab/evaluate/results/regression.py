@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pidlab.evaluate.results.curves import Histogram
 from pidlab.evaluate.results.exploration import Explained, PartialDependence, Plane
 from pidlab.evaluate.results.model import Scoring, Training
+from pidlab.evaluate.results.reweighting import Reweighting
 from pidlab.evaluate.results.run import CutStep
 from pidlab.measured import UNDEFINED, Array, Measured
 
@@ -117,11 +118,13 @@ class RegressionOvertraining:
         delta_rms: RMS(train) - RMS(test); negative if the model knows the training sample too well.
         p: two-sided p-value of no difference.
         sentence: the meaning for a user.
+        p_adjusted: p after Holm's correction for all models of the run; NaN in results of older versions.
     """
 
     delta_rms: Measured
     p: float
     sentence: str
+    p_adjusted: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +279,7 @@ class RegressionResults:
             versions, as the following.
         explained: model to the contributions of its features to the predictions of some candidates.
         dependence: model to the dependence of its prediction on its most important features.
+        reweighting: the weights that make the events like those of other files; None without.
     """
 
     target: str
@@ -294,6 +298,7 @@ class RegressionResults:
     importance: Mapping[str, RegressionImportance] = field(default_factory=dict)
     explained: Mapping[str, Explained] = field(default_factory=dict)
     dependence: Mapping[str, tuple[PartialDependence, ...]] = field(default_factory=dict)
+    reweighting: Reweighting | None = None
 
     @property
     def ranked(self) -> list[RegressionModel]:

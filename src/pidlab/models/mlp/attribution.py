@@ -1,4 +1,6 @@
-"""Integrated gradients: what each input of a network adds to its log-odds between a reference and an event.
+"""Integrated gradients: what each input of a network adds to its answer between a reference and an event.
+
+The answer is the log-odds of a class, or the prediction of a regression.
 
 M. Sundararajan, A. Taly, Q. Yan, ICML 2017 (arXiv:1703.01365): an input adds the integral of the gradient along the
 straight line from the reference x' to the event x, times the distance (x − x') in that input. The sum over the inputs
@@ -9,7 +11,8 @@ activations, and its gradient is that of the training without dropout.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +29,11 @@ from pidlab.models.mlp.network import DenseNetwork
 Doubles = NDArray[np.float64]
 
 COMPLETENESS = 5e-4
-"""The largest difference between the sum of an event's contributions and its log-odds less those of the reference."""
+"""The largest difference between the sum of an event's contributions and its log-odds less those of the reference; of a
+prediction in scaled units."""
+
+Answer = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From what m members give, (m, k, n), to a number of each event (n,) and its slope in all that they give."""
 
 _N_POINTS = 8
 _PIECES = 4  # of a line to begin with: 32 points; the authors found 20 to 300 enough
@@ -36,11 +43,11 @@ _ROWS = 1 << 12  # points that go through the network together, so that the valu
 
 
 class Attribution(NamedTuple):
-    """Contributions of d inputs to the log-odds of a class.
+    """Contributions of d inputs to the log-odds of a class, or to a prediction.
 
     Attributes:
         parts: (n, d) contributions.
-        reference: the log-odds of the reference.
+        reference: the log-odds, or the prediction, of the reference.
         log_odds: (n,) those of the events; the reference and the parts sum to them within `COMPLETENESS`.
     """
 
@@ -50,17 +57,17 @@ class Attribution(NamedTuple):
 
 
 def integrated_gradients(
-    networks: Sequence[DenseNetwork], x: Doubles, reference: Doubles, column: int = 0
+    networks: Sequence[DenseNetwork], x: Doubles, reference: Doubles, answer: Answer
 ) -> Attribution:
-    """Returns what each input contributes to the log-odds of the mean probability of some networks.
+    """Returns what each input contributes to the answer of some networks.
 
     Args:
-        networks: the members of an ensemble, of one architecture; the probability is their mean.
+        networks: the members of an ensemble, of one architecture.
         x: (n, d) inputs, finite.
         reference: (d,) the event at which all lines begin.
-        column: the class whose log-odds against all others are meant; for two classes those of the second.
+        answer: `log_odds_of` a class, or `output_of` a regression.
     """
-    path = _Path(networks, column)
+    path = _Path(networks, answer)
     start = float(path.at(reference[None])[0][0])
     parts, ends = np.zeros(x.shape), np.zeros(len(x))
     for first in range(0, len(x), _EVENTS):
@@ -98,11 +105,11 @@ def _along_lines(path: _Path, x: Doubles, reference: Doubles) -> Doubles:
 
 
 class _Path:
-    """The log-odds of one class by some networks, and their gradient, at any points."""
+    """The answer of some networks, and its gradient, at any points."""
 
-    def __init__(self, networks: Sequence[DenseNetwork], column: int) -> None:
+    def __init__(self, networks: Sequence[DenseNetwork], answer: Answer) -> None:
         first = networks[0]
-        self._column, self._function = column, ACTIVATIONS[first.activation]
+        self._answer, self._function = answer, ACTIVATIONS[first.activation]
         self._layers = [
             (
                 torch.tensor(np.stack([network.weights[i] for network in networks]), dtype=torch.float64),
@@ -114,7 +121,7 @@ class _Path:
         self._nodes, self._node_weights = _lobatto(_N_POINTS)
 
     def pieces(self, reference: Doubles, delta: Doubles, start: Doubles, width: Doubles) -> tuple[Doubles, Doubles]:
-        """Returns the integrals over some pieces of lines, and how much their sums differ from the log-odds gained.
+        """Returns the integrals over some pieces of lines, and how much their sums differ from what was gained.
 
         Args:
             reference: (d,) where all lines begin.
@@ -135,7 +142,7 @@ class _Path:
         return parts, error
 
     def at(self, x: Doubles) -> tuple[Doubles, Doubles]:
-        """Returns the log-odds (n,) at points (n, d), and their gradient (n, d)."""
+        """Returns the answer (n,) at points (n, d), and its gradient (n, d)."""
         with quiet_torch(self._widest):
             values = torch.from_numpy(np.ascontiguousarray(x.T)).expand(len(self._layers[0][0]), -1, -1)
             kept = []
@@ -145,13 +152,41 @@ class _Path:
                 self._function.forward(linear, values)
                 kept.append((linear, values))
             weight, bias = self._layers[-1]
-            value, slope = _log_odds(torch.baddbmm(bias, weight, values), self._column)
+            value, slope = self._answer(torch.baddbmm(bias, weight, values))
             for (linear, values), (above, _) in zip(reversed(kept), reversed(self._layers[1:]), strict=True):
                 grad = torch.bmm(above.transpose(1, 2), slope)
                 slope = torch.empty_like(linear)
                 self._function.backward(grad, linear, values, slope)
             gradient = torch.bmm(self._layers[0][0].transpose(1, 2), slope).sum(0)
             return value.numpy(), gradient.T.numpy()
+
+
+def log_odds_of(column: int) -> Answer:
+    """Returns the log-odds of the mean probability of a class against all others; of two classes the second's."""
+    return partial(_log_odds, column=column)
+
+
+def output_of(column: int) -> Answer:
+    """Returns output number `column` of the mean of what the members of a regression give."""
+    return partial(_output, column=column)
+
+
+def ordered_output_of(column: int) -> Answer:
+    """Returns the same of outputs in rising order, as predicted quantiles are put where they cross."""
+    return partial(_ordered, column=column)
+
+
+def _ordered(outputs: Tensor, column: int) -> tuple[Tensor, Tensor]:
+    value, place = torch.kthvalue(outputs.mean(0), column + 1, dim=0)
+    slope = torch.zeros_like(outputs)
+    slope.scatter_(1, place.expand(len(outputs), 1, -1), 1 / len(outputs))
+    return value, slope
+
+
+def _output(outputs: Tensor, column: int) -> tuple[Tensor, Tensor]:
+    slope = torch.zeros_like(outputs)
+    slope[:, column] = 1 / len(outputs)
+    return outputs.mean(0)[column], slope
 
 
 def _log_odds(logits: Tensor, column: int) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
 from pidlab.models.base import Progress, ValidationSet
@@ -151,6 +152,35 @@ class MLPRegressor(AnyLossRegressor):
         raw = raw_outputs(self.networks_, np.where(known[:, None], x, 0), self.device)
         raw[~known] = np.nan
         return self.scale_.numbers(raw, self.loss)
+
+    def contributions_from(self, X: Any, reference: FloatArray | None = None) -> NDArray[np.float32]:
+        """Computes integrated gradients of the prediction along the lines from a reference to each row of X (n, d).
+
+        The sum over the last axis is the prediction within 0.001 widths of the target; see `models.mlp.attribution`.
+
+        Args:
+            X: features, scaled as in training; NaN is a missing value.
+            reference: (d,) features in the same units; None: the median of each feature in training. A missing value
+                differs from it by being missing.
+
+        Returns:
+            (n, 1, d + 1): the contribution of each feature in the target's units, and last the prediction for the
+            reference.
+        """
+        from pidlab.models.mlp.attribution import integrated_gradients, ordered_output_of, output_of
+
+        assert self.missing_ is not None
+        x = self.missing_.filled(self._checked(X)).astype(np.float64)
+        d, start = self.n_features_in_, np.zeros(x.shape[1])
+        start[:d] = self.missing_.fill if reference is None else reference
+        column = self.prediction_column
+        answer = ordered_output_of(column) if self.levels else output_of(column)
+        parts, base, _ = integrated_gradients(self.networks_, x, start, answer)
+        for i, feature in enumerate(self.missing_.indicators):
+            parts[:, feature] += parts[:, d + i]
+        found = np.column_stack([parts[:, :d], np.full(len(x), base)]) * self.scale_.width
+        found[:, -1] += self.scale_.centre
+        return found[:, None, :].astype(np.float32)
 
     def _fitted(self) -> dict[str, Any]:
         assert self.missing_ is not None

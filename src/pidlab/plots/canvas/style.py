@@ -242,10 +242,13 @@ class Caption(NamedTuple):
 
 
 def caption(name: str, labels: Mapping[str, str], limit: int = 40, remark: str = "") -> Caption:
-    """Returns the label of a feature or spectator, or its name if it has no label, followed by `remark`."""
+    """Returns the label of a feature or spectator, or its name if it has no label, followed by `remark`.
+
+    Backquotes, between which an expression has names of branches, are left out.
+    """
     label = labels.get(name)
     if label is None:
-        return Caption(shown(name, limit) + remark)
+        return Caption(shown(name.replace("`", ""), limit) + remark)
     return Caption(label + remark, tex=True) if is_tex(label) else Caption(shown(label, limit) + remark)
 
 

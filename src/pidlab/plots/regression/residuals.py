@@ -29,7 +29,9 @@ from pidlab.plots.canvas.style import (
 )
 from pidlab.plots.comparison import forest
 from pidlab.plots.exploring.scatter import density
+from pidlab.rounding import format_number
 
+_FEW_OUTSIDE = 0.005  # more than the 0.2 % that edges of the central 99.8 % leave out
 _TAIL = 8.0  # the same for the train and test of one model, whose tails matter more
 CORE = 4.0
 """How many σ68 of the best model the linear panel of residuals shows to each side."""
@@ -126,19 +128,25 @@ def merged(histogram: Histogram, n: int) -> Histogram:
 def prediction_plane(
     model: RegressionModel, target: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draws the density of prediction against target on a logarithmic scale, the mean prediction, and the diagonal."""
+    """Draws the density of prediction against target in shades of a logarithm, the mean prediction, and the diagonal.
+
+    Where more than half a per cent of the candidates lie outside, the axis of the target says how many.
+    """
     edges, plane = model.plane.edges, model.plane.plane
+    outside = 1 - plane.entries / model.test.n if model.test.n else 0.0
     name = f"prediction of {model.name}"
     if density(FeaturePair(target, name, edges, edges, {name: plane}), name, ax, style=style, labels=labels):
         (line,) = ax.plot(edges[[0, -1]], edges[[0, -1]], color="black", linewidth=1.0, linestyle=(0, (5, 2)))
         centres = (edges[1:] + edges[:-1]) / 2
+        known = plane.error < edges[-1] - edges[0]  # a wider error, as of weights that cancel, says nothing
         points = ax.errorbar(
-            centres, plane.mean, yerr=plane.error, color="black", marker="o", markersize=2.5, linestyle="none",
-            elinewidth=1.0,
+            centres[known], plane.mean[known], yerr=plane.error[known], color="black", marker="o", markersize=2.5,
+            linestyle="none", elinewidth=1.0,
         )  # fmt: skip
         ax.set_title("")
         legend(ax, [(points, "mean prediction"), (line, "prediction = target")])
-    label_axes(ax, caption(target, labels, 30), shown(name))
+    remark = f"  ({format_number(100 * outside, 2)} % outside)" if outside > _FEW_OUTSIDE else ""
+    label_axes(ax, caption(target, labels, 30, remark=remark), shown(name))
     return ax
 
 
@@ -307,10 +315,12 @@ def differences(pairs: Sequence[tuple[str, str]], numbers: Sequence[Measured], q
     if sizes and max(size for size, _ in sizes) > _WIDE_RANGE * smallest:
         # Differences of good models would lie on the line at zero beside those to a model that knows nothing.
         power = float(10.0 ** np.floor(np.log10(4 * smallest)))
-        ax.set_xscale("symlog", linthresh=power, linscale=0.6)
-        ax.xaxis.set_major_locator(SymmetricalLogLocator(base=10.0, linthresh=power))
+        ax.set_xscale("symlog", linthresh=power)
+        ticks = SymmetricalLogLocator(base=10.0, linthresh=power)
+        ticks.set_params(numticks=5)  # as many labels as stand side by side in a narrow panel
+        ax.xaxis.set_major_locator(ticks)
         # Room for a point at the end, which takes more than a few per cent of a logarithm.
         low, high = (f(x for m in numbers for x in m[1:3] if np.isfinite(x)) for f in (min, max))
         ax.set_xlim(min(2 * low, -power), max(2 * high, power))
-        ax.tick_params(axis="x", labelsize=9)
+        ax.tick_params(axis="x", labelsize=8)
     return ax

@@ -41,6 +41,7 @@ from pidlab.plots.sheets.inputs import FEATURES_A_PAGE, cut_flow_table
 from pidlab.plots.sheets.models import learning
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, histogram_table, matrix_table, table_of
+from pidlab.plots.sheets.weights import weights
 
 _METRICS = ("bias", "rms", "sigma68", "effective", "mae")
 _COMPARED = {"rms": "RMS", "mae": "mean |residual|", "sigma68": "σ68", "log_likelihood": "log-likelihood"}
@@ -417,7 +418,8 @@ def _cut_flows(results: RegressionResults) -> Iterator[Sheet]:
 
 
 SHEETS: tuple[Callable[[RegressionResults], Iterator[Sheet]], ...] = (
-    _inputs, _targets, _profiles, _correlations, learning, _residuals, _planes, _trends, _pulls, _quantiles, _metrics,
-    _comparisons, _train_and_test, _cut_flows, residual_importances, prediction_swarms, prediction_dependences,
+    _inputs, _targets, _profiles, _correlations, weights, learning, _residuals, _planes, _trends, _pulls, _quantiles,
+    _metrics, _comparisons, _train_and_test, _cut_flows, residual_importances, prediction_swarms,
+    prediction_dependences,
 )  # fmt: skip
 """What makes the figures of a regression, in the order in which they are drawn."""

@@ -25,12 +25,13 @@ _SAMPLES: dict[str, dict[str, Any]] = {
     "validation": {"histtype": "step", "color": "#d55e00", "linestyle": "dashed", "errors": False},
 }
 COLOUR = "#0072b2"
+_INVISIBLE = 0.01  # of the highest bin: about the width of a line
 
 
 def target_histogram(
     target: str, by_sample: Mapping[str, Histogram], ax: Axes, *, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draws the distribution of the target in each sample with unit area."""
+    """Draws the distribution of the target in each sample with unit area, on a log axis if it has a long tail."""
     entries: list[tuple[Any, str]] = []
     for sample, properties in _SAMPLES.items():
         drawn = draw_density(by_sample[sample], ax, **properties) if sample in by_sample else None
@@ -38,10 +39,19 @@ def target_histogram(
             entries.append((drawn.stairs, sample))
     if not entries:
         nothing_to_draw(ax, "no values")
-    ax.set_ylim(bottom=0)
+    if entries and any(_has_long_tail(histogram) for histogram in by_sample.values()):
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(bottom=0)
     label_axes(ax, caption(target, labels), "density")
     legend(ax, entries)
     return ax
+
+
+def _has_long_tail(histogram: Histogram) -> bool:
+    """Returns whether most bins that hold candidates would not be seen on a linear axis."""
+    inside = histogram.sumw[1:-1]
+    return bool(np.sum((inside > 0) & (inside < _INVISIBLE * inside.max(initial=0))) > np.sum(inside > 0) / 2)
 
 
 def target_profile(

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results import Histogram, Results, ReweightedGroup
+from pidlab.evaluate.results import Histogram, RegressionResults, Results, ReweightedGroup
 from pidlab.plots.canvas.style import (
     GREY,
     NO_LABELS,
@@ -26,7 +26,7 @@ from pidlab.plots.sheets.sheet import Sheet, grid, root_key
 from pidlab.plots.sheets.table import histogram_table
 
 
-def weights(results: Results) -> Iterator[Sheet]:
+def weights(results: Results | RegressionResults) -> Iterator[Sheet]:
     """Yields for each group of classes that was reweighted its matched variables and its weights."""
     found = results.reweighting
     for group in found.groups if found is not None else ():

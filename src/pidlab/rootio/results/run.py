@@ -100,6 +100,8 @@ def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
             yield from regression_model_objects(_free(regressor.name), regressor, results.target, titles)
         yield from regression_objects(results, titles)
         yield from _explaining_objects(results, titles)
+        if results.reweighting is not None:
+            yield from _weights(results.reweighting, titles)
         yield from _cutflow(results.cutflow)
         return
     short = short_names({name for model in results.models.values() for m in model.maps for name in m.names})
