@@ -171,6 +171,8 @@ def test_tables_whose_indexes_differ_are_refused() -> None:
         pidlab.compare(shuffled, label, models=MODELS)
     found = pidlab.compare(shuffled, label.loc[shuffled.index], models={"fisher": pidlab.Fisher()})
     assert found["fisher"].auc.value > 0.8
+    with pytest.raises(DataError, match="X and target have different indexes"):
+        pidlab.compare(shuffled, target=pd.Series(EVENTS["p"]), models={"lin": {"type": "linear"}})
     with pytest.raises(DataError, match="X and weight have different indexes"):
         pidlab.compare(shuffled, label.loc[shuffled.index], weight=pd.Series(EVENTS["w"]), models=MODELS)
 

@@ -106,7 +106,8 @@ def _check_categories(recipe: Recipe, sample: Sample, watcher: Watcher) -> None:
     for model, spec in recipe.loaded.config.models.items():
         if not spec.categories:
             continue
-        inside = sample.x[:, [len(recipe.features) + texts.index(text) for text in spec.categories.values()]] > 0
+        columns = [len(recipe.features) + texts.index(text) for text in spec.categories.values()]
+        inside = np.stack([sample.x[:, j] > 0 for j in columns], axis=1)  # workers of a cluster give single columns
         n, total = inside.sum(axis=1), f"of the {len(sample):,} selected events"
         key, names = ("models", model, "by"), ", ".join(spec.categories)
         if n_outside := int((n == 0).sum()):
@@ -120,9 +121,10 @@ def _check_categories(recipe: Recipe, sample: Sample, watcher: Watcher) -> None:
             counts = np.bincount(sample.y[rows], minlength=len(sample.classes))
             fewest = int(np.argmin(counts))
             if counts[fewest] < _THIN_CATEGORY:
+                of_class = f" of the class {sample.classes[fewest]!r}" if recipe.target is None else ""
                 watcher.note(
-                    f"models.{model}: the category {name!r} holds {counts[fewest]:,} events of the class "
-                    f"{sample.classes[fewest]!r} in all samples together, few to train and to calibrate on."
+                    f"models.{model}: the category {name!r} holds {counts[fewest]:,} events{of_class} in all samples "
+                    f"together, few to train{' and to calibrate' if recipe.target is None else ''} on."
                 )
     if mistakes:
         raise ConfigError(mistakes)

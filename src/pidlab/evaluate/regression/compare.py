@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -92,23 +92,41 @@ class _Found(NamedTuple):
         return symmetric(self.delta, self.deviation, self.n) if np.isfinite(self.delta) else UNDEFINED
 
 
+class ResidualDifferences(NamedTuple):
+    """The quantities in which two models differ, before any verdict."""
+
+    names: tuple[str, str]
+    found: tuple[_Found, ...]
+
+
 def compare_predictions(predicted: Mapping[str, Predicted]) -> tuple[RegressionComparison, ...]:
-    """Returns a comparison of each pair of models on the candidates of test for which both have a prediction.
+    """Returns a comparison of each pair of models on the candidates of test for which both have a prediction."""
+    pairs = itertools.combinations(predicted, 2)
+    return judged_together([find_residual_differences((a, b), predicted[a], predicted[b]) for a, b in pairs])
+
+
+def judged_together(pairs: Sequence[ResidualDifferences]) -> tuple[RegressionComparison, ...]:
+    """Returns the differences of some pairs of models with verdicts.
 
     Whether a difference is shown is decided for all quantities of all pairs together, by Holm's procedure: if no model
     is better than another, at most one run in twenty names any winner.
     """
-    found = {(a, b): _pair((a, b), predicted[a], predicted[b]) for a, b in itertools.combinations(predicted, 2)}
-    values = [one.p for each in found.values() for one in each]
+    values = [one.p for pair in pairs for one in pair.found]
     n = int(np.isfinite(values).sum())
     verdicts = (Judged(p, adjusted, n) for p, adjusted in zip(values, holm(values), strict=True))
     return tuple(
-        RegressionComparison(a, b, tuple(_judged(one, next(verdicts)) for one in each), n)
-        for (a, b), each in found.items()
+        RegressionComparison(*pair.names, tuple(_judged(one, next(verdicts)) for one in pair.found), n)
+        for pair in pairs
     )
 
 
-def _pair(names: tuple[str, str], a: Predicted, b: Predicted) -> list[_Found]:
+def find_residual_differences(names: tuple[str, str], a: Predicted, b: Predicted) -> ResidualDifferences:
+    """Returns the differences of two models on the candidates for which both have a prediction.
+
+    Args:
+        names: of the models.
+        a, b: their predictions for the same candidates.
+    """
     a, b = _on_common(a, b)
     found = []
     for quantity, statistic in _STATISTICS.items():
@@ -123,7 +141,7 @@ def _pair(names: tuple[str, str], a: Predicted, b: Predicted) -> list[_Found]:
         error = float(np.sqrt(apart.variance(a.weights) * n / (n - 1))) if degrees > 0 else 0.0
         values = (one.value, other.value)
         found.append(_Found(names, quantity, values, deviation, a.weights.n, error, degrees))
-    return found
+    return ResidualDifferences(names, tuple(found))
 
 
 def _on_common(a: Predicted, b: Predicted) -> tuple[Predicted, Predicted]:
