@@ -152,6 +152,31 @@ def test_labels_may_be_numbers_texts_or_truths_and_the_signal_comes_first() -> N
     assert three.results.classes == ("class_0", "class_1", "class_2")
 
 
+def test_labels_of_both_signs_are_classes_of_their_own() -> None:
+    label = EVENTS["label"]
+    expected = pidlab.compare(TABLE, label, models=MODELS)
+    assert numbers(pidlab.compare(TABLE, 2 * label - 1, models=MODELS)) == numbers(expected)
+    codes = np.array([-11, 11, 211])[events(n_classes=3)["label"]]
+    signed = pidlab.compare(TABLE, codes, models={"fisher": pidlab.Fisher()})
+    assert signed.results.classes == ("class_m11", "class_11", "class_211")
+    assert sum(n for sample in signed.results.n.values() for n in sample.values()) == N
+    with pytest.raises(DataError, match=r"the labels .*e\+.* and .*e-.* in y would both be the class 'e'"):
+        pidlab.compare(TABLE, np.where(label == 1, "e-", "e+"), models=MODELS)
+
+
+def test_tables_whose_indexes_differ_are_refused() -> None:
+    frame = pd.DataFrame(TABLE)
+    label, shuffled = pd.Series(EVENTS["label"]), frame.sample(frac=1, random_state=1)
+    with pytest.raises(DataError, match=r"X and y have different indexes, .* give y\.loc\[X\.index\]"):
+        pidlab.compare(shuffled, label, models=MODELS)
+    found = pidlab.compare(shuffled, label.loc[shuffled.index], models={"fisher": pidlab.Fisher()})
+    assert found["fisher"].auc.value > 0.8
+    with pytest.raises(DataError, match="X and target have different indexes"):
+        pidlab.compare(shuffled, target=pd.Series(EVENTS["p"]), models={"lin": {"type": "linear"}})
+    with pytest.raises(DataError, match="X and weight have different indexes"):
+        pidlab.compare(shuffled, label.loc[shuffled.index], weight=pd.Series(EVENTS["w"]), models=MODELS)
+
+
 def as_given(found: pidlab.Result) -> Any:
     """Returns the rows of the analysis in the order of the arrays."""
     return np.argsort(found._analysis.scored.sample.row)  # type: ignore[union-attr]

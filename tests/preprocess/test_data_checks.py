@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pidlab.config.load import check_config
 from pidlab.errors import DataError
 from pidlab.models.registry import Resources
 from pidlab.pipeline import preprocess, run
-from pidlab.preprocess.data_checks import copies_across, heavy_events, telling_features
+from pidlab.preprocess.data_checks import copies_across, determining_features, heavy_events, telling_features
 from pidlab.preprocess.events import load
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Watcher
@@ -102,6 +103,28 @@ def test_a_feature_of_few_events_holds_the_class_only_if_it_does(n):
         assert not list(telling_features(sample_of(y, x=values[:, None])))
     (told,) = telling_features(sample_of(y, x=(10 * y + RNG.uniform(size=n))[:, None]))
     assert "'f0' alone assigns 100.00% of the events" in told
+
+
+def test_a_feature_that_determines_the_target_is_named_and_a_good_one_is_not():
+    t = RNG.normal(size=2000)
+    good, bent = t + 1e-3 * RNG.normal(size=2000), np.round(t, 1)
+    x = np.stack([good, 2 * t + 1, bent, -np.exp(t), RNG.normal(size=2000)], axis=1)
+    sample = replace(sample_of(np.zeros(2000, int), x=x, classes=("events",)), target=t)
+    named = [told.split("'")[1] for told in determining_features(sample)]
+    assert named == ["f1", "f3"]
+
+
+@pytest.mark.parametrize(("codes", "said"), [(0.1, "The target 't' is -999 in 1"), (1.0, "'t' is -999 in all 400")])
+def test_codes_in_the_target_are_told_of(tmp_path: Path, codes: float, said: str) -> None:
+    t = np.where(RNG.random(400) < codes, -999.0, RNG.normal(size=400))
+    write_tree(tmp_path / "a.root", {"t": t, "x": RNG.normal(size=400)})
+    given = {"data": {"files": "a.root"}, "target": "t", "features": ["x"], "models": {"m": {"type": "linear"}}}
+    notes, recipe = Notes(), compile_recipe(check_config(given, {}, tmp_path / "a.yaml"))
+    try:
+        preprocess(recipe, load(recipe, notes), notes)
+    except DataError as error:
+        notes.note(str(error))
+    assert any(said in note for note in notes.said), notes.said
 
 
 def halves(sample):

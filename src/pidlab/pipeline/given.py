@@ -68,6 +68,8 @@ def given(
         DataError: an array cannot be used, or arrays differ in length.
         ConfigError: the configuration has mistakes.
     """
+    given_beside = {"y": y, "target": target, "weight": weight, "event": event, "spectators": spectators}
+    _check_indexes(X, given_beside | _scores(models))
     table, own_features = _table(X, features)
     n = len(next(iter(table.values())))
     _add_spectators(table, spectators)
@@ -111,6 +113,24 @@ def given(
         raise DataError(f"the arrays differ in length: {listed}")
     loaded = check_config(content, {(): _PLACE}, Path.cwd() / "comparison.yaml")
     return Given(replace(loaded, arrays=columns), objects)
+
+
+def _scores(models: Any) -> dict[str, Any]:
+    return {f"models.{name}": model for name, model in models.items()} if isinstance(models, Mapping) else {}
+
+
+def _check_indexes(X: Any, others: Mapping[str, Any]) -> None:
+    """Checks that data frames and series of pandas have the same index, since their rows are taken in order.
+
+    Raises:
+        DataError: the index of one is not that of X.
+    """
+    if not hasattr(X, "iloc"):
+        return
+    for name, values in others.items():
+        if hasattr(values, "iloc") and len(values) == len(X) and not X.index.equals(values.index):
+            what = f"X and {name} have different indexes, by which pandas would match their rows"
+            raise DataError(f"{what}; here rows are taken in order: give {name}.loc[X.index], or to_numpy() of both")
 
 
 def _array(values: Any) -> Any:
@@ -241,15 +261,16 @@ def _labels(y: Any, n: int, classes: Mapping[str, Any] | Sequence[Any] | None) -
                 f"y holds {len(found):,} different labels, too many for classes; a number that is to be predicted is "
                 f"given as {_PLACE}(X, target=…), and classes=[…] chooses some labels"
             )
-        if set(found.tolist()) == {0, 1}:
+        if set(found.tolist()) in ({0, 1}, {-1, 1}):
             named = {"signal": found[1], "background": found[0]}
         else:
             values = sorted(found.tolist(), key=lambda value: value != "signal") if y.dtype.kind == "T" else found
-            named = {_class_name(value): value for value in values}
+            named = _named(values)
     else:
-        named = dict(classes) if isinstance(classes, Mapping) else {_class_name(value): value for value in classes}
+        named = dict(classes) if isinstance(classes, Mapping) else _named(classes)
     if len(named) < 2:
-        raise DataError(f"y holds {len(found)} class; two or more are needed")
+        what = f"y holds {len(found)} class" if len(found) < 2 else "classes: one class is named"
+        raise DataError(f"{what}; two or more are needed")
     numbers = np.full(n, -1, np.int64)
     for i, (name, value) in enumerate(named.items()):
         rows = np.asarray(y == value)
@@ -259,9 +280,26 @@ def _labels(y: Any, n: int, classes: Mapping[str, Any] | Sequence[Any] | None) -
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in named.items()}, numbers
 
 
+def _named(values: Any) -> dict[str, Any]:
+    """Returns labels by the names of their classes.
+
+    Raises:
+        DataError: two labels have the same name.
+    """
+    named: dict[str, Any] = {}
+    for value in values:
+        name = _class_name(value)
+        if name in named:
+            what = f"the labels {named[name]!r} and {value!r} in y would both be the class {name!r}"
+            raise DataError(f"{what}; name the classes, as in classes={{'signal': {value!r}}}")
+        named[name] = value
+    return named
+
+
 def _class_name(value: Any) -> str:
-    text = _NAME.sub("_", str(value)).strip("_") or "class"
-    return text if not text[0].isdigit() else f"class_{text}"
+    """Returns a label as a name: class_11 for 11, class_m11 for -11."""
+    text = _NAME.sub("_", re.sub(r"^-(?=\d)", "m", str(value))).strip("_") or "class"
+    return text if not text.removeprefix("m")[:1].isdigit() else f"class_{text}"
 
 
 def _expression(name: Any) -> Any:

@@ -55,7 +55,8 @@ def heavy_events(sample: Sample, parts: Mapping[str, Rows]) -> Iterator[str]:
         n_eff = total**2 / float(np.sum(size**2))
         n_heaviest = -(-len(size) // round(1 / _HEAVIEST))
         heaviest = np.sort(size)[::-1][:n_heaviest]
-        where = f"of the weight of the class {name!r} in the {part} sample"
+        of_class = f" of the class {name!r}" if sample.target is None else ""
+        where = f"of the weight{of_class} in the {part} sample"
         means = f"it counts for {n_eff:.1f} events, not {len(size):,}; look at the weight expression."
         if heaviest[0] > _MOST * total:
             yield f"One event carries {heaviest[0] / total:.2%} {where}: {means}"
@@ -79,6 +80,31 @@ def telling_features(sample: Sample) -> Iterator[str]:
         sentence = _one_class_only(name, [sample.x[rows, j] for rows in some], sample.classes)
         if sentence is not None:
             yield sentence
+
+
+def determining_features(sample: Sample) -> Iterator[str]:
+    """Yields a sentence for each feature of which the target of a regression is a function without any scatter.
+
+    Along the values of such a feature the target rises and falls smoothly, as for a copy of it in whatever unit: it
+    turns rarely, where it would turn in two of three events along a feature with the slightest error of measurement.
+    """
+    assert sample.target is not None
+    step = max(len(sample) // _MAX_ROWS, 1)
+    target = np.asarray(sample.target[::step], np.float64)
+    for j, name in enumerate(sample.features):
+        values = np.asarray(sample.x[::step, j])
+        known = np.flatnonzero(np.isfinite(values))
+        # Values that are equal in float32 have no order: the mean of their targets stands for them.
+        _, group, counts = np.unique(values[known], return_inverse=True, return_counts=True)
+        steps = np.diff(np.bincount(group, target[known]) / counts)
+        signs = np.sign(steps[steps != 0])
+        as_fine = len(counts) >= 0.5 * len(np.unique(target[known]))
+        turns = int(np.sum(signs[1:] != signs[:-1]))
+        if as_fine and len(signs) >= _FEW and turns <= (1 - _NEARLY_ALL) * len(signs):
+            yield (
+                f"The feature {name!r} alone determines the target: see that it was not made from the truth, and is "
+                "the same thing in the files to be scored."
+            )
 
 
 def _one_class_only(name: str, values: Sequence[NDArray[Any]], classes: Sequence[str]) -> str | None:

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from pidlab.errors import ConfigError, DataError
-from pidlab.preprocess.data_checks import copies_across, equal_inputs, heavy_events, telling_features
+from pidlab.preprocess.data_checks import (
+    copies_across,
+    determining_features,
+    equal_inputs,
+    heavy_events,
+    telling_features,
+)
 from pidlab.preprocess.events import Events, input_names
 from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
@@ -25,11 +31,12 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
     """Check the events and what each row is for, and note what a reader of the results must know.
 
     Raises:
-        DataError: a feature has one value only, `data.event_id` does not tell events apart, weights are too large or
-            too small to be squared, or a sample has no events of a class.
+        DataError: a feature or the target has one value only, `data.event_id` does not tell events apart, weights are
+            too large or too small to be squared, or a sample has no events of a class.
     """
     sample, config = events.sample, recipe.loaded.config
     _check_features(sample, len(config.feature_list), watcher)
+    _check_target(recipe, sample, watcher)
     _check_categories(recipe, sample, watcher)
     _check_event_keys(recipe, sample)
     _check_weights(sample)
@@ -72,6 +79,20 @@ def _check_features(sample: Sample, n_listed: int, watcher: Watcher) -> None:
                 f"The feature {name!r} is {shortest(value)} in {share:.1%} of the events, far from all others; "
                 f"if that means not measured, say `missing: [{shortest(value)}]`."
             )
+
+
+def _check_target(recipe: Recipe, sample: Sample, watcher: Watcher) -> None:
+    """Check that the target of a regression has more than one value, and note values that look like codes."""
+    if recipe.target is None or sample.target is None:
+        return
+    text, target = recipe.target.expression.text, np.asarray(sample.target, np.float64)
+    if target.min() == target.max():
+        raise DataError(f"the target {text!r} is {shortest(float(target[0]))} in all {len(sample):,} selected events")
+    for value, share in find_codes(target[:_N_LOOKED_AT]):
+        watcher.note(
+            f"The target {text!r} is {shortest(value)} in {share:.1%} of the events, far from all others; if that "
+            f'means not measured, say `target: {{value: "{text}", cut: "({text}) != {shortest(value)}"}}`.'
+        )
 
 
 def _check_categories(recipe: Recipe, sample: Sample, watcher: Watcher) -> None:
@@ -118,8 +139,7 @@ def _cautions(events: Events, parts: Parts) -> Iterator[str]:
     if copies is not None:
         yield copies
     yield from heavy_events(sample, parts.quoted())
-    if sample.target is None:
-        yield from telling_features(sample)
+    yield from telling_features(sample) if sample.target is None else determining_features(sample)
 
 
 def _check_event_keys(recipe: Recipe, sample: Sample) -> None:
