@@ -11,17 +11,23 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 Expression = Annotated[str, Field(min_length=1, max_length=10_000)]
-Number = int | float
+# Numbers are finite, unless it is said here that they need not be; see `Section`.
+WholeNumber = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Number = WholeNumber | Annotated[float, Field(allow_inf_nan=True)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
-PositiveInt = Annotated[int, Field(gt=0)]
+# In any unit, of which only ratios count. Squares and products of larger ones overflow.
+Abundance = Annotated[float, Field(gt=0, le=1e18)]
+PositiveInt = Annotated[int, Field(gt=0, le=1_000_000_000)]
 # Numbers that decide how much memory is needed have limits, far above every useful value.
 Width = Annotated[int, Field(gt=0, le=100_000)]
 Epochs = Annotated[int, Field(gt=0, le=1_000_000)]
 Members = Annotated[int, Field(gt=0, le=1_000)]
 Bins = Annotated[int, Field(gt=0, le=10_000)]
-Edges = Annotated[list[float], Field(min_length=2)]
+FiniteEdges = Annotated[list[float], Field(min_length=2)]
+Edges = Annotated[list[Annotated[float, Field(allow_inf_nan=True)]], Field(min_length=2)]
+Range = Annotated[list[Annotated[float, Field(allow_inf_nan=True)]], Field(min_length=2, max_length=2)]
 
 
 def _is_label(text: str) -> str:
@@ -56,9 +62,9 @@ def _is_best(text: str) -> str:
 
 
 class Section(BaseModel):
-    """A section of the configuration. Unknown keys are mistakes, and text is not converted to numbers."""
+    """A section of the configuration. Unknown keys, NaN and infinity are mistakes; text is not converted to numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -95,7 +101,7 @@ class Data(Section):
         return (match[1], match[2]) if match else None
 
 
-Point = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)]
+Point = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class PolygonSection(Section):
@@ -155,14 +161,14 @@ class Split(Section):
 
     test: Fraction | Expression = Field(0.25, description="share of all events, or an expression true for test")
     validation: Fraction = Field(0.15, description="share of the events that are not test events")
-    seed: int = Field(1, description="another seed divides the events in another way")
+    seed: WholeNumber = Field(1, description="another seed divides the events in another way")
 
 
 class CategoryBins(Section):
     """Categories that are bins of one quantity."""
 
     x: Expression = Field(description="the quantity")
-    bins: Edges = Field(description="rising edges; a bin holds its lower edge and not its upper one")
+    bins: FiniteEdges = Field(description="rising edges; a bin holds its lower edge and not its upper one")
 
 
 def _kind_of_categories(value: Any) -> str:
@@ -293,9 +299,7 @@ class CutsModel(TrainedModel):
     sides: dict[str, Literal["auto", "min", "max", "both"]] = Field(
         default_factory=dict, description="feature to min (x > cut only), max (x < cut only), both, or auto: a search"
     )
-    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
-        default_factory=dict, description="feature to [low, high], where its cuts may lie"
-    )
+    ranges: dict[str, Range] = Field(default_factory=dict, description="feature to [low, high], where its cuts may lie")
     min_width: dict[str, Positive] = Field(default_factory=dict, description="feature to the least width of its window")
     features: list[str] | None = Field(None, description="the features to cut on; left out: all")
     efficiencies: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] | None = Field(
@@ -342,10 +346,10 @@ class TreeModel(TrainedModel):
 class BdtModel(TrainedModel):
     """Boosted decision trees by xgboost. Further keys are passed to xgboost; their names are checked."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
     type: Literal["bdt"]
-    n_estimators: PositiveInt = Field(1000, description="largest number of boosting rounds")
+    n_estimators: Epochs = Field(1000, description="largest number of boosting rounds")
     max_depth: PositiveInt = Field(5, description="largest depth of a tree")
     learning_rate: Positive = Field(0.05, description="factor on each tree that is added")
     early_stopping_rounds: PositiveInt | None = Field(
@@ -417,9 +421,7 @@ class MixtureModel(TrainedModel):
     train_on: str | None = Field(
         None, description="the class whose density it is; left out: all events, without labels"
     )
-    components: PositiveInt | None = Field(
-        None, description="number of normal densities; left out: up to 8, by the BIC"
-    )
+    components: Members | None = Field(None, description="number of normal densities; left out: up to 8, by the BIC")
     covariance: Literal["full", "tied", "diag", "spherical"] = Field("full", description="of the normal densities")
 
 
@@ -436,8 +438,8 @@ class AutoencoderModel(TrainedModel):
     hidden: list[Width] = Field(
         [32], description="widths of the layers before the bottleneck, and behind it in reverse"
     )
-    bottleneck: PositiveInt | None = Field(None, description="width of the bottleneck; left out: a third of the inputs")
-    epochs: PositiveInt | None = Field(None, description="left out: as many as some thousand steps take")
+    bottleneck: Width | None = Field(None, description="width of the bottleneck; left out: a third of the inputs")
+    epochs: Epochs | None = Field(None, description="left out: as many as some thousand steps take")
 
 
 class BandModel(TrainedModel):
@@ -541,7 +543,7 @@ class LikelihoodModel(TrainedModel):
     against: Expression | None = Field(
         None, description="the densities change along this expression, such as the momentum"
     )
-    priors: dict[str, Positive] | Literal["sample"] | None = Field(
+    priors: dict[str, Abundance] | Literal["sample"] | None = Field(
         None,
         description="abundance of each class, in any unit; sample: as in the training sample, in bins of `against`; "
         "left out: equal",
@@ -678,7 +680,7 @@ class LinearRegression(Predicting):
 class BdtRegression(BdtModel, Predicting):
     """Boosted regression trees by xgboost. Further keys are passed to xgboost; their names are checked."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
     by: ClassVar[None] = None  # type: ignore[misc]  # as of every model of a regression
     loss: PredictedBy = Field("squared", description=_LOSS)
@@ -810,10 +812,10 @@ class Evaluate(Section):
         "one nearest to (0, 1), and Youden's, where efficiency less misidentification is largest; every ROC marks both",
     )
     thin: Annotated[float, Field(ge=0)] = Field(10.0, description="bins of maps with fewer effective events are marked")
-    abundance: dict[str, Positive] | None = Field(
+    abundance: dict[str, Abundance] | None = Field(
         None, description="class to its share, for purity, in any unit; left out: as in the sample"
     )
-    expected: dict[str, Positive] | None = Field(
+    expected: dict[str, Abundance] | None = Field(
         None, description="candidates of each class before the decision, for S/sqrt(S+B) and Punzi's figure of merit"
     )
     punzi: Positive = Field(3.0, description="Punzi's a, the number of standard deviations of a discovery")
@@ -892,7 +894,7 @@ class Reweight(Section):
     method: Literal["classifier", "bins"] = Field(
         "classifier", description="classifier: by boosted trees, also for many variables; bins: by a histogram"
     )
-    bins: dict[Expression, Edges | Bins] | Bins = Field(
+    bins: dict[Expression, FiniteEdges | Bins] | Bins = Field(
         20, description="for bins: of each variable its edges, or how many of equal population; or one number for all"
     )
     folds: Annotated[int, Field(ge=2, le=100)] = Field(
@@ -955,7 +957,7 @@ class Config(Section):
     tune: dict[Name, dict[str, str | Number | list[Any]]] | None = Field(
         None, description="values that `pidlab tune` tries, by model and parameter: log:0.005:0.3, int:3:8, or a list"
     )
-    seed: int = Field(1, description="seed of everything random except the split")
+    seed: WholeNumber = Field(1, description="seed of everything random except the split")
     output: str | None = Field(None, description="folder of the run; left out: runs/ and the name of this file")
 
     @property
