@@ -107,7 +107,9 @@ def efficiency(
     from pidlab.datadriven.efficiency.measure import EfficiencyRequest, default_alternatives, measure
     from pidlab.datadriven.efficiency.output import write_efficiencies
     from pidlab.datadriven.efficiency.probes import ProbeExpressions
+    from pidlab.runs.whole import refuse_run
 
+    refuse_run(output)
     shapes = Shapes(signal, background, share in ("signal", "both"), share in ("background", "both"))
     usual = default_alternatives(shapes)
     binning = parse_bins(bins)
