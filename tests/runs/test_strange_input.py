@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pidlab
 from evaluate_samples import sample_of
 from pidlab.config.load import LoadedConfig, check_config, load_config
 from pidlab.config.schema import Config
@@ -34,7 +36,9 @@ from pidlab.datadriven.efficiency.result import (
 from pidlab.datadriven.fractions.analysis import within
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, UsageError
 from pidlab.measured import Measured
+from pidlab.preprocess.precision import _may_be_merged as shown_in_double
 from pidlab.read import find_sources
+from pidlab.read.memory import column_of
 from pidlab.runs.bundle import config_yaml
 from pidlab.runs.manifest import KIND
 from pidlab.runs.shift import labelled
@@ -266,3 +270,53 @@ def test_axes_of_polygons_do_not_hinder_a_comparison() -> None:
     rng = np.random.default_rng(1)
     ours, theirs = (sample_of(rng.integers(0, 2, 50), x=rng.normal(size=(50, 2))) for _ in range(2))
     assert len(labelled(dataclasses.replace(ours, axes={"x": ours.x[:, 0]}), theirs)) == 100
+
+
+# In Python
+
+
+def test_an_input_that_cannot_be_read_is_named_and_nothing_else(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 200)
+    result = pidlab.compare(
+        {"x": rng.normal(y)}, y, models={"f": {"type": "fisher"}}, evaluate={"robustness": None, "importance": False}
+    )
+    with pytest.raises(DataError) as caught:
+        result.apply("none.root", tmp_path / "friends")
+    assert str(caught.value).startswith("none.root: no such file")
+    with pytest.raises(UsageError, match="figures must be one of none, quick, all, not 'some'"):
+        result.save(tmp_path / "run", figures="some")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="figures must be one of none, quick, all, not 'some'"):
+        result.report(tmp_path / "report.html", figures="some")  # type: ignore[arg-type]
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        (None, "NoneType is no table; give a dict of arrays"),
+        ({}, "the arrays have no 'x'; they have no names at all"),
+        (pd.DataFrame(np.zeros((3, 2)), columns=["x", "x"]), "2 columns of the table are called 'x'"),
+    ],
+    ids=["none", "empty", "doubled"],
+)
+def test_what_is_no_table_is_said_so(arrays: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        column_of(arrays, "x")
+
+
+def test_keys_of_a_configuration_are_texts() -> None:
+    with pytest.raises(ConfigError, match=r"Keys should be strings|must be a valid string"):
+        pidlab.run({**CONTENT, 1: 2})
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_names_of_runs_and_configurations_that_no_file_has(name: str) -> None:
+    with pytest.raises(UsageError, match="is not the folder of a run"):
+        pidlab.load(name)
+    with pytest.raises(UsageError, match="cannot be read as a configuration"):
+        pidlab.run(name)
+
+
+def test_values_beyond_single_precision_are_compared_without_a_warning() -> None:
+    assert shown_in_double(np.array([1.0, 2.0, 3.0]) * 1e300)

@@ -188,7 +188,7 @@ def _text_of(path: Path) -> str:
         return content.decode()
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; `pidlab init FILE` writes a configuration to start from") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: it is not text, or its name holds a null byte
         raise UsageError(f"{path}: cannot be read as a configuration ({error})") from error
 
 

@@ -188,7 +188,7 @@ class RunResult:
         if made is not None:
             made.unreadable = unreadable
             made.write(Path(output), done, self._watcher, n_jobs=jobs)
-        failed = [*(str(each) for each in unreadable), *(s.failure for s in done if s.failure)]
+        failed = [*(each.reason for each in unreadable), *(s.failure for s in done if s.failure)]
         if failed:
             raise DataError("\n".join(failed))
         return done

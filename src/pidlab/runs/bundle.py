@@ -324,15 +324,16 @@ def _laid_out(value: Any) -> Any:
     if not isinstance(value, dict | list):
         return _quoted(value) if isinstance(value, str) else value
     inner = list(value.values()) if isinstance(value, dict) else value
-    made = CommentedMap() if isinstance(value, dict) else CommentedSeq()
-    if any(isinstance(each, dict | list) for each in inner) or len(repr(value)) > _IN_ONE_LINE:
-        made.fa.set_block_style()
-    else:
-        made.fa.set_flow_style()
+    in_one_line = len(repr(value)) <= _IN_ONE_LINE and not any(isinstance(each, dict | list) for each in inner)
+    made: CommentedMap | CommentedSeq
     if isinstance(value, dict):
-        made.update({_quoted(name): _laid_out(each) for name, each in value.items()})
+        made = CommentedMap((_quoted(name), _laid_out(each)) for name, each in value.items())
     else:
-        made.extend(_laid_out(each) for each in value)
+        made = CommentedSeq(map(_laid_out, value))
+    if in_one_line:
+        made.fa.set_flow_style()
+    else:
+        made.fa.set_block_style()
     return made
 
 

@@ -74,7 +74,10 @@ def filled_folder(target: Path) -> Iterator[Path]:
         _sweep(inside, lambda sentence: None)
         made, lock = _new_folder(inside)
         with lock:
-            yield made
+            try:
+                yield made
+            except OutputError as error:  # of a file by its hidden place, which will be gone
+                raise OutputError(str(error).replace(str(made), str(target))) from error
             for path in sorted(p for p in made.rglob("*") if p.is_file() and p.name != _RUNNING):
                 place = target / path.relative_to(made)
                 place.parent.mkdir(parents=True, exist_ok=True)
