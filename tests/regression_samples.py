@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from pidlab.evaluate.explaining.partial_dependence import measure_dependence, most_important
+from pidlab.evaluate.regression.importance import measure_residual_importance
 from pidlab.evaluate.regression.predictions import Prediction
 from pidlab.evaluate.regression.run import regression_results
-from pidlab.evaluate.results import CutStep, Training
+from pidlab.evaluate.results import CutStep, Explained, Training
 from pidlab.evaluate.results.regression import RegressionResults
 from pidlab.sample import Sample
 
@@ -76,7 +79,7 @@ def toy_results(n=6000, seed=1, *, weights="unit") -> RegressionResults:
     falling = np.exp(-np.arange(30) / 5)
     history = {"train_loss": list(0.1 + falling), "validation_loss": list(0.11 + falling)}
     counts = {"events": sum(map(len, samples.values()))}
-    return regression_results(
+    results = regression_results(
         target="E_true/E_reco",
         features=FEATURES,
         samples=samples,
@@ -86,3 +89,25 @@ def toy_results(n=6000, seed=1, *, weights="unit") -> RegressionResults:
         labels={"P": "$P$ (GeV)"},
         cutflow=(CutStep("all", counts, {"events": float(counts["events"])}),),
     )
+    return with_explanations(results, samples["test"])
+
+
+def with_explanations(results: RegressionResults, test: Sample) -> RegressionResults:
+    """What features are worth to two of the models, and what they contribute to the line."""
+    predicted = {
+        "linear": lambda x: 1 + 0.3 * x[:, 0],
+        "mlp": lambda x: 1 + 0.3 * x[:, 0] + 0.1 * x[:, 0] * x[:, 1],
+    }
+    importance, dependence = {}, {}
+    some = test.take(slice(0, 200))
+    parts = np.column_stack([0.3 * some.x[:, 0], np.zeros((len(some), 2))])
+    for name, function in predicted.items():
+
+        def predict(changed, function=function):
+            return function(changed.x).astype(np.float32)[:, None]
+
+        own = (parts, some) if name == "linear" else None
+        importance[name] = measure_residual_importance(predict, test, seed=1, contributions=own)
+        dependence[name] = measure_dependence(predict, test, most_important(importance[name]), seed=1)
+    explained = {"linear": Explained(FEATURES, np.zeros(len(some), np.int64), some.x.astype(float), parts)}
+    return replace(results, importance=importance, dependence=dependence, explained=explained)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pidlab.models.logistic import Logistic
     from pidlab.models.mlp.estimator import MLP
     from pidlab.models.naive_bayes import NaiveBayes
+    from pidlab.models.regressors.bdt import BDTRegressor
+    from pidlab.models.regressors.constant import ConstantRegressor
+    from pidlab.models.regressors.linear import LinearRegressor
+    from pidlab.models.regressors.network import MLPRegressor
     from pidlab.models.tree.estimator import DecisionTree
     from pidlab.pipeline.interface import compare, run
     from pidlab.pipeline.loaded import LoadedRun, load
@@ -25,14 +29,18 @@ __version__ = "0.1.0"
 __all__ = [
     "BDT",
     "MLP",
+    "BDTRegressor",
     "Band",
     "Config",
+    "ConstantRegressor",
     "Cuts",
     "DecisionTree",
     "Fisher",
     "Likelihood",
+    "LinearRegressor",
     "LoadedRun",
     "Logistic",
+    "MLPRegressor",
     "NaiveBayes",
     "RegressionResult",
     "Result",
@@ -44,13 +52,17 @@ __all__ = [
 
 _PLACES = {
     "BDT": "models.bdt.estimator",
+    "BDTRegressor": "models.regressors.bdt",
     "Band": "models.band.estimator",
     "MLP": "models.mlp.estimator",
+    "MLPRegressor": "models.regressors.network",
     "Config": "config.schema",
+    "ConstantRegressor": "models.regressors.constant",
     "Cuts": "models.cuts.estimator",
     "DecisionTree": "models.tree.estimator",
     "Fisher": "models.fisher",
     "Likelihood": "models.likelihood",
+    "LinearRegressor": "models.regressors.linear",
     "LoadedRun": "pipeline.loaded",
     "Logistic": "models.logistic",
     "NaiveBayes": "models.naive_bayes",

@@ -382,3 +382,32 @@ def test_inputs_are_divided_where_chunks_end_and_small_ones_are_read_together(fo
     assert all(a[1] == b[0] and a[1] % step == 0 for a, b in itertools.pairwise(spans))
     assert [r.index for ranges in planned for r in ranges if r.index] == [1, 2, 3]
     assert max(sum(loading._length(r, sizes) for r in ranges) for ranges in planned) <= 3 * step
+
+
+REGRESSION = """\
+data: {files: "part*.root", event_id: [event], weight: w}
+target: {value: "a + 0.5 * b", cut: species < 2}
+selection: {low: "a < 3"}
+features: [a, {name: c, expression: "c", missing: [-9]}]
+spectators: [p]
+models:
+  constant: {type: constant, loss: absolute}
+  linear: {type: linear, loss: huber}
+  bdt: {type: bdt, loss: gaussian, n_estimators: 10}
+  halves: {type: linear, by: {x: p, bins: [1, 2, 3]}}
+  energy: {type: score, expression: "a"}
+evaluate: {maps: [{x: p, bins: [1, 2, 3]}]}
+"""
+
+
+@pytest.mark.parametrize("folds", [(), ("folds=2",)], ids=["split", "folds"])
+def test_every_number_of_a_regression_is_that_of_one_process(
+    folder: Path, threads: str, folds: tuple[str, ...]
+) -> None:
+    (folder / "target.yaml").write_text(REGRESSION)
+    loaded = load_config(folder / "target.yaml", folds)
+    here, there = (analyse(loaded, Resources("cpu", 1, dask=address), Watcher()) for address in ("", threads))
+    assert not list(differences(found(here), found(there)))
+    for name in here.scores:
+        assert np.array_equal(here.scores[name], there.scores[name], equal_nan=True), name
+    assert np.array_equal(here.outputs["bdt"], there.outputs["bdt"])

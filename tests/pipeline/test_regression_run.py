@@ -89,6 +89,26 @@ def test_models_are_as_good_as_they_can_be_and_ranked_by_what_they_can_see(finis
     assert pulls.width.value == pytest.approx(1, abs=0.15)
 
 
+def test_features_are_worth_what_the_target_says_and_a_model_of_one_feature_nothing_else(finished: Path) -> None:
+    """The target is 2 a + b with noise of .5, and b is missing in a twentieth of the events."""
+    results = results_of(finished)
+    assert set(results.importance) == {"linear", "bdt", "quantiles", "mlp", "guess"}
+    for name in ("linear", "bdt", "mlp"):
+        a, b = results.importance[name].features
+        assert a.delta_rms.low > b.delta_rms.high > b.delta_rms.low > 0, name
+    a, b = results.importance["linear"].features
+    assert a.delta_rms.value == pytest.approx(np.sqrt(2 * 4 + 0.3) - np.sqrt(0.3), rel=0.1)
+    assert a.contribution is not None
+    assert a.contribution.value == pytest.approx(2 * np.sqrt(2 / np.pi), rel=0.1)
+    guess = results.importance["guess"].features  # 2 * a, which is a feature and reads the branch of its name
+    assert guess[0].delta_rms.low > 0
+    assert guess[1].delta_rms[:3] == (0.0, 0.0, 0.0)
+    (slope,) = [one for one in results.dependence["linear"] if one.feature == "a"]
+    known = ~np.isnan(slope.value)
+    np.testing.assert_allclose(np.diff(slope.mean[known]) / np.diff(slope.value[known]), 2, rtol=0.1)
+    assert np.isnan(next(one for one in results.dependence["bdt"] if one.feature == "b").value[-1])  # missing
+
+
 def test_friends_hold_predictions_widths_and_quantiles_of_every_selected_row(folder: Path, finished: Path) -> None:
     with uproot.open(finished / "friends" / "events_pid.root") as file:
         friend = file["T_pid"].arrays(library="np")
@@ -188,10 +208,9 @@ def test_tuning_lowers_the_residuals_of_validation_and_writes_a_configuration(fo
 
 
 def test_what_needs_classes_says_so(finished: Path, folder: Path) -> None:
-    for words in (["compare", str(finished), str(finished.parent / "again")],):
-        done = CliRunner().invoke(cli, words)
-        assert isinstance(done.exception, DataError | UsageError)
-        assert "regression" in str(done.exception)
+    done = CliRunner().invoke(cli, ["export", str(finished), "--format", "correctionlib", "-o", str(folder / "c")])
+    assert isinstance(done.exception, DataError | UsageError)
+    assert "regression" in str(done.exception)
     content = json.loads((finished / "metrics.json").read_text())
     assert content["target"] == "truth"
 

@@ -101,7 +101,7 @@ def test_ratios_are_those_of_the_densities_with_their_errors_on_a_log_axis(ax):
 
 def test_a_swarm_has_a_point_for_each_candidate_where_it_contributes_and_none_overlap_much(ax):
     table = RESULTS.exploration.explained["mlp"]
-    contributions(table, [1], ax, signal="electron")
+    contributions(table, [1], ax, quantity="the margin of electron")
     corners = np.concatenate([patch.get_path().vertices.reshape(-1, 5, 2) for patch in _paths(ax)])
     places = (corners[:, 0] + corners[:, 2]) / 2
     assert len(places) == len(table.particle)
@@ -112,7 +112,7 @@ def test_a_swarm_has_a_point_for_each_candidate_where_it_contributes_and_none_ov
 
 def test_the_colour_of_a_swarm_is_the_rank_of_the_value_and_grey_where_it_is_missing(ax):
     table = RESULTS.exploration.explained["mlp"]
-    contributions(table, [2], ax, signal="electron")
+    contributions(table, [2], ax, quantity="the margin of electron")
     *ranks, grey = _paths(ax)
     assert len(grey.get_path().vertices) == 5 * np.isnan(table.value[:, 2]).sum() > 0
     middles = [np.median(patch.get_path().vertices[:, 0]) for patch in ranks]
@@ -179,7 +179,7 @@ def test_many_features_and_classes_go_on_several_pages():
 def test_the_dependence_is_a_line_with_its_band_and_curves_that_begin_where_it_begins(ax):
     one = RESULTS.exploration.dependence["mlp"][0]
     entries = dependence(
-        one, ax, classes=RESULTS.classes, style=STYLES["pion"], styles=STYLES, signal="electron", labels={}
+        one, ax, classes=RESULTS.classes, style=STYLES["pion"], styles=STYLES, quantity="score for electron", labels={}
     )
     assert [text for _, text in entries] == ["mean, 68.3 %", "single electron, shifted", "single pion, shifted"]
     (mean,) = [line for line in ax.lines if line is entries[0][0]]
@@ -198,7 +198,7 @@ def test_the_dependence_is_a_line_with_its_band_and_curves_that_begin_where_it_b
 def test_a_missing_value_stands_to_the_right_of_all_others(ax):
     one = RESULTS.exploration.dependence["mlp"][2]
     assert np.isnan(one.value[-1])
-    dependence(one, ax, classes=RESULTS.classes, style=STYLES["pion"], styles=STYLES, signal="electron")
+    dependence(one, ax, classes=RESULTS.classes, style=STYLES["pion"], styles=STYLES, quantity="score for electron")
     (point,) = errorbars(ax)
     assert point[0, 0] > one.value[-2]
     assert point[0, 1] == one.mean[-1]
@@ -206,7 +206,12 @@ def test_a_missing_value_stands_to_the_right_of_all_others(ax):
     only = dataclasses.replace(
         one, value=one.value[-1:], mean=one.mean[-1:], low=one.low[-1:], high=one.high[-1:], curves=one.curves[:, -1:]
     )
-    assert dependence(only, ax, classes=RESULTS.classes, style=STYLES["pion"], styles=STYLES, signal="electron") == []
+    assert (
+        dependence(
+            only, ax, classes=RESULTS.classes, style=STYLES["pion"], styles=STYLES, quantity="score for electron"
+        )
+        == []
+    )
 
 
 def test_dependence_and_contributions_are_root_objects(tmp_path):

@@ -28,7 +28,8 @@ def test_there_is_a_figure_of_everything_that_was_measured() -> None:
     kinds = {sheet.kind for sheet in SHEETS.values()}
     assert kinds == {
         "inputs", "target", "profiles", "correlation", "training", "residuals", "prediction", "resolution", "pulls",
-        "quantiles", "metrics", "comparison", "train_and_test", "cutflow",
+        "quantiles", "metrics", "comparison", "train_and_test", "cutflow", "importance", "contributions",
+        "partial_dependence",
     }  # fmt: skip
     axes = [sheet.about["against"] for sheet in SHEETS.values() if sheet.kind == "resolution"]
     assert axes == [RESULTS.target, "P", "theta"]
@@ -55,7 +56,7 @@ def test_the_same_figures_are_written_from_the_saved_results(tmp_path: Path) -> 
 
     write_results(tmp_path / "results.json", RESULTS)
     read = read_any_results(tmp_path / "results.json")
-    names = ["residuals", "resolution_P"]
+    names = ["residuals", "resolution_P", "importance_linear", "dependence_mlp", "contributions_linear"]
     before = {p.name: p.svg for p in write(RESULTS, tmp_path, formats=(), only=names)}
     after = {p.name: p.svg for p in write(read, tmp_path, formats=(), only=names)}
     assert before.keys() == set(names)

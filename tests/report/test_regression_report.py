@@ -137,13 +137,22 @@ def test_metrics_hold_every_number_with_its_interval(results: RegressionResults)
     assert len(mlp["trends"][1]["sigma68"]["low"]) == len(mlp["trends"][1]["edges"]) - 1
     assert content["models"]["bdt"]["test"]["quantiles"][0]["probability"] == 0.16
     assert content["comparisons"][0]["quantities"][0]["name"] == "rms"
+    first = content["importance"]["linear"]["features"][0]
+    assert first["feature"] == "x0"
+    assert first["delta_rms"]["low"] > 0
+    assert first["contribution"]["value"] > 0
 
 
 def test_the_page_shows_every_section_and_needs_nothing_else(tmp_path: Path, results: RegressionResults) -> None:
     write_results(tmp_path / "results.root", results, "{}")
     pictures = [
         Picture(name, name, name, "<svg/>", None, section)
-        for name, section in (("residuals", "first"), ("resolution_P", "resolution"), ("prediction_mlp", "predictions"))
+        for name, section in (
+            ("residuals", "first"),
+            ("resolution_P", "resolution"),
+            ("prediction_mlp", "predictions"),
+            ("importance_mlp", "importance"),
+        )
     ]
     page = render(
         results, title="energy", config_yaml="target: y\n", manifest={"pidlab": "1"}, figures=pictures,
@@ -152,8 +161,8 @@ def test_the_page_shows_every_section_and_needs_nothing_else(tmp_path: Path, res
     assert regression_headline(results) in html.unescape(page)
     sections = re.findall(r'<section id="(\w+)"', page)
     assert sections == [
-        "models", "comparisons", "inputs", "predictions", "resolution", "widths", "overtraining", "learning", "cutflow",
-        "objects", "configuration", "provenance",
+        "models", "comparisons", "inputs", "predictions", "resolution", "widths", "overtraining", "importance",
+        "learning", "cutflow", "objects", "configuration", "provenance",
     ]  # fmt: skip
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)
     assert f"How well is {results.target} predicted?" in page

@@ -49,6 +49,15 @@ def test_histograms_and_graphs_hold_the_results(results: RegressionResults, file
         assert np.allclose(compared.values(), [m.rms.value for m in results.models.values()], rtol=1e-12)
         assert list(root["inputs/correlation"].axis(0).labels())[-1] == results.target
         assert json.loads(str(root["provenance"])) == {"pidlab": "1"}
+        deltas = [one.delta_rms for one in results.importance["linear"].features]
+        shuffled = root["linear/importance_rms"]
+        assert list(shuffled.axis().labels()) == list(results.features)
+        assert np.allclose(shuffled.values(), [delta.value for delta in deltas], rtol=1e-12)
+        assert np.allclose(shuffled.errors(), [(delta.high - delta.low) / 2 for delta in deltas], rtol=1e-9)
+        one = results.dependence["mlp"][0]
+        assert np.array_equal(root["mlp/dependence_x0"].values()[1], one.mean[~np.isnan(one.value)])
+        assert "linear/contribution_x0" in root
+        assert "mlp/importance_contribution" not in root
 
 
 def test_every_figure_has_its_objects(results: RegressionResults, file: Path) -> None:

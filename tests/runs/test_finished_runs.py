@@ -20,7 +20,7 @@ from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse, run
 from pidlab.progress import Watcher
 from pidlab.runs.compare import compare_runs, load_runs
-from pidlab.runs.reproduce import reproduce
+from pidlab.runs.reproduce import Added, Moved, _changes, _count, reproduce
 from pidlab.runs.scored_events import read_events, read_training_keys, write_events
 
 N = 6000
@@ -219,6 +219,47 @@ def test_a_branch_changed_by_one_per_cent_is_named_with_the_numbers_that_moved(
     assert "models.other.working_points.hand.efficiency: " in done.stdout
     assert "standard errors" in done.stdout
     assert "models.hand.working_points" not in done.stdout  # the cut on x has nothing to do with y
+
+
+def without(content: Any, *gone: str) -> Any:
+    """The content of a JSON file without some keys, and without the named members of lists."""
+    if isinstance(content, dict):
+        return {key: without(value, *gone) for key, value in content.items() if key not in gone}
+    if not isinstance(content, list):
+        return content
+    return [without(each, *gone) for each in content if not (isinstance(each, dict) and each.get("name") in gone)]
+
+
+def test_what_an_older_version_did_not_measure_is_new_and_has_not_moved(
+    both: Path, tmp_path: Path, pidlab: Run
+) -> None:
+    older = Path(shutil.copytree(both, tmp_path / "older"))
+    whole = json.loads((older / "metrics.json").read_text())
+    # A key of each model, a member of a list in its middle, and a number of a model that stays.
+    before = without(whole, "separation", "eff95")
+    before["models"]["fisher"]["test"]["auc"]["value"] += 0.01
+    (older / "metrics.json").write_text(json.dumps(before))
+    manifest = json.loads((older / "manifest.json").read_text())
+    (older / "manifest.json").write_text(json.dumps({**manifest, "files": None}))  # without checksums
+    found = reproduce(older, Resources("cpu", 1), Watcher())
+    assert [moved.name for moved in found.moved] == ["models.fisher.test.auc"]
+    names = [each.name for each in found.added]
+    assert "models.fisher.test.separation" in names
+    assert "models.fisher.working_points.eff95" in names
+    assert all(name.endswith((".separation", ".eff95")) for name in names)
+    assert found.n_compared + sum(each.n_numbers for each in found.added) == _count(whole)
+    before["models"]["fisher"] = without(whole, "separation", "eff95")["models"]["fisher"]
+    (older / "metrics.json").write_text(json.dumps(before))
+    done = pidlab("reproduce", older, "-q")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("identical: all")
+    assert "numbers were not measured then, and have nothing to be compared with" in done.stdout
+    assert "models.fisher.working_points.eff95" in done.stdout
+
+
+def test_a_number_that_is_gone_has_moved() -> None:
+    changes = list(_changes("", {"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [1, 2, 3]}, "d": {"e": 1, "f": "g"}}))
+    assert changes == [Moved("a.b", 1, None, None), Moved("a.c.2", None, 3, None), Added("d", 1)]
 
 
 @pytest.mark.slow

@@ -20,12 +20,12 @@ def compare(runs: Sequence[Path], json_file: Path | None) -> None:
     """Show two finished RUNS or more side by side, paired where they tested the same events."""
     from pidlab.atomic import write_text
     from pidlab.cli.terminal import pair_lines, runs_table
-    from pidlab.runs.compare import as_json, compare_runs, load_runs
+    from pidlab.runs.compare import as_json, compare_any_runs, load_runs
 
     if len(runs) < 2:
         raise click.UsageError("name two runs or more")
     finished = load_runs(runs)
-    pairs = compare_runs(finished)
+    pairs = compare_any_runs(finished)
     with terminal() as (console, _):
         console.print(runs_table(finished))
         for line in pair_lines(pairs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +20,8 @@ from pidlab.sample import FloatArray, IntArray, Sample
 REPEATS = 3
 
 
-class _Rates(NamedTuple):
-    """AUC, efficiency and misidentifications, each with its influences (n,); the value is None for an absent class."""
+class Rates(NamedTuple):
+    """Some numbers of a sample, each with its influences (n,); None for a number that is not defined."""
 
     values: tuple[float | None, ...]
     parts: tuple[FloatArray, ...]
@@ -53,17 +53,12 @@ def measure_importance(
         contributions: (m, d) contribution of each feature to the signal's margin, and the m candidates.
     """
     sample = reduced(sample, seed)
-    groups = event_groups(sample)
     point = next(iter(result.working_points), None)
     threshold = np.nan if point is None else point.threshold
-    nominal = _rates(score(sample), sample, threshold)
-    explained = {} if contributions is None else _mean_contributions(*contributions)
+    explained = {} if contributions is None else mean_contributions(*contributions)
+    changes = changes_by_shuffling(lambda changed: _rates(score(changed), sample, threshold), sample, seed=seed)
     features = []
-    for column, name in enumerate(sample.features):
-        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        shuffles = [rng.permutation(len(sample)) for _ in range(REPEATS)]
-        shuffled = [_rates(score(_with_shuffled(sample, column, s)), sample, threshold) for s in shuffles]
-        delta = [_difference(i, nominal, shuffled, shuffles, sample, groups) for i in range(len(nominal.values))]
+    for name, delta in zip(sample.features, changes, strict=True):
         if point is None:
             delta[1:] = [UNDEFINED] * (len(delta) - 1)
         others = [c for i, c in enumerate(sample.classes) if i != sample.signal]
@@ -74,13 +69,29 @@ def measure_importance(
     return Importance("" if point is None else point.name, len(sample), REPEATS, tuple(features), n_explained)
 
 
+def changes_by_shuffling(measure: Callable[[Sample], Rates], sample: Sample, *, seed: int) -> Iterator[list[Measured]]:
+    """Yields, for each feature, the changes of all numbers of a sample when the feature is shuffled three times.
+
+    Args:
+        measure: returns the numbers of the sample with other features.
+        sample: the n candidates.
+        seed: of the shuffles.
+    """
+    groups, nominal = event_groups(sample), measure(sample)
+    for column, name in enumerate(sample.features):
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        shuffles = [rng.permutation(len(sample)) for _ in range(REPEATS)]
+        shuffled = [measure(_with_shuffled(sample, column, order)) for order in shuffles]
+        yield [_difference(i, nominal, shuffled, shuffles, sample, groups) for i in range(len(nominal.values))]
+
+
 def _with_shuffled(sample: Sample, column: int, order: IntArray) -> Sample:
     x = sample.x.copy()
     x[:, column] = x[order, column]
     return sample.with_x(x)
 
 
-def _rates(scores: FloatArray, sample: Sample, threshold: float) -> _Rates:
+def _rates(scores: FloatArray, sample: Sample, threshold: float) -> Rates:
     """Returns the AUC, the efficiency of the signal, and the misidentification of each other class."""
     signal = signal_score(scores, sample)
     area = auc_influence(signal, sample.is_signal, sample.weight)
@@ -93,22 +104,22 @@ def _rates(scores: FloatArray, sample: Sample, threshold: float) -> _Rates:
         rate = float(w[passing].sum()) / total if total else None
         values.append(rate)
         parts.append(nothing if rate is None else w * (passing - rate) / total)
-    return _Rates(tuple(values), tuple(parts))
+    return Rates(tuple(values), tuple(parts))
 
 
 def _difference(
     which: int,
-    nominal: _Rates,
-    shuffled: list[_Rates],
+    nominal: Rates,
+    shuffled: list[Rates],
     shuffles: Sequence[IntArray],
     sample: Sample,
     groups: IntArray | None,
 ) -> Measured:
-    """Returns one rate after shuffling minus before, as the mean over repeats.
+    """Returns one number after shuffling minus before, as the mean over repeats.
 
-    Its variance is the sum of that over events and that over repeats. A candidate changes the rate by its own score and
-    by the score of the candidate that has taken its value. Products of influences of different repeats do not contain
-    the fluctuation of a single shuffle, which the variance over repeats measures.
+    Its variance is the sum of that over events and that over repeats. A candidate changes the number by its own score
+    and by the score of the candidate that has taken its value. Products of influences of different repeats do not
+    contain the fluctuation of a single shuffle, which the variance over repeats measures.
     """
     before = nominal.values[which]
     after = [rates.values[which] for rates in shuffled]
@@ -129,7 +140,7 @@ def _difference(
     return symmetric(float(np.mean(changes)), deviation, effective_number(sample.weight))
 
 
-def _mean_contributions(contributions: FloatArray, sample: Sample) -> dict[str, Measured]:
+def mean_contributions(contributions: FloatArray, sample: Sample) -> dict[str, Measured]:
     """Returns the mean size of each feature's contribution, with the same total weight for each class."""
     weight, groups = class_balanced(sample), event_groups(sample)
     total, n = float(weight.sum()), effective_number(weight)

@@ -4,6 +4,8 @@ In each category the score is mapped to the probability of the class, for the ab
 weights of training in all categories together. So equal scores mean equal odds of signal against background in every
 category. By the lemma of Neyman and Pearson that order of the candidates has the best joint ROC curve that the models
 of the categories allow: a common threshold cuts where the slope of each category's own curve is the same.
+
+Predictions of a target mean the same in every category, so that those of a regression are taken unchanged.
 """
 
 from __future__ import annotations
@@ -16,23 +18,32 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pidlab.config.schema import Predicting
 from pidlab.errors import ModelError
 from pidlab.evaluate.ranking import signal_scores
 from pidlab.jsonfile import read_json, write_json
 from pidlab.models.calibration import Calibrator, fit_ranks, fit_vector, load_calibration, save_calibration
 from pidlab.models.fold import FoldModel, HasBoxes, Scores
+from pidlab.models.registry import MODEL_TYPES
 from pidlab.sample import FloatArray, IntArray
 
 _FILE = "categories.json"
 
 
 class Category(NamedTuple):
-    """A category: the column that is 1 where its condition holds, its model, and the map of its scores."""
+    """A category: the column that is 1 where its condition holds, its model, and the map of its scores.
+
+    The map is None for a regression, whose predictions need none.
+    """
 
     name: str
     column: int
     model: FoldModel
-    calibration: Calibrator
+    calibration: Calibrator | None
+
+    def mapped(self, scores: Scores) -> Scores:
+        """Returns scores (n, k) of its model as those of all categories."""
+        return scores if self.calibration is None else self.calibration.apply(scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +63,8 @@ class CategoryModel:
 
     @property
     def probability(self) -> bool:
-        """True: the scores are calibrated."""
-        return True
+        """Whether the scores are probabilities, because they are calibrated; the predictions of a target are not."""
+        return self.categories[0].calibration is not None
 
     @property
     def one_sided(self) -> bool:
@@ -115,7 +126,7 @@ class CategoryModel:
         for number, category in enumerate(self.categories):
             rows = np.flatnonzero(place == number)
             if len(rows):
-                result[rows] = category.calibration.apply(numbers(category.model, x[rows]))
+                result[rows] = category.mapped(numbers(category.model, x[rows]))
         return result
 
     def outputs(self, x: FloatArray) -> NDArray[np.float32]:
@@ -135,7 +146,7 @@ class CategoryModel:
         for category in self.categories:
             cuts: Any = category.model.estimator
             levels = signal_scores(cuts.boxes_.level_score.astype(np.float32), 2, self.signal, probability=True)
-            passing = category.calibration.apply(levels)[:, self.signal] > np.float32(threshold)
+            passing = category.mapped(levels)[:, self.signal] > np.float32(threshold)
             first = int(np.argmax(passing)) if passing.any() else len(passing)
             found.append((category, cuts.boxes_.box(first - 1)))
         return found
@@ -147,7 +158,8 @@ class CategoryModel:
         write_json(directory / _FILE, {"schema": 1, "signal": self.signal, "categories": listed})
         for category in self.categories:
             category.model.save(directory / f"category_{category.name}")
-            save_calibration(directory / f"category_{category.name}", category.calibration)
+            if category.calibration is not None:
+                save_calibration(directory / f"category_{category.name}", category.calibration)
 
     @classmethod
     def load(cls, directory: Path, kind: str) -> CategoryModel:
@@ -169,7 +181,7 @@ class CategoryModel:
         for name, column in listed:
             own = directory / f"category_{name}"
             calibration = load_calibration(own)
-            if calibration is None:
+            if calibration is None and not issubclass(MODEL_TYPES[kind].section, Predicting):
                 raise ModelError(f"{own}: has no calibration; make the run again")
             categories.append(Category(name, column, FoldModel.load(own, kind), calibration))
         return cls(tuple(categories), signal)
@@ -185,7 +197,8 @@ class CategoryModel:
         for category in self.categories:
             own = directory / f"category_{category.name}"
             category.model.check(own, n_columns, n_classes, signal)
-            category.calibration.check(own, n_classes, signal)
+            if category.calibration is not None:
+                category.calibration.check(own, n_classes, signal)
 
 
 def parts_of(fitted: FoldModel | CategoryModel) -> tuple[FoldModel, ...]:

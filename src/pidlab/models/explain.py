@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,11 +13,21 @@ from pidlab.evaluate.explaining.partial_dependence import measure_dependence, mo
 from pidlab.evaluate.histograms import histograms_by_class, robust_edges
 from pidlab.evaluate.importance import measure_importance
 from pidlab.evaluate.pairs import rounded
-from pidlab.evaluate.results import Explained, Histogram, Importance, ModelResult, PartialDependence, TreeNode
+from pidlab.evaluate.regression.importance import measure_residual_importance
+from pidlab.evaluate.results import (
+    Explained,
+    Histogram,
+    Importance,
+    ModelResult,
+    PartialDependence,
+    RegressionImportance,
+    TreeNode,
+)
 from pidlab.evaluate.robustness import reduced
 from pidlab.models.categories import CategoryModel, parts_of
 from pidlab.models.fold import FoldModel, HasReference, Scores
 from pidlab.models.model import Model
+from pidlab.preprocess.features import expression_values_changed
 from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 from pidlab.split import Keys, fold_of
 
@@ -49,6 +60,14 @@ class Explanation(NamedTuple):
     dependence: tuple[PartialDependence, ...]
 
 
+class PredictionExplanation(NamedTuple):
+    """The same of a model of a regression."""
+
+    importance: RegressionImportance
+    contributions: Explained | None
+    dependence: tuple[PartialDependence, ...]
+
+
 def explained(
     model: Model,
     score: Callable[[Sample], Scores],
@@ -70,14 +89,48 @@ def explained(
         few: the candidates that are explained, if they are not to be chosen among those of `sample`.
     """
     found = contributions(model, reduced(sample, seed, N_EXPLAINED) if few is None else few)
-    table = None
-    if found is not None:
-        parts, some = found
-        values = some.x[:, : len(some.features)]  # without the conditions of categories
-        table = Explained(some.features, some.y.astype(np.int64), rounded(values), rounded(parts))
     importance = measure_importance(score, sample, result, seed=seed, contributions=found)
     dependence = measure_dependence(score, sample, most_important(importance), seed=seed)
-    return Explanation(importance, table, dependence)
+    return Explanation(importance, _contribution_table(found), dependence)
+
+
+def explained_prediction(
+    model: Model, predict: Callable[[Sample], Scores], sample: Sample, *, seed: int
+) -> PredictionExplanation:
+    """Returns what each feature is worth to a model of a regression, as `explained` does.
+
+    Args:
+        model: the model.
+        predict: returns its predictions (n, 1) of a sample whose features were changed.
+        sample: the test sample.
+        seed: decides the shuffles, and which candidates are explained and have a curve of their own.
+    """
+    found = contributions(model, reduced(sample, seed, N_EXPLAINED))
+    importance = measure_residual_importance(predict, sample, seed=seed, contributions=found)
+    dependence = measure_dependence(predict, sample, most_important(importance), seed=seed)
+    return PredictionExplanation(importance, _contribution_table(found), dependence)
+
+
+def _contribution_table(found: tuple[FloatArray, Sample] | None) -> Explained | None:
+    if found is None:
+        return None
+    parts, some = found
+    values = some.x[:, : len(some.features)]  # without the conditions of categories
+    return Explained(some.features, some.y.astype(np.int64), rounded(values), rounded(parts))
+
+
+def scorer(model: Model) -> Callable[[Sample], Scores]:
+    """The model as a function of a sample whose features were changed.
+
+    Models that the configuration states as expressions see the change of every feature that is a branch.
+    """
+
+    def score(sample: Sample) -> Scores:
+        if model.fitted:
+            return model.scores(sample)
+        return model.scores(replace(sample, columns=expression_values_changed(model.recipe, sample)))
+
+    return score
 
 
 def first_trees(model: Model) -> tuple[tuple[str, tuple[TreeNode, ...]], ...]:

@@ -35,6 +35,7 @@ class ModelType:
         probability: whether scores may be probabilities; otherwise they only rank candidates.
         exports: format to the function that writes an estimator of this type in it.
         search: parameter to the values that `pidlab tune` tries unless the user names others.
+        by_onnxruntime: whether onnxruntime computes the scores, whose last bit depends on the number of threads then.
     """
 
     section: type[BaseModel]
@@ -43,6 +44,7 @@ class ModelType:
     probability: bool = False
     exports: Mapping[str, str] = field(default_factory=dict)
     search: Mapping[str, str] = field(default_factory=dict)
+    by_onnxruntime: bool = False
 
     @property
     def type(self) -> str:
@@ -163,17 +165,24 @@ _ROWS = (
             "onnx_outputs": "pidlab.export.onnx.bands:band_outputs",
         },
     ),
-    ModelType(schema.SklearnModel, "pidlab.models.external.sklearn.model:SklearnClassifier", probability=True),
-    ModelType(schema.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True),
+    ModelType(
+        schema.SklearnModel,
+        "pidlab.models.external.sklearn.model:SklearnClassifier",
+        probability=True,
+        by_onnxruntime=True,
+    ),
+    ModelType(
+        schema.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True, by_onnxruntime=True
+    ),
     ModelType(schema.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),
     ModelType(
         schema.ConstantRegression,
-        "pidlab.models.regressors.constant:Constant",
+        "pidlab.models.regressors.constant:ConstantRegressor",
         exports={"header": "pidlab.export.cpp.regressors:constant", "onnx": "pidlab.export.onnx.regressors:constant"},
     ),
     ModelType(
         schema.LinearRegression,
-        "pidlab.models.regressors.linear:LinearRegression",
+        "pidlab.models.regressors.linear:LinearRegressor",
         scaled=True,
         exports={"header": "pidlab.export.cpp.regressors:linear", "onnx": "pidlab.export.onnx.regressors:linear"},
         search={"alpha": "log:0.000001:1"},
@@ -195,7 +204,7 @@ _ROWS = (
         exports={"header": "pidlab.export.cpp.regressors:network", "onnx": "pidlab.export.onnx.regressors:network"},
         search=_NETWORK_SEARCH,
     ),
-    ModelType(schema.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor"),
+    ModelType(schema.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor", by_onnxruntime=True),
 )
 MODEL_TYPES: Mapping[str, ModelType] = {row.name: row for row in _ROWS}
 """The name of a type of model to its row."""
@@ -228,7 +237,7 @@ class GivenEstimator:
 
     Attributes:
         estimator: is trained as a clone; a fitted one is used unchanged.
-        labels: the label of each of the k classes, as the estimator is to see them in y.
+        labels: the label of each of the k classes, as the estimator is to see them in y; empty for a regressor.
     """
 
     estimator: Any
@@ -256,7 +265,11 @@ class GivenEstimator:
 
 
 def _ends(estimator: Any) -> tuple[Any, Any]:
-    """Returns the first and the last step of a pipeline; an estimator that is no pipeline is both."""
+    """Returns the first and the last step of a pipeline; an estimator that is no pipeline is both.
+
+    The steps of a `TransformedTargetRegressor` are those of the regressor inside.
+    """
+    estimator = getattr(estimator, "regressor", None) or estimator
     steps = getattr(estimator, "steps", None)
     if not isinstance(steps, list) or not steps:
         return estimator, estimator
@@ -279,6 +292,17 @@ def estimator_class(kind: str) -> type[Classifier]:
         _check_address_space()
     found: type[Classifier] = imported(MODEL_TYPES[kind].estimator)
     return found
+
+
+def _given_estimator(spec: schema.TrainableSpec, given: GivenEstimator, features: Sequence[str]) -> Classifier:
+    """Returns the untrained estimator of an object of scikit-learn: a regressor in a regression, else a classifier."""
+    if isinstance(spec, schema.SklearnRegression):
+        made = imported("pidlab.models.regressors.sklearn:GivenRegressor")
+        regressor: Classifier = made(given.estimator, given.is_fitted, tuple(features))
+        return regressor
+    from pidlab.models.external.sklearn.given import GivenClassifier
+
+    return GivenClassifier(given.estimator, given.labels, given.is_fitted, tuple(features))
 
 
 _NETWORKS = ("mlp", "mlp_regression")
@@ -350,9 +374,7 @@ def build_estimator(
     `working_points` (signal efficiencies), and for each of their own `efficiencies`.
     """
     if given is not None:
-        from pidlab.models.external.sklearn.given import GivenClassifier
-
-        return GivenClassifier(given.estimator, given.labels, given.is_fitted, tuple(features))
+        return _given_estimator(spec, given, features)
     estimator = estimator_class(spec.kind)
     not_passed = {"type", "features", "scaled", "figure_of_merit", "object"}  # used before or after the training
     options = spec.model_dump(include=type(spec).model_fields.keys() - not_passed)

@@ -10,12 +10,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pidlab.config.schema import Config, CutsModel, ImportedSpec, MlpModel, ModelSection, SklearnModel, TrainableSpec
+from pidlab.config.schema import (
+    Config,
+    CutsModel,
+    ImportedSpec,
+    MlpModel,
+    ModelSection,
+    Predicting,
+    SklearnModel,
+    TrainableSpec,
+)
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import Training
 from pidlab.models.base import Progress
 from pidlab.models.calibration import fit_calibration
-from pidlab.models.categories import CategoryModel, fitted_category
+from pidlab.models.categories import Category, CategoryModel, fitted_category
 from pidlab.models.external.loading import open_model, takes_missing
 from pidlab.models.external.notes import notes_of
 from pidlab.models.fold import FoldModel, HasReference
@@ -128,11 +137,19 @@ def fit_parts(
         if len(np.unique(train.y)) < len(train.classes):
             missing = next(c for i, c in enumerate(train.classes) if i not in train.y)
             category = list(spec.categories)[number % len(columns)]
-            raise ModelError(f"the category {category!r} has no training event of the class {missing!r}")
+            of_class = "" if isinstance(spec, Predicting) else f" of the class {missing!r}"
+            raise ModelError(f"the category {category!r} has no training event{of_class}")
     fitted = iter(fit_pairs(name, spec, within, config, resources, progress))
     probability = MODEL_TYPES[spec.kind].probability
     found = []
     for train, validation in pairs:
+        if isinstance(spec, Predicting):  # predictions need no common scale
+            own = [
+                Category(name, column, next(fitted), None)
+                for name, column in zip(spec.categories, columns, strict=True)
+            ]
+            found.append(CategoryModel(tuple(own), train.signal))
+            continue
         decides = trainable(validation if len(validation) else train, config)
         weight = training_weights(decides, config, spec)
         categories = []

@@ -44,7 +44,7 @@ from pidlab.evaluate.results import (
 )
 from pidlab.evaluate.robustness import reduced
 from pidlab.expressions import Polygon
-from pidlab.models.explain import N_EXPLAINED, Explanation, explained, first_trees, scaled_inputs
+from pidlab.models.explain import N_EXPLAINED, Explanation, explained, first_trees, scaled_inputs, scorer
 from pidlab.models.fold import Scores
 from pidlab.models.inputs import abundances_of
 from pidlab.models.model import Model
@@ -54,7 +54,6 @@ from pidlab.models.training import calibrated, fit_model
 from pidlab.pipeline.bands import with_bands
 from pidlab.pipeline.prepare import Prepared, cluster_of, prepare
 from pidlab.preprocess.events import Events, Input
-from pidlab.preprocess.features import expression_values_changed
 from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
 from pidlab.runs.scored_events import ScoredEvents
@@ -140,7 +139,9 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     made = prepared.reweighted
     if recipe.target is None:
         found = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
-        found = replace(found, reweighting=made.result if made is not None else None)
+        if made is not None:
+            found = replace(found, models=_with_weight_errors(found.models, prepared, made, scores))
+            found = replace(found, reweighting=made.result)
         results: AnyResults = replace(found, notes=tuple(notes.sentences))
     else:
         from pidlab.pipeline.regression import evaluate_regression
@@ -150,8 +151,9 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
             scorings = {name: timed(model, test) for name, model in models.items()}
             predicted = evaluate_regression(recipe, events, parts, models, scores, scorings)
         results = replace(predicted, notes=(*notes.sentences, *predicted.notes))
-    scored = scored_events(recipe, events.sample, parts, scores)
     outputs = {name: model.outputs(events.sample) for name, model in models.items()}
+    widths = {} if recipe.target is None else widths_on_test(models, outputs, parts)
+    scored = scored_events(recipe, events.sample, parts, scores, widths)
     return Analysis(
         recipe,
         events.inputs,
@@ -163,6 +165,26 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
         read=prepared.inputs,
         reweighted=made,
     )
+
+
+def _with_weight_errors(
+    models: Mapping[str, ModelResult],
+    prepared: Prepared,
+    made: Reweighted,
+    scores: Mapping[str, Mapping[str, Scores]],
+) -> dict[str, ModelResult]:
+    """Returns what was measured, with the statistical error of the weights that evaluation used in its intervals."""
+    from pidlab.evaluate.weight_errors import with_weight_errors
+
+    if made.result.used_for == "training":
+        return dict(models)
+    rows, options = prepared.parts.quoted()["test"], prepared.recipe.loaded.config.evaluate
+    test, factors = prepared.events.sample.take(rows), made.replicas(prepared.events.sample, rows)
+    abundance = options.abundance or options.expected
+    return {
+        name: with_weight_errors(model, scores[name]["test"], test, factors, abundance)
+        for name, model in models.items()
+    }
 
 
 class TrainingSamples(Sequence[tuple[Sample, Sample]]):
@@ -417,8 +439,23 @@ def sums_of_weights(samples: Mapping[str, Sample], *, overlapping: bool) -> dict
     return {c: sum(float(s.weight[s.y == i].sum()) for s in all_events) for i, c in enumerate(classes)}
 
 
+def widths_on_test(
+    models: Mapping[str, Model], outputs: Mapping[str, NDArray[np.float32]], parts: Parts
+) -> dict[str, NDArray[np.float32]]:
+    """Returns the widths (n_test,) that models of a regression predict, from their outputs for all candidates."""
+    from pidlab.pipeline.regression import SIGMA
+
+    test = parts.quoted()["test"]
+    columns = {name: model.output_names.index(SIGMA) for name, model in models.items() if SIGMA in model.output_names}
+    return {name: outputs[name][test, column] for name, column in columns.items()}
+
+
 def scored_events(
-    recipe: Recipe, sample: Sample, parts: Parts, scores: Mapping[str, Mapping[str, Scores]]
+    recipe: Recipe,
+    sample: Sample,
+    parts: Parts,
+    scores: Mapping[str, Mapping[str, Scores]],
+    widths: Mapping[str, NDArray[np.float32]],
 ) -> ScoredEvents:
     """The candidates as the run keeps them: without features, with the spectators that flat points and weights need."""
     config = recipe.loaded.config
@@ -438,6 +475,7 @@ def scored_events(
         np.arange(len(sample))[parts.quoted()[parts.threshold_sample]],
         {name: by_part["test"] for name, by_part in scores.items()},
         {name: by_part[parts.threshold_sample] for name, by_part in scores.items()},
+        widths,
     )
 
 
@@ -470,17 +508,3 @@ def signal_widths(sample: Sample) -> NDArray[np.float64]:
             low, high = np.quantile(values, [0.1587, 0.8413])
             widths[j] = (high - low) / 2
     return widths
-
-
-def scorer(model: Model) -> Callable[[Sample], Scores]:
-    """The model as a function of a sample whose features were changed.
-
-    Models that the configuration states as expressions see the change of every feature that is a branch.
-    """
-
-    def score(sample: Sample) -> Scores:
-        if model.fitted:
-            return model.scores(sample)
-        return model.scores(replace(sample, columns=expression_values_changed(model.recipe, sample)))
-
-    return score

@@ -1,4 +1,4 @@
-"""Given: arrays, labels and models of a Python session as a configuration with its table in memory."""
+"""Given: arrays, labels or a target, and models of a Python session as a configuration with its table in memory."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier, is_regressor
 
 from pidlab.config.load import LoadedConfig, check_config
+from pidlab.config.schema import BdtModel
 from pidlab.errors import DataError, ExpressionError, UsageError, nearest
 from pidlab.expressions import parse
-from pidlab.models.base import Classifier
+from pidlab.models.base import Classifier, Estimator
 from pidlab.models.external.sklearn.given import import_path
 from pidlab.models.registry import MODEL_TYPES, GivenEstimator
+from pidlab.models.regressors.base import Regressor
 from pidlab.read.memory import as_values, column_of, names_of
 
 LABEL, WEIGHT, EVENT, SCORE = "pidlab_class", "pidlab_weight", "pidlab_event", "pidlab_score"
-"""Names of the columns that hold what is given beside the features; scores are numbered by their model's name."""
+TARGET = "pidlab_target"
+"""Names of the columns that hold what is given beside the features; scores end in their model's name. A target is
+called `target`, or as its column of a data frame, where no column of X is called so."""
 FILE = "arrays.root"
 """The file of the table in the folder of a saved comparison."""
 
@@ -27,6 +32,7 @@ _PLACE = "pidlab.compare"
 _ARGUMENTS = {"seed": "seed", "device": "device", "n_jobs": "jobs"}
 """Parameters of estimators that are one for all models of a comparison, and the arguments that set them."""
 _NAME = re.compile(r"[^A-Za-z0-9_]+")
+_MOST_CLASSES = 100  # by default; more labels than that are rather a number that was meant as a target
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,9 @@ class Given:
 
 def given(
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
+    target: Any = None,
     models: Mapping[str, Any],
     weight: Any = None,
     event: Any = None,
@@ -64,12 +71,18 @@ def given(
     table, own_features = _table(X, features)
     n = len(next(iter(table.values())))
     _add_spectators(table, spectators)
-    names, labels = _labels(as_values(_array(y), "y"), n, classes)
-    columns = {**table, LABEL: labels}
+    columns = dict(table)
+    names: dict[str, Any] = {}
+    _refuse_other_than_one(y, target, classes)
+    if target is None:
+        names, columns[LABEL] = _labels(as_values(_array(y), "y"), n, classes)
+        learned: dict[str, Any] = {"classes": {name: f"{LABEL} == {i}" for i, name in enumerate(names)}}
+    else:
+        learned = {"target": _target(target, columns, n, () if features is not None else own_features)}
     content: dict[str, Any] = {
         **settings,
         "data": {**settings.get("data", {}), "files": FILE},
-        "classes": {name: f"{LABEL} == {i}" for i, name in enumerate(names)},
+        **learned,
         "features": [_feature(each) for each in own_features],
     }
     if spectators is not None:
@@ -88,7 +101,7 @@ def given(
     if not isinstance(models, Mapping):
         raise UsageError('models: give a dict of names to models, such as {"bdt": pidlab.BDT()}')
     for name, model in models.items():
-        sections[name] = _section(name, model, columns, n)
+        sections[name] = _section(name, model, columns, n, predicts=target is not None)
         if sections[name].get("object"):
             objects[name] = GivenEstimator(model, tuple(names.values()))
     content["models"] = sections
@@ -147,6 +160,72 @@ def _add_spectators(table: dict[str, Any], spectators: Any) -> None:
         table[name] = values
 
 
+def _refuse_other_than_one(y: Any, target: Any, classes: Any) -> None:
+    """Refuses a comparison that has neither classes nor a target, or both.
+
+    Raises:
+        UsageError: it is one of these.
+    """
+    if y is None and target is None:
+        raise UsageError(f"{_PLACE}: give y, the class of each row, or target=, the number to predict of each row")
+    if target is not None and (y is not None or classes is not None):
+        both = "y" if y is not None else "classes"
+        raise UsageError(f"{_PLACE}: target= is for a regression, and {both} for classes; give one of them")
+
+
+def _target(target: Any, columns: dict[str, Any], n: int, features: Sequence[Any]) -> Any:
+    """Returns the section `target` of the configuration, and adds what is given as arrays to the columns.
+
+    Args:
+        target: (n,) numbers, an expression of columns, or a dict of `value` and `cut`, each of which is one of these.
+        columns: the table.
+        n: its number of rows.
+        features: the features that nobody has chosen: all columns of X; empty if `features` says which are some.
+
+    Raises:
+        UsageError: a feature by default is a column that the target reads, or the dict has other keys.
+        DataError: an array has another shape, or holds no numbers.
+    """
+    if isinstance(target, Mapping):
+        if "value" not in target or not set(target) <= {"value", "cut"}:
+            raise UsageError(f"target: has the keys {', '.join(map(str, target))}; give value, and cut if need be")
+        asked = {"value": _target(target["value"], columns, n, features)}
+        cut = target.get("cut", "1")
+        if not isinstance(cut, str):
+            columns[f"{TARGET}_cut"] = _of_each_row(cut, "target.cut", n)
+        return {**asked, "cut": cut if isinstance(cut, str) else f"{TARGET}_cut"}
+    if isinstance(target, str):
+        try:
+            read = sorted(parse(target).branches & set(map(str, features)))
+        except ExpressionError:
+            read = []  # the check of the configuration says what is wrong
+        if read:
+            raise UsageError(
+                f"target: {target!r} reads {', '.join(map(repr, read))} of X, and by default all columns of X are "
+                "features; say which are by features=[…]"
+            )
+        return target
+    values = _of_each_row(target, "target", n)
+    own = getattr(target, "name", None)
+    name = next(each for each in (own, "target", TARGET) if isinstance(each, str) and each and each not in columns)
+    columns[name] = values
+    return _expression(name)
+
+
+def _of_each_row(values: Any, what: str, n: int) -> Any:
+    """Returns numbers or truths, one for each row.
+
+    Raises:
+        DataError: they have another shape, or are no numbers.
+    """
+    found = as_values(_array(values), what)
+    if np.ndim(found) != 1 or len(found) != n:
+        raise DataError(f"{what} has the shape {np.shape(found)}; give one number for each of the {n:,} rows of X")
+    if found.dtype.kind not in "biuf":
+        raise DataError(f"{what} holds texts; give numbers, or classes as y")
+    return found
+
+
 def _labels(y: Any, n: int, classes: Mapping[str, Any] | Sequence[Any] | None) -> tuple[dict[str, Any], Any]:
     """Returns the label in y of each class by its name, the signal first, and y (n,) as class numbers, -1 for none.
 
@@ -157,6 +236,11 @@ def _labels(y: Any, n: int, classes: Mapping[str, Any] | Sequence[Any] | None) -
         raise DataError(f"y has the shape {np.shape(y)}; give one label for each of the {n:,} rows of X")
     found = np.unique(y)
     if classes is None:
+        if len(found) > _MOST_CLASSES:
+            raise DataError(
+                f"y holds {len(found):,} different labels, too many for classes; a number that is to be predicted is "
+                f"given as {_PLACE}(X, target=…), and classes=[…] chooses some labels"
+            )
         if set(found.tolist()) == {0, 1}:
             named = {"signal": found[1], "background": found[0]}
         else:
@@ -216,37 +300,64 @@ def _event_columns(columns: dict[str, Any], event: Any) -> list[str]:
     return list(held)
 
 
-def _section(name: str, model: Any, columns: dict[str, Any], n: int) -> Any:
-    """Returns the section of the configuration for a model of any kind.
+def _section(name: str, model: Any, columns: dict[str, Any], n: int, *, predicts: bool) -> Any:
+    """Returns the section of the configuration for a model of any kind, of a regression if it `predicts` a target.
 
     Raises:
-        UsageError: it is no model.
+        UsageError: it is no model, or one of the other kind.
     """
     if isinstance(model, str):
-        return {"type": "expression", "cut": model}
+        return {"type": "score", "expression": model} if predicts else {"type": "expression", "cut": model}
     if isinstance(model, Mapping):
         return dict(model)
-    if isinstance(model, Classifier):
-        return _own_section(name, model)
     if isinstance(model, type):
         raise UsageError(f"models.{name}: {model.__name__} is a class; give an object, {model.__name__}()")
+    if isinstance(model, Estimator):
+        if isinstance(model, Regressor if predicts else Classifier):
+            return _own_section(name, model)
+        raise UsageError(f"models.{name}: {_of_other_kind(model, predicts)}")
     if hasattr(model, "fit") or hasattr(model, "predict_proba"):
-        if not hasattr(model, "predict_proba"):
-            raise UsageError(
-                f"models.{name}: {type(model).__name__} gives no class probabilities (predict_proba); wrap it in "
-                "sklearn.calibration.CalibratedClassifierCV, or give its scores as an array"
-            )
+        _check_scores(name, model, predicts)
         return {"type": "sklearn", "estimator": import_path(model), "scaled": False, "object": True}
     values = as_values(_array(model), f"models.{name}")
+    what = "prediction" if predicts else "signal's score"
     if np.ndim(values) != 1 or len(values) != n:
-        shape = f"scores have the shape {np.shape(values)}"
-        raise UsageError(f"models.{name}: {shape}; give the signal's score of each of the {n:,} rows")
+        shape = f"{'predictions' if predicts else 'scores'} have the shape {np.shape(values)}"
+        raise UsageError(f"models.{name}: {shape}; give the {what} of each of the {n:,} rows")
     column = f"{SCORE}_{name}"
     columns[column] = values
-    return {"type": "expression", "cut": column} if values.dtype == bool else {"type": "score", "expression": column}
+    is_cut = values.dtype == bool and not predicts
+    return {"type": "expression", "cut": column} if is_cut else {"type": "score", "expression": column}
 
 
-def _own_section(name: str, model: Classifier) -> dict[str, Any]:
+def _check_scores(name: str, model: Any, predicts: bool) -> None:
+    """Refuses an estimator that does not give what is compared: class probabilities, or predictions of a target.
+
+    Raises:
+        UsageError: it is a classifier for a target, or an estimator without probabilities for classes.
+    """
+    if predicts:
+        if is_classifier(model) or not hasattr(model, "predict"):
+            raise UsageError(f"models.{name}: {_of_other_kind(model, predicts)}")
+        return
+    if is_regressor(model):
+        raise UsageError(f"models.{name}: {_of_other_kind(model, predicts)}")
+    if not hasattr(model, "predict_proba"):
+        raise UsageError(
+            f"models.{name}: {type(model).__name__} gives no class probabilities (predict_proba); wrap it in "
+            "sklearn.calibration.CalibratedClassifierCV, or give its scores as an array"
+        )
+
+
+def _of_other_kind(model: Any, predicts: bool) -> str:
+    """Returns what is wrong with a classifier for a target, or with a regressor for classes."""
+    name = type(model).__name__
+    if predicts:
+        return f"{name} tells classes apart and predicts no number; give a regressor, such as pidlab.BDTRegressor()"
+    return f"{name} predicts a number and no class; give a classifier, such as pidlab.BDT(), or target= in place of y"
+
+
+def _own_section(name: str, model: Estimator) -> dict[str, Any]:
     """Returns the section of an estimator of pidlab's own, with the parameters that it was made with.
 
     Raises:
@@ -258,10 +369,10 @@ def _own_section(name: str, model: Classifier) -> dict[str, Any]:
         raise UsageError(
             f"models.{name}: {type(model).__name__} is no type of model; {nearest(type(model).__name__, MODEL_TYPES)}"
         )
-    defaults, section = type(model)().get_params(deep=False), {"type": kind.name}
+    defaults, section = type(model)().get_params(deep=False), {"type": kind.type}
     for key, value in model.get_params(deep=False).items():
         known = key in kind.section.model_fields
-        if key == "parameters" and kind.name == "bdt":
+        if key == "parameters" and issubclass(kind.section, BdtModel):
             section |= value or {}
         elif known and key != "type" and not _same(value, defaults[key]):
             section[key] = _plain(value)

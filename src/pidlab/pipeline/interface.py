@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from pidlab.config.load import LoadedConfig, check_config, load_config
 from pidlab.config.schema import Config
@@ -71,11 +71,20 @@ def run(
     return result
 
 
+@overload
+def compare(X: Any, y: Any, *, models: Mapping[str, Any], **settings: Any) -> Result: ...
+
+
+@overload
+def compare(X: Any, *, target: Any, models: Mapping[str, Any], **settings: Any) -> RegressionResult: ...
+
+
 def compare(
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     models: Mapping[str, Any],
+    target: Any = None,
     weight: Any = None,
     event: Any = None,
     spectators: Any = None,
@@ -85,16 +94,21 @@ def compare(
     jobs: int | None = None,
     watcher: Watcher | None = None,
     **settings: Any,
-) -> Result:
+) -> Result | RegressionResult:
     """Train and compare models on arrays in memory, as a run does on files, and return what was found.
+
+    With `y` models tell classes apart, with `target` they predict a number; one of the two is given.
 
     Args:
         X: (n, d) numbers, or a table with names: a dict of arrays, an awkward or numpy record array, or a pandas data
             frame. NaN is a missing value.
         y: (n,) labels: 1 for the signal and 0 for the background, or any numbers or texts.
-        models: name to model. A model is an estimator of pidlab (`pidlab.BDT()`); an estimator or pipeline of
-            scikit-learn, which is trained as a clone, or used unchanged if it is fitted; an array (n,) of scores, or of
-            decisions if it is boolean; an expression of a cut; or a section of the configuration as a dict.
+        models: name to model. A model is an estimator of pidlab (`pidlab.BDT()`, or `pidlab.BDTRegressor()` for a
+            target); an estimator or pipeline of scikit-learn, which is trained as a clone, or used unchanged if it is
+            fitted; an array (n,) of scores, or of decisions if it is boolean; an expression of a cut; or a section of
+            the configuration as a dict. For a target, an array or an expression is a prediction.
+        target: (n,) the number to predict, NaN where it is not known; or an expression of columns; or a dict of such a
+            `value` and a `cut`, which is true for the rows to train and to evaluate on.
         weight: (n,) weights of any sign, or an expression of columns.
         event: (n,) whole numbers that identify an event, a tuple or table of several such arrays, or names of columns;
             candidates of an event stay in one sample. By default each row is an event.
@@ -114,12 +128,10 @@ def compare(
     """
     asked = given(
         X, y,
-        models=models, weight=weight, event=event, spectators=spectators, classes=classes, features=features,
-        settings=settings,
+        target=target, models=models, weight=weight, event=event, spectators=spectators, classes=classes,
+        features=features, settings=settings,
     )  # fmt: skip
-    found = _analysed(asked.loaded, Resources(device, jobs, objects=asked.objects), watcher or Watcher())
-    assert isinstance(found, Result)
-    return found
+    return _analysed(asked.loaded, Resources(device, jobs, objects=asked.objects), watcher or Watcher())
 
 
 def _loaded(config: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str]) -> LoadedConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from pidlab.evaluate.regression.predictions import Prediction
 from pidlab.evaluate.regression.run import regression_results
 from pidlab.evaluate.results import Scoring
 from pidlab.evaluate.results.regression import RegressionResults
+from pidlab.evaluate.robustness import reduced
+from pidlab.models.explain import explained_prediction, scorer
 from pidlab.models.fold import Scores
 from pidlab.models.model import Model
 from pidlab.preprocess.events import Events
@@ -44,7 +47,7 @@ def evaluate_regression(
     config = recipe.loaded.config
     assert isinstance(config, RegressionConfig)
     samples = {name: events.sample.take(rows) for name, rows in parts.quoted().items()}
-    return regression_results(
+    results = regression_results(
         target=config.predicted.value,
         features=events.sample.features,
         samples=samples,
@@ -58,6 +61,23 @@ def evaluate_regression(
         cutflow=events.cutflow,
         maps=config.evaluate.maps,
         least=config.evaluate.thin,
+    )
+    return _explained(results, models, samples["test"], config.seed) if config.evaluate.importance else results
+
+
+def _explained(results: RegressionResults, models: Mapping[str, Model], test: Sample, seed: int) -> RegressionResults:
+    """Returns the results with what each feature is worth to each model, and how its prediction goes with it."""
+    some = reduced(test, seed).here()
+    found = {
+        name: explained_prediction(model, scorer(model), some, seed=seed)
+        for name, model in models.items()
+        if model.type != "constant"  # it looks at no feature
+    }
+    return replace(
+        results,
+        importance={name: each.importance for name, each in found.items()},
+        explained={name: each.contributions for name, each in found.items() if each.contributions is not None},
+        dependence={name: each.dependence for name, each in found.items()},
     )
 
 

@@ -82,7 +82,7 @@ def as_values(found: Any, name: str) -> Any:
 
 
 def _from_awkward(found: ak.Array, name: str) -> Any:
-    """A numpy array if there is one value a row, else an awkward array of plain lists."""
+    """Returns a numpy array if there is one value a row, else an awkward array of plain lists."""
     plain = ak.without_parameters(found) if found.ndim > 1 else found
     if plain.ndim == 1 and "?" not in str(plain.type.content):
         return ak.to_numpy(plain, allow_missing=False)
@@ -128,7 +128,7 @@ def _from_objects(values: Any, name: str) -> Any:
 
 
 def _from_extension(found: Any, name: str) -> Any:
-    """The values of a pandas column of a type that numpy lacks: nullable numbers and text."""
+    """Returns the values of a pandas column of a type that numpy lacks: nullable numbers and text."""
     if hasattr(found, "columns"):
         raise DataError(f"{len(found.columns)} columns of the table are called {name!r}; give each a name of its own")
     mask, kind = np.asarray(found.isna()), getattr(found.dtype, "kind", "O")
@@ -153,7 +153,7 @@ def _without_gaps(values: Any, mask: Any, name: str) -> Any:
 
 
 def _refuse_gaps(mask: Any, name: str) -> None:
-    """Refuse rows without a value, which are true in `mask` (n,).
+    """Refuses rows without a value, which are true in `mask` (n,).
 
     Raises:
         DataError: there are such rows.

@@ -57,8 +57,8 @@ _TITLES = {
 _REGRESSION_TITLES = {
     "models": "Models", "comparisons": "Comparisons", "inputs": "Inputs", "predictions": "Predictions",
     "resolution": "Bias and resolution", "widths": "Predicted widths", "overtraining": "Overtraining",
-    "learning": "Training", "cutflow": "Cut flow", "more": "More figures", "objects": "ROOT objects",
-    "configuration": "Configuration", "provenance": "Provenance",
+    "importance": "Importance", "learning": "Training", "cutflow": "Cut flow", "more": "More figures",
+    "objects": "ROOT objects", "configuration": "Configuration", "provenance": "Provenance",
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from pidlab.evaluate.results import PairedQuantity, PullMetrics, RegressionModel, RegressionResults, ResidualMetrics
 from pidlab.evaluate.verdicts import ERROR, corrected
@@ -145,19 +145,28 @@ def regression_table(results: RegressionResults) -> TextTable:
 
     A hundred columns of a terminal hold them.
     """
-    tests = [m.test for m in results.models.values()]
-    with_pulls = any(t.pulls is not None for t in tests)
-    columns = ["model", "bias", "RMS", "σ68", "R²", *(["width\nof pulls"] if with_pulls else [])]
-    best = best_regression(results)
-    rows = tuple(_row(model, with_pulls=with_pulls, strong=model.name == best) for model in results.models.values())
     caption = f"{results.target} on test, residual = prediction − target, 68.3 % intervals"
+    return _table(caption, "model", [(name, model) for name, model in results.models.items()], best_regression(results))
+
+
+def regression_runs_table(runs: Mapping[str, RegressionResults]) -> TextTable:
+    """Returns the numbers of `regression_table` for the models of several runs, each on its own test sample."""
+    caption = "each run on its own test sample, residual = prediction − target, 68.3 % intervals"
+    models = [(f"{name}:{model}", found) for name, run in runs.items() for model, found in run.models.items()]
+    return _table(caption, "run:model", models)
+
+
+def _table(caption: str, first: str, models: Sequence[tuple[str, RegressionModel]], best: str = "") -> TextTable:
+    """Returns a row for each model, under the name it has here; that of the best is strong."""
+    with_pulls = any(model.test.pulls is not None for _, model in models)
+    columns = [first, "bias", "RMS", "σ68", "R²", *(["width\nof pulls"] if with_pulls else [])]
+    rows = tuple(_row(name, model.test, with_pulls=with_pulls, strong=name == best) for name, model in models)
     return TextTable(caption, tuple(columns), rows, (), (False, *[True] * (len(columns) - 1)))
 
 
-def _row(model: RegressionModel, *, with_pulls: bool, strong: bool) -> tuple[TableCell, ...]:
-    test: ResidualMetrics = model.test
+def _row(name: str, test: ResidualMetrics, *, with_pulls: bool, strong: bool) -> tuple[TableCell, ...]:
     cells = [
-        TableCell(model.name),
+        TableCell(name),
         _cell(test.bias),
         _cell(test.rms, strong=strong),
         _cell(test.sigma68),

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from html import escape
 
 from pidlab.evaluate.points.attained import misses_target, same_decisions
-from pidlab.evaluate.results import Comparison, DetectorTable, ModelResult, PairedPoint, Results, WorkingPoint
+from pidlab.evaluate.results import (
+    Comparison,
+    DetectorTable,
+    ModelResult,
+    PairedPoint,
+    RegressionComparison,
+    Results,
+    WorkingPoint,
+)
 from pidlab.evaluate.verdicts import ERROR, format_p, measured_p
 from pidlab.measured import Measured
 from pidlab.rounding import format_compact, format_number, format_share
@@ -286,7 +294,7 @@ def _difference(difference: Measured, factor: float, p: float) -> str:
     return f"{shown}, {format_p(p)}" if math.isfinite(p) else shown
 
 
-def family(comparisons: Sequence[Comparison]) -> Iterator[str]:
+def family(comparisons: Sequence[Comparison | RegressionComparison]) -> Iterator[str]:
     """Yields one sentence on the correction for the number of comparisons; nothing if there is only one."""
     n = max((c.n_comparisons for c in comparisons), default=0)
     if n > 1:

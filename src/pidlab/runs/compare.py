@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,28 +12,39 @@ import numpy as np
 
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.compare import find_differences
-from pidlab.evaluate.results import Comparison, ModelResult, Results, WorkingPoint, json_value, read_results
+from pidlab.evaluate.results import (
+    Comparison,
+    ModelResult,
+    RegressionModel,
+    RegressionResults,
+    Results,
+    WorkingPoint,
+    json_value,
+    read_any_results,
+)
 from pidlab.evaluate.verdicts import Differences, judged
 from pidlab.runs.manifest import from_run, refuse_other_folder, verify
+from pidlab.runs.residuals import FinishedRegression, RegressionPair, compare_regressions
 from pidlab.runs.scored_events import FILE as EVENTS
 from pidlab.runs.scored_events import ScoredEvents, Scores, read_events
-from pidlab.sample import IntArray, Sample
+from pidlab.runs.shared_events import Positions, positions_of_same
+from pidlab.sample import Sample
 
 FEWEST_SHARED = 100
 """Candidates of the signal, and of the others, that two runs must share in test to be compared event by event."""
 
 
-Positions = tuple[IntArray, IntArray]
-"""Indices, in each of two runs, of the same candidates."""
-
-
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A finished run, with a name that no other run of the comparison has."""
+    """A finished run of classes, with a name that no other run of the comparison has."""
 
     name: str
     results: Results
     scored: ScoredEvents
+
+
+Runs = list[Finished] | list[FinishedRegression]
+"""Finished runs of one kind: of classes, or of a target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +61,12 @@ class Pair:
     note: str = ""
 
 
-def load_runs(folders: Sequence[Path]) -> list[Finished]:
+def load_runs(folders: Sequence[Path]) -> Runs:
     """The runs in `folders`, with the shortest names that differ.
 
     Raises:
-        UsageError: a folder is not that of a run, or is named twice.
+        UsageError: a folder is not that of a run, or is named twice; or some runs are of classes and others of a
+            target.
         DataError, ModelError: a file of a run is damaged.
     """
     for folder in folders:
@@ -64,21 +76,36 @@ def load_runs(folders: Sequence[Path]) -> list[Finished]:
         raise UsageError("the same run is named twice; name different ones")
     for path in resolved:
         verify(path, "results.json", EVENTS)
-    names = _names(resolved)
-    return [_loaded(name, path) for name, path in zip(names, resolved, strict=True)]
+    found = [_loaded(name, path) for name, path in zip(_names(resolved), resolved, strict=True)]
+    of_classes = [run for run in found if isinstance(run, Finished)]
+    of_target = [run for run in found if isinstance(run, FinishedRegression)]
+    if of_classes and of_target:
+        run, other = of_classes[0], of_target[0]
+        told = f"{run.name} tells {' and '.join(run.results.classes)} apart"
+        raise UsageError(
+            f"{told}, and {other.name} predicts {other.results.target}; compare runs of classes, or regressions, with "
+            "each other"
+        )
+    return of_target or of_classes
 
 
-def _loaded(name: str, path: Path) -> Finished:
+def _loaded(name: str, path: Path) -> Finished | FinishedRegression:
     """The run in the folder `path`.
 
     Raises:
         DataError, ModelError: a file is damaged, or the results are not those of the scored events.
     """
-    results, scored = read_results(path / "results.json"), read_events(path)
-    same = results.classes == scored.sample.classes and results.signal == scored.sample.classes[scored.sample.signal]
-    if not same or {*results.models} != {*scored.on_test} or {*results.models} != {*scored.on_threshold_sample}:
-        raise ModelError(f"{path}: results.json and {EVENTS} are of two runs; make the run again")
-    return Finished(name, results, scored)
+    results, scored = read_any_results(path / "results.json"), read_events(path)
+    sample, same = scored.sample, {*results.models} == {*scored.on_test} == {*scored.on_threshold_sample}
+    if same and isinstance(results, RegressionResults) and sample.target is not None:
+        return FinishedRegression(name, results, scored)
+    if same and isinstance(results, Results) and results.classes == sample.classes and _same_signal(results, sample):
+        return Finished(name, results, scored)
+    raise ModelError(f"{path}: results.json and {EVENTS} are of two runs; make the run again")
+
+
+def _same_signal(results: Results, sample: Sample) -> bool:
+    return results.signal == sample.classes[sample.signal]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -88,6 +115,16 @@ def _names(paths: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [str(p) for p in paths]
+
+
+def compare_any_runs(runs: Runs) -> list[Pair] | list[RegressionPair]:
+    """Compares every pair of runs of classes, or of a target.
+
+    Raises:
+        ModelError: the files of a run do not fit together.
+    """
+    of_target = [run for run in runs if isinstance(run, FinishedRegression)]
+    return compare_regressions(of_target) if of_target else compare_runs([r for r in runs if isinstance(r, Finished)])
 
 
 def compare_runs(runs: Sequence[Finished]) -> list[Pair]:
@@ -175,30 +212,13 @@ def _shared(runs: tuple[Finished, Finished], rows: Positions) -> tuple[Positions
     Candidates are the same if they are of one event, one place in it, and one class. The sample has the spectators of
     both runs, since one name may mean another thing in each.
     """
-    a, b = (_identity(run.scored, own) for run, own in zip(runs, rows, strict=True))
-    _, first, second = np.intersect1d(a, b, assume_unique=True, return_indices=True)
-    order = np.argsort(first)
-    positions = first[order], second[order]
+    positions = positions_of_same(runs[0].scored, runs[1].scored, rows)
     spectators = {
         _own(run, name): values[own[position]]
         for run, own, position in zip(runs, rows, positions, strict=True)
         for name, values in run.scored.sample.spectators.items()
     }
     return positions, replace(runs[0].scored.sample.take(rows[0][positions[0]]), spectators=spectators)
-
-
-def _identity(scored: ScoredEvents, rows: IntArray) -> IntArray:
-    """(len(rows),) records of the event, the place among its candidates, and the rank of the class by name."""
-    sample = scored.sample
-    order = np.lexsort((sample.row, sample.file, sample.event))
-    event = sample.event[order]
-    starts = np.flatnonzero(np.r_[True, event[1:] != event[:-1]]) if len(event) else np.zeros(0, np.int64)
-    place = np.empty(len(event), np.int64)
-    place[order] = np.arange(len(event)) - np.repeat(starts, np.diff(np.r_[starts, len(event)]))
-    names = np.array([sorted(sample.classes).index(name) for name in sample.classes])
-    result = np.zeros(len(rows), [("event", np.uint64), ("place", np.int64), ("particle", np.int64)])
-    result["event"], result["place"], result["particle"] = sample.event[rows], place[rows], names[sample.y[rows]]
-    return result
 
 
 def _models(a: Results, b: Results) -> list[tuple[str, str]]:
@@ -248,13 +268,13 @@ def _of_run(run: Finished, point: WorkingPoint) -> WorkingPoint:
     return replace(point, flat=replace(point.flat, names=tuple(_own(run, name) for name in point.flat.names)))
 
 
-def as_json(runs: Sequence[Finished], pairs: Sequence[Pair]) -> str:
+def as_json(runs: Runs, pairs: Sequence[Pair] | Sequence[RegressionPair]) -> str:
     """The comparison for machines: each run's models with their numbers on test, and every pair."""
-    models: Mapping[str, object] = {
-        run.name: {
-            name: {"auc": json_value(m.samples["test"].auc), "working_points": json_value(m.working_points)}
-            for name, m in run.results.models.items()
-        }
-        for run in runs
-    }
+    models = {run.name: {name: _numbers(m) for name, m in run.results.models.items()} for run in runs}
     return json.dumps({"schema": 1, "runs": models, "pairs": json_value(list(pairs))}, indent=1, allow_nan=False)
+
+
+def _numbers(model: ModelResult | RegressionModel) -> object:
+    if isinstance(model, RegressionModel):
+        return json_value(model.test)
+    return {"auc": json_value(model.samples["test"].auc), "working_points": json_value(model.working_points)}

@@ -180,6 +180,7 @@ def regression_metrics(results: RegressionResults) -> dict[str, Any]:
         "cutflow": json_value(results.cutflow),
         "models": {name: _regression_model_metrics(model) for name, model in results.models.items()},
         "comparisons": json_value(results.comparisons),
+        "importance": json_value(results.importance),
         "notes": list(results.notes),
     }
 

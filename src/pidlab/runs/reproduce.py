@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,21 +42,36 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
+class Added:
+    """What `metrics.json` did not hold then and holds now: the path of a key, and how many numbers there are in it.
+
+    Later versions of pidlab measure more. There is nothing to compare these numbers with, so that they are not moved.
+    """
+
+    name: str
+    n_numbers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reproduction:
-    """How many numbers were compared, those that moved, and sentences on what differs between then and now."""
+    """How many numbers were compared, those that moved, and sentences on what differs between then and now.
+
+    `added` is what is measured now and was not measured then.
+    """
 
     n_compared: int
     moved: tuple[Moved, ...]
     differences: tuple[str, ...]
+    added: tuple[Added, ...] = ()
 
     @property
     def identical(self) -> bool:
-        """True if every number is what it was, to the last bit."""
+        """True if every number that there was is what it was, to the last bit."""
         return not self.moved
 
 
 def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction:
-    """Make a finished run again, in memory, and compare every number of `metrics.json`.
+    """Makes a finished run again, in memory, and compares every number of `metrics.json`.
 
     Raises:
         UsageError: `run` is not the folder of a run.
@@ -72,12 +87,14 @@ def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction
     after = json.loads(json.dumps(metrics(done.results)))
     now = json.loads(json.dumps(manifest_of(loaded, done.read, resources, started)))
     with from_run(run):
-        moved = tuple(sorted(_moved("", before, after), key=lambda m: -(m.errors or 0.0)))
-        return Reproduction(_count(before), moved, tuple(_differences(manifest, now)))
+        changes = list(_changes("", before, after))
+        moved = sorted((each for each in changes if isinstance(each, Moved)), key=lambda m: -(m.errors or 0.0))
+        added = tuple(each for each in changes if isinstance(each, Added))
+        return Reproduction(_count(before), tuple(moved), tuple(_differences(manifest, now)), added)
 
 
 def _manifest(run: Path) -> dict[str, Any]:
-    """The manifest, checked for all that is compared before the run is made again.
+    """Returns the manifest, checked for all that is compared before the run is made again.
 
     Raises:
         ModelError: the manifest is missing or damaged.
@@ -93,14 +110,24 @@ def _manifest(run: Path) -> dict[str, Any]:
     return manifest
 
 
+_MEASURED = frozenset({"value", "low", "high", "n"})
+
+
 def _is_measured(value: Any) -> bool:
-    if not isinstance(value, Mapping) or set(value) != {"value", "low", "high", "n"}:
+    """Returns whether a value is a number with its interval and n; an AUC also tells the n of each class."""
+    if not isinstance(value, Mapping) or not set(value) >= _MEASURED:
         return False
-    return all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in value.values())
+    numbers = (value[key] for key in _MEASURED)
+    return all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in numbers)
+
+
+def _parts_of(value: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns a number with its interval, and what else is told of it."""
+    return {k: v for k, v in value.items() if k in _MEASURED}, {k: v for k, v in value.items() if k not in _MEASURED}
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """The members of a mapping or list by name; those of a list by their own names if they have any."""
+    """Yields the members of a mapping or list by name; those of a list by their own names if they have any."""
     if isinstance(value, Mapping):
         yield from ((key, inner) for key, inner in value.items() if key not in _TIMING)
     elif isinstance(value, list):
@@ -110,35 +137,52 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _count(value: Any) -> int:
-    """How many numbers there are in `value`; a number with its interval counts once."""
-    if _is_measured(value) or not isinstance(value, Mapping | list):
-        return int(_is_measured(value) or (isinstance(value, int | float) and not isinstance(value, bool)))
+    """Returns how many numbers there are in `value`; a number with its interval counts once."""
+    if _is_measured(value):
+        return 1 + _count(_parts_of(value)[1])
+    if not isinstance(value, Mapping | list):
+        return int(isinstance(value, int | float) and not isinstance(value, bool))
     return sum(_count(inner) for _, inner in _items(value))
 
 
-def _moved(name: str, before: Any, after: Any) -> Iterator[Moved]:
+def _changes(name: str, before: Any, after: Any) -> Iterator[Moved | Added]:
+    """Yields the numbers that moved, and the keys that were added; a key that is no longer there has moved to None."""
     if _is_measured(before) and _is_measured(after):
-        if before != after:
+        (old_number, old_rest), (new_number, new_rest) = _parts_of(before), _parts_of(after)
+        if old_number != new_number:
             yield Moved(name, before["value"], after["value"], _in_errors(before, after))
+        yield from _changes(name, old_rest, new_rest)
         return
     if isinstance(before, Mapping | list) and type(before) is type(after):
         old, new = list(_items(before)), list(_items(after))
-        if isinstance(before, Mapping):
+        by_name = isinstance(before, Mapping) or (_are_named(before, old) and _are_named(after, new))
+        if by_name:
             keys = dict.fromkeys([k for k, _ in old] + [k for k, _ in new])
             pairs = [(key, dict(old).get(key), dict(new).get(key)) for key in keys]
         else:
             longest = max(len(old), len(new))
             filled = [(x + [("", None)] * longest)[:longest] for x in (old, new)]
             pairs = [(a[0] or b[0], a[1], b[1]) for a, b in zip(*filled, strict=True)]
+        there = {key for key, _ in old}
         for key, a, b in pairs:
-            yield from _moved(f"{name}.{key}" if name else key, a, b)
+            inner = f"{name}.{key}" if name else key
+            if by_name and key not in there:
+                yield Added(inner, _count(b))
+            else:
+                yield from _changes(inner, a, b)
         return
     if before != after:
         yield Moved(name, before, after, None)
 
 
+def _are_named(values: Any, items: Sequence[tuple[str, Any]]) -> bool:
+    """Returns whether all members of a list have a name of their own."""
+    named = all(isinstance(value, Mapping) and isinstance(value.get("name"), str) for value in values)
+    return named and len({key for key, _ in items}) == len(items)
+
+
 def _in_errors(before: Mapping[str, Any], after: Mapping[str, Any]) -> float | None:
-    """The change of a value over half the width of its 68.3 % interval; None if either is not known."""
+    """Returns the change of a value over half the width of its 68.3 % interval; None if either is not known."""
     values = before["value"], after["value"], before["low"], before["high"]
     if any(v is None or not math.isfinite(v) for v in values) or not before["high"] > before["low"]:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,6 +35,8 @@ class ScoredEvents:
         threshold_rows: (m,) rows of the threshold sample, whose candidates decided the thresholds.
         on_test: model to (n_test, k) scores of the test candidates, in the order of their rows.
         on_threshold_sample: model to (m, k) scores of the candidates of `threshold_rows`.
+        widths_on_test: model of a regression to the (n_test,) widths that it predicts; only of models that predict
+            some. Runs of earlier versions kept none.
     """
 
     sample: Sample
@@ -42,6 +44,7 @@ class ScoredEvents:
     threshold_rows: IntArray
     on_test: Mapping[str, Scores]
     on_threshold_sample: Mapping[str, Scores]
+    widths_on_test: Mapping[str, Scores] = field(default_factory=dict)
 
     @property
     def test(self) -> IntArray:
@@ -64,6 +67,7 @@ def write_events(run: Path, scored: ScoredEvents) -> None:
         **{f"spectator.{name}": values for name, values in sample.spectators.items()},
         **{f"test.{name}": values for name, values in scored.on_test.items()},
         **{f"aside.{name}": values for name, values in scored.on_threshold_sample.items()},
+        **{f"width.{name}": values for name, values in scored.widths_on_test.items()},
     }
     about = {"schema": SCHEMA, "classes": list(sample.classes), "signal": sample.signal}
     with (run / FILE).open("wb") as file:
@@ -122,7 +126,8 @@ def read_events(run: Path) -> ScoredEvents:
         row=arrays["row"],
         target=arrays.get("target"),
     )
-    return ScoredEvents(sample, arrays["part"], arrays["aside"], _named(arrays, "test."), _named(arrays, "aside."))
+    of_models = (_named(arrays, f"{kind}.") for kind in ("test", "aside", "width"))
+    return ScoredEvents(sample, arrays["part"], arrays["aside"], *of_models)
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> int:
@@ -155,6 +160,10 @@ def _checked(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> in
         if kind == "spectator":
             if values.shape != (n,) or values.dtype.kind not in "biuf":
                 raise ValueError(f"{name} is not one number for each of {n} candidates")
+            continue
+        if kind == "width":
+            if values.shape != (lengths["test"],) or values.dtype.kind != "f":
+                raise ValueError(f"{name} is not one width for each of {lengths['test']} candidates")
             continue
         expected = lengths.get(kind)
         if "." in name and (values.dtype.kind != "f" or values.ndim != 2 or len(values) != expected):

@@ -22,8 +22,8 @@ from pidlab.models.external.sklearn.estimators import REGRESSOR, named_class
 from pidlab.models.matrix import LazyMatrix
 from pidlab.models.regressors.base import Regressor, TargetScale, weighted_quantiles
 from pidlab.models.regressors.bdt import BDTRegressor, GaussianObjective
-from pidlab.models.regressors.constant import Constant
-from pidlab.models.regressors.linear import LinearRegression
+from pidlab.models.regressors.constant import ConstantRegressor
+from pidlab.models.regressors.linear import LinearRegressor
 from pidlab.models.regressors.network import MLPRegressor
 from pidlab.models.regressors.sklearn import SklearnRegressor
 
@@ -55,7 +55,7 @@ def validation(n: int = 1500, seed: int = 99, unit: float = 1.0) -> ValidationSe
 
 def made(kind: str, loss: str) -> Regressor:
     return {
-        "constant": lambda: Constant(loss),
+        "constant": lambda: ConstantRegressor(loss),
         "bdt": lambda: BDTRegressor(loss, **TREES),
         "mlp": lambda: MLPRegressor(loss, **NETWORK),
     }[kind]()
@@ -67,14 +67,14 @@ def made(kind: str, loss: str) -> Regressor:
 def test_constants_are_the_best_of_each_loss() -> None:
     x, y, w = line()
     mean = np.average(y, weights=w)
-    assert Constant().fit(x, y, w).predict(x[:1])[0] == pytest.approx(mean, rel=1e-12)
-    widths = Constant("gaussian").fit(x, y, w)
+    assert ConstantRegressor().fit(x, y, w).predict(x[:1])[0] == pytest.approx(mean, rel=1e-12)
+    widths = ConstantRegressor("gaussian").fit(x, y, w)
     assert widths.outputs(x[:1])[0, 0] == pytest.approx(np.sqrt(np.average((y - mean) ** 2, weights=w)), rel=1e-6)
-    below = Constant("quantile", [0.84, 0.16]).fit(x, y, w).numbers(x[:1])[0]
+    below = ConstantRegressor("quantile", [0.84, 0.16]).fit(x, y, w).numbers(x[:1])[0]
     for value, level in zip(below, [0.16, 0.84], strict=True):
         assert np.average(y < value, weights=w) <= level <= np.average(y <= value, weights=w)
     for shift in (-0.1, 0.1):  # the median minimises absolute errors
-        median = Constant("absolute").fit(x, y, w).values_[0]
+        median = ConstantRegressor("absolute").fit(x, y, w).values_[0]
         assert np.average(np.abs(y - median), weights=w) < np.average(np.abs(y - median - shift), weights=w)
 
 
@@ -93,7 +93,7 @@ def test_integer_weights_are_copies() -> None:
 def test_least_squares_are_exact() -> None:
     x, y, w = line()
     x = (x - x.mean(axis=0)) / x.std(axis=0)
-    ours = LinearRegression().fit(x, y, w)
+    ours = LinearRegressor().fit(x, y, w)
     root = np.sqrt(w)[:, None]
     exact = np.linalg.lstsq(root * np.column_stack([x, np.ones(len(x))]), root[:, 0] * y)[0]
     np.testing.assert_allclose(np.append(ours.coefficients_, ours.intercept_), exact, rtol=1e-10, atol=0)
@@ -103,13 +103,13 @@ def test_least_squares_keep_their_digits_where_normal_equations_lose_them() -> N
     rng = np.random.default_rng(2)
     t = rng.uniform(0, 1, 500)
     x = np.column_stack([t, t + 1e-7 * rng.normal(size=500)])  # normal equations square the 1e-7
-    ours = LinearRegression().fit(x, x @ [3.0, -2.0] + 1)
+    ours = LinearRegressor().fit(x, x @ [3.0, -2.0] + 1)
     np.testing.assert_allclose(ours.coefficients_[0], [3, -2], rtol=1e-6, atol=0)
 
 
 def test_collinear_features_share_the_slope() -> None:
     t = np.linspace(0, 1, 50)
-    ours = LinearRegression().fit(np.column_stack([t, t]), 4 * t)
+    ours = LinearRegressor().fit(np.column_stack([t, t]), 4 * t)
     np.testing.assert_allclose(ours.coefficients_[0], [2, 2], rtol=1e-9, atol=0)
 
 
@@ -118,14 +118,14 @@ def test_the_ridge_is_scikit_learn_s_on_features_of_unit_width() -> None:
     mean = np.average(x, axis=0, weights=w)
     unit = (x - mean) / np.sqrt(np.average((x - mean) ** 2, axis=0, weights=w))
     theirs = Ridge(alpha=50).fit(unit, y, w / w.mean())
-    ours = LinearRegression(alpha=50).fit(1e3 * x, y, 1e-5 * w)
+    ours = LinearRegressor(alpha=50).fit(1e3 * x, y, 1e-5 * w)
     np.testing.assert_allclose(ours.predict(1e3 * x), theirs.predict(unit), rtol=1e-9, atol=1e-9)
 
 
 def test_absolute_errors_are_minimised_as_by_linear_programming() -> None:
     x, y, w = line(500)
     theirs = QuantileRegressor(quantile=0.5, alpha=0).fit(x, y, w)
-    ours = LinearRegression("absolute").fit(x, y, w)
+    ours = LinearRegressor("absolute").fit(x, y, w)
 
     def loss(model: Any) -> float:
         return float(np.average(np.abs(y - model.predict(x)), weights=w))
@@ -136,9 +136,9 @@ def test_absolute_errors_are_minimised_as_by_linear_programming() -> None:
 def test_huber_solves_its_equations_and_resists_outliers() -> None:
     x, y, w = line()
     y[:100] += 500
-    ours = LinearRegression("huber").fit(x, y, w)
+    ours = LinearRegressor("huber").fit(x, y, w)
     assert np.abs(ours.coefficients_[0] - [1, 2, -0.5, 0]).max() < 0.1
-    assert np.abs(LinearRegression().fit(x, y, w).coefficients_[0] - [1, 2, -0.5, 0]).max() > 0.5
+    assert np.abs(LinearRegressor().fit(x, y, w).coefficients_[0] - [1, 2, -0.5, 0]).max() > 0.5
     residual = y - ours.predict(x)
     limit = 1.345 * 1.4826 * weighted_quantiles(np.abs(residual), w, [0.5])[0]
     pull = w * np.clip(residual, -limit, limit)
@@ -150,15 +150,15 @@ def test_huber_solves_its_equations_and_resists_outliers() -> None:
 def test_blocks_change_nothing(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y, w = line(700)
     x = x.astype(np.float32)
-    whole = LinearRegression(loss).fit(x, y, w)
+    whole = LinearRegressor(loss).fit(x, y, w)
     monkeypatch.setattr(matrix, "BLOCK_ROWS", 100)
-    blocks = LinearRegression(loss).fit(LazyMatrix(x, lambda rows: rows, 4), y, w)
+    blocks = LinearRegressor(loss).fit(LazyMatrix(x, lambda rows: rows, 4), y, w)
     np.testing.assert_allclose(blocks.coefficients_, whole.coefficients_, rtol=1e-6, atol=0)
 
 
 def test_contributions_of_a_linear_model_sum_to_its_prediction() -> None:
     x, y, _ = line(300)
-    ours = LinearRegression().fit(x, y)
+    ours = LinearRegressor().fit(x, y)
     np.testing.assert_allclose(ours.contributions(x).sum(axis=2)[:, 0], ours.predict(x), rtol=1e-5, atol=1e-4)
 
 
@@ -291,7 +291,7 @@ def test_missing_values_are_a_feature_too() -> None:
     missing = rng.random(2000) < 0.3
     y = np.where(missing, 4.0, x[:, 0]) + 0.1 * rng.normal(size=2000)
     x[missing, 0] = np.nan
-    for model in (LinearRegression(), BDTRegressor(**TREES), MLPRegressor(**NETWORK)):
+    for model in (LinearRegressor(), BDTRegressor(**TREES), MLPRegressor(**NETWORK)):
         error = model.fit(x, y).predict(x)[missing] - 4.0
         assert np.abs(error).mean() < 0.3, type(model)
 
@@ -376,8 +376,8 @@ def test_a_class_that_is_no_regressor_is_refused() -> None:
 # What is saved, and what is refused
 
 FITTED: dict[str, Callable[[], Regressor]] = {
-    "constant": lambda: Constant("gaussian"),
-    "linear": LinearRegression,
+    "constant": lambda: ConstantRegressor("gaussian"),
+    "linear": LinearRegressor,
     "trees": lambda: BDTRegressor("gaussian", **TREES),
     "quantiles": lambda: BDTRegressor("quantile", (0.1, 0.9), **TREES),
     "network": lambda: MLPRegressor("quantile", (0.025, 0.5), hidden=(4,), epochs=2, members=2, device="cpu"),
@@ -432,15 +432,15 @@ def test_a_damaged_file_is_refused(name: str, damage: dict[str, Any], tmp_path: 
 def test_what_cannot_be_trained_is_said() -> None:
     x, y, _ = wave(50, 0)
     with pytest.raises(TrainingDataError, match="1 of 50 training weights are negative"):
-        LinearRegression().fit(x, y, np.where(np.arange(50) == 3, -1, 1))
+        LinearRegressor().fit(x, y, np.where(np.arange(50) == 3, -1, 1))
     with pytest.raises(ValueError, match="weight"):
-        Constant().fit(x, y, np.zeros(50))
+        ConstantRegressor().fit(x, y, np.zeros(50))
     with pytest.raises(ModelError, match="loss is 'square'; did you mean 'squared'"):
-        Constant("square").fit(x, y)
+        ConstantRegressor("square").fit(x, y)
     with pytest.raises(ModelError, match=r"quantiles are \[0.5, 1.0\]; they must be different numbers in \(0, 1\)"):
-        Constant("quantile", [0.5, 1.0]).fit(x, y)
+        ConstantRegressor("quantile", [0.5, 1.0]).fit(x, y)
     with pytest.raises(ModelError, match="alpha is -1"):
-        LinearRegression(alpha=-1).fit(x, y)
+        LinearRegressor(alpha=-1).fit(x, y)
     with pytest.raises(ValueError, match="Input y contains NaN"):
         BDTRegressor(**TREES).fit(x, np.where(np.arange(50) == 3, np.nan, y))
     with pytest.raises(TrainingDataError, match="the target of 1 training rows is not finite"):
@@ -455,7 +455,7 @@ def test_what_cannot_be_trained_is_said() -> None:
 
 def test_a_constant_target_is_predicted() -> None:
     x, _, _ = wave(60, 0)
-    for model in (Constant("gaussian"), LinearRegression("huber"), BDTRegressor("gaussian", **TREES),
+    for model in (ConstantRegressor("gaussian"), LinearRegressor("huber"), BDTRegressor("gaussian", **TREES),
                   MLPRegressor("gaussian", **NETWORK)):  # fmt: skip
         np.testing.assert_allclose(model.fit(x, np.full(60, 3e5)).predict(x), 3e5, atol=1.0)
 
@@ -476,11 +476,11 @@ REGULARISED = "trees are regularised: an integer weight equals repeated rows onl
 @pytest.mark.parametrize(
     "model",
     [
-        Constant(),
-        Constant("quantile"),
-        LinearRegression(),
-        LinearRegression("huber"),
-        LinearRegression("absolute"),
+        ConstantRegressor(),
+        ConstantRegressor("quantile"),
+        LinearRegressor(),
+        LinearRegressor("huber"),
+        LinearRegressor("absolute"),
         BDTRegressor(n_estimators=8, learning_rate=0.4, n_jobs=1),
         BDTRegressor("gaussian", n_estimators=12, learning_rate=0.4, n_jobs=1),
         MLPRegressor("gaussian", hidden=[8], epochs=20, learning_rate=0.05, device="cpu"),

@@ -8,6 +8,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:  # the evaluation takes a second to load, which commands that look at a file do not need
     from pidlab.evaluate.results import AnyResults
+    from pidlab.report.tables import TextTable
 
 
 def results_table(results: AnyResults) -> Table:
@@ -16,7 +17,11 @@ def results_table(results: AnyResults) -> Table:
     from pidlab.report.regression import regression_table
     from pidlab.report.tables import models_table
 
-    content = regression_table(results) if isinstance(results, RegressionResults) else models_table(results)
+    return as_rich(regression_table(results) if isinstance(results, RegressionResults) else models_table(results))
+
+
+def as_rich(content: TextTable) -> Table:
+    """The same table for the terminal."""
     table = Table(title=content.caption)
     for header, numeric in zip(content.columns, content.numeric, strict=True):
         table.add_column(header, justify="right" if numeric else "left")

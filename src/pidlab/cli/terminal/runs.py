@@ -8,35 +8,49 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from pidlab.cli.terminal.results import as_rich
 from pidlab.rounding import format_compact
 
 if TYPE_CHECKING:
+    from pidlab.evaluate.results import Results
     from pidlab.export import Exported
-    from pidlab.runs.compare import Finished, Pair
-    from pidlab.runs.reproduce import Moved, Reproduction
+    from pidlab.runs.compare import Pair, Runs
+    from pidlab.runs.reproduce import Added, Moved, Reproduction
+    from pidlab.runs.residuals import RegressionPair
 
 
 _N_SHOWN = 20  # of the numbers that moved
 
 
-def runs_table(runs: Sequence[Finished]) -> Table:
+def runs_table(runs: Runs) -> Table:
+    """A line for each model of each run: what `regression_table` shows of a regression, otherwise as `_of_classes`."""
+    from pidlab.evaluate.results import RegressionResults
+    from pidlab.report.regression import regression_runs_table
+
+    of_target = {run.name: run.results for run in runs if isinstance(run.results, RegressionResults)}
+    if of_target:
+        return as_rich(regression_runs_table(of_target))
+    return _of_classes([(run.name, run.results) for run in runs if not isinstance(run.results, RegressionResults)])
+
+
+def _of_classes(runs: Sequence[tuple[str, Results]]) -> Table:
     """A line for each model of each run: AUC and misidentification in per cent at each working point, on its test."""
-    names = dict.fromkeys(w.name for r in runs for m in r.results.models.values() for w in m.working_points)
+    names = dict.fromkeys(w.name for _, r in runs for m in r.models.values() for w in m.working_points)
     table = Table(title="each run on its own test sample, 68.3 % intervals; misidentification in %")
     table.add_column("run:model", overflow="fold")
     table.add_column("AUC", justify="right")
     for name in names:
         table.add_column(name, justify="right")
-    for run in runs:
-        others = [c for c in run.results.classes if c != run.results.signal]
-        for model in run.results.models.values():
+    for run, results in runs:
+        others = [c for c in results.classes if c != results.signal]
+        for model in results.models.values():
             at = {w.name: " / ".join(format_compact(w.misid[o], 100.0) for o in others) for w in model.working_points}
             auc = format_compact(model.samples["test"].auc)
-            table.add_row(f"{run.name}:{model.name}", auc, *(at.get(name, "–") for name in names))
+            table.add_row(f"{run}:{model.name}", auc, *(at.get(name, "–") for name in names))
     return table
 
 
-def pair_lines(pairs: Sequence[Pair]) -> Iterator[str]:
+def pair_lines(pairs: Sequence[Pair] | Sequence[RegressionPair]) -> Iterator[str]:
     """Sentences on how each two runs differ on the events that both tested, after one on all p-values together."""
     from pidlab.report.tables import family
 
@@ -45,13 +59,17 @@ def pair_lines(pairs: Sequence[Pair]) -> Iterator[str]:
         yield from _lines_of_pair(pair)
 
 
-def _lines_of_pair(pair: Pair) -> Iterator[str]:
+def _lines_of_pair(pair: Pair | RegressionPair) -> Iterator[str]:
+    from pidlab.evaluate.results import RegressionComparison
     from pidlab.evaluate.verdicts import among_others
 
     yield f"{pair.a} and {pair.b}: {pair.n_shared:,} test candidates in common"
     if pair.note:
         yield f"  note: {pair.note}"
     for comparison in pair.comparisons:
+        if isinstance(comparison, RegressionComparison):
+            yield from (f"• {among_others(q.verdict, comparison.n_comparisons)}" for q in comparison.quantities)
+            continue
         delta = comparison.delta_auc
         if math.isfinite(delta.value):
             error = (delta.high - delta.low) / 2
@@ -69,11 +87,26 @@ def reproduction_lines(found: Reproduction) -> Iterator[str]:
         yield from (f"  {_moved_line(moved)}" for moved in found.moved[:_N_SHOWN])
         if len(found.moved) > _N_SHOWN:
             yield f"  … and {len(found.moved) - _N_SHOWN:,} more, by less"
+    if found.added:
+        n_new = sum(each.n_numbers for each in found.added)
+        yield f"new: {n_new:,} numbers were not measured then, and have nothing to be compared with"
+        yield from (f"  {line}" for line in _added_lines(found.added))
     if found.differences:
         yield "what differs from then:"
         yield from (f"  {difference}" for difference in found.differences)
     elif not found.identical:
         yield "inputs, versions, hardware and seeds are the same: a model does not train the same way twice here"
+
+
+def _added_lines(added: Sequence[Added]) -> Iterator[str]:
+    """Yields the first place of each key that was added, and how many more places there are."""
+    places: dict[str, list[str]] = {}
+    for each in added:
+        places.setdefault(each.name.rpartition(".")[2], []).append(each.name)
+    for names in list(places.values())[:_N_SHOWN]:
+        yield f"{names[0]}{f' and {len(names) - 1:,} more of this name' if len(names) > 1 else ''}"
+    if len(places) > _N_SHOWN:
+        yield f"… and {len(places) - _N_SHOWN:,} more keys"
 
 
 def _moved_line(moved: Moved) -> str:

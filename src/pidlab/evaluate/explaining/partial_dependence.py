@@ -10,7 +10,7 @@ import numpy as np
 from pidlab.evaluate.intervals import effective_number
 from pidlab.evaluate.pairs import rounded
 from pidlab.evaluate.ranking import event_groups, signal_score, variance
-from pidlab.evaluate.results import Importance, PartialDependence
+from pidlab.evaluate.results import Importance, PartialDependence, RegressionImportance
 from pidlab.evaluate.robustness import reduced
 from pidlab.measured import Array
 from pidlab.sample import FloatArray, IntArray, Sample
@@ -25,7 +25,7 @@ _TAILS = 0.01  # outside these quantiles a feature has no values, so that outlie
 def measure_dependence(
     score: Callable[[Sample], FloatArray], sample: Sample, features: Iterable[int], *, seed: int
 ) -> tuple[PartialDependence, ...]:
-    """Measures how the score of the signal goes with some features.
+    """Measures how the score of the signal, or the prediction of a regression, goes with some features.
 
     J. Friedman, Annals of Statistics 29 (2001) 1189, section 8.2: the feature gets one value in every candidate, all
     other features stay, and the scores are averaged with the weights of the candidates. The curves of single candidates
@@ -51,14 +51,18 @@ def measure_dependence(
     return tuple(_dependence(score, sample, column, groups, shown) for column in features)
 
 
-def most_important(importance: Importance) -> list[int]:
+def most_important(importance: Importance | RegressionImportance) -> list[int]:
     """Returns the columns of the at most six features whose shuffling costs most, in the order of the features.
 
-    The cost is that of the AUC, or of the efficiency for a model without an AUC.
+    The cost is that of the AUC, or of the efficiency for a model without an AUC; of a regression that of the RMS.
     """
-    lost = np.array([[abs(f.delta_auc.value), abs(f.delta_efficiency.value)] for f in importance.features])
-    if not len(lost):
+    if isinstance(importance, RegressionImportance):
+        costs = [(abs(f.delta_rms.value), abs(f.delta_mae.value)) for f in importance.features]
+    else:
+        costs = [(abs(f.delta_auc.value), abs(f.delta_efficiency.value)) for f in importance.features]
+    if not costs:
         return []
+    lost = np.array(costs)
     lost = np.nan_to_num(np.where(np.isnan(lost[:, :1]), lost[:, 1:], lost[:, :1])[:, 0])
     return sorted(int(j) for j in np.argsort(-lost, kind="stable")[:MOST_FEATURES])
 

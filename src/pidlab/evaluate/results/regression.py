@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pidlab.evaluate.results.curves import Histogram
-from pidlab.evaluate.results.exploration import Plane
+from pidlab.evaluate.results.exploration import Explained, PartialDependence, Plane
 from pidlab.evaluate.results.model import Scoring, Training
 from pidlab.evaluate.results.run import CutStep
 from pidlab.measured import UNDEFINED, Array, Measured
@@ -204,6 +204,37 @@ class RegressionComparison:
 
 
 @dataclass(frozen=True, slots=True)
+class ResidualImportance:
+    """The change of a model's residuals on test if one feature is shuffled: after minus before.
+
+    `contribution` is the mean size of the feature's contribution to the prediction, if the model has contributions.
+    """
+
+    feature: str
+    delta_rms: Measured
+    delta_mae: Measured
+    delta_sigma68: Measured
+    contribution: Measured | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegressionImportance:
+    """The importance of the features of one model, in their order.
+
+    Attributes:
+        n_candidates: number of shuffled candidates of test.
+        repeats: number of shuffles.
+        features: of each feature.
+        n_explained: number of candidates that contributions are averaged over; 0 for a model without contributions.
+    """
+
+    n_candidates: int
+    repeats: int
+    features: tuple[ResidualImportance, ...]
+    n_explained: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TargetProfile:
     """The mean and the spread of the target on test in b bins of a feature.
 
@@ -241,6 +272,10 @@ class RegressionResults:
         notes: remarks for every reader, in sentences.
         labels: feature, spectator or target to its axis label with unit, TeX between dollars.
         reference: the model to which figures of all models refer.
+        importance: model to the importance of its features; empty where it was not asked for, and in results of older
+            versions, as the following.
+        explained: model to the contributions of its features to the predictions of some candidates.
+        dependence: model to the dependence of its prediction on its most important features.
     """
 
     target: str
@@ -256,6 +291,9 @@ class RegressionResults:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     reference: str = ""
+    importance: Mapping[str, RegressionImportance] = field(default_factory=dict)
+    explained: Mapping[str, Explained] = field(default_factory=dict)
+    dependence: Mapping[str, tuple[PartialDependence, ...]] = field(default_factory=dict)
 
     @property
     def ranked(self) -> list[RegressionModel]:

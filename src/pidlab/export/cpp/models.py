@@ -136,12 +136,18 @@ def _calibration(name: str, calibration: Calibrator, n: int) -> str:
 
 
 def _categories(name: str, fitted: CategoryModel, model: Model) -> str:
-    """Returns the function `NAME(x)` of the categories of a fold: the calibrated scores of the one that x is in."""
-    n, text, lines = _n_own(model), "", []
+    """Returns the function `NAME(x)` of the categories of a fold: the calibrated scores of the one that x is in.
+
+    Predictions of a target are not calibrated.
+    """
+    n, text, lines = _n_own(model) + _n_together(model), "", []
     for category in fitted.categories:
-        own = f"{name}_in_{category.name}"
-        text += _fold(own, category.model, model) + _calibration(f"calibrated_{own}", category.calibration, n)
-        lines.append(f"   if (x[{category.column}] > 0) return calibrated_{own}({own}(x));\n")
+        own, answer = f"{name}_in_{category.name}", f"{name}_in_{category.name}(x)"
+        text += _fold(own, category.model, model)
+        if category.calibration is not None:
+            text += _calibration(f"calibrated_{own}", category.calibration, n)
+            answer = f"calibrated_{own}({answer})"
+        lines.append(f"   if (x[{category.column}] > 0) return {answer};\n")
     lines.append(f"   return nothing<{n}>();\n")
     return f"{text}inline std::array<float, {n}> {name}(const float* x)\n{{\n{''.join(lines)}}}\n"
 

@@ -105,6 +105,8 @@ def graph_of(model: Model, properties: Mapping[str, str]) -> Any:
     """
     graph = GraphBuilder()
     d, k = model.recipe.n_columns, len(model.recipe.classes)
+    if model.recipe.target is not None:
+        k += len(model.output_names)
     scores = [scores_of(graph, fitted, model.kind, (d, k)) for fitted in model.fitted]
     if model.calibration is not None:
         scores = [calibrated(graph, each, model.calibration, k) for each in scores]

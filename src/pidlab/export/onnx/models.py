@@ -64,18 +64,21 @@ def fitted_scores(graph: GraphBuilder, fitted: FoldModel, kind: str, n_features:
 
 
 def scores_of(graph: GraphBuilder, fitted: FoldModel | CategoryModel, kind: str, shape: tuple[int, int]) -> str:
-    """Returns the scores (batch, k) of one fold model, with or without categories; `shape` is (features, classes).
+    """Returns the scores (batch, k) of one fold model, with or without categories; `shape` is (features, k).
+
+    Of a regression these are the prediction and the further outputs.
 
     Raises:
         ModelError: the trees are weighted (booster: dart).
     """
-    n_features, n_classes = shape
+    n_features, k = shape
     if isinstance(fitted, FoldModel):
         return fitted_scores(graph, fitted, kind, n_features)
-    found: Any = np.full((1, n_classes), np.nan, np.float32)
+    found: Any = np.full((1, k), np.nan, np.float32)
     for category in reversed(fitted.categories):  # the first category whose condition holds counts
-        raw = fitted_scores(graph, category.model, kind, n_features)
-        scores = calibrated(graph, raw, category.calibration, n_classes)
+        scores = fitted_scores(graph, category.model, kind, n_features)
+        if category.calibration is not None:
+            scores = calibrated(graph, scores, category.calibration, k)
         condition = graph.add("Gather", graph.features, np.array([category.column], np.int64), axis=1)
         found = graph.add("Where", graph.add("Less", _number(0), condition), scores, found)
     return str(found)

@@ -13,18 +13,18 @@ from pidlab.models.regressors.base import NARROWEST, Regressor, TargetScale
 
 if TYPE_CHECKING:
     from pidlab.models.mlp.network import DenseNetwork
-    from pidlab.models.regressors.constant import Constant
-    from pidlab.models.regressors.linear import LinearRegression
+    from pidlab.models.regressors.constant import ConstantRegressor
+    from pidlab.models.regressors.linear import LinearRegressor
 
 
-def constant(graph: GraphBuilder, x: str, model: Constant) -> str:
+def constant(graph: GraphBuilder, x: str, model: ConstantRegressor) -> str:
     """Returns the constants (batch, m) in each row."""
     first = graph.add("Gather", graph.add("Cast", x, to=DOUBLE), np.array([0], np.int64), axis=1)
     nothing = graph.add("Where", graph.add("Equal", first, first), np.zeros((1, 1)), np.zeros((1, 1)))
     return _answer(graph, model, graph.add("Add", nothing, model.values_[None]))
 
 
-def linear(graph: GraphBuilder, x: str, model: LinearRegression) -> str:
+def linear(graph: GraphBuilder, x: str, model: LinearRegressor) -> str:
     """Returns the prediction (batch, 1): large coefficients of correlated features cancel each other."""
     product = graph.add("MatMul", graph.add("Cast", x, to=DOUBLE), np.ascontiguousarray(model.coefficients_.T))
     return _answer(graph, model, graph.add("Add", product, model.intercept_))

@@ -13,7 +13,7 @@ from pidlab.models.regressors.base import QUANTILES, Array, Regressor, TargetSca
 from pidlab.sample import FloatArray
 
 
-class Constant(Regressor):
+class ConstantRegressor(Regressor):
     """The best constant in each loss: what any other model has to beat.
 
     It is the weighted mean, median, quantiles, or mean and standard deviation of the target. Features are not looked
@@ -36,7 +36,6 @@ class Constant(Regressor):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.regressor_tags.poor_score = True
         return tags
 

@@ -24,7 +24,7 @@ _CONVERGED = 1e-10  # of the target's width, by which no coefficient changes any
 _ROUNDING, _LEAST_ROUNDING = 0.1, 1e-7  # factor from one rounding of |r| at zero to the next, and the last, in widths
 
 
-class LinearRegression(Regressor):
+class LinearRegressor(Regressor):
     """A linear function of the features.
 
     `squared` is the exact least-squares solution, from QR decompositions that are merged block by block (TSQR,
@@ -52,11 +52,6 @@ class LinearRegression(Regressor):
     def __init__(self, loss: str = "squared", alpha: float = 0.0) -> None:
         self.loss = loss
         self.alpha = alpha
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
 
     def fit(
         self,

@@ -9,9 +9,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from pidlab.errors import ModelError
 from pidlab.models.base import Progress, ValidationSet
 from pidlab.models.external.base import DAMAGED
 from pidlab.models.external.sklearn.estimators import REGRESSOR, EstimatorKind
+from pidlab.models.external.sklearn.given import GivenObject
 from pidlab.models.external.sklearn.model import FILE, SklearnEstimator
 from pidlab.models.regressors.base import Array, Regressor, regression_rows
 from pidlab.sample import FloatArray
@@ -68,3 +70,54 @@ class SklearnRegressor(SklearnEstimator, Regressor):
                 raise ValueError(f"{FILE} gives more than one number")
         except DAMAGED as error:
             raise ValueError(str(error)) from error
+
+
+class GivenRegressor(GivenObject, SklearnRegressor):
+    """Any object with scikit-learn's `fit` and `predict`, such as a pipeline; the arguments are those of `GivenObject`.
+
+    It is trained on the target in its own unit.
+    """
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: ValidationSet | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Trains a clone on X (n, d), y (n,) and weights (n,), or takes a fitted object unchanged.
+
+        Raises:
+            TrainingDataError: a weight is negative, or no row has a weight.
+            ModelError: the object refuses to train or to predict, or predicts several numbers.
+        """
+        rows = regression_rows(self, X, y, sample_weight, dtype=np.float32, finite=False)
+        x = np.asarray(rows.x)
+        self.train_given(x, rows.label, rows.weight / rows.mean_weight)
+        self.convert_given(x)
+        return self
+
+    def _check_row(self, x: FloatArray) -> None:
+        shape = self.numbers(x).shape
+        if shape != (1, 1):
+            raise ModelError(f"{self._name} gives predictions of shape {shape} for 1 row; one number is compared")
+
+    def numbers(self, x: FloatArray) -> Array:
+        """Returns the (n, 1) predictions of (n, d) features."""
+        single = np.asarray(x, np.float32)
+        if not self._refused:
+            return super().numbers(single)
+        return np.asarray(self.answers(single) if len(single) else np.empty(0), np.float64).reshape(len(single), -1)
+
+    def save(self, directory: Path) -> None:
+        """Writes the ONNX graph, and the settings as JSON, from which `SklearnRegressor.load` reads the model.
+
+        Raises:
+            ModelError: the object cannot be converted to ONNX.
+        """
+        self.refuse_unsaved()
+        saved = SklearnRegressor(self.estimator)
+        saved.n_features_in_, saved.history_, saved.content_ = self.n_features_in_, self.history_, self.content_
+        saved.save(directory)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.apply.cluster import Cluster, ClusterError, Patience, raise_error
-from pidlab.config.schema import BdtModel, Config, MlpModel, TrainableSpec
+from pidlab.config.schema import BdtModel, Config, MlpModel, MlpRegression, Predicting, TrainableSpec
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import Training
 from pidlab.models.base import ValidationSet
@@ -30,8 +30,9 @@ from pidlab.sample import Rows, Sample, concatenate
 from pidlab.split import Parts
 
 _ATTEMPTS = 3
-_SECONDS_TO_FETCH = 5.0  # of a result, after which it is looked whether the worker that has it is still there
 """How often the training of a BDT begins again because one of its workers ended."""
+_SECONDS_TO_FETCH = 5.0
+"""How long a result is waited for until it is looked whether the worker that has it is still there."""
 _SECONDS_BETWEEN_LOOKS = 1.0
 """How often it is looked whether all workers of a training are still there."""
 _SECONDS_UNTIL_MISSED = 10.0
@@ -91,7 +92,7 @@ def _tasks(
 ) -> dict[str, list[Any]]:
     """Returns for each model the futures of its folds; networks begin first, since they take longest."""
     models = recipe.loaded.config.models
-    first = sorted(names, key=lambda name: not isinstance(models[name], MlpModel))
+    first = sorted(names, key=lambda name: not isinstance(models[name], MlpModel | MlpRegression))
     trainings = [(name, rows) for name in first for rows in pairs]
     workers = list(cluster.n_threads)
     n_each = -(-len(trainings) // len(workers)) if workers else 1
@@ -171,7 +172,9 @@ def _own_threads() -> int:
 
 def _is_shared(name: str, spec: Any, recipe: Recipe, resources: Resources) -> bool:
     """Returns whether a model is trained by all workers together."""
-    if not isinstance(spec, BdtModel) or spec.categories or columns_read(name, spec, recipe.loaded.config)[1]:
+    if not isinstance(spec, BdtModel) or isinstance(spec, Predicting):  # a regression is one task, with its own losses
+        return False
+    if spec.categories or columns_read(name, spec, recipe.loaded.config)[1]:
         return False
     from pidlab.models.bdt.shards import can_be_shared
 

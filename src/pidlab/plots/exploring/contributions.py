@@ -1,4 +1,4 @@
-"""What each feature contributes to the margin of single candidates: a swarm of points for each feature."""
+"""What each feature contributes to the margin or prediction of single candidates: a swarm of points for each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DIAMOND = np.array([(-1.0, 0.0), (0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.
 
 
 def contributions(
-    table: Explained, rows: Sequence[int], ax: Axes, *, signal: str, labels: Mapping[str, str] = NO_LABELS
+    table: Explained, rows: Sequence[int], ax: Axes, *, quantity: str, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
     """Draw a point for each candidate and feature: contribution along x, colour by the rank of the feature's value.
 
@@ -37,7 +37,7 @@ def contributions(
         table: of one model.
         rows: indices of the features to draw, the first on top.
         ax: where to draw.
-        signal: the class to whose margin features contribute.
+        quantity: what features contribute to, such as the margin of a class.
         labels: feature to its text.
     """
     known = table.contribution[np.isfinite(table.contribution)]
@@ -63,7 +63,7 @@ def contributions(
         xlim=(low - 0.04 * width, high + 0.04 * width),
         ylim=(len(rows) - 0.5, -0.5),
     )
-    label_axes(ax, f"contribution to the margin of {signal}", "")
+    label_axes(ax, f"contribution to {quantity}", "")
     scale = ScalarMappable(Normalize(0, 1), mpl.colormaps[_MAP].resampled(_COLOURS))
     bar = ax.figure.colorbar(scale, ax=ax, pad=0.02, aspect=28, ticks=[0, 1])
     bar.ax.set_yticklabels(["lowest", "highest"], fontsize=9)

@@ -1,4 +1,4 @@
-"""The score of a model against the value of one feature: the mean of the test sample, and single candidates."""
+"""What a model gives against the value of one feature: the mean of the test sample, and single candidates."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def dependence(
     classes: Sequence[str],
     style: LineStyle,
     styles: Mapping[str, LineStyle],
-    signal: str,
+    quantity: str,
     labels: Mapping[str, str] = NO_LABELS,
 ) -> list[tuple[Artist, str]]:
-    """Draw the mean score with its interval against the feature, and thin curves of single candidates.
+    """Draw the mean score or prediction with its interval against the feature, and thin curves of single candidates.
 
     The curves are shifted to begin where the mean begins, since it is their shapes that are compared (c-ICE,
     A. Goldstein et al. 2015). The ticks at the bottom are the values at which was measured, quantiles
@@ -47,7 +47,7 @@ def dependence(
         classes: the names of the classes, by index.
         style: that of the model.
         styles: class to its style.
-        signal: the class whose score it is.
+        quantity: what the model gives, such as the score for a class.
         labels: feature to its text.
 
     Returns:
@@ -55,7 +55,7 @@ def dependence(
     """
     known = ~np.isnan(one.value) & ~np.isnan(one.mean)
     x, mean, low, high = (column[known] for column in (one.value, one.mean, one.low, one.high))
-    label_axes(ax, caption(one.feature, labels, 30), f"score for {signal}")
+    label_axes(ax, caption(one.feature, labels, 30), quantity)
     missing = np.isnan(one.value) & ~np.isnan(one.mean)
     if not known.any() and not missing.any():
         nothing_to_draw(ax, "no values")

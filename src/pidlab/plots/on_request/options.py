@@ -127,7 +127,15 @@ def chosen_models(results: AnyResults, models: Sequence[str] | None, reference: 
     if isinstance(results, RegressionResults):
         found = _pairs(results.comparisons, names, reference, _turned_regression)
         by_name = {name: results.models[name] for name in names}
-        return replace(results, models=by_name, comparisons=found, reference=chosen)
+        return replace(
+            results,
+            models=by_name,
+            comparisons=found,
+            importance={n: one for n, one in results.importance.items() if n in names},
+            explained={n: one for n, one in results.explained.items() if n in names},
+            dependence={n: one for n, one in results.dependence.items() if n in names},
+            reference=chosen,
+        )
     return _of_classification(results, names, reference, chosen)
 
 

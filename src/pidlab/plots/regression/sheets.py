@@ -35,6 +35,8 @@ from pidlab.plots.regression.residuals import (
     trend,
 )
 from pidlab.plots.regression.targets import COLOUR, target_histogram, target_profile
+from pidlab.plots.sheets.exploration import prediction_swarms
+from pidlab.plots.sheets.importance import prediction_dependences, residual_importances
 from pidlab.plots.sheets.inputs import FEATURES_A_PAGE, cut_flow_table
 from pidlab.plots.sheets.models import learning
 from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, objects_of, root_key, stack
@@ -169,10 +171,6 @@ def _residuals(results: RegressionResults) -> Iterator[Sheet]:
         kind="residuals",
         models=tuple(results.models),
     )
-
-
-def _residual_table(models: Mapping[str, RegressionModel]) -> FigureTable:
-    return histogram_table({name: {"test": model.residuals["test"]} for name, model in models.items()}, "model")
 
 
 def _draw_residuals(results: RegressionResults) -> Figure:
@@ -420,6 +418,6 @@ def _cut_flows(results: RegressionResults) -> Iterator[Sheet]:
 
 SHEETS: tuple[Callable[[RegressionResults], Iterator[Sheet]], ...] = (
     _inputs, _targets, _profiles, _correlations, learning, _residuals, _planes, _trends, _pulls, _quantiles, _metrics,
-    _comparisons, _train_and_test, _cut_flows,
+    _comparisons, _train_and_test, _cut_flows, residual_importances, prediction_swarms, prediction_dependences,
 )  # fmt: skip
 """What makes the figures of a regression, in the order in which they are drawn."""

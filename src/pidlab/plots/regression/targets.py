@@ -30,7 +30,7 @@ COLOUR = "#0072b2"
 def target_histogram(
     target: str, by_sample: Mapping[str, Histogram], ax: Axes, *, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draw the distribution of the target in each sample with unit area."""
+    """Draws the distribution of the target in each sample with unit area."""
     entries: list[tuple[Any, str]] = []
     for sample, properties in _SAMPLES.items():
         drawn = draw_density(by_sample[sample], ax, **properties) if sample in by_sample else None
@@ -47,7 +47,7 @@ def target_histogram(
 def target_profile(
     feature: str, profile: TargetProfile, target: str, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draw the mean of the target with its interval in bins of a feature, and a band of its standard deviation."""
+    """Draws the mean of the target with its interval in bins of a feature, and a band of its standard deviation."""
     known = np.isfinite(profile.mean) & np.isfinite(profile.low) & np.isfinite(profile.high)
     if known.any():
         spread = np.where(known, np.nan_to_num(profile.spread), np.nan)

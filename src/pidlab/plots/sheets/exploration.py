@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.histograms import density_ratio
-from pidlab.evaluate.results import Explained, FeaturePair, Histogram, Results, TreeNode
+from pidlab.evaluate.results import Explained, FeaturePair, Histogram, RegressionResults, Results, TreeNode
 from pidlab.plots.canvas.style import class_styles, legend, legend_lines, new_figure, shown
 from pidlab.plots.exploring.contributions import contributions
 from pidlab.plots.exploring.ratio import signal_ratio
@@ -147,37 +147,50 @@ def swarms(results: Results) -> Iterator[Sheet]:
     """Yields the contributions of the features to single candidates, a figure for each model that has them."""
     for name, table in results.exploration.explained.items():
         if len(table.particle) and name in results.models:
-            yield Sheet(
-                name=f"contributions_{name}",
-                title=f"Contributions of the features to {name}",
-                alt=(
-                    f"A point for each of {len(table.particle)} candidates of test and each feature: what it "
-                    f"contributes to the margin of {results.signal} by {name}, coloured by the value of the feature; "
-                    "the feature of largest mean contribution on top."
-                ),
-                draw=partial(_swarm, results, table),
-                numbers=partial(_swarm_table, results, table),
-                section="importance",
-                objects=objects_of(name, "importance_contribution", "contribution_*"),
-                kind="contributions",
-                about={"model": name},
-            )
+            yield _swarm_sheet(name, table, f"the margin of {results.signal}", results.classes, results.labels)
 
 
-def _swarm(results: Results, table: Explained) -> Figure:
+def prediction_swarms(results: RegressionResults) -> Iterator[Sheet]:
+    """Yields the contributions of the features to single predictions, a figure for each model that has them."""
+    for name, table in results.explained.items():
+        if len(table.particle) and name in results.models:
+            yield _swarm_sheet(name, table, f"the prediction of {results.target}", ("events",), results.labels)
+
+
+def _swarm_sheet(
+    name: str, table: Explained, quantity: str, classes: Sequence[str], labels: Mapping[str, str]
+) -> Sheet:
+    return Sheet(
+        name=f"contributions_{name}",
+        title=f"Contributions of the features to {name}",
+        alt=(
+            f"A point for each of {len(table.particle)} candidates of test and each feature: what it contributes to "
+            f"{quantity} by {name}, coloured by the value of the feature; the feature of largest mean contribution on "
+            "top."
+        ),
+        draw=partial(_swarm, table, quantity, labels),
+        numbers=partial(_swarm_table, classes, table),
+        section="importance",
+        objects=objects_of(name, "importance_contribution", "contribution_*"),
+        kind="contributions",
+        about={"model": name},
+    )
+
+
+def _swarm(table: Explained, quantity: str, labels: Mapping[str, str]) -> Figure:
     size = np.nan_to_num(np.abs(table.contribution)).mean(axis=0)
     rows = [int(j) for j in np.argsort(-size, kind="stable")[:MOST_FEATURES]]
     figure = new_figure(7.0, 1.4 + 0.42 * len(rows))
-    contributions(table, rows, figure.subplots(), signal=results.signal, labels=results.labels)
+    contributions(table, rows, figure.subplots(), quantity=quantity, labels=labels)
     return figure
 
 
-def _swarm_table(results: Results, table: Explained) -> FigureTable:
+def _swarm_table(classes: Sequence[str], table: Explained) -> FigureTable:
     header = ["class", *(f"{name}{what}" for name in table.features for what in ("", ", contribution"))]
     rows = []
     for i, particle in enumerate(table.particle):
         numbers = zip(table.value[i], table.contribution[i], strict=True)
-        rows.append((results.classes[particle], *(number for pair in numbers for number in pair)))
+        rows.append((classes[particle], *(number for pair in numbers for number in pair)))
     return table_of(header, rows)
 
 

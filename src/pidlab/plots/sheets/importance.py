@@ -1,23 +1,32 @@
-"""Figures of what features are worth: what shuffling each of them costs a model, and how its score goes with them."""
+"""Figures of the features' importance: by permutation, by contributions, and by the partial dependence of the score."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from pidlab.evaluate.results import Importance, ModelResult, PartialDependence, Results
+from pidlab.evaluate.results import (
+    Importance,
+    ModelResult,
+    PartialDependence,
+    RegressionImportance,
+    RegressionResults,
+    Results,
+)
 from pidlab.measured import UNDEFINED, Measured
-from pidlab.plots.canvas.style import class_styles, legend, model_styles, new_figure, shown
+from pidlab.plots.canvas.style import LineStyle, class_styles, legend, model_styles, new_figure, shown
 from pidlab.plots.exploring.dependence import dependence
+from pidlab.plots.regression.targets import COLOUR
 from pidlab.plots.robustness import importance
 from pidlab.plots.sheets.sheet import Sheet, grid, label_left, objects_of
 from pidlab.plots.sheets.table import FigureTable, bounded, table_of
 
 MOST_FEATURES = 25
+_EVENTS = "events"  # a regression has one class
 
 
 def importances(results: Results) -> Iterator[Sheet]:
@@ -43,6 +52,44 @@ def importances(results: Results) -> Iterator[Sheet]:
             )
 
 
+def residual_importances(results: RegressionResults) -> Iterator[Sheet]:
+    """Yields the importance of features to each model of a regression, at most the 25 of largest effect."""
+    for name, one in results.importance.items():
+        if one.features and name in results.models:
+            yield Sheet(
+                name=f"importance_{name}",
+                title=f"Importance of the features to {name}",
+                alt=(
+                    f"Bars for each feature: change of RMS, mean absolute residual and σ68 of {name} on test when it "
+                    "is shuffled, with 68.3 % intervals"
+                    + (", and the mean size of its contribution to the prediction." if one.n_explained else ".")
+                ),
+                draw=partial(_residual_importance, results, name, one),
+                numbers=partial(_columns_table, [f.feature for f in one.features], _residual_columns(one)),
+                section="importance",
+                objects=objects_of(name, "importance*"),
+                kind="importance",
+                about={"model": name},
+            )
+
+
+def _residual_columns(one: RegressionImportance) -> dict[str, list[Measured]]:
+    """Returns, for each quantity, its number for each feature."""
+    table = {
+        "ΔRMS": [f.delta_rms for f in one.features],
+        "Δmean |residual|": [f.delta_mae for f in one.features],
+        "Δσ68": [f.delta_sigma68 for f in one.features],
+    }
+    if one.n_explained:
+        table["mean |contribution|"] = [f.contribution or UNDEFINED for f in one.features]
+    return table
+
+
+def _residual_importance(results: RegressionResults, name: str, one: RegressionImportance) -> Figure:
+    style = model_styles(results.models.values())[name]
+    return _bars(name, "", [f.feature for f in one.features], _residual_columns(one), style, results.labels)
+
+
 def _columns(one: Importance, *, with_auc: bool) -> dict[str, list[Measured]]:
     """Returns, for each quantity, its number for each feature.
 
@@ -60,26 +107,39 @@ def _columns(one: Importance, *, with_auc: bool) -> dict[str, list[Measured]]:
 
 
 def _importance(results: Results, model: ModelResult, one: Importance) -> Figure:
+    style = model_styles(results.models.values())[model.name]
     table = _columns(one, with_auc=not model.fixed_cut)
+    return _bars(model.name, one.working_point, [f.feature for f in one.features], table, style, results.labels)
+
+
+def _bars(
+    model: str,
+    point: str,
+    features: Sequence[str],
+    table: Mapping[str, Sequence[Measured]],
+    style: LineStyle,
+    labels: Mapping[str, str],
+) -> Figure:
+    """Returns a panel for each quantity of the table, with a bar for each feature, the largest of the first on top."""
     lost = np.nan_to_num([abs(number.value) for number in next(iter(table.values()))])
     order = [int(i) for i in np.argsort(-lost, kind="stable")[:MOST_FEATURES]]
     figure = new_figure(2.7 * len(table), 1.2 + 0.32 * len(order))
     axes = figure.subplots(1, len(table), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.14})[0]
-    style = model_styles(results.models.values())[model.name]
     for (quantity, numbers), ax in zip(table.items(), axes, strict=True):
-        rows = {one.features[i].feature: numbers[i] for i in order}
-        importance(rows, quantity, ax, style=style, labels=results.labels)
-    about = f"{shown(model.name, 24)}, shuffled − as it is" + (f", at {one.working_point}" if one.working_point else "")
+        importance({features[i]: numbers[i] for i in order}, quantity, ax, style=style, labels=labels)
+    about = f"{shown(model, 24)}, shuffled − as it is" + (f", at {point}" if point else "")
     axes[0].set_xlabel(about, loc="left", fontsize=10, parse_math=False)
     return figure
 
 
 def _importance_table(one: Importance, *, with_auc: bool) -> FigureTable:
     """Returns each number of each feature with its bounds."""
-    table = _columns(one, with_auc=with_auc)
+    return _columns_table([f.feature for f in one.features], _columns(one, with_auc=with_auc))
+
+
+def _columns_table(features: Sequence[str], table: Mapping[str, Sequence[Measured]]) -> FigureTable:
     rows = [
-        (f.feature, *(number for values in table.values() for number in values[i][:3]))
-        for i, f in enumerate(one.features)
+        (name, *(number for values in table.values() for number in values[i][:3])) for i, name in enumerate(features)
     ]
     return table_of(("feature", *bounded(*table)), rows)
 
@@ -89,49 +149,78 @@ def dependences(results: Results) -> Iterator[Sheet]:
     for name, found in results.exploration.dependence.items():
         some = [one for one in found if len(one.value)]
         if some and name in results.models:
-            yield Sheet(
-                name=f"dependence_{name}",
-                title=f"How the score of {name} goes with its features",
-                alt=(
-                    f"Partial dependence: the mean score of {results.models[name].name} for {results.signal} if "
-                    f"{some[0].n_candidates} candidates of test all have the same value of "
-                    f"{', '.join(one.feature for one in some)}, with 68.3 % bands, and the curves of "
-                    f"{len(some[0].curves)} single candidates, shifted to begin where the mean begins."
-                ),
-                draw=partial(_dependences, results, results.models[name], some),
-                numbers=partial(_dependence_table, some),
-                section="importance",
-                objects=objects_of(name, "dependence_*"),
-                kind="partial_dependence",
-                about={"model": name},
-            )
+            quantity = f"score for {shown(results.signal, 24)}"
+            draw = partial(
+                _dependences, some, name, quantity,
+                classes=results.classes,
+                style=model_styles(results.models.values())[name],
+                styles=class_styles(results.classes, results.signal),
+                labels=results.labels,
+            )  # fmt: skip
+            yield _dependence_sheet(name, some, "score", f"score of {name} for {results.signal}", draw)
 
 
-def _dependences(results: Results, model: ModelResult, some: Sequence[PartialDependence]) -> Figure:
+def prediction_dependences(results: RegressionResults) -> Iterator[Sheet]:
+    """Yields the partial dependence of each model of a regression on its most important features."""
+    for name, found in results.dependence.items():
+        some = [one for one in found if len(one.value)]
+        if some and name in results.models:
+            draw = partial(
+                _dependences, some, name, "prediction",
+                classes=(_EVENTS,),
+                style=model_styles(results.models.values())[name],
+                styles={_EVENTS: LineStyle(COLOUR, "o", "-")},
+                labels=results.labels,
+            )  # fmt: skip
+            yield _dependence_sheet(name, some, "prediction", f"prediction of {results.target} by {name}", draw)
+
+
+def _dependence_sheet(
+    name: str, some: Sequence[PartialDependence], quantity: str, whole: str, draw: Callable[[], Figure]
+) -> Sheet:
+    """Returns the sheet of the dependence of a `quantity`, the score or the prediction; `whole` says of which."""
+    return Sheet(
+        name=f"dependence_{name}",
+        title=f"How the {quantity} of {name} goes with its features",
+        alt=(
+            f"Partial dependence: the mean {whole} if {some[0].n_candidates} candidates of test all have the same "
+            f"value of {', '.join(one.feature for one in some)}, with 68.3 % bands, and the curves of "
+            f"{len(some[0].curves)} single candidates, shifted to begin where the mean begins."
+        ),
+        draw=draw,
+        numbers=partial(_dependence_table, some, f"mean {quantity}"),
+        section="importance",
+        objects=objects_of(name, "dependence_*"),
+        kind="partial_dependence",
+        about={"model": name},
+    )
+
+
+def _dependences(
+    some: Sequence[PartialDependence],
+    name: str,
+    quantity: str,
+    *,
+    classes: Sequence[str],
+    style: LineStyle,
+    styles: Mapping[str, LineStyle],
+    labels: Mapping[str, str],
+) -> Figure:
     figure, axes = grid(len(some), 3, 3.3, 2.7, sharey=True)  # so that what moves the score little looks flat
-    style = model_styles(results.models.values())[model.name]
     entries: dict[str, Any] = {}
     for one, ax in zip(some, axes, strict=True):
-        drawn = dependence(
-            one,
-            ax,
-            classes=results.classes,
-            style=style,
-            styles=class_styles(results.classes, results.signal),
-            signal=shown(results.signal, 24),
-            labels=results.labels,
-        )
+        drawn = dependence(one, ax, classes=classes, style=style, styles=styles, quantity=quantity, labels=labels)
         entries = {text: artist for artist, text in drawn} | entries
-    legend(axes[0], [(artist, text) for text, artist in entries.items()], title=model.name)
+    legend(axes[0], [(artist, text) for text, artist in entries.items()], title=name)
     label_left(axes, 3)
     return figure
 
 
-def _dependence_table(some: Sequence[PartialDependence]) -> FigureTable:
-    """Returns the mean score at each value with its bounds; the single candidates are in results.root."""
+def _dependence_table(some: Sequence[PartialDependence], quantity: str) -> FigureTable:
+    """Returns the mean at each value with its bounds; the single candidates are in results.root."""
     rows = [
         (one.feature, "missing" if np.isnan(value) else value, *numbers)
         for one in some
         for value, *numbers in zip(one.value, one.mean, one.low, one.high, strict=True)
     ]
-    return table_of(("feature", "value", *bounded("mean score")), rows)
+    return table_of(("feature", "value", *bounded(quantity)), rows)

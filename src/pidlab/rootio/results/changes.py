@@ -8,7 +8,14 @@ from itertools import groupby
 
 import numpy as np
 
-from pidlab.evaluate.results import Explained, Importance, PartialDependence, RobustnessPoint, RobustnessResult
+from pidlab.evaluate.results import (
+    Explained,
+    Importance,
+    PartialDependence,
+    RegressionImportance,
+    RobustnessPoint,
+    RobustnessResult,
+)
 from pidlab.measured import UNDEFINED, Measured, bounds
 from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th2
@@ -55,20 +62,43 @@ def importance_objects(model: str, importance: Importance) -> Iterator[NamedObje
     yield NamedObject((model, "importance_contribution"), labelled(names, parts, title))
 
 
-def contribution_objects(model: str, table: Explained, signal: str, titles: Titles) -> Iterator[NamedObject]:
-    """Yields, for each of the features that contribute most, the contribution to single candidates over its value."""
+def residual_importance_objects(model: str, importance: RegressionImportance) -> Iterator[NamedObject]:
+    """Yields histograms with a labelled bin for each feature and half of the interval as error."""
+    features = importance.features
+    names = [one.feature for one in features]
+    columns = {
+        "rms": ("RMS", [one.delta_rms for one in features]),
+        "mae": ("mean |residual|", [one.delta_mae for one in features]),
+        "sigma68": ("#sigma_{68}", [one.delta_sigma68 for one in features]),
+    }
+    for quantity, (text, values) in columns.items():
+        title = f"{model}, one feature shuffled, test sample;;#Delta {text}"
+        yield NamedObject((model, f"importance_{quantity}"), labelled(names, values, title))
+    if importance.n_explained:
+        parts = [one.contribution or UNDEFINED for one in features]
+        title = f"{model}, mean size of the contribution to the prediction;;mean |contribution|"
+        yield NamedObject((model, "importance_contribution"), labelled(names, parts, title))
+
+
+def contribution_objects(model: str, table: Explained, quantity: str, titles: Titles) -> Iterator[NamedObject]:
+    """Yields, for each of the features that contribute most, the contribution to single candidates over its value.
+
+    `quantity` is what they contribute to, such as the margin of a class.
+    """
     size = np.nan_to_num(np.abs(table.contribution)).mean(axis=0) if len(table.contribution) else []
     for j in np.argsort(-np.asarray(size), kind="stable")[:_MOST_FEATURES]:
         feature, known = table.features[j], np.isfinite(table.value[:, j]) & np.isfinite(table.contribution[:, j])
-        title = f"{model}, single candidates of test;{titles(feature)};contribution to the margin of {signal}"
+        title = f"{model}, single candidates of test;{titles(feature)};contribution to {quantity}"
         graph = tgraph(table.value[known, j], table.contribution[known, j], title) if known.any() else None
         yield NamedObject((model, f"contribution_{feature}"), graph)
 
 
 def dependence_objects(
-    model: str, dependence: Sequence[PartialDependence], signal: str, titles: Titles
+    model: str, dependence: Sequence[PartialDependence], quantity: str, titles: Titles
 ) -> Iterator[NamedObject]:
     """Yields the mean score against each feature, that without its value, and the scores of single candidates.
+
+    `quantity` is the score in words, or the prediction of a regression.
 
     A cell of the latter holds the score of one candidate, a number along y, at one value, which lies in the bin; it is
     0 if the candidate has no score.
@@ -77,11 +107,11 @@ def dependence_objects(
         known = ~np.isnan(one.value)
         x, about = one.value[known], f"{model}, partial dependence on test"
         mean = (one.mean[known], one.low[known], one.high[known])
-        graph = graph_of((x, x, x), mean, f"{about};{titles(one.feature)};mean score of {signal}")
+        graph = graph_of((x, x, x), mean, f"{about};{titles(one.feature)};mean {quantity}")
         yield NamedObject((model, f"dependence_{one.feature}"), graph)
         if not known.all():
             number = Measured(float(one.mean[-1]), float(one.low[-1]), float(one.high[-1]), one.n)
-            title = f"{about}, without a value of {root_text(one.feature)};;mean score of {signal}"
+            title = f"{about}, without a value of {root_text(one.feature)};;mean {quantity}"
             yield NamedObject((model, f"dependence_{one.feature}_missing"), labelled(["missing"], [number], title))
         if len(x) > 1 and len(one.curves):
             between = (x[1:] + x[:-1]) / 2

@@ -34,6 +34,7 @@ from pidlab.rootio.results.changes import (
     contribution_objects,
     dependence_objects,
     importance_objects,
+    residual_importance_objects,
     robustness_objects,
 )
 from pidlab.rootio.results.identified import identified_objects, totals
@@ -98,6 +99,7 @@ def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
         for regressor in results.models.values():
             yield from regression_model_objects(_free(regressor.name), regressor, results.target, titles)
         yield from regression_objects(results, titles)
+        yield from _explaining_objects(results, titles)
         yield from _cutflow(results.cutflow)
         return
     short = short_names({name for model in results.models.values() for m in model.maps for name in m.names})
@@ -115,11 +117,11 @@ def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
     for name, explained in results.exploration.explained.items():
         if name in results.models:
             own = _with_free_name(results.models[name]).name
-            yield from contribution_objects(own, explained, results.signal, titles)
+            yield from contribution_objects(own, explained, f"the margin of {results.signal}", titles)
     for name, dependence in results.exploration.dependence.items():
         if name in results.models:
             own = _with_free_name(results.models[name]).name
-            yield from dependence_objects(own, dependence, results.signal, titles)
+            yield from dependence_objects(own, dependence, f"score of {results.signal}", titles)
     for name, table in results.detectors.items():
         yield from _detectors(_with_free_name(results.models[name]).name, table)
     yield from _comparisons(results.ordinary_comparisons)
@@ -130,6 +132,16 @@ def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
         yield from _weights(results.reweighting, titles)
     yield from _polygons(results.polygons, titles)
     yield from _cutflow(results.cutflow)
+
+
+def _explaining_objects(results: RegressionResults, titles: Titles) -> Iterator[NamedObject]:
+    """Yields what features are worth to the models of a regression, in the directories of the models."""
+    for name, importance in results.importance.items():
+        yield from residual_importance_objects(_free(name), importance)
+    for name, explained in results.explained.items():
+        yield from contribution_objects(_free(name), explained, f"the prediction of {titles(results.target)}", titles)
+    for name, dependence in results.dependence.items():
+        yield from dependence_objects(_free(name), dependence, "prediction", titles)
 
 
 def _with_free_name(model: ModelResult) -> ModelResult:

@@ -1,10 +1,10 @@
-"""A classifier that was given as an object in Python: trained as a clone, or used unchanged if it is fitted."""
+"""An estimator that was given as an object in Python: trained as a clone, or used unchanged if it is fitted."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,16 +16,114 @@ from sklearn.utils.validation import has_fit_parameter
 from pidlab.errors import ModelError, UsageError
 from pidlab.models.base import Progress, ValidationSet, training_data
 from pidlab.models.external.loading import UNKNOWN_TRAINING
-from pidlab.models.external.sklearn.model import SklearnClassifier, checked_graph, notes_of_training
+from pidlab.models.external.sklearn.model import (
+    SklearnClassifier,
+    SklearnEstimator,
+    checked_graph,
+    notes_of_training,
+)
 from pidlab.models.external.sklearn.to_onnx import with_columns
 from pidlab.sample import FloatArray
 
 
-class GivenClassifier(SklearnClassifier):
-    """Any object with scikit-learn's `fit` and `predict_proba`, such as a pipeline.
+class GivenObject(SklearnEstimator):
+    """What a classifier and a regressor that were given as objects have in common.
 
-    After training it is converted to ONNX where that is possible, and the graph then gives the scores, so that what is
-    evaluated is what is saved. Otherwise the object itself scores, and a run that holds it cannot be saved.
+    After training the object is converted to ONNX where that is possible, and the graph then gives the numbers, so that
+    what is evaluated is what is saved. Otherwise the object itself gives them, and a run that holds it cannot be saved.
+
+    Args:
+        given: the object, which is not changed.
+        is_fitted: whether the object was trained before; it is not trained again then.
+        feature_names: names of the d features, for objects that select columns by name.
+    """
+
+    def __init__(self, given: Any, is_fitted: bool = False, feature_names: Sequence[str] = ()) -> None:
+        super().__init__(import_path(given))
+        self.given = given
+        self.is_fitted = is_fitted
+        self.feature_names = feature_names
+
+    def train_given(self, x: FloatArray, y: NDArray[Any], weight: NDArray[np.float64]) -> None:
+        """Trains a clone on x (n, d), y (n,) as the object is to see it and weights (n,), or takes a fitted object.
+
+        Raises:
+            ModelError: the object refuses to train.
+        """
+        said: list[warnings.WarningMessage] = []
+        weighted = True
+        if self.is_fitted:
+            self.trained_ = self.given
+        else:
+            weight_name = weight_parameter(self.given)
+            weighted = bool(weight_name) or bool((weight == weight[0]).all())
+            self.trained_ = clone(self.given)
+            try:
+                with warnings.catch_warnings(record=True) as said:
+                    warnings.simplefilter("always")
+                    options = {weight_name: weight} if weight_name else {}
+                    self.trained_.fit(self._table(x), y, **options)
+            except Exception as error:  # whatever the object raises
+                raise ModelError(f"{self._name} refuses to train ({' '.join(str(error).split())[:400]})") from error
+        self.notes_ = (UNKNOWN_TRAINING,) if self.is_fitted else tuple(notes_of_training(self._name, said, weighted))
+        self.history_ = {}
+
+    def convert_given(self, x: FloatArray, finished: Callable[[bytes], bytes] = lambda graph: graph) -> None:
+        """Converts the trained object to an ONNX graph, if that is possible, and checks that it scores a row of x."""
+        self._refused = ""
+        try:
+            self._keep(finished(checked_graph(self.trained_, x, self.estimator_kind)))
+        except (ModelError, UsageError) as error:
+            self._refused = str(error)
+        try:
+            self._check_row(x[:1])
+        except ModelError:
+            raise
+        except Exception as error:  # whatever the object raises
+            raise ModelError(f"{self._name} refuses to score ({' '.join(str(error).split())[:400]})") from error
+
+    def _check_row(self, x: FloatArray) -> None:
+        """Checks the shape of what comes of one row (1, d).
+
+        Raises:
+            ModelError: it is not a score for each class, or one prediction.
+        """
+        raise NotImplementedError
+
+    def answers(self, x: FloatArray) -> NDArray[Any]:
+        """Returns what the object itself says of (n, d) features: probabilities or predictions."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # training has recorded them
+            return np.asarray(getattr(self.trained_, self.estimator_kind.method[0])(self._table(x)))
+
+    @property
+    def _name(self) -> str:
+        return type(self.given).__name__
+
+    def _table(self, x: FloatArray) -> Any:
+        """Returns (n, d) features as a data frame if the object selects columns by name, otherwise unchanged."""
+        if not self.feature_names or not _selects_by_name(self.given):
+            return x
+        import pandas as pd
+
+        names = getattr(self.given, "feature_names_in_", self.feature_names)
+        return pd.DataFrame(x, columns=list(self.feature_names))[list(names)]
+
+    def refuse_unsaved(self) -> None:
+        """Refuses to save an object that is not a graph.
+
+        Raises:
+            ModelError: the object cannot be converted to ONNX.
+        """
+        if self._refused:
+            raise ModelError(
+                f"{self._name} cannot be saved, since pidlab stores no pickle ({self._refused}); "
+                "leave the model out of the comparison that is to be saved"
+            )
+
+
+class GivenClassifier(GivenObject, SklearnClassifier):
+    """Any object with scikit-learn's `fit` and `predict_proba`, such as a pipeline.
 
     Args:
         given: the object, which is not changed.
@@ -37,11 +135,8 @@ class GivenClassifier(SklearnClassifier):
     def __init__(
         self, given: Any, labels: Sequence[Any], is_fitted: bool = False, feature_names: Sequence[str] = ()
     ) -> None:
-        super().__init__(import_path(given))
-        self.given = given
+        super().__init__(given, is_fitted, feature_names)
         self.labels = labels
-        self.is_fitted = is_fitted
-        self.feature_names = feature_names
 
     def fit(
         self,
@@ -59,35 +154,12 @@ class GivenClassifier(SklearnClassifier):
             ModelError: the object refuses to train or to score, or does not know the classes.
         """
         x, label, weight = training_data(self, X, y, sample_weight, dtype=np.float32, finite=False)
-        name = type(self.given).__name__
-        said: list[warnings.WarningMessage] = []
-        weighted = True
-        if self.is_fitted:
-            self.trained_ = self.given
-        else:
-            weight_name = weight_parameter(self.given)
-            weighted = bool(weight_name) or bool((weight == weight[0]).all())
-            self.trained_ = clone(self.given)
-            try:
-                with warnings.catch_warnings(record=True) as said:
-                    warnings.simplefilter("always")
-                    options = {weight_name: weight} if weight_name else {}
-                    self.trained_.fit(self._table(x), np.asarray(self.labels)[label], **options)
-            except Exception as error:  # whatever the object raises
-                raise ModelError(f"{name} refuses to train ({' '.join(str(error).split())[:400]})") from error
-        self._columns = self._order(name)
-        self.notes_ = (UNKNOWN_TRAINING,) if self.is_fitted else tuple(notes_of_training(name, said, weighted))
-        self.history_ = {}
-        self._refused = ""
-        try:
-            graph = checked_graph(self.trained_, x)
-            self._keep(graph if self._columns == sorted(self._columns) else with_columns(graph, self._columns))
-        except (ModelError, UsageError) as error:
-            self._refused = str(error)
-        self._check_scores(name, x[:1])
+        self.train_given(x, np.asarray(self.labels)[label], weight)
+        self._columns = columns = self._order()
+        self.convert_given(x, lambda graph: graph if columns == sorted(columns) else with_columns(graph, columns))
         return self
 
-    def _order(self, name: str) -> list[int]:
+    def _order(self) -> list[int]:
         """Returns the column of the object's probabilities for each class.
 
         Raises:
@@ -96,21 +168,13 @@ class GivenClassifier(SklearnClassifier):
         known = list(np.asarray(getattr(self.trained_, "classes_", self.labels)).tolist())
         wanted = [label.item() if isinstance(label, np.generic) else label for label in self.labels]
         if sorted(map(str, known)) != sorted(map(str, wanted)) or any(label not in known for label in wanted):
-            raise ModelError(f"{name} was trained for the classes {known}, and y has {wanted}")
+            raise ModelError(f"{self._name} was trained for the classes {known}, and y has {wanted}")
         return [known.index(label) for label in wanted]
 
-    def _check_scores(self, name: str, x: FloatArray) -> None:
-        """Checks that the object scores, on one row.
-
-        Raises:
-            ModelError: it has no `predict_proba`, or refuses these features.
-        """
-        try:
-            shape = self.scores(x).shape
-        except Exception as error:  # whatever the object raises
-            raise ModelError(f"{name} refuses to score ({' '.join(str(error).split())[:400]})") from error
-        if shape != (len(x), len(self.labels)):
-            raise ModelError(f"{name} gives scores of shape {shape} for {len(x)} row and {len(self.labels)} classes")
+    def _check_row(self, x: FloatArray) -> None:
+        shape = self.scores(x).shape
+        if shape != (1, len(self.labels)):
+            raise ModelError(f"{self._name} gives scores of shape {shape} for 1 row and {len(self.labels)} classes")
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
         """(n, k) float32 class probabilities of (n, d) features."""
@@ -119,10 +183,7 @@ class GivenClassifier(SklearnClassifier):
             return super().scores(x)
         if not len(x):
             return np.empty((0, len(self.labels)), np.float32)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # training has recorded them
-            found = np.asarray(self.trained_.predict_proba(self._table(x)))
-        return np.asarray(found[:, self._columns], np.float32)
+        return np.asarray(self.answers(x)[:, self._columns], np.float32)
 
     def save(self, directory: Path) -> None:
         """Write the ONNX graph, and the settings as JSON, from which `SklearnClassifier.load` reads the model.
@@ -130,21 +191,8 @@ class GivenClassifier(SklearnClassifier):
         Raises:
             ModelError: the object cannot be converted to ONNX.
         """
-        if self._refused:
-            raise ModelError(
-                f"{type(self.given).__name__} cannot be saved, since pidlab stores no pickle ({self._refused}); "
-                "leave the model out of the comparison that is to be saved"
-            )
+        self.refuse_unsaved()
         super().save(directory)
-
-    def _table(self, x: FloatArray) -> Any:
-        """Returns (n, d) features as a data frame if the object selects columns by name, otherwise unchanged."""
-        if not self.feature_names or not _selects_by_name(self.given):
-            return x
-        import pandas as pd
-
-        names = getattr(self.given, "feature_names_in_", self.feature_names)
-        return pd.DataFrame(x, columns=list(self.feature_names))[list(names)]
 
 
 def import_path(estimator: Any) -> str:
@@ -155,6 +203,7 @@ def import_path(estimator: Any) -> str:
 
 def weight_parameter(estimator: Any) -> str:
     """Returns the name by which the `fit` of an estimator or pipeline takes weights; empty if it takes none."""
+    estimator = getattr(estimator, "regressor", None) or estimator  # to which a transformed target passes them on
     steps = getattr(estimator, "steps", None)
     if isinstance(steps, list) and steps:
         inner = weight_parameter(steps[-1][1])
