@@ -6,6 +6,8 @@ import dataclasses
 import errno
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 import pidlab
 from evaluate_samples import sample_of
+from pidlab.atomic import replacing
 from pidlab.config.load import LoadedConfig, check_config, load_config
 from pidlab.config.schema import Config
 from pidlab.datadriven.efficiency.binning import parse_bins
@@ -320,3 +323,29 @@ def test_names_of_runs_and_configurations_that_no_file_has(name: str) -> None:
 
 def test_values_beyond_single_precision_are_compared_without_a_warning() -> None:
     assert shown_in_double(np.array([1.0, 2.0, 3.0]) * 1e300)
+
+
+# Processes that are killed
+
+
+HALF = """
+import os, sys
+from pathlib import Path
+from pidlab.atomic import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os._exit(9)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_when_its_file_is_written_again(tmp_path: Path) -> None:
+    target = tmp_path / "sample.root"
+    assert subprocess.run([sys.executable, "-c", HALF, str(target)], check=False).returncode == 9
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    with replacing(target) as outer:
+        outer.write_text("first")
+        with replacing(target) as inner:  # another process, which sweeps nothing away that is being written
+            inner.write_text("second")
+        assert outer.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["sample.root"]
+    assert target.read_text() == "first"

@@ -13,7 +13,7 @@ from pidlab.apply.inputs import UnreadableInput
 from pidlab.apply.outputs import Summary
 from pidlab.apply.scoring import score_branches
 from pidlab.apply.tally import MOST_KEPT, Tallies, Tally, Watched
-from pidlab.atomic import write_text
+from pidlab.atomic import sweep, write_text
 from pidlab.config.schema import RegressionConfig
 from pidlab.credentials import address_without_secrets
 from pidlab.errors import PidlabError, UsageError
@@ -104,6 +104,7 @@ class ApplyReport:
         shift = self._shift(tally, n_jobs, watcher)
         applied = self._applied(tally, summaries, shift if isinstance(shift, Shift) else None)
         provenance = self._provenance(summaries)
+        sweep(output / "report.root")
         write_applied(output / "report.root", applied, json.dumps(provenance))
         write_text(output / "report.json", json.dumps(_numbers(applied, provenance), indent=1, allow_nan=False) + "\n")
         page = self._page(applied, summaries, shift, watcher, provenance)
