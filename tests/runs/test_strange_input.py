@@ -24,7 +24,9 @@ from pidlab.atomic import replacing
 from pidlab.config.load import LoadedConfig, check_config, load_config
 from pidlab.config.schema import Config
 from pidlab.datadriven.efficiency.binning import parse_bins
-from pidlab.datadriven.efficiency.estimate import failed
+from pidlab.datadriven.efficiency.estimate import Shapes, failed
+from pidlab.datadriven.efficiency.measure import EfficiencyRequest
+from pidlab.datadriven.efficiency.probes import ProbeExpressions
 from pidlab.datadriven.efficiency.result import (
     FILE,
     NOTHING,
@@ -40,6 +42,7 @@ from pidlab.datadriven.fractions.analysis import within
 from pidlab.errors import ConfigError, DataError, ModelError, OutputError, UsageError
 from pidlab.measured import Measured
 from pidlab.preprocess.precision import _may_be_merged as shown_in_double
+from pidlab.preprocess.store import bytes_of
 from pidlab.read import find_sources
 from pidlab.read.memory import column_of
 from pidlab.runs.bundle import config_yaml
@@ -167,6 +170,21 @@ def test_numbers_that_mean_nothing_are_refused_with_their_key(changes: dict[str,
 def test_edges_on_the_command_line_are_numbers_that_rise(text: str) -> None:
     with pytest.raises(UsageError, match="write a variable and its edges"):
         within(text)
+
+
+@pytest.mark.parametrize("ends", [(60, np.inf), (-np.inf, np.inf), (np.nan, 120), (60, 60)])
+def test_a_range_of_masses_has_two_ends(ends: tuple[float, float]) -> None:
+    request = EfficiencyRequest(
+        Path(), (), ProbeExpressions("m", ("p",), "", ""), *ends, 60, parse_bins("p: [1, 2]"),
+        Shapes("gauss", "exponential"), signals=(), backgrounds=(),
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="--range: "):
+        request.check()
+
+
+def test_a_memory_that_no_machine_has_is_refused() -> None:
+    with pytest.raises(UsageError, match="is no size"):
+        bytes_of("9" * 400 + "GB")
 
 
 # Folders that are written into
