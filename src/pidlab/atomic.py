@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from pidlab.errors import OutputError
 
@@ -22,15 +25,44 @@ def hidden_path(target: Path, ending: str = "part") -> Path:
     return target.with_name(f"{hidden_prefix(target)}{uuid.uuid4().hex[:8]}.{ending}")
 
 
+def locked(path: Path) -> IO[bytes]:
+    """Returns a new file that this process keeps locked while it is open, which marks it as being written."""
+    while True:
+        handle = path.open("x+b")
+        with suppress(OSError):  # without locks in the file system, `sweep` leaves the file
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+                return handle
+        handle.close()  # another process removed it before it was locked
+
+
+def sweep(path: Path) -> int:
+    """Removes the temporary files for `path` that killed processes left, and returns their number.
+
+    Files that a process on this or another machine is writing are locked and stay, as do all files on file systems
+    without locks.
+    """
+    n_removed = 0
+    for name in glob.glob(f"{glob.escape(str(path.with_name(hidden_prefix(path))))}*.part"):
+        with suppress(OSError), Path(name).open("rb+") as leftover:
+            fcntl.flock(leftover, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            Path(name).unlink()
+            n_removed += 1
+    return n_removed
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Gives a path to write to, which replaces `target` if the block ends well and is removed if it does not."""
     temporary = hidden_path(target)
-    try:
-        yield temporary
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    sweep(target)
+    with locked(temporary):
+        try:
+            yield temporary
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,7 +1,11 @@
-"""JSON of run folders, which is not trusted: only finite numbers, integers of 64 bits and limited nesting are read."""
+"""JSON of run folders and measurements, which is not trusted.
+
+Only finite numbers, integers of 64 bits and limited nesting are read.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -10,6 +14,7 @@ from typing import Any, NoReturn
 
 from pidlab.errors import ModelError
 
+_SUM = "sha256"
 _LARGEST_INTEGER = 2**64  # seeds and counts are smaller; a longer one overflows in numpy
 
 
@@ -60,3 +65,27 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path}: holds no JSON object; make the run again")
     return content
+
+
+def with_sum(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the content with the SHA-256 of its values, by which `checked_sum` finds damage."""
+    return {**content, _SUM: _sum_of(content)}
+
+
+def checked_sum(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of `path` without its checksum; of a version that wrote none, as it is.
+
+    Raises:
+        ModelError: the content is not what the checksum was made of.
+    """
+    rest = {name: value for name, value in content.items() if name != _SUM}
+    if _SUM in content and content[_SUM] != _sum_of(rest):
+        raise ModelError(
+            f"{path}: is damaged, or was edited: its content is not that of its checksum; copy it again from where it "
+            "is whole, or measure again"
+        )
+    return rest
+
+
+def _sum_of(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()

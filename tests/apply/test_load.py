@@ -20,10 +20,11 @@ from apply_runs import content, damage, events, make_inputs, make_run
 
 from conftest import Run, write_tree
 from pidlab.apply import apply, find_inputs
+from pidlab.atomic import sweep
 from pidlab.progress import Watcher
 from pidlab.read import Source
 from pidlab.rootio import read_marker
-from pidlab.rootio.files import WholeFile, sweep
+from pidlab.rootio.files import WholeFile
 from pidlab.runs.bundle import Bundle, load_bundle
 
 pytestmark = pytest.mark.slow

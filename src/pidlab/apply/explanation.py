@@ -68,9 +68,7 @@ def explain(
                 scorer.check(table)
                 for wanted in entries:
                     if not 0 <= wanted < table.n_entries:
-                        raise UsageError(
-                            f"{source}: there is no entry {wanted}; it has entries 0 to {table.n_entries - 1}"
-                        )
+                        raise UsageError(f"{source}: there is no entry {wanted}; it has {_numbered(table.n_entries)}")
                 by_event = _entries_of(table, left)
                 numbers = list(dict.fromkeys([*(e for own in by_event.values() for e in own), *entries]))
                 left = [event for i, event in enumerate(left) if not by_event.get(i)]
@@ -85,6 +83,11 @@ def explain(
     if refused:
         raise DataError("\n".join(refused))
     return tuple(found)
+
+
+def _numbered(n: int) -> str:
+    """Returns what numbers the entries of a tree have, in words."""
+    return f"entries 0 to {n - 1}" if n > 1 else "entry 0 only" if n else "none"
 
 
 def event_key(recipe: Recipe, text: str) -> EventKey:

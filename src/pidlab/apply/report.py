@@ -13,7 +13,8 @@ from pidlab.apply.inputs import UnreadableInput
 from pidlab.apply.outputs import Summary
 from pidlab.apply.scoring import score_branches
 from pidlab.apply.tally import MOST_KEPT, Tallies, Tally, Watched
-from pidlab.atomic import write_text
+from pidlab.atomic import sweep, write_text
+from pidlab.config.schema import RegressionConfig
 from pidlab.credentials import address_without_secrets
 from pidlab.errors import PidlabError, UsageError
 from pidlab.evaluate.points.applied import CountedModel, Expectation, cut_flow
@@ -24,7 +25,7 @@ from pidlab.report.applied import OfflinePicture, render_applied
 from pidlab.rootio.results.applied import write_applied
 from pidlab.runs.bundle import Bundle
 from pidlab.runs.manifest import verify
-from pidlab.runs.shift import as_json, as_mixture, rows_of, shift_between
+from pidlab.runs.shift import ROWS_AT_LEAST, as_json, as_mixture, rows_of, shift_between
 
 SCHEMA = 1
 _MOST_FIGURES = 12
@@ -57,6 +58,12 @@ class ApplyReport:
         """
         if bundle.folder is None:
             raise UsageError("a report compares with the results of a finished run, which this one is not yet")
+        config = bundle.recipe.loaded.config
+        if isinstance(config, RegressionConfig):
+            raise UsageError(
+                f"{bundle.folder}: predicts {config.predicted.value}, and a report counts decisions between classes; "
+                "leave --report out"
+            )
         verify(bundle.folder, "results.json")
         results = read_results(bundle.folder / "results.json")
         found = results.identified
@@ -97,6 +104,7 @@ class ApplyReport:
         shift = self._shift(tally, n_jobs, watcher)
         applied = self._applied(tally, summaries, shift if isinstance(shift, Shift) else None)
         provenance = self._provenance(summaries)
+        sweep(output / "report.root")
         write_applied(output / "report.root", applied, json.dumps(provenance))
         write_text(output / "report.json", json.dumps(_numbers(applied, provenance), indent=1, allow_nan=False) + "\n")
         page = self._page(applied, summaries, shift, watcher, provenance)
@@ -169,8 +177,9 @@ class ApplyReport:
     def _shift(self, tally: Tally, n_jobs: int | None, watcher: Watcher) -> Shift | str:
         """Returns how well the files can be told from the run, by some events of both; or why that is not known."""
         recipe = self.bundle.recipe
-        if not len(tally.event):
-            return "No row of the files was selected that could be compared with the events of the run."
+        if len(tally.event) < ROWS_AT_LEAST:
+            n = len(tally.event) or "No"
+            return f"{n} rows of the files were selected: too few to compare them with the events of the run."
         config = recipe.loaded.config
         few = min(config.events or MOST_KEPT, MOST_KEPT)
         drawn = replace(recipe.loaded, config=config.model_copy(update={"events": few}))

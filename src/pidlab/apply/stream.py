@@ -16,12 +16,12 @@ from pidlab.apply.outputs import InputFailedError, Output, Result, Summary, fini
 from pidlab.apply.scoring import EntryRange, Failed, Scorer, training_keys
 from pidlab.apply.tally import Tallies
 from pidlab.apply.workers import WorkerPool, worker_pool
+from pidlab.atomic import sweep
 from pidlab.errors import DataError, OutputError, UsageError
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import input_keys
 from pidlab.progress import Task, Watcher
 from pidlab.read import Source
-from pidlab.rootio.files import sweep
 from pidlab.runs.bundle import Bundle
 
 

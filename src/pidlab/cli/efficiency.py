@@ -55,7 +55,7 @@ _INTERVAL = _Interval()
     help="How background is separated.",
 )
 @click.option("--window", type=_INTERVAL, help="Of the mass, for sidebands; left out: the middle third of the range.")
-@click.option("--mass-bins", type=click.IntRange(min=10), default=60, show_default=True, help="Bins of the mass.")
+@click.option("--mass-bins", type=click.IntRange(10, 10_000), default=60, show_default=True, help="Bins of the mass.")
 @click.option("--simulation", multiple=True, metavar="FILE", help="Probes of a simulation; may be repeated.")
 @click.option("--truth", default="", metavar="EXPRESSION", help="Signal in the simulation, which is then counted.")
 @click.option("--simulation-weight", default="", metavar="EXPRESSION", help="Weight of the simulation's probes.")
@@ -107,7 +107,9 @@ def efficiency(
     from pidlab.datadriven.efficiency.measure import EfficiencyRequest, default_alternatives, measure
     from pidlab.datadriven.efficiency.output import write_efficiencies
     from pidlab.datadriven.efficiency.probes import ProbeExpressions
+    from pidlab.runs.whole import refuse_run
 
+    refuse_run(output)
     shapes = Shapes(signal, background, share in ("signal", "both"), share in ("background", "both"))
     usual = default_alternatives(shapes)
     binning = parse_bins(bins)

@@ -242,7 +242,9 @@ def apply(
         made = None
         if report:
             from pidlab.apply.report import ApplyReport
+            from pidlab.runs.whole import refuse_run
 
+            refuse_run(output)
             made = ApplyReport.of(bundle)
         sources, unreadable = find_inputs(bundle.recipe, files, tree)
         summaries = apply_bundle(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from pidlab.config.yaml_text import MAX_BYTES, YamlText, read_yaml
 from pidlab.errors import ConfigError, Mistake, UsageError, in_order, nearest
 
 _COMMENT = "\nWhat follows ' #' on its line is a comment of YAML; if it belongs to the text, put the whole in quotes."
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control characters, of halves of characters, and of ends of lines and paragraphs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ def check_config(
     """
     places = {(): f"{path}:1:1", **places}
     mistakes = list(written.mistakes) if written is not None else []
+    mistakes += [Mistake(place_of(places, key), dotted(key), message) for key, message in _unprintable(content)]
     usable = usable_part(content, places)
     mistakes += usable.mistakes
     folder = path.resolve().parent
@@ -120,7 +124,7 @@ def check_config(
         found += wrong_polygons
         expressions = parsed(config, found)
         found += contradictions(config, expressions)
-        found = [(key, message) for key, message in found if not usable.is_doubtful(key)]
+        found = [(key, message) for key, message in found if not usable.is_doubtful(key) and not usable.lacks(key)]
         cut_short = written.cut_short if written is not None else set()
         found = [(key, f"{message}{_COMMENT}" if key in cut_short else message) for key, message in found]
         mistakes += [Mistake(place_of(places, key), dotted(key), message) for key, message in found]
@@ -132,6 +136,21 @@ def check_config(
         else:
             return LoadedConfig(config, content, folder, places, path.stem)
     raise ConfigError(in_order(mistakes))
+
+
+def _unprintable(content: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Yields texts with control characters, which files, figures and terminals would show as something else."""
+    if isinstance(content, str):
+        wrong = next((c for c in content if c not in "\t\n" and unicodedata.category(c) in _UNPRINTABLE), None)
+        if wrong is not None:
+            yield key, f"holds the control character U+{ord(wrong):04X}, which cannot be shown; take it out"
+    elif isinstance(content, dict):
+        for name, value in content.items():
+            yield from _unprintable(name, (*key, name))
+            yield from _unprintable(value, (*key, name))
+    elif isinstance(content, list | tuple):
+        for i, value in enumerate(content):
+            yield from _unprintable(value, (*key, i))
 
 
 def _collisions(config: Config, places: Mapping[KeyPath, str]) -> Iterator[Mistake]:
@@ -170,7 +189,7 @@ def _text_of(path: Path) -> str:
         return content.decode()
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; `pidlab init FILE` writes a configuration to start from") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: it is not text, or its name holds a null byte
         raise UsageError(f"{path}: cannot be read as a configuration ({error})") from error
 
 
@@ -214,7 +233,7 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     for section, maps in (("maps", asked.maps), ("flat", asked.flat)):
         for i, each in enumerate(maps):
             for axis, edges in (("bins", each.bins), ("y_bins", each.y_bins)):
-                if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
+                if isinstance(edges, list) and not _rise(edges):
                     yield ("evaluate", section, i, axis), "bin edges must rise"
     yield from _reweight_disagreements(config)
     yield from _unknown(config.tune or (), config.models, "models", ("tune",))
@@ -255,6 +274,9 @@ def _model_disagreements(
         yield from _merit_disagreements(config, name, model)
         for key in ("sides", "ranges", "min_width", "features"):
             yield from _unknown(getattr(model, key) or (), features, "features", ("models", name, key))
+        for feature, (low, high) in model.ranges.items():
+            if not low < high:
+                yield ("models", name, "ranges", feature), f"{low:g} is not below {high:g}"
     if isinstance(model, SklearnModel):
         for i, feature in enumerate(model.features or ()):
             if feature not in features:
@@ -308,7 +330,7 @@ def _reweight_bins(asked: Reweight) -> Iterator[tuple[KeyPath, str]]:
         for name, edges in asked.bins.items():
             if name not in asked.match:
                 yield ("reweight", "bins", name), f"is none of reweight.match; {nearest(name, asked.match)}"
-            if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
+            if isinstance(edges, list) and not _rise(edges):
                 yield ("reweight", "bins", name), "bin edges must rise"
         if asked.method == "classifier":
             yield ("reweight", "bins"), "is read with method: bins only; write that, or leave the bins out"
@@ -363,11 +385,16 @@ def _likelihood_disagreements(config: Config, name: str, model: LikelihoodModel)
         yield from _class_numbers(config, ("models", name, "priors"), model.priors, "its prior")
 
 
+def _rise(numbers: Sequence[float]) -> bool:
+    """Returns whether each number is larger than the one before it; none is NaN then."""
+    return all(low < high for low, high in itertools.pairwise(numbers))
+
+
 def _category_disagreements(name: str, model: AnyModel) -> Iterator[tuple[KeyPath, str]]:
     """Yields what is wrong with the categories of a model."""
     key: KeyPath = ("models", name, "by")
     if isinstance(model, TrainedModel) and isinstance(model.by, CategoryBins):
-        if any(high <= low for low, high in itertools.pairwise(model.by.bins)):
+        if not _rise(model.by.bins):
             yield (*key, "bins"), "bin edges must rise"
     elif len(model.categories) == 1 and "x" not in model.categories:  # of bins whose edges are wrong
         yield key, "has one category only; name two or more, or leave it out"

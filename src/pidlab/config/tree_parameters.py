@@ -25,17 +25,22 @@ _TREE_PARAMETERS = frozenset(
         *("tree_method", "verbosity"),
     }
 )
+_LARGEST = 3.4e38
+"""xgboost holds these numbers in single precision."""
 _DART_PARAMETERS = frozenset({"sample_type", "normalize_type", "rate_drop", "one_drop", "skip_drop"})
 
 
 def wrong_parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields each parameter that cannot be set, and why.
 
-    It is one that xgboost's trees do not have, or that the BDT sets by an argument of its own.
+    It is one that xgboost's trees do not have, or that the BDT sets by an argument of its own; or it is a number that
+    no finite float holds.
     """
     dart = parameters.get("booster") == "dart"
     known = _TREE_PARAMETERS | (_DART_PARAMETERS if dart else frozenset())
-    for name in parameters:
+    for name, value in parameters.items():
+        if isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:
+            yield name, f"{name!r} must be a finite number of single precision"
         if name in _OWN_ARGUMENTS:
             yield name, f"{name!r} is said by the BDT's own {_OWN_ARGUMENTS[name]!r}"
         elif name in _FIXED:

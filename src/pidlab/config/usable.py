@@ -55,6 +55,11 @@ class Usable:
         """Returns whether the value at `key`, or a section that holds it, was refused."""
         return any(key[:length] in self.doubtful for length in range(len(key) + 1))
 
+    def lacks(self, key: KeyPath) -> bool:
+        """True for numbers of each class of which one was refused, so that it is not missing in the file."""
+        of_classes = key[-1:] and key[-1] in ("abundance", "expected", "priors")
+        return bool(of_classes) and any(path[: len(key)] == key for path in self.doubtful)
+
 
 def usable_part(content: Mapping[str, Any], places: Mapping[KeyPath, str]) -> Usable:
     """Checks each section of a configuration, and returns the configuration without what is refused."""
@@ -90,6 +95,8 @@ class _Rest:
 
     def leave_out(self, path: KeyPath, kind: str) -> None:
         """Removes the value at `path`, or puts a valid one in its place if other keys refer to it."""
+        if not path:  # a key that is no text, which leaves nothing to check
+            return
         if _holds(_at(self.content, path[:-1]), path[-1]) == (kind == "missing"):
             return  # it was removed with another mistake, or stood there under a misspelt name
         if kind == "missing":
@@ -174,11 +181,11 @@ def explain(error: ValidationError, content: Any, places: Mapping[KeyPath, str])
     messages: dict[KeyPath, list[str]] = {}
     for path, value, e in found:
         wants_scalar = str(e["type"]).endswith("_type") and e["type"] not in ("model_type", "dict_type")
-        if isinstance(value, dict | list) and wants_scalar and path in above:
+        if isinstance(value, dict | list) and (wants_scalar or e["type"] == "literal_error") and path in above:
             continue
         if e["type"] == "string_type" and isinstance(value, int | float) and n_said[path] > 1:
             continue  # a number was meant, of which another alternative says what is wrong
-        message = _message(dict(e), path, content)
+        message = _DIGITS.sub(r"\1…", _message(dict(e), path, content))
         if message not in messages.setdefault(path, []):
             messages[path].append(message)
     return [Mistake(place_of(places, path), dotted(path), "; or ".join(texts)) for path, texts in messages.items()]
@@ -292,6 +299,8 @@ def _of_value(kind: str, value: Any, text: str) -> str:
 
 
 _NUMBERS = frozenset({"int_type", "float_type", "int_parsing", "float_parsing", "int_from_float"})
+_DIGITS = re.compile(r"([0-9]{20})[0-9]{20,}")
+"""The digits of a number so long that only the first of them are shown."""
 _PERCENT = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*%\s*")
 
 

@@ -208,7 +208,7 @@ class RunResult(Generic[ResultsT, ModelT]):
         if made is not None:
             made.unreadable = unreadable
             made.write(Path(output), done, self._watcher, n_jobs=jobs)
-        failed = [*(str(each) for each in unreadable), *(s.failure for s in done if s.failure)]
+        failed = [*(each.reason for each in unreadable), *(s.failure for s in done if s.failure)]
         if failed:
             raise DataError("\n".join(failed))
         return done

@@ -14,7 +14,7 @@ from pidlab.config.load import LoadedConfig
 from pidlab.evaluate.results import AnyResults
 from pidlab.models.registry import Resources, import_ahead
 from pidlab.pipeline.prepare import cluster_of, prepare
-from pidlab.plots.worker import FigureWorker, figure_worker
+from pidlab.plots.worker import FigureWorker, check_figures, figure_worker
 from pidlab.progress import Watcher
 from pidlab.runs.whole import whole_folder
 
@@ -48,6 +48,7 @@ def run(
         PidlabError: the run cannot be made; `output` is then as it was before.
     """
     started = time.time()
+    check_figures(figures)
     if tensorboard:
         _check_tensorboard()
     with whole_folder(output, watcher.note) as folder, cluster_of(resources) as cluster:
@@ -80,6 +81,7 @@ def save_run(
     Raises:
         PidlabError: the run cannot be written; `output` is then as it was before.
     """
+    check_figures(figures)
     if tensorboard:
         _check_tensorboard()
     # A few figures are drawn before a worker has started.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pidlab.config.schema import Config, Style
+from pidlab.errors import UsageError
 from pidlab.evaluate.results import AnyResults, read_any_results
 from pidlab.process import collect_rarely, import_without_pandas
 
@@ -24,6 +25,16 @@ MIN_FIGURES = 15
 """From this number of figures on, a worker saves more time than the second that it takes to start."""
 
 _PICTURES = "pictures.json"
+
+
+def check_figures(figures: str) -> None:
+    """Checks the word that says which figures are drawn, before anything takes long.
+
+    Raises:
+        UsageError: there is no such word.
+    """
+    if figures not in (known := ("none", "quick", "all")):
+        raise UsageError(f"figures must be one of {', '.join(known)}, not {figures!r}")
 
 
 class FigureWorker:

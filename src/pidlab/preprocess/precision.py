@@ -230,7 +230,7 @@ def _may_be_merged(column: Doubles) -> bool:
         return False
     middle = float(np.median(np.abs(some)))
     low, high = np.quantile(some, [0.1, 0.9])
-    if not np.finfo(np.float32).tiny < middle < np.finfo(np.float32).max:
+    if not float(np.finfo(np.float32).tiny) < middle < float(np.finfo(np.float32).max):
         return True
     return bool(np.spacing(np.float32(middle)) > _FINE * (high - low)) or merged_share(some) > MERGED / 2
 

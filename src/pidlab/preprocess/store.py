@@ -42,9 +42,10 @@ def bytes_of(size: int | str) -> int:
         UsageError: it is no size.
     """
     found = _SIZE.fullmatch(str(size))
-    if found is None or not (n := round(float(found[1]) * _UNITS[found[2].upper()])):
+    n = float(found[1]) * _UNITS[found[2].upper()] if found is not None else 0.0
+    if not 0.5 < n < 2.0**63:
         raise UsageError(f"memory {size!r} is no size; write it as 4GB, 500MB or 2.5GiB")
-    return n
+    return round(n)
 
 
 def available_memory() -> int:

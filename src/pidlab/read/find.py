@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import re
 from collections.abc import Mapping, Sequence
@@ -17,12 +18,12 @@ _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _WITH_TREE = re.compile(r"^(?P<path>.+\.[A-Za-z0-9]+):(?P<tree>[^:]+)$")
 _HOST = re.compile(r"^[a-z][a-z0-9+.-]*://[^/]*")
 _PLACES = ("{stem}", "{folder}", "{tree}")
-_LONGEST_NAME = 255
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 
 def split_tree(text: str) -> tuple[str, str | None]:
     """Returns `file.root:tree` as ("file.root", "tree"); without a tree, (text, None)."""
-    if not _ADDRESS.match(text) and Path(text).exists():
+    if not _ADDRESS.match(text) and _exists(text):
         return text, None
     host = match[0] if (match := _HOST.match(text)) else ""
     rest = text[len(host) :]
@@ -49,8 +50,6 @@ def find_sources(
     """
     sources = []
     for text in _unlisted([files] if isinstance(files, str) else files, folder):
-        if max(map(len, text.split("/"))) > _LONGEST_NAME:
-            raise DataError(f"{text[:60]}…: a name of so many characters is none; name a file, glob or address")
         pattern, own_tree = split_tree(absolute(text, folder))
         for path in _paths(pattern, text):
             names = tuple(columns or ()) if takes_columns(path) else ()
@@ -196,6 +195,7 @@ def _paths(pattern: str, written: str) -> list[str]:
         if "*" in pattern and not is_database(pattern):
             raise DataError(f"{pattern}: patterns are for files on this machine; name each address")
         return [pattern]
+    _refuse_unreachable(pattern, written)
     if Path(pattern).is_dir():
         raise DataError(f"{pattern}: is a folder; name its files, for example {written.rstrip('/')}/*.root")
     if Path(pattern).exists() and not Path(pattern).is_file():
@@ -212,6 +212,31 @@ def _paths(pattern: str, written: str) -> list[str]:
         raise DataError(f"{pattern}: no such file; the folder {parent} does not exist either")
     hint = nearest(Path(pattern).name, [p.name for p in parent.iterdir() if p.is_file()])
     raise DataError(f"{pattern}: no such file" + (f"; {hint}" if hint else ""))
+
+
+def _exists(path: str) -> bool:
+    """Returns whether there is such a file; False, too, for what is too long for a path or not to be looked at."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
+
+
+def _refuse_unreachable(path: str, written: str) -> None:
+    """Checks that the system can say whether there is a file of this name.
+
+    Raises:
+        DataError: the name is too long, or leads through a folder that the user may not enter.
+    """
+    try:
+        Path(path).stat()
+    except ValueError as error:
+        raise DataError(f"{written[:60]}: holds a null byte, which no file name does") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise DataError(f"{written[:60]}…: no file has a name of so many characters; name a file") from error
+        if error.errno not in _NOT_THERE:
+            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _choose_tree(path: str, tree: str | None, known: Mapping[str, int]) -> tuple[str, int]:

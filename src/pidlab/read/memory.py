@@ -31,12 +31,18 @@ def find_array(arrays: Columns, name: str) -> Any:
 
 
 def names_of(arrays: Any) -> tuple[str, ...]:
-    """Returns the names of the columns of a table, in its order."""
+    """Returns the names of the columns of a table, in its order.
+
+    Raises:
+        DataError: it is no table.
+    """
     if isinstance(arrays, ak.Array):
         return tuple(arrays.fields)
     if isinstance(arrays, np.ndarray):
         return tuple(arrays.dtype.names or ())
     columns = getattr(arrays, "columns", None)
+    if columns is None and not hasattr(arrays, "keys"):
+        raise DataError(f"{type(arrays).__name__} is no table; give a dict of arrays, a data frame or awkward records")
     return tuple(arrays.keys() if columns is None else map(str, columns))
 
 
@@ -48,7 +54,8 @@ def column_of(arrays: Columns, name: str) -> Any:
     """
     found = find_array(arrays, name)
     if found is None:
-        raise DataError(f"the arrays have no {name!r}; {nearest(name, names_of(arrays))}")
+        hint = nearest(name, names_of(arrays)) or "they have no names at all"
+        raise DataError(f"the arrays have no {name!r}; {hint}")
     return as_values(found, name)
 
 
@@ -122,6 +129,8 @@ def _from_objects(values: Any, name: str) -> Any:
 
 def _from_extension(found: Any, name: str) -> Any:
     """Returns the values of a pandas column of a type that numpy lacks: nullable numbers and text."""
+    if hasattr(found, "columns"):
+        raise DataError(f"{len(found.columns)} columns of the table are called {name!r}; give each a name of its own")
     mask, kind = np.asarray(found.isna()), getattr(found.dtype, "kind", "O")
     if kind == "f":
         return np.asarray(found.to_numpy(dtype=np.float64, na_value=np.nan))

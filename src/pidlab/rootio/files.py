@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import glob
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import IO, Any, Final, Literal
 import numpy as np
 import uproot
 
-from pidlab.atomic import hidden_path, hidden_prefix
+from pidlab.atomic import hidden_path, locked
 from pidlab.errors import OutputError
 
 Compression = Literal["zstd", "lz4", "zlib"]
@@ -49,38 +47,11 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}): {advice}") from error
 
 
-def _locked(path: Path) -> IO[bytes]:
-    """Returns a new file that this process keeps locked while it is open, which marks it as being written."""
-    while True:
-        handle = path.open("x+b")
-        with contextlib.suppress(OSError):  # without locks in the file system, `sweep` leaves the file
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
-                return handle
-        handle.close()  # another process removed it before it was locked
-
-
-def sweep(path: Path) -> int:
-    """Removes the temporary files for `path` that killed processes left, and returns their number.
-
-    Files that a process on this or another machine is writing are locked and stay, as do all files on file systems
-    without locks.
-    """
-    n_removed = 0
-    for name in glob.glob(f"{glob.escape(str(path.with_name(hidden_prefix(path))))}*.part"):
-        with contextlib.suppress(OSError), Path(name).open("rb+") as leftover:
-            fcntl.flock(leftover, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            Path(name).unlink()
-            n_removed += 1
-    return n_removed
-
-
 class WholeFile:
     """A ROOT file under construction: `with WholeFile(path, "zlib") as directory:` gives uproot's writable directory.
 
     A hidden file in the same folder is written. It replaces `path` when the block ends, and is removed if the block
-    raises. A killed process leaves `path` unchanged, and the hidden file for `sweep`.
+    raises. A killed process leaves `path` unchanged, and the hidden file for `pidlab.atomic.sweep`.
 
     Raises:
         OutputError: If the file cannot be made, finished or renamed.
@@ -96,7 +67,7 @@ class WholeFile:
         with writing(self.path):
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a directory")
-            self._handle = _locked(self._temporary)
+            self._handle = locked(self._temporary)
             try:
                 return uproot.recreate(self._handle, compression=self._compression)
             except BaseException:

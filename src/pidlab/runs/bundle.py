@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from pidlab.config.load import LoadedConfig, load_config
 from pidlab.config.schema import Config
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_PLAIN = re.compile(r"[A-Za-z0-9_./($][ -~]*")
+_IN_ONE_LINE = 100
+"""Characters of a list or mapping in config.yaml that is written in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,10 +313,33 @@ def config_yaml(loaded: LoadedConfig) -> str:
     content = _resolved(loaded.config, loaded.folder)
     stream = io.StringIO()
     yaml = YAML(typ="rt", pure=True)
-    yaml.default_flow_style = None
-    yaml.width = 110
-    yaml.dump(content, stream)
+    # Lines are not folded: a key that is continued in the next line is no valid YAML.
+    yaml.width = sys.maxsize
+    yaml.dump(_laid_out(content), stream)
     return stream.getvalue()
+
+
+def _laid_out(value: Any) -> Any:
+    """The same content for ruamel.yaml, lists and mappings of scalars in one line if they are short enough for it."""
+    if not isinstance(value, dict | list):
+        return _quoted(value) if isinstance(value, str) else value
+    inner = list(value.values()) if isinstance(value, dict) else value
+    in_one_line = len(repr(value)) <= _IN_ONE_LINE and not any(isinstance(each, dict | list) for each in inner)
+    made: CommentedMap | CommentedSeq
+    if isinstance(value, dict):
+        made = CommentedMap((_quoted(name), _laid_out(each)) for name, each in value.items())
+    else:
+        made = CommentedSeq(map(_laid_out, value))
+    if in_one_line:
+        made.fa.set_flow_style()
+    else:
+        made.fa.set_block_style()
+    return made
+
+
+def _quoted(text: str) -> str:
+    """The text, to be written in quotes unless it is one that YAML and its reader take for itself without them."""
+    return text if _PLAIN.fullmatch(text) else DoubleQuotedScalarString(text)
 
 
 def plain_values(value: Any) -> Any:

@@ -87,7 +87,11 @@ def refuse_other_folder(run: Path, *names: str) -> None:
     Raises:
         UsageError: one of them is not there.
     """
-    if not all((run / name).is_file() if "." in name else (run / name).is_dir() for name in names):
+    try:
+        found = all((run / name).is_file() if "." in name else (run / name).is_dir() for name in names)
+    except OSError:  # a name that is too long, or a folder that the user may not enter
+        found = False
+    if not found:
         raise UsageError(
             f"{run}: is not the folder of a run; it has no {' and '.join(names)} (name what `pidlab run` wrote)"
         )

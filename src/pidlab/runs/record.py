@@ -29,7 +29,7 @@ from pidlab.evaluate.results import (
 from pidlab.evaluate.results import write_results as write_results_json
 from pidlab.jsonfile import write_json
 from pidlab.models.registry import Resources
-from pidlab.plots.worker import FigureWorker, drawing
+from pidlab.plots.worker import FigureWorker, check_figures, drawing
 from pidlab.preprocess.events import Input
 from pidlab.report.page import render, write_report
 from pidlab.rootio.results.run import write_results
@@ -127,6 +127,7 @@ def draw_report(
     Raises:
         OutputError: a file cannot be written.
     """
+    check_figures(figures)
     (folder / "plots").mkdir()
     with drawing(folder, results, style, worker, figures=figures) as drawn:
         write_results(folder / "results.root", results, json.dumps(manifest))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.errors import DataError, OutputError
+from pidlab.errors import DataError
 from pidlab.evaluate.domain import measure_shift
 from pidlab.evaluate.results import Shift, json_value
 from pidlab.jsonfile import write_json
@@ -24,11 +24,14 @@ from pidlab.preprocess.selection import selected
 from pidlab.progress import Watcher
 from pidlab.read import Table
 from pidlab.runs.bundle import load_bundle
+from pidlab.runs.whole import filled_folder
 from pidlab.sample import Sample, concatenate
 from pidlab.split import Keys, fold_of, share_of
 
 CLASSES = ("run", "files")
 _FOLDS = 5
+ROWS_AT_LEAST = 20
+"""Of fewer, some of the five parts that train each other hold none."""
 _ROWS_AT_MOST = 200_000
 _PAIRS_AT_MOST = 20_000
 """Of more candidates what fold models have in common is not measured: the interval is small, and ten models are not."""
@@ -58,7 +61,7 @@ def compare_domain(
     Raises:
         UsageError: `run` is not the folder of a run.
         ConfigError: an expression does not fit the branches of a file.
-        DataError: an input cannot be read, or no row is selected.
+        DataError: an input cannot be read, or too few rows are selected.
         OutputError: the result cannot be written.
     """
     recipe = load_bundle(run).recipe
@@ -85,7 +88,7 @@ def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watche
     """The rows of `files` that pass the selection, each with weight 1, of one class.
 
     Raises:
-        DataError: no row passes.
+        DataError: no row passes, or too few to compare.
     """
     sources = recipe.inputs(list(files), tree)
     keys, x, event = input_keys(sources), [], []
@@ -101,6 +104,10 @@ def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watche
     n = sum(map(len, x))
     if not n:
         raise DataError(f"{', '.join(files)}: no row passes the selection of the run; look at its cut flow")
+    if n < ROWS_AT_LEAST:
+        raise DataError(
+            f"{', '.join(files)}: {n} rows pass the selection of the run; {ROWS_AT_LEAST} or more are compared with it"
+        )
     return rows_of(np.concatenate(x), np.concatenate(event), recipe)
 
 
@@ -130,7 +137,7 @@ def labelled(ours: Sample, theirs: Sample) -> Sample:
     for index, part in enumerate((ours, theirs)):
         some = part.take(share_of(part.event, _ROWS_AT_MOST / max(len(part), _ROWS_AT_MOST), 1))
         y = np.full(len(some), index, np.int64)
-        parts.append(replace(some, y=y, classes=CLASSES, signal=1, spectators={}, columns={}, target=None))
+        parts.append(replace(some, y=y, classes=CLASSES, signal=1, spectators={}, axes={}, columns={}, target=None))
     return concatenate(parts)
 
 
@@ -190,15 +197,10 @@ def as_json(shift: Shift) -> dict[str, Any]:
 
 def _write(shift: Shift, output: Path, recipe: Recipe) -> None:
     from pidlab.plots.domain import domain_figures
-    from pidlab.plots.gallery import rendered
+    from pidlab.plots.gallery import rendered, save
 
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "domain.json", as_json(shift))
+    with filled_folder(output) as folder:
+        write_json(folder / "domain.json", as_json(shift))
         for name, figure in domain_figures(shift, recipe.loaded.config.axis_labels):
             for suffix, content in rendered(figure, name, "png", "pdf").items():
-                (output / f"{name}.{suffix}").write_bytes(content)
-    except OSError as error:
-        raise OutputError(
-            f"{output}: cannot be written ({error.strerror or error}); choose another place with -o"
-        ) from error
+                save(folder / f"{name}.{suffix}", content)

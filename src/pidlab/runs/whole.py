@@ -57,6 +57,52 @@ def whole_folder(target: Path, note: Note = lambda sentence: None) -> Iterator[P
             shutil.rmtree(made, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def filled_folder(target: Path) -> Iterator[Path]:
+    """A new folder whose files go to `target` if the block ends well; if it does not, `target` is as it was.
+
+    Files of the same names are replaced, and all others stay.
+
+    Raises:
+        OutputError: `target` cannot be written, or is the folder of a run.
+    """
+    refuse_run(target)
+    made: Path | None = None
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        inside = target / "new"
+        _sweep(inside, lambda sentence: None)
+        made, lock = _new_folder(inside)
+        with lock:
+            try:
+                yield made
+            except OutputError as error:  # of a file by its hidden place, which will be gone
+                raise OutputError(str(error).replace(str(made), str(target))) from error
+            for path in sorted(p for p in made.rglob("*") if p.is_file() and p.name != _RUNNING):
+                place = target / path.relative_to(made)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(place)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OutputError(
+            f"{target}: cannot be written ({error.strerror or error}); choose another place with -o"
+        ) from error
+    finally:
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def refuse_run(target: Path) -> None:
+    """Checks that a folder is none of a run, whose files would be replaced by others of the same names.
+
+    Raises:
+        OutputError: it is.
+    """
+    if is_run(target):
+        raise OutputError(f"{target}: is the folder of a run, which would lose files; choose another folder with -o")
+
+
 def _refuse_foreign(target: Path) -> None:
     if not os.path.lexists(target) or is_run(target):
         return

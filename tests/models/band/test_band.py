@@ -440,3 +440,10 @@ def test_scikit_learns_checks() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=Warning, module="sklearn")
         check_estimator(Band(), on_skip=None)
+
+
+def test_a_band_by_a_branch_of_broken_numbers_is_refused() -> None:
+    """Their whole part was taken for the group, of which no event was then: nearly every score was NaN."""
+    x = np.column_stack([signal(200), np.linspace(1, 3, 200)])
+    with pytest.raises(ModelError, match=r"by: p2 holds 1\.01005, .* bins of it, as in by: \{x: p2, bins:"):
+        Band("y", "p", by="p2").fit(x, np.arange(200) % 2)

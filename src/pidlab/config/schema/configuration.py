@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pidlab.config.schema.base import Expression, Label, Name, Number, PositiveInt, Section
+from pidlab.config.schema.base import Expression, Label, Name, Number, PositiveInt, Section, WholeNumber
 from pidlab.config.schema.data import ClassTable, Data, PolygonSection, Split
 from pidlab.config.schema.evaluation import Evaluate, RegressionEvaluate
 from pidlab.config.schema.features import AnyFeature, BandFeature, Feature
@@ -68,7 +68,7 @@ class Config(Section):
     tune: dict[Name, dict[str, str | Number | list[Any]]] | None = Field(
         None, description="values that `pidlab tune` tries, by model and parameter: log:0.005:0.3, int:3:8, or a list"
     )
-    seed: int = Field(1, description="seed of everything random except the split")
+    seed: WholeNumber = Field(1, description="seed of everything random except the split")
     output: str | None = Field(None, description="folder of the run; left out: runs/ and the name of this file")
 
     @property

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from pidlab.config.schema.base import Expression, Fraction, Name, Section
+from pidlab.config.schema.base import Expression, Fraction, Name, Section, WholeNumber
 
 _BEST = re.compile(r"\s*(max|min)\s*\((.+)\)\s*", re.DOTALL)
 
@@ -57,7 +57,7 @@ class Data(Section):
         return (match[1], match[2]) if match else None
 
 
-Point = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)]
+Point = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class PolygonSection(Section):
@@ -87,4 +87,4 @@ class Split(Section):
 
     test: Fraction | Expression = Field(0.25, description="share of all events, or an expression true for test")
     validation: Fraction = Field(0.15, description="share of the events that are not test events")
-    seed: int = Field(1, description="another seed divides the events in another way")
+    seed: WholeNumber = Field(1, description="another seed divides the events in another way")

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pidlab.config.schema.base import Bins, Edges, Expression, Positive, Section
+from pidlab.config.schema.base import Abundance, Bins, Edges, Expression, Positive, Section
 
 
 class Map(Section):
@@ -53,10 +53,10 @@ class Evaluate(Section):
         "one nearest to (0, 1), and Youden's, where efficiency less misidentification is largest; every ROC marks both",
     )
     thin: Annotated[float, Field(ge=0)] = Field(10.0, description="bins of maps with fewer effective events are marked")
-    abundance: dict[str, Positive] | None = Field(
+    abundance: dict[str, Abundance] | None = Field(
         None, description="class to its share, for purity, in any unit; left out: as in the sample"
     )
-    expected: dict[str, Positive] | None = Field(
+    expected: dict[str, Abundance] | None = Field(
         None, description="candidates of each class before the decision, for S/sqrt(S+B) and Punzi's figure of merit"
     )
     punzi: Positive = Field(3.0, description="Punzi's a, the number of standard deviations of a discovery")

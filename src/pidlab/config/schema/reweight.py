@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pidlab.config.schema.base import Bins, Edges, Expression, Section
+from pidlab.config.schema.base import Bins, Expression, FiniteEdges, Section
 
 
 class ReweightTarget(Section):
@@ -38,7 +38,7 @@ class Reweight(Section):
     method: Literal["classifier", "bins"] = Field(
         "classifier", description="classifier: by boosted trees, also for many variables; bins: by a histogram"
     )
-    bins: dict[Expression, Edges | Bins] | Bins = Field(
+    bins: dict[Expression, FiniteEdges | Bins] | Bins = Field(
         20, description="for bins: of each variable its edges, or how many of equal population; or one number for all"
     )
     folds: Annotated[int, Field(ge=2, le=100)] = Field(

@@ -30,6 +30,18 @@ class Binning:
     names: tuple[str, ...]
     edges: tuple[Array, ...]
 
+    def check(self) -> None:
+        """Checks the axes.
+
+        Raises:
+            ValueError: there are none or too many, two have one name, or edges are too few or do not ascend.
+        """
+        if not 1 <= len(self.names) <= MOST_AXES or len(set(self.names)) < len(self.names):
+            raise ValueError(f"there are not one to {MOST_AXES} different axes")
+        for name, edges in zip(self.names, self.edges, strict=True):
+            if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
+                raise ValueError(f"{name}: an axis has two finite edges or more, which ascend")
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The number of bins of each axis."""

@@ -97,6 +97,8 @@ class EfficiencyRequest:
                 raise UsageError(f"{option}: {name} is the shape of {kind}")
         if not self.low < self.high:
             raise UsageError(f"--range: the lower end, {self.low:g}, is not below the upper one, {self.high:g}")
+        if not math.isfinite(self.low) or not math.isfinite(self.high):
+            raise UsageError(f"--range: {self.low:g}:{self.high:g} does not end; a fit needs two finite ends")
         if self.truth and not self.simulation:
             raise UsageError("--truth says what is signal in a simulation; name its files with --simulation")
         if self.window is not None and not self.low < self.window[0] < self.window[1] < self.high:

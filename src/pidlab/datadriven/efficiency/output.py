@@ -21,12 +21,12 @@ from pidlab.datadriven.efficiency.result import (
     write_result,
 )
 from pidlab.datadriven.efficiency.rootfile import write_root
-from pidlab.errors import OutputError
 from pidlab.measured import Measured
 from pidlab.plots.gallery import save
 from pidlab.progress import Watcher
 from pidlab.report.measurement import Cell, PointTable, render_measurement
 from pidlab.rounding import fixed, format_measured, format_number
+from pidlab.runs.whole import filled_folder
 
 
 def write_efficiencies(
@@ -43,16 +43,22 @@ def write_efficiencies(
     The header and corrections.json hold `n_replicas` replicas of each map.
 
     Raises:
-        OutputError: something cannot be written.
+        OutputError: something cannot be written; what the folder held is untouched.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "fits").mkdir(exist_ok=True)
-        write_result(folder, result)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot be written ({error.strerror or error}); choose another place with -o"
-        ) from error
+    with filled_folder(folder) as made:
+        _write(made, result, probes, watcher, fits, n_replicas)
+
+
+def _write(
+    folder: Path,
+    result: EfficiencyResult,
+    probes: Mapping[str, ProbeCounts],
+    watcher: Watcher,
+    fits: bool,
+    n_replicas: int,
+) -> None:
+    (folder / "fits").mkdir()
+    write_result(folder, result)
     counted = probes.get("simulation") if result.settings["truth"] else None
     write_root(folder / "efficiency.root", result, counted)
     write_corrections(folder / "corrections.json", result, n_replicas)

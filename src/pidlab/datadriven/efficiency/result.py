@@ -14,7 +14,7 @@ from pidlab.datadriven.efficiency.binning import Binning
 from pidlab.datadriven.efficiency.estimate import Estimate, estimate_from, finite, measured_from, measured_json
 from pidlab.datadriven.efficiency.intervals import ratio
 from pidlab.errors import ModelError, UsageError
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import checked_sum, read_json, with_sum, write_json
 from pidlab.measured import UNDEFINED, Measured
 
 FILE: Final = "efficiency.json"
@@ -193,7 +193,7 @@ def write_result(folder: Path, result: EfficiencyResult) -> None:
         ],
         "notes": list(result.notes),
     }
-    write_json(folder / FILE, content)
+    write_json(folder / FILE, with_sum(content))
 
 
 def read_result(folder: Path) -> EfficiencyResult:
@@ -206,7 +206,7 @@ def read_result(folder: Path) -> EfficiencyResult:
     path = folder / FILE
     if not path.is_file():
         raise UsageError(f"{folder}: holds no {FILE}; name the folder that `pidlab efficiency … -o` left behind")
-    content = read_json(path)
+    content = checked_sum(path, read_json(path))
     if content.get("schema") != SCHEMA:
         raise ModelError(f"{path}: written by another version of pidlab (schema {content.get('schema')!r})")
     try:
@@ -220,6 +220,7 @@ def read_result(folder: Path) -> EfficiencyResult:
             )
             for point in content["points"]
         )
+        binning.check()
         if any(len(point.bins) != binning.n_bins for point in points):
             raise ValueError("a working point has another number of bins than the axes")
         return EfficiencyResult(

@@ -21,7 +21,7 @@ from pidlab.datadriven.fractions.samples import (
     templates_of,
     variable_of_test,
 )
-from pidlab.errors import ConfigError, OutputError, UsageError
+from pidlab.errors import ConfigError, UsageError
 from pidlab.evaluate.results import Fractions, FractionsBin, ModelFractions, json_value
 from pidlab.jsonfile import write_json
 from pidlab.measured import Array, bounds
@@ -33,6 +33,7 @@ from pidlab.runs.bundle import Bundle, load_bundle, with_classes
 from pidlab.runs.manifest import verify
 from pidlab.runs.scored_events import FILE as EVENTS
 from pidlab.runs.scored_events import ScoredEvents, read_events
+from pidlab.runs.whole import filled_folder
 
 SCHEMA = 1
 _POOR_FIT = 0.01
@@ -125,9 +126,12 @@ def within(text: str) -> tuple[str, list[float] | int]:
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1000:
         return variable.strip(), value
     numbers = isinstance(value, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
-    if not numbers or len(value) < 2 or any(b <= a for a, b in itertools.pairwise(value)):
+    if not numbers or len(value) < 2 or not all(a < b for a, b in itertools.pairwise(value)):
         raise UsageError(f"{such}; edges must rise")
-    return variable.strip(), [float(v) for v in value]
+    try:
+        return variable.strip(), [float(v) for v in value]
+    except OverflowError:
+        raise UsageError(such) from None
 
 
 def _edges(values: Array, stated: list[float] | int) -> Array:
@@ -198,27 +202,24 @@ def write_fractions(request: Request, found: Fractions, bundle: Bundle) -> None:
     """Writes `fractions.json`, `fractions.root` and the figures into the folder of a request.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: a file cannot be written; what the folder held is untouched.
     """
     from pidlab.plots.fits.fractions import figures
     from pidlab.plots.gallery import rendered, save
 
     labels = bundle.recipe.loaded.config.axis_labels
     signal = bundle.recipe.classes[bundle.recipe.signal]
-    try:
-        request.output.mkdir(parents=True, exist_ok=True)
-        write_json(request.output / "fractions.json", as_json(request, found, bundle))
-    except OSError as error:
-        raise OutputError(f"{request.output}: cannot be written ({error.strerror or error})") from error
-    path = request.output / "fractions.root"
-    with WholeFile(path, "zlib") as file, writing(path):
-        for name, content in root_objects(found, labels.get(found.variable, found.variable)):
-            if content is not None:
-                file[name] = content
-        file["notes"] = "\n".join(found.notes)
-    for name, figure in figures(found, signal, labels):
-        for suffix, content in rendered(figure, name, "png", "pdf").items():
-            save(request.output / f"{name}.{suffix}", content)
+    with filled_folder(request.output) as folder:
+        write_json(folder / "fractions.json", as_json(request, found, bundle))
+        path = folder / "fractions.root"
+        with WholeFile(path, "zlib") as file, writing(path):
+            for name, content in root_objects(found, labels.get(found.variable, found.variable)):
+                if content is not None:
+                    file[name] = content
+            file["notes"] = "\n".join(found.notes)
+        for name, figure in figures(found, signal, labels):
+            for suffix, content in rendered(figure, name, "png", "pdf").items():
+                save(folder / f"{name}.{suffix}", content)
 
 
 def as_json(request: Request, found: Fractions, bundle: Bundle) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.apply.outputs import friend_name, friend_paths
+from pidlab.atomic import sweep
 from pidlab.datadriven.massfit.fit import Binned, Fit, fit
 from pidlab.datadriven.massfit.saved import as_json, figure, number, root_objects
 from pidlab.datadriven.massfit.settings import FitSettings
@@ -149,6 +150,7 @@ def _write_friends(
     with watcher.task("writing", sum(source.n_entries for source in request.sources), "entries") as task:
         for path, target in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
+            sweep(target)
             own = [source for source in request.sources if source.path == path]
             with FriendFile(target, {"input": own[0].place}) as file:
                 for source in own:

@@ -185,6 +185,12 @@ class Band(Classifier):
         known = np.isfinite(against).all(axis=1)
         groups = np.zeros(len(x)) if by is None else by
         is_signal = label == self._signal_index
+        present = groups[np.isfinite(groups)]
+        if (broken := present[present != np.round(present)]).size:
+            raise ModelError(
+                f"band: by: {self.by} holds {broken[0]:g}, which is no whole number; name a branch of whole numbers, "
+                f"such as a sector, or bins of it, as in by: {{x: {self.by}, bins: [0.5, 1, 2]}}"
+            )
         self.groups_ = np.unique(groups[is_signal & known & np.isfinite(groups)]).astype(np.int64)
         options = ShapeOptions(self.shape, self.degree, self.core, self.seed)
         self.curves_: tuple[tuple[BandCurves, ...], ...] = ()

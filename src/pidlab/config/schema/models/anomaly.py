@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pidlab.config.schema.base import PositiveInt, Width
+from pidlab.config.schema.base import Epochs, Members, Width
 from pidlab.config.schema.models.base import TrainedModel
 
 
@@ -19,9 +19,7 @@ class MixtureModel(TrainedModel):
     train_on: str | None = Field(
         None, description="the class whose density it is; left out: all events, without labels"
     )
-    components: PositiveInt | None = Field(
-        None, description="number of normal densities; left out: up to 8, by the BIC"
-    )
+    components: Members | None = Field(None, description="number of normal densities; left out: up to 8, by the BIC")
     covariance: Literal["full", "tied", "diag", "spherical"] = Field("full", description="of the normal densities")
 
 
@@ -38,5 +36,5 @@ class AutoencoderModel(TrainedModel):
     hidden: list[Width] = Field(
         [32], description="widths of the layers before the bottleneck, and behind it in reverse"
     )
-    bottleneck: PositiveInt | None = Field(None, description="width of the bottleneck; left out: a third of the inputs")
-    epochs: PositiveInt | None = Field(None, description="left out: as many as some thousand steps take")
+    bottleneck: Width | None = Field(None, description="width of the bottleneck; left out: a third of the inputs")
+    epochs: Epochs | None = Field(None, description="left out: as many as some thousand steps take")

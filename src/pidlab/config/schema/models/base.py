@@ -8,14 +8,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from pidlab.config.schema.base import Edges, Expression, Name, Section
+from pidlab.config.schema.base import Expression, FiniteEdges, Name, Section
 
 
 class CategoryBins(Section):
     """Categories that are bins of one quantity."""
 
     x: Expression = Field(description="the quantity")
-    bins: Edges = Field(description="rising edges; a bin holds its lower edge and not its upper one")
+    bins: FiniteEdges = Field(description="rising edges; a bin holds its lower edge and not its upper one")
 
 
 def _kind_of_categories(value: Any) -> str:

@@ -50,10 +50,10 @@ class TreeModel(TrainedModel):
 class BdtModel(TrainedModel):
     """Boosted decision trees by xgboost. Further keys are passed to xgboost; their names are checked."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
     type: Literal["bdt"]
-    n_estimators: PositiveInt = Field(1000, description="largest number of boosting rounds")
+    n_estimators: Epochs = Field(1000, description="largest number of boosting rounds")
     max_depth: PositiveInt = Field(5, description="largest depth of a tree")
     learning_rate: Positive = Field(0.05, description="factor on each tree that is added")
     early_stopping_rounds: PositiveInt | None = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pidlab.config.schema.base import Fraction, Positive, Section
+from pidlab.config.schema.base import Fraction, Positive, Range, Section
 from pidlab.config.schema.models.base import TrainedModel
 
 
@@ -40,9 +40,7 @@ class CutsModel(TrainedModel):
     sides: dict[str, Literal["auto", "min", "max", "both"]] = Field(
         default_factory=dict, description="feature to min (x > cut only), max (x < cut only), both, or auto: a search"
     )
-    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
-        default_factory=dict, description="feature to [low, high], where its cuts may lie"
-    )
+    ranges: dict[str, Range] = Field(default_factory=dict, description="feature to [low, high], where its cuts may lie")
     min_width: dict[str, Positive] = Field(default_factory=dict, description="feature to the least width of its window")
     features: list[str] | None = Field(None, description="the features to cut on; left out: all")
     efficiencies: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] | None = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pidlab.config.schema.base import Expression, Name, Positive
+from pidlab.config.schema.base import Abundance, Expression, Name
 from pidlab.config.schema.models.base import TrainedModel
 
 
@@ -25,7 +25,7 @@ class LikelihoodModel(TrainedModel):
     against: Expression | None = Field(
         None, description="the densities change along this expression, such as the momentum"
     )
-    priors: dict[str, Positive] | Literal["sample"] | None = Field(
+    priors: dict[str, Abundance] | Literal["sample"] | None = Field(
         None,
         description="abundance of each class, in any unit; sample: as in the training sample, in bins of `against`; "
         "left out: equal",

@@ -63,7 +63,7 @@ class LinearRegression(Predicting):
 class BdtRegression(BdtModel, Predicting):
     """Boosted regression trees by xgboost. Further keys are passed to xgboost; their names are checked."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
     loss: PredictedBy = Field("squared", description=_LOSS)
     quantiles: Quantiles = Field(default_factory=_central, description=_QUANTILES)
