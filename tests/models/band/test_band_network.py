@@ -34,15 +34,18 @@ def _sample(n, seed, contamination=0.0):
 def test_mean_and_width_follow_three_quantities_whatever_the_contamination(contamination, tmp_path):
     x, y, *_ = _sample(24_000, 1, contamination)
     held_x, held_y, *_ = _sample(5000, 2, contamination)
-    band = Band(variables="dedx", against=["p", "eta", "clusters"], shape="network", seed=4)
-    band.fit(x, y, validation=ValidationSet(held_x, held_y, np.ones(len(held_y))))
+    bands = [Band("dedx", ["p", "eta", "clusters"], shape="network", seed=seed) for seed in (4, 6)]
+    for each in bands:
+        each.fit(x, y, validation=ValidationSet(held_x, held_y, np.ones(len(held_y))))
+    band = bands[0]
     x, _, _, width, is_signal = _sample(30_000, 3)
     signed = band.signed(x)[is_signal, 0]
     assert signed.std() == pytest.approx(1, abs=0.02)
     # Beside free tails 12,000 events fix the mean of a core to 0.011 widths; eight fits scattered by 0.005 to 0.01.
     assert signed.mean() == pytest.approx(0, abs=0.035)
     assert np.mean(np.abs(signed) < 3) == pytest.approx(0.9973, abs=0.002)
-    found = band.width(0, 0, x[:, 1:])
+    # networks that differ in nothing but their seed scatter by .008 where there are few clusters
+    found = np.mean([each.width(0, 0, x[:, 1:]) for each in bands], axis=0)
     few, many = x[:, 3] < 90, x[:, 3] > 140
     for rows in (few, many):
         assert np.mean(found[rows] / width[rows]) == pytest.approx(1, abs=0.04)
