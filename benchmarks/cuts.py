@@ -41,7 +41,7 @@ from pidlab.models.cuts.windows import Windows
 
 Array = NDArray[np.float64]
 POINTS = (0.50, 0.70, 0.80, 0.90, 0.95, 0.99)
-TMVA_SECONDS, TMVA_XGBOOST_SECONDS, TMVA_BACKGROUND = 109.0, 4.1, 0.124
+TMVA_SECONDS, TMVA_XGBOOST_SECONDS = 109.0, 4.1
 
 
 class Sample(NamedTuple):

@@ -92,7 +92,7 @@ Exit codes: 0 done; 1 the work failed, with a sentence on stderr; 2 wrong usage 
 def configuration() -> str:
     """The reference of the configuration, in Markdown."""
     schema = json_schema()
-    parts = [MADE.format(source="src/pidlab/config/schema.py"), CONFIGURATION]
+    parts = [MADE.format(source="src/pidlab/config/schema"), CONFIGURATION]
     parts += ["## Keys\n", keys("Config", schema)]
     known = sections(schema)
     parts += described(known, schema)

@@ -8,7 +8,6 @@ import io
 import signal
 import subprocess
 import sys
-import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,20 +38,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("slow"):
             slow[item.path] += 1
     items.sort(key=lambda item: -slow[item.path])  # stable: the order within a file, and of files alike, stays
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Measures no coverage while a slow test runs: tracing makes pure Python up to three times slower."""
-    tracer = sys.gettrace()
-    if item.get_closest_marker("slow") is None or tracer is None:
-        return (yield)
-    sys.settrace(None)
-    threading.settrace(None)
-    try:
-        return (yield)
-    finally:
-        sys.settrace(tracer)
 
 
 @pytest.fixture(autouse=True)

@@ -13,18 +13,18 @@ from pidlab.errors import OutputError
 
 
 def hidden_prefix(target: Path) -> str:
-    """How the names of all files and folders begin that are to become `target`."""
+    """Returns how the names of all files and folders begin that are to become `target`."""
     return f".{target.name[:100]}."  # with the rest below the 255 bytes that a name may have
 
 
 def hidden_path(target: Path, ending: str = "part") -> Path:
-    """A new hidden path beside `target`, on the same file system."""
+    """Returns a new hidden path beside `target`, on the same file system."""
     return target.with_name(f"{hidden_prefix(target)}{uuid.uuid4().hex[:8]}.{ending}")
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A path to write to, which replaces `target` if the block ends well and is removed if it does not."""
+    """Gives a path to write to, which replaces `target` if the block ends well and is removed if it does not."""
     temporary = hidden_path(target)
     try:
         yield temporary
@@ -34,7 +34,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text so that others see the old file or the whole new one. A link is followed, permissions are kept.
+    """Writes a text so that others see the old file or the whole new one. A link is followed, permissions are kept.
 
     Raises:
         OutputError: the file cannot be written; what was there is untouched.

@@ -139,6 +139,16 @@ def draw_order(event: Keys, seed: int) -> Keys:
     return _mix(event ^ np.uint64(name_hash(f"draw {seed}") % 2**64))
 
 
+def poisson_counts(event: Keys, purpose: str, seed: int) -> NDArray[np.float64]:
+    """Returns (n,) Poisson numbers of mean 1, which depend only on the event, the purpose and the seed.
+
+    They are how often a bootstrap replica takes an event, with all of its candidates.
+    """
+    # The probability of more than 20 is below 1e-19, less than the step of the uniform numbers.
+    cumulated = np.cumsum(np.exp(-1.0) / np.cumprod([1.0, *range(1, 21)]))
+    return np.searchsorted(cumulated, _uniform(event, purpose, seed), side="right").astype(np.float64)
+
+
 def share_of(event: Keys, share: float, seed: int) -> BoolArray:
     """Returns (n,) true for about this share of the events of any part."""
     return np.asarray(_uniform(event, "share", seed) < share)

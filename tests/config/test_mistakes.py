@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 from conftest import write_tree
 from pidlab.config.load import load_config
+from pidlab.config.schema import Predicting
 from pidlab.errors import ConfigError
+from pidlab.models.registry import MODEL_TYPES
 from pidlab.preprocess.events import load
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.progress import Watcher
@@ -301,3 +304,16 @@ def test_branches_that_the_files_of_two_classes_lack_are_told_together(folder: P
         load(compile_recipe(load_config(folder / "c.yaml")), Watcher())
     keys = [m.key for m in caught.value.mistakes]
     assert keys == ["data.event_id[0]", "selection.window", "features[0]", "features[1]", "models.hand.cut"]
+
+
+@pytest.mark.parametrize("of_target", [False, True], ids=["classes", "target"])
+def test_a_model_without_a_type_is_told_every_type_that_there_is(folder: Path, of_target: bool) -> None:
+    text = CONFIG.replace("fisher: {type: fisher}", "mine: {seed: 3}")
+    if of_target:
+        lines = [f"{line}\n" for line in text.splitlines() if not line.startswith("evaluate")]
+        text = "".join(lines).replace("classes:\n  electron: species == 0\n  pion: species == 1\n", "target: energy\n")
+        text = text.replace('  hand: {type: expression, cut: "energy > 0.5"}\n', "")
+    found = re.search(r"models\.mine: missing the key 'type' \((.*)\)", said(folder, text))
+    assert found is not None
+    known = {row.type for row in MODEL_TYPES.values() if of_target == issubclass(row.section, Predicting)}
+    assert set(re.split(", | or ", found[1])) == known | ({"score"} if of_target else set())

@@ -15,7 +15,9 @@ import pidlab
 from conftest import write_tree
 from pidlab.cli import cli
 from pidlab.config.load import load_config
+from pidlab.datadriven.reweighting.balance import Replicas
 from pidlab.errors import ConfigError, DataError
+from pidlab.evaluate.intervals import proportion
 from pidlab.evaluate.results import read_results
 from pidlab.export import export
 from pidlab.models.registry import Resources
@@ -115,6 +117,29 @@ def test_what_the_weights_do_is_measured_and_said(by_class: Path) -> None:
     assert len(pidlab.load(by_class).result.plot.weights("pion").axes) == 3  # two variables and the weights
     with uproot.open(by_class / "results.root") as file:
         assert file["reweighting/pion/p_after"].values().sum() > 0
+
+
+def test_intervals_hold_the_statistical_error_of_the_weights(folder: Path, by_class: Path, to_data: Path) -> None:
+    for run_folder, kind, name in ((by_class, 1, "pion"), (to_data, 0, "electron")):
+        with uproot.open(folder / "sim.root") as file:
+            sample = file["T"].arrays(library="np")
+        reweighter, results = load_bundle(run_folder).reweighter, read_results(run_folder / "results.json")
+        assert reweighter is not None
+        (group,) = reweighter.groups
+        rows = (branch(run_folder, "pid_split") == 2) & (sample["species"] == kind)
+        columns = {"p": sample["p"], "theta + 0": sample["theta"]}
+        z = np.column_stack([columns[each] for each in reweighter.match])[rows]
+        passed, weight = branch(run_folder, "pid_fisher_eff90")[rows], branch(run_folder, group.branch)[rows]
+        point = results.models["fisher"].working_points[0]
+        found = point.efficiency if kind == 0 else point.misid[name]
+        plain = proportion(passed, weight.astype(np.float64))
+        replicas = [np.average(passed, weights=weight * factor) for factor in Replicas(group.factors, z)]
+        error = np.sqrt(np.mean((np.array(replicas) - plain.value) ** 2))
+        assert found.value == pytest.approx(plain.value, rel=1e-5)
+        assert found.low == pytest.approx(plain.value - np.hypot(plain.value - plain.low, error), rel=1e-5)
+        assert found.high == pytest.approx(plain.value + np.hypot(plain.high - plain.value, error), rel=1e-5)
+        assert error > 0
+        assert any("include the statistical error of these weights" in note for note in results.notes)
 
 
 def test_the_weighted_pions_have_the_electrons_distributions(folder: Path, by_class: Path) -> None:

@@ -1,4 +1,4 @@
-"""sWeights unfold the signal: sums are yields, projections are the truth's, RooStats finds the same."""
+"""sWeights unfold the signal: sums are yields, and projections are the truth's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from pidlab.datadriven.sweights.independence import (
 )
 from pidlab.datadriven.sweights.weights import WeightSums, cows, sweights
 from pidlab.errors import DataError, UsageError
-from real_root import ask_root, needs_root
 
 TOY = toy(3000, 9000, 21)
 
@@ -177,47 +176,6 @@ def test_sums_of_weights_are_added_chunk_by_chunk() -> None:
         1,
     )
     assert sums.n_effective == pytest.approx(2.5**2 / 5.25)
-
-
-@needs_root
-def test_weights_are_those_of_roostats_splot() -> None:
-    """The same model in RooFit, fitted there on its own; SPlot's weights of every candidate agree to 1e-3."""
-    mass = TOY.mass[(TOY.mass > LOW) & (TOY.mass < HIGH)][:6000]
-    answer = ask_root(
-        """
-ROOT.RooMsgService.instance().setGlobalKillBelow(ROOT.RooFit.FATAL)
-low, high = given["range"]
-m = ROOT.RooRealVar("m", "m", low, high)
-mean = ROOT.RooRealVar("mean", "", 5.28, low, high)
-sigma = ROOT.RooRealVar("sigma", "", 0.02, 0.001, 0.1)
-slope = ROOT.RooRealVar("slope", "", -2.0, -50, 50)
-n_signal = ROOT.RooRealVar("n_signal", "", 1000, 0, 20000)
-n_background = ROOT.RooRealVar("n_background", "", 4000, 0, 20000)
-signal = ROOT.RooGaussian("signal", "", m, mean, sigma)
-background = ROOT.RooExponential("background", "", m, slope)
-model = ROOT.RooAddPdf("model", "", ROOT.RooArgList(signal, background), ROOT.RooArgList(n_signal, n_background))
-data = ROOT.RooDataSet("data", "", ROOT.RooArgSet(m))
-for value in given["mass"]:
-    m.setVal(value)
-    data.add(ROOT.RooArgSet(m))
-model.fitTo(data, ROOT.RooFit.Extended(True), ROOT.RooFit.PrintLevel(-1), ROOT.RooFit.Strategy(2))
-for each in (mean, sigma, slope):
-    each.setConstant(True)
-splot = ROOT.RooStats.SPlot("splot", "", data, model, ROOT.RooArgList(n_signal, n_background))
-answer = {
-    "weights": [[splot.GetSWeight(i, name) for name in ("n_signal", "n_background")] for i in range(data.numEntries())],
-    "yields": [n_signal.getVal(), n_background.getVal()],
-}
-""",
-        mass=mass.tolist(),
-        range=[LOW, HIGH],
-    )
-    found = fit(mass, LOW, HIGH, COMPONENTS)
-    ours = sweights(found, mass)(mass)
-    theirs = np.array(answer["weights"])
-    np.testing.assert_allclose(ours["signal"], theirs[:, 0], rtol=0, atol=1e-3)
-    np.testing.assert_allclose(ours["background"], theirs[:, 1], rtol=0, atol=1e-3)
-    assert found.yield_of("signal").value == pytest.approx(answer["yields"][0], rel=1e-3)
 
 
 def test_sidebands_hold_little_signal_and_the_window_balances_pairs(fitted: Fit) -> None:

@@ -18,7 +18,7 @@ from pidlab.config.load import check_config
 from pidlab.datadriven.massfit import SHAPES
 from pidlab.datadriven.massfit.settings import FitSettings, load_fit, range_of, with_parameters
 from pidlab.datadriven.sweights import analysis, candidates
-from pidlab.datadriven.sweights.analysis import Request
+from pidlab.datadriven.sweights.analysis import SweightsRequest
 from pidlab.errors import ConfigError, DataError, UsageError
 from pidlab.models.registry import Resources
 from pidlab.pipeline import analyse
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("a", "b")):
         write_tree(place / f"{name}.root", table(seed))
     sources = find_sources(["a.root", "b.root"], None, place)
-    analysis.run(Request(tuple(sources), SETTINGS, place / "out"), Watcher())
+    analysis.run(SweightsRequest(tuple(sources), SETTINGS, place / "out"), Watcher())
     return place
 
 
@@ -211,10 +211,10 @@ def test_candidates_of_a_collection_have_weights_in_their_nesting(tmp_path: Path
 def test_many_candidates_are_read_in_chunks_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tree(tmp_path / "a.root", table(3, 12_000))
     sources = tuple(find_sources("a.root", None, tmp_path))
-    whole = analysis.run(Request(sources, SETTINGS, tmp_path / "whole"), Watcher())
+    whole = analysis.run(SweightsRequest(sources, SETTINGS, tmp_path / "whole"), Watcher())
     monkeypatch.setattr(candidates, "UNBINNED_LIMIT", 5000)
     monkeypatch.setattr(candidates, "N_TESTED", 3000)
-    binned = analysis.run(Request(sources, SETTINGS, tmp_path / "binned"), Watcher())
+    binned = analysis.run(SweightsRequest(sources, SETTINGS, tmp_path / "binned"), Watcher())
     assert (whole.fit.method, binned.fit.method) == ("unbinned", "binned")
     error = whole.fit.parameters["signal.yield"].error
     assert binned.sums["signal"].total == pytest.approx(whole.sums["signal"].total, abs=0.03 * error)
@@ -298,7 +298,7 @@ def test_a_file_says_what_is_fitted(folder: Path, tmp_path: Path) -> None:
     assert list(settings.components) == ["signal", "reflection", "background"]
     assert settings.components["reflection"].parameters == {"sigma": "signal.sigma", "mean": 5.4}
     sources = tuple(find_sources(str(folder / "a.root"), None, tmp_path))
-    found = analysis.run(Request(sources, settings, tmp_path / "out"), Watcher())
+    found = analysis.run(SweightsRequest(sources, settings, tmp_path / "out"), Watcher())
     assert found.fit.parameters["reflection.sigma"].value == found.fit.parameters["signal.sigma"].value
     assert set(found.sums) == {"signal", "reflection", "background"}
 
@@ -365,5 +365,7 @@ def test_an_input_that_changes_between_the_readings_is_told(tmp_path: Path, monk
 
     monkeypatch.setattr(analysis, "fit", fit_and_change)
     with pytest.raises(DataError, match="changed while it was read"):
-        analysis.run(Request(tuple(find_sources("a.root", None, tmp_path)), SETTINGS, tmp_path / "out"), Watcher())
+        analysis.run(
+            SweightsRequest(tuple(find_sources("a.root", None, tmp_path)), SETTINGS, tmp_path / "out"), Watcher()
+        )
     assert not list((tmp_path / "out").glob("*_sweights.root"))

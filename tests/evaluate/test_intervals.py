@@ -121,6 +121,9 @@ def test_an_efficiency_outside_0_and_1_is_reported_as_it_is():
     assert result.low < result.value < result.high
     missed = intervals.proportion(np.arange(100) >= 95, weight)
     assert missed.low < missed.value < missed.high
+    for n_positive in (0, 1):  # with one event of weight -1 the deviation is as large as the sum
+        one = intervals.proportion(np.arange(100) < 1 + n_positive, np.where(np.arange(100) < 1, -1.0, 1.0))
+        assert one.low <= one.value <= 0 < one.high, "an interval holds fractions that are possible"
 
 
 def test_positive_weights_never_leave_0_and_1():

@@ -294,14 +294,14 @@ def test_a_damaged_file_is_refused(damage: Any, tmp_path: Path) -> None:
     arrays = load_file(tmp_path / "likelihood.safetensors")
     damage(arrays)
     save_file(arrays, tmp_path / "likelihood.safetensors")
-    with pytest.raises(ModelError, match=r"is no whole likelihood .*make the run again"):
+    with pytest.raises(ModelError, match=r"is not a whole likelihood .*make the run again"):
         Likelihood.load(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 7}, "format 7 is not 1"),
+        ({"format": 7}, "a model of format 7, not 1"),
         ({"detectors": [{"name": "a", "columns": [3]}]}, "the columns are damaged"),
         ({"signal": 2}, "the axis or the signal is damaged"),
     ],

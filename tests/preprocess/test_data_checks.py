@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 import uproot
 
+from conftest import write_tree
 from evaluate_samples import sample_of
 from pidlab.config.load import check_config
+from pidlab.errors import DataError
 from pidlab.models.registry import Resources
 from pidlab.pipeline import preprocess, run
 from pidlab.preprocess.data_checks import copies_across, heavy_events, telling_features
@@ -92,6 +95,15 @@ def test_a_feature_that_merely_separates_is_not(y, values):
     assert not list(telling_features(sample_of(y, x=values[:, None])))
 
 
+@pytest.mark.parametrize("n", [40, 100, 300, 1000])
+def test_a_feature_of_few_events_holds_the_class_only_if_it_does(n):
+    y = np.arange(n) % 2
+    for values in (RNG.normal(size=n), RNG.normal(2.0 * y), RNG.integers(0, 20, n)):
+        assert not list(telling_features(sample_of(y, x=values[:, None])))
+    (told,) = telling_features(sample_of(y, x=(10 * y + RNG.uniform(size=n))[:, None]))
+    assert "'f0' alone assigns 100.00% of the events" in told
+
+
 def halves(sample):
     return (np.arange(len(sample)) % 2).astype(np.int8)
 
@@ -108,6 +120,14 @@ def test_copies_of_digitised_rows_are_found_where_all_are_copied():
     x = RNG.integers(0, 200, (1000, 3))
     sample = sample_of(np.tile(np.arange(1000) % 2, 2), x=np.concatenate([x, x]))
     assert "2,000 of 2,000 rows" in copies_across(sample, np.repeat([0, 1], 1000))
+
+
+@pytest.mark.parametrize("times", [2, 5, 10])
+def test_copies_are_found_however_many_there_are_and_whatever_their_weights(times):
+    x, y = RNG.normal(size=(300, 3)), np.arange(300) % 2
+    sample = sample_of(np.tile(y, times), x=np.tile(x, (times, 1)), weight=RNG.exponential(size=300 * times))
+    part = (np.arange(300 * times) >= 300).astype(np.int8)
+    assert f"{300 * times:,} of {300 * times:,} rows (100.00%) repeat" in copies_across(sample, part)
 
 
 def test_a_few_copies_among_many_rows_are_found():
@@ -202,6 +222,16 @@ def test_with_folds_the_sides_are_the_folds():
     x = RNG.normal(size=(300, 2))
     sample = sample_of(np.zeros(600), x=np.concatenate([x, x]))
     assert copies_across(sample, np.repeat([0, 3], 300).astype(np.int8)) is not None
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_weights_whose_squares_no_number_holds_are_refused(tmp_path: Path, size: float) -> None:
+    write_tree(tmp_path / "a.root", {"label": np.arange(200) % 2, "x": RNG.normal(size=200), "y": np.full(200, size)})
+    given = content(tmp_path, ["a.root"])
+    given["data"]["weight"], given["features"] = "label == 0 ? y : 1", ["x"]
+    recipe = compile_recipe(check_config(given, {}, tmp_path / "a.yaml"))
+    with pytest.raises(DataError, match=re.escape(f"of the class 'b' is {size:g}; only weights between")):
+        preprocess(recipe, load(recipe, Watcher()), Watcher())
 
 
 def test_a_class_without_weight_is_named() -> None:

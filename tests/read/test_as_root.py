@@ -219,6 +219,42 @@ def test_a_friend_without_an_entry_or_with_two_is_refused(tmp_path: Path, keyed:
             pass
 
 
+def as_floats(keyed: dict[str, Any], dtype: str) -> dict[str, Any]:
+    """Returns the table with small event numbers, all keys being floats."""
+    return {**keyed, "run": keyed["run"].astype(dtype), "event": (keyed["event"] - 2**60).astype(dtype)}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_friend_whose_keys_are_floats_is_matched_by_them(tmp_path: Path, keyed: dict[str, Any], dtype: str) -> None:
+    order = keyed.pop("order")
+    write_tree(tmp_path / "main.root", {**as_floats(keyed, "i8"), "x": np.arange(1000)})
+    friend = {name: v[order] for name, v in as_floats(keyed, dtype).items()}
+    write_tree(tmp_path / "friend.root", friend, tree="F")
+    arrays = read(befriended(tmp_path), "x", "z")
+    assert (arrays["z"] == 10 * arrays["x"]).all()
+
+
+def test_float_keys_that_cannot_tell_events_apart_are_refused(tmp_path: Path, keyed: dict[str, Any]) -> None:
+    order = keyed.pop("order")
+    for changed, said in ((keyed["event"].astype("f8"), r"2\^53"), (keyed["event"] * 0 + 0.5, r"is 0\.5 in entry 0")):
+        friend = {**keyed, "event": changed}
+        write_tree(tmp_path / "friend.root", {name: v[order] for name, v in friend.items()}, tree="F")
+        with pytest.raises(DataError, match=rf"friend.root:F cannot be matched: .*'event'.*{said}"):
+            read(befriended(tmp_path), "z")
+
+
+def test_a_friend_that_has_a_part_of_the_key_must_agree_in_it(tmp_path: Path, keyed: dict[str, Any]) -> None:
+    order = keyed.pop("order")
+    keys = {"spill": keyed["run"], "number": keyed["event"]}
+    write_tree(tmp_path / "main.root", {**keys, "x": np.arange(1000)})
+    friend = {"number": keyed["event"], "z": keyed["z"]}
+    write_tree(tmp_path / "friend.root", friend, tree="F")
+    assert (read(befriended(tmp_path, ("spill", "number")), "z")["z"] == keyed["z"]).all()
+    write_tree(tmp_path / "friend.root", {name: v[order] for name, v in friend.items()}, tree="F")
+    with pytest.raises(DataError, match="is of another number than that of"):
+        read(befriended(tmp_path, ("spill", "number")), "z")
+
+
 def test_usual_keys_that_differ_are_refused_where_no_key_is_named(tmp_path: Path, keyed: dict[str, Any]) -> None:
     order = keyed.pop("order")
     write_tree(tmp_path / "friend.root", {name: v[order] for name, v in keyed.items()}, tree="F")

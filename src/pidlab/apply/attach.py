@@ -127,7 +127,7 @@ def iterate(branches=None, scores=None, tree={first}, step=200_000):
 
 
 def write_attach(output: Path, summaries: Sequence[Summary]) -> None:
-    """Write `attach.C` and `attach.py` for the ROOT files among the inputs, if there are any.
+    """Writes `attach.C` and `attach.py` for the ROOT files among the inputs, if there are any.
 
     Raises:
         OutputError: they cannot be written.
@@ -154,7 +154,7 @@ def _rows(output: Path, summaries: Iterable[Summary]) -> Iterable[Row]:
 
 
 def _from(folder: Path, path: str) -> str:
-    """A path as a file in `folder` names it: relative for what lies below the folder, else absolute."""
+    """Returns a path as a file in `folder` names it: relative for what lies below the folder, else absolute."""
     if "://" in path:
         return address_without_secrets(path)
     whole = Path(path).parent.resolve() / Path(path).name

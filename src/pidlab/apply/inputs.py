@@ -24,7 +24,7 @@ class UnreadableInput:
 
 
 def find_inputs(recipe: Recipe, words: Sequence[str], tree: str | None) -> tuple[list[Source], list[UnreadableInput]]:
-    """The inputs that `words` mean: paths, patterns, addresses, `file.root:tree`, and `@LIST` for a file of such lines.
+    """Returns the inputs that `words` mean: paths, patterns, addresses, `file.root:tree`, or `@LIST`, a file of them.
 
     An input that is named twice is taken once. Inputs that cannot be opened are returned with the reason.
 
@@ -48,7 +48,7 @@ def find_inputs(recipe: Recipe, words: Sequence[str], tree: str | None) -> tuple
 
 
 def _listed(word: str) -> list[str]:
-    """The lines of `@LIST`, without empty lines and comments."""
+    """Returns the lines of `@LIST`, without empty lines and comments."""
     path = Path(word.removeprefix("@"))
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: is a folder, a pipe or a device; name a file with one path a line")
@@ -82,7 +82,7 @@ class ApplyPlan:
 
 
 def plan_of(source: Source, name: str, scorer: Scorer) -> ApplyPlan:
-    """Open an input and check that all expressions fit its branches.
+    """Opens an input and checks that all expressions fit its branches.
 
     Raises:
         DataError: the input cannot be read.
@@ -117,7 +117,7 @@ def _has(recipe: Recipe, table: Table, located: LocatedExpression) -> bool:
 def pieces_of(
     plan: ApplyPlan, scorer: Scorer, call: str, share: Callable[[], float] = lambda: 1.0
 ) -> Iterator[EntryRange]:
-    """The pieces of an input, in order, at least one; they bring their entries if the input has no edges.
+    """Yields the pieces of an input, in order, at least one; they bring their entries if the input has no edges.
 
     `share` gives the share of the events of each piece whose features are kept for a report.
     """

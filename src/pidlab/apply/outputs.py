@@ -49,7 +49,7 @@ class Summary:
 
 
 def friend_name(source: Source, ending: str = "pid") -> str:
-    """The name of the friend tree of an input: that of its tree, without folder and cycle, with `_pid` behind it."""
+    """Returns the name of an input's friend tree: that of its tree, without folder and cycle, with `_pid` behind it."""
     return f"{source.tree.rsplit('/', 1)[-1].partition(';')[0]}_{ending}"
 
 
@@ -83,13 +83,13 @@ def friend_paths(paths: Sequence[str], output: Path, ending: str = "pid") -> dic
 
 
 def _folder_of_address(address: str) -> str:
-    """The folder of an address with `.` and `..` resolved, which a server may resolve in another way."""
+    """Returns the folder of an address with `.` and `..` resolved, which a server may resolve in another way."""
     scheme, _, rest = address.partition("://")
     return f"{scheme}://{posixpath.normpath('/' + rest.partition('?')[0].rpartition('/')[0]).lstrip('/')}"
 
 
 def marker_of(bundle: Bundle, names: Mapping[Source, str], knows_events: bool) -> dict[str, Any] | None:
-    """The metadata by which a finished friend of some inputs is recognised; None if an input has no identity.
+    """Returns the metadata by which a finished friend of some inputs is recognised; None if an input has no identity.
 
     `names` maps the inputs to what stands for each in the hash of the event key.
 
@@ -105,7 +105,7 @@ def marker_of(bundle: Bundle, names: Mapping[Source, str], knows_events: bool) -
 
 
 def finished(target: Path, sources: Sequence[Source], marker: Mapping[str, Any] | None) -> list[Summary]:
-    """The summaries of an output if it is whole and made of these inputs by these models, else an empty list."""
+    """Returns the summaries of an output if it is whole and made of these inputs by these models, else nothing."""
     found = read_marker(target) if marker is not None and target.is_file() else None
     if found is None or any(found.get(key) != value for key, value in (marker or {}).items()):
         return []
@@ -139,7 +139,7 @@ class Output:
         return sum(plan.n_entries for plan in self.plans)
 
     def write(self, bundle: Bundle, results: Iterable[Result], task: Task) -> list[Summary]:
-        """Write the pieces, which come in order, and return a summary of each tree.
+        """Writes the pieces, which come in order, and returns a summary of each tree.
 
         Raises:
             InputFailedError: a piece cannot be scored; nothing is left of the file.
@@ -161,7 +161,7 @@ class Output:
         return summaries
 
     def _check_unchanged(self) -> None:
-        """Check that no input has changed since it was opened for the first time.
+        """Checks that no input has changed since it was opened for the first time.
 
         Raises:
             InputFailedError: an input has changed.
@@ -179,7 +179,7 @@ class Output:
 
 @contextlib.contextmanager
 def friend_file(target: Path, metadata: Mapping[str, Any]) -> Iterator[tuple[FriendFile, list[Summary]]]:
-    """A friend file under construction; the counts of the summaries that the block collects go into its marker."""
+    """Gives a friend file under construction; the counts of the summaries of the block go into its marker."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with FriendFile(target, metadata) as file:
         summaries: list[Summary] = []
@@ -198,7 +198,7 @@ def friend_tree(
     *,
     with_split: bool = False,
 ) -> FriendTree:
-    """The friend tree of an input; jagged if `counter` names the branch that counts its candidates.
+    """Returns the friend tree of an input; jagged if `counter` names the branch that counts its candidates.
 
     Raises:
         InputFailedError: a branch of the input cannot be held by the tree, or has the name of another.
@@ -219,7 +219,7 @@ def friend_tree(
 def write_tree(
     tree: FriendTree, bundle: Bundle, results: Iterable[Result], source: Source, target: Path, task: Task
 ) -> Summary:
-    """Write the pieces of an input, which come in order, into its friend tree.
+    """Writes the pieces of an input, which come in order, into its friend tree.
 
     Raises:
         InputFailedError: a piece cannot be scored.

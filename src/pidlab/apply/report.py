@@ -86,7 +86,7 @@ class ApplyReport:
     def write(
         self, output: Path, summaries: Sequence[Summary], watcher: Watcher, *, n_jobs: int | None = None
     ) -> Path | None:
-        """Write `report.html`, `report.root` and `report.json` into `output`; returns the page, None without any row.
+        """Writes `report.html`, `report.root` and `report.json` into `output`; returns the page, None without any row.
 
         Raises:
             OutputError: one cannot be written.
@@ -104,7 +104,7 @@ class ApplyReport:
         return output / "report.html"
 
     def _applied(self, tally: Tally, summaries: Sequence[Summary], shift: Shift | None) -> Applied:
-        """What was counted, beside the expectation."""
+        """Returns what was counted, beside the expectation."""
         evaluate = self.bundle.recipe.loaded.config.evaluate
         abundance = evaluate.abundance or evaluate.expected
         n_selected = int(tally.steps[-1])
@@ -139,7 +139,7 @@ class ApplyReport:
         )
 
     def _notes(self, tally: Tally, summaries: Sequence[Summary], shift: Shift | None) -> Iterator[str]:
-        """What a reader must be warned of."""
+        """Yields what a reader must be warned of."""
         n_failed = sum(bool(s.failure) for s in summaries) + len(self.unreadable)
         if n_failed:
             n = len(summaries) + len(self.unreadable)
@@ -156,7 +156,7 @@ class ApplyReport:
             yield shift.sentence
 
     def _remarks(self) -> Iterator[str]:
-        """How the expectation is to be read."""
+        """Yields how the expectation is to be read."""
         weights = {rule.weight.expression.text for rule in self.bundle.recipe.class_rules} - {"1"}
         if weights:
             said = ", ".join(sorted(weights))
@@ -167,7 +167,7 @@ class ApplyReport:
         )
 
     def _shift(self, tally: Tally, n_jobs: int | None, watcher: Watcher) -> Shift | str:
-        """How well the files can be told from the run, by some events of both; or why that is not known."""
+        """Returns how well the files can be told from the run, by some events of both; or why that is not known."""
         recipe = self.bundle.recipe
         if not len(tally.event):
             return "No row of the files was selected that could be compared with the events of the run."
@@ -249,7 +249,7 @@ class ApplyReport:
 
 
 def _picture(name: str, title: str, alt: str, figure: Any) -> OfflinePicture:
-    """The drawing of a figure of matplotlib."""
+    """Returns the drawing of a figure of matplotlib."""
     from pidlab.plots.gallery import rendered
 
     return OfflinePicture(title, alt, rendered(figure, name, "svg")["svg"], float(figure.get_figwidth()))
@@ -263,7 +263,7 @@ class _Quiet(Watcher):
 
 
 def _score_edges(bundle: Bundle, results: Results) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """The bin edges of the score of each model that has a distribution of scores."""
+    """Yields the bin edges of the score of each model that has a distribution of scores."""
     for name, model in bundle.models.items():
         result = results.models[name]
         by_class = result.response.get("test", {})
@@ -272,12 +272,12 @@ def _score_edges(bundle: Bundle, results: Results) -> Iterator[tuple[str, tuple[
 
 
 def _best_first(results: Results) -> list[str]:
-    """The models in the order of falling AUC, then those without one."""
+    """Returns the models in the order of falling AUC, then those without one."""
     return sorted(results.models, key=lambda name: -area if (area := results.models[name].auc.value) == area else 1.0)
 
 
 def _differs(shift: Shift) -> bool:
-    """Whether a classifier tells files and run apart by two standard deviations."""
+    """Returns whether a classifier tells files and run apart by two standard deviations."""
     return shift.auc.value - 0.5 > 2 * max(shift.auc.value - shift.auc.low, shift.auc.high - shift.auc.value)
 
 
@@ -286,7 +286,7 @@ def _remark(summary: Summary) -> str:
 
 
 def _numbers(applied: Applied, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of `report.json`, which leaves the distributions to `report.root`."""
+    """Returns the content of `report.json`, which leaves the distributions to `report.root`."""
     return {
         "schema": SCHEMA,
         "signal": applied.signal,

@@ -15,6 +15,7 @@ from pidlab.apply.scoring import EntryRange, Scored, Scorer, blank_columns, fill
 from pidlab.apply.workers import threads
 from pidlab.errors import DataError
 from pidlab.models.fold import Scores
+from pidlab.models.registry import MODEL_TYPES
 from pidlab.models.threads import one_thread
 from pidlab.preprocess.events import Input, input_keys
 from pidlab.preprocess.selection import selected
@@ -24,9 +25,6 @@ from pidlab.runs.bundle import Bundle
 from pidlab.runs.scored_events import ScoredEvents
 from pidlab.sample import IntArray
 from pidlab.split import Part
-
-_BY_ONNXRUNTIME = ("onnx", "sklearn")
-"""Types of models whose last bit depends on the number of threads: friend trees have the scores of one thread."""
 
 
 def write_run_friends(
@@ -38,7 +36,7 @@ def write_run_friends(
     output: Path,
     watcher: Watcher,
 ) -> None:
-    """Write the friend trees of a run's inputs, with `pid_split`, and `attach.C` and `attach.py` beside them.
+    """Writes the friend trees of a run's inputs, with `pid_split`, and `attach.C` and `attach.py` beside them.
 
     The inputs are read once more, since the run does not keep the rows that it did not use. If all selected rows of an
     input have a class, only its branches of `data.event_id` are read.
@@ -103,11 +101,15 @@ class _RunScorer:
 
     @property
     def scored_again(self) -> list[str]:
-        """The models that score the rows of the run again."""
-        return [name for name, model in self.scorer.bundle.models.items() if model.kind in _BY_ONNXRUNTIME]
+        """The models that score the rows of the run again.
+
+        The last bit of what onnxruntime computes depends on the number of threads, and friend trees have the scores of
+        one thread.
+        """
+        return [name for name, model in self.scorer.bundle.models.items() if MODEL_TYPES[model.kind].by_onnxruntime]
 
     def pieces(self, table: Table) -> Iterator[EntryRange]:
-        """The entries of an input, chunk by chunk.
+        """Yields the entries of an input, chunk by chunk.
 
         Raises:
             DataError: the input cannot be read, or has changed since the run read it.
@@ -123,7 +125,7 @@ class _RunScorer:
             raise DataError(f"{table.source}: was changed while the run was made; make the run again")
 
     def __call__(self, piece: EntryRange) -> Scored:
-        """The friend's branches for the entries of a piece, which brings its chunk."""
+        """Returns the friend's branches for the entries of a piece, which brings its chunk."""
         chunk, scorer, sample, own = piece.chunk, self.scorer, self.scored.sample, self.inputs[piece.source]
         assert chunk is not None
         ends = chunk.first_row, chunk.first_row + chunk.n_rows

@@ -1,4 +1,4 @@
-"""Scoring: selection, features and models on a piece of an input, in a thread, a process or a cluster."""
+"""Scoring: selection, features and models for a range of entries of an input, in a thread, a process or a cluster."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class EntryRange:
     """Consecutive entries of one input.
 
     Attributes:
-        name: stands for the input in the hash of the event key.
+        name: what stands for the input in the hash of the event key.
         start, stop: the entries from `start` to before `stop`.
-        call: differs between calls of `apply`; an input is opened anew in each.
+        call: differs between calls of `apply`, each of which opens an input again.
         chunk: the entries, if the format can only be read from its beginning; None if the worker reads them.
         failure: why the entries could not be read; empty if they could.
-        share: of the events whose features are kept for the report, if there is one.
+        share: the share of the events whose features are kept for the report, if there is one.
     """
 
     source: Source
@@ -86,13 +86,13 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A piece that cannot be scored, and why."""
+    """Why a range of entries cannot be scored."""
 
     reason: str
 
 
-class _Laps:
-    """Seconds by stage; a stage lasts from the end of the one before it to its own."""
+class _StageTimer:
+    """Measures the seconds of each stage, from the end of the stage before it to its own end."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -106,7 +106,7 @@ class _Laps:
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """The models of a bundle, ready for pieces of any input.
+    """The models of a bundle, ready to score chunks of any input.
 
     Attributes:
         events: sorted hashes of the events that the run used; None if they are not known.
@@ -149,7 +149,7 @@ class Scorer:
         return [(name, each) for name, each in self.bundle.recipe.spectators if name in names - features]
 
     def check(self, table: Table) -> None:
-        """Check that a table has all branches that are read, of usable types.
+        """Checks that a table has all branches that are read, with usable types.
 
         Raises:
             ConfigError, UsageError: a branch is missing or of another type.
@@ -160,27 +160,28 @@ class Scorer:
             self.bundle.additions.check(table)
 
     def __call__(self, chunk: Chunk, name: str) -> Scored:
-        """The friend's branches for a chunk; `name` stands for its input in the hash of the event key."""
-        laps, columns = _Laps(), blank_columns(self.bundle, chunk.n_rows)
+        """Returns the friend's branches for a chunk; `name` stands for its input in the hash of the event key."""
+        timer, columns = _StageTimer(), blank_columns(self.bundle, chunk.n_rows)
         masks = cut_masks(self.bundle.recipe, chunk)
         rows = np.flatnonzero(masks[-1]) if masks else np.arange(chunk.n_rows)
         steps = [chunk.n_rows, *(int(np.count_nonzero(mask)) for mask in masks)]
         tallies: list[Tally] = []
 
-        def look(taken: Chunk, x: FloatArray) -> None:
+        def count(taken: Chunk, x: FloatArray) -> None:
             tallies.append(self._tally(columns, taken, x, rows, steps, name))
 
-        n_known = self.score(columns, chunk, rows, name, laps=laps, look=None if self.watched is None else look)
+        on_scored = None if self.watched is None else count
+        n_known = self.score(columns, chunk, rows, name, timer=timer, on_scored=on_scored)
         by_entry: Branches = {}
         if self.bundle.additions is not None and chunk.counts is not None:
             by_entry = dict(self.bundle.additions.by_entry(columns, chunk.counts))
         tally = tallies[0] if tallies else None
-        return Scored(columns, self.keys(chunk) | by_entry, chunk.counts, n_known, laps.seconds, tally)
+        return Scored(columns, self.keys(chunk) | by_entry, chunk.counts, n_known, timer.seconds, tally)
 
     def _tally(
         self, columns: Branches, taken: Chunk, x: FloatArray, rows: IntArray, steps: list[int], name: str
     ) -> Tally:
-        """What the report counts of the selected rows: `taken`, with the features x, and `columns` at `rows`."""
+        """Returns what the report counts of the selected rows: `taken`, with features x, and `columns` at `rows`."""
         assert self.watched is not None
         recipe, bundle = self.bundle.recipe, self.bundle
         scores = {}
@@ -200,7 +201,7 @@ class Scorer:
         )
 
     def keys(self, chunk: Chunk) -> Branches:
-        """The branches that identify an event, one value an entry."""
+        """Returns the branches that identify an event, with one value for each entry."""
         return {key: chunk.entries[key] for key in self.bundle.recipe.event_id}
 
     def score(
@@ -210,45 +211,45 @@ class Scorer:
         rows: IntArray,
         name: str,
         models: Iterable[str] | None = None,
-        laps: _Laps | None = None,
+        timer: _StageTimer | None = None,
         *,
         weights: bool = True,
-        look: Callable[[Chunk, FloatArray], None] | None = None,
+        on_scored: Callable[[Chunk, FloatArray], None] | None = None,
     ) -> int:
-        """Score the selected `rows` of a chunk into `columns`; returns how many of them are of events of the run.
+        """Writes the scores of the selected `rows` of a chunk into `columns`, and returns how many the run has used.
 
         Args:
             columns: as `blank_columns` makes them for all rows of the chunk.
             chunk: with the `branches` that are read.
             rows: their indices in the chunk.
             name: stands for the input in the hash of the event key.
-            models: names; None for all.
-            laps: gets the seconds.
+            models: the names of the models that score; None for all.
+            timer: measures each stage.
             weights: whether the weights that make classes alike are written too.
-            look: is called at the end with the selected rows, (m,) of the chunk, and their features (m, d + c).
+            on_scored: is called at the end with the selected rows, (m,) of the chunk, and their features (m, d + c).
         """
-        recipe, laps = self.bundle.recipe, laps or _Laps()
+        recipe, timer = self.bundle.recipe, timer or _StageTimer()
         taken = chunk.take(rows)
         x, expression_values = feature_matrix(recipe, taken), expression_columns(recipe, taken)
         event, known = self.events_of(taken, name)
         spectators = {name: values_of(located, taken) for name, located in self.followed}
-        laps.end("select")
+        timer.end("select")
         for model in self.bundle.models if models is None else models:
             scores = self.bundle.models[model].scores_of(x, expression_values, event, known)
             fill_columns(columns, self.bundle, model, rows, scores, spectators)
             outputs = self.bundle.models[model].outputs_of(x, event, known)
             fill_outputs(columns, self.bundle, model, rows, outputs)
-            laps.end(model)
+            timer.end(model)
         if self.bundle.additions is not None:
             self.bundle.additions.fill(columns, taken, rows)
-            laps.end("further columns")
+            timer.end("further columns")
         if weights and self.bundle.reweighter is not None:
             fill_weights(columns, self.bundle, rows, spectators, event, known)
-            laps.end("weights")
+            timer.end("weights")
         columns["pid_selected"][rows] = True
-        if look is not None:
-            look(taken, x)
-            laps.end("report")
+        if on_scored is not None:
+            on_scored(taken, x)
+            timer.end("report")
         return int(known.sum()) if known is not None and self.bundle.recipe.loaded.config.folds else 0
 
     def events_of(self, chunk: Chunk, name: str) -> tuple[Keys | None, BoolArray | None]:
@@ -262,7 +263,7 @@ class Scorer:
         return event, self._is_known(event)
 
     def _is_known(self, event: Keys) -> BoolArray:
-        """(n,) true for the hashes of events that the run used."""
+        """Returns (n,) whether the run used the events with these hashes."""
         assert self.events is not None
         if not len(self.events):
             return np.zeros(len(event), bool)
@@ -271,7 +272,7 @@ class Scorer:
 
 
 def blank_columns(bundle: Bundle, n: int) -> Branches:
-    """The friend's branches for n rows that are not selected: NaN for numbers, false for decisions, -1 for integers."""
+    """Returns the friend's branches of n rows that are not selected: numbers are NaN, decisions false, integers -1."""
     kinds = friend_branches(bundle, with_split=False)
     blank = {"f": np.nan, "b": False, "i": -1}
     return {name: np.full(n, blank[kind.kind], kind) for name, kind in kinds.items()}
@@ -285,9 +286,9 @@ def fill_columns(
     scores: Scores,
     spectators: Mapping[str, FloatArray],
 ) -> None:
-    """Write the scores (m, k) of a model, and its decisions, into `columns` at the m `rows` (see `blank_columns`).
+    """Writes the scores (m, k) of a model, and its decisions, into `columns` at the m `rows` (see `blank_columns`).
 
-    `spectators` holds those that flat working points follow, (m,) each.
+    `spectators` holds the spectators that flat working points follow, (m,) each.
     """
     scored_by = bundle.models[model]
     for branch, column in score_branches(model, scored_by).items():
@@ -298,7 +299,7 @@ def fill_columns(
 
 
 def fill_outputs(columns: Branches, bundle: Bundle, model: str, rows: IntArray, outputs: NDArray[np.float32]) -> None:
-    """Write the further numbers (m, p) of a model into `columns` at the m `rows`."""
+    """Writes the further numbers (m, p) of a model into `columns` at the m `rows`."""
     for j, name in enumerate(bundle.models[model].output_names):
         columns[f"pid_{model}_{name}"][rows] = outputs[:, j]
 
@@ -311,7 +312,7 @@ def fill_weights(
     event: Keys | None,
     known: BoolArray | None,
 ) -> None:
-    """Write the weights that make classes alike into `columns` at the m `rows`; nothing if the run has none.
+    """Writes the weights that make classes alike into `columns` at the m `rows`; does nothing if the run has none.
 
     Args:
         columns: as `blank_columns` makes them.
@@ -329,7 +330,7 @@ def fill_weights(
 
 
 def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]]:
-    """The branches of a friend tree and their types, without those of the event key.
+    """Returns the branches of a friend tree and their types, without those of the event key.
 
     Raises:
         ModelError: two of them would have one name.
@@ -354,7 +355,7 @@ def friend_branches(bundle: Bundle, with_split: bool) -> dict[str, np.dtype[Any]
 
 
 def score_branches(name: str, model: Model) -> dict[str, int]:
-    """Branch to the column of the scores that it holds; empty for cuts without a score."""
+    """Returns for each branch the column of the scores that it holds; empty for cuts without a score."""
     if model.per_point_cuts:
         return {}
     classes = model.recipe.classes
@@ -386,7 +387,7 @@ _open_table = _OpenTable()
 
 
 def score_piece(scorer: Scorer, piece: EntryRange) -> Scored | Failed:
-    """Read a piece, unless it brings its entries, and score it; returns `Failed` if the input is at fault."""
+    """Reads a range of entries, unless `piece` holds them, and scores them; `Failed` if the input is at fault."""
     if piece.failure:
         return Failed(piece.failure)
     start = time.perf_counter()
@@ -411,8 +412,8 @@ class ScoringRequest:
     """The models that another process loads from the folder of a run and scores with.
 
     Attributes:
-        fingerprint: that of the bundle, by which a folder that has changed meanwhile is noticed.
-        additions: those of the bundle.
+        fingerprint: the fingerprint of the bundle, by which a folder that has changed meanwhile is noticed.
+        additions: the additions of the bundle.
         watched: what a report counts.
     """
 
@@ -425,7 +426,7 @@ class ScoringRequest:
 
 @lru_cache(maxsize=2)
 def scorer_of(request: ScoringRequest) -> Scorer:
-    """The scorer of a request, loaded once a process.
+    """Returns the scorer of a request, which a process loads once.
 
     Raises:
         ModelError: the folder holds another run by now.
@@ -438,7 +439,7 @@ def scorer_of(request: ScoringRequest) -> Scorer:
 
 
 def score_elsewhere(request: ScoringRequest, piece: EntryRange) -> Scored | Failed:
-    """`score_piece` in a process that has only the request."""
+    """Does the work of `score_piece` in a process that has only the request."""
     try:
         scorer = scorer_of(request)
     except PidlabError as error:
@@ -447,12 +448,12 @@ def score_elsewhere(request: ScoringRequest, piece: EntryRange) -> Scored | Fail
 
 
 def training_keys(bundle: Bundle) -> Keys | None:
-    """Sorted hashes of the events that the run used; None if nothing was fitted in folds, or they were not kept."""
+    """Returns the sorted hashes of the events that the run used; None without folds, or if they were not kept."""
     if not has_folds(bundle) or bundle.folder is None or not (bundle.folder / FILE).is_file():
         return None
     return read_training_keys(bundle.folder)
 
 
 def has_folds(bundle: Bundle) -> bool:
-    """Whether a row of the run gets other numbers than the same row in another file: by what did not see it."""
+    """Returns whether events of the run are scored, or weighted, by fold models that did not see them."""
     return bool(bundle.recipe.loaded.config.folds) or bundle.reweighter is not None

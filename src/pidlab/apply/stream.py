@@ -37,7 +37,7 @@ def apply(
     force: bool = False,
     tallies: Tallies | None = None,
 ) -> list[Summary]:
-    """Write `STEM_pid.root` for each file among `sources` below `output`, with a tree `TREE_pid` for each tree.
+    """Writes `STEM_pid.root` for each file among `sources` below `output`, with a tree `TREE_pid` for each tree.
 
     `attach.C` and `attach.py` in `output` open inputs and friends together. An output that an earlier call made of the
     same inputs by the same models is kept, so that a call that was killed can be continued. An input that cannot be
@@ -92,7 +92,7 @@ class _Caller:
         self._failed: set[str] = set()
 
     def plan(self, targets: dict[str, Path], sources: Sequence[Source]) -> None:
-        """Find out which outputs are to be written."""
+        """Finds out which outputs are to be written."""
         by_path: dict[str, list[Source]] = {path: [] for path in targets}
         for source in sources:
             by_path[source.path].append(source)
@@ -120,7 +120,7 @@ class _Caller:
         self.summaries |= {source: Summary(source, target, failure=str(error)) for source in sources}
 
     def score(self, pool: WorkerPool, watcher: Watcher) -> None:
-        """Score and write all outputs, in order.
+        """Scores and writes all outputs, in order.
 
         Raises:
             OutputError: one cannot be written.
@@ -149,14 +149,14 @@ class _Caller:
         return 1.0 if self.tallies is None else self.tallies.share
 
     def _counted(self, results: Iterable[Result]) -> Iterator[Result]:
-        """The results of an output, each of which is added to the tallies when it is asked for."""
+        """Yields the results of an output, each of which is added to the tallies when it is asked for."""
         for piece, scored in results:
             if self.tallies is not None and not isinstance(scored, Failed) and scored.tally is not None:
                 self.tallies.add(scored.tally)
             yield piece, scored
 
     def _pieces(self) -> Iterator[EntryRange]:
-        """The pieces of all inputs, in order, without those of an input that has failed."""
+        """Yields the pieces of all inputs, in order, without those of an input that has failed."""
         for output in self.outputs:
             for plan in output.plans:
                 for piece in pieces_of(plan, self.scorer, self.call, self._share):
@@ -174,7 +174,7 @@ class _RatedTask(Task):
         self.done = 0
 
     def advance(self, amount: int = 1, numbers: object = None) -> None:
-        """Count `amount` more entries."""
+        """Counts `amount` more entries."""
         self.done += amount
         seconds = max(self._clock() - self._start, 1e-3)
         self._task.advance(amount, {"million entries a second": self.done / seconds / 1e6})

@@ -94,7 +94,7 @@ class WorkerPool:
             return Failed(f"{piece}: cannot be scored, tried twice ({type(error).__name__}: {error})")
 
     def _result(self, future: Future[Scored | Failed]) -> Scored | Failed:
-        """The result of a future; waits as long as there are workers.
+        """Returns the result of a future; waits as long as there are workers.
 
         Raises:
             UsageError: there was no worker for `PATIENCE` seconds.
@@ -117,7 +117,7 @@ class WorkerPool:
         self._spare = None
 
     def dismiss(self) -> None:
-        """Wait for the pieces under way, then end the workers."""
+        """Waits for the pieces under way, then ends the workers."""
         self._dismiss_spare()
         self.executor.shutdown(wait=True, cancel_futures=True)
 
@@ -180,7 +180,7 @@ def _processes(n: int) -> ProcessPoolExecutor:
 
 
 def _begin() -> None:
-    """Let a worker ignore Ctrl-C, which its parent handles, and end with its parent."""
+    """Lets a worker ignore Ctrl-C, which its parent handles, and ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

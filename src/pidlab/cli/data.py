@@ -76,11 +76,11 @@ def sweights(
         terminal(quiet) as (console, watcher),
     ):
         from pidlab.cli.terminal.sweights import fit_table, weights_table
-        from pidlab.datadriven.sweights.analysis import Request, run
+        from pidlab.datadriven.sweights.analysis import SweightsRequest, run
         from pidlab.read import find_sources
 
         sources = find_sources(list(files), tree, Path())
-        found = run(Request(tuple(sources), settings, output, per, cows), watcher)
+        found = run(SweightsRequest(tuple(sources), settings, output, per, cows), watcher)
         console.print(fit_table(found.fit))
         console.print(weights_table(found))
         for sentence in found.notes:

@@ -142,7 +142,7 @@ def efficiency(
 
 
 def _wanted(given: Sequence[str], usual: tuple[str, ...]) -> tuple[str, ...]:
-    """The alternatives that were asked for: the usual ones if none was named, none for the word none."""
+    """Returns the alternatives that were asked for: the usual ones if none was named, none for the word none."""
     return usual if not given else tuple(name for name in given if name != "none")
 
 

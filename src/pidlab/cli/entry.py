@@ -38,7 +38,7 @@ for _command in (*start.COMMANDS, *work.COMMANDS, *data.COMMANDS, *efficiency.CO
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C."""
+    """Runs a command and exits: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     open_streams()

@@ -111,7 +111,7 @@ class Stopped(PidlabError):  # noqa: N818  # not an error, since the user wanted
 
 @contextmanager
 def stoppable(continuation: str) -> Iterator[None]:
-    """Let Ctrl-C in the block end the command with a sentence that says how to go on.
+    """Lets Ctrl-C in the block end the command with a sentence that says how to go on.
 
     Raises:
         Stopped: the user pressed Ctrl-C.
@@ -124,7 +124,7 @@ def stoppable(continuation: str) -> Iterator[None]:
 
 
 def ask_before_replacing(target: Path, force: bool) -> None:
-    """Ask on a terminal whether a finished run may be replaced. Elsewhere it may, and a note says so.
+    """Asks on a terminal whether a finished run may be replaced. Elsewhere it may, and a note says so.
 
     Raises:
         Stopped: the answer is no.
@@ -142,7 +142,7 @@ def ask_before_replacing(target: Path, force: bool) -> None:
 def resources(
     device: str, jobs: int | None, allow_import: Sequence[str], memory: int | None = None, dask: str = ""
 ) -> Resources:
-    """What a run may use, from the options of a command."""
+    """Returns what a run may use, from the options of a command."""
     from pidlab.models.registry import Resources
 
     return Resources(device, jobs, tuple(allow_import), memory, dask=dask)  # type: ignore[arg-type]  # a click.Choice
@@ -150,7 +150,7 @@ def resources(
 
 @contextmanager
 def terminal(quiet: bool = False, verbose: bool = False) -> Iterator[tuple[Console, Terminal]]:
-    """The console for results, on stdout, and the watcher that shows progress on stderr."""
+    """Gives the console for results, on stdout, and the watcher that shows progress on stderr."""
     from pidlab.cli.terminal import PlainConsole, Terminal
 
     console = PlainConsole()
@@ -162,5 +162,5 @@ def terminal(quiet: bool = False, verbose: bool = False) -> Iterator[tuple[Conso
 
 
 def say(console: Any, sentence: str) -> None:
-    """Print a sentence on one line, without colours."""
+    """Prints a sentence on one line, without colours."""
     console.print(sentence, highlight=False, soft_wrap=True)

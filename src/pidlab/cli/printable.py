@@ -10,7 +10,7 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format (such as right-to
 
 
 def printable(text: str) -> str:
-    r"""The text with control and format characters as their codes, such as `\x1b[2J`, which would clear the screen.
+    r"""Returns the text with control and format characters as their codes; `\x1b[2J` would clear the screen.
 
     Line feeds, tabs and the joiners inside emoji stay. A byte of a file name that is not UTF-8 becomes `\xff`.
     """
@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 def echo(text: str, error: bool = False) -> None:
-    """Write a text on a line of its own to stdout, or to stderr.
+    """Writes a text on a line of its own to stdout, or to stderr.
 
     `click.echo` would write UTF-8 to a stream that was told to take ASCII only.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,16 +103,10 @@ def run(
     ):
         from pidlab.pipeline import run as run_pipeline
 
-        def show(results: AnyResults) -> None:
-            if not as_json:
-                _show(console, results)
-
         given = resources(device, jobs, allow_import, memory, dask)
+        show = partial(_show, console, as_json=as_json)
         run_pipeline(loaded, target, given, watcher, figures=figures, tensorboard=tensorboard, found=show)
-        if as_json:
-            click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
-        else:
-            say(console, f"report: {target / 'report.html'}")
+        _say_what_is_left(console, target, as_json=as_json)
 
 
 @click.command()
@@ -158,24 +153,29 @@ def evaluate(
     ):
         from pidlab.pipeline.again import evaluate_again
 
-        def show(results: AnyResults) -> None:
-            if not as_json:
-                _show(console, results)
-
         given = resources("auto", jobs, (), memory, dask)
+        show = partial(_show, console, as_json=as_json)
         evaluate_again(run, output, overrides, given, watcher, figures=figures, found=show)
-        if as_json:
-            click.echo((target / "metrics.json").read_text(encoding="utf-8"), nl=False)
-        else:
-            say(console, f"report: {target / 'report.html'}")
+        _say_what_is_left(console, target, as_json=as_json)
 
 
-def _show(console: Any, results: AnyResults) -> None:
+def _show(console: Any, results: AnyResults, *, as_json: bool) -> None:
+    """Prints the table and the sentences of a run, unless its numbers are to be printed as JSON."""
+    if as_json:
+        return
     from pidlab.cli.terminal import results_table, sentences
 
     console.print(results_table(results), width=min(console.width, _TABLE_WIDTH))
     for sentence in sentences(results):
         say(console, f"• {sentence}")
+
+
+def _say_what_is_left(console: Any, run: Path, *, as_json: bool) -> None:
+    """Prints the numbers of a run that was left behind, or where its report is."""
+    if as_json:
+        click.echo((run / "metrics.json").read_text(encoding="utf-8"), nl=False)
+    else:
+        say(console, f"report: {run / 'report.html'}")
 
 
 @click.command()

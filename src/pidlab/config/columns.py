@@ -15,29 +15,29 @@ from pidlab.config.schema import Config, Feature
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class StatedColumn:
     """A column of a sample, and the key path of its expression."""
 
     key: KeyPath
     feature: Feature
 
 
-def stated_features(config: Config) -> Iterator[Column]:
+def stated_features(config: Config) -> Iterator[StatedColumn]:
     """Yields the features that have an expression, in their order."""
     for i, feature in enumerate(config.features):
         if isinstance(feature, str):
-            yield Column(("features", i), Feature(name=feature, expression=feature))
+            yield StatedColumn(("features", i), Feature(name=feature, expression=feature))
         elif isinstance(feature, Feature):
-            yield Column(("features", i, "expression"), feature)
+            yield StatedColumn(("features", i, "expression"), feature)
 
 
-def columns(config: Config) -> list[Column]:
+def columns(config: Config) -> list[StatedColumn]:
     """Returns the features, and after them what single models read besides, each once."""
     found = list(stated_features(config))
     for name, model in config.models.items():
         for place, text in model.own_columns().items():
             if _column_called(text, found) is None:
-                found.append(Column(("models", name, *place), Feature(name=text, expression=text)))
+                found.append(StatedColumn(("models", name, *place), Feature(name=text, expression=text)))
     return found
 
 
@@ -70,7 +70,7 @@ def conditions(config: Config) -> dict[str, KeyPath]:
     return found
 
 
-def _column_called(text: str, found: Iterable[Column]) -> Column | None:
+def _column_called(text: str, found: Iterable[StatedColumn]) -> StatedColumn | None:
     """Returns the column with this name, else the one with this expression."""
     text = text.strip()
     found = list(found)

@@ -74,7 +74,7 @@ def _deepest(node: Node, path: KeyPath) -> tuple[Node | None, Node, KeyPath]:
 
 
 def _is_empty(node: Node) -> bool:
-    """True for the value of `key:` without a value, which ruamel places anywhere up to the next key."""
+    """Returns True for the value of `key:` without a value, which ruamel places anywhere up to the next key."""
     return bool(node.start_mark.index == node.end_mark.index)
 
 

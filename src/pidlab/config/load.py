@@ -200,6 +200,35 @@ def _apply_override(content: dict[str, Any], places: dict[KeyPath, str], overrid
 
 def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Yields what no single section can check, because it concerns names or values of another section."""
+    asked = config.evaluate
+    yield from _class_disagreements(config)
+    listed = [f if isinstance(f, str) else f.name for f in config.features]
+    for i, name in enumerate(listed):
+        if name in listed[:i]:
+            yield ("features", i), f"the feature {name!r} stands here twice"
+    yield from _band_features(config)
+    yield from _band_shapes(config)
+    names = [*(f.name for f in config.feature_list), *config.band_features]
+    for name, model in config.models.items():
+        yield from _model_disagreements(config, name, model, names)
+    for section, maps in (("maps", asked.maps), ("flat", asked.flat)):
+        for i, each in enumerate(maps):
+            for axis, edges in (("bins", each.bins), ("y_bins", each.y_bins)):
+                if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
+                    yield ("evaluate", section, i, axis), "bin edges must rise"
+    yield from _reweight_disagreements(config)
+    yield from _unknown(config.tune or (), config.models, "models", ("tune",))
+    reference = config.style.reference
+    if reference is not None and reference not in config.models:
+        yield ("style", "reference"), f"{reference!r} is none of the models; {nearest(reference, config.models)}"
+    known = {*names, *(f.expression for f in config.feature_list), *spectator_keys(config)}
+    known |= {axis for polygon in config.polygons.values() for axis in (polygon.x, polygon.y) if axis is not None}
+    for name in (n for n in config.labels if n not in known):
+        yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"
+
+
+def _class_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Yields what is wrong with the classes, their files, and the numbers of each class that `evaluate` has."""
     classes, asked = config.classes, config.evaluate
     if config.signal is not None and config.signal not in classes:
         yield ("signal",), f"{config.signal!r} is none of the classes; {nearest(config.signal, classes)}"
@@ -216,52 +245,35 @@ def _disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:
     for name, spec in classes.items() if not isinstance(config, RegressionConfig) else ():
         if config.data.files is None and (isinstance(spec, str) or (spec.files is None and spec.tree is None)):
             yield ("classes", name), "has no files of its own, and data.files is missing"
-    names = [f.name for f in config.feature_list]
-    listed = [f if isinstance(f, str) else f.name for f in config.features]
-    for i, name in enumerate(listed):
-        if name in listed[:i]:
-            yield ("features", i), f"the feature {name!r} stands here twice"
-    yield from _band_features(config)
-    yield from _band_shapes(config)
-    names += config.band_features
-    for model_name, model in config.models.items():
-        if isinstance(model, CutsModel):
-            yield from _merit_disagreements(config, model_name, model)
-            for key in ("sides", "ranges", "min_width", "features"):
-                yield from _unknown(getattr(model, key) or (), names, "features", ("models", model_name, key))
-        if isinstance(model, SklearnModel):
-            for i, name in enumerate(model.features or ()):
-                if name not in names:
-                    wrong = f"{name!r} is none of the features; {nearest(name, names)}"
-                    yield ("models", model_name, "features", i), wrong
-        yield from _category_disagreements(model_name, model)
-        if isinstance(model, LikelihoodModel):
-            yield from _likelihood_disagreements(config, model_name, model)
-        if isinstance(model, MixtureModel | AutoencoderModel) and model.train_on not in (None, *config.classes):
-            wrong = f"{model.train_on!r} is no class; {nearest(str(model.train_on), config.classes)}"
-            yield ("models", model_name, "train_on"), wrong
-        if isinstance(model, BdtModel):
-            for _, message in wrong_parameters(model.model_extra or {}):
-                yield ("models", model_name), message
-        parameters = model.parameters if isinstance(model, SklearnModel) else model.model_extra or {}
-        for key, value in parameters.items():
-            if isinstance(value, str) and (number := quoted_number(value)) is not None:
-                within = ("parameters", key) if isinstance(model, SklearnModel) else (key,)
-                yield ("models", model_name, *within), f"is the text {value!r}; write {number} without quotes"
-    for section, maps in (("maps", asked.maps), ("flat", asked.flat)):
-        for i, each in enumerate(maps):
-            for axis, edges in (("bins", each.bins), ("y_bins", each.y_bins)):
-                if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
-                    yield ("evaluate", section, i, axis), "bin edges must rise"
-    yield from _reweight_disagreements(config)
-    yield from _unknown(config.tune or (), config.models, "models", ("tune",))
-    reference = config.style.reference
-    if reference is not None and reference not in config.models:
-        yield ("style", "reference"), f"{reference!r} is none of the models; {nearest(reference, config.models)}"
-    known = {*names, *(f.expression for f in config.feature_list), *spectator_keys(config)}
-    known |= {axis for polygon in config.polygons.values() for axis in (polygon.x, polygon.y) if axis is not None}
-    for name in (n for n in config.labels if n not in known):
-        yield ("labels", name), f"is no feature, spectator or axis of a map; {nearest(name, known)}"
+
+
+def _model_disagreements(
+    config: Config, name: str, model: AnyModel, features: Collection[str]
+) -> Iterator[tuple[KeyPath, str]]:
+    """Yields what is wrong with a model: names of features and classes, categories, and parameters of its library."""
+    if isinstance(model, CutsModel):
+        yield from _merit_disagreements(config, name, model)
+        for key in ("sides", "ranges", "min_width", "features"):
+            yield from _unknown(getattr(model, key) or (), features, "features", ("models", name, key))
+    if isinstance(model, SklearnModel):
+        for i, feature in enumerate(model.features or ()):
+            if feature not in features:
+                wrong = f"{feature!r} is none of the features; {nearest(feature, features)}"
+                yield ("models", name, "features", i), wrong
+    yield from _category_disagreements(name, model)
+    if isinstance(model, LikelihoodModel):
+        yield from _likelihood_disagreements(config, name, model)
+    if isinstance(model, MixtureModel | AutoencoderModel) and model.train_on not in (None, *config.classes):
+        wrong = f"{model.train_on!r} is no class; {nearest(str(model.train_on), config.classes)}"
+        yield ("models", name, "train_on"), wrong
+    if isinstance(model, BdtModel):
+        for _, message in wrong_parameters(model.model_extra or {}):
+            yield ("models", name), message
+    parameters = model.parameters if isinstance(model, SklearnModel) else model.model_extra or {}
+    for parameter, value in parameters.items():
+        if isinstance(value, str) and (number := quoted_number(value)) is not None:
+            within = ("parameters", parameter) if isinstance(model, SklearnModel) else (parameter,)
+            yield ("models", name, *within), f"is the text {value!r}; write {number} without quotes"
 
 
 def _reweight_disagreements(config: Config) -> Iterator[tuple[KeyPath, str]]:

@@ -26,7 +26,7 @@ def polygons_of(config: Config) -> dict[str, Polygon]:
     }
 
 
-class Found(NamedTuple):
+class CompletePolygons(NamedTuple):
     """The polygons of a configuration, complete.
 
     Attributes:
@@ -41,7 +41,7 @@ class Found(NamedTuple):
     first_use: dict[KeyPath, KeyPath]
 
 
-def with_points(config: Config, texts: Iterable[tuple[KeyPath, str]], folder: Path) -> Found:
+def with_points(config: Config, texts: Iterable[tuple[KeyPath, str]], folder: Path) -> CompletePolygons:
     """Returns the configuration with the points and axes of every polygon, and what is wrong with its polygons.
 
     The points of `file` are read, and a polygon that an expression names as `cutg("file.root:name")` becomes one of
@@ -77,7 +77,7 @@ def with_points(config: Config, texts: Iterable[tuple[KeyPath, str]], folder: Pa
             except (DataError, UsageError) as error:
                 mistakes.append((key, f'cutg("{name}"): {error}'))
                 known[name] = PolygonSection(x="0", y="0")
-    return Found(config.model_copy(update={"polygons": known}), mistakes, first_use)
+    return CompletePolygons(config.model_copy(update={"polygons": known}), mistakes, first_use)
 
 
 def _section(text: str, folder: Path) -> PolygonSection:

@@ -96,7 +96,7 @@ _WILD = re.compile(r"(?:[\w.$/]|::)*[*?](?:[\w.$/*?]|::)*")
 
 
 def is_pattern(text: str) -> bool:
-    """True for a feature that means all branches that match, such as `P.cal.*`.
+    """Returns True for a feature that means all branches that match, such as `P.cal.*`.
 
     That is a text of characters of names, `*` and `?` that is no expression: `P.cal.*`, `*_pt`, `REC::Particle.p?` and
     `x?` are patterns, `a*b` is a product, and so is everything with a space or a bracket.
@@ -155,7 +155,7 @@ def parsed(config: Config, mistakes: list[tuple[KeyPath, str]]) -> dict[KeyPath,
 
 
 def _stands_for_another(key: KeyPath) -> bool:
-    """True for the expressions that others take by a name: aliases, and the axes of polygons."""
+    """Returns True for the expressions that others take by a name: aliases, and the axes of polygons."""
     return key[:2] == ("data", "aliases") or key[0] == "polygons"
 
 

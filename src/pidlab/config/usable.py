@@ -1,4 +1,4 @@
-"""Usable: what the sections refuse, each explained, and the part of a configuration with which later checks go on."""
+"""What the sections of a configuration refuse, in sentences, and the part of it that later checks can use."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ from pidlab.errors import Mistake, nearest
 from pidlab.expressions.spellings import character_name, how_to_type, retyped, to_type
 
 _MAX_ROUNDS = 12
-"""Mistakes show up in rounds: a section is looked into once its own type is right. There are fewer than this."""
+"""Mistakes show up in rounds, because pydantic looks into a section only once its own type is right. Sections are not
+nested so deep that a configuration needs as many rounds as this."""
 
 _MAX_RENAMED = 100
-"""Unknown keys that are compared with the known ones, which takes some time; a text with more is no configuration."""
+"""At most so many unknown keys are compared with the known ones, because each comparison takes time; a text with more
+is no configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,11 @@ class Usable:
     """What the sections say of a configuration.
 
     Attributes:
-        mistakes: all that the sections refuse.
+        mistakes: everything that the sections refuse.
         config: the configuration without what is refused; None if nothing can be kept.
-        places: key path to place, with those of misspelt keys under the names that were meant.
-        doubtful: key paths at which something was refused, which `config` holds in another form or not at all.
-        incomplete: top-level keys of which names are missing in `config`, so that nothing else can be checked by them.
+        places: the place in the file of each key path; a misspelt key has its place under the name that was meant.
+        doubtful: key paths at which something was refused; `config` holds a substitute there, or nothing.
+        incomplete: top-level keys that lack names in `config`, so that no other key can be checked against them.
     """
 
     mistakes: tuple[Mistake, ...]
@@ -50,12 +52,12 @@ class Usable:
     incomplete: frozenset[str] = frozenset()
 
     def is_doubtful(self, key: KeyPath) -> bool:
-        """True for what was refused, and for everything in it."""
+        """Returns whether the value at `key`, or a section that holds it, was refused."""
         return any(key[:length] in self.doubtful for length in range(len(key) + 1))
 
 
 def usable_part(content: Mapping[str, Any], places: Mapping[KeyPath, str]) -> Usable:
-    """Checks each section of a configuration, and returns it without what is refused."""
+    """Checks each section of a configuration, and returns the configuration without what is refused."""
     section = config_class(content)
     try:
         return Usable((), section.model_validate(content), places)
@@ -79,7 +81,7 @@ def usable_part(content: Mapping[str, Any], places: Mapping[KeyPath, str]) -> Us
 
 
 class _Rest:
-    """The content of a configuration from which more and more is left out; names and numbers of items are kept."""
+    """The content of a configuration without refused values; other items keep their names and numbers."""
 
     def __init__(self, content: dict[str, Any], places: dict[KeyPath, str]) -> None:
         self.content, self.places = content, places
@@ -87,9 +89,9 @@ class _Rest:
         self.incomplete: set[str] = set()
 
     def leave_out(self, path: KeyPath, kind: str) -> None:
-        """Leaves out the value at `path`, or puts what passes in its place if others count on it."""
+        """Removes the value at `path`, or puts a valid one in its place if other keys refer to it."""
         if _holds(_at(self.content, path[:-1]), path[-1]) == (kind == "missing"):
-            return  # it went with another mistake, or was there under a misspelt name
+            return  # it was removed with another mistake, or stood there under a misspelt name
         if kind == "missing":
             path = path[:1] if len(path) == 1 else path[:-1]
         elif kind == "extra_forbidden" and len(self.doubtful) < _MAX_RENAMED and self._renamed(path):
@@ -110,7 +112,7 @@ class _Rest:
             self.incomplete |= {str(path[0])} if path[0] in ("data", "evaluate") or len(path) == 1 else set()
 
     def _substitute(self, path: KeyPath) -> Any:
-        """Returns what is put in the place of a value so that other keys keep what they refer to; None for nothing."""
+        """Returns a valid value for the place of a refused one to which others may refer; None if no key does."""
         section = path[0] if path else ""
         of_target = config_class(self.content) is RegressionConfig
         model = {"type": "linear" if of_target else "fisher"}
@@ -137,7 +139,7 @@ class _Rest:
         return {"classes": "1", "models": model, "polygons": {}}.get(str(section))
 
     def _renamed(self, path: KeyPath) -> bool:
-        """Gives a misspelt key the name that is meant, if there is one very like it that is not there."""
+        """Renames a misspelt key to the most similar valid key that is not used; returns whether there is one."""
         holder = _at(self.content, path[:-1])
         known = [
             name for name in _known_keys(path[:-1], self.content) if isinstance(holder, dict) and name not in holder
@@ -217,7 +219,8 @@ def _message(error: dict[str, Any], path: KeyPath, content: Any) -> str:
         options = [o.strip(" '") for o in expected.replace(" or ", ",").split(",")]
         return f"must be one of {', '.join(options)}, not {value!r}; {nearest(str(value), options)}"
     if kind == "union_tag_not_found":
-        return "missing the key 'type' (expression, score, cuts, fisher, logistic, bdt, mlp, onnx, tmva or sklearn)"
+        *others, last = _model_types(content)
+        return f"missing the key 'type' ({', '.join(others)} or {last})"
     if kind == "string_pattern_mismatch":
         return "a name must be letters, digits and underscores, and not start with a digit"
     value = error["input"]
@@ -252,7 +255,7 @@ _OF_CLASSES: frozenset[KeyPath] = frozenset(
     for above, whole, part in (((), Config, RegressionConfig), (("evaluate",), Evaluate, RegressionEvaluate))
     for key in whole.model_fields.keys() - part.model_fields.keys()
 )
-"""The keys that a configuration with classes has, and one with a target has not."""
+"""The keys that a configuration with classes may have, but one with a target may not."""
 
 _EMPTY: dict[KeyPath, str] = {
     ("features",): "names no feature; list one or more branches or expressions, such as features: [p, log(1 + npe)]",
@@ -304,6 +307,12 @@ def quoted_number(text: str) -> str | None:
     return text if any(c.isdigit() for c in text) and "_" not in text else None
 
 
+def _model_types(content: Any) -> list[str]:
+    """Returns the values that the key `type` of a model may have, from the JSON schema."""
+    of_name = _step(json_schema(config_class(content))["properties"]["models"], "name")
+    return sorted(of_name["discriminator"]["mapping"])
+
+
 def _known_keys(path: KeyPath, content: Any) -> list[str]:
     """Returns the keys that the section at `path` may hold, from the JSON schema."""
     whole = json_schema(config_class(content))
@@ -324,7 +333,7 @@ def _step(node: dict[str, Any], part: str | int) -> dict[str, Any]:
 
 
 def _object_of(node: dict[str, Any], whole: dict[str, Any], value: Any) -> dict[str, Any]:
-    """Returns the member of a union that `value` was meant to be; any other node as it is."""
+    """Returns the member of a union that `value` was meant to be; a node that is no union is returned unchanged."""
     node = _resolved(node, whole)
     if "discriminator" in node and isinstance(value, dict):
         return _resolved({"$ref": node["discriminator"]["mapping"].get(value.get("type"), "")}, whole)

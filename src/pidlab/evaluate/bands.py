@@ -278,7 +278,7 @@ def _probabilities(theta: Array) -> Array:
 
 
 def _integral(t: Array, lower: float, upper: float) -> Array:
-    """The integral of exp(-t²/2) between -lower and upper, and of its exponential continuations, up to t."""
+    """Returns the integral of exp(-t²/2) between -lower and upper, and of its exponential continuations, up to t."""
     core = math.sqrt(2 * math.pi) * (ndtr(np.clip(t, -lower, upper)) - ndtr(-lower))
     below = np.exp(lower * (0.5 * lower + np.minimum(t, -lower))) / lower
     above = (math.exp(-0.5 * upper**2) - np.exp(upper * (0.5 * upper - np.maximum(t, upper)))) / upper

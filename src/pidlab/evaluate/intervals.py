@@ -168,7 +168,7 @@ def efficiency(
 
     The interval is that of Clopper and Pearson for equal weights, and otherwise the union of Wilson's and Fieller's. A
     value outside [0, 1], which weights of both signs can give, and the bound beyond it are kept; all other bounds are
-    limited to [0, 1].
+    limited to [0, 1]. Wilson's is then that of the nearest possible fraction, so that the interval holds some.
     """
     sums = np.broadcast_arrays(*(np.asarray(s, np.float64) for s in (passed, total, passed2, total2)))
     failed2 = np.maximum(sums[3] - sums[2], 0.0)
@@ -181,7 +181,7 @@ def fraction(sums: Sums, *, independent: bool = True, level: float = LEVEL) -> I
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(total != 0, sums.passed / total, np.nan)
         n = np.where(sums.total2 > 0, total**2 / sums.total2, 0.0)
-    low, high = union(value, wilson(value, n, level), fieller(sums, level))
+    low, high = union(value, wilson(np.clip(value, 0.0, 1.0), n, level), fieller(sums, level))
     equal, counts = _equal_weights(sums, total, n)
     if independent and equal.any():
         exact = clopper_pearson(counts, np.rint(n), level)

@@ -205,7 +205,7 @@ def _is_integer(x: Any) -> bool:
 
 
 def _fits(column: Any, constant: int) -> bool:
-    """True if the constant is a value of the integer column's type."""
+    """Returns True if the constant is a value of the integer column's type."""
     if isinstance(column, int) or column.dtype.kind not in "iu":
         return False
     limits = np.iinfo(column.dtype)

@@ -88,7 +88,7 @@ def branch_expression(name: str) -> str:
 
 
 def can_be_named(name: str) -> bool:
-    """True for a branch that an expression can name: quoted names are printable and hold no backquote."""
+    """Returns True for a branch that an expression can name: quoted names are printable and hold no backquote."""
     return "`" not in name and name.isprintable() and bool(name.strip())
 
 

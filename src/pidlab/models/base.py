@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from pidlab.errors import ModelError, nearest
+from pidlab.evaluate.results import json_value
 from pidlab.models.matrix import LazyMatrix, Matrix, slices
 from pidlab.models.missing import MissingValues, with_names
 from pidlab.sample import FloatArray, IntArray
@@ -50,6 +51,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     n_features_in_: int
     history_: dict[str, list[float]]
     missing_: MissingValues | None = None
+
+    def __sklearn_tags__(self) -> Any:
+        """Returns what scikit-learn may expect: all estimators take NaN in X for a missing value."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     @property
     def probability(self) -> bool:
@@ -95,6 +102,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     def outputs(self, X: FloatArray) -> NDArray[np.float32]:
         """Returns (n, m) float32, the numbers of `output_names` for unchecked X."""
         return np.empty((len(X), 0), np.float32)
+
+    def saved_parameters(self) -> dict[str, Any]:
+        """Returns the parameters of the constructor in the types of JSON, in which `save` writes them."""
+        return dict(json_value(self.get_params(deep=False)))
 
     def save(self, directory: Path) -> None:
         """Writes everything that `load` needs into an existing directory, as JSON, safetensors or UBJ."""

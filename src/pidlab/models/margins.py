@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pidlab.errors import ModelError
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Progress, ValidationSet, training_rows
 from pidlab.models.link import posterior
 from pidlab.models.matrix import LazyMatrix
 from pidlab.models.missing import MissingValues, with_names
+from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray
 
 Array = NDArray[np.float64]
@@ -36,11 +36,6 @@ class MarginClassifier(Classifier):
 
     kind: ClassVar[str]
     arrays: ClassVar[tuple[str, ...]]
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
 
     def _fit(self, blocks: Blocks) -> None:
         """Sets the arrays from the training sample."""
@@ -103,7 +98,7 @@ class MarginClassifier(Classifier):
 
     def save(self, directory: Path) -> None:
         """Writes the arrays as JSON numbers, exact to the last bit."""
-        content = {"type": self.kind, "parameters": self.get_params(), "classes": self.classes_.tolist()}
+        content = {"type": self.kind, "parameters": self.saved_parameters(), "classes": self.classes_.tolist()}
         if self.missing_ is not None:
             content["missing"] = self.missing_.to_json()
         write_json(directory / _FILE, content | {name: getattr(self, f"{name}_").tolist() for name in self.arrays})
@@ -115,11 +110,7 @@ class MarginClassifier(Classifier):
         Raises:
             ModelError: the file is missing, damaged, or of another model.
         """
-        path = directory / _FILE
-        content = read_json(path)
-        if content.get("type") != cls.kind:
-            raise ModelError(f"{path}: holds a model of type {content.get('type')!r}, not {cls.kind!r}")
-        try:
+        with stored_model(directory / _FILE, cls.kind) as content:
             model = cls(**content["parameters"])
             model.classes_ = np.asarray(content["classes"])
             for name in cls.arrays:
@@ -131,9 +122,7 @@ class MarginClassifier(Classifier):
             model.missing_ = MissingValues.from_json(content.get("missing"), n_inputs)
             model.n_features_in_ = n_inputs if model.missing_ is None else len(model.missing_.fill)
             model._check_arrays()
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: is not a whole {cls.kind} model ({error}); make the run again") from error
-        model.history_ = {}
+            model.history_ = {}
         return model
 
 

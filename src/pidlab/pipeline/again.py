@@ -54,7 +54,7 @@ def evaluate_again(
     figures: Figures = "all",
     found: Callable[[AnyResults], None] = lambda results: None,
 ) -> AnyResults:
-    """Read the inputs of a finished run again, score them with its models, and leave a whole run behind.
+    """Reads the inputs of a finished run again, scores them with its models, and leaves a whole run behind.
 
     The events are divided as in the run, and the models are as they were trained. Calibrations are kept, unless
     `evaluate.calibration` changes: then they are fitted on the validation sample.
@@ -111,7 +111,7 @@ def evaluate_again(
 
 
 def _models(bundle: Bundle, prepared: Prepared, before: AnyResults) -> dict[str, Model]:
-    """The models of the run with what their training took, for the new settings."""
+    """Returns the models of the run with what their training took, for the new settings."""
     from pidlab.models.training import calibrated
 
     method = prepared.recipe.loaded.config.evaluate.calibration
@@ -127,7 +127,7 @@ def _models(bundle: Bundle, prepared: Prepared, before: AnyResults) -> dict[str,
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between the inputs of two manifests, in the branches that both have read."""
+    """Returns what differs between the inputs of two manifests, in the branches that both have read."""
     old, new = then.get("inputs", []), now["inputs"]
     if len(old) == len(new):
         both = [a["hashes"].keys() & b["hashes"].keys() for a, b in zip(old, new, strict=True)]
@@ -139,7 +139,7 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _keep_inputs(run: Path, folder: Path, prepared: Prepared) -> None:
-    """Copy inputs that lie in the run, as those of a comparison of arrays do, into the folder that replaces it."""
+    """Copies inputs that lie in the run, as those of a comparison of arrays do, into the folder that replaces it."""
     for each in prepared.events.inputs:
         path = Path(each.source.path)
         if path.is_file() and path.resolve().parent == run.resolve():

@@ -140,7 +140,9 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     reweighting = made.result if made is not None else None
     if recipe.target is None:
         found = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
-        found = replace(found, reweighting=reweighting)
+        if made is not None:
+            found = replace(found, models=_with_weight_errors(found.models, prepared, made, scores))
+            found = replace(found, reweighting=reweighting)
         results: AnyResults = replace(found, notes=tuple(notes.sentences))
     else:
         from pidlab.pipeline.regression import evaluate_regression
@@ -164,6 +166,26 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
         read=prepared.inputs,
         reweighted=made,
     )
+
+
+def _with_weight_errors(
+    models: Mapping[str, ModelResult],
+    prepared: Prepared,
+    made: Reweighted,
+    scores: Mapping[str, Mapping[str, Scores]],
+) -> dict[str, ModelResult]:
+    """Returns what was measured, with the statistical error of the weights that evaluation used in its intervals."""
+    from pidlab.evaluate.weight_errors import with_weight_errors
+
+    if made.result.used_for == "training":
+        return dict(models)
+    rows, options = prepared.parts.quoted()["test"], prepared.recipe.loaded.config.evaluate
+    test, factors = prepared.events.sample.take(rows), made.replicas(prepared.events.sample, rows)
+    abundance = options.abundance or options.expected
+    return {
+        name: with_weight_errors(model, scores[name]["test"], test, factors, abundance)
+        for name, model in models.items()
+    }
 
 
 class TrainingSamples(Sequence[tuple[Sample, Sample]]):

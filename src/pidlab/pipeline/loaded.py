@@ -1,4 +1,4 @@
-"""Loaded: a finished run, which scores arrays in memory inside the loop of an analysis, and shows its results."""
+"""A finished run in memory: it scores arrays inside the loop of an analysis, and shows its results."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class LoadedRun:
         efficiency: str | Path | None = None,
         replicas: int = 0,
     ) -> None:
-        """Load the run in the folder `run`, or some of its `models`, or one.
+        """Loads the run in the folder `run` with all of its models, or with those named.
 
-        With the folder of a measurement by `pidlab efficiency`, `friend` gives the efficiencies of the candidates'
-        decisions too, and so many replicas of them.
+        With `efficiency`, the folder of a measurement by `pidlab efficiency`, `friend` also gives the efficiencies of
+        the candidates' decisions, and `replicas` replicas of them.
 
         Raises:
             UsageError: `run` is not the folder of a run, or it has no such model; or `efficiency` holds none of them.
@@ -83,7 +83,7 @@ class LoadedRun:
         return read_result(self.folder)
 
     def friend(self, arrays: Columns) -> dict[str, Any]:
-        """Every branch that a friend tree has: `pid_selected`, the scores and all decisions, by the names there.
+        """Returns every branch that a friend tree has, by its name: `pid_selected`, the scores and all decisions.
 
         Raises:
             DataError: a branch is missing, or of another length or type.
@@ -91,7 +91,7 @@ class LoadedRun:
         return self._scored(arrays, self.models, weights=True)
 
     def weights(self, arrays: Columns) -> dict[str, Any]:
-        """The weights that make classes alike (`reweight` of the configuration), by their branches in friend trees.
+        """Returns the weights that make classes alike (`reweight` of the configuration), by their branches in friends.
 
         `pid_weight` is for rows of every class; `pid_weight_CLASS` is what a row would weigh if it were of that class.
         Arrays are float32 as those of `scores`, NaN where the selection fails; there are none if the run has no
@@ -107,7 +107,7 @@ class LoadedRun:
         return {branch: scored[branch] for branch in reweighter.branches}
 
     def scores(self, arrays: Columns) -> dict[str, Any]:
-        """The signal's score of each model, by its name; with more than two classes each class's as `MODEL_CLASS`.
+        """Returns the signal's score of each model by its name; of more than two classes each one's as `MODEL_CLASS`.
 
         Arrays are (n,) float32, or lists of candidates if the run has candidates; NaN where the selection fails. They
         are those of the friend trees.
@@ -120,7 +120,7 @@ class LoadedRun:
         return {branch.removeprefix("pid_"): scored[branch] for own in branches.values() for branch in own}
 
     def decide(self, arrays: Columns, working_point: str) -> dict[str, Any]:
-        """What each model decides at a working point: true where it is passed, (n,) bool or lists of candidates.
+        """Returns what each model decides at a working point: true where passed, (n,) bool or lists of candidates.
 
         Models that do not have the working point are left out (models of type `expression` have "hand" only).
 
@@ -136,7 +136,7 @@ class LoadedRun:
         return {name: scored[f"pid_{name}_{working_point}"] for name in deciding}
 
     def selected(self, arrays: Columns) -> Any:
-        """Whether the selection of the run is passed: (n,) bool or lists of candidates.
+        """Returns whether the selection of the run is passed: (n,) bool or lists of candidates.
 
         Raises:
             DataError: a branch is missing, or of another length or type.
@@ -152,7 +152,7 @@ class LoadedRun:
         entry: int | Sequence[int] | None = None,
         tree: str | None = None,
     ) -> tuple[EventExplanation, ...]:
-        """Explain single events of a file: features, scores, and what each feature contributes to the margin.
+        """Explains single events of a file: features, scores, and what each feature contributes to the margin.
 
         Args:
             file: any file with the branches of the run: a path, an address or FILE:TREE.
@@ -183,7 +183,7 @@ class LoadedRun:
         return explain(self._by_key, str(file), events=keys, entries=[int(e) for e in entries], tree=tree)
 
     def _scored(self, arrays: Columns, models: Sequence[str], *, weights: bool = False) -> dict[str, Any]:
-        """The friend's branches of some models, by name; those of other models, and weights not asked, are blank."""
+        """Returns the friend's branches by name; only those of `models`, and the weights if asked for, are filled."""
         recipe = self._bundle.recipe
         by_key = self._by_key.knows_events and all(find_array(arrays, name) is not None for name in recipe.event_id)
         scorer = self._by_key if by_key and recipe.event_id else self._by_values
@@ -196,7 +196,7 @@ class LoadedRun:
         return found
 
     def _chunk(self, arrays: Columns, scorer: Scorer) -> Chunk:
-        """The arrays as rows of an input, with all branches that the scorer reads."""
+        """Returns the arrays as rows of an input, with all branches that the scorer reads."""
         recipe = self._bundle.recipe
         columns = {name: column_of(arrays, name) for name in sorted(stored(scorer.branches))}
         lengths = {name: len(values) for name, values in columns.items()}
@@ -223,7 +223,7 @@ class LoadedRun:
 def load(
     run: str | Path, models: str | Sequence[str] = (), *, efficiency: str | Path | None = None, replicas: int = 0
 ) -> LoadedRun:
-    """The models of a finished run (or those named, or the one named), ready to score arrays in memory.
+    """Returns the models of a finished run, or those named, ready to score arrays in memory.
 
     Args:
         run: the folder of the run.
@@ -239,5 +239,5 @@ def load(
 
 
 def _as_given(values: NDArray[Any], chunk: Chunk) -> Any:
-    """One value a row, as lists of candidates if the rows are candidates."""
+    """Returns one value for each row, as lists of candidates if the rows are candidates."""
     return values if chunk.counts is None else ak.unflatten(values, chunk.counts)

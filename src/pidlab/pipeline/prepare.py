@@ -48,11 +48,11 @@ class Notes(Watcher):
         self.task = watcher.task  # type: ignore[method-assign]  # a pure pass-through
 
     def note(self, sentence: str) -> None:
-        """Keep a note, and pass it on."""
+        """Keeps a note, and passes it on."""
         self._watcher.note(self._kept(sentence))
 
     def remark(self, sentence: str) -> None:
-        """Keep a remark, and pass it on."""
+        """Keeps a remark, and passes it on."""
         self._watcher.remark(self._kept(sentence))
 
     def _kept(self, sentence: str) -> str:
@@ -100,7 +100,7 @@ def prepare(
     reweighter: Reweighter | None = None,
     cluster: Cluster | None = None,
 ) -> Prepared:
-    """Load and preprocess the events of a configuration; all of its mistakes are found here.
+    """Loads and preprocesses the events of a configuration; all of its mistakes are found here.
 
     Args:
         loaded: the configuration.

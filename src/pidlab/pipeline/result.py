@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pidlab.config.load import load_config
 from pidlab.config.schema import Style
@@ -36,7 +36,7 @@ from pidlab.progress import Watcher
 from pidlab.report.headline import headline
 from pidlab.report.page import write_report
 from pidlab.report.regression import regression_headline, regression_table
-from pidlab.report.tables import as_html, as_text, models_table
+from pidlab.report.tables import TextTable, as_html, as_text, models_table
 from pidlab.runs.manifest import from_run, read_manifest, refuse_other_folder, verify
 from pidlab.runs.record import draw_report
 
@@ -47,8 +47,13 @@ if TYPE_CHECKING:
     from pidlab.export import Exported
     from pidlab.plots.gallery import Figures
 
+ResultsT = TypeVar("ResultsT", bound=AnyResults)
+"""What the run found: of classes, or of a target."""
+ModelT = TypeVar("ModelT")
+"""What it found of one model."""
 
-class RunResult:
+
+class RunResult(Generic[ResultsT, ModelT]):
     """What a run found.
 
     It shows itself as a table with intervals, in a terminal and in a notebook. All numbers are measured on the test
@@ -62,7 +67,7 @@ class RunResult:
 
     def __init__(
         self,
-        results: AnyResults,
+        results: ResultsT,
         name: str,
         style: Style,
         config_yaml: str,
@@ -72,21 +77,36 @@ class RunResult:
         folder: Path | None = None,
         watcher: Watcher | None = None,
     ) -> None:
-        """Hold the results of an analysis in memory, or those of the run in `folder`."""
-        self.results: Any = results
+        """Holds the results of an analysis in memory, or those of the run in `folder`."""
+        self.results: ResultsT = results
         self.name, self.folder = name, folder
         self._style, self._config_yaml, self._manifest = style, config_yaml, manifest
         self._analysis, self._watcher = analysis, watcher or Watcher()
 
-    def __getitem__(self, model: str) -> Any:
+    def _summary(self) -> tuple[str, TextTable]:
+        """Returns the sentence and the table of models by which the object shows itself."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        sentence, table = self._summary()
+        return f"{sentence}\n{as_text(table)}"
+
+    def _repr_html_(self) -> str:
+        """Returns the headline and the table of models for a notebook."""
+        sentence, table = self._summary()
+        return f"<p>{escape(sentence)}</p>{as_html(table)}"
+
+    def __getitem__(self, model: str) -> ModelT:
         """Returns everything measured of one model.
 
         Raises:
             UsageError: there is no such model.
         """
-        if model not in self.results.models:
-            raise UsageError(f"there is no model {model!r}; {nearest(model, self.results.models)}")
-        return self.results.models[model]
+        models: Mapping[str, Any] = self.results.models
+        if model not in models:
+            raise UsageError(f"there is no model {model!r}; {nearest(model, models)}")
+        found: ModelT = models[model]
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.results.models)
@@ -105,7 +125,7 @@ class RunResult:
         return tuple(self.results.notes)
 
     def report(self, path: str | Path, *, figures: Figures = "all") -> Path:
-        """Write the report, one HTML file that opens offline, and return its path.
+        """Writes the report, one HTML file that opens offline, and returns its path.
 
         Raises:
             OutputError: the file cannot be written.
@@ -118,7 +138,7 @@ class RunResult:
         return Path(path)
 
     def save(self, folder: str | Path, *, figures: Figures = "all", tensorboard: bool = False) -> Path:
-        """Leave the run behind in a folder, as `pidlab run` does, and return the folder.
+        """Leaves the run behind in a folder, as `pidlab run` does, and returns the folder.
 
         A comparison of arrays leaves them behind too, as a tree in `arrays.root`, so that the run can be made again.
         With `tensorboard` the histories of the trainings are written as event files of TensorBoard, too.
@@ -135,7 +155,7 @@ class RunResult:
         return target
 
     def export(self, format: str, output: str | Path, models: str | Sequence[str] = ()) -> list[Exported]:
-        """Write models for other programs: header, onnx, xgboost, cuts or correctionlib.
+        """Writes models for other programs: header, onnx, xgboost, cuts or correctionlib.
 
         Returns:
             What was written, each with its largest difference from pidlab on the events of the run.
@@ -163,7 +183,7 @@ class RunResult:
         force: bool = False,
         report: bool = False,
     ) -> list[Summary]:
-        """Score files and write a friend tree for each into the folder `output`.
+        """Scores files and writes a friend tree for each into the folder `output`.
 
         With `report`, also report.html, report.root and report.json: what is accepted and rejected, beside what the
         test sample of the run lets expect.
@@ -209,30 +229,15 @@ class RunResult:
         return folder / "run"
 
 
-class Result(RunResult):
+class Result(RunResult[Results, ModelResult]):
     """What a run of classes found.
 
     It shows itself as a table with intervals, in a terminal and in a notebook. All rates and areas are measured on the
     test sample and have 68.3 % intervals.
     """
 
-    results: Results
-
-    def __repr__(self) -> str:
-        return f"{headline(self.results)}\n{as_text(models_table(self.results))}"
-
-    def _repr_html_(self) -> str:
-        """Returns the headline and the table of models for a notebook."""
-        return f"<p>{escape(headline(self.results))}</p>{as_html(models_table(self.results))}"
-
-    def __getitem__(self, model: str) -> ModelResult:
-        """Returns everything measured of one model.
-
-        Raises:
-            UsageError: there is no such model.
-        """
-        found: ModelResult = super().__getitem__(model)
-        return found
+    def _summary(self) -> tuple[str, TextTable]:
+        return headline(self.results), models_table(self.results)
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -300,30 +305,15 @@ class Result(RunResult):
         return Plots(self.results, self._style)
 
 
-class RegressionResult(RunResult):
+class RegressionResult(RunResult[RegressionResults, RegressionModel]):
     """What a run with a target found.
 
     It shows itself as a table with intervals, in a terminal and in a notebook. All numbers are measured on the test
     sample and have 68.3 % intervals.
     """
 
-    results: RegressionResults
-
-    def __repr__(self) -> str:
-        return f"{regression_headline(self.results)}\n{as_text(regression_table(self.results))}"
-
-    def _repr_html_(self) -> str:
-        """Returns the headline and the table of models for a notebook."""
-        return f"<p>{escape(regression_headline(self.results))}</p>{as_html(regression_table(self.results))}"
-
-    def __getitem__(self, model: str) -> RegressionModel:
-        """Returns everything measured of one model.
-
-        Raises:
-            UsageError: there is no such model.
-        """
-        found: RegressionModel = super().__getitem__(model)
-        return found
+    def _summary(self) -> tuple[str, TextTable]:
+        return regression_headline(self.results), regression_table(self.results)
 
     @property
     def comparisons(self) -> tuple[RegressionComparison, ...]:

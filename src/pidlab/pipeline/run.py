@@ -33,7 +33,7 @@ def run(
     tensorboard: bool = False,
     found: Callable[[AnyResults], None] = lambda results: None,
 ) -> AnyResults:
-    """Run a configuration and leave its results, models, figures and friend trees in the folder `output`.
+    """Runs a configuration and leaves its results, models, figures and friend trees in the folder `output`.
 
     Args:
         loaded: the configuration.
@@ -75,7 +75,7 @@ def save_run(
     figures: Figures = "all",
     tensorboard: bool = False,
 ) -> None:
-    """Write an analysis that was made before into the folder `output`, as `run` does.
+    """Writes an analysis that was made before into the folder `output`, as `run` does.
 
     Raises:
         PidlabError: the run cannot be written; `output` is then as it was before.
@@ -91,7 +91,7 @@ def save_run(
 
 
 def _check_tensorboard() -> None:
-    """Say at once if event files cannot be written.
+    """Says at once if event files cannot be written.
 
     Raises:
         UsageError: the package tensorboard is not installed.
@@ -104,7 +104,7 @@ def _check_tensorboard() -> None:
 def _with_file(
     done: Analysis, folder: Path, output: Path, manifest: Mapping[str, Any]
 ) -> tuple[Analysis, dict[str, Any]]:
-    """Write the arrays of a comparison as a ROOT file, and return the analysis and its manifest as made of this file.
+    """Writes the arrays of a comparison as a ROOT file, and returns the analysis and its manifest as made of this file.
 
     Args:
         done: the analysis, whose one input is in memory.
@@ -137,7 +137,7 @@ def write_run(
     *,
     tensorboard: bool = False,
 ) -> None:
-    """Write everything of a run into a new folder."""
+    """Writes everything of a run into a new folder."""
     from pidlab.apply import write_run_friends
     from pidlab.runs.bundle import save_bundle
     from pidlab.runs.record import seal, write_record
@@ -160,5 +160,5 @@ def write_run(
 def worker_for(
     loaded: LoadedConfig, n_jobs: int | None, figures: Figures
 ) -> AbstractContextManager[FigureWorker | None]:
-    """Give the process that draws figures, or helps to, for the length of a block; None if it would not save time."""
+    """Gives the process that draws figures, or helps to, for the length of a block; None if it would not save time."""
     return figure_worker(loaded.config, n_jobs or len(os.sched_getaffinity(0)), figures)

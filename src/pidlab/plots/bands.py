@@ -45,7 +45,7 @@ def band_plane(
     style: LineStyle,
     labels: Mapping[str, str] = NO_LABELS,
 ) -> list[tuple[Any, str]]:
-    """Draw one class over the first quantity and the variable, and the band of the signal over it.
+    """Draws one class over the first quantity and the variable, and the band of the signal over it.
 
     The density is in shades of a logarithm. The mean is a full line, the limits of working points are broken ones, on
     the sides that count.
@@ -83,13 +83,13 @@ def prose(point: str) -> str:
 
 
 def _line(x: Array, y: Array, ax: Axes, dashes: Any) -> Any:
-    """Draw a line that is seen on any colour."""
+    """Draws a line that is seen on any colour."""
     ax.plot(x, y, color="white", linewidth=3.0, alpha=0.8)
     return ax.plot(x, y, color="black", linewidth=1.3, linestyle=dashes)[0]
 
 
 def pulls(band: BandVariable, gaussian: Array, ax: Axes, *, signal: str, styles: Mapping[str, LineStyle]) -> Axes:
-    """Draw the pulls of each class on a log axis, and a unit Gaussian.
+    """Draws the pulls of each class on a log axis, and a unit Gaussian.
 
     Args:
         band: one variable of a band; the signal is drawn as points with errors, other classes as outlines.
@@ -132,7 +132,7 @@ def _core(band: BandVariable) -> str:
 def pull_trend(
     trend: PullTrend, what: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draw the mean ("mean") or the width ("width") of the core of the signal's pulls with errors against a quantity.
+    """Draws the mean ("mean") or the width ("width") of the core of the signal's pulls with errors against a quantity.
 
     Args:
         trend: of one quantity.

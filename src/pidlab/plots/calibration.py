@@ -15,7 +15,7 @@ _POINTS: dict[str, Any] = {"linestyle": "none", "markersize": 4.5, "elinewidth":
 
 
 def calibration(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle, name: str) -> Axes:
-    """Draw the share of signal against the mean score; on the dashed line the score is a probability.
+    """Draws the share of signal against the mean score; on the dashed line the score is a probability.
 
     Args:
         curve: of one model.
@@ -39,7 +39,7 @@ def calibration(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle, 
 
 
 def calibration_gap(curve: Calibration, ax: Axes, *, signal: str, style: LineStyle) -> Axes:
-    """Draw the share of signal minus the mean score; the calibration error is its root mean square."""
+    """Draws the share of signal minus the mean score; the calibration error is its root mean square."""
     ax.axhline(0.0, color=GREY, linestyle="--", linewidth=1.0)
     gap = curve.fraction - curve.score
     errors = error_lengths(curve.fraction, curve.low, curve.high)

@@ -14,13 +14,13 @@ from pidlab.plots.canvas.style import GREY, name_ticks, shown, with_errors
 
 
 def delta_auc(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
-    """Draw AUC(b) − AUC(a) for each pair; b, which the row names first, is better if the point lies right of zero."""
+    """Draws AUC(b) − AUC(a) for each pair; b, which the row names first, is better if the point lies right of zero."""
     numbers = [pair.delta_auc for pair in comparisons]
     return forest(numbers, _names(comparisons), "ΔAUC", f"{_first(comparisons)} better →", ax)
 
 
 def delta_misid(comparisons: Sequence[Comparison], point: str, particle: str, ax: Axes) -> Axes:
-    """Draw misid(b) − misid(a) of `particle` at the working point `point` in per cent.
+    """Draws misid(b) − misid(a) of `particle` at the working point `point` in per cent.
 
     The model b, named first, is better left of zero.
     """
@@ -44,7 +44,7 @@ def _first(comparisons: Sequence[Comparison]) -> str:
 
 
 def forest(numbers: Sequence[Measured], rows: Sequence[str], quantity: str, hint: str, ax: Axes) -> Axes:
-    """Draw numbers with their intervals, a row for each, around a line at zero.
+    """Draws numbers with their intervals, a row for each, around a line at zero.
 
     Args:
         numbers: one for each row.

@@ -12,7 +12,7 @@ from pidlab.plots.canvas.style import LineStyle, label_axes, legend, name_ticks,
 
 
 def cut_flow(steps: Sequence[CutStep], ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
-    """Draw the number of candidates of each class after each cut, the first cut on top, on a log axis."""
+    """Draws the number of candidates of each class after each cut, the first cut on top, on a log axis."""
     classes = list(dict.fromkeys(particle for step in steps for particle in step.passed))
     height = 0.8 / max(len(classes), 1)
     entries = []

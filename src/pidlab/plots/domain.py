@@ -48,7 +48,7 @@ def domain_figures(shift: Shift, labels: Mapping[str, str]) -> Iterator[tuple[st
 
 
 def domain_score(shift: Shift, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
-    """Draw the out-of-fold score of the classifier in both samples with unit area."""
+    """Draws the out-of-fold score of the classifier in both samples with unit area."""
     feature("", shift.response, ax, styles=styles)
     label_axes(ax, "score for the files, out of fold", "density")
     error = max(shift.auc.value - shift.auc.low, shift.auc.high - shift.auc.value)
@@ -57,7 +57,7 @@ def domain_score(shift: Shift, ax: Axes, *, styles: Mapping[str, LineStyle]) -> 
 
 
 def auc_losses(shift: Shift, ax: Axes, *, style: LineStyle, labels: Mapping[str, str]) -> Axes:
-    """Draw the loss of AUC when each feature is shuffled, the largest on top."""
+    """Draws the loss of AUC when each feature is shuffled, the largest on top."""
     some = shift.features[:_MOST]
     value, errors = with_errors([s.loss for s in some])
     rows = np.arange(len(some))

@@ -32,7 +32,7 @@ def efficiency(
     title: str = "",
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
-    """Draw the fraction of one class that passes each working point, in bins of one spectator.
+    """Draws the fraction of one class that passes each working point, in bins of one spectator.
 
     The axis is logarithmic for misidentification, that is for every class but `signal`. There an arrow at the upper
     bound of the 68.3 % interval stands for a bin of which nothing passes.
@@ -76,7 +76,7 @@ def efficiency(
 
 
 def _hatch_thin(one: EfficiencyMap, ax: Axes) -> str:
-    """Hatch the bins with too few effective events to rely on; returns a remark about them for the axis."""
+    """Hatches the bins with too few effective events to rely on; returns a remark about them for the axis."""
     edges, _ = visible_edges(one.edges[0])
     for i in np.flatnonzero(one.thin):
         ax.axvspan(edges[i], edges[i + 1], facecolor="none", hatch="////", edgecolor="0.8", linewidth=0, zorder=0)

@@ -24,7 +24,7 @@ from pidlab.plots.canvas.style import (
 
 
 def thresholds(points: Sequence[WorkingPoint], ax: Axes, *, styles: Mapping[str, LineStyle], title: str = "") -> Axes:
-    """Draw thresholds against the spectator that they follow, with the constant thresholds as dashed lines.
+    """Draws thresholds against the spectator that they follow, with the constant thresholds as dashed lines.
 
     Args:
         points: of one model; only flat ones are drawn.
@@ -49,7 +49,7 @@ def thresholds(points: Sequence[WorkingPoint], ax: Axes, *, styles: Mapping[str,
 def flatness(
     found: Flatness, target: float, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draw the efficiency in bins of one spectator: open grey points at the constant threshold, filled at the flat one.
+    """Draws the efficiency in bins of one spectator: grey points at the constant threshold, filled at the flat one.
 
     Args:
         found: of a point that follows one spectator.
@@ -79,7 +79,7 @@ def flatness(
 
 
 def threshold_map(point: WorkingPoint, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> Axes:
-    """Draw the thresholds at the nodes of a point that follows two spectators; between nodes it interpolates."""
+    """Draws the thresholds at the nodes of a point that follows two spectators; between nodes it interpolates."""
     flat = point.flat
     assert flat is not None
     nodes, values = flat.nodes, flat.values.T

@@ -99,7 +99,7 @@ def write(
     formats: Collection[str] = ("png", "pdf"),
     only: Collection[str] | None = None,
 ) -> list[Picture]:
-    """Write NAME.FORMAT of every figure that a run draws, or of those named in `only`, into an existing `directory`.
+    """Writes NAME.FORMAT of every figure that a run draws, or of those named in `only`, into an existing `directory`.
 
     Returns:
         The same figures as SVG.
@@ -117,7 +117,7 @@ def write(
 def write_one(
     sheet: Sheet, name: str, directory: Path, style: Style = PLAIN, formats: Collection[str] = ("png", "pdf")
 ) -> Picture:
-    """Write NAME.FORMAT of one figure and return it as SVG.
+    """Writes NAME.FORMAT of one figure and returns it as SVG.
 
     Raises:
         OutputError: If a file cannot be written.
@@ -171,7 +171,7 @@ def picture(name: str, sheet: Sheet, svg: bytes) -> Picture:
 
 
 def save(path: Path, content: bytes) -> Path:
-    """Write the file of a figure and return its path.
+    """Writes the file of a figure and returns its path.
 
     Raises:
         OutputError: If the file cannot be written.

@@ -30,7 +30,7 @@ def feature(
     styles: Mapping[str, LineStyle],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
-    """Draw one feature by class with unit area on a log axis.
+    """Draws one feature by class with unit area on a log axis.
 
     A triangle at an edge marks candidates beyond it.
     """
@@ -52,7 +52,7 @@ def feature(
 
 
 def mark_flows(sums: Sequence[Array], ax: Axes) -> None:
-    """Draw a triangle at the edge beyond which one of the histograms (b + 2,) has candidates."""
+    """Draws a triangle at the edge beyond which one of the histograms (b + 2,) has candidates."""
     for flow, x, marker in ((0, 0.0, 5), (-1, 1.0, 4)):
         if any(sumw[flow] for sumw in sums):
             ax.plot(

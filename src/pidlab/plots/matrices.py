@@ -21,7 +21,7 @@ _NUMBER_SIZES = (7.5, 6.5, 5.5)  # points; smaller ones cannot be read on paper
 
 
 def correlation(matrix: Array, features: Sequence[str], ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> Axes:
-    """Draw (d, d) linear correlations from -1 to 1 with their values in per cent; grey if undefined."""
+    """Draws (d, d) linear correlations from -1 to 1 with their values in per cent; grey if undefined."""
     _colours(matrix, ax, "RdBu_r", -1.0, 1.0)
     if len(features) <= _MOST_NUMBERS:
         _numbers(matrix, [[_percent(r) for r in row] for row in matrix], ax, "RdBu_r", -1.0, 1.0)
@@ -32,7 +32,7 @@ def correlation(matrix: Array, features: Sequence[str], ax: Axes, *, labels: Map
 
 
 def confusion(metrics: SampleMetrics, ax: Axes) -> Axes:
-    """Draw the confusion matrix, a row for each true class: the share of the row and the sum of weights."""
+    """Draws the confusion matrix, a row for each true class: the share of the row and the sum of weights."""
     counts = metrics.confusion
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
@@ -41,14 +41,14 @@ def confusion(metrics: SampleMetrics, ax: Axes) -> Axes:
 
 
 def decisions(matrix: DecisionMatrix, ax: Axes) -> Axes:
-    """Draw the share of each true class (rows) by decided class, in per cent with 68.3 % intervals."""
+    """Draws the share of each true class (rows) by decided class, in per cent with 68.3 % intervals."""
     table = np.stack([matrix.rate, matrix.low, matrix.high], axis=-1)
     texts = [[_interval(*map(float, cell)) for cell in row] for row in table]
     return _by_class(matrix.rate, texts, matrix.classes, ax)
 
 
 def _by_class(shares: Array, texts: Sequence[Sequence[str]], classes: Sequence[str], ax: Axes) -> Axes:
-    """Draw a (k, k) matrix of true against decided class."""
+    """Draws a (k, k) matrix of true against decided class."""
     _colours(shares, ax, "Blues", 0.0, 1.0)
     _numbers(shares, texts, ax, "Blues", 0.0, 1.0)
     name_ticks(ax, "x", classes)
@@ -68,7 +68,7 @@ def _interval(value: float, low: float, high: float) -> str:
 
 
 def efficiency_map(one: EfficiencyMap, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS) -> Axes:
-    """Draw the passing fraction of one class in per cent, in bins of two spectators.
+    """Draws the passing fraction of one class in per cent, in bins of two spectators.
 
     Empty bins are grey, and bins with few events are hatched. If the widths of bins differ too much to be read, all
     bins are drawn equally wide.
@@ -110,7 +110,7 @@ def efficiency_map(one: EfficiencyMap, ax: Axes, *, labels: Mapping[str, str] = 
 
 
 def _hatch(one: EfficiencyMap, x: Array, y: Array, ax: Axes) -> None:
-    """Hatch the bins with too few effective events to rely on."""
+    """Hatches the bins with too few effective events to rely on."""
     for i, j in np.argwhere(one.thin):
         size = x[i + 1] - x[i], y[j + 1] - y[j]
         ax.add_patch(Rectangle((x[i], y[j]), *size, fill=False, hatch="////", edgecolor="0.45", linewidth=0))

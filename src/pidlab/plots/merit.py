@@ -20,7 +20,7 @@ _SECOND = "second scale"
 
 
 def cut_scan(scan: Scan, curve: Roc, ax: Axes, *, signal: str, signal_style: LineStyle, other_style: LineStyle) -> Axes:
-    """Draw what a cut on the score does: both efficiencies and purity, and the significance on a scale at the right.
+    """Draws what a cut on the score does: both efficiencies and purity, and the significance on a scale at the right.
 
     The bands are 68.3 % intervals. A dashed line marks the threshold that validation chose for the significance.
 
@@ -73,7 +73,7 @@ def _at_best(one: ScannedFigure, ax: Axes) -> Any:
 
 
 def _best_legend(one: ScannedFigure, ax: Axes) -> None:
-    """Draw the value at the best threshold, and write it above the axes."""
+    """Draws the value at the best threshold, and writes it above the axes."""
     text = (
         f"{one.best:.4g} by validation; test: {format_measured(one.at_best)} at ε = {100 * one.efficiency.value:.3g} %"
     )
@@ -82,7 +82,7 @@ def _best_legend(one: ScannedFigure, ax: Axes) -> None:
 
 
 def merit(scan: Scan, name: str, ax: Axes, *, style: LineStyle) -> Axes:
-    """Draw one figure of merit with its band against threshold, and the threshold that validation chose for it.
+    """Draws one figure of merit with its band against threshold, and the threshold that validation chose for it.
 
     Args:
         scan: of one model.

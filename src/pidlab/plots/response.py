@@ -24,7 +24,7 @@ from pidlab.plots.canvas.style import (
 
 
 def response(model: ModelResult, ax: Axes, *, signal: str, styles: Mapping[str, LineStyle]) -> Axes:
-    """Draw the score of `model` for each class with unit area on a log axis.
+    """Draws the score of `model` for each class with unit area on a log axis.
 
     Where a class has candidates of test in a bin but none of train, an arrow at the 68.3 % upper limit stands for the
     point. The axis covers what there is, and the thresholds, if these fill less than 70 % of it.

@@ -37,7 +37,7 @@ def robustness(
     unchanged: Mapping[str, Measured],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
-    """Draw AUC against the size of `change` of `feature` for all models.
+    """Draws AUC against the size of `change` of `feature` for all models.
 
     Args:
         by_model: model to its changes.
@@ -76,7 +76,7 @@ def dropped(
     style: LineStyle,
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
-    """Draw, for each feature, a bar from the AUC with all features to the AUC without this one.
+    """Draws, for each feature, a bar from the AUC with all features to the AUC without this one.
 
     Args:
         without: feature to the AUC without it, a row for each, the first on top.
@@ -94,7 +94,7 @@ def dropped(
 def importance(
     rows: Mapping[str, Measured], quantity: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str]
 ) -> Axes:
-    """Draw one number for each feature as a bar from zero, the first on top.
+    """Draws one number for each feature as a bar from zero, the first on top.
 
     Args:
         rows: feature to the number.
@@ -110,7 +110,7 @@ def importance(
 
 
 def _bars(rows: Mapping[str, Measured], start: float, ax: Axes, *, style: LineStyle, names: Sequence[Caption]) -> None:
-    """Draw a bar from `start` to each number, with its interval and its name."""
+    """Draws a bar from `start` to each number, with its interval and its name."""
     value, errors = with_errors(list(rows.values()))
     places = np.arange(len(rows))
     ax.barh(places, np.nan_to_num(value - start), left=start, height=0.62, color=style.colour, alpha=0.55)

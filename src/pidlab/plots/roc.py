@@ -31,7 +31,7 @@ _OPTIMAL = {SWEET_SPOT: ("o", 6.5, "nearest to (0, 1)"), YOUDEN: ("D", 3.5, "You
 
 
 def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
-    """Draw rejection of `against` over signal efficiency: curves with 68.3 % bands, and points for fixed cuts.
+    """Draws rejection of `against` over signal efficiency: curves with 68.3 % bands, and points for fixed cuts.
 
     Each curve has small markers at its sweet spot and at Youden's point, as far as something of `against` passes there.
     A fixed cut that no candidate of `against` passes is an arrow up from the 68.3 % lower limit of its rejection.
@@ -68,7 +68,7 @@ def roc(models: Sequence[ModelResult], against: str, ax: Axes, *, styles: Mappin
 
 
 def _mark_optimal(model: ModelResult, against: str, ax: Axes, style: LineStyle) -> set[str]:
-    """Mark the optimal points of a curve in its colour, and return the names of those that can be drawn."""
+    """Marks the optimal points of a curve in its colour, and returns the names of those that can be drawn."""
     marked = set()
     for point in model.optimal_points.get(against, ()):
         rejection = _rejection(point, against)[0]
@@ -97,7 +97,7 @@ def _optimal_entry(name: str) -> tuple[Any, str]:
 def roc_ratio(
     models: Sequence[ModelResult], against: str, ax: Axes, *, reference: ModelResult, styles: Mapping[str, LineStyle]
 ) -> Axes:
-    """Draw each rejection divided by that of `reference` at the same efficiency.
+    """Draws each rejection divided by that of `reference` at the same efficiency.
 
     The reference is interpolated linearly between its points, which is exact for a random mixture of two decisions
     (Fawcett, Pattern Recognition Letters 27 (2006) 861). That of a fixed cut consists of the straight lines from (0, 0)
@@ -146,7 +146,7 @@ def _mixtures(reference: ModelResult, against: str) -> _Base:
 
 
 def _ratio_scale(ax: Axes, ratios: Array) -> None:
-    """Set the limits of the y axis around the positive `ratios`, on a log axis if they span more than ten."""
+    """Sets the limits of the y axis around the positive `ratios`, on a log axis if they span more than ten."""
     positive = ratios[np.isfinite(ratios) & (ratios > 0)]
     low, high = float(positive.min()), float(positive.max())
     if high <= 10 * low:
@@ -161,7 +161,7 @@ def _ratio_scale(ax: Axes, ratios: Array) -> None:
 
 
 def roc_pairs(model: ModelResult, ax: Axes, *, styles: Sequence[LineStyle]) -> Axes:
-    """Draw each pair of classes against each other: rejection of the second over efficiency of the first.
+    """Draws each pair of classes against each other: rejection of the second over efficiency of the first.
 
     Args:
         model: its `roc_pairs` are drawn.
@@ -186,14 +186,14 @@ def _inverse(misid: Array) -> Array:
 
 
 def _curve(curve: Roc, ax: Axes, style: LineStyle) -> Any:
-    """Draw rejection over efficiency with its band; returns the line."""
+    """Draws rejection over efficiency with its band; returns the line."""
     (line,) = ax.plot(curve.efficiency, _inverse(curve.misid), color=style.colour, linestyle=style.line)
     _band(curve.efficiency, curve, np.ones_like(curve.misid), ax, style)
     return line
 
 
 def _band(efficiency: Array, curve: Roc, base: Array, ax: Axes, style: LineStyle) -> None:
-    """Fill between base / misid_high and base / misid_low; the band is open above if misid_low is 0."""
+    """Fills between base / misid_high and base / misid_low; the band is open above if misid_low is 0."""
     low, high = base * _inverse(curve.misid_high), base * _inverse(curve.misid_low)
     high = np.where(np.isnan(high) & (curve.misid > 0), 1e30, high)
     ax.fill_between(efficiency, low, high, color=style.colour, alpha=0.2, linewidth=0)
@@ -223,7 +223,7 @@ def _rejection(point: WorkingPoint, against: str) -> tuple[float, float, float]:
 
 
 def _ratio_marker(point: WorkingPoint, against: str, base: _Base, ax: Axes, style: LineStyle) -> Array:
-    """Draw the ratio of one point with its errors, and return what must be inside the axis."""
+    """Draws the ratio of one point with its errors, and returns what must be inside the axis."""
     at_same = float(base.misid_at(np.array([point.efficiency.value]))[0])
     ratio = [at_same * rejection for rejection in _rejection(point, against)]
     _cross(point, (ratio[0], ratio[1], ratio[2]), ax, style)

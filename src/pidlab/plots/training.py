@@ -47,7 +47,7 @@ def _named(entries: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:
 
 
 def learning_curve(training: Training, quantity: str, ax: Axes) -> Axes:
-    """Draw `quantity`, one of `quantities`, against epoch or round: for train and validation, or for each layer."""
+    """Draws `quantity`, one of `quantities`, against epoch or round: for train and validation, or for each layer."""
     entries: list[tuple[Any, str]] = []
     lines = quantities(training)[quantity]
     layers = {name: style.colour for name, style in point_styles(list(lines)).items()}

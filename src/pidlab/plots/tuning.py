@@ -27,7 +27,7 @@ _COMPLETE, _BEST = "#3f90da", "#bd1f01"
 
 
 def write_tuning(tuning: Tuning, directory: Path, stem: str) -> list[Path]:
-    """Write STEM.tune_history and STEM.tune_importance as PNG and PDF into an existing directory.
+    """Writes STEM.tune_history and STEM.tune_importance as PNG and PDF into an existing directory.
 
     Returns:
         The paths of the files.
@@ -45,7 +45,7 @@ def write_tuning(tuning: Tuning, directory: Path, stem: str) -> list[Path]:
 
 
 def history_figure(tuning: Tuning) -> Figure:
-    """Draw 1 - AUC, or the misidentification, on validation against the number of the trial; less is better.
+    """Draws 1 - AUC, or the misidentification, on validation against the number of the trial; less is better.
 
     Pruned trials have no objective and are drawn as crosses at the bottom.
     """
@@ -87,7 +87,7 @@ def _loss_text(tuning: Tuning) -> str:
 
 
 def importance_figure(tuning: Tuning) -> Figure:
-    """Draw the share of each parameter in the variance of the objective over trials, the largest on top."""
+    """Draws the share of each parameter in the variance of the objective over trials, the largest on top."""
     figure = new_figure(6.4, 1.6 + 0.4 * max(len(tuning.importance), 3))
     ax = figure.subplots()
     shares = sorted(tuning.importance.items(), key=lambda item: item[1])

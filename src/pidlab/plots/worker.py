@@ -42,7 +42,7 @@ class FigureWorker:
         )
 
     def begin(self, folder: Path, temporary: Path, style: Style, figures: Figures = "all") -> None:
-        """Let the worker draw figures of the run in `folder`.
+        """Lets the worker draw figures of the run in `folder`.
 
         All of them it draws last first, until it meets one that is claimed: `temporary` holds the claims and receives
         the drawings as SVG. A few figures it draws alone, so that the other process need not import what draws.
@@ -51,11 +51,11 @@ class FigureWorker:
         self._send(json.dumps({**request, "style": style.model_dump(mode="json")}))
 
     def wait(self) -> None:
-        """Wait until the worker has drawn what it can."""
+        """Waits until the worker has drawn what it can."""
         self._process.wait()
 
     def stop(self) -> None:
-        """End the worker, whether it is done or not."""
+        """Ends the worker, whether it is done or not."""
         self._process.kill()
         self._process.wait()
         self._send("")
@@ -70,7 +70,7 @@ class FigureWorker:
 
 @contextmanager
 def figure_worker(config: Config, n_processes: int, figures: Figures) -> Iterator[FigureWorker | None]:
-    """Give a worker for the length of the block; None if `n_processes` is 1 or it would not save time.
+    """Gives a worker for the length of the block; None if `n_processes` is 1 or it would not save time.
 
     A few figures are worth one that starts while models train: this process spares the import of matplotlib too.
     """
@@ -89,7 +89,7 @@ def figure_worker(config: Config, n_processes: int, figures: Figures) -> Iterato
 def drawing(
     folder: Path, results: AnyResults, style: Style, worker: FigureWorker | None = None, *, figures: Figures = "all"
 ) -> Iterator[Callable[[], list[Picture]]]:
-    """Write `folder`/plots/NAME.png, and NAME.pdf if they are all figures; the worker begins at once.
+    """Writes `folder`/plots/NAME.png, and NAME.pdf if they are all figures; the worker begins at once.
 
     This process takes the figures from the front and the worker takes them from the back until they meet; a few figures
     are the worker's.
@@ -158,7 +158,7 @@ def _write_pictures(path: Path, pictures: Sequence[Picture]) -> None:
 
 
 def _read_pictures(path: Path) -> list[Picture] | None:
-    """The pictures that a worker drew; None if it did not finish."""
+    """Returns the pictures that a worker drew; None if it did not finish."""
     from pidlab.plots.sheets.picture import Picture
     from pidlab.plots.sheets.table import FigureTable
 
@@ -172,7 +172,7 @@ def _read_pictures(path: Path) -> list[Picture] | None:
 
 
 def main() -> None:
-    """Wait for a request on standard input, and draw.
+    """Waits for a request on standard input, and draw.
 
     All figures are drawn last first until one is claimed by the other process, a few of them one after the other.
     """

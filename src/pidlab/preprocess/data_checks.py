@@ -23,8 +23,10 @@ _MAX_ROWS = 100_000  # rows of a class that are examined, evenly spaced
 _NEARLY_ALL = 0.999
 _FEW = 20  # with fewer events in a class, a property of all of them means nothing
 _BINS = 256
-_MAX_COPIES = 4  # of one event; more equal rows are a response that is often the same, like "no hit"
+_MAX_COPIES = 4  # of one event among others; more equal rows are a response that is often the same, like "no hit"
 _EQUALLY_OFTEN = 0.9
+_MIN_ROWS = 20  # different rows that are all there equally often, which rows with the same few codes are not by chance
+_PER_INTERVAL = 8  # events in an interval whose class is the commonest among them; fewer agree by chance
 _MEASURED = 10  # a column with this many times more rare than frequent values is measured, with or without codes
 _BLOCK = 500_000  # rows whose contents are hashed at once
 _MIN_COLUMNS = 2  # one rounded number is equal in two events by chance, two are not
@@ -65,7 +67,8 @@ def telling_features(sample: Sample) -> Iterator[str]:
     """Yields a sentence for each feature that is missing or constant in one class only, or separates classes alone.
 
     A feature separates the classes if nearly all events are assigned correctly when each of up to 256 intervals of its
-    values is assigned to the class that fills it most, as for a copy of the truth in whatever coding.
+    values is assigned to the class that fills it most, as for a copy of the truth in whatever coding. Where the events
+    are too few to fill intervals, it is asked how often the class changes along their values.
     """
     counts = np.bincount(sample.y, minlength=len(sample.classes))
     if counts.min() < _FEW:
@@ -115,6 +118,8 @@ def _assigned_rightly(values: Sequence[NDArray[Any]]) -> tuple[float, float]:
     """
     known = np.concatenate([v[np.isfinite(v)] for v in values])
     distinct, straddled = np.unique(known), 0.0
+    if len(known) < _PER_INTERVAL * min(len(distinct), _BINS):
+        return 1 - max(_changes(values) - (len(values) - 1), 0) / sum(map(len, values)), straddled
     if len(distinct) > _BINS:
         distinct = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)))
         straddled = (len(values) - 1) / (2 * _BINS)
@@ -123,6 +128,13 @@ def _assigned_rightly(values: Sequence[NDArray[Any]]) -> tuple[float, float]:
         cell = np.where(np.isnan(v), len(distinct), np.searchsorted(distinct, v, side="right") - 1)
         shares.append(np.bincount(cell, minlength=len(distinct) + 1) / len(v))
     return float(np.max(shares, axis=0).sum() / len(values)), straddled
+
+
+def _changes(values: Sequence[NDArray[Any]]) -> int:
+    """Returns how often the class changes from one event to the next along the values (n_i,) of each class."""
+    y = np.repeat(np.arange(len(values)), [len(v) for v in values])
+    ordered = y[np.lexsort((y, np.concatenate(values)))]
+    return int(np.sum(ordered[1:] != ordered[:-1]))
 
 
 def equal_inputs(inputs: Sequence[Input], names: Sequence[str]) -> Iterator[str]:
@@ -143,9 +155,10 @@ def equal_inputs(inputs: Sequence[Input], names: Sequence[str]) -> Iterator[str]
 def copies_across(sample: Sample, part: NDArray[np.integer[Any]]) -> str | None:
     """Returns a sentence if rows of one part of the split are copies of rows of another; None if there are no copies.
 
-    Rows are compared by a hash of what was read: features, spectators, columns that models read, and weight. Equal
-    rows are copies if two of their measured numbers occur in no other row, or if nearly all rows occur equally often,
-    at most four times. Rows that only have the same few codes are no copies.
+    Rows are compared by a hash of what was read: features, spectators, and columns that models read. The weight does
+    not count, since a copy may have another one. Equal rows are copies if there are at most four and two of their
+    measured numbers occur in no other row, or if nearly all rows occur equally often. Rows that only have the same few
+    codes are no copies.
 
     Args:
         sample: all events.
@@ -185,9 +198,9 @@ def _numbered_texts(sample: Sample) -> dict[str, NDArray[Any]]:
 
 
 def _contents(sample: Sample, texts: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    """Returns everything flat that was read of the rows, each (n,); texts as their numbers."""
+    """Returns everything flat that was read of the rows but their weight, each (n,); texts as their numbers."""
     flat = {name: v for name, v in sample.columns.items() if isinstance(v, np.ndarray) and v.ndim == 1}
-    return [*sample.x.T, *sample.spectators.values(), *{**flat, **texts}.values(), sample.weight]
+    return [*sample.x.T, *sample.spectators.values(), *{**flat, **texts}.values()]
 
 
 def _are_copies(columns: Sequence[NDArray[Any]], group: IntArray, size: IntArray) -> BoolArray:
@@ -198,12 +211,12 @@ def _are_copies(columns: Sequence[NDArray[Any]], group: IntArray, size: IntArray
         group: (n,) the group of each row.
         size: (g,) the number of rows in each group.
     """
+    often = np.bincount(size[size > 1]).argmax()
+    if len(size) >= _MIN_ROWS and np.sum(size == often) >= _EQUALLY_OFTEN * len(size):
+        return np.asarray(size == often)
     several = (size > 1) & (size <= _MAX_COPIES)
     if not several.any():
         return several
-    often = np.bincount(size[several]).argmax()
-    if np.sum(size == often) >= _EQUALLY_OFTEN * len(size):
-        return np.asarray(size == often)
     alone = np.zeros(len(size), np.int64)  # the number of columns in which a group has a value that no other row has
     first = np.zeros(len(size), np.int64)
     first[group] = np.arange(len(group))

@@ -24,7 +24,7 @@ from pidlab.preprocess.features import (
     polygon_axes,
     values_of,
 )
-from pidlab.preprocess.precision import FeatureColumns, coarse_scores, refined
+from pidlab.preprocess.precision import FeatureColumns, coarse_scores, coarse_target, refined
 from pidlab.preprocess.recipe import ClassRule, Recipe
 from pidlab.preprocess.selection import CutFlow, cut_masks
 from pidlab.preprocess.store import Column, Store
@@ -298,7 +298,7 @@ class Loader:
         """Returns the rows of all inputs, each column in one piece and in the order of the parts.
 
         Raises:
-            DataError: a class has no events, or the disk is full.
+            DataError: a class has no events, float32 cannot hold a target, or the disk is full.
         """
         steps, recipe = self.cutflow.steps(), self.recipe
         _refuse_empty(recipe, steps, [i.source for i in self.inputs if not i.n_entries])
@@ -325,7 +325,7 @@ class Loader:
             axes={text: column.ordered(place, n) for text, column in self.axes.items()},
             **{name: column.ordered(place, n) for name, column in self.columns.items()},
         )
-        for sentence in (*sentences, *coarse_scores(recipe, sample)):
+        for sentence in (*sentences, *coarse_scores(recipe, sample), *coarse_target(recipe, sample)):
             watcher.note(sentence)
         self.store.release()
         return Events(sample, parts, steps, inputs, recipe, self.store)

@@ -16,6 +16,8 @@ from pidlab.sample import Sample
 from pidlab.split import Parts
 
 _THIN_CATEGORY = 500  # events of a class, of which about a tenth calibrate the score
+_SIZES_OF_WEIGHTS = (1e-100, 1e100)
+"""Sizes of weights whose squares, and whose products with sums, float64 holds."""
 _N_LOOKED_AT = 100_000  # values of a feature among which codes are looked for
 
 
@@ -23,13 +25,14 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
     """Check the events and what each row is for, and note what a reader of the results must know.
 
     Raises:
-        DataError: a feature has one value only, `data.event_id` does not tell events apart, or a sample has no events
-            of a class.
+        DataError: a feature has one value only, `data.event_id` does not tell events apart, weights are too large or
+            too small to be squared, or a sample has no events of a class.
     """
     sample, config = events.sample, recipe.loaded.config
     _check_features(sample, len(config.feature_list), watcher)
     _check_categories(recipe, sample, watcher)
     _check_event_keys(recipe, sample)
+    _check_weights(sample)
     if not recipe.event_id:
         watcher.remark("Events are identified by file and entry number, since data.event_id names no branches.")
     negative = sample.weight < 0
@@ -129,6 +132,21 @@ def _check_event_keys(recipe: Recipe, sample: Sample) -> None:
         names = ", ".join(recipe.event_id)
         what = f"[{names}] is the same in all {len(sample):,} selected rows, which would all be of the same event"
         raise DataError(f"data.event_id: {what}; name branches that differ from event to event, or leave it out")
+
+
+def _check_weights(sample: Sample) -> None:
+    """Check that float64 holds the squares of the weights of each class.
+
+    Raises:
+        DataError: the largest weight of a class is too large or too small.
+    """
+    low, high = _SIZES_OF_WEIGHTS
+    for index, name in enumerate(sample.classes):
+        size = float(np.abs(sample.weight[sample.y == index]).max(initial=0.0))
+        if size and not low < size < high:
+            what = f"the largest weight of the class {name!r}" if sample.target is None else "the largest weight"
+            advice = f"only weights between {low:g} and {high:g} can be squared and summed; multiply them by a constant"
+            raise DataError(f"data.weight: {what} is {size:g}; {advice}")
 
 
 def _check_parts(sample: Sample, parts: Parts, wants_validation: bool) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pidlab.config.columns import read_by_models
 from pidlab.config.polygons import polygons_of
 from pidlab.config.schema import CutsModel, OnnxModel, ScoreModel, TmvaModel
+from pidlab.errors import DataError
 from pidlab.expressions import evaluate, parse
 from pidlab.preprocess.features import missing_values, single_matrix, to_single
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
@@ -27,10 +28,15 @@ Doubles = NDArray[np.float64]
 
 _N_COMPARED = 10_000
 """Values compared; among so many draws of a continuous quantity hardly two fall into one step of float32."""
-_MERGED = 0.02
+MERGED = 0.02
 """The share of different values that may become the same float32."""
+_MOSTLY = 0.5
+"""The share from which on a target is refused: its prediction would say nothing of most of its values."""
 _FINE = 1e-6
-"""A step of float32 below this fraction of the width of the distribution loses nothing that models could use."""
+"""A step of float32 below this fraction of the width of the distribution loses nothing that models could use, unless
+the values lie in narrow groups far apart, such as codes beside large numbers."""
+_CENTRAL = (0.8, 0.5, 0.2)
+"""Shares of the values between whose quantiles the width is taken: the widest without codes and outliers is wanted."""
 _WIDTHS_OF_FLOAT32 = (1e-30, 1e30)
 """Widths between which float32 needs no other unit."""
 
@@ -92,6 +98,9 @@ def refined(recipe: Recipe, columns: FeatureColumns, place: IntArray, n: int) ->
 
     No feature is shifted if there is an imported model, which was trained on the features as they are, nor one that a
     model reads as its own: the formula of a band is one of the variable that the configuration states.
+
+    Raises:
+        DataError: such a feature has one value only in float32.
     """
     x = columns.matrix(place, n)
     config = recipe.loaded.config
@@ -100,19 +109,27 @@ def refined(recipe: Recipe, columns: FeatureColumns, place: IntArray, n: int) ->
     sentences, readers = [], read_by_models(config)
     for j, (feature, located) in enumerate(recipe.features):
         values = columns.column(j, x, place)
-        if values is None or (share := merged_share(values)) <= _MERGED:
+        if values is None or (share := merged_share(values)) <= MERGED:
             continue
         what = (
             f"float32, in which models compute, makes {share:.0%} of the different values of {feature.name!r} the same"
         )
         needed = [*imported, *([readers[feature.name]] if feature.name in readers else [])]
         if needed:
+            if len(np.unique(to_single(_some_finite(values)))) == 1:
+                raise DataError(_lost(feature.name, located.expression.text, values, needed))
             sentences.append(f"{what[0].upper()}{what[1:]}; it is left as it is for {', '.join(needed)}.")
             continue
         origin, unit = origin_and_unit(values)
-        shifts[j] = origin, unit
-        text = _text(located.expression.text, origin, unit)
-        sentences.append(f"The feature {feature.name!r} is taken as {text}: {what}.")
+        left = merged_share(difference(values, origin, unit))
+        if left < share - MERGED:
+            shifts[j] = origin, unit
+            text = _text(located.expression.text, origin, unit)
+            sentences.append(f"The feature {feature.name!r} is taken as {text}: {what}.")
+        if left > MERGED:
+            still = f"and {left:.0%} still" if j in shifts else "and no shift helps"
+            advice = "make features of its own of each range of values, such as `x > 1e6 ? x - 1e6 : nan`"
+            sentences.append(f"{what[0].upper()}{what[1:]}, {still}: {advice}.")
     if not shifts:
         return recipe, x, sentences
     return _with_shifts(recipe, shifts), columns.shifted(x, place, shifts), sentences
@@ -128,10 +145,37 @@ def coarse_scores(recipe: Recipe, sample: Sample) -> list[str]:
             continue
         values = evaluate(located.expression, columns, len(sample.y[::step]))
         share = merged_share(np.asarray(values, np.float64))
-        if share > _MERGED:
+        if share > MERGED:
             what = f"Scores are kept in float32, which makes {share:.0%} of the different values of {name!r} the same"
             sentences.append(f"{what}; subtract a number near them in its expression.")
     return sentences
+
+
+def coarse_target(recipe: Recipe, sample: Sample) -> list[str]:
+    """Returns a sentence if float32, in which predictions are kept, cannot resolve the target of a regression.
+
+    Raises:
+        DataError: it makes most of the different values the same.
+    """
+    if recipe.target is None or sample.target is None:
+        return []
+    target = np.asarray(sample.target, np.float64)
+    share = merged_share(target)
+    if share <= MERGED:
+        return []
+    text = recipe.target.expression.text
+    said = unresolved(f"the target {text!r}", "predictions are kept", share, text, target)
+    if share > _MOSTLY:
+        raise DataError(said)
+    return [f"{said[0].upper()}{said[1:]}."]
+
+
+def unresolved(what: str, where: str, share: float, text: str, values: Doubles) -> str:
+    """Returns that float32 makes different values of an expression the same, and the difference to write instead."""
+    advice = f"write the difference {_text(text, *origin_and_unit(values))}"
+    return (
+        f"{what} needs double precision: float32, in which {where}, makes {share:.0%} of its values the same; {advice}"
+    )
 
 
 def merged_share(values: Doubles) -> float:
@@ -142,13 +186,29 @@ def merged_share(values: Doubles) -> float:
     return 1.0 - left / len(different) if len(different) else 0.0
 
 
+def _lost(name: str, text: str, values: Doubles, readers: Sequence[str]) -> str:
+    """Returns that a feature is nothing in float32, and what to do where pidlab does not shift it."""
+    shifted = _text(text, *origin_and_unit(values))
+    why = f"and it is left as it is for {', '.join(readers)}"
+    return (
+        f"float32, in which models compute, makes all values of the feature {name!r} the same, {why}; write {shifted}"
+    )
+
+
 def origin_and_unit(values: Doubles) -> tuple[float, float]:
     """Returns a round number near the median, to be subtracted, and a power of two, to be divided by, mostly 1.
 
-    The width of the distribution is taken between quantiles, so that codes and outliers do not change it.
+    The width of the distribution is taken between quantiles, so that codes and outliers do not change it. With codes in
+    more than a tenth of the events, those quantiles count that leave the most values different.
     """
-    finite = values[np.isfinite(values)]
-    low, middle, high = np.quantile(finite, [0.1, 0.5, 0.9])
+    finite = _some_finite(values)
+    found = [_round_shift(finite, share) for share in _CENTRAL]
+    return min(found, key=lambda shift: merged_share(difference(finite, *shift)))
+
+
+def _round_shift(finite: Doubles, share: float) -> tuple[float, float]:
+    """Returns the origin and the unit if the width is that of a central share of the values."""
+    low, middle, high = np.quantile(finite, [(1 - share) / 2, 0.5, (1 + share) / 2])
     width = float(high - low) or float(np.ptp(finite))
     step = 10.0 ** np.ceil(np.log10(width)) if 0 < width < np.inf else 0.0
     # values around zero need no origin; a round one is the same for samples that hardly differ
@@ -172,7 +232,7 @@ def _may_be_merged(column: Doubles) -> bool:
     low, high = np.quantile(some, [0.1, 0.9])
     if not np.finfo(np.float32).tiny < middle < np.finfo(np.float32).max:
         return True
-    return bool(np.spacing(np.float32(middle)) > _FINE * (high - low))
+    return bool(np.spacing(np.float32(middle)) > _FINE * (high - low)) or merged_share(some) > MERGED / 2
 
 
 def difference(values: Doubles, origin: float, unit: float) -> Doubles:

@@ -108,7 +108,7 @@ class Scaler:
         return cls(knots, values, content["clamp"], fill, indicators)
 
 
-class Rows(Protocol):
+class FeatureRows(Protocol):
     """Features (n, d) that are read by rows: an array, or a matrix that is made when it is read."""
 
     @property
@@ -119,7 +119,7 @@ class Rows(Protocol):
         """Returns the (m, d) features of a slice or of row numbers."""
 
 
-def fit_scaler(x: Rows, method: Method, weight: FloatArray | None = None) -> Scaler:
+def fit_scaler(x: FeatureRows, method: Method, weight: FloatArray | None = None) -> Scaler:
     """Returns a scaler fitted to training features (n, d), NaN where missing, of the rows with a weight (n,).
 
     Of more than 1,048,576 rows this many decide, drawn evenly over all rows and always the same: a quantile then moves
@@ -153,7 +153,7 @@ def fit_scaler(x: Rows, method: Method, weight: FloatArray | None = None) -> Sca
     return Scaler(knots, values, method == "quantile", np.array(fill), indicators)
 
 
-def _weighted(x: Rows, rows: slice | IntArray, weight: FloatArray | None) -> FloatArray:
+def _weighted(x: FeatureRows, rows: slice | IntArray, weight: FloatArray | None) -> FloatArray:
     """Returns the features of those of the rows that have a weight."""
     own: FloatArray = x[rows]
     if weight is None:
@@ -162,7 +162,7 @@ def _weighted(x: Rows, rows: slice | IntArray, weight: FloatArray | None) -> Flo
     return own if has_weight.all() else own[has_weight]
 
 
-def _drawn(x: Rows, weight: FloatArray | None) -> FloatArray:
+def _drawn(x: FeatureRows, weight: FloatArray | None) -> FloatArray:
     """Returns the features of rows with a weight, one row at a random place in each of `_MOST_ROWS` equal pieces."""
     n, d = x.shape
     places = np.arange(_MOST_ROWS) + np.random.default_rng(0).random(_MOST_ROWS)

@@ -1,4 +1,4 @@
-"""Candidates: from one row an event to one row a candidate of a jagged collection."""
+"""Jagged collections: how one row for each event becomes one row for each candidate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pidlab.expressions import ITERATION, Kind, whole_list
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A jagged collection, called `name` by the user; its `members` are the branches with one value a candidate."""
+    """A jagged collection that the user calls `name`; its `members` are branches with a value for each candidate."""
 
     name: str
     members: frozenset[str]
@@ -34,7 +34,7 @@ class Collection:
     def flatten(
         self, arrays: Mapping[str, Any], first_entry: int, reads: Container[str] = ()
     ) -> tuple[dict[str, Any], NDArray[np.int64]]:
-        """Returns the arrays with one row a candidate, and (n_entries,) the numbers of candidates.
+        """Returns the arrays with one row for each candidate, and the (n_entries,) numbers of candidates.
 
         Members are flattened; every other branch is repeated for each candidate of its event. `Iteration$` is the
         number of the candidate in its event. Where `reads` holds the `whole_list` of a member, each candidate

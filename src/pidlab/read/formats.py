@@ -51,7 +51,7 @@ def trees_in(path: str, columns: Sequence[str] = ()) -> dict[str, int]:
 
 
 def is_wide(source: Source) -> bool:
-    """True for a tree of so many branches (some thousand) that opening it takes seconds."""
+    """Returns True for a tree of so many branches (some thousand) that opening it takes seconds."""
     return source.is_root and root_file.description_size(source.path, source.tree) > _WIDE
 
 
@@ -109,7 +109,7 @@ def usual_collection(source: Source) -> str | None:
 
 
 def takes_columns(path: str) -> bool:
-    """True for a file of a format that need not name its columns."""
+    """Returns True for a file of a format that need not name its columns."""
     return format_of(path) in ("csv", "npy")
 
 

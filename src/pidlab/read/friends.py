@@ -52,8 +52,8 @@ def _in_order(source: Source, main: Backend, friend: Source, opened: Backend) ->
     """Returns the friend with its entries in the order of the input.
 
     Entries are matched by an index stored with the friend (TTree::BuildIndex), else by the branches of
-    `data.event_id` if the friend has them, else by the entry number, which must not contradict branches that usually
-    identify an event, nor what pidlab or ROOT noted in the file.
+    `data.event_id` if the friend has them, else by the entry number, which must not contradict those of these branches
+    that the friend has, branches that usually identify an event, nor what pidlab or ROOT noted in the file.
 
     Raises:
         DataError: the entries of the friend do not fit, or nothing says which belong together.
@@ -70,26 +70,27 @@ def _in_order(source: Source, main: Backend, friend: Source, opened: Backend) ->
         if backend.notes.is_reshuffled:
             what = f"ROOT noted in {tree} that its entries are in another order than those of the tree it was made of"
             raise DataError(f"data.friends: {what}; {_ADVICE}")
-    usual = next((key for names in _USUAL_KEYS if (key := _shared(names, main, opened))), ())
+    some = tuple(name for name in source.event_id if _shared((name,), main, opened))
+    usual = some or next((key for names in _USUAL_KEYS if (key := _shared(names, main, opened))), ())
     if usual and (entry := _first_difference(main, opened, usual)) is not None:
         where = f"the entry {entry:,} of {friend} is of another {' and '.join(usual)} than that of {source}"
         raise DataError(f"data.friends: {where}; {_ADVICE}")
-    if not usual:
+    if some or not usual:  # a part of a key leaves several entries alike
         _check_marker(source, friend)
     return opened
 
 
 def _shared(names: Sequence[str], main: Backend, friend: Backend) -> tuple[str, ...]:
-    """Returns the names if all of them are flat branches of whole numbers in both; else none."""
+    """Returns the names if all of them are flat branches of numbers in both; else none."""
     both = set(main.names) & set(friend.names)
     good = names and all(
-        name in both and all(not b.reason(name) and _is_whole(b.empty(name)) for b in (main, friend)) for name in names
+        name in both and all(not b.reason(name) and _is_number(b.empty(name)) for b in (main, friend)) for name in names
     )
     return tuple(names) if good else ()
 
 
-def _is_whole(array: Any) -> bool:
-    return isinstance(array, np.ndarray) and array.ndim == 1 and array.dtype.kind in "iub"
+def _is_number(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.ndim == 1 and array.dtype.kind in "iubf"
 
 
 def _read_keys(backend: Backend, key: Sequence[str]) -> list[Any]:
@@ -101,10 +102,32 @@ def _read_keys(backend: Backend, key: Sequence[str]) -> list[Any]:
     return [joined(part) for part in parts]
 
 
+def _read_whole_keys(tree: Source, backend: Backend, key: Sequence[str]) -> list[Any]:
+    """Returns (n,) the values of each branch of the key as whole numbers, which branches of floats hold too.
+
+    Raises:
+        DataError: a branch of floats holds something else, or numbers so large that several become the same.
+    """
+    return [_whole(tree, name, values) for name, values in zip(key, _read_keys(backend, key), strict=True)]
+
+
+def _whole(tree: Source, name: str, values: Any) -> Any:
+    if values.dtype.kind != "f":
+        return values
+    bits = np.finfo(values.dtype).nmant + 1  # all whole numbers up to 2^bits have a value of their own
+    bad = ~(np.abs(values) < 2.0**bits) | (values != np.floor(values))
+    if bad.any():
+        i = int(np.argmax(bad))
+        what = f"its branch {name!r}, of {values.dtype}, is {values[i]!s} in entry {i:,}"
+        why = f"of this type only whole numbers below 2^{bits} tell events apart"
+        raise DataError(f"data.friends: {tree} cannot be matched: {what}; {why}; write it as an integer")
+    return values.astype(np.int64)
+
+
 def _first_difference(main: Backend, friend: Backend, key: Sequence[str]) -> int | None:
     """Returns the first entry in which the keys differ; None if they agree in all entries."""
     columns = zip(_read_keys(main, key), _read_keys(friend, key), strict=True)
-    differ = np.logical_or.reduce([a != b for a, b in columns])
+    differ = np.logical_or.reduce([(a != b) & ~(np.isnan(a) & np.isnan(b)) for a, b in columns])
     return int(np.argmax(differ)) if differ.any() else None
 
 
@@ -131,7 +154,7 @@ def _matched(source: Source, main: Backend, friend: Source, opened: Backend, key
 
 
 def _match(source: Source, main: Backend, friend: Source, opened: Backend, key: tuple[str, ...]) -> Any:
-    wanted, present = _read_keys(main, key), _read_keys(opened, key)
+    wanted, present = _read_whole_keys(source, main, key), _read_whole_keys(friend, opened, key)
     if all(np.array_equal(a, b) for a, b in zip(wanted, present, strict=True)):
         return None
     own, theirs = event_hash(wanted), event_hash(present)

@@ -29,7 +29,7 @@ _MAGIC, _MAGIC_AT, _TRAILER_AT, _HEADER_SIZE = 0xC0DA0100, 28, 40, 56
 
 
 def is_of_event(bank: str) -> bool:
-    """True for a bank that by its definition has one row an event: `RUN::config`, `REC::Event`, `MC::Header`, ….
+    """Returns True for a bank that by definition has one row an event: `RUN::config`, `REC::Event`, `MC::Header`, ….
 
     The name decides and not the content, so that a configuration means the same for every file.
     """

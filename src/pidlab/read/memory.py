@@ -75,7 +75,7 @@ def as_values(found: Any, name: str) -> Any:
 
 
 def _from_awkward(found: ak.Array, name: str) -> Any:
-    """A numpy array if there is one value a row, else an awkward array of plain lists."""
+    """Returns a numpy array if there is one value a row, else an awkward array of plain lists."""
     plain = ak.without_parameters(found) if found.ndim > 1 else found
     if plain.ndim == 1 and "?" not in str(plain.type.content):
         return ak.to_numpy(plain, allow_missing=False)
@@ -121,7 +121,7 @@ def _from_objects(values: Any, name: str) -> Any:
 
 
 def _from_extension(found: Any, name: str) -> Any:
-    """The values of a pandas column of a type that numpy lacks: nullable numbers and text."""
+    """Returns the values of a pandas column of a type that numpy lacks: nullable numbers and text."""
     mask, kind = np.asarray(found.isna()), getattr(found.dtype, "kind", "O")
     if kind == "f":
         return np.asarray(found.to_numpy(dtype=np.float64, na_value=np.nan))
@@ -144,7 +144,7 @@ def _without_gaps(values: Any, mask: Any, name: str) -> Any:
 
 
 def _refuse_gaps(mask: Any, name: str) -> None:
-    """Refuse rows without a value, which are true in `mask` (n,).
+    """Refuses rows without a value, which are true in `mask` (n,).
 
     Raises:
         DataError: there are such rows.

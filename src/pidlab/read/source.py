@@ -86,12 +86,12 @@ class Source:
 
 
 def is_database(path: str) -> bool:
-    """True for the address of a database, such as `postgresql://host/name`."""
+    """Returns True for the address of a database, such as `postgresql://host/name`."""
     return path.partition("://")[0].partition("+")[0] in _SQL and "://" in path
 
 
 def has_trees(path: str) -> bool:
-    """True if the format has names for its trees or tables."""
+    """Returns True if the format has names for its trees or tables."""
     return format_of(path) in ("root", "sqlite", "sql")
 
 

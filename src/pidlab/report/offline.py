@@ -16,14 +16,14 @@ def render_offline(template: str, **content: Any) -> str:
         template: the name of a template in this folder that extends `offline.html.jinja`.
         content: its `title`, `settings`, and what else the template asks for.
     """
-    room = files("pidlab.report")
+    folder = files("pidlab.report")
     names = (template, "offline.html.jinja")
-    loader = jinja2.DictLoader({name: room.joinpath(name).read_text(encoding="utf-8") for name in names})
+    loader = jinja2.DictLoader({name: folder.joinpath(name).read_text(encoding="utf-8") for name in names})
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
     )
     environment.filters["uri"] = _data_uri
-    style = room.joinpath("assets", "report.css").read_text(encoding="utf-8")
+    style = folder.joinpath("assets", "report.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(style=style, **content)
 
 

@@ -101,7 +101,7 @@ class Model_TEfficiency_v2(uproot.model.VersionedModel):  # type: ignore[misc]  
     writable = True
 
     def read_members(self, chunk: Any, cursor: Any, context: Any, file: Any) -> None:
-        """Read the members from `cursor` on; parameters of priors by bin are skipped."""
+        """Reads the members from `cursor` on; parameters of priors by bin are skipped."""
         here = (chunk, cursor, context, file, self._file)
         for base in ("TNamed", "TAttLine", "TAttFill", "TAttMarker"):
             self._bases.append(file.class_named(base).read(*here, self._parent, concrete=self.concrete))

@@ -37,7 +37,7 @@ _ADVICE: Final = {
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError in the block into an error that names `path` and says what to do.
+    """Turns an OSError in the block into an error that names `path` and says what to do.
 
     Raises:
         OutputError: If the disk is full or `path` cannot be written.
@@ -62,7 +62,7 @@ def _locked(path: Path) -> IO[bytes]:
 
 
 def sweep(path: Path) -> int:
-    """Remove the temporary files for `path` that killed processes left, and return their number.
+    """Removes the temporary files for `path` that killed processes left, and returns their number.
 
     Files that a process on this or another machine is writing are locked and stay, as do all files on file systems
     without locks.
@@ -131,7 +131,7 @@ class WholeFile:
 
 
 def write_tree(path: Path, tree: str, columns: Mapping[str, Any]) -> None:
-    """Write a ROOT file with one tree, whose branches are numpy or awkward arrays of one length.
+    """Writes a ROOT file with one tree, whose branches are numpy or awkward arrays of one length.
 
     Raises:
         OutputError: If the file cannot be written.

@@ -108,7 +108,7 @@ class FriendTree:
         jagged: Mapping[str, DTypeLike],
         counter: str | None,
     ) -> None:
-        """Make the tree in the writable `file` of uproot, whose name will be `path`; see `FriendFile.tree`."""
+        """Makes the tree in the writable `file` of uproot, whose name will be `path`; see `FriendFile.tree`."""
         self.entries = 0
         self._path, self._counter = path, counter
         self._scalar = {branch: _branch_type(path, branch, kind) for branch, kind in branches.items()}
@@ -146,7 +146,7 @@ class FriendTree:
         )
 
     def extend(self, arrays: Mapping[str, Any]) -> None:
-        """Append n rows: an array (n,) for each scalar branch, and a jagged array of n lists for each jagged one.
+        """Appends n rows: an array (n,) for each scalar branch, and a jagged array of n lists for each jagged one.
 
         Raises:
             OutputError: If a branch is missing or unknown, lengths differ, a value does not fit its branch, or the
@@ -195,7 +195,7 @@ class FriendTree:
         return converted
 
     def flush(self) -> None:
-        """Write the buffered rows in baskets of 50,000 to 100,000 rows, or fewer at the end of the tree."""
+        """Writes the buffered rows in baskets of 50,000 to 100,000 rows, or fewer at the end of the tree."""
         if not self._buffered:
             return
         columns = {name: np.concatenate([block[name] for block in self._buffer]) for name in self._buffer[0]}
@@ -245,7 +245,7 @@ class FriendWriter:
 
 
 def nested(columns: Mapping[str, Any], counts: NDArray[np.integer[Any]] | None) -> dict[str, Any]:
-    """Returns columns of candidates as a tree holds them: lists of `counts` (n,) candidates; as they are if None."""
+    """Returns columns of candidates as a tree holds them: in lists of `counts` (n,) candidates; unchanged if None."""
     if counts is None:
         return dict(columns)
     return {name: ak.unflatten(values, counts) for name, values in columns.items()}

@@ -30,7 +30,7 @@ _ADVICE = "copy the folder again from where it is whole, or make the run again"
 
 
 def checksum(path: Path) -> dict[str, Any]:
-    """The SHA-256 and the size of a file."""
+    """Returns the SHA-256 and the size of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"sha256": digest, "size": file.tell()}
@@ -48,7 +48,7 @@ def checksums(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
-    """The manifest of a run; empty if there is none.
+    """Returns the manifest of a run; empty if there is none.
 
     Raises:
         ModelError: the manifest is damaged, or of another version.
@@ -71,7 +71,7 @@ def read_manifest(run: Path) -> dict[str, Any]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether `pidlab run` made this folder, judged by its manifest."""
+    """Returns whether `pidlab run` made this folder, judged by its manifest."""
     try:
         content = read_manifest(folder)
     except ModelError:
@@ -82,7 +82,7 @@ def is_run(folder: Path) -> bool:
 
 
 def refuse_other_folder(run: Path, *names: str) -> None:
-    """Check that `run` is the folder of a run, which has files and folders of these names.
+    """Checks that `run` is the folder of a run, which has files and folders of these names.
 
     Raises:
         UsageError: one of them is not there.
@@ -115,7 +115,7 @@ def _is_checksum(value: Any) -> bool:
 
 
 def verify(run: Path, *names: str) -> bool:
-    """Compare files of a run, and all files below folders of it, with the checksums of the manifest.
+    """Compares files of a run, and all files below folders of it, with the checksums of the manifest.
 
     Returns:
         False if the run is of a version that kept no checksums, so that nothing could be verified.
@@ -159,7 +159,7 @@ def _compare(path: Path, expected: Mapping[str, Any]) -> None:
 
 @contextmanager
 def from_run(run: Path) -> Iterator[None]:
-    """Turn errors of Python in the block, which come from damaged files of a run, into one that says so.
+    """Turns errors of Python in the block, which come from damaged files of a run, into one that says so.
 
     Raises:
         ModelError: in place of what the block raises, unless that is a PidlabError.
@@ -192,7 +192,7 @@ def input_differences(then: Sequence[Mapping[str, Any]], now: Sequence[Mapping[s
 
 
 def said_of(run: Path) -> str:
-    """What a finished run is in a few words: when it was made, and of which models.
+    """Returns what a finished run is in a few words: when it was made, and of which models.
 
     Raises:
         ModelError: the manifest is damaged.

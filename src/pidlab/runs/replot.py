@@ -28,7 +28,7 @@ def replot(
     overrides: Sequence[str] = (),
     **options: Unpack[Options],
 ) -> list[Path]:
-    """Write figures of the finished `run` as `directory`/NAME.FORMAT, and return their paths.
+    """Writes figures of the finished `run` as `directory`/NAME.FORMAT, and returns their paths.
 
     Args:
         run: the folder that `pidlab run` left behind.
@@ -69,7 +69,7 @@ def _files(plots: Plots, name: str, formats: Sequence[str], options: Options) ->
 
 
 def figure_titles(run: Path) -> dict[str, str]:
-    """The figures of a finished run: name to title.
+    """Returns the figures of a finished run: name to title.
 
     Raises:
         UsageError: `run` is not the folder of a run.

@@ -71,7 +71,7 @@ class Reproduction:
 
 
 def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction:
-    """Make a finished run again, in memory, and compare every number of `metrics.json`.
+    """Makes a finished run again, in memory, and compares every number of `metrics.json`.
 
     Raises:
         UsageError: `run` is not the folder of a run.
@@ -94,7 +94,7 @@ def reproduce(run: Path, resources: Resources, watcher: Watcher) -> Reproduction
 
 
 def _manifest(run: Path) -> dict[str, Any]:
-    """The manifest, checked for all that is compared before the run is made again.
+    """Returns the manifest, checked for all that is compared before the run is made again.
 
     Raises:
         ModelError: the manifest is missing or damaged.
@@ -127,7 +127,7 @@ def _parts_of(value: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """The members of a mapping or list by name; those of a list by their own names if they have any."""
+    """Yields the members of a mapping or list by name; those of a list by their own names if they have any."""
     if isinstance(value, Mapping):
         yield from ((key, inner) for key, inner in value.items() if key not in _TIMING)
     elif isinstance(value, list):
@@ -137,7 +137,7 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _count(value: Any) -> int:
-    """How many numbers there are in `value`; a number with its interval counts once."""
+    """Returns how many numbers there are in `value`; a number with its interval counts once."""
     if _is_measured(value):
         return 1 + _count(_parts_of(value)[1])
     if not isinstance(value, Mapping | list):
@@ -182,7 +182,7 @@ def _are_named(values: Any, items: Sequence[tuple[str, Any]]) -> bool:
 
 
 def _in_errors(before: Mapping[str, Any], after: Mapping[str, Any]) -> float | None:
-    """The change of a value over half the width of its 68.3 % interval; None if either is not known."""
+    """Returns the change of a value over half the width of its 68.3 % interval; None if either is not known."""
     values = before["value"], after["value"], before["low"], before["high"]
     if any(v is None or not math.isfinite(v) for v in values) or not before["high"] > before["low"]:
         return None

@@ -43,7 +43,7 @@ def revision_of(folder: Path) -> dict[str, Any] | None:
 
 
 def _repositories(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """(top folder, git directory) of the folder and of those above it."""
+    """Yields (top folder, git directory) of the folder and of those above it."""
     for top in (folder, *folder.parents):
         marker = top / ".git"
         if marker.is_dir():
@@ -55,7 +55,7 @@ def _repositories(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _text(path: Path) -> str:
-    """The text of a small regular file; files that could block or never end are not opened."""
+    """Returns the text of a small regular file; files that could block or never end are not opened."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_BYTES:
         raise ValueError(f"{path} is no small file")
@@ -63,7 +63,7 @@ def _text(path: Path) -> str:
 
 
 def _common(directory: Path) -> Path:
-    """The directory of references and objects, which a worktree shares with its repository."""
+    """Returns the directory of references and objects, which a worktree shares with its repository."""
     pointer = directory / "commondir"
     return directory / _text(pointer).strip() if pointer.is_file() else directory
 
@@ -88,7 +88,7 @@ def _packed(path: Path, name: str) -> str:
 
 
 def _clean(top: Path, directory: Path, commit: str) -> bool | None:
-    """Whether no tracked file differs from the commit; None if git cannot say."""
+    """Returns whether no tracked file differs from the commit; None if git cannot say."""
     git, common = shutil.which("git"), _common(directory).resolve()
     owned = all(path.stat().st_uid == os.getuid() for path in (top, directory, common))
     index, objects = directory / "index", common / "objects"

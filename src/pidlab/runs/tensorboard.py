@@ -33,7 +33,7 @@ def check_installed() -> None:
 
 
 def write_histories(folder: Path, models: Mapping[str, Model]) -> None:
-    """Write the history of every training into `tensorboard/MODEL[/foldN][/CATEGORY]` of the folder of a run.
+    """Writes the history of every training into `tensorboard/MODEL[/foldN][/CATEGORY]` of the folder of a run.
 
     A scalar is called as TensorBoard groups them: `loss/train`, `loss/validation`, `auc/validation`, `learning_rate`,
     and for each layer of a network `weight_norm/layer1`, `gradient_norm/output` and so on. Its steps are epochs or
@@ -81,7 +81,7 @@ def tag_of(name: str) -> str:
 
 
 def _write(folder: Path, scalars: Mapping[str, list[float]]) -> None:
-    """Write one event file with a record for each step of each scalar."""
+    """Writes one event file with a record for each step of each scalar."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.record_writer import RecordWriter

@@ -27,7 +27,7 @@ Note = Callable[[str], None]
 
 @contextlib.contextmanager
 def whole_folder(target: Path, note: Note = lambda sentence: None) -> Iterator[Path]:
-    """A new folder that takes the place of `target` if the block ends well, and is removed if it does not.
+    """Gives a new folder that takes the place of `target` if the block ends well, and is removed if it does not.
 
     A symbolic link is followed. A run in `target` is replaced; its files that it did not write, or that were changed
     since, are kept and named to `note`.
@@ -75,7 +75,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _new_folder(target: Path) -> tuple[Path, IO[bytes]]:
-    """A new folder next to `target`, and the lock by which other processes see that it is being written."""
+    """Returns a new folder next to `target`, and the lock by which other processes see that it is being written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     while True:
         made = hidden_path(target)
@@ -89,7 +89,7 @@ def _new_folder(target: Path) -> tuple[Path, IO[bytes]]:
 
 
 def _is_live(folder: Path) -> bool:
-    """Whether a process writes this folder, on this machine or another; true if that cannot be found out."""
+    """Returns whether a process writes this folder, on this machine or another; true if that cannot be found out."""
     try:
         with (folder / _RUNNING).open("rb+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,7 +99,7 @@ def _is_live(folder: Path) -> bool:
 
 
 def _sweep(target: Path, note: Note) -> None:
-    """Remove what killed processes left behind, and finish a replacement that one of them had begun."""
+    """Removes what killed processes left behind, and finishes a replacement that one of them had begun."""
     pattern = re.compile(rf"{re.escape(hidden_prefix(target))}[0-9a-f]{{8}}\.(part|old)")
     if not target.parent.is_dir():
         return
@@ -121,7 +121,7 @@ def _sweep(target: Path, note: Note) -> None:
 
 
 def _replace(made: Path, target: Path, note: Note) -> None:
-    """Replace `target` by the folder `made`, and keep what the replaced run did not write.
+    """Replaces `target` by the folder `made`, and keeps what the replaced run did not write.
 
     Raises:
         OutputError: the folder cannot be moved; the message says where the old and the new run are.
@@ -158,7 +158,7 @@ def _not_moved(made: Path, target: Path, old: Path | None, error: OSError) -> st
 
 
 def _keep(old: Path, target: Path, note: Note) -> None:
-    """Move what a replaced run did not write into the run that replaced it.
+    """Moves what a replaced run did not write into the run that replaced it.
 
     Raises:
         OutputError: a file cannot be moved; the message says where it is.
@@ -176,7 +176,7 @@ def _keep(old: Path, target: Path, note: Note) -> None:
 
 
 def _written_by(old: Path, target: Path) -> Callable[[str], bool]:
-    """A function that tells whether a file of a replaced run, by its path in it, is as that run wrote it."""
+    """Returns a function that tells whether a file of a replaced run, by its path in it, is as that run wrote it."""
     try:
         listed = files_of(old)
     except ModelError:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probe_toys import Toy
 
-from pidlab.datadriven.efficiency.estimate import Shapes
+from pidlab.datadriven.efficiency.estimate import Histograms, Shapes
 from pidlab.datadriven.efficiency.intervals import generalised_wilson, ratio
 from pidlab.datadriven.efficiency.subtraction import by_sidebands, by_sweights
 from pidlab.evaluate.intervals import Sums, efficiency, fieller, wilson
@@ -71,6 +71,22 @@ def test_subtraction_finds_the_efficiency_with_an_interval_that_holds(method: st
     assert abs(values[:, 0].mean() - toy.efficiency) < 0.1 * error + 3 * error / np.sqrt(n)
     covered = np.mean((values[:, 1] <= toy.efficiency) & (toy.efficiency <= values[:, 2]))
     assert abs(covered - 0.683) < 3 * np.sqrt(0.683 * 0.317 / n)
+
+
+@pytest.mark.parametrize("method", ["sweights", "sideband"])
+def test_the_unit_of_weights_does_not_matter(method: str) -> None:
+    """With weights of 0.01 each, as of a luminosity, intervals were nine times as long."""
+    probes = Toy(n=3000).draw(np.random.default_rng(4))
+    scaled = Histograms(
+        probes.edges,
+        *(0.01 * n for n in (probes.passing, probes.failing)),
+        *(1e-4 * n for n in (probes.passing2, probes.failing2)),
+    )
+    one, other = (
+        by_sidebands(each) if method == "sideband" else by_sweights(each, Shapes("gauss", "exponential", True, True))
+        for each in (probes, scaled)
+    )
+    assert other.efficiency[:3] == pytest.approx(one.efficiency[:3], abs=2e-4)
 
 
 def test_sweights_sum_to_the_fitted_signal() -> None:

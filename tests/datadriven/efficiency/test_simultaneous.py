@@ -10,6 +10,7 @@ from scipy.stats import binom
 
 from pidlab.datadriven.efficiency.estimate import Histograms, Shapes
 from pidlab.datadriven.efficiency.simultaneous import _Likelihood, fit_efficiency
+from pidlab.datadriven.efficiency.subtraction import by_sweights
 from pidlab.datadriven.massfit.shapes import shape_of
 from pidlab.errors import UsageError
 
@@ -80,6 +81,24 @@ def test_weights_scale_errors_as_fewer_probes_do() -> None:
     assert weighted.efficiency.value == pytest.approx(plain.efficiency.value, abs=1e-4)
     assert weighted.efficiency.low == pytest.approx(plain.efficiency.low, abs=2e-4)
     assert weighted.n_signal.value == pytest.approx(3 * plain.n_signal.value, rel=1e-3)
+
+
+@pytest.mark.parametrize("method", ["fit", "sweights"])
+def test_heavy_weights_keep_intervals_that_hold(method: str) -> None:
+    """One weight in ten of 50: with a scale for each bin of the mass the intervals covered .28 and .17."""
+    toy, rng, pulls = Toy(n=2000, n_bins=30), np.random.default_rng(12), []
+    for _ in range(60):
+        drawn = toy.draw(rng)
+        heavy = [rng.binomial(n.astype(int), 0.1) for n in (drawn.passing, drawn.failing)]
+        light = [n - h for n, h in zip((drawn.passing, drawn.failing), heavy, strict=True)]
+        sums = [[n + 50.0**power * h for n, h in zip(light, heavy, strict=True)] for power in (1, 2)]
+        probes = Histograms(toy.edges, *sums[0], *sums[1])
+        shared = Shapes("gauss", "exponential", True, True)
+        found = (fit_efficiency(probes, GAUSS) if method == "fit" else by_sweights(probes, shared)).efficiency
+        pulls.append((found.value - toy.efficiency) / (found.high - found.low) * 2)
+    assert abs(np.mean(pulls)) < 0.5  # three standard deviations of the mean are 0.4
+    assert 0.7 < np.std(pulls) < 1.4
+    assert np.mean(np.abs(pulls) < 1) > 0.5
 
 
 def test_all_probes_passing_gives_a_one_sided_interval() -> None:

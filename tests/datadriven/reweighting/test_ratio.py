@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pidlab.datadriven.reweighting.balance import Factors, Replicas, balanced
 from pidlab.datadriven.reweighting.measure import Rows, separation
 from pidlab.datadriven.reweighting.ratio import BinRatio, TreeRatio, Weighted, bin_ratio, equal_populations, tree_ratio
 from pidlab.datadriven.reweighting.reweighter import (
@@ -17,6 +19,7 @@ from pidlab.datadriven.reweighting.reweighter import (
     load_reweighter,
     out_of_fold,
 )
+from pidlab.errors import ModelError
 from pidlab.split import event_hash, fold_of
 
 FOLDS = 5
@@ -51,6 +54,8 @@ def fitted(source: Rows, target: Rows) -> tuple[tuple[TreeRatio, ...], Float]:
         FOLDS,
         lambda s, t, hs, ht, k: tree_ratio(s, t, hs, ht, seed=k, n_jobs=1),
     )
+    unbalanced = out_of_fold(found, a.z, source.fold[source.trains])
+    found, _ = balanced(found, a, b, unbalanced, (source.event[source.trains], target.event[target.trains]), 1)
     ratios = tuple(ratio for ratio in found if isinstance(ratio, TreeRatio))
     weights = out_of_fold(ratios, source.rows.z, source.fold)
     return ratios, weights / weights[source.trains].mean()
@@ -152,8 +157,12 @@ def test_trees_and_bins_are_saved_and_loaded_to_the_last_bit(tmp_path: Path) -> 
     z = np.concatenate([source.rows.z, [[np.nan, 0.0, 4.0], [np.inf, -np.inf, 3.0]]])
     event = event_hash([np.arange(len(z))])
     known = np.arange(len(z)) % 3 > 0
+    replicas = tuple(
+        Factors((j,), (np.array([-np.inf, 1.5, np.inf]),), np.float32(rng.uniform(0.5, 2, (4, 3))).astype(np.float64))
+        for j in (0, 2)
+    )
     for method, ratios in (("classifier", trees), ("bins", (bins, bins))):
-        group = Group("pion", ("pion",), ratios, 1.25)
+        group = Group("pion", ("pion",), ratios, 1.25, replicas)
         made = Reweighter(("x", "y", "n"), (group,), 1, method, "electron")
         folder = tmp_path / method
         folder.mkdir()
@@ -163,6 +172,16 @@ def test_trees_and_bins_are_saved_and_loaded_to_the_last_bit(tmp_path: Path) -> 
             expected = made.weights(group, *arguments)
             np.testing.assert_array_equal(loaded.weights(loaded.groups[0], *arguments), expected)
         assert loaded.branches.keys() == {"pid_weight_pion"}
+        both = (Replicas(each.groups[0].factors, z) for each in (made, loaded))
+        np.testing.assert_array_equal(*map(list, both))
+        content = json.loads((folder / "reweighting" / "reweighting.json").read_text())
+        del content["groups"][0]["replicas"]  # as in runs of older versions
+        (folder / "reweighting" / "reweighting.json").write_text(json.dumps(content))
+        assert load_reweighter(folder).groups[0].factors == ()
+        content["groups"][0]["replicas"] = [{"columns": [3], "edges": [[0, 1]], "values": [[1, 1]]}]
+        (folder / "reweighting" / "reweighting.json").write_text(json.dumps(content))
+        with pytest.raises(ModelError, match="variables that there are not"):
+            load_reweighter(folder)
 
 
 def test_an_event_of_the_run_takes_the_fit_that_did_not_see_it_and_others_the_mean() -> None:

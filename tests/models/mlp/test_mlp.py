@@ -368,12 +368,12 @@ def _edit(directory, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": "other"}, "format 'other' is not"),
+        ({"format": "other"}, "a model of format 'other', not"),
         ({"classes": [0, 1, 2]}, "are of two models"),
-        ({"parameters": {"hiden": [3]}}, "is damaged"),
-        ({"activation": "nothing"}, "is damaged"),
-        ({"history": 3}, "is damaged"),
-        ({"classes_dtype": "no type"}, "is damaged"),
+        ({"parameters": {"hiden": [3]}}, "is not a whole mlp model"),
+        ({"activation": "nothing"}, "is not a whole mlp model"),
+        ({"history": 3}, "is not a whole mlp model"),
+        ({"classes_dtype": "no type"}, "is not a whole mlp model"),
     ],
 )
 def test_damaged_models_are_refused(changes, message, tmp_path):

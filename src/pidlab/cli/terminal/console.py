@@ -19,5 +19,5 @@ class PlainConsole(Console):
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make a string printable; rich calls this for every string, in a table or alone."""
+        """Makes a string printable; rich calls this for every string, in a table or alone."""
         return super().render_str(encodable(printable(without_secrets(text)), self.encoding), **options)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def efficiency_table(result: EfficiencyResult, point: PointResult) -> Table:
-    """A line for each bin: efficiency in data and in simulation, the scale factor, and how good the fit is."""
+    """Returns a line for each bin: efficiency in data and in simulation, the scale factor, and how good the fit is."""
     from pidlab.datadriven.efficiency.output import columns, lines
 
     table = Table(title=f"{point.model} at {point.working_point}, 68.3 % intervals, statistical and systematic errors")

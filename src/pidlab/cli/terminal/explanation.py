@@ -43,7 +43,7 @@ def explanation_tables(event: EventExplanation) -> Iterator[Table]:
 
 
 def explanation_notes(event: EventExplanation) -> list[str]:
-    """What the tables do not say: why models have no contributions, and which fold models explain the event."""
+    """Returns what the tables do not say: why models have no contributions, and which fold models explain the event."""
     notes = [f"{one.model}: {one.note}" for one in event.models if one.note]
     if event.of_run is not None:
         said = "was used by the run, and is explained by the fold model that never saw it"
@@ -52,7 +52,7 @@ def explanation_notes(event: EventExplanation) -> list[str]:
 
 
 def _contributions(event: EventExplanation, one: ModelExplanation) -> Table:
-    """A line for each feature, the largest contribution first, between the reference and the margin."""
+    """Returns a line for each feature, the largest contribution first, between the reference and the margin."""
     table = Table(title=f"{one.model}: contributions to the {event.explained}", title_justify="left")
     table.add_column("feature", overflow="fold")
     table.add_column("value", justify="right")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def fractions_table(found: Fractions) -> Table:
-    """A line for each model, bin and class: yield and fraction by the fit, and by the inverted matrix."""
+    """Returns a line for each model, bin and class: yield and fraction by the fit, and by the inverted matrix."""
     table = Table(caption="68.3 % intervals, which hold the statistics of the templates", caption_justify="left")
     bins = [found.variable] if found.variable else []
     for name in ("model", *bins, "class", "yield", "fraction", "yield, inverted", "fraction", "χ²/ndf"):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
-    """A line for each input: the rows that were read, were selected, and pass each model's first working point."""
+    """Returns a line for each input: the rows that were read, selected, and pass each model's first working point."""
     models = dict.fromkeys(model for s in summaries for model in s.n_passed)
     table = Table()
     for name in ("friend file", "rows", "selected", *models):
@@ -29,7 +29,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
 
 
 def stage_line(summaries: Sequence[Summary]) -> str:
-    """The meaning of the columns, the number of events that the run had seen, and the seconds by stage."""
+    """Returns the meaning of the columns, the number of events that the run had seen, and the seconds by stage."""
     seconds: dict[str, float] = {}
     for stage, value in ((stage, value) for s in summaries for stage, value in s.seconds.items()):
         seconds[stage] = seconds.get(stage, 0.0) + value
@@ -43,7 +43,7 @@ def stage_line(summaries: Sequence[Summary]) -> str:
 
 
 def failures(summaries: Sequence[Summary], unreadable: Sequence[UnreadableInput]) -> str:
-    """The inputs that have no friend tree, with the reasons; empty if all have one."""
+    """Returns the inputs that have no friend tree, with the reasons; empty if all have one."""
     reasons = [each.reason for each in unreadable] + [s.failure for s in summaries if s.failure]
     if not reasons:
         return ""

@@ -20,7 +20,7 @@ _LEAST_REMARK = 24
 
 
 def inspection(summary: TableSummary, with_ranges: bool, width: int | None = None) -> Iterator[str]:
-    """The lines that `pidlab inspect` shows of one tree, some hundred at a time.
+    """Yields the lines that `pidlab inspect` shows of one tree, some hundred at a time.
 
     Args:
         summary: the tree.
@@ -49,7 +49,7 @@ def inspection(summary: TableSummary, with_ranges: bool, width: int | None = Non
 
 
 def shortened(name: str, width: int) -> str:
-    """The name in at most `width` columns, with … in place of its middle; its end tells branches apart, too."""
+    """Returns the name in at most `width` columns, with … in place of its middle; its end tells branches apart, too."""
     if len(name) <= width:
         return name
     end = width // 2
@@ -57,7 +57,7 @@ def shortened(name: str, width: int) -> str:
 
 
 def _lines(branches: tuple[BranchSummary, ...], with_ranges: bool, width: int | None) -> Iterator[str]:
-    """A line of headings, then the lines of each branch."""
+    """Yields a line of headings, then the lines of each branch."""
     cells = [[b.kind, *(_numbers(b) if with_ranges else ())] for b in branches]
     headings = ["type", *(_NUMBERS if with_ranges else ())]
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
@@ -85,7 +85,7 @@ def _line(name: str, cells: list[str], widths: list[int], remark: str) -> str:
 
 
 def _numbers(branch: BranchSummary) -> list[str]:
-    """The least, quantiles and the largest; of integers, such as run numbers, with all digits."""
+    """Returns the least, quantiles and the largest; of integers, such as run numbers, with all digits."""
     whole = branch.kind.startswith(("int", "unsigned"))
     values = (branch.low, *branch.quantiles, branch.high)
     return [_number(v, whole) if math.isfinite(v) else "–" for v in values]

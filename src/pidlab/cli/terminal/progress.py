@@ -61,7 +61,7 @@ class _Lines(Task):
 
 
 def _short(numbers: Mapping[str, float] | None) -> str:
-    """Numbers in short: "loss 0.5577, validation 0.5505, AUC 0.7920"; the AUC is that on validation."""
+    """Returns numbers in short: "loss 0.5577, validation 0.5505, AUC 0.7920"; the AUC is that on validation."""
     known = {"validation_loss": "validation", "validation_auc": "AUC"}
     return ", ".join(
         f"{known.get(name, name.replace('_', ' '))} {value:.4f}" for name, value in (numbers or {}).items()
@@ -82,14 +82,14 @@ class Terminal(Watcher):
         self._begun: tuple[str, float] | None = None
 
     def stage(self, name: str) -> None:
-        """Announce a stage."""
+        """Announces a stage."""
         self.finish()
         self._begun = (name, time.perf_counter())
         if not self._quiet:
             self._console.print(name, style="bold", highlight=False)
 
     def finish(self) -> None:
-        """End the last stage."""
+        """Ends the last stage."""
         if self._begun is not None and self._verbose:
             name, start = self._begun
             self._say(f"  {name}: {time.perf_counter() - start:.2f} s")
@@ -97,7 +97,7 @@ class Terminal(Watcher):
 
     @contextmanager
     def task(self, name: str, total: int, unit: str = "") -> Iterator[Task]:
-        """Show a bar, or lines, while the block runs."""
+        """Shows a bar, or lines, while the block runs."""
         start = time.perf_counter()
         if self._quiet:
             yield Task()
@@ -124,11 +124,11 @@ class Terminal(Watcher):
             yield _Bar(progress, progress.add_task(printable(name), total=total or None, numbers=""))
 
     def note(self, sentence: str) -> None:
-        """Print a note, also if only progress is to be silent: it says what a reader of the results must know."""
+        """Prints a note, also if only progress is to be silent: it says what a reader of the results must know."""
         self._print(f"  note: {sentence}")
 
     def remark(self, sentence: str) -> None:
-        """Print a note on what was chosen, unless the command is to be quiet."""
+        """Prints a note on what was chosen, unless the command is to be quiet."""
         self._say(f"  note: {sentence}")
 
     def _say(self, line: str) -> None:

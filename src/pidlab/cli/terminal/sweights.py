@@ -9,11 +9,11 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from pidlab.datadriven.massfit.fit import Fit, FitParameter
-    from pidlab.datadriven.sweights.analysis import Found
+    from pidlab.datadriven.sweights.analysis import SweightsResult
 
 
 def fit_table(fit: Fit) -> Table:
-    """A line for each parameter of a fit, its interval and what is said of it; the goodness of fit below."""
+    """Returns a row for each parameter of a fit with its interval and a remark; the caption is the goodness of fit."""
     table = Table(caption=_goodness(fit), caption_justify="left")
     for name in ("parameter", "value", "68.3 % interval", ""):
         table.add_column(name, justify="left" if name in ("parameter", "") else "right", overflow="fold")
@@ -39,8 +39,8 @@ def _goodness(fit: Fit) -> str:
     return f"{how}; χ²/ndf {goodness.chi2:.1f}/{goodness.ndof} in {len(goodness.observed)} bins, p = {goodness.p:.2g}"
 
 
-def weights_table(found: Found) -> Table:
-    """A line for each component: its yield, and the sum, range and effective number of its weights."""
+def weights_table(found: SweightsResult) -> Table:
+    """Returns a row for each component: its yield, and the sum, range and effective number of its weights."""
     table = Table()
     for name in ("weights of", "yield", "sum of weights", "smallest", "largest", "effective candidates"):
         table.add_column(name, justify="left" if name == "weights of" else "right", overflow="fold")

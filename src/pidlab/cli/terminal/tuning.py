@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the evaluation takes a second to load, which commands that 
 
 
 def trials_table(tuning: Tuning, n: int = 10) -> Table:
-    """The best trials, one line each."""
+    """Returns the best trials, one line each."""
     from pidlab.config.edit import flow
 
     table = Table(title=f"{tuning.model}: best trials by {tuning.objective} on validation")
@@ -56,7 +56,7 @@ def tuning_lines(tuning: Tuning) -> Iterator[str]:
 
 
 def _is_rate(tuning: Tuning) -> bool:
-    """True for misidentification, which people read in per cent."""
+    """Returns True for misidentification, which people read in per cent."""
     return ":" in tuning.objective
 
 
@@ -65,7 +65,7 @@ def _factor(tuning: Tuning) -> float:
 
 
 def _shown(tuning: Tuning, measured: Measured) -> str:
-    """The objective with its interval, a misidentification in per cent."""
+    """Returns the objective with its interval, a misidentification in per cent."""
     from pidlab.measured import Measured
 
     if not _is_rate(tuning):
@@ -75,7 +75,7 @@ def _shown(tuning: Tuning, measured: Measured) -> str:
 
 
 def _gain_line(tuning: Tuning) -> str:
-    """The gain with its 95 % interval, judged as the best of n trials.
+    """Returns the gain with its 95 % interval, judged as the best of n trials.
 
     Its p-value is the smallest of n, which Holm's procedure multiplies by n.
     """

@@ -31,7 +31,7 @@ def summary_figures(result: EfficiencyResult, *formats: str) -> Iterator[tuple[s
 
 
 def _slices(result: EfficiencyResult, point: PointResult) -> Iterator[Slice]:
-    """The bins along the first axis, for each bin of the other axes."""
+    """Yields the bins along the first axis, for each bin of the other axes."""
     binning = result.binning
     numbers = np.arange(binning.n_bins)
     for column in numbers.reshape(binning.shape[0], -1).T:

@@ -31,6 +31,11 @@ class Histograms:
         """The sum of all weights."""
         return float(self.passing.sum() + self.failing.sum())
 
+    @property
+    def scale(self) -> float:
+        """The weight of a typical probe, Σw² / Σw: 1 without weights."""
+        return float(self.passing2.sum() + self.failing2.sum()) / self.total if self.total > 0 else 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Shapes:

@@ -117,7 +117,7 @@ def write_header(path: Path, result: EfficiencyResult, n_replicas: int = 0) -> N
 
 
 def _quantities(result: EfficiencyResult) -> list[tuple[str, str, Sequence[Quantity]]]:
-    """The names, descriptions and numbers of everything that the header has a function for."""
+    """Returns the names, descriptions and numbers of everything that the header has a function for."""
     found: list[tuple[str, str, Sequence[Quantity]]] = []
     for point in result.points:
         where = f"{point.model} at {point.working_point}"

@@ -33,7 +33,6 @@ from pidlab.progress import Watcher
 from pidlab.runs.bundle import Bundle, load_bundle, with_classes
 
 Method = Literal["fit", "sweights", "sideband"]
-METHODS: Final = ("fit", "sweights", "sideband")
 SIGNAL_SHAPE: Final = "signal_shape"
 BACKGROUND_SHAPE: Final = "background_shape"
 WINDOW: Final = "window"
@@ -201,7 +200,7 @@ def _bin(request: EfficiencyRequest, histograms: Mapping[str, Histograms], numbe
 
 
 def _counted(probes: Histograms) -> SampleEfficiency:
-    """The efficiency of probes that are all known to be signal, with the interval that a run's efficiencies have."""
+    """Returns the efficiency of probes that are known to be signal, with an interval as a run's efficiencies have."""
     sums = [float(p.sum()) for p in (probes.passing, probes.failing, probes.passing2, probes.failing2)]
     n = sums[0] + sums[1]
     measured = counted_efficiency(sums[0], n, sums[2], sums[2] + sums[3]).measured()
@@ -210,7 +209,7 @@ def _counted(probes: Histograms) -> SampleEfficiency:
 
 
 def _measured(request: EfficiencyRequest, probes: Histograms) -> SampleEfficiency:
-    """The efficiency by the method of the request, with its systematics."""
+    """Returns the efficiency by the method of the request, with its systematics."""
     shapes = request.shapes
     if request.method == "sideband":
         nominal = by_sidebands(probes, request.window)
@@ -250,7 +249,7 @@ def _windows(request: EfficiencyRequest) -> list[tuple[float, float]]:
 
 
 def _shift(nominal: Estimate, others: Sequence[Estimate], refused: Sequence[str]) -> float:
-    """The largest change of the efficiency by one source; 0 if the data exclude all others, NaN if all failed."""
+    """Returns the largest change of the efficiency by a source; 0 if the data exclude all others, NaN if all failed."""
     usable = [each for each in others if each.usable]
     if not usable:
         return math.nan

@@ -123,7 +123,7 @@ def lines(result: EfficiencyResult, point: PointResult) -> list[list[str]]:
 
 
 def _row(result: EfficiencyResult, each: BinResult) -> Sequence[tuple[str, str, bool]]:
-    """The texts of a bin's row, with the sample whose fit each is of, and whether it is to be looked at."""
+    """Returns the texts of a bin's row, with the sample whose fit each is of, and whether it is to be looked at."""
     data, warn = each.data, doubtful(each.data) or not each.data.nominal.usable
     row = [
         (result.binning.title(each.number), "", False),

@@ -76,7 +76,7 @@ def _histograms(result: EfficiencyResult, name: str, values: list[Quantity], tit
 
 
 def _histogram(result: EfficiencyResult, values: Array, variances: Array | None, title: str) -> Any:
-    """A histogram of the numbers (bins,); a bin without a number holds 0, with error 0."""
+    """Returns a histogram of the numbers (bins,); a bin without a number holds 0, with error 0."""
     shape, edges = result.binning.shape, result.binning.edges
     known = np.where(np.isfinite(values), values, 0.0).reshape(shape)
     squares = np.zeros(shape) if variances is None else variances.reshape(shape)

@@ -6,7 +6,9 @@ In a bin of the mass of passing and of failing probes the fit expects
 
 probes: N electrons (or whatever the signal is) of which the share eps passes, B of background, and the integrals of the
 normalised shapes of signal (S) and background (K) over the bin. Shapes may be shared by passing and failing probes. The
-likelihood is Poisson's; for weighted probes it is scaled bin by bin as in G. Bohm and G. Zech, NIM A 748 (2014) 1.
+likelihood is Poisson's; weighted probes are counted in units of their typical weight, Σw² / Σw of all of them (G. Bohm
+and G. Zech, NIM A 748 (2014) 1). The scale of a bin alone fluctuates with its content: with one weight in ten of 50,
+intervals made with it covered .28.
 """
 
 from __future__ import annotations
@@ -132,8 +134,8 @@ class _Likelihood:
         self._add_yields(guesses)
         self.signals = self._add_shape(signal, "signal", shapes.share_signal, guesses)
         self.backgrounds = self._add_shape(background, "background", shapes.share_background, guesses)
-        self._scale = [_weights(probes.passing, probes.passing2), _weights(probes.failing, probes.failing2)]
-        self._counts = [probes.passing / self._scale[0], probes.failing / self._scale[1]]
+        self._scale = probes.scale
+        self._counts = [probes.passing / self._scale, probes.failing / self._scale]
 
     def _add(self, parameter: Parameter, name: str, size: float) -> None:
         self.starts.append(parameter.start)
@@ -183,7 +185,7 @@ class _Likelihood:
     def scaled(self, values: Array) -> list[tuple[Array, Array]]:
         """Returns effective counts and their expectations, of passing and of failing probes."""
         both = self.expected(values)
-        return [(self._counts[kind], both[kind].total / self._scale[kind]) for kind in (0, 1)]
+        return [(self._counts[kind], both[kind].total / self._scale) for kind in (0, 1)]
 
     def __call__(self, values: Array) -> float:
         """Returns minus the logarithm of the likelihood, without terms that depend on the counts alone."""
@@ -204,10 +206,10 @@ class _Likelihood:
             b = float(values[2 + kind])
             signal, background = self.signals[kind], self.backgrounds[kind]
             s, k = signal.integrals(values), background.integrals(values)
-            mu, counts = (n * share * s + b * k) / self._scale[kind], self._counts[kind]
+            mu, counts = (n * share * s + b * k) / self._scale, self._counts[kind]
             safe = np.maximum(mu, _EDGE)
             slope = 1 - counts / safe + 2 * (mu - safe) * (counts / (2 * _EDGE**2) + _STEEP)
-            slope = slope / self._scale[kind]
+            slope = slope / self._scale
             on_signal, on_background = float(slope @ s), float(slope @ k)
             found[0] += share * on_signal
             found[1] += sign * n * on_signal
@@ -215,13 +217,6 @@ class _Likelihood:
             found[signal.places] += n * share * (signal.derivatives(values) @ slope)
             found[background.places] += b * (background.derivatives(values) @ slope)
         return found
-
-
-def _weights(sums: Array, squares: Array) -> Array:
-    """Returns (m,) the mean weight in each bin; the mean of all bins where a bin is empty."""
-    total = float(sums.sum())
-    mean = float(squares.sum()) / total if total > 0 else 1.0
-    return np.asarray(np.divide(squares, sums, out=np.full(len(sums), mean), where=sums > 0))
 
 
 def _excess(counts: Array, edges: Array, peak: Guess) -> float:

@@ -48,15 +48,12 @@ def by_sidebands(probes: Histograms, window: tuple[float, float] | None = None) 
         lines.append(np.maximum(line, 0.0))
     # Whether a line describes both sidebands: signal that leaks into them, or a curved background, does not.
     outer, samples = ~inside, []
-    for counts, squares, line in zip(
-        (probes.passing, probes.failing), (probes.passing2, probes.failing2), lines, strict=True
-    ):
-        scale = float(squares.sum() / counts.sum()) if counts.sum() > 0 else 1.0
-        samples.append((counts[outer] / scale, line[outer] / scale))
+    for counts, line in zip((probes.passing, probes.failing), lines, strict=True):
+        samples.append((counts[outer] / probes.scale, line[outer] / probes.scale))
     chi_square, n_bins = chi_square_of(samples)
     n_dof = n_bins - 4  # two heights of each line
     return replace(
-        _estimate(name, found, background),
+        _estimate(name, found, background, probes.scale),
         chi_square=chi_square,
         n_dof=max(n_dof, 0),
         p_value=float(chdtrc(n_dof, chi_square)) if n_dof > 0 else math.nan,
@@ -96,7 +93,7 @@ def by_sweights(probes: Histograms, shapes: Shapes) -> Estimate:
         background.append((float(each @ (1 - weight)), float(squared @ (1 - weight) ** 2)))
     passing, failing = _shared(whole.passing, probes)
     return replace(
-        _estimate(name, found, background),
+        _estimate(name, found, background, probes.scale),
         parameters=whole.parameters,
         chi_square=whole.chi_square,
         n_dof=whole.n_dof,
@@ -128,10 +125,18 @@ def _shared(whole: Expectation, probes: Histograms) -> tuple[Expectation, Expect
     )
 
 
-def _estimate(name: str, found: list[tuple[float, float]], background: list[tuple[float, float]]) -> Estimate:
+def _estimate(
+    name: str, found: list[tuple[float, float]], background: list[tuple[float, float]], scale: float
+) -> Estimate:
+    """Returns the estimate from numbers of signal and of background with their variances.
+
+    The interval is made from numbers in units of the typical weight `scale` of a probe, since Poisson's law, which it
+    contains, knows no other unit.
+    """
     (passing, passing2), (failing, failing2) = found
     n = passing + failing
-    efficiency = generalised_wilson(passing, failing, passing2, failing2)
+    counts, squares = (passing / scale, failing / scale), (passing2 / scale**2, failing2 / scale**2)
+    efficiency = generalised_wilson(*counts, *squares)
     sides: list[Measured] = [symmetric(value, variance**0.5, value) for value, variance in background]
     failure = "" if n > 0 else "no signal is left over when the background is subtracted"
     return Estimate(name, failure, efficiency, symmetric(n, (passing2 + failing2) ** 0.5, n), (sides[0], sides[1]))

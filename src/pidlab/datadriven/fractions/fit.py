@@ -54,7 +54,8 @@ def fit_templates(data: Counts, templates: Mapping[str, Counts]) -> FitResult:
     One nuisance parameter a bin treats the contents of a template as independent, although a template is normalised, so
     that its total cannot fluctuate: errors came out too large by up to a third. So the covariance is that of the
     generalised least squares with the multinomial covariance of each template, V = diag(μ) + Σ N² C, and intervals are
-    those of MINOS times the ratio of this error and MIGRAD's. In 500 toys they cover .63 to .71 for 68.3 %.
+    those of MINOS times the ratio of this error and that with independent contents. In toys they cover .63 to .71 for
+    68.3 %, and more where a yield is within its error of 0, its smallest value.
     """
     from iminuit import Minuit, cost
 
@@ -64,33 +65,35 @@ def fit_templates(data: Counts, templates: Mapping[str, Counts]) -> FitResult:
     if problem:
         return FitResult(_failed(names, problem), {}, np.empty(0), math.nan, 0, math.nan)
     shapes = np.array([each.sumw[used] / each.sumw.sum() for each in templates.values()]).T
-    n, total = np.column_stack([data.sumw[used], data.sumw2[used]]), float(data.sumw[used].sum())
-    is_weighted = not np.array_equal(n[:, 0], n[:, 1])
-    if (
-        is_weighted
-    ):  # iminuit scales a bin by its sum over its sum of squares: in an empty one by those of a typical event
-        empty = n[:, 1] == 0
-        n[empty] = 1e-9 * total * np.array([1.0, n[:, 1].sum() / total])
+    n, total = data.sumw[used], float(data.sumw[used].sum())
+    scale = float(data.sumw2[used].sum()) / total  # the weight of a typical event, 1 without weights
+    # Weighted counts are scaled to those of typical events (G. Bohm, G. Zech, NIM A 748 (2014) 1). The scale of a bin
+    # alone fluctuates with its content, which made yields too small by 1.6 errors with one weight in ten of 50.
+    counted = n if np.array_equal(data.sumw, data.sumw2) else np.stack([n, n * scale], axis=1)
+    counted = np.maximum(counted, 1e-9 * total) if counted.ndim > 1 else counted  # iminuit divides by them
     held = [np.column_stack([each.sumw[used], each.sumw2[used]]) for each in templates.values()]
     edges = np.arange(len(shapes) + 1.0)
-    function = cost.Template(n if is_weighted else n[:, 0], edges, held, name=names, method="da")
-    minuit = Minuit(function, *np.maximum(_least_squares(shapes, n[:, 0], total), 1e-3 * total))
+    function = cost.Template(counted, edges, held, name=names, method="da")
+    minuit = Minuit(function, *np.maximum(_least_squares(shapes, n, total), 1e-3 * total))
     minuit.migrad()
     if not minuit.valid:
         minuit.simplex().migrad()
     value = np.array(minuit.values)
     if not minuit.valid:
         return FitResult(_failed(names, "the fit did not converge"), {}, np.empty(0), math.nan, 0, math.nan)
-    covariance = yield_covariance(shapes, value, n[:, 1], list(templates.values()), used)
-    deviation, plain = np.sqrt(np.diag(covariance)), np.array(minuit.errors)
+    # A yield of zero leaves bins where nothing is expected, and its error would be zero; one event is not excluded.
+    at, statistics = np.maximum(value, scale), list(templates.values())
+    covariance = yield_covariance(shapes, at, data.sumw2[used], statistics, used)
+    deviation = np.sqrt(np.diag(covariance))
+    plain = np.sqrt(np.diag(yield_covariance(shapes, at, data.sumw2[used], statistics, used, normalised=False)))
     minuit.minos()
     found: dict[str, Measured] = {}
     for i, name in enumerate(names):
-        low, high = deviation[i], deviation[i]
         minos = minuit.merrors[name]
-        if minos.is_valid and plain[i] > 0:
-            low, high = -minos.lower * deviation[i] / plain[i], minos.upper * deviation[i] / plain[i]
-        found[name] = Measured(float(value[i]), float(value[i] - low), float(value[i] + high), data.effective)
+        below = -minos.lower * deviation[i] / plain[i] if minos.lower_valid else deviation[i]
+        above = minos.upper * deviation[i] / plain[i] if minos.upper_valid else deviation[i]
+        low = 0.0 if minos.at_lower_limit else max(float(value[i] - below), 0.0)
+        found[name] = Measured(float(value[i]), low, float(value[i] + above), data.effective)
     fitted = {name: _spread(shapes[:, i] * value[i], used) for i, name in enumerate(names)}
     parts = zip(value, templates.values(), strict=True)
     error = np.sqrt(np.sum([(v / each.sumw.sum()) ** 2 * each.sumw2 for v, each in parts], axis=0))
@@ -128,7 +131,9 @@ def _spread(values: Array, used: Array) -> Array:
     return result
 
 
-def yield_covariance(shapes: Array, value: Array, variance: Array, templates: Sequence[Counts], used: Array) -> Array:
+def yield_covariance(
+    shapes: Array, value: Array, variance: Array, templates: Sequence[Counts], used: Array, *, normalised: bool = True
+) -> Array:
     """Returns the covariance (k, k) of fitted yields, with the multinomial statistics of the templates.
 
     Args:
@@ -137,6 +142,7 @@ def yield_covariance(shapes: Array, value: Array, variance: Array, templates: Se
         variance: (m,) sums of squared weights of data; expected counts take their place for data without weights.
         templates: the templates with their sums of squared weights.
         used: (m + unused,) the bins that `shapes` holds.
+        normalised: False takes the contents of a template as independent, as the likelihood of the fit does.
     """
     expected = shapes @ value
     scale = float(variance.sum() / expected.sum())  # 1 without weights
@@ -144,7 +150,9 @@ def yield_covariance(shapes: Array, value: Array, variance: Array, templates: Se
     for j, each in enumerate(templates):
         total, squares = float(each.sumw.sum()), each.sumw2[used]
         t = shapes[:, j]
-        c = np.diag(squares) - np.outer(t, squares) - np.outer(squares, t) + np.outer(t, t) * squares.sum()
+        c = np.diag(squares)
+        if normalised:
+            c = c - np.outer(t, squares) - np.outer(squares, t) + np.outer(t, t) * squares.sum()
         v += value[j] ** 2 * c / total**2
     return np.asarray(np.linalg.inv(shapes.T @ np.linalg.solve(v, shapes)), np.float64)
 

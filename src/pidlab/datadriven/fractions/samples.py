@@ -171,7 +171,7 @@ class DataCounts:
         self.n = np.zeros(len(self.edges) - 1, np.int64)
 
     def add(self, values: Array, weight: Array, scores: Mapping[str, NDArray[Any]]) -> None:
-        """Count rows by their variable (n,), weights (n,) and for each model its scores."""
+        """Counts rows by their variable (n,), weights (n,) and for each model its scores."""
         place = bin_of(values, self.edges)
         self.n_outside += int((place < 0).sum())
         for b in range(len(self.n)):

@@ -355,16 +355,13 @@ def _positive(density: Array) -> Array:
 def _effective(data: Binned) -> tuple[Array, Array]:
     """Returns the effective counts (m,) and what each of them stands for: sum of squared weights over sum of weights.
 
-    Empty bins of a weighted histogram get the mean of the scale, since it does not matter which they have if the
-    expected count there is small.
+    The scale is that of all bins together, since that of one bin fluctuates with its content.
     """
-    if data.variances is None:
-        return data.counts, np.ones(len(data.counts))
     total = float(data.counts.sum())
-    mean = float(data.variances.sum() / total) if total > 0 else 1.0
-    usable = (data.counts > 0) & (data.variances > 0)
-    scale = np.where(usable, data.variances / np.where(usable, data.counts, 1.0), mean)
-    return np.maximum(data.counts, 0.0) / scale, scale
+    if data.variances is None or not total > 0:
+        return data.counts, np.ones(len(data.counts))
+    scale = float(data.variances.sum() / total) or 1.0
+    return np.maximum(data.counts, 0.0) / scale, np.full(len(data.counts), scale)
 
 
 def _likelihood_ratio(counts: Array, expected: Array, filled: NDArray[np.bool_]) -> float:

@@ -24,6 +24,8 @@ from pidlab.sample import BoolArray, FloatArray, IntArray
 _DEPTH, _RATE, _ROUNDS, _PATIENCE = 3, 0.1, 500, 20
 _LEAST_HESSIAN = 25.0  # in each leaf: at least 100 events where the densities are equal, each of which counts 1/4
 _LARGEST = 1e38  # xgboost refuses infinities; the bins of its histograms need room above the largest number
+_BEYOND = 3e38  # above it, and below the largest float32
+_NO_PARENT = 2**31 - 1  # as xgboost writes it
 _STEPS = 8  # of Newton's method, which doubles the digits at each
 _WORST_CONDITION = 1e10
 _LEAST_SCALE = 0.25
@@ -109,6 +111,19 @@ class TreeRatio:
         assert found is not None  # the booster is made here, of plain trees
         return found
 
+    def times(self, edges: Sequence[Array], logarithms: Sequence[Array]) -> TreeRatio:
+        """Returns the ratio times a factor of each variable, which is one tree more.
+
+        Args:
+            edges: of each variable its rising edges, which are float32; values beyond them are in the outermost bins.
+            logarithms: of the factors, of one cell more than bins: the last is for missing values.
+        """
+        model = json.loads(bytes(self.booster.save_raw("json")))
+        for j, (own, values) in enumerate(zip(edges, logarithms, strict=True)):
+            if values.any():
+                _append(model["learner"]["gradient_booster"]["model"], _steps(j, len(edges), own[1:-1], values))
+        return TreeRatio(_loaded(model), self.support)
+
     def save(self, folder: Path, name: str) -> dict[str, Any]:
         """Writes the trees as NAME.ubj, and returns the support."""
         self.booster.save_model(folder / f"{name}.ubj")
@@ -159,8 +174,6 @@ def _calibrated(booster: Any, held_source: Weighted, held_target: Weighted) -> A
     Trees that stop when held-out rows say so have learned the direction of the ratio before its size: without the
     factor a, the weights correct too little.
     """
-    import xgboost
-
     scorer = BoosterScorer(booster)
     both = (held_source, held_target)
     m = np.concatenate([_margins(scorer, each.z) for each in both])
@@ -184,9 +197,85 @@ def _calibrated(booster: Any, held_source: Weighted, held_target: Weighted) -> A
                 tree["split_conditions"][node] *= scale
                 tree["base_weights"][node] *= scale
     model["learner"]["learner_model_param"]["base_score"] = f"[{1 / (1 + math.exp(-offset))!r}]"
-    scaled = xgboost.Booster()
-    scaled.load_model(bytearray(json.dumps(model).encode()))
-    return scaled
+    return _loaded(model)
+
+
+def _loaded(model: Mapping[str, Any]) -> Any:
+    """Returns the booster of xgboost's JSON."""
+    import xgboost
+
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(json.dumps(model).encode()))
+    return booster
+
+
+def _append(model: dict[str, Any], tree: dict[str, Any]) -> None:
+    """Appends a tree to xgboost's JSON of a model, as a round of its own."""
+    tree["id"] = len(model["trees"])
+    model["trees"].append(tree)
+    model["tree_info"].append(0)
+    model["iteration_indptr"].append(len(model["trees"]))
+    model["gbtree_model_param"]["num_trees"] = str(len(model["trees"]))
+
+
+def _steps(variable: int, n_variables: int, inner: Array, values: Array) -> dict[str, Any]:
+    """Returns xgboost's JSON of a tree that is a function of one variable by steps.
+
+    Args:
+        variable: its place.
+        n_variables: how many there are.
+        inner: (b - 1,) the edges between its bins.
+        values: (b + 1,) of the bins, and of a missing value.
+    """
+    left: list[int] = []
+    right: list[int] = []
+    parent: list[int] = []
+    condition: list[float] = []
+
+    def append(on_left: int, on_right: int, above: int, value: float) -> None:
+        left.append(on_left)
+        right.append(on_right)
+        parent.append(above)
+        condition.append(value)
+
+    def node(first: int, last: int, above: int) -> int:
+        """Appends the nodes of the bins from `first` to before `last`, and returns the place of their root."""
+        place, middle = len(left), (first + last) // 2
+        is_leaf = last - first == 1
+        append(-1, -1, above, float(values[first] if is_leaf else inner[middle - 1]))
+        if not is_leaf:
+            left[place], right[place] = node(first, middle, place), node(middle, last, place)
+        return place
+
+    # The root sends missing values to the right, and all others to the left: they are smaller than its threshold.
+    append(1, 0, _NO_PARENT, _BEYOND)
+    node(0, len(values) - 1, 0)
+    right[0] = len(left)
+    append(-1, -1, 0, float(values[-1]))
+    n = len(left)
+    zeros = [0] * n
+    return {
+        "left_children": left,
+        "right_children": right,
+        "parents": parent,
+        "split_conditions": condition,
+        "split_indices": [variable if child >= 0 else 0 for child in left],
+        "default_left": zeros,
+        "split_type": zeros,
+        "base_weights": [value if child < 0 else 0.0 for child, value in zip(left, condition, strict=True)],
+        "loss_changes": [0.0] * n,
+        "sum_hessian": [0.0] * n,
+        "categories": [],
+        "categories_nodes": [],
+        "categories_segments": [],
+        "categories_sizes": [],
+        "tree_param": {
+            "num_deleted": "0",
+            "num_feature": str(n_variables),
+            "num_nodes": str(n),
+            "size_leaf_vector": "1",
+        },
+    }
 
 
 def classifier(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pidlab.datadriven.reweighting.balance import Factors
 from pidlab.datadriven.reweighting.ratio import BinRatio, Ratio, TreeRatio, Weighted
 from pidlab.errors import ModelError
 from pidlab.jsonfile import read_json, write_json
@@ -32,12 +33,14 @@ class Group:
         classes: the names of its classes.
         ratios: one for each fold.
         scale: the factor that keeps the sum of weights of the training events.
+        factors: those of the weights' replicas, which tell their statistical error; empty in runs of older versions.
     """
 
     name: str
     classes: tuple[str, ...]
     ratios: tuple[Ratio, ...]
     scale: float
+    factors: tuple[Factors, ...] = ()
 
     @property
     def branch(self) -> str:
@@ -100,6 +103,7 @@ class Reweighter:
             content = {"name": group.name, "classes": list(group.classes), "scale": group.scale, "folds": folds}
             if isinstance(ratio := group.ratios[0], BinRatio):
                 content["edges"] = [edges.tolist() for edges in ratio.edges]
+            content["replicas"] = [_saved(each) for each in group.factors]
             groups.append(content)
         about = {"schema": SCHEMA, "match": list(self.match), "method": self.method, "target": self.target}
         write_json(folder / FILE, about | {"seed": self.seed, "groups": groups})
@@ -120,11 +124,31 @@ def load_reweighter(run: Path) -> Reweighter:
         groups = []
         for i, each in enumerate(content["groups"]):
             ratios = tuple(read(folder, f"{i}_{k}", each, fold) for k, fold in enumerate(each["folds"]))
-            groups.append(Group(str(each["name"]), tuple(map(str, each["classes"])), ratios, float(each["scale"])))
+            factors = tuple(_factors(one, len(content["match"])) for one in each.get("replicas", ()))
+            name, classes = str(each["name"]), tuple(map(str, each["classes"]))
+            groups.append(Group(name, classes, ratios, float(each["scale"]), factors))
         match = tuple(map(str, content["match"]))
         return Reweighter(match, tuple(groups), int(content["seed"]), str(content["method"]), str(content["target"]))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ModelError(f"{folder / FILE}: is damaged ({error}); copy the folder of the run again") from error
+
+
+def _saved(factors: Factors) -> dict[str, Any]:
+    """Returns the factors in types of JSON, the outermost edges as text where they are infinite."""
+    edges = [[each if np.isfinite(each) else str(each) for each in own.tolist()] for own in factors.edges]
+    values = factors.values.astype(np.float32).tolist()  # they tell an error, of which a few digits are known
+    return {"columns": list(factors.columns), "edges": edges, "values": values}
+
+
+def _factors(content: Mapping[str, Any], n_variables: int) -> Factors:
+    columns = tuple(map(int, content["columns"]))
+    edges = tuple(np.array([float(each) for each in own]) for own in content["edges"])
+    values = np.array(content["values"], np.float64)
+    if values.shape[1:] != tuple(map(len, edges)) or len(columns) != len(edges) or not (values >= 0).all():
+        raise ValueError("the factors of the replicas do not fit their edges")
+    if not all(0 <= column < n_variables for column in columns):
+        raise ValueError("the factors of the replicas are of variables that there are not")
+    return Factors(columns, edges, values)
 
 
 def _trees(folder: Path, name: str, group: Mapping[str, Any], fold: Mapping[str, Any]) -> Ratio:

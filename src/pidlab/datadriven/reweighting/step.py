@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.schema import Reweight, ReweightTarget
+from pidlab.datadriven.reweighting.balance import Replicas, balanced
 from pidlab.datadriven.reweighting.measure import Rows, measured_group, sentences
 from pidlab.datadriven.reweighting.ratio import Weighted, bin_ratio, equal_populations, tree_ratio
 from pidlab.datadriven.reweighting.reweighter import Fit, Group, Reweighter, fitted_ratios, out_of_fold
@@ -17,9 +18,10 @@ from pidlab.errors import DataError
 from pidlab.evaluate.results import Reweighting
 from pidlab.measured import Array
 from pidlab.preprocess.events import Input
+from pidlab.preprocess.precision import MERGED, merged_share, unresolved
 from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
-from pidlab.sample import BoolArray, FloatArray, Sample
+from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
 from pidlab.split import Keys, Part, Parts, fold_of, split
 
 _TEST_SHARE = 0.25  # of the target's events, where the configuration says by an expression which events are test
@@ -46,6 +48,21 @@ class Reweighted:
         if self.result.used_for not in (purpose, "both"):
             return sample
         return replace(sample, weight=sample.weight * self.factor)
+
+    def replicas(self, sample: Sample, rows: slice | IntArray | BoolArray) -> list[NDArray[np.float32]]:
+        """Returns for each replica its weights over the weights, (n,), of n rows of the sample; empty without replicas.
+
+        They are 1 for classes that keep their weights.
+        """
+        y, z = sample.y[rows], matched_variables(sample, self.reweighter.match)[rows]
+        found: list[NDArray[np.float32]] = []
+        for group in self.reweighter.groups:
+            own = np.flatnonzero(np.isin(y, [sample.classes.index(name) for name in group.classes]))
+            for b, factor in enumerate(Replicas(group.factors, z[own])):
+                if b == len(found):
+                    found.append(np.ones(len(y), np.float32))
+                found[b][own] = factor
+        return found
 
 
 def matched_variables(sample: Sample, match: tuple[str, ...]) -> FloatArray:
@@ -74,7 +91,8 @@ def reweight(
 
     Raises:
         ConfigError: an expression does not fit the branches of the target.
-        DataError: the target cannot be read, or a sample has no positive sum of weights.
+        DataError: the target cannot be read, float32 cannot resolve a variable, or a sample has no positive sum of
+            weights.
     """
     asked, seed = recipe.loaded.config.reweight, recipe.loaded.config.seed
     assert asked is not None
@@ -95,6 +113,11 @@ def reweight(
     result = Reweighting(reweighter.match, samples.target_name, asked.method, asked.used_for, tuple(found))
     for sentence in sentences(result):
         watcher.note(sentence)
+    if asked.used_for != "training" and any(group.factors for group in reweighter.groups):
+        watcher.note(
+            "The intervals of efficiencies, misidentification rates, purities, maps and AUC on test include the "
+            "statistical error of these weights; those of curves and comparisons do not."
+        )
     return Reweighted(reweighter, factor, result, samples.inputs)
 
 
@@ -126,6 +149,7 @@ class _Samples:
         sample: all rows of the run; `rows` are the same as they are measured.
         target: the rows to which classes are made alike, called `target_name` in sentences, read from `inputs`.
         n_folds: of the fits.
+        seed: of the division into folds, and of replicas.
     """
 
     sample: Sample
@@ -134,17 +158,35 @@ class _Samples:
     target_name: str
     inputs: tuple[Input, ...]
     n_folds: int
+    seed: int
 
     @classmethod
     def of(cls, recipe: Recipe, asked: Reweight, sample: Sample, parts: Parts, watcher: Watcher) -> _Samples:
-        """Returns the rows of a run and of its target, which is read if it has files of its own."""
+        """Returns the rows of a run and of its target, which is read if it has files of its own.
+
+        Raises:
+            ConfigError, DataError: as `reweight`.
+        """
         config = recipe.loaded.config
         n_folds = config.folds or asked.folds
         fold = fold_of(sample.event, n_folds, config.split.seed).astype(np.int64)
         variables = Weighted(matched_variables(sample, tuple(asked.match)), sample.weight)
         rows = Rows(variables, sample.event, fold, *_trained(parts))
         target, inputs, name = _target(recipe, asked, sample, rows, n_folds, watcher)
-        return cls(sample, rows, target, name, inputs, n_folds)
+        _check_precision(asked, rows, target)
+        return cls(sample, rows, target, name, inputs, n_folds, config.split.seed)
+
+
+def _check_precision(asked: Reweight, rows: Rows, target: Rows) -> None:
+    """Checks that float32, in which trees fit ratios and tell what is left to mend, resolves the matched variables.
+
+    Raises:
+        DataError: it makes different values of one the same.
+    """
+    for j, text in enumerate(asked.match):
+        values = np.concatenate([rows.rows.z[:, j], target.rows.z[:, j]])
+        if (share := merged_share(values)) > MERGED:
+            raise DataError(unresolved(f"reweight.match: {text!r}", "trees compute", share, text, values))
 
 
 def _fitted(recipe: Recipe, asked: Reweight, samples: _Samples, watcher: Watcher, n_jobs: int | None) -> Reweighter:
@@ -240,13 +282,16 @@ def _group(name: str, classes: tuple[str, ...], samples: _Samples, fit: Fit) -> 
                     f"{k}; give more events, or fewer folds"
                 )
     ratios = fitted_ratios(own.rows, wanted.rows, own.fold, wanted.fold, n_folds, fit)
+    unbalanced = out_of_fold(ratios, own.rows.z, own.fold)
+    events = own.event, wanted.event
+    ratios, factors = balanced(ratios, own.rows, wanted.rows, unbalanced, events, samples.seed)
     new = own.rows.weight * out_of_fold(ratios, own.rows.z, own.fold)
     if not new.sum() > 0:
         raise DataError(
             f"reweight: {name or 'no class'} has no training event where the target has any; look at "
             f"{', '.join(classes)} and at the target in the matched variables"
         )
-    return Group(name, classes, ratios, float(own.rows.weight.sum() / new.sum()))
+    return Group(name, classes, ratios, float(own.rows.weight.sum() / new.sum()), factors)
 
 
 def friend_weights(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,8 @@ _POOR_FIT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked for.
+class SweightsRequest:
+    """What `pidlab sweights` is asked for.
 
     Attributes:
         sources: the inputs, which are fitted together.
@@ -53,8 +54,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was found.
+class SweightsResult:
+    """The fit of a mass, and the weights that come of it.
 
     Attributes:
         fit: of the mass.
@@ -81,7 +82,7 @@ class Found:
     notes: tuple[str, ...]
 
 
-def run(request: Request, watcher: Watcher) -> Found:
+def run(request: SweightsRequest, watcher: Watcher) -> SweightsResult:
     """Fits the mass in the inputs and writes friend trees with the weights, the fit and its figures.
 
     The inputs are read twice: for the fit, and when the weights are written. The friend of FILE is STEM_sweights.root
@@ -112,7 +113,7 @@ def run(request: Request, watcher: Watcher) -> Found:
     tests = independence_tests(found, *candidates.tested) if candidates.features else []
     sums, friends = _write_friends(request, candidates, weights, targets, watcher)
     notes = _notes(request, candidates, found, weights, sums, tests)
-    answer = Found(
+    answer = SweightsResult(
         found,
         dict(weights.yields),
         sums,
@@ -139,7 +140,7 @@ def branch_names(weights: Weights, per: str | None) -> dict[str, str]:
 
 
 def _write_friends(
-    request: Request, candidates: Candidates, weights: Weights, targets: dict[str, Path], watcher: Watcher
+    request: SweightsRequest, candidates: Candidates, weights: Weights, targets: dict[str, Path], watcher: Watcher
 ) -> tuple[dict[str, WeightSums], dict[Source, Path]]:
     names = branch_names(weights, request.per)
     sums = {name: WeightSums() for name in weights.functions}
@@ -179,7 +180,7 @@ def _tree(file: FriendFile, source: Source, names: dict[str, str], table: Table,
 
 
 def _notes(
-    request: Request,
+    request: SweightsRequest,
     candidates: Candidates,
     found: Fit,
     weights: Weights,
@@ -218,21 +219,37 @@ def _notes(
 
 
 def _write(
-    request: Request,
+    request: SweightsRequest,
     found: Fit,
     data: Array | Binned,
     weights: Weights | None,
-    answer: Found | None,
+    answer: SweightsResult | None,
     notes: list[str],
 ) -> None:
     """Writes `sweights.json`, `sweights.root` and the figures; without weights, those of a failed fit."""
+    settings, output = request.settings, request.output
+    label = settings.label or settings.mass
+    grid = np.linspace(found.low, found.high, 401)
+    _draw(output, found, data, weights, grid, label)
+    with WholeFile(output / "sweights.root", "zlib") as file, writing(output / "sweights.root"):
+        for name, content in root_objects(found, data, label):
+            file[name] = content
+        for name, values in (weights(grid) if weights is not None else {}).items():
+            file[f"weight_{name}"] = tgraph(grid, values, f"weight of {name};{label.replace(';', '#;')};weight")
+        file["notes"] = "\n".join(notes)
+    content = _saved(request, found, weights, answer, notes)
+    try:
+        write_json(output / "sweights.json", content)
+    except OSError as error:
+        raise OutputError(f"{output / 'sweights.json'}: cannot be written ({error.strerror or error})") from error
+
+
+def _draw(output: Path, found: Fit, data: Array | Binned, weights: Weights | None, grid: Array, label: str) -> None:
+    """Writes the figure of the fit and, if there are weights, that of the weights at the masses of `grid`."""
     from pidlab.plots.canvas.style import context
     from pidlab.plots.fits.mass import weights_figure
     from pidlab.plots.gallery import rendered, save
 
-    settings, output = request.settings, request.output
-    label = settings.label or settings.mass
-    grid = np.linspace(found.low, found.high, 401)
     with context("mass"):
         drawn = figure(found, data, label)
     for suffix, content in rendered(drawn, "mass", "png", "pdf").items():
@@ -242,13 +259,14 @@ def _write(
             drawn = weights_figure(grid, weights(grid), label)
         for suffix, content in rendered(drawn, "weights", "png", "pdf").items():
             save(output / f"weights.{suffix}", content)
-    with WholeFile(output / "sweights.root", "zlib") as file, writing(output / "sweights.root"):
-        for name, content in root_objects(found, data, label):
-            file[name] = content
-        for name, values in (weights(grid) if weights is not None else {}).items():
-            file[f"weight_{name}"] = tgraph(grid, values, f"weight of {name};{label.replace(';', '#;')};weight")
-        file["notes"] = "\n".join(notes)
-    saved = {
+
+
+def _saved(
+    request: SweightsRequest, found: Fit, weights: Weights | None, answer: SweightsResult | None, notes: list[str]
+) -> dict[str, Any]:
+    """Returns the content of `sweights.json`."""
+    settings = request.settings
+    saved: dict[str, Any] = {
         "schema": 1,
         "inputs": [str(source) for source in request.sources],
         "mass": settings.mass,
@@ -288,7 +306,4 @@ def _write(
             }
             for t in answer.tests
         ]
-    try:
-        write_json(output / "sweights.json", saved)
-    except OSError as error:
-        raise OutputError(f"{output / 'sweights.json'}: cannot be written ({error.strerror or error})") from error
+    return saved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -169,13 +169,6 @@ def kept(accepted: BinSums, total: BinSums, row: int) -> Interval:
     """Returns the share of one class that is accepted in each bin (b,), with bounds for independent candidates."""
     own, own2 = accepted.sumw[row, 1:-1], accepted.sumw2[row, 1:-1]
     return efficiency(own, total.sumw[row, 1:-1], own2, total.sumw2[row, 1:-1])
-
-
-def histograms_of(found: Identified, accepted: Accepted, variable: str) -> Iterator[tuple[str, Histogram]]:
-    """Yields the histogram of what is accepted of each class; its moments are those of the bin centres."""
-    edges, sums = found.edges[variable], accepted.sums[variable]
-    for i, name in enumerate(found.classes):
-        yield name, histogram_of(edges, sums.sumw[i], sums.sumw2[i], accepted.n[name])
 
 
 def histogram_of(edges: Array, sumw: Array, sumw2: Array, entries: int) -> Histogram:

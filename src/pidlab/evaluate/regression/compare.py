@@ -9,13 +9,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pidlab.evaluate.intervals import deviations, symmetric
+from pidlab.evaluate.intervals import symmetric
 from pidlab.evaluate.overtraining import paired_variance, share_events
 from pidlab.evaluate.regression.metrics import log_likelihood, mae, rms, sigma68
 from pidlab.evaluate.regression.predictions import Predicted
-from pidlab.evaluate.regression.statistics import EventWeights, Statistic, difference, scaled
+from pidlab.evaluate.regression.statistics import (
+    EventWeights,
+    Statistic,
+    difference,
+    scaled,
+    student_p,
+    student_quantile,
+)
 from pidlab.evaluate.results.regression import PairedQuantity, RegressionComparison, RegressionOvertraining
-from pidlab.evaluate.verdicts import ERROR, WIDE, Judged, format_p, holm, p_value
+from pidlab.evaluate.verdicts import ERROR, WIDE, Judged, format_p, holm
 from pidlab.measured import UNDEFINED, Measured
 from pidlab.rounding import format_alike, format_interval, format_number
 from pidlab.sample import Sample
@@ -31,7 +38,6 @@ _STATISTICS: Mapping[str, Callable[[Predicted], Statistic]] = {
     "rms": rms, "mae": mae, "sigma68": sigma68, "log_likelihood": log_likelihood,
 }  # fmt: skip
 LARGER_IS_BETTER = frozenset({"log_likelihood"})
-_Z95 = deviations(WIDE)
 _UNKNOWN = float("nan")
 
 
@@ -41,13 +47,25 @@ def statistic_of(quantity: str, predicted: Predicted) -> Statistic:
 
 
 class _Found(NamedTuple):
-    """One quantity of two models, a and b: its values, and the deviation of b - a, which n events determine."""
+    """One quantity of two models, a and b.
+
+    Attributes:
+        names: of the models.
+        quantity: one of `QUANTITIES`.
+        values: the quantity of each.
+        deviation: half of the 68.3 % interval of b - a.
+        n: the effective number of candidates.
+        error: the standard deviation of b - a.
+        degrees: the degrees of freedom with which the events determine that.
+    """
 
     names: tuple[str, str]
     quantity: str
     values: tuple[float, float]
     deviation: float
     n: float
+    error: float
+    degrees: float
 
     @property
     def delta(self) -> float:
@@ -55,7 +73,19 @@ class _Found(NamedTuple):
 
     @property
     def p(self) -> float:
-        return p_value(self.delta, self.deviation)
+        """The two-sided p-value of no difference by Student's distribution: 1 if a single event determines it."""
+        if not (np.isfinite(self.delta) and self.deviation > 0):
+            return _UNKNOWN
+        if not self.degrees > 0:
+            return 1.0
+        return student_p(self.delta, self.error, self.degrees)
+
+    @property
+    def wide(self) -> float:
+        """Half of the 95 % interval of `delta`."""
+        if not self.degrees > 0:
+            return float("inf")
+        return student_quantile(self.degrees, WIDE) * self.error
 
     @property
     def measured(self) -> Measured:
@@ -103,11 +133,14 @@ def find_residual_differences(names: tuple[str, str], a: Predicted, b: Predicted
         if quantity == "log_likelihood" and (a.pull is None or b.pull is None):
             continue
         if not a.weights.usable:
-            found.append(_Found(names, quantity, (_UNKNOWN, _UNKNOWN), _UNKNOWN, 0.0))
+            found.append(_Found(names, quantity, (_UNKNOWN, _UNKNOWN), _UNKNOWN, 0.0, _UNKNOWN, 0.0))
             continue
         one, other = statistic(a), statistic(b)
-        deviation = difference(one, other).deviation(a.weights)
-        found.append(_Found(names, quantity, (one.value, other.value), deviation, a.weights.n))
+        apart, n = difference(one, other), a.weights.n_events
+        deviation, degrees = apart.deviation(a.weights), apart.degrees(a.weights)
+        error = float(np.sqrt(apart.variance(a.weights) * n / (n - 1))) if degrees > 0 else 0.0
+        values = (one.value, other.value)
+        found.append(_Found(names, quantity, values, deviation, a.weights.n, error, degrees))
     return ResidualDifferences(names, tuple(found))
 
 
@@ -148,7 +181,7 @@ def _sentence(found: _Found, verdict: Judged, winner: str | None) -> str:
         return f"{a} and {b} cannot be compared in {what}: one of them is not defined on test"
     if not found.deviation > 0:
         return f"level: {a} and {b} predict alike"
-    wide = _Z95 * found.deviation
+    wide = found.wide
     low, high = found.delta - wide, found.delta + wide
     if not winner:
         texts = format_alike((*found.values, low, high), found.deviation)
@@ -169,17 +202,34 @@ def _sentence(found: _Found, verdict: Judged, winner: str | None) -> str:
 
 
 class TrainTest(NamedTuple):
-    """The RMS of a model on train and on test, and the deviation of their difference, which n events determine."""
+    """The RMS of a model on train and on test.
+
+    Attributes:
+        on_train, on_test: the RMS.
+        deviation: half of the 68.3 % interval of their difference.
+        n: the effective number of candidates of the smaller sample.
+        degrees: the degrees of freedom with which the events determine the deviation.
+    """
 
     on_train: float
     on_test: float
     deviation: float
     n: float
+    degrees: float
 
     @property
     def delta(self) -> Measured:
         """RMS(train) - RMS(test)."""
         return symmetric(self.on_train - self.on_test, self.deviation, self.n)
+
+    @property
+    def p(self) -> float:
+        """The two-sided p-value of no difference: 1 if a single event determines it, NaN if it has no deviation."""
+        if not self.deviation > 0:
+            return _UNKNOWN
+        if not self.degrees > 0:
+            return 1.0
+        return student_p(self.on_train - self.on_test, self.deviation / student_quantile(self.degrees), self.degrees)
 
 
 def train_against_test(train: Predicted, test: Predicted, samples: tuple[Sample, Sample]) -> TrainTest | None:
@@ -199,12 +249,13 @@ def train_against_test(train: Predicted, test: Predicted, samples: tuple[Sample,
     else:
         variance = on_train.variance(train.weights) + on_test.variance(test.weights)
     deviation = scaled(variance, min(train.weights.n_events, test.weights.n_events))
-    return TrainTest(on_train.value, on_test.value, deviation, min(train.weights.n, test.weights.n))
+    degrees = min(on_train.degrees(train.weights), on_test.degrees(test.weights))
+    return TrainTest(on_train.value, on_test.value, deviation, min(train.weights.n, test.weights.n), degrees)
 
 
 def overtrainings(found: Mapping[str, TrainTest]) -> dict[str, RegressionOvertraining]:
     """Returns for each model what train and test say; all models are judged together by Holm's procedure."""
-    raw = [p_value(each.delta.value, each.deviation) for each in found.values()]
+    raw = [each.p for each in found.values()]
     judged = zip(found.items(), raw, holm(raw), strict=True)
     return {
         name: RegressionOvertraining(each.delta, p, _overtraining_sentence(name, each, adjusted), adjusted)

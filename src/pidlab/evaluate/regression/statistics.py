@@ -99,12 +99,35 @@ class Statistic(NamedTuple):
 
     def variance(self, weights: EventWeights) -> float:
         """Returns the sum over events of the squared influences."""
+        return sum(inner(own, own) for own in self._by_event(weights))
+
+    def degrees(self, weights: EventWeights) -> float:
+        """Returns the degrees of freedom of its variance; 0 if fewer than two events show it.
+
+        Satterthwaite's approximation (Biometrics Bull. 2 (1946) 110) for the mean of n squared influences φ² is
+        2 n / (κ - 1) with their kurtosis κ = n Σ φ⁴ / (Σ φ²)², which gives n for normal ones. Where few events with
+        large weights or residuals make the variance, it is much less. The effective number of events less one is the
+        most.
+        """
+        n, seen, fourth = weights.n_events, self.variance(weights), 0.0
+        if not (n > _ONE_EVENT and seen > 0):
+            return 0.0
+        for own in self._by_event(weights):
+            square = own * own
+            fourth += float(np.sum(square * square))
+        count = np.count_nonzero(weights.weight) if weights.groups is None else int(weights.groups.max()) + 1
+        excess = count * fourth / seen**2 - 1
+        return float(min(n - 1, 2 * count / excess) if excess > 0 else n - 1)
+
+    def _by_event(self, weights: EventWeights) -> Iterator[Array]:
+        """Yields the influences of events, in blocks."""
         if weights.groups is None:
-            return sum(float(np.sum(own * own)) for _, own in self.parts(weights))
+            yield from (own for _, own in self.parts(weights))
+            return
         by_event = np.zeros(int(weights.groups.max()) + 1)
         for rows, own in self.parts(weights):
             np.add.at(by_event, weights.groups[rows], own)
-        return inner(by_event, by_event)
+        yield by_event
 
     def measured(self, weights: EventWeights) -> Measured:
         """Returns the number with its 68.3 % interval: of Student's width, and for a scale in its logarithm."""
@@ -123,7 +146,17 @@ def scaled(variance: float, n: float) -> float:
     """Returns half of Student's 68.3 % interval for a variance that n effective events show; infinite for one."""
     if not n > _ONE_EVENT:
         return float("inf")
-    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2) * np.sqrt(variance * n / (n - 1)))
+    return student_quantile(n - 1) * float(np.sqrt(variance * n / (n - 1)))
+
+
+def student_quantile(degrees: float, level: float = LEVEL) -> float:
+    """Returns half of the central interval of Student's distribution that holds a share `level`."""
+    return float(special.stdtrit(degrees, (1 + level) / 2))
+
+
+def student_p(difference: float, error: float, degrees: float) -> float:
+    """Returns the two-sided p-value of a difference whose standard deviation has so many degrees of freedom."""
+    return float(2 * special.stdtr(degrees, -abs(difference) / error))
 
 
 def powers(values: FloatArray, power: int = 1, origin: float = 0.0) -> Response:

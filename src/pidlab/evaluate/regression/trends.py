@@ -26,7 +26,7 @@ _BINS = 10  # of equal population, as efficiencies have them
 _PROFILE_BINS = 20
 
 
-class Binned(NamedTuple):
+class BinnedRows(NamedTuple):
     """The rows of a sample in bins of an axis.
 
     Attributes:
@@ -40,7 +40,7 @@ class Binned(NamedTuple):
     rows: tuple[Order, ...]
 
 
-def axes(sample: Sample, target: str, asked: Sequence[Map]) -> Iterator[Binned]:
+def axes(sample: Sample, target: str, asked: Sequence[Map]) -> Iterator[BinnedRows]:
     """Yields the target and each spectator in its bins: those of a map of it alone, or else 10 equally populated ones.
 
     Raises:
@@ -59,7 +59,7 @@ def axes(sample: Sample, target: str, asked: Sequence[Map]) -> Iterator[Binned]:
         yield binned(name, values, edges_of(values, sample.weight != 0, bins.get(name, _BINS)))
 
 
-def binned(x: str, values: FloatArray, edges: Array) -> Binned:
+def binned(x: str, values: FloatArray, edges: Array) -> BinnedRows:
     """Returns the rows of values (n,) in bins of edges (b + 1,); the last bin contains its upper edge."""
     n_bins = len(edges) - 1
     index = np.empty(len(values), np.int16 if n_bins < np.iinfo(np.int16).max else np.int32)
@@ -67,10 +67,10 @@ def binned(x: str, values: FloatArray, edges: Array) -> Binned:
         index[rows] = bins_of([values[rows]], (edges,))
     order = np.argsort(index, kind="stable").astype(np.uint32)
     ends = np.cumsum(np.bincount(index - OUTSIDE, minlength=n_bins + 1))
-    return Binned(x, edges, tuple(order[first:last] for first, last in itertools.pairwise(ends)))
+    return BinnedRows(x, edges, tuple(order[first:last] for first, last in itertools.pairwise(ends)))
 
 
-def residual_trend(predicted: Predicted, binned: Binned, least: float) -> ResidualTrend:
+def residual_trend(predicted: Predicted, binned: BinnedRows, least: float) -> ResidualTrend:
     """Returns bias and σ68 of a model's residuals in bins; those with less than `least` effective events are thin."""
     measured = [_in_bin(predicted, rows) for rows in binned.rows]
     (bias, sigma68) = (bounds([pair[i] for pair in measured]) for i in (0, 1))

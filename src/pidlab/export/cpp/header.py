@@ -218,7 +218,7 @@ class Header:
         )
 
 
-class Column(NamedTuple):
+class DefinedColumn(NamedTuple):
     """A column of the data frame: a `function` of the column `source`, empty if there is none, and of branches."""
 
     name: str
@@ -233,14 +233,14 @@ def frame_text(header: Header) -> str:
     selected_by = [s.expression for _, s in header.bundle.recipe.selection]
     selection = header.event.members_of(selected_by)
     functions = _function("selected", "bool", selection, "selected(event)")
-    columns = [Column("pid_selected", "bool", "frame_selected", "", selection)]
+    columns = [DefinedColumn("pid_selected", "bool", "frame_selected", "", selection)]
     for name in header.models:
         own, found = _model(header, name)
         functions, columns = functions + own, columns + found
     matched = header.event.members_of([*selected_by, *header.matched])
     for branch in header.weights:
         functions += _function(function_of(branch), "float", matched, f"{function_of(branch)}(event)")
-        columns.append(Column(branch, "float", f"frame_{function_of(branch)}", "", matched))
+        columns.append(DefinedColumn(branch, "float", f"frame_{function_of(branch)}", "", matched))
     calls = "".join(f"\n      .Define({cpp_string(c.name)}, {_defined(header, c)})" for c in columns)
     aliases = "".join(
         f"\n      .Alias({cpp_string(_column_of(m))}, {cpp_string(m.branch)})"
@@ -254,22 +254,22 @@ def frame_text(header: Header) -> str:
     )
 
 
-def _model(header: Header, name: str) -> tuple[str, list[Column]]:
+def _model(header: Header, name: str) -> tuple[str, list[DefinedColumn]]:
     """Returns the functions and columns of one model: a hidden column of all scores, then each score and decision."""
     cpp_name, members, model = header.names[name], header.members_of(name), header.bundle.models[name]
     all_scores, kind = f"rdf_pid_{cpp_name}_", f"std::array<float, {n_scores(model)}>"  # ROOT hides rdf…_
     functions = _function(cpp_name, kind, members, f"scores_{cpp_name}(event)")
-    columns = [Column(all_scores, kind, f"frame_{cpp_name}", "", members)]
+    columns = [DefinedColumn(all_scores, kind, f"frame_{cpp_name}", "", members)]
     scores = f"const {kind}& scores"
     for column, index in header.columns_of(name).items():
         functions += _function(f"{cpp_name}_{index}", "float", [], f"scores[{index}]", scores)
-        columns.append(Column(column, "float", f"frame_{cpp_name}_{index}", all_scores, []))
+        columns.append(DefinedColumn(column, "float", f"frame_{cpp_name}_{index}", all_scores, []))
     for i, d in enumerate(header.bundle.decisions[name]):
         followed = header.event.members_of([header.flat[n] for n in d.flat.names]) if d.flat else []
         result = f"passed_{cpp_name}_{d.name}(scores[{model.decision_column(i)}]{', event' if d.flat else ''})"
         functions += _function(f"passed_{cpp_name}_{d.name}", "bool", followed, result, scores)
         columns.append(
-            Column(f"pid_{name}_{d.name}", "bool", f"frame_passed_{cpp_name}_{d.name}", all_scores, followed)
+            DefinedColumn(f"pid_{name}_{d.name}", "bool", f"frame_passed_{cpp_name}_{d.name}", all_scores, followed)
         )
     return functions, columns
 
@@ -287,7 +287,7 @@ def _function(name: str, kind: str, members: Sequence[EventMember], result: str,
     return f"{template}inline {kind} frame_{name}({listed})\n{{\n{filled}   return {result};\n}}\n\n"
 
 
-def _defined(header: Header, column: Column) -> str:
+def _defined(header: Header, column: DefinedColumn) -> str:
     """Returns the further arguments of `Define`: a function of another column, or text that ROOT compiles."""
     call, source = f"detail::{column.function}", [column.source] if column.source else []
     if source and not column.members and not header.candidates:

@@ -80,6 +80,8 @@ class Basis:
         """What a rough curve pays for; None for powers."""
         if not self.knots:
             return None
+        from scipy.linalg import block_diag
+
         rows, shares = [], []
         for axis, t in enumerate(self.knots):
             second = _second_derivatives(t)
@@ -87,12 +89,9 @@ class Basis:
             parts = [second if i == axis else np.eye(size) for i, size in enumerate(self.sizes)]
             rows.append(parts[0] if len(parts) == 1 else np.kron(*parts))
             shares.append(_hats(len(second), _REGIONS[len(parts) - 1])[:, place])
-        stacked = np.zeros((sum(len(each) for each in shares), sum(each.shape[1] for each in shares)))
-        i = j = 0
-        for each in shares:
-            stacked[i : i + each.shape[0], j : j + each.shape[1]] = each
-            i, j = i + each.shape[0], j + each.shape[1]
-        return Roughness(np.concatenate(rows), stacked, len(self) - 2 ** len(self.knots))
+        links = [np.diff(np.eye(len(each)), axis=0) for each in shares]
+        rank = len(self) - 2 ** len(self.knots)
+        return Roughness(np.concatenate(rows), block_diag(*shares), block_diag(*links), rank)
 
     def polynomials(self, coefficients: Array) -> Polynomials:
         """Returns the curve with these coefficients (m,) as piecewise polynomials."""
@@ -150,38 +149,46 @@ class Basis:
 
 @dataclass(frozen=True)
 class Roughness:
-    """The roughness of a curve: sums of squares of r combinations of its coefficients, with one strength for each part.
+    """The roughness of a curve: sums of squares of r combinations of its coefficients, whose strength changes with x.
 
-    With a strength λ for each part, it is Σ_i (Σ_k λ_k shares[k, i]) (rows[i] · coefficients)². A part is a region of
-    one quantity, so that a curve may be rough in one place and smooth in another, as an energy loss is (S. Wood, JRSS B
-    73 (2011) 3, adaptive smoothing).
+    It is Σ_i λ_i (rows[i] · coefficients)², where log λ_i = Σ_k shares[k, i] log(strengths[k]). A part k is the
+    neighbourhood of a place in one quantity, so that a curve may be rough in one place and smooth in another, as an
+    energy loss is (S. Wood, JRSS B 73 (2011) 3, adaptive smoothing). Between the places the strength goes as a power,
+    because that of an energy loss falls by orders of magnitude.
 
     Attributes:
-        rows: (r, m) second derivatives, as functions of the rank of x.
-        shares: (parts, r) of each of them in each part, which add up to 1.
+        rows: (r, m) second derivatives, as functions of the coordinate of the penalty.
+        shares: (parts, r) how near each of them is to each place; they add up to 1.
+        links: (l, parts) the differences of neighbouring parts.
         rank: of the whole: m less the number of coefficients of a straight line or plane, which costs nothing.
     """
 
     rows: Array
     shares: Array
+    links: Array
     rank: int
+
+    def weights(self, strengths: Array) -> Array:
+        """Returns the strength λ (r,) of each combination."""
+        return np.asarray(np.exp(np.log(strengths) @ self.shares))
 
     def penalty(self, strengths: Array) -> Array:
         """Returns the matrix (m, m) of the quadratic form."""
-        return np.asarray((self.rows * (strengths @ self.shares)[:, None]).T @ self.rows)
+        return np.asarray((self.rows * self.weights(strengths)[:, None]).T @ self.rows)
 
-    def parts(self, coefficients: Array) -> Array:
-        """Returns the roughness (parts,) of a curve with strengths 1."""
-        return np.asarray(self.shares @ (self.rows @ coefficients) ** 2)
+    def parts(self, strengths: Array, coefficients: Array) -> Array:
+        """Returns what each part (parts,) has of the roughness of a curve."""
+        return np.asarray(self.shares @ (self.weights(strengths) * (self.rows @ coefficients) ** 2))
 
-    def traces(self, covariance: Array) -> Array:
-        """Returns the traces (parts,) of a covariance (m, m) times the matrix of each part with strength 1."""
-        return np.asarray(self.shares @ ((self.rows @ covariance) * self.rows).sum(axis=1))
+    def traces(self, strengths: Array, covariance: Array) -> Array:
+        """Returns what each part (parts,) has of the trace of a covariance (m, m) times the penalty."""
+        return np.asarray(self.shares @ (self.weights(strengths) * ((self.rows @ covariance) * self.rows).sum(axis=1)))
 
     def prior_traces(self, strengths: Array) -> Array:
         """Returns `traces` (parts,) of the covariance of the prior, the pseudo-inverse of `penalty`."""
         singular, right = self._decomposed(strengths)
-        return np.asarray(self.shares @ ((self.rows @ (right / singular[:, None]).T) ** 2).sum(axis=1))
+        diagonal = ((self.rows @ (right / singular[:, None]).T) ** 2).sum(axis=1)
+        return np.asarray(self.shares @ (self.weights(strengths) * diagonal))
 
     def log_determinant(self, strengths: Array) -> float:
         """Returns the logarithm of the product of the eigenvalues of `penalty` that are not 0."""
@@ -189,11 +196,12 @@ class Roughness:
 
     def _decomposed(self, strengths: Array) -> tuple[Array, Array]:
         """Returns the singular values (rank,) and the right vectors (rank, m) of the root of `penalty`."""
-        weighted = self.rows * np.sqrt(strengths @ self.shares)[:, None]
+        weighted = self.rows * np.sqrt(self.weights(strengths))[:, None]
         _, singular, right = np.linalg.svd(weighted, full_matrices=False)
         return singular[: self.rank], right[: self.rank]
 
 
+_QUANTILES = 4  # cells between the quantiles that the coordinate of the penalty goes through
 _REGIONS = (5, 3)  # most parts of the roughness in a quantity, if it is the only one and of two
 
 
@@ -209,12 +217,13 @@ def _hats(n: int, most: int) -> Array:
 def _second_derivatives(knots: Array) -> Array:
     """Returns (m - 2, m): the coefficients of a spline's second derivative, times the root of their functions' widths.
 
-    The derivative is with respect to the rank of the knots, in which they are equidistant. The sum of the squares is
-    close to the integral of the squared derivative, and a straight line has none, up to the very ends (Z. Li, J. Cao,
-    General P-splines, arXiv:2201.06808).
+    The derivative is with respect to `penalty_coordinate`. The sum of the squares is close to the integral of the
+    squared derivative, and a straight line has none, up to the very ends (Z. Li, J. Cao, General P-splines,
+    arXiv:2201.06808).
     """
-    n_cells = len(_cells(knots)) - 1
-    t = np.clip(np.arange(len(knots)) - SPLINE_DEGREE, 0, n_cells).astype(np.float64)
+    cells = _cells(knots)
+    t = penalty_coordinate(cells)
+    t = np.concatenate([np.full(SPLINE_DEGREE, t[0]), t, np.full(SPLINE_DEGREE, t[-1])])
     matrix = np.eye(len(knots) - SPLINE_DEGREE - 1)
     for degree in (SPLINE_DEGREE, SPLINE_DEGREE - 1):
         t = t[1:-1]
@@ -222,6 +231,22 @@ def _second_derivatives(knots: Array) -> Array:
         matrix = degree * np.diff(matrix, axis=0) / spans[:, None]
     supports = np.array([t[i + 2] - t[i] for i in range(len(matrix))])  # of the linear functions that are left
     return np.asarray(matrix * np.sqrt(supports / 2)[:, None])
+
+
+def penalty_coordinate(edges: Array) -> Array:
+    """Returns the coordinate (k,) in which straight lines are smooth, at the edges (k,) of a spline's cells.
+
+    Edges are quantiles of x. The rank itself would have a bend where the density of x has a step, as at the end of a
+    momentum setting, and a curve that is smooth in x would look rough there. So it is a monotone curve through four
+    quantiles: nearly the logarithm if x is log-uniform.
+    """
+    from scipy.interpolate import PchipInterpolator
+
+    n_cells = len(edges) - 1
+    through = np.unique(np.round(np.linspace(0, n_cells, _QUANTILES + 1)).astype(int))
+    if len(through) < 3:
+        return np.asarray(n_cells * (edges - edges[0]) / (edges[-1] - edges[0]))
+    return np.asarray(PchipInterpolator(edges[through], through.astype(np.float64))(edges))
 
 
 def _cells(knots: Array) -> Array:

@@ -40,12 +40,14 @@ _FAR, _N_FAR = 25.0, 200  # window and cells of the other classes, about their o
 _REACH, _N_REACH = 6.0, 72  # … and about the signal's
 _BANDWIDTHS = (0.7, 1.5, 3.0, 6.0, 12.0)  # in bins, of the averages of other classes
 _FIRST_EVENTS = 100_000  # of the first passes, which only have to come near
-_ALIKE = 1.0  # degrees of freedom by which the strengths of the regions of one curve are drawn to each other
+_ALIKE = 2.0  # standard deviation of the logarithm of the ratio of the strengths of neighbouring regions, a priori
 _FACTORS = 10.0 ** np.arange(-5, 2.1, 0.5)  # of the strengths, over which errors are averaged
 _MOST_NOISE = 0.3  # the largest squared relative error of a density that is corrected for
 _BOUND = 8.0  # up to .8 the bound of the shares of the other classes changes them by less than 2 %
 _STRENGTH_STEPS = 3  # of the strengths of the roughness between two of the coefficients
 _GAIN, _FREEDOM = 0.02, 0.1  # of the log-likelihood and of the degrees of freedom, at which iterations end
+_NEAR = 10.0  # gain of the log-likelihood in a step, from which on the strengths of the roughness move
+_LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e6  # of a step, in parts of the information
 _FIRST_ROUNDS = 3  # after which the intervals follow a mean that changes by a hundred widths
 _SHORTEST = 0.4  # share of the events in a shortest interval: more than a contamination of half the signal's number
 
@@ -672,7 +674,7 @@ class _Likelihood:
             )
         return density, slopes
 
-    def step(self, theta: Array, slope: Array, information: Array) -> tuple[Array, Array, float]:
+    def step(self, theta: Array, slope: Array, information: Array, damping: float = 0.0) -> tuple[Array, Array, float]:
         """Returns the step of Newton's method with the priors, the covariance, and the evidence.
 
         The covariance is the inverse of the information, and the evidence the logarithm of the marginal likelihood of
@@ -689,6 +691,7 @@ class _Likelihood:
             evidence -= 0.5 * float(away @ pull)
             if parameter.roughness is not None:
                 evidence += 0.5 * parameter.roughness.log_determinant(parameter.strengths)
+        total[np.diag_indices(len(total))] += damping * np.diag(information)
         unit = np.sqrt(np.diag(total))
         factor = cho_factor(total / np.outer(unit, unit) + 1e-10 * np.eye(len(unit)))
         covariance = cho_solve(factor, np.eye(len(unit))) / np.outer(unit, unit)
@@ -734,6 +737,52 @@ class _Likelihood:
             found[f"tail_{side}"] = self._tail(v, side)
         return list(found.values())
 
+    def maximised(self, theta: Array, n_iterations: int) -> tuple[Array, Array]:
+        """Returns the coefficients of the largest penalised likelihood, and the inverse of the information there.
+
+        A step that would lower the likelihood is made shorter and steeper until it raises it (D. Marquardt, J. SIAM 11
+        (1963) 431). When the search has come near, the strengths of the roughness move up the marginal likelihood
+        between two steps, as far as the likelihood is quadratic about the coefficients: if a step with the new
+        strengths lowers it, the old ones come back.
+        """
+        freedom, damping, is_near = np.inf, 0.0, False
+        covariance = np.empty(0)
+        for _ in range(n_iterations):
+            slope, information = self.derivatives(theta)
+            old, before = self._strengths(), freedom
+            for _ in range(_STRENGTH_STEPS if is_near else 0):  # about the same derivatives, which are what costs time
+                step, covariance, _ = self.step(theta, slope, information)
+                freedom = self.update_strengths(theta + step, covariance)
+            step, covariance, _ = self.step(theta, slope, information, damping)
+            gain = self.penalised(theta + step) - self.penalised(theta)
+            damping = 0.1 * damping if damping > _LEAST_DAMPING else 0.0
+            if not gain >= 0:
+                self._set_strengths(old)
+                best, damping = self.penalised(theta), max(10 * damping, _LEAST_DAMPING)
+                while damping < _MOST_DAMPING:
+                    step = self.step(theta, slope, information, damping)[0]
+                    gain = self.penalised(theta + step) - best
+                    if gain > 0:
+                        break
+                    damping *= 10
+                else:
+                    break
+                covariance = self.step(theta, slope, information)[1]
+                if is_near:
+                    freedom = self.update_strengths(theta + step, covariance)
+            theta = theta + step
+            if is_near and gain < _GAIN and abs(freedom - before) < _FREEDOM:
+                break
+            is_near = is_near or (gain < _NEAR and damping <= 1)
+        return theta, covariance
+
+    def _strengths(self) -> dict[str, Array]:
+        return {name: parameter.strengths for name, parameter in self.parameters.items()}
+
+    def _set_strengths(self, strengths: dict[str, Array]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.strengths = strengths[name]
+
     def update_strengths(self, theta: Array, covariance: Array) -> float:
         """Moves the strengths of the roughness one step up the marginal likelihood; returns the degrees of freedom."""
         freedom = 0.0
@@ -743,15 +792,19 @@ class _Likelihood:
                 continue
             rows = self.slices[name]
             roughness, strengths = parameter.roughness, parameter.strengths
-            taken = roughness.traces(covariance[rows, rows])
-            freedom += (rows.stop - rows.start) - float(strengths @ taken)
-            free = roughness.prior_traces(strengths) * strengths - taken * strengths
-            free, rough = np.maximum(free, 1e-12), roughness.parts(theta[rows])
-            usual = free.sum() / max(float(rough.sum()), 1e-300)
-            usual = min(usual, self._straight(name))
-            # a region has the strength of the others unless its roughness is another one
-            found = (free + _ALIKE) / (rough + _ALIKE / usual)
-            parameter.strengths = strengths * np.clip(found / strengths, 0.05, 20.0)
+            taken = roughness.traces(strengths, covariance[rows, rows])
+            freedom += (rows.stop - rows.start) - float(taken.sum())
+            free = np.maximum(roughness.prior_traces(strengths) - taken, 1e-9)
+            rough = np.maximum(roughness.parts(strengths, theta[rows]), 1e-9)
+            # without a prior each strength is multiplied by free / rough (Wood and Fasiolo)
+            ratio = np.log(free / rough)
+            curvature = np.where(np.abs(ratio) > 1e-6, (free - rough) / np.where(ratio == 0, 1.0, ratio), free)
+            alike = roughness.links.T @ roughness.links / _ALIKE**2
+            logarithm = np.log(strengths)
+            slope = 0.5 * (free - rough) - alike @ logarithm
+            move = np.linalg.solve(np.diag(0.5 * curvature) + alike, slope)
+            most = np.log(self._straight(name))
+            parameter.strengths = np.exp(np.minimum(logarithm + np.clip(move, -3.0, 3.0), most))
         return freedom
 
     def _straight(self, name: str) -> float:
@@ -807,25 +860,7 @@ def _improved(
         final: whether curves and errors are averaged over the strengths of the roughness.
     """
     likelihood = _Likelihood(_binned(sample, others, band), band, options)
-    theta = likelihood.start()
-    freedom = np.inf
-    for _ in range(n_iterations):
-        slope, information = likelihood.derivatives(theta)
-        before = freedom
-        for _ in range(_STRENGTH_STEPS):  # about the same derivatives, which are what costs time
-            step, covariance, _ = likelihood.step(theta, slope, information)
-            freedom = likelihood.update_strengths(theta + step, covariance)
-        step, covariance, _ = likelihood.step(theta, slope, information)
-        best = likelihood.penalised(theta)
-        gain, size = 0.0, 1.0
-        while size > 0.01:
-            value = likelihood.penalised(theta + size * step)
-            if value > best:
-                theta, gain = theta + size * step, value - best
-                break
-            size /= 3
-        if gain < _GAIN and abs(freedom - before) < _FREEDOM:
-            break
+    theta, covariance = likelihood.maximised(likelihood.start(), n_iterations)
     if final:
         slope, information = likelihood.derivatives(theta)
         averaged, covariance = likelihood.averaged(theta, slope, information)

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import (
     Classifier,
     Estimator,
@@ -28,7 +29,7 @@ from pidlab.models.base import (
     training_rows,
 )
 from pidlab.models.bdt.forest import Forest, check_trees, read_forest, shallow_nodes
-from pidlab.models.bdt.objective import Objective, OwnObjective, of_classes
+from pidlab.models.bdt.objective import BoosterObjective, OwnObjective, of_classes
 from pidlab.models.bdt.settings import (
     check_parameters,
     feature_index,
@@ -40,6 +41,7 @@ from pidlab.models.bdt.settings import (
 from pidlab.models.link import posterior
 from pidlab.models.matrix import LazyMatrix, needs_blocks, slices
 from pidlab.models.missing import with_names
+from pidlab.models.stored import stored_model
 from pidlab.models.threads import allowed_threads, free_cores, usable_cores
 from pidlab.process import interrupt_later
 from pidlab.sample import FloatArray
@@ -61,6 +63,7 @@ _SECONDS_BETWEEN_REPORTS = 0.05
 _ONE_AT_A_TIME = threading.Lock()  # it is not safe to set a booster's parameters while another thread predicts with it
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class BoostedTrees(Estimator):
     """What a classifier and a regressor of boosted trees have in common: training by xgboost, and margins.
 
@@ -71,25 +74,20 @@ class BoostedTrees(Estimator):
         best_iteration_: the best round, counted from 0.
     """
 
-    n_estimators: int
-    max_depth: int
-    learning_rate: float
-    early_stopping_rounds: int | None
-    subsample: float
-    colsample_bynode: float
-    parameters: Mapping[str, Any] | None
-    feature_names: Sequence[str] | None
-    seed: int
-    n_jobs: int | None
-    device: str
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+    n_estimators: int = 1000
+    max_depth: int = 5
+    learning_rate: float = 0.05
+    early_stopping_rounds: int | None = 50
+    subsample: float = 0.7
+    colsample_bynode: float = 0.8
+    parameters: Mapping[str, Any] | None = None
+    feature_names: Sequence[str] | None = None
+    seed: int = 0
+    n_jobs: int | None = None
+    device: str = "auto"
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> BoosterObjective:
         """What the trees are grown for."""
         raise NotImplementedError
 
@@ -160,7 +158,7 @@ class BoostedTrees(Estimator):
             for metric, values in metrics.items()
         }
         stopped = validation is not None and self.early_stopping_rounds is not None
-        self.best_iteration_ = booster.best_iteration if stopped else self.n_estimators - 1
+        self.best_iteration_ = booster.best_iteration if stopped else int(self.n_estimators) - 1
         self._keep(booster[: self.best_iteration_ + 1])
         return self
 
@@ -311,6 +309,7 @@ class BoostedTrees(Estimator):
         return forest
 
 
+@dataclass(eq=False, repr=False)
 class BDT(BoostedTrees, Classifier):
     """Gradient-boosted decision trees (T. Chen, C. Guestrin, KDD 2016), by xgboost.
 
@@ -344,32 +343,6 @@ class BDT(BoostedTrees, Classifier):
         history_: the log loss of each round, loss and (with validation) validation_loss, and any further `eval_metric`.
     """
 
-    def __init__(
-        self,
-        n_estimators: int = 1000,
-        max_depth: int = 5,
-        learning_rate: float = 0.05,
-        early_stopping_rounds: int | None = 50,
-        subsample: float = 0.7,
-        colsample_bynode: float = 0.8,
-        parameters: Mapping[str, Any] | None = None,
-        feature_names: Sequence[str] | None = None,
-        seed: int = 0,
-        n_jobs: int | None = None,
-        device: str = "auto",
-    ) -> None:
-        self.n_estimators = n_estimators
-        self.max_depth = max_depth
-        self.learning_rate = learning_rate
-        self.early_stopping_rounds = early_stopping_rounds
-        self.subsample = subsample
-        self.colsample_bynode = colsample_bynode
-        self.parameters = parameters
-        self.feature_names = feature_names
-        self.seed = seed
-        self.n_jobs = n_jobs
-        self.device = device
-
     def fit(
         self,
         X: Any,
@@ -392,7 +365,7 @@ class BDT(BoostedTrees, Classifier):
         return self.train(rows, validation, progress)
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> BoosterObjective:
         """The likelihood of the classes."""
         return of_classes(len(self.classes_))
 
@@ -432,7 +405,7 @@ class BDT(BoostedTrees, Classifier):
         check_is_fitted(self)
         content = {
             "type": "bdt",
-            "parameters": json_value(self.get_params(deep=False)),
+            "parameters": self.saved_parameters(),
             "classes": self.classes_.tolist(),
             "n_features": self.n_features_in_,
             "best_iteration": self.best_iteration_,
@@ -448,10 +421,7 @@ class BDT(BoostedTrees, Classifier):
         Raises:
             ModelError: a file is missing, damaged, or of another model type.
         """
-        content = read_json(directory / "model.json")
-        if content.get("type") != "bdt":
-            raise ModelError(f"{directory / 'model.json'}: holds a model of type {content.get('type')!r}, not 'bdt'")
-        try:
+        with stored_model(directory / "model.json", "bdt") as content:
             model = cls(**content["parameters"])
             model.classes_ = np.asarray(content["classes"])
             model.n_features_in_ = int(content["n_features"])
@@ -459,8 +429,6 @@ class BDT(BoostedTrees, Classifier):
             model.history_ = dict(content["history"])
             if model.n_jobs is not None and (not isinstance(model.n_jobs, int) or model.n_jobs < 1):
                 raise ValueError(f"n_jobs is {model.n_jobs!r}")
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{directory / 'model.json'}: is not a whole BDT ({error}); make the run again") from error
         model._keep(read_booster(directory / "model.ubj", model.n_features_in_, model.objective))
         return model
 
@@ -590,7 +558,7 @@ def _bounded(x: FloatArray) -> FloatArray:
     return np.clip(x, -_LARGEST, _LARGEST) if np.isinf(x).any() else x
 
 
-def read_booster(path: Path, n_features: int, objective: Objective) -> xgboost.Booster:
+def read_booster(path: Path, n_features: int, objective: BoosterObjective) -> xgboost.Booster:
     """Returns the booster in a file, which is checked before xgboost reads it.
 
     Raises:

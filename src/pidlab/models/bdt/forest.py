@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.models.bdt.objective import Objective
+from pidlab.models.bdt.objective import BoosterObjective
 
 _DEEPEST = 60  # nested brackets of the file
 _DEEPEST_TREE = 4096  # xgboost descends some trees by recursion
@@ -215,7 +215,7 @@ class _Reader:
         return found
 
 
-def check_trees(content: bytes, n_features: int, expected: Objective) -> None:
+def check_trees(content: bytes, n_features: int, expected: BoosterObjective) -> None:
     """Checks that xgboost, and the tables made of the trees, can score a file of trees safely.
 
     Raises:
@@ -244,7 +244,7 @@ def check_trees(content: bytes, n_features: int, expected: Objective) -> None:
         raise ValueError(f"a part of it is missing or of another kind ({type(error).__name__}: {error})") from error
 
 
-def _check_learner(learner: Mapping[str, Any], n_features: int, expected: Objective) -> None:
+def _check_learner(learner: Mapping[str, Any], n_features: int, expected: BoosterObjective) -> None:
     parameters, objective = learner["learner_model_param"], learner["objective"]
     numbers = {"num_feature": n_features, "num_class": expected.n_classes, "num_target": expected.n_targets}
     for name, value in numbers.items():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Objective:
+class BoosterObjective:
     """An objective of xgboost, or one of our own with the name that a file of trees then has.
 
     Attributes:
@@ -46,11 +46,11 @@ class Objective:
         return settings
 
 
-def of_classes(n_classes: int) -> Objective:
+def of_classes(n_classes: int) -> BoosterObjective:
     """Returns the likelihood of two classes, by a margin, or of k classes, by k margins and a softmax."""
     if n_classes == 2:
-        return Objective("binary:logistic", "logloss")
-    return Objective("multi:softprob", "mlogloss", n_classes)
+        return BoosterObjective("binary:logistic", "logloss")
+    return BoosterObjective("multi:softprob", "mlogloss", n_classes)
 
 
 class OwnObjective(Protocol):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from pidlab.errors import ModelError
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index
 from pidlab.models.cuts.edges import cut_edges
 from pidlab.models.cuts.grid import Allowed, Array, BinnedColumns, Counter, Grid
@@ -31,6 +31,7 @@ from pidlab.models.cuts.search import (
 from pidlab.models.cuts.windows import Box, NestedPoint, Windows, level_scores, to_nearest_event
 from pidlab.models.matrix import LazyMatrix, Matrix, column_of
 from pidlab.models.missing import with_names
+from pidlab.models.stored import stored_model
 from pidlab.sample import BoolArray, FloatArray
 
 _SEARCHES: Mapping[str, Callable[..., Archive]] = {
@@ -45,6 +46,7 @@ _FILE = "cuts.json"
 _OPTIONS = ("nested", "search", "efficiencies", "generations", "seed")
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class Cuts(Classifier):
     """Rectangular cuts, optimised for the least background at every signal efficiency of a scan.
 
@@ -80,29 +82,16 @@ class Cuts(Classifier):
         history_: "background", the mean over the scan after each generation, for the signal.
     """
 
-    def __init__(
-        self,
-        nested: bool = True,
-        search: str = "archive",
-        sides: Mapping[int | str, str] | None = None,
-        ranges: Mapping[int | str, tuple[float, float]] | None = None,
-        min_width: Mapping[int | str, float] | None = None,
-        efficiencies: Sequence[float] | None = None,
-        signal: Any = None,
-        feature_names: Sequence[str] | None = None,
-        generations: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.nested = nested
-        self.search = search
-        self.sides = sides
-        self.ranges = ranges
-        self.min_width = min_width
-        self.efficiencies = efficiencies
-        self.signal = signal
-        self.feature_names = feature_names
-        self.generations = generations
-        self.seed = seed
+    nested: bool = True
+    search: str = "archive"
+    sides: Mapping[int | str, str] | None = None
+    ranges: Mapping[int | str, tuple[float, float]] | None = None
+    min_width: Mapping[int | str, float] | None = None
+    efficiencies: Sequence[float] | None = None
+    signal: Any = None
+    feature_names: Sequence[str] | None = None
+    generations: int | None = None
+    seed: int = 0
 
     def fit(
         self,
@@ -267,11 +256,6 @@ class Cuts(Classifier):
         )
         return np.asarray(X)
 
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def save(self, directory: Path) -> None:
         """Writes `cuts.json` with the options, the classes and the boxes."""
         check_is_fitted(self, "windows_")
@@ -300,11 +284,7 @@ class Cuts(Classifier):
         Raises:
             ModelError: the file is missing, damaged, or of another model type.
         """
-        path = directory / _FILE
-        content = read_json(path)
-        try:
-            if content["model"] != "cuts":
-                raise ValueError(f"it holds a model of type {content['model']!r}")
+        with stored_model(directory / _FILE, "cuts", mark=("model", "cuts")) as content:
             limits = {key: content[key] for key in ("sides", "ranges", "min_width", "feature_names")}
             options = {
                 key: value for key, value in content["options"].items() if key != "figure_of_merit"
@@ -322,6 +302,4 @@ class Cuts(Classifier):
                 raise ValueError("nested boxes have scores, others none")
             model.history_ = {}
             model.nesting_ = tuple(NestedPoint(*map(float, point)) for point in content.get("nesting", []))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ModelError(f"{path}: is no saved cuts ({error!r}); make the run again") from error
         return model

@@ -170,7 +170,7 @@ class BinnedColumns:
 
 
 def _in_blocks(codes: Codes) -> IntArray:
-    """(n,) an order in which each block is a cell of a k-d tree: halved, again and again, where it is widest.
+    """Returns (n,) an order in which each block is a cell of a k-d tree: halved, again and again, where it is widest.
 
     Bentley, "Multidimensional binary search trees used for associative searching", Commun. ACM 18 (1975) 509.
     """

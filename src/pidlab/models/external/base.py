@@ -38,7 +38,7 @@ class ImportedClassifier(Classifier):
     missing: float | None
 
     def save(self, directory: Path) -> None:
-        """Write the unchanged file, and the parameters as JSON."""
+        """Writes the unchanged file, and the parameters as JSON."""
         (directory / self.file).write_bytes(self.content)
         parameters = self.get_params(deep=False)
         del parameters["content"]
@@ -61,7 +61,7 @@ class ImportedClassifier(Classifier):
             raise ModelError(f"{directory}: holds no whole {cls.what} ({error}); make the run again") from error
 
     def _check_parameters(self) -> None:
-        """Refuse parameters that JSON can hold but no model has, and set what all imported models have.
+        """Refuses parameters that JSON can hold but no model has, and sets what all imported models have.
 
         Raises:
             ValueError: a parameter has the wrong type, or the signal is none of the classes.

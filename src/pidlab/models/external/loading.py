@@ -37,7 +37,7 @@ def external_mistakes(loaded: LoadedConfig, allowed: Collection[str] = ()) -> It
 
 
 def takes_missing(spec: SklearnModel, allowed: Collection[str]) -> bool:
-    """Whether an estimator takes NaN for missing values."""
+    """Returns whether an estimator takes NaN for missing values."""
     from pidlab.models.external.sklearn.model import untrained
     from pidlab.models.external.sklearn.to_onnx import keeps_missing
 
@@ -45,7 +45,7 @@ def takes_missing(spec: SklearnModel, allowed: Collection[str]) -> bool:
 
 
 def _with_file(spec: object, loaded: LoadedConfig, error: ModelError) -> str:
-    """The message, with the path of the model's file before it."""
+    """Returns the message, with the path of the model's file before it."""
     text = str(error)
     path = str(loaded.folder / spec.file) if isinstance(spec, ImportedSpec) else ""
     return text if text.startswith(path) else f"{path}: {text}"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pidlab.errors import ModelError, nearest
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Progress, ValidationSet, choice, signal_index, training_data
 from pidlab.models.likelihood.curves import FINE, axis_nodes, located
 from pidlab.models.likelihood.detectors import DetectorDensity, as_events, fit_detector
@@ -23,6 +21,7 @@ from pidlab.models.likelihood.priors import add_priors, log_priors
 from pidlab.models.likelihood.weights import fitted_weights
 from pidlab.models.link import posterior
 from pidlab.models.missing import with_names
+from pidlab.models.stored import read_arrays, stored_model
 from pidlab.models.threads import one_thread
 from pidlab.sample import FloatArray
 
@@ -35,6 +34,7 @@ _FEW = 200.0  # effective candidates of a class in a detector, below which its d
 Array = NDArray[np.float64]
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class Likelihood(Classifier):
     """The product of the detectors' likelihoods, whose dependence on one variable such as the momentum is smooth.
 
@@ -75,41 +75,22 @@ class Likelihood(Classifier):
         log_prior_: (S, k) logarithms of the abundances in each slice, and log_prior_missing_ (k,) without `against`.
     """
 
-    axis_: Array
-    against_: int | None
-    detectors_: tuple[DetectorDensity, ...]
-    weights_: Array
-    log_prior_: Array
-    log_prior_missing_: Array
-
-    def __init__(
-        self,
-        detectors: Mapping[str, Sequence[int | str]] | None = None,
-        against: int | str | None = None,
-        priors: Mapping[Any, float] | str | None = None,
-        weights: str = "none",
-        density: str = "histogram",
-        slices: int | None = None,
-        bins: int = 160,
-        feature_names: Sequence[str] | None = None,
-        class_names: Sequence[str] | None = None,
-        signal: Any = None,
-    ) -> None:
-        self.detectors = detectors
-        self.against = against
-        self.priors = priors
-        self.weights = weights
-        self.density = density
-        self.slices = slices
-        self.bins = bins
-        self.feature_names = feature_names
-        self.class_names = class_names
-        self.signal = signal
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+    axis_: Array = field(init=False)
+    against_: int | None = field(init=False)
+    detectors_: tuple[DetectorDensity, ...] = field(init=False)
+    weights_: Array = field(init=False)
+    log_prior_: Array = field(init=False)
+    log_prior_missing_: Array = field(init=False)
+    detectors: Mapping[str, Sequence[int | str]] | None = None
+    against: int | str | None = None
+    priors: Mapping[Any, float] | str | None = None
+    weights: str = "none"
+    density: str = "histogram"
+    slices: int | None = None
+    bins: int = 160
+    feature_names: Sequence[str] | None = None
+    class_names: Sequence[str] | None = None
+    signal: Any = None
 
     def fit(
         self,
@@ -370,10 +351,7 @@ class Likelihood(Classifier):
         check_is_fitted(self, "detectors_")
         content = {
             "format": _FORMAT,
-            "parameters": {
-                name: value.item() if isinstance(value, np.generic) else value
-                for name, value in self.get_params().items()
-            },
+            "parameters": self.saved_parameters(),
             "classes": self.classes_.tolist(),
             "signal": self._signal_index,
             "n_features": self.n_features_in_,
@@ -400,12 +378,8 @@ class Likelihood(Classifier):
         Raises:
             ModelError: a file is missing, damaged, or of another model.
         """
-        path = directory / _FILE
-        content = read_json(path)
-        if content.get("format") != _FORMAT:
-            raise ModelError(f"{path}: format {content.get('format')!r} is not {_FORMAT!r}; make the run again")
-        try:
-            arrays = from_safetensors((directory / _ARRAYS).read_bytes())
+        with stored_model(directory / _FILE, "likelihood", mark=("format", _FORMAT)) as content:
+            arrays = read_arrays(directory / _ARRAYS)
             model = cls(**content["parameters"])
             model.classes_ = np.asarray(content["classes"])
             model.n_features_in_, model.against_ = int(content["n_features"]), content["against"]
@@ -421,9 +395,7 @@ class Likelihood(Classifier):
                 for i, each in enumerate(content["detectors"])
             )
             model._check()
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{directory}: is no whole likelihood ({error!r}); make the run again") from error
-        model.history_ = {}
+            model.history_ = {}
         return model
 
     def _check(self) -> None:

@@ -154,7 +154,7 @@ class Batches:
         self._weight = self._rows[..., -1][:, :, None, :]
 
     def _rows_of_all(self) -> Tensor | None:
-        """(members, longest) rows of the table, so that one gather turns all orders into rows; None if all use all."""
+        """Returns (members, longest) rows of the table, by which one gather takes all orders; None if all use all."""
         if all(member.rows is None for member in self.members):
             return None
         counts = [member.count(self.table) for member in self.members]
@@ -165,7 +165,7 @@ class Batches:
         return rows
 
     def shuffle(self, epoch: int) -> None:
-        """Draw each member's order of events for epoch number `epoch`."""
+        """Draws each member's order of events for epoch number `epoch`."""
         self.random.begin_epoch(epoch, -(-int(self.steps.max()) // self.n_steps))
         if self._blocks is not None:
             self._blocks.begin_epoch(epoch)
@@ -180,7 +180,7 @@ class Batches:
             self._order[first : first + len(events), : events.shape[1]].copy_(events)
 
     def fill(self, chunk: int) -> None:
-        """Fill the buffers with the steps from `chunk` · `n_steps` on; behind a member's last step they are void."""
+        """Fills the buffers with the steps from `chunk` · `n_steps` on; behind a member's last step they are void."""
         if self._blocks is not None:
             self._blocks.fill(self._gathered, chunk * self.n_steps, self.random)
         else:
@@ -211,7 +211,7 @@ class Batches:
 
 
 def _chunk_steps(architecture: Architecture, batch_size: int, width: int) -> int:
-    """The number of steps to prepare at once.
+    """Returns the number of steps to prepare at once.
 
     It does not depend on the number of members: dropout is drawn for these pieces, and a member must draw the same
     numbers whatever other members there are.

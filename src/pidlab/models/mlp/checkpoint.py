@@ -23,7 +23,7 @@ def content_hash(tensors: Iterable[Tensor]) -> int:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], fingerprint: str) -> None:
-    """Replace the checkpoint by a new one; a process that is killed meanwhile leaves the old one whole."""
+    """Replaces the checkpoint by a new one; if the process is killed meanwhile, the old one stays whole."""
     owned = {name: tensor.cpu().clone() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         save_file(owned, temporary, {"training": fingerprint})

@@ -27,7 +27,7 @@ class Replay:
         self.n_replays = 0
 
     def __call__(self, first: int, last: int) -> None:
-        """Do the work from step `first` to before step `last` once."""
+        """Does the work from step `first` to before step `last` once."""
         if self.captures:
             with torch.cuda.device(self._device):  # of several GPUs, streams and graphs are the current one's
                 self._replay((first, last))
@@ -71,5 +71,5 @@ class Replay:
 
 @cache
 def _capture_stream(device: torch.device) -> torch.cuda.Stream:
-    """The stream on which all graphs of a GPU are captured: each stream of cuBLAS keeps memory of its own."""
+    """Returns the stream on which all graphs of a GPU are captured: each stream of cuBLAS keeps memory of its own."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it unannotated

@@ -82,12 +82,12 @@ def spread(
 
 
 def member_seed(seed: int, member: int) -> int:
-    """A seed of 63 bits for the random numbers of one member."""
+    """Returns a seed of 63 bits for the random numbers of one member."""
     return int(np.random.SeedSequence([seed, member]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def mean_history(histories: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
-    """The mean over the members that reached an epoch, for each epoch."""
+    """Returns the mean over the members that reached an epoch, for each epoch."""
     longest = max(histories, key=lambda history: len(history["loss"]))
     return {
         name: [float(np.mean([h[name][i] for h in histories if i < len(h[name])])) for i in range(len(values))]

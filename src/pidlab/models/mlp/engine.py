@@ -84,14 +84,14 @@ class Trained:
 
 
 def history_names(n_hidden: int) -> tuple[str, ...]:
-    """The names of the numbers that are recorded of each epoch of a network with `n_hidden` hidden layers."""
+    """Returns the names of the numbers that are recorded of each epoch of a network with `n_hidden` hidden layers."""
     layers = [*map(str, range(1, n_hidden + 1)), "output"]
     return (*_LOSSES, "learning_rate", *(f"{what}_norm_{of}" for what in ("weight", "gradient") for of in layers))
 
 
 @contextmanager
 def fast_products(device: torch.device, widest: int) -> Iterator[None]:
-    """Compute matrix products of wide layers on a GPU with its matrix units (TF32) inside this block.
+    """Computes matrix products of wide layers on a GPU with its matrix units (TF32) inside this block.
 
     TF32 keeps 10 bits of each factor and sums in single precision, which is enough for gradients: the AUC of a wide
     network stays within 1e-4. Small layers gain nothing and are left in single precision.
@@ -121,7 +121,7 @@ def quiet_torch(widest: int) -> Iterator[None]:
 
 
 def diverged(epoch: int, learning_rate: float) -> str:
-    """The message about a training whose loss became non-finite in `epoch`."""
+    """Returns the message about a training whose loss became non-finite in `epoch`."""
     return (
         f"training diverged: the loss is not finite after epoch {epoch}; lower learning_rate "
         f"(now {learning_rate:g}), or look for extreme feature values or weights"
@@ -183,7 +183,7 @@ class Trainer:
         self._epoch_scalars = self._scalars
 
     def _weight_decay(self) -> float | Tensor:
-        """The members' common weight decay, or one for each parameter."""
+        """Returns the members' common weight decay, or one for each parameter."""
         decays = [self.plan.weight_decay if m.weight_decay is None else m.weight_decay for m in self.members]
         if len(set(decays)) == 1:
             return decays[0]
@@ -229,12 +229,12 @@ class Trainer:
         return self.done < self.plan.epochs and bool(self._active.any())
 
     def begin_epoch(self) -> None:
-        """Train all members for an epoch; a GPU may still be at work when this returns."""
+        """Trains all members for an epoch; a GPU may still be at work when this returns."""
         with fast_products(self.device, max(self.architecture.hidden, default=0)):
             self._train_epoch()
 
     def end_epoch(self, *, stop_diverged: bool) -> None:
-        """Wait for the epoch, validate, keep the best weights, and stop members that have waited long enough.
+        """Waits for the epoch, validates, keeps the best weights, and stops members that have waited long enough.
 
         Raises:
             ModelError: a loss is not finite, unless such members are to be stopped.
@@ -243,16 +243,16 @@ class Trainer:
         self._close_epoch(losses, self._norms.cpu().numpy(), stop_diverged=stop_diverged)
 
     def losses(self, epoch: int) -> NDArray[np.float64]:
-        """(members, 3) loss, validation loss and AUC after epoch number `epoch` from 1; NaN if it was not trained."""
+        """Returns (members, 3) loss, validation loss and AUC after epoch number `epoch` from 1; NaN if untrained."""
         rows: NDArray[np.float64] = self._history[epoch - 1, :, : len(_LOSSES)]
         return rows
 
     def stop(self, members: NDArray[np.bool_]) -> None:
-        """Stop these members, (members,)."""
+        """Stops these members, (members,)."""
         self._active &= ~members
 
     def trained(self) -> list[Trained]:
-        """The members with their best weights."""
+        """Returns the members with their best weights."""
         return [self._trained(member) for member in range(len(self.members))]
 
     def _train_epoch(self) -> None:
@@ -277,11 +277,11 @@ class Trainer:
                 tensor.index_copy_(0, finished, value)
 
     def _measure(self) -> Tensor:
-        """(members, 2 · layers) the norms of each layer's matrix and of its gradient, as they are after a step."""
+        """Returns (members, 2 · layers) the norms of each layer's matrix and of its gradient after a step."""
         return torch.stack([torch.linalg.vector_norm(tensor, dim=(1, 2)) for tensor in self._measured], 1)
 
     def _pieces(self) -> list[tuple[int, int, int]]:
-        """The (chunk, first step, last step) of an epoch in order, cut after the last step of each member."""
+        """Returns the (chunk, first step, last step) of an epoch in order, cut after the last step of each member."""
         size = self.batches.n_steps
         total = int(self.batches.steps.max())
         cuts = sorted({*range(0, total, size), *self.batches.steps.tolist(), total})
@@ -298,7 +298,7 @@ class Trainer:
         self._epoch_scalars = torch.from_numpy(scalars).to(self._scalars)
 
     def _operations(self, step: int) -> list[Operation]:
-        """One training step on the prepared batch number `step`."""
+        """Returns one training step on the prepared batch number `step`."""
         inputs, masks = self.batches.inputs[step], self.batches.masks[step]
         logits, grad = self._logits_of[step], self._output_grad
         targets, weights = self.batches.targets[step], self.batches.weights[step]
@@ -315,7 +315,7 @@ class Trainer:
         return [*operations, partial(self.optimizer.update, *flats, scalars)]
 
     def _steps(self, first: int, last: int) -> None:
-        """Train on the prepared batches from `first` to before `last`."""
+        """Trains on the prepared batches from `first` to before `last`."""
         for operations in self._program[first:last]:
             for operation in operations:
                 operation()
@@ -342,7 +342,7 @@ class Trainer:
         self.done += 1
 
     def _by_validation(self) -> Iterator[tuple[list[int], ValidationTensors]]:
-        """Yield members that still train with their validation sample: on a GPU all of a sample together."""
+        """Yields members that still train with their validation sample: on a GPU all of a sample together."""
         samples: dict[tuple[int, int], tuple[list[int], ValidationTensors]] = {}
         for index in np.flatnonzero(self._active):
             member = int(index)
@@ -353,7 +353,7 @@ class Trainer:
         yield from samples.values()
 
     def _validate(self, members: list[int], validation: ValidationTensors) -> NDArray[np.float64]:
-        """(members, 2) validation loss and AUC; for more than two classes the mean of each class against the rest.
+        """Returns (members, 2) validation loss and AUC; of k > 2 classes the mean of each class against the rest.
 
         A regression has no AUC: it is NaN.
         """
@@ -373,7 +373,7 @@ class Trainer:
         return torch.stack([loss.reshape(-1), auc], 1).cpu().numpy()
 
     def _keep_best(self, losses: NDArray[np.float64]) -> None:
-        """Keep the weights of members whose loss is near their lowest so far; stop those whose patience is used up."""
+        """Keeps the weights of members whose loss is near their lowest; stops those whose patience is used up."""
         waits = np.full(len(losses), self.plan.patience is not None) & ~np.isnan(losses)
         self._best_epoch[self._active & ~waits] = self.done
         better = self._active & waits & (losses < self._best_loss + self.plan.tolerance)
@@ -397,7 +397,7 @@ class Trainer:
         return Trained(as_dense(layers, self.architecture.activation), history, bool(self._diverged[member]))
 
     def fingerprint(self) -> str:
-        """What a checkpoint must be of for this training to continue from it."""
+        """Returns what a checkpoint must be of for this training to continue from it."""
         members = [(m.seed, m.rows is None, m.learning_rate, m.weight_decay) for m in self.members]
         table = mlp_checkpoint.content_hash([*pieces_of(self.batches.table), *self._validation_tensors()])
         return repr((self.architecture, self.plan, members, table, self.device.type, self._names))
@@ -407,7 +407,7 @@ class Trainer:
         return [tensor for sample in validation.values() for tensor in (sample.x, sample.label, sample.weight)]
 
     def saved(self) -> dict[str, Tensor]:
-        """Everything that the next epoch depends on, by name; writing into these tensors restores it."""
+        """Returns everything that the next epoch depends on, by name; writing into these tensors restores it."""
         tensors = {f"moving{i}": tensor for i, tensor in enumerate(self._moving)}
         tensors |= {f"best{i}": tensor for i, tensor in enumerate(self._best)}
         tensors |= self.batches.random.state()
@@ -420,7 +420,7 @@ class Trainer:
         return tensors | {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def restore(self, stored: Mapping[str, Tensor]) -> None:
-        """Continue from what `saved` returned."""
+        """Continues from what `saved` returned."""
         for name, tensor in self.saved().items():
             tensor.copy_(stored[name])
         self.batches.random.restore(stored)
@@ -433,7 +433,7 @@ def run_together(
     checkpoint: Path | None = None,
     pruner: MemberPruner | None = None,
 ) -> list[Trained]:
-    """Train to the end, from the state in `checkpoint` if that file exists, and return the members of all trainers.
+    """Trains to the end, from the state in `checkpoint` if that file exists, and returns the members of all trainers.
 
     Trainers of one plan on several GPUs work at the same time: an epoch is begun on each before the first is waited
     for. With a `pruner` a member that diverges stops alone.
@@ -471,5 +471,5 @@ def run_together(
 
 
 def _stored_name(trainer: int, name: str) -> str:
-    """The name in a checkpoint of a tensor of trainer number `trainer`; the first one has no number."""
+    """Returns the name in a checkpoint of a tensor of trainer number `trainer`; the first one has no number."""
     return f"trainer{trainer}.{name}" if trainer else name

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from pidlab.errors import ModelError
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Progress, ValidationSet, classes_and_labels
 from pidlab.models.matrix import LARGEST_TABLE, LazyMatrix, Matrix, slices
 from pidlab.models.missing import MissingValues, with_names
@@ -30,6 +30,7 @@ from pidlab.models.mlp.losses.classes import probabilities
 from pidlab.models.mlp.network import as_layers, forward, read_networks, write_networks
 from pidlab.models.mlp.presets import check, device_named, n_outputs, scoring_device, setup_for, swap_noise_for
 from pidlab.models.mlp.streamed import StreamedTable
+from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray, IntArray
 
 Fold = tuple[IntArray, IntArray | None]
@@ -147,11 +148,6 @@ class MLP(Classifier):
     seed: int = 0
     device: str = "auto"
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def fit(
         self,
         X: Any,
@@ -162,7 +158,7 @@ class MLP(Classifier):
         progress: Progress | None = None,
         checkpoint: Path | None = None,
     ) -> Self:
-        """Train on X (n, d), y (n,) and weights (n,).
+        """Trains on X (n, d), y (n,) and weights (n,).
 
         Args:
             X: features, scaled; NaN is a missing value.
@@ -191,7 +187,7 @@ class MLP(Classifier):
         folds: Sequence[Fold],
         progress: Progress | None = None,
     ) -> list[Self]:
-        """Train one model for each fold together; each is `clone(self).fit(X[train], y[train], weight[train])`.
+        """Trains one model for each fold together; each is `clone(self).fit(X[train], y[train], weight[train])`.
 
         Args:
             X: (n, d).
@@ -224,7 +220,7 @@ class MLP(Classifier):
         validation: ValidationSet,
         pruner: Pruner | None = None,
     ) -> list[Self | ModelError]:
-        """Train one model for each of `variants`, together if their shapes allow it.
+        """Trains one model for each of `variants`, together if their shapes allow it.
 
         Each is `clone(self).set_params(**variant).fit(X, y, sample_weight, validation=validation)` but for rounding:
         if learning rates differ, single operations replace the one-kernel Adam. For a variant that diverges the list
@@ -262,15 +258,15 @@ class MLP(Classifier):
         return found
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, k) class probabilities of X (n, d), the mean of the members', computed in double precision."""
+        """Returns (n, k) class probabilities of X (n, d), the mean of the members', computed in double precision."""
         return np.asarray(self._reference(self._valid(X)).mean(axis=0))
 
     def spread(self, X: Any) -> NDArray[np.float64]:
-        """(n, k) standard deviation of the members' probabilities; 0 with one member."""
+        """Returns (n, k) standard deviation of the members' probabilities; 0 with one member."""
         return np.asarray(self._reference(self._valid(X)).std(axis=0))
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """(n, k) float32 probabilities of X (n, d): faster than `predict_proba`, and equal to it within 1e-6.
+        """Returns (n, k) float32 probabilities of X (n, d): faster than `predict_proba`, and equal to it within 1e-6.
 
         Networks with layers up to 256 wide and any activation but gelu are scored by compiled code on the CPU: the
         scores of an event do not depend on the other events, and are the same on every machine. If `device` means a
@@ -327,15 +323,12 @@ class MLP(Classifier):
         return np.stack(found, axis=1).astype(np.float32)
 
     def save(self, directory: Path) -> None:
-        """Write `mlp.json` and `mlp.safetensors` into an existing directory."""
+        """Writes `mlp.json` and `mlp.safetensors` into an existing directory."""
         check_is_fitted(self)
         write_networks(directory / "mlp.safetensors", self.networks_)
-        parameters = {name: v.item() if isinstance(v, np.generic) else v for name, v in self.get_params().items()}
-        if self.hidden is not None:
-            parameters["hidden"] = [int(width) for width in self.hidden]
         content = {
             "format": _FORMAT,
-            "parameters": parameters,
+            "parameters": self.saved_parameters(),
             "activation": self.networks_[0].activation,
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
@@ -353,11 +346,7 @@ class MLP(Classifier):
         Raises:
             ModelError: a file is missing, damaged, or of another model.
         """
-        path = directory / "mlp.json"
-        content = read_json(path)
-        if content.get("format") != _FORMAT:
-            raise ModelError(f"{path}: format {content.get('format')!r} is not {_FORMAT!r}; make the run again")
-        try:
+        with stored_model(directory / "mlp.json", "mlp", mark=("format", _FORMAT)) as content:
             model = cls(**content["parameters"])
             check(model.get_params())
             model.networks_ = read_networks(directory / "mlp.safetensors", content["activation"])
@@ -367,16 +356,13 @@ class MLP(Classifier):
             model.swap_noise_ = float(content.get("swap_noise", 0.0))
             model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
             model.health_ = ()
-            features = content["features"]
             n_inputs = model.networks_[0].n_inputs
             model.missing_ = MissingValues.from_json(content.get("missing"), n_inputs)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"{path}: is damaged ({error!r}); make the run again") from error
-        model.n_features_in_ = n_inputs if model.missing_ is None else len(model.missing_.fill)
-        if features:
-            model.feature_names_in_ = np.array(features, dtype=object)
-        if model.networks_[0].n_outputs != n_outputs(len(model.classes_)):
-            raise ModelError(f"{directory}: mlp.json and mlp.safetensors are of two models; make the run again")
+            model.n_features_in_ = n_inputs if model.missing_ is None else len(model.missing_.fill)
+            if content["features"]:
+                model.feature_names_in_ = np.array(content["features"], dtype=object)
+            if model.networks_[0].n_outputs != n_outputs(len(model.classes_)):
+                raise ValueError("mlp.json and mlp.safetensors are of two models")
         return model
 
     def _checked(self, X: Any, y: Any, sample_weight: Any) -> _Data:
@@ -436,7 +422,7 @@ class MLP(Classifier):
         return ValidationTensors(*(torch.from_numpy(array).to(device) for array in writable))
 
     def _table(self, data: _Data, parts: Sequence[IntArray | None]) -> Tensor | StreamedTable:
-        """The training data on the device; the weights of each part's rows must sum to more than 0.
+        """Returns the training data on the device; the weights of each part's rows must sum to more than 0.
 
         On the CPU, data of more than `LARGEST_TABLE` bytes stay where they are, and are read in shuffled blocks. A GPU
         keeps all.
@@ -450,7 +436,7 @@ class MLP(Classifier):
     def _train(
         self, models: Sequence[MLP], data: _Data, parts: Sequence[_Part], progress: Progress | None, path: Path | None
     ) -> None:
-        """Train one model on each part of the data, and make them fitted; `path` is the checkpoint's."""
+        """Trains one model on each part of the data, and makes them fitted; `path` is the checkpoint's."""
         table = self._table(data, [rows for rows, _ in parts])
         noises = self._swap_noise(table, data, parts)
         trainings = [m._training(data, *part, noise) for m, part, noise in zip(models, parts, noises, strict=True)]
@@ -460,7 +446,7 @@ class MLP(Classifier):
             training.model.health_ = _health(trained, _looked_at(data, *part))
 
     def _swap_noise(self, table: Tensor | StreamedTable, data: _Data, parts: Sequence[_Part]) -> list[float]:
-        """The swap noise of a model for each part of the data; networks with the preset's parameters decide it."""
+        """Returns the swap noise for each part of the data; networks with the preset's parameters decide it."""
         usual = MLP(preset=self.preset, seed=self.seed).get_params()
         firsts = [self._members(*part, 1)[0] for part in parts]
         return swap_noise_for(self.get_params(), usual, table, firsts, len(data.classes))
@@ -495,7 +481,7 @@ class MLP(Classifier):
         return np.asarray(x if self.missing_ is None else self.missing_.filled(x))
 
     def _reference(self, x: FloatArray, dtype: torch.dtype = torch.float64) -> NDArray[np.float64]:
-        """(members, n, k) probabilities by the reference forward pass."""
+        """Returns (members, n, k) probabilities by the reference forward pass."""
         device = scoring_device(self.device)
         widest = max(setup_for(self.get_params(), 1, 1, 2).architecture.hidden, default=0)
         with quiet_torch(widest):
@@ -515,7 +501,7 @@ def _trained(
     checkpoint: Path | None = None,
     pruner: Pruner | None = None,
 ) -> list[list[Trained]]:
-    """The members of each model after training; models of one architecture and plan train in one pass."""
+    """Returns the members of each model after training; models of one architecture and plan train in one pass."""
     groups: dict[tuple[Architecture, TrainingPlan], list[int]] = {}
     for number, training in enumerate(trainings):
         groups.setdefault((training.architecture, training.plan), []).append(number)
@@ -552,10 +538,10 @@ def _health(trained: Sequence[Trained], x: Tensor) -> tuple[Health, ...]:
 
 
 def _prune_none(done: int, total: int, areas: Mapping[int, float]) -> Collection[int]:
-    """Let all variants train to their end; with a pruner, one that diverges does not end the others."""
+    """Lets all variants train to their end; with a pruner, one that diverges does not end the others."""
     return ()
 
 
 def _both_classes(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, k) probabilities from (n, 1), those of the second class only, or from (n, k)."""
+    """Returns (n, k) probabilities from (n, 1), those of the second class only, or from (n, k)."""
     return np.hstack([1.0 - p, p]) if p.shape[1] == 1 else p

@@ -30,7 +30,7 @@ _LARGEST = np.float32(87)
 
 
 def has_fast_path(network: DenseNetwork) -> bool:
-    """Whether `fast_logits` takes this network; wide layers are faster as matrix products of BLAS."""
+    """Returns whether `fast_logits` takes this network; wide layers are faster as matrix products of BLAS."""
     return network.activation in _KINDS and max(len(weight) for weight in network.weights) <= _WIDEST
 
 
@@ -89,7 +89,7 @@ def _exponential(row: Any, sign: Any, power: Any, power_bits: Any) -> None:
 
 @_compiled
 def _activate(rows: Any, n_rows: int, kind: int, kept: Any, power: Any, power_bits: Any) -> int:
-    """Apply the activation to rows[:n_rows] in place; returns the number of rows of the result."""
+    """Applies the activation to rows[:n_rows] in place; returns the number of rows of the result."""
     if kind == _MAXOUT:
         for j in range(n_rows // 2):
             for i in range(_BLOCK):
@@ -148,7 +148,7 @@ def _linear(parameters: Any, n_in: int, n_out: int, source: Any, target: Any) ->
 
 @_compiled
 def _forward(x: Any, parameters: Any, outputs: Any, pieces: int, kind: int, out: Any) -> None:
-    """Write the logits of x (n, d) into out (n, k), block by block; the last block is cut to the events left."""
+    """Writes the logits of x (n, d) into out (n, k), block by block; the last block is cut to the events left."""
     n, d = x.shape
     widest = max(d, outputs.max())
     source, target = np.zeros((widest, _BLOCK), np.float32), np.zeros((widest, _BLOCK), np.float32)

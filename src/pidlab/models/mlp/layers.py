@@ -126,7 +126,7 @@ class Architecture:
         return not (self.batch_norm and self.hidden)
 
     def shapes(self) -> list[tuple[int, int]]:
-        """(rows, columns) of each parameter: the matrices (and norms) of the hidden layers, then the output's."""
+        """Returns (rows, columns) of each parameter: matrices and norms of the hidden layers, then the output's."""
         pieces, shapes, n_in = ACTIVATIONS[self.activation].pieces, [], self.n_inputs
         for width in self.hidden:
             shapes.append((pieces * width, n_in + self.input_bias))
@@ -135,7 +135,7 @@ class Architecture:
         return [*shapes, (self.n_outputs, n_in + 1)]
 
     def matrices(self) -> list[int]:
-        """The places in `shapes` of the layers' matrices; the others are scales and shifts of batch norm."""
+        """Returns the places in `shapes` of the layers' matrices; the others are scales and shifts of batch norm."""
         return list(range(0, len(self.shapes()), 3 if self.batch_norm else 1))
 
 
@@ -158,7 +158,7 @@ class Parameters:
 
 
 def _stored_columns(columns: int, device: torch.device) -> int:
-    """The length of a row of `columns` numbers in a flat tensor on this device; a single column is never padded."""
+    """Returns the length of a row of `columns` numbers in a flat tensor on this device; one column is never padded."""
     return columns if device.type == "cpu" or columns == 1 else columns + -columns % ALIGNED
 
 
@@ -212,7 +212,7 @@ class BatchNorm:
         self._unbias = batch_size / max(batch_size - 1, 1)
 
     def forward(self, z: Tensor) -> None:
-        """Normalise z (members, units, batch) in place and update the running averages."""
+        """Normalises z (members, units, batch) in place and updates the running averages."""
         torch.mean(z, -1, keepdim=True, out=self._mean)
         torch.sub(z, self._mean, out=self._normal)
         torch.mul(self._normal, self._normal, out=self._product)
@@ -224,7 +224,7 @@ class BatchNorm:
         self.running_variance.lerp_(self._variance.mul_(self._unbias), BATCH_NORM_MOMENTUM)
 
     def backward(self, grad: Tensor) -> None:
-        """Turn dL/d(result) into dL/dz in place and write the gradients of scale and shift (Ioffe & Szegedy 2015)."""
+        """Turns dL/d(result) into dL/dz in place and writes the gradients of scale and shift (Ioffe & Szegedy 2015)."""
         torch.sum(grad, -1, keepdim=True, out=self.shift_grad)
         torch.mul(grad, self._normal, out=self._product)
         torch.sum(self._product, -1, keepdim=True, out=self.scale_grad)
@@ -273,7 +273,7 @@ class HiddenLayer:
         self.output = self._padded if passes_ones else self._kept
 
     def forward(self, inputs: Tensor, mask: Tensor | None) -> list[Operation]:
-        """The operations from `inputs` (members, inputs, batch) to `output`; `mask` is from `dropout_mask`."""
+        """Returns the operations from `inputs` (members, inputs, batch) to `output`; `mask` is from `dropout_mask`."""
         operations: list[Operation] = [partial(torch.bmm, self.weight, inputs, out=self._linear)]
         if self.norm is not None:
             operations.append(partial(self.norm.forward, self._linear))
@@ -283,7 +283,7 @@ class HiddenLayer:
         return operations
 
     def backward(self, inputs: Tensor, mask: Tensor | None) -> list[Operation]:
-        """The operations from `grad` to `linear_grad`, and to the gradients of this layer's parameters."""
+        """Returns the operations from `grad` to `linear_grad`, and to the gradients of this layer's parameters."""
         grad, linear_grad = self.grad, self.linear_grad
         operations: list[Operation] = [] if mask is None else [partial(grad.mul_, mask)]
         operations.append(partial(self.activation.backward, grad, self._linear, self._result, linear_grad))
@@ -293,7 +293,7 @@ class HiddenLayer:
 
 
 def dropout_mask(noise: Tensor, rate: float) -> None:
-    """Turn uniform noise into 0 (a share `rate`) or 1 / (1 − rate), in place."""
+    """Turns uniform noise into 0 (a share `rate`) or 1 / (1 − rate), in place."""
     noise.ge_(rate).mul_(1.0 / (1.0 - rate))
 
 
@@ -362,7 +362,7 @@ class Network:
         self._backward = [w[:, :, : layer.grad.shape[1]].mT for w, layer in zip(matrices, self.layers, strict=True)]
 
     def forward(self, inputs: Tensor, masks: Sequence[Tensor | None], logits: Tensor) -> list[Operation]:
-        """The operations from inputs (groups, d [+ 1], batch) to `logits` (groups, k, batch).
+        """Returns the operations from inputs (groups, d [+ 1], batch) to `logits` (groups, k, batch).
 
         `masks` holds one mask or None for each hidden layer.
         """
@@ -373,7 +373,7 @@ class Network:
         return [*operations, partial(torch.bmm, self.weight, inputs, out=logits)]
 
     def backward(self, inputs: Tensor, masks: Sequence[Tensor | None], grad: Tensor) -> list[Operation]:
-        """The operations from `grad` = dL/d(logits), (groups, k, batch), to the gradient of every parameter."""
+        """Returns the operations from `grad` = dL/d(logits), (groups, k, batch), to the gradient of every parameter."""
         sources = [inputs, *(layer.output for layer in self.layers)]
         operations: list[Operation] = [partial(torch.bmm, grad, sources[-1].mT, out=self.weight_grad)]
         for position in range(len(self.layers) - 1, -1, -1):
@@ -384,6 +384,6 @@ class Network:
         return operations + self._sum_gradients
 
     def running(self) -> list[Tensor]:
-        """The running averages of batch norm, (members, units, 1) each; empty without batch norm."""
+        """Returns the running averages of batch norm, (members, units, 1) each; empty without batch norm."""
         norms = [layer.norm for layer in self.layers if layer.norm is not None]
         return [tensor for norm in norms for tensor in (norm.running_mean, norm.running_variance)]

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 from torch import Tensor
 from torch.nn import functional
 
 from pidlab.errors import ModelError
 from pidlab.models.mlp.layers import ACTIVATIONS, BATCH_NORM_EPS, Network
+from pidlab.models.stored import read_arrays
 
 Matrices = NDArray[np.floating[Any]]
 _TYPES = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
@@ -117,7 +117,7 @@ def as_layers(
 
 
 def write_networks(path: Path, networks: Sequence[DenseNetwork]) -> None:
-    """Write the stacked matrices of all members as safetensors: `layer0.weight` (members, out, in), `layer0.bias` …"""
+    """Writes the stacked matrices of all members as safetensors: `layer0.weight` (members, out, in), `layer0.bias` …"""
     tensors = {}
     for index in range(len(networks[0].weights)):
         tensors[f"layer{index}.weight"] = np.stack([network.weights[index] for network in networks])
@@ -131,10 +131,7 @@ def read_networks(path: Path, activation: str) -> tuple[DenseNetwork, ...]:
     Raises:
         ModelError: the file is missing, damaged, or its matrices do not fit together.
     """
-    try:
-        tensors = load(path.read_bytes())  # not mapped: a file that is cut short meanwhile would end the process
-    except (OSError, SafetensorError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read as safetensors ({error}); make the run again") from error
+    tensors = read_arrays(path)
     n_layers = len(tensors) // 2
     try:
         weights = [tensors[f"layer{index}.weight"] for index in range(n_layers)]

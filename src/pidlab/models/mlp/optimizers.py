@@ -38,7 +38,7 @@ class Optimizer:
         self._work: Tensor | None = None
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
-        """The scalars of steps (counted from 1) with learning rates: `n_scalars` arrays shaped like step and rate."""
+        """Returns the scalars of steps (from 1) with learning rates: `n_scalars` arrays shaped like step and rate."""
         return [rate]
 
     def update(
@@ -48,7 +48,7 @@ class Optimizer:
         raise NotImplementedError
 
     def _place(self, grad: Tensor) -> Tensor:
-        """A tensor shaped like the gradient, the same in every step, in which a gradient is changed.
+        """Returns a tensor shaped like the gradient, the same in every step, in which a gradient is changed.
 
         The gradient itself stays what it is: its norm is recorded after the step. A CUDA graph is captured in a later
         step than the first, which makes this tensor.
@@ -58,7 +58,7 @@ class Optimizer:
         return self._work
 
     def _decayed(self, grad: Tensor, param: Tensor) -> Tensor:
-        """The gradient with that of the L2 penalty."""
+        """Returns the gradient with that of the L2 penalty."""
         if isinstance(self.weight_decay, Tensor):
             return torch.addcmul(grad, param, self.weight_decay, out=self._place(grad))
         return torch.add(grad, param, alpha=self.weight_decay, out=self._place(grad)) if self.weight_decay else grad
@@ -136,7 +136,7 @@ class FusedAdam(Optimizer):
 
     @staticmethod
     def available(device: torch.device, dtype: torch.dtype) -> bool:
-        """Whether this torch has the operation, with the signature used here, for this device and type."""
+        """Returns whether this torch has the operation, with the signature used here, for this device and type."""
         if dtype is not torch.float32:  # on CUDA it reads the step's number as single precision, whatever it is
             return False
         try:
@@ -148,7 +148,7 @@ class FusedAdam(Optimizer):
         return bool((tensors[0] != 1.0).all())
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
-        """The rate and the step's number, from which the kernel computes the bias corrections."""
+        """Returns the rate and the step's number, from which the kernel computes the bias corrections."""
         return [rate, step]
 
     def update(
@@ -192,7 +192,7 @@ class NAdam(Optimizer):
     n_buffers, n_scalars = 2, 3
 
     def scalars(self, step: Array, rate: Array) -> list[Array]:
-        """The factors of g and of m, and the bias correction of v as a root."""
+        """Returns the factors of g and of m, and the bias correction of v as a root."""
         if not step.size:
             return [rate, rate, rate]
         momenta = _nadam_momentum(np.arange(1.0, step.max() + 2.0))

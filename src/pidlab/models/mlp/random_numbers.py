@@ -30,15 +30,15 @@ class MemberGenerators:
         self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
     def begin_epoch(self, epoch: int, n_chunks: int) -> None:
-        """Prepare for epoch number `epoch`, whose batches are made in `n_chunks` pieces; generators need nothing."""
+        """Prepares for epoch number `epoch`, whose batches are made in `n_chunks` pieces; generators need nothing."""
 
     def orders(self, counts: Sequence[int], dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
-        """Yield each member's number and, as (1, count), a random permutation of its events in integers of `dtype`."""
+        """Yields each member's number and, as (1, count), a random permutation of its events in integers of `dtype`."""
         for number, (n, generator) in enumerate(zip(counts, self._generators, strict=True)):
             yield number, torch.randperm(n, generator=generator, device=self._device, dtype=dtype)[None]
 
     def fill_uniform(self, out: Tensor, chunk: int, members: Sequence[int]) -> None:
-        """Fill the rows `members` of `out` (all members, numbers) uniformly in [0, 1)."""
+        """Fills the rows `members` of `out` (all members, numbers) uniformly in [0, 1)."""
         for number in members:
             out[number].uniform_(generator=self._generators[number])
 
@@ -47,7 +47,7 @@ class MemberGenerators:
         return {f"generator{i}": generator.get_state() for i, generator in enumerate(self._generators)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what `state` returned."""
+        """Continues from what `state` returned."""
         for i, generator in enumerate(self._generators):
             generator.set_state(state[f"generator{i}"])
 
@@ -66,13 +66,13 @@ class CounterStreams:
         self._steps = torch.zeros(0, dtype=torch.int64, device=device)
 
     def begin_epoch(self, epoch: int, n_chunks: int) -> None:
-        """Compute the keys of all streams of this epoch: one for the order, then one for each piece."""
+        """Computes the keys of all streams of this epoch: one for the order, then one for each piece."""
         keys = _mixed(self._seeds + _GAMMA * np.array([epoch + 1], dtype=np.uint64))  # wraps; a scalar would warn
         streams = np.arange(1, n_chunks + 2, dtype=np.uint64)[:, None]
         self._keys = torch.from_numpy(_mixed(keys + _GAMMA * streams).view(np.int64)).to(self._device)
 
     def orders(self, counts: Sequence[int], dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
-        """Yield the number of a first member, and the permutations (m, longest) of it and of those that follow it.
+        """Yields the number of a first member, and the permutations (m, longest) of it and of those that follow it.
 
         They are sorted by random keys together, with few kernels for many members. Behind the permutation of a member
         with fewer events than the longest of the m come the numbers that are left; `dtype` plays no role.
@@ -87,7 +87,7 @@ class CounterStreams:
             yield first, torch.argsort(hashed, dim=1)
 
     def fill_uniform(self, out: Tensor, chunk: int, members: Sequence[int]) -> None:
-        """Fill every row of `out`, those that are not in `members` too."""
+        """Fills every row of `out`, those that are not in `members` too."""
         bits = 24 if out.dtype is torch.float32 else 53
         hashed = self._hashed(self._keys[chunk + 1], out.shape[1])
         out.copy_(_shifted(hashed, 64 - bits)).mul_(2.0**-bits)
@@ -97,10 +97,10 @@ class CounterStreams:
         return {}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Do nothing, as there is no state."""
+        """Does nothing, as there is no state."""
 
     def _hashed(self, keys: Tensor, n: int) -> Tensor:
-        """(members, n) int64, all 64 bits random, from `keys` (members,)."""
+        """Returns (members, n) int64, all 64 bits random, from `keys` (members,)."""
         if len(self._steps) < n:
             self._steps = torch.arange(n, device=self._device, dtype=torch.int64) * _signed(_GAMMA)
         z = keys[:, None] + self._steps[:n]
@@ -117,7 +117,7 @@ def _mixed(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _signed(number: np.uint64) -> int:
-    """The same 64 bits as a signed integer, since torch computes with signed integers only."""
+    """Returns the same 64 bits as a signed integer, since torch computes with signed integers only."""
     return int(number.view(np.int64))
 
 

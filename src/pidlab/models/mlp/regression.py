@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -16,7 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import Tensor
 
 from pidlab.errors import ModelError
-from pidlab.jsonfile import read_json, write_json
+from pidlab.evaluate.results import json_value
 from pidlab.models.base import Progress
 from pidlab.models.mlp.batches import Member, ValidationTensors, as_table
 from pidlab.models.mlp.engine import Trained, Trainer, TrainingPlan, quiet_torch
@@ -203,34 +202,12 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         mean, width = self.predict(X)
         return np.asarray((np.asarray(y, np.float64) - mean) / width)
 
-    def save(self, directory: Path) -> None:
-        """Writes `regression.json` into an existing directory."""
-        write_json(directory / "regression.json", self.to_json())
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Returns the regression that `save` wrote.
-
-        Raises:
-            ModelError: the file is missing, damaged, or of another model.
-        """
-        path = directory / "regression.json"
-        content = read_json(path)
-        if content.get("format") != _FORMAT:
-            raise ModelError(f"{path}: format {content.get('format')!r} is not {_FORMAT!r}; make the run again")
-        try:
-            return cls.from_json(content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"{path}: is damaged ({error!r}); make the run again") from error
-
     def to_json(self) -> dict[str, Any]:
         """Returns the regression in the types of JSON; a network of some thousand weights needs no other format."""
         check_is_fitted(self)
-        parameters = {name: v.item() if isinstance(v, np.generic) else v for name, v in self.get_params().items()}
-        parameters["hidden"] = [int(width) for width in self.hidden]
         return {
             "format": _FORMAT,
-            "parameters": parameters,
+            "parameters": json_value(self.get_params()),
             "inputs": {name: getattr(self.scaling_, name).tolist() for name in ("low", "high", "centre", "width")},
             "centre": self.centre_.tolist(),
             "width": self.width_.tolist(),
@@ -248,6 +225,8 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             AttributeError, KeyError, TypeError, ValueError: the content is damaged.
             ModelError: a parameter is.
         """
+        if content["format"] != _FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, not {_FORMAT!r}")
         model = cls(**content["parameters"])
         _check_parameters(model)
         inputs = [np.asarray(content["inputs"][name], np.float64) for name in ("low", "high", "centre", "width")]
@@ -271,7 +250,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         return model
 
     def _validation(self, sample: RegressionSample | tuple[Any, Any, Any]) -> tuple[Array, _Events] | None:
-        """The inputs of the validation sample, unscaled, and its events on the device."""
+        """Returns the inputs of the validation sample, unscaled, and its events on the device."""
         x, y, weight = _inputs(sample[0]), _variables(sample[1]), np.asarray(sample[2], np.float64)
         if x.shape[1] != self.n_features_in_ or y.shape[1] != len(self.centre_) or not len(x) == len(y) == len(weight):
             raise ModelError(
@@ -283,7 +262,7 @@ class GaussianRegression(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
 
 
 def _batch_size_for(n: int) -> int:
-    """The power of two that gives at least 32 batches an epoch, and fewer than 64, inside the limits."""
+    """Returns the power of two that gives at least 32 batches an epoch, and fewer than 64, inside the limits."""
     return min(max(1 << (max(n // 32, 1).bit_length() - 1), _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
@@ -298,7 +277,7 @@ def _check_parameters(model: GaussianRegression) -> None:
 
 
 def _inputs(X: Any) -> Array:
-    """(n, d) float64 of inputs.
+    """Returns (n, d) float64 of inputs.
 
     Raises:
         ValueError: X is no table of numbers.
@@ -310,7 +289,7 @@ def _inputs(X: Any) -> Array:
 
 
 def _variables(y: Any) -> Array:
-    """(n, t) float64 of variables (n,) or (n, t), NaN where one is not finite.
+    """Returns (n, t) float64 of variables (n,) or (n, t), NaN where one is not finite.
 
     Raises:
         ValueError: y is no table of numbers.
@@ -400,7 +379,7 @@ class _Fits:
         return found
 
     def _in_window(self, events: _Events, network: DenseNetwork) -> _Events:
-        """The events with a variable inside the window of a fit; behind their variables stand the windows' limits."""
+        """Returns the events with a variable in the window of a fit; the windows' limits follow their variables."""
         t = events.y.shape[1]
         with quiet_torch(max(self.model.hidden, default=0)):
             outputs = forward(as_layers(network, events.x.device), network.activation, events.x).T
@@ -443,7 +422,7 @@ class _Fits:
         return trained
 
     def _progress(self, number: int) -> Progress | None:
-        """What is called after each epoch of fit `number`, with what is done of all fits in per cent of one."""
+        """Returns what is called after each epoch of fit `number`, with what is done of all fits in per cent of one."""
         if self.progress is None:
             return None
         told = self.progress
@@ -478,7 +457,7 @@ def _mean_and_width(network: DenseNetwork, t: int) -> DenseNetwork:
 
 
 def _near(events: _Events, x: Array, model: GaussianRegression, start: Start) -> _Events:
-    """The events whose variables are NaN where they are not within `_NEAR` widths of the start."""
+    """Returns the events whose variables are NaN where they are not within `_NEAR` widths of the start."""
     mean, width = (np.reshape(each, (len(x), -1)) for each in start(x))
     mean, width = (mean - model.centre_) / model.width_, width / model.width_
     if mean.shape != tuple(events.y.shape):

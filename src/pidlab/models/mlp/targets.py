@@ -32,7 +32,7 @@ _SCORED_ON_GPU = 128  # narrower networks are scored fast enough by one thread, 
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
+class RegressionSet:
     """What a network is trained on, or what decides when training stops.
 
     Attributes:
@@ -57,8 +57,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
 
 def fit_networks(
     parameters: Mapping[str, Any],
-    train: Targets,
-    validation: Targets | None,
+    train: RegressionSet,
+    validation: RegressionSet | None,
     levels: Sequence[float],
     progress: Progress | None,
 ) -> tuple[tuple[DenseNetwork, ...], dict[str, list[float]]]:

@@ -16,11 +16,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from pidlab.config.schema import quantile_name
 from pidlab.errors import ModelError
 from pidlab.evaluate.results import json_value
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Estimator, Progress, TrainingDataError, TrainingRows, ValidationSet, checked_rows, choice
 from pidlab.models.likelihood.quantiles import quantiles as quantiles_of_slices
 from pidlab.models.matrix import LazyMatrix
 from pidlab.models.missing import with_names
+from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray
 
 Array = NDArray[np.float64]
@@ -130,10 +131,8 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
 
     def _checked(self, X: Any) -> FloatArray:
         check_is_fitted(self)
-        finite = "allow-nan" if self.__sklearn_tags__().input_tags.allow_nan else True
-        return np.asarray(
-            validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite=finite), np.float64
-        )
+        x = validate_data(self, with_names(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
+        return np.asarray(x, np.float64)
 
     def loss_in_units(self, value: float) -> float:
         """Returns the loss an event in the target's units from that in scaled units."""
@@ -175,7 +174,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         check_is_fitted(self)
         content = {
             "type": f"{self.kind} regression",
-            "parameters": json_value(self.get_params(deep=False)),
+            "parameters": self.saved_parameters(),
             "n_features": self.n_features_in_,
             "history": json_value(self.history_),
         }
@@ -188,20 +187,21 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         Raises:
             ModelError: a file is missing, damaged, or of another model.
         """
-        path = directory / _FILE
-        content = read_json(path)
-        if content.get("type") != f"{cls.kind} regression":
-            what = f"holds a model of type {content.get('type')!r}, not a regression by {cls.kind}"
-            raise ModelError(f"{path}: {what}; make the run again")
-        try:
+        with stored_model(directory / _FILE, f"{cls.kind} regression") as content:
             model = cls(**content["parameters"])
             model.check_loss()
             model.n_features_in_ = int(content["n_features"])
             model.history_ = {name: list(map(float, values)) for name, values in content["history"].items()}
             model._restore(content, directory)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: is not a whole {cls.kind} model ({error}); make the run again") from error
         return model
+
+
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
+class AnyLossRegressor(Regressor):
+    """Base class of the regressors that can be trained with each of `LOSSES`."""
+
+    loss: str = "squared"
+    quantiles: Sequence[float] = QUANTILES
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from pidlab.errors import UsageError
 from pidlab.models.base import Progress, TrainingRows, ValidationSet
 from pidlab.models.bdt.estimator import BoostedTrees, read_booster
-from pidlab.models.bdt.objective import Objective, OwnObjective
+from pidlab.models.bdt.objective import BoosterObjective, OwnObjective
 from pidlab.models.bdt.settings import check_parameters
 from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.regressors.base import (
     NARROWEST,
-    QUANTILES,
+    AnyLossRegressor,
     Array,
-    Regressor,
     TargetScale,
     checked_validation,
     regression_rows,
@@ -32,7 +31,8 @@ _BLOCK = 1 << 16  # events whose margins and derivatives stay in the cache
 _SHARE_OF_WIDTH, _SLOWER_WIDTH = 0.1, 3.0  # see `GaussianObjective`
 
 
-class BDTRegressor(BoostedTrees, Regressor):
+@dataclass(eq=False, repr=False)
+class BDTRegressor(BoostedTrees, AnyLossRegressor):
     """Gradient-boosted decision trees for a target, by xgboost.
 
     The target is scaled within by its median and width (for `gaussian` by mean and standard deviation), so that neither
@@ -67,47 +67,16 @@ class BDTRegressor(BoostedTrees, Regressor):
     """
 
     kind: ClassVar[str] = "bdt"
-    scale_: TargetScale
-
-    def __init__(
-        self,
-        loss: str = "squared",
-        quantiles: Sequence[float] = QUANTILES,
-        n_estimators: int = 1000,
-        max_depth: int = 5,
-        learning_rate: float = 0.05,
-        early_stopping_rounds: int | None = 50,
-        subsample: float = 0.7,
-        colsample_bynode: float = 0.8,
-        parameters: Mapping[str, Any] | None = None,
-        feature_names: Sequence[str] | None = None,
-        seed: int = 0,
-        n_jobs: int | None = None,
-        device: str = "auto",
-    ) -> None:
-        self.loss = loss
-        self.quantiles = quantiles
-        self.n_estimators = n_estimators
-        self.max_depth = max_depth
-        self.learning_rate = learning_rate
-        self.early_stopping_rounds = early_stopping_rounds
-        self.subsample = subsample
-        self.colsample_bynode = colsample_bynode
-        self.parameters = parameters
-        self.feature_names = feature_names
-        self.seed = seed
-        self.n_jobs = n_jobs
-        self.device = device
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> BoosterObjective:
         """Returns xgboost's objective for the loss, or our own of a Gaussian."""
         if self.loss == "quantile":
-            return Objective("reg:quantileerror", "quantile", n_targets=len(self.levels), quantiles=self.levels)
+            return BoosterObjective("reg:quantileerror", "quantile", n_targets=len(self.levels), quantiles=self.levels)
         if self.loss == "gaussian":
-            return Objective("reg:squarederror", "likelihood", n_targets=2, is_own=True)
+            return BoosterObjective("reg:squarederror", "likelihood", n_targets=2, is_own=True)
         name, metric = ("reg:squarederror", "rmse") if self.loss == "squared" else ("reg:absoluteerror", "mae")
-        return Objective(name, metric)
+        return BoosterObjective(name, metric)
 
     def fit(
         self,

@@ -53,11 +53,6 @@ class LinearRegressor(Regressor):
         self.loss = loss
         self.alpha = alpha
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def fit(
         self,
         X: Any,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,14 +15,15 @@ from pidlab.models.base import Progress, ValidationSet
 from pidlab.models.matrix import LazyMatrix, slices
 from pidlab.models.missing import MissingValues
 from pidlab.models.mlp.network import DenseNetwork, read_networks, write_networks
-from pidlab.models.mlp.targets import Targets, check_parameters, fit_networks, raw_outputs
-from pidlab.models.regressors.base import QUANTILES, Array, Regressor, TargetScale, checked_validation, regression_rows
+from pidlab.models.mlp.targets import RegressionSet, check_parameters, fit_networks, raw_outputs
+from pidlab.models.regressors.base import AnyLossRegressor, Array, TargetScale, checked_validation, regression_rows
 from pidlab.sample import FloatArray
 
 _WEIGHTS = "mlp.safetensors"
 
 
-class MLPRegressor(Regressor):
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
+class MLPRegressor(AnyLossRegressor):
     """A fully connected network with a linear output for each number that it predicts.
 
     Features must be scaled; the target is scaled within by its median and width. NaN is a missing value: it is replaced
@@ -61,51 +63,22 @@ class MLPRegressor(Regressor):
     """
 
     kind: ClassVar[str] = "mlp"
-    networks_: tuple[DenseNetwork, ...]
-    scale_: TargetScale
-
-    def __init__(
-        self,
-        loss: str = "squared",
-        quantiles: Sequence[float] = QUANTILES,
-        hidden: Sequence[int] | None = None,
-        activation: str | None = None,
-        optimizer: str = "adam",
-        momentum: float = 0.9,
-        learning_rate: float | None = None,
-        schedule: str | None = None,
-        batch_size: int | None = None,
-        epochs: int | None = None,
-        patience: int | None = None,
-        dropout: float | None = None,
-        batch_norm: bool = False,
-        weight_decay: float = 0.0,
-        members: int | None = None,
-        seed: int = 0,
-        device: str = "auto",
-    ) -> None:
-        self.loss = loss
-        self.quantiles = quantiles
-        self.hidden = hidden
-        self.activation = activation
-        self.optimizer = optimizer
-        self.momentum = momentum
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.patience = patience
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.weight_decay = weight_decay
-        self.members = members
-        self.seed = seed
-        self.device = device
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+    networks_: tuple[DenseNetwork, ...] = field(init=False)
+    hidden: Sequence[int] | None = None
+    activation: str | None = None
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    learning_rate: float | None = None
+    schedule: str | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    dropout: float | None = None
+    batch_norm: bool = False
+    weight_decay: float = 0.0
+    members: int | None = None
+    seed: int = 0
+    device: str = "auto"
 
     def fit(
         self,
@@ -131,9 +104,9 @@ class MLPRegressor(Regressor):
         self.missing_ = MissingValues.of(rows.x)
         x = rows.x if isinstance(rows.x, LazyMatrix) else self.missing_.filled(rows.x)
         self.scale_ = scale = TargetScale.of(rows.label, rows.weight)
-        train, stops = Targets(x, scale.scaled(rows.label), rows.weight), None
+        train, stops = RegressionSet(x, scale.scaled(rows.label), rows.weight), None
         if watched is not None:
-            stops = Targets(self._filled(watched.x), scale.scaled(watched.y), np.asarray(watched.weight))
+            stops = RegressionSet(self._filled(watched.x), scale.scaled(watched.y), np.asarray(watched.weight))
         parameters = {**self.get_params(deep=False), "hidden": None if self.hidden is None else list(self.hidden)}
         self.networks_, history = fit_networks(parameters, train, stops, self.levels, self.progress_in_units(progress))
         self.history_ = self.history_in_units(history)

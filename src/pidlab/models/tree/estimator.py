@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pidlab.errors import ModelError
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import Classifier, Progress, ValidationSet, choice, training_data
 from pidlab.models.bdt.forest import Forest, Tree, shallow_nodes
 from pidlab.models.missing import with_names
+from pidlab.models.stored import stored_model
 from pidlab.sample import BoolArray, FloatArray
 
 _FILE = "model.json"
@@ -27,6 +28,7 @@ _ARRAYS = {
 }  # fmt: skip
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class DecisionTree(Classifier):
     """One decision tree (L. Breiman et al., Classification and Regression Trees, 1984), by scikit-learn.
 
@@ -48,26 +50,13 @@ class DecisionTree(Classifier):
         gain_: (m,) the decrease of the criterion in a node times its training events; 0 in a leaf.
     """
 
-    tree_: Tree
-    share_: NDArray[np.float64]
-    gain_: NDArray[np.float64]
-
-    def __init__(
-        self,
-        criterion: str = "entropy",
-        max_depth: int | None = 5,
-        min_leaf: float = 0.002,
-        seed: int = 0,
-    ) -> None:
-        self.criterion = criterion
-        self.max_depth = max_depth
-        self.min_leaf = min_leaf
-        self.seed = seed
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+    tree_: Tree = field(init=False)
+    share_: NDArray[np.float64] = field(init=False)
+    gain_: NDArray[np.float64] = field(init=False)
+    criterion: str = "entropy"
+    max_depth: int | None = 5
+    min_leaf: float = 0.002
+    seed: int = 0
 
     def fit(
         self,
@@ -207,7 +196,7 @@ class DecisionTree(Classifier):
         """Writes the nodes as JSON numbers, exact to the last bit."""
         arrays = {name: getattr(self.tree_, name) for name in _ARRAYS if name not in ("gain", "share")}
         arrays |= {"gain": self.gain_, "share": self.share_}
-        content = {"type": "tree", "parameters": self.get_params(), "classes": self.classes_.tolist()}
+        content = {"type": "tree", "parameters": self.saved_parameters(), "classes": self.classes_.tolist()}
         content |= {"n_features": self.n_features_in_}
         write_json(directory / _FILE, content | {name: values.tolist() for name, values in arrays.items()})
 
@@ -218,11 +207,7 @@ class DecisionTree(Classifier):
         Raises:
             ModelError: the file is missing, damaged, or of another model.
         """
-        path = directory / _FILE
-        content = read_json(path)
-        if content.get("type") != "tree":
-            raise ModelError(f"{path}: holds a model of type {content.get('type')!r}, not 'tree'")
-        try:
+        with stored_model(directory / _FILE, "tree") as content:
             model = cls(**content["parameters"])
             model.classes_ = np.asarray(content["classes"])
             model.n_features_in_ = int(content["n_features"])
@@ -230,9 +215,7 @@ class DecisionTree(Classifier):
             model.share_, model.gain_ = arrays.pop("share"), arrays.pop("gain")
             model.tree_ = Tree(**arrays, value=np.zeros(len(model.gain_), np.float32), margin=0)
             model._check_nodes()
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ModelError(f"{path}: is not a whole tree ({error}); make the run again") from error
-        model.history_ = {}
+            model.history_ = {}
         return model
 
     def _check_nodes(self) -> None:

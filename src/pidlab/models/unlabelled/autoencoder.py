@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ _FEWEST = 20  # events that a network is trained on
 _OF_GAUSSIAN = 1.4826  # standard deviations in a median absolute deviation
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class Autoencoder(TypicalityClassifier):
     """A network whose target are its own inputs, through a layer that is narrower than they are.
 
@@ -39,27 +41,15 @@ class Autoencoder(TypicalityClassifier):
     """
 
     kind: ClassVar[str] = "autoencoder"
-    network_: GaussianRegression | None
-
-    def __init__(
-        self,
-        train_on: Any = None,
-        hidden: Sequence[int] = (32,),
-        bottleneck: int | None = None,
-        epochs: int | None = None,
-        signal: Any = None,
-        class_names: Sequence[str] | None = None,
-        seed: int = 0,
-        device: str = "auto",
-    ) -> None:
-        self.train_on = train_on
-        self.hidden = hidden
-        self.bottleneck = bottleneck
-        self.epochs = epochs
-        self.signal = signal
-        self.class_names = class_names
-        self.seed = seed
-        self.device = device
+    network_: GaussianRegression | None = field(init=False)
+    train_on: Any = None
+    hidden: Sequence[int] = (32,)
+    bottleneck: int | None = None
+    epochs: int | None = None
+    signal: Any = None
+    class_names: Sequence[str] | None = None
+    seed: int = 0
+    device: str = "auto"
 
     def _learn(self, x: Doubles, weight: Doubles, validation: tuple[Doubles, Doubles] | None, progress: Any) -> None:
         self._varies = np.median(np.abs(x - np.median(x, axis=0)), axis=0) > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ _MOST_EVENTS = 50_000  # drawn for the fit, since scikit-learn's takes no weight
 _RIDGE = 1e-6  # on the variances of standardised features, so that a feature of few values has a finite density
 
 
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the `__init__` that this makes
 class Mixture(TypicalityClassifier):
     """A sum of k normal densities (scikit-learn's GaussianMixture); the score is the logarithm of the density.
 
@@ -41,22 +43,12 @@ class Mixture(TypicalityClassifier):
     """
 
     kind: ClassVar[str] = "mixture"
-
-    def __init__(
-        self,
-        train_on: Any = None,
-        components: int | None = None,
-        covariance: str = "full",
-        signal: Any = None,
-        class_names: Sequence[str] | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.train_on = train_on
-        self.components = components
-        self.covariance = covariance
-        self.signal = signal
-        self.class_names = class_names
-        self.seed = seed
+    train_on: Any = None
+    components: int | None = None
+    covariance: str = "full"
+    signal: Any = None
+    class_names: Sequence[str] | None = None
+    seed: int = 0
 
     def _learn(self, x: Doubles, weight: Doubles, validation: tuple[Doubles, Doubles] | None, progress: Any) -> None:
         from sklearn.exceptions import ConvergenceWarning

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pidlab.errors import ModelError
 from pidlab.evaluate.ranking import signal_scores
-from pidlab.jsonfile import read_json, write_json
+from pidlab.jsonfile import write_json
 from pidlab.models.base import (
     Classifier,
     Progress,
@@ -23,16 +22,10 @@ from pidlab.models.base import (
     training_data,
 )
 from pidlab.models.missing import MissingValues, with_names
+from pidlab.models.stored import stored_model
 from pidlab.sample import FloatArray
 
 Doubles = NDArray[np.float64]
-
-
-def _plain(value: Any) -> Any:
-    """Returns a parameter in the types of JSON."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return [_plain(each) for each in value] if isinstance(value, list | tuple | np.ndarray) else value
 
 
 class TypicalityClassifier(Classifier):
@@ -57,7 +50,6 @@ class TypicalityClassifier(Classifier):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.classifier_tags.poor_score = True  # a class of one's own need not be what is typical
         return tags
 
@@ -167,8 +159,7 @@ class TypicalityClassifier(Classifier):
 
     def save(self, directory: Path) -> None:
         """Writes what was learned as JSON numbers, exact to the last bit."""
-        parameters = {name: _plain(value) for name, value in self.get_params().items()}
-        content = {"type": self.kind, "parameters": parameters, "classes": self.classes_.tolist()}
+        content = {"type": self.kind, "parameters": self.saved_parameters(), "classes": self.classes_.tolist()}
         content |= {"n_features": self.n_features_in_, "centre": self.centre_, "spread": self.spread_}
         if self.missing_ is not None:
             content["missing"] = self.missing_.to_json()
@@ -181,11 +172,7 @@ class TypicalityClassifier(Classifier):
         Raises:
             ModelError: the file is missing, damaged, or of another model.
         """
-        path = directory / "model.json"
-        content = read_json(path)
-        if content.get("type") != cls.kind:
-            raise ModelError(f"{path}: holds a model of type {content.get('type')!r}, not {cls.kind!r}")
-        try:
+        with stored_model(directory / "model.json", cls.kind) as content:
             model = cls(**content["parameters"])
             model.classes_ = np.asarray(content["classes"])
             if model.classes_.ndim != 1 or len(model.classes_) < 2:
@@ -197,6 +184,4 @@ class TypicalityClassifier(Classifier):
             model.missing_ = MissingValues.from_json(content.get("missing"), n_columns)
             model._read(dict(content["learned"]))
             model._trained_class()
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: is not a whole {cls.kind} model ({error}); make the run again") from error
         return model

@@ -58,8 +58,8 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What comes back of a partition.
+class LoadedPartition:
+    """What a worker returns of the partition that it has read.
 
     Attributes:
         cutflows: of each chunk.
@@ -105,7 +105,7 @@ class _ChunkFlows(CutFlow):
         self.flows.append(flow)
 
 
-def read_partition(recipe: Recipe, ranges: Sequence[Range]) -> tuple[Held, Found]:
+def read_partition(recipe: Recipe, ranges: Sequence[Range]) -> tuple[Held, LoadedPartition]:
     """Reads a partition on a worker.
 
     Raises:
@@ -134,15 +134,15 @@ def read_partition(recipe: Recipe, ranges: Sequence[Range]) -> tuple[Held, Found
     )
     inputs = [(r.index, own) for r, own in zip(ranges, loader.inputs, strict=True)]
     doubles = frozenset(j for _, kept in loader.features.doubles for j in kept)
-    found = Found(flows.flows, inputs, loader.chunks, columns, spectators, axes, doubles)
+    found = LoadedPartition(flows.flows, inputs, loader.chunks, columns, spectators, axes, doubles)
     return Held(sample, loader.features.doubles), found
 
 
-def _first(pair: tuple[Held, Found]) -> Held:
+def _first(pair: tuple[Held, LoadedPartition]) -> Held:
     return pair[0]
 
 
-def _second(pair: tuple[Held, Found]) -> Found:
+def _second(pair: tuple[Held, LoadedPartition]) -> LoadedPartition:
     return pair[1]
 
 
@@ -338,7 +338,7 @@ class DistributedLoader(Loader):
         groups = [branches[i::n] for i in range(n)]
         return [self.cluster.submit(_hashes, recipe, source, group) for group in groups]
 
-    def _absorb(self, found: Found, merged: dict[int, Input]) -> None:
+    def _absorb(self, found: LoadedPartition, merged: dict[int, Input]) -> None:
         """Adds the narrow columns and sums of one partition, which are those of chunks that follow each other."""
         for flow in found.cutflows:
             self.cutflow.n += flow.n

@@ -30,8 +30,9 @@ from pidlab.sample import Rows, Sample, concatenate
 from pidlab.split import Parts
 
 _ATTEMPTS = 3
-_SECONDS_TO_FETCH = 5.0  # of a result, after which it is looked whether the worker that has it is still there
 """How often the training of a BDT begins again because one of its workers ended."""
+_SECONDS_TO_FETCH = 5.0
+"""How long a result is waited for until it is looked whether the worker that has it is still there."""
 _SECONDS_BETWEEN_LOOKS = 1.0
 """How often it is looked whether all workers of a training are still there."""
 _SECONDS_UNTIL_MISSED = 10.0

@@ -21,7 +21,7 @@ _GAP = 10.0
 
 
 def put_label(figure: Any, style: Style, axes: Sequence[Axes] | None = None) -> None:
-    """Write the label of `style` above everything on `figure`, from its leftmost to its rightmost axes.
+    """Writes the label of `style` above everything on `figure`, from its leftmost to its rightmost axes.
 
     Nothing that was drawn moves. A label wider than the figure is written smaller. Call it within `style.context`.
 

@@ -128,7 +128,7 @@ class Recorder(RendererBase):
         return self._type.size(s, prop, ismath)
 
     def draw_path(self, gc: GraphicsContextBase, path: Path, transform: Transform, rgbFace: Any = None) -> None:
-        """Record a path."""
+        """Records a path."""
         pen, placed = _copied(gc), _frozen(transform)
         if not self._clipped(pen):
             self._mark(path.get_extents(placed), gc.get_linewidth() / 2)
@@ -143,7 +143,7 @@ class Recorder(RendererBase):
         trans: Transform,
         rgbFace: Any = None,
     ) -> None:
-        """Record a marker at each vertex of a path; one at a single place as a path.
+        """Records a marker at each vertex of a path; one at a single place as a path.
 
         matplotlib sends a collection of one shape, such as the band of a curve, as a marker at (0, 0), and its SVG
         leaves out markers whose place lies outside the page, as (0, 0) does when a figure is cut to its ink.
@@ -176,7 +176,7 @@ class Recorder(RendererBase):
         ismath: Any = False,
         mtext: Text | None = None,
     ) -> None:
-        """Record a line of text that begins at (x, y); a formula as outlines, so that formats need not typeset it."""
+        """Records a line of text that begins at (x, y); a formula as outlines, so that formats need not typeset it."""
         pen, font, placed = _copied(gc), prop.copy(), Affine2D().rotate_deg(angle).translate(x, y)
         if not self._clipped(pen):
             width, height, descent = self._type.size(s, font, ismath)
@@ -196,7 +196,7 @@ class Recorder(RendererBase):
         self.plays.append(play)
 
     def draw_image(self, *_: Any, **__: Any) -> None:
-        """Refuse images.
+        """Refuses images.
 
         Raises:
             NotImplementedError: Always.

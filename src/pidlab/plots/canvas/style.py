@@ -92,7 +92,7 @@ _FONTS = {"sans-serif": ("TeX Gyre Heros", "DejaVu Sans"), "serif": ("TeX Gyre T
 
 @contextmanager
 def context(salt: str = "pidlab", experiment: str = "none") -> Iterator[None]:
-    """Set matplotlib to pidlab's style for the length of the block, in which figures are made, drawn and saved.
+    """Sets matplotlib to pidlab's style for the length of the block, in which figures are made, drawn and saved.
 
     The user's matplotlibrc has no effect inside. `salt` makes the identifiers in an SVG reproducible, and
     `experiment` chooses fonts and ticks, as in `config.schema.Style`.
@@ -154,7 +154,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 @contextmanager
 def drawing_on(maker: Callable[[float, float], Figure], models: Iterable[NamedModel]) -> Iterator[None]:
-    """Let `maker` make what `new_figure` returns, for the length of the block.
+    """Lets `maker` make what `new_figure` returns, for the length of the block.
 
     Args:
         maker: takes the width and the height in inches that the drawing asks for.
@@ -269,13 +269,13 @@ def _as_caption(text: str | Caption) -> Caption:
 
 
 def label_axes(ax: Axes, x: str | Caption, y: str | Caption) -> None:
-    """Label the axes; a `str` is drawn verbatim."""
+    """Labels the axes; a `str` is drawn verbatim."""
     for put, text in ((ax.set_xlabel, _as_caption(x)), (ax.set_ylabel, _as_caption(y))):
         put(text.text, parse_math=text.tex)
 
 
 def name_ticks(ax: Axes, axis: str, names: Sequence[str | Caption], **text: Any) -> None:
-    """Set a tick for each name, at 0, 1, 2 … along `axis` ("x" or "y")."""
+    """Sets a tick for each name, at 0, 1, 2 … along `axis` ("x" or "y")."""
     which = ax.xaxis if axis == "x" else ax.yaxis
     captions = [_as_caption(shown(name) if isinstance(name, str) else name) for name in names]
     which.set_ticks(range(len(names)), [c.text for c in captions], parse_math=False, **text)
@@ -285,14 +285,14 @@ def name_ticks(ax: Axes, axis: str, names: Sequence[str | Caption], **text: Any)
 
 
 def write_text(ax: Axes, x: float, y: float, text: str, **properties: Any) -> None:
-    """Write `text` verbatim at (x, y) in data coordinates."""
+    """Writes `text` verbatim at (x, y) in data coordinates."""
     ax.text(x, y, text, parse_math=False, **properties)
 
 
 def legend(
     ax: Axes, entries: Sequence[tuple[Artist | Any, str]], title: str = "", above: float = 1.0, columns: int = 8
 ) -> Legend | None:
-    """Draw a legend above the axes, where it hides no data; None if there is nothing to say.
+    """Draws a legend above the axes, where it hides no data; None if there is nothing to say.
 
     It has as many columns as fit between the left edge of the axes and the right edge of the rightmost axes, because
     what reaches further widens the figure.
@@ -380,7 +380,7 @@ def with_errors(numbers: Sequence[Measured]) -> tuple[Array, Array]:
 
 
 def draw_density(histogram: Histogram, ax: Axes, *, errors: bool, **properties: Any) -> Any:
-    """Draw `histogram` by mplhep with unit area inside its axis range; None if its sum is not positive.
+    """Draws `histogram` by mplhep with unit area inside its axis range; None if its sum is not positive.
 
     Errors are the square roots of the sums of squared weights.
     """
@@ -393,7 +393,7 @@ def draw_density(histogram: Histogram, ax: Axes, *, errors: bool, **properties: 
 
 
 def draw_limits(ax: Axes, x: Array, limits: Array, style: LineStyle, *, up: bool = False) -> Any:
-    """Draw upper limits (m,) at `x` (m,) as bars with arrows down, or lower limits with arrows up; none where NaN.
+    """Draws upper limits (m,) at `x` (m,) as bars with arrows down, or lower limits with arrows up; none where NaN.
 
     They stand for points that a logarithmic axis cannot show. An arrow reaches to half of its limit, or to its double.
     Returns the drawn artist, or None if there is none.
@@ -409,7 +409,7 @@ def draw_limits(ax: Axes, x: Array, limits: Array, style: LineStyle, *, up: bool
 
 
 def log_scale(ax: Axes, values: Array, below: float = 2.0, above: float = 2.0, least: float = 1.0) -> None:
-    """Make the y axis logarithmic around the positive `values`; it stays linear if there are none.
+    """Makes the y axis logarithmic around the positive `values`; it stays linear if there are none.
 
     The axis extends by the factors `below` and `above` beyond the values, and spans at least the factor `least`.
     """
@@ -426,12 +426,12 @@ def shades(name: str) -> Colormap:
 
 
 def colour_bar(mesh: QuadMesh, ax: Axes) -> None:
-    """Draw the colour scale of `mesh` at the right of the axes."""
+    """Draws the colour scale of `mesh` at the right of the axes."""
     ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=28).ax.tick_params(labelsize=9)
 
 
 def nothing_to_draw(ax: Axes, reason: str) -> None:
-    """Write into the middle of empty axes why they are empty."""
+    """Writes into the middle of empty axes why they are empty."""
     ax.text(0.5, 0.5, reason, transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 

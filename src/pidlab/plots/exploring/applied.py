@@ -132,7 +132,7 @@ def _legend(applied: Applied, ax: Axes, styles: Mapping[str, LineStyle], title: 
 
 
 def beside(found: Beside, above: Axes, below: Axes, *, caption: Caption, styles: Mapping[str, LineStyle]) -> None:
-    """Draw counts with errors over the expectation and its band on a log axis, and below the ratio of both.
+    """Draws counts with errors over the expectation and its band on a log axis, and below the ratio of both.
 
     Args:
         found: the distribution.
@@ -180,7 +180,7 @@ def beside(found: Beside, above: Axes, below: Axes, *, caption: Caption, styles:
 
 
 def _ratio(counts: Array, total: Array, error: Array, edges: Array, ax: Axes) -> None:
-    """Draw counts over the expectation from 0 to 2; an arrow at the edge stands for a larger ratio."""
+    """Draws counts over the expectation from 0 to 2; an arrow at the edge stands for a larger ratio."""
     known = total > 0
     share = np.where(known, error / np.where(known, total, 1.0), np.nan)
     if known.any():

@@ -28,7 +28,7 @@ def composition(
     signal: str,
     styles: Mapping[str, LineStyle],
 ) -> Axes:
-    """Draw what is accepted, and what each class contributes to it, on a log axis.
+    """Draws what is accepted, and what each class contributes to it, on a log axis.
 
     The dashed line is the signal before the decision. A bin whose weights do not sum to a positive number has no line.
     A triangle at an edge marks what is accepted beyond it.
@@ -82,7 +82,7 @@ def quality(
     signal: int,
     style: LineStyle,
 ) -> Axes:
-    """Draw the purity of what is accepted (black) and the signal's efficiency in each bin, with 68.3 % intervals."""
+    """Draws the purity of what is accepted (black) and the signal's efficiency in each bin, with 68.3 % intervals."""
     centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     for found, colour in ((kept(accepted, total, signal), style.colour), (purity(accepted, signal), SEEN.colour)):
         known = np.isfinite(found.value)

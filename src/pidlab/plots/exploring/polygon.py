@@ -15,7 +15,7 @@ from pidlab.plots.exploring.scatter import density
 def polygon(
     result: PolygonResult, particle: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draw the density of one class, the polygon, and the numbers of candidates inside and outside of it.
+    """Draws the density of one class, the polygon, and the numbers of candidates inside and outside of it.
 
     Args:
         result: a polygon with the distribution of each class.

@@ -22,7 +22,7 @@ def signal_ratio(
     styles: Mapping[str, LineStyle],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Axes:
-    """Draw the density of the signal over that of each other class, bin by bin with errors, on a log axis.
+    """Draws the density of the signal over that of each other class, bin by bin with errors, on a log axis.
 
     Args:
         name: the feature.

@@ -21,7 +21,7 @@ _SHADES = 6
 def scatter(
     pair: FeaturePair, particle: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draw the density of one class in shades of a logarithm, and the mean of y in bins of x with its error.
+    """Draws the density of one class in shades of a logarithm, and the mean of y in bins of x with its error.
 
     Args:
         pair: two features.
@@ -49,7 +49,7 @@ def density(
     labels: Mapping[str, str] = NO_LABELS,
     darkest: float = 1.0,
 ) -> bool:
-    """Draw the density of one class in shades of a logarithm, and return whether there is anything to draw.
+    """Draws the density of one class in shades of a logarithm, and returns whether there is anything to draw.
 
     The arguments are those of `scatter`; `darkest` is the share of the class's colour in the darkest shade.
     """

@@ -15,7 +15,7 @@ _UP, _DOWN = "#cfe5f5", "#f9dcc4"
 
 
 def tree(nodes: Sequence[TreeNode], ax: Axes, *, title: str) -> Axes:
-    """Draw a tree from its root at the left; a candidate goes to the upper box where the condition holds.
+    """Draws a tree from its root at the left; a candidate goes to the upper box where the condition holds.
 
     Leaves carry what they add to the margin, blue if it is positive and orange if it is negative. Splits carry their
     gain, and an ellipsis stands for what comes after a split and was left out.

@@ -41,7 +41,7 @@ def waterfall(
     labels: Mapping[str, str] = NO_LABELS,
     n: int = _MOST,
 ) -> Axes:
-    """Draw a bar for each feature from where the one above it ends; the first begins at the reference.
+    """Draws a bar for each feature from where the one above it ends; the first begins at the reference.
 
     Args:
         one: of a model with contributions.
@@ -107,7 +107,7 @@ def event_figure(event: EventExplanation) -> Figure:
 
 
 def write_figures(events: Sequence[EventExplanation], output: Path, style: Style = PLAIN) -> list[Path]:
-    """Write a figure for each event, and return the paths.
+    """Writes a figure for each event, and returns the paths.
 
     Args:
         events: of which at least one model has contributions.

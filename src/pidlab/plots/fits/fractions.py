@@ -83,7 +83,7 @@ def _score_axis(each: FractionsBin) -> str:
 
 
 def draw_scores(each: FractionsBin, ax: Axes, styles: Mapping[str, LineStyle]) -> Axes:
-    """Draw data as points with errors, and what is fitted of each class stacked below them."""
+    """Draws data as points with errors, and what is fitted of each class stacked below them."""
     n = len(each.observed)
     centre, base, entries = np.arange(n) + 0.5, np.zeros(n), []
     for name, values in each.fitted.items():

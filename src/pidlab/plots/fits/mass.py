@@ -103,7 +103,7 @@ def _draw_fit(
 
 
 def draw_pulls(ax: Axes, edges: Array, pull: Array) -> None:
-    """Draw the pulls (m,) as bars with lines at plus and minus two; those beyond five are cut and marked."""
+    """Draws the pulls (m,) as bars with lines at plus and minus two; those beyond five are cut and marked."""
     width = np.diff(edges)
     ax.bar(edges[:-1], np.clip(pull, -5, 5), width, align="edge", color="#8a8f98", linewidth=0)
     beyond = np.abs(pull) > 5

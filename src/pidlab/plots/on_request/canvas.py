@@ -34,7 +34,7 @@ class StyledFigure(Figure):
         return made
 
     def draw(self, renderer: Any) -> None:
-        """Draw the figure in its own style."""
+        """Draws the figure in its own style."""
         with context(*self._look):
             super().draw(renderer)
 
@@ -44,7 +44,7 @@ class StyledFigure(Figure):
             return super().get_tightbbox(*args, **options)
 
     def savefig(self, fname: Any, **options: Any) -> None:
-        """Save the figure, as matplotlib does, by default cut to its ink."""
+        """Saves the figure, as matplotlib does, by default cut to its ink."""
         super().savefig(fname, **{"bbox_inches": "tight", **options})
 
 
@@ -146,7 +146,7 @@ class PyplotCanvas(Canvas):
         return made
 
     def close(self) -> None:
-        """Make pyplot forget the figure."""
+        """Makes pyplot forget the figure."""
         from matplotlib import pyplot
 
         if self.figure is not None:

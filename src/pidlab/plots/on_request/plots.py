@@ -99,7 +99,7 @@ class Plots:
         return sorted(kinds & set(dir(type(self))))
 
     def __call__(self, name: str, **options: Unpack[Options]) -> Drawn:
-        """Draw the figure that the report calls `name`.
+        """Draws the figure that the report calls `name`.
 
         Raises:
             UsageError: there is no such figure, or an option is wrong or would change nothing.
@@ -109,22 +109,22 @@ class Plots:
     # What the models achieve
 
     def roc(self, against: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw ROC curves: rejection of `against` over signal efficiency, and the ratio to a reference.
+        """Draws ROC curves: rejection of `against` over signal efficiency, and the ratio to a reference.
 
         Without `against` the figure is that of the only other class, or of all others together.
         """
         return self._kind("roc", options, against=against or self._first("roc", "against"))
 
     def class_pairs(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the ROC curves of all pairs of three classes or more by one model."""
+        """Draws the ROC curves of all pairs of three classes or more by one model."""
         return self._kind("class_pairs", options, model=model)
 
     def response(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the score of one model by class: test filled, train as points, thresholds as lines."""
+        """Draws the score of one model by class: test filled, train as points, thresholds as lines."""
         return self._kind("response", options, model=model)
 
     def overtraining(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the score of one model on train over that on test, as `response` does."""
+        """Draws the score of one model on train over that on test, as `response` does."""
         return self._kind("response", options, model=model)
 
     def band(
@@ -134,7 +134,7 @@ class Plots:
         particle: str | None = None,
         **options: Unpack[Options],
     ) -> Drawn:
-        """Draw each class over a variable of a band and what it follows, with the band.
+        """Draws each class over a variable of a band and what it follows, with the band.
 
         Args:
             model, variable: may be left out if there is one only.
@@ -144,7 +144,7 @@ class Plots:
         return self._kind("band", options, model=model, variable=variable, particle=particle or self._signal)
 
     def pulls(self, model: str | None = None, variable: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the distances from a band, or of a regression from its target, in widths, and a unit Gaussian."""
+        """Draws the distances from a band, or of a regression from its target, in widths, and a unit Gaussian."""
         return self._kind("pulls", options, model=model, variable=variable)
 
     def pull_trend(
@@ -154,15 +154,15 @@ class Plots:
         against: str | None = None,
         **options: Unpack[Options],
     ) -> Drawn:
-        """Draw mean and width of the pulls of the signal by a band against a quantity."""
+        """Draws mean and width of the pulls of the signal by a band against a quantity."""
         return self._kind("pull_trend", options, model=model, variable=variable, against=against)
 
     def matrix(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the share of each true class that a model decides to be each class."""
+        """Draws the share of each true class that a model decides to be each class."""
         return self._kind("matrix", options, model=model)
 
     def comparison(self, against: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the differences of all pairs of models, or with `reference` of all models to one.
+        """Draws the differences of all pairs of models, or with `reference` of all models to one.
 
         Args:
             against: the class whose misidentification is compared; left out: the first. A regression has none.
@@ -171,29 +171,29 @@ class Plots:
         return self._kind("comparison", options, against=against or self._first("comparison", "against"))
 
     def calibration(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the share of signal against the score of one model."""
+        """Draws the share of signal against the score of one model."""
         return self._kind("calibration", options, model=model)
 
     def merit(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw efficiencies, purity, significance and Punzi's figure of merit of one model against the threshold."""
+        """Draws efficiencies, purity, significance and Punzi's figure of merit of one model against the threshold."""
         return self._kind("merit", options, model=model)
 
     # What the models of a regression achieve
 
     def residuals(self, **options: Unpack[Options]) -> Drawn:
-        """Draw prediction − target of the models of a regression on test."""
+        """Draws prediction − target of the models of a regression on test."""
         return self._kind("residuals", options)
 
     def train_and_test(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw prediction − target of one model of a regression on train over that on test."""
+        """Draws prediction − target of one model of a regression on train over that on test."""
         return self._kind("train_and_test", options, model=model)
 
     def prediction(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the prediction of one model of a regression against the target."""
+        """Draws the prediction of one model of a regression against the target."""
         return self._kind("prediction", options, model=model)
 
     def resolution(self, against: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw bias and σ68 of the models of a regression in bins of the target or a spectator.
+        """Draws bias and σ68 of the models of a regression in bins of the target or a spectator.
 
         Args:
             against: the axis; left out: the target.
@@ -202,11 +202,11 @@ class Plots:
         return self._kind("resolution", options, against=against or self._first("resolution", "against"))
 
     def quantiles(self, **options: Unpack[Options]) -> Drawn:
-        """Draw by how much the share of targets below each predicted quantile differs from its probability."""
+        """Draws by how much the share of targets below each predicted quantile differs from its probability."""
         return self._kind("quantiles", options)
 
     def metrics(self, **options: Unpack[Options]) -> Drawn:
-        """Draw bias, RMS, σ68, effective resolution and mean absolute residual of the models of a regression."""
+        """Draws bias, RMS, σ68, effective resolution and mean absolute residual of the models of a regression."""
         return self._kind("metrics", options)
 
     # What depends on spectators
@@ -220,7 +220,7 @@ class Plots:
         flat: bool = False,
         **options: Unpack[Options],
     ) -> Drawn:
-        """Draw efficiency and misidentification of one model in bins of a spectator.
+        """Draws efficiency and misidentification of one model in bins of a spectator.
 
         Args:
             model, spectator: may be left out if there is one only.
@@ -243,7 +243,7 @@ class Plots:
         flat: bool = False,
         **options: Unpack[Options],
     ) -> Drawn:
-        """Draw the passing fraction of each class in bins of two spectators.
+        """Draws the passing fraction of each class in bins of two spectators.
 
         Args:
             model, x, y: may be left out if there is one only.
@@ -263,7 +263,7 @@ class Plots:
         page: int = 1,
         **options: Unpack[Options],
     ) -> Drawn:
-        """Draw features and spectators of what a working point accepts, by true class, with purity and efficiency.
+        """Draws features and spectators of what a working point accepts, by true class, with purity and efficiency.
 
         Args:
             model, point: may be left out if there is one only.
@@ -276,7 +276,7 @@ class Plots:
         )
 
     def flat(self, model: str | None = None, spectator: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw thresholds that follow a spectator, and the efficiency before and after."""
+        """Draws thresholds that follow a spectator, and the efficiency before and after."""
         return self._kind("flat", options, model=model, spectator=spectator)
 
     # What goes in, and what it is worth
@@ -284,41 +284,41 @@ class Plots:
     def inputs(
         self, features: Sequence[str] | str | None = None, *, page: int = 1, **options: Unpack[Options]
     ) -> Drawn:
-        """Draw the features by class, twelve a page, or only those of `features`, in that order."""
+        """Draws the features by class, twelve a page, or only those of `features`, in that order."""
         return self._kind("inputs", options, self._of_features(features), page=str(page))
 
     def target(self, **options: Unpack[Options]) -> Drawn:
-        """Draw the target of a regression in each sample."""
+        """Draws the target of a regression in each sample."""
         return self._kind("target", options)
 
     def profiles(
         self, features: Sequence[str] | str | None = None, *, page: int = 1, **options: Unpack[Options]
     ) -> Drawn:
-        """Draw the mean of a regression's target in bins of each feature, or only of those of `features`."""
+        """Draws the mean of a regression's target in bins of each feature, or only of those of `features`."""
         return self._kind("profiles", options, self._of_features(features), page=str(page))
 
     def signal_ratio(
         self, features: Sequence[str] | str | None = None, *, page: int = 1, **options: Unpack[Options]
     ) -> Drawn:
-        """Draw the density of the signal over that of each other class in all features, or only in `features`."""
+        """Draws the density of the signal over that of each other class in all features, or only in `features`."""
         return self._kind("signal_ratio", options, self._of_features(features), page=str(page))
 
     def scaled_inputs(
         self, features: Sequence[str] | str | None = None, *, page: int = 1, **options: Unpack[Options]
     ) -> Drawn:
-        """Draw the features as networks and linear models see them, after scaling, or only those of `features`."""
+        """Draws the features as networks and linear models see them, after scaling, or only those of `features`."""
         return self._kind("scaled_inputs", options, self._of_features(features), page=str(page))
 
     def scatter(
         self, x: str | None = None, y: str | None = None, *, page: int = 1, **options: Unpack[Options]
     ) -> Drawn:
-        """Draw each class over pairs of features with the profile of the second, or over the pair x, y only."""
+        """Draws each class over pairs of features with the profile of the second, or over the pair x, y only."""
         return self._kind("scatter", options, self._of_pair(x, y), page=str(page))
 
     def polygon(
         self, name: str | None = None, x: str | None = None, y: str | None = None, **options: Unpack[Options]
     ) -> Drawn:
-        """Draw each class over the axes of a polygon, with the polygon.
+        """Draws each class over the axes of a polygon, with the polygon.
 
         Args:
             name: the polygon; may be left out if there is one only.
@@ -328,7 +328,7 @@ class Plots:
         return self._kind("polygon", options, name=name, x=x, y=y)
 
     def weights(self, group: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the variables in which classes were made alike, before and after, and the weights.
+        """Draws the variables in which classes were made alike, before and after, and the weights.
 
         Args:
             group: the class, or "all" if all classes share their weights; may be left out if there is one only.
@@ -337,39 +337,39 @@ class Plots:
         return self._kind("weights", options, group=group)
 
     def correlation(self, particle: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the correlation of the features in one class, left out: the signal; of a regression with its target."""
+        """Draws the correlation of the features in one class, left out: the signal; of a regression with its target."""
         return self._kind("correlation", options, particle=particle or self._signal)
 
     def importance(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw what a model loses when each feature is shuffled."""
+        """Draws what a model loses when each feature is shuffled."""
         return self._kind("importance", options, model=model)
 
     def contributions(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw what each feature contributes to the signal's margin, a point for each of some candidates."""
+        """Draws what each feature contributes to the signal's margin, a point for each of some candidates."""
         return self._kind("contributions", options, model=model)
 
     def partial_dependence(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the mean score of the test sample, and of single candidates, against each important feature."""
+        """Draws the mean score of the test sample, and of single candidates, against each important feature."""
         return self._kind("partial_dependence", options, model=model)
 
     def robustness(self, change: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the AUC against the size of a change ("smear", "scale", "shift"), or without each feature ("drop")."""
+        """Draws the AUC against the size of a change ("smear", "scale", "shift"), or without each feature ("drop")."""
         return self._kind("robustness", options, change=change)
 
     def training(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw loss and other quantities of one model by epoch or boosting round."""
+        """Draws loss and other quantities of one model by epoch or boosting round."""
         return self._kind("training", options, model=model)
 
     def trees(self, model: str | None = None, **options: Unpack[Options]) -> Drawn:
-        """Draw the first trees of a model that is made of trees."""
+        """Draws the first trees of a model that is made of trees."""
         return self._kind("trees", options, model=model)
 
     def cutflow(self, **options: Unpack[Options]) -> Drawn:
-        """Draw the candidates that each cut of the selection leaves."""
+        """Draws the candidates that each cut of the selection leaves."""
         return self._kind("cutflow", options)
 
     def on(self, canvas: Canvas, name: str, **options: Unpack[Options]) -> Style:
-        """Draw the figure `name` on a canvas, and return the style that it has.
+        """Draws the figure `name` on a canvas, and returns the style that it has.
 
         Raises:
             UsageError: as in a call.
@@ -479,7 +479,7 @@ class Plots:
 
 @contextmanager
 def _surroundings(canvas: Canvas, name: str, style: Style, *, asked: bool) -> Iterator[None]:
-    """Set matplotlib to pidlab's style for a new figure or a style that was asked for; else to the user's settings."""
+    """Sets matplotlib to pidlab's style for a new figure or a style that was asked for; else to the user's settings."""
     if canvas.styled or asked:
         canvas.look = {"salt": name, "experiment": style.experiment}
         with context(name, style.experiment):
@@ -490,7 +490,7 @@ def _surroundings(canvas: Canvas, name: str, style: Style, *, asked: bool) -> It
 
 
 def _keep_fonts(axes: Sequence[Axes]) -> None:
-    """Name the fonts of all texts, because matplotlib looks up generic families when it draws, in the user's style."""
+    """Names the fonts of all texts, because matplotlib looks up generic families when it draws, in the user's style."""
     generic: dict[str, list[str]] = {
         "sans-serif": mpl.rcParams["font.sans-serif"], "serif": mpl.rcParams["font.serif"],
     }  # fmt: skip

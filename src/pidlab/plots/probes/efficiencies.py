@@ -111,7 +111,7 @@ def _factor(ax: Axes, edges: Array, one: Slice) -> None:
 
 
 def _points(ax: Axes, edges: Array, series: Series, colour: str, marker: str, doubtful: Array | None) -> object:
-    """Draw numbers with their statistical bars, and boxes as high as the whole error; returns the points."""
+    """Draws numbers with their statistical bars, and boxes as high as the whole error; returns the points."""
     centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     for x, w, low, high in zip(centres, half, series.total_low, series.total_high, strict=True):
         if np.isfinite(low) and np.isfinite(high):

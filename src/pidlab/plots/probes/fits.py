@@ -94,7 +94,7 @@ def _mass(ax: Axes, edges: Array, panel: FittedMass) -> list[tuple[object, str]]
 
 
 def _pulls(ax: Axes, edges: Array, panel: FittedMass) -> None:
-    """Draw (probes - fit) / standard deviation of the fit's expectation; nothing where none is expected."""
+    """Draws (probes - fit) / standard deviation of the fit's expectation; nothing where none is expected."""
     ax.set_xlim(edges[0], edges[-1])
     ax.set_ylim(-4.2, 4.2)
     ax.set_yticks([-3, 0, 3])

@@ -43,7 +43,7 @@ _MOST_OUTLIERS = 8.0  # times the median half length: longer intervals would fla
 def residuals(
     models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, LineStyle], log: bool, reach: float = 0.0
 ) -> list[tuple[Any, str]]:
-    """Draw the residuals of models on test with unit area, on a linear or a logarithmic axis.
+    """Draws the residuals of models on test with unit area, on a linear or a logarithmic axis.
 
     Args:
         models: those to draw.
@@ -92,7 +92,7 @@ def core_reach(models: Sequence[RegressionModel]) -> float:
 
 
 def train_and_test(model: RegressionModel, ax: Axes, *, style: LineStyle) -> Axes:
-    """Draw the residuals of one model on test, filled, and on train, as points with errors."""
+    """Draws the residuals of one model on test, filled, and on train, as points with errors."""
     entries: list[tuple[Any, str]] = []
     heights = []
     edges, width = model.residuals["test"].edges, model.test.sigma68.value
@@ -128,7 +128,7 @@ def merged(histogram: Histogram, n: int) -> Histogram:
 def prediction_plane(
     model: RegressionModel, target: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draw the density of prediction against target in shades of a logarithm, the mean prediction, and the diagonal.
+    """Draws the density of prediction against target on a logarithmic scale, the mean prediction, and the diagonal.
 
     Where more than half a per cent of the candidates lie outside, the axis of the target says how many.
     """
@@ -158,7 +158,7 @@ def trend(
     styles: Mapping[str, LineStyle],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> list[tuple[Any, str]]:
-    """Draw the bias or σ68 of models with intervals in bins of one axis.
+    """Draws the bias or σ68 of models with intervals in bins of one axis.
 
     Args:
         trends: model to its trend; all are of one axis and have the same bins.
@@ -209,7 +209,7 @@ def trend(
 
 
 def _fit_to(ax: Axes, values: Array, *, from_zero: bool) -> None:
-    """Set the limits of the y axis around values, from zero if they are widths."""
+    """Sets the limits of the y axis around values, from zero if they are widths."""
     low, high = float(values.min()), float(values.max())
     if from_zero:
         ax.set_ylim(0.0, 1.12 * high if high > 0 else 1.0)
@@ -220,7 +220,7 @@ def _fit_to(ax: Axes, values: Array, *, from_zero: bool) -> None:
 
 
 def pulls(models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, LineStyle], log: bool) -> Axes:
-    """Draw the pulls of the models that predict a width with unit area, and a unit Gaussian."""
+    """Draws the pulls of the models that predict a width with unit area, and a unit Gaussian."""
     entries: list[tuple[Any, str]] = []
     heights = []
     for model in models:
@@ -248,7 +248,7 @@ def pulls(models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, L
 
 
 def quantile_coverage(models: Sequence[RegressionModel], ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
-    """Draw by how much the share of targets below each predicted quantile exceeds its probability, with intervals."""
+    """Draws by how much the share of targets below each predicted quantile exceeds its probability, with intervals."""
     ax.axhline(0.0, color=GREY, linewidth=1.0)
     entries: list[tuple[Any, str]] = []
     for model in models:
@@ -275,7 +275,7 @@ def quantile_coverage(models: Sequence[RegressionModel], ax: Axes, *, styles: Ma
 
 
 def metric_rows(models: Sequence[RegressionModel], quantity: str, ax: Axes, *, styles: Mapping[str, LineStyle]) -> Axes:
-    """Draw one metric of each model on test as a bar from zero with its interval, a row for each model."""
+    """Draws one metric of each model on test as a bar from zero with its interval, a row for each model."""
     numbers = [metric(model, quantity) for model in models]
     value, errors = with_errors(numbers)
     known = np.isfinite(value)
@@ -306,7 +306,7 @@ def metric(model: RegressionModel, quantity: str) -> Measured:
 
 
 def differences(pairs: Sequence[tuple[str, str]], numbers: Sequence[Measured], quantity: str, ax: Axes) -> Axes:
-    """Draw the difference b - a of one quantity for each pair (a, b) with its paired interval."""
+    """Draws the difference b - a of one quantity for each pair (a, b) with its paired interval."""
     rows = [f"{shown(b, 20)} − {shown(a, 20)}" for a, b in pairs]
     hint = "first-named better →" if quantity == "log-likelihood" else "← first-named better"
     forest(numbers, rows, f"Δ {quantity}", hint, ax)

@@ -174,10 +174,6 @@ def _residuals(results: RegressionResults) -> Iterator[Sheet]:
     )
 
 
-def _residual_table(models: Mapping[str, RegressionModel]) -> FigureTable:
-    return histogram_table({name: {"test": model.residuals["test"]} for name, model in models.items()}, "model")
-
-
 def _draw_residuals(results: RegressionResults) -> Figure:
     models, styles = list(results.models.values()), model_styles(results.models.values())
     figure, axes = grid(2, 2, 4.6, 3.9, column_gap=0.9)

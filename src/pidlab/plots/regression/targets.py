@@ -31,7 +31,7 @@ _INVISIBLE = 0.01  # of the highest bin: about the width of a line
 def target_histogram(
     target: str, by_sample: Mapping[str, Histogram], ax: Axes, *, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draw the distribution of the target in each sample with unit area, on a log axis if it has a long tail."""
+    """Draws the distribution of the target in each sample with unit area, on a log axis if it has a long tail."""
     entries: list[tuple[Any, str]] = []
     for sample, properties in _SAMPLES.items():
         drawn = draw_density(by_sample[sample], ax, **properties) if sample in by_sample else None
@@ -57,7 +57,7 @@ def _has_long_tail(histogram: Histogram) -> bool:
 def target_profile(
     feature: str, profile: TargetProfile, target: str, ax: Axes, *, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draw the mean of the target with its interval in bins of a feature, and a band of its standard deviation."""
+    """Draws the mean of the target with its interval in bins of a feature, and a band of its standard deviation."""
     known = np.isfinite(profile.mean) & np.isfinite(profile.low) & np.isfinite(profile.high)
     if known.any():
         spread = np.where(known, np.nan_to_num(profile.spread), np.nan)

@@ -1,4 +1,4 @@
-"""Figures of what features are worth: what shuffling each of them costs a model, and how its score goes with them."""
+"""Figures of the features' importance: by permutation, by contributions, and by the partial dependence of the score."""
 
 from __future__ import annotations
 

@@ -126,13 +126,13 @@ def stack(
 
 
 def label_left(axes: Sequence[Axes], n_columns: int) -> None:
-    """Remove the label of the y axis from all panels but the first of each row."""
+    """Removes the label of the y axis from all panels but the first of each row."""
     for i, ax in enumerate(axes):
         if i % n_columns:
             ax.set_ylabel("")
 
 
 def label_bottom(axes: Sequence[Axes]) -> None:
-    """Remove the label of the x axis from all panels of a stack but the lowest."""
+    """Removes the label of the x axis from all panels of a stack but the lowest."""
     for ax in axes[:-1]:
         ax.set_xlabel("")

@@ -85,7 +85,7 @@ def matched(
     labels: Mapping[str, str] = NO_LABELS,
     with_legend: bool = True,
 ) -> Axes:
-    """Draw the target filled, the group before the weights dashed, and after them as points with errors.
+    """Draws the target filled, the group before the weights dashed, and after them as points with errors.
 
     A grey band marks where the group has events and the target has none.
     """

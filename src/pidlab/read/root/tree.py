@@ -114,7 +114,7 @@ class _Branch:
 
 
 def _has_dots(field: Any) -> bool:
-    """True if a dot belongs to the name of the field or of a field above it."""
+    """Returns True if a dot belongs to the name of the field or of a field above it."""
     while not isinstance(field, uproot.behaviors.RNTuple.RNTuple):
         if "." in field.name:
             return True
@@ -123,7 +123,7 @@ def _has_dots(field: Any) -> bool:
 
 
 def _is_text(branch: Any) -> bool:
-    """True if the branch has one leaf, a TLeafC, `name/C`."""
+    """Returns True if the branch has one leaf, a TLeafC, `name/C`."""
     leaves = branch.member("fLeaves")
     return len(leaves) == 1 and leaves[0].classname == "TLeafC"
 

@@ -15,7 +15,7 @@ from pidlab.rootio.results.named_object import NamedObject, key_of, root_text
 
 
 def write_applied(path: Path, applied: Applied, provenance: str) -> None:
-    """Write what was counted in files, beside the expectation, to a ROOT file that appears whole or not at all.
+    """Writes what was counted in files, beside the expectation, to a ROOT file that appears whole or not at all.
 
     With NAME a distribution, `NAME` holds the rows of the files, `NAME_expected` the expectation with its statistical
     error, and `NAME_expected_CLASS` the part of a class. `MODEL/score` is the score of all selected rows, and

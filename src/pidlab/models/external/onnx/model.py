@@ -83,11 +83,11 @@ class OnnxClassifier(ImportedClassifier):
         return not self.order and self.n_classes > 2
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, k), the same as `scores`."""
+        """Returns (n, k), the same as `scores`."""
         return self.scores(np.asarray(X)).astype(np.float64)
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """(n, d) features in the model's order to (n, k) scores, with NaN where the model gives NaN.
+        """Maps (n, d) features in the model's order to (n, k) scores, with NaN where the model gives NaN.
 
         Raises:
             ModelError: the model fails, or gives values outside [0, 1] where probabilities are expected.
@@ -148,7 +148,7 @@ def open_onnx(
 
 
 def _columns(spec: OnnxModel, graph: Graph, features: Mapping[str, str]) -> Columns:
-    """The features that `features:` lists, else those that the inputs are named after, else all in order."""
+    """Returns the features that `features:` lists, else those that the inputs are named after, else all in order."""
     if spec.features is not None:
         return listed(spec.features, graph.n_features, list(features))
     if len(graph.inputs) > 1:
@@ -162,7 +162,7 @@ def _columns(spec: OnnxModel, graph: Graph, features: Mapping[str, str]) -> Colu
 
 
 def _output(asked: str | int | None, graph: Graph) -> str:
-    """The output that holds the scores: the one of the configuration, or the only one with floats."""
+    """Returns the output that holds the scores: the one of the configuration, or the only one with floats."""
     names = [port.name for port in graph.outputs]
     if isinstance(asked, int):
         if not 0 <= asked < len(names):
@@ -190,7 +190,7 @@ def _is_score(port: Port) -> bool:
 def _order(
     wanted: Sequence[str] | None, labels: Sequence[str], n_columns: int, classes: Sequence[str]
 ) -> tuple[int, ...]:
-    """For each class its column; empty if there is one column, which is the signal's."""
+    """Returns for each class its column; empty if there is one column, which is the signal's."""
     if n_columns == 1:
         if wanted is not None and len(wanted) > 1:
             raise ModelMismatchError(

@@ -148,7 +148,7 @@ def _messages(message: Any) -> Iterator[Any]:
 
 
 def _take_off_zipmaps(onnx: Any, model: Any) -> dict[str, tuple[str, ...]]:
-    """Replace outputs that are lists of {label: value} by matrices of the values; returns the labels by output."""
+    """Replaces outputs that are lists of {label: value} by matrices of the values; returns the labels by output."""
     labels: dict[str, tuple[str, ...]] = {}
     graph = model.graph
     for node in [n for n in graph.node if n.op_type == "ZipMap" and n.domain == "ai.onnx.ml"]:
@@ -260,7 +260,7 @@ class Runner:
         return {**self.__dict__, "_sessions": {}}
 
     def __call__(self, x: FloatArray) -> NDArray[np.floating[Any]]:
-        """(n, d) features in the model's order to the output (n, m).
+        """Maps (n, d) features in the model's order to the output (n, m).
 
         Raises:
             ModelError: onnxruntime refuses the graph or fails, or the output is not m numbers an event.
@@ -270,7 +270,7 @@ class Runner:
         return np.concatenate(parts)
 
     def refuse_neighbours(self, n_features: int) -> None:
-        """Refuse a graph whose output for an event depends on the other events of the batch.
+        """Refuses a graph whose output for an event depends on the other events of the batch.
 
         Raises:
             ModelMismatchError: the output depends on them.
@@ -309,7 +309,7 @@ class Runner:
         return values[:n].reshape(n, -1)
 
     def _fed(self, x: FloatArray) -> dict[str, FloatArray]:
-        """The values of each input for the events of `x`."""
+        """Returns the values of each input for the events of `x`."""
         with np.errstate(over="ignore"):
             if len(self.graph.inputs) == 1:
                 (port,) = self.graph.inputs

@@ -41,7 +41,7 @@ class EstimatorKind:
     method: tuple[str, str]
 
     def includes(self, value: Any) -> bool:
-        """Whether a value is a class of this kind that is meant for use."""
+        """Returns whether a value is a class of this kind that is meant for use."""
         return (
             isinstance(value, type)
             and issubclass(value, self.mixin)

@@ -57,11 +57,6 @@ class SklearnEstimator(Estimator):
     n_jobs: int | None = None
     allowed: Collection[str] = ()
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     @property
     def takes_missing(self) -> bool:
         """Whether the estimator, and its ONNX graph alike, take NaN for missing values."""
@@ -135,7 +130,7 @@ class SklearnClassifier(SklearnEstimator, Classifier):
         validation: ValidationSet | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Train on X (n, d), y (n,) and weights (n,); `validation` and `progress` are not used.
+        """Trains on X (n, d), y (n,) and weights (n,); `validation` and `progress` are not used.
 
         Raises:
             TrainingDataError: a weight is negative, or there are fewer than two classes.
@@ -146,15 +141,15 @@ class SklearnClassifier(SklearnEstimator, Classifier):
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, k) class probabilities from the ONNX graph."""
+        """Returns (n, k) class probabilities from the ONNX graph."""
         return self.scores(np.asarray(X)).astype(np.float64)
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """(n, k) float32 class probabilities of (n, d) features."""
+        """Returns (n, k) float32 class probabilities of (n, d) features."""
         return np.asarray(self._run(np.asarray(X, np.float32)), np.float32)
 
     def save(self, directory: Path) -> None:
-        """Write the ONNX graph, and the settings as JSON."""
+        """Writes the ONNX graph, and the settings as JSON."""
         (directory / FILE).write_bytes(self.content_)
         content = {
             "type": "sklearn",
@@ -201,7 +196,7 @@ def _runner(content: bytes) -> Runner:
 
 
 def checked_graph(estimator: Any, x: FloatArray, kind: EstimatorKind = CLASSIFIER) -> bytes:
-    """The estimator as ONNX, compared with it.
+    """Returns the estimator as ONNX, compared with it.
 
     Raises:
         ModelError: it cannot be converted, or a number differs by more than `TOLERANCE`.
@@ -238,7 +233,7 @@ def notes_of_training(name: str, said: Sequence[warnings.WarningMessage], weight
 
 
 def check_sklearn(spec: SklearnModel, allowed: Collection[str]) -> None:
-    """Refuse an estimator that cannot be trained or saved, before training.
+    """Refuses an estimator that cannot be trained or saved, before training.
 
     Raises:
         ModelMismatchError: the class or a parameter is refused.

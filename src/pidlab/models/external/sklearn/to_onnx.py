@@ -20,7 +20,7 @@ _INSTEAD = (
 
 
 def converters() -> tuple[Any, Any]:
-    """The packages skl2onnx and onnxmltools.
+    """Returns the packages skl2onnx and onnxmltools.
 
     Raises:
         UsageError: one of them is not installed.
@@ -36,7 +36,7 @@ def converters() -> tuple[Any, Any]:
 
 
 def refuse_unconvertible(estimator: Any) -> None:
-    """Refuse an estimator that no converter supports.
+    """Refuses an estimator that no converter supports.
 
     Raises:
         ModelError: no converter supports it.
@@ -53,7 +53,7 @@ def refuse_unconvertible(estimator: Any) -> None:
 
 
 def keeps_missing(estimator: Any) -> bool:
-    """Whether the estimator takes NaN for missing values, and its ONNX graph treats them in the same way.
+    """Returns whether the estimator takes NaN for missing values, and its ONNX graph treats them in the same way.
 
     scikit-learn's forests take NaN too, but their converter loses on which side of a cut they go.
     """
@@ -161,7 +161,7 @@ _LEAVES = ("target_treeids", "target_nodeids", "target_ids", "target_weights")
 
 
 def _add_tree(table: dict[str, list[Any]], nodes: NDArray[Any], tree: int, output: int) -> None:
-    """Append a tree of scikit-learn's node records to the attributes of a TreeEnsembleRegressor."""
+    """Appends a tree of scikit-learn's node records to the attributes of a TreeEnsembleRegressor."""
     if nodes["is_categorical"].any():
         raise ModelError("categorical_features cannot be converted to ONNX; leave them out")
     n, leaf = len(nodes), nodes["is_leaf"].astype(bool)

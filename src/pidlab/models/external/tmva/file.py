@@ -35,7 +35,7 @@ class Normalisation:
     high: Float32
 
     def __call__(self, x: Float32) -> Float32:
-        """(n, d) to (n, d), in float32 as in TMVA."""
+        """Maps (n, d) to (n, d), in float32 as in TMVA."""
         result = x.copy()
         scale = np.float32(1) / (self.high - self.low)
         result[:, self.places] = (x[:, self.places] - self.low) * scale * np.float32(2) - np.float32(1)
@@ -50,7 +50,7 @@ class Decorrelation:
     matrix: NDArray[np.float64]
 
     def __call__(self, x: Float32) -> Float32:
-        """(n, d) to (n, d) float32; sums are float64, one variable after the other as in TMVA."""
+        """Maps (n, d) to (n, d) float32; sums are float64, one variable after the other as in TMVA."""
         result = x.copy()
         own = x[:, self.places].astype(np.float64)
         rotated = np.zeros_like(own)
@@ -84,12 +84,12 @@ class WeightFile:
     weights: Element
 
     def is_on(self, name: str, default: bool = False) -> bool:
-        """Whether an option is true."""
+        """Returns whether an option is true."""
         return self.options[name].lower() in _TRUE if name in self.options else default
 
 
 def damaged(reason: str) -> ModelMismatchError:
-    """The error about a file that is cut short or damaged."""
+    """Returns the error about a file that is cut short or damaged."""
     return ModelMismatchError(f"is not a whole weight file of TMVA: {reason}")
 
 
@@ -133,7 +133,7 @@ def read_weight_file(content: bytes) -> WeightFile:
 
 
 def _parsed(content: bytes) -> Element:
-    """The root of an XML document; one with a DOCTYPE, which can define entities, or nested too deep is refused."""
+    """Returns the root of an XML document; a DOCTYPE, which can define entities, and deep nesting are refused."""
     builder, depth = ElementTree.TreeBuilder(), 0
 
     def refuse(*_: Any) -> None:
@@ -221,7 +221,7 @@ def numbers(element: Element, n: int) -> NDArray[np.float64]:
 
 
 def _in_turn(root: Element, group: str, tag: str, index: str, count: str) -> list[Element]:
-    """The elements of a group in the order of their index, which must run from 0 without a gap."""
+    """Returns the elements of a group in the order of their index, which must run from 0 without a gap."""
     holder = root.find(group)
     found = [] if holder is None else sorted(holder.iterfind(tag), key=lambda e: whole(e, index))
     n = 0 if holder is None else whole(holder, count)
@@ -236,13 +236,13 @@ def _names(variable: Element) -> tuple[str, ...]:
 
 
 def _version(release: str) -> int:
-    """The version code in brackets at the end of, for example, `4.2.1 [262657]`."""
+    """Returns the version code in brackets at the end of, for example, `4.2.1 [262657]`."""
     digits = release.partition("[")[2].partition("]")[0]
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
 
 
 def _transformations(root: Element, variables: tuple[tuple[str, ...], ...]) -> Iterator[Transformation]:
-    """The transformations that TMVA::Reader applies: it takes the last set of parameters, which is for all classes."""
+    """Yields the transformations that TMVA::Reader applies: the last set of parameters, which is for all classes."""
     for element in root.iterfind("Transformations/Transform"):
         name = element.get("Name", "")
         places = _places(element, variables)
@@ -257,7 +257,7 @@ def _transformations(root: Element, variables: tuple[tuple[str, ...], ...]) -> I
 
 
 def _places(element: Element, variables: tuple[tuple[str, ...], ...]) -> NDArray[np.int64]:
-    """The variables that a transformation changes: those that it lists, or all."""
+    """Returns the variables that a transformation changes: those that it lists, or all."""
     sides: list[list[str]] = []
     for side in ("Input", "Output"):
         inputs = element.findall(f"Selection/{side}/{side}")

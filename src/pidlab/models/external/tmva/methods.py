@@ -28,7 +28,7 @@ _MOST_NEURONS = 10_000
 
 @compiled(nogil=True, error_model="numpy")
 def _add_trees(x: Any, variable: Any, cut: Any, below: Any, at_least: Any, value: Any, roots: Any, total: Any) -> None:
-    """Add to total (n,) the value of each event's leaf in every tree; a comparison with NaN is false."""
+    """Adds to total (n,) the value of each event's leaf in every tree; a comparison with NaN is false."""
     for i in range(len(x)):
         for root in roots:
             node = root
@@ -64,7 +64,7 @@ class Trees:
     norm: float | None
 
     def __call__(self, x: Float32) -> Values:
-        """(n, d) to (n,), on as many threads as the process may use."""
+        """Maps (n, d) to (n,), on as many threads as the process may use."""
         total = np.zeros(len(x))
 
         def add(start: int) -> None:
@@ -97,7 +97,7 @@ class TmvaNetwork:
     output: Callable[[Values], Values]
 
     def __call__(self, x: Float32) -> Values:
-        """(n, d) to (n,)."""
+        """Maps (n, d) to (n,)."""
         result = np.empty(len(x))
         for start in range(0, len(x), _CHUNK):
             rows = slice(start, start + _CHUNK)
@@ -124,7 +124,7 @@ class Linear:
     coefficients: Values
 
     def __call__(self, x: Float32) -> Values:
-        """(n, d) to (n,)."""
+        """Maps (n, d) to (n,)."""
         total = np.full(len(x), self.offset)
         for j, coefficient in enumerate(self.coefficients):
             total += coefficient * x[:, j].astype(np.float64)
@@ -176,7 +176,7 @@ class _Nodes:
         self._rows: list[list[float]] = []
 
     def add(self, root: Element, weight: float) -> int:
-        """Add a tree; returns the index of its root."""
+        """Adds a tree; returns the index of its root."""
         first = len(self._rows)
         waiting: list[tuple[Element, int, int]] = [(root, -1, 0)]
         while waiting:
@@ -194,7 +194,7 @@ class _Nodes:
         return first
 
     def _inner(self, element: Element) -> list[tuple[Element, int, int]]:
-        """Add a node; returns each node below it with this node's index and the column for the index of that node."""
+        """Adds a node; returns each node below it with this node's index and the column for the index of that node."""
         variable = whole(element, "IVar")
         sides = {e.get("pos"): e for e in element.iterfind("Node")}
         if not 0 <= variable < self._n_variables or sides.keys() != {"l", "r"}:

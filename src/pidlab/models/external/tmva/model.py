@@ -56,11 +56,11 @@ class TmvaClassifier(ImportedClassifier):
         return self.n_classes > 2
 
     def values(self, X: FloatArray) -> NDArray[np.float64]:
-        """(n, d) variables in the order of the file to TMVA's own values (n,)."""
+        """Maps (n, d) variables in the order of the file to TMVA's own values (n,)."""
         return self._method(transformed(self._filled(X), self._transformations))
 
     def scores(self, X: FloatArray) -> NDArray[np.float32]:
-        """(n, k): TMVA's value for the signal, its negative for the other of two classes, NaN for other classes."""
+        """Returns (n, k): TMVA's value for the signal, minus that for the other of two classes, else NaN."""
         value = self.values(X).astype(np.float32)
         return signal_scores(value, self.n_classes, self.signal, probability=False)
 

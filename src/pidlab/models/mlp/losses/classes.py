@@ -38,7 +38,7 @@ def probabilities(logits: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def _log_true(logits: Tensor, target: Tensor) -> Tensor:
-    """(…, 1, batch) log-probability of the true class."""
+    """Returns (…, 1, batch) log-probability of the true class."""
     if logits.shape[-2] == 1:
         return functional.logsigmoid((2.0 * target - 1.0) * logits)
     return (torch.log_softmax(logits, dim=-2) * target).sum(-2, keepdim=True)

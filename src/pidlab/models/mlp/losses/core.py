@@ -114,16 +114,16 @@ class _Core:
         self.background = self.share * flat / self.density  # probability that the event is background
 
     def log_shape(self) -> Tensor:
-        """The logarithm of the shape at t, 0 at the mean."""
+        """Returns the logarithm of the shape at t, 0 at the mean."""
         inside = torch.maximum(torch.minimum(self.t, self.upper), -self.lower)
         return 0.5 * inside * inside - inside * self.t
 
     def value(self) -> Tensor:
-        """(…, 1, batch) minus the logarithm of the density, of all variables together."""
+        """Returns (…, 1, batch) minus the logarithm of the density, of all variables together."""
         return -torch.where(self.used, torch.log(self.density), 0.0).sum(-2, keepdim=True)
 
     def gradient(self) -> Tensor:
-        """(…, 5 t, batch) the derivatives of `value` by the outputs."""
+        """Returns (…, 5 t, batch) the derivatives of `value` by the outputs."""
         inside = torch.maximum(torch.minimum(self.t, self.upper), -self.lower)  # -d log(shape)/dt
         high, low = self.above.height, self.below.height
         by_mean = -self.inverse * (inside + (high - low) / self.area)

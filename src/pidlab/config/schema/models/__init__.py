@@ -1,0 +1,1 @@
+"""Sections of the models: their keys, and what code may ask of them."""
