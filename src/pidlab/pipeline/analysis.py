@@ -142,7 +142,7 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
         found = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
         if made is not None:
             found = replace(found, models=_with_weight_errors(found.models, prepared, made, scores))
-        found = replace(found, reweighting=reweighting)
+            found = replace(found, reweighting=reweighting)
         results: AnyResults = replace(found, notes=tuple(notes.sentences))
     else:
         from pidlab.pipeline.regression import evaluate_regression

@@ -128,7 +128,7 @@ def merged(histogram: Histogram, n: int) -> Histogram:
 def prediction_plane(
     model: RegressionModel, target: str, ax: Axes, *, style: LineStyle, labels: Mapping[str, str] = NO_LABELS
 ) -> Axes:
-    """Draws the density of prediction against target in shades of a logarithm, the mean prediction, and the diagonal.
+    """Draws the density of prediction against target on a logarithmic scale, the mean prediction, and the diagonal.
 
     Where more than half a per cent of the candidates lie outside, the axis of the target says how many.
     """
