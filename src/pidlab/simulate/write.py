@@ -76,7 +76,7 @@ def _write_banks(path: Path, simulation: Simulation, n_events: int, seed: int) -
             for bank, rows in events.collections.items():
                 banks[bank] = {name: ak.unflatten(values, rows.counts) for name, values in rows.fields.items()}
             if file is None:
-                file = oxihipo.create(str(temporary), compression="lz4")
+                file = oxihipo.recreate(str(temporary), compression="lz4", overwrite=True)
                 for bank, columns in banks.items():
                     types = {name: _HIPO_TYPES[_dtype(values)] for name, values in columns.items()}
                     file.new_bank(bank, types)
