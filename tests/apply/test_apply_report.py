@@ -18,9 +18,10 @@ from conftest import write_tree
 from pidlab.apply import apply
 from pidlab.apply.report import ApplyReport
 from pidlab.apply.tally import Tallies, Watched, tally_of
+from pidlab.atomic import write_text
 from pidlab.cli import main
 from pidlab.config.load import check_config
-from pidlab.errors import UsageError
+from pidlab.errors import OutputError, UsageError
 from pidlab.models.registry import Resources
 from pidlab.pipeline import run as run_pipeline
 from pidlab.progress import Watcher
@@ -243,6 +244,25 @@ def test_finished_friends_are_counted_again_and_failed_inputs_are_not(
     assert numbers["n_rows"] == 3000
     assert "1 of 2 inputs could not be scored" in numbers["notes"][0]
     assert numbers["models"] == json.loads((made / "report.json").read_text())["models"]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_page_that_cannot_be_written_leaves_the_report_as_it_was(
+    run: Path, unlabelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied(run, tmp_path, unlabelled)
+    before = {name: (tmp_path / name).read_bytes() for name in ("report.html", "report.json", "report.root")}
+
+    def full(path: Path, text: str) -> None:
+        if path.suffix == ".html":
+            raise OutputError(f"{path}: cannot be written (No space left on device)")
+        write_text(path, text)
+
+    monkeypatch.setattr("pidlab.apply.report.write_text", full)
+    with pytest.raises(OutputError, match=re.escape(f"{tmp_path / 'report.html'}: cannot be written")):
+        applied(run, tmp_path, unlabelled, force=True)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.usefixtures("without_figures")

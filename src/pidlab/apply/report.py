@@ -13,7 +13,7 @@ from pidlab.apply.inputs import UnreadableInput
 from pidlab.apply.outputs import Summary
 from pidlab.apply.scoring import score_branches
 from pidlab.apply.tally import MOST_KEPT, Tallies, Tally, Watched
-from pidlab.atomic import sweep, write_text
+from pidlab.atomic import write_text
 from pidlab.config.schema import RegressionConfig
 from pidlab.credentials import address_without_secrets
 from pidlab.errors import PidlabError, UsageError
@@ -26,6 +26,7 @@ from pidlab.rootio.results.applied import write_applied
 from pidlab.runs.bundle import Bundle
 from pidlab.runs.manifest import verify
 from pidlab.runs.shift import ROWS_AT_LEAST, as_json, as_mixture, rows_of, shift_between
+from pidlab.runs.whole import filled_folder
 
 SCHEMA = 1
 _MOST_FIGURES = 12
@@ -93,7 +94,10 @@ class ApplyReport:
     def write(
         self, output: Path, summaries: Sequence[Summary], watcher: Watcher, *, n_jobs: int | None = None
     ) -> Path | None:
-        """Writes `report.html`, `report.root` and `report.json` into `output`; returns the page, None without any row.
+        """Writes `report.html`, `report.root` and `report.json` into `output`, all of them or none.
+
+        Returns:
+            The page; None without any row.
 
         Raises:
             OutputError: one cannot be written.
@@ -104,11 +108,11 @@ class ApplyReport:
         shift = self._shift(tally, n_jobs, watcher)
         applied = self._applied(tally, summaries, shift if isinstance(shift, Shift) else None)
         provenance = self._provenance(summaries)
-        sweep(output / "report.root")
-        write_applied(output / "report.root", applied, json.dumps(provenance))
-        write_text(output / "report.json", json.dumps(_numbers(applied, provenance), indent=1, allow_nan=False) + "\n")
-        page = self._page(applied, summaries, shift, watcher, provenance)
-        write_text(output / "report.html", page)
+        numbers = json.dumps(_numbers(applied, provenance), indent=1, allow_nan=False)
+        with filled_folder(output) as folder:
+            write_applied(folder / "report.root", applied, json.dumps(provenance))
+            write_text(folder / "report.json", numbers + "\n")
+            write_text(folder / "report.html", self._page(applied, summaries, shift, watcher, provenance))
         return output / "report.html"
 
     def _applied(self, tally: Tally, summaries: Sequence[Summary], shift: Shift | None) -> Applied:
