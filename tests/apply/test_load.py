@@ -129,6 +129,25 @@ def test_a_worker_that_dies_loses_nothing(
     assert content(tmp_path) == expected
 
 
+def test_a_worker_that_dies_is_noticed_where_the_executor_does_not_tell(
+    bundle: Bundle,
+    inputs: list[Path],
+    expected: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As if the thread of the executor had ended by an error when a piece was submitted at the same moment."""
+    monkeypatch.setattr("concurrent.futures.process._ExecutorManagerThread.terminate_broken", lambda *_: None)
+    monkeypatch.setattr("pidlab.apply.workers._SECONDS_UNTIL_TOLD", 1.0)
+    monkeypatch.setattr("pidlab.apply.inputs.STEP", 2_000)
+    killer = threading.Thread(target=kill_one_child, args=(tmp_path,))
+    killer.start()
+    summaries = apply(bundle, [Source(str(path), "T") for path in inputs], tmp_path, Watcher(), jobs=2)
+    killer.join()
+    assert [s.failure for s in summaries] == [""] * 6
+    assert content(tmp_path) == expected
+
+
 def children(pid: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):

@@ -21,7 +21,7 @@ from dying_worker import die_at
 
 from pidlab.apply import apply
 from pidlab.apply.scoring import EntryRange, Failed, Scored
-from pidlab.apply.workers import WorkerPool, _processes
+from pidlab.apply.workers import WorkerPool, _Processes
 from pidlab.errors import UsageError
 from pidlab.models.threads import allowed_threads, one_thread
 from pidlab.progress import Watcher
@@ -115,7 +115,7 @@ def piece(number: int) -> EntryRange:
 @pytest.mark.parametrize(("times", "said"), [(1, "piece 4"), (9, "x.root:T: entries 4 to 4: the worker that scored")])
 def test_a_worker_that_dies_takes_no_piece_along(tmp_path: Path, times: int, said: str) -> None:
     """Killed once, the piece is done by another worker; killed again, that piece alone is given up."""
-    crew = WorkerPool(_processes(1), partial(die_at, 4, tmp_path, times), 1, _processes)  # type: ignore[arg-type]
+    crew = WorkerPool(_Processes(1), partial(die_at, 4, tmp_path, times), 1, _Processes)  # type: ignore[arg-type]
     answers = list(crew.run(map(piece, range(10))))
     crew.dismiss()
     assert [p.start for p, _ in answers] == list(range(10))

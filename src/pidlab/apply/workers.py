@@ -10,9 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import wait as wait_for_sentinels
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any
 
 from pidlab.apply import cluster
 from pidlab.apply.scoring import EntryRange, Failed, Scored, Scorer, ScoringRequest, score_elsewhere, score_piece
@@ -23,6 +27,11 @@ _MOST_THREADS = 4
 
 _AHEAD = 2
 """Pieces under way besides one a worker: every worker is busy while a piece is written."""
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+"""How often it is looked whether a process that scores has ended, while its result is waited for."""
+_SECONDS_UNTIL_TOLD = 5.0
+"""How long an executor may take to tell that one of its processes ended."""
 
 Work = Callable[[EntryRange], Scored | Failed]
 
@@ -51,9 +60,9 @@ class WorkerPool:
 
         A piece whose worker died, or raised something else than a PidlabError, is tried once more.
         """
-        under_way: deque[tuple[EntryRange, Future[Scored | Failed]]] = deque()
+        under_way: deque[tuple[EntryRange, Future[Scored | Failed], Executor]] = deque()
         for piece in pieces:
-            under_way.append((piece, self._submit(piece)))
+            under_way.append((piece, self._submit(piece), self.executor))
             if len(under_way) >= self.n_workers + _AHEAD:
                 yield self._answer(*under_way.popleft())
         while under_way:
@@ -71,9 +80,11 @@ class WorkerPool:
             broken.set_exception(error)
             return broken
 
-    def _answer(self, piece: EntryRange, future: Future[Scored | Failed]) -> tuple[EntryRange, Scored | Failed]:
+    def _answer(
+        self, piece: EntryRange, future: Future[Scored | Failed], executor: Executor
+    ) -> tuple[EntryRange, Scored | Failed]:
         try:
-            return piece, self._result(future)
+            return piece, self._result(future, executor)
         except PidlabError:
             raise
         except Exception:  # any reason for which the worker ended
@@ -83,8 +94,9 @@ class WorkerPool:
         """Tries a piece again, with a worker of its own if one can be made: the piece is to blame if it dies too."""
         if self.fresh is not None and self._spare is None:
             self._spare = self.fresh(1)
+        executor = self._spare or self.executor
         try:
-            return self._result((self._spare or self.executor).submit(self.work, piece))
+            return self._result(executor.submit(self.work, piece), executor)
         except PidlabError:
             raise
         except BrokenExecutor:
@@ -93,12 +105,15 @@ class WorkerPool:
         except Exception as error:
             return Failed(f"{piece}: cannot be scored, tried twice ({type(error).__name__}: {error})")
 
-    def _result(self, future: Future[Scored | Failed]) -> Scored | Failed:
+    def _result(self, future: Future[Scored | Failed], executor: Executor) -> Scored | Failed:
         """Returns the result of a future; waits as long as there are workers.
 
         Raises:
+            BrokenProcessPool: a process of the executor ended.
             UsageError: there was no worker for `PATIENCE` seconds.
         """
+        if isinstance(executor, _Processes):
+            executor.wait_for(future)
         last_seen = time.monotonic()
         while self.alive is not None:
             wait([future], timeout=min(5.0, cluster.PATIENCE / 4))
@@ -143,7 +158,7 @@ def worker_pool(scorer: Scorer, jobs: int | None, executor: Executor | None, das
             )
     elif jobs is not None and jobs > 1:
         with _dismissed(
-            WorkerPool(_processes(jobs), partial(score_elsewhere, _request(scorer)), jobs, _processes)
+            WorkerPool(_Processes(jobs), partial(score_elsewhere, _request(scorer)), jobs, _Processes)
         ) as pool:
             yield pool
     else:
@@ -174,9 +189,59 @@ def _request(scorer: Scorer) -> ScoringRequest:
     )
 
 
-def _processes(n: int) -> ProcessPoolExecutor:
-    """Processes started by spawn, since a process that is forked after xgboost or torch were used hangs."""
-    return ProcessPoolExecutor(n, multiprocessing.get_context("spawn"), initializer=_begin)
+class _Processes(ProcessPoolExecutor):
+    """Processes started by spawn, since a process that is forked after xgboost or torch were used hangs.
+
+    An executor of Python 3.11 may forget its futures if a piece is submitted at the moment when it learns that a
+    process has ended: its thread then ends by an error of its own. So the processes are looked at here, too.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._context = _Context()
+        self._has_ended = False
+        super().__init__(n, self._context, initializer=_begin)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Gives a call to a process.
+
+        Raises:
+            BrokenProcessPool: a process has ended.
+        """
+        if self._has_ended:
+            raise BrokenProcessPool("a process has ended")
+        return super().submit(fn, *args, **kwargs)
+
+    def wait_for(self, future: Future[Any]) -> None:
+        """Waits for a future of this executor, or until it is known that the future will never end.
+
+        Raises:
+            BrokenProcessPool: a process has ended, and the executor does not tell.
+        """
+        while not future.done() and not self._has_ended:
+            has_lost_one = self._context.has_lost_one()
+            wait([future], timeout=_SECONDS_UNTIL_TOLD if has_lost_one else _SECONDS_BETWEEN_LOOKS)
+            self._has_ended = has_lost_one and not future.done()
+        if not future.done():
+            for process in self._context.started:  # the others would be waited for when Python ends
+                process.kill()
+            raise BrokenProcessPool("a process has ended")
+
+
+class _Context(SpawnContext):
+    """Starts processes and remembers them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[SpawnProcess] = []
+
+    def Process(self, *args: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
+        """Returns a process that is not started yet."""
+        self.started.append(SpawnProcess(*args, **options))
+        return self.started[-1]
+
+    def has_lost_one(self) -> bool:
+        """Returns whether a process that was started has ended."""
+        return bool(wait_for_sentinels([each.sentinel for each in self.started if each.pid is not None], timeout=0))
 
 
 def _begin() -> None:
