@@ -56,6 +56,18 @@ def as_it_was() -> Iterator[None]:
         sys.modules["torch"].set_num_threads(threads)
 
 
+@pytest.fixture
+def without_the_objects_of_others() -> Iterator[None]:
+    """Leaves what other tests and libraries made out of the garbage collections of a test that compares two times.
+
+    A collection looks at all of it, which took longer than what such a test measures.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def threads_of_torch() -> int | None:
     """The number of threads that torch takes; None if it has not been imported."""
     torch = sys.modules.get("torch")

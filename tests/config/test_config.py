@@ -144,6 +144,7 @@ def test_the_schema_names_every_section() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_the_objects_of_others")
 def test_five_thousand_unknown_keys_take_about_five_times_as_long_as_a_thousand(tmp_path: Path) -> None:
     """About 0.7 CPU seconds; if each key were compared with all others it would be 25 times as long."""
     seconds = {}

@@ -386,6 +386,7 @@ def test_a_file_name_opens_what_it_names_and_nothing_else(tmp_path: Path, stem: 
 
 
 @needs_root
+@pytest.mark.usefixtures("without_the_objects_of_others")
 def test_thousands_of_branches_are_looked_at_in_time_that_grows_with_their_number(made: tuple[Path, Any]) -> None:
     seconds = {}
     for n in (500, 4000):
