@@ -147,15 +147,15 @@ def test_the_schema_names_every_section() -> None:
 @pytest.mark.usefixtures("without_the_objects_of_others")
 def test_five_thousand_unknown_keys_take_about_five_times_as_long_as_a_thousand(tmp_path: Path) -> None:
     """About 0.7 CPU seconds; if each key were compared with all others it would be 25 times as long."""
-    seconds = {}
-    for n in (1000, 5000):
+    seconds = {1000: float("inf"), 5000: float("inf")}
+    for n in 2 * [*seconds]:  # the shorter of two times, since a busy machine makes one longer and never shorter
         path = write(tmp_path, GOOD + "".join(f"unknown_{i}: 1\n" for i in range(n)))
         start = time.thread_time()
         with pytest.raises(ConfigError) as caught:
             load_config(path)
         assert len(caught.value.mistakes) == n
         assert f"unknown_{n - 1}: unknown key" in str(caught.value)
-        seconds[n] = time.thread_time() - start
+        seconds[n] = min(seconds[n], time.thread_time() - start)
     assert seconds[5000] < 12 * seconds[1000]
 
 
