@@ -175,7 +175,7 @@ def _with_weight_errors(
     scores: Mapping[str, Mapping[str, Scores]],
 ) -> dict[str, ModelResult]:
     """Returns what was measured, with the statistical error of the weights that evaluation used in its intervals."""
-    from pidlab.evaluate.weight_errors import with_weight_errors
+    from pidlab.evaluate.points.weight_errors import with_weight_errors
 
     if made.result.used_for == "training":
         return dict(models)

@@ -12,8 +12,8 @@ from evaluate_samples import gaussians, hand_cuts, one_feature, sample_of
 from pidlab.config.schema import Evaluate, Map
 from pidlab.evaluate import evaluate_decisions, evaluate_model
 from pidlab.evaluate.decisions import with_decisions
+from pidlab.evaluate.points.weight_errors import widened, with_weight_errors
 from pidlab.evaluate.results import ModelResult, WorkingPoint
-from pidlab.evaluate.weight_errors import widened, with_weight_errors
 from pidlab.measured import Measured
 from pidlab.sample import FloatArray, Sample
 
