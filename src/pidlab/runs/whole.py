@@ -59,7 +59,7 @@ def whole_folder(target: Path, note: Note = lambda sentence: None) -> Iterator[P
 
 @contextlib.contextmanager
 def filled_folder(target: Path) -> Iterator[Path]:
-    """A new folder whose files go to `target` if the block ends well; if it does not, `target` is as it was.
+    """Gives a new folder whose files go to `target` if the block ends well; if it does not, `target` is as it was.
 
     Files of the same names are replaced, and all others stay.
 
