@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,10 +110,15 @@ def _thresholds(model: ModelResult, ax: Axes) -> None:
     low, high = ax.get_xlim()
     # A working point that no cut reaches has a threshold beyond every score, which would stretch the axis.
     inside = [p for p in model.working_points if p.flat is None and low <= p.threshold <= high]
-    for i, point in enumerate(inside):
-        ax.axvline(point.threshold, color=GREY, linestyle="--", linewidth=1.0)
+    mark_thresholds([(point.name, point.threshold) for point in inside], ax)
+
+
+def mark_thresholds(thresholds: Sequence[tuple[str, float]], ax: Axes) -> None:
+    """Draws a line at each threshold with the name of its working point, each name a step below the one before."""
+    for i, (name, threshold) in enumerate(thresholds):
+        ax.axvline(threshold, color=GREY, linestyle="--", linewidth=1.0)
         ax.text(
-            point.threshold, 0.98 - 0.1 * (i % 6), f"{shown(point.name)} ", rotation=90, fontsize=9, color=GREY,
+            threshold, 0.98 - 0.1 * (i % 6), f"{shown(name)} ", rotation=90, fontsize=9, color=GREY,
             transform=ax.get_xaxis_transform(), ha="right", va="top", parse_math=False,
             bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6},
         )  # fmt: skip

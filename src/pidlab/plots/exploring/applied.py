@@ -31,6 +31,7 @@ from pidlab.plots.canvas.style import (
 )
 from pidlab.plots.exploring.identified import narrowing, per_bin
 from pidlab.plots.inputs import mark_flows
+from pidlab.plots.response import mark_thresholds
 from pidlab.plots.sheets.sheet import grid_of_pairs
 
 VARIABLES_A_PAGE = 12
@@ -65,23 +66,17 @@ def score_figure(applied: Applied, models: Sequence[AppliedModel]) -> AppliedFig
         styles = class_styles(applied.classes, applied.signal)
         for (model, score), (above, below) in zip(with_score, pairs, strict=True):
             beside(score, above, below, caption=Caption(f"score of {shown(model.name, 20)}"), styles=styles)
+            names_at: dict[float, list[str]] = {}
             for name, threshold in model.thresholds.items():
                 if score.edges[0] <= threshold <= score.edges[-1]:
-                    _threshold(name, threshold, above)
+                    names_at.setdefault(threshold, []).append(name)
+            mark_thresholds([(", ".join(names), threshold) for threshold, names in names_at.items()], above)
         _legend(applied, pairs[0][0], styles)
     names = ", ".join(model.name for model, _ in with_score)
     alt = (
         f"Scores for {applied.signal} of {names} in the files (points) and as expected, with the parts of the classes."
     )
     return AppliedFigure("scores", "Scores of all selected rows", alt, figure)
-
-
-def _threshold(name: str, threshold: float, ax: Axes) -> None:
-    ax.axvline(threshold, color=GREY, linestyle="--", linewidth=1.0)
-    ax.text(
-        threshold, 0.97, f"{shown(name)} ", rotation=90, fontsize=9, color=GREY, parse_math=False, ha="right", va="top",
-        transform=ax.get_xaxis_transform(), bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6},
-    )  # fmt: skip
 
 
 def point_figures(applied: Applied, model: AppliedModel, point: AppliedPoint) -> Iterator[AppliedFigure]:
