@@ -311,6 +311,7 @@ def evaluate(
         some = reduced(samples["test"], config.seed).here()
         if config.evaluate.robustness is not None:
             widths, changes = signal_widths(samples["train"]), config.evaluate.robustness
+            events.store.release()
             asked = [(model, results[name], some, widths, changes, config.seed) for name, model in models.items()]
             for name, answer in zip(models, each_answer(_robustness, asked, cluster), strict=True):
                 robustness[name] = answer
@@ -323,6 +324,7 @@ def evaluate(
                 if explanation.contributions is not None:
                     contributions[name] = explanation.contributions
                 task.advance()
+    events.store.release()  # each of the next three reads all features of the test sample
     correlation = correlations(samples["test"])
     trees = {name: first_trees(model) for name, model in models.items()}
     exploration = Exploration(
@@ -332,7 +334,10 @@ def evaluate(
         trees={name: found for name, found in trees.items() if found},
         dependence=dependence,
     )
+    events.store.release()
     inputs = input_histograms(samples["test"])
+    together = identified(samples["test"], decided(results, on_test, samples["test"]), inputs)
+    events.store.release()
     return Results(
         signal=recipe.classes[recipe.signal],
         classes=recipe.classes,
@@ -350,7 +355,7 @@ def evaluate(
         importance=importance,
         polygons=polygon_results(samples["test"], _polygons(recipe), dict(config.data.aliases)),
         detectors={name: table for name, table in detectors.items() if table is not None},
-        identified=identified(samples["test"], decided(results, on_test, samples["test"]), inputs),
+        identified=together,
     )
 
 
@@ -462,18 +467,19 @@ def scored_events(
     config = recipe.loaded.config
     followed = {axis for asked in config.evaluate.flat for axis in axes_of(asked)}
     followed |= set(config.reweight.match if config.reweight is not None else ())
+    decides = parts.quoted()[parts.threshold_sample]
     kept = replace(
         sample,
         x=np.empty((len(sample), 0), np.float32),
         features=(),
         columns={},
         axes={},
-        spectators={name: values for name, values in sample.spectators.items() if name in followed},
+        spectators={name: sample.spectators[name] for name in sample.spectators if name in followed},
     )
     return ScoredEvents(
         kept,
         parts.part,
-        np.arange(len(sample))[parts.quoted()[parts.threshold_sample]],
+        np.arange(decides.start, decides.stop),
         {name: by_part["test"] for name, by_part in scores.items()},
         {name: by_part[parts.threshold_sample] for name, by_part in scores.items()},
         widths,
