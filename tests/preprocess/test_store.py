@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from pidlab.config.load import check_config
 from pidlab.errors import DataError, UsageError
 from pidlab.models.registry import Resources
-from pidlab.pipeline import analyse
+from pidlab.pipeline import analyse, analysis
 from pidlab.preprocess.events import load
 from pidlab.preprocess.recipe import compile_recipe
 from pidlab.preprocess.store import Store, available_memory, bytes_of, memory_array
@@ -127,6 +129,36 @@ def test_results_are_the_same_with_columns_in_files(folder: Path) -> None:
             assert other.roc.keys() == model.roc.keys()
             assert all(np.array_equal(other.roc[c].misid, curve.misid) for c, curve in model.roc.items())
         assert in_memory.results.cutflow == filed.results.cutflow
+
+
+def resident_features(folder: Path) -> int:
+    """Returns the bytes of the largest column in files, the features, that are in the memory of this process."""
+    mapped: list[list[str]] = []
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-[0-9a-f]+ ", line):
+            mapped.append([])
+        mapped[-1].append(line)
+    ours = [lines for lines in mapped if f"{folder}/#" in lines[0] or f"{folder}/pidlab-" in lines[0]]
+    sizes = [{line.split(":")[0]: int(line.split()[1]) for line in lines[1:3] + lines[3:8]} for lines in ours]
+    return max(sizes, key=lambda size: size["Size"])["Rss"] * 1024
+
+
+def test_features_in_files_are_in_memory_only_while_a_question_reads_them(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    loaded = check_config({**CONTENT, "evaluate": {"robustness": {"smear": [0.1]}}}, {}, folder / "a.yaml")
+    seen: list[int] = []
+    measure = analysis.measure_robustness
+
+    def looked_at(*arguments: Any, **options: Any) -> Any:
+        seen.append(resident_features(tmp_path))
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(analysis, "measure_robustness", looked_at)  # which comes after widths of all training features
+    analyse(loaded, Resources("cpu", 1, memory=100_000), Watcher())
+    assert seen[0] == 0
+    assert len(seen) == 3
 
 
 def test_files_have_no_name_and_go_with_the_process_even_if_it_is_killed(tmp_path: Path) -> None:
