@@ -36,6 +36,7 @@ class ModelType:
         exports: format to the function that writes an estimator of this type in it.
         search: parameter to the values that `pidlab tune` tries unless the user names others.
         by_onnxruntime: whether onnxruntime computes the scores, whose last bit depends on the number of threads then.
+        torch: whether training uses torch; "perhaps" for estimators of other packages, which use it if they find it.
     """
 
     section: type[BaseModel]
@@ -45,6 +46,7 @@ class ModelType:
     exports: Mapping[str, str] = field(default_factory=dict)
     search: Mapping[str, str] = field(default_factory=dict)
     by_onnxruntime: bool = False
+    torch: Literal["yes", "no", "perhaps"] = "perhaps"
 
     @property
     def type(self) -> str:
@@ -75,13 +77,14 @@ _NETWORK_SEARCH = {
 }
 
 _ROWS = (
-    ModelType(schema.ExpressionModel),
-    ModelType(schema.ScoreModel),
+    ModelType(schema.ExpressionModel, torch="no"),
+    ModelType(schema.ScoreModel, torch="no"),
     ModelType(
         schema.CutsModel,
         "pidlab.models.cuts.estimator:Cuts",
         exports={"header": "pidlab.export.cpp.models:cuts", "onnx": "pidlab.export.onnx.models:cut_scores"},
         search={"search": "archive|genetic|swarm|annealing|monte-carlo"},
+        torch="no",
     ),
     ModelType(
         schema.FisherModel,
@@ -89,6 +92,7 @@ _ROWS = (
         scaled=True,
         probability=True,
         exports={"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"},
+        torch="no",
     ),
     ModelType(
         schema.LogisticModel,
@@ -97,6 +101,7 @@ _ROWS = (
         probability=True,
         exports={"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"},
         search={"C": "log:0.0001:10000"},
+        torch="no",
     ),
     ModelType(
         schema.NaiveBayesModel,
@@ -105,6 +110,7 @@ _ROWS = (
         probability=True,
         exports={"onnx": "pidlab.export.onnx.models:naive_bayes_scores"},
         search={"var_smoothing": "log:0.000000001:0.1"},
+        torch="no",
     ),
     ModelType(
         schema.MixtureModel,
@@ -117,6 +123,7 @@ _ROWS = (
         "pidlab.models.unlabelled.autoencoder:Autoencoder",
         scaled=True,
         search={"bottleneck": "1|2|3|4|6|8", "hidden": "[16]|[32]|[64]|[64,32]"},
+        torch="yes",
     ),
     ModelType(
         schema.LikelihoodModel,
@@ -146,6 +153,7 @@ _ROWS = (
             "xgboost": "pidlab.export.xgboost_json:booster_json",
         },
         search=_TREES_SEARCH,
+        torch="no",
     ),
     ModelType(
         schema.MlpModel,
@@ -154,6 +162,7 @@ _ROWS = (
         probability=True,
         exports={"header": "pidlab.export.cpp.models:network", "onnx": "pidlab.export.onnx.models:network_scores"},
         search=_NETWORK_SEARCH,
+        torch="yes",
     ),
     ModelType(
         schema.BandModel,
@@ -179,6 +188,7 @@ _ROWS = (
         schema.ConstantRegression,
         "pidlab.models.regressors.constant:ConstantRegressor",
         exports={"header": "pidlab.export.cpp.regressors:constant", "onnx": "pidlab.export.onnx.regressors:constant"},
+        torch="no",
     ),
     ModelType(
         schema.LinearRegression,
@@ -186,6 +196,7 @@ _ROWS = (
         scaled=True,
         exports={"header": "pidlab.export.cpp.regressors:linear", "onnx": "pidlab.export.onnx.regressors:linear"},
         search={"alpha": "log:0.000001:1"},
+        torch="no",
     ),
     ModelType(
         schema.BdtRegression,
@@ -196,6 +207,7 @@ _ROWS = (
             "xgboost": "pidlab.export.xgboost_json:booster_json",
         },
         search=_TREES_SEARCH,
+        torch="no",
     ),
     ModelType(
         schema.MlpRegression,
@@ -203,6 +215,7 @@ _ROWS = (
         scaled=True,
         exports={"header": "pidlab.export.cpp.regressors:network", "onnx": "pidlab.export.onnx.regressors:network"},
         search=_NETWORK_SEARCH,
+        torch="yes",
     ),
     ModelType(schema.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor", by_onnxruntime=True),
 )
@@ -288,7 +301,7 @@ def estimator_class(kind: str) -> type[Classifier]:
     Raises:
         ModelError: the type needs torch, and the process may not use enough address space to load it.
     """
-    if kind in _NETWORKS:
+    if MODEL_TYPES[kind].torch == "yes":
         _check_address_space()
     found: type[Classifier] = imported(MODEL_TYPES[kind].estimator)
     return found
@@ -305,13 +318,6 @@ def _given_estimator(spec: schema.TrainableSpec, given: GivenEstimator, features
     return GivenClassifier(given.estimator, given.labels, given.is_fitted, tuple(features))
 
 
-_NETWORKS = ("mlp", "mlp_regression")
-_LEAVE_TORCH_ALONE = (
-    *("expression", "score", "cuts", "fisher", "logistic", "naive_bayes", "bdt"),
-    *("constant_regression", "linear_regression", "bdt_regression"),
-)
-
-
 def import_ahead(kinds: Iterable[str]) -> None:
     """Begins to import torch, if a network is to be trained and all models before it leave torch alone meanwhile.
 
@@ -319,11 +325,12 @@ def import_ahead(kinds: Iterable[str]) -> None:
         kinds: the types of the models in the order in which they are trained.
     """
     for place, kind in enumerate(kinds):
-        if kind in _NETWORKS:
+        torch = MODEL_TYPES[kind].torch
+        if torch == "yes":
             if place and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
                 imported("pidlab.models.mlp.ahead:import_torch_ahead")()
             return
-        if kind not in _LEAVE_TORCH_ALONE:  # estimators of other packages may look whether torch is there, and use it
+        if torch == "perhaps":  # an estimator that looks for torch would find it half imported
             return
 
 
