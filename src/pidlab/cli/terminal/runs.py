@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -14,9 +14,9 @@ from pidlab.rounding import format_compact
 if TYPE_CHECKING:
     from pidlab.evaluate.results import Results
     from pidlab.export import Exported
-    from pidlab.runs.compare import Pair, Runs
+    from pidlab.runs.compare import Runs
     from pidlab.runs.reproduce import Added, Moved, Reproduction
-    from pidlab.runs.residuals import RegressionPair
+    from pidlab.runs.shared_events import Pair
 
 
 _N_SHOWN = 20  # of the numbers that moved
@@ -50,7 +50,7 @@ def _of_classes(runs: Sequence[tuple[str, Results]]) -> Table:
     return table
 
 
-def pair_lines(pairs: Sequence[Pair] | Sequence[RegressionPair]) -> Iterator[str]:
+def pair_lines(pairs: Sequence[Pair[Any]]) -> Iterator[str]:
     """Sentences on how each two runs differ on the events that both tested, after one on all p-values together."""
     from pidlab.report.tables import family
 
@@ -59,7 +59,7 @@ def pair_lines(pairs: Sequence[Pair] | Sequence[RegressionPair]) -> Iterator[str
         yield from _lines_of_pair(pair)
 
 
-def _lines_of_pair(pair: Pair | RegressionPair) -> Iterator[str]:
+def _lines_of_pair(pair: Pair[Any]) -> Iterator[str]:
     from pidlab.evaluate.results import RegressionComparison
     from pidlab.evaluate.verdicts import among_others
 
