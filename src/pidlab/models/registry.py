@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel
 
-from pidlab.config import schema
 from pidlab.config.load import LoadedConfig
+from pidlab.config.schema import TrainableSpec
+from pidlab.config.schema.models import anomaly, band, classifiers, cuts, likelihood, regression, untrained
 from pidlab.errors import ConfigError, ModelError
 from pidlab.models.external.loading import external_mistakes
 
@@ -56,7 +57,7 @@ class ModelType:
     @property
     def name(self) -> str:
         """The value of the key `type`, followed by `_regression` for models of a regression."""
-        return f"{self.type}_regression" if issubclass(self.section, schema.Predicting) else self.type
+        return f"{self.type}_regression" if issubclass(self.section, regression.Predicting) else self.type
 
 
 _TREES_SEARCH = {
@@ -77,17 +78,17 @@ _NETWORK_SEARCH = {
 }
 
 _ROWS = (
-    ModelType(schema.ExpressionModel, torch="no"),
-    ModelType(schema.ScoreModel, torch="no"),
+    ModelType(untrained.ExpressionModel, torch="no"),
+    ModelType(untrained.ScoreModel, torch="no"),
     ModelType(
-        schema.CutsModel,
+        cuts.CutsModel,
         "pidlab.models.cuts.estimator:Cuts",
         exports={"header": "pidlab.export.cpp.models:cuts", "onnx": "pidlab.export.onnx.models:cut_scores"},
         search={"search": "archive|genetic|swarm|annealing|monte-carlo"},
         torch="no",
     ),
     ModelType(
-        schema.FisherModel,
+        classifiers.FisherModel,
         "pidlab.models.fisher:Fisher",
         scaled=True,
         probability=True,
@@ -95,7 +96,7 @@ _ROWS = (
         torch="no",
     ),
     ModelType(
-        schema.LogisticModel,
+        classifiers.LogisticModel,
         "pidlab.models.logistic:Logistic",
         scaled=True,
         probability=True,
@@ -104,7 +105,7 @@ _ROWS = (
         torch="no",
     ),
     ModelType(
-        schema.NaiveBayesModel,
+        classifiers.NaiveBayesModel,
         "pidlab.models.naive_bayes:NaiveBayes",
         scaled=True,
         probability=True,
@@ -113,20 +114,20 @@ _ROWS = (
         torch="no",
     ),
     ModelType(
-        schema.MixtureModel,
+        anomaly.MixtureModel,
         "pidlab.models.unlabelled.mixture:Mixture",
         scaled=True,
         search={"components": "1|2|3|4|6|8|12", "covariance": "full|tied|diag|spherical"},
     ),
     ModelType(
-        schema.AutoencoderModel,
+        anomaly.AutoencoderModel,
         "pidlab.models.unlabelled.autoencoder:Autoencoder",
         scaled=True,
         search={"bottleneck": "1|2|3|4|6|8", "hidden": "[16]|[32]|[64]|[64,32]"},
         torch="yes",
     ),
     ModelType(
-        schema.LikelihoodModel,
+        likelihood.LikelihoodModel,
         "pidlab.models.likelihood.estimator:Likelihood",
         probability=True,
         exports={
@@ -137,14 +138,14 @@ _ROWS = (
         search={"density": "histogram|kernel", "weights": "none|fit"},
     ),
     ModelType(
-        schema.TreeModel,
+        classifiers.TreeModel,
         "pidlab.models.tree.estimator:DecisionTree",
         probability=True,
         exports={"header": "pidlab.export.cpp.models:trees", "onnx": "pidlab.export.onnx.models:tree_scores"},
         search={"max_depth": "int:2:12", "min_leaf": "log:0.0001:0.05", "criterion": "entropy|gini"},
     ),
     ModelType(
-        schema.BdtModel,
+        classifiers.BdtModel,
         "pidlab.models.bdt.estimator:BDT",
         probability=True,
         exports={
@@ -156,7 +157,7 @@ _ROWS = (
         torch="no",
     ),
     ModelType(
-        schema.MlpModel,
+        classifiers.MlpModel,
         "pidlab.models.mlp.estimator:MLP",
         scaled=True,
         probability=True,
@@ -165,7 +166,7 @@ _ROWS = (
         torch="yes",
     ),
     ModelType(
-        schema.BandModel,
+        band.BandModel,
         "pidlab.models.band.estimator:Band",
         exports={
             "header": "pidlab.export.cpp.bands:band_scores",
@@ -175,23 +176,23 @@ _ROWS = (
         },
     ),
     ModelType(
-        schema.SklearnModel,
+        classifiers.SklearnModel,
         "pidlab.models.external.sklearn.model:SklearnClassifier",
         probability=True,
         by_onnxruntime=True,
     ),
     ModelType(
-        schema.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True, by_onnxruntime=True
+        untrained.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True, by_onnxruntime=True
     ),
-    ModelType(schema.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),
+    ModelType(untrained.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),
     ModelType(
-        schema.ConstantRegression,
+        regression.ConstantRegression,
         "pidlab.models.regressors.constant:ConstantRegressor",
         exports={"header": "pidlab.export.cpp.regressors:constant", "onnx": "pidlab.export.onnx.regressors:constant"},
         torch="no",
     ),
     ModelType(
-        schema.LinearRegression,
+        regression.LinearRegression,
         "pidlab.models.regressors.linear:LinearRegressor",
         scaled=True,
         exports={"header": "pidlab.export.cpp.regressors:linear", "onnx": "pidlab.export.onnx.regressors:linear"},
@@ -199,7 +200,7 @@ _ROWS = (
         torch="no",
     ),
     ModelType(
-        schema.BdtRegression,
+        regression.BdtRegression,
         "pidlab.models.regressors.bdt:BDTRegressor",
         exports={
             "header": "pidlab.export.cpp.regressors:trees",
@@ -210,14 +211,14 @@ _ROWS = (
         torch="no",
     ),
     ModelType(
-        schema.MlpRegression,
+        regression.MlpRegression,
         "pidlab.models.regressors.network:MLPRegressor",
         scaled=True,
         exports={"header": "pidlab.export.cpp.regressors:network", "onnx": "pidlab.export.onnx.regressors:network"},
         search=_NETWORK_SEARCH,
         torch="yes",
     ),
-    ModelType(schema.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor", by_onnxruntime=True),
+    ModelType(regression.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor", by_onnxruntime=True),
 )
 MODEL_TYPES: Mapping[str, ModelType] = {row.name: row for row in _ROWS}
 """The name of a type of model to its row."""
@@ -307,9 +308,9 @@ def estimator_class(kind: str) -> type[Classifier]:
     return found
 
 
-def _given_estimator(spec: schema.TrainableSpec, given: GivenEstimator, features: Sequence[str]) -> Classifier:
+def _given_estimator(spec: TrainableSpec, given: GivenEstimator, features: Sequence[str]) -> Classifier:
     """Returns the untrained estimator of an object of scikit-learn: a regressor in a regression, else a classifier."""
-    if isinstance(spec, schema.SklearnRegression):
+    if isinstance(spec, regression.SklearnRegression):
         made = imported("pidlab.models.regressors.sklearn:GivenRegressor")
         regressor: Classifier = made(given.estimator, given.is_fitted, tuple(features))
         return regressor
@@ -357,7 +358,7 @@ def check_models(loaded: LoadedConfig, resources: Resources) -> None:
     """
     mistakes = list(external_mistakes(loaded, resources.allow_import))
     for name, spec in loaded.config.models.items():
-        if isinstance(spec, schema.SklearnModel) and spec.object and name not in resources.objects:
+        if isinstance(spec, classifiers.SklearnModel) and spec.object and name not in resources.objects:
             what = f"the {spec.estimator} was an object in Python, and only its trained form is in the run"
             mistakes.append(loaded.mistake(("models", name, "object"), f"{what}; train it by pidlab.compare"))
     if mistakes:
@@ -365,7 +366,7 @@ def check_models(loaded: LoadedConfig, resources: Resources) -> None:
 
 
 def build_estimator(
-    spec: schema.TrainableSpec,
+    spec: TrainableSpec,
     features: Sequence[str],
     signal: int,
     seed: int,
@@ -387,7 +388,7 @@ def build_estimator(
     options = spec.model_dump(include=type(spec).model_fields.keys() - not_passed)
     if spec.model_extra is not None:
         options["parameters"] = spec.model_extra or None
-    if isinstance(spec, schema.CutsModel):
+    if isinstance(spec, cuts.CutsModel):
         options["efficiencies"] = sorted({*working_points, *(spec.efficiencies or ())}) or None
     surroundings = {
         "feature_names": list(features),
