@@ -75,7 +75,7 @@ def sweights(
         stoppable(f"friend trees that were finished stay in {output}; start it again for the others"),
         terminal(quiet) as (console, watcher),
     ):
-        from pidlab.cli.terminal.sweights import fit_table, weights_table
+        from pidlab.cli.terminal.datadriven import fit_table, weights_table
         from pidlab.datadriven.sweights.analysis import SweightsRequest, run
         from pidlab.read import find_sources
 
@@ -154,7 +154,7 @@ def fractions(run: Path, files: Sequence[str], output: Path, quiet: bool, **aske
         stoppable(f"nothing was written to {output}"),
         terminal(quiet) as (console, watcher),
     ):
-        from pidlab.cli.terminal.fractions import fractions_table
+        from pidlab.cli.terminal.datadriven import fractions_table
         from pidlab.datadriven.fractions.analysis import Request, measure_fractions
 
         found = measure_fractions(Request(run, files, output, **asked), watcher)

@@ -84,7 +84,7 @@ def efficiency(
     point and bin the passing and failing probes are fitted at once. Shapes: gauss, double_gauss, bifurcated_gauss,
     crystal_ball, double_crystal_ball, student, voigt; exponential, chebyshev:N, cms_shape, argus, uniform.
     """
-    from pidlab.cli.terminal.efficiency import efficiency_table
+    from pidlab.cli.terminal.datadriven import efficiency_table
     from pidlab.datadriven.efficiency.binning import parse_bins
     from pidlab.datadriven.efficiency.estimate import Shapes
     from pidlab.datadriven.efficiency.measure import EfficiencyRequest, default_alternatives, measure
