@@ -178,7 +178,7 @@ def with_friends(
 
 
 def has_place(friend: str) -> bool:
-    """True if the friend's name depends on that of the input."""
+    """Returns whether the friend's name depends on that of the input."""
     return any(place in friend for place in _PLACES)
 
 

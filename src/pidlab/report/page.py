@@ -64,7 +64,7 @@ _REGRESSION_TITLES = {
 
 
 def write_report(path: Path, page: str) -> None:
-    """Write a rendered page to `path`.
+    """Writes a rendered page to `path`.
 
     Raises:
         OutputError: If the file cannot be written.

@@ -46,7 +46,7 @@ _PACKAGES = ("awkward", "numba", "numpy", "scikit-learn", "scipy", "torch", "upr
 
 
 def manifest_of(loaded: LoadedConfig, inputs: Sequence[Input], resources: Resources, started: float) -> dict[str, Any]:
-    """The manifest of a run: versions, seeds, hardware, git state, and hashes of the inputs."""
+    """Returns the manifest of a run: versions, seeds, hardware, git state, and hashes of the inputs."""
     return {
         "schema": MANIFEST_SCHEMA,
         "kind": KIND,
@@ -75,7 +75,7 @@ def manifest_of(loaded: LoadedConfig, inputs: Sequence[Input], resources: Resour
 
 
 def _device(resources: Resources) -> str:
-    """The device that networks trained on; "cpu" if there were none."""
+    """Returns the device that networks trained on; "cpu" if there were none."""
     torch = sys.modules.get("torch")
     if torch is None or resources.device == "cpu" or not torch.cuda.is_available():
         return "cpu"
@@ -91,7 +91,7 @@ def write_record(
     *,
     figures: Figures = "all",
 ) -> None:
-    """Write everything of a run but its models and friends, with those `figures`; `worker` draws some of them."""
+    """Writes everything of a run but its models and friends, with those `figures`; `worker` draws some of them."""
     write_json(folder / "metrics.json", metrics(results))
     write_results_json(folder / "results.json", results)
     write_json(folder / FILE, manifest)
@@ -112,7 +112,7 @@ def draw_report(
     figures: Figures,
     worker: FigureWorker | None = None,
 ) -> str:
-    """Write `results.root` and the figures into a folder, and return the report as HTML.
+    """Writes `results.root` and the figures into a folder, and returns the report as HTML.
 
     Args:
         folder: an existing folder; if there is a worker, with `results.json`.
@@ -143,12 +143,12 @@ def draw_report(
 
 
 def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest with the checksums of all files of the run, after which none may be written."""
+    """Writes the manifest with the checksums of all files of the run, after which none may be written."""
     write_json(folder / FILE, {**manifest, "files": checksums(folder)})
 
 
 def metrics(results: AnyResults) -> dict[str, Any]:
-    """`metrics.json`, schema 1; that of a regression has `kind` and `target` in place of the classes."""
+    """Returns `metrics.json`, schema 1; that of a regression has `kind` and `target` in place of the classes."""
     content: dict[str, Any] = {"schema": SCHEMA}
     if isinstance(results, RegressionResults):
         content |= {"kind": "regression", **_fields(results, "target", "n", "cutflow")}
@@ -178,7 +178,7 @@ def _regression_model_metrics(model: RegressionModel) -> dict[str, Any]:
 
 
 def _trend_metrics(trend: ResidualTrend) -> dict[str, Any]:
-    """Value and bounds by bin, null in empty bins."""
+    """Returns value and bounds by bin, null in empty bins."""
     content: dict[str, Any] = {"against": trend.x, **_fields(trend, "edges")}
     for name in ("bias", "sigma68"):
         ends = {"value": "", "low": "_low", "high": "_high"}
@@ -215,12 +215,12 @@ def _flatness_metrics(found: Flatness) -> dict[str, Any]:
 
 
 def _map_metrics(one: EfficiencyMap) -> dict[str, Any]:
-    """Value and bounds by bin, null in empty bins; `thin` marks bins with fewer than `least` effective events."""
+    """Returns value and bounds by bin, null in empty ones; `thin` marks those below `least` effective events."""
     return _fields(one, "working_point", "particle", "names", "edges", "value", "low", "high", "n", "least", "thin")
 
 
 def _quality_metrics(model: ModelResult) -> dict[str, Any]:
-    """Calibration, figures of merit, pairs of classes and the matrix, as far as the model has them."""
+    """Returns calibration, figures of merit, pairs of classes and the matrix, as far as the model has them."""
     content: dict[str, Any] = {}
     if model.calibration is not None:
         content |= _fields(model, "calibration")

@@ -59,7 +59,7 @@ _TOP: Final = (
 
 
 def write_results(path: Path, results: AnyResults, provenance: str, labels: Mapping[str, str] | None = None) -> None:
-    """Write `results` to a ROOT file that appears whole or not at all, compressed by ZLIB, which JSROOT reads.
+    """Writes `results` to a ROOT file that appears whole or not at all, compressed by ZLIB, which JSROOT reads.
 
     The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `identified/`, `reweighting/`,
     `polygons/`, `robustness/`, `cutflow/` and the TObjStrings `notes` and, last, `provenance`; for a regression those
