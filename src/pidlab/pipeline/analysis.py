@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -25,6 +26,7 @@ from pidlab.evaluate import (
     measure_robustness,
 )
 from pidlab.evaluate.decisions import one_by_one
+from pidlab.evaluate.importance import measure_importance
 from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.points.identified import identified
 from pidlab.evaluate.points.merit import Merit
@@ -384,8 +386,8 @@ def _robustness(
     return measure_robustness(scorer(model), sample, result, widths, changes, seed=seed)
 
 
-def _explained(model: Model, result: ModelResult, sample: Sample, few: Sample, seed: int) -> Explanation:
-    return explained(model, scorer(model), sample, result, seed=seed, few=few)
+def _explained(model: Model, result: ModelResult, sample: Sample, few: Sample, seed: int) -> Explanation[Importance]:
+    return explained(model, sample, partial(measure_importance, result=result), seed=seed, few=few)
 
 
 def _polygons(recipe: Recipe) -> list[Polygon]:
