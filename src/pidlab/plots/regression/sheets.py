@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.results import (
@@ -38,9 +37,9 @@ from pidlab.plots.regression.residuals import (
 from pidlab.plots.regression.targets import COLOUR, target_histogram, target_profile
 from pidlab.plots.sheets.exploration import prediction_swarms
 from pidlab.plots.sheets.importance import prediction_dependences, residual_importances
-from pidlab.plots.sheets.inputs import cut_flow_table
+from pidlab.plots.sheets.inputs import FEATURES_A_PAGE, cut_flow_table
 from pidlab.plots.sheets.models import learning
-from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, objects_of, pages, panels_of_features, root_key, stack
+from pidlab.plots.sheets.sheet import Sheet, grid, label_bottom, label_left, objects_of, root_key, stack
 from pidlab.plots.sheets.table import FigureTable, bounded, histogram_table, matrix_table, table_of
 from pidlab.plots.sheets.weights import weights
 
@@ -50,25 +49,31 @@ _EVENTS = "events"  # a regression has one class
 
 
 def _inputs(results: RegressionResults) -> Iterator[Sheet]:
-    for stem, page, part in pages("inputs", list(results.inputs.items())):
-        some = dict(part)
+    features = list(results.inputs.items())
+    for page in range(0, len(features), FEATURES_A_PAGE):
+        some = dict(features[page : page + FEATURES_A_PAGE])
+        number = str(page // FEATURES_A_PAGE + 1)
         yield Sheet(
-            name=stem,
+            name=f"inputs_{number}" if page else "inputs",
             title="Inputs",
             alt=f"Histograms of {', '.join(some)} in the test sample with unit area on a log axis.",
-            draw=partial(_draw_inputs, part, results.labels),
+            draw=partial(_draw_inputs, some, results.labels),
             numbers=partial(histogram_table, {name: {_EVENTS: h} for name, h in some.items()}, "feature"),
             section="inputs",
             objects=tuple(f"inputs/{root_key(name)}" for name in some),
             kind="inputs",
-            about={"page": page},
+            about={"page": number},
         )
 
 
-def _draw_inputs(some: Sequence[tuple[str, Histogram]], labels: Mapping[str, str]) -> Figure:
+def _draw_inputs(some: Mapping[str, Histogram], labels: Mapping[str, str]) -> Figure:
+    n_columns = 4 if len(some) > 6 else 3
+    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
     styles = {_EVENTS: LineStyle(COLOUR, "o", "-")}
-    by_class = [(name, {_EVENTS: histogram}) for name, histogram in some]
-    return panels_of_features(by_class, partial(feature, styles=styles, labels=labels))[0]
+    for (name, histogram), ax in zip(some.items(), axes, strict=True):
+        feature(name, {_EVENTS: histogram}, ax, styles=styles, labels=labels)
+    label_left(axes, n_columns)
+    return figure
 
 
 def _targets(results: RegressionResults) -> Iterator[Sheet]:
@@ -91,29 +96,33 @@ def _one_panel(draw: Callable[..., Any], width: float = 6.4, height: float = 4.2
 
 
 def _profiles(results: RegressionResults) -> Iterator[Sheet]:
-    for stem, page, part in pages("profiles", list(results.profiles.items())):
-        some = dict(part)
+    features = list(results.profiles.items())
+    for page in range(0, len(features), FEATURES_A_PAGE):
+        some = dict(features[page : page + FEATURES_A_PAGE])
+        number = str(page // FEATURES_A_PAGE + 1)
         yield Sheet(
-            name=stem,
+            name=f"profiles_{number}" if page else "profiles",
             title="Target against the inputs",
             alt=(
                 f"Mean of {results.target} on test with 68.3 % intervals in bins of {', '.join(some)}, and a band of "
                 "its standard deviation."
             ),
-            draw=partial(_draw_profiles, part, results),
+            draw=partial(_draw_profiles, some, results),
             numbers=partial(_profile_table, some),
             section="inputs",
             objects=tuple(f"inputs/profile_{root_key(name)}" for name in some),
             kind="profiles",
-            about={"page": page},
+            about={"page": number},
         )
 
 
-def _draw_profiles(some: Sequence[tuple[str, TargetProfile]], results: RegressionResults) -> Figure:
-    def draw(name: str, profile: TargetProfile, ax: Axes) -> None:
+def _draw_profiles(some: Mapping[str, TargetProfile], results: RegressionResults) -> Figure:
+    n_columns = 4 if len(some) > 6 else 3
+    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
+    for (name, profile), ax in zip(some.items(), axes, strict=True):
         target_profile(name, profile, results.target, ax, labels=results.labels)
-
-    return panels_of_features(some, draw)[0]
+    label_left(axes, n_columns)
+    return figure
 
 
 def _profile_table(some: Mapping[str, TargetProfile]) -> FigureTable:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.evaluate.histograms import density_ratio
@@ -18,9 +17,10 @@ from pidlab.plots.exploring.ratio import signal_ratio
 from pidlab.plots.exploring.scatter import scatter
 from pidlab.plots.exploring.trees import tree
 from pidlab.plots.inputs import feature
-from pidlab.plots.sheets.sheet import Sheet, grid, objects_of, pages, panels_of_features, root_key
+from pidlab.plots.sheets.sheet import Sheet, grid, label_left, objects_of, root_key
 from pidlab.plots.sheets.table import FigureTable, histogram_table, table_of
 
+FEATURES_A_PAGE = 12
 PANELS_A_PAGE = 6
 MOST_FEATURES = 12
 
@@ -30,9 +30,9 @@ _ByClass = Mapping[str, Histogram]
 def ratios(results: Results) -> Iterator[Sheet]:
     """Yields the density of the signal over that of the other classes in each feature, twelve features in a figure."""
     features = [(name, by_class) for name, by_class in results.inputs.items() if results.signal in by_class]
-    for stem, page, some in pages("signal_ratio", features):
+    for page, some in _pages(features, FEATURES_A_PAGE):
         yield Sheet(
-            name=stem,
+            name=f"signal_ratio_{page}" if page > 1 else "signal_ratio",
             title="Signal over the other classes in each input",
             alt=(
                 f"Density of {results.signal} over that of each other class in bins of "
@@ -43,17 +43,20 @@ def ratios(results: Results) -> Iterator[Sheet]:
             section="inputs",
             objects=tuple(f"inputs/{root_key(f'{name}_ratio_{c}')}" for name, by_class in some for c in by_class),
             kind="signal_ratio",
-            about={"page": page},
+            about={"page": str(page)},
         )
 
 
 def _ratios(results: Results, some: Sequence[tuple[str, _ByClass]]) -> Figure:
+    n_columns = 4 if len(some) > 6 else 3
+    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
     styles = class_styles(results.classes, results.signal)
-    draw = partial(signal_ratio, signal=results.signal, styles=styles, labels=results.labels)
-    figure, axes = panels_of_features(some, draw)
+    for (name, by_class), ax in zip(some, axes, strict=True):
+        signal_ratio(name, by_class, ax, signal=results.signal, styles=styles, labels=results.labels)
     others = [name for name in results.classes if name != results.signal]
     entries = [(line, f"{results.signal} / {name}") for line, name in legend_lines(styles, others, marker=False)]
     legend(axes[0], entries)
+    label_left(axes, n_columns)
     return figure
 
 
@@ -69,9 +72,9 @@ def _ratio_table(some: Sequence[tuple[str, _ByClass]], signal: str) -> FigureTab
 
 def scaled_inputs(results: Results) -> Iterator[Sheet]:
     """Yields the features as networks and linear models see them, twelve in a figure."""
-    for stem, page, some in pages("inputs_scaled", list(results.exploration.scaled.items())):
+    for page, some in _pages(list(results.exploration.scaled.items()), FEATURES_A_PAGE):
         yield Sheet(
-            name=stem,
+            name=f"inputs_scaled_{page}" if page > 1 else "inputs_scaled",
             title="Inputs after scaling, as networks and linear models see them",
             alt=(
                 f"Histograms of {', '.join(name for name, _ in some)} in the test sample after the scaling that was "
@@ -82,29 +85,28 @@ def scaled_inputs(results: Results) -> Iterator[Sheet]:
             section="inputs",
             objects=tuple(f"inputs/{root_key(f'{name}_scaled_{c}')}" for name, by_class in some for c in by_class),
             kind="scaled_inputs",
-            about={"page": page},
+            about={"page": str(page)},
         )
 
 
 def _scaled(results: Results, some: Sequence[tuple[str, _ByClass]]) -> Figure:
+    n_columns = 4 if len(some) > 6 else 3
+    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
     styles = class_styles(results.classes, results.signal)
-
-    def draw(name: str, by_class: _ByClass, ax: Axes) -> None:
+    for (name, by_class), ax in zip(some, axes, strict=True):
         feature(name, by_class, ax, styles=styles)
         ax.set_xlabel(f"{shown(name, 24)}, scaled", parse_math=False)
-
-    figure, axes = panels_of_features(some, draw)
     legend(axes[0], legend_lines(styles, results.classes, marker=False))
+    label_left(axes, n_columns)
     return figure
 
 
 def scatters(results: Results) -> Iterator[Sheet]:
     """Yields the distribution of each class over pairs of features, twelve panels in a figure."""
-    n_pairs = max(PANELS_A_PAGE // len(results.classes), 1)
-    for stem, page, some in pages("scatter", results.exploration.pairs, n_pairs):
+    for page, some in _pages(list(results.exploration.pairs), max(PANELS_A_PAGE // len(results.classes), 1)):
         names = ", ".join(f"{pair.y} against {pair.x}" for pair in some)
         yield Sheet(
-            name=stem,
+            name=f"scatter_{page}" if page > 1 else "scatter",
             title="Pairs of inputs by class",
             alt=f"Density of each class in the test sample, and profile with errors: {names}.",
             draw=partial(_scatters, results, some),
@@ -117,7 +119,7 @@ def scatters(results: Results) -> Iterator[Sheet]:
                 for c in pair.planes
             ),
             kind="scatter",
-            about={"page": page},
+            about={"page": str(page)},
         )
 
 
@@ -228,3 +230,9 @@ def _tree_table(first: Sequence[tuple[str, Sequence[TreeNode]]]) -> FigureTable:
     ]
     header = ("tree", "margin of", "node", "feature", "cut", "missing below", "gain or leaf value", "below", "above")
     return table_of(header, rows)
+
+
+def _pages(content: Sequence[Any], n: int) -> Iterator[tuple[int, Sequence[Any]]]:
+    """Yields pages of n, numbered from 1."""
+    for first in range(0, len(content), n):
+        yield first // n + 1, content[first : first + n]

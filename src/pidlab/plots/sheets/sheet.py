@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from pidlab.plots.canvas.style import Draw, new_figure
 from pidlab.plots.sheets.table import Numbers
 
-Item = TypeVar("Item")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -60,28 +59,6 @@ def root_key(name: str) -> str:
 def objects_of(model: str, *patterns: str) -> tuple[str, ...]:
     """Returns `patterns` in the directory of a model."""
     return tuple(f"{root_key(model)}/{pattern}" for pattern in patterns)
-
-
-FEATURES_A_PAGE = 12
-
-
-def pages(stem: str, content: Sequence[Item], n: int = FEATURES_A_PAGE) -> Iterator[tuple[str, str, Sequence[Item]]]:
-    """Yields the content of figures with n panels each: the name of a figure, the number of its page, and its part."""
-    for first in range(0, len(content), n):
-        number = first // n + 1
-        yield f"{stem}_{number}" if first else stem, str(number), content[first : first + n]
-
-
-def panels_of_features(
-    some: Sequence[tuple[str, Item]], draw: Callable[[str, Item, Axes], object]
-) -> tuple[Figure, list[Axes]]:
-    """Returns a figure with a panel for each feature, which `draw` fills from the name and the content."""
-    n_columns = 4 if len(some) > 6 else 3
-    figure, axes = grid(len(some), n_columns, 3.3, 2.7)
-    for (name, content), ax in zip(some, axes, strict=True):
-        draw(name, content, ax)
-    label_left(axes, n_columns)
-    return figure, axes
 
 
 def grid(
