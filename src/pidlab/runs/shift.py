@@ -76,7 +76,7 @@ def compare_domain(
 
 
 def shift_between(ours: Sample, theirs: Sample, seed: int, n_jobs: int | None, watcher: Watcher) -> Shift:
-    """Returns how well BDTs tell the events of a run, as `as_mixture` gives them, from the rows of files."""
+    """How well BDTs tell the events of a run, as `as_mixture` gives them, from the rows of files."""
     sample = labelled(ours, theirs)
     watcher.stage("train")
     score = OutOfFold(sample, seed, n_jobs, watcher)
