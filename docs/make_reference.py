@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pidlab.cli import cli
-from pidlab.config import schema as sections_of_schema
 from pidlab.config.schema import Predicting, RegressionConfig, json_schema
+from pidlab.config.schema.base import Section
 
 FOLDER = Path(__file__).parent
 MADE = "<!-- Written by docs/make_reference.py, from {source}; edit that. -->"
@@ -139,10 +139,22 @@ def references(part: Any) -> Iterator[str]:
             yield from references(inner)
 
 
+def section_class(name: str) -> type[Section]:
+    """The section of this name; every section is derived from `Section`."""
+    return next(section for section in derived(Section) if section.__name__ == name)
+
+
+def derived(base: type[Section]) -> Iterator[type[Section]]:
+    """The sections that are derived from one, at any depth."""
+    for section in base.__subclasses__():
+        yield section
+        yield from derived(section)
+
+
 def title(name: str, schema: Schema) -> str:
     """The heading of a section."""
     kind = schema["$defs"][name]["properties"].get("type", {}).get("const")
-    of_target = ", with a target" if issubclass(getattr(sections_of_schema, name), Predicting) else ""
+    of_target = ", with a target" if issubclass(section_class(name), Predicting) else ""
     return f"models.NAME, type: {kind}{of_target}" if kind else PLACES[name]
 
 
@@ -161,7 +173,7 @@ def told(text: str) -> str:
 def keys(name: str, section: Schema) -> str:
     """A table of the keys of one section."""
     rows = [("key", "value", "left out", "")]
-    fields = {field.alias or key: field for key, field in getattr(sections_of_schema, name).model_fields.items()}
+    fields = {field.alias or key: field for key, field in section_class(name).model_fields.items()}
     for key, value in section["properties"].items():
         if "const" not in value:
             meaning, _, otherwise = value["description"].partition("left out: ")

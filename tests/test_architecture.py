@@ -10,6 +10,7 @@ import functools
 import itertools
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -184,6 +185,14 @@ def test_a_folder_is_no_heap_and_no_prefix_does_its_work(folder: Path) -> None:
     assert folder == PACKAGE or len(names) <= N_MODULES
     siblings = itertools.groupby((n for n in names if "_" in n.strip("_")), lambda name: name.split("_")[0])
     assert {prefix: n for prefix, group in siblings if (n := len(list(group))) >= 3} == {}
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    trees = [ast.parse(path.read_text()) for path in modules().values()]
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    repeated = {name for name, n in names.items() if n > 1 and not name.startswith("_")}
+    # Those of the masses of sWeights and of the counts of a band; and what reports and efficiencies expect.
+    assert repeated <= {"Binned", "Expectation", "Likelihood", "Parameter"}
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -90,7 +90,7 @@ def _without_extensions(compile_for: Callable[[Any], Any]) -> Callable[[Any], An
     """Returns numba's `compile`, which then imports no packages that teach numba types of their own.
 
     Such packages, for example vector, which imports sympy, take longer to import than numba itself. Compiled functions
-    of pidlab take arrays and numbers only; numba imports the packages when it compiles a function of somebody else.
+    of pidlab take arrays and numbers only; numba imports the packages when it compiles a function of another package.
     """
 
     def compile_without(signature: Any) -> Any:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,11 @@ import pytest
 import uproot
 
 from conftest import Run, called, write_tree
+from pidlab import export
+from pidlab.cli import cli
+from pidlab.plots import gallery
+from pidlab.runs import replot
+from pidlab.simulate import SAMPLES
 
 CONFIG = """\
 data: {files: small.root}
@@ -253,3 +258,19 @@ def test_forced_ascii_gives_no_traceback_and_nothing_but_ascii(tmp_path: Path) -
     assert "Traceback" not in done.stderr
     answers = re.findall(r"^answered (\d)$", done.stdout, re.MULTILINE)
     assert dict(zip(commands, map(int, answers), strict=True)) == commands, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "expected"),
+    [
+        ("export", "format_", export.FORMATS),
+        ("plot", "formats", replot.FORMATS),
+        ("run", "figures", gallery.FORMATS),
+        ("simulate", "sample", SAMPLES),
+    ],
+)
+def test_options_offer_what_the_packages_have_that_are_too_heavy_for_help_to_import(
+    command: str, option: str, expected: Collection[str]
+) -> None:
+    kind: Any = next(each.type for each in cli.commands[command].params if each.name == option)
+    assert {*kind.choices} == {*expected}

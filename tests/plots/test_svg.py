@@ -32,7 +32,9 @@ from pidlab.evaluate.results import Results
 from pidlab.expressions import Polygon
 from pidlab.plots import gallery
 from pidlab.plots.canvas import recording, style
+from pidlab.plots.on_request import Plots
 from pidlab.plots.sheets.sheet import Sheet
+from pidlab.report import page
 
 AREAS, LINES = 5.0, 24.0
 """The largest `differences` of areas and of lines. Those of the figures are 1 and 17, for example white lines between
@@ -161,6 +163,12 @@ def test_every_kind_of_figure_is_compared() -> None:
     results = samples()
     absent = [make.__name__ for make in gallery._SHEETS if not any(list(make(some)) for some in results)]
     assert absent == []
+
+
+def test_every_figure_has_a_place_in_the_report_and_a_method() -> None:
+    for sheet in compared().values():
+        assert sheet.section in ("first", *page._TITLES), sheet.name
+        assert callable(getattr(Plots, sheet.kind)), sheet.name
 
 
 class LonePolygonAsMarker(recording.Recorder):

@@ -19,6 +19,7 @@ from pidlab.evaluate.results import CutStep, EfficiencyMap, Results
 from pidlab.measured import UNDEFINED
 from pidlab.rootio import read_efficiency, write_results
 from pidlab.rootio.results.named_object import root_text
+from pidlab.rootio.results.run import _TOP
 from real_root import ask_root, needs_root
 
 LABELS = {"P.gtr.p": "$p$ [GeV]", "P.gtr.th": r"$\theta$ [deg]"}
@@ -42,6 +43,15 @@ def graph(file: Any, key: str) -> np.ndarray:
     """(6, n): x, y, and the four errors."""
     members = ("fEXlow", "fEXhigh", "fEYlow", "fEYhigh")
     return np.array([*file[key].values("both"), *(file[key].member(m) for m in members)])
+
+
+def test_a_model_cannot_have_the_name_of_a_directory_of_other_objects(written: tuple[Results, Path]) -> None:
+    results, path = written
+    with uproot.open(path) as file:
+        names = {key.partition("/")[0] for key in file.keys(cycle=False)}
+    others = names - results.models.keys()
+    assert others <= {*_TOP}
+    assert {"maps", "cutflow", "compare"} <= others
 
 
 EVERYTHING = """

@@ -20,8 +20,9 @@ from pidlab.models.registry import Resources
 from pidlab.pipeline import run
 from pidlab.progress import Watcher
 from pidlab.runs.compare import compare_any_runs, load_runs
-from pidlab.runs.residuals import FinishedRegression, RegressionPair, compare_regressions
+from pidlab.runs.residuals import compare_regressions
 from pidlab.runs.scored_events import read_events, write_events
+from pidlab.runs.shared_events import Pair
 
 N = 3000
 MODELS: dict[str, Any] = {
@@ -52,8 +53,8 @@ def go(folder: Path, name: str, **changes: Any) -> Path:
     return folder / name
 
 
-def pair_of(*runs: Path) -> RegressionPair:
-    (pair,) = compare_regressions([run for run in load_runs(runs) if isinstance(run, FinishedRegression)])
+def pair_of(*runs: Path) -> Pair:
+    (pair,) = compare_regressions(load_runs(runs))
     return pair
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pidlab.apply.scoring import EntryRange, Scorer
 from pidlab.errors import ConfigError, DataError, UsageError
 from pidlab.preprocess.recipe import LocatedExpression, Recipe
-from pidlab.read import STEP, Source, Table, chained, each_path
+from pidlab.read import STEP, Source, Table, chained, each_path, lines_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,11 @@ def find_inputs(recipe: Recipe, words: Sequence[str], tree: str | None) -> tuple
 
 
 def _listed(word: str) -> list[str]:
-    """Returns the lines of `@LIST`, without empty lines and comments."""
+    """Returns the inputs that `@LIST` names."""
     path = Path(word.removeprefix("@"))
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: is a folder, a pipe or a device; name a file with one path a line")
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(f"{path}: this list of inputs cannot be read ({why}); it has one path a line") from error
-    return [line for line in lines if line and not line.startswith("#")]
+    return lines_of(path, UsageError)
 
 
 @dataclass(frozen=True, slots=True)

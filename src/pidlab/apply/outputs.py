@@ -54,7 +54,7 @@ def friend_name(source: Source, ending: str = "pid") -> str:
 
 
 def friend_paths(paths: Sequence[str], output: Path, ending: str = "pid") -> dict[str, Path]:
-    """Input path to friend path, `STEM_pid.root`: below `output` as the inputs lie below their common folder.
+    """Returns input path to friend path, `STEM_pid.root`: below `output` as the inputs lie below their common folder.
 
     Raises:
         OutputError: two inputs would share a friend file, or a friend would replace an input.

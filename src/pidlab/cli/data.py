@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pidlab.cli.options import PATH, say, stoppable, terminal
+from pidlab.cli.options import MODELS, PATH, say, stoppable, terminal
 from pidlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def sweights(
         stoppable(f"friend trees that were finished stay in {output}; start it again for the others"),
         terminal(quiet) as (console, watcher),
     ):
-        from pidlab.cli.terminal.sweights import fit_table, weights_table
+        from pidlab.cli.terminal.datadriven import fit_table, weights_table
         from pidlab.datadriven.sweights.analysis import SweightsRequest, run
         from pidlab.read import find_sources
 
@@ -134,7 +134,7 @@ def _settings(fit_file: Path | None, said: dict[str, Any]) -> FitSettings:
 @click.argument("run", type=PATH)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--in", "within", default="", metavar='"X: [EDGES]"', help='Bins, such as "p: [1, 2, 3]", or "p: 5".')
-@click.option("--model", "models", multiple=True, help="Only this model; may be repeated.")
+@MODELS
 @click.option("--cut", default="", help="Only candidates that pass it, besides the selection of RUN.")
 @click.option("--weight", default="", help="The weight of each candidate, such as an sWeight.")
 @click.option(
@@ -154,7 +154,7 @@ def fractions(run: Path, files: Sequence[str], output: Path, quiet: bool, **aske
         stoppable(f"nothing was written to {output}"),
         terminal(quiet) as (console, watcher),
     ):
-        from pidlab.cli.terminal.fractions import fractions_table
+        from pidlab.cli.terminal.datadriven import fractions_table
         from pidlab.datadriven.fractions.analysis import Request, measure_fractions
 
         found = measure_fractions(Request(run, files, output, **asked), watcher)

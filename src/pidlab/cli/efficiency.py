@@ -8,26 +8,9 @@ from typing import Any
 
 import click
 
-from pidlab.cli.options import PATH, say, terminal
+from pidlab.cli.options import MODELS, PATH, TREE, TwoNumbers, say, terminal
 
-
-class _Interval(click.ParamType[tuple[float, float]]):
-    """Two numbers, LOW:HIGH."""
-
-    name = "LOW:HIGH"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float]:
-        """Returns both numbers; anything else is a usage error."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            low, high = (float(number) for number in value.split(":"))
-        except ValueError:
-            self.fail(f"{value!r} is not two numbers LOW:HIGH, as in 60:120", param, ctx)
-        return low, high
-
-
-_INTERVAL = _Interval()
+_INTERVAL = TwoNumbers(":", "60:120")
 
 
 @click.command()
@@ -61,9 +44,9 @@ _INTERVAL = _Interval()
 @click.option("--simulation-weight", default="", metavar="EXPRESSION", help="Weight of the simulation's probes.")
 @click.option("--weight", default="", metavar="EXPRESSION", help="Weight of the probes in data; left out: 1.")
 @click.option("--cut", default="", metavar="EXPRESSION", help="Rows that are probes, among those the run selects.")
-@click.option("--model", "models", multiple=True, help="Only this model; may be repeated.")
+@MODELS
 @click.option("--point", "points", multiple=True, help="Only this working point; may be repeated.")
-@click.option("--tree", help="The tree to read, where a file holds several.")
+@TREE
 @click.option("--no-fit-figures", is_flag=True, help="Draw no figure of single fits.")
 @click.option("--replicas", type=click.IntRange(0, 1000), default=0, help="Write so many replicas of the maps, too.")
 @click.option("-o", "--output", type=PATH, required=True, help="The folder to leave behind.")
@@ -101,7 +84,7 @@ def efficiency(
     point and bin the passing and failing probes are fitted at once. Shapes: gauss, double_gauss, bifurcated_gauss,
     crystal_ball, double_crystal_ball, student, voigt; exponential, chebyshev:N, cms_shape, argus, uniform.
     """
-    from pidlab.cli.terminal.efficiency import efficiency_table
+    from pidlab.cli.terminal.datadriven import efficiency_table
     from pidlab.datadriven.efficiency.binning import parse_bins
     from pidlab.datadriven.efficiency.estimate import Shapes
     from pidlab.datadriven.efficiency.measure import EfficiencyRequest, default_alternatives, measure

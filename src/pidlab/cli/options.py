@@ -61,6 +61,9 @@ DASK = click.option(
     default="",
     help="Work on the cluster of this dask scheduler; the events stay in the memory of its workers.",
 )
+AS_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table."
+)
 FIGURES = click.option(
     "--figures",
     type=click.Choice(["none", "quick", "all"]),
@@ -72,6 +75,8 @@ FORCE = click.option("--force", is_flag=True, help="Replace a finished run witho
 ONLY = click.option(
     "--only", multiple=True, metavar="NAME", help="Train and evaluate only this model; may be repeated."
 )
+MODELS = click.option("--model", "models", multiple=True, help="Only this model; may be repeated.")
+TREE = click.option("--tree", help="The tree to read, where a file holds several.")
 VERBOSE = click.option(
     "-v",
     "--verbose",
@@ -80,10 +85,12 @@ VERBOSE = click.option(
 )
 
 
-class _Limits(click.ParamType[tuple[float, float]]):
-    """Two numbers, LOW,HIGH."""
+class TwoNumbers(click.ParamType[tuple[float, float]]):
+    """Two numbers with a separator between them, such as LOW,HIGH."""
 
-    name = "LOW,HIGH"
+    def __init__(self, separator: str, example: str) -> None:
+        self.name = f"LOW{separator}HIGH"
+        self.separator, self.example = separator, example
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float]:
         """Returns both numbers; anything else is a usage error."""
@@ -92,13 +99,12 @@ class _Limits(click.ParamType[tuple[float, float]]):
         if "−" in value or "–" in value:
             self.fail(f"{value!r} has a dash that is no minus sign; type '-'", param, ctx)
         try:
-            low, high = (float(number) for number in value.split(","))
+            low, high = (float(number) for number in value.split(self.separator))
         except ValueError:
-            self.fail(f"{value!r} is not two numbers LOW,HIGH, as in 0.8,1", param, ctx)
+            self.fail(f"{value!r} is not two numbers {self.name}, as in {self.example}", param, ctx)
         return low, high
 
 
-LIMITS = _Limits()
 STOPPED = 130
 """The exit code of a command that Ctrl-C ended, as in shells."""
 

@@ -9,8 +9,23 @@ from typing import Any
 
 import click
 
-from pidlab.cli.options import ALLOW_IMPORT, DASK, DEVICE, JOBS, LIMITS, MEMORY, PATH, resources, say, terminal
+from pidlab.cli.options import (
+    ALLOW_IMPORT,
+    DASK,
+    DEVICE,
+    JOBS,
+    MEMORY,
+    MODELS,
+    PATH,
+    TREE,
+    TwoNumbers,
+    resources,
+    say,
+    terminal,
+)
 from pidlab.cli.printable import echo
+
+_LIMITS = TwoNumbers(",", "0.8,1")
 
 
 @click.command()
@@ -74,8 +89,8 @@ def reproduce(
 @click.option("--reference", metavar="NAME", help="The model that ratios and differences refer to.")
 @click.option("--log/--no-log", default=None, help="Logarithmic or linear y axis.")
 @click.option("--logx/--no-logx", default=None, help="Logarithmic or linear x axis.")
-@click.option("--xlim", type=LIMITS, help="For example 0.8,1.")
-@click.option("--ylim", type=LIMITS, help="For the first panel, and all of the same quantity.")
+@click.option("--xlim", type=_LIMITS, help="For example 0.8,1.")
+@click.option("--ylim", type=_LIMITS, help="For the first panel, and all of the same quantity.")
 @click.option("--title", help="A text above the figure; TeX stands between dollars.")
 def plot(
     run: Path,
@@ -114,7 +129,7 @@ def plot(
     required=True,
     help="header: C++ without any library. cuts: ROOT cut strings.",
 )
-@click.option("--model", "models", multiple=True, help="Only this model; may be repeated.")
+@MODELS
 @click.option("--events", multiple=True, metavar="FILE", help="Check on these events; left out: those of the run.")
 @click.option("-o", "--output", type=PATH, required=True, help="The folder for the files.")
 def export(run: Path, format_: str, models: Sequence[str], events: Sequence[str], output: Path) -> None:
@@ -133,7 +148,7 @@ def export(run: Path, format_: str, models: Sequence[str], events: Sequence[str]
 @click.argument("run", type=PATH)
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", type=PATH, required=True, help="The folder for domain.json and the figures.")
-@click.option("--tree", help="The tree to read, where a file holds several.")
+@TREE
 @JOBS
 @click.option("-q", "--quiet", is_flag=True, help="Only the answer and notes.")
 def domain(run: Path, files: Sequence[str], output: Path, tree: str | None, jobs: int | None, quiet: bool) -> None:
@@ -159,8 +174,8 @@ def domain(run: Path, files: Sequence[str], output: Path, tree: str | None, jobs
 @click.option(
     "--entry", "entries", multiple=True, type=click.IntRange(min=0), help="An entry, from 0; may be repeated."
 )
-@click.option("--model", "models", multiple=True, help="Only this model; may be repeated.")
-@click.option("--tree", help="The tree to read, where a file holds several.")
+@MODELS
+@TREE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of tables.")
 @click.option("-o", "--output", type=PATH, help="A figure (.png, .pdf, .svg), or a folder for one of each event.")
 def explain(

@@ -11,12 +11,14 @@ import click
 
 from pidlab.cli.options import (
     ALLOW_IMPORT,
+    AS_JSON,
     DASK,
     DEVICE,
     FIGURES,
     FORCE,
     JOBS,
     MEMORY,
+    MODELS,
     ONLY,
     PATH,
     VERBOSE,
@@ -63,7 +65,7 @@ _TABLE_WIDTH = 100
 @DASK
 @ALLOW_IMPORT
 @click.option("--tensorboard", is_flag=True, help="Leave event files of TensorBoard behind: losses, rates and norms.")
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
+@AS_JSON
 @FIGURES
 @FORCE
 @VERBOSE
@@ -122,7 +124,7 @@ def run(
 @JOBS
 @MEMORY
 @DASK
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers, metrics.json, in place of the table.")
+@AS_JSON
 @FIGURES
 @FORCE
 @VERBOSE
@@ -182,7 +184,7 @@ def _say_what_is_left(console: Any, run: Path, *, as_json: bool) -> None:
 @click.argument("run", type=PATH)
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", type=PATH, required=True, help="The folder for the friend trees.")
-@click.option("--model", "models", multiple=True, help="Only this model; may be repeated.")
+@MODELS
 @click.option("--tree", help="The tree to score, where a file holds several.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes to score in; left out: a few threads of this one.")
 @click.option("--dask", metavar="ADDRESS", default="", help="Score on the cluster of this dask scheduler.")

@@ -56,7 +56,7 @@ class Usable:
         return any(key[:length] in self.doubtful for length in range(len(key) + 1))
 
     def lacks(self, key: KeyPath) -> bool:
-        """True for numbers of each class of which one was refused, so that it is not missing in the file."""
+        """Returns whether numbers of classes lack one that was refused, which is not missing in the file then."""
         of_classes = key[-1:] and key[-1] in ("abundance", "expected", "priors")
         return bool(of_classes) and any(path[: len(key)] == key for path in self.doubtful)
 

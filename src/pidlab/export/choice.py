@@ -9,6 +9,7 @@ from pidlab import __version__
 from pidlab.config.schema import Predicting
 from pidlab.errors import UsageError
 from pidlab.evaluate.results import json_value
+from pidlab.export.run import FORMATS
 from pidlab.models.fold import FoldModel
 from pidlab.models.model import Model
 from pidlab.models.registry import MODEL_TYPES
@@ -31,7 +32,7 @@ def choose(bundle: Bundle, models: Sequence[str], format: str) -> tuple[list[str
         if format in kind.exports and issubclass(kind.section, Predicting) == is_regression
     }
     fits = [name for name in models if loaded[name].kind in kinds and not loaded[name].per_point_cuts]
-    if format == "xgboost":  # which holds trees on features alone
+    if FORMATS[format].needs_features:
         fits = [name for name in fits if _is_plain(loaded[name])]
     others = [name for name in models if name not in fits]
     if not others:

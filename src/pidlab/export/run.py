@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pidlab.atomic import hidden_prefix, write_text
 from pidlab.errors import OutputError, UsageError, nearest
@@ -20,14 +20,29 @@ from pidlab.runs.manifest import FILE, read_manifest
 
 Writer = Callable[[Bundle, Sequence[str], Path, ParityEvents, Path], list[Exported]]
 
+
+class Format(NamedTuple):
+    """A format of exports.
+
+    Attributes:
+        module: its `write` makes the files; it is imported when the format is asked for.
+        holds_selection: whether the files hold the cuts of the selection.
+        needs_features: whether it takes only models of the features of the configuration, without categories.
+    """
+
+    module: str
+    holds_selection: bool = False
+    needs_features: bool = False
+
+
 FORMATS = {
-    "header": "pidlab.export.cpp.check",
-    "onnx": "pidlab.export.onnx.graph",
-    "xgboost": "pidlab.export.xgboost_json",
-    "cuts": "pidlab.export.cut_strings",
-    "correctionlib": "pidlab.export.correctionlib.document",
+    "header": Format("pidlab.export.cpp.check", holds_selection=True),
+    "onnx": Format("pidlab.export.onnx.graph"),
+    "xgboost": Format("pidlab.export.xgboost_json", needs_features=True),
+    "cuts": Format("pidlab.export.cut_strings", holds_selection=True),
+    "correctionlib": Format("pidlab.export.correctionlib.document"),
 }
-"""The module of each format, whose `write` makes the files; it is imported when the format is asked for."""
+"""The formats by the name that `pidlab export --format` takes."""
 
 
 def export(
@@ -59,7 +74,7 @@ def export(
     for name in models:
         if name not in bundle.models:
             raise UsageError(f"{run}: has no model {name!r}; {nearest(name, bundle.models)}")
-    write: Writer = importlib.import_module(FORMATS[format]).write
+    write: Writer = importlib.import_module(FORMATS[format].module).write
     events = parity_events(bundle, sources=sources)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +83,7 @@ def export(
         ) as temporary:
             exported = write(bundle, list(models) or list(bundle.models), Path(temporary), events, run)
             output.mkdir(exist_ok=True)
-            if bundle.recipe.best is not None and format in _WITH_SELECTION:
+            if bundle.recipe.best is not None and FORMATS[format].holds_selection:
                 exported = [_with_note(each, _BEST.format(bundle.recipe.best)) for each in exported]
             moved = [replace(each, path=each.path.replace(output / each.path.name)) for each in exported]
     except OSError as error:
@@ -109,8 +124,6 @@ def _noted(run: Path, fingerprint: str, exported: list[Exported]) -> list[Export
     return exported
 
 
-_WITH_SELECTION = ("header", "cuts")
-"""Formats that hold the cuts of the selection."""
 _BEST = "holds the cuts alone: that the candidate is the one of its event with {} is left to you"
 
 

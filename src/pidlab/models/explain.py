@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.evaluate.explaining.partial_dependence import measure_dependence, most_important
 from pidlab.evaluate.histograms import histograms_by_class, robust_edges
-from pidlab.evaluate.importance import measure_importance
 from pidlab.evaluate.pairs import rounded
-from pidlab.evaluate.regression.importance import measure_residual_importance
 from pidlab.evaluate.results import (
     Explained,
     Histogram,
     Importance,
-    ModelResult,
     PartialDependence,
     RegressionImportance,
     TreeNode,
@@ -51,64 +48,35 @@ class _HasTrees(Protocol):
     def first_trees(self, n: int, depth: int) -> list[tuple[int, list[dict[str, Any]]]]: ...
 
 
-class Explanation(NamedTuple):
+ImportanceT = TypeVar("ImportanceT", Importance, RegressionImportance)
+
+
+class Explanation(NamedTuple, Generic[ImportanceT]):
     """The importance of the features of a model, their contributions (None if it has none), and the dependence on
     them."""
 
-    importance: Importance
-    contributions: Explained | None
-    dependence: tuple[PartialDependence, ...]
-
-
-class PredictionExplanation(NamedTuple):
-    """The same of a model of a regression."""
-
-    importance: RegressionImportance
+    importance: ImportanceT
     contributions: Explained | None
     dependence: tuple[PartialDependence, ...]
 
 
 def explained(
-    model: Model,
-    score: Callable[[Sample], Scores],
-    sample: Sample,
-    result: ModelResult,
-    *,
-    seed: int,
-    few: Sample | None = None,
-) -> Explanation:
-    """Returns what each feature is worth to a model on the test sample, what it contributes, and how the score goes
-    with the most important ones.
+    model: Model, sample: Sample, measure: Callable[..., ImportanceT], *, seed: int, few: Sample | None = None
+) -> Explanation[ImportanceT]:
+    """Returns what each feature is worth to a model on the test sample, what it contributes, and how the score, or the
+    prediction of a regression, goes with the most important ones.
 
     Args:
         model: the model.
-        score: returns its scores of a sample whose features were changed.
         sample: the test sample.
-        result: the result of the model on it.
+        measure: `measure_importance` with the result of the model, or `measure_residual_importance`.
         seed: decides the shuffles, and which candidates are explained and have a curve of their own.
         few: the candidates that are explained, if they are not to be chosen among those of `sample`.
     """
-    found = contributions(model, reduced(sample, seed, N_EXPLAINED) if few is None else few)
-    importance = measure_importance(score, sample, result, seed=seed, contributions=found)
+    score, found = scorer(model), contributions(model, reduced(sample, seed, N_EXPLAINED) if few is None else few)
+    importance = measure(score, sample, seed=seed, contributions=found)
     dependence = measure_dependence(score, sample, most_important(importance), seed=seed)
     return Explanation(importance, _contribution_table(found), dependence)
-
-
-def explained_prediction(
-    model: Model, predict: Callable[[Sample], Scores], sample: Sample, *, seed: int
-) -> PredictionExplanation:
-    """Returns what each feature is worth to a model of a regression, as `explained` does.
-
-    Args:
-        model: the model.
-        predict: returns its predictions (n, 1) of a sample whose features were changed.
-        sample: the test sample.
-        seed: decides the shuffles, and which candidates are explained and have a curve of their own.
-    """
-    found = contributions(model, reduced(sample, seed, N_EXPLAINED))
-    importance = measure_residual_importance(predict, sample, seed=seed, contributions=found)
-    dependence = measure_dependence(predict, sample, most_important(importance), seed=seed)
-    return PredictionExplanation(importance, _contribution_table(found), dependence)
 
 
 def _contribution_table(found: tuple[FloatArray, Sample] | None) -> Explained | None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel
 
-from pidlab.config import schema
 from pidlab.config.load import LoadedConfig
+from pidlab.config.schema import TrainableSpec
+from pidlab.config.schema.models import anomaly, band, classifiers, cuts, likelihood, regression, untrained
 from pidlab.errors import ConfigError, ModelError
 from pidlab.models.external.loading import external_mistakes
 
@@ -36,6 +37,7 @@ class ModelType:
         exports: format to the function that writes an estimator of this type in it.
         search: parameter to the values that `pidlab tune` tries unless the user names others.
         by_onnxruntime: whether onnxruntime computes the scores, whose last bit depends on the number of threads then.
+        torch: whether training uses torch; "perhaps" for estimators of other packages, which use it if they find it.
     """
 
     section: type[BaseModel]
@@ -45,6 +47,7 @@ class ModelType:
     exports: Mapping[str, str] = field(default_factory=dict)
     search: Mapping[str, str] = field(default_factory=dict)
     by_onnxruntime: bool = False
+    torch: Literal["yes", "no", "perhaps"] = "perhaps"
 
     @property
     def type(self) -> str:
@@ -54,7 +57,7 @@ class ModelType:
     @property
     def name(self) -> str:
         """The value of the key `type`, followed by `_regression` for models of a regression."""
-        return f"{self.type}_regression" if issubclass(self.section, schema.Predicting) else self.type
+        return f"{self.type}_regression" if issubclass(self.section, regression.Predicting) else self.type
 
 
 _TREES_SEARCH = {
@@ -75,51 +78,56 @@ _NETWORK_SEARCH = {
 }
 
 _ROWS = (
-    ModelType(schema.ExpressionModel),
-    ModelType(schema.ScoreModel),
+    ModelType(untrained.ExpressionModel, torch="no"),
+    ModelType(untrained.ScoreModel, torch="no"),
     ModelType(
-        schema.CutsModel,
+        cuts.CutsModel,
         "pidlab.models.cuts.estimator:Cuts",
         exports={"header": "pidlab.export.cpp.models:cuts", "onnx": "pidlab.export.onnx.models:cut_scores"},
         search={"search": "archive|genetic|swarm|annealing|monte-carlo"},
+        torch="no",
     ),
     ModelType(
-        schema.FisherModel,
+        classifiers.FisherModel,
         "pidlab.models.fisher:Fisher",
         scaled=True,
         probability=True,
         exports={"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"},
+        torch="no",
     ),
     ModelType(
-        schema.LogisticModel,
+        classifiers.LogisticModel,
         "pidlab.models.logistic:Logistic",
         scaled=True,
         probability=True,
         exports={"header": "pidlab.export.cpp.models:linear", "onnx": "pidlab.export.onnx.models:linear_scores"},
         search={"C": "log:0.0001:10000"},
+        torch="no",
     ),
     ModelType(
-        schema.NaiveBayesModel,
+        classifiers.NaiveBayesModel,
         "pidlab.models.naive_bayes:NaiveBayes",
         scaled=True,
         probability=True,
         exports={"onnx": "pidlab.export.onnx.models:naive_bayes_scores"},
         search={"var_smoothing": "log:0.000000001:0.1"},
+        torch="no",
     ),
     ModelType(
-        schema.MixtureModel,
+        anomaly.MixtureModel,
         "pidlab.models.unlabelled.mixture:Mixture",
         scaled=True,
         search={"components": "1|2|3|4|6|8|12", "covariance": "full|tied|diag|spherical"},
     ),
     ModelType(
-        schema.AutoencoderModel,
+        anomaly.AutoencoderModel,
         "pidlab.models.unlabelled.autoencoder:Autoencoder",
         scaled=True,
         search={"bottleneck": "1|2|3|4|6|8", "hidden": "[16]|[32]|[64]|[64,32]"},
+        torch="yes",
     ),
     ModelType(
-        schema.LikelihoodModel,
+        likelihood.LikelihoodModel,
         "pidlab.models.likelihood.estimator:Likelihood",
         probability=True,
         exports={
@@ -130,14 +138,14 @@ _ROWS = (
         search={"density": "histogram|kernel", "weights": "none|fit"},
     ),
     ModelType(
-        schema.TreeModel,
+        classifiers.TreeModel,
         "pidlab.models.tree.estimator:DecisionTree",
         probability=True,
         exports={"header": "pidlab.export.cpp.models:trees", "onnx": "pidlab.export.onnx.models:tree_scores"},
         search={"max_depth": "int:2:12", "min_leaf": "log:0.0001:0.05", "criterion": "entropy|gini"},
     ),
     ModelType(
-        schema.BdtModel,
+        classifiers.BdtModel,
         "pidlab.models.bdt.estimator:BDT",
         probability=True,
         exports={
@@ -146,17 +154,19 @@ _ROWS = (
             "xgboost": "pidlab.export.xgboost_json:booster_json",
         },
         search=_TREES_SEARCH,
+        torch="no",
     ),
     ModelType(
-        schema.MlpModel,
+        classifiers.MlpModel,
         "pidlab.models.mlp.estimator:MLP",
         scaled=True,
         probability=True,
         exports={"header": "pidlab.export.cpp.models:network", "onnx": "pidlab.export.onnx.models:network_scores"},
         search=_NETWORK_SEARCH,
+        torch="yes",
     ),
     ModelType(
-        schema.BandModel,
+        band.BandModel,
         "pidlab.models.band.estimator:Band",
         exports={
             "header": "pidlab.export.cpp.bands:band_scores",
@@ -166,29 +176,31 @@ _ROWS = (
         },
     ),
     ModelType(
-        schema.SklearnModel,
+        classifiers.SklearnModel,
         "pidlab.models.external.sklearn.model:SklearnClassifier",
         probability=True,
         by_onnxruntime=True,
     ),
     ModelType(
-        schema.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True, by_onnxruntime=True
+        untrained.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True, by_onnxruntime=True
     ),
-    ModelType(schema.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),
+    ModelType(untrained.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),
     ModelType(
-        schema.ConstantRegression,
+        regression.ConstantRegression,
         "pidlab.models.regressors.constant:ConstantRegressor",
         exports={"header": "pidlab.export.cpp.regressors:constant", "onnx": "pidlab.export.onnx.regressors:constant"},
+        torch="no",
     ),
     ModelType(
-        schema.LinearRegression,
+        regression.LinearRegression,
         "pidlab.models.regressors.linear:LinearRegressor",
         scaled=True,
         exports={"header": "pidlab.export.cpp.regressors:linear", "onnx": "pidlab.export.onnx.regressors:linear"},
         search={"alpha": "log:0.000001:1"},
+        torch="no",
     ),
     ModelType(
-        schema.BdtRegression,
+        regression.BdtRegression,
         "pidlab.models.regressors.bdt:BDTRegressor",
         exports={
             "header": "pidlab.export.cpp.regressors:trees",
@@ -196,15 +208,17 @@ _ROWS = (
             "xgboost": "pidlab.export.xgboost_json:booster_json",
         },
         search=_TREES_SEARCH,
+        torch="no",
     ),
     ModelType(
-        schema.MlpRegression,
+        regression.MlpRegression,
         "pidlab.models.regressors.network:MLPRegressor",
         scaled=True,
         exports={"header": "pidlab.export.cpp.regressors:network", "onnx": "pidlab.export.onnx.regressors:network"},
         search=_NETWORK_SEARCH,
+        torch="yes",
     ),
-    ModelType(schema.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor", by_onnxruntime=True),
+    ModelType(regression.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor", by_onnxruntime=True),
 )
 MODEL_TYPES: Mapping[str, ModelType] = {row.name: row for row in _ROWS}
 """The name of a type of model to its row."""
@@ -288,28 +302,21 @@ def estimator_class(kind: str) -> type[Classifier]:
     Raises:
         ModelError: the type needs torch, and the process may not use enough address space to load it.
     """
-    if kind in _NETWORKS:
+    if MODEL_TYPES[kind].torch == "yes":
         _check_address_space()
     found: type[Classifier] = imported(MODEL_TYPES[kind].estimator)
     return found
 
 
-def _given_estimator(spec: schema.TrainableSpec, given: GivenEstimator, features: Sequence[str]) -> Classifier:
+def _given_estimator(spec: TrainableSpec, given: GivenEstimator, features: Sequence[str]) -> Classifier:
     """Returns the untrained estimator of an object of scikit-learn: a regressor in a regression, else a classifier."""
-    if isinstance(spec, schema.SklearnRegression):
+    if isinstance(spec, regression.SklearnRegression):
         made = imported("pidlab.models.regressors.sklearn:GivenRegressor")
         regressor: Classifier = made(given.estimator, given.is_fitted, tuple(features))
         return regressor
     from pidlab.models.external.sklearn.given import GivenClassifier
 
     return GivenClassifier(given.estimator, given.labels, given.is_fitted, tuple(features))
-
-
-_NETWORKS = ("mlp", "mlp_regression")
-_LEAVE_TORCH_ALONE = (
-    *("expression", "score", "cuts", "fisher", "logistic", "naive_bayes", "bdt"),
-    *("constant_regression", "linear_regression", "bdt_regression"),
-)
 
 
 def import_ahead(kinds: Iterable[str]) -> None:
@@ -319,11 +326,12 @@ def import_ahead(kinds: Iterable[str]) -> None:
         kinds: the types of the models in the order in which they are trained.
     """
     for place, kind in enumerate(kinds):
-        if kind in _NETWORKS:
+        torch = MODEL_TYPES[kind].torch
+        if torch == "yes":
             if place and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
                 imported("pidlab.models.mlp.ahead:import_torch_ahead")()
             return
-        if kind not in _LEAVE_TORCH_ALONE:  # estimators of other packages may look whether torch is there, and use it
+        if torch == "perhaps":  # an estimator that looks for torch would find it half imported
             return
 
 
@@ -350,7 +358,7 @@ def check_models(loaded: LoadedConfig, resources: Resources) -> None:
     """
     mistakes = list(external_mistakes(loaded, resources.allow_import))
     for name, spec in loaded.config.models.items():
-        if isinstance(spec, schema.SklearnModel) and spec.object and name not in resources.objects:
+        if isinstance(spec, classifiers.SklearnModel) and spec.object and name not in resources.objects:
             what = f"the {spec.estimator} was an object in Python, and only its trained form is in the run"
             mistakes.append(loaded.mistake(("models", name, "object"), f"{what}; train it by pidlab.compare"))
     if mistakes:
@@ -358,7 +366,7 @@ def check_models(loaded: LoadedConfig, resources: Resources) -> None:
 
 
 def build_estimator(
-    spec: schema.TrainableSpec,
+    spec: TrainableSpec,
     features: Sequence[str],
     signal: int,
     seed: int,
@@ -380,7 +388,7 @@ def build_estimator(
     options = spec.model_dump(include=type(spec).model_fields.keys() - not_passed)
     if spec.model_extra is not None:
         options["parameters"] = spec.model_extra or None
-    if isinstance(spec, schema.CutsModel):
+    if isinstance(spec, cuts.CutsModel):
         options["efficiencies"] = sorted({*working_points, *(spec.efficiencies or ())}) or None
     surroundings = {
         "feature_names": list(features),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -25,6 +26,7 @@ from pidlab.evaluate import (
     measure_robustness,
 )
 from pidlab.evaluate.decisions import one_by_one
+from pidlab.evaluate.importance import measure_importance
 from pidlab.evaluate.pairs import feature_pairs
 from pidlab.evaluate.points.identified import identified
 from pidlab.evaluate.points.merit import Merit
@@ -93,7 +95,7 @@ class Analysis:
 
 
 def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Analysis:
-    """Load, preprocess, train and evaluate, and write nothing.
+    """Loads, preprocesses, trains and evaluates, and writes nothing.
 
     Raises:
         PidlabError: the run cannot be made.
@@ -103,7 +105,7 @@ def analyse(loaded: LoadedConfig, resources: Resources, watcher: Watcher) -> Ana
 
 
 def analysed(prepared: Prepared, resources: Resources) -> Analysis:
-    """Train and evaluate the models on events that were prepared.
+    """Trains and evaluates the models on events that were prepared.
 
     Raises:
         PidlabError: a model cannot be trained or evaluated.
@@ -127,7 +129,7 @@ def analysed(prepared: Prepared, resources: Resources) -> Analysis:
 
 
 def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
-    """Score the events that were prepared with trained models, and measure the models.
+    """Scores the events that were prepared with trained models, and measures the models.
 
     Raises:
         PidlabError: a model cannot be evaluated.
@@ -221,9 +223,9 @@ def train(
     watcher: Watcher,
     release: Callable[[], None] = lambda: None,
 ) -> dict[str, Model]:
-    """Train every model of the configuration, once or once a fold, and calibrate it.
+    """Trains every model of the configuration, once or once a fold, and calibrates it.
 
-    `release` is called after each model, when nobody looks at the sample.
+    `release` is called after each model, when nothing reads the sample.
     """
     models: dict[str, Model] = {}
     samples = TrainingSamples(sample, parts)
@@ -240,7 +242,7 @@ def train(
 
 
 def score(sample: Sample, parts: Parts, models: Mapping[str, Model]) -> dict[str, dict[str, Scores]]:
-    """Model, then sample name, to the (n, k) scores of its candidates.
+    """Returns, by model and then by sample, the (n, k) scores of its candidates.
 
     With folds, a candidate has scores by the model that did not see it in "test", and by one that saw it elsewhere.
     """
@@ -257,7 +259,7 @@ def score(sample: Sample, parts: Parts, models: Mapping[str, Model]) -> dict[str
 
 
 def scores_of_all(scores: Mapping[str, Mapping[str, Scores]], parts: Parts) -> dict[str, Scores]:
-    """Model to the (n, k) scores of all n candidates, from those that `score` gave of each sample."""
+    """Returns the (n, k) scores of all n candidates by model, from those that `score` gave of each sample."""
     if parts.fold is not None:
         return {name: by_part["test"] for name, by_part in scores.items()}
     return {name: _whole([by_part[part] for part in parts.quoted()]) for name, by_part in scores.items()}
@@ -281,7 +283,7 @@ def evaluate(
     watcher: Watcher,
     cluster: Cluster | None = None,
 ) -> Results:
-    """Measure every model on every sample, from the scores that `score` gave.
+    """Measures every model on every sample, from the scores that `score` gave.
 
     Robustness and importance are measured on the workers of a `cluster`, if one is given.
     """
@@ -362,7 +364,7 @@ def evaluate(
 def decided(
     results: Mapping[str, ModelResult], scores: Mapping[str, Scores], sample: Sample
 ) -> dict[str, list[tuple[WorkingPoint, Scores]]]:
-    """Model to its working points, each with the score (n,) that it decides, from the scores of a sample."""
+    """Returns by model its working points, each with the score (n,) that it decides, from the scores of a sample."""
     return {
         name: [
             (point, column)
@@ -389,12 +391,12 @@ def _robustness(
     return measure_robustness(scorer(model), sample, result, widths, changes, seed=seed)
 
 
-def _explained(model: Model, result: ModelResult, sample: Sample, few: Sample, seed: int) -> Explanation:
-    return explained(model, scorer(model), sample, result, seed=seed, few=few)
+def _explained(model: Model, result: ModelResult, sample: Sample, few: Sample, seed: int) -> Explanation[Importance]:
+    return explained(model, sample, partial(measure_importance, result=result), seed=seed, few=few)
 
 
 def _polygons(recipe: Recipe) -> list[Polygon]:
-    """All polygons: those that expressions ask, on the axes on which they are asked, and the others of `polygons`."""
+    """Returns the polygons that expressions ask, on the axes on which they are asked, and the others of `polygons`."""
     asked = [each.polygon for each in recipe.polygons]
     names = {polygon.name for polygon in asked}
     return asked + [p for name, p in polygons_of(recipe.loaded.config).items() if name not in names]
@@ -403,7 +405,7 @@ def _polygons(recipe: Recipe) -> list[Polygon]:
 def measured(
     model: Model, scores: Mapping[str, Scores], samples: Mapping[str, Sample], expected: Mapping[str, float]
 ) -> ModelResult:
-    """What one model does on each sample; `expected` are the candidates of each class, for figures of merit."""
+    """Measures one model on each sample; `expected` are the candidates of each class, for figures of merit."""
     config = model.recipe.loaded.config
     about: dict[str, Any] = {"training": model.training, "seed": config.seed}
     if model.per_point_cuts:
@@ -424,7 +426,7 @@ def measured(
 
 
 def detector_table(model: Model, samples: Mapping[str, Sample], decides: str) -> DetectorTable | None:
-    """What each detector of a likelihood contributes; None for other models, and with a single detector.
+    """Returns what each detector of a likelihood contributes; None for other models, and with a single detector.
 
     Thresholds are set on the sample `decides`, and a candidate is scored as `score` does it.
     """
@@ -463,7 +465,7 @@ def scored_events(
     scores: Mapping[str, Mapping[str, Scores]],
     widths: Mapping[str, NDArray[np.float32]],
 ) -> ScoredEvents:
-    """The candidates as the run keeps them: without features, with the spectators that flat points and weights need."""
+    """Returns the candidates as a run keeps them: without features, with the spectators of flat points and weights."""
     config = recipe.loaded.config
     followed = {axis for asked in config.evaluate.flat for axis in axes_of(asked)}
     followed |= set(config.reweight.match if config.reweight is not None else ())
@@ -487,7 +489,7 @@ def scored_events(
 
 
 def timed(model: Model, sample: Sample) -> Scoring:
-    """The time to score up to 50,000 candidates once more, after everything has been compiled and loaded."""
+    """Measures the time to score up to 50,000 candidates once more, after everything has been compiled and loaded."""
     some = sample.take(slice(0, _N_TIMED)).here()
     start = time.perf_counter()
     model.scores(some)
@@ -495,7 +497,7 @@ def timed(model: Model, sample: Sample) -> Scoring:
 
 
 def with_cut_strings(result: ModelResult, model: Model) -> ModelResult:
-    """The result with the ROOT cut string of each working point; that of the first is also the model's own."""
+    """Returns the result with the ROOT cut string of each working point; that of the first is also the model's own."""
     points = tuple(
         p if p.flat else replace(p, cut_string=model.cut_string(p.threshold, i))
         for i, p in enumerate(result.working_points)
@@ -505,7 +507,7 @@ def with_cut_strings(result: ModelResult, model: Model) -> ModelResult:
 
 
 def signal_widths(sample: Sample) -> NDArray[np.float64]:
-    """(d,) half the central 68.3 % range of each feature in the signal: a standard deviation that ignores outliers."""
+    """Returns (d,) half the central 68.3 % range of each feature in the signal, a width that ignores outliers."""
     rows = np.flatnonzero(sample.is_signal & (sample.weight != 0))
     widths = np.zeros(sample.x.shape[1])
     for j in range(len(widths)):

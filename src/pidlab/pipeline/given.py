@@ -200,7 +200,7 @@ def _target(target: Any, columns: dict[str, Any], n: int, features: Sequence[Any
         target: (n,) numbers, an expression of columns, or a dict of `value` and `cut`, each of which is one of these.
         columns: the table.
         n: its number of rows.
-        features: the features that nobody has chosen: all columns of X; empty if `features` says which are some.
+        features: the features if none were chosen: all columns of X; empty if `features` says which are some.
 
     Raises:
         UsageError: a feature by default is a column that the target reads, or the dict has other keys.

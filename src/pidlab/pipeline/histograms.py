@@ -15,7 +15,7 @@ from pidlab.rootio.results.run import named_objects
 _Joined = tuple[tuple[str, ...], Mapping[tuple[str, ...], Histogram]]
 
 
-class Histograms(Mapping[str, Any]):
+class HistogramsByName(Mapping[str, Any]):
     """The histograms of results, made when they are asked for.
 
     `MODEL/response` has the axes subset (train, validation, test), class and score, and `inputs/FEATURE` the axes class

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.schema import RegressionConfig, quantile_name
+from pidlab.evaluate.regression.importance import measure_residual_importance
 from pidlab.evaluate.regression.predictions import Prediction
 from pidlab.evaluate.regression.run import regression_results
 from pidlab.evaluate.results import Scoring
 from pidlab.evaluate.results.regression import RegressionResults
 from pidlab.evaluate.robustness import reduced
-from pidlab.models.explain import explained_prediction, scorer
+from pidlab.models.explain import explained
 from pidlab.models.fold import Scores
 from pidlab.models.model import Model
 from pidlab.preprocess.events import Events
@@ -69,7 +70,7 @@ def _explained(results: RegressionResults, models: Mapping[str, Model], test: Sa
     """Returns the results with what each feature is worth to each model, and how its prediction goes with it."""
     some = reduced(test, seed).here()
     found = {
-        name: explained_prediction(model, scorer(model), some, seed=seed)
+        name: explained(model, some, measure_residual_importance, seed=seed)
         for name, model in models.items()
         if model.type != "constant"  # it looks at no feature
     }

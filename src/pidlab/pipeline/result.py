@@ -29,7 +29,7 @@ from pidlab.evaluate.results import (
 )
 from pidlab.measured import Measured
 from pidlab.pipeline.analysis import Analysis
-from pidlab.pipeline.histograms import Histograms
+from pidlab.pipeline.histograms import HistogramsByName
 from pidlab.pipeline.run import save_run
 from pidlab.plots.on_request import Plots
 from pidlab.progress import Watcher
@@ -295,9 +295,9 @@ class Result(RunResult[Results, ModelResult]):
         return pd.DataFrame(rows)
 
     @cached_property
-    def hist(self) -> Histograms:
+    def hist(self) -> HistogramsByName:
         """The histograms by name, as objects of the hist package: `result.hist["bdt/response"]`."""
-        return Histograms(self.results)
+        return HistogramsByName(self.results)
 
     @cached_property
     def plot(self) -> Plots:

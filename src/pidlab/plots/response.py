@@ -92,7 +92,7 @@ def _heights(drawn: Any) -> list[float]:
 
 
 def _zoom(model: ModelResult, ax: Axes) -> None:
-    """Limit the axis to the bins with candidates and to the thresholds if they fill less than 70 % of the axis."""
+    """Limits the axis to the bins with candidates and to the thresholds if they fill less than 70 % of the axis."""
     histograms = [h for by_class in model.response.values() for h in by_class.values()]
     if not histograms:
         return

@@ -154,7 +154,7 @@ def _drawn(
 
 
 def _claim(temporary: Path, name: str) -> bool:
-    """Claim a figure for this process; returns False if the other process was first."""
+    """Claims a figure for this process; returns False if the other process was first."""
     try:
         (temporary / f"{name}.claim").touch(exist_ok=False)
     except FileExistsError:

@@ -28,7 +28,7 @@ _N_LOOKED_AT = 100_000  # values of a feature among which codes are looked for
 
 
 def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events, Parts]:
-    """Check the events and what each row is for, and note what a reader of the results must know.
+    """Checks the events and what each row is for, and notes what a reader of the results must know.
 
     Raises:
         DataError: a feature or the target has one value only, `data.event_id` does not tell events apart, weights are
@@ -63,7 +63,7 @@ def preprocess(recipe: Recipe, events: Events, watcher: Watcher) -> tuple[Events
 
 
 def _check_features(sample: Sample, n_listed: int, watcher: Watcher) -> None:
-    """Check that each of the `n_listed` features that the configuration lists has more than one value, and note values
+    """Checks that each of the `n_listed` features that the configuration lists has more than one value, notes values
     that look like codes for missing ones."""
     for j, name in enumerate(sample.features[:n_listed]):
         finite = sample.x[:, j][np.isfinite(sample.x[:, j])]
@@ -82,7 +82,7 @@ def _check_features(sample: Sample, n_listed: int, watcher: Watcher) -> None:
 
 
 def _check_target(recipe: Recipe, sample: Sample, watcher: Watcher) -> None:
-    """Check that the target of a regression has more than one value, and note values that look like codes."""
+    """Checks that the target of a regression has more than one value, and notes values that look like codes."""
     if recipe.target is None or sample.target is None:
         return
     text, target = recipe.target.expression.text, np.asarray(sample.target, np.float64)
@@ -96,7 +96,7 @@ def _check_target(recipe: Recipe, sample: Sample, watcher: Watcher) -> None:
 
 
 def _check_categories(recipe: Recipe, sample: Sample, watcher: Watcher) -> None:
-    """Check that each event is in exactly one category of every model that has some, and note categories of few events.
+    """Checks that each event is in exactly one category of every model that has some; notes categories of few events.
 
     Raises:
         ConfigError: events are in no category, or in several.
@@ -143,7 +143,7 @@ def _cautions(events: Events, parts: Parts) -> Iterator[str]:
 
 
 def _check_event_keys(recipe: Recipe, sample: Sample) -> None:
-    """Check that `data.event_id` tells events apart.
+    """Checks that `data.event_id` tells events apart.
 
     Raises:
         DataError: it is the same in all rows, which would all be of one part.
@@ -155,7 +155,7 @@ def _check_event_keys(recipe: Recipe, sample: Sample) -> None:
 
 
 def _check_weights(sample: Sample) -> None:
-    """Check that float64 holds the squares of the weights of each class.
+    """Checks that float64 holds the squares of the weights of each class.
 
     Raises:
         DataError: the largest weight of a class is too large or too small.
@@ -170,7 +170,7 @@ def _check_weights(sample: Sample) -> None:
 
 
 def _check_parts(sample: Sample, parts: Parts, wants_validation: bool) -> None:
-    """Check that every sample has events of every class."""
+    """Checks that every sample has events of every class."""
     for train, validation in parts.training():
         needed = {"train": train, "validation": validation} if wants_validation else {"train": train}
         for name, rows in {**needed, "test": parts.quoted()["test"]}.items():

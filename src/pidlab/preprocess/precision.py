@@ -224,7 +224,7 @@ def _some_finite(column: Doubles) -> Doubles:
 
 
 def _may_be_merged(column: Doubles) -> bool:
-    """True if a step of float32 at the values is not far below the width of their distribution, or cannot hold them."""
+    """Returns whether float32 cannot hold the values, or its step is not far below the width of their distribution."""
     some = _some_finite(column)
     if not len(some) or np.array_equal(some, to_single(some)):
         return False

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pidlab.errors import DataError, UsageError, nearest
+from pidlab.errors import DataError, PidlabError, UsageError, nearest
 from pidlab.read.formats import invented_columns, takes_columns, trees_in
 from pidlab.read.root.file import named_tree
 from pidlab.read.source import Source, has_trees, is_database
@@ -83,13 +83,22 @@ def _unlisted(texts: Sequence[str], folder: Path) -> list[str]:
             found.append(text)
             continue
         path = folder / text.removeprefix("@")
-        try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not text"
-            raise DataError(f"{path}: this list of inputs cannot be read ({why}); it has one path a line") from error
-        found += [absolute(line, path.parent) for line in lines if line and not line.startswith("#")]
+        found += [absolute(line, path.parent) for line in lines_of(path, DataError)]
     return found
+
+
+def lines_of(path: Path, refusal: type[PidlabError]) -> list[str]:
+    """Returns the lines of a list of inputs, without those that are empty or comments.
+
+    Raises:
+        refusal: the list cannot be read.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise refusal(f"{path}: this list of inputs cannot be read ({why}); it has one path a line") from error
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def each_path(text: str, folder: Path) -> list[str]:
@@ -169,7 +178,7 @@ def with_friends(
 
 
 def has_place(friend: str) -> bool:
-    """True if the friend's name depends on that of the input."""
+    """Returns whether the friend's name depends on that of the input."""
     return any(place in friend for place in _PLACES)
 
 

@@ -106,7 +106,7 @@ def _from_awkward(found: ak.Array, name: str) -> Any:
 
 
 def _from_objects(values: Any, name: str) -> Any:
-    """Text or numbers from a numpy array (n,) of objects; None and NaN are missing values.
+    """Returns text or numbers from a numpy array (n,) of objects; None and NaN are missing values.
 
     Raises:
         DataError: the array holds something else, or a missing value that is not floating-point.
@@ -141,7 +141,7 @@ def _from_extension(found: Any, name: str) -> Any:
 
 
 def _without_gaps(values: Any, mask: Any, name: str) -> Any:
-    """Floating-point values with NaN where `mask` (n, ...) is true.
+    """Returns floating-point values with NaN where `mask` (n, ...) is true.
 
     Raises:
         DataError: a value is missing that is not floating-point.

@@ -1,4 +1,4 @@
-"""Pages that need neither scripts nor other files: one template for what they share, and one for each kind of page."""
+"""Pages of one file: the templates of this folder, and pages that need neither scripts nor other files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,32 @@ def render_offline(template: str, **content: Any) -> str:
         template: the name of a template in this folder that extends `offline.html.jinja`.
         content: its `title`, `settings`, and what else the template asks for.
     """
-    folder = files("pidlab.report")
-    names = (template, "offline.html.jinja")
-    loader = jinja2.DictLoader({name: folder.joinpath(name).read_text(encoding="utf-8") for name in names})
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
+    return environment().get_template(template).render(style=asset("report.css").decode(), **content)
+
+
+def environment() -> jinja2.Environment:
+    """Returns the templates of this folder, which escape every text and refuse what is not defined."""
+    found = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: files("pidlab.report").joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters["uri"] = _data_uri
-    style = folder.joinpath("assets", "report.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(style=style, **content)
+    found.filters["data_uri"] = data_uri
+    return found
 
 
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def asset(name: str) -> bytes:
+    """Returns the content of a file of the folder `assets`."""
+    return files("pidlab.report").joinpath("assets", name).read_bytes()
+
+
+def data_uri(content: str | bytes, kind: str) -> str:
+    """Returns content as a data URI, so that nothing in it can clash with the page or with another figure."""
+    return f"data:{kind};base64,{as_base64(content.encode() if isinstance(content, str) else content)}"
+
+
+def as_base64(content: bytes) -> str:
+    """Returns bytes in base64."""
+    return base64.b64encode(content).decode()

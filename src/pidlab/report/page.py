@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +19,7 @@ from pidlab.evaluate.regression.compare import QUANTITIES
 from pidlab.evaluate.results import AnyResults, ModelResult, RegressionResults, Results
 from pidlab.evaluate.verdicts import among_others
 from pidlab.report.headline import below_chance, best_model, few_events, headline, training_faults
+from pidlab.report.offline import as_base64, asset, environment
 from pidlab.report.regression import best_regression, format_r2, regression_cautions, regression_headline
 from pidlab.report.tables import (
     MARK,
@@ -64,7 +63,7 @@ _REGRESSION_TITLES = {
 
 
 def write_report(path: Path, page: str) -> None:
-    """Write a rendered page to `path`.
+    """Writes a rendered page to `path`.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -102,7 +101,7 @@ def render(
     by_section: dict[str, list[Picture]] = {}
     for picture in figures:
         by_section.setdefault(picture.section, []).append(picture)
-    script, jsroot = _asset("report.js").decode(), _asset("jsroot.min.js.gz") if root else b""
+    script, jsroot = asset("report.js").decode(), asset("jsroot.min.js.gz") if root else b""
     if isinstance(results, RegressionResults):
         page = _Page("regression.html.jinja", _REGRESSION_TITLES, _filled_of_regression(results), _regression(results))
     else:
@@ -114,11 +113,11 @@ def render(
         .render(
             title=title,
             titles=page.titles,
-            style=_asset("report.css").decode(),
+            style=asset("report.css").decode(),
             policy=_policy(script.encode(), gzip.decompress(jsroot) if jsroot else b""),
             script=script,
-            jsroot=_base64(jsroot),
-            root=_base64(root),
+            jsroot=as_base64(jsroot),
+            root=as_base64(root),
             objects=_by_folder(objects),
             results=results,
             figures=by_section,
@@ -216,21 +215,13 @@ def objects_of(picture: Picture, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(matching))
 
 
-def _asset(name: str) -> bytes:
-    return files("pidlab.report").joinpath("assets", name).read_bytes()
-
-
 def _policy(*scripts: bytes) -> str:
     """Returns a Content-Security-Policy under which only these scripts run and nothing is fetched."""
-    hashes = " ".join(f"'sha256-{_base64(hashlib.sha256(script).digest())}'" for script in scripts if script)
+    hashes = " ".join(f"'sha256-{as_base64(hashlib.sha256(script).digest())}'" for script in scripts if script)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 def _by_folder(objects: Sequence[str]) -> dict[str, list[str]]:
@@ -241,31 +232,16 @@ def _by_folder(objects: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _template(name: str) -> str:
-    return files("pidlab.report").joinpath(name).read_text(encoding="utf-8")
-
-
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        measured=format_measured, number=format_number, rate=format_rate, json=json.dumps, data_uri=data_uri,
+    found = environment()
+    found.filters.update(
+        measured=format_measured, number=format_number, rate=format_rate, json=json.dumps,
         percent=format_percent, compact=format_compact, share=format_share, among_others=among_others, r2=format_r2,
     )  # fmt: skip
-    environment.tests["off_target"] = misses_target
-    environment.tests["nested"] = lambda value: isinstance(value, Mapping)
-    environment.tests["listed"] = lambda value: isinstance(value, list | tuple)
-    return environment
-
-
-def data_uri(content: str, kind: str) -> str:
-    """Returns text as a data URI, so that nothing in it can clash with the page or with another figure."""
-    return f"data:{kind};base64,{_base64(content.encode())}"
+    found.tests["off_target"] = misses_target
+    found.tests["nested"] = lambda value: isinstance(value, Mapping)
+    found.tests["listed"] = lambda value: isinstance(value, list | tuple)
+    return found
 
 
 def against_hand_cuts(results: Results) -> list[str]:

@@ -64,7 +64,7 @@ _ELEMENTS: Final = (
     Element("fTotalHistogram", "Histogram for total number of events", OBJECT_POINTER, "TH1*"),
     Element("fWeight", "Weight for all events (default = 1)", DOUBLE, "double"),
 )
-_STREAMER: Final = (None, streamer_info("TEfficiency", 2, 0x52931AEB, _ELEMENTS), "TEfficiency", 2)
+_STREAMER: Final = (None, streamer_info("TEfficiency", 0x52931AEB, _ELEMENTS), "TEfficiency", 2)
 _HISTOGRAMS: Final = (TH.Model_TH1D_v3, TH.Model_TH2D_v4, TH.Model_TH3D_v4)
 
 

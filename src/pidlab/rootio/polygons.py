@@ -21,7 +21,7 @@ _ELEMENTS: Final = (
     Element("fVarX", "X variable", STRING, "TString"),
     Element("fVarY", "Y variable", STRING, "TString"),
 )
-_STREAMER: Final = (None, streamer_info("TCutG", 2, 0x406F471B, _ELEMENTS), "TCutG", 2)
+_STREAMER: Final = (None, streamer_info("TCutG", 0x406F471B, _ELEMENTS), "TCutG", 2)
 
 
 class Model_TCutG_v2(uproot.model.VersionedModel):  # type: ignore[misc]  # noqa: N801  uproot names classes so

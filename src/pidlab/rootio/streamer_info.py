@@ -56,10 +56,10 @@ class Element:
     checksum: int = 0
 
 
-def streamer_info(name: str, version: int, checksum: int, elements: Sequence[Element]) -> bytes:
-    """Returns the TStreamerInfo of a class in the form in which a file stores it."""
+def streamer_info(name: str, checksum: int, elements: Sequence[Element]) -> bytes:
+    """Returns the TStreamerInfo of version 2 of a class in the form in which a file stores it."""
     array = _TOBJECT + string("") + struct.pack(">ii", len(elements), 0) + b"".join(map(_element, elements))
-    content = _named(name, "") + struct.pack(">Ii", checksum, version) + _pointed_to("TObjArray", _versioned(3, array))
+    content = _named(name, "") + struct.pack(">Ii", checksum, 2) + _pointed_to("TObjArray", _versioned(3, array))
     return _pointed_to("TStreamerInfo", _versioned(9, content)) + b"\x00"
 
 

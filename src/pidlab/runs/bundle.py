@@ -54,7 +54,7 @@ class Decision:
     def passed(
         self, score: NDArray[np.float32], spectators: Mapping[str, NDArray[np.floating[Any]]]
     ) -> NDArray[np.bool_]:
-        """(n,) true where the signal's score (n,) passes; `spectators` holds those that `flat` names, (n,) each."""
+        """Returns (n,) true where a signal's score (n,) passes; `spectators` holds those of `flat`, (n,) each."""
         threshold = np.float32(self.threshold)
         if self.flat is None:
             return np.asarray(score > threshold)
@@ -127,7 +127,7 @@ class Bundle:
 
 
 def decisions_of(results: Mapping[str, ModelResult | RegressionModel]) -> dict[str, tuple[Decision, ...]]:
-    """The working points of evaluated models; those of a regression have none."""
+    """Returns the working points of evaluated models; those of a regression have none."""
     return {
         name: tuple(Decision(w.name, w.threshold, w.flat) for w in r.working_points)
         if isinstance(r, ModelResult)
@@ -143,7 +143,7 @@ def save_bundle(
     results: Mapping[str, ModelResult | RegressionModel],
     reweighter: Reweighter | None = None,
 ) -> Bundle:
-    """Write `config.yaml`, `models/` and, if there are weights, `reweighting/` into the folder of a run."""
+    """Writes `config.yaml`, `models/` and, if there are weights, `reweighting/` into the folder of a run."""
     (folder / "config.yaml").write_text(config_yaml(recipe.loaded), encoding="utf-8")
     decisions = decisions_of(results)
     for name, model in models.items():
@@ -166,7 +166,7 @@ def save_bundle(
 
 
 def load_bundle(run: Path, models: Iterable[str] = ()) -> Bundle:
-    """The bundle of a finished run, or of some of its models.
+    """Returns the bundle of a finished run, or of some of its models.
 
     Raises:
         UsageError: `run` is not the folder of a run, or it has no such model.
@@ -206,7 +206,7 @@ def with_classes(bundle: Bundle) -> Bundle:
 
 
 def saved_reweighter(run: Path, loaded: LoadedConfig) -> Reweighter | None:
-    """The weights of a finished run that make classes alike; None if its configuration asks for none.
+    """Returns the weights of a finished run that make classes alike; None if its configuration asks for none.
 
     Raises:
         ModelError: a file of the run is damaged, or does not belong to its configuration.
@@ -224,7 +224,7 @@ def saved_reweighter(run: Path, loaded: LoadedConfig) -> Reweighter | None:
 
 
 def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
-    """The working points of a model, from its `model.json`.
+    """Returns the working points of a model, from its `model.json`.
 
     Raises:
         ModelError: the file is damaged, or does not belong to the configuration of the run.
@@ -251,7 +251,7 @@ def _decisions(path: Path, name: str, recipe: Recipe) -> tuple[Decision, ...]:
 
 
 def _notes(path: Path) -> tuple[str, ...]:
-    """The notes on the training of a model, from its `model.json`; runs of earlier versions have none.
+    """Returns the notes on the training of a model, from its `model.json`; runs of earlier versions have none.
 
     Raises:
         ModelError: they are damaged.
@@ -263,7 +263,7 @@ def _notes(path: Path) -> tuple[str, ...]:
 
 
 def _check_decisions(path: Path, model: Model, decisions: tuple[Decision, ...]) -> None:
-    """Refuse working points that the model, or the spectators of the run, cannot decide."""
+    """Refuses working points that the model, or the spectators of the run, cannot decide."""
     carried = {name for name, _ in model.recipe.spectators}
     for decision in decisions:
         unknown = sorted({*(decision.flat.names if decision.flat else ())} - carried)
@@ -279,7 +279,7 @@ def _decision_json(decision: Decision) -> dict[str, Any]:
 
 
 def _decision(content: Any, path: Path) -> Decision:
-    """A checked working point: exports make a branch or a function of its name, and a literal of its threshold."""
+    """Returns a checked working point: exports make a branch or a function of its name, a literal of its threshold."""
     if not isinstance(content, dict):
         raise ModelError(f"{path}: a working point is damaged; make the run again")
     name, threshold = content.get("name"), content.get("threshold")
@@ -298,7 +298,7 @@ def _decision(content: Any, path: Path) -> Decision:
 
 
 def _fingerprint(run: Path) -> str:
-    """BLAKE2b-128 of the configuration and the files of the models, which decide the scores."""
+    """Returns the BLAKE2b-128 of the configuration and the files of the models, which decide the scores."""
     digest = hashlib.blake2b(digest_size=16)
     folders = ("models", "reweighting")
     kept = (p for own in folders for p in (run / own).rglob("*") if p.is_file() and not p.name.startswith("."))
@@ -309,7 +309,7 @@ def _fingerprint(run: Path) -> str:
 
 
 def config_yaml(loaded: LoadedConfig) -> str:
-    """The configuration as YAML, with all defaults, with absolute paths, and without passwords in addresses."""
+    """Returns the configuration as YAML, with all defaults, with absolute paths, and without passwords in addresses."""
     content = _resolved(loaded.config, loaded.folder)
     stream = io.StringIO()
     yaml = YAML(typ="rt", pure=True)
@@ -320,7 +320,7 @@ def config_yaml(loaded: LoadedConfig) -> str:
 
 
 def _laid_out(value: Any) -> Any:
-    """The same content for ruamel.yaml, lists and mappings of scalars in one line if they are short enough for it."""
+    """Returns the content for ruamel.yaml, lists and mappings of scalars in one line if they are short enough."""
     if not isinstance(value, dict | list):
         return _quoted(value) if isinstance(value, str) else value
     inner = list(value.values()) if isinstance(value, dict) else value
@@ -338,12 +338,12 @@ def _laid_out(value: Any) -> Any:
 
 
 def _quoted(text: str) -> str:
-    """The text, to be written in quotes unless it is one that YAML and its reader take for itself without them."""
+    """Returns the text, to be written in quotes unless YAML and its reader take it for itself without them."""
     return text if _PLAIN.fullmatch(text) else DoubleQuotedScalarString(text)
 
 
 def plain_values(value: Any) -> Any:
-    """A section as plain values; null only if it means something else than leaving the key out."""
+    """Returns a section as plain values; null only if it means something else than leaving the key out."""
     if isinstance(value, BaseModel):
         fields, extra = type(value).model_fields, value.model_extra or {}
         called = {name: field.alias or name for name, field in fields.items()}
@@ -360,7 +360,7 @@ def plain_values(value: Any) -> Any:
 
 
 def _address(file: str, folder: Path) -> str:
-    """A path that means the same from everywhere, or an address without its password."""
+    """Returns a path that means the same from everywhere, or an address without its password."""
     return address_without_secrets(absolute(file, folder))
 
 

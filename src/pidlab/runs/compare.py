@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from pidlab.evaluate.compare import find_differences
 from pidlab.evaluate.results import (
     Comparison,
     ModelResult,
+    RegressionComparison,
     RegressionModel,
     RegressionResults,
     Results,
@@ -23,42 +24,15 @@ from pidlab.evaluate.results import (
     read_any_results,
 )
 from pidlab.evaluate.verdicts import Differences, judged
-from pidlab.runs.manifest import from_run, refuse_other_folder, verify
-from pidlab.runs.residuals import FinishedRegression, RegressionPair, compare_regressions
+from pidlab.runs.manifest import refuse_other_folder, verify
+from pidlab.runs.residuals import compare_regressions
 from pidlab.runs.scored_events import FILE as EVENTS
-from pidlab.runs.scored_events import ScoredEvents, Scores, read_events
-from pidlab.runs.shared_events import Positions, positions_of_same
+from pidlab.runs.scored_events import Scores, read_events
+from pidlab.runs.shared_events import FEWEST_SHARED, Finished, Pair, Positions, compare_each_two, positions_of_same
 from pidlab.sample import Sample
 
-FEWEST_SHARED = 100
-"""Candidates of the signal, and of the others, that two runs must share in test to be compared event by event."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A finished run of classes, with a name that no other run of the comparison has."""
-
-    name: str
-    results: Results
-    scored: ScoredEvents
-
-
-Runs = list[Finished] | list[FinishedRegression]
-"""Finished runs of one kind: of classes, or of a target."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two runs: the test candidates that both have, and the paired comparisons of their models.
-
-    The models are called `run:model`. `note` says why there are no comparisons, or which are left out.
-    """
-
-    a: str
-    b: str
-    n_shared: int
-    comparisons: tuple[Comparison, ...]
-    note: str = ""
+Runs = list[Finished[Any]]
+"""Finished runs of one kind: all of classes, or all of a target."""
 
 
 def load_runs(folders: Sequence[Path]) -> Runs:
@@ -77,19 +51,22 @@ def load_runs(folders: Sequence[Path]) -> Runs:
     for path in resolved:
         verify(path, "results.json", EVENTS)
     found = [_loaded(name, path) for name, path in zip(_names(resolved), resolved, strict=True)]
-    of_classes = [run for run in found if isinstance(run, Finished)]
-    of_target = [run for run in found if isinstance(run, FinishedRegression)]
-    if of_classes and of_target:
-        run, other = of_classes[0], of_target[0]
+    of_target = _of_target(found)
+    if of_target and len(of_target) < len(found):
+        other, run = of_target[0], next(run for run in found if run not in of_target)
         told = f"{run.name} tells {' and '.join(run.results.classes)} apart"
         raise UsageError(
             f"{told}, and {other.name} predicts {other.results.target}; compare runs of classes, or regressions, with "
             "each other"
         )
-    return of_target or of_classes
+    return found
 
 
-def _loaded(name: str, path: Path) -> Finished | FinishedRegression:
+def _of_target(runs: Runs) -> list[Finished[RegressionResults]]:
+    return [run for run in runs if isinstance(run.results, RegressionResults)]
+
+
+def _loaded(name: str, path: Path) -> Finished[Any]:
     """Returns the run in the folder `path`.
 
     Raises:
@@ -98,7 +75,7 @@ def _loaded(name: str, path: Path) -> Finished | FinishedRegression:
     results, scored = read_any_results(path / "results.json"), read_events(path)
     sample, same = scored.sample, {*results.models} == {*scored.on_test} == {*scored.on_threshold_sample}
     if same and isinstance(results, RegressionResults) and sample.target is not None:
-        return FinishedRegression(name, results, scored)
+        return Finished(name, results, scored)
     if same and isinstance(results, Results) and results.classes == sample.classes and _same_signal(results, sample):
         return Finished(name, results, scored)
     raise ModelError(f"{path}: results.json and {EVENTS} are of two runs; make the run again")
@@ -117,35 +94,25 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [str(p) for p in paths]
 
 
-def compare_any_runs(runs: Runs) -> list[Pair] | list[RegressionPair]:
+def compare_any_runs(runs: Runs) -> list[Pair[Comparison]] | list[Pair[RegressionComparison]]:
     """Compares every pair of runs of classes, or of a target.
 
     Raises:
         ModelError: the files of a run do not fit together.
     """
-    of_target = [run for run in runs if isinstance(run, FinishedRegression)]
-    return compare_regressions(of_target) if of_target else compare_runs([r for r in runs if isinstance(r, Finished)])
+    return compare_regressions(runs) if _of_target(runs) else compare_runs(runs)
 
 
-def compare_runs(runs: Sequence[Finished]) -> list[Pair]:
+def compare_runs(runs: Sequence[Finished[Results]]) -> list[Pair[Comparison]]:
     """Compares every pair of runs: models of one name, and the best of each by AUC, on the events that both tested.
-
-    The differences of all pairs are judged together.
 
     Raises:
         ModelError: the files of a run do not fit together.
     """
-    found = []
-    for a, b in itertools.combinations(runs, 2):
-        with from_run(Path(f"{a.name} and {b.name}")):
-            found.append(_pair(a, b))
-    comparisons = iter(judged([difference for _, differences in found for difference in differences]))
-    return [
-        replace(pair, comparisons=tuple(itertools.islice(comparisons, len(differences)))) for pair, differences in found
-    ]
+    return compare_each_two(runs, _pair, judged)
 
 
-def _pair(a: Finished, b: Finished) -> tuple[Pair, tuple[Differences, ...]]:
+def _pair(a: Finished[Results], b: Finished[Results]) -> tuple[Pair[Comparison], tuple[Differences, ...]]:
     """Returns two runs and the differences between their models, before these are judged."""
     ours, theirs = a.results, b.results
     if ours.signal != theirs.signal or set(ours.classes) != set(theirs.classes):
@@ -169,11 +136,11 @@ def _pair(a: Finished, b: Finished) -> tuple[Pair, tuple[Differences, ...]]:
     return Pair(a.name, b.name, len(sample), (), "; ".join(notes)), tuple(found)
 
 
-def _own(run: Finished, spectator: str) -> str:
+def _own(run: Finished[Results], spectator: str) -> str:
     return f"{run.name}:{spectator}"
 
 
-def _comparable(run: Finished, other: Finished, point: WorkingPoint) -> bool:
+def _comparable(run: Finished[Results], other: Finished[Results], point: WorkingPoint) -> bool:
     """Returns whether a working point can be compared: a flat one needs its spectators, in both runs the same."""
     if point.flat is None:
         return True
@@ -182,12 +149,12 @@ def _comparable(run: Finished, other: Finished, point: WorkingPoint) -> bool:
     return same and _keeps(run, point)
 
 
-def _keeps(run: Finished, point: WorkingPoint) -> bool:
+def _keeps(run: Finished[Results], point: WorkingPoint) -> bool:
     """Returns whether a run kept the spectators that a working point follows."""
     return point.flat is None or set(point.flat.names) <= run.scored.sample.spectators.keys()
 
 
-def _left_out(a: Finished, b: Finished) -> str:
+def _left_out(a: Finished[Results], b: Finished[Results]) -> str:
     """Says which flat working points are not compared, and why; empty if all are."""
     pairs = ((a, b), (b, a))
     points = [(run, p) for run, other in pairs for p in _points(run) if not _comparable(run, other, p)]
@@ -198,7 +165,7 @@ def _left_out(a: Finished, b: Finished) -> str:
     return f"{names} are left out: they follow other spectators in {a.name} than in {b.name}" if names else ""
 
 
-def _points(run: Finished) -> Iterator[WorkingPoint]:
+def _points(run: Finished[Results]) -> Iterator[WorkingPoint]:
     return (point for model in run.results.models.values() for point in model.working_points)
 
 
@@ -206,7 +173,7 @@ def _enough(sample: Sample) -> bool:
     return bool(np.bincount(sample.is_signal, minlength=2).min() >= FEWEST_SHARED)
 
 
-def _shared(runs: tuple[Finished, Finished], rows: Positions) -> tuple[Positions, Sample]:
+def _shared(runs: tuple[Finished[Results], Finished[Results]], rows: Positions) -> tuple[Positions, Sample]:
     """Returns the positions in `rows` of each run of the same candidates, and the sample of these candidates.
 
     Candidates are the same if they are of one event, one place in it, and one class. The sample has the spectators of
@@ -238,7 +205,7 @@ def _best(results: Results) -> str:
 
 
 def _compared(
-    runs: tuple[Finished, Finished],
+    runs: tuple[Finished[Results], Finished[Results]],
     models: tuple[str, str],
     test: Positions,
     sample: Sample,
@@ -261,14 +228,14 @@ def _compared(
     return find_differences(on_test, sample, on_threshold_sample, threshold_sample, results)
 
 
-def _of_run(run: Finished, point: WorkingPoint) -> WorkingPoint:
+def _of_run(run: Finished[Results], point: WorkingPoint) -> WorkingPoint:
     """Returns the point with the names that the run's own spectators have in the sample of a comparison."""
     if point.flat is None:
         return point
     return replace(point, flat=replace(point.flat, names=tuple(_own(run, name) for name in point.flat.names)))
 
 
-def as_json(runs: Runs, pairs: Sequence[Pair] | Sequence[RegressionPair]) -> str:
+def as_json(runs: Runs, pairs: Sequence[Pair[Any]]) -> str:
     """Returns the comparison for machines: each run's models with their numbers on test, and every pair."""
     models = {run.name: {name: _numbers(m) for name, m in run.results.models.items()} for run in runs}
     return json.dumps({"schema": 1, "runs": models, "pairs": json_value(list(pairs))}, indent=1, allow_nan=False)

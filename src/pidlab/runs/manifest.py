@@ -37,7 +37,7 @@ def checksum(path: Path) -> dict[str, Any]:
 
 
 def checksums(folder: Path) -> dict[str, dict[str, Any]]:
-    """Path, with slashes, to the checksum of every file of a run except the manifest and hidden files."""
+    """Returns path, with slashes, to checksum of every file of a run except the manifest and hidden files."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
     relative = {p.relative_to(folder): p for p in paths}
     return {
@@ -98,7 +98,7 @@ def refuse_other_folder(run: Path, *names: str) -> None:
 
 
 def files_of(run: Path, manifest: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]] | None:
-    """Path to checksum of the files that a run wrote; None if its version of pidlab did not list them.
+    """Returns path to checksum of the files that a run wrote; None if its version of pidlab did not list them.
 
     Raises:
         ModelError: the manifest is damaged.

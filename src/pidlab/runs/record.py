@@ -46,7 +46,7 @@ _PACKAGES = ("awkward", "numba", "numpy", "scikit-learn", "scipy", "torch", "upr
 
 
 def manifest_of(loaded: LoadedConfig, inputs: Sequence[Input], resources: Resources, started: float) -> dict[str, Any]:
-    """The manifest of a run: versions, seeds, hardware, git state, and hashes of the inputs."""
+    """Returns the manifest of a run: versions, seeds, hardware, git state, and hashes of the inputs."""
     return {
         "schema": MANIFEST_SCHEMA,
         "kind": KIND,
@@ -75,7 +75,7 @@ def manifest_of(loaded: LoadedConfig, inputs: Sequence[Input], resources: Resour
 
 
 def _device(resources: Resources) -> str:
-    """The device that networks trained on; "cpu" if there were none."""
+    """Returns the device that networks trained on; "cpu" if there were none."""
     torch = sys.modules.get("torch")
     if torch is None or resources.device == "cpu" or not torch.cuda.is_available():
         return "cpu"
@@ -91,7 +91,7 @@ def write_record(
     *,
     figures: Figures = "all",
 ) -> None:
-    """Write everything of a run but its models and friends, with those `figures`; `worker` draws some of them."""
+    """Writes everything of a run but its models and friends, with those `figures`; `worker` draws some of them."""
     write_json(folder / "metrics.json", metrics(results))
     write_results_json(folder / "results.json", results)
     write_json(folder / FILE, manifest)
@@ -112,7 +112,7 @@ def draw_report(
     figures: Figures,
     worker: FigureWorker | None = None,
 ) -> str:
-    """Write `results.root` and the figures into a folder, and return the report as HTML.
+    """Writes `results.root` and the figures into a folder, and returns the report as HTML.
 
     Args:
         folder: an existing folder; if there is a worker, with `results.json`.
@@ -143,67 +143,47 @@ def draw_report(
 
 
 def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest with the checksums of all files of the run, after which none may be written."""
+    """Writes the manifest with the checksums of all files of the run, after which none may be written."""
     write_json(folder / FILE, {**manifest, "files": checksums(folder)})
 
 
 def metrics(results: AnyResults) -> dict[str, Any]:
-    """`metrics.json`, schema 1."""
+    """Returns `metrics.json`, schema 1; that of a regression has `kind` and `target` in place of the classes."""
+    content: dict[str, Any] = {"schema": SCHEMA}
     if isinstance(results, RegressionResults):
-        return regression_metrics(results)
-    content: dict[str, Any] = {
-        "schema": SCHEMA,
-        "signal": results.signal,
-        "classes": list(results.classes),
-        "n": json_value(results.n),
-        "cutflow": json_value(results.cutflow),
-        "models": {name: _model_metrics(m) for name, m in results.models.items()},
-        "comparisons": json_value(results.comparisons),
-        "robustness": {name: json_value(r.points) for name, r in results.robustness.items()},
-        "breaks_at": {name: json_value(r.breaks_at) for name, r in results.robustness.items()},
-        "importance": json_value(results.importance),
-        "detectors": json_value(results.detectors),
-        "notes": list(results.notes),
-    }
+        content |= {"kind": "regression", **_fields(results, "target", "n", "cutflow")}
+        content["models"] = {name: _regression_model_metrics(model) for name, model in results.models.items()}
+        content |= _fields(results, "comparisons", "importance", "notes")
+    else:
+        content |= _fields(results, "signal", "classes", "n", "cutflow")
+        content["models"] = {name: _model_metrics(model) for name, model in results.models.items()}
+        content |= _fields(results, "comparisons")
+        content["robustness"] = {name: json_value(r.points) for name, r in results.robustness.items()}
+        content["breaks_at"] = {name: json_value(r.breaks_at) for name, r in results.robustness.items()}
+        content |= _fields(results, "importance", "detectors", "notes")
     if results.reweighting is not None:
         content["reweighting"] = _reweighting_metrics(results.reweighting)
     return content
 
 
-def regression_metrics(results: RegressionResults) -> dict[str, Any]:
-    """`metrics.json` of a regression, schema 1: the `target` in place of classes."""
-    content: dict[str, Any] = {
-        "schema": SCHEMA,
-        "kind": "regression",
-        "target": results.target,
-        "n": json_value(results.n),
-        "cutflow": json_value(results.cutflow),
-        "models": {name: _regression_model_metrics(model) for name, model in results.models.items()},
-        "comparisons": json_value(results.comparisons),
-        "importance": json_value(results.importance),
-        "notes": list(results.notes),
-    }
-    if results.reweighting is not None:
-        content["reweighting"] = _reweighting_metrics(results.reweighting)
-    return content
+def _fields(found: Any, *names: str) -> dict[str, Any]:
+    """Returns fields of a result in the types of JSON."""
+    return {name: json_value(getattr(found, name)) for name in names}
 
 
 def _regression_model_metrics(model: RegressionModel) -> dict[str, Any]:
-    content: dict[str, Any] = {"type": model.kind}
-    content |= {sample: json_value(found) for sample, found in model.samples.items()}
-    for name in ("overtraining", "training", "note", "scoring"):
-        content[name] = json_value(getattr(model, name))
-    content["trends"] = [_trend_metrics(trend) for trend in model.trends]
-    return content
+    content = {"type": model.kind} | {sample: json_value(found) for sample, found in model.samples.items()}
+    content |= _fields(model, "overtraining", "training", "note", "scoring")
+    return content | {"trends": [_trend_metrics(trend) for trend in model.trends]}
 
 
 def _trend_metrics(trend: ResidualTrend) -> dict[str, Any]:
-    """Value and bounds by bin, null in empty bins."""
-    content: dict[str, Any] = {"against": trend.x, "edges": json_value(trend.edges)}
+    """Returns value and bounds by bin, null in empty bins."""
+    content: dict[str, Any] = {"against": trend.x, **_fields(trend, "edges")}
     for name in ("bias", "sigma68"):
         ends = {"value": "", "low": "_low", "high": "_high"}
         content[name] = {end: json_value(getattr(trend, f"{name}{suffix}")) for end, suffix in ends.items()}
-    return content | {"n": json_value(trend.n), "least": trend.least}
+    return content | _fields(trend, "n", "least")
 
 
 def _reweighting_metrics(found: Reweighting) -> dict[str, Any]:
@@ -220,13 +200,7 @@ def _model_metrics(model: ModelResult) -> dict[str, Any]:
         classes, counts = content[part].pop("classes"), content[part].pop("confusion")
         content[part]["confusion_matrix"] = {"classes": classes, "counts": counts}
         content[part]["auc"]["n_by_class"] = content[part].pop("n_by_class")
-    content["working_points"] = json_value(model.working_points)
-    content["overtraining"] = json_value(model.overtraining)
-    content["training"] = json_value(model.training)
-    content["cut_string"] = model.cut_string
-    content["note"] = model.note
-    content["unset"] = json_value(model.unset)
-    content["scoring"] = json_value(model.scoring)
+    content |= _fields(model, "working_points", "overtraining", "training", "cut_string", "note", "unset", "scoring")
     content["flatness"] = [_flatness_metrics(f) for f in model.flatness]
     content["maps"] = [_map_metrics(m) for m in model.maps]
     content |= _quality_metrics(model)
@@ -234,35 +208,29 @@ def _model_metrics(model: ModelResult) -> dict[str, Any]:
 
 
 def _flatness_metrics(found: Flatness) -> dict[str, Any]:
-    content = {name: json_value(getattr(found, name)) for name in ("working_point", "ndf")}
+    content = _fields(found, "working_point", "ndf")
     for name in ("chi2", "spread"):
         content[name] = {when: json_value(getattr(found, f"{name}_{when}")) for when in ("before", "after")}
     return content | {"before": _map_metrics(found.before), "after": _map_metrics(found.after)}
 
 
 def _map_metrics(one: EfficiencyMap) -> dict[str, Any]:
-    """Value and bounds by bin, null in empty bins; `thin` marks bins with fewer than `least` effective events."""
-    names = ("working_point", "particle", "names", "edges", "value", "low", "high", "n", "least", "thin")
-    return {name: json_value(getattr(one, name)) for name in names}
+    """Returns value and bounds by bin, null in empty ones; `thin` marks those below `least` effective events."""
+    return _fields(one, "working_point", "particle", "names", "edges", "value", "low", "high", "n", "least", "thin")
 
 
 def _quality_metrics(model: ModelResult) -> dict[str, Any]:
-    """Calibration, figures of merit, pairs of classes and the matrix, as far as the model has them."""
+    """Returns calibration, figures of merit, pairs of classes and the matrix, as far as the model has them."""
     content: dict[str, Any] = {}
     if model.calibration is not None:
-        content["calibration"] = json_value(model.calibration)
+        content |= _fields(model, "calibration")
     if model.scan is not None:
+        found = {name: m for name, m in model.scan.merits.items() if m.best is not None}
         best = {
-            name: {
-                "threshold": json_value(m.best),
-                "value": json_value(m.at_best),
-                "efficiency": json_value(m.efficiency),
-            }
-            for name, m in model.scan.merits.items()
-            if m.best is not None
+            n: json_value({"threshold": m.best, "value": m.at_best, "efficiency": m.efficiency})
+            for n, m in found.items()
         }
-        about = {name: json_value(getattr(model.scan, name)) for name in ("expected", "basis", "sigma")}
-        content["figures_of_merit"] = {**about, "best": best}
+        content["figures_of_merit"] = {**_fields(model.scan, "expected", "basis", "sigma"), "best": best}
     if model.matrix is not None:
         content["matrix"] = json_value(model.matrix)
     if model.roc_pairs:
@@ -270,7 +238,7 @@ def _quality_metrics(model: ModelResult) -> dict[str, Any]:
         content["auc_pairs"] = json_value(areas)
     if model.bands:
         names = ("variable", "against", "side", "lines", "mean", "width", "kept")
-        content["bands"] = [{name: json_value(getattr(band, name)) for name in names} for band in model.bands]
+        content["bands"] = [_fields(band, *names) for band in model.bands]
     if model.optimal_points:
         content["optimal_points"] = json_value(model.optimal_points)
     if model.class_points:

@@ -2,70 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from pidlab.evaluate.regression.compare import ResidualDifferences, find_residual_differences, judged_together
 from pidlab.evaluate.regression.predictions import Predicted, Prediction, Targets
 from pidlab.evaluate.results import RegressionComparison, RegressionResults
-from pidlab.runs.manifest import from_run
-from pidlab.runs.scored_events import ScoredEvents
-from pidlab.runs.shared_events import positions_of_same
+from pidlab.runs.shared_events import FEWEST_SHARED, Finished, Pair, compare_each_two, positions_of_same
 from pidlab.sample import IntArray, Sample
-
-FEWEST_SHARED = 100
-"""Candidates that two runs must share in test to be compared event by event."""
 
 _ALIKE = 1e-6
 """The relative difference below which two targets are one: a branch of single precision and an expression of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedRegression:
-    """A finished regression, with a name that no other run of the comparison has."""
-
-    name: str
-    results: RegressionResults
-    scored: ScoredEvents
-
-
-@dataclass(frozen=True, slots=True)
-class RegressionPair:
-    """Two runs: the test candidates that both have, and the paired comparisons of their models.
-
-    The models are called `run:model`. `note` says why there are no comparisons, or which are left out.
-    """
-
-    a: str
-    b: str
-    n_shared: int
-    comparisons: tuple[RegressionComparison, ...]
-    note: str = ""
-
-
-def compare_regressions(runs: Sequence[FinishedRegression]) -> list[RegressionPair]:
+def compare_regressions(runs: Sequence[Finished[RegressionResults]]) -> list[Pair[RegressionComparison]]:
     """Compares every pair of runs: models of one name, and the best of each by RMS, on the events that both tested.
-
-    The differences of all pairs are judged together.
 
     Raises:
         ModelError: the files of a run do not fit together.
     """
-    found = []
-    for a, b in itertools.combinations(runs, 2):
-        with from_run(Path(f"{a.name} and {b.name}")):
-            found.append(_pair(a, b))
-    comparisons = iter(judged_together([difference for _, differences in found for difference in differences]))
-    return [
-        replace(pair, comparisons=tuple(itertools.islice(comparisons, len(differences)))) for pair, differences in found
-    ]
+    return compare_each_two(runs, _pair, judged_together)
 
 
-def _pair(a: FinishedRegression, b: FinishedRegression) -> tuple[RegressionPair, list[ResidualDifferences]]:
+def _pair(
+    a: Finished[RegressionResults], b: Finished[RegressionResults]
+) -> tuple[Pair[RegressionComparison], list[ResidualDifferences]]:
     """Returns two runs and the differences between their models, before these are judged."""
     positions = positions_of_same(a.scored, b.scored, (a.scored.test, b.scored.test))
     ours, theirs = (_sample(run, own).target for run, own in zip((a, b), positions, strict=True))
@@ -76,23 +38,23 @@ def _pair(a: FinishedRegression, b: FinishedRegression) -> tuple[RegressionPair,
     if n_other > n_shared:
         both = f"{a.name} predicts {a.results.target} and {b.name} {b.results.target}"
         said = f"not comparable: {both}, which differ for {n_other:,} of {len(same):,} test candidates in common"
-        return RegressionPair(a.name, b.name, n_shared, (), said), []
+        return Pair(a.name, b.name, n_shared, (), said), []
     if n_shared < FEWEST_SHARED:
-        return RegressionPair(a.name, b.name, n_shared, (), "too few test events in common for a paired comparison"), []
+        return Pair(a.name, b.name, n_shared, (), "too few test events in common for a paired comparison"), []
     mine, other = positions[0][same], positions[1][same]
     targets, found = Targets.of(_sample(a, mine)), []
     for model, another in _models(a.results, b.results):
         predicted = [Predicted.of(_prediction(*each), targets) for each in ((a, model, mine), (b, another, other))]
         found.append(find_residual_differences((f"{a.name}:{model}", f"{b.name}:{another}"), *predicted))
-    return RegressionPair(a.name, b.name, n_shared, (), "; ".join(_notes(a, b, n_other))), found
+    return Pair(a.name, b.name, n_shared, (), "; ".join(_notes(a, b, n_other))), found
 
 
-def _sample(run: FinishedRegression, own: IntArray) -> Sample:
+def _sample(run: Finished[RegressionResults], own: IntArray) -> Sample:
     """Returns some test candidates of a run."""
     return run.scored.sample.take(run.scored.test[own])
 
 
-def _prediction(run: FinishedRegression, model: str, own: IntArray) -> Prediction:
+def _prediction(run: Finished[RegressionResults], model: str, own: IntArray) -> Prediction:
     """Returns what a model predicts for some test candidates, with its width if the run kept one."""
     width = run.scored.widths_on_test.get(model)
     return Prediction(run.scored.on_test[model][own, 0], None if width is None else width[own])
@@ -106,7 +68,7 @@ def _models(a: RegressionResults, b: RegressionResults) -> list[tuple[str, str]]
     return pairs
 
 
-def _notes(a: FinishedRegression, b: FinishedRegression, n_other: int) -> Iterator[str]:
+def _notes(a: Finished[RegressionResults], b: Finished[RegressionResults], n_other: int) -> Iterator[str]:
     """Yields what is left out: candidates that are not the same, and log-likelihoods of runs that kept no widths."""
     if n_other:
         # Where the runs select other candidates of an event, the first of one run is not the first of the other.
@@ -116,5 +78,5 @@ def _notes(a: FinishedRegression, b: FinishedRegression, n_other: int) -> Iterat
         yield f"log-likelihoods are left out: {' and '.join(old)} did not keep the widths; make that run again"
 
 
-def _with_width(run: FinishedRegression) -> set[str]:
+def _with_width(run: Finished[RegressionResults]) -> set[str]:
     return {name for name, model in run.results.models.items() if model.test.pulls is not None}

@@ -27,7 +27,7 @@ _SECONDS = 10
 
 
 def revision_of(folder: Path) -> dict[str, Any] | None:
-    """{"commit", "clean"} of the repository that holds a folder; None if there is none.
+    """Returns {"commit", "clean"} of the repository that holds a folder; None if there is none.
 
     `clean` is None if it is not known.
     """

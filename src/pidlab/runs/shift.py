@@ -52,7 +52,7 @@ def compare_domain(
     tree: str | None = None,
     n_jobs: int | None = None,
 ) -> Shift:
-    """Tell the events that a run used from the selected rows of `files`; `domain.json` and figures go to `output`.
+    """Tells the events that a run used from the selected rows of `files`; `domain.json` and figures go to `output`.
 
     The events of the run count with their weights; where its configuration states `evaluate.abundance`, its classes
     are mixed in that ratio. Of more than 200,000 rows about that many are taken, whole events, on either side. A BDT
@@ -85,7 +85,7 @@ def shift_between(ours: Sample, theirs: Sample, seed: int, n_jobs: int | None, w
 
 
 def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watcher: Watcher) -> Sample:
-    """The rows of `files` that pass the selection, each with weight 1, of one class.
+    """Returns the rows of `files` that pass the selection, each with weight 1, of one class.
 
     Raises:
         DataError: no row passes, or too few to compare.
@@ -112,7 +112,7 @@ def selected_rows(recipe: Recipe, files: Sequence[str], tree: str | None, watche
 
 
 def rows_of(x: NDArray[np.float32], event: Keys, recipe: Recipe) -> Sample:
-    """A sample of rows of files, with features (n, d or more) and hashes of their events (n,), each with weight 1."""
+    """Returns a sample of rows of files, with features (n, d or more), hashes of events (n,), and weight 1."""
     n = len(event)
     return Sample(
         x=x, y=np.zeros(n, np.int64), weight=np.ones(n), event=event,
@@ -122,7 +122,7 @@ def rows_of(x: NDArray[np.float32], event: Keys, recipe: Recipe) -> Sample:
 
 
 def as_mixture(sample: Sample, abundance: Mapping[str, float] | None) -> Sample:
-    """The sample with its classes in the ratio of `abundance`; None leaves the weights as they are."""
+    """Returns the sample with its classes in the ratio of `abundance`; None leaves the weights as they are."""
     if abundance is None:
         return sample
     sums = np.bincount(sample.y, sample.weight, len(sample.classes))
@@ -132,7 +132,7 @@ def as_mixture(sample: Sample, abundance: Mapping[str, float] | None) -> Sample:
 
 
 def labelled(ours: Sample, theirs: Sample) -> Sample:
-    """One sample of two classes, "run" and "files"; the latter is the signal."""
+    """Returns one sample of two classes, "run" and "files"; the latter is the signal."""
     parts = []
     for index, part in enumerate((ours, theirs)):
         some = part.take(share_of(part.event, _ROWS_AT_MOST / max(len(part), _ROWS_AT_MOST), 1))
@@ -161,14 +161,14 @@ class OutOfFold:
 
     @staticmethod
     def _trained(sample: Sample, seed: int, n_jobs: int | None) -> Classifier:
-        """A BDT for two classes of equal weight."""
+        """Returns a BDT for two classes of equal weight."""
         weight = np.abs(sample.weight)
         weight = weight / np.bincount(sample.y, weight)[sample.y]
         model = estimator_class("bdt")(**_BDT, seed=seed, n_jobs=n_jobs, device="cpu")
         return model.fit(sample.x, sample.y, weight)
 
     def __call__(self, sample: Sample) -> NDArray[np.float32]:
-        """(n, 2) scores of the sample, or of the same candidates with other features."""
+        """Returns (n, 2) scores of the sample, or of the same candidates with other features."""
         result = np.empty((len(sample), 2), np.float32)
         for fold in range(_FOLDS):
             rows = np.flatnonzero(self.fold == fold)
@@ -177,7 +177,7 @@ class OutOfFold:
         return result
 
     def without(self, sample: Sample) -> NDArray[np.float32] | None:
-        """(n, 5) the signal's score by the models that saw neither a candidate's own fold nor that of the column."""
+        """Returns (n, 5) the signal's score by models that saw neither a candidate's fold nor that of the column."""
         if len(self._models) == _FOLDS:
             return None
         result = np.empty((len(sample), _FOLDS), np.float32)
@@ -190,7 +190,7 @@ class OutOfFold:
 
 
 def as_json(shift: Shift) -> dict[str, Any]:
-    """The content of `domain.json`, schema 1, which leaves the histograms to the figures."""
+    """Returns the content of `domain.json`, schema 1, which leaves the histograms to the figures."""
     content = json_value(shift)
     return {"schema": 1} | {name: content[name] for name in ("sentence", "n", "auc", "features")}
 

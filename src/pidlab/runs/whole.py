@@ -191,7 +191,7 @@ def _replace(made: Path, target: Path, note: Note) -> None:
 
 
 def _not_moved(made: Path, target: Path, old: Path | None, error: OSError) -> str:
-    """Restore the old run if possible, and say where it and the new run are."""
+    """Restores the old run if possible, and says where it and the new run are."""
     (made / _RUNNING).unlink(missing_ok=True)  # so that it is not swept as a leftover
     message = f"{target}: the new run cannot be moved there ({error.strerror or error}); it is whole in {made}"
     if old is None:
@@ -260,7 +260,7 @@ def _keep_below(old: Path, target: Path, below: Path, is_written: Callable[[str]
 
 
 def _free(path: Path) -> Path:
-    """`path`, or if the new run has a file of this name, `path` with .kept behind it."""
+    """Returns `path`, or if the new run has a file of this name, `path` with .kept behind it."""
     taken, number = path, 1
     while os.path.lexists(taken):
         taken = path.with_name(f"{path.name}.kept{number if number > 1 else ''}")

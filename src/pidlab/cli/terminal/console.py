@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from pidlab.cli.printable import printable
@@ -21,3 +23,11 @@ class PlainConsole(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Makes a string printable; rich calls this for every string, in a table or alone."""
         return super().render_str(encodable(printable(without_secrets(text)), self.encoding), **options)
+
+
+def table_with(*columns: str, left: Collection[str] = (), **options: Any) -> Table:
+    """Returns a table without rows; the columns in `left` are aligned left, and the others, of numbers, right."""
+    table = Table(**options)
+    for name in columns:
+        table.add_column(name, justify="left" if name in left else "right", overflow="fold")
+    return table

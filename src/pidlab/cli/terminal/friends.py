@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from pidlab.cli.terminal.console import table_with
+
 if TYPE_CHECKING:
     from pidlab.apply import Summary, UnreadableInput
 
@@ -14,9 +16,7 @@ if TYPE_CHECKING:
 def summary_table(summaries: Sequence[Summary]) -> Table:
     """Returns a line for each input: the rows that were read, selected, and pass each model's first working point."""
     models = dict.fromkeys(model for s in summaries for model in s.n_passed)
-    table = Table()
-    for name in ("friend file", "rows", "selected", *models):
-        table.add_column(name, justify="left" if name == "friend file" else "right", overflow="fold")
+    table = table_with("friend file", "rows", "selected", *models, left=("friend file",))
     for s in summaries:
         name = f"{s.target} (was finished)" if s.skipped else str(s.target)
         passed = (f"{s.n_passed[model]:,}" if model in s.n_passed else "–" for model in models)

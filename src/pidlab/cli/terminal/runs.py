@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -14,16 +14,16 @@ from pidlab.rounding import format_compact
 if TYPE_CHECKING:
     from pidlab.evaluate.results import Results
     from pidlab.export import Exported
-    from pidlab.runs.compare import Pair, Runs
+    from pidlab.runs.compare import Runs
     from pidlab.runs.reproduce import Added, Moved, Reproduction
-    from pidlab.runs.residuals import RegressionPair
+    from pidlab.runs.shared_events import Pair
 
 
 _N_SHOWN = 20  # of the numbers that moved
 
 
 def runs_table(runs: Runs) -> Table:
-    """A line for each model of each run: what `regression_table` shows of a regression, otherwise as `_of_classes`."""
+    """Returns a line for each model of each run, with what the table of a single run shows of it."""
     from pidlab.evaluate.results import RegressionResults
     from pidlab.report.regression import regression_runs_table
 
@@ -34,7 +34,7 @@ def runs_table(runs: Runs) -> Table:
 
 
 def _of_classes(runs: Sequence[tuple[str, Results]]) -> Table:
-    """A line for each model of each run: AUC and misidentification in per cent at each working point, on its test."""
+    """Returns AUC and misidentification (%) at each working point, of each model on the test sample of its run."""
     names = dict.fromkeys(w.name for _, r in runs for m in r.models.values() for w in m.working_points)
     table = Table(title="each run on its own test sample, 68.3 % intervals; misidentification in %")
     table.add_column("run:model", overflow="fold")
@@ -50,8 +50,8 @@ def _of_classes(runs: Sequence[tuple[str, Results]]) -> Table:
     return table
 
 
-def pair_lines(pairs: Sequence[Pair] | Sequence[RegressionPair]) -> Iterator[str]:
-    """Sentences on how each two runs differ on the events that both tested, after one on all p-values together."""
+def pair_lines(pairs: Sequence[Pair[Any]]) -> Iterator[str]:
+    """Yields how each two runs differ on the events that both tested, after one on all p-values together."""
     from pidlab.report.tables import family
 
     yield from family([comparison for pair in pairs for comparison in pair.comparisons])
@@ -59,7 +59,7 @@ def pair_lines(pairs: Sequence[Pair] | Sequence[RegressionPair]) -> Iterator[str
         yield from _lines_of_pair(pair)
 
 
-def _lines_of_pair(pair: Pair | RegressionPair) -> Iterator[str]:
+def _lines_of_pair(pair: Pair[Any]) -> Iterator[str]:
     from pidlab.evaluate.results import RegressionComparison
     from pidlab.evaluate.verdicts import among_others
 
@@ -80,7 +80,7 @@ def _lines_of_pair(pair: Pair | RegressionPair) -> Iterator[str]:
 
 
 def reproduction_lines(found: Reproduction) -> Iterator[str]:
-    """Sentences on how a run that was made again differs from the first."""
+    """Yields how a run that was made again differs from the first."""
     if found.identical:
         yield f"identical: all {found.n_compared:,} numbers came out as they were"
     else:
@@ -116,7 +116,7 @@ def _moved_line(moved: Moved) -> str:
 
 
 def summary_line(exported: Exported) -> str:
-    """An exported file, and how far it is from pidlab on events."""
+    """Returns the sentence on an exported file: how far it is from pidlab on events."""
     if math.isnan(exported.largest_difference):
         return f"{exported.path}: {exported.note or 'not checked'}"
     checked = f"largest difference {exported.largest_difference:.2g} on {exported.n_events:,} events"

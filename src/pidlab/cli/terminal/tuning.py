@@ -11,16 +11,17 @@ from rich.table import Table
 if TYPE_CHECKING:  # the evaluation takes a second to load, which commands that look at a file do not need
     from pidlab.evaluate.results import Tuning
     from pidlab.measured import Measured
+_N_SHOWN = 10
 
 
-def trials_table(tuning: Tuning, n: int = 10) -> Table:
+def trials_table(tuning: Tuning) -> Table:
     """Returns the best trials, one line each."""
     from pidlab.config.edit import flow
 
     table = Table(title=f"{tuning.model}: best trials by {tuning.objective} on validation")
     table.add_column("trial", justify="right")
     table.add_column(f"{tuning.objective} (%)" if _is_rate(tuning) else tuning.objective, justify="right")
-    best = tuning.ranked[:n]
+    best = tuning.ranked[:_N_SHOWN]
     names = list(dict.fromkeys(name for trial in best for name in trial.parameters))
     for name in names:
         table.add_column(name, justify="right", overflow="fold")

@@ -1,136 +1,59 @@
 """The configuration as typed sections: the keys that a user may write, their values, and their defaults."""
 
-from pidlab.config.schema.base import (
-    Bins,
-    Edges,
-    Epochs,
-    Expression,
-    Fraction,
-    Label,
-    Members,
-    Name,
-    Number,
-    Positive,
-    PositiveInt,
-    Section,
-    Width,
-)
-from pidlab.config.schema.configuration import (
-    Config,
-    RegressionConfig,
-    Target,
-    config_class,
-    editor_schema,
-    json_schema,
-)
-from pidlab.config.schema.data import ClassTable, Data, Point, PolygonSection, Split
+from pidlab.config.schema.configuration import Config, RegressionConfig, config_class, editor_schema, json_schema
+from pidlab.config.schema.data import ClassTable, PolygonSection
 from pidlab.config.schema.evaluation import Evaluate, Flat, Map, RegressionEvaluate, Robustness
-from pidlab.config.schema.features import AnyFeature, BandFeature, Feature
+from pidlab.config.schema.features import BandFeature, Feature
 from pidlab.config.schema.models.anomaly import AutoencoderModel, MixtureModel
-from pidlab.config.schema.models.band import BandModel, Sigma, sigma_names, sigma_point
-from pidlab.config.schema.models.base import AnyModel, Categories, CategoryBins, TrainedModel
-from pidlab.config.schema.models.classifiers import (
-    BdtModel,
-    FisherModel,
-    LogisticModel,
-    MlpModel,
-    NaiveBayesModel,
-    SklearnModel,
-    TreeModel,
-)
+from pidlab.config.schema.models.band import BandModel, sigma_names, sigma_point
+from pidlab.config.schema.models.base import AnyModel, CategoryBins, TrainedModel
+from pidlab.config.schema.models.classifiers import BdtModel, MlpModel, SklearnModel
 from pidlab.config.schema.models.cuts import CutsModel, FigureOfMerit
 from pidlab.config.schema.models.likelihood import LikelihoodModel
-from pidlab.config.schema.models.regression import (
-    BdtRegression,
-    ConstantRegression,
-    LinearRegression,
-    MlpRegression,
-    PredictedBy,
-    Predicting,
-    Quantiles,
-    SklearnRegression,
-    quantile_name,
-)
-from pidlab.config.schema.models.unions import (
-    ClassifierSpec,
-    ModelSection,
-    RegressionSection,
-    RegressorSpec,
-    TrainableSpec,
-)
+from pidlab.config.schema.models.regression import MlpRegression, Predicting, SklearnRegression, quantile_name
+from pidlab.config.schema.models.unions import ModelSection, RegressionSection, TrainableSpec
 from pidlab.config.schema.models.untrained import ExpressionModel, ImportedSpec, OnnxModel, ScoreModel, TmvaModel
 from pidlab.config.schema.reweight import Reweight, ReweightTarget
 from pidlab.config.schema.style import Style
 
 __all__ = [
-    "AnyFeature",
     "AnyModel",
     "AutoencoderModel",
     "BandFeature",
     "BandModel",
     "BdtModel",
-    "BdtRegression",
-    "Bins",
-    "Categories",
     "CategoryBins",
     "ClassTable",
-    "ClassifierSpec",
     "Config",
-    "ConstantRegression",
     "CutsModel",
-    "Data",
-    "Edges",
-    "Epochs",
     "Evaluate",
-    "Expression",
     "ExpressionModel",
     "Feature",
     "FigureOfMerit",
-    "FisherModel",
     "Flat",
-    "Fraction",
     "ImportedSpec",
-    "Label",
     "LikelihoodModel",
-    "LinearRegression",
-    "LogisticModel",
     "Map",
-    "Members",
     "MixtureModel",
     "MlpModel",
     "MlpRegression",
     "ModelSection",
-    "NaiveBayesModel",
-    "Name",
-    "Number",
     "OnnxModel",
-    "Point",
     "PolygonSection",
-    "Positive",
-    "PositiveInt",
-    "PredictedBy",
     "Predicting",
-    "Quantiles",
     "RegressionConfig",
     "RegressionEvaluate",
     "RegressionSection",
-    "RegressorSpec",
     "Reweight",
     "ReweightTarget",
     "Robustness",
     "ScoreModel",
-    "Section",
-    "Sigma",
     "SklearnModel",
     "SklearnRegression",
-    "Split",
     "Style",
-    "Target",
     "TmvaModel",
     "TrainableSpec",
     "TrainedModel",
-    "TreeModel",
-    "Width",
     "config_class",
     "editor_schema",
     "json_schema",

@@ -64,7 +64,7 @@ class ShapeOptions(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class BandShape:
     """Places, written as "module:name", of a function and a class.
 
     Attributes:
@@ -76,9 +76,9 @@ class Shape:
     curves: str
 
 
-_FORMULA = Shape("pidlab.models.band.fit:fit_curves", "pidlab.models.band.curves:Curves")
-_NETWORK = Shape("pidlab.models.band.network:fit_network", "pidlab.models.band.network:NetworkCurves")
-SHAPES: Mapping[str, Shape] = {
+_FORMULA = BandShape("pidlab.models.band.fit:fit_curves", "pidlab.models.band.curves:Curves")
+_NETWORK = BandShape("pidlab.models.band.network:fit_network", "pidlab.models.band.network:NetworkCurves")
+SHAPES: Mapping[str, BandShape] = {
     "spline": _FORMULA,
     "clas12": _FORMULA,
     "polynomial": _FORMULA,

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from pidlab.errors import ModelError
 from pidlab.jsonfile import read_json, write_json
+from pidlab.models import stored
 from pidlab.models.base import Classifier
 from pidlab.models.external.columns import ModelMismatchError
 from pidlab.sample import FloatArray
 
 _DESCRIPTION = "model.json"
 _MOST_CLASSES = 10_000
-# What reading a damaged file raises.
-DAMAGED = (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ModelMismatchError)
+DAMAGED = (*stored.DAMAGED, ModelMismatchError)
+"""What reading a damaged file raises."""
 
 
 class ImportedClassifier(Classifier):

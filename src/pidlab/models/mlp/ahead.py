@@ -48,7 +48,7 @@ def import_torch_ahead() -> threading.Thread | None:
     """Begins to import torch in a thread, which ends by itself; None if torch is there already.
 
     Half of the second that it takes is spent in loading libraries and the rest in Python, while models that train
-    before a network compute in C and leave that to another core. Whoever needs torch imports it as ever: an `import`
+    before a network compute in C and leave that to another core. Code that needs torch imports it as usual: an `import`
     waits for one that is under way in another thread, and says what is wrong if that one failed.
     """
     if "torch" in sys.modules:

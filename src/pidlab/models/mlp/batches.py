@@ -47,7 +47,7 @@ class Member:
     weight_decay: float | None = None
 
     def count(self, table: Tensor | StreamedTable) -> int:
-        """Number of training events."""
+        """Returns the number of training events."""
         return len(table) if self.rows is None else len(self.rows)
 
 
@@ -132,7 +132,7 @@ class Batches:
         self._make_views(architecture)
 
     def _make_noise(self, architecture: Architecture) -> None:
-        """One row of uniform numbers a member, cut into the noise of each hidden layer and of the features."""
+        """Draws a row of uniform numbers a member, cut into the noise of each hidden layer and of the features."""
         n_steps, n_members = self._index.shape[:2]
         shapes = [(n_steps, units, self.batch_size) for units in architecture.hidden if architecture.dropout > 0]
         if self._swap_noise > 0:

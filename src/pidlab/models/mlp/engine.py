@@ -107,7 +107,7 @@ def fast_products(device: torch.device, widest: int) -> Iterator[None]:
 
 @contextmanager
 def quiet_torch(widest: int) -> Iterator[None]:
-    """Switch torch to inference mode, and to one thread for small networks, inside this block.
+    """Switches torch to inference mode, and to one thread for small networks, inside this block.
 
     Wide ones take the cores that the process may use, busy or not: their number decides the last bits of products.
     """

@@ -69,7 +69,7 @@ def linked(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _compiled(function: Any) -> Any:
-    """Compile without reassociation, only with fused multiply-add: results must not depend on vectorisation."""
+    """Compiles without reassociation, only with fused multiply-add: results must not depend on vectorisation."""
     return compiled(nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
 
 

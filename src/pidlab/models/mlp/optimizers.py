@@ -254,5 +254,5 @@ cosine falls to 0; exponential to 1 %; step divides by ten after each third."""
 
 
 def learning_rates(schedule: str, peak: float | Array, step: Array, total: Array) -> Array:
-    """Rate at each step (counted from 1; (n,) or (n, members)) of `total` steps, for one peak or one a member."""
+    """Returns the rate at each step (from 1; (n,) or (n, members)) of `total` steps, for one peak or one a member."""
     return np.asarray(peak * SCHEDULES[schedule](step - 1.0, np.broadcast_to(total, step.shape)))

@@ -1,4 +1,4 @@
-"""Gaussian mixtures by scikit-learn: the density of events whose labels nobody needs to know."""
+"""Gaussian mixtures by scikit-learn: the density of events without labels."""
 
 from __future__ import annotations
 

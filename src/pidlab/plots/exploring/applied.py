@@ -62,7 +62,7 @@ def score_figure(applied: Applied, models: Sequence[AppliedModel]) -> AppliedFig
     if not with_score:
         return None
     with context("scores"):
-        figure, pairs = grid_of_pairs(len(with_score), 3, 4.4, 4.1, ratio=0.4, row_gap=0.75, column_gap=0.9)
+        figure, pairs = grid_of_pairs(len(with_score), 3, 4.4, 4.1, ratio=0.4, column_gap=0.9)
         styles = class_styles(applied.classes, applied.signal)
         for (model, score), (above, below) in zip(with_score, pairs, strict=True):
             beside(score, above, below, caption=Caption(f"score of {shown(model.name, 20)}"), styles=styles)
@@ -98,7 +98,7 @@ def point_figures(applied: Applied, model: AppliedModel, point: AppliedPoint) ->
 
 def _accepted_and_rejected(applied: Applied, model: AppliedModel, point: AppliedPoint, some: Sequence[str]) -> Figure:
     n_columns = 4 if len(some) > 1 else 2
-    figure, pairs = grid_of_pairs(2 * len(some), n_columns, 3.4, 3.6, ratio=0.4, row_gap=0.75, column_gap=0.85)
+    figure, pairs = grid_of_pairs(2 * len(some), n_columns, 3.4, 3.6, ratio=0.4, column_gap=0.85)
     styles = class_styles(applied.classes, applied.signal)
     panels = [
         (name, what, by[name])

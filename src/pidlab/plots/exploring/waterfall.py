@@ -28,7 +28,7 @@ from pidlab.plots.canvas.style import (
 from pidlab.plots.gallery import PLAIN, rendered, save
 
 FORMATS = ("png", "pdf", "svg")
-_MOST = 12  # features with a bar of their own; the others share one
+_MOST = 12  # features with a bar of their own, the largest first; the others share one
 _UP, _DOWN = "#0072b2", "#d55e00"  # the colours of signal and background in all figures
 
 
@@ -39,7 +39,6 @@ def waterfall(
     signal: str,
     explained: str = "",
     labels: Mapping[str, str] = NO_LABELS,
-    n: int = _MOST,
 ) -> Axes:
     """Draws a bar for each feature from where the one above it ends; the first begins at the reference.
 
@@ -49,10 +48,9 @@ def waterfall(
         signal: the class to whose margin features contribute.
         explained: what they contribute to instead, such as "prediction of E"; empty for the margin.
         labels: feature to its text.
-        n: features with a bar of their own, the largest first.
     """
-    parts = list(one.contributions[:n])
-    rest = one.contributions[n:]
+    parts = list(one.contributions[:_MOST])
+    rest = one.contributions[_MOST:]
     captions = [_named(part, labels) for part in parts]
     if rest:
         parts.append(Contribution("others", math.nan, sum(part.contribution for part in rest)))

@@ -1,4 +1,4 @@
-"""Options of a figure that somebody asks for: which models, which limits and scales, which texts."""
+"""Options of a figure on request: which models, which limits and scales, which texts."""
 
 from __future__ import annotations
 
@@ -333,7 +333,7 @@ def _values(ax: Axes, axis: str, within: tuple[float, float] | None = None) -> A
 
 
 def _follow(ax: Axes, before: Array, limits: tuple[float, float]) -> None:
-    """Fit the y axis to what is drawn within its x limits, with the room above and below that it had before."""
+    """Fits the y axis to what is drawn within its x limits, with the room above and below that it had before."""
     after = _values(ax, "y", ax.get_xlim())
     if not _numeric(ax, "y") or not len(ax.lines) + len(ax.patches) or not len(after):
         return

@@ -79,7 +79,7 @@ def _pages(found: Identified) -> Iterator[list[str]]:
 
 def _draw(results: Results, found: Identified, model: str, point: str, some: Sequence[str]) -> Figure:
     n_columns = _N_COLUMNS if len(some) > 6 else 3
-    figure, pairs = grid_of_pairs(len(some), n_columns, 3.5, 3.6, ratio=0.5, row_gap=0.75, column_gap=0.85)
+    figure, pairs = grid_of_pairs(len(some), n_columns, 3.5, 3.6, ratio=0.5, column_gap=0.85)
     styles, accepted = class_styles(found.classes, results.signal), found.accepted[model][point]
     signal = found.classes.index(results.signal)
     for i, (name, (above, below)) in enumerate(zip(some, pairs, strict=True)):

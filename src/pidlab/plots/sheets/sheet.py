@@ -87,13 +87,14 @@ def grid(
 
 
 def grid_of_pairs(
-    n: int, n_columns: int, width: float, height: float, *, ratio: float, row_gap: float, column_gap: float
+    n: int, n_columns: int, width: float, height: float, *, ratio: float, column_gap: float
 ) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     """Returns a figure of n pairs of panels, the lower under the upper, in rows of `n_columns`.
 
-    A pair takes `width` x `height` inches. These include `row_gap` below it and `column_gap` beside it. The lower panel
-    is `ratio` as high as the upper one.
+    A pair takes `width` x `height` inches. These include a gap below it and `column_gap` beside it. The lower panel is
+    `ratio` as high as the upper one.
     """
+    row_gap = 0.75  # for the tick labels and the label of the lower x axis
     n_columns = max(1, min(n, n_columns))
     n_rows = -(-n // n_columns)
     upper = (height - row_gap) / (1 + ratio)

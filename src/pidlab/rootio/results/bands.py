@@ -9,8 +9,8 @@ import numpy as np
 from pidlab.evaluate.results import BandPanel, BandVariable, ModelResult, PullTrend
 from pidlab.measured import Array
 from pidlab.rootio.graphs import tgraph_errors
-from pidlab.rootio.histograms import from_cells, th1, th2
-from pidlab.rootio.results.named_object import NamedObject, Titles, root_text
+from pidlab.rootio.histograms import th1
+from pidlab.rootio.results.named_object import NamedObject, Titles, of_plane, root_text
 
 
 def band_objects(model: ModelResult, titles: Titles) -> Iterator[NamedObject]:
@@ -52,8 +52,8 @@ def _panel(model: str, stem: str, band: BandVariable, panel: BandPanel, titles: 
         graph = _graph(curve.x, np.zeros_like(curve.x), value, error, f"{where}: {name.replace('_', ' ')};{x};{what}")
         yield NamedObject((model, "_".join((stem, name, *group))), graph)
     for particle, plane in panel.planes.items():
-        bins = from_cells(plane.sumw, (band.x_edges, band.y_edges), plane.sumw2, entries=plane.entries)
-        content = th2(bins, f"{where}, {particle}, test sample;{x};{y};weighted candidates")
+        title = f"{where}, {particle}, test sample;{x};{y};weighted candidates"
+        content = of_plane(plane, band.x_edges, band.y_edges, title)
         yield NamedObject((model, "_".join((stem, "plane", particle, *group))), content)
 
 

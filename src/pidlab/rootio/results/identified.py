@@ -12,7 +12,7 @@ from pidlab.evaluate.points.identified import histogram_of, kept, purity
 from pidlab.evaluate.results import BinSums, Identified, Results
 from pidlab.measured import Array
 from pidlab.rootio.histograms import th1
-from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, root_text
+from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, of_bins, root_text
 
 
 def identified_objects(results: Results, model: str, folder: str, titles: Titles) -> Iterator[NamedObject]:
@@ -64,5 +64,4 @@ def _histogram(edges: Array, sums: BinSums, row: int | None, entries: int, title
 
 
 def _graph(edges: Array, values: Interval, title: str) -> Any:
-    x = (edges[1:] + edges[:-1]) / 2, edges[:-1], edges[1:]
-    return graph_of(x, (np.asarray(values.value), values.low, values.high), title)
+    return graph_of(of_bins(edges), (np.asarray(values.value), values.low, values.high), title)

@@ -8,9 +8,8 @@ import numpy as np
 
 from pidlab.evaluate.results import Calibration, DecisionMatrix, ModelResult, Results, Roc, Scan
 from pidlab.measured import UNDEFINED, bounds
-from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th1, th2
-from pidlab.rootio.results.named_object import Column, NamedObject, graph_of, root_text
+from pidlab.rootio.results.named_object import Column, NamedObject, graph_of, histories
 
 _MERITS = {
     "purity": "S / (S + B)",
@@ -36,10 +35,7 @@ def model_objects(model: ModelResult, results: Results) -> Iterator[NamedObject]
         bins = from_cells(test.confusion, (edges, edges), entries=n)
         title = f"{model.name}: confusion matrix, test sample;true class;decided class;weighted candidates"
         yield NamedObject((model.name, "confusion"), th2(bins, title, test.classes, test.classes))
-    if model.training is not None:
-        for quantity, values in model.training.history.items():
-            graph = tgraph(np.arange(1, len(values) + 1), values, f"{model.name};epoch;{root_text(quantity)}")
-            yield NamedObject((model.name, f"history_{quantity}"), graph)
+    yield from histories(model.name, model.name, model.training)
     if model.calibration is not None:
         yield _calibration(model.name, model.calibration, results.signal)
     if model.scan is not None:

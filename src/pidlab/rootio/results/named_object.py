@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from pidlab.evaluate.results import Plane, Training
 from pidlab.measured import Array, Measured, bounds
-from pidlab.rootio.graphs import tgraph_asymm_errors
-from pidlab.rootio.histograms import from_cells, th1
+from pidlab.rootio.graphs import tgraph, tgraph_asymm_errors
+from pidlab.rootio.histograms import from_cells, th1, th2
 
 Column = tuple[Array, Array, Array]
 """(n,) values with their lower and upper bounds."""
@@ -59,6 +60,28 @@ def graph_of(x: Column, y: Column, title: str) -> Any:
     xs, x_low, x_high, ys, y_low, y_high = columns
     exl, exh, eyl, eyh = (np.maximum(e, 0.0) for e in (xs - x_low, x_high - xs, ys - y_low, y_high - ys))
     return tgraph_asymm_errors(xs, ys, exl, exh, eyl, eyh, title)
+
+
+def of_bins(edges: Array) -> Column:
+    """Returns the middle of each bin with its lower and upper edge, for a graph whose points span their bins."""
+    return (edges[:-1] + edges[1:]) / 2, edges[:-1], edges[1:]
+
+
+def of_plane(plane: Plane, x_edges: Array, y_edges: Array, title: str) -> Any:
+    """Returns the TH2 of the sums of weights of a plane."""
+    return th2(from_cells(plane.sumw, (x_edges, y_edges), plane.sumw2, entries=plane.entries), title)
+
+
+def profile_of(plane: Plane, x_edges: Array, title: str) -> Any:
+    """Returns the graph of the mean of y in bins of x."""
+    return graph_of(of_bins(x_edges), (plane.mean, plane.mean - plane.error, plane.mean + plane.error), title)
+
+
+def histories(folder: str, model: str, training: Training | None) -> Iterator[NamedObject]:
+    """Yields a graph against the epoch of each quantity that the training of a model kept."""
+    for quantity, values in ({} if training is None else training.history).items():
+        title = f"{model};epoch;{root_text(quantity)}"
+        yield NamedObject((folder, f"history_{quantity}"), tgraph(np.arange(1, len(values) + 1), values, title))
 
 
 def root_text(label: str) -> str:

@@ -8,9 +8,18 @@ import numpy as np
 
 from pidlab.evaluate.results import RegressionModel, RegressionResults, ResidualTrend
 from pidlab.measured import UNDEFINED, Array, Measured, bounds
-from pidlab.rootio.graphs import tgraph
 from pidlab.rootio.histograms import from_cells, th1, th2
-from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, labelled, root_text
+from pidlab.rootio.results.named_object import (
+    NamedObject,
+    Titles,
+    graph_of,
+    histories,
+    labelled,
+    of_bins,
+    of_plane,
+    profile_of,
+    root_text,
+)
 
 _RESIDUAL = "prediction - target"
 _COMPARED = {"rms": "RMS", "mae": "mean |residual|", "sigma68": "#sigma_{68}", "log_likelihood": "log-likelihood"}
@@ -54,33 +63,25 @@ def regression_model_objects(folder: str, model: RegressionModel, target: str, t
         title = f"{model.name}, test sample;probability of the quantile;share of targets below"
         graph = graph_of((x, x, x), bounds([q.share for q in quantiles]), title)
         yield NamedObject((folder, "quantile_coverage"), graph)
-    if model.training is not None:
-        for quantity, values in model.training.history.items():
-            graph = tgraph(np.arange(1, len(values) + 1), values, f"{model.name};epoch;{root_text(quantity)}")
-            yield NamedObject((folder, f"history_{quantity}"), graph)
+    yield from histories(folder, model.name, model.training)
 
 
 def _plane(folder: str, model: RegressionModel, target: str, titles: Titles) -> Iterator[NamedObject]:
     edges, plane = model.plane.edges, model.plane.plane
     axes = f"{model.name}, test sample;{titles(target)};prediction"
-    bins = from_cells(plane.sumw, (edges, edges), plane.sumw2, entries=plane.entries)
-    yield NamedObject((folder, "prediction_against_target"), th2(bins, axes))
-    low, high = edges[:-1], edges[1:]
-    profile = (plane.mean, plane.mean - plane.error, plane.mean + plane.error)
-    graph = graph_of(((low + high) / 2, low, high), profile, axes.replace(";prediction", ";mean prediction"))
+    yield NamedObject((folder, "prediction_against_target"), of_plane(plane, edges, edges, axes))
+    graph = profile_of(plane, edges, axes.replace(";prediction", ";mean prediction"))
     yield NamedObject((folder, "prediction_profile"), graph)
 
 
 def _trend(folder: str, model: str, trend: ResidualTrend, titles: Titles) -> Iterator[NamedObject]:
-    low, high = trend.edges[:-1], trend.edges[1:]
-    x = ((low + high) / 2, low, high)
     columns = {
         "bias": ("bias", (trend.bias, trend.bias_low, trend.bias_high)),
         "sigma68": ("#sigma_{68}", (trend.sigma68, trend.sigma68_low, trend.sigma68_high)),
     }
     for name, (text, y) in columns.items():
         title = f"{model}, test sample;{titles(trend.x)};{text} of {_RESIDUAL}"
-        yield NamedObject((folder, f"{name}_against_{trend.x}"), graph_of(x, y, title))
+        yield NamedObject((folder, f"{name}_against_{trend.x}"), graph_of(of_bins(trend.edges), y, title))
 
 
 def regression_objects(results: RegressionResults, titles: Titles) -> Iterator[NamedObject]:
@@ -115,9 +116,8 @@ def _inputs(results: RegressionResults, titles: Titles) -> Iterator[NamedObject]
         title = f"target, {sample} sample;{target};weighted candidates"
         yield NamedObject(("inputs", f"target{suffix}"), th1(histogram, title))
     for feature, profile in results.profiles.items():
-        low, high = profile.edges[:-1], profile.edges[1:]
         title = f"mean target, test sample;{titles(feature)};mean of {target}"
-        graph = graph_of(((low + high) / 2, low, high), (profile.mean, profile.low, profile.high), title)
+        graph = graph_of(of_bins(profile.edges), (profile.mean, profile.low, profile.high), title)
         yield NamedObject(("inputs", f"profile_{feature}"), graph)
     names = (*results.features, results.target)
     edges: Array = np.arange(len(names) + 1.0)

@@ -19,7 +19,6 @@ from pidlab.evaluate.results import (
     DetectorTable,
     Exploration,
     Histogram,
-    ModelResult,
     PolygonResult,
     RegressionResults,
     Results,
@@ -39,7 +38,17 @@ from pidlab.rootio.results.changes import (
 )
 from pidlab.rootio.results.identified import identified_objects, totals
 from pidlab.rootio.results.models import model_objects
-from pidlab.rootio.results.named_object import NamedObject, Titles, graph_of, key_of, labelled, root_text
+from pidlab.rootio.results.named_object import (
+    NamedObject,
+    Titles,
+    graph_of,
+    key_of,
+    labelled,
+    of_bins,
+    of_plane,
+    profile_of,
+    root_text,
+)
 from pidlab.rootio.results.regression import regression_model_objects, regression_objects
 from pidlab.rootio.results.spectators import efficiency_objects, flat_objects, short_names
 
@@ -50,7 +59,7 @@ _TOP: Final = (
 
 
 def write_results(path: Path, results: AnyResults, provenance: str, labels: Mapping[str, str] | None = None) -> None:
-    """Write `results` to a ROOT file that appears whole or not at all, compressed by ZLIB, which JSROOT reads.
+    """Writes `results` to a ROOT file that appears whole or not at all, compressed by ZLIB, which JSROOT reads.
 
     The file has a directory for each model, then `maps/`, `compare/`, `inputs/`, `identified/`, `reweighting/`,
     `polygons/`, `robustness/`, `cutflow/` and the TObjStrings `notes` and, last, `provenance`; for a regression those
@@ -96,36 +105,41 @@ def _title(labels: Mapping[str, str], name: str) -> str:
 def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
     """Yields the objects of a classification or a regression."""
     if isinstance(results, RegressionResults):
-        for regressor in results.models.values():
-            yield from regression_model_objects(_free(regressor.name), regressor, results.target, titles)
+        for name, regressor in results.models.items():
+            yield from regression_model_objects(_free(name), regressor, results.target, titles)
         yield from regression_objects(results, titles)
-        yield from _explaining_objects(results, titles)
+        for name, residual_importance in results.importance.items():
+            yield from residual_importance_objects(_free(name), residual_importance)
+        for name, explained in results.explained.items():
+            of_prediction = f"the prediction of {titles(results.target)}"
+            yield from contribution_objects(_free(name), explained, of_prediction, titles)
+        for name, dependence in results.dependence.items():
+            yield from dependence_objects(_free(name), dependence, "prediction", titles)
         if results.reweighting is not None:
             yield from _weights(results.reweighting, titles)
         yield from _cutflow(results.cutflow)
         return
     short = short_names({name for model in results.models.values() for m in model.maps for name in m.names})
-    for model in map(_with_free_name, results.models.values()):
+    models = results.models
+    for model in (replace(model, name=_free(name)) for name, model in models.items()):
         yield from model_objects(model, results)
         yield from efficiency_objects(model, results.signal, short, titles)
         yield from flat_objects(model, results.signal, titles)
         yield from band_objects(model, titles)
-    for name, one in results.models.items():
-        yield from identified_objects(results, name, _with_free_name(one).name, titles)
+    for name in models:
+        yield from identified_objects(results, name, _free(name), titles)
     if results.identified is not None:
         yield from totals(results.identified, titles)
     for name, importance in results.importance.items():
-        yield from importance_objects(_with_free_name(results.models[name]).name, importance)
+        yield from importance_objects(_free(name), importance)
     for name, explained in results.exploration.explained.items():
-        if name in results.models:
-            own = _with_free_name(results.models[name]).name
-            yield from contribution_objects(own, explained, f"the margin of {results.signal}", titles)
+        if name in models:
+            yield from contribution_objects(_free(name), explained, f"the margin of {results.signal}", titles)
     for name, dependence in results.exploration.dependence.items():
-        if name in results.models:
-            own = _with_free_name(results.models[name]).name
-            yield from dependence_objects(own, dependence, f"score of {results.signal}", titles)
+        if name in models:
+            yield from dependence_objects(_free(name), dependence, f"score of {results.signal}", titles)
     for name, table in results.detectors.items():
-        yield from _detectors(_with_free_name(results.models[name]).name, table)
+        yield from _detectors(_free(name), table)
     yield from _comparisons(results.ordinary_comparisons)
     yield from _inputs(results, titles)
     for name, robustness in results.robustness.items():
@@ -134,21 +148,6 @@ def _objects(results: AnyResults, titles: Titles) -> Iterator[NamedObject]:
         yield from _weights(results.reweighting, titles)
     yield from _polygons(results.polygons, titles)
     yield from _cutflow(results.cutflow)
-
-
-def _explaining_objects(results: RegressionResults, titles: Titles) -> Iterator[NamedObject]:
-    """Yields what features are worth to the models of a regression, in the directories of the models."""
-    for name, importance in results.importance.items():
-        yield from residual_importance_objects(_free(name), importance)
-    for name, explained in results.explained.items():
-        yield from contribution_objects(_free(name), explained, f"the prediction of {titles(results.target)}", titles)
-    for name, dependence in results.dependence.items():
-        yield from dependence_objects(_free(name), dependence, "prediction", titles)
-
-
-def _with_free_name(model: ModelResult) -> ModelResult:
-    """Returns the model, renamed if its directory would be one that holds other objects."""
-    return replace(model, name=_free(model.name))
 
 
 def _free(name: str) -> str:
@@ -209,10 +208,9 @@ def _ratios(feature: str, signal: str, classes: Mapping[str, Histogram], titles:
     for name, histogram in classes.items():
         if name != signal:
             ratio, error = density_ratio(classes[signal], histogram)
-            low, high = histogram.edges[:-1], histogram.edges[1:]
             title = f"{root_text(feature)}, {signal} over {name}, test sample;{titles(feature)};{signal} / {name}"
-            x, y = ((low + high) / 2, low, high), (ratio, ratio - error, ratio + error)
-            yield NamedObject(("inputs", f"{feature}_ratio_{name}"), graph_of(x, y, title))
+            graph = graph_of(of_bins(histogram.edges), (ratio, ratio - error, ratio + error), title)
+            yield NamedObject(("inputs", f"{feature}_ratio_{name}"), graph)
 
 
 def _exploration(found: Exploration, titles: Titles) -> Iterator[NamedObject]:
@@ -222,15 +220,12 @@ def _exploration(found: Exploration, titles: Titles) -> Iterator[NamedObject]:
             title = f"{root_text(feature)} after scaling, {name}, test sample;{titles(feature)}, scaled"
             yield NamedObject(("inputs", f"{feature}_scaled_{name}"), th1(histogram, f"{title};weighted candidates"))
     for pair in found.pairs:
-        low, high = pair.x_edges[:-1], pair.x_edges[1:]
         for name, plane in pair.planes.items():
             title = f"{root_text(pair.y)} against {root_text(pair.x)}, {name}, test sample"
             axes = f"{title};{titles(pair.x)};{titles(pair.y)}"
-            bins = from_cells(plane.sumw, (pair.x_edges, pair.y_edges), plane.sumw2, entries=plane.entries)
-            yield NamedObject(("inputs", f"{pair.x}_{pair.y}_{name}"), th2(bins, axes))
-            profile = (plane.mean, plane.mean - plane.error, plane.mean + plane.error)
-            graph = graph_of(((low + high) / 2, low, high), profile, axes)
-            yield NamedObject(("inputs", f"{pair.x}_{pair.y}_{name}_profile"), graph)
+            stem = f"{pair.x}_{pair.y}_{name}"
+            yield NamedObject(("inputs", stem), of_plane(plane, pair.x_edges, pair.y_edges, axes))
+            yield NamedObject(("inputs", f"{stem}_profile"), profile_of(plane, pair.x_edges, axes))
 
 
 def _weights(found: Reweighting, titles: Titles) -> Iterator[NamedObject]:
@@ -252,9 +247,8 @@ def _polygons(polygons: Sequence[PolygonResult], titles: Titles) -> Iterator[Nam
         if polygon.pair is not None:
             for name, plane in polygon.pair.planes.items():
                 axes = f"{title}, {name}, test sample;{titles(polygon.pair.x)};{titles(polygon.pair.y)}"
-                edges = (polygon.pair.x_edges, polygon.pair.y_edges)
-                bins = from_cells(plane.sumw, edges, plane.sumw2, entries=plane.entries)
-                yield NamedObject(("polygons", f"{polygon.short_name}_{name}"), th2(bins, axes))
+                content = of_plane(plane, polygon.pair.x_edges, polygon.pair.y_edges, axes)
+                yield NamedObject(("polygons", f"{polygon.short_name}_{name}"), content)
 
 
 def _cutflow(steps: Sequence[CutStep]) -> Iterator[NamedObject]:

@@ -119,7 +119,7 @@ def read_weight_file(content: bytes) -> WeightFile:
     n_classes = whole(root.find("Classes"), "NClass") if root.find("Classes") is not None else 2
     if n_classes != 2:
         raise ModelMismatchError(f"tells {n_classes} classes apart; only signal and background are read")
-    variables = tuple(_names(element) for element in _in_turn(root, "Variables", "Variable", "VarIndex", "NVar"))
+    variables = tuple(_names(element) for element in _variables(root))
     if not variables:
         raise ModelMismatchError("has no <Variables>")
     return WeightFile(
@@ -220,13 +220,13 @@ def numbers(element: Element, n: int) -> NDArray[np.float64]:
     return values
 
 
-def _in_turn(root: Element, group: str, tag: str, index: str, count: str) -> list[Element]:
-    """Returns the elements of a group in the order of their index, which must run from 0 without a gap."""
-    holder = root.find(group)
-    found = [] if holder is None else sorted(holder.iterfind(tag), key=lambda e: whole(e, index))
-    n = 0 if holder is None else whole(holder, count)
-    if len(found) != n or [whole(e, index) for e in found] != list(range(n)):
-        raise damaged(f"{n} of <{tag}> are announced")
+def _variables(root: Element) -> list[Element]:
+    """Returns the variables in the order of their index, which must run from 0 without a gap."""
+    holder = root.find("Variables")
+    found = [] if holder is None else sorted(holder.iterfind("Variable"), key=lambda e: whole(e, "VarIndex"))
+    n = 0 if holder is None else whole(holder, "NVar")
+    if len(found) != n or [whole(e, "VarIndex") for e in found] != list(range(n)):
+        raise damaged(f"{n} of <Variable> are announced")
     return found
 
 
