@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pidlab.datadriven.reweighting.balance import Replicas, balanced
+from pidlab.datadriven.reweighting.balance import balanced, weight_replicas
 from pidlab.datadriven.reweighting.measure import Rows, separation
 from pidlab.datadriven.reweighting.ratio import Weighted, tree_ratio
 from pidlab.datadriven.reweighting.reweighter import fitted_ratios, out_of_fold
@@ -66,7 +66,7 @@ def toy(seed: int, n: int, draw: Callable[..., np.ndarray]) -> tuple[np.ndarray,
     side = after.value - after.low if after.value > 0.5 else after.high - after.value
     pulls = [[(after.value - 0.5) / side] * 2]
     z, w = source.rows.z[source.tests], factor[source.tests]
-    replicas = list(Replicas(factors, z))
+    replicas = list(weight_replicas(factors, z))
     for function in FUNCTIONS.values():
         mine, wanted = function(z), function(target.rows.z[target.tests])
         mean = np.average(mine, weights=w)

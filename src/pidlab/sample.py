@@ -44,6 +44,45 @@ class _Doubles(Mapping[str, FloatArray]):
         return len(self._held)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightReplicas:
+    """What the weights of n candidates would be by other fits of the same kind, whose differences are their error.
+
+    Weights that are fitted, as those that make samples alike, have an error that many candidates share.
+
+    Attributes:
+        factors: (r, m) by r replicas the weight over that of the sample, in m cells.
+        cell: (n,) the cell of each candidate.
+    """
+
+    factors: FloatArray
+    cell: IntArray
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        """Yields for each replica the factor (n,) of each candidate."""
+        return (factor[self.cell] for factor in self.factors)
+
+    def take(self, rows: Rows) -> WeightReplicas:
+        """Returns those of some of the candidates."""
+        return WeightReplicas(self.factors, self.cell[rows])
+
+    def changes(self, influences: FloatArray) -> NDArray[np.float64]:
+        """Returns by how much each replica (r,) changes a number, to first order.
+
+        Args:
+            influences: (n,) the change of the number by each candidate, in proportion to its weight.
+        """
+        sums = np.bincount(self.cell, influences, self.factors.shape[1])
+        return np.asarray(self.factors @ sums - sums.sum(), np.float64)
+
+    def variance(self, influences: FloatArray) -> float:
+        """Returns the mean square of `changes`: the variance of the number by the error of the weights."""
+        return float(np.mean(self.changes(influences) ** 2))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """Candidates in rows: n of them, d features, k classes.
@@ -64,6 +103,7 @@ class Sample:
         columns: branches that `expression` and `score` models read, by name; (n,) numpy or awkward arrays.
         file: (n,) int32, index of the input (file, tree) that the row came from.
         row: (n,) int64, the candidate's number in that input (the entry number where one row is one event).
+        weight_replicas: replicas of the weights, if these were fitted; None if they are known.
     """
 
     x: FloatArray
@@ -79,6 +119,7 @@ class Sample:
     row: IntArray
     axes: Mapping[str, FloatArray] = field(default_factory=dict)
     target: FloatArray | None = None
+    weight_replicas: WeightReplicas | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spectators", _Doubles.of(self.spectators))
@@ -102,6 +143,7 @@ class Sample:
             columns=taken(self.columns, rows),
             axes=_Doubles.of(self.axes).take(rows),
             target=None if self.target is None else self.target[rows],
+            weight_replicas=None if self.weight_replicas is None else self.weight_replicas.take(rows),
             **{name: getattr(self, name)[rows] for name in _ARRAYS},
         )
 
@@ -142,7 +184,10 @@ def joined(parts: Sequence[Any]) -> Any:
 
 
 def concatenate(samples: Sequence[Sample]) -> Sample:
-    """Returns one sample from several with the same features and classes, in their order."""
+    """Returns one sample from several with the same features and classes, in their order.
+
+    It has replicas of the weights if those of all samples are by the same fits.
+    """
     first = samples[0]
     if len(samples) == 1:
         return first
@@ -154,5 +199,13 @@ def concatenate(samples: Sequence[Sample]) -> Sample:
         spectators={name: joined([s.spectators[name] for s in samples]) for name in first.spectators},
         columns={name: joined([s.columns[name] for s in samples]) for name in first.columns},
         axes={name: joined([s.axes[name] for s in samples]) for name in first.axes},
+        weight_replicas=_joined_replicas([s.weight_replicas for s in samples]),
         **arrays,
     )
+
+
+def _joined_replicas(parts: Sequence[WeightReplicas | None]) -> WeightReplicas | None:
+    held = [part for part in parts if part is not None]
+    if len(held) < len(parts) or any(part.factors is not held[0].factors for part in held):
+        return None
+    return WeightReplicas(held[0].factors, np.concatenate([part.cell for part in held]))

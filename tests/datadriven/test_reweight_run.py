@@ -15,7 +15,7 @@ import pidlab
 from conftest import write_tree
 from pidlab.cli import cli
 from pidlab.config.load import load_config
-from pidlab.datadriven.reweighting.balance import Replicas
+from pidlab.datadriven.reweighting.balance import weight_replicas
 from pidlab.errors import ConfigError, DataError
 from pidlab.evaluate.intervals import proportion
 from pidlab.evaluate.results import read_results
@@ -133,7 +133,7 @@ def test_intervals_hold_the_statistical_error_of_the_weights(folder: Path, by_cl
         point = results.models["fisher"].working_points[0]
         found = point.efficiency if kind == 0 else point.misid[name]
         plain = proportion(passed, weight.astype(np.float64))
-        replicas = [np.average(passed, weights=weight * factor) for factor in Replicas(group.factors, z)]
+        replicas = [np.average(passed, weights=weight * factor) for factor in weight_replicas(group.factors, z)]
         error = np.sqrt(np.mean((np.array(replicas) - plain.value) ** 2))
         assert found.value == pytest.approx(plain.value, rel=1e-5)
         assert found.low == pytest.approx(plain.value - np.hypot(plain.value - plain.low, error), rel=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pidlab.datadriven.reweighting.balance import Factors, Replicas, balanced
+from pidlab.datadriven.reweighting.balance import Factors, balanced, weight_replicas
 from pidlab.datadriven.reweighting.ratio import (
     Ratio,
     TreeRatio,
@@ -99,7 +99,7 @@ def test_replicas_show_the_spread_of_a_mean_over_independent_samples() -> None:
         (made,), factors = balanced([trees], weighted(source), weighted(target), trees(source), events, 1)
         weight = made(fixed)
         mean = np.average(function, weights=weight)
-        replicas = [np.average(function, weights=weight * factor) for factor in Replicas(factors, fixed)]
+        replicas = [np.average(function, weights=weight * factor) for factor in weight_replicas(factors, fixed)]
         found.append(mean)
         errors.append(np.mean((np.array(replicas) - mean) ** 2))
     assert len(replicas) == 25
@@ -121,7 +121,7 @@ def test_replicas_of_bins_are_the_ratios_of_the_replicas_counts() -> None:
     b = 4
     own, wanted = (poisson_counts(each, f"reweight {b}", 3) for each in events)
     expected = bin_ratio(weighted(source.z, own), weighted(target.z, wanted), edges)
-    relative = list(Replicas([factors], source.z))[b]
+    relative = list(weight_replicas([factors], source.z))[b]
     np.testing.assert_allclose(relative * nominal(source.z), expected(source.z), rtol=1e-6)
 
 
@@ -133,7 +133,7 @@ def test_too_few_events_leave_the_ratio_as_it_is() -> None:
         [trees], weighted(source), weighted(target), trees(source), (keys(90, 0), keys(90, 100)), 1
     )
     np.testing.assert_array_equal(made(source), trees(source))
-    assert all((factor == 1).all() for factor in Replicas(factors, source))
+    assert all((factor == 1).all() for factor in weight_replicas(factors, source))
 
 
 def test_a_bin_without_positive_weights_of_the_target_is_joined_with_its_neighbour() -> None:
@@ -162,6 +162,6 @@ def test_replicas_multiply_the_factors_of_all_variables() -> None:
     first = Factors((0,), (np.array([0.0, 1.0, 2.0]),), np.array([[2.0, 3.0, 5.0], [1.0, 1.0, 1.0]]))
     second = Factors((1,), (np.array([-np.inf, np.inf]),), np.array([[7.0, 11.0], [0.5, 0.25]]))
     z = np.array([[0.5, 1.0], [1.0, np.nan], [np.nan, 9.0]])
-    found = list(Replicas([first, second], z))
+    found = list(weight_replicas([first, second], z))
     np.testing.assert_array_equal(found, [[14.0, 33.0, 35.0], [0.5, 0.25, 0.5]])
-    assert list(Replicas([], z)) == []
+    assert weight_replicas([], z) is None

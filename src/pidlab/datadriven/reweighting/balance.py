@@ -7,7 +7,7 @@ the target. The factors are found again for replicas of both samples, whose diff
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 from pidlab.datadriven.reweighting.ratio import BinRatio, Ratio, TreeRatio, Weighted, bin_ratio, cells
 from pidlab.evaluate.intervals import effective_number
 from pidlab.measured import Array
-from pidlab.sample import BoolArray, FloatArray, IntArray
+from pidlab.sample import BoolArray, FloatArray, IntArray, WeightReplicas
 from pidlab.split import Keys, poisson_counts
 
 N_REPLICAS = 25
@@ -50,22 +50,19 @@ class Factors:
         return np.asarray(np.ravel_multi_index(cells(self.edges, z[:, list(self.columns)]), shape))
 
 
-class Replicas:
-    """The weights of replicas, relative to the weights, for some rows."""
+def weight_replicas(factors: Sequence[Factors], z: FloatArray) -> WeightReplicas | None:
+    """Returns the replicas of the weights of rows (n, d) of the matched variables; None without factors.
 
-    def __init__(self, factors: Sequence[Factors], z: FloatArray) -> None:
-        """Finds the cells of rows (n, d)."""
-        self._tables = [each.values.reshape(len(each.values), -1) for each in factors]
-        self._places = [each.of(z) for each in factors]
-        self._n = len(z)
-
-    def __iter__(self) -> Iterator[Array]:
-        """Yields for each replica the factor (n,) of each row."""
-        for replica in zip(*self._tables, strict=True):
-            result = np.ones(self._n)
-            for table, places in zip(replica, self._places, strict=True):
-                result *= table[places]
-            yield result
+    Their cells are those of all tables together that hold a row.
+    """
+    if not factors:
+        return None
+    cell, table = np.zeros(len(z), np.int64), np.ones((len(factors[0].values), 1))
+    for each in factors:
+        values = each.values.reshape(len(each.values), -1)
+        joint, cell = np.unique(cell * values.shape[1] + each.of(z), return_inverse=True)
+        table = table[:, joint // values.shape[1]] * values[:, joint % values.shape[1]]
+    return WeightReplicas(table, cell.ravel().astype(np.int32))
 
 
 def balanced(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.schema import Reweight, ReweightTarget
-from pidlab.datadriven.reweighting.balance import Replicas, balanced
+from pidlab.datadriven.reweighting.balance import balanced, weight_replicas
 from pidlab.datadriven.reweighting.measure import Rows, measured_group, sentences
 from pidlab.datadriven.reweighting.ratio import Weighted, bin_ratio, equal_populations, tree_ratio
 from pidlab.datadriven.reweighting.reweighter import Fit, Group, Reweighter, fitted_ratios, out_of_fold
@@ -21,7 +21,7 @@ from pidlab.preprocess.events import Input
 from pidlab.preprocess.precision import MERGED, merged_share, unresolved
 from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
-from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
+from pidlab.sample import BoolArray, FloatArray, Sample, WeightReplicas
 from pidlab.split import Part, Parts, fold_of, split
 
 _TEST_SHARE = 0.25  # of the target's events, where the configuration says by an expression which events are test
@@ -44,25 +44,30 @@ class Reweighted:
     inputs: tuple[Input, ...]
 
     def applied(self, sample: Sample, purpose: str) -> Sample:
-        """Returns the sample with the weights for "training" or "evaluation"."""
+        """Returns the sample with the weights for "training" or "evaluation", which has their replicas too."""
         if self.result.used_for not in (purpose, "both"):
             return sample
-        return replace(sample, weight=sample.weight * self.factor)
+        replicas = None if purpose == "training" else replicas_of(self.reweighter, sample)
+        return replace(sample, weight=sample.weight * self.factor, weight_replicas=replicas)
 
-    def replicas(self, sample: Sample, rows: slice | IntArray | BoolArray) -> list[NDArray[np.float32]]:
-        """Returns for each replica its weights over the weights, (n,), of n rows of the sample; empty without replicas.
 
-        They are 1 for classes that keep their weights.
-        """
-        y, z = sample.y[rows], matched_variables(sample, self.reweighter.match)[rows]
-        found: list[NDArray[np.float32]] = []
-        for group in self.reweighter.groups:
-            own = np.flatnonzero(np.isin(y, [sample.classes.index(name) for name in group.classes]))
-            for b, factor in enumerate(Replicas(group.factors, z[own])):
-                if b == len(found):
-                    found.append(np.ones(len(y), np.float32))
-                found[b][own] = factor
-        return found
+def replicas_of(reweighter: Reweighter, sample: Sample) -> WeightReplicas | None:
+    """Returns the replicas of the weights of a sample; None if the run was made by a version without them.
+
+    Candidates of classes that keep their weights share a cell, in which all factors are 1.
+    """
+    z = matched_variables(sample, reweighter.match)
+    cell, tables = np.zeros(len(sample), np.int32), []
+    n_cells = 1
+    for group in reweighter.groups:
+        own = np.flatnonzero(_belongs(sample, group.classes))
+        found = weight_replicas(group.factors, z[own])
+        if found is None:
+            return None
+        cell[own] = n_cells + found.cell
+        tables.append(found.factors)
+        n_cells += found.factors.shape[1]
+    return WeightReplicas(np.concatenate([np.ones((len(tables[0]), 1)), *tables], axis=1), cell) if tables else None
 
 
 def matched_variables(sample: Sample, match: tuple[str, ...]) -> FloatArray:
@@ -115,8 +120,8 @@ def reweight(
         watcher.note(sentence)
     if asked.used_for != "training" and any(group.factors for group in reweighter.groups):
         watcher.note(
-            "The intervals of efficiencies, misidentification rates, purities, maps and AUC on test include the "
-            "statistical error of these weights; those of curves and comparisons do not."
+            "The intervals of what is quoted on test, and of comparisons, include the statistical error of these "
+            "weights."
         )
     return Reweighted(reweighter, factor, result, samples.inputs)
 
