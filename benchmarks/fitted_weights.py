@@ -58,10 +58,10 @@ def fitted(
         ratios = fitted_ratios(
             source, target, *folds, FOLDS, lambda *four: tree_ratio(*four[:4], seed=seed + four[4], n_jobs=1)
         )
-    ratios, factors = balanced(ratios, source, target, out_of_fold(ratios, source.z, folds[0]), events, seed)
+    ratios, factors, shapes = balanced(ratios, source, target, out_of_fold(ratios, source.z, folds[0]), events, seed)
 
     def weigh(z: Array) -> tuple[Array, WeightReplicas | None]:
-        return np.mean([ratio(z) for ratio in ratios], axis=0), weight_replicas(factors, z)
+        return np.mean([ratio(z) for ratio in ratios], axis=0), weight_replicas(factors, z, ratios, shapes)
 
     return weigh
 
@@ -89,7 +89,10 @@ def any_winner(rng: np.random.Generator, n: int, method: str, seed: int) -> Iter
         assert replicas is not None
         # The target's own events keep their weights: of these, all factors are 1.
         factors = np.concatenate([np.ones((len(replicas), 1)), replicas.factors], axis=1)
-        made = WeightReplicas(factors, np.where(y == 0, 0, replicas.cell + 1))
+        cell, directions = np.where(y == 0, 0, replicas.cell + 1), replicas.directions
+        made = replace(
+            replicas, factors=factors, cell=cell, directions=directions * (y == 1) if len(directions) else directions
+        )
         samples.append(sample_of(y, np.where(y == 0, 1.0, weight), made))
         common, own = rng.normal(size=(2 * n, 1)), rng.normal(size=(2 * n, 2))
         scores.append((np.sqrt(0.8) * common + np.sqrt(0.2) * own + SLOPE * z + 2.5 * (y == 0)[:, None]).astype("f4"))
@@ -126,7 +129,9 @@ def predicted_of(values: Array, weight: Array, replicas: WeightReplicas | None) 
     n = len(values)
     width, quantile = np.full(n, 1.2, np.float32), np.full(n, 0.5, np.float32)
     sample = sample_of(np.zeros(n, np.int8), weight, replicas, np.zeros(n))
-    return Predicted.of(Prediction(values.astype(np.float32), width, {0.6: quantile - values.astype("f4")}), Targets.of(sample))
+    return Predicted.of(
+        Prediction(values.astype(np.float32), width, {0.6: quantile - values.astype("f4")}), Targets.of(sample)
+    )
 
 
 def numbers(values: Array, weight: Array, replicas: WeightReplicas | None) -> dict[str, Measured]:
@@ -175,7 +180,8 @@ def main() -> None:
     print(f"| false winner of a regression | {wrong[0] / n:.3f} | {wrong[1] / n:.3f} |")
     for name in QUANTITIES:
         ours, known = held[name] / n
-        print(f"| {name} held (pull {np.mean(pulls[name]):+.2f}, rms {np.std(pulls[name]):.2f}) | {ours:.3f} | {known:.3f} |")
+        pull = f"pull {np.mean(pulls[name]):+.2f}, rms {np.std(pulls[name]):.2f}"
+        print(f"| {name} held ({pull}) | {ours:.3f} | {known:.3f} |")
 
 
 if __name__ == "__main__":

@@ -60,13 +60,13 @@ def toy(seed: int, n: int, draw: Callable[..., np.ndarray]) -> tuple[np.ndarray,
     folds = source.fold[source.trains], target.fold[target.trains]
     ratios = fitted_ratios(a, b, *folds, FOLDS, lambda *four: tree_ratio(*four[:4], seed=four[4], n_jobs=1))
     events = source.event[source.trains], target.event[target.trains]
-    ratios, factors = balanced(ratios, a, b, out_of_fold(ratios, a.z, folds[0]), events, 1)
+    ratios, factors, shapes = balanced(ratios, a, b, out_of_fold(ratios, a.z, folds[0]), events, 1)
     factor = out_of_fold(ratios, source.rows.z, source.fold)
     after = separation(source, target, factor, ratios, seed=1, n_jobs=1)
     side = after.value - after.low if after.value > 0.5 else after.high - after.value
     pulls = [[(after.value - 0.5) / side] * 2]
     z, w = source.rows.z[source.tests], factor[source.tests]
-    replicas = list(weight_replicas(factors, z))
+    replicas = list(weight_replicas(factors, z, ratios, shapes))
     for function in FUNCTIONS.values():
         mine, wanted = function(z), function(target.rows.z[target.tests])
         mean = np.average(mine, weights=w)

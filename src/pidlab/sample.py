@@ -50,24 +50,34 @@ class WeightReplicas:
 
     Weights that are fitted, as those that make samples alike, have an error that many candidates share.
 
+    A replica's weight is that of the sample times its factor in the candidate's cell times 1 + steps · directions.
+
     Attributes:
         factors: (r, m) by r replicas the weight over that of the sample, in m cells.
         cell: (n,) the cell of each candidate.
+        directions: (k, n) relative changes of the weights of candidates, by k fits that differ; k may be 0.
+        steps: (r, k) how far each replica goes in each of these directions.
     """
 
     factors: FloatArray
     cell: IntArray
+    directions: FloatArray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    steps: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
 
     def __len__(self) -> int:
         return len(self.factors)
 
     def __iter__(self) -> Iterator[FloatArray]:
         """Yields for each replica the factor (n,) of each candidate."""
-        return (factor[self.cell] for factor in self.factors)
+        for r, factor in enumerate(self.factors):
+            yield (
+                factor[self.cell] * (1 + self.steps[r] @ self.directions) if len(self.directions) else factor[self.cell]
+            )
 
     def take(self, rows: Rows) -> WeightReplicas:
         """Returns those of some of the candidates."""
-        return WeightReplicas(self.factors, self.cell[rows])
+        directions = self.directions[:, rows] if len(self.directions) else self.directions
+        return WeightReplicas(self.factors, self.cell[rows], directions, self.steps)
 
     def changes(self, influences: FloatArray) -> NDArray[np.float64]:
         """Returns by how much each replica (r,) changes a number, to first order.
@@ -76,7 +86,8 @@ class WeightReplicas:
             influences: (n,) the change of the number by each candidate, in proportion to its weight.
         """
         sums = np.bincount(self.cell, influences, self.factors.shape[1])
-        return np.asarray(self.factors @ sums - sums.sum(), np.float64)
+        found = np.asarray(self.factors @ sums - sums.sum(), np.float64)
+        return found + self.steps @ (self.directions @ influences) if len(self.directions) else found
 
     def variance(self, influences: FloatArray) -> float:
         """Returns the mean square of `changes`: the variance of the number by the error of the weights."""
@@ -208,4 +219,7 @@ def _joined_replicas(parts: Sequence[WeightReplicas | None]) -> WeightReplicas |
     held = [part for part in parts if part is not None]
     if len(held) < len(parts) or any(part.factors is not held[0].factors for part in held):
         return None
-    return WeightReplicas(held[0].factors, np.concatenate([part.cell for part in held]))
+    cell, directions = np.concatenate([part.cell for part in held]), held[0].directions
+    if len(directions):
+        directions = np.concatenate([part.directions for part in held], axis=1)
+    return WeightReplicas(held[0].factors, cell, directions, held[0].steps)

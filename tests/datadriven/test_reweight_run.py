@@ -133,7 +133,9 @@ def test_intervals_hold_the_statistical_error_of_the_weights(folder: Path, by_cl
         point = results.models["fisher"].working_points[0]
         found = point.efficiency if kind == 0 else point.misid[name]
         plain = proportion(passed, weight.astype(np.float64))
-        replicas = [np.average(passed, weights=weight * factor) for factor in weight_replicas(group.factors, z)]
+        of_weights = weight_replicas(group.factors, z, group.ratios, group.shapes, reweighter.seed)
+        assert of_weights is not None
+        replicas = [np.average(passed, weights=weight * factor) for factor in of_weights]
         error = np.sqrt(np.mean((np.array(replicas) - plain.value) ** 2))
         assert found.value == pytest.approx(plain.value, rel=1e-5)
         assert found.low == pytest.approx(plain.value - np.hypot(plain.value - plain.low, error), rel=1e-5)

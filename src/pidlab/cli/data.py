@@ -51,7 +51,10 @@ START:LOW:HIGH moves start and limits. Components of a YAML file, with their par
     "--cows", type=click.IntRange(0, 8), metavar="N", help="COWs, with polynomials of degree N as background."
 )
 @click.option(
-    "--replicas", type=click.IntRange(0, 1000), default=0, help="Add so many replicas of `sw`, by shapes the fit allows."
+    "--replicas",
+    type=click.IntRange(0, 1000),
+    default=0,
+    help="Add so many replicas of `sw`, by shapes the fit allows.",
 )
 @click.option("-o", "--output", type=PATH, required=True, help="The folder for friend trees, fit and figures.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the result and notes.")

@@ -11,8 +11,8 @@ import pytest
 from evaluate_samples import gaussians, hand_cuts, one_feature, sample_of
 from pidlab.config.schema import Evaluate, Map
 from pidlab.evaluate import evaluate_decisions, evaluate_model
-from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.curves import pair_score
+from pidlab.evaluate.decisions import with_decisions
 from pidlab.evaluate.intervals import widened
 from pidlab.evaluate.points.weight_errors import with_weight_errors
 from pidlab.evaluate.results import ModelResult, Roc, WorkingPoint
@@ -177,7 +177,9 @@ def test_roc_curves_hold_the_spread_of_what_replicas_of_the_weights_would_give(
             varied = (weights @ passes.T) / weights.sum(axis=1, keepdims=True)
             error = np.sqrt(np.mean((varied - value) ** 2, axis=0))
             lower, upper = getattr(found[name], f"{what}_low"), getattr(found[name], f"{what}_high")
-            np.testing.assert_allclose(lower, np.maximum(value - np.hypot(value - low, error), 0), rtol=1e-6, atol=1e-12)
+            np.testing.assert_allclose(
+                lower, np.maximum(value - np.hypot(value - low, error), 0), rtol=1e-6, atol=1e-12
+            )
             np.testing.assert_allclose(upper, np.minimum(value + np.hypot(high - value, error), 1), rtol=1e-6)
         area, own = found[name].auc, roc.auc
         error = np.sqrt(np.mean([(each[name].auc.value - own.value) ** 2 for each in replicas]))

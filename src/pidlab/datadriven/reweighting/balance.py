@@ -2,7 +2,8 @@
 
 Trees that stop early leave the distributions of the variables a little apart, and the weights have a statistical error
 that many events share. Here one factor for each bin of each variable makes the sums of weights in these bins those of
-the target. The factors are found again for replicas of both samples, whose differences are the error.
+the target. The factors are found again for replicas of both samples, whose differences are the error. What the trees
+of the folds say differently within bins, each balanced in the same bins, is the rest of the error.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pidlab.datadriven.reweighting.ratio import BinRatio, Ratio, TreeRatio, Weighted, bin_ratio, cells
 from pidlab.evaluate.intervals import effective_number
@@ -50,10 +52,23 @@ class Factors:
         return np.asarray(np.ravel_multi_index(cells(self.edges, z[:, list(self.columns)]), shape))
 
 
-def weight_replicas(factors: Sequence[Factors], z: FloatArray) -> WeightReplicas | None:
+def weight_replicas(
+    factors: Sequence[Factors],
+    z: FloatArray,
+    ratios: Sequence[Ratio] = (),
+    shapes: Sequence[Factors] = (),
+    seed: int = 1,
+) -> WeightReplicas | None:
     """Returns the replicas of the weights of rows (n, d) of the matched variables; None without factors.
 
     Their cells are those of all tables together that hold a row.
+
+    Args:
+        factors: of the replicas.
+        z: the matched variables.
+        ratios, shapes: of the folds, whose differences are a part of the error; empty for ratios by bins, and in runs
+            of older versions.
+        seed: of the steps that replicas take between the folds.
     """
     if not factors:
         return None
@@ -62,16 +77,35 @@ def weight_replicas(factors: Sequence[Factors], z: FloatArray) -> WeightReplicas
         values = each.values.reshape(len(each.values), -1)
         joint, cell = np.unique(cell * values.shape[1] + each.of(z), return_inverse=True)
         table = table[:, joint // values.shape[1]] * values[:, joint % values.shape[1]]
-    return WeightReplicas(table, cell.ravel().astype(np.int32))
+    cell = cell.ravel().astype(np.int32)
+    if not shapes:
+        return WeightReplicas(table, cell)
+    return WeightReplicas(table, cell, fold_directions(ratios, shapes, z), fold_steps(len(ratios), seed))
+
+
+class Balanced(NamedTuple):
+    """Ratios of which the samples hold the same in bins of each variable, and what tells their error.
+
+    Attributes:
+        ratios: one for each fold.
+        factors: of the replicas.
+        shapes: by which the ratio of each fold is multiplied so that it alone is balanced, with one axis for the folds
+            and one for the cells of a variable; empty for ratios by bins.
+    """
+
+    ratios: tuple[Ratio, ...]
+    factors: tuple[Factors, ...]
+    shapes: tuple[Factors, ...]
 
 
 def balanced(
     ratios: Sequence[Ratio], source: Weighted, target: Weighted, ratio: Array, events: tuple[Keys, Keys], seed: int
-) -> tuple[tuple[Ratio, ...], tuple[Factors, ...]]:
-    """Returns the ratios, balanced if they are trees, and the factors of the replicas.
+) -> Balanced:
+    """Returns the ratios, balanced if they are trees, and what tells their error.
 
     A replica counts each event as often as a Poisson number of mean 1 says (B. Efron, R. Tibshirani, An Introduction to
-    the Bootstrap, Chapman and Hall 1993). The trees are the same for all replicas.
+    the Bootstrap, Chapman and Hall 1993). The trees are the same for all replicas; how their shape within bins
+    fluctuates is told by the folds, see `fold_directions`.
 
     Args:
         ratios: one for each fold.
@@ -82,7 +116,7 @@ def balanced(
     """
     draws = ([poisson_counts(each, f"reweight {b}", seed) for each in events] for b in range(N_REPLICAS))
     if isinstance(first := ratios[0], BinRatio):
-        return tuple(ratios), (_replicas_of_bins(first, source, target, draws),)
+        return Balanced(tuple(ratios), (_replicas_of_bins(first, source, target, draws),), ())
     own = Weighted(source.z, source.weight * ratio)
     edges = [_edges(own, target, j) for j in range(source.z.shape[1])]
     balance = _Balance.of(own, target, edges)
@@ -93,7 +127,35 @@ def balanced(
     tables = np.split(nominal, ends)
     changes = np.split(_rounded(np.exp(np.array(replicas) - nominal)), ends, axis=1)
     made = [each.times(edges, tables) if isinstance(each, TreeRatio) else each for each in ratios]
-    return tuple(made), tuple(Factors((j,), (own_edges,), changes[j]) for j, own_edges in enumerate(edges))
+    of_folds = np.array([balance.of_fold(source.weight * each(source.z), target_weight, nominal) for each in ratios])
+    shapes = np.split(_rounded(np.exp(of_folds)), ends, axis=1)
+    tables_of = [
+        tuple(Factors((j,), (own_edges,), values[j]) for j, own_edges in enumerate(edges))
+        for values in (changes, shapes)
+    ]
+    return Balanced(tuple(made), *tables_of)
+
+
+def fold_directions(ratios: Sequence[Ratio], shapes: Sequence[Factors], z: FloatArray) -> NDArray[np.float32]:
+    """Returns (k, n) by how much the weights of rows (n, d) by the trees of each fold differ from their mean, over it.
+
+    Each fold's weights are balanced on their own, so that what differs is their shape within bins.
+    """
+    found = np.array([ratio(z) for ratio in ratios])
+    for each in shapes:
+        found *= each.values.reshape(len(each.values), -1)[:, each.of(z)]
+    mean = found.mean(axis=0)
+    return np.asarray(np.divide(found, mean, out=np.ones_like(found), where=mean > 0) - 1, np.float32)
+
+
+def fold_steps(n_folds: int, seed: int) -> Array:
+    """Returns (r, k) random steps, by which the variance over replicas of a number is that of the jackknife over folds.
+
+    That is (k - 1) / k times the sum of the squared differences from the mean (B. Efron, The Jackknife, the Bootstrap
+    and Other Resampling Plans, SIAM 1982); each of the k trees was fitted without one fold.
+    """
+    normal = np.random.default_rng(seed).standard_normal((N_REPLICAS, n_folds))
+    return np.asarray(normal * np.sqrt((n_folds - 1) / n_folds))
 
 
 def _replicas_of_bins(ratio: BinRatio, source: Weighted, target: Weighted, draws: Iterable[list[Array]]) -> Factors:
@@ -210,6 +272,19 @@ class _Balance(NamedTuple):
             if largest < _CLOSE:
                 return found
         return start
+
+    def of_fold(self, weight: Array, target_weight: Array, start: Array) -> Array:
+        """Returns the logarithms (n_cells,) for the weights (n,) by one fold, over `start`, with a sum of weights of 1.
+
+        The sum is that of the new weights, to which the factors of the first variable are scaled.
+        """
+        found = self.logarithms(weight, target_weight, start)
+        exponent = found[self.kinds].sum(axis=1)
+        total = float(np.bincount(self.kind_of, weight, len(self.kinds)) @ np.exp(exponent))
+        found = found - start
+        first = np.unique(self.kinds[:, 0])
+        found[first] -= np.log(total) if total > 0 else 0.0
+        return found
 
     def _moments(self, share: Array) -> tuple[Array, Array]:
         """Returns the share of each cell (n_cells,), and that of each two of them (n_cells, n_cells)."""

@@ -57,17 +57,27 @@ def replicas_of(reweighter: Reweighter, sample: Sample) -> WeightReplicas | None
     Candidates of classes that keep their weights share a cell, in which all factors are 1.
     """
     z = matched_variables(sample, reweighter.match)
-    cell, tables = np.zeros(len(sample), np.int32), []
-    n_cells = 1
-    for group in reweighter.groups:
+    cell, tables, n_cells = np.zeros(len(sample), np.int32), list[FloatArray](), 1
+    directions, steps = list[NDArray[np.float32]](), list[FloatArray]()
+    for i, group in enumerate(reweighter.groups):
         own = np.flatnonzero(_belongs(sample, group.classes))
-        found = weight_replicas(group.factors, z[own])
+        found = weight_replicas(group.factors, z[own], group.ratios, group.shapes, reweighter.seed + i)
         if found is None:
             return None
         cell[own] = n_cells + found.cell
         tables.append(found.factors)
         n_cells += found.factors.shape[1]
-    return WeightReplicas(np.concatenate([np.ones((len(tables[0]), 1)), *tables], axis=1), cell) if tables else None
+        if len(found.directions):
+            # Classes are fitted apart from each other, so that each has directions and steps of its own.
+            directions.append(np.zeros((len(found.directions), len(sample)), np.float32))
+            directions[-1][:, own] = found.directions
+            steps.append(found.steps)
+    if not tables:
+        return None
+    factors = np.concatenate([np.ones((len(tables[0]), 1)), *tables], axis=1)
+    if not directions:
+        return WeightReplicas(factors, cell)
+    return WeightReplicas(factors, cell, np.concatenate(directions), np.concatenate(steps, axis=1))
 
 
 def matched_variables(sample: Sample, match: tuple[str, ...]) -> FloatArray:
@@ -289,11 +299,11 @@ def _group(name: str, classes: tuple[str, ...], samples: _Samples, fit: Fit) -> 
     ratios = fitted_ratios(own.rows, wanted.rows, own.fold, wanted.fold, n_folds, fit)
     unbalanced = out_of_fold(ratios, own.rows.z, own.fold)
     events = own.event, wanted.event
-    ratios, factors = balanced(ratios, own.rows, wanted.rows, unbalanced, events, samples.seed)
+    ratios, factors, shapes = balanced(ratios, own.rows, wanted.rows, unbalanced, events, samples.seed)
     new = own.rows.weight * out_of_fold(ratios, own.rows.z, own.fold)
     if not new.sum() > 0:
         raise DataError(
             f"reweight: {name or 'no class'} has no training event where the target has any; look at "
             f"{', '.join(classes)} and at the target in the matched variables"
         )
-    return Group(name, classes, ratios, float(own.rows.weight.sum() / new.sum()), factors)
+    return Group(name, classes, ratios, float(own.rows.weight.sum() / new.sum()), factors, shapes)

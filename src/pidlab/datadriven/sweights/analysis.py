@@ -233,8 +233,8 @@ def _notes(
     if request.n_replicas:
         branch = branch_names(weights, request.per)[signal]
         notes.append(
-            f"{branch}_replica000 and on are the weights by {request.n_replicas} other shapes that the fit allows: what "
-            f"they change in a number is its error by the shapes, besides that of {branch}"
+            f"{branch}_replica000 and on are the weights by {request.n_replicas} other shapes that the fit allows: "
+            f"what they change in a number is its error by the shapes, besides that of {branch}"
         )
     notes += sentences(list(tests))
     if any(test.p * len(tests) < LEVEL for test in tests) and request.cows is None:

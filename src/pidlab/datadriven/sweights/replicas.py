@@ -57,7 +57,9 @@ def weight_replicas(fit: Fit, make: Callable[[Fit], Weights], n: int, *, seed: i
         except DataError as error:
             problem = str(error)
     if len(found) < n:
-        raise DataError(f"the errors of the shapes are too large for replicas of the weights ({problem}); fix parameters")
+        raise DataError(
+            f"the errors of the shapes are too large for replicas of the weights ({problem}); fix parameters"
+        )
     return found
 
 
