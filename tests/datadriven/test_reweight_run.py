@@ -171,6 +171,13 @@ def test_weights_are_the_same_in_friends_apply_and_python(
         own = branch(made_run, name)
         loaded = pidlab.load(made_run)
         np.testing.assert_array_equal(loaded.weights(arrays)[name], own)
+        replicas = loaded.weight_replicas(arrays)[name]
+        assert len(replicas) == 25
+        chosen = np.isfinite(own) & (own > 0)
+        np.testing.assert_array_equal(np.isfinite(replicas[0]), np.isfinite(own))
+        spread = np.std([replica[chosen].sum() for replica in replicas]) / own[chosen].sum()
+        assert 0 < spread < 0.2
+        assert 0.005 < np.median(np.std([replica[chosen] / own[chosen] for replica in replicas], axis=0)) < 0.5
         np.testing.assert_array_equal(loaded.friend(arrays)[name], own)
         target = folder / f"applied_{made_run.name}"
         done = CliRunner().invoke(cli, ["apply", str(made_run), str(folder / "sim.root"), "-o", str(target), "-q"])
