@@ -122,12 +122,19 @@ def balanced(
     balance = _Balance.of(own, target, edges)
     weight, target_weight = own.weight.astype(np.float64), target.weight.astype(np.float64)
     nominal = balance.logarithms(weight, target_weight, np.zeros(balance.n_cells))
-    replicas = [balance.logarithms(weight * a, target_weight * b, nominal) for a, b in draws]
+    # Replicas and folds keep the sum of the weights, which balancing leaves open.
+    total = float(weight @ np.exp(nominal[balance.kinds].sum(axis=1))[balance.kind_of])
+    replicas = [
+        balance.scaled(balance.logarithms(weight * a, target_weight * b, nominal), weight, total) for a, b in draws
+    ]
     ends = np.cumsum([len(each) for each in edges])[:-1]  # as many cells as edges: the last is for missing values
     tables = np.split(nominal, ends)
     changes = np.split(_rounded(np.exp(np.array(replicas) - nominal)), ends, axis=1)
     made = [each.times(edges, tables) if isinstance(each, TreeRatio) else each for each in ratios]
-    of_folds = np.array([balance.of_fold(source.weight * each(source.z), target_weight, nominal) for each in ratios])
+    by_fold = [source.weight * each(source.z) for each in ratios]
+    of_folds = np.array(
+        [balance.scaled(balance.logarithms(own, target_weight, nominal), own, total) - nominal for own in by_fold]
+    )
     shapes = np.split(_rounded(np.exp(of_folds)), ends, axis=1)
     tables_of = [
         tuple(Factors((j,), (own_edges,), values[j]) for j, own_edges in enumerate(edges))
@@ -160,12 +167,15 @@ def fold_steps(n_folds: int, seed: int) -> Array:
 
 def _replicas_of_bins(ratio: BinRatio, source: Weighted, target: Weighted, draws: Iterable[list[Array]]) -> Factors:
     """Returns the ratios of replicas over that of all events, in the cells of a ratio by bins."""
-    nominal = bin_ratio(source, target, ratio.edges).values
-    found = []
+    nominal = bin_ratio(source, target, ratio.edges)
+    place, found = cells(ratio.edges, source.z), []
+    total = float(source.weight @ nominal.values[place])
     for of_source, of_target in draws:
         own = Weighted(source.z, source.weight * of_source)
         values = bin_ratio(own, Weighted(target.z, target.weight * of_target), ratio.edges).values
-        found.append(np.divide(values, nominal, out=np.ones_like(nominal), where=nominal > 0))
+        new = float(source.weight @ values[place])
+        values = values * (total / new if total > 0 and new > 0 else 1.0)  # replicas keep the sum of the weights
+        found.append(np.divide(values, nominal.values, out=np.ones_like(values), where=nominal.values > 0))
     return Factors(tuple(range(len(ratio.edges))), ratio.edges, _rounded(np.array(found)))
 
 
@@ -211,6 +221,7 @@ class _Balance(NamedTuple):
 
     Attributes:
         n_cells: of all variables together.
+        n_first: of the first variable.
         free: (n_cells,) whether the factor of a cell is fitted; the others are 1.
         kinds: (u, d) the cells of rows of the source that share all of them.
         kind_of: (n,) the kind of each row of the source.
@@ -218,6 +229,7 @@ class _Balance(NamedTuple):
     """
 
     n_cells: int
+    n_first: int
     free: BoolArray
     kinds: IntArray
     kind_of: IntArray
@@ -236,7 +248,7 @@ class _Balance(NamedTuple):
         for j, each in enumerate(edges):
             sums = [_sums(rows, each, j) for rows in (own, target)]
             free += [all(_effective(w[b], w2[b]) >= _LEAST_EVENTS for w, w2 in sums) for b in range(len(each))]
-        return cls(int(firsts[-1]), np.array(free), kinds, kind_of.ravel(), places[1])
+        return cls(int(firsts[-1]), len(edges[0]), np.array(free), kinds, kind_of.ravel(), places[1])
 
     def logarithms(self, weight: Array, target_weight: Array, start: Array) -> Array:
         """Returns the logarithms (n_cells,) of the factors that make the sums of weights alike in each cell.
@@ -273,18 +285,16 @@ class _Balance(NamedTuple):
                 return found
         return start
 
-    def of_fold(self, weight: Array, target_weight: Array, start: Array) -> Array:
-        """Returns the logarithms (n_cells,) for the weights (n,) by one fold, over `start`, with a sum of weights of 1.
+    def scaled(self, found: Array, weight: Array, total: float) -> Array:
+        """Returns logarithms (n_cells,) of factors by which weights (n,) get the sum `total`.
 
-        The sum is that of the new weights, to which the factors of the first variable are scaled.
+        The factors of the first variable are scaled. What is alike in all cells is left open by `logarithms`.
         """
-        found = self.logarithms(weight, target_weight, start)
-        exponent = found[self.kinds].sum(axis=1)
-        total = float(np.bincount(self.kind_of, weight, len(self.kinds)) @ np.exp(exponent))
-        found = found - start
-        first = np.unique(self.kinds[:, 0])
-        found[first] -= np.log(total) if total > 0 else 0.0
-        return found
+        new = float(np.bincount(self.kind_of, weight, len(self.kinds)) @ np.exp(found[self.kinds].sum(axis=1)))
+        moved = found.copy()
+        if new > 0 and total > 0:
+            moved[: self.n_first] -= np.log(new / total)
+        return moved
 
     def _moments(self, share: Array) -> tuple[Array, Array]:
         """Returns the share of each cell (n_cells,), and that of each two of them (n_cells, n_cells)."""
