@@ -25,6 +25,7 @@ from pidlab.pipeline import analyse, run
 from pidlab.pipeline.again import evaluate_again
 from pidlab.progress import Watcher
 from pidlab.runs.bundle import load_bundle
+from pidlab.runs.compare import load_runs
 from pidlab.runs.reproduce import reproduce
 
 N = 3000
@@ -142,6 +143,16 @@ def test_intervals_hold_the_statistical_error_of_the_weights(folder: Path, by_cl
         assert found.high == pytest.approx(plain.value + np.hypot(plain.high - plain.value, error), rel=1e-5)
         assert error > 0
         assert any("include the statistical error of these weights" in note for note in results.notes)
+
+
+def test_a_comparison_of_finished_runs_knows_the_replicas_of_their_weights(by_class: Path, by_bins: Path) -> None:
+    for finished in load_runs([by_class, by_bins]):
+        sample = finished.scored.sample
+        replicas = sample.weight_replicas
+        assert replicas is not None
+        factors = np.array(list(replicas))
+        np.testing.assert_allclose(factors[:, sample.is_signal], 1.0, rtol=1e-12)  # electrons keep their weights
+        assert 0.01 < np.median(factors[:, ~sample.is_signal].std(axis=0)) < 0.5
 
 
 def test_the_weighted_pions_have_the_electrons_distributions(folder: Path, by_class: Path) -> None:

@@ -129,9 +129,10 @@ def reweight(
     for sentence in sentences(result):
         watcher.note(sentence)
     if asked.used_for != "training" and any(group.factors for group in reweighter.groups):
+        rates = "efficiencies, misidentification rates, purities, accuracies, maps, ROC curves and AUC"
+        what = rates if recipe.target is None else "all numbers"
         watcher.note(
-            "The intervals of what is quoted on test, and of comparisons, include the statistical error of these "
-            "weights."
+            f"The intervals of {what} on test, and of comparisons, include the statistical error of these weights."
         )
     return Reweighted(reweighter, factor, result, samples.inputs)
 
