@@ -7,7 +7,7 @@ background, and is fitted by the model that it was drawn from and by wrong backg
 The bias is in units of the error; the last column is the share of the toys in which the fit is said not to describe the
 mass (p < 0.01), which should be 0.01 for the right model. sWeights are compared with the truth by the share of signal
 below the median of a control variable that is distributed otherwise in the background: its pull is that of a sum of
-weights, whose variance is the sum of squared weights.
+weights, first with the sum of squared weights as its variance, then with the error of the fitted shapes by replicas.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pidlab.datadriven.massfit import Component, fit, shape_of
+from pidlab.datadriven.sweights.replicas import weight_replicas, weight_sum
 from pidlab.datadriven.sweights.weights import sweights
 
 LOW, HIGH = 5.1, 5.5
@@ -61,13 +62,17 @@ def row(title: str, n_signal: int, n_background: int, n_toys: int) -> str:
             held[i] += interval.low <= true <= interval.high
         pulls.append((found.yield_of("signal").value - n_signal) / found.parameters["signal.yield"].error)
         weight = sweights(found, mass)(mass)["signal"][control < 0]
-        shares.append((weight.sum() - n_signal / 2) / np.sqrt((weight**2).sum()))
+        replicas = weight_replicas(found, lambda other, mass=mass: sweights(other, mass), 25)
+        own = weight_sum(weight, [each(mass)["signal"][control < 0] for each in replicas])
+        deviations = np.sqrt((weight**2).sum()), (own.high - own.low) / 2
+        shares.append([(own.value - n_signal / 2) / each for each in deviations])
     n = n_toys - n_failed
     seconds = (time.process_time() - start) / n_toys
     return (
         f"| {title} | {n_signal:,} + {n_background:,} | {held[0] / n:.3f} | {held[1] / n:.3f} | "
         f"{np.mean(pulls):+.2f} | "
-        f"{np.mean(shares):+.2f} ± {np.std(shares):.2f} | {n_failed} | {n_poor / n:.3f} | {seconds:.3f} |"
+        f"{' | '.join(f'{np.mean(each):+.2f} ± {np.std(each):.2f}' for each in np.array(shares).T)} | "
+        f"{n_failed} | {n_poor / n:.3f} | {seconds:.3f} |"
     )
 
 
@@ -79,8 +84,8 @@ def main() -> None:
     arguments = parser.parse_args()
     lines = [
         "| model | signal + background | signal held | background held "
-        "| bias | pull of sWeights | failed | p < .01 | CPU s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| bias | pull of sWeights by Σw² | with replicas | failed | p < .01 | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     print("\n".join(lines), flush=True)
     for title in MODELS:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pidlab.datadriven.reweighting.balance import Replicas, balanced
+from pidlab.datadriven.reweighting.balance import balanced, weight_replicas
 from pidlab.datadriven.reweighting.measure import Rows, separation
 from pidlab.datadriven.reweighting.ratio import Weighted, tree_ratio
 from pidlab.datadriven.reweighting.reweighter import fitted_ratios, out_of_fold
@@ -60,13 +60,13 @@ def toy(seed: int, n: int, draw: Callable[..., np.ndarray]) -> tuple[np.ndarray,
     folds = source.fold[source.trains], target.fold[target.trains]
     ratios = fitted_ratios(a, b, *folds, FOLDS, lambda *four: tree_ratio(*four[:4], seed=four[4], n_jobs=1))
     events = source.event[source.trains], target.event[target.trains]
-    ratios, factors = balanced(ratios, a, b, out_of_fold(ratios, a.z, folds[0]), events, 1)
+    ratios, factors, shapes = balanced(ratios, a, b, out_of_fold(ratios, a.z, folds[0]), events, 1)
     factor = out_of_fold(ratios, source.rows.z, source.fold)
     after = separation(source, target, factor, ratios, seed=1, n_jobs=1)
     side = after.value - after.low if after.value > 0.5 else after.high - after.value
     pulls = [[(after.value - 0.5) / side] * 2]
     z, w = source.rows.z[source.tests], factor[source.tests]
-    replicas = list(Replicas(factors, z))
+    replicas = list(weight_replicas(factors, z, ratios, shapes))
     for function in FUNCTIONS.values():
         mine, wanted = function(z), function(target.rows.z[target.tests])
         mean = np.average(mine, weights=w)

@@ -44,6 +44,56 @@ class _Doubles(Mapping[str, FloatArray]):
         return len(self._held)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightReplicas:
+    """What the weights of n candidates would be by other fits of the same kind, whose differences are their error.
+
+    Weights that are fitted, as those that make samples alike, have an error that many candidates share.
+
+    A replica's weight is that of the sample times its factor in the candidate's cell times 1 + steps · directions.
+
+    Attributes:
+        factors: (r, m) by r replicas the weight over that of the sample, in m cells.
+        cell: (n,) the cell of each candidate.
+        directions: (k, n) relative changes of the weights of candidates, by k fits that differ; k may be 0.
+        steps: (r, k) how far each replica goes in each of these directions.
+    """
+
+    factors: FloatArray
+    cell: IntArray
+    directions: FloatArray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    steps: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        """Yields for each replica the factor (n,) of each candidate."""
+        for r, factor in enumerate(self.factors):
+            yield (
+                factor[self.cell] * (1 + self.steps[r] @ self.directions) if len(self.directions) else factor[self.cell]
+            )
+
+    def take(self, rows: Rows) -> WeightReplicas:
+        """Returns those of some of the candidates."""
+        directions = self.directions[:, rows] if len(self.directions) else self.directions
+        return WeightReplicas(self.factors, self.cell[rows], directions, self.steps)
+
+    def changes(self, influences: FloatArray) -> NDArray[np.float64]:
+        """Returns by how much each replica (r,) changes a number, to first order.
+
+        Args:
+            influences: (n,) the change of the number by each candidate, in proportion to its weight.
+        """
+        sums = np.bincount(self.cell, influences, self.factors.shape[1])
+        found = np.asarray(self.factors @ sums - sums.sum(), np.float64)
+        return found + self.steps @ (self.directions @ influences) if len(self.directions) else found
+
+    def variance(self, influences: FloatArray) -> float:
+        """Returns the mean square of `changes`: the variance of the number by the error of the weights."""
+        return float(np.mean(self.changes(influences) ** 2))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """Candidates in rows: n of them, d features, k classes.
@@ -64,6 +114,7 @@ class Sample:
         columns: branches that `expression` and `score` models read, by name; (n,) numpy or awkward arrays.
         file: (n,) int32, index of the input (file, tree) that the row came from.
         row: (n,) int64, the candidate's number in that input (the entry number where one row is one event).
+        weight_replicas: replicas of the weights, if these were fitted; None if they are known.
     """
 
     x: FloatArray
@@ -79,6 +130,7 @@ class Sample:
     row: IntArray
     axes: Mapping[str, FloatArray] = field(default_factory=dict)
     target: FloatArray | None = None
+    weight_replicas: WeightReplicas | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spectators", _Doubles.of(self.spectators))
@@ -102,6 +154,7 @@ class Sample:
             columns=taken(self.columns, rows),
             axes=_Doubles.of(self.axes).take(rows),
             target=None if self.target is None else self.target[rows],
+            weight_replicas=None if self.weight_replicas is None else self.weight_replicas.take(rows),
             **{name: getattr(self, name)[rows] for name in _ARRAYS},
         )
 
@@ -142,7 +195,10 @@ def joined(parts: Sequence[Any]) -> Any:
 
 
 def concatenate(samples: Sequence[Sample]) -> Sample:
-    """Returns one sample from several with the same features and classes, in their order."""
+    """Returns one sample from several with the same features and classes, in their order.
+
+    It has replicas of the weights if those of all samples are by the same fits.
+    """
     first = samples[0]
     if len(samples) == 1:
         return first
@@ -154,5 +210,16 @@ def concatenate(samples: Sequence[Sample]) -> Sample:
         spectators={name: joined([s.spectators[name] for s in samples]) for name in first.spectators},
         columns={name: joined([s.columns[name] for s in samples]) for name in first.columns},
         axes={name: joined([s.axes[name] for s in samples]) for name in first.axes},
+        weight_replicas=_joined_replicas([s.weight_replicas for s in samples]),
         **arrays,
     )
+
+
+def _joined_replicas(parts: Sequence[WeightReplicas | None]) -> WeightReplicas | None:
+    held = [part for part in parts if part is not None]
+    if len(held) < len(parts) or any(part.factors is not held[0].factors for part in held):
+        return None
+    cell, directions = np.concatenate([part.cell for part in held]), held[0].directions
+    if len(directions):
+        directions = np.concatenate([part.directions for part in held], axis=1)
+    return WeightReplicas(held[0].factors, cell, directions, held[0].steps)

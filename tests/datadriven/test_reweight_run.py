@@ -15,7 +15,7 @@ import pidlab
 from conftest import write_tree
 from pidlab.cli import cli
 from pidlab.config.load import load_config
-from pidlab.datadriven.reweighting.balance import Replicas
+from pidlab.datadriven.reweighting.balance import weight_replicas
 from pidlab.errors import ConfigError, DataError
 from pidlab.evaluate.intervals import proportion
 from pidlab.evaluate.results import read_results
@@ -25,6 +25,7 @@ from pidlab.pipeline import analyse, run
 from pidlab.pipeline.again import evaluate_again
 from pidlab.progress import Watcher
 from pidlab.runs.bundle import load_bundle
+from pidlab.runs.compare import load_runs
 from pidlab.runs.reproduce import reproduce
 
 N = 3000
@@ -133,13 +134,25 @@ def test_intervals_hold_the_statistical_error_of_the_weights(folder: Path, by_cl
         point = results.models["fisher"].working_points[0]
         found = point.efficiency if kind == 0 else point.misid[name]
         plain = proportion(passed, weight.astype(np.float64))
-        replicas = [np.average(passed, weights=weight * factor) for factor in Replicas(group.factors, z)]
+        of_weights = weight_replicas(group.factors, z, group.ratios, group.shapes, reweighter.seed)
+        assert of_weights is not None
+        replicas = [np.average(passed, weights=weight * factor) for factor in of_weights]
         error = np.sqrt(np.mean((np.array(replicas) - plain.value) ** 2))
         assert found.value == pytest.approx(plain.value, rel=1e-5)
         assert found.low == pytest.approx(plain.value - np.hypot(plain.value - plain.low, error), rel=1e-5)
         assert found.high == pytest.approx(plain.value + np.hypot(plain.high - plain.value, error), rel=1e-5)
         assert error > 0
         assert any("include the statistical error of these weights" in note for note in results.notes)
+
+
+def test_a_comparison_of_finished_runs_knows_the_replicas_of_their_weights(by_class: Path, by_bins: Path) -> None:
+    for finished in load_runs([by_class, by_bins]):
+        sample = finished.scored.sample
+        replicas = sample.weight_replicas
+        assert replicas is not None
+        factors = np.array(list(replicas))
+        np.testing.assert_allclose(factors[:, sample.is_signal], 1.0, rtol=1e-12)  # electrons keep their weights
+        assert 0.01 < np.median(factors[:, ~sample.is_signal].std(axis=0)) < 0.5
 
 
 def test_the_weighted_pions_have_the_electrons_distributions(folder: Path, by_class: Path) -> None:
@@ -169,6 +182,15 @@ def test_weights_are_the_same_in_friends_apply_and_python(
         own = branch(made_run, name)
         loaded = pidlab.load(made_run)
         np.testing.assert_array_equal(loaded.weights(arrays)[name], own)
+        replicas = loaded.weight_replicas(arrays)[name]
+        assert len(replicas) == 25
+        chosen = np.isfinite(own) & (own > 0)
+        chosen &= (arrays["species"] == 1) | (name == "pid_weight")
+        np.testing.assert_array_equal(np.isfinite(replicas[0]), np.isfinite(own))
+        # The sum of the weights of training events stays, and that of all events nearly so.
+        sums = np.array([replica[chosen].sum() for replica in replicas]) / own[chosen].sum()
+        np.testing.assert_allclose(sums, 1.0, atol=0.05)
+        assert 0.005 < np.median(np.std([replica[chosen] / own[chosen] for replica in replicas], axis=0)) < 0.5
         np.testing.assert_array_equal(loaded.friend(arrays)[name], own)
         target = folder / f"applied_{made_run.name}"
         done = CliRunner().invoke(cli, ["apply", str(made_run), str(folder / "sim.root"), "-o", str(target), "-q"])

@@ -15,6 +15,7 @@ from pidlab.datadriven.sweights.independence import (
     sentences,
     sidebands,
 )
+from pidlab.datadriven.sweights.replicas import weight_replicas, weight_sum
 from pidlab.datadriven.sweights.weights import WeightSums, cows, sweights
 from pidlab.errors import DataError, UsageError
 
@@ -222,3 +223,39 @@ def test_a_feature_without_values_is_said_not_to_be_tested(fitted: Fit) -> None:
     said = " ".join(sentences(independence_tests(fitted, TOY.mass, features)))
     assert "empty was not tested" in said
     assert "constant was not tested" in said
+
+
+def test_the_error_of_all_weights_by_replicas_is_that_of_the_fitted_yield() -> None:
+    """Two widths take signal from the background and give it back, which Σ w² does not show."""
+    rng = np.random.default_rng(11)
+    wide = rng.random(4000) < 0.3
+    signal = rng.normal(5.28, np.where(wide, 0.035, 0.015))
+    mass = np.concatenate([signal, LOW - np.log1p(-rng.random(16_000) * (1 - np.exp(-3 * (HIGH - LOW)))) / 3])
+    mass = mass[(mass > LOW) & (mass < HIGH)]
+    found = fit(mass, LOW, HIGH, {"signal": Component("double_gauss"), "background": Component("exponential")})
+    weight = sweights(found, mass)(mass)["signal"]
+    data = histogram_of(mass, LOW, HIGH)
+    replicas = weight_replicas(found, lambda each: sweights(each, data), 200)
+    whole = weight_sum(weight, [each(mass)["signal"] for each in replicas])
+    error = found.parameters["signal.yield"].error
+    assert np.sqrt((weight**2).sum()) < 0.8 * error
+    # The spread of 200 replicas is known to 5 %, and the covariance is that of a parabola.
+    assert (whole.high - whole.low) / 2 == pytest.approx(error, rel=0.15)
+    assert whole.value == pytest.approx(found.yield_of("signal").value, rel=1e-4)
+
+
+def test_known_shapes_have_replicas_that_are_the_weights() -> None:
+    known = {"signal": Component("gauss", {"mean": MEAN, "sigma": 0.02}), "background": Component("uniform")}
+    found = fit(TOY.mass, LOW, HIGH, known)
+    weights = sweights(found, TOY.mass)
+    (replica,) = weight_replicas(found, lambda each: sweights(each, TOY.mass), 1)
+    np.testing.assert_allclose(replica(TOY.mass)["signal"], weights(TOY.mass)["signal"], rtol=1e-9)
+    one = weight_sum(np.array([1.0, -0.5]), [[1.0, -0.5], [1.5, 0.0]])
+    assert one.high - one.value == pytest.approx(np.sqrt(1.25 + (0.0 + 1.0) / 2))
+
+
+def test_the_same_fit_has_the_same_replicas(fitted: Fit) -> None:
+    first, second = (weight_replicas(fitted, lambda each: sweights(each, TOY.mass), 2) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one(TOY.mass)["signal"], other(TOY.mass)["signal"])
+    assert not np.array_equal(first[0](TOY.mass)["signal"], first[1](TOY.mass)["signal"])

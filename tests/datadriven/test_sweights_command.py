@@ -189,10 +189,16 @@ def test_candidates_of_a_collection_have_weights_in_their_nesting(tmp_path: Path
         )
         file["T"].extend({"B": ak.zip(columns)})
     words = ("sweights", "j.root", "--per", "B", "--mass", "B_mass", "--range", f"{LOW}:{HIGH}", "-o", "out")
-    done = pidlab(*words, "--feature", "B_pt")
+    done = pidlab(*words, "--feature", "B_pt", "--replicas", "2")
     assert done.returncode == 0, done.stderr
+    assert "B_sw_replica000 and on are the weights by 2 other shapes" in " ".join(done.stdout.split())
     with uproot.open(tmp_path / "out" / "j_sweights.root") as file:
-        found = file["T_sweights"].arrays(["nB", "B_sw", "B_sw_used"])
+        found = file["T_sweights"].arrays(["nB", "B_sw", "B_sw_used", "B_sw_replica000", "B_sw_replica001"])
+    assert ak.num(found["B_sw_replica001"]).tolist() == counts.tolist()
+    changes = [ak.sum(found[f"B_sw_replica00{r}"]) - ak.sum(found["B_sw"]) for r in (0, 1)]
+    fitted = json.loads((tmp_path / "out" / "sweights.json").read_text())["weights"]["signal"]
+    for change in changes:  # of the yield, by shapes that move within their errors
+        assert 0 < abs(change) < 3 * np.sqrt(fitted["sum_of_squares"])
     assert found["nB"].tolist() == counts.tolist()
     assert ak.num(found["B_sw"]).tolist() == counts.tolist()
     answer = json.loads((tmp_path / "out" / "sweights.json").read_text())

@@ -50,6 +50,12 @@ START:LOW:HIGH moves start and limits. Components of a YAML file, with their par
 @click.option(
     "--cows", type=click.IntRange(0, 8), metavar="N", help="COWs, with polynomials of degree N as background."
 )
+@click.option(
+    "--replicas",
+    type=click.IntRange(0, 1000),
+    default=0,
+    help="Add so many replicas of `sw`, by shapes the fit allows.",
+)
 @click.option("-o", "--output", type=PATH, required=True, help="The folder for friend trees, fit and figures.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the result and notes.")
 def sweights(
@@ -58,6 +64,7 @@ def sweights(
     tree: str | None,
     per: str | None,
     cows: int | None,
+    replicas: int,
     output: Path,
     quiet: bool,
     **said: Any,
@@ -80,7 +87,7 @@ def sweights(
         from pidlab.read import find_sources
 
         sources = find_sources(list(files), tree, Path())
-        found = run(SweightsRequest(tuple(sources), settings, output, per, cows), watcher)
+        found = run(SweightsRequest(tuple(sources), settings, output, per, cows, replicas), watcher)
         console.print(fit_table(found.fit))
         console.print(weights_table(found))
         for sentence in found.notes:

@@ -3,8 +3,9 @@
 The intervals cover the fluctuation of the test events, which both models share, and that of the events of the threshold
 sample: their signal moves the thresholds, and each threshold moves its misidentification along the ROC curve. So they
 are intervals of the misidentification at the true signal efficiency that the point asks for. A model whose score jumps
-from one efficiency to the next is compared at exactly that efficiency, on the straight line between the two. The
-intervals do not cover training again on other events.
+from one efficiency to the next is compared at exactly that efficiency, on the straight line between the two. If the
+weights were fitted, their error is covered too: replicas of them change both models alike, and the thresholds with
+them. The intervals do not cover training again on other events.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from pidlab.evaluate.ranking import Influence, Score, auc_influence, difference,
 from pidlab.evaluate.results import Comparison, ModelResult, WorkingPoint
 from pidlab.evaluate.verdicts import WIDE, Differences, Finding, judged
 from pidlab.measured import UNDEFINED, Array, Measured
-from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
+from pidlab.sample import BoolArray, FloatArray, IntArray, Sample, WeightReplicas
 
 _NEAR = 10.0
 """The effective number of failing signal candidates that shows how alike two models reject; fewer show little."""
@@ -100,12 +101,14 @@ class _Signal(NamedTuple):
         weight: (s,) the weights of the signal.
         groups: (s,) the numbers of its events, if some share one.
         n: the effective number of events.
+        replicas: those of its weights, if these were fitted.
     """
 
     rows: BoolArray
     weight: FloatArray
     groups: IntArray | None
     n: float
+    replicas: WeightReplicas | None
 
 
 class _Totals(NamedTuple):
@@ -136,7 +139,9 @@ class _Samples(NamedTuple):
             is_signal = threshold_sample.is_signal
             weight = threshold_sample.weight[is_signal]
             groups = groups_of(event_groups(threshold_sample), is_signal)
-            signal = _Signal(is_signal, weight, groups, effective_number(weight))
+            replicas = threshold_sample.weight_replicas
+            own = None if replicas is None else replicas.take(is_signal)
+            signal = _Signal(is_signal, weight, groups, effective_number(weight), own)
         return cls(test, event_groups(test), totals, threshold_sample if signal else None, signal)
 
 
@@ -155,6 +160,18 @@ class _Spread(NamedTuple):
     fourth: float
 
 
+class _ByReplica(NamedTuple):
+    """By how much r replicas of the weights change the rates of a decision.
+
+    Attributes:
+        misid: (k, r) the fraction of each class of test that passes.
+        efficiency: (r,) its signal efficiency in the threshold sample; 0 without such a sample.
+    """
+
+    misid: Array
+    efficiency: Array
+
+
 class _Decision(NamedTuple):
     """A decision of a model at exactly the efficiency asked for, on an edge of its ROC curve.
 
@@ -165,6 +182,7 @@ class _Decision(NamedTuple):
         nearby: the same for a decision nearby that at least `_NEAR` effective signal candidates fail.
         fixed: True for a fixed cut, which has no threshold.
         slopes: (k,) d misid / d signal efficiency of each class.
+        by_replica: what replicas of the weights change; None if the weights are known.
     """
 
     on_test: _Passing
@@ -173,6 +191,7 @@ class _Decision(NamedTuple):
     nearby: _Spread | None
     fixed: bool
     slopes: Array
+    by_replica: _ByReplica | None
 
 
 class _Cut(NamedTuple):
@@ -255,7 +274,7 @@ def _differences_of_areas(scores: Sequence[FloatArray | None], samples: _Samples
             for (i, _), (j, _) in itertools.product(first, second):
                 a, b = held[i], held[j]
                 if i < j and a is not None and b is not None:
-                    found[i, j] = difference(a, b, samples.test_groups)
+                    found[i, j] = difference(a, b, samples.test_groups, test.weight_replicas)
     return found
 
 
@@ -371,7 +390,36 @@ class _Deciding:
                 reach = _threshold_deviation(spread, signal)
                 if _step(edge, own, signal) > 2 * reach:
                     slopes = _slopes(test, of_test, passed, target, samples, reach)
-        return _Decision(on_test, rates, spread, nearby, fixed, slopes)
+        return _Decision(on_test, rates, spread, nearby, fixed, slopes, _by_replica(on_test, passed, spread, samples))
+
+
+def _by_replica(on_test: _Passing, passed: Array, own: _Spread | None, samples: _Samples) -> _ByReplica | None:
+    """Returns what replicas of the weights change of a decision; None if the weights are known.
+
+    Args:
+        on_test: the decisions on test.
+        passed: (k,) the sums of the weights of each class that pass.
+        own: the decisions on the signal of the threshold sample.
+        samples: both samples.
+    """
+    test, totals = samples.test, samples.totals.sums
+    if test.weight_replicas is None:
+        return None
+    k = len(totals)
+    rates = np.divide(passed, totals, out=np.zeros(k), where=totals != 0)
+    shares = np.divide(1.0, totals, out=np.zeros(k), where=totals != 0)
+    influence = np.empty(len(test))
+    for rows in blocks(len(test)):
+        y = test.y[rows]
+        influence[rows] = test.weight[rows] * shares[y] * (on_test.chances[on_test.states(rows)] - rates[y])
+    misid = [test.weight_replicas.changes(np.where(test.y == c, influence, 0.0)) for c in range(k)]
+    efficiency = np.zeros(len(test.weight_replicas))
+    if own is not None and samples.signal is not None and samples.signal.replicas is not None:
+        passing, signal = own.passing, samples.signal
+        states = np.concatenate([passing.states(rows) for rows in blocks(passing.n)])
+        of_signal = signal.weight / signal.weight.sum() * (passing.chances[states] - own.mean)
+        efficiency = samples.signal.replicas.changes(of_signal)
+    return _ByReplica(np.array(misid), efficiency)
 
 
 def _signal_steps(score: Score, sample: Sample) -> SignalSteps:
@@ -568,6 +616,7 @@ def _findings(
             scale_b: float,
             thresholds: _Thresholds = own_thresholds,
             on_test: _OnTest = on_test,
+            index: int = index,
             one_event: float = 0.0 if alike else one_event,
             *,
             wide: bool = False,
@@ -576,7 +625,8 @@ def _findings(
             if wide and variance > 0:
                 variance *= 1 + _STUDENT * on_test.fourth(scale_a, scale_b) / variance**2
             counted = one_event * max(scale_a, scale_b)
-            return float(np.sqrt(variance + thresholds.variance(scale_a, scale_b) + counted**2))
+            of_weights = _variance_of_weights(pair, index, (scale_a, scale_b), wide=wide)
+            return float(np.sqrt(variance + thresholds.variance(scale_a, scale_b) + counted**2 + of_weights))
 
         rates = [m.value for m in misid]
         log_deviation = deviation(1 / rates[0], 1 / rates[1]) if min(rates) > 0 else float("nan")
@@ -599,6 +649,29 @@ def _findings(
             )
         )
     return found
+
+
+def _variance_of_weights(
+    pair: tuple[_Decision, _Decision], index: int, scales: tuple[float, float], *, wide: bool
+) -> float:
+    """Returns the variance of the difference of the scaled rates of a class by the error of fitted weights.
+
+    Replicas of the weights change the rates of both decisions at once, and what both share drops out. They also change
+    the efficiency of a threshold in the threshold sample: the threshold for the efficiency that was asked for lies then
+    elsewhere, and misidentification moves along the ROC curve. With `wide`, for p-values and 95 % intervals, both have
+    the steeper curve, as in `_Thresholds.of_class`, and the number of replicas counts as that of events.
+    """
+    a, b = (decision.by_replica for decision in pair)
+    if a is None or b is None:
+        return 0.0
+    slope_a, slope_b = (float(decision.slopes[index]) for decision in pair)
+    if wide and not pair[0].fixed:
+        slope_a = slope_b = max(slope_a, slope_b)
+    asked = a.efficiency if pair[0].fixed else 0.0  # the efficiency of a fixed cut changes too
+    of_a = a.misid[index] - (0.0 if pair[0].fixed else slope_a * a.efficiency)
+    of_b = b.misid[index] - (0.0 if pair[1].fixed else slope_b * (b.efficiency - asked))
+    found = float(np.mean((scales[1] * of_b - scales[0] * of_a) ** 2))
+    return found * (1 + _STUDENT / len(of_a)) if wide else found
 
 
 def _joint_powers(pair: tuple[_Decision, _Decision], samples: _Samples) -> Array:

@@ -119,24 +119,27 @@ def _difference(
 
     Its variance is the sum of that over events and that over repeats. A candidate changes the number by its own score
     and by the score of the candidate that has taken its value. Products of influences of different repeats do not
-    contain the fluctuation of a single shuffle, which the variance over repeats measures.
+    contain the fluctuation of a single shuffle, which the variance over repeats measures. The error of fitted weights
+    is that of the candidates' own scores.
     """
     before = nominal.values[which]
     after = [rates.values[which] for rates in shuffled]
     if before is None or None in after:
         return UNDEFINED
     changes = np.array([value - before for value in after if value is not None])
-    total, squares = np.zeros(len(sample)), 0.0
+    total, squares, by_score = np.zeros(len(sample)), 0.0, np.zeros(len(sample))
     for rates, order in zip(shuffled, shuffles, strict=True):
         own = rates.parts[which] - nominal.parts[which]
         parts = own.copy()
         parts[order] += own
         total += parts
+        by_score += own
         squares += variance(parts, groups)
     n = len(shuffles)
     by_events = max(variance(total, groups) - squares, 0.0) / (n * (n - 1))
     by_chance = float(np.var(changes, ddof=1)) / n
-    deviation = float(np.sqrt(by_events + by_chance))
+    by_weights = 0.0 if sample.weight_replicas is None else sample.weight_replicas.variance(by_score / n)
+    deviation = float(np.sqrt(by_events + by_chance + by_weights))
     return symmetric(float(np.mean(changes)), deviation, effective_number(sample.weight))
 
 
@@ -150,5 +153,7 @@ def mean_contributions(contributions: FloatArray, sample: Sample) -> dict[str, M
     for column, name in enumerate(sample.features):
         size = np.abs(contributions[:, column].astype(np.float64))
         mean = float(np.sum(weight * size)) / total
-        found[name] = symmetric(mean, float(np.sqrt(variance(weight * (size - mean) / total, groups))), n)
+        influences = weight * (size - mean) / total
+        of_weights = 0.0 if sample.weight_replicas is None else sample.weight_replicas.variance(influences)
+        found[name] = symmetric(mean, float(np.sqrt(variance(influences, groups) + of_weights)), n)
     return found

@@ -299,6 +299,15 @@ def inverse(measured: Measured) -> Measured:
     return UNDEFINED if np.isnan(measured.value) else Measured(value, high, low, measured.n)
 
 
+def widened(measured: Measured, error: float) -> Measured:
+    """Returns a rate with a further error (standard deviation) in its interval, which stays in [0, 1] if it was."""
+    if not error > 0 or not np.isfinite(measured.value):
+        return measured
+    value, low, high, n = measured
+    lower, upper = value - np.hypot(value - low, error), value + np.hypot(high - value, error)
+    return Measured(value, max(float(lower), min(low, 0.0)), min(float(upper), max(high, 1.0)), n)
+
+
 def symmetric(value: float, deviation: float, n: float) -> Measured:
     """Returns the value plus and minus one standard deviation."""
     return Measured(value, value - deviation, value + deviation, n)

@@ -37,7 +37,7 @@ from pidlab.evaluate.intervals import (
     union,
 )
 from pidlab.measured import UNDEFINED, Array, Measured
-from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
+from pidlab.sample import BoolArray, FloatArray, IntArray, Sample, WeightReplicas
 
 Score = NDArray[np.float32]
 T = TypeVar("T", bound=np.generic)
@@ -538,8 +538,14 @@ def groups_of(groups: IntArray | None, rows: BoolArray) -> IntArray | None:
     return part if part is not None and shares_events(part) else None
 
 
-def difference(a: Influence, b: Influence, groups: IntArray | None = None) -> Measured:
-    """Returns b - a on the same candidates with its paired interval, which has no length for equal scores."""
+def difference(
+    a: Influence, b: Influence, groups: IntArray | None = None, replicas: WeightReplicas | None = None
+) -> Measured:
+    """Returns b - a on the same candidates with its paired interval, which has no length for equal scores.
+
+    `replicas` are those of the weights, if these were fitted; their error is then in the interval.
+    """
     parts: FloatArray = b.parts - a.parts
     paired = Influence(b.value - a.value, parts, min(a.n, b.n))
-    return symmetric(paired.value, paired.deviation(groups), paired.n)
+    of_weights = 0.0 if replicas is None else replicas.variance(parts)
+    return symmetric(paired.value, float(np.hypot(paired.deviation(groups), np.sqrt(of_weights))), paired.n)

@@ -143,9 +143,8 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
     if recipe.target is None:
         found = evaluate(recipe, events, parts, models, scores, notes, prepared.cluster)
         if made is not None:
-            found = replace(found, models=_with_weight_errors(found.models, prepared, made, scores))
-            found = replace(found, reweighting=reweighting)
-        results: AnyResults = replace(found, notes=tuple(notes.sentences))
+            found = replace(found, models=_with_weight_errors(found.models, prepared, scores))
+        results: AnyResults = replace(found, notes=tuple(notes.sentences), reweighting=reweighting)
     else:
         from pidlab.pipeline.regression import evaluate_regression
 
@@ -171,23 +170,14 @@ def evaluated(prepared: Prepared, models: Mapping[str, Model]) -> Analysis:
 
 
 def _with_weight_errors(
-    models: Mapping[str, ModelResult],
-    prepared: Prepared,
-    made: Reweighted,
-    scores: Mapping[str, Mapping[str, Scores]],
+    models: Mapping[str, ModelResult], prepared: Prepared, scores: Mapping[str, Mapping[str, Scores]]
 ) -> dict[str, ModelResult]:
     """Returns what was measured, with the statistical error of the weights that evaluation used in its intervals."""
     from pidlab.evaluate.points.weight_errors import with_weight_errors
 
-    if made.result.used_for == "training":
-        return dict(models)
-    rows, options = prepared.parts.quoted()["test"], prepared.recipe.loaded.config.evaluate
-    test, factors = prepared.events.sample.take(rows), made.replicas(prepared.events.sample, rows)
-    abundance = options.abundance or options.expected
-    return {
-        name: with_weight_errors(model, scores[name]["test"], test, factors, abundance)
-        for name, model in models.items()
-    }
+    options, rows = prepared.recipe.loaded.config.evaluate, prepared.parts.quoted()["test"]
+    test, abundance = prepared.events.sample.take(rows), options.abundance or options.expected
+    return {name: with_weight_errors(model, scores[name]["test"], test, abundance) for name, model in models.items()}
 
 
 class TrainingSamples(Sequence[tuple[Sample, Sample]]):

@@ -19,6 +19,7 @@ from pidlab.errors import DataError, UsageError, nearest
 from pidlab.evaluate.results import EventExplanation
 from pidlab.expressions import Kind, check, kind_from_array, stored
 from pidlab.pipeline.result import RegressionResult, Result, read_result
+from pidlab.preprocess.features import values_of
 from pidlab.preprocess.selection import selected
 from pidlab.read import Chunk
 from pidlab.read.candidates import find_collection, row_kinds
@@ -105,6 +106,35 @@ class LoadedRun:
             return {}
         scored = self._scored(arrays, (), weights=True)
         return {branch: scored[branch] for branch in reweighter.branches}
+
+    def weight_replicas(self, arrays: Columns) -> dict[str, list[Any]]:
+        """Returns 25 replicas of each of the `weights`, whose spread is their statistical error.
+
+        A number made with each replica in place of the weights differs by the error that the weights give it:
+        the root mean square of the differences adds in quadrature to its own error. Each replica is like the array
+        of `weights`; lists are empty in runs of versions without replicas.
+
+        Raises:
+            DataError: a branch is missing, or of another length or type.
+        """
+        reweighter = self._bundle.reweighter
+        if reweighter is None:
+            return {}
+        from pidlab.datadriven.reweighting.balance import weight_replicas
+
+        recipe, weights = self._bundle.recipe, self.weights(arrays)
+        chunk = self._chunk(arrays, self._by_values)
+        rows, located = np.flatnonzero(selected(recipe, chunk)), dict(recipe.spectators)
+        taken = chunk.take(rows)
+        z = np.column_stack([np.asarray(values_of(located[name], taken), np.float64) for name in reweighter.match])
+        found: dict[str, list[Any]] = {branch: [] for branch in weights}
+        for i, (branch, group) in enumerate(reweighter.branches.items()):
+            replicas = weight_replicas(group.factors, z, group.ratios, group.shapes, reweighter.seed + i)
+            for factor in replicas or ():
+                whole = np.full(chunk.n_rows, np.nan, np.float32)
+                whole[rows] = factor
+                found[branch].append(weights[branch] * _as_given(whole, chunk))
+        return found
 
     def scores(self, arrays: Columns) -> dict[str, Any]:
         """Returns the signal's score of each model by its name; of more than two classes each one's as `MODEL_CLASS`.

@@ -323,6 +323,7 @@ class Loader:
             spectators={name: column.ordered(place, n) for name, column in self.spectators.items()},
             columns=self._branches(x, order),
             axes={text: column.ordered(place, n) for text, column in self.axes.items()},
+            weight_replicas=None,  # the weights are those of the files
             **{name: column.ordered(place, n) for name, column in self.columns.items()},
         )
         for sentence in (*sentences, *coarse_scores(recipe, sample), *coarse_target(recipe, sample)):

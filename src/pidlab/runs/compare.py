@@ -13,6 +13,7 @@ import numpy as np
 from pidlab.errors import ModelError, UsageError
 from pidlab.evaluate.compare import find_differences
 from pidlab.evaluate.results import (
+    AnyResults,
     Comparison,
     ModelResult,
     RegressionComparison,
@@ -72,13 +73,26 @@ def _loaded(name: str, path: Path) -> Finished[Any]:
     Raises:
         DataError, ModelError: a file is damaged, or the results are not those of the scored events.
     """
-    results, scored = read_any_results(path / "results.json"), read_events(path)
+    results = read_any_results(path / "results.json")
+    scored = _with_weight_replicas(path, results, read_events(path))
     sample, same = scored.sample, {*results.models} == {*scored.on_test} == {*scored.on_threshold_sample}
     if same and isinstance(results, RegressionResults) and sample.target is not None:
         return Finished(name, results, scored)
     if same and isinstance(results, Results) and results.classes == sample.classes and _same_signal(results, sample):
         return Finished(name, results, scored)
     raise ModelError(f"{path}: results.json and {EVENTS} are of two runs; make the run again")
+
+
+def _with_weight_replicas(path: Path, results: AnyResults, scored: ScoredEvents) -> ScoredEvents:
+    """Returns the events with the replicas of their weights, if these were fitted to make samples alike."""
+    made = results.reweighting
+    if made is None or made.used_for == "training" or not {*made.match} <= {*scored.sample.spectators}:
+        return scored
+    from pidlab.datadriven.reweighting.reweighter import load_reweighter
+    from pidlab.datadriven.reweighting.step import replicas_of
+
+    replicas = replicas_of(load_reweighter(path), scored.sample)
+    return replace(scored, sample=replace(scored.sample, weight_replicas=replicas))
 
 
 def _same_signal(results: Results, sample: Sample) -> bool:

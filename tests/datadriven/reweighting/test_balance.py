@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pidlab.datadriven.reweighting.balance import Factors, Replicas, balanced
+from pidlab.datadriven.reweighting.balance import Factors, balanced, weight_replicas
 from pidlab.datadriven.reweighting.ratio import (
+    BinRatio,
     Ratio,
     TreeRatio,
     Weighted,
@@ -54,7 +55,7 @@ def test_each_bin_of_each_variable_holds_what_that_of_the_target_holds(signed: b
     weight = np.where(rng.random(6000) < 0.1, -0.5, 1.0) if signed else np.ones(6000)
     trees = poor_trees(source, target)
     events = keys(6000, 0), keys(6000, 10**6)
-    (made,), factors = balanced([trees], weighted(source), weighted(target, weight), trees(source), events, 1)
+    (made,), factors, _ = balanced([trees], weighted(source), weighted(target, weight), trees(source), events, 1)
     assert [each.columns for each in factors] == [(0,), (1,)]
     inside, moved = trees.support.holds(source), []
     for j, own in enumerate(factors):
@@ -96,10 +97,10 @@ def test_replicas_show_the_spread_of_a_mean_over_independent_samples() -> None:
     for first in range(0, 50 * 10**6, 10**6):
         source, target = draw(rng, 1500, target=False), draw(rng, 1500, target=True)
         events = keys(1500, first), keys(1500, first + 10**8)
-        (made,), factors = balanced([trees], weighted(source), weighted(target), trees(source), events, 1)
+        (made,), factors, _ = balanced([trees], weighted(source), weighted(target), trees(source), events, 1)
         weight = made(fixed)
         mean = np.average(function, weights=weight)
-        replicas = [np.average(function, weights=weight * factor) for factor in Replicas(factors, fixed)]
+        replicas = [np.average(function, weights=weight * factor) for factor in weight_replicas(factors, fixed)]
         found.append(mean)
         errors.append(np.mean((np.array(replicas) - mean) ** 2))
     assert len(replicas) == 25
@@ -115,25 +116,26 @@ def test_replicas_of_bins_are_the_ratios_of_the_replicas_counts() -> None:
     source, target = (weighted(draw(rng, 2000, target=each)) for each in (False, True))
     events = keys(2000, 0), keys(2000, 10**6)
     nominal: Ratio = bin_ratio(source, target, edges)
-    ratios, (factors,) = balanced([nominal], source, target, nominal(source.z), events, 3)
+    ratios, (factors,), _ = balanced([nominal], source, target, nominal(source.z), events, 3)
     assert ratios == (nominal,)
     assert factors.columns == (0, 1)
     b = 4
-    own, wanted = (poisson_counts(each, f"reweight {b}", 3) for each in events)
-    expected = bin_ratio(weighted(source.z, own), weighted(target.z, wanted), edges)
-    relative = list(Replicas([factors], source.z))[b]
-    np.testing.assert_allclose(relative * nominal(source.z), expected(source.z), rtol=1e-6)
+    of_source, of_target = (poisson_counts(each, f"reweight {b}", 3) for each in events)
+    expected = bin_ratio(weighted(source.z, of_source), weighted(target.z, of_target), edges)
+    relative = list(weight_replicas([factors], source.z))[b]
+    wanted = expected(source.z) * (nominal(source.z).sum() / expected(source.z).sum())  # the sum of weights stays
+    np.testing.assert_allclose(relative * nominal(source.z), wanted, rtol=1e-6)
 
 
 def test_too_few_events_leave_the_ratio_as_it_is() -> None:
     rng = np.random.default_rng(9)
     source, target = draw(rng, 90, target=False), draw(rng, 90, target=True)
     trees = poor_trees(source, target)
-    (made,), factors = balanced(
+    (made,), factors, _ = balanced(
         [trees], weighted(source), weighted(target), trees(source), (keys(90, 0), keys(90, 100)), 1
     )
     np.testing.assert_array_equal(made(source), trees(source))
-    assert all((factor == 1).all() for factor in Replicas(factors, source))
+    assert all((factor == 1).all() for factor in weight_replicas(factors, source))
 
 
 def test_a_bin_without_positive_weights_of_the_target_is_joined_with_its_neighbour() -> None:
@@ -142,7 +144,7 @@ def test_a_bin_without_positive_weights_of_the_target_is_joined_with_its_neighbo
     weight = np.where(z[:, 0] < 0.2, -0.3, 1.0)
     trees = poor_trees(z, z)
     events = keys(4000, 0), keys(4000, 10**6)
-    (made,), (factors,) = balanced([trees], weighted(z), weighted(z, weight), trees(z), events, 1)
+    (made,), (factors,), _ = balanced([trees], weighted(z), weighted(z, weight), trees(z), events, 1)
     assert np.isfinite(made(z)).all()
     assert factors.edges[0][1] > 0.2
     assert (factors.values > 0).all()
@@ -162,6 +164,46 @@ def test_replicas_multiply_the_factors_of_all_variables() -> None:
     first = Factors((0,), (np.array([0.0, 1.0, 2.0]),), np.array([[2.0, 3.0, 5.0], [1.0, 1.0, 1.0]]))
     second = Factors((1,), (np.array([-np.inf, np.inf]),), np.array([[7.0, 11.0], [0.5, 0.25]]))
     z = np.array([[0.5, 1.0], [1.0, np.nan], [np.nan, 9.0]])
-    found = list(Replicas([first, second], z))
+    found = list(weight_replicas([first, second], z))
     np.testing.assert_array_equal(found, [[14.0, 33.0, 35.0], [0.5, 0.25, 0.5]])
-    assert list(Replicas([], z)) == []
+    assert weight_replicas([], z) is None
+
+
+def test_replicas_go_as_far_between_the_folds_as_a_jackknife_says() -> None:
+    """The variance of a mean is (k - 1) / k times the sum of squared differences of the folds from their mean."""
+    rng = np.random.default_rng(12)
+    edges = (np.array([-np.inf, 1.0, np.inf]),)
+    ratios = [BinRatio(edges, np.array([1.0, 1.0 + 0.01 * k, 1.0])) for k in range(5)]
+    z = rng.exponential(1, (3000, 1))
+    flat = Factors((0,), edges, np.ones((25, 3)))
+    none = Factors((0,), edges, np.ones((5, 3)))
+    value = np.sqrt(z[:, 0])
+    means = np.array([np.average(value, weights=ratio(z)) for ratio in ratios])
+    weight = np.mean([ratio(z) for ratio in ratios], axis=0)
+    centre = np.average(value, weights=weight)
+    expected = np.sqrt(4 / 5 * np.sum((means - means.mean()) ** 2))
+    spread = []
+    for seed in range(40):
+        replicas = weight_replicas([flat], z, ratios, [none], seed)
+        assert replicas is not None
+        varied = np.array([np.average(value, weights=weight * factor) for factor in replicas]) - centre
+        influences = weight * (value - centre) / weight.sum()
+        np.testing.assert_allclose(replicas.changes(influences), varied, rtol=0.05, atol=0.05 * expected)
+        spread.append(np.mean(varied**2))
+    assert np.sqrt(np.mean(spread)) == pytest.approx(expected, rel=0.1)
+
+
+def test_the_folds_are_balanced_each_on_its_own() -> None:
+    """Folds that differ by what balancing mends have no further error: their shapes within bins are the same."""
+    rng = np.random.default_rng(13)
+    source, target = draw(rng, 4000, target=False), draw(rng, 4000, target=True)
+    trees = poor_trees(source, target)
+    edges = [np.array([-np.inf, np.inf])] * source.shape[1]
+    other = trees.times(edges, [np.array([0.3, 0.0])] * source.shape[1])  # twice the ratio, more or less
+    made, factors, shapes = balanced(
+        [trees, other], weighted(source), weighted(target), trees(source), (keys(4000, 0), keys(4000, 10**6)), 1
+    )
+    replicas = weight_replicas(factors, source, made, shapes)
+    assert replicas is not None
+    assert replicas.directions.shape == (2, 4000)
+    assert np.abs(replicas.directions).max() < 0.01

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pidlab.datadriven.reweighting.balance import Factors, Replicas, balanced
+from pidlab.datadriven.reweighting.balance import Factors, balanced, weight_replicas
 from pidlab.datadriven.reweighting.measure import Rows, separation
 from pidlab.datadriven.reweighting.ratio import BinRatio, TreeRatio, Weighted, bin_ratio, equal_populations, tree_ratio
 from pidlab.datadriven.reweighting.reweighter import (
@@ -55,7 +55,7 @@ def fitted(source: Rows, target: Rows) -> tuple[tuple[TreeRatio, ...], Float]:
         lambda s, t, hs, ht, k: tree_ratio(s, t, hs, ht, seed=k, n_jobs=1),
     )
     unbalanced = out_of_fold(found, a.z, source.fold[source.trains])
-    found, _ = balanced(found, a, b, unbalanced, (source.event[source.trains], target.event[target.trains]), 1)
+    found, _, _ = balanced(found, a, b, unbalanced, (source.event[source.trains], target.event[target.trains]), 1)
     ratios = tuple(ratio for ratio in found if isinstance(ratio, TreeRatio))
     weights = out_of_fold(ratios, source.rows.z, source.fold)
     return ratios, weights / weights[source.trains].mean()
@@ -162,7 +162,9 @@ def test_trees_and_bins_are_saved_and_loaded_to_the_last_bit(tmp_path: Path) -> 
         for j in (0, 2)
     )
     for method, ratios in (("classifier", trees), ("bins", (bins, bins))):
-        group = Group("pion", ("pion",), ratios, 1.25, replicas)
+        by_fold = np.float32(rng.uniform(0.9, 1.1, (len(ratios), 3))).astype(np.float64)
+        shapes = tuple(Factors(each.columns, each.edges, by_fold) for each in replicas)
+        group = Group("pion", ("pion",), ratios, 1.25, replicas, shapes if method == "classifier" else ())
         made = Reweighter(("x", "y", "n"), (group,), 1, method, "electron")
         folder = tmp_path / method
         folder.mkdir()
@@ -172,15 +174,20 @@ def test_trees_and_bins_are_saved_and_loaded_to_the_last_bit(tmp_path: Path) -> 
             expected = made.weights(group, *arguments)
             np.testing.assert_array_equal(loaded.weights(loaded.groups[0], *arguments), expected)
         assert loaded.branches.keys() == {"pid_weight_pion"}
-        both = (Replicas(each.groups[0].factors, z) for each in (made, loaded))
+        groups = (each.groups[0] for each in (made, loaded))
+        both = (weight_replicas(each.factors, z, each.ratios, each.shapes) for each in groups)
         np.testing.assert_array_equal(*map(list, both))
         content = json.loads((folder / "reweighting" / "reweighting.json").read_text())
-        del content["groups"][0]["replicas"]  # as in runs of older versions
+        del content["groups"][0]["replicas"], content["groups"][0]["shapes"]  # as in runs of older versions
         (folder / "reweighting" / "reweighting.json").write_text(json.dumps(content))
         assert load_reweighter(folder).groups[0].factors == ()
         content["groups"][0]["replicas"] = [{"columns": [3], "edges": [[0, 1]], "values": [[1, 1]]}]
         (folder / "reweighting" / "reweighting.json").write_text(json.dumps(content))
         with pytest.raises(ModelError, match="variables that there are not"):
+            load_reweighter(folder)
+        content["groups"][0] |= {"replicas": [], "shapes": [{"columns": [0], "edges": [[0, 1]], "values": [[1, 1]]}]}
+        (folder / "reweighting" / "reweighting.json").write_text(json.dumps(content))
+        with pytest.raises(ModelError, match="not as many as folds"):
             load_reweighter(folder)
 
 

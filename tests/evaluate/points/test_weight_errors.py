@@ -11,11 +11,13 @@ import pytest
 from evaluate_samples import gaussians, hand_cuts, one_feature, sample_of
 from pidlab.config.schema import Evaluate, Map
 from pidlab.evaluate import evaluate_decisions, evaluate_model
+from pidlab.evaluate.curves import pair_score
 from pidlab.evaluate.decisions import with_decisions
-from pidlab.evaluate.points.weight_errors import widened, with_weight_errors
-from pidlab.evaluate.results import ModelResult, WorkingPoint
+from pidlab.evaluate.intervals import widened
+from pidlab.evaluate.points.weight_errors import with_weight_errors
+from pidlab.evaluate.results import ModelResult, Roc, WorkingPoint
 from pidlab.measured import Measured
-from pidlab.sample import FloatArray, Sample
+from pidlab.sample import BoolArray, FloatArray, Sample, WeightReplicas
 
 OPTIONS = Evaluate(working_points=[0.9, 0.6], maps=[Map(x="p", bins=[0, 1, 2, 4])])
 ABUNDANT = Evaluate(working_points=[0.9, 0.6], abundance={"electron": 1, "pion": 20}, maps=OPTIONS.maps)
@@ -83,8 +85,22 @@ def numbers(result: ModelResult) -> Iterator[tuple[str, Measured]]:
         for b in range(len(each.value)):
             where = f"{each.working_point} {each.particle} {each.names} {b}"
             yield where, Measured(each.value[b], each.low[b], each.high[b], each.n[b])
+    for against, points in result.optimal_points.items():
+        for point in points:
+            yield from of_point(f"{against} {point.name}", point)
     if not result.fixed_cut:
         yield "auc", result.auc
+    yield "accuracy", result.samples["test"].accuracy
+    yield "balanced accuracy", result.samples["test"].balanced_accuracy
+    matrix = result.matrix
+    assert matrix is not None
+    for i, j in np.ndindex(matrix.rate.shape):
+        yield f"decided {i} {j}", Measured(matrix.rate[i, j], matrix.low[i, j], matrix.high[i, j], matrix.n[i])
+
+
+def curves(result: ModelResult) -> dict[str, Roc]:
+    pairs = {f"{a} {b}": roc for a, of_class in result.roc_pairs.items() for b, roc in of_class.items()}
+    return {**result.roc, **pairs}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +126,8 @@ def test_each_interval_holds_the_spread_of_what_replicas_of_the_weights_would_gi
         for _ in range(6)
     ]
     plain = dict(numbers(measure(samples)))
-    with_errors = with_weight_errors(measure(samples), scores(test), test, factors, abundance)
+    fitted = replace(test, weight_replicas=WeightReplicas(np.array(factors), np.arange(len(test))))
+    with_errors = with_weight_errors(measure(samples), scores(test), fitted, abundance)
     found = dict(numbers(with_errors))
     replicas = [
         dict(numbers(measure(samples | {"test": replace(test, weight=test.weight * factor)}))) for factor in factors
@@ -134,7 +151,50 @@ def test_without_replicas_nothing_changes() -> None:
     measure, scores = two_classes(OPTIONS)
     samples = samples_of(2)
     result = measure(samples)
-    assert with_weight_errors(result, scores(samples["test"]), samples["test"], [], None) is result
+    assert with_weight_errors(result, scores(samples["test"]), samples["test"], None) is result
+
+
+@pytest.mark.parametrize(("made", "n_classes"), [(two_classes(OPTIONS), 2), (three_classes(), 3)], ids=["two", "three"])
+def test_roc_curves_hold_the_spread_of_what_replicas_of_the_weights_would_give(
+    made: tuple[Measure, Callable[[Sample], FloatArray]], n_classes: int
+) -> None:
+    measure, scores = made
+    samples = samples_of(n_classes)
+    test = samples["test"]
+    rng = np.random.default_rng(6)
+    factors = np.array([np.exp(0.2 * rng.normal() * test.x[:, 0] * (test.y != test.signal)) for _ in range(6)])
+    fitted = replace(test, weight_replicas=WeightReplicas(factors, np.arange(len(test))))
+    plain = curves(measure(samples))
+    found = curves(with_weight_errors(measure(samples), scores(test), fitted, None))
+    replicas = [curves(measure(samples | {"test": replace(test, weight=test.weight * f)})) for f in factors]
+    assert found.keys() == plain.keys()
+    for name, roc in plain.items():
+        score, is_signal, held = scores_of(name, scores(test), test)
+        passes = (score > roc.threshold[:, None]) & held
+        for what, members in (("efficiency", is_signal), ("misid", held & ~is_signal)):
+            value, low, high = (getattr(roc, f"{what}{bound}") for bound in ("", "_low", "_high"))
+            weights = test.weight * factors * members
+            varied = (weights @ passes.T) / weights.sum(axis=1, keepdims=True)
+            error = np.sqrt(np.mean((varied - value) ** 2, axis=0))
+            lower, upper = getattr(found[name], f"{what}_low"), getattr(found[name], f"{what}_high")
+            np.testing.assert_allclose(
+                lower, np.maximum(value - np.hypot(value - low, error), 0), rtol=1e-6, atol=1e-12
+            )
+            np.testing.assert_allclose(upper, np.minimum(value + np.hypot(high - value, error), 1), rtol=1e-6)
+        area, own = found[name].auc, roc.auc
+        error = np.sqrt(np.mean([(each[name].auc.value - own.value) ** 2 for each in replicas]))
+        np.testing.assert_allclose(area.low, max(own.value - np.hypot(own.value - own.low, error), 0.0), rtol=1e-6)
+    assert np.mean(found["pion"].misid_high - plain["pion"].misid_high) > 0.003
+
+
+def scores_of(curve: str, scores: FloatArray, test: Sample) -> tuple[FloatArray, BoolArray, BoolArray]:
+    """The score of a curve, its signal, and the candidates that it is of."""
+    one, *other = curve.split()
+    if not other:
+        held = test.is_signal | (np.array(test.classes)[test.y] == one) | (one == "rest")
+        return scores[:, test.signal], test.is_signal, held
+    pair = test.classes.index(one), test.classes.index(other[0])
+    return pair_score(scores, *pair), test.y == pair[0], np.isin(test.y, pair)
 
 
 def test_a_rate_stays_within_0_and_1_unless_weights_of_both_signs_took_it_beyond() -> None:

@@ -193,11 +193,14 @@ def _gauss() -> Shape:
 
 def _double_gauss() -> Shape:
     def parameters(low: float, high: float, guess: Guess) -> tuple[Parameter, ...]:
-        # `ratio` is the wide width in units of the narrow one, so that both components cannot change places.
+        # `ratio` is the wide width in units of the narrow one, so that both components cannot change places. A few
+        # hundred candidates do not determine it: near 1 the fit would lose the tails, and a much wider component would
+        # take background for signal. With limits of 1.05 and 10 intervals of the yield of 200 candidates over 500 held
+        # the truth in 57 % of toys, and every fourth of them was far off.
         return (
             _mean(low, high, guess),
             Parameter("sigma", guess.width * 0.8, (high - low) / 1000, (high - low) / 2, unit=1),
-            Parameter("ratio", 2.0, 1.05, 10.0),
+            Parameter("ratio", 2.0, 1.5, 4.0),
             # At 0 and 1 a width would have no meaning.
             Parameter("fraction", 0.7, 0.05, 0.95),
         )

@@ -2,21 +2,23 @@
 
 Trees that stop early leave the distributions of the variables a little apart, and the weights have a statistical error
 that many events share. Here one factor for each bin of each variable makes the sums of weights in these bins those of
-the target. The factors are found again for replicas of both samples, whose differences are the error.
+the target. The factors are found again for replicas of both samples, whose differences are the error. What the trees
+of the folds say differently within bins, each balanced in the same bins, is the rest of the error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pidlab.datadriven.reweighting.ratio import BinRatio, Ratio, TreeRatio, Weighted, bin_ratio, cells
 from pidlab.evaluate.intervals import effective_number
 from pidlab.measured import Array
-from pidlab.sample import BoolArray, FloatArray, IntArray
+from pidlab.sample import BoolArray, FloatArray, IntArray, WeightReplicas
 from pidlab.split import Keys, poisson_counts
 
 N_REPLICAS = 25
@@ -50,31 +52,60 @@ class Factors:
         return np.asarray(np.ravel_multi_index(cells(self.edges, z[:, list(self.columns)]), shape))
 
 
-class Replicas:
-    """The weights of replicas, relative to the weights, for some rows."""
+def weight_replicas(
+    factors: Sequence[Factors],
+    z: FloatArray,
+    ratios: Sequence[Ratio] = (),
+    shapes: Sequence[Factors] = (),
+    seed: int = 1,
+) -> WeightReplicas | None:
+    """Returns the replicas of the weights of rows (n, d) of the matched variables; None without factors.
 
-    def __init__(self, factors: Sequence[Factors], z: FloatArray) -> None:
-        """Finds the cells of rows (n, d)."""
-        self._tables = [each.values.reshape(len(each.values), -1) for each in factors]
-        self._places = [each.of(z) for each in factors]
-        self._n = len(z)
+    Their cells are those of all tables together that hold a row.
 
-    def __iter__(self) -> Iterator[Array]:
-        """Yields for each replica the factor (n,) of each row."""
-        for replica in zip(*self._tables, strict=True):
-            result = np.ones(self._n)
-            for table, places in zip(replica, self._places, strict=True):
-                result *= table[places]
-            yield result
+    Args:
+        factors: of the replicas.
+        z: the matched variables.
+        ratios, shapes: of the folds, whose differences are a part of the error; empty for ratios by bins, and in runs
+            of older versions.
+        seed: of the steps that replicas take between the folds.
+    """
+    if not factors:
+        return None
+    cell, table = np.zeros(len(z), np.int64), np.ones((len(factors[0].values), 1))
+    for each in factors:
+        values = each.values.reshape(len(each.values), -1)
+        joint, cell = np.unique(cell * values.shape[1] + each.of(z), return_inverse=True)
+        table = table[:, joint // values.shape[1]] * values[:, joint % values.shape[1]]
+    cell = cell.ravel().astype(np.int32)
+    if not shapes:
+        return WeightReplicas(table, cell)
+    return WeightReplicas(table, cell, fold_directions(ratios, shapes, z), fold_steps(len(ratios), seed))
+
+
+class Balanced(NamedTuple):
+    """Ratios of which the samples hold the same in bins of each variable, and what tells their error.
+
+    Attributes:
+        ratios: one for each fold.
+        factors: of the replicas.
+        shapes: by which the ratio of each fold is multiplied so that it alone is balanced, with one axis for the folds
+            and one for the cells of a variable; empty for ratios by bins.
+    """
+
+    ratios: tuple[Ratio, ...]
+    factors: tuple[Factors, ...]
+    shapes: tuple[Factors, ...]
 
 
 def balanced(
     ratios: Sequence[Ratio], source: Weighted, target: Weighted, ratio: Array, events: tuple[Keys, Keys], seed: int
-) -> tuple[tuple[Ratio, ...], tuple[Factors, ...]]:
-    """Returns the ratios, balanced if they are trees, and the factors of the replicas.
+) -> Balanced:
+    """Returns the ratios, balanced if they are trees, and what tells their error.
 
     A replica counts each event as often as a Poisson number of mean 1 says (B. Efron, R. Tibshirani, An Introduction to
-    the Bootstrap, Chapman and Hall 1993). The trees are the same for all replicas.
+    the Bootstrap, Chapman and Hall 1993). The trees are the same for all replicas; how their shape within bins
+    fluctuates is told by the folds, see `fold_directions`.
 
     Args:
         ratios: one for each fold.
@@ -85,28 +116,66 @@ def balanced(
     """
     draws = ([poisson_counts(each, f"reweight {b}", seed) for each in events] for b in range(N_REPLICAS))
     if isinstance(first := ratios[0], BinRatio):
-        return tuple(ratios), (_replicas_of_bins(first, source, target, draws),)
+        return Balanced(tuple(ratios), (_replicas_of_bins(first, source, target, draws),), ())
     own = Weighted(source.z, source.weight * ratio)
     edges = [_edges(own, target, j) for j in range(source.z.shape[1])]
     balance = _Balance.of(own, target, edges)
     weight, target_weight = own.weight.astype(np.float64), target.weight.astype(np.float64)
     nominal = balance.logarithms(weight, target_weight, np.zeros(balance.n_cells))
-    replicas = [balance.logarithms(weight * a, target_weight * b, nominal) for a, b in draws]
+    # Replicas and folds keep the sum of the weights, which balancing leaves open.
+    total = float(weight @ np.exp(nominal[balance.kinds].sum(axis=1))[balance.kind_of])
+    replicas = [
+        balance.scaled(balance.logarithms(weight * a, target_weight * b, nominal), weight, total) for a, b in draws
+    ]
     ends = np.cumsum([len(each) for each in edges])[:-1]  # as many cells as edges: the last is for missing values
     tables = np.split(nominal, ends)
     changes = np.split(_rounded(np.exp(np.array(replicas) - nominal)), ends, axis=1)
     made = [each.times(edges, tables) if isinstance(each, TreeRatio) else each for each in ratios]
-    return tuple(made), tuple(Factors((j,), (own_edges,), changes[j]) for j, own_edges in enumerate(edges))
+    by_fold = [source.weight * each(source.z) for each in ratios]
+    of_folds = np.array(
+        [balance.scaled(balance.logarithms(own, target_weight, nominal), own, total) - nominal for own in by_fold]
+    )
+    shapes = np.split(_rounded(np.exp(of_folds)), ends, axis=1)
+    tables_of = [
+        tuple(Factors((j,), (own_edges,), values[j]) for j, own_edges in enumerate(edges))
+        for values in (changes, shapes)
+    ]
+    return Balanced(tuple(made), *tables_of)
+
+
+def fold_directions(ratios: Sequence[Ratio], shapes: Sequence[Factors], z: FloatArray) -> NDArray[np.float32]:
+    """Returns (k, n) by how much the weights of rows (n, d) by the trees of each fold differ from their mean, over it.
+
+    Each fold's weights are balanced on their own, so that what differs is their shape within bins.
+    """
+    found = np.array([ratio(z) for ratio in ratios])
+    for each in shapes:
+        found *= each.values.reshape(len(each.values), -1)[:, each.of(z)]
+    mean = found.mean(axis=0)
+    return np.asarray(np.divide(found, mean, out=np.ones_like(found), where=mean > 0) - 1, np.float32)
+
+
+def fold_steps(n_folds: int, seed: int) -> Array:
+    """Returns (r, k) random steps, by which the variance over replicas of a number is that of the jackknife over folds.
+
+    That is (k - 1) / k times the sum of the squared differences from the mean (B. Efron, The Jackknife, the Bootstrap
+    and Other Resampling Plans, SIAM 1982); each of the k trees was fitted without one fold.
+    """
+    normal = np.random.default_rng(seed).standard_normal((N_REPLICAS, n_folds))
+    return np.asarray(normal * np.sqrt((n_folds - 1) / n_folds))
 
 
 def _replicas_of_bins(ratio: BinRatio, source: Weighted, target: Weighted, draws: Iterable[list[Array]]) -> Factors:
     """Returns the ratios of replicas over that of all events, in the cells of a ratio by bins."""
-    nominal = bin_ratio(source, target, ratio.edges).values
-    found = []
+    nominal = bin_ratio(source, target, ratio.edges)
+    place, found = cells(ratio.edges, source.z), []
+    total = float(source.weight @ nominal.values[place])
     for of_source, of_target in draws:
         own = Weighted(source.z, source.weight * of_source)
         values = bin_ratio(own, Weighted(target.z, target.weight * of_target), ratio.edges).values
-        found.append(np.divide(values, nominal, out=np.ones_like(nominal), where=nominal > 0))
+        new = float(source.weight @ values[place])
+        values = values * (total / new if total > 0 and new > 0 else 1.0)  # replicas keep the sum of the weights
+        found.append(np.divide(values, nominal.values, out=np.ones_like(values), where=nominal.values > 0))
     return Factors(tuple(range(len(ratio.edges))), ratio.edges, _rounded(np.array(found)))
 
 
@@ -152,6 +221,7 @@ class _Balance(NamedTuple):
 
     Attributes:
         n_cells: of all variables together.
+        n_first: of the first variable.
         free: (n_cells,) whether the factor of a cell is fitted; the others are 1.
         kinds: (u, d) the cells of rows of the source that share all of them.
         kind_of: (n,) the kind of each row of the source.
@@ -159,6 +229,7 @@ class _Balance(NamedTuple):
     """
 
     n_cells: int
+    n_first: int
     free: BoolArray
     kinds: IntArray
     kind_of: IntArray
@@ -177,7 +248,7 @@ class _Balance(NamedTuple):
         for j, each in enumerate(edges):
             sums = [_sums(rows, each, j) for rows in (own, target)]
             free += [all(_effective(w[b], w2[b]) >= _LEAST_EVENTS for w, w2 in sums) for b in range(len(each))]
-        return cls(int(firsts[-1]), np.array(free), kinds, kind_of.ravel(), places[1])
+        return cls(int(firsts[-1]), len(edges[0]), np.array(free), kinds, kind_of.ravel(), places[1])
 
     def logarithms(self, weight: Array, target_weight: Array, start: Array) -> Array:
         """Returns the logarithms (n_cells,) of the factors that make the sums of weights alike in each cell.
@@ -213,6 +284,17 @@ class _Balance(NamedTuple):
             if largest < _CLOSE:
                 return found
         return start
+
+    def scaled(self, found: Array, weight: Array, total: float) -> Array:
+        """Returns logarithms (n_cells,) of factors by which weights (n,) get the sum `total`.
+
+        The factors of the first variable are scaled. What is alike in all cells is left open by `logarithms`.
+        """
+        new = float(np.bincount(self.kind_of, weight, len(self.kinds)) @ np.exp(found[self.kinds].sum(axis=1)))
+        moved = found.copy()
+        if new > 0 and total > 0:
+            moved[: self.n_first] -= np.log(new / total)
+        return moved
 
     def _moments(self, share: Array) -> tuple[Array, Array]:
         """Returns the share of each cell (n_cells,), and that of each two of them (n_cells, n_cells)."""

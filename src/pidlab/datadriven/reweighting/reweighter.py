@@ -34,6 +34,7 @@ class Group:
         ratios: one for each fold.
         scale: the factor that keeps the sum of weights of the training events.
         factors: those of the weights' replicas, which tell their statistical error; empty in runs of older versions.
+        shapes: factors of each fold, which tell the error of the trees' shape; empty for bins and in older runs.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Group:
     ratios: tuple[Ratio, ...]
     scale: float
     factors: tuple[Factors, ...] = ()
+    shapes: tuple[Factors, ...] = ()
 
     @property
     def branch(self) -> str:
@@ -104,6 +106,7 @@ class Reweighter:
             if isinstance(ratio := group.ratios[0], BinRatio):
                 content["edges"] = [edges.tolist() for edges in ratio.edges]
             content["replicas"] = [_saved(each) for each in group.factors]
+            content["shapes"] = [_saved(each) for each in group.shapes]
             groups.append(content)
         about = {"schema": SCHEMA, "match": list(self.match), "method": self.method, "target": self.target}
         write_json(folder / FILE, about | {"seed": self.seed, "groups": groups})
@@ -124,9 +127,14 @@ def load_reweighter(run: Path) -> Reweighter:
         groups = []
         for i, each in enumerate(content["groups"]):
             ratios = tuple(read(folder, f"{i}_{k}", each, fold) for k, fold in enumerate(each["folds"]))
-            factors = tuple(_factors(one, len(content["match"])) for one in each.get("replicas", ()))
+            factors, shapes = (
+                tuple(_factors(one, len(content["match"])) for one in each.get(key, ()))
+                for key in ("replicas", "shapes")
+            )
+            if any(len(one.values) != len(ratios) for one in shapes):
+                raise ValueError("the factors of the folds are not as many as folds")
             name, classes = str(each["name"]), tuple(map(str, each["classes"]))
-            groups.append(Group(name, classes, ratios, float(each["scale"]), factors))
+            groups.append(Group(name, classes, ratios, float(each["scale"]), factors, shapes))
         match = tuple(map(str, content["match"]))
         return Reweighter(match, tuple(groups), int(content["seed"]), str(content["method"]), str(content["target"]))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pidlab.config.schema import Reweight, ReweightTarget
-from pidlab.datadriven.reweighting.balance import Replicas, balanced
+from pidlab.datadriven.reweighting.balance import balanced, weight_replicas
 from pidlab.datadriven.reweighting.measure import Rows, measured_group, sentences
 from pidlab.datadriven.reweighting.ratio import Weighted, bin_ratio, equal_populations, tree_ratio
 from pidlab.datadriven.reweighting.reweighter import Fit, Group, Reweighter, fitted_ratios, out_of_fold
@@ -21,7 +21,7 @@ from pidlab.preprocess.events import Input
 from pidlab.preprocess.precision import MERGED, merged_share, unresolved
 from pidlab.preprocess.recipe import Recipe
 from pidlab.progress import Watcher
-from pidlab.sample import BoolArray, FloatArray, IntArray, Sample
+from pidlab.sample import BoolArray, FloatArray, Sample, WeightReplicas
 from pidlab.split import Part, Parts, fold_of, split
 
 _TEST_SHARE = 0.25  # of the target's events, where the configuration says by an expression which events are test
@@ -44,25 +44,40 @@ class Reweighted:
     inputs: tuple[Input, ...]
 
     def applied(self, sample: Sample, purpose: str) -> Sample:
-        """Returns the sample with the weights for "training" or "evaluation"."""
+        """Returns the sample with the weights for "training" or "evaluation", which has their replicas too."""
         if self.result.used_for not in (purpose, "both"):
             return sample
-        return replace(sample, weight=sample.weight * self.factor)
+        replicas = None if purpose == "training" else replicas_of(self.reweighter, sample)
+        return replace(sample, weight=sample.weight * self.factor, weight_replicas=replicas)
 
-    def replicas(self, sample: Sample, rows: slice | IntArray | BoolArray) -> list[NDArray[np.float32]]:
-        """Returns for each replica its weights over the weights, (n,), of n rows of the sample; empty without replicas.
 
-        They are 1 for classes that keep their weights.
-        """
-        y, z = sample.y[rows], matched_variables(sample, self.reweighter.match)[rows]
-        found: list[NDArray[np.float32]] = []
-        for group in self.reweighter.groups:
-            own = np.flatnonzero(np.isin(y, [sample.classes.index(name) for name in group.classes]))
-            for b, factor in enumerate(Replicas(group.factors, z[own])):
-                if b == len(found):
-                    found.append(np.ones(len(y), np.float32))
-                found[b][own] = factor
-        return found
+def replicas_of(reweighter: Reweighter, sample: Sample) -> WeightReplicas | None:
+    """Returns the replicas of the weights of a sample; None if the run was made by a version without them.
+
+    Candidates of classes that keep their weights share a cell, in which all factors are 1.
+    """
+    z = matched_variables(sample, reweighter.match)
+    cell, tables, n_cells = np.zeros(len(sample), np.int32), list[FloatArray](), 1
+    directions, steps = list[NDArray[np.float32]](), list[FloatArray]()
+    for i, group in enumerate(reweighter.groups):
+        own = np.flatnonzero(_belongs(sample, group.classes))
+        found = weight_replicas(group.factors, z[own], group.ratios, group.shapes, reweighter.seed + i)
+        if found is None:
+            return None
+        cell[own] = n_cells + found.cell
+        tables.append(found.factors)
+        n_cells += found.factors.shape[1]
+        if len(found.directions):
+            # Classes are fitted apart from each other, so that each has directions and steps of its own.
+            directions.append(np.zeros((len(found.directions), len(sample)), np.float32))
+            directions[-1][:, own] = found.directions
+            steps.append(found.steps)
+    if not tables:
+        return None
+    factors = np.concatenate([np.ones((len(tables[0]), 1)), *tables], axis=1)
+    if not directions:
+        return WeightReplicas(factors, cell)
+    return WeightReplicas(factors, cell, np.concatenate(directions), np.concatenate(steps, axis=1))
 
 
 def matched_variables(sample: Sample, match: tuple[str, ...]) -> FloatArray:
@@ -114,9 +129,10 @@ def reweight(
     for sentence in sentences(result):
         watcher.note(sentence)
     if asked.used_for != "training" and any(group.factors for group in reweighter.groups):
+        rates = "efficiencies, misidentification rates, purities, accuracies, maps, ROC curves and AUC"
+        what = rates if recipe.target is None else "all numbers"
         watcher.note(
-            "The intervals of efficiencies, misidentification rates, purities, maps and AUC on test include the "
-            "statistical error of these weights; those of curves and comparisons do not."
+            f"The intervals of {what} on test, and of comparisons, include the statistical error of these weights."
         )
     return Reweighted(reweighter, factor, result, samples.inputs)
 
@@ -284,11 +300,11 @@ def _group(name: str, classes: tuple[str, ...], samples: _Samples, fit: Fit) -> 
     ratios = fitted_ratios(own.rows, wanted.rows, own.fold, wanted.fold, n_folds, fit)
     unbalanced = out_of_fold(ratios, own.rows.z, own.fold)
     events = own.event, wanted.event
-    ratios, factors = balanced(ratios, own.rows, wanted.rows, unbalanced, events, samples.seed)
+    ratios, factors, shapes = balanced(ratios, own.rows, wanted.rows, unbalanced, events, samples.seed)
     new = own.rows.weight * out_of_fold(ratios, own.rows.z, own.fold)
     if not new.sum() > 0:
         raise DataError(
             f"reweight: {name or 'no class'} has no training event where the target has any; look at "
             f"{', '.join(classes)} and at the target in the matched variables"
         )
-    return Group(name, classes, ratios, float(own.rows.weight.sum() / new.sum()), factors)
+    return Group(name, classes, ratios, float(own.rows.weight.sum() / new.sum()), factors, shapes)

@@ -2,6 +2,7 @@
 
 from pidlab.datadriven.sweights.analysis import SweightsRequest, SweightsResult, run
 from pidlab.datadriven.sweights.independence import IndependenceTest, independence_tests
+from pidlab.datadriven.sweights.replicas import weight_replicas, weight_sum
 from pidlab.datadriven.sweights.weights import Weights, WeightSums, cows, sweights
 
 __all__ = [
@@ -14,4 +15,6 @@ __all__ = [
     "independence_tests",
     "run",
     "sweights",
+    "weight_replicas",
+    "weight_sum",
 ]

@@ -17,6 +17,7 @@ from pidlab.datadriven.massfit.saved import as_json, figure, number, root_object
 from pidlab.datadriven.massfit.settings import FitSettings
 from pidlab.datadriven.sweights.candidates import Candidates, collect, masses
 from pidlab.datadriven.sweights.independence import LEVEL, IndependenceTest, independence_tests, sentences
+from pidlab.datadriven.sweights.replicas import weight_replicas
 from pidlab.datadriven.sweights.weights import Weights, WeightSums, cows, sweights
 from pidlab.errors import DataError, OutputError
 from pidlab.jsonfile import write_json
@@ -45,6 +46,7 @@ class SweightsRequest:
         output: the folder for everything that is written.
         per: the collection whose candidates are the rows; None if a row is an entry.
         cows: the degree of the background's polynomials for COWs; None for sWeights.
+        n_replicas: how many replicas of the first component's weights are written, which hold the error of the shapes.
     """
 
     sources: tuple[Source, ...]
@@ -52,6 +54,7 @@ class SweightsRequest:
     output: Path
     per: str | None = None
     cows: int | None = None
+    n_replicas: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +113,15 @@ def run(request: SweightsRequest, watcher: Watcher) -> SweightsResult:
             f"the fit of {settings.mass} failed: {'; '.join(found.problems)}. {output / 'mass.png'} shows it; "
             "no weights were written"
         )
-    weights = sweights(found, data) if request.cows is None else cows(found, data, request.cows)
+    degree = request.cows
+
+    def make(each: Fit) -> Weights:
+        return sweights(each, data) if degree is None else cows(each, data, degree)
+
+    weights = make(found)
+    replicas = weight_replicas(found, make, request.n_replicas) if request.n_replicas else []
     tests = independence_tests(found, *candidates.tested) if candidates.features else []
-    sums, friends = _write_friends(request, candidates, weights, targets, watcher)
+    sums, friends = _write_friends(request, candidates, (weights, replicas), targets, watcher)
     notes = _notes(request, candidates, found, weights, sums, tests)
     answer = SweightsResult(
         found,
@@ -141,9 +150,15 @@ def branch_names(weights: Weights, per: str | None) -> dict[str, str]:
 
 
 def _write_friends(
-    request: SweightsRequest, candidates: Candidates, weights: Weights, targets: dict[str, Path], watcher: Watcher
+    request: SweightsRequest,
+    candidates: Candidates,
+    made: tuple[Weights, list[Weights]],
+    targets: dict[str, Path],
+    watcher: Watcher,
 ) -> tuple[dict[str, WeightSums], dict[Source, Path]]:
-    names = branch_names(weights, request.per)
+    weights, replicas = made
+    names, signal = branch_names(weights, request.per), next(iter(weights.functions))
+    branches_of_replicas = [f"{names[signal]}_replica{r:03d}" for r in range(len(replicas))]
     sums = {name: WeightSums() for name in weights.functions}
     friends: dict[Source, Path] = {}
     n_rows = dict(zip(request.sources, candidates.n_rows, strict=True))
@@ -155,16 +170,19 @@ def _write_friends(
             with FriendFile(target, {"input": own[0].place}) as file:
                 for source in own:
                     with Table(source, request.per) as table:
-                        tree = _tree(file, source, names, table, request.per)
+                        tree = _tree(file, source, [*names.values(), *branches_of_replicas], table, request.per)
                         n_written = 0
                         for chunk, mass, passed in masses(table, request.settings):
                             n_written += chunk.n_rows
-                            block = weights(np.where(passed, mass, np.nan))
+                            fitted = np.where(passed, mass, np.nan)
+                            block = weights(fitted)
                             used = passed & (mass >= weights.low) & (mass <= weights.high)
                             for name, values in block.items():
                                 sums[name].add(values[used])
                             prefix = f"{request.per}_" if request.per else ""
                             columns = {names[name]: values for name, values in block.items()} | {prefix + USED: used}
+                            for branch, replica in zip(branches_of_replicas, replicas, strict=True):
+                                columns[branch] = replica(fitted)[signal]
                             tree.extend(nested(columns, chunk.counts))
                             task.advance(chunk.n_entries)
                     if n_written != n_rows[source]:
@@ -173,9 +191,9 @@ def _write_friends(
     return sums, friends
 
 
-def _tree(file: FriendFile, source: Source, names: dict[str, str], table: Table, per: str | None) -> FriendTree:
+def _tree(file: FriendFile, source: Source, branches: Sequence[str], table: Table, per: str | None) -> FriendTree:
     prefix = f"{per}_" if per else ""
-    types = {**dict.fromkeys(names.values(), "float64"), prefix + USED: "bool"}
+    types = {**dict.fromkeys(branches, "float64"), prefix + USED: "bool"}
     if table.collection is None:
         return file.tree(friend_name(source, ENDING), types)
     return file.tree(friend_name(source, ENDING), {}, jagged=types, counter=table.collection.counter)
@@ -212,6 +230,12 @@ def _notes(
         f"{own.n_negative:,} of {own.n:,} weights of {signal} are negative and stay so; they count as much as "
         f"{own.n_effective:,.0f} candidates of pure {signal}"
     )
+    if request.n_replicas:
+        branch = branch_names(weights, request.per)[signal]
+        notes.append(
+            f"{branch}_replica000 and on are the weights by {request.n_replicas} other shapes that the fit allows: "
+            f"what they change in a number is its error by the shapes, besides that of {branch}"
+        )
     notes += sentences(list(tests))
     if any(test.p * len(tests) < LEVEL for test in tests) and request.cows is None:
         notes.append("for a background that changes with a feature there are COWs: --cows 2, for example")

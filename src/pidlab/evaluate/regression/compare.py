@@ -14,12 +14,13 @@ from pidlab.evaluate.overtraining import paired_variance, share_events
 from pidlab.evaluate.regression.metrics import log_likelihood, mae, rms, sigma68
 from pidlab.evaluate.regression.predictions import Predicted
 from pidlab.evaluate.regression.statistics import (
-    EventWeights,
     Statistic,
     difference,
     scaled,
     student_p,
     student_quantile,
+    with_changes,
+    with_replicas,
 )
 from pidlab.evaluate.results.regression import PairedQuantity, RegressionComparison, RegressionOvertraining
 from pidlab.evaluate.verdicts import ERROR, WIDE, Judged, format_p, holm
@@ -139,6 +140,7 @@ def find_residual_differences(names: tuple[str, str], a: Predicted, b: Predicted
         apart, n = difference(one, other), a.weights.n_events
         deviation, degrees = apart.deviation(a.weights), apart.degrees(a.weights)
         error = float(np.sqrt(apart.variance(a.weights) * n / (n - 1))) if degrees > 0 else 0.0
+        error, degrees = with_replicas(error, degrees, apart.changes(a.weights))
         values = (one.value, other.value)
         found.append(_Found(names, quantity, values, deviation, a.weights.n, error, degrees))
     return ResidualDifferences(names, tuple(found))
@@ -152,7 +154,7 @@ def _on_common(a: Predicted, b: Predicted) -> tuple[Predicted, Predicted]:
     for each in (a, b):
         if each.known is not None:
             known &= each.known
-    weights = EventWeights(np.where(known, a.weights.weight, 0.0), a.weights.groups)
+    weights = a.weights.known(known)
     return replace(a, weights=weights, known=known), replace(b, weights=weights, known=known)
 
 
@@ -208,13 +210,15 @@ class TrainTest(NamedTuple):
         on_train, on_test: the RMS.
         deviation: half of the 68.3 % interval of their difference.
         n: the effective number of candidates of the smaller sample.
-        degrees: the degrees of freedom with which the events determine the deviation.
+        error: the standard deviation of their difference.
+        degrees: the degrees of freedom with which the events determine that.
     """
 
     on_train: float
     on_test: float
     deviation: float
     n: float
+    error: float
     degrees: float
 
     @property
@@ -229,7 +233,7 @@ class TrainTest(NamedTuple):
             return _UNKNOWN
         if not self.degrees > 0:
             return 1.0
-        return student_p(self.on_train - self.on_test, self.deviation / student_quantile(self.degrees), self.degrees)
+        return student_p(self.on_train - self.on_test, self.error, self.degrees)
 
 
 def train_against_test(train: Predicted, test: Predicted, samples: tuple[Sample, Sample]) -> TrainTest | None:
@@ -248,9 +252,14 @@ def train_against_test(train: Predicted, test: Predicted, samples: tuple[Sample,
         variance = paired_variance(influences[0], train.event, influences[1], test.event)
     else:
         variance = on_train.variance(train.weights) + on_test.variance(test.weights)
-    deviation = scaled(variance, min(train.weights.n_events, test.weights.n_events))
+    n = min(train.weights.n_events, test.weights.n_events)
     degrees = min(on_train.degrees(train.weights), on_test.degrees(test.weights))
-    return TrainTest(on_train.value, on_test.value, deviation, min(train.weights.n, test.weights.n), degrees)
+    error = scaled(variance, n) / student_quantile(degrees) if degrees > 0 else 0.0
+    # One replica of the weights changes both samples.
+    changes = on_train.changes(train.weights) - on_test.changes(test.weights)
+    deviation = with_changes(scaled(variance, n), changes)
+    error, degrees = with_replicas(error, degrees, changes)
+    return TrainTest(on_train.value, on_test.value, deviation, min(train.weights.n, test.weights.n), error, degrees)
 
 
 def overtrainings(found: Mapping[str, TrainTest]) -> dict[str, RegressionOvertraining]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pidlab.evaluate.intervals import blocks, proportion
+from pidlab.evaluate.intervals import blocks, proportion, widened
 from pidlab.evaluate.regression.order import HALVED, Located, Ordered
 from pidlab.evaluate.regression.predictions import Predicted, Single
 from pidlab.evaluate.regression.statistics import EventWeights, Statistic, mean, powers, root
@@ -137,7 +137,11 @@ def coverage(predicted: Predicted, probability: float) -> QuantileCoverage:
 
 
 def _share(chosen: BoolArray, weights: EventWeights) -> Measured:
-    return proportion(chosen, weights.weight, weights.groups)
+    found = proportion(chosen, weights.weight, weights.groups)
+    if weights.replicas is None:
+        return found
+    changes = mean(lambda rows: chosen[rows].astype(np.float64), weights).changes(weights)
+    return widened(found, float(np.sqrt(np.mean(changes**2))))
 
 
 def pull_metrics(predicted: Predicted) -> PullMetrics | None:

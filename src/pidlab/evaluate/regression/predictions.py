@@ -68,8 +68,7 @@ class Predicted:
             known &= np.isfinite(prediction.sigma) & (prediction.sigma > 0)
         if known.all():
             return cls(prediction, targets.target, targets.weights, targets.event)
-        weights = EventWeights(np.where(known, targets.weights.weight, 0.0), targets.weights.groups)
-        return cls(prediction, targets.target, weights, targets.event, known)
+        return cls(prediction, targets.target, targets.weights.known(known), targets.event, known)
 
     @property
     def missing(self) -> int:
@@ -122,4 +121,5 @@ class Targets:
     def of(cls, sample: Sample) -> Targets:
         """Returns the targets of a sample, whose target is not None."""
         assert sample.target is not None
-        return cls(sample.target, EventWeights(sample.weight, event_groups(sample)), sample.event)
+        weights = EventWeights(sample.weight, event_groups(sample), sample.weight_replicas)
+        return cls(sample.target, weights, sample.event)

@@ -2,7 +2,8 @@
 
 The variance of a statistic is the sum over events of its squared influences (the infinitesimal jackknife, which is the
 bootstrap over events to first order), for weights of any sign and candidates that share events. The paired difference
-of two models has the difference of their influences.
+of two models has the difference of their influences. If the weights were fitted, the same influences tell what replicas
+of the weights change, and the mean square of that adds to the variance.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from scipy import special
 from pidlab.evaluate.intervals import LEVEL, blocks, effective_number, inner, sums_by, symmetric
 from pidlab.evaluate.ranking import Influence, groups_of
 from pidlab.measured import UNDEFINED, Array, Measured
-from pidlab.sample import FloatArray, IntArray
+from pidlab.sample import BoolArray, FloatArray, IntArray, WeightReplicas
 
 _ONE_EVENT = 1 + 1e-9  # the effective number of a single event, with the rounding of sums of weights
 
@@ -30,10 +31,12 @@ class EventWeights:
     Attributes:
         weight: (n,) of any sign; 0 for candidates that do not count.
         groups: (n,) the numbers of their events, None if no two candidates share one.
+        replicas: those of the weights, if these were fitted.
     """
 
     weight: FloatArray
     groups: IntArray | None
+    replicas: WeightReplicas | None = None
 
     @cached_property
     def total(self) -> float:
@@ -57,10 +60,15 @@ class EventWeights:
 
     def take(self, rows: IntArray) -> EventWeights:
         """Returns those of some rows."""
+        replicas = None if self.replicas is None else self.replicas.take(rows)
         if self.groups is None:
-            return EventWeights(self.weight[rows], None)
+            return EventWeights(self.weight[rows], None, replicas)
         numbers = np.unique(self.groups[rows], return_inverse=True)[1]
-        return EventWeights(self.weight[rows], groups_of(numbers, np.ones(len(numbers), np.bool_)))
+        return EventWeights(self.weight[rows], groups_of(numbers, np.ones(len(numbers), np.bool_)), replicas)
+
+    def known(self, known: BoolArray) -> EventWeights:
+        """Returns the weights with 0 for candidates that do not count, of which `known` (n,) is False."""
+        return EventWeights(np.where(known, self.weight, 0.0), self.groups, self.replicas)
 
 
 Response = Callable[[slice], FloatArray]
@@ -93,9 +101,13 @@ class Statistic(NamedTuple):
             parts[rows] = own
         return Influence(self.value, parts, weights.n)
 
+    def changes(self, weights: EventWeights) -> Array:
+        """Returns by how much each replica (r,) of the weights changes it; empty if the weights are known."""
+        return np.empty(0) if weights.replicas is None else weights.replicas.changes(self.influence(weights).parts)
+
     def deviation(self, weights: EventWeights) -> float:
         """Returns half of the 68.3 % interval of Student's distribution; infinite for one event, which shows none."""
-        return scaled(self.variance(weights), weights.n_events)
+        return with_changes(scaled(self.variance(weights), weights.n_events), self.changes(weights))
 
     def variance(self, weights: EventWeights) -> float:
         """Returns the sum over events of the squared influences."""
@@ -140,6 +152,27 @@ class Statistic(NamedTuple):
             factor = float(np.exp(min(deviation / self.value, 700.0)))
             return Measured(self.value, self.value / factor, self.value * factor, n)
         return symmetric(self.value, deviation, n)
+
+
+def with_changes(deviation: float, changes: Array) -> float:
+    """Returns half of a 68.3 % interval with the error of fitted weights, whose replicas change the number (r,)."""
+    if not len(changes):
+        return deviation
+    return float(np.hypot(deviation, student_quantile(len(changes)) * np.sqrt(np.mean(changes**2))))
+
+
+def with_replicas(error: float, degrees: float, changes: Array) -> tuple[float, float]:
+    """Returns a standard deviation with the error of fitted weights, and its degrees of freedom by Satterthwaite.
+
+    Args:
+        error, degrees: those of the events; 0 degrees if a single event determines the number.
+        changes: (r,) what replicas of the weights change; empty if the weights are known.
+    """
+    of_weights = float(np.mean(changes**2)) if len(changes) else 0.0
+    if not of_weights > 0 or not degrees > 0:
+        return error, degrees
+    both = error**2 + of_weights
+    return float(np.sqrt(both)), both**2 / (error**4 / degrees + of_weights**2 / len(changes))
 
 
 def scaled(variance: float, n: float) -> float:
