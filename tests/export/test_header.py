@@ -193,6 +193,32 @@ def test_with_nothing_to_compile_it_the_header_says_so(
     assert (entry["largest_difference"], entry["note"]) == (None, "not checked: no C++ compiler")
 
 
+def test_a_steep_calibration_may_move_scores_by_what_their_last_digits_explain(
+    of_two: tuple[Bundle, ParityEvents],
+) -> None:
+    bundle, events = of_two
+    raw = bundle.models["fisher"].fitted[0].scores(events.x)
+    signal = bundle.recipe.signal
+    known = np.isfinite(raw[:, signal]) & events.selected
+    at = float(np.median(raw[known, signal]))
+    steep = Isotonic((signal,), (np.array([0, at, at + 1e-7, 1]),), (np.array([0, 0.1, 0.9, 1]),))
+    scores = steep.apply(raw)
+    steeply = replace(bundle, models={"fisher": replace(bundle.models["fisher"], calibration=steep)},
+                      decisions={"fisher": ()})  # fmt: skip
+    known_events = replace(events, scores={"fisher": scores})
+    header = Header(steeply, ["fisher"], known_events, "pid_test")
+
+    def found(step: float, rows: Any) -> dict[str, Any]:
+        moved = np.where(rows, steep.apply(raw + np.float32(step))[:, signal], scores[:, signal]).astype(np.float64)
+        column = np.where(events.selected, moved, np.nan)
+        return {"pid_selected": events.selected, "pid_fisher": column, "fisher(…)": column}
+
+    assert compared(header, "a.h", found(3e-6, known), known_events) > 0.1
+    far = known & (np.abs(raw[:, signal] - at) > 0.01)
+    with pytest.raises(ModelError, match=r"pid_fisher: differs from pidlab by"):
+        compared(header, "a.h", found(1e-3, far), known_events)
+
+
 @needs_root
 @pytest.mark.parametrize("how", ["", "+"], ids=["interpreted", "compiled"])
 def test_a_macro_of_root_can_use_it(of_two: tuple[Bundle, ParityEvents], how: str, tmp_path: Path) -> None:

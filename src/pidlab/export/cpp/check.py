@@ -24,6 +24,7 @@ from pidlab.export.cpp.event import EventMember
 from pidlab.export.cpp.header import Header
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference, units_of
 from pidlab.expressions.literals import cpp_identifier, cpp_string
+from pidlab.models.model import Model
 from pidlab.runs.bundle import Bundle
 
 NOT_CHECKED = "not checked: no C++ compiler"
@@ -103,22 +104,47 @@ def compared(header: Header, file: str, found: Mapping[str, NDArray[np.float64]]
         scores = np.where(events.selected[:, None], both, np.float32(np.nan))
         model = bundle.models[name]
         columns = {**header.columns_of(name), f"{name}(…)": bundle.recipe.signal}
-        limit, units = _LIMITS.get(model.kind, LIMIT), units_of(bundle, scores)
-        differences = {
-            c: largest_difference(f"{file}: {c}", found[c], scores[:, i], limit, units[i]) for c, i in columns.items()
-        }
+        limit, units = _LIMITS.get(model.kind, LIMIT), np.tile(units_of(bundle, scores), (len(scores), 1))
         n_own = events.scores[name].shape[1]
-        own = max(difference for c, difference in differences.items() if columns[c] < n_own)
+        units[:, :n_own] = np.maximum(units[:, :n_own], _steepness(model, events.x, limit))
+        differences = {
+            c: largest_difference(f"{file}: {c}", found[c], scores[:, i], limit, units[:, i])
+            for c, i in columns.items()
+        }
+        own = max(_distance(found[c], scores[:, i]) for c, i in columns.items() if i < n_own)
         for i, d in enumerate(bundle.decisions[name]):
             differ = found[f"pid_{name}_{d.name}"] != events.passed[name][d.name]
             at = np.float64(d.threshold) if d.flat is None else thresholds_at(d.flat, events.spectators)
             distance = np.abs(scores[:, model.decision_column(i)] - np.asarray(at).astype(np.float32))
             far = differ & ~(distance <= max(own, np.finfo(np.float32).eps if d.flat else 0.0))
             largest_difference(f"{file}: the decision pid_{name}_{d.name}", far, np.zeros(len(far)), 0)
-        worst = max(worst, own)
+        in_units = max(difference for c, difference in differences.items() if columns[c] < n_own)
+        worst = max(worst, in_units if model.calibration is None else own)
     for branch in header.weights:
         worst = max(worst, largest_difference(f"{file}: {branch}", found[branch], events.weights[branch], LIMIT))
     return worst
+
+
+def _steepness(model: Model, x: NDArray[np.float32], limit: float) -> NDArray[np.float64] | float:
+    """Returns by how many times `limit` the calibration moves each score (n, k) if what it maps is moved by `limit`.
+
+    A steep calibration turns a difference in the last digit of what it maps into a large one.
+    """
+    if model.calibration is None:
+        return 1.0
+    changes = []
+    for fitted in model.fitted:
+        before = fitted.scores(x)
+        here = model.calibration.apply(before)
+        moved = [model.calibration.apply(np.clip(before + step, 0, 1)) for step in (-limit, limit)]
+        changes.append(np.max([np.abs(each.astype(np.float64) - here) for each in moved], axis=0) / limit)
+    return np.asarray(np.nan_to_num(np.mean(changes, axis=0), nan=1.0))
+
+
+def _distance(found: NDArray[np.float64], expected: NDArray[np.float32]) -> float:
+    """Returns the largest difference of two columns, whose NaN stand at the same places."""
+    both = np.isfinite(found) & np.isfinite(expected)
+    return float(np.abs(found[both] - expected[both]).max(initial=0.0))
 
 
 def _program(header: Header, file: Path) -> str:
