@@ -42,7 +42,7 @@ from pidlab.datadriven.efficiency.result import (
     write_result,
 )
 from pidlab.datadriven.fractions.analysis import within
-from pidlab.errors import ConfigError, DataError, ModelError, OutputError, UsageError
+from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError
 from pidlab.measured import Measured
 from pidlab.preprocess.precision import _may_be_merged as shown_in_double
 from pidlab.preprocess.store import bytes_of
@@ -270,6 +270,30 @@ def test_a_file_of_the_user_s_own_is_not_replaced_by_a_sample_or_a_comparison(tm
     done = command("compare", "one", "two", "--json", str(tmp_path / "mine.json"))
     assert "mine.json: is there already and was not written by compare" in str(done.exception)
     assert not is_comparison(tmp_path / "mine.json")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("gamma: -1", "a.yaml:8:5: models.trees: xgboost refuses to train: value -1 for Parameter min_split_loss"),
+        ("grow_policy: deep", "a.yaml:8:5: models.trees: xgboost refuses to train: Invalid Input: 'deep'"),
+        ("monotone_constraints: 3", "a.yaml:8:5: models.trees.monotone_constraints: 'monotone_constraints' must be"),
+        ("interaction_constraints: [x]", "a.yaml:8:5: models.trees.interaction_constraints: 'interaction_constra"),
+        ("monotone_constraints: {q: 1}", "a.yaml:8:28: models.trees: a constraint names the feature 'q'"),
+    ],
+)
+def test_a_value_that_xgboost_refuses_is_told_with_its_place(line: str, said: str, tmp_path: Path) -> None:
+    y = np.arange(300) % 2
+    write_tree(tmp_path / "a.root", {"x": np.random.default_rng(1).normal(y), "y": y})
+    (tmp_path / "a.yaml").write_text(
+        "data: {files: a.root}\nclasses: {s: y == 1, b: y == 0}\nfeatures: [x]\nmodels:\n"
+        f"  trees:\n    type: bdt\n    n_estimators: 2\n    {line}\n"
+    )
+    words = ["run", str(tmp_path / "a.yaml"), "-o", str(tmp_path / "run"), "--figures", "none", "-q"]
+    with pytest.raises(PidlabError) as told:
+        CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert f"{tmp_path}/{said}" in str(told.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_file_takes_the_place_of_a_device(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ def model_text(name: str, model: Model, event: EventText) -> str:
         return f"{head}const Event& event, const float*)\n{{\n{_expression(model, event)}}}\n"
     if "header" not in MODEL_TYPES[model.kind].exports:
         raise UsageError(
-            f"models.{model.name}: a model of type {model.type!r} has no C++; {elsewhere(model, 'header')}, or name the other "
-            "models with --model"
+            f"models.{model.name}: a model of type {model.type!r} has no C++; {elsewhere(model, 'header')}, or name "
+            "the other models with --model"
         )
     folds = [f"{name}_fold{i}" for i in range(len(model.fitted))]
     parts = zip(folds, model.fitted, strict=True)
