@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 from conftest import write_tree
 from export_runs import TWO, cached, made, write_events
-from pidlab.errors import ModelError, UsageError
+from pidlab.errors import ModelError, OutputError, UsageError
 from pidlab.export import export, largest_difference, parity_events
 from pidlab.export.cpp import check as cpp_check
 from pidlab.export.cpp.check import compared, outputs_of
@@ -341,3 +343,33 @@ answer = [[[repr(float(v)) for v in row] for row in column] for column in taken]
 def test_names_become_valid(text: str, name: str) -> None:
     assert identifier(text) == name
     assert identifier(text, [name]) == f"{name}_2"
+
+
+@needs_compiler
+def test_a_full_temporary_folder_is_told_as_that(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(
+        OutputError, match=r"gone: the temporary files that check the header cannot be written .*TMPDIR"
+    ):
+        export(load_bundle(two), two, "header", ["fisher"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@needs_compiler
+def test_a_compiler_that_takes_too_long_is_ended_with_all_that_it_started(
+    of_two: tuple[Bundle, ParityEvents], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """g++ starts the compiler proper, which would go on alone."""
+    slow = tmp_path / "slow"
+    slow.write_text(f"#!/bin/sh\nsleep 30 &\necho $! > {tmp_path}/started\nwait\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("CXX", str(slow))
+    monkeypatch.setattr(cpp_check, "_TIMEOUT", 1)
+    bundle, events = of_two
+    with pytest.raises(ModelError, match=r"does not compile: .*slow took more than 1 s"):
+        answers(bundle, events, tmp_path, ["fisher"])
+    started = Path(f"/proc/{(tmp_path / 'started').read_text().strip()}")
+    deadline = time.monotonic() + 10
+    while started.exists() and "State:\tZ" not in (started / "status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -7,10 +7,12 @@ import math
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.errors import ModelError
+from pidlab.errors import ModelError, OutputError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.export.cpp.event import EventMember
 from pidlab.export.cpp.header import Header
@@ -43,14 +45,32 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     Raises:
         UsageError: a model or an expression cannot be written in C++.
         ModelError: the header does not compile, or disagrees with pidlab.
+        OutputError: the temporary files of the check cannot be written.
     """
     header = Header(bundle, models, events, cpp_identifier(f"pid_{run.resolve().name}"))
     path = output / f"{header.namespace}.h"
     path.write_text(header.text(), encoding="utf-8")
-    with tempfile.TemporaryDirectory(prefix="pidlab-export-") as folder:
-        found = outputs_of(header, path, events, Path(folder))
+    with _temporary_folder() as folder:
+        found = outputs_of(header, path, events, folder)
     worst, note = (math.nan, NOT_CHECKED) if found is None else (compared(header, path.name, found, events), "")
     return [Exported(path, "header", tuple(models), worst, len(events), note)]
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Gives a folder for the program that checks a header.
+
+    Raises:
+        OutputError: a file cannot be written there; without this it would be said of the folder of the export.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="pidlab-export-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise OutputError(
+            f"{tempfile.gettempdir()}: the temporary files that check the header cannot be written "
+            f"({error.strerror or error}); free some space there, or name another folder by TMPDIR"
+        ) from error
 
 
 def outputs_of(header: Header, path: Path, events: ParityEvents, folder: Path) -> dict[str, NDArray[np.float64]] | None:
@@ -185,16 +205,21 @@ def _run(command: list[str], file: str, failed: str, folder: Path) -> None:
     """
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment |= {"HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C"}
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=_TIMEOUT, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(f"{file}: {failed}: {command[0]} took more than {_TIMEOUT} s") from error
-    if done.returncode:
-        output = "\n    ".join((done.stderr or done.stdout).strip().splitlines()[:12])
-        raise ModelError(f"{file}: {failed} ({' '.join(command[:3])} …, exit {done.returncode}):\n    {output}")
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, errors="replace", start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=_TIMEOUT)
+        except BaseException as error:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the compiler proper, too, which the driver has started
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ModelError(f"{file}: {failed}: {command[0]} took more than {_TIMEOUT} s") from error
+            raise
+    if process.returncode:
+        output = "\n    ".join((err or out).strip().splitlines()[:12])
+        raise ModelError(f"{file}: {failed} ({' '.join(command[:3])} …, exit {process.returncode}):\n    {output}")
 
 
 _IN_CLING = """
