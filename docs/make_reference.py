@@ -84,7 +84,8 @@ not go with them, and `reweight` needs files to make the events alike to.
 COMMANDS = """\
 # Commands
 
-Exit codes: 0 done; 1 the work failed, with a sentence on stderr; 2 wrong usage or configuration; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 the work failed, with a sentence on stderr; 2 wrong usage or configuration;
+130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 `pidlab --debug COMMAND …` shows the traceback of an error. Results go to stdout, progress to stderr.
 """
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pidlab.cli.options import Stopped, stoppable
-from pidlab.process import every_interrupt, interrupt_later
+from pidlab.process import ended_as_by_ctrl_c, every_interrupt, interrupt_later
 
 
 @pytest.fixture(autouse=True)
@@ -144,3 +144,45 @@ def test_an_interrupt_while_a_library_is_loaded_ends_in_the_exit_code_of_ctrl_c(
     done = subprocess.run([sys.executable, "-m", "loads"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stderr == "pidlab: stopped; nothing half-written was left behind\n"
     assert done.returncode == 130
+
+
+ENDED = """
+import signal, sys, time
+from pidlab.process import ended_as_by_ctrl_c, every_interrupt, interrupt_later
+try:
+    with ended_as_by_ctrl_c() as ending, every_interrupt():
+        signal.raise_signal(signal.SIGINT) if sys.argv[2] == "ignored" else None
+        with interrupt_later():
+            signal.raise_signal(getattr(signal, sys.argv[1]))
+            print("to the end of the callback")
+        time.sleep(20)
+except KeyboardInterrupt:
+    print("cleaned up after", ending.came)
+print("left as before", signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ctrl_c", ["heard", "ignored"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_ends_is_heard_even_where_ctrl_c_is_ignored(name: str, ctrl_c: str) -> None:
+    """A shell's background job ignores Ctrl-C; a batch system ends it by SIGTERM, and it has to clean up."""
+    action = signal.SIG_IGN if ctrl_c == "ignored" else signal.SIG_DFL
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED, name, ctrl_c], capture_output=True, text=True, timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, action),
+    )  # fmt: skip
+    number = int(getattr(signal, name))
+    assert done.stdout.splitlines() == [
+        "to the end of the callback", f"cleaned up after {number}", "left as before True",
+    ], done.stderr  # fmt: skip
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_as_by_ctrl_c() as ending:
+            signal.raise_signal(signal.SIGHUP)
+        assert ending.came is None
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -156,6 +156,26 @@ def test_closed_streams_stop_nothing_and_no_file_takes_their_place(place: Path, 
     assert "wrote" not in (place / "new.yaml").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        ("| true; exit ${PIPESTATUS[0]}", 0, ""),
+        ("> /dev/full", 1, "pidlab: standard output cannot be written (No space"),
+    ],
+    ids=["no reader", "full"],
+)
+def test_a_run_whose_table_cannot_be_shown_is_left_behind(place: Path, end: str, code: int, said: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    line = f"{sys.executable} -m pidlab.cli run a.yaml -o run --figures none -q {end}"
+    done = subprocess.run(["bash", "-c", line], cwd=place, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == bool(said)
+    assert (place / "run" / "metrics.json").is_file()
+
+
 def test_a_reader_that_goes_away_is_no_error_to_speak_of(place: Path) -> None:
     line = f"{sys.executable} -m pidlab.cli inspect events.root | head -1"
     done = subprocess.run(["bash", "-c", line], cwd=place, capture_output=True, text=True, timeout=300, check=False)

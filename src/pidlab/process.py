@@ -21,6 +21,7 @@ from typing import Any
 
 _AGAIN_AFTER = 0.05  # seconds
 _IMPORTS = "<frozen importlib._bootstrap>"
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def collect_rarely() -> None:
@@ -132,6 +133,55 @@ def give_matplotlib_a_folder() -> None:
         os.environ["MPLCONFIGDIR"] = str(other / "matplotlib")
 
 
+class _Ending:
+    """What the signals by which others end a command have to do with Ctrl-C."""
+
+    came: int | None = None  # the number of the signal
+    ctrl_c_is_ignored = False  # as in a job that a shell started in the background
+
+
+@contextmanager
+def ended_as_by_ctrl_c() -> Iterator[type[_Ending]]:
+    """Lets SIGTERM and SIGHUP in the block end the command as Ctrl-C does, so that it removes what is half-written.
+
+    A batch system sends SIGTERM before it kills a job, and a terminal SIGHUP when it closes. A signal that is ignored,
+    as `nohup` asks for, stays ignored, and so does Ctrl-C.
+
+    Yields:
+        An object whose `came` is the number of the signal that came, or None.
+
+    Raises:
+        KeyboardInterrupt: one of the signals came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield _Ending
+        return
+    _Ending.came, _Ending.ctrl_c_is_ignored = None, signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    before = {number: signal.signal(number, _end) for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL}
+    if _Ending.ctrl_c_is_ignored:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, _unless_ignored)
+    try:
+        yield _Ending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _Ending.ctrl_c_is_ignored = False
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    _Ending.came = number
+    signal.raise_signal(signal.SIGINT)  # whose handler knows what must not be interrupted now
+
+
+def _unless_ignored(number: int, frame: FrameType | None) -> None:
+    if not _is_ignored():
+        signal.default_int_handler(number, frame)
+
+
+def _is_ignored() -> bool:
+    return _Ending.ctrl_c_is_ignored and _Ending.came is None
+
+
 @contextmanager
 def every_interrupt() -> Iterator[None]:
     """Ensures that Ctrl-C in the block is never lost, and that it leaves no library partly imported.
@@ -184,6 +234,8 @@ class _InterruptHandler:
         return came
 
     def _interrupted(self, _signal: int, frame: FrameType | None) -> None:
+        if _is_ignored():
+            return
         self.came.set()
         if not self._over and self._is_importing(frame):
             self._raise_again()

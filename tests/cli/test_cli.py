@@ -129,8 +129,10 @@ def test_verbose_tells_progress_in_plain_lines_and_the_seconds_of_each_stage(
     assert 10 <= sum("training bdt" in line for line in told) <= 21
 
 
-def stopped(folder: Path, until: Callable[[], bool], *words: str) -> subprocess.CompletedProcess[str]:
-    """`pidlab WORDS`, ended by Ctrl-C as a terminal sends it, to the whole group, once `until` is true."""
+def stopped(
+    folder: Path, until: Callable[[], bool], *words: str, by: signal.Signals = signal.SIGINT
+) -> subprocess.CompletedProcess[str]:
+    """`pidlab WORDS`, ended by a signal once `until` is true: Ctrl-C as a terminal sends it, to the whole group."""
     (folder / "stderr.txt").unlink(missing_ok=True)
     command = [sys.executable, "-W", "error", "-m", "pidlab.cli", *words]
     with (folder / "stderr.txt").open("w") as errors:
@@ -143,7 +145,10 @@ def stopped(folder: Path, until: Callable[[], bool], *words: str) -> subprocess.
         assert process.poll() is None, (folder / "stderr.txt").read_text()
         assert time.monotonic() < deadline, (folder / "stderr.txt").read_text()
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
+    if by == signal.SIGINT:
+        os.killpg(process.pid, by)
+    else:
+        process.send_signal(by)
     out, _ = process.communicate(timeout=60)
     return subprocess.CompletedProcess(command, process.returncode, out, (folder / "stderr.txt").read_text())
 
@@ -153,16 +158,26 @@ def files_in(folder: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_training_leaves_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("by", "code", "said"),
+    [
+        (signal.SIGINT, 130, "pidlab: stopped; nothing was left behind. Start it again to make run\n"),
+        (signal.SIGTERM, 143, "pidlab: stopped by SIGTERM; nothing was left behind. Start it again to make run\n"),
+    ],
+    ids=["ctrl-c", "batch-system"],
+)
+def test_a_run_that_is_stopped_in_training_leaves_nothing_and_says_how_to_go_on(
+    tmp_path: Path, by: signal.Signals, code: int, said: str
+) -> None:
     write_tree(tmp_path / "small.root", sample(4000))
     (tmp_path / "slow.yaml").write_text(CONFIG.replace("n_estimators: 40", "n_estimators: 1000000"))
     before = files_in(tmp_path)
     told = tmp_path / "stderr.txt"
     words = ("run", "slow.yaml", "-o", "run", "--set", "models.bdt.early_stopping_rounds=null", "-v")
-    done = stopped(tmp_path, lambda: told.exists() and "\ntrain\n" in told.read_text(), *words)
-    assert done.returncode == 130, done.stderr
+    done = stopped(tmp_path, lambda: told.exists() and "\ntrain\n" in told.read_text(), *words, by=by)
+    assert done.returncode == code, done.stderr
     assert files_in(tmp_path) == before
-    assert done.stderr.endswith("pidlab: stopped; nothing was left behind. Start it again to make run\n")
+    assert done.stderr.endswith(said)
     assert "Traceback" not in done.stderr
 
 

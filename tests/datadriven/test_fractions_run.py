@@ -157,8 +157,10 @@ def test_bins_are_edges_or_a_number(folder: Path) -> None:
         ({"weight": "p *"}, "p *"),
         ({"models": ["byes"]}, "did you mean 'bayes'?"),
         ({"files": ["none.root"]}, "none.root"),
+        ({"cut": "p > 1e9"}, "no candidate passes the selection of the run and the cut 'p > 1e9'"),
+        ({"within": "p: [-2, -1]"}, "candidates lie outside the bins of p; choose others with --in"),
     ],
-    ids=["variable", "cut", "weight", "model", "file"],
+    ids=["variable", "cut", "weight", "model", "file", "nothing", "outside"],
 )
 def test_what_cannot_be_read_is_told(folder: Path, asked: dict[str, Any], said: str) -> None:
     given = {"files": [str(folder / "data.root")], **asked}

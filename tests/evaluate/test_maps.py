@@ -88,3 +88,18 @@ def test_rows_without_weight_move_no_edges():
     ):
         np.testing.assert_array_equal(a.edges[0], b.edges[0])
         np.testing.assert_array_equal(a.value, b.value)
+
+
+@pytest.mark.parametrize("bins", [[-np.inf, 0.0, np.inf], [-np.inf, np.inf], [0.0, np.inf], [1e3, np.inf]])
+def test_a_bin_without_end_holds_what_lies_beyond_and_has_finite_edges(bins: list[float]) -> None:
+    test = three_samples(x=gaussians, n=400)["test"]
+    p = np.random.default_rng(5).normal(size=len(test))
+    sample = dataclasses.replace(test, spectators={"p": p})
+    point = WorkingPoint("eff50", 0.5, 0.5, UNDEFINED, {}, {}, UNDEFINED)
+    found = efficiency_maps(signal_score(test.x, test), (point,), sample, Evaluate(maps=[Map(x="p", bins=bins)]).maps)
+    expected = np.histogram(p[test.y == 0], np.asarray(bins), weights=test.weight[test.y == 0])[0]
+    one = next(m for m in found if m.particle == test.classes[0])
+    assert np.isfinite(one.edges[0]).all()
+    assert (np.diff(one.edges[0]) > 0).all()
+    assert one.edges[0][1:-1].tolist() == bins[1:-1]
+    np.testing.assert_allclose(one.total, expected, rtol=1e-12, atol=0)

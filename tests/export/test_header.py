@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 from conftest import write_tree
 from export_runs import TWO, cached, made, write_events
-from pidlab.errors import ModelError, UsageError
+from pidlab.errors import ModelError, OutputError, UsageError
 from pidlab.export import export, largest_difference, parity_events
 from pidlab.export.cpp import check as cpp_check
 from pidlab.export.cpp.check import compared, outputs_of
@@ -193,6 +195,32 @@ def test_with_nothing_to_compile_it_the_header_says_so(
     assert (entry["largest_difference"], entry["note"]) == (None, "not checked: no C++ compiler")
 
 
+def test_a_steep_calibration_may_move_scores_by_what_their_last_digits_explain(
+    of_two: tuple[Bundle, ParityEvents],
+) -> None:
+    bundle, events = of_two
+    raw = bundle.models["fisher"].fitted[0].scores(events.x)
+    signal = bundle.recipe.signal
+    known = np.isfinite(raw[:, signal]) & events.selected
+    at = float(np.median(raw[known, signal]))
+    steep = Isotonic((signal,), (np.array([0, at, at + 1e-7, 1]),), (np.array([0, 0.1, 0.9, 1]),))
+    scores = steep.apply(raw)
+    steeply = replace(bundle, models={"fisher": replace(bundle.models["fisher"], calibration=steep)},
+                      decisions={"fisher": ()})  # fmt: skip
+    known_events = replace(events, scores={"fisher": scores})
+    header = Header(steeply, ["fisher"], known_events, "pid_test")
+
+    def found(step: float, rows: Any) -> dict[str, Any]:
+        moved = np.where(rows, steep.apply(raw + np.float32(step))[:, signal], scores[:, signal]).astype(np.float64)
+        column = np.where(events.selected, moved, np.nan)
+        return {"pid_selected": events.selected, "pid_fisher": column, "fisher(…)": column}
+
+    assert compared(header, "a.h", found(3e-6, known), known_events) > 0.1
+    far = known & (np.abs(raw[:, signal] - at) > 0.01)
+    with pytest.raises(ModelError, match=r"pid_fisher: differs from pidlab by"):
+        compared(header, "a.h", found(1e-3, far), known_events)
+
+
 @needs_root
 @pytest.mark.parametrize("how", ["", "+"], ids=["interpreted", "compiled"])
 def test_a_macro_of_root_can_use_it(of_two: tuple[Bundle, ParityEvents], how: str, tmp_path: Path) -> None:
@@ -315,3 +343,33 @@ answer = [[[repr(float(v)) for v in row] for row in column] for column in taken]
 def test_names_become_valid(text: str, name: str) -> None:
     assert identifier(text) == name
     assert identifier(text, [name]) == f"{name}_2"
+
+
+@needs_compiler
+def test_a_full_temporary_folder_is_told_as_that(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(
+        OutputError, match=r"gone: the temporary files that check the header cannot be written .*TMPDIR"
+    ):
+        export(load_bundle(two), two, "header", ["fisher"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@needs_compiler
+def test_a_compiler_that_takes_too_long_is_ended_with_all_that_it_started(
+    of_two: tuple[Bundle, ParityEvents], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """g++ starts the compiler proper, which would go on alone."""
+    slow = tmp_path / "slow"
+    slow.write_text(f"#!/bin/sh\nsleep 30 &\necho $! > {tmp_path}/started\nwait\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("CXX", str(slow))
+    monkeypatch.setattr(cpp_check, "_TIMEOUT", 1)
+    bundle, events = of_two
+    with pytest.raises(ModelError, match=r"does not compile: .*slow took more than 1 s"):
+        answers(bundle, events, tmp_path, ["fisher"])
+    started = Path(f"/proc/{(tmp_path / 'started').read_text().strip()}")
+    deadline = time.monotonic() + 10
+    while started.exists() and "State:\tZ" not in (started / "status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 import xgboost
 
+import pidlab
 from exported_runs import FAST, config, make_run, write_table
 from pidlab.errors import ModelError, UsageError
-from pidlab.export import parity_events
+from pidlab.export import export, parity_events
 from pidlab.export.xgboost_json import matrix_names, predict, write
 from pidlab.models.calibration import Temperature
-from pidlab.runs.bundle import Bundle
+from pidlab.runs.bundle import Bundle, load_bundle
 
 STOPPING = {"type": "bdt", "n_estimators": 300, "max_depth": 5, "learning_rate": 0.5, "early_stopping_rounds": 5}
 STOPPING |= {"base_score": 0.2}
@@ -126,3 +128,35 @@ def test_damage_is_found(pair: Bundle, tmp_path: Path) -> None:
     (tmp_path / "bdt.json").write_text("{}")
     with pytest.raises(ModelError, match="xgboost refuses it"):
         predict(tmp_path / "bdt.json", events.x)
+
+
+def test_a_refusal_names_only_formats_that_hold_the_model(tmp_path: Path) -> None:
+    """Else a user is sent from one format to the next, and each refuses."""
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 2, 400)
+    table = {"x": rng.normal(y), "z": rng.normal(size=400)}
+    models = {
+        "mix": {"type": "mixture", "components": 1},
+        "nb": {"type": "naive_bayes", "by": {"low": "z < 0", "high": "z >= 0"}},
+        "sk": {"type": "sklearn", "estimator": "sklearn.linear_model.LogisticRegression"},
+        "raw": {"type": "score", "expression": "x"},
+        "tree": {"type": "tree", "max_depth": 2},
+    }
+    asked = {"importance": False, "robustness": None, "working_points": [0.9]}
+    result = pidlab.compare(table, y, models=models, features=["x", "z"], evaluate=asked)
+    result.save(tmp_path / "run", figures="none")
+    bundle = load_bundle(tmp_path / "run")
+    for name in models:
+        refused = {}
+        for form in ("header", "onnx", "xgboost", "cuts"):
+            try:
+                export(bundle, tmp_path / "run", form, [name], tmp_path / "out")
+            except UsageError as error:
+                refused[form] = str(error)
+        assert refused
+        for form, said in refused.items():
+            advised = re.findall(r"export it as ([a-z ]+)", said)
+            formats = advised[0].split(" or ") if advised else []
+            assert not {each.strip() for each in formats} & refused.keys(), (name, form, said)
+            assert formats or "friend trees" in said or "is of type" in said
+        assert not list((tmp_path / "out").glob(".*"))

@@ -229,7 +229,7 @@ def test_boxes_in_so_many_bins_that_no_string_holds_them_are_told_with_the_way_o
     }
     result = pidlab.compare(table, y, models=models, features=["a", "b"], spectators=["p"], evaluate=PLAIN)
     result.save(tmp_path / "run", figures="none")
-    with pytest.raises(UsageError, match=r"at most 10,000 characters\); export it with --format header"):
+    with pytest.raises(UsageError, match=r"at most 10,000 characters\); export it as onnx or header"):
         result.export("cuts", tmp_path / "cuts")
 
 

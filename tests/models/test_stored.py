@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pidlab
 from pidlab.errors import ModelError
 from pidlab.models.base import Estimator
 from pidlab.models.bdt import BDT
@@ -17,6 +18,7 @@ from pidlab.models.regressors.bdt import BDTRegressor
 from pidlab.models.stored import DAMAGED, read_arrays, stored_model
 from pidlab.models.tree.estimator import DecisionTree
 from pidlab.models.unlabelled.mixture import Mixture
+from pidlab.runs.bundle import load_bundle
 
 
 @pytest.fixture
@@ -86,3 +88,15 @@ def test_parameters_that_are_numbers_of_numpy_are_saved_as_numbers(model: Estima
     loaded = type(model).load(tmp_path)
     np.testing.assert_array_equal(loaded.scores(x), model.scores(x))
     assert {name: np.asarray(value).tolist() for name, value in model.get_params().items()} == loaded.get_params()
+
+
+def test_a_band_that_follows_its_own_variable_is_read_again(tmp_path: Path) -> None:
+    """It reads one column twice; such a run could be made and not be applied."""
+    rng = np.random.default_rng(4)
+    y = rng.integers(0, 2, 400)
+    table = {"x": rng.normal(y, 1), "p": rng.uniform(1, 2, 400)}
+    models = {"b": {"type": "band", "variables": ["x", "p"], "against": "p", "shape": "polynomial", "degree": 1}}
+    asked = {"importance": False, "robustness": None, "working_points": [0.9]}
+    result = pidlab.compare(table, y, models=models, features=["x", "p"], evaluate=asked)
+    result.save(tmp_path / "run", figures="none")
+    assert list(load_bundle(tmp_path / "run").models) == ["b"]

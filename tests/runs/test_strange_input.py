@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pidlab
+from conftest import write_tree
 from evaluate_samples import sample_of
 from pidlab.atomic import replacing
+from pidlab.cli.entry import cli
 from pidlab.config.load import LoadedConfig, check_config, load_config
 from pidlab.config.schema import Config
 from pidlab.datadriven.efficiency.binning import parse_bins
@@ -39,16 +42,18 @@ from pidlab.datadriven.efficiency.result import (
     write_result,
 )
 from pidlab.datadriven.fractions.analysis import within
-from pidlab.errors import ConfigError, DataError, ModelError, OutputError, UsageError
+from pidlab.errors import ConfigError, DataError, ModelError, OutputError, PidlabError, UsageError
 from pidlab.measured import Measured
 from pidlab.preprocess.precision import _may_be_merged as shown_in_double
 from pidlab.preprocess.store import bytes_of
 from pidlab.read import find_sources
 from pidlab.read.memory import column_of
 from pidlab.runs.bundle import config_yaml
+from pidlab.runs.compare import is_comparison
 from pidlab.runs.manifest import KIND
 from pidlab.runs.shift import labelled
-from pidlab.runs.whole import filled_folder
+from pidlab.runs.whole import filled_folder, whole_folder
+from pidlab.simulate import is_sample, simulate
 
 CONTENT: dict[str, Any] = {
     "data": {"files": "a.root"},
@@ -217,6 +222,89 @@ def test_a_folder_is_filled_at_the_end_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(p.name for p in target.iterdir()) == ["a.json", "fits", "mine.txt"]
 
 
+def test_a_message_names_the_place_of_a_file_and_not_the_hidden_one_where_it_was_begun(tmp_path: Path) -> None:
+    with pytest.raises(OutputError) as error, whole_folder(tmp_path / "run") as made:
+        raise OutputError(f"{made}/results.root: cannot be written")
+    assert str(error.value) == f"{tmp_path}/run/results.root: cannot be written"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_one_that_was_there(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "from pathlib import Path; from pidlab.errors import OutputError; from pidlab.plots.gallery import save\n"
+        "try: save(Path('roc.png'), b'new' * 1000)\n"
+        "except OutputError as error: print('said', error)"
+    )
+    (tmp_path / "roc.png").write_bytes(b"old")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "said roc.png: the figure cannot be written (File too large)" in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["roc.png"]
+    assert (tmp_path / "roc.png").read_bytes() == b"old"
+
+
+def test_a_file_of_the_user_s_own_is_not_replaced_by_a_sample_or_a_comparison(tmp_path: Path) -> None:
+    def command(*words: str) -> Any:
+        return CliRunner().invoke(cli, [*words])
+
+    for kind, name in (("workshop", "a.root"), ("nano", "a.root"), ("clas12", "a.hipo")):
+        again = ("simulate", kind, "-o", str(tmp_path / name), "--events", "20")
+        assert command(*again).exit_code == 0
+        assert command(*again).exit_code == 0, "a sample takes the place of a sample"
+    assert is_sample(tmp_path / "a.root")
+    write_tree(tmp_path / "mine.root", {"x": np.arange(3.0)})
+    (tmp_path / "mine.json").write_text('{"mine": 1}')
+    (tmp_path / "empty.root").touch()
+    for name in ("mine.root", "mine.json"):
+        content = (tmp_path / name).read_bytes()
+        done = command("simulate", "workshop", "-o", str(tmp_path / name), "--events", "20")
+        assert isinstance(done.exception, OutputError)
+        assert f"{name}: is there already and was not written by simulate; nothing was touched" in str(done.exception)
+        assert (tmp_path / name).read_bytes() == content
+    assert command("simulate", "workshop", "-o", str(tmp_path / "empty.root"), "--events", "20").exit_code == 0
+    assert (
+        command("simulate", "workshop", "-o", str(tmp_path / "mine.root"), "--events", "20", "--force").exit_code == 0
+    )
+    assert is_sample(tmp_path / "mine.root")
+    done = command("compare", "one", "two", "--json", str(tmp_path / "mine.json"))
+    assert "mine.json: is there already and was not written by compare" in str(done.exception)
+    assert not is_comparison(tmp_path / "mine.json")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("gamma: -1", "a.yaml:8:5: models.trees: xgboost refuses to train: value -1 for Parameter min_split_loss"),
+        ("grow_policy: deep", "a.yaml:8:5: models.trees: xgboost refuses to train: Invalid Input: 'deep'"),
+        ("monotone_constraints: 3", "a.yaml:8:5: models.trees.monotone_constraints: 'monotone_constraints' must be"),
+        ("interaction_constraints: [x]", "a.yaml:8:5: models.trees.interaction_constraints: 'interaction_constra"),
+        ("monotone_constraints: {q: 1}", "a.yaml:8:28: models.trees: a constraint names the feature 'q'"),
+    ],
+)
+def test_a_value_that_xgboost_refuses_is_told_with_its_place(line: str, said: str, tmp_path: Path) -> None:
+    y = np.arange(300) % 2
+    write_tree(tmp_path / "a.root", {"x": np.random.default_rng(1).normal(y), "y": y})
+    (tmp_path / "a.yaml").write_text(
+        "data: {files: a.root}\nclasses: {s: y == 1, b: y == 0}\nfeatures: [x]\nmodels:\n"
+        f"  trees:\n    type: bdt\n    n_estimators: 2\n    {line}\n"
+    )
+    words = ["run", str(tmp_path / "a.yaml"), "-o", str(tmp_path / "run"), "--figures", "none", "-q"]
+    with pytest.raises(PidlabError) as told:
+        CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert f"{tmp_path}/{said}" in str(told.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_file_takes_the_place_of_a_device(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match=r"pipe: cannot be written \(it is a pipe or a device\)"):
+        simulate("workshop", tmp_path / "pipe", 20)
+    with pytest.raises(OSError, match="pipe or a device"), replacing(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_no_measurement_takes_the_place_of_a_run(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"schema": 1, "kind": KIND}))
     (tmp_path / "report.html").write_text("of the run")
@@ -350,6 +438,7 @@ HALF = """
 import os, sys
 from pathlib import Path
 from pidlab.atomic import replacing
+from pidlab.cli.entry import cli
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     os._exit(9)

@@ -143,7 +143,10 @@ class _Caller:
                     self._fail([plan.source for plan in output.plans], output.target, error)
                     rated.advance(output.n_entries - (rated.done - before))
                 except OSError as error:
-                    raise OutputError(f"{output.target}: cannot be written ({error.strerror or error})") from error
+                    reason = error.strerror or error
+                    raise OutputError(
+                        f"{output.target}: cannot be written ({reason}); choose another place with -o"
+                    ) from error
 
     def _share(self) -> float:
         return 1.0 if self.tallies is None else self.tallies.share

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from pidlab.credentials import without_secrets
 from pidlab.errors import OutputError, PidlabError
 from pidlab.process import (
     collect_rarely,
+    ended_as_by_ctrl_c,
     every_interrupt,
     give_matplotlib_a_folder,
     import_without_pandas,
@@ -38,7 +41,10 @@ for _command in (*start.COMMANDS, *work.COMMANDS, *data.COMMANDS, *efficiency.CO
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command and exits: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C."""
+    """Runs a command and exits: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C.
+
+    A command that SIGTERM or SIGHUP ends has 128 and the number of the signal, 143 or 129.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     open_streams()
@@ -46,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     give_matplotlib_a_folder()
     import_without_pandas()
     try:
-        with every_interrupt():
+        with ended_as_by_ctrl_c() as ending, every_interrupt():
             cli.main(words, prog_name="pidlab", standalone_mode=False)
     except click.ClickException as error:
         text = io.StringIO()
@@ -54,8 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         echo(_printable(text.getvalue()).removesuffix("\n"), error=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("stopped; nothing half-written was left behind", STOPPED)
+        _stop("stopped; nothing half-written was left behind", ending.came)
     except PidlabError as error:
+        if error.exit_code == STOPPED and not debug:
+            _stop(str(error), ending.came)
         _fail(traceback.format_exc() if debug else str(error), error.exit_code)
     except MemoryError:
         _fail("out of memory; read fewer branches or fewer events", 1)
@@ -75,6 +83,14 @@ def _not_loaded(error: Exception) -> str:
         f"a library cannot be loaded ({type(error).__name__}: {reason}): there is not enough memory or address space "
         "(`ulimit -v`), or the installation is not whole"
     )
+
+
+def _stop(message: str, number: int | None) -> None:
+    """Ends a command that the user or another process stopped, with the exit code that shells give it."""
+    if number is None:
+        _fail(message, STOPPED)
+    else:
+        _fail(re.sub("^stopped", f"stopped by {signal.Signals(number).name}", message), 128 + number)
 
 
 def _fail(message: str, code: int) -> None:

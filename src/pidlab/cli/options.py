@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pidlab.cli.printable import printable
+from pidlab.cli.printable import not_shown, printable
 from pidlab.errors import PidlabError
 from pidlab.process import every_interrupt
 
@@ -156,7 +156,11 @@ def resources(
 
 @contextmanager
 def terminal(quiet: bool = False, verbose: bool = False) -> Iterator[tuple[Console, Terminal]]:
-    """Gives the console for results, on stdout, and the watcher that shows progress on stderr."""
+    """Gives the console for results, on stdout, and the watcher that shows progress on stderr.
+
+    Raises:
+        OutputError: in the end, if stdout could not be written.
+    """
     from pidlab.cli.terminal import PlainConsole, Terminal
 
     console = PlainConsole()
@@ -165,6 +169,8 @@ def terminal(quiet: bool = False, verbose: bool = False) -> Iterator[tuple[Conso
     watcher = Terminal(PlainConsole(stderr=True), quiet, verbose)
     yield console, watcher
     watcher.finish()
+    if console.failure is not None:
+        raise not_shown(console.failure) from console.failure
 
 
 def say(console: Any, sentence: str) -> None:

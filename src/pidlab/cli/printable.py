@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
+from typing import IO
+
+from pidlab.errors import OutputError
 
 _KEPT = "\n\t\N{ZERO WIDTH JOINER}"
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format (such as right-to-left), lone surrogates, line separators
@@ -23,10 +27,36 @@ def echo(text: str, error: bool = False) -> None:
     """Writes a text on a line of its own to stdout, or to stderr.
 
     `click.echo` would write UTF-8 to a stream that was told to take ASCII only.
+
+    Raises:
+        OutputError: stdout cannot be written, and its reader has not just gone away.
     """
     stream = sys.stderr if error else sys.stdout
-    stream.write(f"{text}\n")
-    stream.flush()
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except OSError as failure:
+        discard(stream)
+        if not error and not isinstance(failure, BrokenPipeError):
+            raise not_shown(failure) from failure
+
+
+def not_shown(error: OSError) -> OutputError:
+    """Returns the error of a standard output that cannot be written, such as a log on a full disk."""
+    return OutputError(
+        f"standard output cannot be written ({error.strerror or error}): what it was to show is lost; everything else "
+        "was done"
+    )
+
+
+def discard(stream: IO[str]) -> None:
+    """Discards all further output to a stream that cannot be written, so that the work goes on.
+
+    Its reader has gone away, as `head` does, or it is a file on a full disk.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def _code(character: str) -> str:

@@ -31,14 +31,18 @@ _LIMITS = TwoNumbers(",", "0.8,1")
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option("--json", "json_file", type=PATH, help="Write the comparison to this file too.")
-def compare(runs: Sequence[Path], json_file: Path | None) -> None:
+@click.option("--force", is_flag=True, help="Replace the file even if it is no comparison.")
+def compare(runs: Sequence[Path], json_file: Path | None, force: bool) -> None:
     """Show two finished RUNS or more side by side, paired where they tested the same events."""
-    from pidlab.atomic import write_text
+    from pidlab.atomic import refuse_foreign, write_text
     from pidlab.cli.terminal import pair_lines, runs_table
-    from pidlab.runs.compare import as_json, compare_any_runs, load_runs
+    from pidlab.runs.compare import as_json, compare_any_runs, is_comparison, load_runs
 
     if len(runs) < 2:
         raise click.UsageError("name two runs or more")
+    if json_file is not None and not force:
+        advice = "choose another file with --json, or replace it with --force"
+        refuse_foreign(json_file, is_comparison, "compare", advice)
     finished = load_runs(runs)
     pairs = compare_any_runs(finished)
     with terminal() as (console, _):

@@ -20,10 +20,18 @@ _SAMPLES = ("shms", "workshop", "nano", "tracks", "clas12", "probes", "simulated
 @click.option("-o", "--output", type=PATH, required=True, help="The ROOT file (HIPO for clas12) to write.")
 @click.option("--events", type=click.IntRange(min=1), help="Number of events; left out: what suits the sample.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same events.")
-def simulate(sample: str, output: Path, events: int | None, seed: int) -> None:
-    """Make a realistic sample to start from."""
+@click.option("--force", is_flag=True, help="Replace a file that is no simulated sample.")
+def simulate(sample: str, output: Path, events: int | None, seed: int, force: bool) -> None:
+    """Make a realistic sample to start from.
+
+    A sample that was simulated before is replaced. Any other file of that name stays, unless --force is given.
+    """
+    from pidlab.atomic import refuse_foreign
+    from pidlab.simulate import is_sample
     from pidlab.simulate import simulate as make
 
+    if not force:
+        refuse_foreign(output, is_sample, "simulate", "choose another output with -o, or replace it with --force")
     make(sample, output, events, seed)
     echo(f"wrote {output}")
 

@@ -28,6 +28,7 @@ from pidlab.cli.options import (
     stoppable,
     terminal,
 )
+from pidlab.cli.printable import echo
 from pidlab.errors import DataError
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _show(console: Any, results: AnyResults, *, as_json: bool) -> None:
 def _say_what_is_left(console: Any, run: Path, *, as_json: bool) -> None:
     """Prints the numbers of a run that was left behind, or where its report is."""
     if as_json:
-        click.echo((run / "metrics.json").read_text(encoding="utf-8"), nl=False)
+        echo((run / "metrics.json").read_text(encoding="utf-8").removesuffix("\n"))
     else:
         say(console, f"report: {run / 'report.html'}")
 

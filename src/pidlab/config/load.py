@@ -289,8 +289,8 @@ def _model_disagreements(
         wrong = f"{model.train_on!r} is no class; {nearest(str(model.train_on), config.classes)}"
         yield ("models", name, "train_on"), wrong
     if isinstance(model, BdtModel):
-        for _, message in wrong_parameters(model.model_extra or {}):
-            yield ("models", name), message
+        for parameter, message in wrong_parameters(model.model_extra or {}):
+            yield ("models", name, parameter), message
     parameters = model.parameters if isinstance(model, SklearnModel) else model.model_extra or {}
     for parameter, value in parameters.items():
         if isinstance(value, str) and (number := quoted_number(value)) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pidlab.errors import nearest
@@ -27,7 +27,32 @@ _TREE_PARAMETERS = frozenset(
 )
 _LARGEST = 3.4e38
 """xgboost holds these numbers in single precision."""
+XGBOOST_NAMES = {"gamma": ("min_split_loss",), "lambda": ("reg_lambda",), "alpha": ("reg_alpha",)}
+"""By which other names xgboost speaks of a parameter."""
 _DART_PARAMETERS = frozenset({"sample_type", "normalize_type", "rate_drop", "one_drop", "skip_drop"})
+
+
+def _are_signs(value: Any) -> bool:
+    signs = value.values() if isinstance(value, dict) else value
+    return isinstance(value, dict | list | tuple | str) and all(isinstance(sign, int | str) for sign in signs)
+
+
+def _are_groups(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(group, list | tuple) and all(isinstance(name, str | int) for name in group) for group in value
+    )
+
+
+def _are_metrics(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list | tuple) and all(isinstance(name, str) for name in value))
+
+
+_SHAPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "monotone_constraints": (_are_signs, "-1, 0 or 1 for features, as in {FEATURE: 1}"),
+    "interaction_constraints": (_are_groups, "a list of groups of features, as in [[FEATURE, FEATURE], [FEATURE]]"),
+    "eval_metric": (_are_metrics, "the name of a metric of xgboost, or a list of names"),
+}
+"""Parameters that are no single numbers or words: what their values must be, and how it is told."""
 
 
 def wrong_parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -41,6 +66,8 @@ def wrong_parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     for name, value in parameters.items():
         if isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:
             yield name, f"{name!r} must be a finite number of single precision"
+        if name in _SHAPES and not _SHAPES[name][0](value):
+            yield name, f"{name!r} must be {_SHAPES[name][1]}, not {value!r}"
         if name in _OWN_ARGUMENTS:
             yield name, f"{name!r} is said by the BDT's own {_OWN_ARGUMENTS[name]!r}"
         elif name in _FIXED:

@@ -88,15 +88,32 @@ def _map_edges(m: Map, axes: Sequence[FloatArray], rows: BoolArray) -> tuple[Arr
 
 
 def edges_of(values: FloatArray, rows: BoolArray, bins: Sequence[float] | int | None) -> Array:
-    """Returns given edges, or the edges of that many equally populated bins of `rows`; fewer bins if values repeat."""
-    if not isinstance(bins, int):
-        return np.asarray(bins, np.float64)
+    """Returns given edges, or the edges of that many equally populated bins of `rows`; fewer bins if values repeat.
+
+    A given outer edge that is infinite becomes the furthest value of `rows`, so that its bin can be drawn and written
+    as an axis of ROOT, and holds the same candidates.
+    """
     finite = values[rows & np.isfinite(values)]
+    if not isinstance(bins, int):
+        return _finite_edges(np.asarray(bins, np.float64), finite)
     if not len(finite):
         return np.array([0.0, 1.0])
     quantiles = np.quantile(finite, np.linspace(0, 1, bins + 1), overwrite_input=True)
     edges = np.asarray(np.unique(quantiles), dtype=np.float64)
     return edges if len(edges) > 1 else np.array([edges[0] - 0.5, edges[0] + 0.5])
+
+
+def _finite_edges(edges: Array, values: FloatArray) -> Array:
+    """Returns rising edges, with the furthest of the values, or of the other edges, in place of infinite ones."""
+    known = np.concatenate([edges[np.isfinite(edges)], values])
+    if not len(known):
+        known = np.zeros(1)
+    finite = np.where(np.isinf(edges), np.where(edges < 0, known.min(), known.max()), edges)
+    if not finite[0] < finite[1]:  # no value lies in the first bin, so that any width is right
+        finite[0] -= max(1.0, 0.1 * abs(finite[0]))
+    if not finite[-2] < finite[-1]:
+        finite[-1] += max(1.0, 0.1 * abs(finite[-1]))
+    return np.asarray(finite, np.float64)
 
 
 def bins_of(axes: list[FloatArray], edges: tuple[Array, ...]) -> IntArray:

@@ -51,13 +51,21 @@ def _is_plain(model: Model) -> bool:
 def _reason(bundle: Bundle, name: str) -> str:
     model = bundle.models[name]
     if not model.fitted:
-        to = "header" if bundle.recipe.target is not None else "cuts or header"
-        return f"{name!r} is an expression (type {model.type}), export it as {to}"
+        return f"{name!r} is an expression (type {model.type}), {elsewhere(model)}"
     if model.per_point_cuts:
-        return f"{name!r} has no score but a box for each working point, export it as cuts or header"
+        return f"{name!r} has no score but a box for each working point, {elsewhere(model)}"
     if not _is_plain(model):
-        return f"{name!r} has categories or reads numbers of sigmas of a band, export it as onnx or header"
+        return f"{name!r} has categories or reads numbers of sigmas of a band, {elsewhere(model)}"
     return f"{name!r} is of type {model.type}"
+
+
+def elsewhere(model: Model, refused: str = "") -> str:
+    """Returns the advice in which format but the one that `refused` a model to export it, or where its scores are."""
+    held = [name for name in ("onnx", "header") if name in MODEL_TYPES[model.kind].exports]
+    if not model.fitted or model.per_point_cuts:
+        held = ["cuts", "header"] if model.fixed_cut or model.per_point_cuts else ["header"]
+    held = [name for name in held if name != refused]
+    return f"export it as {' or '.join(held)}" if held else "no format holds it; its scores are in friend trees (apply)"
 
 
 def description(bundle: Bundle, name: str) -> dict[str, Any]:

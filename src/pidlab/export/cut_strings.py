@@ -22,6 +22,7 @@ import numpy as np
 from pidlab.config.polygons import polygons_of
 from pidlab.errors import ModelError, UsageError
 from pidlab.export.band_text import Operand, band_condition
+from pidlab.export.choice import elsewhere
 from pidlab.export.parity import Exported, ParityEvents
 from pidlab.expressions import ITERATION, Polygon, parse, selects
 from pidlab.expressions.aliases import with_aliases
@@ -57,9 +58,9 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     if not wanted or (len(wanted) < len(models) and len(models) < len(bundle.recipe.loaded.config.models)):
         other = next(name for name in models if not strings[name])
         raise UsageError(
-            f"{run}: models.{other} is no cut that a string can hold (types expression, cuts, and band if its shape "
-            f"is a formula, without folds and calibration, of at most {MAX_LENGTH:,} characters); "
-            "export it with --format header"
+            f"{run}: models.{other} is no cut that a string can hold (types expression, cuts, tree, and band if its "
+            f"shape is a formula, without folds and calibration, of at most {MAX_LENGTH:,} characters); "
+            f"{elsewhere(bundle.models[other], 'cuts')}"
         )
     return [each for name in wanted for each in _written(name, strings[name], named[name], output, events)]
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pidlab.atomic import hidden_prefix, write_text
+from pidlab.atomic import write_text
 from pidlab.errors import OutputError, UsageError, nearest
 from pidlab.export.parity import Exported, ParityEvents, parity_events
 from pidlab.read import Source
 from pidlab.runs.bundle import Bundle
 from pidlab.runs.manifest import FILE, read_manifest
+from pidlab.runs.whole import filled_folder
 
 Writer = Callable[[Bundle, Sequence[str], Path, ParityEvents, Path], list[Exported]]
 
@@ -76,18 +76,11 @@ def export(
             raise UsageError(f"{run}: has no model {name!r}; {nearest(name, bundle.models)}")
     write: Writer = importlib.import_module(FORMATS[format].module).write
     events = parity_events(bundle, sources=sources)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=hidden_prefix(output), suffix=".part", dir=output.parent, ignore_cleanup_errors=True
-        ) as temporary:
-            exported = write(bundle, list(models) or list(bundle.models), Path(temporary), events, run)
-            output.mkdir(exist_ok=True)
-            if bundle.recipe.best is not None and FORMATS[format].holds_selection:
-                exported = [_with_note(each, _BEST.format(bundle.recipe.best)) for each in exported]
-            moved = [replace(each, path=each.path.replace(output / each.path.name)) for each in exported]
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
+    with filled_folder(output, into_a_run=True) as folder:
+        exported = write(bundle, list(models) or list(bundle.models), folder, events, run)
+        if bundle.recipe.best is not None and FORMATS[format].holds_selection:
+            exported = [_with_note(each, _BEST.format(bundle.recipe.best)) for each in exported]
+    moved = [replace(each, path=output / each.path.name) for each in exported]
     return _noted(run, bundle.fingerprint, moved)
 
 

@@ -212,7 +212,7 @@ class FoldModel:
         try:
             columns, scaler = tuple(content["columns"]), content["scaler"]
             places = [(int(band), int(output)) for band, output in content.get("bands", [])]
-            if any(type(column) is not int for column in columns) or len(set(columns)) < len(columns):
+            if any(type(column) is not int for column in columns):  # a band may be asked to follow its own variable
                 raise ValueError("the features are damaged")
             if not columns and not places:
                 raise ValueError("it names no feature")

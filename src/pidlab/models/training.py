@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pidlab.config.load import LoadedConfig
+from pidlab.config.names import KeyPath
 from pidlab.config.schema import (
     Config,
     CutsModel,
@@ -20,7 +22,9 @@ from pidlab.config.schema import (
     SklearnModel,
     TrainableSpec,
 )
-from pidlab.errors import ModelError
+from pidlab.config.tree_parameters import XGBOOST_NAMES
+from pidlab.config.usable import place_of
+from pidlab.errors import ConfigError, ModelError, UsageError
 from pidlab.evaluate.results import Training
 from pidlab.models.base import Progress
 from pidlab.models.calibration import fit_calibration
@@ -66,7 +70,11 @@ def fit_model(
         assert isinstance(spec, TrainableSpec)
         fitted = fit_parts(name, spec, parts, recipe, resources, progress)
     except ModelError as error:
-        raise ModelError(f"models.{name}: {error}") from error
+        raise ModelError(_with_place(name, str(error), recipe.loaded)) from error
+    except UsageError as error:
+        if isinstance(error, ConfigError):  # which names its places itself
+            raise
+        raise UsageError(_with_place(name, str(error), recipe.loaded)) from error
     except (MemoryError, RuntimeError) as error:  # torch raises a RuntimeError if memory runs out
         message = " ".join(str(error).split())
         if isinstance(error, RuntimeError) and not re.search("memory|alloc", message, re.IGNORECASE):
@@ -80,6 +88,34 @@ def fit_model(
     training = Training(time.perf_counter() - start, epochs, histories[0], _warnings(spec, fitted, config))
     fold_seed = config.split.seed if config.folds else None
     return Model(name, spec.kind, recipe, fitted, fold_seed, training, notes=_notes(spec, fitted))
+
+
+def _with_place(name: str, message: str, loaded: LoadedConfig) -> str:
+    """Returns what is wrong with a model, after the place in the file of the value that it is about, or of the model.
+
+    Libraries refuse values that no check of the configuration knows. Their sentence holds the key or the value.
+    """
+    key: KeyPath = ("models", name)
+    stated = [path for path in loaded.places if path[:2] == key and len(path) > 2 and path[2] != "type"]
+    for words in (_names_of_key, _text_of_value):
+        said = (p for p in stated if any(re.search(rf"(?<!\w){re.escape(w)}(?!\w)", message) for w in words(p, loaded)))
+        if (about := next(said, None)) is not None:
+            key = about
+            break
+    place = place_of(loaded.places, key)
+    return f"{place}: models.{name}: {message}" if place else f"models.{name}: {message}"
+
+
+def _names_of_key(path: KeyPath, loaded: LoadedConfig) -> list[str]:
+    return [str(path[-1]), *XGBOOST_NAMES.get(str(path[-1]), ())]
+
+
+def _text_of_value(path: KeyPath, loaded: LoadedConfig) -> list[str]:
+    """Returns a text that was stated, in quotes as libraries show it; nothing of other values."""
+    value: Any = loaded.content
+    for part in path:
+        value = value[part] if isinstance(value, Mapping) and part in value else None
+    return [repr(value)] if isinstance(value, str) else []
 
 
 def joined_folds(models: Sequence[Model]) -> Model:

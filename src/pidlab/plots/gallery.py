@@ -11,6 +11,7 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
+from pidlab.atomic import write_bytes
 from pidlab.config.schema import Style
 from pidlab.errors import OutputError
 from pidlab.evaluate.results import AnyResults, RegressionResults, Results
@@ -174,10 +175,10 @@ def save(path: Path, content: bytes) -> Path:
     """Writes the file of a figure and returns its path.
 
     Raises:
-        OutputError: If the file cannot be written.
+        OutputError: If the file cannot be written; what was there is untouched.
     """
     try:
-        path.write_bytes(content)
+        write_bytes(path, content)
     except OSError as error:
         raise OutputError(
             f"{path}: the figure cannot be written ({error.strerror or error}); "

@@ -13,7 +13,7 @@ from typing import IO, Any, Final, Literal
 import numpy as np
 import uproot
 
-from pidlab.atomic import hidden_path, locked
+from pidlab.atomic import hidden_path, locked, refuse_device
 from pidlab.errors import OutputError
 
 Compression = Literal["zstd", "lz4", "zlib"]
@@ -25,6 +25,7 @@ _ADVICE: Final = {
     errno.EFBIG: "files this large are not allowed there; raise the limit or choose another place",
     errno.ENOENT: "make the directory first",
     errno.ENOTDIR: "a part of the path is a file; choose another place",
+    errno.EINVAL: "give the name of a file",
     errno.EISDIR: "this is a directory; give the name of a file in it",
     errno.EACCES: "you may not write there; choose another place",
     errno.EPERM: "you may not write there; choose another place",
@@ -65,6 +66,7 @@ class WholeFile:
 
     def __enter__(self) -> Any:
         with writing(self.path):
+            refuse_device(self.path)
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a directory")
             self._handle = locked(self._temporary)

@@ -25,10 +25,11 @@ from pidlab.evaluate.results import (
     read_any_results,
 )
 from pidlab.evaluate.verdicts import Differences, judged
+from pidlab.jsonfile import read_json
 from pidlab.runs.manifest import refuse_other_folder, verify
 from pidlab.runs.residuals import compare_regressions
 from pidlab.runs.scored_events import FILE as EVENTS
-from pidlab.runs.scored_events import Scores, read_events
+from pidlab.runs.scored_events import ScoredEvents, Scores, read_events
 from pidlab.runs.shared_events import FEWEST_SHARED, Finished, Pair, Positions, compare_each_two, positions_of_same
 from pidlab.sample import Sample
 
@@ -253,6 +254,14 @@ def as_json(runs: Runs, pairs: Sequence[Pair[Any]]) -> str:
     """Returns the comparison for machines: each run's models with their numbers on test, and every pair."""
     models = {run.name: {name: _numbers(m) for name, m in run.results.models.items()} for run in runs}
     return json.dumps({"schema": 1, "runs": models, "pairs": json_value(list(pairs))}, indent=1, allow_nan=False)
+
+
+def is_comparison(path: Path) -> bool:
+    """Returns whether a file is one that `as_json` made."""
+    try:
+        return read_json(path).keys() == {"schema", "runs", "pairs"}
+    except (OSError, ModelError):
+        return False
 
 
 def _numbers(model: ModelResult | RegressionModel) -> object:

@@ -45,7 +45,8 @@ def whole_folder(target: Path, note: Note = lambda sentence: None) -> Iterator[P
             note(f"{target} holds {said_of(target)}, which is replaced when the new one is whole.")
         made, lock = _new_folder(target)
         with lock:
-            yield made
+            with _named_by(target, made):
+                yield made
             _replace(made, target, note)
             (target / _RUNNING).unlink(missing_ok=True)
     except OSError as error:
@@ -58,26 +59,30 @@ def whole_folder(target: Path, note: Note = lambda sentence: None) -> Iterator[P
 
 
 @contextlib.contextmanager
-def filled_folder(target: Path) -> Iterator[Path]:
+def filled_folder(target: Path, *, into_a_run: bool = False) -> Iterator[Path]:
     """Gives a new folder whose files go to `target` if the block ends well; if it does not, `target` is as it was.
 
-    Files of the same names are replaced, and all others stay.
+    Files of the same names are replaced, and all others stay. What killed processes left in `target` is removed.
+
+    Args:
+        target: the folder to fill, which is made if it does not exist.
+        into_a_run: whether it may be the folder of a run, none of whose files has the name of a new one.
 
     Raises:
         OutputError: `target` cannot be written, or is the folder of a run.
     """
-    refuse_run(target)
+    if not into_a_run:
+        refuse_run(target)
     made: Path | None = None
+    was_there = os.path.lexists(target)
     try:
         target.mkdir(parents=True, exist_ok=True)
         inside = target / "new"
         _sweep(inside, lambda sentence: None)
         made, lock = _new_folder(inside)
         with lock:
-            try:
+            with _named_by(target, made):
                 yield made
-            except OutputError as error:  # of a file by its hidden place, which will be gone
-                raise OutputError(str(error).replace(str(made), str(target))) from error
             for path in sorted(p for p in made.rglob("*") if p.is_file() and p.name != _RUNNING):
                 place = target / path.relative_to(made)
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +96,18 @@ def filled_folder(target: Path) -> Iterator[Path]:
     finally:
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
+        if not was_there:
+            with contextlib.suppress(OSError):  # it has been filled
+                target.rmdir()
+
+
+@contextlib.contextmanager
+def _named_by(target: Path, made: Path) -> Iterator[None]:
+    """Lets an error of a file in the hidden folder `made`, which will be gone, name its place in `target`."""
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(str(error).replace(str(made), str(target))) from error
 
 
 def refuse_run(target: Path) -> None:

@@ -56,6 +56,42 @@ def simulate(kind: str, path: Path, n_events: int | None = None, seed: int = 1) 
     write(path, simulation, n_events, seed)
 
 
+def is_sample(path: Path) -> bool:
+    """Returns whether a file holds one of the samples, by its tree and branches or its banks, and nothing else."""
+    held = _banks_of(path) if path.suffix == ".hipo" else _trees_of(path)
+    return held is not None and any(held == _content_of(simulation) for simulation in SAMPLES.values())
+
+
+def _content_of(simulation: Simulation) -> tuple[str, frozenset[str]]:
+    """Returns the name of the tree of a sample, and those of its branches."""
+    events = next(simulation.blocks(1, 1))
+    if not simulation.tree:
+        fields = {f"{name}.{key}" for name, rows in events.collections.items() for key in rows.fields}
+        return "", frozenset(events.branches.keys() | fields)
+    fields = {f"{name}_{key}" for name, rows in events.collections.items() for key in rows.fields}
+    return simulation.tree, frozenset(events.branches.keys() | fields | {f"n{name}" for name in events.collections})
+
+
+def _trees_of(path: Path) -> tuple[str, frozenset[str]] | None:
+    import uproot
+
+    try:
+        with uproot.open({path: None}) as file:
+            names = file.keys(cycle=False)
+            return (names[0], frozenset(file[names[0]].keys())) if len(names) == 1 else None
+    except Exception:  # uproot raises errors of many types for what is no ROOT file or no tree
+        return None
+
+
+def _banks_of(path: Path) -> tuple[str, frozenset[str]] | None:
+    try:
+        import oxihipo
+
+        return "", frozenset(name.replace("/", ".", 1) for name in oxihipo.open(str(path)).typenames())
+    except Exception:  # oxihipo raises errors of many types for what is no HIPO file; or it is not installed
+        return None
+
+
 def _write_banks(path: Path, simulation: Simulation, n_events: int, seed: int) -> None:
     """Writes collections and branches `BANK.column` as banks of a HIPO file."""
     import awkward as ak

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pidlab.atomic import write_text
+from pidlab.atomic import refuse_foreign, write_text
 from pidlab.config.edit import edited, flow
 from pidlab.config.load import LoadedConfig, load_config, yaml_value
 from pidlab.config.names import KeyPath
@@ -187,8 +187,12 @@ def _check(request: TuningRequest, loaded: LoadedConfig) -> None:
     target = request.target
     if target.resolve() == request.config.resolve():
         raise OutputError(f"{target}: is the configuration itself; choose another output with -o")
-    if target.exists() and not target.read_text(encoding="utf-8", errors="replace").startswith(_FIRST_LINE):
-        raise OutputError(f"{target}: is there already and was not written by tune; choose another output with -o")
+    refuse_foreign(target, _is_tuned, "tune", "choose another output with -o")
+
+
+def _is_tuned(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_FIRST_LINE)) == _FIRST_LINE.encode()
 
 
 def _samples(loaded: LoadedConfig, watcher: Watcher) -> tuple[Sample, Sample]:

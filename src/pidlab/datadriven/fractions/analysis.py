@@ -21,7 +21,7 @@ from pidlab.datadriven.fractions.samples import (
     templates_of,
     variable_of_test,
 )
-from pidlab.errors import ConfigError, UsageError
+from pidlab.errors import ConfigError, DataError, UsageError
 from pidlab.evaluate.results import Fractions, FractionsBin, ModelFractions, json_value
 from pidlab.jsonfile import write_json
 from pidlab.measured import Array, bounds
@@ -71,7 +71,7 @@ def measure_fractions(request: Request, watcher: Watcher) -> Fractions:
 
     Raises:
         UsageError: the request is not right, or the run has no such model.
-        DataError: an input cannot be read.
+        DataError: an input cannot be read, or no candidate is left of it.
         OutputError: the results cannot be written.
     """
     watcher.stage("load")
@@ -89,6 +89,8 @@ def measure_fractions(request: Request, watcher: Watcher) -> Fractions:
     }
     data = DataCounts(edges, templates, len(scored.sample.classes))
     read_data(bundle, bundle.recipe.inputs(request.files, request.tree), asked, data, watcher)
+    if not data.n.sum():
+        raise DataError(_no_candidate(request, data, variable))
     watcher.stage("evaluate")
     with watcher.task("fitting", len(bundle.models) * len(data.n)) as task:
         models = []
@@ -105,6 +107,14 @@ def measure_fractions(request: Request, watcher: Watcher) -> Fractions:
     fractions = Fractions(fractions.classes, variable, fractions.models, notes)
     write_fractions(request, fractions, bundle)
     return fractions
+
+
+def _no_candidate(request: Request, data: DataCounts, variable: str) -> str:
+    files = ", ".join(request.files)
+    if data.n_outside:
+        return f"{files}: all {data.n_outside:,} candidates lie outside the bins of {variable}; choose others with --in"
+    cut = f" and the cut {request.cut!r}" if request.cut else ""
+    return f"{files}: no candidate passes the selection of the run{cut}, so that there is nothing to measure"
 
 
 def within(text: str) -> tuple[str, list[float] | int]:

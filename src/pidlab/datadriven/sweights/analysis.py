@@ -26,6 +26,7 @@ from pidlab.read import Source, Table
 from pidlab.rootio import tgraph
 from pidlab.rootio.files import WholeFile, writing
 from pidlab.rootio.friends import FriendFile, FriendTree, nested
+from pidlab.runs.whole import filled_folder, refuse_run
 
 Array = NDArray[np.float64]
 
@@ -98,6 +99,7 @@ def run(request: SweightsRequest, watcher: Watcher) -> SweightsResult:
         OutputError: a file cannot be written.
     """
     settings, output = request.settings, request.output
+    refuse_run(output)
     targets = friend_paths([source.path for source in request.sources], output, ENDING)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -253,21 +255,19 @@ def _write(
     notes: list[str],
 ) -> None:
     """Writes `sweights.json`, `sweights.root` and the figures; without weights, those of a failed fit."""
-    settings, output = request.settings, request.output
+    settings = request.settings
     label = settings.label or settings.mass
     grid = np.linspace(found.low, found.high, 401)
-    _draw(output, found, data, weights, grid, label)
-    with WholeFile(output / "sweights.root", "zlib") as file, writing(output / "sweights.root"):
-        for name, content in root_objects(found, data, label):
-            file[name] = content
-        for name, values in (weights(grid) if weights is not None else {}).items():
-            file[f"weight_{name}"] = tgraph(grid, values, f"weight of {name};{label.replace(';', '#;')};weight")
-        file["notes"] = "\n".join(notes)
-    content = _saved(request, found, weights, answer, notes)
-    try:
-        write_json(output / "sweights.json", content)
-    except OSError as error:
-        raise OutputError(f"{output / 'sweights.json'}: cannot be written ({error.strerror or error})") from error
+    with filled_folder(request.output) as folder:
+        _draw(folder, found, data, weights, grid, label)
+        path = folder / "sweights.root"
+        with WholeFile(path, "zlib") as file, writing(path):
+            for name, content in root_objects(found, data, label):
+                file[name] = content
+            for name, values in (weights(grid) if weights is not None else {}).items():
+                file[f"weight_{name}"] = tgraph(grid, values, f"weight of {name};{label.replace(';', '#;')};weight")
+            file["notes"] = "\n".join(notes)
+        write_json(folder / "sweights.json", _saved(request, found, weights, answer, notes))
 
 
 def _draw(output: Path, found: Fit, data: Array | Binned, weights: Weights | None, grid: Array, label: str) -> None:

@@ -7,10 +7,12 @@ import math
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,13 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from pidlab.errors import ModelError
+from pidlab.errors import ModelError, OutputError
 from pidlab.evaluate.points.flat import thresholds_at
 from pidlab.export.cpp.event import EventMember
 from pidlab.export.cpp.header import Header
 from pidlab.export.parity import LIMIT, Exported, ParityEvents, largest_difference, units_of
 from pidlab.expressions.literals import cpp_identifier, cpp_string
+from pidlab.models.model import Model
 from pidlab.runs.bundle import Bundle
 
 NOT_CHECKED = "not checked: no C++ compiler"
@@ -42,14 +45,32 @@ def write(bundle: Bundle, models: Sequence[str], output: Path, events: ParityEve
     Raises:
         UsageError: a model or an expression cannot be written in C++.
         ModelError: the header does not compile, or disagrees with pidlab.
+        OutputError: the temporary files of the check cannot be written.
     """
     header = Header(bundle, models, events, cpp_identifier(f"pid_{run.resolve().name}"))
     path = output / f"{header.namespace}.h"
     path.write_text(header.text(), encoding="utf-8")
-    with tempfile.TemporaryDirectory(prefix="pidlab-export-") as folder:
-        found = outputs_of(header, path, events, Path(folder))
+    with _temporary_folder() as folder:
+        found = outputs_of(header, path, events, folder)
     worst, note = (math.nan, NOT_CHECKED) if found is None else (compared(header, path.name, found, events), "")
     return [Exported(path, "header", tuple(models), worst, len(events), note)]
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Gives a folder for the program that checks a header.
+
+    Raises:
+        OutputError: a file cannot be written there; without this it would be said of the folder of the export.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="pidlab-export-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise OutputError(
+            f"{tempfile.gettempdir()}: the temporary files that check the header cannot be written "
+            f"({error.strerror or error}); free some space there, or name another folder by TMPDIR"
+        ) from error
 
 
 def outputs_of(header: Header, path: Path, events: ParityEvents, folder: Path) -> dict[str, NDArray[np.float64]] | None:
@@ -103,22 +124,47 @@ def compared(header: Header, file: str, found: Mapping[str, NDArray[np.float64]]
         scores = np.where(events.selected[:, None], both, np.float32(np.nan))
         model = bundle.models[name]
         columns = {**header.columns_of(name), f"{name}(…)": bundle.recipe.signal}
-        limit, units = _LIMITS.get(model.kind, LIMIT), units_of(bundle, scores)
-        differences = {
-            c: largest_difference(f"{file}: {c}", found[c], scores[:, i], limit, units[i]) for c, i in columns.items()
-        }
+        limit, units = _LIMITS.get(model.kind, LIMIT), np.tile(units_of(bundle, scores), (len(scores), 1))
         n_own = events.scores[name].shape[1]
-        own = max(difference for c, difference in differences.items() if columns[c] < n_own)
+        units[:, :n_own] = np.maximum(units[:, :n_own], _steepness(model, events.x, limit))
+        differences = {
+            c: largest_difference(f"{file}: {c}", found[c], scores[:, i], limit, units[:, i])
+            for c, i in columns.items()
+        }
+        own = max(_distance(found[c], scores[:, i]) for c, i in columns.items() if i < n_own)
         for i, d in enumerate(bundle.decisions[name]):
             differ = found[f"pid_{name}_{d.name}"] != events.passed[name][d.name]
             at = np.float64(d.threshold) if d.flat is None else thresholds_at(d.flat, events.spectators)
             distance = np.abs(scores[:, model.decision_column(i)] - np.asarray(at).astype(np.float32))
             far = differ & ~(distance <= max(own, np.finfo(np.float32).eps if d.flat else 0.0))
             largest_difference(f"{file}: the decision pid_{name}_{d.name}", far, np.zeros(len(far)), 0)
-        worst = max(worst, own)
+        in_units = max(difference for c, difference in differences.items() if columns[c] < n_own)
+        worst = max(worst, in_units if model.calibration is None else own)
     for branch in header.weights:
         worst = max(worst, largest_difference(f"{file}: {branch}", found[branch], events.weights[branch], LIMIT))
     return worst
+
+
+def _steepness(model: Model, x: NDArray[np.float32], limit: float) -> NDArray[np.float64] | float:
+    """Returns by how many times `limit` the calibration moves each score (n, k) if what it maps is moved by `limit`.
+
+    A steep calibration turns a difference in the last digit of what it maps into a large one.
+    """
+    if model.calibration is None:
+        return 1.0
+    changes = []
+    for fitted in model.fitted:
+        before = fitted.scores(x)
+        here = model.calibration.apply(before)
+        moved = [model.calibration.apply(np.clip(before + step, 0, 1)) for step in (-limit, limit)]
+        changes.append(np.max([np.abs(each.astype(np.float64) - here) for each in moved], axis=0) / limit)
+    return np.asarray(np.nan_to_num(np.mean(changes, axis=0), nan=1.0))
+
+
+def _distance(found: NDArray[np.float64], expected: NDArray[np.float32]) -> float:
+    """Returns the largest difference of two columns, whose NaN stand at the same places."""
+    both = np.isfinite(found) & np.isfinite(expected)
+    return float(np.abs(found[both] - expected[both]).max(initial=0.0))
 
 
 def _program(header: Header, file: Path) -> str:
@@ -159,16 +205,21 @@ def _run(command: list[str], file: str, failed: str, folder: Path) -> None:
     """
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment |= {"HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C"}
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=_TIMEOUT, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(f"{file}: {failed}: {command[0]} took more than {_TIMEOUT} s") from error
-    if done.returncode:
-        output = "\n    ".join((done.stderr or done.stdout).strip().splitlines()[:12])
-        raise ModelError(f"{file}: {failed} ({' '.join(command[:3])} …, exit {done.returncode}):\n    {output}")
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, errors="replace", start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=_TIMEOUT)
+        except BaseException as error:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the compiler proper, too, which the driver has started
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ModelError(f"{file}: {failed}: {command[0]} took more than {_TIMEOUT} s") from error
+            raise
+    if process.returncode:
+        output = "\n    ".join((err or out).strip().splitlines()[:12])
+        raise ModelError(f"{file}: {failed} ({' '.join(command[:3])} …, exit {process.returncode}):\n    {output}")
 
 
 _IN_CLING = """

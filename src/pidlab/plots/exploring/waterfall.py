@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.config.schema import Style
-from pidlab.errors import UsageError
+from pidlab.errors import OutputError, UsageError
 from pidlab.evaluate.results import Contribution, EventExplanation, ModelExplanation
 from pidlab.plots.canvas.experiment import put_label
 from pidlab.plots.canvas.style import (
@@ -130,7 +130,11 @@ def write_figures(events: Sequence[EventExplanation], output: Path, style: Style
             figure = event_figure(event)
             put_label(figure, style)
         content = rendered(figure, path.stem, suffix, experiment=style.experiment)[suffix]
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or error
+            raise OutputError(f"{path.parent}: cannot be made ({reason}); choose another place with -o") from error
         written.append(save(path, content))
     return written
 
