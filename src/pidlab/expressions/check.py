@@ -73,10 +73,10 @@ def check(expression: Expression, branches: Mapping[str, Kind]) -> Kind:
 def in_whole_events(expression: Expression, branches: Mapping[str, Kind]) -> Expression:
     """Returns the expression in which candidates stand for all candidates of their event, where a list is wanted.
 
-    If a row is a candidate, its branches hold one number. A reduction of numbers alone would mean nothing: there they are
-    the lists of the event, so that `Sum$(Electron_pt > 10)` counts the electrons, as in TTree::Draw. So they are in a
-    condition between brackets behind a branch of the candidates, `Electron_pt[Electron_charge > 0]`. Beside another list
-    they keep the candidate's own number: `Sum$(Jet_pt > Electron_pt)`.
+    If a row is a candidate, its branches hold one number. A reduction of numbers alone would mean nothing: there they
+    are the lists of the event, so that `Sum$(Electron_pt > 10)` counts the electrons, as in TTree::Draw. So they are in
+    a condition between brackets behind a branch of the candidates, `Electron_pt[Electron_charge > 0]`. Beside another
+    list they keep the candidate's own number: `Sum$(Jet_pt > Electron_pt)`.
 
     Args:
         expression: the expression as it is written.
@@ -93,8 +93,8 @@ def in_whole_events(expression: Expression, branches: Mapping[str, Kind]) -> Exp
         items = _items(expression.text, steps[place], branches)
         if any(item.source is not None for item in items):
             continue
-        if steps[i].name == CHOICE:  # only conditions, and only of the list of candidates
-            chosen_from = steps[place.start - 1]
+        taker, chosen_from = steps[i], steps[place.start - 1]
+        if isinstance(taker, Apply) and taker.name == CHOICE:  # only conditions, and only of the list of candidates
             is_own = isinstance(chosen_from, Branch) and chosen_from.name in lists and not chosen_from.indices
             if not is_own or items[0].kind.number is not Number.BOOL:
                 continue
