@@ -12,7 +12,7 @@ from pidlab.config.schema import Evaluate, Map
 from pidlab.errors import UsageError
 from pidlab.evaluate.curves import roc_curves
 from pidlab.evaluate.intervals import Sums, fieller
-from pidlab.evaluate.maps import efficiency_maps
+from pidlab.evaluate.maps import edges_of, efficiency_maps
 from pidlab.evaluate.points.working_points import passes
 from pidlab.evaluate.ranking import ScoredSample, event_groups, signal_score
 from pidlab.evaluate.results import WorkingPoint
@@ -90,6 +90,17 @@ def test_rows_without_weight_move_no_edges():
     ):
         np.testing.assert_array_equal(a.edges[0], b.edges[0])
         np.testing.assert_array_equal(a.value, b.value)
+
+
+@pytest.mark.parametrize(("values", "bins"), [([1, 2, 3, 4, 5, 6], 10), ([-1, 1], 2), ([5001, 5003, 7000], 3)])
+def test_each_of_a_few_whole_numbers_has_a_bin_of_its_own(values: list[int], bins: int):
+    """Sectors 5 and 6 are two sectors, although the last bin of a map contains its upper edge."""
+    column = np.repeat(np.array(values, np.float64), np.arange(1, len(values) + 1))
+    rows = column > -np.inf
+    edges = edges_of(column, rows, bins)
+    assert np.histogram(column, edges)[0].tolist() == list(range(1, len(values) + 1))
+    quantiles = np.unique(np.quantile(column + 0.25, np.linspace(0, 1, bins + 1)))
+    np.testing.assert_array_equal(edges_of(column + 0.25, rows, bins), quantiles)  # as many of each: for other numbers
 
 
 def test_bounds_of_maps_and_curves_are_those_of_whole_events():

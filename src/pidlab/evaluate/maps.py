@@ -28,8 +28,9 @@ def efficiency_maps(
     """Returns the fraction that passes for each map, working point and class, with bounds for whole events.
 
     A map along each spectator that has none of its own is added: in the bins that a map of two spectators has for it,
-    or else in 10 equally populated bins. Candidates outside the edges or without the spectator are in no bin; the last
-    bin contains its upper edge. Empty bins are NaN, and bins with fewer than `least` effective events are thin.
+    or else in 10 bins as `edges_of` finds them. Candidates outside the edges or without the spectator are in no bin;
+    the last bin contains its upper edge. Empty bins are NaN, and bins with fewer than `least` effective events are
+    thin.
 
     Raises:
         UsageError: A map names something that is no spectator.
@@ -143,7 +144,10 @@ def _map_edges(m: Map, axes: Sequence[FloatArray], rows: BoolArray) -> tuple[Arr
 
 
 def edges_of(values: FloatArray, rows: BoolArray, bins: Sequence[float] | int | None) -> Array:
-    """Returns given edges, or the edges of that many equally populated bins of `rows`; fewer bins if values repeat."""
+    """Returns given edges, or the edges of that many equally populated bins of `rows`; fewer bins if values repeat.
+
+    Each of a few whole numbers, such as those of sectors, has a bin of its own, whose edges lie halfway to the next.
+    """
     if not isinstance(bins, int):
         return np.asarray(bins, np.float64)
     finite = values[rows & np.isfinite(values)]
@@ -151,6 +155,10 @@ def edges_of(values: FloatArray, rows: BoolArray, bins: Sequence[float] | int | 
         return np.array([0.0, 1.0])
     quantiles = np.quantile(finite, np.linspace(0, 1, bins + 1), overwrite_input=True)
     edges = np.asarray(np.unique(quantiles), dtype=np.float64)
+    if len(edges) <= bins:  # values repeat, as they do where there are no more than `bins` of them
+        numbers = np.unique(finite).astype(np.float64)
+        if len(numbers) <= bins and np.array_equal(numbers, np.floor(numbers)):
+            return np.concatenate([numbers[:1] - 0.5, (numbers[1:] + numbers[:-1]) / 2, numbers[-1:] + 0.5])
     return edges if len(edges) > 1 else np.array([edges[0] - 0.5, edges[0] + 0.5])
 
 

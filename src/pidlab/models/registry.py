@@ -35,7 +35,6 @@ class ModelType:
         probability: whether scores may be probabilities; otherwise they only rank candidates.
         exports: format to the function that writes an estimator of this type in it.
         search: parameter to the values that `pidlab tune` tries unless the user names others.
-        by_onnxruntime: whether onnxruntime computes the scores, whose last bit depends on the number of threads then.
     """
 
     section: type[BaseModel]
@@ -44,7 +43,6 @@ class ModelType:
     probability: bool = False
     exports: Mapping[str, str] = field(default_factory=dict)
     search: Mapping[str, str] = field(default_factory=dict)
-    by_onnxruntime: bool = False
 
     @property
     def type(self) -> str:
@@ -169,11 +167,8 @@ _ROWS = (
         schema.SklearnModel,
         "pidlab.models.external.sklearn.model:SklearnClassifier",
         probability=True,
-        by_onnxruntime=True,
     ),
-    ModelType(
-        schema.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True, by_onnxruntime=True
-    ),
+    ModelType(schema.OnnxModel, "pidlab.models.external.onnx.model:OnnxClassifier", probability=True),
     ModelType(schema.TmvaModel, "pidlab.models.external.tmva.model:TmvaClassifier"),
     ModelType(
         schema.ConstantRegression,
@@ -204,7 +199,7 @@ _ROWS = (
         exports={"header": "pidlab.export.cpp.regressors:network", "onnx": "pidlab.export.onnx.regressors:network"},
         search=_NETWORK_SEARCH,
     ),
-    ModelType(schema.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor", by_onnxruntime=True),
+    ModelType(schema.SklearnRegression, "pidlab.models.regressors.sklearn:SklearnRegressor"),
 )
 MODEL_TYPES: Mapping[str, ModelType] = {row.name: row for row in _ROWS}
 """The name of a type of model to its row."""

@@ -13,7 +13,9 @@ class Map(Section):
     """Efficiency in bins of one or two spectators: edges, or a number of equally populated bins."""
 
     x: Expression = Field(description="a spectator")
-    bins: Edges | Bins = Field(10, description="edges, or how many bins of equal population")
+    bins: Edges | Bins = Field(
+        10, description="edges, or how many bins of equal population; a few whole numbers have one each"
+    )
     y: Expression | None = Field(None, description="a second spectator")
     y_bins: Edges | Bins = Field(10, description="as bins, for y")
 
